@@ -1,0 +1,220 @@
+"""The vocabulary of the house: what parts are to each other, as types and protocols.
+
+Importing this module imports neither JAX nor NumPy, so that a configuration can be checked against it in an instant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+Scalar: TypeAlias = "float | jax.Array"
+"""A number that may be a traced float32 array: it is computed with, never asked for its truth by Python."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a parameter may take; stands in its annotation, `Annotated[Scalar, Range(0, 1, "[)")]`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    bounds: str = "[]"
+
+    def __contains__(self, value: float) -> bool:
+        above = value >= self.low if self.bounds[0] == "[" else value > self.low
+        below = value <= self.high if self.bounds[1] == "]" else value < self.high
+        return above and below
+
+    def __str__(self) -> str:
+        opening = "(" if math.isinf(self.low) else self.bounds[0]
+        closing = ")" if math.isinf(self.high) else self.bounds[1]
+        return f"{opening}{self.low:g}, {self.high:g}{closing}"
+
+
+class UserError(ValueError):
+    """An error that the user can mend: its message says what is wrong, the value, what is allowed and the remedy."""
+
+
+class DataError(UserError):
+    """An error in the data: names the source, the row and the column."""
+
+
+# ---------------------------------------------------------------------------------------------- data, on the host
+
+
+class Ragged(NamedTuple):
+    """Rows of different lengths: row i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: np.ndarray  # (total, ...)
+    offsets: np.ndarray  # (rows + 1,), int64, not decreasing, from 0
+
+
+Encoded: TypeAlias = "np.ndarray | Ragged"
+"""Rows that the program can take: the first axis counts them."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some consecutive rows of a data set, column by column; `valid` marks the rows of a column that are not missing."""
+
+    columns: Mapping[str, Encoded]
+    valid: Mapping[str, np.ndarray] = field(default_factory=dict)  # (rows,), bool; a column without a mask has no gap
+    origin: str = "data"  # what the rows were read from, for messages
+    first: int = 0  # the number of the first row there
+
+    def where(self, row: int) -> str:
+        """Names a row of the block for a message."""
+        return f"row {self.first + row} of {self.origin}"
+
+
+class Source(Protocol):
+    """Rows from somewhere, in a fixed order, part by part (`train`, `test`; or `all` where nothing is held out yet)."""
+
+    def fingerprint(self) -> str:
+        """Changes when the rows do; cheap, and without reading more than it must."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """The number of rows of each part, in the order of the parts."""
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        """The rows of a part as consecutive blocks."""
+
+
+# ------------------------------------------------------------------------------------------------ feature columns
+
+
+class Statistic(Protocol):
+    """A mergeable summary of raw rows: frozen and hashable, so that columns that want the same one share it."""
+
+    def zero(self) -> Any: ...
+    def add(self, state: Any, block: Block) -> Any: ...
+    def merge(self, state: Any, other: Any) -> Any: ...
+    def result(self, state: Any) -> Any: ...
+
+
+class Constants(NamedTuple):
+    """What a column learned from the training split, by whom needs it."""
+
+    host: Mapping[str, np.ndarray] = {}  # for `encode`
+    device: Mapping[str, np.ndarray] = {}  # arguments of the compiled step: another fold compiles nothing anew
+    static: Mapping[str, Any] = {}  # what shapes and names depend on: hashable values, part of the program's identity
+
+
+class Padded(NamedTuple):
+    """A ragged column as the program sees it: padded to a common length T."""
+
+    values: jax.Array  # (B, T, ...)
+    mask: jax.Array  # (B, T), bool
+
+
+class Column(Protocol):
+    """A feature column: a host half that encodes rows once, and a device half inside the compiled step."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The raw columns, or other columns of the same mapping (those win), that it reads."""
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        """What it wants to know of the training split; none: an empty mapping."""
+
+    def fit(self, results: Mapping[str, Any]) -> Constants:
+        """Its constants, from the results of its statistics."""
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Encoded]], constants: Constants
+    ) -> Mapping[str, Encoded]:
+        """The host half: rows to arrays, each under a name of the column's own."""
+
+    def layer(self) -> Callable[..., Any]:
+        """The device half: a pure function or a Flax module, (encoded, constants.device) -> array or Padded."""
+
+
+class BoundTarget(NamedTuple):
+    """A target together with its constants, as losses and metrics meet it."""
+
+    outputs: int  # numbers of an example
+    classes: tuple[str, ...] | None  # names of the classes; None: real-valued
+    decode: Callable[[jax.Array], jax.Array]  # undoes the scaling; leaves the logits of classes alone
+    weight: Callable[[jax.Array], jax.Array] | None = None  # encoded target (B, ...) -> weight of each example (B,)
+
+
+@runtime_checkable
+class Target(Column, Protocol):
+    """A column that is to be predicted."""
+
+    def bind(self, constants: Constants) -> BoundTarget: ...
+
+
+# ------------------------------------------------------------------------------------------------------ the model
+
+
+class Batch(NamedTuple):
+    """Examples as the model gets them."""
+
+    inputs: Mapping[str, Any]  # arrays (B, ...) or Padded, by input name
+    target: jax.Array  # (B,) int32 classes, or (B, outputs) float32
+    mask: jax.Array  # (B,) bool: False for the padding of the last batch of an evaluation
+    weight: jax.Array  # (B,) float32
+
+
+class Output(NamedTuple):
+    """What an architecture answers."""
+
+    logits: jax.Array | None  # (B, outputs)
+    losses: Mapping[str, jax.Array] = {}  # internal losses, one value an example (B,), added to the objective
+    auxiliary: tuple[tuple[float, jax.Array], ...] = ()  # (weight, logits) of auxiliary classifiers
+    features: tuple[tuple[str, jax.Array], ...] = ()  # feature maps by stage
+
+
+class Loss(Protocol):
+    """Compares logits with targets."""
+
+    def outputs(self, target: BoundTarget) -> int:
+        """How many logits an example needs; raises UserError where the target doesn't suit."""
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        """One value an example: (B, outputs), (B, ...) -> (B,)."""
+
+
+class Metric(Protocol):
+    """A figure of a whole split, from sums that any batches add up to."""
+
+    higher_is_better: bool
+    collects: bool  # True: `measure` gives rows (B, ...) that the host gathers, and only evaluations report it
+
+    def bind(self, target: BoundTarget) -> Metric: ...
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        """What a batch adds: int32 counts and float32 sums over its unmasked examples; rows where it collects."""
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        """The figure, from the 64-bit sums (or gathered rows) of a split."""
+
+
+class Plateau(NamedTuple):
+    """Lowers the rate when the monitored metric stops improving."""
+
+    factor: Scalar
+    patience: int  # evaluations without improvement that are borne
+    min_delta: float
+    cooldown: int  # evaluations after a cut that don't count
+    floor: float  # the lowest scale
+
+
+class Schedule(NamedTuple):
+    """The optimizer's numbers over a run."""
+
+    values: Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]  # (step, total steps) -> {"learning_rate": …}
+    plateau: Plateau | None = None
+
+
+class Regularizer(Protocol):
+    """A penalty on the parameters."""
+
+    def __call__(self, parameters: Any) -> jax.Array: ...
