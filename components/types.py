@@ -109,8 +109,8 @@ class Constants(NamedTuple):
 class Padded(NamedTuple):
     """A ragged column as the program sees it: padded to a common length T."""
 
-    values: jax.Array  # (B, T, ...)
-    mask: jax.Array  # (B, T), bool
+    values: jax.Array | np.ndarray  # (B, T, ...)
+    mask: jax.Array | np.ndarray  # (B, T), bool
 
 
 class Column(Protocol):

@@ -1,0 +1,38 @@
+"""The two ends of a network: what comes in, checked, and the logits that go out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components.layer import Dense
+from components.types import Padded, UserError
+
+
+def as_array(architecture: nn.Module, x: Any) -> jax.Array:
+    """An input in the dtype that the network computes in; raises UserError for columns of any length."""
+    if isinstance(x, Padded):
+        name = type(architecture).__name__
+        raise UserError(f"{name} takes arrays of one shape, its input is a column of any length: {x.values.shape}")
+    return jnp.asarray(x).astype(architecture.dtype)
+
+
+def as_images(architecture: nn.Module, x: Any, smallest: int = 1) -> jax.Array:
+    """The same for images (B, H, W, C); raises UserError for other ranks, and below `smallest` pixels a side."""
+    x, name = as_array(architecture, x), type(architecture).__name__
+    if x.ndim != 4:
+        raise UserError(
+            f"{name} takes images (B, H, W, C), its input is {x.shape}: choose architecture=mlp for vectors"
+        )
+    height, width = x.shape[1:3]
+    if min(height, width) < smallest:
+        raise UserError(f"{name} takes images of at least {smallest} x {smallest}, these are {height} x {width}")
+    return x
+
+
+def logits(outputs: int, x: jax.Array, *, train: bool) -> jax.Array:
+    """The last layer, named `head`, inside a compact module: (B, D) -> (B, outputs) in float32."""
+    return Dense(outputs, name="head")(x, train=train).astype(jnp.float32)

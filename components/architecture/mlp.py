@@ -1,0 +1,43 @@
+"""Dense networks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components.architecture.ends import as_array, logits
+from components.layer import ActivationName, BatchNorm, Dense, Dropout, Flatten, InitializerName, activate
+from components.types import Output, Range, Scalar
+
+
+class MLP(nn.Module):
+    """A stack of dense layers (Rumelhart et al., 1986): any input (B, ...), flattened -> (B, outputs).
+
+    Each of `widths` is a layer of so many units: a matrix product with a bias, or with batch normalization in its
+    place; then the activation; then, unless the rate is None, dropout.
+    """
+
+    outputs: int
+    widths: tuple[Annotated[int, Range(1)], ...]
+    activation: ActivationName = "relu"
+    initializer: InitializerName = "glorot_uniform"
+    batch_norm: bool = False
+    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
+        x = Flatten()(as_array(self, inputs), train=train)
+        features = []
+        for n, width in enumerate(self.widths):
+            dense = Dense(width, use_bias=not self.batch_norm, initializer=self.initializer, name=f"dense_{n}")
+            x = dense(x, train=train)
+            if self.batch_norm:
+                x = BatchNorm(name=f"batch_norm_{n}")(x, train=train)
+            x = activate(self.activation, x)
+            features.append((f"dense_{n}", x))
+            x = Dropout(self.dropout)(x, train=train)
+        return Output(logits(self.outputs, x, train=train), features=tuple(features))

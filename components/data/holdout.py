@@ -1,0 +1,103 @@
+"""Which rows train, which validate and which test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from components.types import DataError
+
+
+def split(
+    sizes: Mapping[str, int],
+    *,
+    valid: float,
+    test: float | None = None,
+    seed: int | None = None,
+    strata: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Row numbers of the splits `train`, `valid` and `test`: sorted int64, disjoint, together all rows.
+
+    Args:
+        sizes: rows of each part, `train` and `test`, or `all`; they are numbered over all parts in order.
+        valid: rows to hold out of `train` or `all`: a share of them in (0, 1), rounded, or a count from 1.
+        test: the same for the part `all`; None where there is a part `test`, which is taken as it is.
+        seed: of the shuffling before rows are held out; None takes the last rows, `test` behind `valid`.
+        strata: a class for each row of `train` or `all`: what is held out has of every class its exact share,
+            rounded up or down by largest remainder; `test` of all rows, `valid` of those that `test` leaves.
+
+    Raises:
+        DataError: a split would be empty, more is held out than there is, or a class is too small for that.
+    """
+    rows = _number(sizes)
+    pool = rows.get("all", rows.get("train"))
+    if pool is None or (test is None) == ("test" not in rows):
+        given = f"the parts {', '.join(sizes)} with `data.test` (={test})"
+        raise DataError(f"{given}: it says what to hold out where there is no test part, and only there")
+    if empty := [part for part, size in sizes.items() if size == 0]:
+        raise DataError(f"the part {empty[0]} of the data has no rows")
+    shares = ({} if test is None else {"test": test}) | {"valid": valid}
+    counts = {name: _count(name, share, len(pool)) for name, share in shares.items()}
+    if sum(counts.values()) >= len(pool):
+        given = " and ".join(f"`data.{name}` (={share:g})" for name, share in shares.items())
+        raise DataError(f"{given} hold out {sum(counts.values())} of {len(pool)} rows: none is left to train on")
+    held = _hold_out(counts, _order(len(pool), seed), np.zeros(len(pool), int) if strata is None else strata)
+    return {
+        "train": pool[held["train"]],
+        "valid": pool[held["valid"]],
+        "test": pool[held["test"]] if "test" in held else rows["test"],
+    }
+
+
+def _number(sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    stops = np.cumsum(list(sizes.values()))
+    return {part: np.arange(stop - sizes[part], stop) for part, stop in zip(sizes, stops, strict=True)}
+
+
+def _count(name: str, share: float, rows: int) -> int:
+    if not (0 < share < 1 or (share >= 1 and float(share).is_integer())):
+        raise DataError(f"`data.{name}` (={share:g}) is neither a share in (0, 1) nor a number of rows from 1")
+    count = round(share * rows) if share < 1 else int(share)
+    if count == 0:
+        raise DataError(f"`data.{name}` (={share:g}) of {rows} rows leaves the {name} split empty")
+    return count
+
+
+def _order(rows: int, seed: int | None) -> np.ndarray:
+    """A permutation; made from raw bits, because those alone NumPy promises to keep in later versions."""
+    if seed is None:
+        return np.arange(rows)
+    return np.argsort(np.random.Philox(seed).random_raw(rows), kind="stable")
+
+
+def _hold_out(counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray) -> dict[str, np.ndarray]:
+    """Takes the last rows of every class, one split after the other; `train` keeps the rest."""
+    classes, ids = np.unique(strata, return_inverse=True)
+    before = np.bincount(ids)
+    held = {}
+    for name, count in counts.items():
+        order, taken = _take(order, count, ids[order])
+        held[name] = np.sort(taken)
+    held["train"] = np.sort(order)
+    small = (before <= len(counts)) | (np.bincount(ids[order], minlength=len(classes)) == 0)
+    if small.any():
+        name, rows = classes[small].tolist()[0], before[small][0]
+        raise DataError(f"class {name!r} is too small to stratify: it has {rows} rows for {len(held)} splits")
+    return held
+
+
+def _take(order: np.ndarray, count: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Parts `order` in what stays and what is taken: of every class its share of `count`, from the end."""
+    sizes = np.bincount(ids)
+    taken = np.zeros(len(order), bool)
+    for number, share in enumerate(_apportion(sizes, count)):
+        taken[np.flatnonzero(ids == number)[sizes[number] - share :]] = True
+    return order[~taken], order[taken]
+
+
+def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
+    """Divides `count` in proportion to `sizes`, by largest remainder; never above a size."""
+    shares, remainders = np.divmod(sizes * count, sizes.sum())
+    shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
+    return shares

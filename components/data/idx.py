@@ -1,0 +1,74 @@
+"""Images and labels from IDX files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from components.data.idx_file import read_idx, read_idx_shape
+from components.data.table import Table
+from components.types import DataError, Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idx(Table):
+    """Images and labels from IDX files, as `image` and `label`; images without channels get one: (28, 28, 1).
+
+    Attributes:
+        path: their folder; a relative one is looked up below $TITRATE_DATA, then below the working folder.
+        train: the names of the files of images and of labels; on disk each may end in .gz.
+        test: the same of the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
+    """
+
+    path: str
+    train: tuple[str, str]
+    test: tuple[str, str] | Annotated[float, Range(0, bounds="()")]
+
+    def content(self) -> str:
+        content = hashlib.blake2b(digest_size=16)
+        for part, names in self._parts().items():
+            for name in names:
+                with self._find(name).open("rb") as file:
+                    content.update(part.encode() + hashlib.file_digest(file, "blake2b").digest())
+        return content.hexdigest()
+
+    def sizes(self) -> Mapping[str, int]:
+        return {part: sum(read_idx_shape(self._find(labels))[:1]) for part, (_, labels) in self._parts().items()}
+
+    def origin(self, part: str) -> str:
+        return self.path if part == "all" else f"{self.path} ({part})"
+
+    def read(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        return {part: self._columns(*names) for part, names in self._parts().items()}
+
+    def _parts(self) -> dict[str, tuple[str, str]]:
+        if isinstance(self.test, int | float):
+            return {"all": self.train}
+        return {"train": self.train, "test": self.test}
+
+    def _columns(self, images: str, labels: str) -> Mapping[str, np.ndarray]:
+        image, label = read_idx(self._find(images)), read_idx(self._find(labels))
+        if label.ndim != 1 or image.shape[:1] != label.shape:
+            raise DataError(
+                f"{self._find(images)}, {image.shape}, and {self._find(labels)}, {label.shape}, disagree: "
+                "an image needs a label"
+            )
+        return {"image": image[..., None] if image.ndim == 3 else image, "label": label}
+
+    def _find(self, name: str) -> Path:
+        base = os.environ.get("TITRATE_DATA")
+        folders = [Path(root, self.path).expanduser() for root in (base, Path.cwd()) if root]
+        for folder in folders:
+            for path in (folder / name, folder / f"{name}.gz"):
+                if path.is_file():
+                    return path
+        raise DataError(
+            f"there is no {name} or {name}.gz in {' or in '.join(map(str, dict.fromkeys(folders)))}; "
+            f"set TITRATE_DATA to the folder that holds {self.path}, or data.path to the folder of the files"
+        )

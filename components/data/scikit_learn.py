@@ -1,0 +1,59 @@
+"""The small data sets that scikit-learn brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from components.data.table import Table
+from components.types import DataError, Range, UserError
+
+_SIZES = {"digits": 1797, "diabetes": 442, "breast_cancer": 569, "iris": 150, "wine": 178}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScikitLearn(Table):
+    """A data set that comes with scikit-learn, which takes seconds to import: only reading does that.
+
+    - `digits`: `image`, uint8 (8, 8, 1), and `label`, 0 to 9. The 17 levels of gray are spread over 0 to 255
+      (16 becomes 255), so that they mean what they mean in every other image.
+    - `diabetes`: `age`, `sex`, `bmi`, `bp`, `s1` to `s6`, as they were measured, and `progression`.
+    - `breast_cancer`, `iris`, `wine`: `measurements`, vectors of 30, 4 or 13, and `label`, the class by name.
+    """
+
+    name: Literal["digits", "diabetes", "breast_cancer", "iris", "wine"]
+    test: Annotated[float, Range(0, bounds="()")]
+
+    def __post_init__(self) -> None:
+        if self.name not in _SIZES:
+            raise UserError(f"scikit-learn's {self.name!r} is not offered; there are {', '.join(_SIZES)}")
+
+    def content(self) -> str:
+        return f"{self.name} of scikit-learn {version('scikit-learn')}"
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"all": _SIZES[self.name]}
+
+    def origin(self, part: str) -> str:
+        return self.name
+
+    def read(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        from sklearn import datasets
+
+        options = {"scaled": False} if self.name == "diabetes" else {}
+        bunch = getattr(datasets, f"load_{self.name}")(**options)
+        if len(bunch.target) != _SIZES[self.name]:
+            raise DataError(f"scikit-learn's {self.name} has {len(bunch.target)} rows instead of {_SIZES[self.name]}")
+        return {"all": self._columns(bunch)}
+
+    def _columns(self, bunch: Any) -> Mapping[str, np.ndarray]:
+        if self.name == "digits":
+            gray = np.round(np.linspace(0, 255, 17)).astype(np.uint8)
+            return {"image": gray[bunch.images.astype(np.intp)][..., None], "label": bunch.target}
+        if self.name == "diabetes":
+            return dict(zip(bunch.feature_names, bunch.data.T, strict=True)) | {"progression": bunch.target}
+        return {"measurements": bunch.data, "label": bunch.target_names[bunch.target]}

@@ -1,0 +1,18 @@
+"""What architectures are built of: Flax modules called as `layer(x, train=…)`; their numbers may be traced.
+
+They compute in the dtype of their input and keep their parameters in float32. Images are (B, H, W, C).
+"""
+
+from components.layer.activation import Activation as Activation
+from components.layer.activation import ActivationName as ActivationName
+from components.layer.activation import activate as activate
+from components.layer.convolution import Conv as Conv
+from components.layer.dense import Dense as Dense
+from components.layer.dense import Flatten as Flatten
+from components.layer.dropout import Dropout as Dropout
+from components.layer.initializer import InitializerName as InitializerName
+from components.layer.initializer import initializer as initializer
+from components.layer.normalization import BatchNorm as BatchNorm
+from components.layer.pooling import AveragePool as AveragePool
+from components.layer.pooling import GlobalAveragePool as GlobalAveragePool
+from components.layer.pooling import MaxPool as MaxPool

@@ -1,0 +1,61 @@
+"""Activation functions by name, with the slopes that Keras gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal, TypeAlias
+
+import flax.linen as nn
+import jax
+
+from components.layer.table import choose
+
+ActivationName: TypeAlias = Literal[
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "leaky_relu",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+]
+
+FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+    "elu": jax.nn.elu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "leaky_relu": partial(jax.nn.leaky_relu, negative_slope=0.2),
+    "mish": jax.nn.mish,
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "selu": jax.nn.selu,
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "softsign": jax.nn.soft_sign,
+    "swish": jax.nn.silu,
+    "tanh": jax.nn.tanh,
+}
+
+
+def activate(name: ActivationName | None, x: jax.Array) -> jax.Array:
+    """Applies an activation function to every number; None leaves them as they are."""
+    return x if name is None else choose("activation", FUNCTIONS, name)(x)
+
+
+class Activation(nn.Module):
+    """An activation function as a layer of its own: any shape -> the same."""
+
+    function: ActivationName
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        del train
+        return activate(self.function, x)

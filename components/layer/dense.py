@@ -1,0 +1,41 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components.layer.activation import ActivationName, activate
+from components.layer.initializer import InitializerName, initializer
+from components.layer.shape import across
+from components.types import Range
+
+
+class Dense(nn.Module):
+    """A matrix product, a bias that starts at zero, an activation: (..., C) -> (..., features)."""
+
+    features: Annotated[int, Range(1)]
+    activation: ActivationName | None = None
+    use_bias: bool = True
+    initializer: InitializerName = "glorot_uniform"
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        del train
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", initializer(self.initializer), shape, jnp.float32)
+        y = x @ kernel.astype(x.dtype)
+        if self.use_bias:
+            y = y + across(self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32), y)
+        return activate(self.activation, y)
+
+
+class Flatten(nn.Module):
+    """All numbers of an example in one row: (B, ...) -> (B, D)."""
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        del train
+        return x.reshape(x.shape[0], -1)

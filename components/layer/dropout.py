@@ -1,0 +1,29 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components.types import Range, Scalar
+
+
+class Dropout(nn.Module):
+    """In training, zeroes numbers with probability `rate` and divides the rest by 1 - rate: any shape -> the same.
+
+    A rate of None is no dropout; a rate of 0 changes nothing but still draws from the stream `dropout`, so that
+    one compiled program serves every rate (Srivastava et al., 2014).
+    """
+
+    rate: Annotated[Scalar, Range(0, 1, "[)")] | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        if not train or self.rate is None:
+            return x
+        keep = 1 - jnp.asarray(self.rate, jnp.float32)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))

@@ -1,0 +1,50 @@
+"""Batch normalization."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from components.layer.shape import across
+from components.types import Range, Scalar
+
+
+class BatchNorm(nn.Module):
+    """Normalizes each channel over the batch, then scales and shifts it: (B, ..., C) -> the same.
+
+    Training takes the moments of the batch and moves the running ones (collection `batch_stats`) towards them by
+    1 - momentum; inference takes the running ones. Moments are float32, the variance is not corrected for the
+    size of the batch. All rows of a training batch count, so none may be padding (Ioffe and Szegedy, 2015).
+    """
+
+    momentum: Annotated[Scalar, Range(0, 1, "[)")] = 0.99
+    epsilon: Annotated[Scalar, Range(0, math.inf, "()")] = 1e-3
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        shape = (x.shape[-1],)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_variance = self.variable("batch_stats", "variance", jnp.ones, shape, jnp.float32)
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        mean, variance = running_mean.value, running_variance.value
+        if train:
+            mean, variance = _moments(x.astype(jnp.float32))
+        if train and not self.is_initializing():
+            momentum = jnp.asarray(self.momentum, jnp.float32)
+            running_mean.value = momentum * running_mean.value + (1 - momentum) * mean
+            running_variance.value = momentum * running_variance.value + (1 - momentum) * variance
+        factor = scale * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))
+        y = x.astype(jnp.float32)
+        return ((y - across(mean, y)) * across(factor, y) + across(bias, y)).astype(x.dtype)
+
+
+def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    axes = tuple(range(x.ndim - 1))
+    mean = x.mean(axes)
+    return mean, jnp.square(x - across(mean, x)).mean(axes)

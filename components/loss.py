@@ -1,0 +1,120 @@
+"""Losses: one value an example, in float32; the program weighs and averages them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+
+from components.types import BoundTarget, Range, Scalar, UserError
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy:
+    """-log of the probability of the right class, from a logit a class: (B, classes), (B,) int32 -> (B,).
+
+    With `label_smoothing` s the right class counts 1 - s and all classes share s (Szegedy et al., 2016).
+    """
+
+    label_smoothing: Annotated[Scalar, Range(0, 1, "[)")] | None = None
+
+    def outputs(self, target: BoundTarget) -> int:
+        """The number of classes; raises UserError for a real-valued target."""
+        return len(_classes("softmax_cross_entropy", target))
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        surprise = -jax.nn.log_softmax(logits.astype(jnp.float32))
+        right = jnp.take_along_axis(surprise, target[:, None], axis=1)[:, 0]
+        if self.label_smoothing is None:
+            return right
+        smoothing = jnp.asarray(self.label_smoothing, jnp.float32)
+        return (1 - smoothing) * right + smoothing * surprise.mean(1)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """-log of the probability of the right one of two classes, from one logit: (B, 1), (B,) int32 -> (B,).
+
+    The logit is that of the second class against the first.
+    """
+
+    def outputs(self, target: BoundTarget) -> int:
+        """One; raises UserError unless the target has two classes."""
+        classes = _classes("binary_cross_entropy", target)
+        if len(classes) != 2:
+            raise UserError(
+                f"binary_cross_entropy needs two classes, the target has {len(classes)}: "
+                "choose loss=softmax_cross_entropy"
+            )
+        return 1
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        logit = logits[:, 0].astype(jnp.float32)
+        return jax.nn.softplus(jnp.where(target == 1, -logit, logit))
+
+
+@dataclass(frozen=True)
+class MSE:
+    """Mean squared error over the outputs of an example: (B, outputs), (B, outputs) -> (B,)."""
+
+    def outputs(self, target: BoundTarget) -> int:
+        """The numbers of an example; raises UserError for a target of classes."""
+        return _numbers("mse", target)
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        return jnp.square(_error(logits, target)).mean(1)
+
+
+@dataclass(frozen=True)
+class MAE:
+    """Mean absolute error over the outputs of an example: (B, outputs), (B, outputs) -> (B,)."""
+
+    def outputs(self, target: BoundTarget) -> int:
+        """The numbers of an example; raises UserError for a target of classes."""
+        return _numbers("mae", target)
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        return jnp.abs(_error(logits, target)).mean(1)
+
+
+@dataclass(frozen=True)
+class Huber:
+    """Half the squared error up to `delta`, in the target's scaled unit, and linear beyond (Huber, 1964).
+
+    Means over the outputs of an example: (B, outputs), (B, outputs) -> (B,).
+    """
+
+    delta: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
+
+    def outputs(self, target: BoundTarget) -> int:
+        """The numbers of an example; raises UserError for a target of classes."""
+        return _numbers("huber", target)
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        delta = jnp.asarray(self.delta, jnp.float32)
+        error = jnp.abs(_error(logits, target))
+        near = jnp.minimum(error, delta)
+        return (near * (error - near / 2)).mean(1)
+
+
+def _classes(loss: str, target: BoundTarget) -> tuple[str, ...]:
+    if target.classes is None:
+        raise UserError(f"{loss} needs classes, the target is real-valued: choose loss=mse, loss=mae or loss=huber")
+    return target.classes
+
+
+def _numbers(loss: str, target: BoundTarget) -> int:
+    if target.classes is not None:
+        binary = " or loss=binary_cross_entropy" if len(target.classes) == 2 else ""
+        raise UserError(
+            f"{loss} needs a real-valued target, this one has {len(target.classes)} classes: "
+            f"choose loss=softmax_cross_entropy{binary}"
+        )
+    return target.outputs
+
+
+def _error(logits: jax.Array, target: jax.Array) -> jax.Array:
+    return logits.astype(jnp.float32) - target.astype(jnp.float32)

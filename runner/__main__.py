@@ -1,0 +1,111 @@
+"""The command line. It imports neither JAX nor MLflow: help and mistakes are answered at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from components.types import UserError
+from runner.allow import PACKAGES, allow, packages
+from runner.errors import suggestion
+
+if TYPE_CHECKING:
+    from runner.compose import Config
+
+OPTIONS = ("--help", "--cfg", "--info", "--allow", "--shell-completion")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Does what the words say; returns the exit code.
+
+    0: done; 2: the user's mistake, told on standard error; 128 + n: stopped by signal n, with everything saved;
+    1: the run diverged or failed.
+    """
+    try:
+        return _dispatch(list(sys.argv[1:] if words is None else words))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _dispatch(words: list[str]) -> int:
+    given, unknown = _parser().parse_known_intermixed_args(words)
+    if unknown and not given.shell_completion:
+        raise UserError(f"there is no option {unknown[0]}; {suggestion(unknown[0], OPTIONS)}")
+    for name in given.allow:
+        allow(name)
+    _put_working_folder_last()
+    if given.shell_completion:
+        from runner.completion import complete
+
+        complete(words)
+        return 0
+    if given.help:
+        from runner.help import usage
+
+        print(usage())
+        return 0
+    from runner.compose import compose, to_yaml
+
+    config = compose(given.overrides)
+    if given.cfg:
+        print(to_yaml(config.raw), end="")
+        return 0
+    return _inform(config) if given.info else _run(config)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=["job"])
+    parser.add_argument("--info", action="store_true")
+    parser.add_argument("--allow", action="append", default=[])
+    parser.add_argument("--shell-completion", "-sc", action="store_true")
+    return parser
+
+
+def _inform(config: Config) -> int:
+    from runner.help import information
+
+    print(information(config))
+    return 0
+
+
+def _run(config: Config) -> int:
+    from runner.check import check
+
+    check(config)  # before JAX is imported
+    from runner.execution import execute
+
+    result = execute(config)
+    if result.status == "interrupted":
+        return 128 + (result.signal or signal.SIGINT)
+    return 0 if result.status == "finished" else 1
+
+
+def _put_working_folder_last() -> None:
+    """What the user's own folder holds can add to what is installed, never take its place."""
+    here = os.getcwd()
+    rest = [path for path in sys.path if path not in ("", here)]
+    wanted = len(rest) < len(sys.path) or len(packages()) > len(PACKAGES)
+    sys.path[:] = [*rest, here] if wanted else rest
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Builds parts from plain values: the only place that turns a dotted name into a Python object and calls it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from components.types import UserError
+from runner.allow import packages, refuse
+from runner.numbers import Number
+
+
+def resolve(target: str) -> Any:
+    """The object of a dotted name, imported from a package that is allowed, and defined in one."""
+    if message := refuse(target):
+        raise UserError(message)
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"`{target}` can't be imported: {error}") from error
+    home = _home(found)
+    if refuse(f"{home}.{name}"):
+        raise UserError(
+            f"`{target}` is not a part: it is defined in `{home}`, outside the allowed packages ({', '.join(packages())})"
+        )
+    return found
+
+
+def build(node: Any, numbers: Mapping[str, Any], /, **given: Any) -> Any:
+    """The object that a tree of plain values describes.
+
+    A mapping with `_target_` is called with its other keys and with `given` (which win); lists become tuples, and a
+    `Number` becomes its value in `numbers`: a float, or a traced array inside the compiled step.
+    """
+    if isinstance(node, Number):
+        return numbers[node.name]
+    if isinstance(node, Mapping):
+        values = {key: build(value, numbers) for key, value in node.items() if key != "_target_"}
+        return _call(node["_target_"], values | given) if "_target_" in node else values
+    if isinstance(node, list | tuple):
+        return tuple(build(value, numbers) for value in node)
+    return node
+
+
+def _call(target: str, arguments: dict[str, Any]) -> Any:
+    found = resolve(target)
+    try:
+        return found(**arguments)
+    except UserError as error:
+        raise type(error)(f"`{target}`: {error}") from error
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself, not its body
+            raise UserError(f"`{target}` can't be called with {', '.join(arguments) or 'nothing'}: {error}") from error
+        raise
+
+
+def _home(found: Any) -> str:
+    """The package that an object was defined in; JAX keeps its public functions in private modules."""
+    while isinstance(found, functools.partial):
+        found = found.func
+    home = getattr(found, "__module__", None) or ""
+    return home.replace("jax._src.nn", "jax.nn", 1)

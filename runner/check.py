@@ -1,0 +1,155 @@
+"""Everything that can be known to be wrong with a configuration before JAX is imported, told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from runner.catalog import EXPERIMENT, defaults
+from runner.errors import ConfigError, suggestion
+from runner.hints import Mismatch, Part, mismatches
+from runner.provenance import said, who
+from runner.signature import Parameters, call_parameters, settings, signature
+from runner.source import TargetError
+from runner.tree import dotted, is_reference, parts
+
+if TYPE_CHECKING:
+    from runner.compose import Config
+
+FEATURE = {"target": Part, "columns": dict[str, Part], "inputs": dict[str, tuple[str, ...]]}
+SEVERAL = ("metric", "regularizer")  # groups of parts with names of their own
+GIVEN = {
+    "optimizer": {"learning_rate": "comes from the schedule; set learning_rate instead"},
+    "architecture": {"outputs": "comes from the data and the loss"},
+}
+"""Parameters that the runner fills in, by group, and what to tell who sets one."""
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError with everything that is wrong, each with its key, what is allowed and who set it."""
+    if found := problems(config):
+        raise ConfigError(*found)
+
+
+def problems(config: Config) -> list[str]:
+    """What is wrong, a line each; of a group that the values lack there is nothing more to say."""
+    values = config.values
+    found = [*_root(values), *_places(values), *_parts(values), *_wiring(values), *_monitor(values)]
+    return [said(f"{key}: {problem}", who(config.origins, key)) for key, problem in found]
+
+
+def _root(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """The keys beside the groups, and those of `training`."""
+    known = settings("Settings")
+    for key in values:
+        if key not in known and key not in defaults():
+            yield Mismatch(key, f"unknown key; {suggestion(key, [*known, *defaults()])}")
+    yield from _arguments({key: value for key, value in values.items() if key in known}, known, "")
+    training = values.get("training", {})
+    if isinstance(training, dict):
+        yield from _arguments(training, settings("Training"), "training")
+    else:
+        yield from mismatches(training, dict[str, Any], "training")
+
+
+def _places(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """Whether parts stand where each group has them."""
+    for group in values:
+        if group == "feature":
+            yield from _feature(values[group])
+        elif group in defaults() and group != EXPERIMENT:
+            yield from mismatches(values[group], dict[str, Part] if group in SEVERAL else Part, group)
+
+
+def _feature(feature: Any) -> Iterator[Mismatch]:
+    if not isinstance(feature, dict):
+        yield from mismatches(feature, dict[str, Any], "feature")
+        return
+    for key in (key for key in FEATURE if key not in feature):
+        yield Mismatch(f"feature.{key}", "is missing")
+    for key, value in feature.items():
+        if key in FEATURE:
+            yield from mismatches(value, FEATURE[key], f"feature.{key}")
+        else:
+            yield Mismatch(f"feature.{key}", f"unknown key; {suggestion(key, FEATURE)}")
+
+
+def _parts(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """Every target with its arguments, wherever it stands."""
+    for place, node in parts(values):
+        key = dotted(place)
+        given = GIVEN.get(key, {})
+        arguments = {name: value for name, value in node.items() if name != "_target_"}
+        try:
+            known = signature(str(node["_target_"]))
+        except TargetError as error:
+            yield Mismatch(f"{key}._target_", str(error))
+            continue
+        for name, reason in given.items():
+            if name in arguments:
+                del arguments[name]
+                yield Mismatch(f"{key}.{name}", reason)
+        if known is not None:
+            known = {name: parameter for name, parameter in known.items() if name not in given}
+            yield from _arguments(arguments, known, key, f"parameter of {node['_target_']}")
+
+
+def _arguments(values: Mapping[str, Any], known: Parameters, owner: str, what: str = "key") -> Iterator[Mismatch]:
+    """Values against the parameters that they are given for."""
+    for name, parameter in known.items():
+        if parameter.required and name not in values:
+            yield Mismatch(_join(owner, name), "is missing, and has no default")
+    for name, value in values.items():
+        key = _join(owner, name)
+        if name not in known:
+            yield Mismatch(key, f"no {what}; {suggestion(name, known)}")
+        elif value == "???":
+            yield Mismatch(key, "a value must be given")
+        elif not is_reference(value):
+            yield from mismatches(value, known[name].hint, key)
+
+
+def _wiring(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """Columns to inputs, and inputs to the architecture."""
+    feature = values.get("feature")
+    columns, inputs = map(feature.get, ("columns", "inputs")) if isinstance(feature, dict) else (None, None)
+    if not isinstance(columns, dict) or not isinstance(inputs, dict):
+        return
+    for name, listed in inputs.items():
+        for column in listed if isinstance(listed, list) else ():
+            if column not in columns:
+                yield Mismatch(f"feature.inputs.{name}", f"no column {column}; {suggestion(column, columns)}")
+    if "architecture" in values:
+        yield from _inputs(inputs, values["architecture"])
+
+
+def _inputs(inputs: Mapping[str, Any], architecture: Any) -> Iterator[Mismatch]:
+    """Names matter only where there are several."""
+    target = architecture.get("_target_") if isinstance(architecture, dict) else None
+    try:
+        taken = call_parameters(target) if isinstance(target, str) else None
+    except TargetError:
+        return
+    names = {name: one.required for name, one in (taken or {}).items() if name != "train"}
+    if taken is None or len(names) == len(inputs) == 1:
+        return
+    for name in inputs:
+        if name not in names:
+            yield Mismatch(f"feature.inputs.{name}", f"{target} takes no such input; {suggestion(name, names)}")
+    for name, required in names.items():
+        if required and name not in inputs:
+            yield Mismatch("feature.inputs", f"{target} needs an input {name}")
+
+
+def _monitor(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    metrics, training = values.get("metric"), values.get("training")
+    if not isinstance(metrics, dict) or not isinstance(training, dict):
+        return
+    names = [f"{split}/{name}" for name in ("loss", *metrics) for split in ("valid", "train")]
+    monitor = training.get("monitor")
+    if isinstance(monitor, str) and monitor not in names:
+        yield Mismatch("training.monitor", f"no {monitor}; {suggestion(monitor, names)}")
+
+
+def _join(owner: str, name: str) -> str:
+    return f"{owner}.{name}" if owner else str(name)

@@ -1,0 +1,119 @@
+"""Which option answers each question, and the files that are merged for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import yaml
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from components.types import UserError
+from runner.catalog import EXPERIMENT, Catalog, defaults, shown
+from runner.errors import suggestion
+from runner.overrides import label
+from runner.provenance import said
+
+OVERRIDE = re.compile(r"override /(\w+)")
+
+
+class File(NamedTuple):
+    """A YAML file that was chosen."""
+
+    path: Path
+    group: str  # whose key its content goes under; "" and `experiment`: the root
+    content: DictConfig
+
+
+@dataclass
+class Choices:
+    """The options chosen and who chose them, by group."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)  # who chose
+    files: list[File] = field(default_factory=list)  # in the order of merging
+    broken: set[str] = field(default_factory=set)  # groups whose choice can't be used
+    problems: list[str] = field(default_factory=list)
+
+
+def choose(catalog: Catalog, given: Iterable[Override]) -> Choices:
+    """Those of the command line, else those of the experiment, else those of `conf/run.yaml`."""
+    chosen = Choices()
+    asked = {override.key_or_group: (override.value(), label(override)) for override in given}
+    answers = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
+    name, origin = asked.get(EXPERIMENT, answers[EXPERIMENT])
+    experiment = [] if name is None else _files(chosen, catalog, EXPERIMENT, name, origin)
+    for file in experiment:
+        answers |= _answers(chosen, file)
+    if EXPERIMENT in chosen.broken:  # what else it would have chosen is unknown
+        chosen.broken |= set(answers) - set(asked)
+    for group, (option, origin) in (answers | asked).items():
+        chosen.options[group], chosen.origins[group] = option, origin
+        if group != EXPERIMENT and group not in chosen.broken:
+            chosen.files += _files(chosen, catalog, group, option, origin)
+    chosen.files += experiment
+    return chosen
+
+
+def load(path: Path) -> DictConfig:
+    """Reads a YAML file; raises UserError, with the line where there is one."""
+    try:
+        content = OmegaConf.load(path)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{shown(path)}{line}: this is not YAML: {error.problem}") from error
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{shown(path)}: can't be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, DictConfig):
+        raise UserError(f"{shown(path)}: keys and values are wanted, not a list")
+    return content
+
+
+def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
+    """The files of a choice; where one is unknown or can't be read, the group is broken."""
+    several = isinstance(option, list)
+    try:
+        if several and not isinstance(defaults()[group], list):
+            raise UserError(said(f"{group}: one option is wanted, not a list", origin))
+        return [_file(catalog, group, str(name), origin) for name in (option if several else [option])]
+    except UserError as error:
+        chosen.problems.append(str(error))
+        chosen.broken.add(group)
+        return []
+
+
+def _file(catalog: Catalog, group: str, name: str, origin: str) -> File:
+    files = catalog.files[group]
+    if name not in files:
+        raise UserError(said(f"{group}: there is no {name}; {suggestion(name, files)}", origin))
+    content = load(files[name])
+    if "defaults" in content and group != EXPERIMENT:
+        raise UserError(f"{shown(files[name])}: only experiments may have a defaults list")
+    return File(files[name], group, content)
+
+
+def _answers(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
+    """What the defaults list of an experiment chooses; the list is taken out of the file's content."""
+    origin = shown(experiment.path)
+    groups = [group for group in defaults() if group != EXPERIMENT]
+    found = {}
+    for entry in _plain(experiment.content.pop("defaults", [])):
+        key, option = next(iter(entry.items())) if isinstance(entry, dict) and entry else (str(entry), None)
+        group = OVERRIDE.fullmatch(str(key))
+        if group is None:
+            chosen.problems.append(f"{origin}: write `- override /group: option` in its defaults, not {key}")
+        elif group[1] not in groups:
+            chosen.problems.append(f"{origin}: there is no group {group[1]}; {suggestion(group[1], groups)}")
+        else:
+            found[group[1]] = (option, origin)
+    return found
+
+
+def _plain(entries: Any) -> list[Any]:
+    found = OmegaConf.to_container(entries) if isinstance(entries, ListConfig) else [entries]
+    return cast(list[Any], found)

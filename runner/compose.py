@@ -1,0 +1,136 @@
+"""From the words of the command line to plain values: Hydra composes, and every value keeps its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import hydra
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from components.types import UserError
+from runner.catalog import EXPERIMENT, HOUSE, catalog, defaults, shown
+from runner.choices import Choices, File, choose, load
+from runner.errors import ConfigError
+from runner.overrides import apply, label, read
+from runner.provenance import origins, said, who
+from runner.tree import resolve
+
+
+@dataclass(frozen=True)
+class Config:
+    """A composed configuration, in plain Python."""
+
+    values: dict[str, Any]  # references resolved; `experiment` is the name of the one chosen, or None
+    raw: dict[str, Any]  # the same with "${name}" still there as text
+    origins: dict[str, str]  # dotted leaf -> who set it: a file, or the command line with the word
+    overrides: tuple[str, ...]
+    choices: dict[str, Any]  # group -> the option chosen, or the list of them
+
+
+def compose(overrides: Sequence[str]) -> Config:
+    """The configuration that the overrides describe.
+
+    Raises ConfigError with everything that is wrong; then what `check` finds in the rest is told too.
+    """
+    from runner.check import problems
+
+    config, found = _draft(overrides)
+    if found:
+        raise ConfigError(*found, *problems(config))
+    return config
+
+
+def offer(file: File) -> None:
+    """Makes a file known to Hydra, unless it stands in our `conf/`, where Hydra finds it itself."""
+    if file.path.parent.parent != HOUSE / "conf":
+        package = "_global_" if file.group == EXPERIMENT else file.group
+        ConfigStore.instance().store(file.path.stem, file.content, file.group, package)
+
+
+def to_yaml(values: Any) -> str:
+    """Plain values as YAML, in their order."""
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str) -> Any:
+    """Plain values from what `to_yaml` wrote."""
+    return yaml.safe_load(text)
+
+
+def _draft(overrides: Sequence[str]) -> tuple[Config, list[str]]:
+    """As much of the configuration as can be made, without groups whose choice is broken; and what is wrong."""
+    found = catalog()
+    given, settings, problems = read(overrides, found.files)
+    chosen = choose(found, given)
+    settings = [one for one in settings if one.key_or_group.partition(".")[0] not in chosen.broken]
+    raw, unmerged = _merge(chosen, settings)
+    values, unresolved = resolve(raw)
+    marks = origins(raw, _set(chosen, settings))
+    lost = [said(f"{key}: {text}", who(marks, key)) for key, text in unresolved.items()]
+    options = {group: option for group, option in chosen.options.items() if group not in chosen.broken}
+    config = Config(values, raw, marks, tuple(overrides), options)
+    return config, [*found.clashes, *problems, *chosen.problems, *unmerged, *lost]
+
+
+def _merge(chosen: Choices, settings: Sequence[Override]) -> tuple[dict[str, Any], list[str]]:
+    """The raw tree, and what can't be merged into it."""
+    merged, problems = _composed(chosen)
+    for one in settings:
+        try:
+            apply(merged, one)
+        except UserError as error:
+            problems.append(str(error))
+    raw = cast(dict[str, Any], OmegaConf.to_container(merged))
+    for group in chosen.options:
+        raw.setdefault(group, {})  # where several may be chosen, and none is
+    for group in chosen.broken:
+        del raw[group]
+    return raw | {EXPERIMENT: chosen.options[EXPERIMENT]}, problems
+
+
+def _composed(chosen: Choices) -> tuple[DictConfig, list[str]]:
+    """The files chosen, merged by Hydra; without the experiment where that doesn't fit the others."""
+    for file in chosen.files:
+        offer(file)
+    usual = defaults()
+    changed = [group for group in usual if group in chosen.broken or chosen.options[group] != usual[group]]
+    words = {group: _word(chosen, group) for group in changed}
+    try:
+        return _hydra(words.values()), []
+    except HydraException as error:
+        problem = f"{words.pop(EXPERIMENT)}: {str(error.__cause__ or error).splitlines()[0]}"
+        return _hydra(words.values()), [problem]
+
+
+def _hydra(words: Iterable[str]) -> DictConfig:
+    with hydra.initialize_config_dir(str(HOUSE / "conf"), job_name="titrate", version_base="1.3"):
+        composed = hydra.compose("run", overrides=list(words))
+    OmegaConf.set_struct(composed, False)
+    return composed
+
+
+def _word(chosen: Choices, group: str) -> str:
+    """A choice in Hydra's grammar; a broken one is left out."""
+    option = chosen.options[group]
+    if group in chosen.broken:
+        option = {EXPERIMENT: None}.get(group, [])
+        return f"{group}=[]" if isinstance(defaults()[group], list) else f"~{group}"
+    return f"{group}={option}"
+
+
+def _set(chosen: Choices, settings: Sequence[Override]) -> Iterator[tuple[str, Any, str]]:
+    """What sets values, the last word last: (key, value, origin)."""
+    main = HOUSE / "conf" / "run.yaml"
+    for group, origin in chosen.origins.items():
+        yield group, {}, origin
+    for path, group, content in (File(main, "", load(main)), *chosen.files):
+        key = "" if group == EXPERIMENT else group
+        yield key, OmegaConf.to_container(content), shown(path)
+    for one in settings:
+        yield one.key_or_group, one.value(), label(one)

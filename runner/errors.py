@@ -1,0 +1,31 @@
+"""What the user can mend in a configuration, said all at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from components.types import UserError
+
+FEW = 20  # names that a message lists
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with a configuration, a line each."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = tuple(dict.fromkeys(problems))
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+def suggestion(name: object, allowed: Iterable[str]) -> str:
+    """The nearest of the allowed names, and all where they are few: `did you mean nadam? (adam, nadam)`."""
+    names = list(dict.fromkeys(allowed))
+    nearest = difflib.get_close_matches(str(name), names, n=1)
+    listed = (", ".join(names) or "none") if len(names) <= FEW else ""
+    if nearest:
+        return f"did you mean {nearest[0]}?" + (f" ({listed})" if listed else "")
+    return f"allowed: {listed or f'{len(names)} others'}"

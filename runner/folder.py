@@ -1,0 +1,160 @@
+"""A run's own folder: made whole or not at all, held by a lock, found again by the digest at the end of its name."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.types import UserError
+
+NOT_THE_RUN = (
+    "mode",
+    "folder",
+    "fresh",
+    "resume",
+    "quiet",
+    "tracking",
+    "experiment",
+)  # keys that change no result
+
+
+class Folder:
+    """A run's folder, locked until it is closed or the process ends, however it ends."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    def close(self) -> None:
+        """Gives the lock up."""
+        os.close(self._lock)
+
+
+def digest(values: Mapping[str, Any], fingerprint: str) -> str:
+    """What a run is known by: its resolved configuration, without what changes no result, and its data."""
+    text = json.dumps(of_the_run(values), sort_keys=True)
+    return hashlib.sha256(f"{text}\n{fingerprint}".encode()).hexdigest()[:10]
+
+
+def of_the_run(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that its results depend on."""
+    return {key: value for key, value in values.items() if key not in NOT_THE_RUN}
+
+
+def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Folder:
+    """A new locked folder `TIME_NAME_DIGEST` below `root`, with `files` in it from its first instant."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
+        temporary.mkdir()
+    except OSError as error:
+        raise UserError(
+            f"folder={root}: no run can be recorded there: {error.strerror}; choose another `folder`"
+        ) from error
+    try:
+        lock = _lock(temporary)
+        assert lock is not None
+        for file, text in files.items():
+            (temporary / file).write_text(text)
+        return Folder(_place(temporary, root, name, digest), lock)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def interrupted(root: Path, digest: str) -> Folder | None:
+    """The newest folder of that digest whose run neither ended nor lives, locked; None where there is none."""
+    for path in sorted(root.glob(f"*_{digest}"), reverse=True):
+        if can_resume(path) and (lock := _lock(path)) is not None:
+            if can_resume(path):  # it may have ended between the look and the lock
+                return Folder(path, lock)
+            os.close(lock)
+    return None
+
+
+def find(root: Path, name: str) -> Path:
+    """The folder that a path, a folder's name or an MLflow run id names."""
+    for path in _candidates(root, name):
+        if (path / "record.json").is_file():
+            return path
+    known = [path.name for path in runs(root)]
+    near = difflib.get_close_matches(name, known, 3, 0.4) or known[-3:]
+    raise UserError(f"resume={name}: no such run below {root}; there are {', '.join(near) or 'none'}")
+
+
+def hold(path: Path) -> Folder:
+    """A run's folder, locked."""
+    if (lock := _lock(path)) is None:
+        raise UserError(f"{path}: another process is running it")
+    return Folder(path, lock)
+
+
+def runs(root: Path) -> list[Path]:
+    """The folders of all runs below `root`, oldest first."""
+    return sorted(path.parent for path in root.glob("*/record.json") if not path.parent.name.startswith("."))
+
+
+def can_resume(path: Path) -> bool:
+    """Whether a run was begun there and did not come to an end of its own."""
+    return (path / "record.json").is_file() and summary(path).get("status", "interrupted") == "interrupted"
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """What a run's folder says of its end; empty where it has none."""
+    try:
+        return json.loads((path / "summary.json").read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file's text whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _candidates(root: Path, name: str) -> Iterator[Path]:
+    yield Path(name)
+    yield root / name
+    for path in runs(root):
+        delivered = path / "delivered.json"
+        if delivered.is_file() and json.loads(delivered.read_text()).get("run_id") == name:
+            yield path
+
+
+def _lock(path: Path) -> int | None:
+    """The descriptor that holds a folder's lock; None where another process has it."""
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _place(temporary: Path, root: Path, name: str, digest: str) -> Path:
+    """Renames the folder into a name that no other has; a rename onto a folder that holds something fails."""
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    count = 1
+    while True:
+        path = root / "_".join([stamp, name, *([str(count)] if count > 1 else []), digest])
+        try:
+            temporary.rename(path)
+            return path
+        except OSError:
+            if not path.exists():
+                raise
+            count += 1

@@ -1,0 +1,93 @@
+"""What `titrate --help` and `titrate --info` say."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.allow import packages
+from runner.catalog import EXPERIMENT, HOUSE, Catalog, catalog, defaults
+from runner.hints import show
+from runner.tree import dotted, leaves
+
+if TYPE_CHECKING:
+    from runner.compose import Config
+
+USAGE = """\
+Titrate runs an experiment that a short YAML file describes, and keeps the record in MLflow.
+
+  titrate                                        the default run
+  titrate experiment=NAME                        an experiment
+  titrate experiment=NAME optimizer=sgd seed=3   the same with another optimizer and seed
+  titrate KEY=VALUE ~KEY                         sets a key (any parameter of a part), leaves one out
+  titrate --cfg job …                            prints the composed configuration instead of running it
+  titrate --info …                               prints versions, folders, and who set each value
+  titrate --allow NAME …                         lets configurations use parts from another Python package
+  eval "$(titrate -sc install=bash)"             completes with the tab key (also zsh, fish)
+"""
+MODES = {
+    "train": "trains, evaluates on the test split with the best weights, records",
+    "deliver": "brings to MLflow what earlier runs could not",
+}
+DISTRIBUTIONS = ("titrate", "jax", "jaxlib", "flax", "optax", "hydra-core", "omegaconf", "mlflow", "numpy")
+
+
+def usage() -> str:
+    """How to call, what can be chosen, and the other keys with their defaults."""
+    found = catalog()
+    lines = [USAGE, "Choices, GROUP=OPTION; * is the default:"]
+    for group in defaults():
+        if group != EXPERIMENT:
+            lines += ["", f"  {group}", *_options(found, group)]
+    lines += ["", "Experiments, experiment=NAME:", *_options(found, EXPERIMENT)]
+    lines += ["", "Modes, mode=NAME:", *_table(MODES)]
+    lines += ["", "Other keys, KEY=VALUE, and their defaults:", *_root()]
+    return "\n".join(lines)
+
+
+def information(config: Config) -> str:
+    """Versions, folders, and every value with who set it."""
+    facts = {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in DISTRIBUTIONS},
+        "conf, experiments": f"below {HOUSE} and {Path.cwd()}",
+        "parts from": ", ".join(packages()),
+    }
+    values = {f"{dotted(place)}={show(value)}": dotted(place) for place, value in leaves(config.values)}
+    return "\n".join([*_table(facts), "", *_table({text: config.origins.get(key, "") for text, key in values.items()})])
+
+
+def _options(found: Catalog, group: str) -> list[str]:
+    chosen = defaults()[group]
+    named = chosen if isinstance(chosen, list) else [chosen]
+    return _table(
+        {f"{'*' if name in named else ' '} {name}": _title(path) for name, path in found.files[group].items()}
+    )
+
+
+def _title(path: Path) -> str:
+    """The first line of a YAML file, which says in a comment what it is."""
+    first, *_ = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    return first.removeprefix("#").strip().removeprefix("Question:").strip()
+
+
+def _root() -> list[str]:
+    """What `conf/run.yaml` has below its defaults list, comments and all."""
+    lines = (HOUSE / "conf" / "run.yaml").read_text().splitlines()
+    below = lines[lines.index("defaults:") + 1 :]
+    return [f"  {line}" for line in below if not line.startswith("  - ")]
+
+
+def _table(rows: Mapping[str, str]) -> list[str]:
+    width = max(map(len, rows), default=0)
+    return [f"  {name:{width}}  {text}".rstrip() for name, text in rows.items()]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

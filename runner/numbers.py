@@ -1,0 +1,65 @@
+"""The numbers of a run: what may change without compiling anything anew."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.hints import of_element, takes_number
+from runner.signature import Parameters, settings, signature
+from runner.tree import Place, dotted, home, parts
+
+if TYPE_CHECKING:
+    from runner.compose import Config
+
+
+@dataclass(frozen=True)
+class Number:
+    """Stands in the static tree for a number that enters the program as an array."""
+
+    name: str  # its key in the configuration: "optimizer.b1"
+
+
+def collect(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
+    """The static tree of a checked configuration, and the numbers by name.
+
+    A parameter annotated `Scalar` takes a number, however it is spelt; null stays null. What references make
+    equal has one name, that of the place referred to. The seed, an integer, is not among the numbers.
+    """
+    static, numbers = copy.deepcopy(config.values), {}
+    for place, hint, value in _arguments(config.values):
+        if takes_number(hint) and isinstance(value, int | float) and not isinstance(value, bool):
+            name = dotted(home(config.raw, place))
+            if name != "seed":
+                numbers[name] = float(value)
+                _put(static, place, Number(name))
+    return static, numbers
+
+
+def _arguments(values: dict[str, Any]) -> Iterator[tuple[Place, Any, Any]]:
+    """Every value that a parameter takes, taken out of lists and mappings: (place, hint, value)."""
+    yield from _given(values, settings("Settings"), ())
+    for place, node in parts(values):
+        yield from _given(node, signature(node["_target_"]) or {}, place)
+
+
+def _given(node: dict[str, Any], parameters: Parameters, place: Place) -> Iterator[tuple[Place, Any, Any]]:
+    for name, parameter in parameters.items():
+        if name in node:
+            yield from _elements(node[name], parameter.hint, (*place, name))
+
+
+def _elements(value: Any, hint: Any, place: Place) -> Iterator[tuple[Place, Any, Any]]:
+    if not isinstance(value, dict | list):
+        yield place, hint, value
+    elif "_target_" not in value:
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _elements(one, of_element(hint, key), (*place, key))
+
+
+def _put(tree: Any, place: Place, value: Any) -> None:
+    for key in place[:-1]:
+        tree = tree[key]
+    tree[place[-1]] = value

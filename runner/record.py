@@ -1,0 +1,103 @@
+"""What a run's folder says of it from its first instant: name, tags, parameters, data sets."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from runner.compose import Config
+from runner.data import Data
+from runner.folder import of_the_run
+
+PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
+VERSIONED = ("git.commit", "git.dirty", "python", *PACKAGES)  # tags whose change a resumed run warns of
+
+
+def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a run that begins now, as plain values."""
+    source = config.choices.get("data", "data")
+    return {
+        "name": name(config),
+        "digest": digest,
+        "created": int(time.time() * 1000),
+        "tags": tags(config) | {"digest": digest},
+        "parameters": dict(parameters(config)),
+        "datasets": [
+            {"name": source, "digest": data.fingerprint, "split": split, "rows": len(rows)}
+            for split, rows in data.splits.items()
+        ],
+        "tracking": dict(tracking),
+    }
+
+
+def name(config: Config) -> str:
+    """What the run is called: its experiment, or its data and architecture."""
+    chosen = config.values["experiment"]
+    return chosen or f"{config.choices['data']}_{config.choices['architecture']}"
+
+
+def tags(config: Config) -> dict[str, str]:
+    """Where and with what the run was made."""
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    device = jax.devices()[0]
+    return versions | {
+        "python": platform.python_version(),
+        "device": f"{device.platform}: {device.device_kind}",
+        "host": platform.node(),
+        "seed": str(config.values["seed"]),
+        "overrides": " ".join(config.overrides),
+        **_git(),
+    }
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """How the code or the versions differ from those that a run began with, a line each."""
+    return [f"{key} was {before.get(key)}, is {now.get(key)}" for key in VERSIONED if before.get(key) != now.get(key)]
+
+
+def parameters(config: Config) -> Iterator[tuple[str, Any]]:
+    """The leaves that matter under their dotted names, and the option that each group took."""
+    chosen = {group: option for group, option in config.choices.items() if group != "experiment"}
+    for group, option in chosen.items():
+        yield group, ",".join(option) if isinstance(option, list | tuple) else option
+    yield from (
+        (key, value)
+        for key, value in leaves(of_the_run(config.values))
+        if not key.endswith("_target_") and key not in chosen
+    )
+
+
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a tree of plain values under their dotted names; a list of plain values is one leaf."""
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(node, list) and any(isinstance(value, Mapping | list) for value in node):
+        for index, value in enumerate(node):
+            yield from leaves(value, f"{prefix}.{index}")
+    elif prefix:
+        yield prefix, node
+
+
+def _git() -> dict[str, str]:
+    """The commit of the working folder's repository, and whether anything there is not committed."""
+    commit, status = (
+        _output("git", "rev-parse", "HEAD"),
+        _output("git", "status", "--porcelain", "--untracked-files=no"),
+    )
+    return {} if commit is None else {"git.commit": commit, "git.dirty": str(bool(status)).lower()}
+
+
+def _output(*command: str) -> str | None:
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, cwd=Path.cwd(), check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -1,0 +1,180 @@
+"""What a target takes: the parameters of a function or class, read from its source with their type hints."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any, NamedTuple, TypeAlias
+
+from runner.allow import OPTAX
+from runner.annotation import hint
+from runner.source import Definition, Module, TargetError, find, locate, qualified
+
+
+class Parameter(NamedTuple):
+    """A parameter that can be given by its name."""
+
+    hint: Any  # Any: unknown
+    required: bool
+
+
+Parameters: TypeAlias = dict[str, Parameter]
+
+FLAX = ("flax.linen.Module", "flax.linen.module.Module")
+BARE = (*FLAX, "object", "typing.NamedTuple", "typing.Protocol", "typing.Generic", "abc.ABC")  # no parameters
+DATACLASS = ("dataclasses.dataclass", "flax.struct.dataclass")
+FIELD = ("dataclasses.field", "flax.struct.field")
+NO_FIELD = ("typing.ClassVar", "dataclasses.KW_ONLY")
+
+
+def signature(target: str) -> Parameters | None:
+    """The parameters of a target; None where its source doesn't tell.
+
+    Raises TargetError where there is no such target, or where it is defined outside the allowed packages.
+    """
+    found = locate(target)
+    parameters = _parameters(found) if found else None
+    if parameters and target.startswith("optax."):
+        return {name: one._replace(hint=OPTAX.get(name, one.hint)) for name, one in parameters.items()}
+    return parameters
+
+
+def call_parameters(target: str) -> Parameters | None:
+    """The parameters of calling what a class makes; None where its source doesn't tell.
+
+    Raises TargetError as `signature` does.
+    """
+    found = locate(target)
+    return _of_call(found.module, found.node) if found and isinstance(found.node, ast.ClassDef) else None
+
+
+def settings(name: str) -> Parameters:
+    """The fields of one of the dataclasses in `runner.settings`."""
+    module = find("runner.settings")
+    assert module is not None
+    node = module.symbols[name]
+    assert isinstance(node, ast.ClassDef)
+    return _fields(module, node)
+
+
+def _parameters(found: Definition) -> Parameters | None:
+    module, node = found
+    if isinstance(node, ast.FunctionDef):
+        return _of_function(module, node)
+    return _of_class(module, node) if isinstance(node, ast.ClassDef) else _of_expression(module, node)
+
+
+def _of_function(module: Module, node: ast.FunctionDef, *, skip: int = 0) -> Parameters | None:
+    """All but the first `skip`; None where it takes any name at all, or takes some by their places only."""
+    arguments = node.args
+    if arguments.kwarg or arguments.posonlyargs:
+        return None
+    required = len(arguments.args) - len(arguments.defaults)
+    found = {
+        one.arg: Parameter(hint(module, one.annotation), place < required)
+        for place, one in enumerate(arguments.args)
+        if place >= skip
+    }
+    for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        found[one.arg] = Parameter(hint(module, one.annotation), default is None)
+    return found
+
+
+def _of_class(module: Module, node: ast.ClassDef) -> Parameters | None:
+    """Those of its own `__init__`; else what it inherits and, where it has fields, those."""
+    if own := _method(node, "__init__"):
+        return _of_function(module, own, skip=1)
+    found: Parameters = {}
+    for base in _bases(module, node):
+        inherited = {} if base in BARE else _of_base(base)
+        if inherited is None:
+            return None
+        found |= inherited
+    return found | _fields(module, node) if _has_fields(module, node) else found
+
+
+def _of_base(name: str) -> Parameters | None:
+    parent = _class(name)
+    return _of_class(*parent) if parent else None
+
+
+def _of_call(module: Module, node: ast.ClassDef) -> Parameters | None:
+    if own := _method(node, "__call__"):
+        return _of_function(module, own, skip=1)
+    parents = (_class(base) for base in reversed(_bases(module, node)))
+    return next((found for parent in parents if parent and (found := _of_call(*parent))), None)
+
+
+def _of_expression(module: Module, node: ast.expr) -> Parameters | None:
+    """Those of `functools.partial(function, …)`, or of what another name stands for."""
+    if isinstance(node, ast.Call) and qualified(module, node.func) == "functools.partial":
+        inner = _of_expression(module, node.args[0])
+        given = {word.arg for word in node.keywords}
+        free = list((inner or {}).items())[len(node.args) - 1 :]
+        return None if inner is None else {k: Parameter(kind, r and k not in given) for k, (kind, r) in free}
+    name = qualified(module, node)
+    found = locate(name) if name else None
+    return _parameters(found) if found else None
+
+
+def _fields(module: Module, node: ast.ClassDef) -> Parameters:
+    """The fields that the body of a dataclass declares."""
+    found = {}
+    for one in node.body:
+        if not isinstance(one, ast.AnnAssign) or not isinstance(one.target, ast.Name):
+            continue
+        outer = one.annotation.value if isinstance(one.annotation, ast.Subscript) else one.annotation
+        options = _options(module, one.value)
+        if qualified(module, outer) not in NO_FIELD and "init" not in options:  # nobody writes init=True
+            required = not options & {"default", "default_factory"}
+            found[one.target.id] = Parameter(hint(module, one.annotation), required)
+    return found
+
+
+def _options(module: Module, value: ast.expr | None) -> set[str | None]:
+    """What is said of a field: `default` for a plain value, the keywords of `field(…)`, or nothing."""
+    if isinstance(value, ast.Call) and qualified(module, value.func) in FIELD:
+        return {word.arg for word in value.keywords}
+    return {"default"} if value else set()
+
+
+def _has_fields(module: Module, node: ast.ClassDef) -> bool:
+    """Whether annotations in the body are parameters: in dataclasses, named tuples and Flax modules."""
+    marks = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
+    named = "typing.NamedTuple" in _bases(module, node)
+    return named or any(qualified(module, mark) in DATACLASS for mark in marks) or _is_flax(module, node)
+
+
+def _is_flax(module: Module, node: ast.ClassDef) -> bool:
+    parents = [FLAX if base in FLAX else _class(base) for base in _bases(module, node)]
+    return FLAX in parents or any(_is_flax(*parent) for parent in parents if parent)
+
+
+def _bases(module: Module, node: ast.ClassDef) -> list[str]:
+    """The full names of the bases, the last first, so that the first wins."""
+    plain = (one.value if isinstance(one, ast.Subscript) else one for one in reversed(node.bases))
+    return [_unaliased(qualified(module, one) or "") for one in plain]
+
+
+def _unaliased(name: str) -> str:
+    """The name of what `Module = module.Module` stands for."""
+    found = None if name in BARE else _located(name)
+    if found is None or not isinstance(found.node, ast.expr):
+        return name
+    return qualified(found.module, found.node) or name
+
+
+def _class(name: str) -> tuple[Module, ast.ClassDef] | None:
+    found = _located(name)
+    return (found.module, found.node) if found and isinstance(found.node, ast.ClassDef) else None
+
+
+def _located(name: str) -> Definition | None:
+    """A base class may stand where no target may; then it isn't read."""
+    try:
+        return locate(name)
+    except TargetError:
+        return None
+
+
+def _method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    return next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == name), None)

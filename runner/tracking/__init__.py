@@ -1,0 +1,156 @@
+"""The record of a run outside its folder. Importing this imports no MLflow: a child process does that."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from components.types import UserError
+from runner.folder import write_atomically
+from runner.tracking.state import State, masked
+
+LATER = "`titrate mode=deliver` sends what is missing"
+
+
+class Delivery(Protocol):
+    """The way of a run's record out of its folder; nothing about it ever stops or slows the run."""
+
+    def poke(self) -> None:
+        """Says that a checkpoint covers more points; never waits or fails."""
+
+    def close(self, seconds: float) -> str | None:
+        """Says that the run is over, and waits so long at most; the MLflow run's id, where it is known."""
+
+    def warning(self) -> str | None:
+        """After `close`: what MLflow lacks, why, and what to do; None where it lacks nothing."""
+
+
+class NoDelivery:
+    """Of a run that is recorded in its folder only."""
+
+    def poke(self) -> None: ...
+
+    def close(self, seconds: float) -> None: ...
+
+    def warning(self) -> None: ...
+
+
+class ChildDelivery:
+    """By a child process, which ends in the background where it is slow."""
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        self._folder = folder
+        self._child = _start(folder, uri)
+
+    def poke(self) -> None:
+        assert self._child.stdin is not None
+        with suppress(
+            OSError, ValueError
+        ):  # the pipe is full (so the child will look anyway), broken or closed
+            self._child.stdin.write(b"\n")
+
+    def close(self, seconds: float) -> str | None:
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        try:
+            self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            threading.Thread(target=self._child.wait, daemon=True).start()  # leaves no zombie
+        return State.load(self._folder).run_id
+
+    def warning(self) -> str | None:
+        if (error := State.load(self._folder).error) is not None:
+            return f"MLflow lacks a part of the record: {error}; {LATER}"
+        if self._child.poll() is None:
+            return f"MLflow is slow: the record goes there in the background; should that break off, {LATER}"
+        if self._child.returncode != 0:
+            return f"the delivery to MLflow broke off, see {self._folder / 'delivery.log'}; {LATER}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLflow:
+    """A record in MLflow.
+
+    `uri` is the tracking URI; None: that of MLFLOW_TRACKING_URI, or else `mlflow.db`, a SQLite file in the
+    working folder. `experiment` is the name of the MLflow experiment.
+    """
+
+    uri: str | None = None
+    experiment: str = "titrate"
+
+    def start(self, folder: Path) -> Delivery:
+        """Starts the delivery of a run's folder, which holds its `record.json` already.
+
+        A run that is resumed with another `uri` or `experiment` than it began with goes there, as a whole.
+        """
+        _redirect(folder / "record.json", self.describe())
+        return ChildDelivery(folder, self._resolved())
+
+    def describe(self) -> dict[str, Any]:
+        """Where the record goes, for `record.json`; a password in the URI is left out.
+
+        Raises UserError where the folder of a SQLite file is missing.
+        """
+        uri = self._resolved()
+        if (
+            uri.startswith("sqlite:///")
+            and not (parent := Path(uri.removeprefix("sqlite:///")).parent).is_dir()
+        ):
+            raise UserError(
+                f"tracking.uri={uri}: there is no folder {parent}; make it, or choose another `tracking.uri`"
+            )
+        return {"uri": masked(uri), "experiment": self.experiment}
+
+    def _resolved(self) -> str:
+        uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+        if uri.startswith("sqlite:///") and not uri.startswith("sqlite:///file:"):
+            return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+        return uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nothing:
+    """No record but the run's own folder."""
+
+    def start(self, folder: Path) -> NoDelivery:
+        """Nothing to deliver."""
+        return NoDelivery()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Empty: the record goes nowhere."""
+        return {}
+
+
+def _redirect(record: Path, tracking: Mapping[str, Any]) -> None:
+    values = json.loads(record.read_text())
+    if values["tracking"] != tracking:
+        write_atomically(record, json.dumps({**values, "tracking": tracking}, indent=2))
+
+
+def _start(folder: Path, uri: str) -> subprocess.Popen[bytes]:
+    """Starts the child in a session of its own, so that what a terminal sends (Ctrl-C) passes it by."""
+    house = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH")]))
+    with (folder / "delivery.log").open("ab") as log:
+        child = subprocess.Popen(
+            # -P: a user's own `runner` or `components` in the working folder doesn't take the place of ours.
+            [sys.executable, "-P", "-m", "runner.tracking.deliver", str(folder.absolute())],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            bufsize=0,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path, "MLFLOW_TRACKING_URI": uri},
+        )
+    assert child.stdin is not None
+    os.set_blocking(child.stdin.fileno(), False)
+    return child

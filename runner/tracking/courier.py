@@ -1,0 +1,133 @@
+"""What is delivered of a folder, in which order, and how far that has come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner import outbox
+from runner.folder import summary
+from runner.tracking import figures, store
+from runner.tracking.state import State
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ENDS = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "diverged": "FAILED",
+    "interrupted": "KILLED",
+    "killed": "KILLED",
+}
+LINES_A_NOTE = 250  # points that are delivered between two notes of how far it has come
+
+
+class Courier:
+    """Brings MLflow up to a folder's record, step by step, each of which can be repeated without harm."""
+
+    def __init__(self, folder: Path, record: Mapping[str, Any], client: MlflowClient) -> None:
+        self._folder = folder
+        self._record = record
+        self._client = client
+        self._state = State.load(folder)
+
+    def deliver(self, over: bool) -> State:
+        """Delivers what is covered and, where the run is over, its end; the state then."""
+        run_id = self._register()
+        self._send_points(run_id)
+        if over:
+            self._end(run_id)
+        elif self._state.ended is not None:
+            store.go_on(self._client, run_id)
+            self._note(ended=None)
+        self._send_files(run_id, over)  # last, because their place may be out of reach when the store isn't
+        self._note(error=None)
+        return self._state
+
+    def _register(self) -> str:
+        """Finds or makes the run; in a store that doesn't know it (any more) everything begins anew."""
+        run_id = self._state.run_id
+        if run_id is None or not store.knows(self._client, run_id):
+            # Folders of one name can meet in a store that several machines share.
+            key = f"{self._folder.name} {self._record['digest']} {self._record['created']}".replace("'", "")
+            run_id = store.find_or_create(self._client, self._record, key)
+            self._state = State()
+            self._note(run_id=run_id)
+        return run_id
+
+    def _send_points(self, run_id: str) -> None:
+        data = outbox.read(self._folder)
+        offset, checksum = self._state.offset, self._state.checksum
+        if offset > len(data) or zlib.crc32(data[:offset]) != checksum:
+            offset, checksum = 0, 0  # an older checkpoint had to serve, so some of it was cut and made again
+        for lines in store.batches(data[offset:].splitlines(keepends=True), LINES_A_NOTE):
+            store.log_figures(self._client, run_id, _figures(lines))
+            chunk = b"".join(lines)
+            offset, checksum = offset + len(chunk), zlib.crc32(chunk, checksum)
+            self._note(offset=offset, checksum=checksum)
+
+    def _end(self, run_id: str) -> None:
+        digest = end_digest(self._folder)
+        if self._state.ended == digest:
+            return
+        end = summary(self._folder) or {"status": "killed"}
+        store.log_figures(self._client, run_id, self._final(end.get("metrics", {})))
+        tags: dict[str, str] = {key: str(end[key]) for key in ("status", "stopped_by") if end.get(key)}
+        store.end(self._client, run_id, ENDS[end["status"]], tags, _end_time(self._folder))
+        self._note(ended=digest)
+
+    def _final(self, metrics: Mapping[str, float | None]) -> Iterator[store.Figure]:
+        """The final metrics, at the step and the time of the last point, so that again they are the same.
+
+        Those that have a curve have a last point in it, and are left out.
+        """
+        points = list(outbox.parse(outbox.read(self._folder).splitlines()))
+        curves = {key for point in points for key in point.values}
+        step, time = (points[-1].step, points[-1].timestamp) if points else (0, self._record["created"])
+        for key, value in metrics.items():
+            if value is not None and key not in curves:
+                yield key, float(value), time, step
+
+    def _send_files(self, run_id: str, over: bool) -> None:
+        paths = [self._folder / name for name in ("config.yaml", "overrides.yaml")]
+        files = zlib.crc32(b"".join(path.read_bytes() for path in paths))
+        if files != self._state.files:  # new, or resumed with more epochs
+            for path in paths:
+                self._client.log_artifact(run_id, str(path))
+            self._note(files=files)
+        if over:
+            for path in figures.draw(self._folder):
+                self._client.log_artifact(run_id, str(path), "figures")
+
+    def _note(self, **changes: Any) -> None:
+        state = replace(self._state, **changes)
+        if state != self._state:
+            self._state = state
+            state.save(self._folder)
+
+
+def end_digest(folder: Path) -> str:
+    """Tells one end of a run from another, and from that of a run that had no time to write a summary."""
+    end = {
+        key: value for key, value in summary(folder).items() 
+    }  # added after the delivery
+    return hashlib.sha256(json.dumps(end, sort_keys=True).encode()).hexdigest() if end else "killed"
+
+
+def _end_time(folder: Path) -> int:
+    """When the run ended, in ms since 1970: when it wrote its summary, or last a sign of life."""
+    signs = ("summary.json", outbox.COVERED, "record.json")
+    path = next(folder / name for name in signs if (folder / name).exists())
+    return path.stat().st_mtime_ns // 1_000_000
+
+
+def _figures(lines: Iterable[bytes]) -> Iterator[store.Figure]:
+    for point in outbox.parse(lines):
+        for key, value in point.values.items():
+            yield key, value, point.timestamp, point.step

@@ -1,0 +1,159 @@
+"""The delivery of runs' folders to MLflow: by a child process during a run, by `mode=deliver` afterwards."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import json
+import os
+import select
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.types import UserError
+from runner import outbox
+from runner.folder import runs
+from runner.tracking import store
+from runner.tracking.courier import Courier, end_digest
+from runner.tracking.state import State
+
+REST_SECONDS = 1.0  # between two deliveries, so that a run of short epochs keeps its processor
+
+
+class Outcome(NamedTuple):
+    """What became of the delivery of a folder."""
+
+    folder: Path
+    run_id: str | None  # None: MLflow doesn't know the run yet
+    note: str
+    failed: bool = False
+
+    def __str__(self) -> str:
+        run = f" (MLflow run {self.run_id})" if self.run_id else ""
+        return f"{self.folder}: {self.note}{run}"
+
+
+def deliver(folder: Path, *, over: bool = True) -> State:
+    """Delivers what a checkpoint covers, and the run's end if it is over; doing so again is harmless.
+
+    The caller holds the delivery lock. Raises whatever the store raises, having noted it.
+    """
+    record = _record(folder)
+    try:
+        return Courier(folder, record, store.connect(_whole(record["tracking"]["uri"]))).deliver(over)
+    except Exception as error:
+        replace(State.load(folder), error=f"{record['tracking']['uri']}: {_brief(error)}").save(folder)
+        raise
+
+
+def deliver_all(root: Path, only: Path | None = None) -> list[Outcome]:
+    """Delivers what the runs' folders below `root`, or that one folder, still hold; an outcome for each.
+
+    Raises UserError where a store didn't take everything, after trying all.
+    """
+    refusal = functools.cache(_refusal)  # a store that is out of reach is asked once
+    outcomes = [
+        _outcome(folder, refusal) for folder in (runs(root) if only is None else [only]) if _pending(folder)
+    ]
+    failed = [str(outcome) for outcome in outcomes if outcome.failed]
+    if failed:
+        heading = f"MLflow didn't take {len(failed)} of {len(outcomes)} records; they stay in their folders:"
+        raise UserError("\n  ".join([heading, *failed]))
+    return outcomes
+
+
+def main(folder: Path) -> int:
+    """The child: delivers at each byte on standard input, and the end when it closes; the exit code."""
+    os.nice(10)
+    with _delivery_lock(folder, wait=True):
+        _attempt(folder, over=False)
+        while os.read(sys.stdin.fileno(), 4096):
+            _attempt(folder, over=False)
+            _rest()
+        return 0 if _attempt(folder, over=True) else 1
+
+
+def _attempt(folder: Path, *, over: bool) -> bool:
+    try:
+        deliver(folder, over=over)
+    except Exception:  # whatever a store raises: the next byte is the next attempt
+        traceback.print_exc()
+        return False
+    return True
+
+
+def _rest() -> None:
+    """Sleeps; the end of the run interrupts it."""
+    poll = select.poll()
+    poll.register(sys.stdin, select.POLLHUP)
+    poll.poll(REST_SECONDS * 1000)
+
+
+def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
+    run_id, uri = State.load(folder).run_id, _record(folder)["tracking"]["uri"]
+    if reason := refusal(uri):
+        return Outcome(folder, run_id, f"{uri}: {reason}", failed=True)
+    with _delivery_lock(folder, wait=False) as free:
+        if not free:
+            return Outcome(folder, run_id, "is being delivered by another process")
+        try:
+            return Outcome(folder, deliver(folder).run_id, "delivered")
+        except Exception as error:  # whatever a store raises: the other folders have their turn
+            return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
+
+
+def _refusal(uri: str) -> str | None:
+    """Why a store can't be reached; None where it can."""
+    try:
+        store.connect(_whole(uri)).search_experiments(max_results=1)
+    except Exception as error:  # whatever a store raises
+        return _brief(error)
+    return None
+
+
+@contextmanager
+def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Lets one process at a time deliver a folder; gives False where it is another one's turn."""
+    with (folder / "delivery.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _pending(folder: Path) -> bool:
+    state = State.load(folder)
+    missing = (
+        state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
+    )
+    return missing and bool(_record(folder)["tracking"])
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "record.json").read_text())
+
+
+def _whole(uri: str) -> str:
+    """A URI with its password, which is never written down, so that the environment has to tell it."""
+    if "***" not in uri:
+        return uri
+    if (known := os.environ.get("MLFLOW_TRACKING_URI")) is None:
+        raise UserError("the password isn't kept; set MLFLOW_TRACKING_URI to the whole URI")
+    return known
+
+
+def _brief(error: Exception) -> str:
+    """An error's first line, without the middle where it is long."""
+    line = (str(error).splitlines() or [""])[0] or type(error).__name__
+    return line if len(line) <= 200 else f"{line[:80]} … {line[-110:]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

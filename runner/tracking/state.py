@@ -1,0 +1,40 @@
+"""How far a folder's delivery has come, as noted in its `delivered.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.folder import write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What MLflow has of a folder's record; a note that a kill prevents costs a second, harmless delivery."""
+
+    run_id: str | None = None
+    offset: int = 0  # bytes of points
+    checksum: int = 0  # CRC-32 of those bytes
+    files: int | None = None  # CRC-32 of the configuration
+    ended: str | None = None  # the digest of the end that it has; None: the run goes on there
+    error: str | None = None  # why the last delivery broke off
+
+    @classmethod
+    def load(cls, folder: Path) -> State:
+        """The state of a folder; that of nothing delivered where there is none yet."""
+        try:
+            return cls(**json.loads((folder / "delivered.json").read_text()))
+        except FileNotFoundError:
+            return cls()
+
+    def save(self, folder: Path) -> None:
+        """Notes the state."""
+        write_atomically(folder / "delivered.json", json.dumps(dataclasses.asdict(self)))
+
+
+def masked(uri: str) -> str:
+    """A URI without its password."""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)

@@ -1,0 +1,77 @@
+"""Columns given from Python."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.data import Arrays
+from components.types import DataError, Ragged
+
+
+def arrays(columns: Any, **options: Any) -> Arrays:
+    return Arrays(columns=columns, **{"valid": 1, "test": 1, **options})
+
+
+def test_anything_that_numpy_takes_is_a_column() -> None:
+    source = arrays({"x": [[1.5, 2], [3, 4], [5, 6], [7, 8]], "name": ["a", "b", "c", "d"]})
+    assert source.sizes() == {"all": 4}
+    (block,) = source.blocks("all")
+    assert block.columns["x"].shape == (4, 2)
+    assert block.columns["name"].tolist() == ["a", "b", "c", "d"]
+
+
+def test_parts_are_given_by_name() -> None:
+    source = arrays({"train": {"x": [1, 2, 3]}, "test": {"x": [4, 5]}}, test=None, seed=None)
+    assert source.sizes() == {"train": 3, "test": 2}
+    assert next(source.blocks("test")).where(1) == "row 1 of the test arrays"
+    assert {name: rows.tolist() for name, rows in source.splits().items()} == {
+        "train": [0, 1],
+        "valid": [2],
+        "test": [3, 4],
+    }
+
+
+def test_ragged_columns_are_cut_into_blocks() -> None:
+    lengths = np.arange(5000) % 3
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    source = arrays({"text": Ragged(np.arange(offsets[-1]), offsets)})
+    rows = [
+        block.columns["text"].values[start:stop].tolist()
+        for block in source.blocks("all")
+        for start, stop in zip(block.columns["text"].offsets[:-1], block.columns["text"].offsets[1:], strict=True)
+    ]
+    assert source.sizes() == {"all": 5000}
+    assert len(list(source.blocks("all"))) > 1
+    assert rows == [list(range(offsets[row], offsets[row + 1])) for row in range(5000)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"x": [1.0, 2, 4]},
+        {"x": np.array([1, 2, 3], np.float32)},
+        {"y": [1.0, 2, 3]},
+        {"x": [[1.0], [2], [3]]},
+        {"x": np.array(["1", 2, 3], object)},
+        {"x": Ragged(np.array([1.0, 2, 3]), np.array([0, 1, 2, 3]))},
+    ],
+)
+def test_the_fingerprint_follows_values_types_names_and_shapes(other: dict) -> None:
+    assert arrays({"x": [1.0, 2, 3]}).fingerprint() == arrays({"x": np.array([1.0, 2, 3])}).fingerprint()
+    assert arrays(other).fingerprint() != arrays({"x": [1.0, 2, 3]}).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": [1, 2], "y": [1, 2, 3]}, r"as many rows each, not \{'x': 2, 'y': 3\}"),
+        ({}, "must have columns"),
+        ({"x": [[1], [2, 3]]}, "column `x` is no array; `Ragged` holds rows of different lengths"),
+        ({"x": 1}, "column `x` is 1, not an array of rows"),
+        ({"train": {"x": [1]}, "test": {"y": [1]}}, "the parts have different columns .train: x; test: y."),
+    ],
+)
+def test_what_is_no_table_is_refused(columns: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        arrays(columns).sizes()

@@ -1,0 +1,125 @@
+"""What is held out: disjoint, complete, the same every time, and of every class its share."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.data import split
+from components.types import DataError
+
+SEEDS = st.one_of(st.none(), st.integers(0, 2**32))
+
+
+@given(rows=st.integers(3, 200), valid=st.integers(1, 50), test=st.integers(1, 50), seed=SEEDS)
+def test_three_splits_of_all_rows_are_disjoint_complete_and_of_the_size_asked_for(
+    rows: int, valid: int, test: int, seed: int | None
+) -> None:
+    valid, test = min(valid, rows // 3), min(test, rows // 3)
+    splits = split({"all": rows}, valid=valid, test=test, seed=seed)
+    assert [len(splits[name]) for name in ("train", "valid", "test")] == [rows - valid - test, valid, test]
+    assert sorted(np.concatenate(list(splits.values()))) == list(range(rows))
+    assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() for part in splits.values())
+    again = split({"all": rows}, valid=valid, test=test, seed=seed)
+    assert all((splits[name] == again[name]).all() for name in splits)
+
+
+@given(train=st.integers(2, 100), test=st.integers(1, 50), seed=SEEDS, data=st.data())
+def test_a_given_test_part_stays_whole_behind_the_training_rows(
+    train: int, test: int, seed: int | None, data: st.DataObject
+) -> None:
+    valid = data.draw(st.integers(1, train - 1))
+    splits = split({"train": train, "test": test}, valid=valid, seed=seed)
+    assert splits["test"].tolist() == list(range(train, train + test))
+    assert sorted([*splits["train"], *splits["valid"]]) == list(range(train))
+    assert len(splits["valid"]) == valid
+
+
+@given(
+    sizes=st.lists(st.integers(8, 40), min_size=1, max_size=5),
+    valid=st.floats(0.1, 0.3),
+    test=st.floats(0.1, 0.3),
+    seed=SEEDS,
+)
+def test_a_stratified_split_has_of_every_class_its_share_to_within_one_row(
+    sizes: list[int], valid: float, test: float, seed: int | None
+) -> None:
+    strata = np.random.default_rng(0).permutation(np.repeat([f"class {c}" for c in range(len(sizes))], sizes))
+    splits = split({"all": len(strata)}, valid=valid, test=test, seed=seed, strata=strata)
+    assert sorted(np.concatenate(list(splits.values()))) == list(range(len(strata)))
+    pool = np.arange(len(strata))
+    for name, share in (("test", test), ("valid", valid)):
+        assert len(splits[name]) == round(share * len(strata))
+        for number in np.unique(strata):
+            exact = len(splits[name]) * (strata[pool] == number).sum() / len(pool)
+            assert abs((strata[splits[name]] == number).sum() - exact) < 1
+        pool = np.setdiff1d(pool, splits[name])
+
+
+def test_without_a_seed_the_last_rows_are_held_out_in_order() -> None:
+    splits = split({"all": 10}, valid=2, test=0.3)
+    assert splits["train"].tolist() == [0, 1, 2, 3, 4]
+    assert splits["valid"].tolist() == [5, 6]
+    assert splits["test"].tolist() == [7, 8, 9]
+
+
+def test_largest_remainders_get_the_rows_left_over() -> None:
+    strata = np.repeat(["a", "b", "c"], [5, 3, 4])  # of 4 rows: 1.67, 1, 1.33
+    splits = split({"train": 12, "test": 1}, valid=4, strata=strata)
+    assert splits["valid"].tolist() == [3, 4, 7, 11]
+
+
+def test_a_seed_keeps_its_meaning() -> None:
+    splits = split({"all": 10}, valid=2, test=2, seed=0)
+    assert (splits["valid"].tolist(), splits["test"].tolist()) == ([1, 2], [4, 6])
+
+
+def test_another_seed_holds_out_other_rows() -> None:
+    one, other = (split({"all": 100}, valid=20, test=20, seed=seed)["test"] for seed in (0, 1))
+    assert set(one) != set(other)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "arguments", "message"),
+    [
+        (
+            {"all": 10},
+            {"valid": 0.01, "test": 2},
+            r"`data\.valid` \(=0\.01\) of 10 rows leaves the valid split empty",
+        ),
+        ({"all": 10}, {"valid": 2, "test": 0.01}, "leaves the test split empty"),
+        (
+            {"all": 10},
+            {"valid": 5, "test": 0.5},
+            r"`data\.test` \(=0\.5\) and `data\.valid` \(=5\) hold out 10 of 10",
+        ),
+        ({"train": 10, "test": 1}, {"valid": 11}, "hold out 11 of 10 rows: none is left to train on"),
+        (
+            {"all": 10},
+            {"valid": 1.5, "test": 2},
+            r"`data\.valid` \(=1\.5\) is neither a share in \(0, 1\) nor a number",
+        ),
+        ({"all": 10}, {"valid": 0, "test": 2}, "is neither a share"),
+        ({"all": 10}, {"valid": float("nan"), "test": 2}, "is neither a share"),
+        ({"all": 10}, {"valid": 2}, r"`data\.test` \(=None\)"),
+        ({"train": 10, "test": 5}, {"valid": 2, "test": 2}, r"parts train, test with `data\.test` \(=2\)"),
+        ({"train": 10, "test": 0}, {"valid": 2}, "part test of the data has no rows"),
+        ({"all": 0}, {"valid": 2, "test": 2}, "part all of the data has no rows"),
+    ],
+)
+def test_what_cannot_be_held_out_is_refused(sizes: dict, arguments: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        split(sizes, **arguments)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int) -> None:
+    strata = np.repeat(["common", "rare"], [20, rows])
+    with pytest.raises(DataError, match=f"class 'rare' is too small to stratify: it has {rows} rows for 3 splits"):
+        split({"all": len(strata)}, valid=4, test=4, seed=0, strata=strata)
+
+
+def test_a_class_that_stratifying_would_take_from_training_is_refused() -> None:
+    strata = np.repeat(["common", "rare"], [40, 3])
+    with pytest.raises(DataError, match="class 'rare' is too small to stratify: it has 3 rows for 3 splits"):
+        split({"all": 43}, valid=20, test=20, strata=strata)

@@ -1,0 +1,53 @@
+"""Images: kept as bytes on the host, scaled or standardized on the device."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from components.feature import Image
+from components.types import Block, DataError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 2), np.uint8)
+
+
+def device(column: Image, images: np.ndarray) -> np.ndarray:
+    """What the model gets, learned from the same images."""
+    block = Block({"image": images})
+    results = {name: one.result(one.add(one.zero(), block)) for name, one in column.statistics().items()}
+    constants = column.fit(results)
+    encoded = column.encode(block, {}, constants)
+    assert encoded["values"] is images
+    array = jax.jit(column.layer())(encoded, constants.device)
+    assert (array.dtype, array.shape) == (np.float32, images.shape)
+    return np.asarray(array)
+
+
+def test_unit_divides_by_255() -> None:
+    array = device(Image(key="image"), IMAGES)
+    np.testing.assert_allclose(array, IMAGES / 255, rtol=1e-6)
+
+
+def test_nothing_keeps_0_to_255() -> None:
+    np.testing.assert_array_equal(device(Image(key="image", normalize=None), IMAGES), IMAGES)
+
+
+def test_standardize_gives_each_channel_mean_0_and_deviation_1() -> None:
+    array = device(Image(key="image", normalize="standardize"), IMAGES)
+    np.testing.assert_allclose(array.mean(axis=(0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(array.std(axis=(0, 1, 2)), 1, rtol=1e-6)
+
+
+def test_a_constant_channel_becomes_0() -> None:
+    images = IMAGES.copy()
+    images[..., 1] = 7
+    array = device(Image(key="image", normalize="standardize"), images)
+    assert (array[..., 1] == 0).all()
+
+
+@pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[..., 0], IMAGES.astype(np.int32)])
+def test_what_is_no_image_of_bytes_is_refused(images: Any) -> None:
+    column = Image(key="image")
+    with pytest.raises(DataError, match=r"column `image` of data is .*; images are uint8, 0 to 255, \(rows, height"):
+        column.encode(Block({"image": images}), {}, column.fit({}))

@@ -1,0 +1,142 @@
+"""Classes: learned or named, weighted, and compared over the splits."""
+
+from collections import Counter
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from components.feature import Label
+from components.types import Block, Constants, DataError, Target, UserError
+
+
+def fitted(column: Label, labels: Any) -> Constants:
+    block = Block({"y": np.asarray(labels)})
+    return column.fit({name: one.result(one.add(one.zero(), block)) for name, one in column.statistics().items()})
+
+
+def ids(column: Label, constants: Constants, labels: Any) -> list[int]:
+    encoded = column.encode(Block({"y": np.asarray(labels)}, origin="somewhere", first=10), {}, constants)
+    array = jax.jit(column.layer())(encoded, constants.device)
+    assert array.dtype == np.int32
+    return array.tolist()
+
+
+def review(column: Label, **splits: str) -> tuple[str, ...]:
+    return column.review({split: {"rows": dict(sorted(Counter(rows).items()))} for split, rows in splits.items()})
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "expected"),
+    [
+        (["b", "a", "b"], ("a", "b"), [1, 0, 1]),
+        (np.array(["b", "a", "b"], object), ("a", "b"), [1, 0, 1]),
+        ([10, 9, 100], ("9", "10", "100"), [1, 0, 2]),
+        (np.array([7, 3, 7], np.uint8), ("3", "7"), [1, 0, 1]),
+        (np.array([1, 0, 1], object), ("0", "1"), [1, 0, 1]),
+        ([True, False, True], ("False", "True"), [1, 0, 1]),
+    ],
+)
+def test_classes_are_learned_in_order(labels: Any, classes: tuple[str, ...], expected: list[int]) -> None:
+    column = Label(key="y")
+    constants = fitted(column, labels)
+    assert column.bind(constants).classes == classes
+    assert ids(column, constants, labels) == expected
+
+
+def test_integers_are_indices_of_the_names() -> None:
+    column = Label(key="y", names=("shirt", "bag", "boot"))
+    constants = fitted(column, [2, 0, 1])
+    assert column.bind(constants).classes == ("shirt", "bag", "boot")
+    assert ids(column, constants, [0, 2]) == [0, 2]
+
+
+def test_strings_are_matched_with_the_names() -> None:
+    column = Label(key="y", names=("shirt", "bag", "boot"))
+    assert ids(column, fitted(column, ["boot", "bag", "shirt"]), ["boot", "shirt"]) == [2, 0]
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    """sklearn.utils.class_weight.compute_class_weight("balanced", …) of 6, 3 and 1 rows."""
+    column = Label(key="y", weight="balanced")
+    constants = fitted(column, [0] * 6 + [1] * 3 + [2])
+    weight = column.bind(constants).weight
+    assert weight is not None
+    np.testing.assert_allclose(
+        jax.jit(weight)(np.array([0, 1, 2, 0], np.int32)), [5 / 9, 10 / 9, 10 / 3, 5 / 9], rtol=1e-6
+    )
+
+
+def test_without_weight_there_is_none_and_logits_are_left_alone() -> None:
+    column = Label(key="y")
+    bound = column.bind(fitted(column, [0, 1]))
+    logits = np.ones((2, 2), np.float32)
+    assert bound.weight is None
+    assert bound.decode(logits) is logits
+
+
+def test_it_is_a_target() -> None:
+    assert isinstance(Label(key="y"), Target)
+
+
+@pytest.mark.parametrize(
+    ("names", "training", "labels", "message"),
+    [
+        (None, ["a", "b"], ["a", "c"], "row 11 of somewhere: column `y` is 'c', none of the classes a, b"),
+        (("no", "yes"), [0, 1], [0, 2], "row 11 of somewhere: column `y` is 2, none of the classes no, yes"),
+        (
+            ("no", "yes"),
+            [0, 1],
+            [-1, 1],
+            "row 10 of somewhere: column `y` is -1, none of the classes no, yes",
+        ),
+        (None, [0, 1], ["0", "1"], "row 10 of somewhere: column `y` is '0', none of the classes 0, 1"),
+        (
+            None,
+            [0, 1],
+            [0.0, 1.0],
+            "row 10 of somewhere: column `y` is 0.0; a class is an integer, a string",
+        ),
+        (None, [0, 1], np.array(["a", None], object), "row 11 of somewhere: column `y` is None; a class is"),
+        (None, [0, 1], [[0], [1]], r"column `y` of somewhere has rows of shape \(1,\): a class is"),
+    ],
+)
+def test_a_label_without_a_class_is_refused_with_its_place(
+    names: tuple[str, ...] | None, training: Any, labels: Any, message: str
+) -> None:
+    column = Label(key="y", names=names)
+    with pytest.raises(DataError, match=message):
+        ids(column, fitted(column, training), labels)
+
+
+def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> None:
+    expected = (
+        "class c of column `y` never occurs in the training split (rows of it: 1 in valid, 2 in test); "
+        "data.stratify=y spreads every class over the splits, "
+        "another data.seed or a smaller data.valid may do too"
+    )
+    with pytest.raises(DataError) as caught:
+        review(Label(key="y"), train="aabb", valid="abc", test="abcc")
+    assert str(caught.value) == expected
+
+
+def test_a_named_class_without_an_example_is_refused() -> None:
+    with pytest.raises(DataError, match="class c of column `y` never occurs in the training split, nor in another"):
+        review(Label(key="y", names=("a", "b", "c")), train="ab", valid="ab")
+
+
+def test_a_single_class_is_nothing_to_learn() -> None:
+    with pytest.raises(DataError, match="column `y` has one class only, a"):
+        review(Label(key="y"), train="aa", valid="a")
+
+
+def test_a_held_out_split_that_lacks_classes_is_worth_a_warning() -> None:
+    assert review(Label(key="y"), train="abc", valid="b", test="abc") == (
+        "the valid split has no example of class a, c of column `y`",
+    )
+
+
+def test_names_must_differ() -> None:
+    with pytest.raises(UserError, match="`names` gives a class twice: a, b, a"):
+        Label(key="y", names=("a", "b", "a"))

@@ -1,0 +1,39 @@
+import json
+from pathlib import Path
+from typing import get_args
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components.layer import Activation, ActivationName, activate
+from components.layer.activation import FUNCTIONS
+from components.types import UserError
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())["activations"]
+X = jnp.array(GOLDEN["x"], jnp.float32)
+
+
+@pytest.mark.parametrize("name", get_args(ActivationName))
+def test_every_activation_answers_as_keras_does(name: ActivationName) -> None:
+    expected = GOLDEN["silu" if name == "swish" else name]
+    np.testing.assert_allclose(activate(name, X), expected, rtol=2e-6, atol=1e-6)
+    np.testing.assert_array_equal(Activation(name).apply({}, X, train=True), activate(name, X))
+
+
+def test_the_names_are_the_table() -> None:
+    assert get_args(ActivationName) == tuple(FUNCTIONS)
+
+
+def test_none_changes_nothing() -> None:
+    assert activate(None, X) is X
+
+
+def test_an_unknown_name_brings_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown activation 'rellu': did you mean 'relu'"):
+        activate("rellu", X)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", get_args(ActivationName))
+def test_half_precision_stays_half(name: ActivationName) -> None:
+    assert activate(name, X.astype(jnp.bfloat16)).dtype == jnp.bfloat16

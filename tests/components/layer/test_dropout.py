@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components.layer import Dropout
+from components.types import Scalar
+
+X = jnp.linspace(1.0, 2.0, 20_000).reshape(100, 200)
+
+
+def drop(rate: Scalar | None, seed: int = 0, train: bool = True) -> jax.Array:
+    return Dropout(rate).apply({}, X, train=train, rngs={"dropout": jax.random.key(seed)})
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_it_drops_the_share_and_scales_up_the_rest(rate: float) -> None:
+    y = np.asarray(drop(rate))
+    assert (y == 0).mean() == pytest.approx(rate, abs=0.02)
+    np.testing.assert_allclose(y[y != 0], np.asarray(X)[y != 0] / (1 - rate), rtol=1e-5)
+
+
+def test_each_key_draws_its_own() -> None:
+    assert (drop(0.5, 0) == drop(0.5, 0)).all()
+    assert (drop(0.5, 0) != drop(0.5, 1)).any()
+
+
+def test_a_rate_of_zero_changes_nothing_but_draws() -> None:
+    np.testing.assert_array_equal(drop(0.0), X)
+    with pytest.raises(Exception, match="dropout"):
+        Dropout(0.0).apply({}, X, train=True)
+
+
+def test_none_and_inference_draw_nothing() -> None:
+    np.testing.assert_array_equal(Dropout(None).apply({}, X, train=True), X)
+    np.testing.assert_array_equal(Dropout(0.5).apply({}, X, train=False), X)
+
+
+def test_the_rate_may_be_traced(check_traced: Callable[..., None]) -> None:
+    check_traced(drop, {"rate": 0.0}, {"rate": 0.25}, {"rate": 0.8})
+
+
+def test_lanes_have_their_own_rates() -> None:
+    y = jax.vmap(drop)(jnp.array([0.0, 0.5, 0.9]))
+    np.testing.assert_allclose((np.asarray(y) == 0).mean((1, 2)), [0, 0.5, 0.9], atol=0.02)
+
+
+def test_half_precision_stays_half() -> None:
+    x = X.astype(jnp.bfloat16)
+    assert Dropout(0.5).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)}).dtype == jnp.bfloat16

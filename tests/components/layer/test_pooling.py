@@ -1,0 +1,105 @@
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components.layer import AveragePool, GlobalAveragePool, MaxPool
+from components.layer.shape import Padding
+from components.types import UserError
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
+POOL = GOLDEN["pool"]
+TIES = next(value for name, value in POOL.items() if name.startswith("gradient at ties"))
+LAYERS = {"max": MaxPool, "avg": AveragePool}
+
+
+def images(*shape: int) -> jax.Array:
+    """Images with many equal numbers."""
+    return jnp.round(2 * jax.random.normal(jax.random.key(0), shape))
+
+
+@pytest.mark.parametrize("case", POOL["y"])
+def test_pooling_is_tensorflows(case: str) -> None:
+    kind, padding, _, window, _, stride = case.split()
+    layer = LAYERS[kind](int(window), int(stride), padding)
+    y = jax.jit(partial(layer.apply, {}, train=True))(jnp.array(POOL["x"]))
+    np.testing.assert_allclose(y, POOL["y"][case], rtol=1e-5, atol=1e-6)
+
+
+def test_the_first_of_equal_maxima_gets_the_gradient() -> None:
+    upstream = jnp.array([[[[1.0], [2.0]], [[3.0], [4.0]]]])
+    _, backward = jax.vjp(lambda x: MaxPool(2).apply({}, x, train=True), jnp.array(TIES["x"]))
+    np.testing.assert_array_equal(backward(upstream)[0], TIES["grad"])
+
+
+CASES = [
+    (layer, window, stride, padding)
+    for layer in (MaxPool, AveragePool)
+    for window, stride in (((2, 3), (1, 3)), ((3, 3), (2, 2)), ((4, 4), (3, 3)))
+    for padding in ("SAME", "VALID")
+]
+
+
+@pytest.mark.parametrize(("layer", "window", "stride", "padding"), CASES)
+def test_small_and_large_windows_agree_with_xla(
+    layer: type[MaxPool], window: tuple[int, int], stride: tuple[int, int], padding: Padding
+) -> None:
+    """Values and gradients, at ties too: XLA gives the whole gradient to the first maximum."""
+
+    def reduced(x: jax.Array, primitive: Any, start: float) -> jax.Array:
+        return jax.lax.reduce_window(x, start, primitive, (1, *window, 1), (1, *stride, 1), padding)
+
+    def pooled(x: jax.Array) -> jax.Array:
+        return layer(window, stride, padding).apply({}, x, train=True)
+
+    def expected(x: jax.Array) -> jax.Array:
+        if layer is MaxPool:
+            return reduced(x, jax.lax.max, -jnp.inf)
+        return reduced(x, jax.lax.add, 0.0) / reduced(jnp.ones_like(x), jax.lax.add, 0.0)
+
+    @jax.jit
+    def answers(x: jax.Array) -> list[jax.Array]:
+        pairs = [jax.vjp(f, x) for f in (pooled, expected)]
+        upstream = jnp.arange(1.0, 1.0 + pairs[0][0].size).reshape(pairs[0][0].shape)
+        return [array for value, backward in pairs for array in (value, *backward(upstream))]
+
+    value, gradient, expected_value, expected_gradient = answers(images(2, 7, 8, 3))
+    np.testing.assert_allclose(value, expected_value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_nan_is_never_lost(place: int) -> None:
+    x = jnp.arange(4.0).at[place].set(jnp.nan).reshape(1, 2, 2, 1)
+    assert jnp.isnan(MaxPool(2).apply({}, x, train=False)).all()
+
+
+def test_global_average_pooling_is_tensorflows() -> None:
+    case = GOLDEN["global_average"]
+    y = GlobalAveragePool().apply({}, jnp.array(case["x"]), train=False)
+    np.testing.assert_allclose(y, case["y"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [MaxPool(2), AveragePool(2), GlobalAveragePool()])
+def test_vectors_are_refused(layer: MaxPool) -> None:
+    with pytest.raises(UserError, match=r"takes images \(B, H, W, C\), got \(3, 4\)"):
+        layer.apply({}, jnp.ones((3, 4)), train=False)
+
+
+@pytest.mark.parametrize("layer", [MaxPool(2), AveragePool(2)])
+def test_a_window_larger_than_the_image_is_refused_unless_padded(layer: MaxPool) -> None:
+    x = images(1, 1, 5, 1)
+    with pytest.raises(UserError, match="of 2 x 2 does not fit into images of 1 x 5"):
+        layer.apply({}, x, train=False)
+    assert layer.clone(padding="SAME").apply({}, x, train=False).shape == (1, 1, 3, 1)
+
+
+def test_half_precision_stays_half() -> None:
+    x = images(1, 4, 4, 2).astype(jnp.bfloat16)
+    for layer in (MaxPool(2), AveragePool(2), MaxPool(4), AveragePool(4), GlobalAveragePool()):
+        assert jax.eval_shape(partial(layer.apply, {}, train=False), x).dtype == jnp.bfloat16

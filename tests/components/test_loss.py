@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components.loss import MAE, MSE, BinaryCrossEntropy, Huber, SoftmaxCrossEntropy
+from components.types import BoundTarget, Loss, Scalar, UserError
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["losses"]
+LOSSES: dict[str, Loss] = {
+    "MeanSquaredError": MSE(),
+    "MeanAbsoluteError": MAE(),
+    "Huber delta 1": Huber(),
+    "Huber delta 2": Huber(delta=2.0),
+    "CategoricalCrossentropy logits smoothing 0.1": SoftmaxCrossEntropy(label_smoothing=0.1),
+    "SparseCategoricalCrossentropy logits": SoftmaxCrossEntropy(),
+    "BinaryCrossentropy logits": BinaryCrossEntropy(),
+}
+
+
+def arguments(case: str) -> tuple[jax.Array, jax.Array]:
+    """Logits and targets of a case of Keras, as ours take them."""
+    target = np.array(GOLDEN[case]["y_true"])
+    if case.startswith("Categorical"):
+        target = target.argmax(1)
+    if case.startswith("Binary"):
+        target = target[:, 0]
+    classes = "Crossentropy" in case
+    return jnp.array(GOLDEN[case]["y_pred"], jnp.float32), jnp.array(target, jnp.int32 if classes else jnp.float32)
+
+
+def target(outputs: int, classes: int | None = None) -> BoundTarget:
+    names = None if classes is None else tuple(f"class {n}" for n in range(classes))
+    return BoundTarget(outputs, names, decode=lambda values: values)
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_every_example_costs_what_it_costs_in_keras(case: str) -> None:
+    np.testing.assert_allclose(LOSSES[case](*arguments(case)), GOLDEN[case]["per_example"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_half_precision_logits_cost_in_float32(case: str) -> None:
+    logits, truth = arguments(case)
+    costs = LOSSES[case](logits.astype(jnp.bfloat16), truth)
+    assert costs.dtype == jnp.float32
+    np.testing.assert_allclose(costs, GOLDEN[case]["per_example"], rtol=0.05)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(0.1), BinaryCrossEntropy()])
+@pytest.mark.parametrize("logit", [1e4, -1e4])
+def test_large_logits_cost_and_pull_finitely(loss: Loss, logit: float) -> None:
+    logits = jnp.full((1, 1), logit) if isinstance(loss, BinaryCrossEntropy) else jnp.array([[logit, 0.0]])
+    cost, gradient = jax.value_and_grad(lambda logits: loss(logits, jnp.array([1])).sum())(logits)
+    assert jnp.isfinite(cost)
+    assert jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "bound", "outputs"),
+    [
+        (SoftmaxCrossEntropy(), target(1, 10), 10),
+        (SoftmaxCrossEntropy(), target(1, 2), 2),
+        (BinaryCrossEntropy(), target(1, 2), 1),
+        (MSE(), target(3), 3),
+        (MAE(), target(1), 1),
+        (Huber(), target(2), 2),
+    ],
+)
+def test_outputs_follow_the_target(loss: Loss, bound: BoundTarget, outputs: int) -> None:
+    assert loss.outputs(bound) == outputs
+
+
+@pytest.mark.parametrize(
+    ("loss", "bound", "message"),
+    [
+        (SoftmaxCrossEntropy(), target(1), "softmax_cross_entropy needs classes, .* choose loss=mse"),
+        (BinaryCrossEntropy(), target(1), "binary_cross_entropy needs classes, .* choose loss=mse"),
+        (
+            BinaryCrossEntropy(),
+            target(1, 3),
+            "needs two classes, .* has 3: choose loss=softmax_cross_entropy",
+        ),
+        (
+            MSE(),
+            target(1, 10),
+            "mse needs a real-valued target, .* 10 classes: choose loss=softmax_cross_entropy$",
+        ),
+        (MAE(), target(1, 2), "mae needs .* choose loss=softmax_cross_entropy or loss=binary_cross_entropy"),
+        (Huber(), target(1, 10), "huber needs a real-valued target"),
+    ],
+)
+def test_a_target_that_does_not_suit_is_refused_with_the_remedy(loss: Loss, bound: BoundTarget, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        loss.outputs(bound)
+
+
+def test_the_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
+    def smoothed(label_smoothing: Scalar) -> jax.Array:
+        return SoftmaxCrossEntropy(label_smoothing)(*arguments("SparseCategoricalCrossentropy logits"))
+
+    def huber(delta: Scalar) -> jax.Array:
+        return Huber(delta)(*arguments("Huber delta 1"))
+
+    check_traced(smoothed, {"label_smoothing": 0.0}, {"label_smoothing": 0.3})
+    check_traced(huber, {"delta": 0.5}, {"delta": 3.0})
+
+
+def test_smoothing_by_zero_is_no_smoothing() -> None:
+    case = arguments("SparseCategoricalCrossentropy logits")
+    np.testing.assert_allclose(SoftmaxCrossEntropy(0.0)(*case), SoftmaxCrossEntropy()(*case), rtol=1e-6)

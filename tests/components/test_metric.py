@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score, top_k_accuracy_score
+
+from components.metric import MAE, RMSE, Accuracy, TopK
+from components.types import Batch, BoundTarget, Metric, Output, UserError
+
+CLASSES = BoundTarget(1, ("cat", "dog", "cow", "hen"), lambda values: values)
+REAL = BoundTarget(2, None, lambda values: values * 10 + 3)
+SIZES = (4, 4, 2)  # examples of three batches, each padded to four
+
+
+def batches(logits: np.ndarray, target: np.ndarray) -> list[tuple[Output, Batch]]:
+    """Ten examples in three batches; the padding holds what would spoil every sum."""
+    parts, first = [], 0
+    for size in SIZES:
+        rows = np.arange(first, first + 4) % len(target)
+        mask = jnp.arange(4) < size
+        spoilt = np.where(np.asarray(mask)[:, None], logits[rows], np.nan).astype(np.float32)
+        parts.append((Output(jnp.array(spoilt)), Batch({}, jnp.array(target[rows]), mask, jnp.full(4, 9.0))))
+        first += size
+    return parts
+
+
+def measure(metric: Metric, bound: BoundTarget, logits: np.ndarray, target: np.ndarray) -> float:
+    """The figure of a split, as a runner finds it: sums of batches in 64 bits, or the gathered rows."""
+    metric = metric.bind(bound)
+    measured = [(jax.jit(metric.measure)(*part), part[1].mask) for part in batches(logits, target)]
+    if metric.collects:
+        gathered = {key: np.concatenate([rows[key][mask] for rows, mask in measured]) for key in measured[0][0]}
+        return metric.result(gathered)
+    columns = {key: np.array([sums[key] for sums, _ in measured]) for key in measured[0][0]}
+    wide = {"int32": np.int64, "float32": np.float64}
+    return metric.result({key: column.sum(dtype=wide[column.dtype.name]) for key, column in columns.items()})
+
+
+def draw(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+LABELS = np.random.default_rng(1).integers(0, 4, 10).astype(np.int32)
+
+
+def test_accuracy_counts_the_likeliest_class() -> None:
+    logits = draw(10, 4)
+    assert measure(Accuracy(), CLASSES, logits, LABELS) == (logits.argmax(1) == LABELS).mean()
+
+
+def test_accuracy_of_one_logit_is_its_sign() -> None:
+    logits, labels = draw(10, 1), LABELS % 2
+    two = CLASSES._replace(classes=("no", "yes"))
+    assert measure(Accuracy(), two, logits, labels) == ((logits[:, 0] > 0) == labels).mean()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_top_k_is_scikit_learns(k: int) -> None:
+    logits = draw(10, 4)
+    expected = 1.0 if k == 4 else top_k_accuracy_score(LABELS, logits, k=k, labels=range(4))
+    assert measure(TopK(k), CLASSES, logits, LABELS) == pytest.approx(expected)
+
+
+def test_top_1_of_one_logit_is_the_accuracy() -> None:
+    two = CLASSES._replace(classes=("no", "yes"))
+    arguments = two, draw(10, 1), LABELS % 2
+    assert measure(TopK(1), *arguments) == measure(Accuracy(), *arguments)
+
+
+def test_a_network_that_cannot_tell_classes_apart_earns_nothing_by_it() -> None:
+    for k in range(1, 5):
+        assert measure(TopK(k), CLASSES, np.zeros((10, 4), np.float32), LABELS) == (LABELS < k).mean()
+
+
+def test_errors_are_in_the_targets_own_unit() -> None:
+    logits, target = draw(10, 2), np.ones((10, 2), np.float32)
+    error = 10 * (logits.astype(np.float64) - target)
+    assert measure(MAE(), REAL, logits, target) == pytest.approx(np.abs(error).mean())
+    assert measure(RMSE(), REAL, logits, target) == pytest.approx(np.sqrt(np.square(error).mean()))
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound", "message"),
+    [
+        (Accuracy(), REAL, r"accuracy needs classes, .* choose metric=\[rmse\] or metric=\[mae\]"),
+        (TopK(2), REAL, "top_k needs classes"),
+        (TopK(5), CLASSES, "top_k.k is 5, the target has 4 classes"),
+        (MAE(), CLASSES, r"mae needs a real-valued target, .* 4 classes: choose metric=\[accuracy\]"),
+        (RMSE(), CLASSES, "rmse needs a real-valued target"),
+    ],
+)
+def test_a_target_that_does_not_suit_is_refused_with_the_remedy(
+    metric: Metric, bound: BoundTarget, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        metric.bind(bound)
+
+
+def test_an_architecture_without_logits_has_no_accuracy() -> None:
+    with pytest.raises(UserError, match="gives no logits"):
+        Accuracy().measure(Output(None), batches(draw(10, 4), LABELS)[0][1])
+
+
+def test_the_direction_is_known() -> None:
+    assert [metric.higher_is_better for metric in (Accuracy(), TopK(1), MAE(), RMSE())] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@dataclass(frozen=True)
+class AreaUnderCurve:
+    """The area under the ROC curve, from the scores of a whole split: a metric that collects."""
+
+    higher_is_better = True
+    collects = True
+
+    def bind(self, target: BoundTarget) -> AreaUnderCurve:
+        return self
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        assert output.logits is not None
+        return {"score": output.logits[:, 0], "label": batch.target}
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        order = np.argsort(sums["score"])
+        ranks = np.empty(len(order))
+        ranks[order] = np.arange(1, len(order) + 1)
+        positive = sums["label"] == 1
+        pairs = positive.sum() * (~positive).sum()
+        return float((ranks[positive].sum() - positive.sum() * (positive.sum() + 1) / 2) / pairs)
+
+
+def test_the_protocol_carries_a_metric_that_collects() -> None:
+    logits, labels = draw(10, 1), LABELS % 2
+    expected = roc_auc_score(labels, logits[:, 0])
+    assert 0 < expected < 1
+    assert measure(AreaUnderCurve(), CLASSES, logits, labels) == pytest.approx(expected)

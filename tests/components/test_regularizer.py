@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components.regularizer import L1, L2
+from components.types import Regularizer, Scalar
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["regularizers"]
+DENSE = jnp.array(GOLDEN["dense"], jnp.float32)
+PARAMETERS = {
+    "dense_0": {"kernel": DENSE, "bias": DENSE[0]},
+    "batch_norm_0": {"scale": DENSE[0], "bias": DENSE[0]},
+    "words": {"embedding": DENSE},
+}
+
+
+@pytest.mark.parametrize("name", ["kernel", "embedding"])
+@pytest.mark.parametrize(("regularizer", "case"), [(L1(0.01), "L1(0.01) dense"), (L2(0.01), "L2(0.01) dense")])
+def test_the_penalty_of_a_matrix_is_that_of_keras(regularizer: Regularizer, case: str, name: str) -> None:
+    assert float(regularizer({"layer": {name: DENSE}})) == pytest.approx(GOLDEN[case], rel=1e-6)
+
+
+@pytest.mark.parametrize("regularizer", [L1, L2])
+def test_kernels_and_embeddings_pay_and_nothing_else(regularizer: type[L1]) -> None:
+    gradient = jax.grad(regularizer(1.0))(PARAMETERS)
+    paying = {f"{layer}/{name}" for layer, leaves in gradient.items() for name, leaf in leaves.items() if leaf.any()}
+    assert paying == {"dense_0/kernel", "words/embedding"}
+
+
+@pytest.mark.parametrize("regularizer", [L1, L2])
+def test_the_strength_may_be_traced(regularizer: type[L1], check_traced: Callable[..., None]) -> None:
+    def penalty(strength: Scalar) -> jax.Array:
+        return regularizer(strength)(PARAMETERS)
+
+    check_traced(penalty, {"strength": 0.0}, {"strength": 1e-4}, {"strength": 1.0})
+
+
+def test_without_kernels_there_is_nothing_to_pay() -> None:
+    np.testing.assert_array_equal(L2(1.0)({"layer": {"bias": DENSE[0]}}), 0)

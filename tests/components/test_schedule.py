@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components.schedule import constant, cosine, exponential, performance, piecewise_constant
+from components.types import Plateau, Schedule, UserError
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["schedules"]
+STEPS = GOLDEN["steps"]
+KERAS = {name.split(": ")[0]: np.array(rates) for name, rates in GOLDEN["values"].items()}
+
+
+def rates(schedule: Schedule, total: int, steps: Sequence[int] = STEPS) -> np.ndarray:
+    """The rates at some steps of a run, as the compiled step finds them."""
+    values = jax.jit(jax.vmap(schedule.values, in_axes=(0, None)))
+    return np.asarray(values(jnp.array(steps, jnp.int32), jnp.int32(total))["learning_rate"])
+
+
+def test_constant() -> None:
+    np.testing.assert_allclose(rates(constant(0.1), 10), np.full(len(STEPS), 0.1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("total", [2500, 7])
+def test_exponential_is_that_of_keras(total: int) -> None:
+    close = partial(np.testing.assert_allclose, rtol=1e-4)
+    close(rates(exponential(0.01, 0.1, 100), total), KERAS["ExponentialDecay(0.01, 100, 0.1)"])
+    staircase = rates(exponential(0.01, 0.5, 100, staircase=True), total)
+    close(staircase, KERAS["ExponentialDecay(0.01, 100, 0.5, staircase)"])
+
+
+def test_exponential_takes_the_whole_run_by_default() -> None:
+    np.testing.assert_allclose(rates(exponential(1.0, 0.1), 200, [0, 100, 200]), [1, 0.1**0.5, 0.1], rtol=1e-5)
+
+
+def test_a_staircase_steps_exactly_where_it_should() -> None:
+    steps = range(0, 5000, 41)
+    exponents = np.log2(rates(exponential(1.0, 0.5, 41, staircase=True), 1, steps[:100]))
+    np.testing.assert_array_equal(exponents, -np.arange(100.0))
+
+
+def test_piecewise_constant_is_that_of_keras_but_at_the_boundary() -> None:
+    """Keras still gives the first factor to step 100, the 101st; here a tenth of 1,000 steps is 100 of them."""
+    got = rates(piecewise_constant(0.01, (0.04, 0.4), (1.0, 0.5, 0.1)), 2500)
+    expected = np.array(KERAS["PiecewiseConstantDecay([100, 1000], [0.01, 0.005, 0.001])"])
+    boundary = np.isin(STEPS, [100, 1000])
+    np.testing.assert_allclose(got[~boundary], expected[~boundary], rtol=1e-6)
+    np.testing.assert_allclose(got[boundary], [0.005, 0.001], rtol=1e-6)
+
+
+@pytest.mark.parametrize("total", [10, 937, 17_200])
+def test_boundaries_are_whole_steps(total: int) -> None:
+    boundaries = (0.3, 0.5, 0.9)
+    got = rates(piecewise_constant(1.0, boundaries, (1.0, 2.0, 3.0, 4.0)), total, range(total))
+    changes = np.flatnonzero(np.diff(got)) + 1
+    np.testing.assert_array_equal(changes, np.round(np.array(boundaries) * total))
+
+
+def test_cosine_is_that_of_keras() -> None:
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-8)
+    close(rates(cosine(0.1, final=0.01), 1000), KERAS["CosineDecay(0.1, 1000, alpha 0.01)"])
+
+
+def test_the_warm_up_is_that_of_keras_from_zero() -> None:
+    got = rates(cosine(0.1, warmup=100 / 1100), 1100)
+    expected = KERAS["CosineDecay(0.01, 1000, warmup_target 0.1, warmup_steps 100)"]
+    rising = np.array(STEPS) < 100
+    np.testing.assert_allclose(got[rising], (expected[rising] - 0.01) / 0.9, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(got[~rising], expected[~rising], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1e-4, 1.0])
+def test_a_warm_up_of_nothing_or_everything(warmup: float) -> None:
+    got = rates(cosine(1.0, warmup=warmup), 10, range(10))
+    expected = np.arange(10) / 10 if warmup == 1 else (1 + np.cos(np.pi * np.arange(10) / 10)) / 2
+    np.testing.assert_allclose(got[1:], expected[1:], rtol=1e-3)
+    assert np.isfinite(got).all()
+
+
+def test_performance_is_constant_with_a_controller() -> None:
+    schedule = performance(0.1, factor=0.5, patience=3, floor=0.2)
+    assert schedule.plateau == Plateau(0.5, 3, 1e-4, 0, 0.2)
+    np.testing.assert_allclose(rates(schedule, 10), np.full(len(STEPS), 0.1), rtol=1e-6)
+
+
+SETTINGS: list[tuple[Callable[..., Schedule], dict[str, float], dict[str, float]]] = [
+    (constant, {"learning_rate": 0.1}, {"learning_rate": 0.0}),
+    (
+        exponential,
+        {"learning_rate": 0.1, "decay_rate": 0.5, "decay_steps": 10},
+        {"learning_rate": 0.2, "decay_rate": 2, "decay_steps": 3.5},
+    ),
+    (
+        partial(exponential, staircase=True),
+        {"learning_rate": 0.1, "decay_rate": 0.5, "decay_steps": 10},
+        {"learning_rate": 0.1, "decay_rate": 0.5, "decay_steps": 3.5},
+    ),
+    (
+        partial(piecewise_constant, boundaries=(0.5,), factors=(1.0, 0.1)),
+        {"learning_rate": 0.1},
+        {"learning_rate": 0.2},
+    ),
+    (
+        cosine,
+        {"learning_rate": 0.1, "warmup": 0.0, "final": 0.0},
+        {"learning_rate": 0.2, "warmup": 0.5, "final": 0.1},
+    ),
+    (
+        partial(performance, patience=3),
+        {"learning_rate": 0.1, "factor": 0.5},
+        {"learning_rate": 0.2, "factor": 0.1},
+    ),
+]
+
+
+@pytest.mark.parametrize(("schedule", "first", "second"), SETTINGS)
+def test_the_numbers_may_be_traced(
+    schedule: Callable[..., Schedule], first: Any, second: Any, check_traced: Callable[..., None]
+) -> None:
+    def along(**numbers: Any) -> jax.Array:
+        values = schedule(**numbers).values
+        return jnp.stack([values(jnp.int32(step), jnp.int32(40))["learning_rate"] for step in (0, 3, 17, 35, 40)])
+
+    check_traced(along, first, second)
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.float32])
+@pytest.mark.parametrize(("schedule", "numbers", "_"), SETTINGS)
+def test_rates_are_float32_scalars_of_any_step(
+    schedule: Callable[..., Schedule], numbers: Any, _: Any, dtype: Any
+) -> None:
+    rate = jax.jit(schedule(**numbers).values)(dtype(3), dtype(40))["learning_rate"]
+    assert (rate.shape, rate.dtype) == ((), jnp.float32)
+    assert math.isfinite(rate)
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "factors", "message"),
+    [
+        ((0.5,), (1.0,), "1 boundaries and 1 factors: give one factor more"),
+        ((0.5, 0.2), (1.0, 0.5, 0.1), r"rise between 0 and 1, got \[0.5, 0.2\]"),
+        ((100.0,), (1.0, 0.1), "rise between 0 and 1"),
+        ((0.0,), (1.0, 0.1), "rise between 0 and 1"),
+    ],
+)
+def test_pieces_that_make_no_sense_are_refused(
+    boundaries: tuple[float, ...], factors: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        piecewise_constant(0.1, boundaries, factors)

@@ -1,0 +1,149 @@
+"""A user's own parts, one of each kind that the protocols must carry; tests put this folder on the path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.types import Batch, Block, BoundTarget, Constants, Encoded, Output, Padded, Ragged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """Which of a few equal ranges a number in [0, 1) falls into."""
+
+    key: str
+    buckets: int
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {}
+
+    def fit(self, results: Mapping[str, Any]) -> Constants:
+        return Constants()
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+        return {"ids": (block.columns[self.key] * self.buckets).astype(np.int32)}
+
+    def layer(self) -> Any:
+        return lambda encoded, constants: jax.nn.one_hot(encoded["ids"], self.buckets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cross:
+    """One id for each pair of ids of two other columns."""
+
+    of: tuple[str, str]
+    buckets: int
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.of
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {}
+
+    def fit(self, results: Mapping[str, Any]) -> Constants:
+        return Constants()
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+        first, second = (parents[name]["ids"] for name in self.of)
+        return {"ids": (first * 31 + second) % self.buckets}
+
+    def layer(self) -> Any:
+        return lambda encoded, constants: jax.nn.one_hot(encoded["ids"], self.buckets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """A text of any length as the codes of its characters."""
+
+    key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {}
+
+    def fit(self, results: Mapping[str, Any]) -> Constants:
+        return Constants()
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+        texts = [np.frombuffer(str(text).encode(), np.uint8).astype(np.int32) for text in block.columns[self.key]]
+        offsets = np.cumsum([0, *map(len, texts)])
+        return {"ids": Ragged(np.concatenate([*texts, np.array([], np.int32)]), offsets)}
+
+    def layer(self) -> Any:
+        return lambda encoded, constants: encoded["ids"]
+
+
+class WideDeep(nn.Module):
+    """A linear model beside a dense one (Cheng et al., 2016)."""
+
+    outputs: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, wide: jax.Array, deep: jax.Array, *, train: bool) -> Output:
+        hidden = nn.relu(nn.Dense(8)(deep))
+        return Output(nn.Dense(self.outputs)(hidden) + nn.Dense(self.outputs)(wide))
+
+
+class MeanEmbedding(nn.Module):
+    """The mean of the embeddings of the tokens that are there."""
+
+    outputs: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Padded, *, train: bool) -> Output:
+        vectors = jnp.where(tokens.mask[..., None], nn.Embed(256, 4)(tokens.values), 0.0)
+        mean = vectors.sum(1) / jnp.maximum(tokens.mask.sum(1, keepdims=True), 1).astype(jnp.float32)
+        return Output(nn.Dense(self.outputs)(mean))
+
+
+class TwoHeads(nn.Module):
+    """A model with an auxiliary classifier and an internal loss, both used in training only."""
+
+    outputs: int
+    weight: float = 0.3
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> Output:
+        hidden = nn.relu(nn.Dense(8)(image.reshape(image.shape[0], -1)))
+        logits, early = nn.Dense(self.outputs)(hidden), nn.Dense(self.outputs)(hidden)
+        if not train:
+            return Output(logits)
+        return Output(logits, {"activity": jnp.square(hidden).mean(1)}, ((self.weight, early),))
+
+
+@dataclass(frozen=True)
+class AreaUnderCurve:
+    """The area under the ROC curve: the share of pairs of a positive and a negative that are in the right order."""
+
+    higher_is_better = True
+    collects = True
+
+    def bind(self, target: BoundTarget) -> AreaUnderCurve:
+        return self
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        assert output.logits is not None
+        return {"score": output.logits[:, 0], "positive": batch.target == 1, "mask": batch.mask}
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        score, positive = (sums[name][sums["mask"]] for name in ("score", "positive"))
+        pairs = score[positive][:, None] - score[~positive][None, :]
+        return float((pairs > 0).mean() + (pairs == 0).mean() / 2)

@@ -1,0 +1,131 @@
+"""Checkpoints: whole or not at all, the last two and the best, a damaged one passed over."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runner.checkpoint import Checkpoints, read, write
+
+
+def tree(value: float) -> dict[str, Any]:
+    return {"kernel": np.full((3, 2), value, np.float32), "count": (np.int32(value), np.array([], np.uint8))}
+
+
+def save(checkpoints: Checkpoints, step: int, best_step: int | None) -> None:
+    best = {"w": np.full(2, step, np.float32)} if best_step == step else None
+    checkpoints.save(tree(step), best, {"step": step, "best_step": best_step}, then=lambda: None)
+    checkpoints.wait()
+
+
+BEST = {"w": np.zeros(2, np.float32)}
+
+
+def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    values = {
+        "x": np.array([np.nan, -0.0, 1e-45, np.inf], np.float32),
+        "y": {"z": np.arange(3, dtype=np.int32)},
+    }
+    write(tmp_path / "a.npz", values, {"history": [{"loss": 0.1}]})
+    meta, found = read(tmp_path / "a.npz", values)
+    assert meta == {"history": [{"loss": 0.1}]}
+    assert found["x"].tobytes() == values["x"].tobytes()
+    np.testing.assert_array_equal(found["y"]["z"], values["y"]["z"])
+
+
+def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 2)):
+        save(checkpoints, step, best)
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "best_0000000002.npz",
+        "step_0000000004.npz",
+        "step_0000000005.npz",
+    ]
+    state, best, meta, damaged = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], damaged, best["w"].tolist()) == (5, [], [2, 2])
+    np.testing.assert_array_equal(state["kernel"], tree(5)["kernel"])
+
+
+def test_the_best_that_each_kept_checkpoint_needs_stays(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    save(checkpoints, 2, 2)
+    (tmp_path / "c" / "step_0000000002.npz").write_bytes(b"")
+    _, best, meta, _ = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "empty"])
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, how: str) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    save(checkpoints, 1, None)
+    save(checkpoints, 2, None)
+    path = tmp_path / "c" / "step_0000000002.npz"
+    data = bytearray(path.read_bytes())
+    if how == "flipped":
+        data[data.index(np.float32(2).tobytes() * 6)] ^= 1
+    path.write_bytes(data[: {"truncated": len(data) // 2, "empty": 0}.get(how)])
+    _, best, meta, damaged = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best) == (1, None)
+    assert len(damaged) == 1
+    assert "step_0000000002.npz is damaged" in damaged[0]
+    assert not path.exists()
+    save(checkpoints, 2, None)
+    assert checkpoints.load(tree(0), BEST)[2]["step"] == 2
+
+
+def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    save(checkpoints, 1, None)
+    (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
+    state, _, _, damaged = checkpoints.load(tree(0), BEST)
+    assert state is None
+    assert "step_0000000001.npz is damaged" in damaged[0]
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path / "c").load(tree(0), BEST) is None
+
+
+def test_another_shape_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.npz", {"w": np.zeros(3, np.float32)}, {})
+    with pytest.raises(ValueError, match=r"float32\(3,\), not float32\(2,\)"):
+        read(tmp_path / "a.npz", BEST)
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    save(checkpoints, 1, None)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        told: list[int] = []
+        checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, then=lambda: told.append(2))
+        with pytest.raises(OSError, match="No space left"):
+            checkpoints.wait()
+    assert told == []
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["step_0000000001.npz"]
+
+
+def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    state = tree(1)
+    checkpoints.save(state, None, {"step": 1, "best_step": None}, then=lambda: None)
+    state["kernel"][:] = 9
+    checkpoints.wait()
+    assert checkpoints.load(tree(0), BEST)[0]["kernel"][0, 0] == 1
+
+
+def test_meta_is_json_to_the_last_bit(tmp_path: Path) -> None:
+    value = 0.1 + 0.2
+    write(tmp_path / "a.npz", {}, {"value": value, "bad": float("inf")})
+    assert read(tmp_path / "a.npz", {})[0] == {"value": value, "bad": float("inf")}
+    assert json.loads(json.dumps(value)) == value

@@ -1,0 +1,72 @@
+"""Run folders: whole or not at all, held by a lock, found again by their digest."""
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from components.types import UserError
+from runner import folder as folders
+
+FILES = {"record.json": "{}"}
+
+
+def start(root: Path) -> str:
+    held = folders.create(root, "digits", "abc", FILES)
+    return held.path.name
+
+
+def test_folders_made_at_once_all_differ_and_keep_the_digest_last(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
+        names = list(pool.map(start, [tmp_path] * 8))
+    assert len(set(names)) == 8
+    assert all(name.endswith("_abc") for name in names)
+    assert not list(tmp_path.glob(".new_*"))
+
+
+def test_an_interrupted_folder_is_found_only_while_nobody_holds_it(tmp_path: Path) -> None:
+    first = folders.create(tmp_path, "digits", "abc", FILES)
+    assert folders.interrupted(tmp_path, "abc") is None
+    first.close()
+    found = folders.interrupted(tmp_path, "abc")
+    assert found is not None
+    assert found.path == first.path
+    assert folders.interrupted(tmp_path, "abc") is None
+    assert folders.interrupted(tmp_path, "other") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "again"), [("finished", False), ("failed", False), ("diverged", False), ("interrupted", True)]
+)
+def test_only_what_was_interrupted_is_gone_on_with(tmp_path: Path, status: str, again: bool) -> None:
+    made = folders.create(tmp_path, "digits", "abc", FILES)
+    made.close()
+    (made.path / "summary.json").write_text(json.dumps({"status": status}))
+    assert (folders.interrupted(tmp_path, "abc") is not None) == again
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file stands in the way")
+    with pytest.raises(UserError, match=r"folder=.*outputs.*choose another"):
+        folders.create(tmp_path / "outputs", "digits", "abc", FILES)
+
+
+def test_a_run_is_found_by_path_name_and_run_id(tmp_path: Path) -> None:
+    made = folders.create(tmp_path, "digits", "abc", FILES)
+    (made.path / "delivered.json").write_text(json.dumps({"run_id": "0123"}))
+    for name in (str(made.path), made.path.name, "0123"):
+        assert folders.find(tmp_path, name) == made.path
+    with pytest.raises(UserError, match=f"no such run.*{made.path.name}"):
+        folders.find(tmp_path, made.path.name[:-1] + "x")
+    with pytest.raises(UserError, match="another process is running it"):
+        folders.hold(made.path)
+
+
+def test_the_digest_ignores_what_changes_no_result() -> None:
+    values = {"seed": 1, "training": {"epochs": 2}, "quiet": False, "folder": "a", "tracking": {"uri": None}}
+    same = values | {"quiet": True, "folder": "b", "tracking": {"uri": "x"}}
+    assert folders.digest(values, "data") == folders.digest(same, "data")
+    assert folders.digest(values, "data") != folders.digest(values | {"seed": 2}, "data")
+    assert folders.digest(values, "data") != folders.digest(values, "other data")

@@ -1,0 +1,59 @@
+"""Who may import whom, read from the source: the walls of the house."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("components", "runner", "experiments", "benchmarks", "tests")
+FRAMEWORKS = ("hydra", "omegaconf", "mlflow")
+MODULES = sorted(
+    path.relative_to(ROOT) for folder in ("components", "runner") for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, wherever the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def group(path: Path) -> str:
+    """The group of components that a file belongs to: `data` for components/data/idx.py and `loss` for components/loss.py."""
+    return path.parts[1].removesuffix(".py")
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_each_module_imports_only_what_it_may(path: Path) -> None:
+    names = imported(path)
+    assert not {name for name in names if top(name) in ("experiments", "benchmarks", "tests")}
+    assert not {name for name in names if top(name) == "mlflow"} or path.is_relative_to("runner/tracking")
+    if path.parts[0] == "components":
+        assert not {name for name in names if top(name) in ("runner", *FRAMEWORKS)}
+        allowed = {"types", group(path)} | ({"layer"} if group(path) in ("architecture", "feature") else set())
+        assert {name.split(".")[1] for name in names if top(name) == "components"} <= allowed
+        if group(path) == "types":
+            assert not {name for name in names if top(name) in OURS}
+    else:
+        assert {name.split(".")[1] for name in names if top(name) == "components"} <= {"types"}
+
+
+def test_hydra_is_touched_by_the_entry_and_by_compose_alone() -> None:
+    users = {path.name for path in MODULES if {top(name) for name in imported(path)} & {"hydra", "omegaconf"}}
+    assert users <= {"__main__.py", "compose.py", "provenance.py", "help.py"}
+
+
+def test_the_vocabulary_imports_no_framework() -> None:
+    tree = ast.parse((ROOT / "components/types.py").read_text())
+    at_import = {top(name.name) for node in tree.body if isinstance(node, ast.Import) for name in node.names}
+    assert at_import <= {"math"}

@@ -1,0 +1,123 @@
+"""A run that is killed at any instant goes on by the same command, to the same result to the last bit.
+
+TITRATE_KILLS sets how many kills there are (by default 5).
+"""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+KILLS = int(os.environ.get("TITRATE_KILLS", "5"))
+EPOCHS = 60
+COMMAND = [
+    *(sys.executable, "-m", "runner", "architecture=sequential", f"training.epochs={EPOCHS}", "seed=3"),
+    *(
+        "data.valid=0.1",
+        "training.batch_size=64",
+        "training.patience=50",
+        "training.checkpoint_minutes=0.005",
+    ),
+]
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """The command in a working folder of its own, with all it says in its log."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log)
+
+
+def finish(folder: Path) -> Path:
+    """Runs the command to its end; the run's folder."""
+    process = start(folder)
+    assert process.wait(300) == 0, (folder / "log").read_text()
+    (run,) = done(folder)
+    return run
+
+
+def done(folder: Path) -> list[Path]:
+    """The folders of the runs that have come to their end."""
+    summaries = {path.parent: json.loads(path.read_text()) for path in folder.glob("outputs/*/summary.json")}
+    return [run for run, summary in summaries.items() if summary["status"] == "finished"]
+
+
+def kill_at_random(folder: Path, longest: float, dice: random.Random) -> bool:
+    """Starts the command and kills it after a random time; False where it ended before."""
+    process = start(folder)
+    try:
+        process.wait(dice.uniform(0.2, longest))
+        return False
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return True
+
+
+def arrays(run: Path) -> dict[str, bytes]:
+    """Every array of the last checkpoint and of the best weights, as bytes."""
+    checkpoints = (
+        sorted((run / "checkpoints").glob("step_*.npz"))[-1],
+        *(run / "checkpoints").glob("best_*.npz"),
+    )
+    found = {}
+    for path in checkpoints:
+        with path.open("rb") as file, np.load(file) as archive:
+            found |= {f"{path.name} {name}": archive[name].tobytes() for name in archive.files if name != "meta"}
+    return found
+
+
+def figures(run: Path) -> dict[str, Any]:
+    """What the summary says of the result, without times."""
+    summary = json.loads((run / "summary.json").read_text())
+    measured = {name: value for name, value in summary["metrics"].items() if name.startswith(("test/", "best/"))}
+    return {"history": summary["history"], "metrics": measured, "best_epoch": summary["best_epoch"]}
+
+
+def recorded(folder: Path, run: Path) -> tuple[Counter[Any], str]:
+    """The points of each epoch that MLflow holds, counted, and the status of the run that holds them."""
+    run_id = json.loads((run / "summary.json").read_text())["run_id"]
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        points = store.execute("select key, step, value from metrics where run_uuid = ?", (run_id,)).fetchall()
+        ((status,),) = store.execute("select status from runs where run_uuid = ?", (run_id,)).fetchall()
+    store.close()
+    return Counter(point for point in points if point[0].startswith(("train/", "valid/", "learning_rate"))), status
+
+
+def wait_for_deliveries(run: Path) -> None:
+    """The children that record runs end by themselves, soon after a run does."""
+    deadline = time.monotonic() + 60
+    while not json.loads((run / "delivered.json").read_text()).get("ended"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_kills_change_nothing(tmp_path: Path) -> None:
+    began = time.monotonic()
+    reference = finish(tmp_path / "reference")
+    longest = time.monotonic() - began
+    dice = random.Random(os.environ.get("TITRATE_KILLS_SEED", "titrate"))
+    killed = runs = 0
+    while killed < KILLS:
+        runs += 1
+        folder = tmp_path / f"killed_{runs}"
+        before = killed
+        while killed < min(KILLS, before + 8) and not done(folder):
+            killed += kill_at_random(folder, longest, dice)
+        run = done(folder)[0] if done(folder) else finish(folder)
+        wait_for_deliveries(run)
+        wait_for_deliveries(reference)
+        assert len(list(folder.glob("outputs/2*"))) == 1
+        assert figures(run) == figures(reference)
+        assert arrays(run) == arrays(reference)
+        assert recorded(folder, run) == recorded(tmp_path / "reference", reference)
+        assert set(recorded(folder, run)[0].values()) == {1}

@@ -1,0 +1,285 @@
+"""Whole runs: what they leave behind, what ends them early, and what goes on from there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import runner
+from components.data import Arrays
+from components.types import UserError
+from runner.execution import Result
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+QUICK = ("training.epochs=2", "tracking=none", "quiet=true", "architecture.widths=[8]")
+
+
+def source(rows: int = 60, **columns: Any) -> Arrays:
+    random = np.random.default_rng(0)
+    given = {
+        "image": random.integers(0, 256, (rows, 8, 8, 1), np.uint8),
+        "label": np.arange(rows) % 3,
+    } | columns
+    return Arrays(columns=given, valid=12, test=12, seed=0)
+
+
+def quick(*overrides: str, **columns: Any) -> Result:
+    return runner.run(*QUICK, *overrides, source=source(**columns))
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def points(folder: Path) -> list[Any]:
+    """The points of the outbox, without their times."""
+    lines = map(json.loads, (folder / "points.jsonl").read_text().splitlines())
+    return [(line["step"], line["values"]) for line in lines]
+
+
+def parameters(folder: Path) -> dict[str, bytes]:
+    """The arrays of the last checkpoint, as bytes."""
+    with sorted((folder / "checkpoints").glob("step_*.npz"))[-1].open("rb") as file, np.load(file) as archive:
+        return {name: archive[name].tobytes() for name in archive.files if name != "meta"}
+
+
+def test_a_run_leaves_its_folder_and_its_result() -> None:
+    result = quick()
+    assert result.status == summary(result.folder)["status"] == "finished"
+    assert [record["epoch"] for record in result.history] == [1, 2]
+    assert {"test/loss", "test/accuracy", "best/valid/loss", "best/valid/accuracy", "parameters"} <= set(result.metrics)
+    assert result.metrics["parameters"] == 64 * 8 + 8 + 8 * 3 + 3
+    assert {path.name for path in result.folder.iterdir()} >= {
+        *(
+            "config.yaml",
+            "overrides.yaml",
+            "record.json",
+            "summary.json",
+            "log.txt",
+            "points.jsonl",
+            "checkpoints",
+        ),
+    }
+    assert [step for step, _ in points(result.folder)] == [record["step"] for record in result.history] == [2, 4]
+    assert points(result.folder)[1][1]["valid/loss"] == result.history[1]["valid/loss"]
+
+
+def test_without_tracking_mlflow_is_never_imported() -> None:
+    code = "import runner, sys; runner.run('training.epochs=1', 'tracking=none', 'quiet=true'); print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+    first, again, other = (quick(f"seed={seed}", "architecture.dropout=0.3") for seed in (1, 1, 2))
+    assert first.folder != again.folder
+    assert parameters(first.folder) == parameters(again.folder) != parameters(other.folder)
+    assert first.history == again.history != other.history
+
+
+def test_the_best_weights_are_evaluated_not_the_last() -> None:
+    result = quick("learning_rate=0.3", "training.epochs=12", "training.monitor=valid/accuracy")
+    best = max(result.history, key=lambda record: record["valid/accuracy"])
+    assert result.metrics["best/valid/accuracy"] == best["valid/accuracy"] > result.history[-1]["valid/accuracy"]
+    assert summary(result.folder)["best_epoch"] == best["epoch"]
+
+
+def test_patience_ends_a_run_early() -> None:
+    result = quick("learning_rate=0", "training.epochs=9", "training.patience=3")
+    assert result.status == "finished"
+    assert len(result.history) == 4
+
+
+def test_a_plateau_lowers_the_rate() -> None:
+    result = quick(
+        "schedule=performance",
+        "schedule.patience=1",
+        "schedule.factor=0.1",
+        "learning_rate=1e-9",
+        "training.epochs=4",
+    )
+    rates = [record["learning_rate"] for record in result.history]
+    assert rates == pytest.approx([1e-9, 1e-9, 1e-10, 1e-11], rel=1e-5)
+
+
+def test_a_remainder_is_dropped_only_if_asked() -> None:
+    assert quick("training.batch_size=20").history[0]["step"] == 2
+    assert quick("training.batch_size=20", "training.drop_remainder=true").history[0]["step"] == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do() -> None:
+    result = quick("learning_rate=1e38", "optimizer=sgd")
+    assert result.status == summary(result.folder)["status"] == "diverged"
+    error = summary(result.folder)["error"]
+    assert "not finite at step" in error
+    assert "smaller learning_rate (it was 1e+38)" in error
+    assert not list((result.folder / "checkpoints").iterdir())
+    again = quick("learning_rate=1e38", "optimizer=sgd")
+    assert again.folder != result.folder
+    assert quick("learning_rate=1e38", "optimizer=sgd", "training.on_nan=continue").status == "finished"
+
+
+def test_a_batch_larger_than_the_data_is_refused() -> None:
+    with pytest.raises(UserError, match="training.batch_size=37 is larger than the training split: choose at most 36"):
+        quick("training.batch_size=37")
+    assert not Path("outputs").exists()
+
+
+def test_an_unwritable_folder_is_refused() -> None:
+    Path("taken").write_text("")
+    with pytest.raises(UserError, match="folder=taken: no run can be recorded there"):
+        quick("folder=taken")
+
+
+def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saves = iter([True, False])
+    real = np.savez
+
+    def savez(file: Any, **arrays: Any) -> None:
+        if "leaf.step" in arrays and not next(saves, False):
+            raise OSError(28, "No space left on device")
+        real(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.raises(OSError, match="No space left on device"):
+        quick("training.epochs=6")
+    (folder,) = Path("outputs").iterdir()
+    assert summary(folder)["status"] == "failed"
+    assert [path.name for path in (folder / "checkpoints").glob("step*")] == ["step_0000000002.npz"]
+    monkeypatch.undo()
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signals = signal.SIGTERM) -> None:
+    """Sends a signal as an epoch (from 0) begins."""
+    from runner import batches, loop
+
+    def order(rows: np.ndarray, seed: int, now: int) -> np.ndarray:
+        if now == epoch:
+            os.kill(os.getpid(), number)
+        return batches.order(rows, seed, now)
+
+    monkeypatch.setattr(loop, "order", order)
+
+
+LAYERS = "[{_target_: components.layer.Conv, features: 2, kernel: 3}, {_target_: components.layer.Flatten}]"
+LONG = ("training.epochs=5", "training.batch_size=4", "architecture=sequential", f"architecture.layers={LAYERS}")
+
+
+def long(*overrides: str) -> Result:
+    return runner.run("tracking=none", "quiet=true", *LONG, *overrides, source=source())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_within_the_epoch_and_the_same_command_goes_on(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    with monkeypatch.context() as patched:
+        interrupt(patched, 2, number)
+        stopped = long()
+    assert (stopped.status, stopped.signal) == ("interrupted", number)
+    assert summary(stopped.folder)["stopped_by"] == number.name
+    step = int(sorted((stopped.folder / "checkpoints").glob("step*"))[-1].stem[5:])
+    assert 18 < step < 27  # an epoch has nine steps: within the third
+    resumed = long()
+    assert resumed.folder == stopped.folder
+    reference = long("fresh=true")
+    assert reference.folder != resumed.folder
+    assert resumed.history == reference.history
+    assert parameters(resumed.folder) == parameters(reference.folder)
+    assert f"going on from step {step}" in (resumed.folder / "log.txt").read_text()
+
+
+def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        interrupt(patched, 3)
+        stopped = long()
+    last = sorted((stopped.folder / "checkpoints").glob("step*"))[-1]
+    last.write_bytes(last.read_bytes()[:-100])
+    resumed = long()
+    assert resumed.folder == stopped.folder
+    assert f"{last.name} is damaged" in (resumed.folder / "log.txt").read_text()
+    reference = long("fresh=true")
+    assert (resumed.history, parameters(resumed.folder)) == (reference.history, parameters(reference.folder))
+    assert points(resumed.folder) == points(reference.folder)
+
+
+def test_resume_by_name_refuses_another_configuration_but_takes_more_epochs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        interrupt(patched, 1)
+        stopped = long()
+    with pytest.raises(UserError, match=r"was another one:\n  learning_rate: was 0.001, is now 0.01"):
+        long(f"resume={stopped.folder.name}", "learning_rate=0.01")
+    with pytest.raises(UserError, match="no such run below outputs; there are .*sequential"):
+        long("resume=nothing")
+    longer = long(f"resume={stopped.folder.name}", "training.epochs=7")
+    assert longer.folder == stopped.folder
+    assert len(longer.history) == 7
+    with pytest.raises(UserError, match=r"that run has finished; a larger training\.epochs"):
+        long(f"resume={stopped.folder.name}", "training.epochs=7")
+
+
+def test_runs_that_differ_only_in_numbers_compile_once() -> None:
+    from runner import execution
+
+    quick()
+    (program,) = list(execution._PROGRAMS.values())[-1:]
+    traces = program.train._cache_size()
+    for overrides in (["learning_rate=0.5"], ["seed=7"], ["learning_rate=1", "seed=9"]):
+        quick(*overrides)
+    assert list(execution._PROGRAMS.values())[-1] is program
+    assert program.train._cache_size() == traces
+
+
+def test_two_runs_of_the_same_command_at_once_have_a_folder_each() -> None:
+    command = [sys.executable, "-m", "runner", "training.epochs=3", "tracking=none", "quiet=true"]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    folders = list(Path("outputs").iterdir())
+    assert len(folders) == 2
+    assert parameters(folders[0]) == parameters(folders[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_ends_with_the_signal_it_was_sent(number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "runner", "training.epochs=100000", "tracking=none"]
+    with open("log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while not list(Path().glob("outputs/*/checkpoints/step*")):
+        assert time.monotonic() < deadline, Path("log").read_text()
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    (folder,) = Path("outputs").iterdir()
+    assert summary(folder)["status"] == "interrupted"
+    assert summary(folder)["stopped_by"] == number.name
+    assert "Traceback" not in Path("log").read_text()
+
+
+def test_a_store_that_is_gone_lets_the_run_finish_and_its_points_wait() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "runner",
+        "training.epochs=2",
+        "quiet=true",
+        "tracking.uri=http://127.0.0.1:9",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "mode=deliver" in done.stderr
+    (folder,) = Path("outputs").iterdir()
+    assert summary(folder)["status"] == "finished"
+    assert summary(folder)["run_id"] is None
