@@ -52,7 +52,7 @@ class TopK:
         """Itself; raises UserError for a real-valued target, and where there are fewer than `k` classes."""
         classes = _classes("top_k", target)
         if self.k > len(classes):
-            raise UserError(f"top_k.k is {self.k}, the target has {len(classes)} classes: choose k below that")
+            raise UserError(f"top_k.k is {self.k}, the target has {len(classes)} classes: choose k of at most that")
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:

@@ -14,7 +14,10 @@ def run(*overrides: str, source: SplitSource | None = None) -> Result:
 
     Raises UserError for what the caller can mend; any other failure of the run is raised once it is recorded.
     """
+    from runner.check import check
     from runner.compose import compose
     from runner.execution import execute
 
-    return execute(compose(overrides), source=source)
+    config = compose(overrides)
+    check(config)
+    return execute(config, source=source)

@@ -24,7 +24,7 @@ def resolve(target: str) -> Any:
     home = _home(found)
     if refuse(f"{home}.{name}"):
         raise UserError(
-            f"`{target}` is not a part: it is defined in `{home}`, outside the allowed packages ({', '.join(packages())})"
+            f"`{target}` is no part: it is defined in `{home}`, outside the allowed packages ({', '.join(packages())})"
         )
     return found
 

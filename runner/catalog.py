@@ -25,7 +25,7 @@ class Catalog:
 @functools.cache
 def defaults() -> dict[str, Any]:
     """The groups in the order of `conf/run.yaml`, each with the option, or list of options, chosen there."""
-    entries = yaml.safe_load((HOUSE / "conf" / "run.yaml").read_text())["defaults"]
+    entries = yaml.safe_load((HOUSE / "conf" / "run.yaml").read_text(encoding="utf-8"))["defaults"]
     return {group: option for entry in entries if isinstance(entry, dict) for group, option in entry.items()}
 
 

@@ -42,18 +42,18 @@ class Checkpoints:
         """Returns once all that was handed in is on the disk; raises OSError where a write failed."""
         self._raise_failed(wait=True)
 
-    def load(self, like: Any, best_like: Any) -> tuple[Any, Any, dict[str, Any], list[str]] | None:
-        """The newest undamaged checkpoint: state, best, meta, and what had to be passed over; None where there is none."""
+    def load(self, like: Any, best_like: Any) -> tuple[tuple[Any, Any, dict[str, Any]] | None, list[str]]:
+        """The newest undamaged checkpoint (state, best, meta), None where there is none; and what was passed over."""
         damaged: list[str] = []
         for path in reversed(self._states()):
             try:
                 meta, state = read(path, like)
                 best = read(self._best(meta["best_step"]), best_like)[1] if meta["best_step"] is not None else None
-                return state, best, meta, damaged
+                return (state, best, meta), damaged
             except DAMAGE as error:
                 path.rename(path.with_suffix(".damaged"))  # out of the way of those that follow
                 damaged.append(f"checkpoint {path.name} is damaged ({type(error).__name__}: {error})")
-        return (None, None, {}, damaged) if damaged else None
+        return None, damaged
 
     def _write(self, state: Any, best: Any, meta: dict[str, Any], then: Callable[[], None]) -> None:
         if best is not None:

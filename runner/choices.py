@@ -32,7 +32,7 @@ class File(NamedTuple):
 
 @dataclass
 class Choices:
-    """The options chosen and who chose them, by group."""
+    """The options chosen, by group."""
 
     options: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)  # who chose
@@ -44,7 +44,7 @@ class Choices:
 def choose(catalog: Catalog, given: Iterable[Override]) -> Choices:
     """Those of the command line, else those of the experiment, else those of `conf/run.yaml`."""
     chosen = Choices()
-    asked = {override.key_or_group: (override.value(), label(override)) for override in given}
+    asked = {override.key_or_group: (_names(override.value()), label(override)) for override in given}
     answers = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
     name, origin = asked.get(EXPERIMENT, answers[EXPERIMENT])
     experiment = [] if name is None else _files(chosen, catalog, EXPERIMENT, name, origin)
@@ -80,19 +80,21 @@ def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: s
     try:
         if several and not isinstance(defaults()[group], list):
             raise UserError(said(f"{group}: one option is wanted, not a list", origin))
-        return [_file(catalog, group, str(name), origin) for name in (option if several else [option])]
+        return [_file(catalog, group, name, origin) for name in (option if several else [option])]
     except UserError as error:
         chosen.problems.append(str(error))
         chosen.broken.add(group)
         return []
 
 
-def _file(catalog: Catalog, group: str, name: str, origin: str) -> File:
+def _file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     files = catalog.files[group]
-    if name not in files:
-        raise UserError(said(f"{group}: there is no {name}; {suggestion(name, files)}", origin))
+    if name is None or name not in files:
+        raise UserError(said(f"{group}: there is no {name or 'null'}; {suggestion(name, files)}", origin))
     content = load(files[name])
-    if "defaults" in content and group != EXPERIMENT:
+    if group == EXPERIMENT and EXPERIMENT in content:
+        raise UserError(f"{shown(files[name])}: an experiment can't choose another; copy its lines")
+    if group != EXPERIMENT and "defaults" in content:
         raise UserError(f"{shown(files[name])}: only experiments may have a defaults list")
     return File(files[name], group, content)
 
@@ -110,8 +112,15 @@ def _answers(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
         elif group[1] not in groups:
             chosen.problems.append(f"{origin}: there is no group {group[1]}; {suggestion(group[1], groups)}")
         else:
-            found[group[1]] = (option, origin)
+            found[group[1]] = (_names(option), origin)
     return found
+
+
+def _names(option: Any) -> Any:
+    """Options by name, though a file may be called `2024.yaml`; None chooses no experiment."""
+    if isinstance(option, list):
+        return [str(name) for name in option]
+    return None if option is None else str(option)
 
 
 def _plain(entries: Any) -> list[Any]:

@@ -98,14 +98,21 @@ def _composed(chosen: Choices) -> tuple[DictConfig, list[str]]:
     """The files chosen, merged by Hydra; without the experiment where that doesn't fit the others."""
     for file in chosen.files:
         offer(file)
-    usual = defaults()
-    changed = [group for group in usual if group in chosen.broken or chosen.options[group] != usual[group]]
-    words = {group: _word(chosen, group) for group in changed}
+    words = _words(chosen)
     try:
         return _hydra(words.values()), []
     except HydraException as error:
-        problem = f"{words.pop(EXPERIMENT)}: {str(error.__cause__ or error).splitlines()[0]}"
+        reason = str(error.__cause__ or error).splitlines()[0]
+        problem = f"{words.pop(EXPERIMENT)}: {reason}"
         return _hydra(words.values()), [problem]
+
+
+def _words(chosen: Choices) -> dict[str, str]:
+    """The choices that differ from the usual ones, in Hydra's grammar; broken ones are left out."""
+    usable = chosen.options | dict.fromkeys(chosen.broken, [])
+    if EXPERIMENT in chosen.broken:
+        usable[EXPERIMENT] = None
+    return {group: f"{group}={option!r}" for group, option in usable.items() if option != defaults()[group]}
 
 
 def _hydra(words: Iterable[str]) -> DictConfig:
@@ -113,15 +120,6 @@ def _hydra(words: Iterable[str]) -> DictConfig:
         composed = hydra.compose("run", overrides=list(words))
     OmegaConf.set_struct(composed, False)
     return composed
-
-
-def _word(chosen: Choices, group: str) -> str:
-    """A choice in Hydra's grammar; a broken one is left out."""
-    option = chosen.options[group]
-    if group in chosen.broken:
-        option = {EXPERIMENT: None}.get(group, [])
-        return f"{group}=[]" if isinstance(defaults()[group], list) else f"~{group}"
-    return f"{group}={option}"
 
 
 def _set(chosen: Choices, settings: Sequence[Override]) -> Iterator[tuple[str, Any, str]]:

@@ -122,4 +122,4 @@ def _name(kind: Any, limit: Range | None) -> str:
 def show(value: Any) -> str:
     """A value as YAML writes it in one line, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return text if len(text) <= 60 else f"{text[:57]}..."

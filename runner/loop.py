@@ -1,11 +1,11 @@
-"""The Python side of training: dispatches, when to evaluate, save and stop. There is one loop, and it can be cut anywhere."""
+"""The Python side of training: dispatches, when to evaluate, save and stop. There is one loop, to be cut anywhere."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,15 +13,15 @@ import numpy as np
 
 from components.types import Metric
 from runner import sums as summing
+from runner.archive import Archive
 from runner.batches import Batches, Chunk, order
-from runner.checkpoint import Checkpoints
-from runner.control import Control, initial, observe
+from runner.control import initial, observe
 from runner.data import Data
-from runner.outbox import Outbox
 from runner.program import Program, State, steps_a_dispatch
 from runner.progress import Progress
 from runner.settings import Training
 from runner.signals import Signals
+from runner.standing import Standing
 
 LOOK_SECONDS = 1.0
 TRAINING_STEP = "the training step"
@@ -33,21 +33,6 @@ class Diverged(RuntimeError):
     def __init__(self, step: int) -> None:
         super().__init__(f"the objective is not finite at step {step}")
         self.step = step
-
-
-@dataclass
-class Standing:
-    """Where a run stands: all that a checkpoint keeps."""
-
-    state: State
-    control: Control
-    best: Any = None  # parameters and model state of the best evaluation
-    best_step: int | None = None
-    history: list[dict[str, float]] = field(default_factory=list)  # one record an epoch
-    sums: summing.Sums = field(default_factory=dict)  # of the epoch that has begun
-    step: int = 0  # steps taken: `state.step`, known without asking the device
-    seconds: float = 0.0
-    points: int = 0  # bytes of the outbox that are covered
 
 
 @dataclass
@@ -65,7 +50,7 @@ class Clock:
 
 
 class Trainer:
-    """One run: a program, its data and numbers, and whoever must hear of it."""
+    """One run: a program, its data and numbers; raises UserError where they don't fit together."""
 
     def __init__(
         self,
@@ -74,23 +59,23 @@ class Trainer:
         training: Training,
         numbers: Mapping[str, np.ndarray],
         *,
-        checkpoints: Checkpoints,
         progress: Progress,
         signals: Signals,
-        saved: Callable[[int], None],
     ) -> None:
-        self.program, self.data, self.training, self.numbers = program, data, training, numbers
-        self.checkpoints, self.progress, self.signals = checkpoints, progress, signals
-        self.saved = saved  # told the outbox's offset once a checkpoint covers it
+        self.program, self.data, self.training = program, data, training
+        self.progress, self.signals = progress, signals
+        self.seed, self.numbers = int(numbers["seed"]), jax.device_put(dict(numbers))
         self.clock = Clock()
         self.batches = Batches(data)
-        self.constants = jax.tree.map(jax.device_put, {name: dict(c.device) for name, c in data.constants.items()})
-        self.metrics: Mapping[str, Metric] = program.parts(numbers, self.constants).metrics
+        self.constants = jax.device_put({name: dict(constants.device) for name, constants in data.constants.items()})
+        self.metrics: Mapping[str, Metric] = program.parts(self.numbers, self.constants).metrics
         self.plateau = program.plateau(numbers)
-        self.seed = int(numbers["seed"])
         rows, size = len(data.splits["train"]), training.batch_size
         self.steps = rows // size if training.drop_remainder else -(-rows // size)  # an epoch
+        self.like: State = jax.eval_shape(program.init, *self._first())
+        self.steps_a_dispatch = steps_a_dispatch(self.like)
         self._compiled: set[Any] = set()
+        self._began = time.monotonic()
 
     @property
     def higher_is_better(self) -> bool:
@@ -100,35 +85,12 @@ class Trainer:
 
     def begin(self) -> Standing:
         """The standing of a run that has taken no step."""
-        chunk = self._first_chunk()
         with self.progress.working("compiling the initialization"):
-            state = self.program.init(self.numbers, self.constants, chunk.data, chunk.rows[0])
+            state = self.program.init(*self._first())
         return Standing(state, initial(self.higher_is_better))
 
-    def resume(self) -> tuple[Standing | None, list[str]]:
-        """The standing that the newest undamaged checkpoint holds, with what had to be passed over."""
-        chunk = self._first_chunk()
-        like = jax.eval_shape(self.program.init, self.numbers, self.constants, chunk.data, chunk.rows[0])
-        found = self.checkpoints.load(like, (like.parameters, like.model_state))
-        if found is None or found[0] is None:
-            return None, found[3] if found else []
-        state, best, meta, damaged = found
-        standing = Standing(
-            state=jax.tree.map(jax.device_put, state),
-            control=Control(*meta["control"]),
-            best=jax.tree.map(jax.device_put, best),
-            best_step=meta["best_step"],
-            history=meta["history"],
-            sums=summing.from_plain(meta["sums"]),
-            step=meta["step"],
-            seconds=meta["seconds"],
-            points=meta["points"],
-        )
-        return standing, damaged
-
-    def fit(self, standing: Standing, outbox: Outbox) -> bool:
+    def fit(self, standing: Standing, archive: Archive) -> bool:
         """Trains until the last epoch or until patience is out; False where a signal stopped it (saved by then)."""
-        self._outbox = outbox
         self._began = time.monotonic() - standing.seconds
         first = standing.step // self.steps
         self.progress.start(self.training.epochs, self.steps, first)
@@ -136,9 +98,9 @@ class Trainer:
             if standing.control.stopped:
                 break
             opened = time.monotonic()
-            if not self._epoch(standing, epoch):
+            if not self._epoch(standing, epoch, archive):
                 return False
-            improved = self._close_epoch(standing, epoch)
+            improved = self._close_epoch(standing, epoch, archive)
             self.progress.epoch(epoch, standing.history[-1], time.monotonic() - opened, improved)
             if self.signals.received:
                 return False
@@ -166,7 +128,7 @@ class Trainer:
                 )
         return summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
 
-    def _epoch(self, standing: Standing, epoch: int) -> bool:
+    def _epoch(self, standing: Standing, epoch: int, archive: Archive) -> bool:
         """The rest of an epoch's steps; False where a signal stopped it."""
         start = standing.step - epoch * self.steps
         end = (epoch + 1) * self.steps
@@ -174,7 +136,7 @@ class Trainer:
         pending: list[Any] = []
         looked = saved = before = time.monotonic()
         for chunk in self._timed(
-            self.batches.chunks(rows, self.training.batch_size, steps_a_dispatch(standing.state), start=start)
+            self.batches.chunks(rows, self.training.batch_size, self.steps_a_dispatch, start=start)
         ):
             pending.append(self._dispatch(standing, chunk))
             now = time.monotonic()
@@ -182,7 +144,7 @@ class Trainer:
             due = now - saved > 60 * self.training.checkpoint_minutes > 0
             if standing.step < end and (due or self.signals.received):
                 pending = self._look(standing, pending, epoch)
-                self._save(standing)
+                self._save(standing, archive)
                 saved = time.monotonic()
                 if self.signals.received:
                     return False
@@ -220,7 +182,7 @@ class Trainer:
             self.progress.step(epoch, standing.step - epoch * self.steps, self.clock.steps_per_second(), values)
         return left
 
-    def _close_epoch(self, standing: Standing, epoch: int) -> bool:
+    def _close_epoch(self, standing: Standing, epoch: int, archive: Archive) -> bool:
         """Evaluates, decides and saves; whether it is the best so far."""
         record = summing.figures(standing.sums, self.metrics, "train")
         if record["train/objective"] == record["train/loss"]:
@@ -243,32 +205,19 @@ class Trainer:
             standing.best_step = standing.step
         standing.history.append({"epoch": epoch + 1, "step": standing.step, **record})
         standing.sums = {}
-        self._outbox.add(standing.step, {"epoch": epoch + 1, **record})
-        self._save(standing)
+        archive.add(standing.step, {"epoch": epoch + 1, **record})
+        self._save(standing, archive)
         return improved
 
-    def _save(self, standing: Standing) -> None:
-        """Hands a checkpoint in; what the outbox holds is covered once it is on the disk."""
+    def _save(self, standing: Standing, archive: Archive) -> None:
         standing.seconds = self.seconds()
-        offset = self._outbox.flush()
-        meta = {
-            "step": standing.step,
-            "best_step": standing.best_step,
-            "control": list(standing.control),
-            "history": standing.history,
-            "sums": summing.to_plain(standing.sums),
-            "seconds": standing.seconds,
-            "points": offset,
-        }
-        new = standing.best if standing.best_step == standing.step else None
-        self.checkpoints.save(standing.state, new, meta, then=lambda: self.saved(offset))
+        archive.save(standing)
 
-    def _first_chunk(self) -> Chunk:
-        return next(
-            iter(
-                self.batches.chunks(self.data.splits["train"][: self.training.batch_size], self.training.batch_size, 1)
-            )
-        )
+    def _first(self) -> tuple[Any, ...]:
+        """What the initialization takes: it only looks at the shapes of the examples."""
+        size = self.training.batch_size
+        chunk = next(iter(self.batches.chunks(self.data.splits["train"][:size], size, 1)))
+        return self.numbers, self.constants, chunk.data, chunk.rows[0]
 
     @contextlib.contextmanager
     def _first_time(self, what: str, chunk: Chunk) -> Iterator[None]:

@@ -53,7 +53,7 @@ def wire(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict
         return {taken[0]: next(iter(inputs.values()))}
     if set(inputs) != set(taken):
         raise UserError(
-            f"feature.inputs gives {sorted(inputs)}, {type(architecture).__name__} takes {sorted(taken)}: name them alike"
+            f"feature.inputs gives {sorted(inputs)}, {type(architecture).__name__} takes {sorted(taken)}: use its names"
         )
     return dict(inputs)
 

@@ -106,9 +106,7 @@ class Terminal:
         self._steps = 0  # an epoch
         self._work: tuple[str, float] | None = None  # what takes its time, and since when
         self._training: RenderableType = ""
-        self._live = Live(
-            get_renderable=self._line, console=console, refresh_per_second=REFRESHES, transient=True
-        )
+        self._live = Live(get_renderable=self._line, console=console, refresh_per_second=REFRESHES, transient=True)
 
     def note(self, text: str) -> None:
         self._print(text, "yellow" if text.startswith("warning") else "")

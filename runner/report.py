@@ -45,9 +45,7 @@ def _of(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
 
 
-def _facts(
-    summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
+def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What else there is to say, as pairs."""
     yield "status", _status(summary)
     if summary.get("best_epoch") is not None:

@@ -53,7 +53,7 @@ def settings(name: str) -> Parameters:
     assert module is not None
     node = module.symbols[name]
     assert isinstance(node, ast.ClassDef)
-    return _fields(module, node)
+    return _fields(module, node, {})
 
 
 def _parameters(found: Definition) -> Parameters | None:
@@ -89,7 +89,7 @@ def _of_class(module: Module, node: ast.ClassDef) -> Parameters | None:
         if inherited is None:
             return None
         found |= inherited
-    return found | _fields(module, node) if _has_fields(module, node) else found
+    return found | _fields(module, node, found) if _has_fields(module, node) else found
 
 
 def _of_base(name: str) -> Parameters | None:
@@ -116,8 +116,8 @@ def _of_expression(module: Module, node: ast.expr) -> Parameters | None:
     return _parameters(found) if found else None
 
 
-def _fields(module: Module, node: ast.ClassDef) -> Parameters:
-    """The fields that the body of a dataclass declares."""
+def _fields(module: Module, node: ast.ClassDef, inherited: Parameters) -> Parameters:
+    """The fields that the body of a dataclass declares; one that a base has too keeps the default it has there."""
     found = {}
     for one in node.body:
         if not isinstance(one, ast.AnnAssign) or not isinstance(one.target, ast.Name):
@@ -125,8 +125,9 @@ def _fields(module: Module, node: ast.ClassDef) -> Parameters:
         outer = one.annotation.value if isinstance(one.annotation, ast.Subscript) else one.annotation
         options = _options(module, one.value)
         if qualified(module, outer) not in NO_FIELD and "init" not in options:  # nobody writes init=True
-            required = not options & {"default", "default_factory"}
-            found[one.target.id] = Parameter(hint(module, one.annotation), required)
+            name, before = one.target.id, inherited.get(one.target.id)
+            required = not options & {"default", "default_factory"} and (before is None or before.required)
+            found[name] = Parameter(hint(module, one.annotation), required)
     return found
 
 

@@ -119,7 +119,7 @@ def _unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition
     for star in module.stars:
         with contextlib.suppress(TargetError):
             return _follow(star, name, seen)
-    if "__getattr__" in module.symbols and name in module.path.read_text():  # made on demand
+    if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):  # made on demand
         return None
     names = [one for one in module.symbols if not one.startswith("_")]
     raise TargetError(f"{module.name} has no {name}; {suggestion(name, names)}")

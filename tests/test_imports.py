@@ -25,7 +25,7 @@ def imported(path: Path) -> set[str]:
 
 
 def group(path: Path) -> str:
-    """The group of components that a file belongs to: `data` for components/data/idx.py and `loss` for components/loss.py."""
+    """The group that a file belongs to: `data` of components/data/idx.py, `loss` of components/loss.py."""
     return path.parts[1].removesuffix(".py")
 
 

@@ -73,7 +73,8 @@ def test_a_run_leaves_its_folder_and_its_result() -> None:
 
 
 def test_without_tracking_mlflow_is_never_imported() -> None:
-    code = "import runner, sys; runner.run('training.epochs=1', 'tracking=none', 'quiet=true'); print('mlflow' in sys.modules)"
+    run = "runner.run('training.epochs=1', 'tracking=none', 'quiet=true')"
+    code = f"import runner, sys; {run}; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
 
@@ -128,7 +129,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do() -> None:
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(UserError, match="training.batch_size=37 is larger than the training split: choose at most 36"):
+    with pytest.raises(UserError, match=r"training\.batch_size=37 is larger .*: choose at most 36"):
         quick("training.batch_size=37")
     assert not Path("outputs").exists()
 
@@ -221,7 +222,7 @@ def test_resume_by_name_refuses_another_configuration_but_takes_more_epochs(
         stopped = long()
     with pytest.raises(UserError, match=r"was another one:\n  learning_rate: was 0.001, is now 0.01"):
         long(f"resume={stopped.folder.name}", "learning_rate=0.01")
-    with pytest.raises(UserError, match="no such run below outputs; there are .*sequential"):
+    with pytest.raises(UserError, match=r"no such run below outputs; there are .*sequential"):
         long("resume=nothing")
     longer = long(f"resume={stopped.folder.name}", "training.epochs=7")
     assert longer.folder == stopped.folder

@@ -57,17 +57,17 @@ class Idx(Table):
         if label.ndim != 1 or image.shape[:1] != label.shape:
             raise DataError(
                 f"{self._find(images)}, {image.shape}, and {self._find(labels)}, {label.shape}, disagree: "
-                "an image needs a label"
+                "each image needs one label"
             )
         return {"image": image[..., None] if image.ndim == 3 else image, "label": label}
 
     def _find(self, name: str) -> Path:
-        base = os.environ.get("TITRATE_DATA")
-        folders = [Path(root, self.path).expanduser() for root in (base, Path.cwd()) if root]
+        path, base = Path(self.path).expanduser(), os.environ.get("TITRATE_DATA")
+        folders = [Path(root, path) for root in (base, Path.cwd()) if root]
         for folder in folders:
-            for path in (folder / name, folder / f"{name}.gz"):
-                if path.is_file():
-                    return path
+            for file in (folder / name, folder / f"{name}.gz"):
+                if file.is_file():
+                    return file
         raise DataError(
             f"there is no {name} or {name}.gz in {' or in '.join(map(str, dict.fromkeys(folders)))}; "
             f"set TITRATE_DATA to the folder that holds {self.path}, or data.path to the folder of the files"

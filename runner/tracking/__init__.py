@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from components.types import UserError
 from runner.folder import write_atomically
 from runner.tracking.state import State, masked
+from runner.tracking.store import sqlite_file
 
 LATER = "`titrate mode=deliver` sends what is missing"
 
@@ -52,9 +53,7 @@ class ChildDelivery:
 
     def poke(self) -> None:
         assert self._child.stdin is not None
-        with suppress(
-            OSError, ValueError
-        ):  # the pipe is full (so the child will look anyway), broken or closed
+        with suppress(OSError, ValueError):  # the pipe is full (so the child will look anyway), broken or closed
             self._child.stdin.write(b"\n")
 
     def close(self, seconds: float) -> str | None:
@@ -90,7 +89,7 @@ class MLflow:
     def start(self, folder: Path) -> Delivery:
         """Starts the delivery of a run's folder, which holds its `record.json` already.
 
-        A run that is resumed with another `uri` or `experiment` than it began with goes there, as a whole.
+        A run that is resumed with another `uri` than it began with goes there, as a whole.
         """
         _redirect(folder / "record.json", self.describe())
         return ChildDelivery(folder, self._resolved())
@@ -101,20 +100,17 @@ class MLflow:
         Raises UserError where the folder of a SQLite file is missing.
         """
         uri = self._resolved()
-        if (
-            uri.startswith("sqlite:///")
-            and not (parent := Path(uri.removeprefix("sqlite:///")).parent).is_dir()
-        ):
+        database = sqlite_file(uri)
+        if database is not None and not database.parent.is_dir():
             raise UserError(
-                f"tracking.uri={uri}: there is no folder {parent}; make it, or choose another `tracking.uri`"
+                f"tracking.uri={uri}: there is no folder {database.parent}; make it, or choose another `tracking.uri`"
             )
         return {"uri": masked(uri), "experiment": self.experiment}
 
     def _resolved(self) -> str:
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-        if uri.startswith("sqlite:///") and not uri.startswith("sqlite:///file:"):
-            return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-        return uri
+        database = sqlite_file(uri)
+        return uri if database is None else f"sqlite:///{database.absolute()}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,15 +37,14 @@ class Courier:
         self._client = client
         self._state = State.load(folder)
 
-    def deliver(self, over: bool) -> State:
+    def deliver(self, *, over: bool) -> State:
         """Delivers what is covered and, where the run is over, its end; the state then."""
         run_id = self._register()
         self._send_points(run_id)
         if over:
             self._end(run_id)
-        elif self._state.ended is not None:
-            store.go_on(self._client, run_id)
-            self._note(ended=None)
+        else:
+            self._go_on(run_id)
         self._send_files(run_id, over)  # last, because their place may be out of reach when the store isn't
         self._note(error=None)
         return self._state
@@ -53,7 +52,7 @@ class Courier:
     def _register(self) -> str:
         """Finds or makes the run; in a store that doesn't know it (any more) everything begins anew."""
         run_id = self._state.run_id
-        if run_id is None or not store.knows(self._client, run_id):
+        if run_id is None or store.status(self._client, run_id) is None:
             # Folders of one name can meet in a store that several machines share.
             key = f"{self._folder.name} {self._record['digest']} {self._record['created']}".replace("'", "")
             run_id = store.find_or_create(self._client, self._record, key)
@@ -71,6 +70,11 @@ class Courier:
             chunk = b"".join(lines)
             offset, checksum = offset + len(chunk), zlib.crc32(chunk, checksum)
             self._note(offset=offset, checksum=checksum)
+
+    def _go_on(self, run_id: str) -> None:
+        if store.status(self._client, run_id) != "RUNNING":
+            store.go_on(self._client, run_id)
+        self._note(ended=None)
 
     def _end(self, run_id: str) -> None:
         digest = end_digest(self._folder)
@@ -114,9 +118,7 @@ class Courier:
 
 def end_digest(folder: Path) -> str:
     """Tells one end of a run from another, and from that of a run that had no time to write a summary."""
-    end = {
-        key: value for key, value in summary(folder).items() 
-    }  # added after the delivery
+    end = {key: value for key, value in summary(folder).items() if key != "run_id"}  # added after the delivery
     return hashlib.sha256(json.dumps(end, sort_keys=True).encode()).hexdigest() if end else "killed"
 
 

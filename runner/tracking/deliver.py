@@ -10,7 +10,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +45,7 @@ def deliver(folder: Path, *, over: bool = True) -> State:
     """
     record = _record(folder)
     try:
-        return Courier(folder, record, store.connect(_whole(record["tracking"]["uri"]))).deliver(over)
+        return Courier(folder, record, store.connect(_whole(record["tracking"]["uri"]))).deliver(over=over)
     except Exception as error:
         replace(State.load(folder), error=f"{record['tracking']['uri']}: {_brief(error)}").save(folder)
         raise
@@ -57,9 +57,7 @@ def deliver_all(root: Path, only: Path | None = None) -> list[Outcome]:
     Raises UserError where a store didn't take everything, after trying all.
     """
     refusal = functools.cache(_refusal)  # a store that is out of reach is asked once
-    outcomes = [
-        _outcome(folder, refusal) for folder in (runs(root) if only is None else [only]) if _pending(folder)
-    ]
+    outcomes = [_outcome(folder, refusal) for folder in (runs(root) if only is None else [only]) if _pending(folder)]
     failed = [str(outcome) for outcome in outcomes if outcome.failed]
     if failed:
         heading = f"MLflow didn't take {len(failed)} of {len(outcomes)} records; they stay in their folders:"
@@ -82,7 +80,8 @@ def _attempt(folder: Path, *, over: bool) -> bool:
     try:
         deliver(folder, over=over)
     except Exception:  # whatever a store raises: the next byte is the next attempt
-        traceback.print_exc()
+        with suppress(OSError):  # the disk may be full
+            traceback.print_exc(limit=-4, chain=False)
         return False
     return True
 
@@ -130,9 +129,7 @@ def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
 
 def _pending(folder: Path) -> bool:
     state = State.load(folder)
-    missing = (
-        state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
-    )
+    missing = state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
     return missing and bool(_record(folder)["tracking"])
 
 

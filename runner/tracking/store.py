@@ -74,17 +74,16 @@ def find_or_create(client: MlflowClient, record: Mapping[str, Any], key: str) ->
     return run.info.run_id
 
 
-def knows(client: MlflowClient, run_id: str) -> bool:
-    """Whether the store has the run; one whose database was thrown away hasn't."""
+def status(client: MlflowClient, run_id: str) -> str | None:
+    """A run's status; None where the store, perhaps a new one, doesn't have it."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.get_run(run_id)
+        return client.get_run(run_id).info.status
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return False
-    return True
+        return None
 
 
 def log_figures(client: MlflowClient, run_id: str, figures: Iterable[Figure]) -> None:
@@ -96,7 +95,7 @@ def log_figures(client: MlflowClient, run_id: str, figures: Iterable[Figure]) ->
 
 
 def go_on(client: MlflowClient, run_id: str) -> None:
-    """Says that a run that had ended goes on."""
+    """Says that a run goes on, also where it had ended."""
     client.update_run(run_id, status="RUNNING")
 
 

@@ -74,7 +74,7 @@ def test_top_1_of_one_logit_is_the_accuracy() -> None:
 
 def test_a_network_that_cannot_tell_classes_apart_earns_nothing_by_it() -> None:
     for k in range(1, 5):
-        assert measure(TopK(k), CLASSES, np.zeros((10, 4), np.float32), LABELS) == (LABELS < k).mean()
+        assert measure(TopK(k), CLASSES, np.zeros((10, 4), np.float32), LABELS) == (k > LABELS).mean()
 
 
 def test_errors_are_in_the_targets_own_unit() -> None:

@@ -46,7 +46,7 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
         "step_0000000004.npz",
         "step_0000000005.npz",
     ]
-    state, best, meta, damaged = checkpoints.load(tree(0), BEST)
+    (state, best, meta), damaged = checkpoints.load(tree(0), BEST)
     assert (meta["step"], damaged, best["w"].tolist()) == (5, [], [2, 2])
     np.testing.assert_array_equal(state["kernel"], tree(5)["kernel"])
 
@@ -56,7 +56,7 @@ def test_the_best_that_each_kept_checkpoint_needs_stays(tmp_path: Path) -> None:
     save(checkpoints, 1, 1)
     save(checkpoints, 2, 2)
     (tmp_path / "c" / "step_0000000002.npz").write_bytes(b"")
-    _, best, meta, _ = checkpoints.load(tree(0), BEST)
+    (_, best, meta), _ = checkpoints.load(tree(0), BEST)
     assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
 
 
@@ -70,26 +70,26 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, how: str)
     if how == "flipped":
         data[data.index(np.float32(2).tobytes() * 6)] ^= 1
     path.write_bytes(data[: {"truncated": len(data) // 2, "empty": 0}.get(how)])
-    _, best, meta, damaged = checkpoints.load(tree(0), BEST)
+    (_, best, meta), damaged = checkpoints.load(tree(0), BEST)
     assert (meta["step"], best) == (1, None)
     assert len(damaged) == 1
     assert "step_0000000002.npz is damaged" in damaged[0]
     assert not path.exists()
     save(checkpoints, 2, None)
-    assert checkpoints.load(tree(0), BEST)[2]["step"] == 2
+    assert checkpoints.load(tree(0), BEST)[0][2]["step"] == 2
 
 
 def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "c")
     save(checkpoints, 1, None)
     (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
-    state, _, _, damaged = checkpoints.load(tree(0), BEST)
-    assert state is None
+    found, damaged = checkpoints.load(tree(0), BEST)
+    assert found is None
     assert "step_0000000001.npz is damaged" in damaged[0]
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
-    assert Checkpoints(tmp_path / "c").load(tree(0), BEST) is None
+    assert Checkpoints(tmp_path / "c").load(tree(0), BEST) == (None, [])
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
     checkpoints.save(state, None, {"step": 1, "best_step": None}, then=lambda: None)
     state["kernel"][:] = 9
     checkpoints.wait()
-    assert checkpoints.load(tree(0), BEST)[0]["kernel"][0, 0] == 1
+    assert checkpoints.load(tree(0), BEST)[0][0]["kernel"][0, 0] == 1
 
 
 def test_meta_is_json_to_the_last_bit(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The compiled half of a run, by hand: every kind of part that the protocols must carry, and what a number may change."""
+"""The compiled half of a run, by hand: every kind of part that the protocols carry, and what a number may change."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -23,9 +23,7 @@ from runner.tracking import MLflow, Nothing, deliver, store
 from runner.tracking.courier import figures
 from runner.tracking.state import State
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The ``noload`` loader strategy:DeprecationWarning"
-)  # MLflow's own
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
 
 HOUSE = Path(__file__).parents[2]
 SUMMARY = {
@@ -77,9 +75,7 @@ def make(folder: Path, uri: str, **record: Any) -> Path:
         "created": 1_700_000_000_000,
         "tags": {"seed": "0"},
         "parameters": {"seed": 0},
-        "datasets": [
-            {"name": "digits", "digest": "d" * 64, "split": split, "rows": 9} for split in ("train", "test")
-        ],
+        "datasets": [{"name": "digits", "digest": "d" * 64, "split": split, "rows": 9} for split in ("train", "test")],
         "tracking": {"uri": uri, "experiment": "titrate"},
     }
     (folder / "record.json").write_text(json.dumps(values | record))
@@ -158,8 +154,7 @@ def test_points_keep_their_steps_times_and_values(folder: Path, client: Any, no_
     points = [json.loads(line) for line in (folder / "points.jsonl").read_text().splitlines()]
     history = client.get_metric_history(the_run(client).info.run_id, "valid/loss")
     assert [(m.step, m.timestamp, m.value) for m in history] == [
-        (point["step"], point["timestamp"], pytest.approx(point["values"]["valid/loss"], abs=1e-12))
-        for point in points
+        (point["step"], point["timestamp"], pytest.approx(point["values"]["valid/loss"], abs=1e-12)) for point in points
     ]
 
 
@@ -170,9 +165,7 @@ def test_only_what_a_checkpoint_covers_is_delivered(folder: Path, client: Any, n
     assert steps(client) == [100, 200]
 
 
-def test_many_and_long_parameters_and_points(
-    tmp_path: Path, database: Path, client: Any, no_figures: None
-) -> None:
+def test_many_and_long_parameters_and_points(tmp_path: Path, database: Path, client: Any, no_figures: None) -> None:
     parameters = {f"p.{i}": i for i in range(250)} | {
         "widths": [64, 64],
         "none": None,
@@ -239,9 +232,7 @@ def dying(client: Any, calls: int) -> Any:
         return call
 
     methods = {
-        name: wrap(getattr(client, name))
-        for name in dir(client)
-        if not name.startswith("_") and name != "tracking_uri"
+        name: wrap(getattr(client, name)) for name in dir(client) if not name.startswith("_") and name != "tracking_uri"
     }
     return SimpleNamespace(tracking_uri=client.tracking_uri, **methods)
 
@@ -294,15 +285,26 @@ def test_a_resumed_run_goes_on_in_the_same_run(folder: Path, client: Any, no_fig
 
 
 @pytest.mark.parametrize("replayed", [1, 2, 4])
-def test_an_older_checkpoint_makes_no_point_twice(
-    folder: Path, client: Any, no_figures: None, replayed: int
-) -> None:
+def test_an_older_checkpoint_makes_no_point_twice(folder: Path, client: Any, no_figures: None, replayed: int) -> None:
     offsets = train(folder, 3)
     deliver.deliver(folder, over=False)
     time.sleep(0.01)
     train(folder, replayed, first=2, covered=offsets[0])
     deliver.deliver(folder)
     assert steps(client) == [100 * epoch for epoch in range(1, max(3, 1 + replayed) + 1)]
+
+
+def test_points_that_come_out_otherwise_the_second_time_are_all_delivered(
+    folder: Path, client: Any, no_figures: None
+) -> None:
+    offsets = train(folder, 3)
+    deliver.deliver(folder, over=False)
+    with closing(Outbox(folder, covered=offsets[0])) as box:
+        for step in (200, 250, 300, 350):
+            box.add(step, {"train/loss": 0.123456789})
+        cover(folder, box.flush())
+    deliver.deliver(folder)
+    assert set(steps(client)) == {100, 200, 250, 300, 350}
 
 
 def test_a_store_that_was_thrown_away_is_filled_anew(
@@ -341,6 +343,7 @@ def test_a_locked_store_gets_everything_later(
     locked()
     assert [outcome.note for outcome in deliver.deliver_all(folder.parent)] == ["delivered"]
     assert steps(client) == [100, 200, 300]
+    end(folder, run_id="noted when the delivery was over")
     assert deliver.deliver_all(folder.parent) == []
 
 
@@ -434,9 +437,7 @@ def test_nothing_delivers_nothing(tmp_path: Path) -> None:
 
 def test_the_run_itself_never_imports_mlflow() -> None:
     code = "import sys, runner.tracking; print({'mlflow', 'matplotlib', 'jax'} & set(sys.modules))"
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 
 
@@ -498,9 +499,7 @@ def test_the_child_of_a_run_that_is_killed_with_all_its_group_delivers_still(
     assert the_run(client).info.status == "KILLED"
 
 
-def test_a_child_that_cannot_deliver_never_holds_the_run_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     folder = make(tmp_path / "run", "")
     began = time.monotonic()

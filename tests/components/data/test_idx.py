@@ -59,6 +59,16 @@ def test_a_relative_path_is_found_below_the_data_folder_before_the_working_one(
     assert source.sizes() == {"all": 7}
 
 
+def test_an_absolute_path_and_one_from_home_are_taken_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "set", TRAIN, 4)
+    monkeypatch.setenv("TITRATE_DATA", "/elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in (str(tmp_path / "set"), "~/set"):
+        assert Idx(path=path, train=TRAIN, test=1, valid=1).sizes() == {"all": 4}
+
+
 def test_a_missing_file_names_both_places_and_the_two_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TITRATE_DATA", "/elsewhere")

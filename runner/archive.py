@@ -1,0 +1,67 @@
+"""What a run's folder keeps of its training: checkpoints, and the points that they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from runner.checkpoint import Checkpoints
+from runner.outbox import Outbox, cover
+from runner.program import State
+from runner.standing import Standing
+
+
+class Pokes(Protocol):
+    """Whoever delivers points."""
+
+    def poke(self) -> None:
+        """Says that a checkpoint covers more of them."""
+
+
+class Archive:
+    """The keeper of one run's folder; points are added after `load` or `begin`."""
+
+    def __init__(self, folder: Path, delivery: Pokes) -> None:
+        self._folder, self._delivery = folder, delivery
+        self._checkpoints = Checkpoints(folder / "checkpoints")
+        self._outbox: Outbox | None = None
+
+    def load(self, like: State) -> tuple[Standing | None, list[str]]:
+        """The standing of the newest undamaged checkpoint, None where there is none; and what had to be passed over.
+
+        `like` has the shapes and dtypes of the state. Points that the checkpoint doesn't cover are cut.
+        """
+        found, damaged = self._checkpoints.load(like, (like.parameters, like.model_state))
+        self._outbox = Outbox(self._folder, covered=found[2]["points"] if found else 0)
+        return Standing.restored(*found) if found else None, damaged
+
+    def begin(self) -> None:
+        """Opens the outbox of a run that has taken no step."""
+        self._outbox = Outbox(self._folder)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a point."""
+        assert self._outbox is not None
+        self._outbox.add(step, values)
+
+    def save(self, standing: Standing) -> None:
+        """Hands a checkpoint in, which covers all points so far; raises OSError where an earlier one failed."""
+        assert self._outbox is not None
+        offset = self._outbox.flush()
+        best = standing.best if standing.best_step == standing.step else None
+        meta = standing.meta() | {"points": offset}
+        self._checkpoints.save(standing.state, best, meta, then=lambda: self._covered(offset))
+
+    def wait(self) -> None:
+        """Returns once all is on the disk; raises OSError where a checkpoint could not be written."""
+        self._checkpoints.wait()
+
+    def close(self) -> None:
+        """Ends the writing."""
+        if self._outbox is not None:
+            self._outbox.close()
+
+    def _covered(self, offset: int) -> None:
+        cover(self._folder, offset)
+        self._delivery.poke()
