@@ -85,6 +85,9 @@ class Source(Protocol):
     def blocks(self, part: str) -> Iterator[Block]:
         """The rows of a part as consecutive blocks."""
 
+    def splits(self) -> Mapping[str, np.ndarray]:
+        """The row numbers of `train`, `valid` and `test`, sorted int64, counted over all parts in their order."""
+
 
 # ------------------------------------------------------------------------------------------------ feature columns
 
@@ -147,6 +150,9 @@ class BoundTarget(NamedTuple):
 @runtime_checkable
 class Target(Column, Protocol):
     """A column that is to be predicted."""
+
+    def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+        """Looks at its statistics split by split: returns warnings, raises DataError where it can't be learned."""
 
     def bind(self, constants: Constants) -> BoundTarget: ...
 

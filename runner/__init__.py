@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.data import SplitSource
+    from components.types import Source
     from runner.execution import Result
 
 
-def run(*overrides: str, source: SplitSource | None = None) -> Result:
+def run(*overrides: str, source: Source | None = None) -> Result:
     """Runs what the overrides of the command line say; `source` takes the place of the one that `data` names.
 
     Raises UserError for what the caller can mend; any other failure of the run is raised once it is recorded.

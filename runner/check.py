@@ -11,7 +11,7 @@ from runner.hints import Mismatch, Part, mismatches
 from runner.provenance import said, who
 from runner.signature import Parameters, call_parameters, settings, signature
 from runner.source import TargetError
-from runner.tree import dotted, is_reference, parts
+from runner.tree import dotted, is_reference, leaves, parts
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -35,7 +35,9 @@ def problems(config: Config) -> list[str]:
     """What is wrong, a line each; of a group that the values lack there is nothing more to say."""
     values = config.values
     found = [*_root(values), *_places(values), *_parts(values), *_wiring(values), *_monitor(values)]
-    return [said(f"{key}: {problem}", who(config.origins, key)) for key, problem in found]
+    wrong = {f"${{{one.key}}}" for one in found}
+    again = {dotted(place) for place, value in leaves(config.raw) if is_reference(value) and value in wrong}
+    return [said(f"{key}: {problem}", who(config.origins, key)) for key, problem in found if key not in again]
 
 
 def _root(values: Mapping[str, Any]) -> Iterator[Mismatch]:

@@ -104,7 +104,7 @@ def _answers(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
     origin = shown(experiment.path)
     groups = [group for group in defaults() if group != EXPERIMENT]
     found = {}
-    for entry in _plain(experiment.content.pop("defaults", [])):
+    for entry in _plain(experiment.content.pop("defaults", OmegaConf.create([]))):
         key, option = next(iter(entry.items())) if isinstance(entry, dict) and entry else (str(entry), None)
         group = OVERRIDE.fullmatch(str(key))
         if group is None:

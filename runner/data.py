@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,25 +17,11 @@ from runner.encode import TARGET, check_keys, encode, encoding_order, numbered_b
 VERSION = 1  # another one whenever the same configuration and rows are encoded differently than before
 
 
-class SplitSource(Source, Protocol):
-    """A source that knows which of its rows are held out."""
-
-    def splits(self) -> Mapping[str, np.ndarray]:
-        """Row numbers of `train`, `valid` and `test`: int64, sorted, counted over all parts in order."""
-
-
-class ReviewingTarget(Target, Protocol):
-    """A target that looks at how it is spread over the splits."""
-
-    def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-        """Results of its statistics by split -> warnings; raises DataError where it can't be learned."""
-
-
 @dataclass(frozen=True)
 class Features:
     """What is predicted, the columns, and which of them make up each input."""
 
-    target: ReviewingTarget
+    target: Target
     columns: Mapping[str, Column]
     inputs: Mapping[str, tuple[str, ...]]
 
@@ -68,7 +53,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "titrate"
 
 
-def prepare(source: SplitSource, features: Features, *, identity: str, cache: Path | None) -> Data:
+def prepare(source: Source, features: Features, *, identity: str, cache: Path | None) -> Data:
     """Encodes the rows of a source, or takes what was encoded before.
 
     Args:
@@ -96,7 +81,7 @@ def prepare(source: SplitSource, features: Features, *, identity: str, cache: Pa
     return data
 
 
-def _encoded(source: SplitSource, features: Features, fingerprint: str) -> Data:
+def _encoded(source: Source, features: Features, fingerprint: str) -> Data:
     order = encoding_order(features.columns, features.inputs)
     columns: dict[str, Column] = {name: features.columns[name] for name in order} | {TARGET: features.target}
     splits = source.splits()

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.types import UserError
+from components.types import Source, UserError
 from runner import folder as folders
 from runner import platform, record
 from runner.archive import Archive
 from runner.build import build
 from runner.compose import Config
-from runner.data import Data, Features, SplitSource, cache_folder, prepare
+from runner.data import Data, Features, cache_folder, prepare
 from runner.folder import Folder
 from runner.loop import Diverged, Trainer
 from runner.model import parameter_count
@@ -59,7 +59,7 @@ class Run:
     resumed: bool
 
 
-def execute(config: Config, *, source: SplitSource | None = None) -> Result:
+def execute(config: Config, *, source: Source | None = None) -> Result:
     """Does what a checked configuration says; the only way that a run happens."""
     if config.values["mode"] == "deliver":
         return _deliver(config)
@@ -73,7 +73,7 @@ def execute(config: Config, *, source: SplitSource | None = None) -> Result:
             return _recorded(run, signals)
 
 
-def _prepare(config: Config, source: SplitSource | None, shown: Progress, signals: Signals) -> Run:
+def _prepare(config: Config, source: Source | None, shown: Progress, signals: Signals) -> Run:
     """All that comes before the first step; the folder comes last, so that a mistake leaves none behind."""
     if warning := platform.unused_accelerator():
         shown.note(f"warning: {warning}")
@@ -96,7 +96,7 @@ def _prepare(config: Config, source: SplitSource | None, shown: Progress, signal
     return Run(config, data, tracking, trainer, shown, folder, resumed)
 
 
-def _given(config: Config, source: SplitSource) -> Config:
+def _given(config: Config, source: Source) -> Config:
     """The configuration with a source from Python in place of the one it names."""
     name = type(source).__name__
     return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})

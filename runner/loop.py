@@ -185,8 +185,6 @@ class Trainer:
     def _close_epoch(self, standing: Standing, epoch: int, archive: Archive) -> bool:
         """Evaluates, decides and saves; whether it is the best so far."""
         record = summing.figures(standing.sums, self.metrics, "train")
-        if record["train/objective"] == record["train/loss"]:
-            del record["train/objective"]
         record["learning_rate"] = float(standing.sums["last"]["learning_rate"])
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", standing.state.parameters, standing.state.model_state)

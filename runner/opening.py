@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ def open_folder(config: Config, data: Data, tracking: Any) -> tuple[Folder, bool
     root = Path(config.values["folder"])
     if config.values["resume"]:
         return _named(config, root), True
-    mark = folders.digest(config.values, _identity(data))
+    mark = folders.digest(config.values, data.fingerprint)
     if not config.values["fresh"] and (found := folders.interrupted(root, mark)) is not None:
         return found, True
     made = record.record(config, data, mark, tracking.describe())
@@ -31,14 +30,6 @@ def open_folder(config: Config, data: Data, tracking: Any) -> tuple[Folder, bool
         "record.json": json.dumps(made, indent=1),
     }
     return folders.create(root, made["name"], mark, files), False
-
-
-def _identity(data: Data) -> str:
-    """What the results depend on of the data: its rows, and which of them are held out."""
-    content = hashlib.blake2b(data.fingerprint.encode(), digest_size=16)
-    for split, rows in data.splits.items():
-        content.update(split.encode() + rows.tobytes())
-    return content.hexdigest()
 
 
 def _named(config: Config, root: Path) -> Folder:

@@ -145,7 +145,11 @@ class Program:
             )
             batch = _batch(parts.target, inputs, encoded, constants, self.features)
             report = _measure(parts, output, batch, training=True)
-            value = _objective(parts, parameters, output, batch, report["loss"]["sum"])
+            size = batch.target.shape[0]
+            value = report["loss"]["sum"] / size
+            if extras := _extras(parts, parameters, output, batch):
+                value = sum(extras, value)
+                report["objective"] = {"sum": value * size, "count": report["loss"]["count"]}
             return value, (model_state, report)
 
         (value, (model_state, report)), gradients = jax.value_and_grad(objective, has_aux=True)(state.parameters)
@@ -153,7 +157,6 @@ class Program:
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.parameters)
         bad = (state.first_bad < 0) & ~jnp.isfinite(value)
         first_bad = jnp.where(bad, state.step, state.first_bad)
-        report["objective"] = {"sum": value * batch_size(encoded), "count": report["loss"]["count"]}
         report["last"] = {"learning_rate": rate, "first_bad": first_bad}
         parameters = optax.apply_updates(state.parameters, updates)
         return State(parameters, model_state, optimizer_state, state.step + 1, first_bad), report
@@ -228,20 +231,12 @@ def _measure(parts: Parts, output: Output, batch: Batch, *, training: bool) -> R
     }
 
 
-def _objective(parts: Parts, parameters: Any, output: Output, batch: Batch, loss: jax.Array) -> jax.Array:
-    """The mean over the examples of weight x loss, plus auxiliary and internal losses and the penalties."""
-    total = loss
-    for weight, logits in output.auxiliary:
-        total = total + weight * _weighted(parts.loss(logits, batch.target), batch)
-    for internal in output.losses.values():
-        total = total + _weighted(internal, batch)
-    mean = total / batch.target.shape[0]
-    return mean + sum((penalty(parameters) for penalty in parts.penalties), jnp.float32(0))
-
-
-def batch_size(data: Any) -> int:
-    """How many examples a tree of arrays holds."""
-    return jax.tree.leaves(data)[0].shape[0]
+def _extras(parts: Parts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
+    """What the objective holds beside the mean loss: auxiliary and internal losses, and the penalties."""
+    size = batch.target.shape[0]
+    auxiliary = [w * _weighted(parts.loss(logits, batch.target), batch) / size for w, logits in output.auxiliary]
+    internal = [_weighted(losses, batch) / size for losses in output.losses.values()]
+    return [*auxiliary, *internal, *(penalty(parameters) for penalty in parts.penalties)]
 
 
 def _weighted(losses: jax.Array, batch: Batch) -> jax.Array:

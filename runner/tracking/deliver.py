@@ -67,7 +67,7 @@ def deliver_all(root: Path, only: Path | None = None) -> list[Outcome]:
 
 def main(folder: Path) -> int:
     """The child: delivers at each byte on standard input, and the end when it closes; the exit code."""
-    os.nice(10)
+    os.nice(5)  # the run goes first
     with _delivery_lock(folder, wait=True):
         _attempt(folder, over=False)
         while os.read(sys.stdin.fileno(), 4096):

@@ -84,7 +84,7 @@ def test_what_a_reference_makes_equal_is_one_number(loss: Any) -> None:
 
 
 def test_names_go_through_references_to_whole_parts(loss: Any) -> None:
-    static, numbers = loss("loss.rate=1", "loss.inner=${loss.table}", "loss.table={a: 2}")
+    static, _ = loss("loss.rate=1", "loss.inner=${loss.table}", "loss.table={a: 2}")
     assert static["inner"] == {"a": 2}, "nothing says that `inner` takes numbers"
     static, _ = loss("loss.table=${loss.inner}", "loss.inner={a: 2}")
     assert static["table"] == {"a": Number("loss.inner.a")}

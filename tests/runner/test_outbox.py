@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner import outbox
@@ -101,6 +101,7 @@ def test_a_checkpoint_that_was_saved_but_not_yet_noted_counts(tmp_path: Path) ->
     assert [point.step for point in read(tmp_path)] == [1]
 
 
+@settings(deadline=None, max_examples=50)  # each waits for the disk
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), max_size=6))
 def test_however_often_killed_every_point_is_there_once_at_its_first_time(
     tmp_path_factory: pytest.TempPathFactory, lives: list[tuple[int, bool, int]]

@@ -1,0 +1,165 @@
+"""The command line: what it prints, where, with which exit code, and what it doesn't import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+import runner.execution
+from components.types import UserError
+from runner.__main__ import main
+from runner.catalog import catalog
+from runner.help import MODES
+from runner.signature import settings
+
+HEAVY = {"jax", "jaxlib", "flax", "optax", "mlflow", "numpy", "pandas", "sklearn", "rich", "pyarrow"}
+REPORT = (
+    "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
+    "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules}); sys.exit(code)"
+)
+
+
+def titrate(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own; as for the installed script, the working folder isn't on its path."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "runner", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command does to the path of modules ends with the test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        (["--info"], 0),
+        (["--cfg", "job"], 0),
+        (["optimizer=nadm", "optimizer.b3=1", "training.epochs=abc", "experiment=digits_cnn"], 2),
+        (["architecture=sequential", "architecture.layers.0.features=0", "loss._target_=optax.sdg"], 2),
+    ],
+)
+def test_answers_come_before_anything_heavy_is_imported(in_empty_folder: Path, words: list[str], code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", REPORT, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    *_, report = done.stdout.splitlines()
+    assert report.startswith("IMPORTED")
+    assert HEAVY.isdisjoint(report.split())
+
+
+def test_mistakes_go_to_standard_error_without_a_traceback(in_empty_folder: Path) -> None:
+    done = titrate(
+        "optimizer=nadm", "trainning.epochs=3", "training.epochs=abc", "training.batch_size=0", "seed=-1", "x"
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 6
+    assert "Traceback" not in done.stderr
+
+
+def test_a_module_of_the_working_folder_may_be_allowed(in_empty_folder: Path) -> None:
+    Path("mine.py").write_text("def loss(size: int): ...\n")
+    Path("components").mkdir()  # one of the user's own doesn't take the place of ours
+    Path("components/__init__.py").write_text("raise SystemExit('a stranger')\n")
+    words = ["loss={_target_: mine.loss, size: x}", "tracking=none"]
+    assert "loss._target_: mine.loss is not below an allowed package" in titrate(*words).stderr
+    for done in (titrate("--allow", "mine", *words), titrate(*words, TITRATE_ALLOW="mine")):
+        assert done.returncode == 2
+        assert done.stderr.startswith('loss.size: "x" is not a whole number')
+
+
+def test_help_lists_all_there_is_to_choose(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_text("# Question:  is it mine?\nseed: 1\n")
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    words = text.split()
+    assert all(group in words and option in words for group, found in catalog().files.items() for option in found)
+    assert "  * nadam    Adam with Nesterov momentum (Dozat, 2016)." in text.splitlines()
+    assert any(line.split() == ["mine", "is", "it", "mine?"] for line in text.splitlines())
+    assert "    epochs: 10" in text.splitlines()
+    assert set(MODES) == set(get_args(settings("Settings")["mode"].hint)) <= set(words)
+
+
+def test_cfg_prints_the_composed_yaml(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+    assert main(["--cfg", "job", "experiment=digits_cnn", "seed=3"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["seed"] == 3
+    assert printed["schedule"]["learning_rate"] == "${learning_rate}"
+
+
+def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+    assert main(["seed=3", "--info"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "seed=3 the command line (seed=3)" in lines
+    assert 'optimizer._target_="optax.nadam" conf/optimizer/nadam.yaml' in lines
+    assert any(line.startswith("jax 0.") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hlep"], "there is no option --hlep; did you mean --help?"),
+        (["seed=1", "-m"], "there is no option -m; allowed: --help,"),
+        (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
+        (["--cfg"], "argument --cfg/-c: expected one argument"),
+    ],
+)
+def test_unknown_options(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(message)
+    assert printed.out == ""
+
+
+def test_completion_is_hydra_s(in_empty_folder: Path) -> None:
+    assert "complete -o nospace -o default -F hydra_bash_completion titrate" in titrate("-sc", "install=bash").stdout
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_text("seed: 1\n")
+    assert titrate("-sc", "query=bash", COMP_LINE="titrate optimizer=ad").stdout.split() == [
+        "optimizer=adam",
+        "optimizer=adamw",
+    ]
+    offered = titrate("-sc", "query=bash", COMP_LINE="titrate experiment=").stdout.split()
+    assert {"experiment=mine", "experiment=digits_cnn"} <= set(offered)
+
+
+def execution(result: Any) -> Any:
+    def execute(config: Any) -> Any:
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "said"),
+    [
+        (SimpleNamespace(status="finished"), 0, ""),
+        (SimpleNamespace(status="diverged"), 1, ""),
+        (SimpleNamespace(status="interrupted", signal=15), 143, ""),
+        (SimpleNamespace(status="interrupted", signal=2), 130, ""),
+        (UserError("mend this"), 2, "mend this\n"),
+        (RuntimeError("a fault"), 1, "Traceback"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_how_a_run_ended_is_the_exit_code(
+    result: Any, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner.execution, "execute", execution(result))
+    assert main([]) == code
+    assert capsys.readouterr().err.startswith(said)

@@ -1,0 +1,225 @@
+"""From words to plain values: what wins, who set what, and how choices go wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.catalog import EXPERIMENT, catalog, defaults
+from runner.check import check
+from runner.compose import compose, from_yaml, to_yaml
+from runner.errors import ConfigError
+from runner.tree import dotted, leaves
+
+HOUSE = Path(__file__).parents[2]
+FILES = sorted((HOUSE / "conf").glob("*/*.yaml")) + sorted((HOUSE / "experiments").glob("*.yaml"))
+
+
+def name(path: Path) -> str:
+    """`conf/optimizer/nadam.yaml` as `optimizer=nadam`."""
+    return f"{'experiment' if path.parent.name == 'experiments' else path.parent.name}={path.stem}"
+
+
+def write(path: str, text: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+
+def wrong(*words: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        compose(words)
+    return caught.value.problems
+
+
+# ------------------------------------------------------------------------------------------ what we ship in conf/
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_composes_and_its_parts_take_what_it_says(path: Path) -> None:
+    check(compose([name(path)]))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_is_short_and_says_what_it_is(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 40
+    assert lines[0].startswith("# ")
+    assert ("defaults:" in lines) <= (path.parent.name == "experiments")
+
+
+@pytest.mark.parametrize("group", ["architecture", "loss", "optimizer", "schedule", "metric", "regularizer"])
+def test_a_file_has_the_name_of_its_target(group: str) -> None:
+    for option, path in catalog().files[group].items():
+        content = yaml.safe_load(path.read_text())
+        target = content["_target_"] if "_target_" in content else content[option]["_target_"]
+        assert target.rpartition(".")[2].lower() in (option.replace("_", ""), option)
+
+
+def test_only_the_root_and_experiments_choose() -> None:
+    assert set(defaults()) - {EXPERIMENT} == {path.name for path in (HOUSE / "conf").iterdir() if path.is_dir()}
+
+
+# -------------------------------------------------------------------------------------------------- values and who
+
+
+def test_values_are_plain_and_resolved() -> None:
+    config = compose(["learning_rate=1e-2"])
+    assert config.values["schedule"]["learning_rate"] == 0.01
+    assert config.raw["schedule"]["learning_rate"] == "${learning_rate}"
+    assert type(config.values) is type(config.values["training"]) is dict
+    assert type(config.values["architecture"]["widths"]) is list
+    assert config.values["experiment"] is None
+    assert config.values["regularizer"] == {}
+    assert config.overrides == ("learning_rate=1e-2",)
+
+
+def test_the_command_line_wins_over_the_experiment_and_that_over_the_options(in_empty_folder: Path) -> None:
+    write(
+        "experiments/mine.yaml",
+        "defaults:\n  - override /optimizer: sgd\n  - override /metric: [accuracy, top_k]\n"
+        "optimizer: {momentum: 0.9, nesterov: true}\nseed: 3\n",
+    )
+    config = compose(["experiment=mine", "optimizer.momentum=0.8", "loss=mse"])
+    assert config.values["optimizer"] == {"_target_": "optax.sgd", "momentum": 0.8, "nesterov": True}
+    assert config.values["seed"] == 3
+    assert config.values["experiment"] == "mine"
+    assert config.choices["metric"] == ["accuracy", "top_k"]
+    assert (config.choices["optimizer"], config.choices["loss"], config.choices["data"]) == ("sgd", "mse", "digits")
+    assert config.origins["optimizer._target_"] == "conf/optimizer/sgd.yaml"
+    assert config.origins["optimizer.nesterov"] == "experiments/mine.yaml"
+    assert config.origins["optimizer.momentum"] == "the command line (optimizer.momentum=0.8)"
+    assert config.origins["training.epochs"] == "conf/run.yaml"
+    assert config.origins["experiment"] == "the command line (experiment=mine)"
+    adam = compose(["experiment=mine", "optimizer=adam", "~optimizer.momentum", "~optimizer.nesterov"])
+    assert adam.values["optimizer"] == {"_target_": "optax.adam"}
+
+
+def test_every_leaf_has_an_origin() -> None:
+    config = compose(["experiment=digits_cnn", "architecture.layers.4.rate=0.1", "optimizer.b1=0.8"])
+    assert config.origins["architecture.layers.3._target_"] == "conf/architecture/sequential.yaml"
+    assert config.origins["architecture.layers.4.rate"] == "the command line (architecture.layers.4.rate=0.1)"
+    assert config.origins["optimizer.b1"] == "the command line (optimizer.b1=0.8)"
+    assert config.values["architecture"]["layers"][4]["rate"] == 0.1
+    assert set(config.origins) == {dotted(place) for place, _ in leaves(config.values)}
+
+
+def test_keys_may_be_set_that_no_file_lists_and_left_out_that_one_does() -> None:
+    config = compose(["optimizer.b1=0.8", "+optimizer.b2=0.9", "++seed=1", "~architecture.activation"])
+    assert config.values["optimizer"] == {"_target_": "optax.nadam", "b1": 0.8, "b2": 0.9}
+    assert config.values["seed"] == 1
+    assert "activation" not in config.values["architecture"]
+    assert compose(["architecture={widths: [3]}"]).values["architecture"]["widths"] == [3]
+
+
+@pytest.mark.parametrize("words", [["metric=[]"], ["metric=accuracy"], ["metric=[accuracy,top_k]"]])
+def test_of_some_groups_several_are_chosen(words: list[str]) -> None:
+    config = compose(words)
+    chosen = config.choices["metric"]
+    assert list(config.values["metric"]) == ([chosen] if isinstance(chosen, str) else chosen)
+
+
+def test_yaml_goes_there_and_back() -> None:
+    values = compose(["experiment=digits_cnn", "learning_rate=1e-5", "folder='1e-3'"]).values
+    assert from_yaml(to_yaml(values)) == values
+
+
+# -------------------------------------------------------------------------------------------- the user's own folder
+
+
+def test_the_working_folder_adds_options_and_experiments(in_empty_folder: Path) -> None:
+    write("conf/optimizer/slow.yaml", "_target_: optax.sgd\nmomentum: 0.5\n")
+    write("experiments/2024.yaml", "defaults:\n  - override /optimizer: slow\n")
+    config = compose(["experiment=2024"])
+    assert config.values["optimizer"] == {"_target_": "optax.sgd", "momentum": 0.5}
+    assert config.values["experiment"] == "2024"
+    assert config.origins["optimizer.momentum"] == "conf/optimizer/slow.yaml"
+    write("conf/optimizer/slow.yaml", "_target_: optax.adam\n")
+    assert compose(["experiment=2024"]).values["optimizer"] == {"_target_": "optax.adam"}, "read anew every time"
+
+
+def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
+    write("conf/optimizer/adam.yaml", "_target_: optax.sgd\n")
+    write("experiments/digits_cnn.yaml", "seed: 5\n")
+    assert wrong() == (
+        "conf/optimizer/adam.yaml: optimizer adam is one of Titrate's own; rename the file",
+        "experiments/digits_cnn.yaml: experiment digits_cnn is one of Titrate's own; rename the file",
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("optimizer=nadm", "optimizer: there is no nadm; did you mean nadam? (adam, adamw, nadam, rmsprop, sgd)"),
+        ("optimizer=null", "optimizer: there is no null; allowed: adam, adamw,"),
+        ("optimizer=[adam,sgd]", "optimizer: one option is wanted, not a list"),
+        ("metric=[accuracy,topk]", "metric: there is no topk; did you mean top_k?"),
+        ("experiment=digit_cnn", "experiment: there is no digit_cnn; did you mean digits_cnn?"),
+        ("+experiment=digits_cnn", "+experiment=digits_cnn: leave the + away: experiment=digits_cnn"),
+        ("experiment.seed=3", "experiment.seed=3: an experiment is one name; write experiment=NAME"),
+        ("~optimizer", "~optimizer: a choice can't be left out"),
+        ("optimizer@other=adam", "optimizer@other=adam: a group has one place"),
+        ("hydra.run.dir=here", "hydra.run.dir=here: Hydra's own settings have no effect here"),
+        ("hydra/launcher=basic", "hydra/launcher=basic: Hydra's own settings"),
+        ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values are more than one run"),
+        ("seed=range(3)", "seed=range(3): several values"),
+        ("optimiser=adam", "optimiser: unknown key; did you mean optimizer?"),
+        ("nadam", "nadam: write group=option or key=value"),
+        ("a=[1,", "a=[1,: write group=option or key=value"),
+        ("", ": write group=option or key=value"),
+        ("~training.patiense", "~training.patiense: there is no training.patiense to leave out"),
+        ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
+        ("seed=${sed}", "seed: there is no sed; did you mean seed?"),
+        ("seed=${seed}", "seed: ${seed} refers to itself"),
+        ("loss=${architecture}", "loss: there is no ${architecture}"),
+        ("folder=a${seed}", "folder: a${seed} is not understood; a reference is a whole value, ${name}"),
+        ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} is not understood"),
+    ],
+)
+def test_a_word_that_is_wrong(in_empty_folder: Path, word: str, message: str) -> None:
+    found = wrong(word) if word != "optimiser=adam" else _checked(word)
+    assert len(found) == 1
+    assert found[0].startswith(message)
+
+
+def _checked(word: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        check(compose([word]))
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\ntraining: [1, 2\nfolder: x\n", "experiments/mine.yaml, line 3: this is not YAML: "),
+        ("seed: 1\nseed: 2\n", "experiments/mine.yaml, line 2: this is not YAML: found duplicate key seed"),
+        ("- seed\n", "experiments/mine.yaml: keys and values are wanted, not a list"),
+        ("seed: ${\n", "experiments/mine.yaml: can't be read: "),
+        ("defaults: [optimizer: sgd]\n", "experiments/mine.yaml: write `- override /group: option` in its defaults"),
+        ("defaults: [_self_]\n", "experiments/mine.yaml: write `- override /group: option`"),
+        ("defaults: [override /optimiser: sgd]\n", "experiments/mine.yaml: there is no group optimiser; did you mean"),
+        ("defaults: [override /optimizer: sdg]\n", "optimizer: there is no sdg; did you mean sgd?"),
+        ("experiment: digits_cnn\n", "experiments/mine.yaml: an experiment can't choose another"),
+        ("architecture: [1]\n", "experiment='mine': "),
+    ],
+)
+def test_an_experiment_that_is_wrong(in_empty_folder: Path, text: str, message: str) -> None:
+    write("experiments/mine.yaml", text)
+    found = wrong("experiment=mine")
+    assert len(found) == 1
+    assert found[0].startswith(message)
+
+
+def test_options_have_no_defaults_list(in_empty_folder: Path) -> None:
+    write("conf/loss/mine.yaml", "defaults: [mse]\n")
+    assert wrong("loss=mine") == ("conf/loss/mine.yaml: only experiments may have a defaults list",)
+
+
+def test_what_hangs_on_a_broken_choice_is_not_complained_of(in_empty_folder: Path) -> None:
+    found: Any = wrong("optimizer=nadm", "optimizer.b9=1", "architecture.width=[1]")
+    assert [line.partition(":")[0] for line in found] == ["optimizer", "architecture.width"]
+    found = wrong("experiment=digit_cnn", "architecture.foo=1", "loss=mse", "loss.foo=1")
+    assert [line.partition(":")[0] for line in found] == ["experiment", "loss.foo"]
