@@ -24,7 +24,6 @@ import optax
 
 import runner
 from components.architecture import MLP, FashionCNN
-from runner.platform import compiler_options
 
 CASES = {
     # model, images, epochs of a round
@@ -54,7 +53,7 @@ def by_hand(make: Callable[[], Any], images: np.ndarray, labels: np.ndarray, epo
         updates, optimizer_state = optimizer.update(gradients, optimizer_state, parameters)
         return (optax.apply_updates(parameters, updates), optimizer_state, count + 1), loss
 
-    compiled = partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
+    compiled = partial(jax.jit, donate_argnums=0)
     run = compiled(lambda state, rows: jax.lax.scan(step, state, rows)) if scan else compiled(step)
     random = np.random.default_rng(0)
     steps = len(images) // BATCH

@@ -37,14 +37,21 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-def hint(module: Module, node: ast.expr | None, seen: Seen = frozenset()) -> Any:
-    """The hint of an annotation; Any for what has no meaning to a value from YAML."""
+def hint(module: Module, node: ast.expr | None) -> Any:
+    """The hint of an annotation; Any for one without a meaning to a value from YAML, or that isn't understood."""
+    try:
+        return _hint(module, node, frozenset())
+    except (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError):
+        return Any
+
+
+def _hint(module: Module, node: ast.expr | None, seen: Seen) -> Any:
     if isinstance(node, ast.Constant) and node.value in (None, ...):
         return type(None) if node.value is None else ...
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return hint(module, ast.parse(node.value, mode="eval").body, seen)
+        return _hint(module, ast.parse(node.value, mode="eval").body, seen)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return hint(module, node.left, seen) | hint(module, node.right, seen)
+        return _hint(module, node.left, seen) | _hint(module, node.right, seen)
     if isinstance(node, ast.Subscript):
         return _generic(module, node, seen)
     name = node and qualified(module, node)
@@ -58,13 +65,13 @@ def _generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
         return cast(Any, Literal)[tuple(ast.literal_eval(one) for one in arguments)]
     if name == "typing.Annotated":
         notes = [note for note in (_range(module, one) for one in arguments[1:]) if note]
-        inner = hint(module, arguments[0], seen)
+        inner = _hint(module, arguments[0], seen)
         return cast(Any, Annotated)[inner, notes[0]] if notes else inner
-    kinds = [hint(module, one, seen) for one in arguments]
+    kinds = [_hint(module, one, seen) for one in arguments]
     if name in ("typing.Union", "typing.Optional"):
         return functools.reduce(operator.or_, [*kinds, type(None)] if name == "typing.Optional" else kinds)
     if name in ("tuple", "typing.Tuple"):
-        return cast(Any, tuple)[tuple(kinds)]
+        return cast(Any, tuple)[tuple(kinds) or (Any, ...)]
     if name in LISTS:
         return cast(Any, tuple)[kinds[0], ...]
     return cast(Any, dict)[kinds[0], kinds[1]] if name in MAPPINGS else Any
@@ -78,7 +85,7 @@ def _alias(name: str, seen: Seen) -> Any:
         return Any
     if found is None or isinstance(found.node, ast.FunctionDef):
         return Any
-    return Part if isinstance(found.node, ast.ClassDef) else hint(found.module, found.node, seen | {name})
+    return Part if isinstance(found.node, ast.ClassDef) else _hint(found.module, found.node, seen | {name})
 
 
 def _range(module: Module, node: ast.expr) -> Range | None:

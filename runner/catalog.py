@@ -30,17 +30,17 @@ def defaults() -> dict[str, Any]:
 
 
 def catalog() -> Catalog:
-    """Reads the folders; a name that both have is a clash, and stays ours."""
+    """Reads the folders; a name that both have stays ours, and is a clash unless the file is a copy of ours."""
     here = Path.cwd().resolve()
-    files: dict[str, dict[str, Path]] = {}
-    clashes = []
-    for group in defaults():
-        files[group] = _options(HOUSE, group)
-        for name, path in _options(here, group).items() if here != HOUSE else ():
-            if name in files[group]:
-                clashes.append(f"{shown(path)}: {group} {name} is one of Titrate's own; rename the file")
-            files[group].setdefault(name, path)
-    return Catalog(files, tuple(clashes))
+    ours = {group: _options(HOUSE, group) for group in defaults()}
+    if here == HOUSE:
+        return Catalog(ours, ())
+    theirs = {group: _options(here, group) for group in ours}
+    pairs = [(path, ours[group].get(name)) for group in ours for name, path in theirs[group].items()]
+    pairs += [(path, HOUSE / "conf" / "run.yaml") for path in (here / "conf").glob("run.yaml")]
+    taken = [path for path, own in pairs if own and path.read_bytes() != own.read_bytes()]
+    clashes = [f"{shown(path)}: one of Titrate's own has that name; rename the file" for path in taken]
+    return Catalog({group: dict(sorted((theirs[group] | ours[group]).items())) for group in ours}, tuple(clashes))
 
 
 def shown(path: Path) -> str:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from runner.compose import Config
 
 FEATURE = {"target": Part, "columns": dict[str, Part], "inputs": dict[str, tuple[str, ...]]}
-SEVERAL = ("metric", "regularizer")  # groups of parts with names of their own
 GIVEN = {
     "optimizer": {"learning_rate": "comes from the schedule; set learning_rate instead"},
     "architecture": {"outputs": "comes from the data and the loss"},
@@ -45,7 +44,7 @@ def _root(values: Mapping[str, Any]) -> Iterator[Mismatch]:
     known = settings("Settings")
     for key in values:
         if key not in known and key not in defaults():
-            yield Mismatch(key, f"unknown key; {suggestion(key, [*known, *defaults()])}")
+            yield Mismatch(str(key), f"unknown key; {suggestion(key, [*known, *defaults()])}")
     yield from _arguments({key: value for key, value in values.items() if key in known}, known, "")
     training = values.get("training", {})
     if isinstance(training, dict):
@@ -60,7 +59,8 @@ def _places(values: Mapping[str, Any]) -> Iterator[Mismatch]:
         if group == "feature":
             yield from _feature(values[group])
         elif group in defaults() and group != EXPERIMENT:
-            yield from mismatches(values[group], dict[str, Part] if group in SEVERAL else Part, group)
+            several = isinstance(defaults()[group], list)  # each under a name of its own
+            yield from mismatches(values[group], dict[str, Part] if several else Part, group)
 
 
 def _feature(feature: Any) -> Iterator[Mismatch]:

@@ -109,16 +109,14 @@ def _composed(chosen: Choices) -> tuple[DictConfig, list[str]]:
 
 def _words(chosen: Choices) -> dict[str, str]:
     """The choices that differ from the usual ones, in Hydra's grammar; broken ones are left out."""
-    usable = chosen.options | dict.fromkeys(chosen.broken, [])
-    if EXPERIMENT in chosen.broken:
-        usable[EXPERIMENT] = None
+    usable = chosen.options | {group: None if group == EXPERIMENT else [] for group in chosen.broken}
     return {group: f"{group}={option!r}" for group, option in usable.items() if option != defaults()[group]}
 
 
 def _hydra(words: Iterable[str]) -> DictConfig:
     with hydra.initialize_config_dir(str(HOUSE / "conf"), job_name="titrate", version_base="1.3"):
         composed = hydra.compose("run", overrides=list(words))
-    OmegaConf.set_struct(composed, False)
+    OmegaConf.set_struct(composed, False)  # keys that no file lists may be set
     return composed
 
 

@@ -23,9 +23,9 @@ Titrate runs an experiment that a short YAML file describes, and keeps the recor
   titrate experiment=NAME                        an experiment
   titrate experiment=NAME optimizer=sgd seed=3   the same with another optimizer and seed
   titrate KEY=VALUE ~KEY                         sets a key (any parameter of a part), leaves one out
-  titrate --cfg job ...                            prints the composed configuration instead of running it
-  titrate --info ...                               prints versions, folders, and who set each value
-  titrate --allow NAME ...                         lets configurations use parts from another Python package
+  titrate --cfg job ...                          prints the composed configuration instead of running it
+  titrate --info ...                             prints versions, folders, and who set each value
+  titrate --allow NAME ...                       lets configurations use parts from another Python package
   eval "$(titrate -sc install=bash)"             completes with the tab key (also zsh, fish)
 """
 MODES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -40,7 +41,7 @@ def label(override: Override) -> str:
 
 
 def apply(tree: DictConfig, setting: Override) -> None:
-    """Sets a key, whether or not a file lists it: any parameter of a target may be given.
+    """Sets a key of an open tree, whether or not a file lists it: any parameter of a target may be given.
 
     Raises UserError where the tree has no such place.
     """
@@ -48,7 +49,7 @@ def apply(tree: DictConfig, setting: Override) -> None:
     owner, _, name = key.rpartition(".")
     try:
         if not setting.is_delete():
-            OmegaConf.update(tree, key, setting.value(), force_add=True)
+            OmegaConf.update(tree, key, setting.value())
         elif OmegaConf.select(tree, key, throw_on_missing=False) is None:
             raise UserError(f"{setting.input_line}: there is no {key} to leave out")
         else:
@@ -59,13 +60,14 @@ def apply(tree: DictConfig, setting: Override) -> None:
 
 def _refusal(override: Override, chooses: bool) -> str | None:
     name = override.key_or_group
-    if name.partition(".")[0].partition("/")[0] == "hydra":
+    root = re.split(r"[./]", name)[0]
+    if root == "hydra":
         return "Hydra's own settings have no effect here; see --help for what can be set"
     if override.package is not None:
         return f"a group has one place; write {name}=…"
     if override.is_sweep_override():
         return f"several values are more than one run; choose one, or write a list: {name}=[…]"
-    if name.partition(".")[0] == EXPERIMENT and not chooses:
+    if root == EXPERIMENT and not chooses:
         return f"an experiment is one name; write {EXPERIMENT}=NAME"
     if chooses and override.is_delete():
         return f"a choice can't be left out; write {name}=OPTION"

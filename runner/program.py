@@ -17,7 +17,6 @@ from components.types import Batch, BoundTarget, Constants, Loss, Metric, Output
 from runner.build import build
 from runner.data import Features
 from runner.model import Model, wire
-from runner.platform import compiler_options
 
 STREAMS = {"init": 0, "train": 1}  # every use of randomness draws from a stream of its own
 STEPS_A_DISPATCH = 64
@@ -53,10 +52,9 @@ class Program:
         self.static = static
         self.features = features
         self.host = {name: constant._replace(device={}) for name, constant in constants.items()}
-        options = compiler_options()
-        self.init = jax.jit(self._init, compiler_options=options)
-        self.train = jax.jit(self._train, donate_argnums=2, compiler_options=options)
-        self.evaluate = jax.jit(self._evaluate, compiler_options=options)
+        self.init = jax.jit(self._init)
+        self.train = jax.jit(self._train, donate_argnums=2)
+        self.evaluate = jax.jit(self._evaluate)
 
     def parts(self, numbers: Numbers, constants: Mapping[str, Any]) -> Parts:
         """Everything that has numbers, built from plain values."""

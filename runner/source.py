@@ -6,8 +6,10 @@ import ast
 import contextlib
 import functools
 import importlib.util
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -30,7 +32,7 @@ class Imported(NamedTuple):
 Symbol: TypeAlias = Imported | ast.ClassDef | ast.FunctionDef | ast.expr
 
 
-@dataclass(frozen=True)
+@dataclass
 class Module:
     """A module and what its names stand for."""
 
@@ -75,7 +77,7 @@ def qualified(module: Module, node: ast.expr) -> str | None:
 def find(name: str) -> Module | None:
     """The module of a dotted name, its source read once; None where there is no source."""
     package, *rest = name.split(".")
-    spec = importlib.util.find_spec(package)  # of a top-level package: finds editable ones, imports nothing
+    spec = _spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
         base = Path(folder, *rest)
         for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):
@@ -88,13 +90,21 @@ def find(name: str) -> Module | None:
     return None
 
 
+def _spec(package: str) -> ModuleSpec | None:
+    """Where a package is; of one at the top, this imports nothing and knows editable ones."""
+    try:
+        return importlib.util.find_spec(package)
+    except ValueError:  # `__main__`, of a script or a notebook
+        return None
+
+
 def _check_module(name: str) -> None:
     """Raises TargetError where there is no such module, in Python or not."""
     package, _, last = name.rpartition(".")
-    if find(name) is None and package:
+    if package and find(name) is None:
         names = _submodules(parent) if (parent := find(package)) else []
         raise TargetError(f"there is no module {name}; {suggestion(last, names)}")
-    if importlib.util.find_spec(name.partition(".")[0]) is None:
+    if not package and _spec(name) is None and name not in sys.modules:
         raise TargetError(f"there is no package {name}")
 
 

@@ -140,10 +140,12 @@ def test_the_working_folder_adds_options_and_experiments(in_empty_folder: Path) 
 
 def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
     write("conf/optimizer/adam.yaml", "_target_: optax.sgd\n")
+    write("conf/run.yaml", "seed: 5\n")
     write("experiments/digits_cnn.yaml", "seed: 5\n")
-    assert wrong() == (
-        "conf/optimizer/adam.yaml: optimizer adam is one of Titrate's own; rename the file",
-        "experiments/digits_cnn.yaml: experiment digits_cnn is one of Titrate's own; rename the file",
+    write("conf/optimizer/sgd.yaml", (HOUSE / "conf/optimizer/sgd.yaml").read_text())  # a copy does no harm
+    assert wrong() == tuple(
+        f"{file}: one of Titrate's own has that name; rename the file"
+        for file in ("conf/optimizer/adam.yaml", "experiments/digits_cnn.yaml", "conf/run.yaml")
     )
 
 

@@ -74,6 +74,8 @@ def test_annotations_become_hints(package: Any, first: str) -> None:
         "t.Callable[[int], int]": Any,
         "nn.initializers.Initializer": Any,
         "Nowhere": Any,
+        "Literal[Layer.x]": Any,
+        "'int |'": Any,
     }
     aliases = """
 UNIT = Range(0, 1)
