@@ -61,7 +61,7 @@ Encoded: TypeAlias = "np.ndarray | Ragged"
 
 @dataclass(frozen=True)
 class Block:
-    """Some consecutive rows of a data set, column by column; `valid` marks the rows of a column that are not missing."""
+    """Some consecutive rows of a data set, column by column; `valid` marks the rows where a column has no gap."""
 
     columns: Mapping[str, Encoded]
     valid: Mapping[str, np.ndarray] = field(default_factory=dict)  # (rows,), bool; a column without a mask has no gap

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from runner.build import build
 from runner.compose import Config
 from runner.data import Data, Features, cache_folder, prepare
 from runner.folder import Folder
+from runner.log import LOG, held_back, write_to
 from runner.loop import Diverged, Trainer
 from runner.model import parameter_count
 from runner.numbers import collect
@@ -30,8 +30,6 @@ from runner.signals import Signals
 from runner.standing import Standing
 
 DELIVERY_SECONDS = 10.0  # how long the end of a run waits for the record
-
-log = logging.getLogger("titrate")
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,11 @@ def execute(config: Config, *, source: Source | None = None) -> Result:
         config = as_then(config)
     platform.prepare(cache_folder())
     shown = progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])
-    with contextlib.closing(shown), Signals() as signals:
+    with contextlib.closing(shown), held_back() as memory, Signals() as signals:
+        LOG.info("imported and checked")
         run = _prepare(config, source, shown, signals)
-        with contextlib.closing(run.folder), _logging_to(run.folder.path / "log.txt"):
+        with contextlib.closing(run.folder):
+            write_to(memory, run.folder.path / "log.txt")
             return _recorded(run, signals)
 
 
@@ -86,6 +86,7 @@ def _prepare(config: Config, source: Source | None, shown: Progress, signals: Si
         else:
             config = _given(config, source)
             data = prepare(source, features, identity="", cache=None)
+    LOG.info("the data is ready")
     training = Training(**config.values["training"])
     _check_splits(data, training)
     program = program_of(static, features, data)
@@ -93,6 +94,7 @@ def _prepare(config: Config, source: Source | None, shown: Progress, signals: Si
     trainer = Trainer(program, data, training, arrays, progress=shown, signals=signals)
     tracking = build(static["tracking"], numbers)
     folder, resumed = open_folder(config, data, tracking)
+    LOG.info("the folder is %s", folder.path)
     return Run(config, data, tracking, trainer, shown, folder, resumed)
 
 
@@ -111,11 +113,12 @@ def _recorded(run: Run, signals: Signals) -> Result:
         with contextlib.closing(Archive(path, delivery)) as archive:
             summary = _trained(run, archive, signals)
     except BaseException as error:
-        log.exception("the run failed")
+        LOG.exception("the run failed")
         _summarize(path, _failed(error))
         raise
     finally:
         run_id = delivery.close(DELIVERY_SECONDS)
+        LOG.info("the record is closed")
     summary["run_id"] = run_id
     _summarize(path, summary)
     if warning := delivery.warning():
@@ -219,22 +222,8 @@ def _summarize(path: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _tell(run: Run, text: str) -> None:
-    log.info(text)
+    LOG.info(text)
     run.progress.note(text)
-
-
-@contextlib.contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()
 
 
 _PROGRAMS: dict[str, Program] = {}

@@ -17,6 +17,7 @@ from runner.archive import Archive
 from runner.batches import Batches, Chunk, order
 from runner.control import initial, observe
 from runner.data import Data
+from runner.log import LOG
 from runner.program import Program, State, steps_a_dispatch
 from runner.progress import Progress
 from runner.settings import Training
@@ -37,7 +38,7 @@ class Diverged(RuntimeError):
 
 @dataclass
 class Clock:
-    """Where the seconds of this process's epochs went."""
+    """Where the seconds of this process went."""
 
     training: float = 0.0  # steps, without compiling them
     compiling: float = 0.0
@@ -85,7 +86,7 @@ class Trainer:
 
     def begin(self) -> Standing:
         """The standing of a run that has taken no step."""
-        with self.progress.working("compiling the initialization"):
+        with self._compiling("the initialization"):
             state = self.program.init(*self._first())
         return Standing(state, initial(self.higher_is_better))
 
@@ -101,6 +102,7 @@ class Trainer:
             if not self._epoch(standing, epoch, archive):
                 return False
             improved = self._close_epoch(standing, epoch, archive)
+            LOG.info("epoch %d: %s", epoch + 1, standing.history[-1])
             self.progress.epoch(epoch, standing.history[-1], time.monotonic() - opened, improved)
             if self.signals.received:
                 return False
@@ -225,12 +227,19 @@ class Trainer:
             yield
             return
         self._compiled.add(shapes)
+        before = self.clock.compiling
+        with self._compiling(f"{what} for {chunk.rows.shape[1]} examples"):
+            yield
+        if what == TRAINING_STEP:
+            self.clock.training -= self.clock.compiling - before
+
+    @contextlib.contextmanager
+    def _compiling(self, what: str) -> Iterator[None]:
         asked = time.monotonic()
         with self.progress.working(f"compiling {what}"):
             yield
         self.clock.compiling += time.monotonic() - asked
-        if what == TRAINING_STEP:
-            self.clock.training -= time.monotonic() - asked
+        LOG.info("compiled %s", what)
 
     def _timed(self, chunks: Iterable[Chunk]) -> Iterable[Chunk]:
         """The chunks, counting how long each was waited for."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 
+
 def prepare(cache: Path) -> None:
     """Turns on JAX's persistent compilation cache."""
     jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))

@@ -1,0 +1,61 @@
+"""Where the seconds of a short run go, from pressing return: `titrate experiment=digits_cnn`, with warm caches.
+
+    python benchmarks/start.py [rounds] [override ...]
+
+Runs the command once to fill the caches, then `rounds` times, and prints the median seconds at which each line of the
+run's log was written, and its end. Also times `--help` and an error of the configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+TITRATE = [sys.executable, "-m", "runner"]
+
+
+def timed(command: list[str], folder: Path) -> tuple[float, float]:
+    """The seconds that a command took, and when it began."""
+    began, clock = time.time(), time.perf_counter()
+    subprocess.run(command, cwd=folder, check=False, capture_output=True)
+    return time.perf_counter() - clock, began
+
+
+def moments(folder: Path, began: float) -> dict[str, float]:
+    """When each line of the newest run's log was written, in seconds since the command began."""
+    log = max(folder.glob("outputs/*/log.txt"), key=lambda path: path.stat().st_mtime)
+    found = {}
+    for line in log.read_text().splitlines():
+        if stamp := re.match(r"(\S+ \S+),(\d+) \w+ (.*)", line):
+            at = datetime.strptime(stamp[1], "%Y-%m-%d %H:%M:%S").timestamp() + int(stamp[2]) / 1000
+            found.setdefault(stamp[3], at - began)
+    return found
+
+
+def main(rounds: int = 5, *overrides: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [*TITRATE, "experiment=digits_cnn", "fresh=true", *overrides]
+        timed(command, folder)
+        runs = []
+        for _ in range(rounds):
+            seconds, began = timed(command, folder)
+            runs.append(moments(folder, began) | {"ended": seconds})
+        known = [key for key in runs[0] if all(key in run for run in runs)]
+        median = {key: round(statistics.median(run[key] for run in runs), 2) for key in known}
+        helped = statistics.median(timed([*TITRATE, "--help"], folder)[0] for _ in range(rounds))
+        failed = statistics.median(timed([*TITRATE, "optimizer=nadm"], folder)[0] for _ in range(rounds))
+    print(
+        json.dumps({"seconds from return": median, "--help": round(helped, 2), "an error": round(failed, 2)}, indent=1)
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, *sys.argv[2:])

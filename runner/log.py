@@ -1,0 +1,36 @@
+"""The log of a run: what is said before the run has a folder is held back until it has one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import MemoryHandler
+from pathlib import Path
+
+LOG = logging.getLogger("titrate")
+LOG.propagate = False
+
+
+@contextmanager
+def held_back() -> Iterator[MemoryHandler]:
+    """Keeps what is logged, until `write_to` gives it a file."""
+    memory = MemoryHandler(1_000_000)
+    LOG.addHandler(memory)
+    LOG.setLevel(logging.INFO)
+    try:
+        yield memory
+    finally:
+        LOG.removeHandler(memory)
+        if isinstance(memory.target, logging.FileHandler):
+            memory.target.close()
+        memory.close()
+
+
+def write_to(memory: MemoryHandler, path: Path) -> None:
+    """Writes what was kept to the end of a file, and from now on all else at once."""
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    memory.setTarget(file)
+    memory.capacity = 0
+    memory.flush()

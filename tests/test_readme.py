@@ -1,0 +1,59 @@
+"""What the README shows is true: its own folder runs, its commands compose, its table names what there is."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.catalog import catalog, defaults
+from runner.check import check
+from runner.compose import compose
+from runner.tracking import NoDelivery
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+COMMANDS = [line.strip() for line in README.splitlines() if re.match(r"    (TITRATE_DATA=\S+ )?titrate ", line)]
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "--" not in command])
+def test_a_command_composes(command: str) -> None:
+    words = [word for word in shlex.split(command) if not word.startswith("TITRATE_DATA=")]
+    assert words[0] == "titrate"
+    check(compose(words[1:]))
+
+
+def test_the_table_names_every_option() -> None:
+    files = catalog().files
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE))
+    assert set(rows) == set(defaults())
+    for group, text in rows.items():
+        named = set(re.findall(r"`(\w+)`", text))
+        assert set(files[group]) <= named, group
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_example_in_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("runner.tracking.MLflow.start", lambda self, folder: NoDelivery())
+    (example,) = re.findall(r"```python\n(import .*?)```", README, re.DOTALL)
+    exec(example, {})
+    assert "outputs/" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.optax
+def test_the_folder_of_ones_own_runs(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TITRATE_ALLOW", "")
+    for path, text in re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+    (command,) = [command for command in COMMANDS if "--allow" in command]
+    words = shlex.split(command)[1:]
+    assert main([word for word in words if word not in ("--allow", "my_parts")]) == 2
+    assert "my_parts.LogCosh is not below an allowed package" in capsys.readouterr().err
+    assert main([*words, "loss.scale=1000"]) == 2
+    assert "loss.scale: 1000 is not a number in (0, 100)" in capsys.readouterr().err
+    assert main([*words, "tracking=none"]) == 0
+    assert "test" in capsys.readouterr().out
