@@ -18,7 +18,8 @@ from runner.batches import Batches, Chunk, order
 from runner.control import initial, observe
 from runner.data import Data
 from runner.log import LOG
-from runner.program import Program, State, steps_a_dispatch
+from runner.parts import Given
+from runner.program import Pace, Program, State, steps_a_dispatch
 from runner.progress import Progress
 from runner.settings import Training
 from runner.signals import Signals
@@ -65,12 +66,13 @@ class Trainer:
     ) -> None:
         self.program, self.data, self.training = program, data, training
         self.progress, self.signals = progress, signals
-        self.seed, self.numbers = int(numbers["seed"]), jax.device_put(dict(numbers))
+        self.seed = int(numbers["seed"])
         self.clock = Clock()
         self.batches = Batches(data)
-        self.constants = jax.device_put({name: dict(constants.device) for name, constants in data.constants.items()})
-        self.metrics: Mapping[str, Metric] = program.parts(self.numbers, self.constants).metrics
-        self.plateau = program.plateau(numbers)
+        constants = {name: dict(constants.device) for name, constants in data.constants.items()}
+        self.given: Given = jax.device_put(Given(dict(numbers), constants))
+        self.metrics: Mapping[str, Metric] = program.parts(self.given).metrics
+        self.plateau = program.plateau(Given(numbers, {}))
         rows, size = len(data.splits["train"]), training.batch_size
         self.steps = rows // size if training.drop_remainder else -(-rows // size)  # an epoch
         self.like: State = jax.eval_shape(program.init, *self._first())
@@ -117,17 +119,8 @@ class Trainer:
         reports = []
         for chunk in self.batches.chunks(self.data.splits[split], self.training.evaluation_batch_size, 1, pad=True):
             with self._first_time("the evaluation", chunk):
-                reports.append(
-                    self.program.evaluate(
-                        self.numbers,
-                        self.constants,
-                        parameters,
-                        model_state,
-                        chunk.data,
-                        chunk.rows[0],
-                        chunk.mask,
-                    )
-                )
+                batch = chunk.data, chunk.rows[0], chunk.mask
+                reports.append(self.program.evaluate(self.given, parameters, model_state, *batch))
         return summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
 
     def _epoch(self, standing: Standing, epoch: int, archive: Archive) -> bool:
@@ -158,16 +151,10 @@ class Trainer:
         return True
 
     def _dispatch(self, standing: Standing, chunk: Chunk) -> Any:
+        pace = Pace(np.int32(self.training.epochs * self.steps), np.float32(standing.control.scale))
         with self._first_time(TRAINING_STEP, chunk):
             standing.state, report = self.program.train(
-                self.numbers,
-                self.constants,
-                standing.state,
-                chunk.data,
-                chunk.rows,
-                np.int32(chunk.steps),
-                np.int32(self.training.epochs * self.steps),
-                np.float32(standing.control.scale),
+                self.given, standing.state, chunk.data, chunk.rows, np.int32(chunk.steps), pace
             )
         standing.step += chunk.steps
         self.clock.steps += chunk.steps
@@ -217,7 +204,7 @@ class Trainer:
         """What the initialization takes: it only looks at the shapes of the examples."""
         size = self.training.batch_size
         chunk = next(iter(self.batches.chunks(self.data.splits["train"][:size], size, 1)))
-        return self.numbers, self.constants, chunk.data, chunk.rows[0]
+        return self.given, chunk.data, chunk.rows[0]
 
     @contextlib.contextmanager
     def _first_time(self, what: str, chunk: Chunk) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The compiled half of a run: pure functions of (numbers, constants, state, data), built from what is static.
+"""The compiled half of a run: pure functions of (given, state, data), built from what is static.
 
 Two settings that differ only in their numbers share one program and compile nothing anew.
 """
@@ -13,16 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from components.types import Batch, BoundTarget, Constants, Loss, Metric, Output, Plateau
+from components.types import Batch, Constants, Output, Plateau
 from runner.build import build
 from runner.data import Features
-from runner.model import Model, wire
+from runner.parts import Given, Parts, Report, assemble, examples, extras, measure
 
 STREAMS = {"init": 0, "train": 1}  # every use of randomness draws from a stream of its own
 STEPS_A_DISPATCH = 64
-
-Numbers = Mapping[str, Any]
-Report = dict[str, dict[str, jax.Array]]
 
 
 class State(NamedTuple):
@@ -35,80 +32,53 @@ class State(NamedTuple):
     first_bad: jax.Array  # (), int32: the first step whose objective was not finite, or -1
 
 
-class Parts(NamedTuple):
-    """The parts with their numbers; made anew inside every trace."""
+class Pace(NamedTuple):
+    """What the rate depends on beside the step."""
 
-    model: Model
-    target: BoundTarget
-    loss: Loss
-    metrics: Mapping[str, Metric]
-    penalties: tuple[Any, ...]
+    total: Any  # (), int32: steps of the whole run
+    scale: Any  # (), float32: what the plateau's controller makes of the rate
 
 
 class Program:
-    """What is static of an experiment, as compiled functions."""
+    """What is static of an experiment, as compiled functions; `data` are encoded columns by name, rows first."""
 
     def __init__(self, static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> None:
         self.static = static
         self.features = features
-        self.host = {name: constant._replace(device={}) for name, constant in constants.items()}
+        self._learned = {name: constant._replace(device={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
-        self.train = jax.jit(self._train, donate_argnums=2)
+        self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
 
-    def parts(self, numbers: Numbers, constants: Mapping[str, Any]) -> Parts:
+    def parts(self, given: Given) -> Parts:
         """Everything that has numbers, built from plain values."""
-        target = self.features.target.bind(self.host["target"]._replace(device=constants["target"]))
-        loss = build(self.static["loss"], numbers)
-        architecture = build(self.static["architecture"], numbers, outputs=loss.outputs(target))
-        used = {column for columns in self.features.inputs.values() for column in columns}
-        model = Model(
-            columns={name: column.layer() for name, column in self.features.columns.items() if name in used},
-            inputs=wire(self.features.inputs, architecture),
-            architecture=architecture,
-        )
-        metrics = {name: metric.bind(target) for name, metric in build(self.static["metric"] or {}, numbers).items()}
-        return Parts(model, target, loss, metrics, tuple(build(self.static["regularizer"] or {}, numbers).values()))
+        return assemble(self.static, self.features, self._learned, given)
 
-    def plateau(self, numbers: Numbers) -> Plateau | None:
+    def plateau(self, given: Given) -> Plateau | None:
         """The controller of the rate, if the schedule has one."""
-        return build(self.static["schedule"], numbers).plateau
+        return build(self.static["schedule"], given.numbers).plateau
 
-    def _init(self, numbers: Numbers, constants: Mapping[str, Any], data: Any, rows: jax.Array) -> State:
-        model = self.parts(numbers, constants).model
-        keys = jax.random.split(_key(numbers, "init", 0), 2)
+    def _init(self, given: Given, data: Any, rows: jax.Array) -> State:
+        """The state before the first step; of the examples `rows` (B,) only the shapes matter."""
+        keys = jax.random.split(_key(given, "init", 0), 2)
         encoded = _inputs(_gather(data, rows))
-        variables = dict(model.init({"params": keys[0], "dropout": keys[1]}, encoded, constants, train=True))
-        parameters = variables.pop("params", {})
-        optimizer = self._optimizer(numbers, jnp.int32(0), jnp.int32(1), jnp.float32(1))[0]
-        return State(parameters, variables, optimizer.init(parameters), jnp.int32(0), jnp.int32(-1))
-
-    def _optimizer(
-        self, numbers: Numbers, step: jax.Array, total: jax.Array, scale: jax.Array
-    ) -> tuple[optax.GradientTransformation, jax.Array]:
-        given = dict(build(self.static["schedule"], numbers).values(step, total))
-        given["learning_rate"] = given["learning_rate"] * scale
-        return build(self.static["optimizer"], numbers, **given), given["learning_rate"]
+        model = self.parts(given).model
+        variables = model.init({"params": keys[0], "dropout": keys[1]}, encoded, given.constants, train=True)
+        model_state = dict(variables)
+        parameters = model_state.pop("params", {})
+        optimizer = self._optimizer(given, jnp.int32(0), Pace(jnp.int32(1), jnp.float32(1)))[0]
+        return State(parameters, model_state, optimizer.init(parameters), jnp.int32(0), jnp.int32(-1))
 
     def _train(
-        self,
-        numbers: Numbers,
-        constants: Mapping[str, Any],
-        state: State,
-        data: Any,
-        rows: jax.Array,
-        count: jax.Array,
-        total: jax.Array,
-        scale: jax.Array,
+        self, given: Given, state: State, data: Any, rows: jax.Array, count: jax.Array, pace: Pace
     ) -> tuple[State, Report]:
-        """Takes `count` steps: step i on the examples `rows[i]` of `data`; rows (steps, B), int32.
+        """Takes `count` steps, step i on the examples `rows[i]`; rows (steps, B), int32.
 
-        Gives the new state and the sums of the report over those steps; `total` is the steps of the whole run, `scale`
-        what the controller makes of the rate.
+        Gives the new state and the sums of the report over those steps.
         """
 
         def step(state: State, rows: jax.Array) -> tuple[State, Report]:
-            return self._step(numbers, constants, state, _gather(data, rows), total, scale)
+            return self._step(given, state, _gather(data, rows), pace)
 
         if rows.shape[0] == 1:
             return step(state, rows[0])
@@ -120,67 +90,62 @@ class Program:
 
         return jax.lax.fori_loop(0, count, body, (state, report))
 
-    def _step(
-        self,
-        numbers: Numbers,
-        constants: Mapping[str, Any],
-        state: State,
-        encoded: Any,
-        total: jax.Array,
-        scale: jax.Array,
-    ) -> tuple[State, Report]:
-        parts = self.parts(numbers, constants)
-        key = _key(numbers, "train", state.step)
+    def _step(self, given: Given, state: State, encoded: Any, pace: Pace) -> tuple[State, Report]:
+        parts = self.parts(given)
 
         def objective(parameters: Any) -> tuple[jax.Array, tuple[Any, Report]]:
-            (inputs, output), model_state = parts.model.apply(
-                {"params": parameters, **state.model_state},
-                _inputs(encoded),
-                constants,
-                train=True,
-                rngs={"dropout": key},
-                mutable=list(state.model_state),
-            )
-            batch = _batch(parts.target, inputs, encoded, constants, self.features)
-            report = _measure(parts, output, batch, training=True)
+            variables = {"params": parameters, **state.model_state}
+            batch, output, model_state = self._forward(parts, given, variables, encoded, step=state.step)
+            report = measure(parts, output, batch, training=True)
             size = batch.target.shape[0]
             value = report["loss"]["sum"] / size
-            if extras := _extras(parts, parameters, output, batch):
-                value = sum(extras, value)
+            if more := extras(parts, parameters, output, batch):
+                value = sum(more, value)
                 report["objective"] = {"sum": value * size, "count": report["loss"]["count"]}
             return value, (model_state, report)
 
         (value, (model_state, report)), gradients = jax.value_and_grad(objective, has_aux=True)(state.parameters)
-        optimizer, rate = self._optimizer(numbers, state.step, total, scale)
+        optimizer, rate = self._optimizer(given, state.step, pace)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.parameters)
+        parameters = optax.apply_updates(state.parameters, updates)
         bad = (state.first_bad < 0) & ~jnp.isfinite(value)
         first_bad = jnp.where(bad, state.step, state.first_bad)
         report["last"] = {"learning_rate": rate, "first_bad": first_bad}
-        parameters = optax.apply_updates(state.parameters, updates)
         return State(parameters, model_state, optimizer_state, state.step + 1, first_bad), report
 
     def _evaluate(
-        self,
-        numbers: Numbers,
-        constants: Mapping[str, Any],
-        parameters: Any,
-        model_state: Any,
-        data: Any,
-        rows: jax.Array,
-        mask: jax.Array,
+        self, given: Given, parameters: Any, model_state: Any, data: Any, rows: jax.Array, mask: jax.Array
     ) -> Report:
-        """The sums of the report over the unmasked examples `rows` (B,) of `data`."""
-        parts = self.parts(numbers, constants)
-        encoded = _gather(data, rows)
-        applied: Any = parts.model.apply(
-            {"params": parameters, **model_state}, _inputs(encoded), constants, train=False
+        """The sums of the report over the unmasked examples `rows` (B,)."""
+        parts = self.parts(given)
+        variables = {"params": parameters, **model_state}
+        batch, output, _ = self._forward(parts, given, variables, _gather(data, rows), step=None)
+        return measure(parts, output, batch._replace(mask=mask), training=False)
+
+    def _forward(
+        self, parts: Parts, given: Given, variables: Any, encoded: Any, *, step: jax.Array | None
+    ) -> tuple[Batch, Output, Any]:
+        """The batch, what the model makes of it, and its new state; `step` is that of training, None: inference."""
+        train = step is not None
+        (inputs, output), model_state = parts.model.apply(
+            variables,
+            _inputs(encoded),
+            given.constants,
+            train=train,
+            rngs={} if step is None else {"dropout": _key(given, "train", step)},
+            mutable=[name for name in variables if name != "params"] if train else [],
         )
-        inputs, output = applied
-        batch = _batch(parts.target, inputs, encoded, constants, self.features)
-        return _measure(parts, output, batch._replace(mask=mask), training=False)
+        target = self.features.target.layer()(encoded["target"], given.constants["target"])
+        return examples(parts, inputs, target), output, model_state
+
+    def _optimizer(self, given: Given, step: jax.Array, pace: Pace) -> tuple[optax.GradientTransformation, jax.Array]:
+        """The optimizer with the schedule's numbers of a step, and the rate among them."""
+        numbers = dict(build(self.static["schedule"], given.numbers).values(step, pace.total))
+        numbers["learning_rate"] = numbers["learning_rate"] * pace.scale
+        return build(self.static["optimizer"], given.numbers, **numbers), numbers["learning_rate"]
 
 
-def steps_a_dispatch(state: Any) -> int:
+def steps_a_dispatch(state: State) -> int:
     """How many steps one dispatch takes: many, but one where convolutions run on the CPU (they crawl inside a loop)."""
     convolves = any(leaf.ndim > 2 for leaf in jax.tree.leaves(state.parameters))
     return 1 if convolves and jax.default_backend() == "cpu" else STEPS_A_DISPATCH
@@ -188,13 +153,12 @@ def steps_a_dispatch(state: Any) -> int:
 
 def as_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
     """The numbers as the program takes them: strong float32, so that a change of spelling compiles nothing."""
-    return {name: np.asarray(value, np.float32) for name, value in numbers.items()} | {
-        "seed": np.asarray(seed, np.uint32)
-    }
+    arrays = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
+    return arrays | {"seed": np.asarray(seed, np.uint32)}
 
 
-def _key(numbers: Numbers, stream: str, step: jax.Array | int) -> jax.Array:
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(numbers["seed"]), STREAMS[stream]), step)
+def _key(given: Given, stream: str, step: jax.Array | int) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(given.numbers["seed"]), STREAMS[stream]), step)
 
 
 def _gather(data: Any, rows: jax.Array) -> Any:
@@ -203,39 +167,3 @@ def _gather(data: Any, rows: jax.Array) -> Any:
 
 def _inputs(encoded: Mapping[str, Any]) -> dict[str, Any]:
     return {name: arrays for name, arrays in encoded.items() if name != "target"}
-
-
-def _batch(
-    target: BoundTarget,
-    inputs: Mapping[str, Any],
-    encoded: Mapping[str, Any],
-    constants: Mapping[str, Any],
-    features: Features,
-) -> Batch:
-    truth = features.target.layer()(encoded["target"], constants["target"])
-    everyone = jnp.ones(truth.shape[0], bool)
-    weight = jnp.ones(truth.shape[0], jnp.float32) if target.weight is None else target.weight(truth)
-    return Batch(inputs, truth, everyone, weight)
-
-
-def _measure(parts: Parts, output: Output, batch: Batch, *, training: bool) -> Report:
-    report: Report = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
-    if output.logits is not None:
-        report["loss"]["sum"] = _weighted(parts.loss(output.logits, batch.target), batch)
-    return report | {
-        name: dict(metric.measure(output, batch))
-        for name, metric in parts.metrics.items()
-        if not (training and metric.collects)
-    }
-
-
-def _extras(parts: Parts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
-    """What the objective holds beside the mean loss: auxiliary and internal losses, and the penalties."""
-    size = batch.target.shape[0]
-    auxiliary = [w * _weighted(parts.loss(logits, batch.target), batch) / size for w, logits in output.auxiliary]
-    internal = [_weighted(losses, batch) / size for losses in output.losses.values()]
-    return [*auxiliary, *internal, *(penalty(parameters) for penalty in parts.penalties)]
-
-
-def _weighted(losses: jax.Array, batch: Batch) -> jax.Array:
-    return jnp.sum(jnp.where(batch.mask, losses * batch.weight, jnp.float32(0)))

@@ -15,7 +15,8 @@ from runner import sums as summing
 from runner.batches import Batches, order
 from runner.data import Data, Features, prepare
 from runner.numbers import Number
-from runner.program import Program, as_arrays
+from runner.parts import Given
+from runner.program import Pace, Program, as_arrays
 
 CLASSES = 3
 
@@ -68,42 +69,35 @@ class Session:
 
     def __init__(self, static: dict[str, Any], features: Features, data: Data, **numbers: float) -> None:
         self.data, self.program = data, Program(static, features, data.constants)
-        self.numbers = as_arrays({"learning_rate": 0.1, **numbers}, seed=0)
-        self.constants = {name: dict(constant.device) for name, constant in data.constants.items()}
+        self.given = Given(
+            as_arrays({"learning_rate": 0.1, **numbers}, seed=0),
+            {name: dict(constant.device) for name, constant in data.constants.items()},
+        )
         self.batches = Batches(data)
         chunk = next(iter(self.batches.chunks(data.splits["train"][:4], 4, 1)))
-        self.state = self.program.init(self.numbers, self.constants, chunk.data, chunk.rows[0])
+        self.state = self.program.init(self.given, chunk.data, chunk.rows[0])
 
-    def train(self, *, rows: np.ndarray | None = None, steps: int = 1, batch: int = 4, **numbers: float) -> list[Any]:
+    def change(self, **numbers: float) -> None:
+        """Other numbers from now on."""
+        changed = {name: np.float32(value) for name, value in numbers.items()}
+        self.given = self.given._replace(numbers={**self.given.numbers, **changed})
+
+    def train(self, *, rows: np.ndarray | None = None, steps: int = 1, batch: int = 4) -> list[Any]:
         """An epoch; the reports of its dispatches."""
         reports = []
-        given = self.numbers | as_arrays(numbers, seed=0) if numbers else self.numbers
         for chunk in self.batches.chunks(self.data.splits["train"] if rows is None else rows, batch, steps):
             self.state, report = self.program.train(
-                given,
-                self.constants,
-                self.state,
-                chunk.data,
-                chunk.rows,
-                np.int32(chunk.steps),
-                np.int32(9),
-                np.float32(1),
+                self.given, self.state, chunk.data, chunk.rows, np.int32(chunk.steps), Pace(np.int32(9), np.float32(1))
             )
             reports.append(jax.device_get(report))
         return reports
 
     def evaluate(self, split: str, batch: int = 4) -> dict[str, float]:
-        metrics = self.program.parts(self.numbers, self.constants).metrics
+        """The figures of a split."""
+        metrics = self.program.parts(self.given).metrics
+        state = self.state.parameters, self.state.model_state
         reports = [
-            self.program.evaluate(
-                self.numbers,
-                self.constants,
-                self.state.parameters,
-                self.state.model_state,
-                chunk.data,
-                chunk.rows[0],
-                chunk.mask,
-            )
+            self.program.evaluate(self.given, *state, chunk.data, chunk.rows[0], chunk.mask)
             for chunk in self.batches.chunks(self.data.splits[split], batch, 1, pad=True)
         ]
         return summing.figures(summing.add({}, reports, metrics), metrics, split)
@@ -147,7 +141,8 @@ def test_another_number_compiles_nothing_anew_and_changes_the_result() -> None:
     session.train()
     traces = session.program.train._cache_size()
     before = leaves(session.state.parameters)
-    session.train(learning_rate=1, **{"architecture.dropout": 0.5})
+    session.change(learning_rate=1, **{"architecture.dropout": 0.5})
+    session.train()
     assert session.program.train._cache_size() == traces
     assert any((a != b).any() for a, b in zip(before, leaves(session.state.parameters), strict=True))
 
@@ -174,7 +169,8 @@ def test_padding_counts_nowhere_in_an_evaluation() -> None:
 def test_the_first_bad_step_is_remembered() -> None:
     features = images()
     session = Session(static(MLP), features, prepared(features))
-    reports = session.train(learning_rate=float("inf"))
+    session.change(learning_rate=float("inf"))
+    reports = session.train()
     assert [report["last"]["first_bad"].item() for report in reports] == [-1, 1, 1]
 
 
@@ -183,9 +179,9 @@ def test_class_weights_weigh_the_loss_but_not_the_metrics() -> None:
     data = prepared(features)
     weights = data.constants["target"].device["weight"]
     session = Session(static(MLP), features, data)
-    session.numbers["learning_rate"] = np.float32(0)
+    session.change(learning_rate=0)
     plain = Session(static(MLP), images(), prepared(images()))
-    plain.numbers["learning_rate"] = np.float32(0)
+    plain.change(learning_rate=0)
     rows = np.flatnonzero(data.encoded["target"]["ids"] == 1)[:2]
     (weighed,), (unweighed,) = session.train(rows=rows, batch=2), plain.train(rows=rows, batch=2)
     assert weighed["loss"]["sum"] == pytest.approx(unweighed["loss"]["sum"] * weights[1], rel=1e-5)
@@ -236,12 +232,10 @@ def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone(
         **{"regularizer.l2.strength": 0.1},
     )
     parameters = jax.device_get(session.state.parameters)
-    parts = session.program.parts(
-        {name: np.float32(value) for name, value in session.numbers.items()}, session.constants
-    )
+    parts = session.program.parts(session.given)
     rows = session.data.splits["train"][:4]
     encoded = {"image": {"values": session.data.encoded["image"]["values"][rows]}}
-    _, output = parts.model.apply({"params": parameters}, encoded, session.constants, train=True)
+    _, output = parts.model.apply({"params": parameters}, encoded, session.given.constants, train=True)
     label = session.data.encoded["target"]["ids"][rows]
     expected = (
         parts.loss(output.logits, label).mean()
@@ -280,7 +274,8 @@ def test_five_folds_compile_once() -> None:
     for fold in range(5):
         rows = np.setdiff1d(np.arange(25), np.arange(fold * 5, fold * 5 + 5))
         values = data.encoded["x"]["values"][rows]
-        session.constants["x"] = {"offset": values.mean(0), "divisor": values.std(0)}
+        constants = {"x": {"offset": values.mean(0), "divisor": values.std(0)}}
+        session.given = session.given._replace(constants={**session.given.constants, **constants})
         session.train(rows=rows, batch=5)
     assert session.program.train._cache_size() == traces
 

@@ -1,0 +1,83 @@
+"""The parts of an experiment, built from plain values inside a trace, and what they say of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from components.types import Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer
+from runner.build import build
+from runner.data import Features
+from runner.model import Model, wire
+
+Report = dict[str, dict[str, jax.Array]]
+
+
+class Given(NamedTuple):
+    """What enters the program and training doesn't change."""
+
+    numbers: Mapping[str, Any]  # by their names in the configuration, float32; and `seed`, uint32
+    constants: Mapping[str, Any]  # what each column and the target learned, by name: their arrays for the device
+
+
+class Parts(NamedTuple):
+    """The parts with their numbers."""
+
+    model: Model
+    target: BoundTarget
+    loss: Loss
+    metrics: Mapping[str, Metric]
+    penalties: tuple[Regularizer, ...]
+
+
+def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str, Constants], given: Given) -> Parts:
+    """The parts that the static tree describes; `learned` holds what the target knows beside its arrays.
+
+    Raises UserError where parts don't fit together.
+    """
+    target = features.target.bind(learned["target"]._replace(device=given.constants["target"]))
+    loss = build(static["loss"], given.numbers)
+    architecture = build(static["architecture"], given.numbers, outputs=loss.outputs(target))
+    used = {column for columns in features.inputs.values() for column in columns}
+    model = Model(
+        columns={name: column.layer() for name, column in features.columns.items() if name in used},
+        inputs=wire(features.inputs, architecture),
+        architecture=architecture,
+    )
+    metrics = {name: metric.bind(target) for name, metric in build(static["metric"] or {}, given.numbers).items()}
+    penalties = tuple(build(static["regularizer"] or {}, given.numbers).values())
+    return Parts(model, target, loss, metrics, penalties)
+
+
+def examples(parts: Parts, inputs: Mapping[str, Any], target: jax.Array) -> Batch:
+    """The batch that a loss and metrics see: inputs by name, the target as losses see it, nothing masked."""
+    everyone = jnp.ones(target.shape[0], bool)
+    weight = jnp.ones(target.shape[0], jnp.float32) if parts.target.weight is None else parts.target.weight(target)
+    return Batch(inputs, target, everyone, weight)
+
+
+def measure(parts: Parts, output: Output, batch: Batch, *, training: bool) -> Report:
+    """The sums of the loss and of every metric over the unmasked examples; in training without collecting metrics."""
+    report: Report = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
+    if output.logits is not None:
+        report["loss"]["sum"] = _weighted(parts.loss(output.logits, batch.target), batch)
+    return report | {
+        name: dict(metric.measure(output, batch))
+        for name, metric in parts.metrics.items()
+        if not (training and metric.collects)
+    }
+
+
+def extras(parts: Parts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
+    """What the objective holds beside the mean loss: auxiliary and internal losses, and the penalties."""
+    size = batch.target.shape[0]
+    auxiliary = [w * _weighted(parts.loss(logits, batch.target), batch) / size for w, logits in output.auxiliary]
+    internal = [_weighted(losses, batch) / size for losses in output.losses.values()]
+    return [*auxiliary, *internal, *(penalty(parameters) for penalty in parts.penalties)]
+
+
+def _weighted(losses: jax.Array, batch: Batch) -> jax.Array:
+    return jnp.sum(jnp.where(batch.mask, losses * batch.weight, jnp.float32(0)))
