@@ -61,7 +61,7 @@ def execute(config: Config, *, source: Source | None = None) -> Result:
     """Does what a checked configuration says; the only way that a run happens."""
     if config.values["mode"] == "deliver":
         return _deliver(config)
-    if config.values["resume"] and not set(config.overrides) - {f"resume={config.values['resume']}"}:
+    if config.values["resume"]:
         config = as_then(config)
     platform.prepare(cache_folder())
     shown = progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])
@@ -212,8 +212,8 @@ def _deliver(config: Config) -> Result:
 
     root = Path(config.values["folder"])
     only = folders.find(root, config.values["resume"]) if config.values["resume"] else None
-    for outcome in deliver.deliver_all(root, only):
-        print(outcome)
+    outcomes = deliver.deliver_all(root, only)
+    print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
     return Result("finished", {}, (), only or root, None)
 
 

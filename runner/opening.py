@@ -19,7 +19,7 @@ def open_folder(config: Config, data: Data, tracking: Any) -> tuple[Folder, bool
     """The run's folder, locked: the one to go on in, or a new one; and whether it is resumed."""
     root = Path(config.values["folder"])
     if config.values["resume"]:
-        return _named(config, root), True
+        return _named(config, root, data), True
     mark = folders.digest(config.values, data.fingerprint)
     if not config.values["fresh"] and (found := folders.interrupted(root, mark)) is not None:
         return found, True
@@ -32,8 +32,8 @@ def open_folder(config: Config, data: Data, tracking: Any) -> tuple[Folder, bool
     return folders.create(root, made["name"], mark, files), False
 
 
-def _named(config: Config, root: Path) -> Folder:
-    """The folder that `resume` names, its configuration compared with this one: only the epochs may grow."""
+def _named(config: Config, root: Path, data: Data) -> Folder:
+    """The folder that `resume` names, its configuration and data compared with these: only the epochs may grow."""
     path = folders.find(root, config.values["resume"])
     before = from_yaml((path / "config.yaml").read_text())
     old, new = (dict(record.leaves(folders.of_the_run(values))) for values in (before, config.values))
@@ -44,8 +44,10 @@ def _named(config: Config, root: Path) -> Folder:
         raise UserError(
             f"resume={config.values['resume']}: its configuration was another one:\n"
             + "\n".join(lines)
-            + "\nGive the overrides of then (overrides.yaml there), or leave `resume` away to begin a new run"
+            + "\nOnly training.epochs may grow; leave `resume` away to begin a new run"
         )
+    if any(split["digest"] != data.fingerprint for split in json.loads((path / "record.json").read_text())["datasets"]):
+        raise UserError(f"resume={config.values['resume']}: its data, or how it is split, was another one")
     status = folders.summary(path).get("status")
     if status in ("finished", "diverged") and not grown:
         raise UserError(
@@ -57,7 +59,7 @@ def _named(config: Config, root: Path) -> Folder:
 
 
 def as_then(config: Config) -> Config:
-    """The configuration that the overrides of the run named by `resume` make today."""
+    """The configuration of the run that `resume` names, as its overrides make it today, with the ones given now."""
     path = folders.find(Path(config.values["folder"]), config.values["resume"])
     then = from_yaml((path / "overrides.yaml").read_text())
     again = compose([*then, *config.overrides])

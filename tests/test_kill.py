@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ COMMAND = [
         "data.valid=0.1",
         "training.batch_size=64",
         "training.patience=50",
+        "schedule=performance",
+        "schedule.patience=2",
         "training.checkpoint_minutes=0.005",
     ),
 ]
@@ -86,10 +89,9 @@ def figures(run: Path) -> dict[str, Any]:
 def recorded(folder: Path, run: Path) -> tuple[Counter[Any], str]:
     """The points of each epoch that MLflow holds, counted, and the status of the run that holds them."""
     run_id = json.loads((run / "summary.json").read_text())["run_id"]
-    with sqlite3.connect(folder / "mlflow.db") as store:
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store:
         points = store.execute("select key, step, value from metrics where run_uuid = ?", (run_id,)).fetchall()
         ((status,),) = store.execute("select status from runs where run_uuid = ?", (run_id,)).fetchall()
-    store.close()
     return Counter(point for point in points if point[0].startswith(("train/", "valid/", "learning_rate"))), status
 
 

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -173,31 +175,53 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signal
 
 
 LAYERS = "[{_target_: components.layer.Conv, features: 2, kernel: 3}, {_target_: components.layer.Flatten}]"
-LONG = ("training.epochs=5", "training.batch_size=4", "architecture=sequential", f"architecture.layers={LAYERS}")
+LONG = {
+    # a step a dispatch, nine an epoch
+    "convolutions": (60, ("training.batch_size=4", "architecture=sequential", f"architecture.layers={LAYERS}")),
+    # many steps a dispatch, three dispatches an epoch
+    "dense": (
+        324,
+        ("training.batch_size=2", "architecture.batch_norm=true", "architecture.dropout=0.5", "schedule=performance"),
+    ),
+}
 
 
-def long(*overrides: str) -> Result:
-    return runner.run("tracking=none", "quiet=true", *LONG, *overrides, source=source())
+def long(*overrides: str, kind: str = "convolutions") -> Result:
+    rows, own = LONG[kind]
+    return runner.run("tracking=none", "quiet=true", "training.epochs=5", *own, *overrides, source=source(rows))
 
 
+@pytest.mark.parametrize("kind", LONG)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_within_the_epoch_and_the_same_command_goes_on(
-    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, kind: str
 ) -> None:
     with monkeypatch.context() as patched:
         interrupt(patched, 2, number)
-        stopped = long()
+        stopped = long(kind=kind)
     assert (stopped.status, stopped.signal) == ("interrupted", number)
     assert summary(stopped.folder)["stopped_by"] == number.name
     step = int(sorted((stopped.folder / "checkpoints").glob("step*"))[-1].stem[5:])
-    assert 18 < step < 27  # an epoch has nine steps: within the third
-    resumed = long()
+    epoch = stopped.history[0]["step"]
+    assert 2 * epoch < step < 3 * epoch
+    resumed = long(kind=kind)
     assert resumed.folder == stopped.folder
-    reference = long("fresh=true")
+    reference = long("fresh=true", kind=kind)
     assert reference.folder != resumed.folder
     assert resumed.history == reference.history
     assert parameters(resumed.folder) == parameters(reference.folder)
     assert f"going on from step {step}" in (resumed.folder / "log.txt").read_text()
+
+
+def test_going_on_with_other_code_or_versions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        interrupt(patched, 1)
+        stopped = long()
+    path = stopped.folder / "record.json"
+    record = json.loads(path.read_text())
+    record["tags"]["jax"] = "0.1"
+    path.write_text(json.dumps(record))
+    assert "warning: jax was 0.1, is " in (long().folder / "log.txt").read_text()
 
 
 def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +278,7 @@ def test_two_runs_of_the_same_command_at_once_have_a_folder_each() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_ends_with_the_signal_it_was_sent(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "runner", "training.epochs=100000", "tracking=none"]
+    command = [sys.executable, "-m", "runner", "training.epochs=100000"]
     with open("log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     deadline = time.monotonic() + 60
@@ -267,6 +291,8 @@ def test_the_command_ends_with_the_signal_it_was_sent(number: signal.Signals) ->
     assert summary(folder)["status"] == "interrupted"
     assert summary(folder)["stopped_by"] == number.name
     assert "Traceback" not in Path("log").read_text()
+    with closing(sqlite3.connect("mlflow.db")) as store:
+        assert store.execute("select status from runs").fetchall() == [("KILLED",)]
 
 
 def test_a_store_that_is_gone_lets_the_run_finish_and_its_points_wait() -> None:
