@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from components.types import UserError
 from runner.allow import PACKAGES, allow, packages
-from runner.errors import suggestion
+from runner.errors import RunError, suggestion
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -31,6 +31,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 1
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

@@ -46,7 +46,7 @@ class Archive:
         self._outbox.add(step, values)
 
     def save(self, standing: Standing) -> None:
-        """Hands a checkpoint in, which covers all points so far; raises OSError where an earlier one failed."""
+        """Hands a checkpoint in, which covers all points so far; raises RunError where an earlier one failed."""
         assert self._outbox is not None
         offset = self._outbox.flush()
         best = standing.best if standing.best_step == standing.step else None
@@ -54,7 +54,7 @@ class Archive:
         self._checkpoints.save(standing.state, best, meta, then=lambda: self._covered(offset))
 
     def wait(self) -> None:
-        """Returns once all is on the disk; raises OSError where a checkpoint could not be written."""
+        """Returns once all is on the disk; raises RunError where a checkpoint could not be written."""
         self._checkpoints.wait()
 
     def close(self) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from runner.errors import RunError
+
 KEPT = 2
 DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -31,7 +33,7 @@ class Checkpoints:
         """Hands in a checkpoint; `then` is called once it is on the disk.
 
         `best` holds the best parameters and model state if they are new since the last checkpoint; `meta` names the
-        step, and that of the best: {"step": …, "best_step": …, …}. Raises OSError where an earlier write failed.
+        step, and that of the best: {"step": …, "best_step": …, …}. Raises RunError where an earlier write failed.
         """
         self._raise_failed(wait=False)
         # The arrays are copied, because training donates their memory to the next step.
@@ -39,7 +41,7 @@ class Checkpoints:
         self._pending.append(self._writer.submit(self._write, state, best, dict(meta), then))
 
     def wait(self) -> None:
-        """Returns once all that was handed in is on the disk; raises OSError where a write failed."""
+        """Returns once all that was handed in is on the disk; raises RunError where a write failed."""
         self._raise_failed(wait=True)
 
     def load(self, like: Any, best_like: Any) -> tuple[tuple[Any, Any, dict[str, Any]] | None, list[str]]:
@@ -79,7 +81,13 @@ class Checkpoints:
 
     def _raise_failed(self, *, wait: bool) -> None:
         while self._pending and (wait or self._pending[0].done()):
-            self._pending.pop(0).result()
+            try:
+                self._pending.pop(0).result()
+            except OSError as error:
+                raise RunError(
+                    f"a checkpoint could not be written to {self.folder} ({error.strerror}); the one before stands: "
+                    f"once that is mended, resume={self.folder.parent.name} goes on from it"
+                ) from error
 
 
 def write(path: Path, tree: Any, meta: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the user can mend in a configuration, said all at once."""
+"""What is wrong with a configuration, said all at once; and failures of a run."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class ConfigError(UserError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class RunError(RuntimeError):
+    """A failure of a run whose message says all there is to say."""
 
 
 def suggestion(name: object, allowed: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Whole runs: what they leave behind, what ends them early, and what goes on from there."""
 
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 import runner
 from components.data import Arrays
 from components.types import UserError
+from runner.__main__ import main
 from runner.execution import Result
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -143,23 +145,28 @@ def test_an_unwritable_folder_is_refused() -> None:
 
 
 def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_checkpoint(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saves = iter([True, False])
     real = np.savez
 
     def savez(file: Any, **arrays: Any) -> None:
         if "leaf.step" in arrays and not next(saves, False):
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(file, **arrays)
 
     monkeypatch.setattr(np, "savez", savez)
-    with pytest.raises(OSError, match="No space left on device"):
-        quick("training.epochs=6")
+    assert main(["training.epochs=6", "tracking=none", "quiet=true"]) == 1
     (folder,) = Path("outputs").iterdir()
     assert summary(folder)["status"] == "failed"
-    assert [path.name for path in (folder / "checkpoints").glob("step*")] == ["step_0000000002.npz"]
+    assert len(list((folder / "checkpoints").glob("step*"))) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert f"resume={folder.name} goes on from it" in error
+    assert "Traceback" not in error
     monkeypatch.undo()
+    assert main([f"resume={folder.name}", "quiet=true"]) == 0
+    assert summary(folder)["status"] == "finished"
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signals = signal.SIGTERM) -> None:
