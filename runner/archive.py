@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from runner.checkpoint import Checkpoints
+from runner.errors import RunError
 from runner.outbox import Outbox, cover
 from runner.program import State
 from runner.standing import Standing
@@ -46,9 +48,12 @@ class Archive:
         self._outbox.add(step, values)
 
     def save(self, standing: Standing) -> None:
-        """Hands a checkpoint in, which covers all points so far; raises RunError where an earlier one failed."""
+        """Hands a checkpoint in, which covers all points so far; raises RunError where it or an earlier one failed."""
         assert self._outbox is not None
-        offset = self._outbox.flush()
+        try:
+            offset = self._outbox.flush()
+        except OSError as error:
+            raise RunError(f"points could not be written to {self._folder} ({error.strerror})") from error
         best = standing.best if standing.best_step == standing.step else None
         meta = standing.meta() | {"points": offset}
         self._checkpoints.save(standing.state, best, meta, then=lambda: self._covered(offset))
@@ -60,7 +65,8 @@ class Archive:
     def close(self) -> None:
         """Ends the writing."""
         if self._outbox is not None:
-            self._outbox.close()
+            with suppress(OSError):  # points that can't be written are covered by no checkpoint
+                self._outbox.close()
 
     def _covered(self, offset: int) -> None:
         cover(self._folder, offset)

@@ -114,7 +114,8 @@ def _recorded(run: Run, signals: Signals) -> Result:
             summary = _trained(run, archive, signals)
     except BaseException as error:
         LOG.exception("the run failed")
-        _summarize(path, _failed(error))
+        with contextlib.suppress(OSError):  # the disk may be full
+            _summarize(path, _failed(error))
         raise
     finally:
         run_id = delivery.close(DELIVERY_SECONDS)

@@ -1,5 +1,6 @@
 """A strict JAX for every test, and folders of its own for whatever a test writes."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def strict_jax(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder is an empty one."""
+    """The working folder is an empty one, and what the command does to the path of modules ends with the test."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     return tmp_path
