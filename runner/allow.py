@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from components.types import Range
 from runner.hints import Scalar
 
-PACKAGES = ("components", "optax", "flax.linen", "jax.nn", "runner.tracking")
+PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
+TRACKING = ("runner.tracking.MLflow", "runner.tracking.Nothing")
 VARIABLE = "TITRATE_ALLOW"
 
 _SHARE = Annotated[Scalar, Range(0, 1, "[)")]
@@ -40,7 +41,7 @@ def allow(name: str) -> None:
 def refuse(target: str) -> str | None:
     """Why a dotted path may not be a target; None where it is below an allowed package."""
     home = target.replace("jax._src.nn.", "jax.nn.", 1)  # where the functions of jax.nn are defined
-    if any(home.startswith(f"{package}.") for package in packages()):
+    if target in TRACKING or any(home.startswith(f"{package}.") for package in packages()):
         return None
     allowed = ", ".join(packages())
     return f"{target} is not below an allowed package ({allowed}); --allow NAME or {VARIABLE} adds one"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -45,15 +45,14 @@ class Archive:
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point."""
         assert self._outbox is not None
-        self._outbox.add(step, values)
+        with self._told():
+            self._outbox.add(step, values)
 
     def save(self, standing: Standing) -> None:
         """Hands a checkpoint in, which covers all points so far; raises RunError where it or an earlier one failed."""
         assert self._outbox is not None
-        try:
+        with self._told():
             offset = self._outbox.flush()
-        except OSError as error:
-            raise RunError(f"points could not be written to {self._folder} ({error.strerror})") from error
         best = standing.best if standing.best_step == standing.step else None
         meta = standing.meta() | {"points": offset}
         self._checkpoints.save(standing.state, best, meta, then=lambda: self._covered(offset))
@@ -62,11 +61,23 @@ class Archive:
         """Returns once all is on the disk; raises RunError where a checkpoint could not be written."""
         self._checkpoints.wait()
 
+    def newest(self) -> int | None:
+        """The step of the newest checkpoint, once all are on the disk."""
+        self.wait()
+        return self._checkpoints.newest()
+
     def close(self) -> None:
         """Ends the writing."""
         if self._outbox is not None:
             with suppress(OSError):  # points that can't be written are covered by no checkpoint
                 self._outbox.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"points could not be written to {self._folder} ({error.strerror})") from error
 
     def _covered(self, offset: int) -> None:
         cover(self._folder, offset)

@@ -57,6 +57,11 @@ class Checkpoints:
                 damaged.append(f"checkpoint {path.name} is damaged ({type(error).__name__}: {error})")
         return None, damaged
 
+    def newest(self) -> int | None:
+        """The step of the newest checkpoint, None where there is none."""
+        states = self._states()
+        return int(states[-1].stem.removeprefix("step_")) if states else None
+
     def _write(self, state: Any, best: Any, meta: dict[str, Any], then: Callable[[], None]) -> None:
         if best is not None:
             write(self._best(meta["best_step"]), best, {"step": meta["best_step"]})

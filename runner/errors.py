@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from components.types import UserError
 
@@ -19,6 +20,25 @@ class ConfigError(UserError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class PlacedError(UserError):
+    """Something wrong with the part that stands at a key of the configuration."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+
+
+@contextmanager
+def at(key: str) -> Iterator[None]:
+    """Names the key in the errors of what is built or asked within; one that names a key already stays."""
+    try:
+        yield
+    except (ConfigError, PlacedError):
+        raise
+    except UserError as error:
+        raise PlacedError(key, str(error)) from error
 
 
 class RunError(RuntimeError):

@@ -5,27 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.types import Source, UserError
+from components.types import Source
 from runner import folder as folders
 from runner import platform, record
 from runner.archive import Archive
-from runner.build import build
 from runner.compose import Config
-from runner.data import Data, Features, cache_folder, prepare
-from runner.folder import Folder
+from runner.data import cache_folder
 from runner.log import LOG, held_back, write_to
-from runner.loop import Diverged, Trainer
+from runner.loop import Diverged
 from runner.model import parameter_count
-from runner.numbers import collect
-from runner.opening import as_then, open_folder
-from runner.program import Program, as_arrays
-from runner.progress import Progress, progress
+from runner.opening import as_then
+from runner.preparation import Run, prepare_run
+from runner.progress import progress
 from runner.report import table
-from runner.settings import Training
 from runner.signals import Signals
 from runner.standing import Standing
 
@@ -44,19 +40,6 @@ class Result:
     signal: int | None = None  # what interrupted it
 
 
-@dataclass
-class Run:
-    """A run that is ready to take its steps."""
-
-    config: Config
-    data: Data
-    tracking: Any
-    trainer: Trainer
-    progress: Progress
-    folder: Folder
-    resumed: bool
-
-
 def execute(config: Config, *, source: Source | None = None) -> Result:
     """Does what a checked configuration says; the only way that a run happens."""
     if config.values["mode"] == "deliver":
@@ -67,41 +50,10 @@ def execute(config: Config, *, source: Source | None = None) -> Result:
     shown = progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])
     with contextlib.closing(shown), held_back() as memory, Signals() as signals:
         LOG.info("imported and checked")
-        run = _prepare(config, source, shown, signals)
+        run = prepare_run(config, source, shown, signals)
         with contextlib.closing(run.folder):
             write_to(memory, run.folder.path / "log.txt")
             return _recorded(run, signals)
-
-
-def _prepare(config: Config, source: Source | None, shown: Progress, signals: Signals) -> Run:
-    """All that comes before the first step; the folder comes last, so that a mistake leaves none behind."""
-    if warning := platform.unused_accelerator():
-        shown.note(f"warning: {warning}")
-    static, numbers = collect(config)
-    features = Features(**build(static["feature"], numbers))
-    with shown.working("preparing the data"):
-        if source is None:
-            identity = json.dumps([config.values["data"], config.values["feature"]], sort_keys=True)
-            data = prepare(build(static["data"], numbers), features, identity=identity, cache=cache_folder())
-        else:
-            config = _given(config, source)
-            data = prepare(source, features, identity="", cache=None)
-    LOG.info("the data is ready")
-    training = Training(**config.values["training"])
-    _check_splits(data, training)
-    program = program_of(static, features, data)
-    arrays = as_arrays(numbers, config.values["seed"])
-    trainer = Trainer(program, data, training, arrays, progress=shown, signals=signals)
-    tracking = build(static["tracking"], numbers)
-    folder, resumed = open_folder(config, data, tracking)
-    LOG.info("the folder is %s", folder.path)
-    return Run(config, data, tracking, trainer, shown, folder, resumed)
-
-
-def _given(config: Config, source: Source) -> Config:
-    """The configuration with a source from Python in place of the one it names."""
-    name = type(source).__name__
-    return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})
 
 
 def _recorded(run: Run, signals: Signals) -> Result:
@@ -124,6 +76,8 @@ def _recorded(run: Run, signals: Signals) -> Result:
     _summarize(path, summary)
     if warning := delivery.warning():
         _tell(run, f"warning: {warning}")
+    if summary["error"] and run.config.values["quiet"]:
+        run.progress.note(summary["error"])
     run.progress.close()
     table(summary, path, run.tracking.describe(), run.config.values["quiet"])
     return Result(summary["status"], summary["metrics"], tuple(summary["history"]), path, run_id, signals.received)
@@ -138,7 +92,7 @@ def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
     try:
         status = "finished" if run.trainer.fit(standing, archive) else "interrupted"
     except Diverged as diverged:
-        status, error = "diverged", _advice(diverged, run, standing)
+        status, error = "diverged", _advice(diverged, run, archive)
     archive.wait()
     summary = {
         "status": status,
@@ -197,10 +151,10 @@ def _final(run: Run, standing: Standing) -> dict[str, float]:
     }
 
 
-def _advice(diverged: Diverged, run: Run, standing: Standing) -> str:
+def _advice(diverged: Diverged, run: Run, archive: Archive) -> str:
     rate = run.config.values["learning_rate"]
-    good = standing.history[-1]["step"] if standing.history else None
-    kept = f"the last good checkpoint is that of step {good}" if good else "no checkpoint was made before it"
+    good = archive.newest()
+    kept = "no checkpoint was made before it" if good is None else f"the last good checkpoint is that of step {good}"
     return (
         f"{diverged}; {kept}. Try a smaller learning_rate (it was {rate:g}), look for extreme values in the data, "
         "or set training.on_nan=continue"
@@ -225,30 +179,3 @@ def _summarize(path: Path, summary: Mapping[str, Any]) -> None:
 def _tell(run: Run, text: str) -> None:
     LOG.info(text)
     run.progress.note(text)
-
-
-_PROGRAMS: dict[str, Program] = {}
-
-
-def program_of(static: Mapping[str, Any], features: Features, data: Data) -> Program:
-    """The program of what is static: runs that differ only in their numbers share it."""
-    groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer")
-    learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}
-    key = repr(([static[group] for group in groups], learned))
-    if key not in _PROGRAMS:
-        _PROGRAMS[key] = Program(static, features, data.constants)
-    return _PROGRAMS[key]
-
-
-def _check_splits(data: Data, training: Training) -> None:
-    rows = len(data.splits["train"])
-    if training.batch_size > rows:
-        raise UserError(
-            f"training.batch_size={training.batch_size} is larger than the training split: choose at most {rows}"
-        )
-    split = training.monitor.partition("/")[0]
-    if split != "train" and split not in data.splits:
-        raise UserError(
-            f"training.monitor={training.monitor}: the data has no such split (it has {', '.join(data.splits)}); "
-            f"hold some out by data.{split}=0.1, or set training.monitor=train/loss"
-        )

@@ -10,11 +10,13 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from components.types import UserError
 
+STALE_SECONDS = 60  # a folder is made in a moment
 NOT_THE_RUN = (
     "mode",
     "folder",
@@ -51,23 +53,19 @@ def of_the_run(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Folder:
     """A new locked folder `TIME_NAME_DIGEST` below `root`, with `files` in it from its first instant."""
+    temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
-        temporary.mkdir()
-    except OSError as error:
-        raise UserError(
-            f"folder={root}: no run can be recorded there: {error.strerror}; choose another `folder`"
-        ) from error
-    try:
+        _sweep(root)
+        temporary.mkdir(parents=True)
         lock = _lock(temporary)
         assert lock is not None
         for file, text in files.items():
             (temporary / file).write_text(text)
         return Folder(_place(temporary, root, name, digest), lock)
-    except OSError:
+    except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        reason = f"no run can be recorded there: {error.strerror}; choose another `folder`"
+        raise UserError(f"folder={root}: {reason}") from error
 
 
 def interrupted(root: Path, digest: str) -> Folder | None:
@@ -143,6 +141,15 @@ def _lock(path: Path) -> int | None:
         os.close(lock)
         return None
     return lock
+
+
+def _sweep(root: Path) -> None:
+    """Removes what processes left behind that were killed as they made a folder."""
+    for path in root.glob(".new_*"):
+        with suppress(FileNotFoundError):  # renamed or removed by another process meanwhile
+            if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := _lock(path)) is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(lock)
 
 
 def _place(temporary: Path, root: Path, name: str, digest: str) -> Path:

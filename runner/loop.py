@@ -77,6 +77,7 @@ class Trainer:
         self.steps = rows // size if training.drop_remainder else -(-rows // size)  # an epoch
         self.like: State = jax.eval_shape(program.init, *self._first())
         self.steps_a_dispatch = steps_a_dispatch(self.like)
+        self._trace()
         self._compiled: set[Any] = set()
         self._began = time.monotonic()
 
@@ -199,6 +200,14 @@ class Trainer:
     def _save(self, standing: Standing, archive: Archive) -> None:
         standing.seconds = self.seconds()
         archive.save(standing)
+
+    def _trace(self) -> None:
+        """Traces a training step, so that what doesn't fit together is found early; the first step uses the trace."""
+        size = self.training.batch_size
+        rows = self.data.splits["train"][:size]
+        chunk = next(iter(self.batches.chunks(rows, size, self.steps_a_dispatch)))
+        pace = Pace(np.int32(self.steps), np.float32(1))
+        jax.eval_shape(self.program.train, self.given, self.like, chunk.data, chunk.rows, np.int32(1), pace)
 
     def _first(self) -> tuple[Any, ...]:
         """What the initialization takes: it only looks at the shapes of the examples."""

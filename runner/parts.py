@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from components.types import Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer
 from runner.build import build
 from runner.data import Features
+from runner.errors import at
 from runner.model import Model, wire
 
 Report = dict[str, dict[str, jax.Array]]
@@ -36,20 +37,25 @@ class Parts(NamedTuple):
 def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str, Constants], given: Given) -> Parts:
     """The parts that the static tree describes; `learned` holds what the target knows beside its arrays.
 
-    Raises UserError where parts don't fit together.
+    Raises PlacedError where parts don't fit together.
     """
+    numbers = given.numbers
     target = features.target.bind(learned["target"]._replace(device=given.constants["target"]))
-    loss = build(static["loss"], given.numbers)
-    architecture = build(static["architecture"], given.numbers, outputs=loss.outputs(target))
+    with at("loss"):
+        loss = build(static["loss"], numbers)
+        outputs = loss.outputs(target)
+    with at("architecture"):
+        architecture = build(static["architecture"], numbers, outputs=outputs)
+        inputs = wire(features.inputs, architecture)
     used = {column for columns in features.inputs.values() for column in columns}
-    model = Model(
-        columns={name: column.layer() for name, column in features.columns.items() if name in used},
-        inputs=wire(features.inputs, architecture),
-        architecture=architecture,
-    )
-    metrics = {name: metric.bind(target) for name, metric in build(static["metric"] or {}, given.numbers).items()}
-    penalties = tuple(build(static["regularizer"] or {}, given.numbers).values())
-    return Parts(model, target, loss, metrics, penalties)
+    columns = {name: column.layer() for name, column in features.columns.items() if name in used}
+    metrics = {}
+    for name, node in static["metric"].items():
+        with at(f"metric.{name}"):
+            metrics[name] = build(node, numbers).bind(target)
+    with at("regularizer"):
+        penalties = tuple(build(static["regularizer"], numbers).values())
+    return Parts(Model(columns, inputs, architecture), target, loss, metrics, penalties)
 
 
 def examples(parts: Parts, inputs: Mapping[str, Any], target: jax.Array) -> Batch:

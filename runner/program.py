@@ -16,6 +16,7 @@ import optax
 from components.types import Batch, Constants, Output, Plateau
 from runner.build import build
 from runner.data import Features
+from runner.errors import at
 from runner.parts import Given, Parts, Report, assemble, examples, extras, measure
 
 STREAMS = {"init": 0, "train": 1}  # every use of randomness draws from a stream of its own
@@ -63,7 +64,8 @@ class Program:
         keys = jax.random.split(_key(given, "init", 0), 2)
         encoded = _inputs(_gather(data, rows))
         model = self.parts(given).model
-        variables = model.init({"params": keys[0], "dropout": keys[1]}, encoded, given.constants, train=True)
+        with at("architecture"):
+            variables = model.init({"params": keys[0], "dropout": keys[1]}, encoded, given.constants, train=True)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
         optimizer = self._optimizer(given, jnp.int32(0), Pace(jnp.int32(1), jnp.float32(1)))[0]
@@ -140,9 +142,11 @@ class Program:
 
     def _optimizer(self, given: Given, step: jax.Array, pace: Pace) -> tuple[optax.GradientTransformation, jax.Array]:
         """The optimizer with the schedule's numbers of a step, and the rate among them."""
-        numbers = dict(build(self.static["schedule"], given.numbers).values(step, pace.total))
+        with at("schedule"):
+            numbers = dict(build(self.static["schedule"], given.numbers).values(step, pace.total))
         numbers["learning_rate"] = numbers["learning_rate"] * pace.scale
-        return build(self.static["optimizer"], given.numbers, **numbers), numbers["learning_rate"]
+        with at("optimizer"):
+            return build(self.static["optimizer"], given.numbers, **numbers), numbers["learning_rate"]
 
 
 def steps_a_dispatch(state: State) -> int:

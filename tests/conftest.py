@@ -1,11 +1,30 @@
 """A strict JAX for every test, and folders of its own for whatever a test writes."""
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
+
+MAKE_STORE = """
+import sqlite3, sys
+from runner.tracking import store
+store.connect(f"sqlite:///{sys.argv[1]}")
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+connection.close()
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that earlier code encoded is taken for what this code does; processes that tests start inherit it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TITRATE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +41,17 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store with its tables made, which takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    subprocess.run([sys.executable, "-c", MAKE_STORE, str(path)], check=True)
+    return path
+
+
+@pytest.fixture
+def database(empty_store: Path, tmp_path: Path) -> Path:
+    """A store of the test's own, where a run in its folder looks for one."""
+    return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))

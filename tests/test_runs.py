@@ -61,6 +61,8 @@ def test_a_run_leaves_its_folder_and_its_result() -> None:
     assert [record["epoch"] for record in result.history] == [1, 2]
     assert {"test/loss", "test/accuracy", "best/valid/loss", "best/valid/accuracy", "parameters"} <= set(result.metrics)
     assert result.metrics["parameters"] == 64 * 8 + 8 + 8 * 3 + 3
+    assert result.metrics["compile_seconds"] > 0
+    assert "compiled the training step for 32 examples" in (result.folder / "log.txt").read_text()
     assert {path.name for path in result.folder.iterdir()} >= {
         *(
             "config.yaml",
@@ -130,6 +132,21 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do() -> None:
     again = quick("learning_rate=1e38", "optimizer=sgd")
     assert again.folder != result.folder
     assert quick("learning_rate=1e38", "optimizer=sgd", "training.on_nan=continue").status == "finished"
+
+
+def test_a_loss_that_stops_being_finite_names_the_last_good_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "schedule=piecewise_constant",
+        "schedule.boundaries=[0.5]",
+        "schedule.factors=[1.0, 1e38]",
+        "optimizer=sgd",
+    ]
+    assert main([*QUICK, *words, "training.epochs=4"]) == 1
+    (folder,) = Path("outputs").iterdir()
+    steps = summary(folder)["history"][-1]["step"]
+    assert len(summary(folder)["history"]) == 2
+    assert f"the last good checkpoint is that of step {steps}" in capsys.readouterr().err
+    assert (folder / "checkpoints" / f"step_{steps:010d}.npz").exists()
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
@@ -263,14 +280,14 @@ def test_resume_by_name_refuses_another_configuration_but_takes_more_epochs(
 
 
 def test_runs_that_differ_only_in_numbers_compile_once() -> None:
-    from runner import execution
+    from runner import preparation
 
     quick()
-    (program,) = list(execution._PROGRAMS.values())[-1:]
+    (program,) = list(preparation._PROGRAMS.values())[-1:]
     traces = program.train._cache_size()
     for overrides in (["learning_rate=0.5"], ["seed=7"], ["learning_rate=1", "seed=9"]):
         quick(*overrides)
-    assert list(execution._PROGRAMS.values())[-1] is program
+    assert list(preparation._PROGRAMS.values())[-1] is program
     assert program.train._cache_size() == traces
 
 
@@ -302,18 +319,52 @@ def test_the_command_ends_with_the_signal_it_was_sent(number: signal.Signals) ->
         assert store.execute("select status from runs").fetchall() == [("KILLED",)]
 
 
-def test_a_store_that_is_gone_lets_the_run_finish_and_its_points_wait() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "runner",
-        "training.epochs=2",
-        "quiet=true",
-        "tracking.uri=http://127.0.0.1:9",
-    ]
+def write_byte(path: Path, place: int, value: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] = value
+    path.write_bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
+@pytest.mark.parametrize("trouble", ["gone", "locked", "read-only"])
+def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
+    trouble: str, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = f"sqlite:///{database}"
+    uri = "http://127.0.0.1:9" if trouble == "gone" else good
+    connection = sqlite3.connect(database, isolation_level=None)
+    if trouble == "locked":
+        connection.execute("BEGIN EXCLUSIVE")
+    if trouble == "read-only":  # a format of SQLite's that it may read, but not write; file modes don't hold for root
+        write_byte(database, 18, 3)
+    command = [sys.executable, "-m", "runner", "training.epochs=2", "quiet=true", f"tracking.uri={uri}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "mode=deliver" in done.stderr
     (folder,) = Path("outputs").iterdir()
-    assert summary(folder)["status"] == "finished"
-    assert summary(folder)["run_id"] is None
+    assert (summary(folder)["status"], summary(folder)["run_id"]) == ("finished", None)
+    if trouble == "gone":
+        record = json.loads((folder / "record.json").read_text())
+        record["tracking"]["uri"] = good
+        (folder / "record.json").write_text(json.dumps(record))
+    if trouble == "read-only":
+        write_byte(database, 18, 2)
+    connection.close()
+    assert main(["mode=deliver"]) == 0
+    assert "delivered" in capsys.readouterr().out
+    with closing(sqlite3.connect(database)) as opened:
+        points = opened.execute("select step, value from metrics where key = 'valid/loss' order by step").fetchall()
+    assert points == [(record["step"], record["valid/loss"]) for record in summary(folder)["history"]]
+    assert main(["mode=deliver"]) == 0
+    assert "nothing waits" in capsys.readouterr().out
+
+
+def test_missing_data_is_told_in_a_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TITRATE_DATA", raising=False)
+    assert main(["experiment=fashion_mnist_cnn", "quiet=true"]) == 2
+    error = capsys.readouterr().err
+    assert "set TITRATE_DATA" in error
+    assert len(error.splitlines()) == 1
+    assert not Path("outputs").exists()

@@ -34,8 +34,7 @@ class Idx(Table):
         content = hashlib.blake2b(digest_size=16)
         for part, names in self._parts().items():
             for name in names:
-                with self._find(name).open("rb") as file:
-                    content.update(part.encode() + hashlib.file_digest(file, "blake2b").digest())
+                content.update(part.encode() + _digest(self._find(name)))
         return content.hexdigest()
 
     def sizes(self) -> Mapping[str, int]:
@@ -72,3 +71,11 @@ class Idx(Table):
             f"there is no {name} or {name}.gz in {' or in '.join(map(str, dict.fromkeys(folders)))}; "
             f"set TITRATE_DATA to the folder that holds {self.path}, or data.path to the folder of the files"
         )
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").digest()
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from error

@@ -35,7 +35,7 @@ def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
         "metric": {"accuracy": {"_target_": "components.metric.Accuracy"}},
         "optimizer": {"_target_": "optax.sgd"},
         "schedule": {"_target_": "components.schedule.constant", "learning_rate": Number("learning_rate")},
-        "regularizer": [],
+        "regularizer": {},
         **groups,
     }
 

@@ -194,7 +194,7 @@ def test_imports_are_followed(package: Any) -> None:
         ("optax.nadm", "optax has no nadm; did you mean nadam?"),
         ("flax.linen.tanh", "jax.numpy.tanh is not below an allowed package"),
         ("mine.f", "there is no package mine"),
-        ("runner.tracking.Path", "pathlib.Path is not below an allowed package"),
+        ("components.data.idx.Path", "pathlib.Path is not below an allowed package"),
     ],
 )
 def test_targets_that_lead_nowhere(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,21 +34,6 @@ SUMMARY = {
 }
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its tables made, which takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    store.connect(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
-
-
-@pytest.fixture
-def database(empty_store: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
-
-
 @pytest.fixture
 def client(database: Path) -> Any:
     return store.connect(f"sqlite:///{database}")

@@ -1,0 +1,135 @@
+"""All that comes before the first step: data, program, trainer, and last the folder, so that a mistake leaves none."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from components.types import Source, UserError
+from runner import platform
+from runner.build import build
+from runner.compose import Config
+from runner.data import Data, Features, cache_folder, prepare
+from runner.errors import ConfigError, PlacedError, at
+from runner.folder import Folder
+from runner.log import LOG
+from runner.loop import Trainer
+from runner.numbers import collect
+from runner.opening import open_folder
+from runner.program import Program, as_arrays
+from runner.progress import Progress
+from runner.provenance import said, who
+from runner.settings import Training
+from runner.signals import Signals
+from runner.source import locate
+from runner.tree import parts
+
+
+@dataclass
+class Run:
+    """A run that is ready to take its steps."""
+
+    config: Config
+    data: Data
+    tracking: Any
+    trainer: Trainer
+    progress: Progress
+    folder: Folder
+    resumed: bool
+
+
+def prepare_run(config: Config, source: Source | None, shown: Progress, signals: Signals) -> Run:
+    """A run that is ready; `source` takes the place of the one that `data` names.
+
+    Raises UserError, before the run has a folder, for all that its user can mend.
+    """
+    if warning := platform.unused_accelerator():
+        shown.note(f"warning: {warning}")
+    if source is not None:
+        config = _given(config, source)
+    static, numbers = collect(config)
+    with _told(config):
+        data, features = _data(config, static, source, shown)
+        training = Training(**config.values["training"])
+        _check_splits(data, training)
+        arrays = as_arrays(numbers, config.values["seed"])
+        program = program_of(static, features, data)
+        trainer = Trainer(program, data, training, arrays, progress=shown, signals=signals)
+        with at("tracking"):
+            tracking = build(static["tracking"], numbers)
+    folder, resumed = open_folder(config, data, tracking)
+    LOG.info("the folder is %s", folder.path)
+    return Run(config, data, tracking, trainer, shown, folder, resumed)
+
+
+def _data(config: Config, static: Mapping[str, Any], source: Source | None, shown: Progress) -> tuple[Data, Features]:
+    """The encoded data and its columns; what the cache holds serves only the same configuration, rows and code."""
+    with at("feature"):
+        features = Features(**build(static["feature"], {}))
+    with shown.working("preparing the data"):
+        if source is not None:
+            data = prepare(source, features, identity="", cache=None)
+        else:
+            chosen = [config.values["data"], config.values["feature"]]
+            identity = json.dumps([chosen, _code(chosen)], sort_keys=True)
+            with at("data"):
+                source = build(static["data"], {})
+            data = prepare(source, features, identity=identity, cache=cache_folder())
+    LOG.info("the data is ready")
+    return data, features
+
+
+def _code(tree: Any) -> dict[str, str]:
+    """The files that the parts of a tree are defined in, by target, as digests of their content."""
+    found = {node["_target_"]: locate(node["_target_"]) for _, node in parts(tree)}
+    return {
+        target: hashlib.blake2b(definition.module.path.read_bytes(), digest_size=16).hexdigest()
+        for target, definition in found.items()
+        if definition is not None
+    }
+
+
+@contextlib.contextmanager
+def _told(config: Config) -> Iterator[None]:
+    """What is found to be wrong with a part as it is built is told as the check would: with who set it."""
+    try:
+        yield
+    except PlacedError as error:
+        raise ConfigError(said(str(error), who(config.origins, error.key))) from error
+
+
+def _given(config: Config, source: Source) -> Config:
+    """The configuration with a source from Python in place of the one it names."""
+    name = type(source).__name__
+    return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})
+
+
+_PROGRAMS: dict[str, Program] = {}
+
+
+def program_of(static: Mapping[str, Any], features: Features, data: Data) -> Program:
+    """The program of what is static: runs that differ only in their numbers share it."""
+    groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer")
+    learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}
+    key = repr(([static[group] for group in groups], learned))
+    if key not in _PROGRAMS:
+        _PROGRAMS[key] = Program(static, features, data.constants)
+    return _PROGRAMS[key]
+
+
+def _check_splits(data: Data, training: Training) -> None:
+    rows = len(data.splits["train"])
+    if training.batch_size > rows:
+        raise UserError(
+            f"training.batch_size={training.batch_size} is larger than the training split: choose at most {rows}"
+        )
+    split = training.monitor.partition("/")[0]
+    if split != "train" and split not in data.splits:
+        raise UserError(
+            f"training.monitor={training.monitor}: the data has no such split (it has {', '.join(data.splits)}); "
+            f"hold some out by data.{split}=0.1, or set training.monitor=train/loss"
+        )

@@ -1,0 +1,61 @@
+"""What a run says of itself from its first instant."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runner
+from components.data import Arrays
+from runner.record import changed, leaves
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_record_of_a_run() -> None:
+    columns = {"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}
+    overrides = ["optimizer=sgd", "optimizer.momentum=0.5", "metric=[accuracy,top_k]", "metric.top_k.k=2", "seed=4"]
+    result = runner.run(
+        *overrides,
+        "training.epochs=1",
+        "tracking=none",
+        "quiet=true",
+        source=Arrays(columns=columns, valid=12, test=12),
+    )
+    record = json.loads((result.folder / "record.json").read_text())
+    assert record["name"] == "Arrays_mlp"
+    assert result.folder.name.endswith(record["digest"])
+    assert record["tags"].items() >= {"seed": "4", "digest": record["digest"]}.items()
+    assert {"jax", "titrate", "python", "device", "host", "overrides"} <= set(record["tags"])
+    parameters = record["parameters"]
+    assert parameters["optimizer"] == "sgd"
+    assert parameters["optimizer.momentum"] == 0.5
+    assert parameters["metric"] == "accuracy,top_k"
+    assert parameters["architecture.widths"] == [64, 64]
+    assert parameters["training.epochs"] == 1
+    assert not [key for key in parameters if "_target_" in key or key in ("folder", "quiet", "mode")]
+    rows = {dataset["split"]: dataset["rows"] for dataset in record["datasets"]}
+    assert rows == {"train": 36, "valid": 12, "test": 12}
+    assert len({dataset["digest"] for dataset in record["datasets"]}) == 1
+
+
+def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import runner.record
+
+    monkeypatch.chdir(Path(__file__).parent)
+    found = runner.record._git()
+    if not found:
+        pytest.skip("the tests run outside a repository")
+    assert len(found["git.commit"]) == 40
+    assert found["git.dirty"] in ("true", "false")
+
+
+def test_leaves_have_dotted_names() -> None:
+    tree = {"a": {"b": 1, "c": [1, 2]}, "d": [{"e": 3}], "f": {}}
+    assert dict(leaves(tree)) == {"a.b": 1, "a.c": [1, 2], "d.0.e": 3, "f": {}}
+
+
+def test_only_code_and_versions_count_as_changed() -> None:
+    before, now = {"jax": "1", "seed": "0", "git.commit": "a"}, {"jax": "2", "seed": "1", "git.commit": "a"}
+    assert changed(before, now) == ["jax was 1, is 2"]
