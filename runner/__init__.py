@@ -10,14 +10,16 @@ if TYPE_CHECKING:
 
 
 def run(*overrides: str, source: Source | None = None) -> Result:
-    """Runs what the overrides of the command line say; `source` takes the place of the one that `data` names.
+    """Trains what the overrides of the command line say; `source` takes the place of the one that `data` names.
 
+    Ctrl-C saves and returns, with the status `interrupted`; the same call goes on from there.
     Raises UserError for what the caller can mend; any other failure of the run is raised once it is recorded.
     """
-    from runner.check import check
-    from runner.compose import compose
+    from components.types import UserError
+    from runner.compose import configure
     from runner.execution import execute
 
-    config = compose(overrides)
-    check(config)
+    config = configure(overrides)
+    if config.values["mode"] != "train":
+        raise UserError(f"mode={config.values['mode']} is for the command line; from Python, runs are trained")
     return execute(config, source=source)

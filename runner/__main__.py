@@ -8,14 +8,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from components.types import UserError
 from runner.allow import PACKAGES, allow, packages
 from runner.errors import RunError, suggestion
-
-if TYPE_CHECKING:
-    from runner.compose import Config
 
 OPTIONS = ("--help", "--cfg", "--info", "--allow", "--shell-completion")
 
@@ -61,13 +58,12 @@ def _dispatch(words: list[str]) -> int:
 
         print(usage())
         return 0
-    from runner.compose import compose, to_yaml
-
-    config = compose(given.overrides)
     if given.cfg:
-        print(to_yaml(config.raw), end="")
+        from runner.compose import compose, to_yaml
+
+        print(to_yaml(compose(given.overrides).raw), end="")
         return 0
-    return _inform(config) if given.info else _run(config)
+    return _inform(given.overrides) if given.info else _run(given.overrides)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,17 +82,23 @@ def _parser() -> _Parser:
     return parser
 
 
-def _inform(config: Config) -> int:
+def _inform(overrides: Sequence[str]) -> int:
+    from runner.compose import compose
     from runner.help import information
 
-    print(information(config))
+    print(information(compose(overrides)))
     return 0
 
 
-def _run(config: Config) -> int:
-    from runner.check import check
+def _run(overrides: Sequence[str]) -> int:
+    from runner.compose import configure
 
-    check(config)  # before JAX is imported
+    config = configure(overrides)  # before JAX is imported
+    if config.values["mode"] == "deliver":
+        from runner.tracking.deliver import command
+
+        command(config.values)
+        return 0
     from runner.execution import execute
 
     result = execute(config)

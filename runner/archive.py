@@ -68,6 +68,7 @@ class Archive:
 
     def close(self) -> None:
         """Ends the writing."""
+        self._checkpoints.close()
         if self._outbox is not None:
             with suppress(OSError):  # points that can't be written are covered by no checkpoint
                 self._outbox.close()

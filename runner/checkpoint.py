@@ -14,10 +14,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from components.types import UserError
 from runner.errors import RunError
 
 KEPT = 2
-DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+AHEAD = 2  # checkpoints that wait to be written, each a copy of the state
+DAMAGE = (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class Checkpoints:
@@ -26,6 +28,8 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
+        for path in folder.glob("*.tmp"):  # of a process that was killed as it wrote
+            path.unlink()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: list[Future[None]] = []
 
@@ -35,26 +39,34 @@ class Checkpoints:
         `best` holds the best parameters and model state if they are new since the last checkpoint; `meta` names the
         step, and that of the best: {"step": …, "best_step": …, …}. Raises RunError where an earlier write failed.
         """
-        self._raise_failed(wait=False)
+        self._take_results(len(self._pending) - AHEAD + 1)
         # The arrays are copied, because training donates their memory to the next step.
         state, best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, best))
         self._pending.append(self._writer.submit(self._write, state, best, dict(meta), then))
 
     def wait(self) -> None:
         """Returns once all that was handed in is on the disk; raises RunError where a write failed."""
-        self._raise_failed(wait=True)
+        self._take_results(len(self._pending))
+
+    def close(self) -> None:
+        """Ends the writing, once what was handed in is written or has failed."""
+        self._writer.shutdown()
 
     def load(self, like: Any, best_like: Any) -> tuple[tuple[Any, Any, dict[str, Any]] | None, list[str]]:
-        """The newest undamaged checkpoint (state, best, meta), None where there is none; and what was passed over."""
+        """The newest usable checkpoint (state, best, meta), None where there is none; and what is wrong with others.
+
+        Raises UserError where it holds another model than `like` and `best_like` describe.
+        """
         damaged: list[str] = []
         for path in reversed(self._states()):
             try:
-                meta, state = read(path, like)
-                best = read(self._best(meta["best_step"]), best_like)[1] if meta["best_step"] is not None else None
-                return (state, best, meta), damaged
+                meta, state = read(path)
+                best = None if meta["best_step"] is None else read(self._best(meta["best_step"]))[1]
             except DAMAGE as error:
                 path.rename(path.with_suffix(".damaged"))  # out of the way of those that follow
-                damaged.append(f"checkpoint {path.name} is damaged ({type(error).__name__}: {error})")
+                damaged.append(f"checkpoint {path.name} or its best weights are damaged ({_reason(error)})")
+            else:
+                return (fitted(state, like, path), best and fitted(best, best_like, path), meta), damaged
         return None, damaged
 
     def newest(self) -> int | None:
@@ -84,13 +96,15 @@ class Checkpoints:
     def _best(self, step: int | None) -> Path:
         return self.folder / f"best_{step or 0:010d}.npz"
 
-    def _raise_failed(self, *, wait: bool) -> None:
-        while self._pending and (wait or self._pending[0].done()):
+    def _take_results(self, count: int) -> None:
+        """Waits for the first `count` of what was handed in; raises what went wrong with them and any other by now."""
+        while self._pending and (count > 0 or self._pending[0].done()):
+            count -= 1
             try:
                 self._pending.pop(0).result()
             except OSError as error:
                 raise RunError(
-                    f"a checkpoint could not be written to {self.folder} ({error.strerror}); the one before stands: "
+                    f"saving to {self.folder} failed ({error.strerror}); the last checkpoint there stands: "
                     f"once that is mended, resume={self.folder.parent.name} goes on from it"
                 ) from error
 
@@ -111,18 +125,29 @@ def write(path: Path, tree: Any, meta: Mapping[str, Any]) -> None:
         raise
 
 
-def read(path: Path, like: Any) -> tuple[dict[str, Any], Any]:
-    """The meta and the tree of a file that `write` made; `like` gives the tree's structure, shapes and dtypes."""
+def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The meta and the arrays of a file that `write` made; raises one of DAMAGE where it is not whole."""
     with path.open("rb") as file, np.load(file) as archive:
-        leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-        arrays = [_checked(archive[f"leaf{jax.tree_util.keystr(key)}"], leaf, key) for key, leaf in leaves]
-        return _meta(archive["meta"]), jax.tree_util.tree_unflatten(structure, arrays)
+        arrays = {name: archive[name] for name in archive.files}
+    return _meta(arrays.pop("meta")), arrays
 
 
-def _checked(array: np.ndarray, like: Any, key: Any) -> np.ndarray:
-    if (array.shape, array.dtype) != (like.shape, like.dtype):
-        raise ValueError(f"{jax.tree_util.keystr(key)} is {array.dtype}{array.shape}, not {like.dtype}{like.shape}")
-    return array
+def fitted(arrays: Mapping[str, np.ndarray], like: Any, path: Path) -> Any:
+    """The arrays as a tree like `like`; raises UserError where names, shapes or dtypes differ."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    wanted = {f"leaf{jax.tree_util.keystr(key)}": (leaf.shape, leaf.dtype) for key, leaf in leaves}
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if found != wanted:
+        name = min(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        raise UserError(
+            f"{path} holds another model than the code makes now ({name.removeprefix('leaf')} differs): "
+            "undo what was changed since, or begin anew by fresh=true"
+        )
+    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted])
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _meta(array: np.ndarray) -> dict[str, Any]:

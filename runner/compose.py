@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import hydra
@@ -17,6 +18,8 @@ from components.types import UserError
 from runner.catalog import EXPERIMENT, HOUSE, catalog, defaults, shown
 from runner.choices import Choices, File, choose, load
 from runner.errors import ConfigError
+from runner.folder import find
+from runner.numbers import spelt_alike
 from runner.overrides import apply, label, read
 from runner.provenance import origins, said, who
 from runner.tree import resolve
@@ -44,6 +47,22 @@ def compose(overrides: Sequence[str]) -> Config:
     if found:
         raise ConfigError(*found, *problems(config))
     return config
+
+
+def configure(overrides: Sequence[str]) -> Config:
+    """The checked configuration that the overrides describe; with `resume`, on top of those of the run it names.
+
+    Raises ConfigError with everything that can be known to be wrong, UserError where there is no such run.
+    """
+    from runner.check import check
+
+    config = compose(overrides)
+    if name := config.values["resume"]:
+        then = find(Path(config.values["folder"]), name) / "overrides.yaml"
+        before = [word for word in from_yaml(then.read_text()) if word not in overrides]
+        config = compose([*before, *overrides])
+    check(config)
+    return spelt_alike(config)
 
 
 def offer(file: File) -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.types import Source
+from components.types import Source, UserError
 from runner import folder as folders
 from runner import platform, record
 from runner.archive import Archive
 from runner.compose import Config
 from runner.data import cache_folder
+from runner.errors import RunError
 from runner.log import LOG, held_back, write_to
 from runner.loop import Diverged
 from runner.model import parameter_count
-from runner.opening import as_then
 from runner.preparation import Run, prepare_run
 from runner.progress import progress
 from runner.report import table
@@ -41,31 +41,41 @@ class Result:
 
 
 def execute(config: Config, *, source: Source | None = None) -> Result:
-    """Does what a checked configuration says; the only way that a run happens."""
-    if config.values["mode"] == "deliver":
-        return _deliver(config)
-    if config.values["resume"]:
-        config = as_then(config)
+    """Does what a checked configuration says; the only way that a run happens.
+
+    Raises UserError for what its user can mend, RunError where it can't go on; other errors once they are recorded.
+    """
     platform.prepare(cache_folder())
     shown = progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])
     with contextlib.closing(shown), held_back() as memory, Signals() as signals:
         LOG.info("imported and checked")
         run = prepare_run(config, source, shown, signals)
-        with contextlib.closing(run.folder):
+        with contextlib.closing(run.folder), _disk(run.folder.path):
             write_to(memory, run.folder.path / "log.txt")
             return _recorded(run, signals)
+
+
+@contextlib.contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Tells a failure of the disk in a line, with how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}; once that is mended, resume={path.name} goes on") from error
 
 
 def _recorded(run: Run, signals: Signals) -> Result:
     """Trains and evaluates, while the points go to the record, and writes down how it ended."""
     path = run.folder.path
-    (path / "summary.json").unlink(missing_ok=True)
     delivery = run.tracking.start(path)
+    (path / "summary.json").unlink(missing_ok=True)  # of a run that goes on
     try:
         with contextlib.closing(Archive(path, delivery)) as archive:
             summary = _trained(run, archive, signals)
     except BaseException as error:
         LOG.exception("the run failed")
+        if any((path / "checkpoints").glob("step_*.npz")):
+            _tell(run, f"resume={path.name} goes on from the last checkpoint")
         with contextlib.suppress(OSError):  # the disk may be full
             _summarize(path, _failed(error))
         raise
@@ -110,11 +120,11 @@ def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
 
 
 def _failed(error: BaseException) -> dict[str, Any]:
-    """The summary of a run that an exception ended; a second Ctrl-C leaves it to be resumed."""
-    stopped = isinstance(error, KeyboardInterrupt)
+    """The summary of a run that an exception ended; a second Ctrl-C, or what its user can mend, leaves it resumable."""
+    resumable = isinstance(error, KeyboardInterrupt | UserError)
     return {
-        "status": "interrupted" if stopped else "failed",
-        "stopped_by": "SIGINT" if stopped else None,
+        "status": "interrupted" if resumable else "failed",
+        "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,
         "error": f"{type(error).__name__}: {error}",
         "run_id": None,
         "metrics": {},
@@ -159,17 +169,6 @@ def _advice(diverged: Diverged, run: Run, archive: Archive) -> str:
         f"{diverged}; {kept}. Try a smaller learning_rate (it was {rate:g}), look for extreme values in the data, "
         "or set training.on_nan=continue"
     )
-
-
-def _deliver(config: Config) -> Result:
-    """`mode=deliver`: brings to MLflow what waits in the folders of earlier runs."""
-    from runner.tracking import deliver
-
-    root = Path(config.values["folder"])
-    only = folders.find(root, config.values["resume"]) if config.values["resume"] else None
-    outcomes = deliver.deliver_all(root, only)
-    print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
-    return Result("finished", {}, (), only or root, None)
 
 
 def _summarize(path: Path, summary: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,17 @@ def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Fold
         raise UserError(f"folder={root}: {reason}") from error
 
 
-def interrupted(root: Path, digest: str) -> Folder | None:
-    """The newest folder of that digest whose run neither ended nor lives, locked; None where there is none."""
+def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda path: True) -> Folder | None:
+    """The newest folder of that digest whose run neither ended nor lives, locked; None where there is none.
+
+    `same` tells whether a folder's configuration is still that of its digest: a run may have been prolonged.
+    """
     for path in sorted(root.glob(f"*_{digest}"), reverse=True):
-        if can_resume(path) and (lock := _lock(path)) is not None:
-            if can_resume(path):  # it may have ended between the look and the lock
-                return Folder(path, lock)
-            os.close(lock)
+        with suppress(PermissionError):  # somebody else's
+            if can_resume(path) and same(path) and (lock := _lock(path)) is not None:
+                if can_resume(path):  # it may have ended between the look and the lock
+                    return Folder(path, lock)
+                os.close(lock)
     return None
 
 
@@ -132,6 +136,14 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
             yield path
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process lives that runs in a folder."""
+    if (lock := _lock(path)) is None:
+        return True
+    os.close(lock)
+    return False
+
+
 def _lock(path: Path) -> int | None:
     """The descriptor that holds a folder's lock; None where another process has it."""
     lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -146,7 +158,7 @@ def _lock(path: Path) -> int | None:
 def _sweep(root: Path) -> None:
     """Removes what processes left behind that were killed as they made a folder."""
     for path in root.glob(".new_*"):
-        with suppress(FileNotFoundError):  # renamed or removed by another process meanwhile
+        with suppress(OSError):  # renamed or removed by another process meanwhile, or somebody else's
             if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := _lock(path)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)

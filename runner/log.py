@@ -12,6 +12,11 @@ LOG = logging.getLogger("titrate")
 LOG.propagate = False
 
 
+class _File(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """A log that can't be written (the disk is full) stops nothing; the run's own files tell of it."""
+
+
 @contextmanager
 def held_back() -> Iterator[MemoryHandler]:
     """Keeps what is logged, until `write_to` gives it a file."""
@@ -29,7 +34,7 @@ def held_back() -> Iterator[MemoryHandler]:
 
 def write_to(memory: MemoryHandler, path: Path) -> None:
     """Writes what was kept to the end of a file, and from now on all else at once."""
-    file = logging.FileHandler(path)
+    file = _File(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     memory.setTarget(file)
     memory.capacity = 0

@@ -26,6 +26,7 @@ from runner.signals import Signals
 from runner.standing import Standing
 
 LOOK_SECONDS = 1.0
+AHEAD = 2  # dispatches under way at most, so that a signal is soon obeyed
 TRAINING_STEP = "the training step"
 
 
@@ -135,6 +136,8 @@ class Trainer:
             self.batches.chunks(rows, self.training.batch_size, self.steps_a_dispatch, start=start)
         ):
             pending.append(self._dispatch(standing, chunk))
+            if len(pending) > AHEAD:
+                jax.block_until_ready(pending[-1 - AHEAD]["last"])
             now = time.monotonic()
             self.clock.training, before = self.clock.training + now - before, now
             due = now - saved > 60 * self.training.checkpoint_minutes > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from runner.hints import of_element, takes_number
@@ -13,6 +13,9 @@ from runner.tree import Place, dotted, home, parts
 
 if TYPE_CHECKING:
     from runner.compose import Config
+
+
+STATIC = ("data", "feature", "tracking")  # groups whose parts are built once, outside the program
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,31 @@ class Number:
 def collect(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
     """The static tree of a checked configuration, and the numbers by name.
 
-    A parameter annotated `Scalar` takes a number, however it is spelt; null stays null. What references make
-    equal has one name, that of the place referred to. The seed, an integer, is not among the numbers.
+    A parameter annotated `Scalar` takes a number, however it is spelt; null stays null. What references make equal has
+    one name, that of the place referred to. The seed is no float, so it is not among them.
     """
     static, numbers = copy.deepcopy(config.values), {}
-    for place, hint, value in _arguments(config.values):
-        if takes_number(hint) and isinstance(value, int | float) and not isinstance(value, bool):
-            name = dotted(home(config.raw, place))
-            if name != "seed":
-                numbers[name] = float(value)
-                _put(static, place, Number(name))
+    for place, value in _scalars(config.values):
+        name = dotted(home(config.raw, place))
+        numbers[name] = float(value)
+        _put(static, place, Number(name))
     return static, numbers
+
+
+def spelt_alike(config: Config) -> Config:
+    """The same configuration, each `Scalar` spelt as a float: 1 and 1.0 are one run."""
+    values = copy.deepcopy(config.values)
+    for place, value in _scalars(config.values):
+        _put(values, place, float(value))
+    return replace(config, values=values)
+
+
+def _scalars(values: dict[str, Any]) -> Iterator[tuple[Place, int | float]]:
+    """The numbers that enter the program as arrays, with their places."""
+    for place, hint, value in _arguments(values):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and place[0] not in STATIC and takes_number(hint):
+            yield place, value
 
 
 def _arguments(values: dict[str, Any]) -> Iterator[tuple[Place, Any, Any]]:

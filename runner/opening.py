@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.types import UserError
 from runner import folder as folders
 from runner import record
-from runner.check import check
-from runner.compose import Config, compose, from_yaml, to_yaml
+from runner.compose import Config, from_yaml, to_yaml
 from runner.data import Data
 from runner.folder import Folder
 
@@ -21,15 +21,19 @@ def open_folder(config: Config, data: Data, tracking: Any) -> tuple[Folder, bool
     if config.values["resume"]:
         return _named(config, root, data), True
     mark = folders.digest(config.values, data.fingerprint)
-    if not config.values["fresh"] and (found := folders.interrupted(root, mark)) is not None:
+
+    def same(path: Path) -> bool:
+        return folders.digest(from_yaml((path / "config.yaml").read_text()), data.fingerprint) == mark
+
+    if not config.values["fresh"] and (found := folders.interrupted(root, mark, same)) is not None:
         return found, True
     made = record.record(config, data, mark, tracking.describe())
-    files = {
-        "config.yaml": to_yaml(config.values),
-        "overrides.yaml": to_yaml(list(config.overrides)),
-        "record.json": json.dumps(made, indent=1),
-    }
-    return folders.create(root, made["name"], mark, files), False
+    return folders.create(root, made["name"], mark, _files(config) | {"record.json": json.dumps(made, indent=1)}), False
+
+
+def _files(config: Config) -> dict[str, str]:
+    """What a folder says of the configuration."""
+    return {"config.yaml": to_yaml(config.values), "overrides.yaml": to_yaml(list(config.overrides))}
 
 
 def _named(config: Config, root: Path, data: Data) -> Folder:
@@ -48,20 +52,20 @@ def _named(config: Config, root: Path, data: Data) -> Folder:
         )
     if any(split["digest"] != data.fingerprint for split in json.loads((path / "record.json").read_text())["datasets"]):
         raise UserError(f"resume={config.values['resume']}: its data, or how it is split, was another one")
-    status = folders.summary(path).get("status")
-    if status in ("finished", "diverged") and not grown:
-        raise UserError(
-            f"resume={config.values['resume']}: that run has {status}; a larger training.epochs would go on from it"
-        )
+    if reason := _ended(folders.summary(path), old["training.epochs"], grown):
+        raise UserError(f"resume={config.values['resume']}: {reason}")
     folder = folders.hold(path)
-    folders.write_atomically(path / "config.yaml", to_yaml(config.values))
+    for name, text in _files(config).items():
+        folders.write_atomically(path / name, text)
     return folder
 
 
-def as_then(config: Config) -> Config:
-    """The configuration of the run that `resume` names, as its overrides make it today, with the ones given now."""
-    path = folders.find(Path(config.values["folder"]), config.values["resume"])
-    then = from_yaml((path / "overrides.yaml").read_text())
-    again = compose([*then, *config.overrides])
-    check(again)
-    return again
+def _ended(summary: Mapping[str, Any], epochs: int, grown: bool) -> str | None:
+    """Why a run can't be gone on with; None where it can."""
+    if summary.get("status") == "diverged":
+        return "that run has diverged, and would again; begin a new one with another learning_rate"
+    if summary.get("status") == "finished" and summary["epochs"] < epochs:
+        return "training.patience has ended that run; begin a new one with a larger one"
+    if summary.get("status") == "finished" and not grown:
+        return "that run has finished; a larger training.epochs would go on from it"
+    return None

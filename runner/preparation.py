@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from components.types import Source, UserError
-from runner import platform
+from runner import code, platform
 from runner.build import build
 from runner.compose import Config
 from runner.data import Data, Features, cache_folder, prepare
@@ -25,8 +24,8 @@ from runner.progress import Progress
 from runner.provenance import said, who
 from runner.settings import Training
 from runner.signals import Signals
-from runner.source import locate
-from runner.tree import parts
+
+MOST_STEPS = 2**31 - 1  # int32
 
 
 @dataclass
@@ -75,22 +74,12 @@ def _data(config: Config, static: Mapping[str, Any], source: Source | None, show
             data = prepare(source, features, identity="", cache=None)
         else:
             chosen = [config.values["data"], config.values["feature"]]
-            identity = json.dumps([chosen, _code(chosen)], sort_keys=True)
+            identity = json.dumps([chosen, code.digest(code.packages(chosen))], sort_keys=True)
             with at("data"):
                 source = build(static["data"], {})
             data = prepare(source, features, identity=identity, cache=cache_folder())
     LOG.info("the data is ready")
     return data, features
-
-
-def _code(tree: Any) -> dict[str, str]:
-    """The files that the parts of a tree are defined in, by target, as digests of their content."""
-    found = {node["_target_"]: locate(node["_target_"]) for _, node in parts(tree)}
-    return {
-        target: hashlib.blake2b(definition.module.path.read_bytes(), digest_size=16).hexdigest()
-        for target, definition in found.items()
-        if definition is not None
-    }
 
 
 @contextlib.contextmanager
@@ -127,6 +116,8 @@ def _check_splits(data: Data, training: Training) -> None:
         raise UserError(
             f"training.batch_size={training.batch_size} is larger than the training split: choose at most {rows}"
         )
+    if training.epochs * -(-rows // training.batch_size) > MOST_STEPS:
+        raise UserError(f"training.epochs={training.epochs} are more steps than can be counted: {MOST_STEPS:,}")
     split = training.monitor.partition("/")[0]
     if split != "train" and split not in data.splits:
         raise UserError(

@@ -20,7 +20,8 @@ from runner.errors import at
 from runner.parts import Given, Parts, Report, assemble, examples, extras, measure
 
 STREAMS = {"init": 0, "train": 1}  # every use of randomness draws from a stream of its own
-STEPS_A_DISPATCH = 64
+STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
+LARGE, STEPS_OF_A_LARGE_ONE = 1_000_000, 8  # parameters
 
 
 class State(NamedTuple):
@@ -151,8 +152,10 @@ class Program:
 
 def steps_a_dispatch(state: State) -> int:
     """How many steps one dispatch takes: many, but one where convolutions run on the CPU (they crawl inside a loop)."""
-    convolves = any(leaf.ndim > 2 for leaf in jax.tree.leaves(state.parameters))
-    return 1 if convolves and jax.default_backend() == "cpu" else STEPS_A_DISPATCH
+    leaves = jax.tree.leaves(state.parameters)
+    if jax.default_backend() == "cpu" and any(leaf.ndim > 2 for leaf in leaves):
+        return 1
+    return STEPS_A_DISPATCH if sum(leaf.size for leaf in leaves) < LARGE else STEPS_OF_A_LARGE_ONE
 
 
 def as_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:

@@ -12,12 +12,13 @@ from typing import Any
 
 import jax
 
+from runner import code
 from runner.compose import Config
 from runner.data import Data
 from runner.folder import of_the_run
 
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
-VERSIONED = ("git.commit", "git.dirty", "python", *PACKAGES)  # tags whose change a resumed run warns of
+VERSIONED = ("code", "git.commit", "python", *PACKAGES)  # tags whose change a resumed run warns of
 
 
 def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def tags(config: Config) -> dict[str, str]:
         "host": platform.node(),
         "seed": str(config.values["seed"]),
         "overrides": " ".join(config.overrides),
+        "code": code.digest({"runner", *code.packages(config.values)}),
         **_git(),
     }
 

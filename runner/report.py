@@ -62,7 +62,7 @@ def _status(summary: Mapping[str, Any]) -> str:
     status = summary["status"]
     if status == "interrupted":
         by = f" by {summary['stopped_by']}" if summary.get("stopped_by") else ""
-        return f"interrupted{by}; the same command goes on from here"
+        return f"interrupted{by}; the same command (without fresh=true) goes on from here"
     return f"{status}: {summary['error']}" if summary.get("error") else status
 
 

@@ -108,7 +108,7 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
     reference = finish(tmp_path / "reference")
     longest = time.monotonic() - began
     dice = random.Random(os.environ.get("TITRATE_KILLS_SEED", "titrate"))
-    killed = runs = 0
+    killed = runs = resumed = 0
     while killed < KILLS:
         runs += 1
         folder = tmp_path / f"killed_{runs}"
@@ -116,6 +116,8 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
         while killed < min(KILLS, before + 8) and not done(folder):
             killed += kill_at_random(folder, longest, dice)
         run = done(folder)[0] if done(folder) else finish(folder)
+        log = (run / "log.txt").read_text()
+        resumed += log.count("going on from step ") - log.count("going on from step 0 ")
         wait_for_deliveries(run)
         wait_for_deliveries(reference)
         assert len(list(folder.glob("outputs/2*"))) == 1
@@ -123,3 +125,6 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
         assert arrays(run) == arrays(reference)
         assert recorded(folder, run) == recorded(tmp_path / "reference", reference)
         assert set(recorded(folder, run)[0].values()) == {1}
+        assert not list(folder.glob("outputs/*/checkpoints/*.tmp"))
+    print(f"{killed} kills of {runs} runs; {resumed} times a checkpoint was gone on from")
+    assert resumed >= KILLS // 5

@@ -23,6 +23,36 @@ def test_a_command_composes(command: str) -> None:
     check(compose(words[1:]))
 
 
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.parametrize("command", [command for command in COMMANDS if re.match(r"titrate [^-]*$", command)])
+def test_a_command_runs(command: str) -> None:
+    assert main([*shlex.split(command)[1:], "training.epochs=1", "tracking=none", "quiet=true"]) == 0
+
+
+def test_mistakes_are_told_as_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
+    command, told = re.search(r"^    \$ titrate (.*)\n((?:    .*\n)+)", README, re.MULTILINE).groups()  # type: ignore[union-attr]
+    assert main(shlex.split(command)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(told.splitlines())
+    for text in told.splitlines():
+        beginning = text.strip().partition("…")[0]
+        assert any(line.startswith(beginning) for line in lines), beginning
+
+
+def test_the_first_commands_are_those_of_ci() -> None:
+    ci = (Path(__file__).parent.parent / ".ci" / "run").read_text()
+    start, test = re.findall(r"^    (?:pip install uv && )?(uv run .*)$", README, re.MULTILINE)[:2]
+    assert re.search(rf"^{re.escape(start)}( |$)", ci, re.MULTILINE)
+    assert re.search(rf"^{re.escape(test)}$", ci, re.MULTILINE)
+
+
+def test_its_pictures_are_there() -> None:
+    assert "CAPTURE" not in README
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (Path(__file__).parent.parent / path).is_file()
+
+
 def test_the_table_names_every_option() -> None:
     files = catalog().files
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE))

@@ -18,6 +18,7 @@ import pytest
 import runner
 from components.data import Arrays
 from components.types import UserError
+from runner import preparation
 from runner.__main__ import main
 from runner.execution import Result
 
@@ -256,7 +257,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: py
     last.write_bytes(last.read_bytes()[:-100])
     resumed = long()
     assert resumed.folder == stopped.folder
-    assert f"{last.name} is damaged" in (resumed.folder / "log.txt").read_text()
+    assert f"{last.name} or its best weights are damaged" in (resumed.folder / "log.txt").read_text()
     reference = long("fresh=true")
     assert (resumed.history, parameters(resumed.folder)) == (reference.history, parameters(reference.folder))
     assert points(resumed.folder) == points(reference.folder)
@@ -279,9 +280,51 @@ def test_resume_by_name_refuses_another_configuration_but_takes_more_epochs(
         long(f"resume={stopped.folder.name}", "training.epochs=7")
 
 
-def test_runs_that_differ_only_in_numbers_compile_once() -> None:
-    from runner import preparation
+def test_a_prolonged_run_is_not_taken_for_the_one_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    finished = long()
+    with monkeypatch.context() as patched:
+        interrupt(patched, 6)
+        assert long(f"resume={finished.folder.name}", "training.epochs=8").status == "interrupted"
+    again = long()
+    assert again.folder != finished.folder
+    assert len(again.history) == 5
+    gone_on = long(f"resume={finished.folder.name}")
+    assert (gone_on.folder, len(gone_on.history)) == (finished.folder, 8)
 
+
+def test_a_run_that_patience_has_ended_is_not_prolonged() -> None:
+    ended = quick("learning_rate=0", "training.epochs=9", "training.patience=3")
+    with pytest.raises(UserError, match=r"training\.patience has ended that run"):
+        quick("learning_rate=0", "training.patience=3", f"resume={ended.folder.name}", "training.epochs=20")
+
+
+def test_a_number_is_the_same_however_it_is_spelt() -> None:
+    assert quick("learning_rate=1").folder.name[-10:] == quick("learning_rate=1.0").folder.name[-10:]
+
+
+def test_more_steps_than_can_be_counted_are_refused() -> None:
+    with pytest.raises(UserError, match="more steps than can be counted"):
+        quick("training.epochs=2000000000")
+
+
+def test_changed_code_of_the_model_is_refused_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patched:
+        interrupt(patched, 1)
+        stopped = long()
+    from components.layer import Conv
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Conv, "__call__", lambda self, x, *, train: x)
+        preparation._PROGRAMS.clear()
+        with pytest.raises(UserError, match=r"another model than the code makes now.*fresh=true"):
+            long()
+    preparation._PROGRAMS.clear()
+    assert long().folder == stopped.folder
+
+
+def test_runs_that_differ_only_in_numbers_compile_once() -> None:
     quick()
     (program,) = list(preparation._PROGRAMS.values())[-1:]
     traces = program.train._cache_size()

@@ -82,7 +82,7 @@ class Courier:
             return
         end = summary(self._folder) or {"status": "killed"}
         store.log_figures(self._client, run_id, self._final(end.get("metrics", {})))
-        tags: dict[str, str] = {key: str(end[key]) for key in ("status", "stopped_by") if end.get(key)}
+        tags = {key: str(end.get(key) or "") for key in ("status", "stopped_by")}
         store.end(self._client, run_id, ENDS[end["status"]], tags, _end_time(self._folder))
         self._note(ended=digest)
 

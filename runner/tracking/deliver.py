@@ -9,7 +9,7 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from components.types import UserError
 from runner import outbox
-from runner.folder import runs
+from runner.folder import find, is_held, runs
 from runner.tracking import store
 from runner.tracking.courier import Courier, end_digest
-from runner.tracking.state import State
+from runner.tracking.state import State, masked
 
 REST_SECONDS = 1.0  # between two deliveries, so that a run of short epochs keeps its processor
 
@@ -65,6 +65,13 @@ def deliver_all(root: Path, only: Path | None = None) -> list[Outcome]:
     return outcomes
 
 
+def command(values: Mapping[str, Any]) -> None:
+    """`mode=deliver`: delivers what waits below `folder`, or in the run that `resume` names, and tells the outcome."""
+    root = Path(values["folder"])
+    outcomes = deliver_all(root, find(root, values["resume"]) if values["resume"] else None)
+    print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
+
+
 def main(folder: Path) -> int:
     """The child: delivers at each byte on standard input, and the end when it closes; the exit code."""
     os.nice(5)  # the run goes first
@@ -101,7 +108,7 @@ def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
         if not free:
             return Outcome(folder, run_id, "is being delivered by another process")
         try:
-            return Outcome(folder, deliver(folder).run_id, "delivered")
+            return Outcome(folder, deliver(folder, over=not is_held(folder)).run_id, "delivered")
         except Exception as error:  # whatever a store raises: the other folders have their turn
             return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
 
@@ -141,8 +148,9 @@ def _whole(uri: str) -> str:
     """A URI with its password, which is never written down, so that the environment has to tell it."""
     if "***" not in uri:
         return uri
-    if (known := os.environ.get("MLFLOW_TRACKING_URI")) is None:
-        raise UserError("the password isn't kept; set MLFLOW_TRACKING_URI to the whole URI")
+    known = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if masked(known) != uri:
+        raise UserError(f"the password of {uri} isn't kept; set MLFLOW_TRACKING_URI to the whole URI")
     return known
 
 

@@ -97,6 +97,8 @@ def log_figures(client: MlflowClient, run_id: str, figures: Iterable[Figure]) ->
 def go_on(client: MlflowClient, run_id: str) -> None:
     """Says that a run goes on, also where it had ended."""
     client.update_run(run_id, status="RUNNING")
+    for tag in ("status", "stopped_by"):
+        client.set_tag(run_id, tag, "")
 
 
 def end(client: MlflowClient, run_id: str, status: str, tags: Mapping[str, str], timestamp: int) -> None:

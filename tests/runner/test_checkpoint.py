@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.checkpoint import Checkpoints, read, write
+from components.types import UserError
+from runner.checkpoint import Checkpoints, fitted, read, write
 from runner.errors import RunError
 
 
@@ -32,7 +33,8 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
         "y": {"z": np.arange(3, dtype=np.int32)},
     }
     write(tmp_path / "a.npz", values, {"history": [{"loss": 0.1}]})
-    meta, found = read(tmp_path / "a.npz", values)
+    meta, arrays = read(tmp_path / "a.npz")
+    found = fitted(arrays, values, tmp_path)
     assert meta == {"history": [{"loss": 0.1}]}
     assert found["x"].tobytes() == values["x"].tobytes()
     np.testing.assert_array_equal(found["y"]["z"], values["y"]["z"])
@@ -74,7 +76,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, how: str)
     (_, best, meta), damaged = checkpoints.load(tree(0), BEST)
     assert (meta["step"], best) == (1, None)
     assert len(damaged) == 1
-    assert "step_0000000002.npz is damaged" in damaged[0]
+    assert "step_0000000002.npz or its best weights are damaged" in damaged[0]
     assert not path.exists()
     save(checkpoints, 2, None)
     assert checkpoints.load(tree(0), BEST)[0][2]["step"] == 2
@@ -86,7 +88,7 @@ def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
     (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
     found, damaged = checkpoints.load(tree(0), BEST)
     assert found is None
-    assert "step_0000000001.npz is damaged" in damaged[0]
+    assert "step_0000000001.npz or its best weights are damaged" in damaged[0]
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
@@ -95,8 +97,10 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.npz", {"w": np.zeros(3, np.float32)}, {})
-    with pytest.raises(ValueError, match=r"float32\(3,\), not float32\(2,\)"):
-        read(tmp_path / "a.npz", BEST)
+    with pytest.raises(UserError, match=r"another model than the code makes now \(\['w'\] differs\).*fresh=true"):
+        fitted(read(tmp_path / "a.npz")[1], BEST, tmp_path / "a.npz")
+    with pytest.raises(UserError, match=r"\['v'\] differs"):
+        fitted(read(tmp_path / "a.npz")[1], {"w": np.zeros(3, np.float32), "v": np.zeros(3)}, tmp_path / "a.npz")
 
 
 def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +114,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monke
         patched.setattr(os, "fsync", full)
         told: list[int] = []
         checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, then=lambda: told.append(2))
-        with pytest.raises(RunError, match=r"could not be written to .*No space left.*resume="):
+        with pytest.raises(RunError, match=r"saving to .*No space left.*resume="):
             checkpoints.wait()
     assert told == []
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["step_0000000001.npz"]
@@ -128,5 +132,29 @@ def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
 def test_meta_is_json_to_the_last_bit(tmp_path: Path) -> None:
     value = 0.1 + 0.2
     write(tmp_path / "a.npz", {}, {"value": value, "bad": float("inf")})
-    assert read(tmp_path / "a.npz", {})[0] == {"value": value, "bad": float("inf")}
+    assert read(tmp_path / "a.npz")[0] == {"value": value, "bad": float("inf")}
     assert json.loads(json.dumps(value)) == value
+
+
+def test_damaged_best_weights_make_their_checkpoint_unusable(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    save(checkpoints, 2, 2)
+    (tmp_path / "c" / "best_0000000002.npz").write_bytes(b"PK")
+    (_, best, meta), damaged = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist(), len(damaged)) == (1, [1, 1], 1)
+
+
+def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    save(checkpoints, 1, None)
+    with pytest.raises(UserError, match="another model"):
+        checkpoints.load({"kernel": np.zeros(5, np.float32)}, BEST)
+    assert checkpoints.load(tree(0), BEST)[0][2]["step"] == 1
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "step_0000000009.tmp").write_bytes(b"half")
+    Checkpoints(tmp_path / "c")
+    assert not list((tmp_path / "c").iterdir())

@@ -1,0 +1,35 @@
+"""The code that a configuration runs, as digests: what is edited is told from what is not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from runner.source import find, locate
+from runner.tree import parts
+
+THIRD_PARTIES = ("flax", "jax", "optax")  # known by their versions
+
+
+def packages(tree: Any) -> set[str]:
+    """The top-level packages, ours and the user's, that the parts of a tree are defined in."""
+    found = (locate(node["_target_"]) for _, node in parts(tree))
+    names = {definition.module.name.partition(".")[0] for definition in found if definition is not None}
+    return names - set(THIRD_PARTIES)
+
+
+def digest(names: Iterable[str]) -> str:
+    """Changes when a source file of one of the packages does."""
+    content = hashlib.blake2b(digest_size=16)
+    for name in sorted(names):
+        module = find(name)
+        for path in _files(module.path) if module else ():
+            content.update(f"{name}/{path.name}".encode() + hashlib.blake2b(path.read_bytes()).digest())
+    return content.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of a package, or the one of a module."""
+    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
