@@ -34,8 +34,9 @@ def collect(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
     static, numbers = copy.deepcopy(config.values), {}
     for place, value in _scalars(config.values):
         name = dotted(home(config.raw, place))
-        numbers[name] = float(value)
-        _put(static, place, Number(name))
+        if name != "seed":
+            numbers[name] = float(value)
+            _put(static, place, Number(name))
     return static, numbers
 
 
