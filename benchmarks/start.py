@@ -3,7 +3,8 @@
     python benchmarks/start.py [rounds] [override ...]
 
 Runs the command once to fill the caches, then `rounds` times, and prints the median seconds at which each line of the
-run's log was written, and its end. Also times `--help` and an error of the configuration.
+run's log was written (of the epochs, the first and the last), and its end. Also times `--help` and mistakes in the
+configuration.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+MISTAKES = (
+    ["optimizer=nadm"],
+    ["optimizer.b3=1"],
+    ["architecture=sequential", "architecture.layers.0.features=0"],
+    ["loss._target_=optax.losses.huber_los"],
+    ["optimizer.b1=2", "training.epochs=ten", "trainig.patience=3", "loss.label_smothing=0.1", "metric=[acuracy]"],
+)
 TITRATE = [sys.executable, "-m", "runner"]
 
 
@@ -35,8 +43,9 @@ def moments(folder: Path, began: float) -> dict[str, float]:
     for line in log.read_text().splitlines():
         if stamp := re.match(r"(\S+ \S+),(\d+) \w+ (.*)", line):
             at = datetime.strptime(stamp[1], "%Y-%m-%d %H:%M:%S").timestamp() + int(stamp[2]) / 1000
-            found.setdefault(stamp[3], at - began)
-    return found
+            found.setdefault(stamp[3].partition(": {")[0], at - began)
+    epochs = [name for name in found if name.startswith("epoch ")]
+    return {name: at for name, at in found.items() if name not in epochs[1:-1]}
 
 
 def main(rounds: int = 5, *overrides: str) -> None:
@@ -51,10 +60,12 @@ def main(rounds: int = 5, *overrides: str) -> None:
         known = [key for key in runs[0] if all(key in run for run in runs)]
         median = {key: round(statistics.median(run[key] for run in runs), 2) for key in known}
         helped = statistics.median(timed([*TITRATE, "--help"], folder)[0] for _ in range(rounds))
-        failed = statistics.median(timed([*TITRATE, "optimizer=nadm"], folder)[0] for _ in range(rounds))
-    print(
-        json.dumps({"seconds from return": median, "--help": round(helped, 2), "an error": round(failed, 2)}, indent=1)
-    )
+        failed = {
+            " ".join(words): round(statistics.median(timed([*TITRATE, *words], folder)[0] for _ in range(rounds)), 2)
+            for words in MISTAKES
+        }
+    found = {"seconds from return": median, "--help": round(helped, 2), "mistakes": failed}
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

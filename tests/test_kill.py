@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 KILLS = int(os.environ.get("TITRATE_KILLS", "5"))
-EPOCHS = 60
+EPOCHS = 100
 COMMAND = [
     *(sys.executable, "-m", "runner", "architecture=sequential", f"training.epochs={EPOCHS}", "seed=3"),
     *(
@@ -88,7 +88,7 @@ def figures(run: Path) -> dict[str, Any]:
 
 def recorded(folder: Path, run: Path) -> tuple[Counter[Any], str]:
     """The points of each epoch that MLflow holds, counted, and the status of the run that holds them."""
-    run_id = json.loads((run / "summary.json").read_text())["run_id"]
+    run_id = json.loads((run / "delivered.json").read_text())["run_id"]  # killed late, the summary lacks it
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
         points = store.execute("select key, step, value from metrics where run_uuid = ?", (run_id,)).fetchall()
         ((status,),) = store.execute("select status from runs where run_uuid = ?", (run_id,)).fetchall()
@@ -106,7 +106,7 @@ def wait_for_deliveries(run: Path) -> None:
 def test_kills_change_nothing(tmp_path: Path) -> None:
     began = time.monotonic()
     reference = finish(tmp_path / "reference")
-    longest = time.monotonic() - began
+    longest = 0.6 * (time.monotonic() - began)  # later, a run is mostly waiting for the last of its record
     dice = random.Random(os.environ.get("TITRATE_KILLS_SEED", "titrate"))
     killed = runs = resumed = 0
     while killed < KILLS:
