@@ -95,10 +95,10 @@ def recorded(folder: Path, run: Path) -> tuple[Counter[Any], str]:
     return Counter(point for point in points if point[0].startswith(("train/", "valid/", "learning_rate"))), status
 
 
-def wait_for_deliveries(run: Path) -> None:
+def wait_for_record(folder: Path, run: Path) -> None:
     """The children that record runs end by themselves, soon after a run does."""
     deadline = time.monotonic() + 60
-    while not json.loads((run / "delivered.json").read_text()).get("ended"):
+    while recorded(folder, run)[1] != "FINISHED":
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -118,8 +118,8 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
         run = done(folder)[0] if done(folder) else finish(folder)
         log = (run / "log.txt").read_text()
         resumed += log.count("going on from step ") - log.count("going on from step 0 ")
-        wait_for_deliveries(run)
-        wait_for_deliveries(reference)
+        wait_for_record(folder, run)
+        wait_for_record(tmp_path / "reference", reference)
         assert len(list(folder.glob("outputs/2*"))) == 1
         assert figures(run) == figures(reference)
         assert arrays(run) == arrays(reference)
