@@ -22,7 +22,7 @@ from runner.tracking import store
 from runner.tracking.courier import Courier, end_digest
 from runner.tracking.state import State, masked
 
-REST_SECONDS = 1.0  # between two deliveries, so that a run of short epochs keeps its processor
+REST_SECONDS = 5.0  # between two deliveries, so that a run of short epochs keeps its processor
 
 
 class Outcome(NamedTuple):
@@ -74,7 +74,7 @@ def command(values: Mapping[str, Any]) -> None:
 
 def main(folder: Path) -> int:
     """The child: delivers at each byte on standard input, and the end when it closes; the exit code."""
-    os.nice(5)  # the run goes first
+    os.nice(19)  # the run goes first
     with _delivery_lock(folder, wait=True):
         _attempt(folder, over=False)
         while os.read(sys.stdin.fileno(), 4096):
