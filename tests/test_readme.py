@@ -31,7 +31,7 @@ def test_a_command_runs(command: str) -> None:
 
 
 def test_mistakes_are_told_as_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
-    command, told = re.search(r"^    \$ titrate (.*)\n((?:    .*\n)+)", README, re.MULTILINE).groups()  # type: ignore[union-attr]
+    command, told = re.search(r"^    \$ titrate (.*)\n((?:    .*\[set by .*\n)+)", README, re.MULTILINE).groups()  # type: ignore[union-attr]
     assert main(shlex.split(command)) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(told.splitlines())
