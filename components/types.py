@@ -88,6 +88,9 @@ class Source(Protocol):
     def splits(self) -> Mapping[str, np.ndarray]:
         """The row numbers of `train`, `valid` and `test`, sorted int64, counted over all parts in their order."""
 
+    def folds(self, count: int, fold: int) -> Mapping[str, np.ndarray]:
+        """The same for a cross-validation: what isn't for testing in `count` parts, of which `fold` validates."""
+
 
 # ------------------------------------------------------------------------------------------------ feature columns
 

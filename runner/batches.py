@@ -43,7 +43,7 @@ class Batches:
         ragged = any(isinstance(array, Ragged) for arrays in data.encoded.values() for array in arrays.values())
         self.resident = None
         if not ragged and sum(leaf.nbytes for leaf in leaves) <= RESIDENT_BYTES:
-            self.resident = jax.tree.map(jax.device_put, dict(data.encoded))
+            self.resident = _resident(data)
         self._gatherer = ThreadPoolExecutor(1, "gather")
 
     def chunks(
@@ -69,6 +69,20 @@ class Batches:
         rows, steps, mask = chunk
         data = gather(self.encoded, rows.reshape(-1))
         return Chunk(data, np.arange(rows.size, dtype=np.int32).reshape(rows.shape), steps, mask)
+
+
+_LAST: dict[str, Any] = {}  # what was put on the device last: the next run of a sweep takes it as it is
+
+
+def _resident(data: Data) -> Any:
+    """Encoded data on the device; the same arrays where the last run had the same."""
+    if data.encoding not in _LAST:
+        _LAST.clear()
+        arrays = jax.tree.map(jax.device_put, dict(data.encoded))
+        if not data.encoding:
+            return arrays
+        _LAST[data.encoding] = arrays
+    return _LAST[data.encoding]
 
 
 def gather(encoded: Mapping[str, Mapping[str, Encoded]], rows: np.ndarray) -> dict[str, dict[str, Any]]:

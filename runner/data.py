@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from components.types import Column, Constants, DataError, Encoded, Source, Target
+from components.types import Column, Constants, DataError, Encoded, Source, Target, UserError
 from runner import data_cache
 from runner.encode import TARGET, check_keys, encode, encoding_order, numbered_blocks, summarize
 
-VERSION = 1  # another one whenever the same configuration and rows are encoded differently than before
+VERSION = 2  # another one whenever the same configuration and rows are encoded differently than before
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class Data:
         encoded: the arrays of the target and of the columns that the inputs list, for the rows of all parts;
             read-only, and mapped into memory where large, when they come from the cache.
         splits: row numbers of `train`, `valid` and `test`, int64, sorted.
-        constants: what these columns learned from the training split.
-        fingerprint: changes when the rows do; 32 characters.
+        constants: what the columns learned from the training split; those too that only others read.
+        fingerprint: changes when the rows do, or the splits; 32 characters.
         warnings: what the user should know about the data.
+        encoding: what `encoded` is known by, whatever the splits; "": by nothing.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -44,6 +47,7 @@ class Data:
     constants: Mapping[str, Constants]
     fingerprint: str
     warnings: tuple[str, ...]
+    encoding: str = ""
 
 
 def cache_folder() -> Path:
@@ -53,7 +57,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "titrate"
 
 
-def prepare(source: Source, features: Features, *, identity: str, cache: Path | None) -> Data:
+def prepare(
+    source: Source, features: Features, *, identity: str, cache: Path | None, fold: tuple[int, int] | None = None
+) -> Data:
     """Encodes the rows of a source, or takes what was encoded before.
 
     Args:
@@ -61,40 +67,86 @@ def prepare(source: Source, features: Features, *, identity: str, cache: Path | 
         features: the columns; one that no input reaches is not encoded.
         identity: the plain configuration of both, as text.
         cache: the folder of the cache, in which a damaged entry is made anew; None: nothing is kept.
+        fold: (folds, fold) of a cross-validation; None: the splits as the source has them.
 
     Raises:
         UserError: the columns don't fit together, or not to the source.
         DataError: rows are wrong, or a split is empty.
     """
-    fingerprint = _digest(source.fingerprint())
-    if cache is None:
-        return _encoded(source, features, fingerprint)
-    entry = cache / "data" / _digest(f"{VERSION}\n{fingerprint}\n{identity}")
-    if (tree := data_cache.load(entry)) is not None:
-        return Data(**tree | {"constants": {name: Constants(**parts) for name, parts in tree["constants"].items()}})
-    data = _encoded(source, features, fingerprint)
-    try:
-        constants = {name: learned._asdict() for name, learned in data.constants.items()}
-        data_cache.save(entry, vars(data) | {"constants": constants})
-    except OSError as error:
-        return replace(data, warnings=(*data.warnings, f"the encoded data could not be kept in {entry}: {error}"))
-    return data
+    rows = f"{VERSION}\n{_digest(source.fingerprint())}\n{identity}"
+    splits = source.splits if fold is None else functools.partial(_folds, source, *fold)
+    learned, trouble = _kept(cache, _digest(f"{rows}\n{fold}"), lambda: _learned(source, features, splits()))
+    constants = {name: Constants(**parts) for name, parts in learned["constants"].items()}
+    encoding = _digest(f"{rows}\n{_host(constants)}")  # folds that learned the same share it
+    encoded, more = _kept(cache, encoding, lambda: _encoded(source, features, constants))
+    return Data(
+        encoded=encoded,
+        splits=learned["splits"],
+        constants=constants,
+        fingerprint=_digest(source.fingerprint() + (f" fold {fold}" if fold else "")),
+        warnings=tuple(dict.fromkeys((*learned["warnings"], *trouble, *more))),
+        encoding=encoding if identity else "",
+    )
 
 
-def _encoded(source: Source, features: Features, fingerprint: str) -> Data:
+def columns_of(features: Features) -> dict[str, Column]:
+    """The columns that the inputs reach, each behind those that it reads, and the target."""
     order = encoding_order(features.columns, features.inputs)
-    columns: dict[str, Column] = {name: features.columns[name] for name in order} | {TARGET: features.target}
-    splits = source.splits()
+    return {name: features.columns[name] for name in order} | {TARGET: features.target}
+
+
+def listed(features: Features) -> list[str]:
+    """The columns that the program takes: those of the inputs, and the target."""
+    names = {name for names in features.inputs.values() for name in names} | {TARGET}
+    return [name for name in columns_of(features) if name in names]
+
+
+def _kept(cache: Path | None, name: str, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """What the cache holds under a name, else what `make` gives; and a warning where that can't be kept."""
+    if cache is None:
+        return make(), []
+    entry = cache / "data" / name
+    if (found := data_cache.load(entry)) is not None:
+        return found, []
+    made = make()
+    try:
+        data_cache.save(entry, made)
+    except OSError as error:
+        return made, [f"the encoded data could not be kept in {entry.parent}: {error}"]
+    return made, []
+
+
+def _learned(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The splits, what the columns learn from the training split, and warnings."""
+    columns = columns_of(features)
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
         raise DataError(f"the {empty[0]} split is empty")
     check_keys(columns, next(numbered_blocks(source))[1])
     results = summarize(source, splits, columns)
     warnings = features.target.review({split: results[split][TARGET] for split in splits})
-    constants = {name: column.fit(results["train"][name]) for name, column in columns.items()}
-    listed = {name for names in features.inputs.values() for name in names} | {TARGET}
-    kept = [name for name in columns if name in listed]
-    encoded = encode(source, columns, constants, kept)
-    return Data(encoded, splits, {name: constants[name] for name in kept}, fingerprint, warnings)
+    constants = {name: column.fit(results["train"][name])._asdict() for name, column in columns.items()}
+    return {"splits": dict(splits), "constants": constants, "warnings": warnings}
+
+
+def _encoded(source: Source, features: Features, constants: Mapping[str, Constants]) -> dict[str, Any]:
+    return encode(source, columns_of(features), constants, listed(features))
+
+
+def _folds(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
+    if not hasattr(source, "folds"):
+        name = type(source).__name__
+        raise UserError(f"folds={folds}: {name} can't be folded; it would need `folds`, see components.types.Source")
+    return source.folds(folds, fold)
+
+
+def _host(constants: Mapping[str, Constants]) -> str:
+    """Changes with what rows are encoded by."""
+    content = hashlib.blake2b(digest_size=16)
+    for name, learned in constants.items():
+        content.update(f"{name} {sorted(learned.static.items())}".encode())
+        for key, array in learned.host.items():
+            content.update(f"{key} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
 
 
 def _digest(text: str) -> str:

@@ -50,6 +50,48 @@ def split(
     }
 
 
+def fold(
+    splits: Mapping[str, np.ndarray],
+    *,
+    folds: int,
+    fold: int,
+    seed: int | None = None,
+    strata: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """The same splits, `fold` (from 0) of the `folds` parts of what isn't for testing as `valid`, the rest as `train`.
+
+    Args:
+        splits: row numbers as `split` gives them; `test` stays as it is.
+        folds: how many parts, at least 2, as equal as can be; every row validates in exactly one.
+        fold: which of them validates.
+        seed: of the shuffling before rows are dealt out; None: consecutive rows make a part.
+        strata: a class for each row of `train` and `valid`, in the order of their sorted numbers: every part has of
+            every class as many rows as the others, or one more.
+
+    Raises:
+        DataError: there are fewer rows, or fewer of a class, than parts.
+    """
+    pool = np.sort(np.concatenate([rows for name, rows in splits.items() if name != "test"]))
+    if folds > len(pool):
+        raise DataError(f"`folds` (={folds}) are more than the {len(pool)} rows that aren't for testing")
+    ids = np.zeros(len(pool), int) if strata is None else np.unique(strata, return_inverse=True)[1]
+    if strata is not None and (few := np.bincount(ids).min()) < folds:
+        name = np.unique(strata)[np.bincount(ids).argmin()].item()
+        raise DataError(f"class {name!r} is too small to stratify: it has {few} rows for {folds} folds")
+    order = _order(len(pool), seed)
+    dealt = order[np.argsort(ids[order], kind="stable")]  # class by class, so that dealing in turn is fair
+    number = np.empty(len(pool), int)
+    consecutive = seed is None and strata is None
+    number[dealt] = _blocks(len(pool), folds) if consecutive else np.arange(len(pool)) % folds
+    held = {"train": pool[number != fold], "valid": pool[number == fold]}
+    return held | {name: rows for name, rows in splits.items() if name == "test"}
+
+
+def _blocks(rows: int, count: int) -> np.ndarray:
+    """The number of the block of each row, of `count` blocks as equal as can be."""
+    return np.repeat(np.arange(count), np.diff(np.arange(count + 1) * rows // count))
+
+
 def _number(sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
     stops = np.cumsum(list(sizes.values()))
     return {part: np.arange(stop - sizes[part], stop) for part, stop in zip(sizes, stops, strict=True)}

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 
+from components.data import holdout
 from components.data.holdout import split
 from components.types import Block, DataError, Encoded, Ragged, Range
 
@@ -70,6 +71,14 @@ class Table(ABC):
         sizes = self.sizes()
         test = self.test if isinstance(self.test, int | float) else None
         return split(sizes, valid=self.valid, test=test, seed=self.seed, strata=self._strata(sizes))
+
+    def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
+        """The same with what isn't for testing in `count` parts, of which `fold` (from 0) validates."""
+        splits = self.splits()
+        strata = self._strata(self.sizes())
+        pool = np.sort(np.concatenate([splits["train"], splits["valid"]]))  # the first part's rows come first
+        chosen = None if strata is None else strata[pool]
+        return holdout.fold(splits, folds=count, fold=fold, seed=self.seed, strata=chosen)
 
     def _strata(self, sizes: Mapping[str, int]) -> np.ndarray | None:
         if self.stratify is None:

@@ -179,7 +179,8 @@ def test_a_cross_reads_other_columns_wherever_they_stand_in_the_mapping() -> Non
 
 def test_only_columns_that_stand_in_an_input_are_given_to_the_program() -> None:
     data = prepared(source(), everything())
-    assert set(data.encoded) == set(data.constants) == {"cross", "x", "text", "target"}
+    assert set(data.encoded) == {"cross", "x", "text", "target"}
+    assert set(data.constants) == {*data.encoded, "city", "day"}  # which the cross reads, of new rows too
 
 
 def test_a_column_that_no_input_reaches_is_not_even_fitted() -> None:
@@ -312,10 +313,9 @@ def test_a_column_that_encodes_what_no_device_can_take_is_refused(encoded: np.nd
 
 @pytest.fixture
 def entry(tmp_path: Path) -> Path:
-    """A cache with one entry: its folder."""
+    """A cache that holds one data set: the folder of its encoded rows, not that of what its columns learned."""
     prepared(source(), everything(), tmp_path)
-    (folder,) = (tmp_path / "data").iterdir()
-    return folder
+    return max((tmp_path / "data").iterdir(), key=lambda folder: sum(f.stat().st_size for f in folder.iterdir()))
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +359,18 @@ def test_another_configuration_source_or_split_is_another_entry(tmp_path: Path, 
     given = columns()
     given["x"][0] += 1
     prepared(source(columns=given), everything(), tmp_path)
-    assert len(list((tmp_path / "data").iterdir())) == 4
+    assert len(list((tmp_path / "data").iterdir())) == 8  # what was learned, and what was encoded
+
+
+def test_folds_that_learn_the_same_share_what_is_encoded(tmp_path: Path) -> None:
+    labels = features({"x": Numeric(key="x", normalize="z_score")})
+    folds = [prepare(source(), labels, identity="folds", cache=tmp_path, fold=(5, fold)) for fold in range(5)]
+    assert len({data.encoding for data in folds}) == 1
+    assert len({data.fingerprint for data in folds}) == 5
+    assert len({data.constants["x"].device["offset"].item() for data in folds}) == 5
+    held = np.concatenate([data.splits["valid"] for data in folds])
+    assert sorted([*held, *folds[0].splits["test"]]) == list(range(ROWS))
+    assert len(list((tmp_path / "data").iterdir())) == 6
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path: Path) -> None:
