@@ -27,6 +27,9 @@ class Delivery(Protocol):
     def poke(self) -> None:
         """Says that a checkpoint covers more points; never waits or fails."""
 
+    def child(self, folder: Path) -> Delivery:
+        """The way of a run of this sweep; it ends with the sweep's at the latest."""
+
     def close(self, seconds: float) -> str | None:
         """Says that the run is over, and waits so long at most; the MLflow run's id, where it is known."""
 
@@ -39,40 +42,74 @@ class NoDelivery:
 
     def poke(self) -> None: ...
 
+    def child(self, folder: Path) -> NoDelivery:
+        return self
+
     def close(self, seconds: float) -> None: ...
 
     def warning(self) -> None: ...
 
 
 class ChildDelivery:
-    """By a child process, which ends in the background where it is slow."""
+    """By a child process, which ends in the background where it is slow; a sweep's serves all of its runs."""
 
     def __init__(self, folder: Path, uri: str) -> None:
-        self._folder = folder
-        self._child = _start(folder, uri)
+        self._folders = [folder.absolute()]
+        self._process = _start(folder / "delivery.log", uri)
+        self.poke()
 
     def poke(self) -> None:
-        assert self._child.stdin is not None
-        with suppress(OSError, ValueError):  # the pipe is full (so the child will look anyway), broken or closed
-            self._child.stdin.write(b"\n")
+        self.send(self._folders[0], over=False)
+
+    def child(self, folder: Path) -> Delivery:
+        self._folders.append(folder.absolute())
+        return _Share(self, folder.absolute())
+
+    def send(self, folder: Path, *, over: bool) -> None:
+        """Tells the process of a folder that has more to deliver, or whose run is over."""
+        assert self._process.stdin is not None
+        with suppress(OSError, ValueError):  # the pipe is full (at its end all are delivered anyway), broken or closed
+            self._process.stdin.write(f"{json.dumps([str(folder), over])}\n".encode())
 
     def close(self, seconds: float) -> str | None:
-        assert self._child.stdin is not None
-        self._child.stdin.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         try:
-            self._child.wait(seconds)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            threading.Thread(target=self._child.wait, daemon=True).start()  # leaves no zombie
-        return State.load(self._folder).run_id
+            threading.Thread(target=self._process.wait, daemon=True).start()  # leaves no zombie
+        return State.load(self._folders[0]).run_id
 
     def warning(self) -> str | None:
-        if (error := State.load(self._folder).error) is not None:
-            return f"MLflow lacks a part of the record: {error}; {LATER}"
-        if self._child.poll() is None:
+        for folder in self._folders:
+            if (error := State.load(folder).error) is not None:
+                return f"MLflow lacks a part of the record: {error}; {LATER}"
+        if self._process.poll() is None:
             return f"MLflow is slow: the record goes there in the background; should that break off, {LATER}"
-        if self._child.returncode != 0:
-            return f"the delivery to MLflow broke off, see {self._folder / 'delivery.log'}; {LATER}"
+        if self._process.returncode != 0:
+            return f"the delivery to MLflow broke off, see {self._folders[0] / 'delivery.log'}; {LATER}"
         return None
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What a run of a sweep has of the sweep's delivery."""
+
+    whole: ChildDelivery
+    folder: Path
+
+    def poke(self) -> None:
+        self.whole.send(self.folder, over=False)
+
+    def child(self, folder: Path) -> Delivery:
+        return self.whole.child(folder)
+
+    def close(self, seconds: float) -> str | None:
+        self.whole.send(self.folder, over=True)
+        return State.load(self.folder).run_id
+
+    def warning(self) -> None:
+        """The sweep tells it for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,17 +169,17 @@ def _redirect(record: Path, tracking: Mapping[str, Any]) -> None:
         write_atomically(record, json.dumps({**values, "tracking": tracking}, indent=2))
 
 
-def _start(folder: Path, uri: str) -> subprocess.Popen[bytes]:
+def _start(log: Path, uri: str) -> subprocess.Popen[bytes]:
     """Starts the child in a session of its own, so that what a terminal sends (Ctrl-C) passes it by."""
     house = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH")]))
-    with (folder / "delivery.log").open("ab") as log:
+    with log.open("ab") as file:
         child = subprocess.Popen(
             # -P: a user's own `runner` or `components` in the working folder doesn't take the place of ours.
-            [sys.executable, "-P", "-m", "runner.tracking.deliver", str(folder.absolute())],
+            [sys.executable, "-P", "-m", "runner.tracking.deliver"],
             stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
+            stdout=file,
+            stderr=file,
             bufsize=0,
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": path, "MLFLOW_TRACKING_URI": uri},

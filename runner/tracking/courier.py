@@ -25,6 +25,8 @@ ENDS = {
     "interrupted": "KILLED",
     "killed": "KILLED",
 }
+FILES = ("config.yaml", "overrides.yaml", "sweep.json", "ranking.csv")
+FOLDERS = ("figures", "profile")
 LINES_A_NOTE = 250  # points that are delivered between two notes of how far it has come
 
 
@@ -55,10 +57,17 @@ class Courier:
         if run_id is None or store.status(self._client, run_id) is None:
             # Folders of one name can meet in a store that several machines share.
             key = f"{self._folder.name} {self._record['digest']} {self._record['created']}".replace("'", "")
-            run_id = store.find_or_create(self._client, self._record, key)
+            run_id = store.find_or_create(self._client, self._record, key, self._parent())
             self._state = State()
             self._note(run_id=run_id)
         return run_id
+
+    def _parent(self) -> str | None:
+        """The MLflow run of the sweep whose folder this one lies in."""
+        if not self._record.get("in_sweep"):
+            return None
+        folder = self._folder.parent
+        return Courier(folder, json.loads((folder / "record.json").read_text()), self._client)._register()
 
     def _send_points(self, run_id: str) -> None:
         data = outbox.read(self._folder)
@@ -82,7 +91,7 @@ class Courier:
             return
         end = summary(self._folder) or {"status": "killed"}
         store.log_figures(self._client, run_id, self._final(end.get("metrics", {})))
-        tags = {key: str(end.get(key) or "") for key in ("status", "stopped_by")}
+        tags = {key: str(end.get(key) or "") for key in ("status", "stopped_by", *({"best"} & end.keys()))}
         store.end(self._client, run_id, ENDS[end["status"]], tags, _end_time(self._folder))
         self._note(ended=digest)
 
@@ -99,15 +108,17 @@ class Courier:
                 yield key, float(value), time, step
 
     def _send_files(self, run_id: str, over: bool) -> None:
-        paths = [self._folder / name for name in ("config.yaml", "overrides.yaml")]
+        paths = [path for name in FILES if (path := self._folder / name).exists()]
         files = zlib.crc32(b"".join(path.read_bytes() for path in paths))
         if files != self._state.files:  # new, or resumed with more epochs
             for path in paths:
                 self._client.log_artifact(run_id, str(path))
             self._note(files=files)
         if over:
-            for path in figures.draw(self._folder):
-                self._client.log_artifact(run_id, str(path), "figures")
+            figures.draw(self._folder)
+            for name in FOLDERS:
+                if (self._folder / name).is_dir():
+                    self._client.log_artifacts(run_id, str(self._folder / name), name)
 
     def _note(self, **changes: Any) -> None:
         state = replace(self._state, **changes)

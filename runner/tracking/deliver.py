@@ -9,11 +9,11 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.types import UserError
 from runner import outbox
@@ -21,6 +21,9 @@ from runner.folder import find, is_held, runs
 from runner.tracking import store
 from runner.tracking.courier import Courier, end_digest
 from runner.tracking.state import State, masked
+
+if TYPE_CHECKING:
+    from runner.compose import Config
 
 REST_SECONDS = 5.0  # between two deliveries, so that a run of short epochs keeps its processor
 
@@ -65,22 +68,41 @@ def deliver_all(root: Path, only: Path | None = None) -> list[Outcome]:
     return outcomes
 
 
-def command(values: Mapping[str, Any]) -> None:
+def command(config: Config) -> int:
     """`mode=deliver`: delivers what waits below `folder`, or in the run that `resume` names, and tells the outcome."""
+    values = config.values
     root = Path(values["folder"])
     outcomes = deliver_all(root, find(root, values["resume"]) if values["resume"] else None)
     print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
+    return 0
 
 
-def main(folder: Path) -> int:
-    """The child: delivers at each byte on standard input, and the end when it closes; the exit code."""
+def main() -> int:
+    """The child: delivers the folders that standard input names as it goes, and their ends when it closes.
+
+    A line is `[folder, whether its run is over]`. Returns the exit code.
+    """
     os.nice(19)  # the run goes first
-    with _delivery_lock(folder, wait=True):
-        _attempt(folder, over=False)
-        while os.read(sys.stdin.fileno(), 4096):
-            _attempt(folder, over=False)
+    held: dict[Path, bool] = {}  # the folders, and whether their end is delivered
+    with ExitStack() as locks:
+        for lines in _lines():
+            for folder, over in {Path(folder): over for folder, over in map(json.loads, lines)}.items():
+                if folder not in held:
+                    locks.enter_context(_delivery_lock(folder, wait=True))
+                held[folder] = _attempt(folder, over=over) and over
             _rest()
-        return 0 if _attempt(folder, over=True) else 1
+        # A sweep's own folder came first, and ends last.
+        missing = [folder for folder in reversed(held) if not held[folder] and not _attempt(folder, over=True)]
+        return 1 if missing else 0
+
+
+def _lines() -> Iterator[list[bytes]]:
+    """The whole lines that have come in, whenever there are some."""
+    rest = b""
+    while data := os.read(sys.stdin.fileno(), 2**16):
+        *lines, rest = (rest + data).split(b"\n")
+        if lines:
+            yield lines
 
 
 def _attempt(folder: Path, *, over: bool) -> bool:
@@ -161,4 +183,4 @@ def _brief(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main())

@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 LOCKED_SECONDS = 5.0  # how long another process may keep a SQLite file locked; MLflow would wait for 20 s
-FOLDER_TAG = "titrate.folder"
+FOLDER_TAG, PARENT_TAG = "titrate.folder", "mlflow.parentRunId"
 POINTS_A_BATCH, PARAMETERS_A_BATCH = 1000, 100  # MLflow's limits
 LONGEST_PARAMETER, LONGEST_TAG, LONGEST_DIGEST = 6000, 8000, 36  # MLflow's limits, in characters
 
@@ -59,13 +59,17 @@ def sqlite_file(uri: str) -> Path | None:
     return None if path == uri or path.startswith(("file:", ":memory:")) else Path(path)
 
 
-def find_or_create(client: MlflowClient, record: Mapping[str, Any], key: str) -> str:
-    """The id of the one run whose tag `titrate.folder` is `key`, with its tags, parameters and data sets."""
+def find_or_create(client: MlflowClient, record: Mapping[str, Any], key: str, parent: str | None = None) -> str:
+    """The id of the one run whose tag `titrate.folder` is `key`, with its tags, parameters and data sets.
+
+    `parent` is the id of the run that it is shown below, that of its sweep.
+    """
     from mlflow.entities import Param
 
     experiment_id = _experiment(client, record["tracking"]["experiment"])
     found = client.search_runs([experiment_id], f"tags.`{FOLDER_TAG}` = '{key}'", max_results=1)
     tags = {name: str(value)[:LONGEST_TAG] for name, value in record["tags"].items()} | {FOLDER_TAG: key}
+    tags |= {PARENT_TAG: parent} if parent else {}
     run = found[0] if found else client.create_run(experiment_id, record["created"], tags, record["name"])
     parameters = [Param(key, _parameter(value)) for key, value in record["parameters"].items()]
     for batch in batches(parameters, PARAMETERS_A_BATCH):

@@ -502,5 +502,5 @@ def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monk
 
 
 def kill(delivery: Any) -> None:
-    os.kill(delivery._child.pid, signal.SIGKILL)
-    delivery._child.wait()
+    os.kill(delivery._process.pid, signal.SIGKILL)
+    delivery._process.wait()
