@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from components.types import Source
+    from runner.compose import Config
     from runner.execution import Result
+    from runner.fitted import Fitted
+    from runner.sweep.launch import SweepResult
 
 
 def run(*overrides: str, source: Source | None = None) -> Result:
@@ -20,6 +25,40 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     from runner.execution import execute
 
     config = configure(overrides)
+    _refuse_modes(config)
+    if config.values["folds"] is not None and config.values["fold"] is None:
+        raise UserError(f"folds={config.values['folds']} are several runs: runner.multirun takes them")
+    return execute(config, source=source)
+
+
+def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
+    """Runs all combinations of the values that the overrides give, as `titrate -m` does, and ranks them.
+
+    Ctrl-C saves and returns, with the status `interrupted`; the same call goes on from there. A run that fails stops
+    none of the others, and is told in its outcome. Raises UserError, before anything runs, for what a caller can mend.
+    """
+    from runner.sweep import plan
+    from runner.sweep.launch import launch
+
+    found = plan.make(overrides, multirun=True)
+    assert isinstance(found, plan.Plan)
+    _refuse_modes(found.settings[0].config)
+    return launch(found, source=source)
+
+
+def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> Fitted:
+    """The model of a run, with its best weights: `load(…).predict(columns)`, `load(…).evaluate("test")`.
+
+    `run` is the folder of a run, its name below `folder`, or its id in MLflow; `source` gives the rows again of a run
+    that had them from Python. Raises UserError where there is no such run, or none that has saved its weights.
+    """
+    from runner import fitted
+
+    return fitted.load(run, root=folder, source=source)
+
+
+def _refuse_modes(config: Config) -> None:
+    from components.types import UserError
+
     if config.values["mode"] != "train":
         raise UserError(f"mode={config.values['mode']} is for the command line; from Python, runs are trained")
-    return execute(config, source=source)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from components.types import UserError
 from runner.allow import PACKAGES, allow, packages
 from runner.errors import RunError, suggestion
+from runner.modes import MODES
 
-OPTIONS = ("--help", "--cfg", "--info", "--allow", "--shell-completion")
+if TYPE_CHECKING:
+    from runner.sweep.plan import Plan
+
+OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--allow", "--shell-completion")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -63,7 +68,7 @@ def _dispatch(words: list[str]) -> int:
 
         print(to_yaml(compose(given.overrides).raw), end="")
         return 0
-    return _inform(given.overrides) if given.info else _run(given.overrides)
+    return _inform(given.overrides) if given.info else _run(given.overrides, given.multirun)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,6 +80,7 @@ def _parser() -> _Parser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--cfg", "-c", choices=["job"])
     parser.add_argument("--info", action="store_true")
     parser.add_argument("--allow", action="append", default=[])
@@ -90,18 +96,24 @@ def _inform(overrides: Sequence[str]) -> int:
     return 0
 
 
-def _run(overrides: Sequence[str]) -> int:
-    from runner.compose import configure
+def _run(overrides: Sequence[str], multirun: bool) -> int:
+    from runner.sweep import plan
 
-    config = configure(overrides)  # before JAX is imported
-    if config.values["mode"] == "deliver":
-        from runner.tracking.deliver import command
+    found = plan.make(overrides, multirun=multirun)  # before JAX is imported
+    if isinstance(found, plan.Plan):
+        return _sweep(found)
+    return importlib.import_module(MODES[found.values["mode"]].module).command(found)
 
-        command(config.values)
-        return 0
-    from runner.execution import execute
 
-    result = execute(config)
+def _sweep(plan: Plan) -> int:
+    from runner.sweep import report
+
+    if (first := plan.settings[0].config).values["mode"] == "dry_run":
+        report.plan(plan)
+        return importlib.import_module(MODES["dry_run"].module).command(first)
+    from runner.sweep.launch import launch
+
+    result = launch(plan)
     if result.status == "interrupted":
         return 128 + (result.signal or signal.SIGINT)
     return 0 if result.status == "finished" else 1

@@ -9,7 +9,7 @@ from components.types import Range
 from runner.hints import Scalar
 
 PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
-TRACKING = ("runner.tracking.MLflow", "runner.tracking.Nothing")
+OURS = ("runner.tracking.MLflow", "runner.tracking.Nothing", "runner.sweep.Grid")  # parts of the runner itself
 VARIABLE = "TITRATE_ALLOW"
 
 _SHARE = Annotated[Scalar, Range(0, 1, "[)")]
@@ -33,15 +33,19 @@ def packages() -> tuple[str, ...]:
     return (*PACKAGES, *filter(None, map(str.strip, added)))
 
 
+ALLOWED: list[str] = []  # by this process's own command line
+
+
 def allow(name: str) -> None:
     """Adds a package, in this process and those that it starts."""
+    ALLOWED.append(name)
     os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), name]))
 
 
 def refuse(target: str) -> str | None:
     """Why a dotted path may not be a target; None where it is below an allowed package."""
     home = target.replace("jax._src.nn.", "jax.nn.", 1)  # where the functions of jax.nn are defined
-    if target in TRACKING or any(home.startswith(f"{package}.") for package in packages()):
+    if target in OURS or any(home.startswith(f"{package}.") for package in packages()):
         return None
     allowed = ", ".join(packages())
     return f"{target} is not below an allowed package ({allowed}); --allow NAME or {VARIABLE} adds one"

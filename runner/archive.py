@@ -24,9 +24,9 @@ class Pokes(Protocol):
 class Archive:
     """The keeper of one run's folder; points are added after `load` or `begin`."""
 
-    def __init__(self, folder: Path, delivery: Pokes) -> None:
-        self._folder, self._delivery = folder, delivery
-        self._checkpoints = Checkpoints(folder / "checkpoints")
+    def __init__(self, folder: Path, delivery: Pokes, *, keep: int = 2) -> None:
+        self.folder, self._delivery = folder, delivery
+        self._checkpoints = Checkpoints(folder / "checkpoints", keep=keep)
         self._outbox: Outbox | None = None
 
     def load(self, like: State) -> tuple[Standing | None, list[str]]:
@@ -35,12 +35,12 @@ class Archive:
         `like` has the shapes and dtypes of the state. Points that the checkpoint doesn't cover are cut.
         """
         found, damaged = self._checkpoints.load(like, (like.parameters, like.model_state))
-        self._outbox = Outbox(self._folder, covered=found[2]["points"] if found else 0)
+        self._outbox = Outbox(self.folder, covered=found[2]["points"] if found else 0)
         return Standing.restored(*found) if found else None, damaged
 
     def begin(self) -> None:
         """Opens the outbox of a run that has taken no step."""
-        self._outbox = Outbox(self._folder)
+        self._outbox = Outbox(self.folder)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point."""
@@ -78,8 +78,8 @@ class Archive:
         try:
             yield
         except OSError as error:
-            raise RunError(f"points could not be written to {self._folder} ({error.strerror})") from error
+            raise RunError(f"points could not be written to {self.folder} ({error.strerror})") from error
 
     def _covered(self, offset: int) -> None:
-        cover(self._folder, offset)
+        cover(self.folder, offset)
         self._delivery.poke()

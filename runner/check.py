@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from runner.catalog import EXPERIMENT, defaults
 from runner.errors import ConfigError, suggestion
 from runner.hints import Mismatch, Part, mismatches
+from runner.modes import OF_A_RUN
 from runner.provenance import said, who
-from runner.signature import Parameters, call_parameters, settings, signature
+from runner.signature import Parameter, Parameters, call_parameters, settings, signature
 from runner.source import TargetError
 from runner.tree import dotted, is_reference, leaves, parts
 
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from runner.compose import Config
 
 FEATURE = {"target": Part, "columns": dict[str, Part], "inputs": dict[str, tuple[str, ...]]}
+SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the settings that describe them
 GIVEN = {
     "optimizer": {"learning_rate": "comes from the schedule; set learning_rate instead"},
-    "architecture": {"outputs": "comes from the data and the loss"},
+    "architecture": {"outputs": "comes from the data and the loss", "dtype": "comes from training.precision"},
 }
 """Parameters that the runner fills in, by group, and what to tell who sets one."""
 
@@ -33,24 +35,26 @@ def check(config: Config) -> None:
 def problems(config: Config) -> list[str]:
     """What is wrong, a line each; of a group that the values lack there is nothing more to say."""
     values = config.values
-    found = [*_root(values), *_places(values), *_parts(values), *_wiring(values), *_monitor(values)]
+    found = [*_root(values), *_places(values), *_parts(values), *_wiring(values)]
+    found += [*_monitor(values), *_folds(values), *_precision(values), *_verbs(values)]
     wrong = {f"${{{one.key}}}" for one in found}
     again = {dotted(place) for place, value in leaves(config.raw) if is_reference(value) and value in wrong}
     return [said(f"{key}: {problem}", who(config.origins, key)) for key, problem in found if key not in again]
 
 
 def _root(values: Mapping[str, Any]) -> Iterator[Mismatch]:
-    """The keys beside the groups, and those of `training`."""
+    """The keys beside the groups, and those of the sections among them."""
     known = settings("Settings")
     for key in values:
         if key not in known and key not in defaults():
             yield Mismatch(str(key), f"unknown key; {suggestion(key, [*known, *defaults()])}")
     yield from _arguments({key: value for key, value in values.items() if key in known}, known, "")
-    training = values.get("training", {})
-    if isinstance(training, dict):
-        yield from _arguments(training, settings("Training"), "training")
-    else:
-        yield from mismatches(training, dict[str, Any], "training")
+    for name, described in SECTIONS.items():
+        section = values.get(name, {})
+        if isinstance(section, dict):
+            yield from _arguments(section, settings(described), name)
+        else:
+            yield from mismatches(section, dict[str, Any], name)
 
 
 def _places(values: Mapping[str, Any]) -> Iterator[Mismatch]:
@@ -91,6 +95,8 @@ def _parts(values: Mapping[str, Any]) -> Iterator[Mismatch]:
             if name in arguments:
                 del arguments[name]
                 yield Mismatch(f"{key}.{name}", reason)
+        if known is not None and key == "data" and values.get("mode") in OF_A_RUN:
+            known = known | {"split": Parameter(str, required=False)}
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in given}
             yield from _arguments(arguments, known, key, f"parameter of {node['_target_']}")
@@ -151,6 +157,41 @@ def _monitor(values: Mapping[str, Any]) -> Iterator[Mismatch]:
     monitor = training.get("monitor")
     if isinstance(monitor, str) and monitor not in names:
         yield Mismatch("training.monitor", f"no {monitor}; {suggestion(monitor, names)}")
+
+
+def _folds(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    folds, fold = values.get("folds"), values.get("fold")
+    if isinstance(fold, int) and folds is None:
+        yield Mismatch("fold", f"{fold} of how many? set folds too")
+    elif isinstance(fold, int) and isinstance(folds, int) and fold >= folds:
+        yield Mismatch("fold", f"{fold} is none of the {folds} folds, which count from 0")
+
+
+def _precision(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """Only an architecture that has a `dtype` can compute in another."""
+    training, architecture = values.get("training"), values.get("architecture")
+    if not isinstance(training, dict) or training.get("precision") in (None, "float32"):
+        return
+    target = architecture.get("_target_") if isinstance(architecture, dict) else None
+    try:
+        known = signature(target) if isinstance(target, str) else None
+    except TargetError:
+        return
+    if known is not None and "dtype" not in known:
+        yield Mismatch("training.precision", f"{target} computes in float32 only; it would need a field `dtype`")
+
+
+def _verbs(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """Keys that only some modes read."""
+    mode = values.get("mode")
+    if mode in ("evaluate", "predict") and values.get("run") is None:
+        yield Mismatch("run", f"is missing; mode={mode} needs a run's folder or its MLflow run id, see mode=runs")
+    if mode not in OF_A_RUN and values.get("run") is not None:
+        yield Mismatch("run", f"is for mode={', '.join(OF_A_RUN)}; resume=… goes on training a run")
+    if mode != "predict" and values.get("output") is not None:
+        yield Mismatch("output", "is for mode=predict")
+    if mode == "predict" and values.get("output") is None:
+        yield Mismatch("output", "is missing; mode=predict writes a .csv, .parquet or .json file")
 
 
 def _join(owner: str, name: str) -> str:

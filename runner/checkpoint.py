@@ -1,4 +1,4 @@
-"""Checkpoints: single atomic files, written behind the training's back, the last two and the best."""
+"""Checkpoints: single atomic files, written behind the training's back, the last few and the best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import numpy as np
 from components.types import UserError
 from runner.errors import RunError
 
-KEPT = 2
 AHEAD = 2  # checkpoints that wait to be written, each a copy of the state
 DAMAGE = (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -25,8 +24,8 @@ DAMAGE = (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile,
 class Checkpoints:
     """The checkpoints of one run's folder, written by a thread in the order they were handed in."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+        self.folder, self._keep = folder, keep
         folder.mkdir(exist_ok=True)
         for path in folder.glob("*.tmp"):  # of a process that was killed as it wrote
             path.unlink()
@@ -60,13 +59,12 @@ class Checkpoints:
         damaged: list[str] = []
         for path in reversed(self._states()):
             try:
-                meta, state = read(path)
-                best = None if meta["best_step"] is None else read(self._best(meta["best_step"]))[1]
+                return _whole(path, like, best_like), damaged
+            except UserError:
+                raise
             except DAMAGE as error:
                 path.rename(path.with_suffix(".damaged"))  # out of the way of those that follow
                 damaged.append(f"checkpoint {path.name} or its best weights are damaged ({_reason(error)})")
-            else:
-                return (fitted(state, like, path), best and fitted(best, best_like, path), meta), damaged
         return None, damaged
 
     def newest(self) -> int | None:
@@ -84,17 +82,17 @@ class Checkpoints:
     def _prune(self) -> None:
         states = self._states()
         needed = set()
-        for path in states[-KEPT:]:
+        for path in states[-self._keep :]:
             with zipfile.ZipFile(path) as archive, archive.open("meta.npy") as file:
                 needed.add(self._best(_meta(np.load(file))["best_step"]))
-        for path in (*states[:-KEPT], *(set(self.folder.glob("best_*.npz")) - needed)):
+        for path in (*states[: -self._keep], *(set(self.folder.glob("best_*.npz")) - needed)):
             path.unlink(missing_ok=True)
 
     def _states(self) -> list[Path]:
         return sorted(self.folder.glob("step_*.npz"))
 
     def _best(self, step: int | None) -> Path:
-        return self.folder / f"best_{step or 0:010d}.npz"
+        return _best(self.folder, step)
 
     def _take_results(self, count: int) -> None:
         """Waits for the first `count` of what was handed in; raises what went wrong with them and any other by now."""
@@ -107,6 +105,21 @@ class Checkpoints:
                     f"saving to {self.folder} failed ({error.strerror}); the last checkpoint there stands: "
                     f"once that is mended, resume={self.folder.parent.name} goes on from it"
                 ) from error
+
+
+def newest(folder: Path, like: Any, best_like: Any) -> tuple[Any, Any, dict[str, Any]] | None:
+    """The newest whole checkpoint of a folder (state, best, meta); None where there is none.
+
+    Nothing there is changed, so that the run may be alive. Raises UserError where it holds another model.
+    """
+    for path in sorted(folder.glob("step_*.npz"), reverse=True):
+        try:
+            return _whole(path, like, best_like)
+        except UserError:
+            raise
+        except DAMAGE:
+            continue
+    return None
 
 
 def write(path: Path, tree: Any, meta: Mapping[str, Any]) -> None:
@@ -144,6 +157,17 @@ def fitted(arrays: Mapping[str, np.ndarray], like: Any, path: Path) -> Any:
             "undo what was changed since, or begin anew by fresh=true"
         )
     return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted])
+
+
+def _best(folder: Path, step: int | None) -> Path:
+    return folder / f"best_{step or 0:010d}.npz"
+
+
+def _whole(path: Path, like: Any, best_like: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """A checkpoint with its best weights; raises one of DAMAGE where either is not whole, UserError as `fitted`."""
+    meta, state = read(path)
+    best = None if meta["best_step"] is None else read(_best(path.parent, meta["best_step"]))[1]
+    return fitted(state, like, path), best and fitted(best, best_like, path), meta
 
 
 def _reason(error: Exception) -> str:

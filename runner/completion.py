@@ -11,7 +11,7 @@ import hydra
 from components.types import UserError
 from runner.catalog import HOUSE, catalog
 from runner.choices import File, load
-from runner.compose import offer
+from runner.compose import VERSION_BASE, offer
 
 
 def complete(words: Sequence[str]) -> None:
@@ -21,4 +21,4 @@ def complete(words: Sequence[str]) -> None:
             with contextlib.suppress(UserError):  # a file that can't be read is left out
                 offer(File(path, group, load(path)))
     sys.argv = ["titrate", *words]
-    hydra.main(config_path=str(HOUSE / "conf"), config_name="run", version_base="1.3")(lambda config: None)()
+    hydra.main(config_path=str(HOUSE / "conf"), config_name="run", **VERSION_BASE)(lambda config: None)()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +26,10 @@ from runner.overrides import apply, label, read
 from runner.provenance import origins, said, who
 from runner.tree import resolve
 
+# Hydra 1.4 warns of the argument that 1.3 warns of the lack of.
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+OF_THE_COMMAND = ("mode", "run", "output", "folder", "quiet", "runs")  # what a word may change of a run that is done
+
 
 @dataclass(frozen=True)
 class Config:
@@ -34,35 +40,76 @@ class Config:
     origins: dict[str, str]  # dotted leaf -> who set it: a file, or the command line with the word
     overrides: tuple[str, ...]
     choices: dict[str, Any]  # group -> the option chosen, or the list of them
+    split: str | None = None  # `data.split`, in the modes that ask which split of a run is meant
 
 
-def compose(overrides: Sequence[str]) -> Config:
+class Composer:
+    """Composes configurations of one instant: files are read once, and choices that recur are merged once."""
+
+    def __init__(self) -> None:
+        self.catalog = catalog()
+        self._merged: dict[tuple[str, ...], tuple[Choices, DictConfig, list[str]]] = {}
+
+    def merged(self, given: Sequence[Override]) -> tuple[Choices, DictConfig, list[str]]:
+        """What was chosen, its files merged by Hydra (a copy to change), and what is wrong with them."""
+        words = tuple(str(one.input_line) for one in given)
+        if words not in self._merged:
+            chosen = choose(self.catalog, given)
+            self._merged[words] = (chosen, *_composed(chosen))
+        chosen, merged, problems = self._merged[words]
+        return chosen, copy.deepcopy(merged), problems
+
+
+def compose(overrides: Sequence[str], composer: Composer | None = None) -> Config:
     """The configuration that the overrides describe.
 
     Raises ConfigError with everything that is wrong; then what `check` finds in the rest is told too.
     """
     from runner.check import problems
 
-    config, found = _draft(overrides)
+    config, found = _draft(overrides, composer or Composer())
     if found:
         raise ConfigError(*found, *problems(config))
     return config
 
 
-def configure(overrides: Sequence[str]) -> Config:
+def configure(overrides: Sequence[str], composer: Composer | None = None) -> Config:
     """The checked configuration that the overrides describe; with `resume`, on top of those of the run it names.
 
     Raises ConfigError with everything that can be known to be wrong, UserError where there is no such run.
     """
     from runner.check import check
 
-    config = compose(overrides)
+    config = compose(overrides, composer)
     if name := config.values["resume"]:
-        then = find(Path(config.values["folder"]), name) / "overrides.yaml"
+        then = find(Path(config.values["folder"]), name, "resume") / "overrides.yaml"
         before = [word for word in from_yaml(then.read_text()) if word not in overrides]
         config = compose([*before, *overrides])
     check(config)
-    return spelt_alike(config)
+    if name := config.values["run"]:
+        config = _frozen(config, find(Path(config.values["folder"]), name, "run"))
+    values = {**config.values, "data": dict(config.values["data"])}
+    return spelt_alike(replace(config, values=values, split=values["data"].pop("split", None)))
+
+
+def _frozen(config: Config, folder: Path) -> Config:
+    """The configuration of an earlier run, with the words that say what to do with it and with which data.
+
+    Raises ConfigError for words that would make another run of it.
+    """
+    found = catalog()
+    choices, settings, _ = read(config.overrides, found.files)
+    before = from_yaml((folder / "config.yaml").read_text())
+    mine = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in OF_THE_COMMAND}})
+    allowed = re.compile(rf"({'|'.join(OF_THE_COMMAND)})(\..*)?|data\..*|training\.evaluation_batch_size")
+    wrong = [one for one in (*choices, *settings) if not allowed.fullmatch(one.key_or_group)]
+    if wrong:
+        words = ", ".join(str(one.input_line) for one in wrong)
+        raise ConfigError(f"{words}: run={config.values['run']} stands as it was trained; leave this away")
+    for one in settings:
+        apply(mine, one)
+    values = cast(dict[str, Any], OmegaConf.to_container(mine))
+    return replace(config, values=values, raw=values, choices={})
 
 
 def offer(file: File) -> None:
@@ -82,24 +129,23 @@ def from_yaml(text: str) -> Any:
     return yaml.safe_load(text)
 
 
-def _draft(overrides: Sequence[str]) -> tuple[Config, list[str]]:
+def _draft(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
     """As much of the configuration as can be made, without groups whose choice is broken; and what is wrong."""
-    found = catalog()
-    given, settings, problems = read(overrides, found.files)
-    chosen = choose(found, given)
+    given, settings, problems = read(overrides, composer.catalog.files)
+    chosen, merged, unmerged = composer.merged(given)
     settings = [one for one in settings if one.key_or_group.partition(".")[0] not in chosen.broken]
-    raw, unmerged = _merge(chosen, settings)
+    raw, unapplied = _applied(chosen, merged, settings)
     values, unresolved = resolve(raw)
     marks = origins(raw, _set(chosen, settings))
     lost = [said(f"{key}: {text}", who(marks, key)) for key, text in unresolved.items()]
     options = {group: option for group, option in chosen.options.items() if group not in chosen.broken}
     config = Config(values, raw, marks, tuple(overrides), options)
-    return config, [*found.clashes, *problems, *chosen.problems, *unmerged, *lost]
+    return config, [*composer.catalog.clashes, *problems, *chosen.problems, *unmerged, *unapplied, *lost]
 
 
-def _merge(chosen: Choices, settings: Sequence[Override]) -> tuple[dict[str, Any], list[str]]:
-    """The raw tree, and what can't be merged into it."""
-    merged, problems = _composed(chosen)
+def _applied(chosen: Choices, merged: DictConfig, settings: Sequence[Override]) -> tuple[dict[str, Any], list[str]]:
+    """The raw tree with the settings in it, and which of them have no place there."""
+    problems = []
     for one in settings:
         try:
             apply(merged, one)
@@ -133,7 +179,7 @@ def _words(chosen: Choices) -> dict[str, str]:
 
 
 def _hydra(words: Iterable[str]) -> DictConfig:
-    with hydra.initialize_config_dir(str(HOUSE / "conf"), job_name="titrate", version_base="1.3"):
+    with hydra.initialize_config_dir(str(HOUSE / "conf"), job_name="titrate", **VERSION_BASE):
         composed = hydra.compose("run", overrides=list(words))
     OmegaConf.set_struct(composed, False)  # keys that no file lists may be set
     return composed

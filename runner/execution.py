@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.types import Source, UserError
+from runner import answers, platform, record
 from runner import folder as folders
-from runner import platform, record
 from runner.archive import Archive
 from runner.compose import Config
 from runner.data import cache_folder
@@ -19,11 +20,13 @@ from runner.errors import RunError
 from runner.log import LOG, held_back, write_to
 from runner.loop import Diverged
 from runner.model import parameter_count
+from runner.opening import Member
 from runner.preparation import Run, prepare_run
 from runner.progress import progress
 from runner.report import table
 from runner.signals import Signals
 from runner.standing import Standing
+from runner.tracking import Delivery
 
 DELIVERY_SECONDS = 10.0  # how long the end of a run waits for the record
 
@@ -38,21 +41,53 @@ class Result:
     folder: Path
     run_id: str | None  # of MLflow, where it is known by now
     signal: int | None = None  # what interrupted it
+    error: str | None = None  # what went wrong
+    monitor: str = "valid/loss"
+    higher_is_better: bool = False  # of the monitored figure
+
+
+def command(config: Config) -> int:
+    """`mode=train`; the exit code."""
+    result = execute(config)
+    if result.status == "interrupted":
+        return 128 + (result.signal or signal.SIGINT)
+    return 0 if result.status == "finished" else 1
 
 
 def execute(config: Config, *, source: Source | None = None) -> Result:
-    """Does what a checked configuration says; the only way that a run happens.
+    """Does what a checked configuration says.
 
     Raises UserError for what its user can mend, RunError where it can't go on; other errors once they are recorded.
     """
     platform.prepare(cache_folder())
-    shown = progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])
-    with contextlib.closing(shown), held_back() as memory, Signals() as signals:
+    with Signals() as signals:
+        return conduct(config, signals, source=source)
+
+
+def conduct(config: Config, signals: Signals, *, source: Source | None = None, member: Member | None = None) -> Result:
+    """The only way that a run happens: alone, or as a member of a sweep, with as much less to say."""
+    place = "" if member is None else member.place
+    shown = progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"], place=place)
+    with contextlib.closing(shown), held_back() as memory:
         LOG.info("imported and checked")
-        run = prepare_run(config, source, shown, signals)
+        run = prepare_run(config, source, shown, signals, member)
         with contextlib.closing(run.folder), _disk(run.folder.path):
             write_to(memory, run.folder.path / "log.txt")
-            return _recorded(run, signals)
+            delivery = member.delivery.child(run.folder.path) if member else run.tracking.start(run.folder.path)
+            summary = _recorded(run, signals, delivery)
+            if member is None:
+                table(summary, run.folder.path, run.tracking.describe(), config.values["quiet"])
+    return Result(
+        summary["status"],
+        summary["metrics"],
+        tuple(summary["history"]),
+        run.folder.path,
+        summary["run_id"],
+        signals.received,
+        summary["error"],
+        run.trainer.training.monitor,
+        run.trainer.higher_is_better,
+    )
 
 
 @contextlib.contextmanager
@@ -64,13 +99,13 @@ def _disk(path: Path) -> Iterator[None]:
         raise RunError(f"{path}: {error.strerror or error}; once that is mended, resume={path.name} goes on") from error
 
 
-def _recorded(run: Run, signals: Signals) -> Result:
-    """Trains and evaluates, while the points go to the record, and writes down how it ended."""
+def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
+    """Trains and evaluates, while the points go to the record, and writes down how it ended: the summary."""
     path = run.folder.path
-    delivery = run.tracking.start(path)
     (path / "summary.json").unlink(missing_ok=True)  # of a run that goes on
     try:
-        with contextlib.closing(Archive(path, delivery)) as archive:
+        keep = run.trainer.training.keep_checkpoints
+        with contextlib.closing(Archive(path, delivery, keep=keep)) as archive:
             summary = _trained(run, archive, signals)
     except BaseException as error:
         LOG.exception("the run failed")
@@ -89,8 +124,7 @@ def _recorded(run: Run, signals: Signals) -> Result:
     if summary["error"] and run.config.values["quiet"]:
         run.progress.note(summary["error"])
     run.progress.close()
-    table(summary, path, run.tracking.describe(), run.config.values["quiet"])
-    return Result(summary["status"], summary["metrics"], tuple(summary["history"]), path, run_id, signals.received)
+    return summary
 
 
 def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
@@ -148,8 +182,7 @@ def _final(run: Run, standing: Standing) -> dict[str, float]:
     parameters, model_state = standing.best or (standing.state.parameters, standing.state.model_state)
     best = next((epoch for epoch in standing.history if epoch["step"] == standing.best_step), standing.history[-1])
     found = {f"best/{name}": value for name, value in best.items() if name.startswith(("train/", "valid/"))}
-    if "test" in run.data.splits:
-        found |= run.trainer.evaluate("test", parameters, model_state)
+    found |= _examined(run, parameters, model_state)
     clock = run.trainer.clock
     return found | {
         "epochs": len(standing.history),
@@ -159,6 +192,21 @@ def _final(run: Run, standing: Standing) -> dict[str, float]:
         "peak_memory_bytes": platform.peak_memory_bytes(),
         "parameters": parameter_count(parameters),
     }
+
+
+def _examined(run: Run, parameters: Any, model_state: Any) -> dict[str, float]:
+    """The figures of the test split; what is said of its rows, or else of those of `valid`, is kept in the folder."""
+    splits = run.data.splits
+    split = next((name for name in ("test", "valid") if name in splits), None)
+    if split is None:
+        return {}
+    figures, said = run.trainer.examine(split, parameters, model_state)
+    target = run.trainer.target
+    right = run.trainer.targets(split)
+    answers.save(
+        run.folder.path, answers.answers(split, target.classes, splits[split], right, said.logits, said.losses)
+    )
+    return figures if split == "test" else {}
 
 
 def _advice(diverged: Diverged, run: Run, archive: Archive) -> str:

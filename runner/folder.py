@@ -25,6 +25,12 @@ NOT_THE_RUN = (
     "quiet",
     "tracking",
     "experiment",
+    "run",
+    "output",
+    "runs",
+    "sweep",
+    "training.profile",
+    "training.keep_checkpoints",
 )  # keys that change no result
 
 
@@ -46,9 +52,13 @@ def digest(values: Mapping[str, Any], fingerprint: str) -> str:
     return hashlib.sha256(f"{text}\n{fingerprint}".encode()).hexdigest()[:10]
 
 
-def of_the_run(values: Mapping[str, Any]) -> dict[str, Any]:
+def of_the_run(values: Mapping[str, Any], within: str = "") -> dict[str, Any]:
     """The part of a configuration that its results depend on."""
-    return {key: value for key, value in values.items() if key not in NOT_THE_RUN}
+    return {
+        key: of_the_run(value, f"{key}.") if isinstance(value, Mapping) and not within else value
+        for key, value in values.items()
+        if f"{within}{key}" not in NOT_THE_RUN
+    }
 
 
 def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Folder:
@@ -82,14 +92,14 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
     return None
 
 
-def find(root: Path, name: str) -> Path:
-    """The folder that a path, a folder's name or an MLflow run id names."""
+def find(root: Path, name: str, key: str = "resume") -> Path:
+    """The folder that a path, a folder's name or an MLflow run id names; `key` is what asked for it."""
     for path in _candidates(root, name):
         if (path / "record.json").is_file():
             return path
     known = [path.name for path in runs(root)]
     near = difflib.get_close_matches(name, known, 3, 0.4) or known[-3:]
-    raise UserError(f"resume={name}: no such run below {root}; there are {', '.join(near) or 'none'}")
+    raise UserError(f"{key}={name}: no such run below {root}; there are {', '.join(near) or 'none'}")
 
 
 def hold(path: Path) -> Folder:
@@ -100,8 +110,9 @@ def hold(path: Path) -> Folder:
 
 
 def runs(root: Path) -> list[Path]:
-    """The folders of all runs below `root`, oldest first."""
-    return sorted(path.parent for path in root.glob("*/record.json") if not path.parent.name.startswith("."))
+    """The folders of all runs below `root`, oldest first; those of a sweep behind the sweep's own."""
+    found = (path.parent for pattern in ("*/record.json", "*/*/record.json") for path in root.glob(pattern))
+    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def can_resume(path: Path) -> bool:
@@ -131,6 +142,8 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
     yield Path(name)
     yield root / name
     for path in runs(root):
+        if path.name == name:
+            yield path
         delivered = path / "delivered.json"
         if delivered.is_file() and json.loads(delivered.read_text()).get("run_id") == name:
             yield path

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from runner.allow import packages
 from runner.catalog import EXPERIMENT, HOUSE, Catalog, catalog, defaults
 from runner.hints import show
+from runner.modes import MODES
 from runner.tree import dotted, leaves
 
 if TYPE_CHECKING:
@@ -23,15 +24,14 @@ Titrate runs an experiment that a short YAML file describes, and keeps the recor
   titrate experiment=NAME                        an experiment
   titrate experiment=NAME optimizer=sgd seed=3   the same with another optimizer and seed
   titrate KEY=VALUE ~KEY                         sets a key (any parameter of a part), leaves one out
+  titrate -m KEY=A,B,C GROUP=glob(*) ...         a sweep: all combinations, ranked at the end (also range(), choice())
+  titrate ... folds=5                            a cross-validation: mean and deviation of five runs
+  titrate ... mode=MODE                          something else than training; see the modes below
   titrate --cfg job ...                          prints the composed configuration instead of running it
   titrate --info ...                             prints versions, folders, and who set each value
   titrate --allow NAME ...                       lets configurations use parts from another Python package
   eval "$(titrate -sc install=bash)"             completes with the tab key (also zsh, fish)
 """
-MODES = {
-    "train": "trains, evaluates on the test split with the best weights, records",
-    "deliver": "brings to MLflow what earlier runs could not",
-}
 DISTRIBUTIONS = ("titrate", "jax", "jaxlib", "flax", "optax", "hydra-core", "omegaconf", "mlflow", "numpy")
 
 
@@ -43,7 +43,7 @@ def usage() -> str:
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_options(found, group)]
     lines += ["", "Experiments, experiment=NAME:", *_options(found, EXPERIMENT)]
-    lines += ["", "Modes, mode=NAME:", *_table(MODES)]
+    lines += ["", "Modes, mode=NAME:", *_table({name: mode.says for name, mode in MODES.items()})]
     lines += ["", "Other keys, KEY=VALUE, and their defaults:", *_root()]
     return "\n".join(lines)
 

@@ -14,11 +14,12 @@ import numpy as np
 from components.types import Metric
 from runner import sums as summing
 from runner.archive import Archive
-from runner.batches import Batches, Chunk, order
+from runner.batches import Batches, Chunk, gather, order
 from runner.control import initial, observe
 from runner.data import Data
 from runner.log import LOG
-from runner.parts import Given
+from runner.parts import Answers, Given, Report
+from runner.profile import Profile
 from runner.program import Pace, Program, State, steps_a_dispatch
 from runner.progress import Progress
 from runner.settings import Training
@@ -70,16 +71,17 @@ class Trainer:
         self.seed = int(numbers["seed"])
         self.clock = Clock()
         self.batches = Batches(data)
-        constants = {name: dict(constants.device) for name, constants in data.constants.items()}
+        constants = {name: dict(data.constants[name].device) for name in data.encoded}
         self.given: Given = jax.device_put(Given(dict(numbers), constants))
-        self.metrics: Mapping[str, Metric] = program.parts(self.given).metrics
+        parts = program.parts(self.given)
+        self.metrics: Mapping[str, Metric] = parts.metrics
+        self.target = parts.target
         self.plateau = program.plateau(Given(numbers, {}))
         rows, size = len(data.splits["train"]), training.batch_size
         self.steps = rows // size if training.drop_remainder else -(-rows // size)  # an epoch
         self.like: State = jax.eval_shape(program.init, *self._first())
         self.steps_a_dispatch = steps_a_dispatch(self.like)
         self._trace()
-        self._compiled: set[Any] = set()
         self._began = time.monotonic()
 
     @property
@@ -99,17 +101,18 @@ class Trainer:
         self._began = time.monotonic() - standing.seconds
         first = standing.step // self.steps
         self.progress.start(self.training.epochs, self.steps, first)
-        for epoch in range(first, self.training.epochs):
-            if standing.control.stopped:
-                break
-            opened = time.monotonic()
-            if not self._epoch(standing, epoch, archive):
-                return False
-            improved = self._close_epoch(standing, epoch, archive)
-            LOG.info("epoch %d: %s", epoch + 1, standing.history[-1])
-            self.progress.epoch(epoch, standing.history[-1], time.monotonic() - opened, improved)
-            if self.signals.received:
-                return False
+        with contextlib.closing(Profile(archive.folder / "profile" if self.training.profile else None)) as profile:
+            for epoch in range(first, self.training.epochs):
+                if standing.control.stopped:
+                    break
+                opened = time.monotonic()
+                if not self._epoch(standing, epoch, archive, profile):
+                    return False
+                improved = self._close_epoch(standing, epoch, archive)
+                LOG.info("epoch %d: %s", epoch + 1, standing.history[-1])
+                self.progress.epoch(epoch, standing.history[-1], time.monotonic() - opened, improved)
+                if self.signals.received:
+                    return False
         return True
 
     def seconds(self) -> float:
@@ -118,14 +121,35 @@ class Trainer:
 
     def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
         """The figures of a split: {"valid/loss": …, …}."""
-        reports = []
-        for chunk in self.batches.chunks(self.data.splits[split], self.training.evaluation_batch_size, 1, pad=True):
-            with self._first_time("the evaluation", chunk):
-                batch = chunk.data, chunk.rows[0], chunk.mask
-                reports.append(self.program.evaluate(self.given, parameters, model_state, *batch))
+        reports = [report for report, _, _ in self._examined(self.data.splits[split], parameters, model_state)]
         return summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
 
-    def _epoch(self, standing: Standing, epoch: int, archive: Archive) -> bool:
+    def examine(self, split: str, parameters: Any, model_state: Any) -> tuple[dict[str, float], Answers]:
+        """The figures of a split, and what the model says of each of its rows, in their order."""
+        reports, said = [], []
+        for report, answers, mask in self._examined(self.data.splits[split], parameters, model_state):
+            reports.append(report)
+            said.append([np.asarray(leaf)[mask] for leaf in answers])
+        figures = summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
+        return figures, Answers(*(np.concatenate(pieces) for pieces in zip(*said, strict=True)))
+
+    def targets(self, split: str) -> np.ndarray:
+        """What is right for each row of a split: classes, int32 (N,), or numbers in their own unit, (N, outputs)."""
+        encoded = gather({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
+        values = self.program.features.target.layer()(encoded, self.given.constants["target"])
+        return np.asarray(values if self.target.classes else self.target.decode(values))
+
+    def _examined(
+        self, rows: np.ndarray, parameters: Any, model_state: Any
+    ) -> Iterator[tuple[Report, Answers, np.ndarray]]:
+        """Batch by batch: the sums, what is said of each example, and which examples are no filler."""
+        for chunk in self.batches.chunks(rows, self.training.evaluation_batch_size, 1, pad=True):
+            with self._first_time("the evaluation", chunk):
+                batch = chunk.data, chunk.rows[0], chunk.mask
+                report, answers = self.program.evaluate(self.given, parameters, model_state, *batch)
+            yield report, answers, chunk.mask
+
+    def _epoch(self, standing: Standing, epoch: int, archive: Archive, profile: Profile) -> bool:
         """The rest of an epoch's steps; False where a signal stopped it."""
         start = standing.step - epoch * self.steps
         end = (epoch + 1) * self.steps
@@ -136,6 +160,7 @@ class Trainer:
             self.batches.chunks(rows, self.training.batch_size, self.steps_a_dispatch, start=start)
         ):
             pending.append(self._dispatch(standing, chunk))
+            profile.dispatched(pending[-1]["last"])
             if len(pending) > AHEAD:
                 jax.block_until_ready(pending[-1 - AHEAD]["last"])
             now = time.monotonic()
@@ -222,10 +247,10 @@ class Trainer:
     def _first_time(self, what: str, chunk: Chunk) -> Iterator[None]:
         """Shows that a call compiles, where it does, and counts its seconds."""
         shapes = (what, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
-        if shapes in self._compiled:
+        if shapes in self.program.compiled:
             yield
             return
-        self._compiled.add(shapes)
+        self.program.compiled.add(shapes)
         before = self.clock.compiling
         with self._compiling(f"{what} for {chunk.rows.shape[1]} examples"):
             yield

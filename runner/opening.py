@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.types import UserError
 from runner import folder as folders
@@ -13,11 +13,22 @@ from runner import record
 from runner.compose import Config, from_yaml, to_yaml
 from runner.data import Data
 from runner.folder import Folder
+from runner.tracking import Delivery
 
 
-def open_folder(config: Config, data: Data, tracking: Any) -> tuple[Folder, bool]:
+class Member(NamedTuple):
+    """A run's place in a sweep."""
+
+    folder: Path  # the sweep's
+    delivery: Delivery  # the sweep's
+    name: str  # what the sweep sets of it
+    label: str  # for its folder: "03"
+    place: str  # for the display: "3/12"
+
+
+def open_folder(config: Config, data: Data, tracking: Any, member: Member | None = None) -> tuple[Folder, bool]:
     """The run's folder, locked: the one to go on in, or a new one; and whether it is resumed."""
-    root = Path(config.values["folder"])
+    root = Path(config.values["folder"]) if member is None else member.folder
     if config.values["resume"]:
         return _named(config, root, data), True
     mark = folders.digest(config.values, data.fingerprint)
@@ -28,7 +39,11 @@ def open_folder(config: Config, data: Data, tracking: Any) -> tuple[Folder, bool
     if not config.values["fresh"] and (found := folders.interrupted(root, mark, same)) is not None:
         return found, True
     made = record.record(config, data, mark, tracking.describe())
-    return folders.create(root, made["name"], mark, _files(config) | {"record.json": json.dumps(made, indent=1)}), False
+    label = made["name"]
+    if member is not None:
+        made |= {"name": member.name, "in_sweep": True}
+        label = member.label
+    return folders.create(root, label, mark, _files(config) | {"record.json": json.dumps(made, indent=1)}), False
 
 
 def _files(config: Config) -> dict[str, str]:
@@ -39,6 +54,8 @@ def _files(config: Config) -> dict[str, str]:
 def _named(config: Config, root: Path, data: Data) -> Folder:
     """The folder that `resume` names, its configuration and data compared with these: only the epochs may grow."""
     path = folders.find(root, config.values["resume"])
+    if json.loads((path / "record.json").read_text()).get("kind", "run") != "run":
+        raise UserError(f"resume={config.values['resume']}: that is no single run; the command that began it goes on")
     before = from_yaml((path / "config.yaml").read_text())
     old, new = (dict(record.leaves(folders.of_the_run(values))) for values in (before, config.values))
     grown = new["training.epochs"] > old["training.epochs"]

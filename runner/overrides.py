@@ -66,7 +66,7 @@ def _refusal(override: Override, chooses: bool) -> str | None:
     if override.package is not None:
         return f"a group has one place; write {name}=…"
     if override.is_sweep_override():
-        return f"several values are more than one run; choose one, or write a list: {name}=[…]"
+        return f"several values are a sweep; put -m before them, or write a list: {name}=[…]"
     if root == EXPERIMENT and not chooses:
         return f"an experiment is one name; write {EXPERIMENT}=NAME"
     if chooses and override.is_delete():

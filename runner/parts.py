@@ -24,6 +24,13 @@ class Given(NamedTuple):
     constants: Mapping[str, Any]  # what each column and the target learned, by name: their arrays for the device
 
 
+class Answers(NamedTuple):
+    """What the model says of each example."""
+
+    logits: Any  # (B, outputs), float32; of a real-valued target in its own unit
+    losses: Any  # (B,), float32
+
+
 class Parts(NamedTuple):
     """The parts with their numbers."""
 
@@ -75,6 +82,13 @@ def measure(parts: Parts, output: Output, batch: Batch, *, training: bool) -> Re
         for name, metric in parts.metrics.items()
         if not (training and metric.collects)
     }
+
+
+def answers(parts: Parts, output: Output, batch: Batch) -> Answers:
+    """What the model says of each example, masked or not."""
+    if output.logits is None:
+        return Answers(jnp.zeros((batch.target.shape[0], 0)), jnp.zeros(batch.target.shape[0]))
+    return Answers(parts.target.decode(output.logits), parts.loss(output.logits, batch.target))
 
 
 def extras(parts: Parts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:

@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from components.types import Source, UserError
-from runner import code, platform
+from runner import code, platform, transform
+from runner.batches import order
 from runner.build import build
 from runner.compose import Config
 from runner.data import Data, Features, cache_folder, prepare
@@ -18,7 +21,7 @@ from runner.folder import Folder
 from runner.log import LOG
 from runner.loop import Trainer
 from runner.numbers import collect
-from runner.opening import open_folder
+from runner.opening import Member, open_folder
 from runner.program import Program, as_arrays
 from runner.progress import Progress
 from runner.provenance import said, who
@@ -26,6 +29,7 @@ from runner.settings import Training
 from runner.signals import Signals
 
 MOST_STEPS = 2**31 - 1  # int32
+MOST_PROGRAMS = 8  # compiled programs that are kept for the next run
 
 
 @dataclass
@@ -41,8 +45,10 @@ class Run:
     resumed: bool
 
 
-def prepare_run(config: Config, source: Source | None, shown: Progress, signals: Signals) -> Run:
-    """A run that is ready; `source` takes the place of the one that `data` names.
+def prepare_run(
+    config: Config, source: Source | None, shown: Progress, signals: Signals, member: Member | None = None
+) -> Run:
+    """A run that is ready; `source` takes the place of the one that `data` names, `member` says of which sweep it is.
 
     Raises UserError, before the run has a folder, for all that its user can mend.
     """
@@ -51,39 +57,45 @@ def prepare_run(config: Config, source: Source | None, shown: Progress, signals:
     if source is not None:
         config = _given(config, source)
     static, numbers = collect(config)
-    with _told(config):
-        data, features = _data(config, static, source, shown)
+    static["architecture"] |= dtype(config)
+    with told(config):
+        data, features = load_data(config, static, source, shown)
         training = Training(**config.values["training"])
+        data = limited(data, training)
         _check_splits(data, training)
         arrays = as_arrays(numbers, config.values["seed"])
         program = program_of(static, features, data)
         trainer = Trainer(program, data, training, arrays, progress=shown, signals=signals)
         with at("tracking"):
             tracking = build(static["tracking"], numbers)
-    folder, resumed = open_folder(config, data, tracking)
+    folder, resumed = open_folder(config, data, tracking, member)
+    if not (folder.path / transform.FILE).exists():
+        transform.save(folder.path, data.constants)
     LOG.info("the folder is %s", folder.path)
     return Run(config, data, tracking, trainer, shown, folder, resumed)
 
 
-def _data(config: Config, static: Mapping[str, Any], source: Source | None, shown: Progress) -> tuple[Data, Features]:
+def load_data(
+    config: Config, static: Mapping[str, Any], source: Source | None, shown: Progress
+) -> tuple[Data, Features]:
     """The encoded data and its columns; what the cache holds serves only the same configuration, rows and code."""
+    fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
+    chosen = [config.values["data"], config.values["feature"]]
+    identity = json.dumps([chosen, code.digest(code.packages(chosen))], sort_keys=True)
     with at("feature"):
         features = Features(**build(static["feature"], {}))
     with shown.working("preparing the data"):
-        if source is not None:
-            data = prepare(source, features, identity="", cache=None)
-        else:
-            chosen = [config.values["data"], config.values["feature"]]
-            identity = json.dumps([chosen, code.digest(code.packages(chosen))], sort_keys=True)
+        cache = cache_folder() if source is None else None
+        if source is None:
             with at("data"):
                 source = build(static["data"], {})
-            data = prepare(source, features, identity=identity, cache=cache_folder())
+        data = prepare(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features
 
 
 @contextlib.contextmanager
-def _told(config: Config) -> Iterator[None]:
+def told(config: Config) -> Iterator[None]:
     """What is found to be wrong with a part as it is built is told as the check would: with who set it."""
     try:
         yield
@@ -97,16 +109,33 @@ def _given(config: Config, source: Source) -> Config:
     return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})
 
 
+def limited(data: Data, training: Training) -> Data:
+    """With `training.limit_batches`, of every split so many batches: the same rows whatever the seed."""
+    if training.limit_batches is None:
+        return data
+    most = training.limit_batches * training.batch_size
+    return replace(data, splits={name: np.sort(order(rows, 0, 0)[:most]) for name, rows in data.splits.items()})
+
+
+def dtype(config: Config) -> dict[str, str]:
+    """What the architecture is told of the precision; nothing where it is the usual one."""
+    precision = config.values["training"]["precision"]
+    return {} if precision == "float32" else {"dtype": precision}
+
+
 _PROGRAMS: dict[str, Program] = {}
 
 
 def program_of(static: Mapping[str, Any], features: Features, data: Data) -> Program:
-    """The program of what is static: runs that differ only in their numbers share it."""
+    """The program of what is static: runs that differ only in their numbers share it. The last few are kept."""
     groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer")
     learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}
     key = repr(([static[group] for group in groups], learned))
     if key not in _PROGRAMS:
         _PROGRAMS[key] = Program(static, features, data.constants)
+        if len(_PROGRAMS) > MOST_PROGRAMS:
+            del _PROGRAMS[next(iter(_PROGRAMS))]
+    _PROGRAMS[key] = _PROGRAMS.pop(key)  # the last one used goes last
     return _PROGRAMS[key]
 
 

@@ -17,7 +17,7 @@ from components.types import Batch, Constants, Output, Plateau
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
-from runner.parts import Given, Parts, Report, assemble, examples, extras, measure
+from runner.parts import Answers, Given, Parts, Report, answers, assemble, examples, extras, measure
 
 STREAMS = {"init": 0, "train": 1}  # every use of randomness draws from a stream of its own
 STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
@@ -51,6 +51,7 @@ class Program:
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
+        self.compiled: set[Any] = set()  # what has been called, by shapes: it compiles no more
 
     def parts(self, given: Given) -> Parts:
         """Everything that has numbers, built from plain values."""
@@ -118,12 +119,12 @@ class Program:
 
     def _evaluate(
         self, given: Given, parameters: Any, model_state: Any, data: Any, rows: jax.Array, mask: jax.Array
-    ) -> Report:
-        """The sums of the report over the unmasked examples `rows` (B,)."""
+    ) -> tuple[Report, Answers]:
+        """The sums of the report over the unmasked examples `rows` (B,), and what the model says of each."""
         parts = self.parts(given)
         variables = {"params": parameters, **model_state}
         batch, output, _ = self._forward(parts, given, variables, _gather(data, rows), step=None)
-        return measure(parts, output, batch._replace(mask=mask), training=False)
+        return measure(parts, output, batch._replace(mask=mask), training=False), answers(parts, output, batch)
 
     def _forward(
         self, parts: Parts, given: Given, variables: Any, encoded: Any, *, step: jax.Array | None

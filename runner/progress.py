@@ -39,15 +39,15 @@ class Progress(Protocol):
         """Nothing more is to be shown; again is harmless."""
 
 
-def progress(*, quiet: bool, epochs: int) -> Progress:
-    """A display for a run of so many epochs that suits standard output."""
+def progress(*, quiet: bool, epochs: int, place: str = "") -> Progress:
+    """A display for a run of so many epochs that suits standard output; of a sweep's it shows less, and its `place`."""
     if quiet:
         return Quiet()
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
-        return Terminal(Console(), epochs)
-    return Plain(epochs)
+        return Terminal(Console(), epochs, place)
+    return Plain(epochs, brief=bool(place))
 
 
 class Quiet:
@@ -72,8 +72,8 @@ class Quiet:
 class Plain:
     """A line an epoch, for logs and pipes."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
+    def __init__(self, epochs: int, *, brief: bool = False) -> None:
+        self._epochs, self._brief = epochs, brief
 
     def note(self, text: str) -> None:
         _print(text)
@@ -82,7 +82,7 @@ class Plain:
     def working(self, what: str) -> Iterator[None]:
         began = time.monotonic()
         yield
-        if (seconds := time.monotonic() - began) > WORTH_A_LINE:
+        if (seconds := time.monotonic() - began) > WORTH_A_LINE and not self._brief:
             _print(f"{what} took {seconds:.1f} s")
 
     def start(self, epochs: int, steps: int, epoch: int) -> None: ...
@@ -90,7 +90,8 @@ class Plain:
     def step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
 
     def epoch(self, epoch: int, record: Mapping[str, float], seconds: float, best: bool) -> None:
-        _print(epoch_line(epoch, self._epochs, record, seconds, best))
+        if not self._brief:
+            _print(epoch_line(epoch, self._epochs, record, seconds, best))
 
     def close(self) -> None: ...
 
@@ -98,11 +99,12 @@ class Plain:
 class Terminal:
     """One live line below the lines of the epochs that are done."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
+    def __init__(self, console: Console, epochs: int, place: str = "") -> None:
         from rich.live import Live
 
         self._console = console
         self._epochs = epochs
+        self._place = place  # of a sweep's run; such a run leaves no lines
         self._steps = 0  # an epoch
         self._work: tuple[str, float] | None = None  # what takes its time, and since when
         self._training: RenderableType = ""
@@ -120,7 +122,7 @@ class Terminal:
             yield
         finally:
             self._work = before
-        if (seconds := time.monotonic() - began) > WORTH_A_LINE:
+        if (seconds := time.monotonic() - began) > WORTH_A_LINE and not self._place:
             self._print(f"{what} took {seconds:.1f} s", "dim")
 
     def start(self, epochs: int, steps: int, epoch: int) -> None:
@@ -135,9 +137,11 @@ class Terminal:
         pace = f"{steps_per_second:,.4g} steps/s" if steps_per_second else ""
         left = f"{_clock((total - done) / steps_per_second)} left" if steps_per_second else ""
         line = Table.grid(padding=(0, 2))
-        for _ in range(6):
+        cells = [self._place] if self._place else []
+        for _ in range(6 + len(cells)):
             line.add_column(no_wrap=True)
         line.add_row(
+            *cells,
             f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}",
             ProgressBar(total=total, completed=done, width=BAR),
             f"step {step}/{self._steps}",
@@ -149,7 +153,8 @@ class Terminal:
         self._show()
 
     def epoch(self, epoch: int, record: Mapping[str, float], seconds: float, best: bool) -> None:
-        self._print(epoch_line(epoch, self._epochs, record, seconds, best))
+        if not self._place:
+            self._print(epoch_line(epoch, self._epochs, record, seconds, best))
 
     def close(self) -> None:
         with suppress(OSError):

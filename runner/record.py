@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any])
     """The record of a run that begins now, as plain values."""
     source = config.choices.get("data", "data")
     return {
+        "kind": "run",
         "name": name(config),
         "digest": digest,
         "created": int(time.time() * 1000),
@@ -36,6 +37,27 @@ def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any])
         ],
         "tracking": dict(tracking),
     }
+
+
+def of_sweep(
+    config: Config, words: Sequence[str], common: Mapping[str, Any], digest: str, tracking: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The record of a sweep that begins now; `config` is that of its first run, `common` what all have in common."""
+    own = {key: value for key, value in parameters(config) if key in common or key in config.choices}
+    return {
+        "kind": "sweep",
+        "name": f"{name(config)}_sweep",
+        "digest": digest,
+        "created": int(time.time() * 1000),
+        "tags": tags(config) | {"digest": digest, "overrides": " ".join(words)},
+        "parameters": {key: value for key, value in own.items() if not any(_sets(word, key) for word in words)},
+        "datasets": [],
+        "tracking": dict(tracking),
+    }
+
+
+def _sets(word: str, key: str) -> bool:
+    return word.partition("=")[0].lstrip("+") == key and "," in word
 
 
 def name(config: Config) -> str:

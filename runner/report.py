@@ -22,6 +22,11 @@ def table(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any],
         return
     rows = list(_figures(summary.get("metrics", {})))
     facts = list(_facts(summary, folder, tracking))
+    show(rows, facts)
+
+
+def show(rows: Sequence[Sequence[str]], facts: Sequence[Sequence[str]]) -> None:
+    """Prints a table, its heading first, and pairs of facts; either may be empty."""
     with suppress(OSError):  # whoever read the pipe is gone
         if sys.stdout.isatty():
             _print_rich(rows, facts)
@@ -55,7 +60,7 @@ def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
         yield "time", f"{seconds:.1f} s" + (f", {pace:,.4g} steps/s" if pace else "")
     yield "folder", str(folder)
     if tracking:
-        yield "record", _opening(tracking["uri"])
+        yield "record", opening(tracking["uri"])
 
 
 def _status(summary: Mapping[str, Any]) -> str:
@@ -66,7 +71,7 @@ def _status(summary: Mapping[str, Any]) -> str:
     return f"{status}: {summary['error']}" if summary.get("error") else status
 
 
-def _opening(uri: str) -> str:
+def opening(uri: str) -> str:
     """How to look at a store: a database through MLflow's own server, a server at its address."""
     if "sql" not in uri.partition(":")[0]:
         return uri

@@ -21,17 +21,37 @@ class Training:
     min_delta: Annotated[float, Range(0)]
     checkpoint_minutes: Annotated[float, Range(0)]
     on_nan: Literal["stop", "continue"]
+    precision: Literal["float32", "bfloat16"]
+    limit_batches: Annotated[int, Range(1)] | None
+    keep_checkpoints: Annotated[int, Range(1)]
+    profile: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Which of the runs below `folder` are listed or cleaned."""
+
+    where: str | None
+    sort: str
+    last: Annotated[int, Range(1)] | None
+    delete: Literal["checkpoints", "folders"]
+    confirm: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What stands at the root beside the groups."""
 
-    mode: Literal["train", "deliver"]
+    mode: Literal["train", "dry_run", "look", "evaluate", "predict", "runs", "clean", "init", "deliver"]
     seed: Annotated[int, Range(0, 2**32 - 1)]
+    folds: Annotated[int, Range(2)] | None
+    fold: Annotated[int, Range(0)] | None
     learning_rate: Annotated[Scalar, Range(0)]
     training: Training
     folder: str
     fresh: bool
     resume: str | None
+    run: str | None
+    output: str | None
+    runs: Runs
     quiet: bool

@@ -6,8 +6,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
+
+hypothesis.settings.register_profile("shared", deadline=None)  # a machine that others use too has slow moments
+hypothesis.settings.load_profile("shared")
 
 MAKE_STORE = """
 import sqlite3, sys

@@ -112,7 +112,7 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
     ("words", "message"),
     [
         (["--hlep"], "there is no option --hlep; did you mean --help?"),
-        (["seed=1", "-m"], "there is no option -m; allowed: --help,"),
+        (["seed=1", "-x"], "there is no option -x; allowed: --help,"),
         (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
         (["--cfg"], "argument --cfg/-c: expected one argument"),
     ],

@@ -166,7 +166,7 @@ def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
         ("optimizer@other=adam", "optimizer@other=adam: a group has one place"),
         ("hydra.run.dir=here", "hydra.run.dir=here: Hydra's own settings have no effect here"),
         ("hydra/launcher=basic", "hydra/launcher=basic: Hydra's own settings"),
-        ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values are more than one run"),
+        ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values are a sweep"),
         ("seed=range(3)", "seed=range(3): several values"),
         ("optimiser=adam", "optimiser: unknown key; did you mean optimizer?"),
         ("nadam", "nadam: write group=option or key=value"),

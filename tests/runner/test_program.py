@@ -97,7 +97,7 @@ class Session:
         metrics = self.program.parts(self.given).metrics
         state = self.state.parameters, self.state.model_state
         reports = [
-            self.program.evaluate(self.given, *state, chunk.data, chunk.rows[0], chunk.mask)
+            self.program.evaluate(self.given, *state, chunk.data, chunk.rows[0], chunk.mask)[0]
             for chunk in self.batches.chunks(self.data.splits[split], batch, 1, pad=True)
         ]
         return summing.figures(summing.add({}, reports, metrics), metrics, split)

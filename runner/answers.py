@@ -1,0 +1,91 @@
+"""What a run's best weights say of the examples of a split, kept in its folder for figures and for later looks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILE = "answers.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The answers of a model, an example a row.
+
+    Attributes:
+        split: whose rows they are.
+        classes: the names of the classes; None: the target is real-valued.
+        row: the rows' numbers in the data, int64 (N,).
+        target: what is right: int32 (N,) of classes, float32 (N, outputs) in the target's own unit.
+        prediction: what the model says, in the same form.
+        probability: float32 (N,), of the class that it says; None where the target is real-valued.
+        loss: float32 (N,).
+    """
+
+    split: str
+    classes: tuple[str, ...] | None
+    row: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+    probability: np.ndarray | None
+    loss: np.ndarray
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Logits (N, classes), or a lone one (N, 1) of the second of two classes, as probabilities (N, classes)."""
+    scores = np.concatenate([np.zeros_like(logits), logits], axis=1) if logits.shape[1] == 1 else logits
+    powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
+    return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
+
+
+def answers(
+    split: str,
+    classes: tuple[str, ...] | None,
+    row: np.ndarray,
+    target: np.ndarray,
+    logits: np.ndarray,
+    loss: np.ndarray,
+) -> Answers:
+    """Answers from logits (N, outputs); of a real-valued target they are the predictions."""
+    if classes is None:
+        return Answers(
+            split=split, classes=None, row=row, target=target, prediction=logits, probability=None, loss=loss
+        )
+    shares = probabilities(logits)
+    prediction = shares.argmax(1).astype(np.int32)
+    probability = shares[np.arange(len(shares)), prediction]
+    return Answers(
+        split=split,
+        classes=classes,
+        row=row,
+        target=target,
+        prediction=prediction,
+        probability=probability,
+        loss=loss,
+    )
+
+
+def save(folder: Path, kept: Answers) -> None:
+    """Writes them into a run's folder, whole or not at all."""
+    arrays: dict[str, Any] = {name: value for name, value in vars(kept).items() if isinstance(value, np.ndarray)}
+    meta = json.dumps({"split": kept.split, "classes": kept.classes})
+    temporary = folder / f"{FILE}.tmp"
+    with temporary.open("wb") as file:
+        np.savez(file, meta=np.frombuffer(meta.encode(), np.uint8), **arrays)
+    temporary.replace(folder / FILE)
+
+
+def load(folder: Path) -> Answers | None:
+    """Those of a run's folder; None where it has none."""
+    try:
+        with np.load(folder / FILE) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        return None
+    meta = json.loads(arrays.pop("meta").tobytes())
+    classes = meta["classes"] and tuple(meta["classes"])
+    return Answers(split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays)

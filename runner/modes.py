@@ -1,0 +1,26 @@
+"""What a command may do: each mode with what it says in the help, and the module whose `command` does it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mode(NamedTuple):
+    """A verb of the command line: `command(config) -> exit code` of its module does it."""
+
+    says: str
+    module: str
+
+
+MODES = {
+    "train": Mode("trains, evaluates on the test split with the best weights, records", "runner.execution"),
+    "dry_run": Mode("trains nothing: what would run, layer by layer, its memory and its time", "runner.dry_run"),
+    "look": Mode("shows the data as the model gets it; with run=…, the run's worst mistakes", "runner.look"),
+    "evaluate": Mode("the figures of the run that run=… names, on data.split=…", "runner.evaluate"),
+    "predict": Mode("its predictions for data.split=…, into output=….csv, .parquet or .json", "runner.predict"),
+    "runs": Mode("lists the runs below `folder`: runs.where=…, runs.sort=…, runs.last=…", "runner.runs"),
+    "clean": Mode("deletes checkpoints or folders of the runs that runs.where=… names", "runner.clean"),
+    "init": Mode("makes this folder a project of your own, with a part of each kind to edit", "runner.init"),
+    "deliver": Mode("brings to MLflow what earlier runs could not", "runner.tracking.deliver"),
+}
+OF_A_RUN = ("evaluate", "predict", "look")  # modes that may take `run`, and `data.split`

@@ -1,0 +1,64 @@
+"""What became of each run of a sweep, as its folder keeps it in `sweep.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.folder import write_atomically
+from runner.record import leaves
+from runner.sweep.plan import Plan, Setting, key
+
+FILE = "sweep.json"
+
+
+@dataclass
+class Outcome:
+    """A run of a sweep."""
+
+    words: list[str]  # what the sweep sets of it
+    values: dict[str, Any]  # the same by key, as they were understood
+    status: str | None = None  # None: its turn has not come
+    folder: str | None = None  # below the sweep's
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Manifest:
+    """All runs of a sweep, and by what they are ranked."""
+
+    keys: list[str]
+    runs: list[Outcome]
+    monitor: str | None = None  # known once a run has ended
+    higher_is_better: bool = False
+
+    def save(self, folder: Path) -> None:
+        """Writes it into the sweep's folder."""
+        write_atomically(folder / FILE, json.dumps(asdict(self), indent=1))
+
+
+def begin(plan: Plan) -> Manifest:
+    """The manifest of a sweep of which nothing has run."""
+    return Manifest(plan.keys(), [Outcome(list(one.varied), _values(one)) for one in plan.settings])
+
+
+def load(folder: Path) -> Manifest:
+    """What `save` wrote."""
+    content = json.loads((folder / FILE).read_text())
+    return Manifest(**content | {"runs": [Outcome(**one) for one in content["runs"]]})
+
+
+def common(settings: Sequence[Setting]) -> dict[str, Any]:
+    """The leaves that all runs share."""
+    trees: list[Mapping[str, Any]] = [dict(leaves(one.config.values)) for one in settings]
+    return {name: value for name, value in trees[0].items() if all(tree.get(name, ...) == value for tree in trees)}
+
+
+def _values(setting: Setting) -> dict[str, Any]:
+    found = dict(leaves(setting.config.values)) | setting.config.choices
+    return {key(word): found.get(key(word), word.partition("=")[2]) for word in setting.varied}
