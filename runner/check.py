@@ -188,6 +188,8 @@ def _verbs(values: Mapping[str, Any]) -> Iterator[Mismatch]:
         yield Mismatch("run", f"is missing; mode={mode} needs a run's folder or its MLflow run id, see mode=runs")
     if mode not in OF_A_RUN and values.get("run") is not None:
         yield Mismatch("run", f"is for mode={', '.join(OF_A_RUN)}; resume=… goes on training a run")
+    if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):
+        yield Mismatch("data.split", "is for a run that is done; set run too")
     if mode != "predict" and values.get("output") is not None:
         yield Mismatch("output", "is for mode=predict")
     if mode == "predict" and values.get("output") is None:

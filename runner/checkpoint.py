@@ -16,6 +16,7 @@ import numpy as np
 
 from components.types import UserError
 from runner.errors import RunError
+from runner.folder import summary
 
 AHEAD = 2  # checkpoints that wait to be written, each a copy of the state
 DAMAGE = (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
@@ -110,7 +111,8 @@ class Checkpoints:
 def newest(folder: Path, like: Any, best_like: Any) -> tuple[Any, Any, dict[str, Any]] | None:
     """The newest whole checkpoint of a folder (state, best, meta); None where there is none.
 
-    Nothing there is changed, so that the run may be alive. Raises UserError where it holds another model.
+    The state is None where a run was cleaned since, and kept its best weights alone. Nothing there is changed, so that
+    the run may be alive. Raises UserError where it holds another model.
     """
     for path in sorted(folder.glob("step_*.npz"), reverse=True):
         try:
@@ -119,6 +121,14 @@ def newest(folder: Path, like: Any, best_like: Any) -> tuple[Any, Any, dict[str,
             raise
         except DAMAGE:
             continue
+    for path in sorted(folder.glob("best_*.npz"), reverse=True):
+        try:
+            meta, best = read(path)
+        except DAMAGE:
+            continue
+        else:
+            history = summary(folder.parent).get("history", [])
+            return None, fitted(best, best_like, path), {"best_step": meta["step"], "history": history, **meta}
     return None
 
 

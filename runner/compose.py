@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import hydra
 import yaml
@@ -43,21 +43,30 @@ class Config:
     split: str | None = None  # `data.split`, in the modes that ask which split of a run is meant
 
 
+class Merged(NamedTuple):
+    """The files of some choices."""
+
+    chosen: Choices
+    tree: DictConfig  # as Hydra merged them
+    problems: list[str]
+    settings: tuple[tuple[str, Any, str], ...]  # (key, value, origin), the last one last
+
+
 class Composer:
     """Composes configurations of one instant: files are read once, and choices that recur are merged once."""
 
     def __init__(self) -> None:
         self.catalog = catalog()
-        self._merged: dict[tuple[str, ...], tuple[Choices, DictConfig, list[str]]] = {}
+        self._merged: dict[tuple[str, ...], Merged] = {}
 
-    def merged(self, given: Sequence[Override]) -> tuple[Choices, DictConfig, list[str]]:
-        """What was chosen, its files merged by Hydra (a copy to change), and what is wrong with them."""
+    def merged(self, given: Sequence[Override]) -> Merged:
+        """What the files say that were chosen; its tree is a copy to change."""
         words = tuple(str(one.input_line) for one in given)
         if words not in self._merged:
             chosen = choose(self.catalog, given)
-            self._merged[words] = (chosen, *_composed(chosen))
-        chosen, merged, problems = self._merged[words]
-        return chosen, copy.deepcopy(merged), problems
+            self._merged[words] = Merged(chosen, *_composed(chosen), tuple(_set(chosen)))
+        merged = self._merged[words]
+        return merged._replace(tree=copy.deepcopy(merged.tree))
 
 
 def compose(overrides: Sequence[str], composer: Composer | None = None) -> Config:
@@ -132,11 +141,12 @@ def from_yaml(text: str) -> Any:
 def _draft(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
     """As much of the configuration as can be made, without groups whose choice is broken; and what is wrong."""
     given, settings, problems = read(overrides, composer.catalog.files)
-    chosen, merged, unmerged = composer.merged(given)
+    chosen, tree, unmerged, by_files = composer.merged(given)
     settings = [one for one in settings if one.key_or_group.partition(".")[0] not in chosen.broken]
-    raw, unapplied = _applied(chosen, merged, settings)
+    raw, unapplied = _applied(chosen, tree, settings)
     values, unresolved = resolve(raw)
-    marks = origins(raw, _set(chosen, settings))
+    by_words = [(one.key_or_group, one.value(), label(one)) for one in settings]
+    marks = origins(raw, [*by_files, *by_words])
     lost = [said(f"{key}: {text}", who(marks, key)) for key, text in unresolved.items()]
     options = {group: option for group, option in chosen.options.items() if group not in chosen.broken}
     config = Config(values, raw, marks, tuple(overrides), options)
@@ -185,13 +195,11 @@ def _hydra(words: Iterable[str]) -> DictConfig:
     return composed
 
 
-def _set(chosen: Choices, settings: Sequence[Override]) -> Iterator[tuple[str, Any, str]]:
-    """What sets values, the last word last: (key, value, origin)."""
+def _set(chosen: Choices) -> Iterator[tuple[str, Any, str]]:
+    """What the files set, the last word last: (key, value, origin)."""
     main = HOUSE / "conf" / "run.yaml"
     for group, origin in chosen.origins.items():
         yield group, {}, origin
     for path, group, content in (File(main, "", load(main)), *chosen.files):
         key = "" if group == EXPERIMENT else group
         yield key, OmegaConf.to_container(content), shown(path)
-    for one in settings:
-        yield one.key_or_group, one.value(), label(one)

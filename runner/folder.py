@@ -112,7 +112,7 @@ def hold(path: Path) -> Folder:
 def runs(root: Path) -> list[Path]:
     """The folders of all runs below `root`, oldest first; those of a sweep behind the sweep's own."""
     found = (path.parent for pattern in ("*/record.json", "*/*/record.json") for path in root.glob(pattern))
-    return sorted(path for path in found if not path.name.startswith("."))
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 
 def can_resume(path: Path) -> bool:

@@ -69,6 +69,10 @@ def _named(config: Config, root: Path, data: Data) -> Folder:
         )
     if any(split["digest"] != data.fingerprint for split in json.loads((path / "record.json").read_text())["datasets"]):
         raise UserError(f"resume={config.values['resume']}: its data, or how it is split, was another one")
+    finished = folders.summary(path).get("status") == "finished"
+    if finished and not any((path / "checkpoints").glob("step_*.npz")):
+        name = config.values["resume"]
+        raise UserError(f"resume={name}: mode=clean has deleted what it would go on from; begin anew")
     if reason := _ended(folders.summary(path), old["training.epochs"], grown):
         raise UserError(f"resume={config.values['resume']}: {reason}")
     folder = folders.hold(path)

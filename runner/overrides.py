@@ -14,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from components.types import UserError
 from runner.catalog import EXPERIMENT
 
+CONDITION = "runs.where"
+
 
 def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override], list[Override], list[str]]:
     """The choices of options, the settings of values, and what is wrong with the other words."""
@@ -23,7 +25,7 @@ def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override],
     parser = OverridesParser.create()
     for word in words:
         try:
-            override = parser.parse_override(word)
+            override = parser.parse_override(_quoted(word))
         except HydraException:
             problems.append(f"{word}: write group=option or key=value, and quote odd characters")
             continue
@@ -56,6 +58,15 @@ def apply(tree: DictConfig, setting: Override) -> None:
             del (OmegaConf.select(tree, owner) if owner else tree)[name]
     except OmegaConfBaseException as error:
         raise UserError(f"{setting.input_line}: {str(error).splitlines()[0]}") from error
+
+
+def _quoted(word: str) -> str:
+    """A condition on runs in quotes, which the grammar wants around `=` and `>`: `runs.where=seed > 3`."""
+    key, _, text = word.partition("=")
+    if key != CONDITION or text[:1] in ("'", '"') or text == "null":
+        return word
+    escaped = text.replace('"', '\\"')
+    return f'{key}="{escaped}"'
 
 
 def _refusal(override: Override, chooses: bool) -> str | None:

@@ -70,7 +70,7 @@ def prepare_run(
             tracking = build(static["tracking"], numbers)
     folder, resumed = open_folder(config, data, tracking, member)
     if not (folder.path / transform.FILE).exists():
-        transform.save(folder.path, data.constants)
+        transform.save(folder.path, data.constants, transform.forms(data.encoded))
     LOG.info("the folder is %s", folder.path)
     return Run(config, data, tracking, trainer, shown, folder, resumed)
 

@@ -31,7 +31,7 @@ def show(rows: Sequence[Sequence[str]], facts: Sequence[Sequence[str]]) -> None:
         if sys.stdout.isatty():
             _print_rich(rows, facts)
         else:
-            print("\n".join([*_aligned(rows), *_aligned(facts)]), flush=True)
+            print("\n".join([*aligned(rows), *aligned(facts)]), flush=True)
 
 
 def _figures(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
@@ -80,7 +80,7 @@ def opening(uri: str) -> str:
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -98,5 +98,5 @@ def _print_rich(rows: Sequence[Sequence[str]], facts: Sequence[Sequence[str]]) -
         for row in body:
             figures.add_row(*row)
         console.print(figures)
-    for line in _aligned(facts):
+    for line in aligned(facts):
         console.print(Text(line), soft_wrap=True)

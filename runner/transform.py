@@ -1,35 +1,51 @@
-"""What a run's columns learned, as one file in its folder: new rows are encoded by it without the old ones."""
+"""What a run's columns learned, and how they encode rows, as one file in its folder: new rows need no old ones."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Constants, UserError
+from components.types import Constants, Encoded, Ragged, UserError
 
 FILE = "transform.npz"
 VERSION = 1
 
 
-def save(folder: Path, constants: Mapping[str, Constants]) -> None:
-    """Writes the constants of columns, by name, whole or not at all."""
+class Form(NamedTuple):
+    """What an array of a column has for each row."""
+
+    dtype: str
+    shape: tuple[int, ...]  # of a ragged one that of an element
+    ragged: bool
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}" + (" in any number" if self.ragged else "")
+
+
+def forms(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dict[str, Form]]:
+    """The forms of the arrays of columns, by name."""
+    return {name: {key: _form(values) for key, values in arrays.items()} for name, arrays in encoded.items()}
+
+
+def save(folder: Path, constants: Mapping[str, Constants], formed: Mapping[str, Mapping[str, Form]]) -> None:
+    """Writes the constants of columns, and the forms of those that are encoded, whole or not at all."""
     arrays: dict[str, Any] = {}
     for name, learned in constants.items():
         for side, values in (("host", learned.host), ("device", learned.device)):
             arrays |= {f"{name}/{side}/{key}": value for key, value in values.items()}
     columns = {name: dict(learned.static) for name, learned in constants.items()}
-    meta = json.dumps({"version": VERSION, "columns": columns})
+    meta = json.dumps({"version": VERSION, "columns": columns, "forms": formed})
     temporary = folder / f"{FILE}.tmp"
     with temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, meta=np.frombuffer(meta.encode(), np.uint8), **arrays)
     temporary.replace(folder / FILE)
 
 
-def load(folder: Path) -> dict[str, Constants]:
+def load(folder: Path) -> tuple[dict[str, Constants], dict[str, dict[str, Form]]]:
     """What `save` wrote, lists as tuples; raises UserError where the file is missing or of another version."""
     path = folder / FILE
     try:
@@ -44,7 +60,15 @@ def load(folder: Path) -> dict[str, Constants]:
     for name, array in arrays.items():
         column, side, key = name.rsplit("/", 2)
         getattr(found[column], side)[key] = array
-    return found
+    formed = {
+        name: {key: Form(*form) for key, form in arrays.items()} for name, arrays in _tuples(meta["forms"]).items()
+    }
+    return found, formed
+
+
+def _form(values: Encoded) -> Form:
+    array = values.values if isinstance(values, Ragged) else values
+    return Form(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
 
 
 def _tuples(node: Any) -> Any:

@@ -62,6 +62,8 @@ def _array(name: str, column: Any) -> Encoded:
         array = np.asarray(column)
     except ValueError as error:
         raise DataError(f"column `{name}` is no array; `Ragged` holds rows of different lengths") from error
+    if array.dtype.kind == "U" and isinstance(column, list | tuple) and not all(isinstance(one, str) for one in column):
+        return np.array(column, object)  # as they were given: NumPy has made strings of numbers
     if array.ndim == 0:
         raise DataError(f"column `{name}` is {column!r}, not an array of rows")
     return array

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import outbox
 from runner.folder import summary
-from runner.tracking import figures, store
+from runner.tracking import store
 from runner.tracking.state import State
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Courier:
                 self._client.log_artifact(run_id, str(path))
             self._note(files=files)
         if over:
+            from runner import figures  # imports matplotlib, which takes a second
+
             figures.draw(self._folder)
             for name in FOLDERS:
                 if (self._folder / name).is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import importlib
 import json
 import os
 import select
@@ -60,7 +61,7 @@ def deliver_all(root: Path, only: Path | None = None) -> list[Outcome]:
     Raises UserError where a store didn't take everything, after trying all.
     """
     refusal = functools.cache(_refusal)  # a store that is out of reach is asked once
-    outcomes = [_outcome(folder, refusal) for folder in (runs(root) if only is None else [only]) if _pending(folder)]
+    outcomes = [_outcome(folder, refusal) for folder in (runs(root) if only is None else [only]) if is_pending(folder)]
     failed = [str(outcome) for outcome in outcomes if outcome.failed]
     if failed:
         heading = f"MLflow didn't take {len(failed)} of {len(outcomes)} records; they stay in their folders:"
@@ -90,6 +91,7 @@ def main() -> int:
                 if folder not in held:
                     locks.enter_context(_delivery_lock(folder, wait=True))
                 held[folder] = _attempt(folder, over=over) and over
+            importlib.import_module("runner.figures")  # ahead of the end, which draws some
             _rest()
         # A sweep's own folder came first, and ends last.
         missing = [folder for folder in reversed(held) if not held[folder] and not _attempt(folder, over=True)]
@@ -135,6 +137,11 @@ def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
             return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
 
 
+def again(folder: Path) -> Outcome:
+    """Delivers a folder once more, with files that are new in it."""
+    return _outcome(folder, _refusal)
+
+
 def _refusal(uri: str) -> str | None:
     """Why a store can't be reached; None where it can."""
     try:
@@ -156,7 +163,7 @@ def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
             yield True
 
 
-def _pending(folder: Path) -> bool:
+def is_pending(folder: Path) -> bool:
     state = State.load(folder)
     missing = state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
     return missing and bool(_record(folder)["tracking"])

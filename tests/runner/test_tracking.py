@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from components.types import UserError
+from runner import figures
 from runner.folder import write_atomically
 from runner.outbox import Outbox, cover
 from runner.tracking import MLflow, Nothing, deliver, store
-from runner.tracking.courier import figures
 from runner.tracking.state import State
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own

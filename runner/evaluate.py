@@ -1,0 +1,37 @@
+"""`mode=evaluate`: the figures of a run's best weights on a split of its data."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from runner.progress import progress
+from runner.report import SPLITS, table
+
+if TYPE_CHECKING:
+    from runner.compose import Config
+    from runner.fitted import Fitted
+
+
+def command(config: Config) -> int:
+    """Prints the figures of `data.split` (else of what was held out), also where `quiet`; returns the exit code."""
+    from runner.fitted import opened
+
+    with closing(progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])) as shown:
+        fitted = opened(config, shown)
+        split = config.split or fitted.held_out
+        figures = fitted.evaluate(split)
+    begin = dict(SPLITS)[split]
+    named = {f"{begin}{name.removeprefix(f'{split}/')}": value for name, value in figures.items()}
+    table(_standing(fitted) | {"metrics": named}, fitted.folder, {}, quiet=False)
+    return 0
+
+
+def _standing(fitted: Fitted) -> dict[str, Any]:
+    """How far the run has come, as the report tells it."""
+    from runner.folder import is_held, summary
+
+    status = "it goes on" if is_held(fitted.folder) else summary(fitted.folder).get("status", "interrupted")
+    if status == "interrupted":
+        status = f"interrupted; resume={fitted.folder.name} goes on with it"
+    return {"status": status, "best_epoch": fitted.weights.epoch, "epochs": fitted.weights.epochs}

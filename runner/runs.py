@@ -1,0 +1,144 @@
+"""`mode=runs`: the runs below a folder as a table, with what they came to and what tells them apart."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.listing import Entry, entries
+from runner.selection import named, parse, select, spelt
+
+if TYPE_CHECKING:
+    from runner.compose import Config
+
+MOST = 4  # parameters that are shown because they differ
+UNTOLD = ("tracking", "sweep")  # parameters that change no result
+FRAME = 3  # what a terminal's table needs for a column beside its text
+ALWAYS = ("status", "folder")  # columns that are left out nowhere
+FIRST = ("created", "seconds", "name", "epochs")  # those that a narrow terminal lacks first: most stands in `folder`
+FOLDED = 22  # characters of a folder's name in a line, where it is broken into several
+
+
+def command(config: Config) -> int:
+    """Prints the runs that `runs.where` names, by `runs.sort`, at most the first `runs.last` of them."""
+    root, wanted = Path(config.values["folder"]), config.values["runs"]
+    found = entries(root)
+    chosen = select(found, wanted["where"], wanted["sort"])
+    shown = chosen[: wanted["last"]]
+    if not shown:
+        print(nothing(root, found, wanted["where"]))
+        return 0
+    asked = [one.field for one in parse(wanted["where"] or "")] + [wanted["sort"].removeprefix("-")]
+    names, left_out = _fitting(_columns(shown, [named(name, found, "where") for name in asked]), shown)
+    print_table([_headings(names), *_rows(shown, names)])
+    for line in _remarks(root, len(shown), len(chosen), left_out):
+        print(line)
+    return 0
+
+
+def nothing(root: Path, found: Sequence[Entry], where: str | None) -> str:
+    """What to say where no run is meant."""
+    return f"none of the {len(found)} runs below {root} meets runs.where={where}" if found else f"no runs below {root}"
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows below their heading: framed on a terminal, else as plain text."""
+    with suppress(OSError):  # whoever read the pipe is gone
+        if sys.stdout.isatty():
+            _print_rich(rows)
+        else:
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            for row in rows:
+                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+                print("  ".join(cells).rstrip())
+
+
+def _columns(shown: Sequence[Entry], asked: Iterable[str]) -> list[str]:
+    """The fields to show: what is always asked, the monitored figure, those of the test, what tells runs apart."""
+    kinds = ["kind"] if {entry.facts.get("kind", "run") for entry in shown} != {"run"} else []
+    monitors = [f"best/{entry.parameters.get('training.monitor')}" for entry in shown]
+    tests = [name for entry in shown for name in entry.metrics if name.startswith("test/")]
+    known = {name for entry in shown for name in entry.metrics}
+    figures = [name for name in (*monitors, *tests) if name in known]
+    told = [*(name for name in asked if name not in ("age", "folder")), *_distinguishing(shown)]
+    return list(dict.fromkeys(["created", "name", *kinds, "status", "epochs", "seconds", *figures, *told, "folder"]))
+
+
+def _distinguishing(shown: Sequence[Entry]) -> list[str]:
+    """The parameters that differ: those that a command line set, then others as far as they tell more runs apart."""
+    described = [entry for entry in shown if entry.parameters]
+    names = dict.fromkeys(name for entry in described for name in entry.parameters if name not in UNTOLD)
+    words = {word for entry in described for word in entry.words}
+    told: dict[str, tuple[str, ...]] = {"name": tuple(_cell(entry, "name") for entry in described)}
+    for name in sorted(names, key=lambda name: name not in words):
+        values = tuple(_cell(entry, name) for entry in described)
+        known = len(set(zip(*told.values(), strict=True)))
+        more = len(set(zip(*told.values(), values, strict=True))) > known
+        if len(set(values)) > 1 and (more or (name in words and values not in told.values())):
+            told[name] = values
+    return list(told)[1 : MOST + 1]
+
+
+def _fitting(columns: list[str], shown: Sequence[Entry]) -> tuple[list[str], list[str]]:
+    """The columns that a terminal has room for, and those that it hasn't; elsewhere there is room for all."""
+    left_out: list[str] = []
+    room = shutil.get_terminal_size().columns
+    while sys.stdout.isatty() and len(columns) > len(ALWAYS) and _width(columns, shown) > room:
+        spare = [*FIRST, *(name for name in reversed(columns) if name not in (*FIRST, *ALWAYS))]
+        left_out.append(next(name for name in spare if name in columns))
+        columns = [name for name in columns if name != left_out[-1]]
+    return columns, left_out
+
+
+def _width(columns: Sequence[str], shown: Sequence[Entry]) -> int:
+    rows = [_headings(columns), *_rows(shown, columns)]
+    widths = dict(zip(columns, (max(map(len, column)) for column in zip(*rows, strict=True)), strict=True))
+    widths["folder"] = min(widths["folder"], FOLDED)
+    return sum(widths.values()) + FRAME * len(widths) + 1
+
+
+def _headings(columns: Sequence[str]) -> list[str]:
+    """Parameters by the last part of their name, where no other column has the same."""
+    short = [name.rpartition(".")[2] for name in columns]
+    return [last if short.count(last) == 1 else name for name, last in zip(columns, short, strict=True)]
+
+
+def _rows(shown: Sequence[Entry], columns: Sequence[str]) -> Iterator[list[str]]:
+    for entry in shown:
+        yield [_cell(entry, name) for name in columns]
+
+
+def _cell(entry: Entry, name: str) -> str:
+    """A field as text; empty where the run lacks it."""
+    value: Any = entry.fields.get(name, "")
+    if name == "seconds" and value != "":
+        return f"{value:.1f}"
+    if name in entry.metrics and name not in entry.facts:
+        return f"{value:.5g}"
+    return spelt(value)
+
+
+def _remarks(root: Path, shown: int, chosen: int, left_out: Sequence[str]) -> Iterator[str]:
+    if left_out:
+        yield f"the terminal is too narrow for {', '.join(left_out)}; `| cat` shows all"
+    if shown < chosen:
+        yield f"{shown} of {chosen} runs below {root}; runs.last=null lists all"
+
+
+def _print_rich(rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    heading, *body = rows
+    table = Table()
+    for name in heading:
+        last = name == heading[-1]
+        table.add_column(Text(name), no_wrap=not last, overflow="fold" if last else "ellipsis")
+    for row in body:
+        table.add_row(*map(Text, row))
+    Console().print(table)

@@ -1,0 +1,143 @@
+"""What the words of `training` do: precision, fewer batches, checkpoints that are kept, a profile; and going on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import runner
+from components.data import Arrays
+from components.types import UserError
+from runner.execution import Result
+from runner.loop import Trainer
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+WORDS = ("architecture.widths=[8]", "training.epochs=2", "training.batch_size=8", "tracking=none", "quiet=true")
+
+
+def source(rows: int = 60) -> Arrays:
+    images = np.random.default_rng(0).integers(0, 256, (rows, 4, 4, 1), np.uint8)
+    return Arrays(columns={"image": images, "label": np.arange(rows) % 3}, valid=15, test=15, stratify="label")
+
+
+def quick(*words: str) -> Result:
+    return runner.run(*WORDS, *words, source=source())
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, *words: str) -> Trainer:
+    """The trainer of a run."""
+    trainers: list[Trainer] = []
+    fit = Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self, *given: (trainers.append(self), fit(self, *given))[1])
+    quick(*words)
+    return trainers[0]
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "lenet5", "sequential", "fashion_cnn"])
+def test_bfloat16_computes_in_it_and_keeps_everything_in_float32(architecture: str) -> None:
+    words = ["quiet=true", "tracking=none", "training.epochs=1", "training.limit_batches=2", "training.batch_size=4"]
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), np.uint8)
+    given = Arrays(columns={"image": images, "label": np.arange(40) % 2}, valid=8, test=8)
+    choice = [f"architecture={architecture}", "training.precision=bfloat16"]
+    if architecture == "sequential":
+        layers = "{_target_: components.layer.Flatten}, {_target_: components.layer.Dense, features: 4}"
+        choice.append(f"architecture.layers=[{layers}]")
+    result = runner.run(*words, *choice, source=given)
+    assert np.isfinite(result.metrics["test/loss"])
+    checkpoint = np.load(next((result.folder / "checkpoints").glob("step_*.npz")))
+    assert {checkpoint[name].dtype for name in checkpoint.files if "parameters" in name} == {np.dtype(np.float32)}
+
+
+def test_bfloat16_is_what_the_step_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trained(monkeypatch, "training.precision=bfloat16")
+    chunk = next(trainer.batches.chunks(trainer.data.splits["valid"], 8, 1))
+    state = trainer.like.parameters, trainer.like.model_state
+    traced = jax.make_jaxpr(trainer.program.evaluate)(trainer.given, *state, chunk.data, chunk.rows[0], chunk.mask)
+    products = [line for line in str(traced).splitlines() if "dot_general" in line]
+    assert products
+    assert all("bf16" in line for line in products)
+    losses = traced.out_avals[-1]
+    assert losses.dtype == jnp.float32
+
+
+def test_an_architecture_without_a_dtype_computes_in_float32_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("mine_without_dtype.py").write_text(
+        "import flax.linen as nn\n"
+        "from components.types import Output\n"
+        "class Plain(nn.Module):\n"
+        "    outputs: int\n"
+        "    @nn.compact\n"
+        "    def __call__(self, x, *, train):\n"
+        "        return Output(nn.Dense(self.outputs)(x.reshape(x.shape[0], -1)))\n"
+    )
+    monkeypatch.setenv("TITRATE_ALLOW", "mine_without_dtype")
+    monkeypatch.syspath_prepend(Path.cwd())
+    Path("conf/architecture").mkdir(parents=True)
+    Path("conf/architecture/plain.yaml").write_text("_target_: mine_without_dtype.Plain\n")
+    words = ["architecture=plain", "tracking=none", "quiet=true", "training.epochs=1", "training.batch_size=8"]
+    assert runner.run(*words, source=source()).status == "finished"
+    with pytest.raises(UserError, match=r"training.precision: mine_without_dtype.Plain computes in float32 only"):
+        runner.run(*words, "training.precision=bfloat16", source=source())
+
+
+def test_a_few_batches_are_the_same_ones_in_every_epoch_and_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainers = [trained(monkeypatch, "training.limit_batches=2", f"seed={seed}") for seed in (0, 1)]
+    for split in ("train", "valid", "test"):
+        rows = [trainer.data.splits[split] for trainer in trainers]
+        assert rows[0].tolist() == rows[1].tolist()
+        assert len(rows[0]) == min(16, 15 if split != "train" else 30)
+    assert trainers[0].steps == 2
+
+
+def test_one_batch_can_be_overfitted_on_purpose() -> None:
+    result = quick(
+        "training.limit_batches=1", "training.epochs=150", "learning_rate=0.05", "training.monitor=train/loss"
+    )
+    assert result.history[-1]["step"] == 150
+    assert result.history[-1]["train/accuracy"] == 1
+    assert result.history[-1]["train/loss"] < 0.05
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_as_many_checkpoints_are_kept_as_asked(keep: int) -> None:
+    result = quick("training.epochs=5", f"training.keep_checkpoints={keep}")
+    assert len(list((result.folder / "checkpoints").glob("step_*.npz"))) == keep
+
+
+def test_keeping_other_checkpoints_or_profiling_is_the_same_run() -> None:
+    digests = {quick(*words).folder.name.rpartition("_")[2] for words in ([], ["training.keep_checkpoints=3"])}
+    assert len(digests) == 1
+
+
+def test_a_profile_traces_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder, **options: calls.append(Path(folder)))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
+    result = quick("training.profile=true", "training.epochs=6")
+    assert calls == [result.folder / "profile", "stop"]
+    calls.clear()
+    quick("training.profile=true", "training.epochs=2", "fresh=true")  # over before the trace is
+    assert calls[1:] == ["stop"]
+    calls.clear()
+    quick("training.epochs=6", "fresh=true")
+    assert calls == []
+
+
+def test_every_run_tells_how_long_it_waited_for_its_input() -> None:
+    metrics = json.loads((quick().folder / "summary.json").read_text())["metrics"]
+    assert 0 <= metrics["input_wait_fraction"] < 1
+
+
+def test_a_finished_run_goes_on_to_more_epochs() -> None:
+    words = [word for word in WORDS if not word.startswith("training.epochs")]
+    first = runner.run(*words, "training.epochs=2", source=source())
+    longer = runner.run(f"resume={first.folder}", "training.epochs=4", source=source())
+    assert longer.folder == first.folder
+    assert [epoch["epoch"] for epoch in longer.history] == [1, 2, 3, 4]
+    assert longer.history[:2] == first.history
+    assert json.loads((first.folder / "summary.json").read_text())["epochs"] == 4
