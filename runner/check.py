@@ -185,7 +185,7 @@ def _verbs(values: Mapping[str, Any]) -> Iterator[Mismatch]:
     """Keys that only some modes read."""
     mode = values.get("mode")
     if mode in ("evaluate", "predict") and values.get("run") is None:
-        yield Mismatch("run", f"is missing; mode={mode} needs a run's folder or its MLflow run id, see mode=runs")
+        yield Mismatch("run", f"is missing; mode={mode} needs a run's folder, its MLflow run id or last, see mode=runs")
     if mode not in OF_A_RUN and values.get("run") is not None:
         yield Mismatch("run", f"is for mode={', '.join(OF_A_RUN)}; resume=… goes on training a run")
     if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):

@@ -16,6 +16,7 @@ from typing import Any
 
 from components.types import UserError
 
+LAST = "last"  # stands for the run that was begun last
 STALE_SECONDS = 60  # a folder is made in a moment
 NOT_THE_RUN = (
     "mode",
@@ -93,7 +94,7 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
 
 
 def find(root: Path, name: str, key: str = "resume") -> Path:
-    """The folder that a path, a folder's name or an MLflow run id names; `key` is what asked for it."""
+    """The folder that a path, a folder's name, an MLflow run id or `last` names; `key` is what asked for it."""
     for path in _candidates(root, name):
         if (path / "record.json").is_file():
             return path
@@ -139,6 +140,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _candidates(root: Path, name: str) -> Iterator[Path]:
+    if name == LAST:
+        yield from _newest(root)
+        return
     yield Path(name)
     yield root / name
     for path in runs(root):
@@ -147,6 +151,13 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
         delivered = path / "delivered.json"
         if delivered.is_file() and json.loads(delivered.read_text()).get("run_id") == name:
             yield path
+
+
+def _newest(root: Path) -> Iterator[Path]:
+    """The run that was begun last, of a sweep or alone; nothing where there is none."""
+    records = {path: json.loads((path / "record.json").read_text()) for path in runs(root)}
+    own = [path for path, record in records.items() if record.get("kind", "run") == "run"]
+    yield from sorted(own, key=lambda path: (records[path]["created"], path))[-1:]
 
 
 def is_held(path: Path) -> bool:

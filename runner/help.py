@@ -56,8 +56,13 @@ def information(config: Config) -> str:
         "conf, experiments": f"below {HOUSE} and {Path.cwd()}",
         "parts from": ", ".join(packages()),
     }
-    values = {f"{dotted(place)}={show(value)}": dotted(place) for place, value in leaves(config.values)}
-    return "\n".join([*_table(facts), "", *_table({text: config.origins.get(key, "") for text, key in values.items()})])
+    return "\n".join([*_table(facts), "", *_table(values(config))])
+
+
+def values(config: Config) -> dict[str, str]:
+    """Every value, `key=value`, with who set it."""
+    places = {dotted(place): show(value) for place, value in leaves(config.values)}
+    return {f"{key}={value}": config.origins.get(key, "") for key, value in places.items()}
 
 
 def _options(found: Catalog, group: str) -> list[str]:

@@ -56,6 +56,17 @@ def prepare_run(
         shown.note(f"warning: {warning}")
     if source is not None:
         config = _given(config, source)
+    trainer, tracking = trainer_of(config, source, shown, signals), tracking_of(config)
+    data = trainer.data
+    folder, resumed = open_folder(config, data, tracking, member)
+    if not (folder.path / transform.FILE).exists():
+        transform.save(folder.path, data.constants, transform.forms(data.encoded))
+    LOG.info("the folder is %s", folder.path)
+    return Run(config, data, tracking, trainer, shown, folder, resumed)
+
+
+def trainer_of(config: Config, source: Source | None, shown: Progress, signals: Signals) -> Trainer:
+    """What would train a configuration, with its data; raises UserError for all that its user can mend."""
     static, numbers = collect(config)
     static["architecture"] |= dtype(config)
     with told(config):
@@ -63,16 +74,15 @@ def prepare_run(
         training = Training(**config.values["training"])
         data = limited(data, training)
         _check_splits(data, training)
-        arrays = as_arrays(numbers, config.values["seed"])
         program = program_of(static, features, data)
-        trainer = Trainer(program, data, training, arrays, progress=shown, signals=signals)
-        with at("tracking"):
-            tracking = build(static["tracking"], numbers)
-    folder, resumed = open_folder(config, data, tracking, member)
-    if not (folder.path / transform.FILE).exists():
-        transform.save(folder.path, data.constants, transform.forms(data.encoded))
-    LOG.info("the folder is %s", folder.path)
-    return Run(config, data, tracking, trainer, shown, folder, resumed)
+        arrays = as_arrays(numbers, config.values["seed"])
+        return Trainer(program, data, training, arrays, progress=shown, signals=signals)
+
+
+def tracking_of(config: Config) -> Any:
+    """Where the record goes."""
+    with told(config), at("tracking"):
+        return build(collect(config)[0]["tracking"], {})
 
 
 def load_data(

@@ -99,7 +99,7 @@ class Program:
 
         def objective(parameters: Any) -> tuple[jax.Array, tuple[Any, Report]]:
             variables = {"params": parameters, **state.model_state}
-            batch, output, model_state = self._forward(parts, given, variables, encoded, step=state.step)
+            batch, output, model_state = self.forward(parts, given, variables, encoded, step=state.step)
             report = measure(parts, output, batch, training=True)
             size = batch.target.shape[0]
             value = report["loss"]["sum"] / size
@@ -123,10 +123,10 @@ class Program:
         """The sums of the report over the unmasked examples `rows` (B,), and what the model says of each."""
         parts = self.parts(given)
         variables = {"params": parameters, **model_state}
-        batch, output, _ = self._forward(parts, given, variables, _gather(data, rows), step=None)
+        batch, output, _ = self.forward(parts, given, variables, _gather(data, rows), step=None)
         return measure(parts, output, batch._replace(mask=mask), training=False), answers(parts, output, batch)
 
-    def _forward(
+    def forward(
         self, parts: Parts, given: Given, variables: Any, encoded: Any, *, step: jax.Array | None
     ) -> tuple[Batch, Output, Any]:
         """The batch, what the model makes of it, and its new state; `step` is that of training, None: inference."""

@@ -17,8 +17,8 @@ from runner.compose import configure, to_yaml
 from runner.errors import ConfigError
 from runner.sweep import plan
 print(to_yaml(configure(["experiment=digits_cnn", "metric=[accuracy,top_k]", "optimizer.b1=0.8"]).values))
-for words in (["optimizer=glob(ad*)", "seed=range(2)"], ["learning_rate=1e-3,1e-2", "folds=2"], ["metric=[accuracy],[top_k]"]):
-    print([setting.varied for setting in plan.make(words, multirun=True).settings])
+for words in ("optimizer=glob(ad*) seed=range(2)", "learning_rate=1e-3,1e-2 folds=2", "metric=[accuracy],[top_k]"):
+    print([setting.varied for setting in plan.make(words.split(), multirun=True).settings])
 try:
     configure(["optimizer=nadm", "trainig.epochs=3", "seed=1,2", "optimizer.b1=2"])
 except ConfigError as error:

@@ -13,14 +13,13 @@ from typing import Any
 from components.types import Source, UserError
 from runner import folder as folders
 from runner import platform, record
-from runner.build import build, resolve
+from runner.build import resolve
 from runner.compose import to_yaml
 from runner.data import cache_folder
 from runner.execution import DELIVERY_SECONDS, Result, conduct
 from runner.folder import Folder
-from runner.numbers import collect
 from runner.opening import Member
-from runner.preparation import told
+from runner.preparation import told, tracking_of
 from runner.signals import Signals
 from runner.sweep import outcome, ranking, report
 from runner.sweep.outcome import Manifest, Outcome
@@ -51,7 +50,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
         report.plan(plan)
     platform.prepare(cache_folder())
     _import(plan)
-    tracking = _tracking(plan)
+    tracking = tracking_of(plan.settings[0].config)
     with Signals() as signals:
         folder, manifest = _open(plan, tracking)
         with contextlib.closing(folder):
@@ -86,12 +85,6 @@ def _import(plan: Plan) -> None:
         with told(setting.config):
             for target in {node["_target_"] for _, node in parts(setting.config.values)}:
                 resolve(target)
-
-
-def _tracking(plan: Plan) -> Any:
-    config = plan.settings[0].config
-    with told(config):
-        return build(collect(config)[0]["tracking"], {})
 
 
 def _open(plan: Plan, tracking: Any) -> tuple[Folder, Manifest]:

@@ -1,0 +1,84 @@
+"""What a dry run prints: titled tables, rich ones on a terminal, aligned text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+Row = Sequence[str]
+
+
+class Page:
+    """Shows section after section, each at once; nothing if quiet."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def section(
+        self, title: str, rows: Iterable[Row], *, heading: Row | None = None, right: Sequence[int] = ()
+    ) -> None:
+        """A table below its title; `right` names the columns that are numbers. One without rows is left out."""
+        body = [list(row) for row in rows]
+        if self._quiet or not body:
+            return
+        if sys.stdout.isatty():
+            _print_rich(title, heading, body, right)
+        else:
+            lines = _aligned([heading, *body] if heading else body, right)
+            print("\n".join([title, *(f"  {line}" for line in lines), ""]), flush=True)
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        if not self._quiet:
+            print(text, flush=True)
+
+
+def size(count: float) -> str:
+    """Bytes as people read them, three digits of them: 4,096,000 -> 4.1 MB."""
+    power = 0
+    while count >= 999.5 and power + 1 < len(UNITS):
+        count, power = count / 1000, power + 1
+    return f"{count:.0f} {UNITS[power]}" if power == 0 or count >= 99.95 else f"{count:.3g} {UNITS[power]}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: 7500 -> 2 h 05 min, 0.00012 -> 120 µs."""
+    if seconds < 1e-3:
+        return f"{1e6 * seconds:.3g} µs"
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60:02} min"
+
+
+def shape(dimensions: Sequence[int], dtype: object) -> str:
+    """float32 (32, 8, 8, 1)."""
+    return f"{dtype} {tuple(dimensions)}"
+
+
+def _aligned(rows: Sequence[Row], right: Sequence[int]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def cell(place: int, text: str) -> str:
+        return text.rjust(widths[place]) if place in right else text.ljust(widths[place])
+
+    return ["  ".join(cell(*one) for one in enumerate(row)).rstrip() for row in rows]
+
+
+def _print_rich(title: str, heading: Row | None, rows: Sequence[Row], right: Sequence[int]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table.show_header = heading is not None
+    for place, name in enumerate(heading or rows[0]):
+        table.add_column(Text(name), justify="right" if place in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)

@@ -1,0 +1,82 @@
+"""Whether a run fits the device, and what to do where it doesn't."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+
+from runner.dry_run.compiling import Compiled
+from runner.dry_run.memory import Memory, largest_batch
+from runner.dry_run.page import size
+from runner.dry_run.subject import Subject
+from runner.errors import RunError
+
+EXHAUSTED = "RESOURCE_EXHAUSTED"
+
+
+class Verdict:
+    """Compares what a run needs with what the device has; where nothing says what it has, all fits."""
+
+    def __init__(self, subject: Subject, memory: Memory, limit: tuple[int, str] | None) -> None:
+        self.limit: int | None = limit and limit[0]
+        self.says = limit[1] if limit else ""
+        self._subject, self._memory = subject, memory
+        self._best = memory.parameters + memory.model_state
+
+    def training(self, step: Compiled) -> int:
+        """Bytes that training needs at once; as by shapes where the platform doesn't say."""
+        memory = self._memory
+        return memory.held + memory.working if step.memory is None else step.memory + self._best
+
+    def evaluation(self, program: Compiled) -> int:
+        """Bytes that an evaluation needs at once."""
+        memory = self._memory
+        need = memory.held + memory.largest_layer if program.memory is None else program.memory + self._best
+        return need if program.memory is None else need + memory.optimizer_state
+
+    def of_held(self) -> None:
+        """Raises RunError where no batch size fits."""
+        if self.limit is not None and self._memory.held + self._memory.parameters > self.limit:
+            raise RunError(self._too_large(self._memory.held + self._memory.working, self._none()))
+
+    @contextlib.contextmanager
+    def of_compiler(self) -> Iterator[None]:
+        """Raises RunError where compiling itself runs out of the device's memory."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if EXHAUSTED not in str(error) or self.limit is None:
+                raise
+            raise RunError(self._training(self._memory.held + self._memory.working)) from error
+
+    def of_compiled(self, step: Compiled, evaluation: Compiled | None) -> None:
+        """Raises RunError where training or evaluation needs more than there is."""
+        if self.limit is None:
+            return
+        if (need := self.training(step)) > self.limit:
+            raise RunError(self._training(need))
+        if evaluation is not None and (need := self.evaluation(evaluation)) > self.limit:
+            size = self._subject.trainer.training.evaluation_batch_size
+            held = self._memory.held
+            fits = max(1, int(size * (self.limit - held) / (need - held)))
+            raise RunError(self._too_large(need, f"about training.evaluation_batch_size={fits} would fit"))
+
+    def _training(self, need: int) -> str:
+        working = need - self._memory.held
+        batch = largest_batch(self._subject, self._memory, working, self.limit or 0)
+        return self._too_large(need, f"about training.batch_size={batch} would fit" if batch else self._none())
+
+    def _none(self) -> str:
+        memory = self._memory
+        return (
+            f"no batch size would fit, because parameters, gradients, the optimizer's state, the best weights and the "
+            f"data alone take {size(memory.held + memory.parameters)}"
+        )
+
+    def _too_large(self, need: int, remedy: str) -> str:
+        return (
+            f"too large for the device: a run with training.batch_size={self._subject.batch_size} needs {size(need)}, "
+            f"and there are {size(self.limit or 0)} {self.says}; {remedy}"
+        )
