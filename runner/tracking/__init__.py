@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.types import UserError
-from runner.folder import write_atomically
+from runner.folder import end_digest, write_atomically
 from runner.tracking.state import State, masked
 from runner.tracking.store import sqlite_file
 
+LOOK_SECONDS = 0.02  # between two looks at how far the child has come
 LATER = "`titrate mode=deliver` sends what is missing"
 
 
@@ -74,17 +76,24 @@ class ChildDelivery:
     def close(self, seconds: float) -> str | None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
+        over = time.monotonic() + seconds
+        while self._process.poll() is None and not self._has_ended() and time.monotonic() < over:
+            time.sleep(LOOK_SECONDS)
+        if self._process.returncode is None:
             threading.Thread(target=self._process.wait, daemon=True).start()  # leaves no zombie
         return State.load(self._folders[0]).run_id
+
+    def _has_ended(self) -> bool:
+        """Whether MLflow has the end; figures may still be on their way, and nobody waits for those."""
+        return State.load(self._folders[0]).ended == end_digest(self._folders[0])
 
     def warning(self) -> str | None:
         for folder in self._folders:
             if (error := State.load(folder).error) is not None:
                 return f"MLflow lacks a part of the record: {error}; {LATER}"
         if self._process.poll() is None:
+            if self._has_ended():
+                return None
             return f"MLflow is slow: the record goes there in the background; should that break off, {LATER}"
         if self._process.returncode != 0:
             return f"the delivery to MLflow broke off, see {self._folders[0] / 'delivery.log'}; {LATER}"

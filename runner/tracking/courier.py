@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import outbox
-from runner.folder import summary
+from runner.folder import end_digest, summary
 from runner.tracking import store
 from runner.tracking.state import State
 
@@ -127,12 +126,6 @@ class Courier:
         if state != self._state:
             self._state = state
             state.save(self._folder)
-
-
-def end_digest(folder: Path) -> str:
-    """Tells one end of a run from another, and from that of a run that had no time to write a summary."""
-    end = {key: value for key, value in summary(folder).items() if key != "run_id"}  # added after the delivery
-    return hashlib.sha256(json.dumps(end, sort_keys=True).encode()).hexdigest() if end else "killed"
 
 
 def _end_time(folder: Path) -> int:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.types import UserError
 from runner import outbox
-from runner.folder import find, is_held, runs
+from runner.folder import end_digest, find, is_held, runs
 from runner.tracking import store
-from runner.tracking.courier import Courier, end_digest
+from runner.tracking.courier import Courier
 from runner.tracking.state import State, masked
 
 if TYPE_CHECKING:
