@@ -8,26 +8,48 @@ import pytest
 
 from runner.__main__ import main
 from runner.catalog import catalog, defaults
-from runner.check import check
-from runner.compose import compose
+from runner.sweep import plan
 from runner.tracking import NoDelivery
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [line.strip() for line in README.splitlines() if re.match(r"    (TITRATE_DATA=\S+ )?titrate ", line)]
 
 
+HOUR = README[README.index("## The first hour") : README.index("### What would run")]
+
+
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "--" not in command])
 def test_a_command_composes(command: str) -> None:
     words = [word for word in shlex.split(command) if not word.startswith("TITRATE_DATA=")]
-    assert words[0] == "titrate"
-    check(compose(words[1:]))
+    assert words.pop(0) == "titrate"
+    multirun = words[0] == "-m"
+    words = [word for word in words if not word.startswith(("run=", "resume=", "output=", "data.split="))]
+    words = [re.sub("=(evaluate|predict)$", "=train", word) for word in words]
+    assert plan.make(words[multirun:], multirun=multirun)
 
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-@pytest.mark.parametrize("command", [command for command in COMMANDS if re.match(r"titrate [^-]*$", command)])
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if re.match(r"titrate [^-]*$", command) and command not in HOUR]
+)
 def test_a_command_runs(command: str) -> None:
     assert main([*shlex.split(command)[1:], "training.epochs=1", "tracking=none", "quiet=true"]) == 0
+
+
+@pytest.mark.optax
+def test_the_first_hour_passes_in_one_folder(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = [command for command in COMMANDS if command in HOUR]
+    assert len(commands) > 10
+    for command in commands:
+        words = [re.sub(r"(training\.epochs)=\d+", r"\1=2", word) for word in shlex.split(command)[1:]]
+        if any(word.startswith(("experiment=", "-m")) for word in words):
+            words += ["tracking=none", "training.batch_size=8"]
+            words += [] if any("training.limit" in word for word in words) else ["training.limit_batches=1"]
+            words += [] if any("training.epochs" in word for word in words) else ["training.epochs=1"]
+        assert main(words) == 0, (command, capsys.readouterr().err)
+    assert Path("predictions.parquet").exists()
+    assert "would go" not in capsys.readouterr().out
 
 
 def test_mistakes_are_told_as_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
