@@ -9,18 +9,19 @@ import jax
 import jax.numpy as jnp
 
 from components.layer.activation import ActivationName, activate
-from components.layer.initializer import InitializerName, initializer
+from components.layer.initializer import Spread, initializer
 from components.layer.shape import across
-from components.types import Range
+from components.types import Range, Scalar
 
 
 class Dense(nn.Module):
-    """A matrix product, a bias that starts at zero, an activation: (..., C) -> (..., features)."""
+    """A matrix product, a bias, an activation: (..., C) -> (..., features)."""
 
     features: Annotated[int, Range(1)]
     activation: ActivationName | None = None
     use_bias: bool = True
-    initializer: InitializerName = "glorot_uniform"
+    initializer: Spread = "glorot_uniform"
+    initial_bias: Scalar = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -29,7 +30,8 @@ class Dense(nn.Module):
         kernel = self.param("kernel", initializer(self.initializer), shape, jnp.float32)
         y = x @ kernel.astype(x.dtype)
         if self.use_bias:
-            y = y + across(self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32), y)
+            start = nn.initializers.constant(self.initial_bias)
+            y = y + across(self.param("bias", start, (self.features,), jnp.float32), y)
         return activate(self.activation, y)
 
 

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout, of numbers and of whole branches."""
 
 from __future__ import annotations
 
@@ -26,4 +26,23 @@ class Dropout(nn.Module):
             return x
         keep = 1 - jnp.asarray(self.rate, jnp.float32)
         kept = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))
+
+
+class StochasticDepth(nn.Module):
+    """In training, zeroes examples with probability `rate` and divides the rest by 1 - rate: (B, ...) -> the same.
+
+    It ends the branch of a residual block, before the sum; examples are drawn one by one, which is called drop path
+    too (Huang et al., 2016). A rate of None is none of it, one of 0 still draws, as in `Dropout`.
+    """
+
+    rate: Annotated[Scalar, Range(0, 1, "[)")] | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        if not train or self.rate is None:
+            return x
+        keep = 1 - jnp.asarray(self.rate, jnp.float32)
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, shape)
         return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))

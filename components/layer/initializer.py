@@ -1,27 +1,34 @@
-"""Initializers of kernels by name: zero mean, a variance that falls with the connections of a unit."""
+"""Initializers of kernels: zero mean, and a variance that falls with the connections of a unit or is given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
 
+import jax
+import jax.numpy as jnp
 from jax.nn.initializers import (
-    Initializer,
     glorot_normal,
     glorot_uniform,
     he_normal,
     he_uniform,
     lecun_normal,
     lecun_uniform,
+    truncated_normal,
 )
 
 from components.layer.table import choose
+from components.types import Range, Scalar
 
 InitializerName: TypeAlias = Literal[
     "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform"
 ]
 
-INITIALIZERS: Mapping[str, Initializer] = {
+Draw: TypeAlias = Callable[..., jax.Array]
+"""(key, shape, dtype) -> kernel; shapes are (…, in, out)."""
+
+INITIALIZERS: Mapping[str, Draw] = {
     "glorot_normal": glorot_normal(),  # Glorot and Bengio, 2010: variance 2 / (in + out)
     "glorot_uniform": glorot_uniform(),
     "he_normal": he_normal(),  # He et al., 2015: 2 / in
@@ -31,6 +38,47 @@ INITIALIZERS: Mapping[str, Initializer] = {
 }
 
 
-def initializer(name: InitializerName) -> Initializer:
-    """The function (key, shape, dtype) -> kernel of that name; shapes are (…, in, out)."""
-    return choose("initializer", INITIALIZERS, name)
+@dataclass(frozen=True)
+class Normal:
+    """A normal distribution around zero of that standard deviation (0.01 in Krizhevsky et al., 2012)."""
+
+    stddev: Annotated[Scalar, Range(0)]
+
+    def __call__(self, key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        return jnp.asarray(self.stddev, dtype) * jax.random.normal(key, tuple(shape), dtype)
+
+
+@dataclass(frozen=True)
+class TruncatedNormal:
+    """A normal distribution around zero, cut at twice its standard deviation, as Keras and TensorFlow draw it.
+
+    `stddev` is that before the cut; after it, it is 0.88 times as large.
+    """
+
+    stddev: Annotated[Scalar, Range(0)]
+
+    def __call__(self, key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        return jnp.asarray(self.stddev, dtype) * truncated_normal(1.0)(key, tuple(shape), dtype)
+
+
+Spread: TypeAlias = InitializerName | Normal | TruncatedNormal
+"""What a field named `initializer` takes: a name, or a part with a standard deviation of its own."""
+
+
+def initializer(spread: Spread) -> Draw:
+    """The function of that name, or the part itself."""
+    return choose("initializer", INITIALIZERS, spread) if isinstance(spread, str) else spread
+
+
+def grouped(spread: Spread, groups: int) -> Draw:
+    """The same for a kernel (…, in / groups, out) of several groups: each is drawn as a kernel of its own."""
+    draw = initializer(spread)
+    if groups == 1:
+        return draw
+
+    def drawn(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        own = (*shape[:-1], shape[-1] // groups)
+        kernels = jax.lax.map(lambda one: draw(one, own, dtype), jax.random.split(key, groups))
+        return jnp.moveaxis(kernels, 0, -2).reshape(shape)
+
+    return drawn

@@ -1,4 +1,4 @@
-"""Batch normalization."""
+"""Normalization, over a batch and across channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.layer.shape import across
+from components.layer.shape import across, check_images
 from components.types import Range, Scalar
 
 
@@ -42,6 +42,28 @@ class BatchNorm(nn.Module):
         factor = scale * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))
         y = x.astype(jnp.float32)
         return ((y - across(mean, y)) * across(factor, y) + across(bias, y)).astype(x.dtype)
+
+
+class LocalResponseNorm(nn.Module):
+    """Divides by a power of the squares in nearby channels: (B, H, W, C) -> the same (Krizhevsky et al., 2012).
+
+    By (bias + alpha * sum of squares) ** beta, the sum over `radius` channels on either side and its own, in float32.
+    The defaults are the paper's: k = 2, n = 5, alpha = 1e-4 (which PyTorch divides by n), beta = 0.75.
+    """
+
+    radius: Annotated[int, Range(0)] = 2
+    bias: Annotated[Scalar, Range(0, math.inf, "()")] = 2.0
+    alpha: Annotated[Scalar, Range(0)] = 1e-4
+    beta: Annotated[Scalar, Range(0)] = 0.75
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        del train
+        check_images("local response normalization", x)
+        bias, alpha, beta = (jnp.asarray(number, jnp.float32) for number in (self.bias, self.alpha, self.beta))
+        y = x.astype(jnp.float32)
+        window = (1, 1, 1, 2 * self.radius + 1)
+        squares = lax.reduce_window(jnp.square(y), 0.0, lax.add, window, (1, 1, 1, 1), "SAME")
+        return (y * jnp.exp(-beta * jnp.log(bias + alpha * squares))).astype(x.dtype)
 
 
 def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:

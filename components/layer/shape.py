@@ -5,19 +5,52 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 import jax
+from jax import lax
 
 from components.types import Range, UserError
 
-Size: TypeAlias = Annotated[int, Range(1)] | tuple[int, int]
+Size: TypeAlias = Annotated[int, Range(1)] | tuple[Annotated[int, Range(1)], Annotated[int, Range(1)]]
 """Height and width, or one number for both."""
 
-Padding: TypeAlias = Literal["SAME", "VALID"]
-"""SAME: a place for every stride, with padding where it sticks out; VALID: only places inside the image."""
+Side: TypeAlias = Annotated[int, Range(0)]
+"""Rows or columns of padding."""
+
+Padding: TypeAlias = Literal["SAME", "VALID"] | Side | tuple[tuple[Side, Side], tuple[Side, Side]]
+"""SAME: a place for every stride, with padding where it sticks out; VALID: only places inside the image.
+
+A number pads every side by as many pixels, as in PyTorch; ((top, bottom), (left, right)) each side by its own.
+"""
+
+Pair: TypeAlias = tuple[int, int]
+Pads: TypeAlias = tuple[Pair, Pair]
+"""((top, bottom), (left, right)), in pixels."""
 
 
-def pair(size: Size) -> tuple[int, int]:
+def pair(size: Size) -> Pair:
     """Height and width."""
     height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def reach(window: Pair, dilation: Pair) -> Pair:
+    """The pixels that a window spans whose places are `dilation` pixels apart."""
+    height, width = ((size - 1) * step + 1 for size, step in zip(window, dilation, strict=True))
+    return height, width
+
+
+def pads(image: Pair, window: Pair, stride: Pair, padding: Padding) -> Pads:
+    """What is put around images of that height and width; SAME puts the odd pixel last, as TensorFlow does."""
+    if isinstance(padding, str):
+        rows, columns = lax.padtype_to_pads(image, window, stride, padding)
+    else:
+        rows, columns = ((padding, padding),) * 2 if isinstance(padding, int) else padding
+    return (rows[0], rows[1]), (columns[0], columns[1])
+
+
+def places(image: Pair, window: Pair, stride: Pair, around: Pads) -> Pair:
+    """How many places a window has on images of that height and width, padded."""
+    sides = zip(image, window, stride, around, strict=True)
+    height, width = ((size + sum(pad) - span) // step + 1 for size, span, step, pad in sides)
     return height, width
 
 
@@ -26,10 +59,12 @@ def across(vector: jax.Array, x: jax.Array) -> jax.Array:
     return vector.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
-def check_images(layer: str, x: jax.Array, window: tuple[int, int] = (1, 1), padding: Padding = "SAME") -> None:
+def check_images(layer: str, x: jax.Array, window: Pair = (1, 1), padding: Padding = "SAME") -> None:
     """Raises UserError unless x is a batch of images (B, H, W, C) that the window of the layer fits into."""
     if x.ndim != 4:
         raise UserError(f"{layer} takes images (B, H, W, C), got {x.shape}")
     height, width = x.shape[1:3]
-    if height < 1 or width < 1 or (padding == "VALID" and (height < window[0] or width < window[1])):
-        raise UserError(f"{layer} of {window[0]} x {window[1]} does not fit into images of {height} x {width}")
+    rows, columns = pads((height, width), window, (1, 1), padding)
+    if min(height, width) < 1 or height + sum(rows) < window[0] or width + sum(columns) < window[1]:
+        padded = "" if isinstance(padding, str) else f", padded by {rows} and {columns}"
+        raise UserError(f"{layer} of {window[0]} x {window[1]} does not fit into images of {height} x {width}{padded}")

@@ -33,3 +33,8 @@ def test_without_bias_and_in_half_precision() -> None:
 def test_flatten_keeps_the_order() -> None:
     x = jnp.arange(24.0).reshape(2, 3, 4)
     np.testing.assert_array_equal(Flatten().apply({}, x, train=True), np.arange(24.0).reshape(2, 12))
+
+
+def test_the_bias_may_start_elsewhere() -> None:
+    params = Dense(3, initial_bias=0.2).init(jax.random.key(0), jnp.ones((1, 2)), train=True)["params"]
+    np.testing.assert_array_equal(params["bias"], np.full(3, 0.2, np.float32))

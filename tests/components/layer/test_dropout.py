@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import Dropout
+from components.layer import Dropout, StochasticDepth
 from components.types import Scalar
 
 X = jnp.linspace(1.0, 2.0, 20_000).reshape(100, 200)
@@ -52,3 +52,31 @@ def test_lanes_have_their_own_rates() -> None:
 def test_half_precision_stays_half() -> None:
     x = X.astype(jnp.bfloat16)
     assert Dropout(0.5).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)}).dtype == jnp.bfloat16
+
+
+def drop_examples(rate: Scalar | None, seed: int = 0, train: bool = True) -> jax.Array:
+    x = X.reshape(2000, 2, 5)
+    return StochasticDepth(rate).apply({}, x, train=train, rngs={"dropout": jax.random.key(seed)})
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_stochastic_depth_drops_whole_examples_and_scales_up_the_rest(rate: float) -> None:
+    y = np.asarray(drop_examples(rate))
+    dropped = (y == 0).all((1, 2))
+    assert (dropped == (y == 0).any((1, 2))).all()
+    assert dropped.mean() == pytest.approx(rate, abs=0.04)
+    np.testing.assert_allclose(y[~dropped], np.asarray(X).reshape(y.shape)[~dropped] / (1 - rate), rtol=1e-5)
+
+
+def test_stochastic_depth_of_none_and_in_inference_changes_nothing() -> None:
+    np.testing.assert_array_equal(StochasticDepth(None).apply({}, X, train=True), X)
+    np.testing.assert_array_equal(drop_examples(0.5, train=False), X.reshape(2000, 2, 5))
+    np.testing.assert_array_equal(drop_examples(0.0), X.reshape(2000, 2, 5))
+    assert (drop_examples(0.5, 0) != drop_examples(0.5, 1)).any()
+
+
+def test_the_rate_of_stochastic_depth_may_be_traced(check_traced: Callable[..., None]) -> None:
+    check_traced(drop_examples, {"rate": 0.0}, {"rate": 0.25}, {"rate": 0.8})
+    x = X.astype(jnp.bfloat16)
+    y = StochasticDepth(0.5).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    assert y.dtype == jnp.bfloat16

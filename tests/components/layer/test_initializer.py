@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -7,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import InitializerName, initializer
-from components.layer.initializer import INITIALIZERS
+from components.layer import Conv, InitializerName, Normal, TruncatedNormal, initializer
+from components.layer.initializer import INITIALIZERS, grouped
 from components.types import UserError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())["initializers"]
@@ -33,3 +34,36 @@ def test_the_names_are_the_table() -> None:
 def test_an_unknown_name_brings_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'he_normal'"):
         initializer("he_norma")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", [Normal, TruncatedNormal])
+def test_a_deviation_of_its_own(part: type[Normal], check_traced: Callable[..., None]) -> None:
+    kernel = np.asarray(initializer(part(0.02))(jax.random.key(0), (300, 200), jnp.float32))
+    cut = part is TruncatedNormal
+    assert kernel.std() == pytest.approx(0.02 * (0.8796 if cut else 1.0), rel=0.01)
+    assert (np.abs(kernel).max() <= 0.04) == cut
+    assert abs(kernel.mean()) < 3 * 0.02 / kernel.size**0.5
+
+    def drawn(stddev: float) -> jax.Array:
+        x = jnp.ones((1, 4, 4, 2))
+        return Conv(3, 2, initializer=part(stddev)).init(jax.random.key(0), x, train=True)["params"]["kernel"]
+
+    check_traced(drawn, {"stddev": 0.01}, {"stddev": 0.0}, {"stddev": 1.0})
+
+
+@pytest.mark.parametrize("name", get_args(InitializerName))
+def test_each_group_is_drawn_as_a_kernel_of_its_own(name: InitializerName) -> None:
+    """Four groups of 16 channels and 48 features spread as a kernel of 16 and 48 does, and differ."""
+    kernel = np.asarray(grouped(name, 4)(jax.random.key(0), (3, 3, 16, 192), jnp.float32))
+    alone = np.asarray(initializer(name)(jax.random.key(1), (3, 3, 16, 48), jnp.float32))
+    groups = np.split(kernel, 4, axis=-1)
+    assert all(group.std() == pytest.approx(alone.std(), rel=0.03) for group in groups)
+    assert len({float(group.sum()) for group in groups}) == 4
+
+
+def test_one_group_is_drawn_as_ever() -> None:
+    kernel, expected = (
+        draw(jax.random.key(0), (3, 3, 2, 4), jnp.float32)
+        for draw in (grouped("he_normal", 1), INITIALIZERS["he_normal"])
+    )
+    np.testing.assert_array_equal(kernel, expected)

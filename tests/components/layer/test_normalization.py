@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import BatchNorm
-from components.types import Scalar
+from components.layer import BatchNorm, LocalResponseNorm
+from components.types import Scalar, UserError
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())["batch_norm"]
+LAYERS = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
+GOLDEN, LRN = LAYERS["batch_norm"], LAYERS["lrn"]
 X1, X2 = jnp.array(GOLDEN["x1"]), jnp.array(GOLDEN["x2"])
 
 
@@ -74,3 +75,34 @@ def test_half_precision_stays_half_and_moments_stay_float32(train: bool) -> None
     y, changed = jax.eval_shape(apply, variables, x)
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype.name for leaf in jax.tree.leaves(changed)} == {"float32"}
+
+
+@pytest.mark.parametrize("case", LRN["y"])
+def test_local_response_normalization_is_tensorflows(case: str) -> None:
+    _, radius, _, bias, _, alpha, _, beta = case.split()
+    layer = LocalResponseNorm(int(radius), float(bias), float(alpha), float(beta))
+    y = jax.jit(partial(layer.apply, {}, train=True))(jnp.array(LRN["x"]))
+    np.testing.assert_allclose(y, LRN["y"][case], rtol=2e-6, atol=1e-6)
+
+
+def test_the_gradient_of_local_response_normalization_is_the_formulas() -> None:
+    """By the chain rule over all pairs of channels, with numbers that matter."""
+    x = np.asarray(jax.random.normal(jax.random.key(0), (1, 1, 2, 7)), np.float64)
+    near = np.abs(np.subtract.outer(np.arange(7), np.arange(7))) <= 1
+    power = 0.5 + 2 * np.square(x) @ near
+    jacobian = np.eye(7) * power[..., None] ** -0.75
+    jacobian = jacobian - 0.75 * 4 * (x * power**-1.75)[..., :, None] * near * x[..., None, :]
+    layer = LocalResponseNorm(1, 0.5, 2.0, 0.75)
+    gradient = jax.grad(lambda x: layer.apply({}, x, train=True).sum())(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(gradient, jacobian.sum(-2), rtol=2e-4, atol=1e-5)
+
+
+def test_the_numbers_of_local_response_normalization_may_be_traced(check_traced: Callable[..., None]) -> None:
+    def normalized(bias: Scalar, alpha: Scalar, beta: Scalar) -> jax.Array:
+        return LocalResponseNorm(1, bias, alpha, beta).apply({}, X1, train=True)
+
+    check_traced(normalized, {"bias": 1.0, "alpha": 1.0, "beta": 0.5}, {"bias": 2.0, "alpha": 0.1, "beta": 0.75})
+    y = LocalResponseNorm().apply({}, X1.astype(jnp.bfloat16), train=True)
+    assert y.dtype == jnp.bfloat16
+    with pytest.raises(UserError, match=r"local response normalization takes images \(B, H, W, C\), got \(2, 3\)"):
+        LocalResponseNorm().apply({}, jnp.ones((2, 3)), train=True)

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import AveragePool, GlobalAveragePool, MaxPool
+from components.layer import AveragePool, DepthwiseMaxPool, GlobalAveragePool, MaxPool
 from components.layer.shape import Padding
 from components.types import UserError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
+DEPTHWISE = GOLDEN["depthwise_max"]
 POOL = GOLDEN["pool"]
 TIES = next(value for name, value in POOL.items() if name.startswith("gradient at ties"))
 LAYERS = {"max": MaxPool, "avg": AveragePool}
@@ -103,3 +104,59 @@ def test_half_precision_stays_half() -> None:
     x = images(1, 4, 4, 2).astype(jnp.bfloat16)
     for layer in (MaxPool(2), AveragePool(2), MaxPool(4), AveragePool(4), GlobalAveragePool()):
         assert jax.eval_shape(partial(layer.apply, {}, train=False), x).dtype == jnp.bfloat16
+
+
+def windows(size: int, window: int, stride: int, pad: tuple[int, int], ceil_mode: bool) -> list[tuple[int, int]]:
+    """Begin and end of each window along a side of the padded image, as PyTorch documents them."""
+    length, starts = size + sum(pad), range(0, size + pad[0] if ceil_mode else size + sum(pad), stride)
+    inside = [start for start in starts if start + window <= length]
+    if ceil_mode and inside[-1] + window < length and inside[-1] + stride < size + pad[0]:
+        inside.append(inside[-1] + stride)
+    return [(start, min(start + window, length)) for start in inside]
+
+
+@pytest.mark.parametrize("count_include_pad", [False, True])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("size", [6, 7, 8])
+@pytest.mark.parametrize(
+    ("window", "stride", "padding"),
+    [(3, 2, 0), (3, 2, 1), (2, 3, 1), (3, 3, ((1, 2), (0, 1))), (4, 3, 1)],
+)
+def test_explicit_padding_and_ceil_mode_are_pytorchs(
+    window: int, stride: int, padding: Any, size: int, ceil_mode: bool, count_include_pad: bool
+) -> None:
+    x = np.asarray(images(2, size, 9, 2))
+    around = ((padding, padding),) * 2 if isinstance(padding, int) else padding
+    total, largest, inside = (
+        np.pad(a, ((0, 0), *around, (0, 0)), constant_values=value)
+        for a, value in ((x, 0), (x, -np.inf), (np.ones_like(x), float(count_include_pad)))
+    )
+    rows, columns = (windows(n, window, stride, pad, ceil_mode) for n, pad in zip((size, 9), around, strict=True))
+
+    def expected(a: np.ndarray, of: Any) -> np.ndarray:
+        return np.stack([np.stack([of(a[:, i:j, k:m], (1, 2)) for k, m in columns], 1) for i, j in rows], 1)
+
+    pool = MaxPool(window, stride, padding, ceil_mode)
+    np.testing.assert_array_equal(pool.apply({}, x, train=True), expected(largest, np.max))
+    average = AveragePool(window, stride, padding, ceil_mode, count_include_pad)
+    means = expected(total, np.sum) / expected(inside, np.sum)
+    np.testing.assert_allclose(average.apply({}, jnp.asarray(x), train=True), means, rtol=1e-5, atol=1e-6)
+
+
+def test_a_padding_that_holds_a_whole_window_is_refused() -> None:
+    with pytest.raises(UserError, match=r"of 2 x 2 fits into a padding of \(\(2, 2\), \(2, 2\)\): pad less"):
+        MaxPool(2, padding=2).apply({}, images(1, 4, 4, 1), train=True)
+
+
+def test_depthwise_pooling_is_tensorflows() -> None:
+    y = DepthwiseMaxPool(3).apply({}, jnp.array(DEPTHWISE["x"]), train=True)
+    np.testing.assert_array_equal(y, DEPTHWISE["y"])
+
+
+def test_depthwise_pooling_gives_the_gradient_to_the_first_and_never_loses_nan() -> None:
+    x = jnp.array([[3.0, 3.0, 1.0, 2.0, 5.0, 5.0]])
+    gradient = jax.grad(lambda x: (DepthwiseMaxPool(3).apply({}, x, train=True) * jnp.array([[1.0, 2.0]])).sum())(x)
+    np.testing.assert_array_equal(gradient, [[1, 0, 0, 0, 2, 0]])
+    assert jnp.isnan(DepthwiseMaxPool(6).apply({}, x.at[0, 2].set(jnp.nan), train=True)).all()
+    with pytest.raises(UserError, match="window of 4 does not divide 6 channels"):
+        DepthwiseMaxPool(4).apply({}, x, train=True)
