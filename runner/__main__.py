@@ -109,7 +109,9 @@ def _sweep(plan: Plan) -> int:
     from runner.sweep import report
 
     if (first := plan.settings[0].config).values["mode"] == "dry_run":
-        report.plan(plan)
+        if not first.values["quiet"]:
+            report.plan(plan)
+            report.first(plan)
         return importlib.import_module(MODES["dry_run"].module).command(first)
     from runner.sweep.launch import launch
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from runner import npz
 
 FILE = "answers.npz"
 
@@ -37,7 +37,8 @@ class Answers:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Logits (N, classes), or a lone one (N, 1) of the second of two classes, as probabilities (N, classes)."""
-    scores = np.concatenate([np.zeros_like(logits), logits], axis=1) if logits.shape[1] == 1 else logits
+    nothing = np.zeros((len(logits), 1), logits.dtype)
+    scores = logits if logits.shape[1] > 1 else np.concatenate([nothing, logits], axis=1)
     powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
@@ -50,7 +51,10 @@ def answers(
     logits: np.ndarray,
     loss: np.ndarray,
 ) -> Answers:
-    """Answers from logits (N, outputs); of a real-valued target they are the predictions."""
+    """Answers from logits (N, outputs); of a real-valued target they are the predictions.
+
+    A model without logits, (N, 0), says the first class, as likely as any.
+    """
     if classes is None:
         return Answers(
             split=split, classes=None, row=row, target=target, prediction=logits, probability=None, loss=loss
@@ -70,22 +74,15 @@ def answers(
 
 
 def save(folder: Path, kept: Answers) -> None:
-    """Writes them into a run's folder, whole or not at all."""
-    arrays: dict[str, Any] = {name: value for name, value in vars(kept).items() if isinstance(value, np.ndarray)}
-    meta = json.dumps({"split": kept.split, "classes": kept.classes})
-    temporary = folder / f"{FILE}.tmp"
-    with temporary.open("wb") as file:
-        np.savez(file, meta=np.frombuffer(meta.encode(), np.uint8), **arrays)
-    temporary.replace(folder / FILE)
+    """Writes them into a run's folder."""
+    arrays = {name: value for name, value in vars(kept).items() if isinstance(value, np.ndarray)}
+    npz.write(folder / FILE, arrays, {"split": kept.split, "classes": kept.classes})
 
 
 def load(folder: Path) -> Answers | None:
     """Those of a run's folder; None where it has none."""
-    try:
-        with np.load(folder / FILE) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
+    if not (folder / FILE).exists():
         return None
-    meta = json.loads(arrays.pop("meta").tobytes())
+    meta, arrays = npz.read(folder / FILE)
     classes = meta["classes"] and tuple(meta["classes"])
     return Answers(split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runner.compose import Config
 
 FEATURE = {"target": Part, "columns": dict[str, Part], "inputs": dict[str, tuple[str, ...]]}
+LACKS = "is missing; "  # a word of the command: no file is to blame
 SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the settings that describe them
 GIVEN = {
     "optimizer": {"learning_rate": "comes from the schedule; set learning_rate instead"},
@@ -39,7 +40,11 @@ def problems(config: Config) -> list[str]:
     found += [*_monitor(values), *_folds(values), *_precision(values), *_verbs(values)]
     wrong = {f"${{{one.key}}}" for one in found}
     again = {dotted(place) for place, value in leaves(config.raw) if is_reference(value) and value in wrong}
-    return [said(f"{key}: {problem}", who(config.origins, key)) for key, problem in found if key not in again]
+    return [
+        said(f"{key}: {problem}", None if problem.startswith(LACKS) else who(config.origins, key))
+        for key, problem in found
+        if key not in again
+    ]
 
 
 def _root(values: Mapping[str, Any]) -> Iterator[Mismatch]:
@@ -95,8 +100,11 @@ def _parts(values: Mapping[str, Any]) -> Iterator[Mismatch]:
             if name in arguments:
                 del arguments[name]
                 yield Mismatch(f"{key}.{name}", reason)
-        if known is not None and key == "data" and values.get("mode") in OF_A_RUN:
-            known = known | {"split": Parameter(str, required=False)}
+        if known is not None and key == "data":
+            if "split" in known:
+                yield Mismatch(f"{key}._target_", f"{node['_target_']} takes `split`, but data.split is Titrate's own")
+            if values.get("mode") in OF_A_RUN:
+                known = known | {"split": Parameter(str, required=False)}
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in given}
             yield from _arguments(arguments, known, key, f"parameter of {node['_target_']}")

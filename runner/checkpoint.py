@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +11,12 @@ import jax
 import numpy as np
 
 from components.types import UserError
+from runner import npz
 from runner.errors import RunError
 from runner.folder import summary
+from runner.npz import DAMAGE, read
 
 AHEAD = 2  # checkpoints that wait to be written, each a copy of the state
-DAMAGE = (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class Checkpoints:
@@ -84,8 +81,7 @@ class Checkpoints:
         states = self._states()
         needed = set()
         for path in states[-self._keep :]:
-            with zipfile.ZipFile(path) as archive, archive.open("meta.npy") as file:
-                needed.add(self._best(_meta(np.load(file))["best_step"]))
+            needed.add(self._best(npz.read_meta(path)["best_step"]))
         for path in (*states[: -self._keep], *(set(self.folder.glob("best_*.npz")) - needed)):
             path.unlink(missing_ok=True)
 
@@ -133,26 +129,9 @@ def newest(folder: Path, like: Any, best_like: Any) -> tuple[Any, Any, dict[str,
 
 
 def write(path: Path, tree: Any, meta: Mapping[str, Any]) -> None:
-    """Writes a tree of arrays and its meta as one npz file that is there whole or not at all."""
+    """Writes a tree of arrays and its meta as one file that is there whole or not at all."""
     leaves = {f"leaf{jax.tree_util.keystr(path)}": leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-    temporary = path.with_suffix(".tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **leaves)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        _sync_folder(path.parent)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The meta and the arrays of a file that `write` made; raises one of DAMAGE where it is not whole."""
-    with path.open("rb") as file, np.load(file) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    return _meta(arrays.pop("meta")), arrays
+    npz.write(path, leaves, meta)
 
 
 def fitted(arrays: Mapping[str, np.ndarray], like: Any, path: Path) -> Any:
@@ -182,15 +161,3 @@ def _whole(path: Path, like: Any, best_like: Any) -> tuple[Any, Any, dict[str, A
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _meta(array: np.ndarray) -> dict[str, Any]:
-    return json.loads(array.tobytes())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from components.types import UserError
 from runner.folder import hold, is_held
 from runner.listing import DAMAGED, Entry, entries
-from runner.runs import nothing, print_table
+from runner.runs import nothing
 from runner.selection import select
+from runner.tables import Section, show
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -48,7 +49,7 @@ def command(config: Config) -> int:
     failed = _deleted(root, doomed, kept) if wanted["confirm"] else False
     gone = [one for one in doomed if one.entry.path not in kept]
     if gone:
-        print_table([["status", "size", "folder"], *map(_row, gone)])
+        show([Section("", [["status", "size", "folder"], *map(_row, gone)])])
     for path, reason in kept.items():
         print(f"kept {path.relative_to(root)}: {reason}")
     print(_total(gone, folders, wanted["confirm"]))

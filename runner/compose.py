@@ -21,6 +21,7 @@ from runner.catalog import EXPERIMENT, HOUSE, catalog, defaults, shown
 from runner.choices import Choices, File, choose, load
 from runner.errors import ConfigError
 from runner.folder import find
+from runner.modes import OF_A_RUN
 from runner.numbers import spelt_alike
 from runner.overrides import apply, label, read
 from runner.provenance import origins, said, who
@@ -94,11 +95,19 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
         then = find(Path(config.values["folder"]), name, "resume") / "overrides.yaml"
         before = [word for word in from_yaml(then.read_text()) if word not in overrides]
         config = compose([*before, *overrides])
-    check(config)
-    if name := config.values["run"]:
+    if (name := config.values["run"]) and config.values["mode"] in OF_A_RUN:
         config = _frozen(config, find(Path(config.values["folder"]), name, "run"))
-    values = {**config.values, "data": dict(config.values["data"])}
-    return spelt_alike(replace(config, values=values, split=values["data"].pop("split", None)))
+    check(_configured(config))
+    if config.values["mode"] in OF_A_RUN:
+        values = {**config.values, "data": dict(config.values["data"])}
+        config = replace(config, values=values, split=values["data"].pop("split", None))
+    return spelt_alike(config)
+
+
+def _configured(config: Config) -> Config:
+    """What of a configuration can be checked: all but data that a run was given from Python."""
+    given = "given" in (config.values.get("data") or {})
+    return replace(config, values={key: one for key, one in config.values.items() if not (given and key == "data")})
 
 
 def _frozen(config: Config, folder: Path) -> Config:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.types import Source, UserError
-from runner import answers, platform, record
+from runner import answers, platform, record, transform
 from runner import folder as folders
 from runner.archive import Archive
 from runner.compose import Config
@@ -26,9 +26,7 @@ from runner.progress import progress
 from runner.report import table
 from runner.signals import Signals
 from runner.standing import Standing
-from runner.tracking import Delivery
-
-DELIVERY_SECONDS = 10.0  # how long the end of a run waits for the record
+from runner.tracking import DELIVERY_SECONDS, Delivery
 
 
 @dataclass(frozen=True)
@@ -68,35 +66,55 @@ def conduct(config: Config, signals: Signals, *, source: Source | None = None, m
     """The only way that a run happens: alone, or as a member of a sweep, with as much less to say."""
     place = "" if member is None else member.place
     shown = progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"], place=place)
+    platform.forget_peak()
     with contextlib.closing(shown), held_back() as memory:
         LOG.info("imported and checked")
         run = prepare_run(config, source, shown, signals, member)
-        with contextlib.closing(run.folder), _disk(run.folder.path):
+        with contextlib.closing(run.folder), disk(run.folder.path, f"resume={run.folder.path.name}"):
             write_to(memory, run.folder.path / "log.txt")
-            delivery = member.delivery.child(run.folder.path) if member else run.tracking.start(run.folder.path)
-            summary = _recorded(run, signals, delivery)
-            if member is None:
-                table(summary, run.folder.path, run.tracking.describe(), config.values["quiet"])
+            summary = _delivered(run, signals, member)
     return Result(
-        summary["status"],
-        summary["metrics"],
-        tuple(summary["history"]),
-        run.folder.path,
-        summary["run_id"],
-        signals.received,
-        summary["error"],
-        run.trainer.training.monitor,
-        run.trainer.higher_is_better,
+        status=summary["status"],
+        metrics=summary["metrics"],
+        history=tuple(summary["history"]),
+        folder=run.folder.path,
+        run_id=summary["run_id"],
+        signal=signals.received,
+        error=summary["error"],
+        monitor=summary["monitor"],
+        higher_is_better=summary["higher_is_better"],
     )
 
 
+def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, Any]:
+    """Does the run and says what came of it, then waits a little for its record: the summary."""
+    path = run.folder.path
+    if not (path / transform.FILE).exists():
+        transform.save(path, run.data.constants, transform.forms(run.data.encoded))
+    delivery = member.delivery.child(path) if member else run.tracking.start(path)
+    try:
+        summary = _recorded(run, signals, delivery)
+        run.progress.close()
+        if member is None:
+            table(summary, path, run.tracking.describe(), run.config.values["quiet"])
+    finally:
+        with run.progress.working("bringing the record to MLflow"):
+            run_id = delivery.close(DELIVERY_SECONDS)
+        LOG.info("the record is closed")
+    summary["run_id"] = run_id
+    _summarize(path, summary)
+    if warning := delivery.warning():
+        _tell(run, f"warning: {warning}")
+    return summary
+
+
 @contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Tells a failure of the disk in a line, with how to go on."""
+def disk(path: Path, word: str) -> Iterator[None]:
+    """Tells a failure of the disk in a line, with the word that goes on."""
     try:
         yield
     except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}; once that is mended, resume={path.name} goes on") from error
+        raise RunError(f"{path}: {error.strerror or error}; once that is mended, {word} goes on") from error
 
 
 def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
@@ -114,16 +132,8 @@ def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
         with contextlib.suppress(OSError):  # the disk may be full
             _summarize(path, _failed(error))
         raise
-    finally:
-        run_id = delivery.close(DELIVERY_SECONDS)
-        LOG.info("the record is closed")
-    summary["run_id"] = run_id
-    _summarize(path, summary)
-    if warning := delivery.warning():
-        _tell(run, f"warning: {warning}")
     if summary["error"] and run.config.values["quiet"]:
         run.progress.note(summary["error"])
-    run.progress.close()
     return summary
 
 
@@ -148,6 +158,8 @@ def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
         "epochs": len(standing.history),
         "best_epoch": standing.best_step and round(standing.best_step / run.trainer.steps),
         "seconds": run.trainer.seconds(),
+        "monitor": run.trainer.training.monitor,
+        "higher_is_better": run.trainer.higher_is_better,
     }
     _summarize(run.folder.path, summary)
     return summary
@@ -172,7 +184,7 @@ def _standing(run: Run, archive: Archive) -> Standing:
     standing, damaged = archive.load(run.trainer.like)
     _tell(run, f"going on from step {standing.step if standing else 0} in {run.folder.path}")
     before = json.loads((run.folder.path / "record.json").read_text())["tags"]
-    for text in (*damaged, *record.changed(before, record.tags(run.config))):
+    for text in (*damaged, *record.changed(before, record.versions(run.config))):
         _tell(run, f"warning: {text}")
     return standing or run.trainer.begin()
 

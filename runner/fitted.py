@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from components.types import Constants, Encoded, Ragged, Source, UserError
-from runner import answers, checkpoint, platform, transform
+from runner import answers, checkpoint, platform, record, transform
 from runner import folder as folders
 from runner.batches import gather
 from runner.build import build
@@ -26,7 +26,7 @@ from runner.new_rows import Answering, encoded
 from runner.numbers import collect
 from runner.parts import Given
 from runner.predictions import Predictions, predictions
-from runner.preparation import dtype, limited, load_data, program_of
+from runner.preparation import dtype, load_data, program_of
 from runner.program import Program, State, as_arrays
 from runner.progress import Progress, Quiet
 from runner.settings import Training
@@ -86,6 +86,8 @@ class Fitted:
         self._program = _program(self._static, self.features, self._learned)
         self._given = _given(self._numbers, self._learned)
         self.weights = _best(folder, self._like())
+        for text in record.changed(self._record["tags"], record.versions(self._config)):
+            shown.note(f"warning: {text}: what the run says may differ")
 
     @property
     def held_out(self) -> str:
@@ -106,6 +108,12 @@ class Fitted:
         Columns that the model doesn't read are let be. Raises UserError where one lacks, DataError where a value
         is wrong, with its row and column.
         """
+        if not isinstance(rows, str | Mapping):
+            keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
+            raise UserError(
+                f"predict takes the name of a split, or new rows by column, {{{', '.join(map(repr, keys))}: …}}, "
+                f"not {type(rows).__name__}"
+            )
         if not isinstance(rows, str):
             new = encoded(dict(rows), self.features, self._learned, self._forms)
             logits = self._answering.logits(new, *self.weights[:2])
@@ -137,7 +145,7 @@ class Fitted:
                 f"{run}: its data, or how it is split, isn't what it was when the run was trained; "
                 "undo that, or train anew"
             )
-        return replace(limited(data, self._training), constants=self._learned)
+        return replace(data, constants=self._learned)
 
     @cached_property
     def _answering(self) -> Answering:
@@ -192,11 +200,11 @@ def _weights(state: Any, best: Any, meta: Mapping[str, Any]) -> Weights:
 
 def _record(folder: Path) -> dict[str, Any]:
     """What the folder says of the run; raises UserError where it isn't that of one run."""
-    record = json.loads((folder / "record.json").read_text())
-    if (kind := record.get("kind", "run")) != "run":
+    found = json.loads((folder / "record.json").read_text())
+    if (kind := found.get("kind", "run")) != "run":
         inside = ", ".join(path.name for path in folders.runs(folder)) or "none"
         raise UserError(f"run={folder.name}: this is no run but a {kind}; the runs in it: {inside}")
-    return record
+    return found
 
 
 def _completed(config: Config) -> Config:

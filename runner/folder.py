@@ -161,9 +161,13 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
 
 def _newest(root: Path) -> Iterator[Path]:
     """The run that was begun last, of a sweep or alone; nothing where there is none."""
-    records = {path: json.loads((path / "record.json").read_text()) for path in runs(root)}
-    own = [path for path, record in records.items() if record.get("kind", "run") == "run"]
-    yield from sorted(own, key=lambda path: (records[path]["created"], path))[-1:]
+    created = {}
+    for path in runs(root):
+        with suppress(ValueError, KeyError):  # a damaged record is nobody's last
+            record = json.loads((path / "record.json").read_text())
+            if record["kind"] == "run":
+                created[path] = record["created"]
+    yield from sorted(created, key=lambda path: (created[path], path))[-1:]
 
 
 def is_held(path: Path) -> bool:

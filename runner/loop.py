@@ -113,6 +113,8 @@ class Trainer:
                 self.progress.epoch(epoch, standing.history[-1], time.monotonic() - opened, improved)
                 if self.signals.received:
                     return False
+        if self.training.profile and not profile.traced:
+            self.progress.note("warning: training.profile found too few steps to trace; raise training.epochs")
         return True
 
     def seconds(self) -> float:

@@ -54,8 +54,10 @@ def _files(config: Config) -> dict[str, str]:
 def _named(config: Config, root: Path, data: Data) -> Folder:
     """The folder that `resume` names, its configuration and data compared with these: only the epochs may grow."""
     path = folders.find(root, config.values["resume"])
-    if json.loads((path / "record.json").read_text()).get("kind", "run") != "run":
-        raise UserError(f"resume={config.values['resume']}: that is no single run; the command that began it goes on")
+    found = json.loads((path / "record.json").read_text())
+    if found.get("kind", "run") != "run" or found.get("in_sweep"):
+        which = "is of a sweep" if found.get("in_sweep") else f"is a {found['kind']}"
+        raise UserError(f"resume={config.values['resume']}: {path.name} {which}; the command that began it goes on")
     before = from_yaml((path / "config.yaml").read_text())
     old, new = (dict(record.leaves(folders.of_the_run(values))) for values in (before, config.values))
     grown = new["training.epochs"] > old["training.epochs"]

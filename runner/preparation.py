@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from components.types import Source, UserError
-from runner import code, platform, transform
+from runner import code, platform
 from runner.batches import order
 from runner.build import build
 from runner.compose import Config
@@ -59,8 +59,6 @@ def prepare_run(
     trainer, tracking = trainer_of(config, source, shown, signals), tracking_of(config)
     data = trainer.data
     folder, resumed = open_folder(config, data, tracking, member)
-    if not (folder.path / transform.FILE).exists():
-        transform.save(folder.path, data.constants, transform.forms(data.encoded))
     LOG.info("the folder is %s", folder.path)
     return Run(config, data, tracking, trainer, shown, folder, resumed)
 
@@ -73,6 +71,9 @@ def trainer_of(config: Config, source: Source | None, shown: Progress, signals: 
         data, features = load_data(config, static, source, shown)
         training = Training(**config.values["training"])
         data = limited(data, training)
+        if training.limit_batches is not None and not config.values["quiet"]:
+            rows = ", ".join(f"{len(rows):,} rows of {name}" for name, rows in data.splits.items())
+            shown.note(f"training.limit_batches={training.limit_batches}: {rows}")
         _check_splits(data, training)
         program = program_of(static, features, data)
         arrays = as_arrays(numbers, config.values["seed"])

@@ -17,6 +17,7 @@ class Profile:
         self._folder = folder
         self._count = 0
         self._running = False
+        self.traced = False  # whether there is a trace
 
     def dispatched(self, report: Any) -> None:
         """Counts a dispatch; begins or ends the trace when its turn has come, waiting for what is under way."""
@@ -27,7 +28,7 @@ class Profile:
             jax.block_until_ready(report)
             if self._count == BEFORE:
                 jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
-                self._running = True
+                self._running = self.traced = True
             else:
                 self.close()
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 WORTH_A_LINE = 0.5  # seconds that work must have taken to be told of afterwards
 REFRESHES = 4  # of the live line, a second
 BAR = 24  # characters
+WIDE = 120  # characters of a terminal that has room for the bar and the pace
 
 
 class Progress(Protocol):
@@ -136,19 +137,16 @@ class Terminal:
         done, total = epoch * self._steps + step, self._epochs * self._steps
         pace = f"{steps_per_second:,.4g} steps/s" if steps_per_second else ""
         left = f"{_clock((total - done) / steps_per_second)} left" if steps_per_second else ""
+        cells: list[RenderableType] = [self._place] if self._place else []
+        cells.append(f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}")
+        if self._console.width >= WIDE:
+            cells += [ProgressBar(total=total, completed=done, width=BAR), f"step {step}/{self._steps}", pace]
+        cells.append(left)
         line = Table.grid(padding=(0, 2))
-        cells = [self._place] if self._place else []
-        for _ in range(6 + len(cells)):
-            line.add_column(no_wrap=True)
-        line.add_row(
-            *cells,
-            f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}",
-            ProgressBar(total=total, completed=done, width=BAR),
-            f"step {step}/{self._steps}",
-            pace,
-            _values(values),
-            left,
-        )
+        for cell in cells:
+            line.add_column(no_wrap=True, min_width=len(cell) if isinstance(cell, str) else BAR)
+        line.add_column(no_wrap=True)  # where the line is short of room, the values are
+        line.add_row(*cells, _values(values))
         self._training = line
         self._show()
 
@@ -157,6 +155,7 @@ class Terminal:
             self._print(epoch_line(epoch, self._epochs, record, seconds, best))
 
     def close(self) -> None:
+        self._training = ""
         with suppress(OSError):
             self._live.stop()
 

@@ -18,7 +18,6 @@ from runner.data import Data
 from runner.folder import of_the_run
 
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
-VERSIONED = ("code", "git.commit", "python", *PACKAGES)  # tags whose change a resumed run warns of
 
 
 def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,50 +39,51 @@ def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any])
 
 
 def of_sweep(
-    config: Config, words: Sequence[str], common: Mapping[str, Any], digest: str, tracking: Mapping[str, Any]
+    config: Config, words: Sequence[str], values: Mapping[str, Any], digest: str, tracking: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The record of a sweep that begins now; `config` is that of its first run, `common` what all have in common."""
-    own = {key: value for key, value in parameters(config) if key in common or key in config.choices}
+    """The record of a sweep that begins now; of the configuration of its first run `values` are common to all."""
+    own = {key: value for key, value in tags(config).items() if key != "seed" or "seed" in values}
     return {
         "kind": "sweep",
         "name": f"{name(config)}_sweep",
         "digest": digest,
         "created": int(time.time() * 1000),
-        "tags": tags(config) | {"digest": digest, "overrides": " ".join(words)},
-        "parameters": {key: value for key, value in own.items() if not any(_sets(word, key) for word in words)},
+        "tags": own | {"digest": digest, "overrides": " ".join(words)},
+        "parameters": {key: value for key, value in parameters(config) if key in values},
         "datasets": [],
         "tracking": dict(tracking),
     }
 
 
-def _sets(word: str, key: str) -> bool:
-    return word.partition("=")[0].lstrip("+") == key and "," in word
-
-
 def name(config: Config) -> str:
     """What the run is called: its experiment, or its data and architecture."""
     chosen = config.values["experiment"]
-    return chosen or f"{config.choices['data']}_{config.choices['architecture']}"
+    parts = [str(config.choices[group]) for group in ("data", "architecture") if group in config.choices]
+    return chosen or "_".join(parts) or "runs"
 
 
 def tags(config: Config) -> dict[str, str]:
     """Where and with what the run was made."""
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     device = jax.devices()[0]
-    return versions | {
-        "python": platform.python_version(),
+    return versions(config) | {
         "device": f"{device.platform}: {device.device_kind}",
         "host": platform.node(),
         "seed": str(config.values["seed"]),
         "overrides": " ".join(config.overrides),
-        "code": code.digest({"runner", *code.packages(config.values)}),
         **_git(),
     }
 
 
+def versions(config: Config) -> dict[str, str]:
+    """With what code and which versions a configuration runs now."""
+    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
+    used = code.digest({"runner", *code.packages(config.values)})
+    return packages | {"python": platform.python_version(), "code": used}
+
+
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """How the code or the versions differ from those that a run began with, a line each."""
-    return [f"{key} was {before.get(key)}, is {now.get(key)}" for key in VERSIONED if before.get(key) != now.get(key)]
+    return [f"{key} was {before.get(key)}, is {value}" for key, value in now.items() if before.get(key) != value]
 
 
 def parameters(config: Config) -> Iterator[tuple[str, Any]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from runner.tables import Section, show
 
 SPLITS = (
     ("test", "test/"),
@@ -18,20 +18,9 @@ SPLITS = (
 
 def table(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any], quiet: bool) -> None:
     """Prints the metrics of each split, how the run ended, where its folder is and how to open its record."""
-    if quiet:
-        return
-    rows = list(_figures(summary.get("metrics", {})))
-    facts = list(_facts(summary, folder, tracking))
-    show(rows, facts)
-
-
-def show(rows: Sequence[Sequence[str]], facts: Sequence[Sequence[str]]) -> None:
-    """Prints a table, its heading first, and pairs of facts; either may be empty."""
-    with suppress(OSError):  # whoever read the pipe is gone
-        if sys.stdout.isatty():
-            _print_rich(rows, facts)
-        else:
-            print("\n".join([*aligned(rows), *aligned(facts)]), flush=True)
+    if not quiet:
+        figures = Section("", list(_figures(summary.get("metrics", {}))))
+        show([figures], list(_facts(summary, folder, tracking)))
 
 
 def _figures(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
@@ -59,6 +48,8 @@ def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
         pace = summary.get("metrics", {}).get("steps_per_second")
         yield "time", f"{seconds:.1f} s" + (f", {pace:,.4g} steps/s" if pace else "")
     yield "folder", str(folder)
+    if (folder / "profile").is_dir():
+        yield "profile", f"xprof --logdir {shlex.quote(str(folder / 'profile'))}"
     if tracking:
         yield "record", opening(tracking["uri"])
 
@@ -78,25 +69,3 @@ def opening(uri: str) -> str:
     if uri == f"sqlite:///{Path.cwd() / 'mlflow.db'}":
         return "mlflow ui"
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _print_rich(rows: Sequence[Sequence[str]], facts: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    if rows:
-        heading, *body = rows
-        figures = Table(*heading)
-        for row in body:
-            figures.add_row(*row)
-        console.print(figures)
-    for line in aligned(facts):
-        console.print(Text(line), soft_wrap=True)

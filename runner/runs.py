@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.listing import Entry, entries
 from runner.selection import named, parse, select, spelt
+from runner.tables import Section, show
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -19,8 +19,8 @@ MOST = 4  # parameters that are shown because they differ
 UNTOLD = ("tracking", "sweep")  # parameters that change no result
 FRAME = 3  # what a terminal's table needs for a column beside its text
 ALWAYS = ("status", "folder")  # columns that are left out nowhere
-FIRST = ("created", "seconds", "name", "epochs")  # those that a narrow terminal lacks first: most stands in `folder`
-FOLDED = 22  # characters of a folder's name in a line, where it is broken into several
+FIRST = ("created", "seconds", "kind", "epochs")  # those that a narrow terminal lacks first: most stands in `folder`
+FOLDED = 22  # characters of a folder's name in a line at least, where it is broken into several
 
 
 def command(config: Config) -> int:
@@ -34,7 +34,7 @@ def command(config: Config) -> int:
         return 0
     asked = [one.field for one in parse(wanted["where"] or "")] + [wanted["sort"].removeprefix("-")]
     names, left_out = _fitting(_columns(shown, [named(name, found, "where") for name in asked]), shown)
-    print_table([_headings(names), *_rows(shown, names)])
+    show([Section("", [_headings(names), *_rows(shown, names)])])
     for line in _remarks(root, len(shown), len(chosen), left_out):
         print(line)
     return 0
@@ -43,18 +43,6 @@ def command(config: Config) -> int:
 def nothing(root: Path, found: Sequence[Entry], where: str | None) -> str:
     """What to say where no run is meant."""
     return f"none of the {len(found)} runs below {root} meets runs.where={where}" if found else f"no runs below {root}"
-
-
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows below their heading: framed on a terminal, else as plain text."""
-    with suppress(OSError):  # whoever read the pipe is gone
-        if sys.stdout.isatty():
-            _print_rich(rows)
-        else:
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            for row in rows:
-                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                print("  ".join(cells).rstrip())
 
 
 def _columns(shown: Sequence[Entry], asked: Iterable[str]) -> list[str]:
@@ -88,7 +76,9 @@ def _fitting(columns: list[str], shown: Sequence[Entry]) -> tuple[list[str], lis
     left_out: list[str] = []
     room = shutil.get_terminal_size().columns
     while sys.stdout.isatty() and len(columns) > len(ALWAYS) and _width(columns, shown) > room:
-        spare = [*FIRST, *(name for name in reversed(columns) if name not in (*FIRST, *ALWAYS))]
+        tests = [name for name in reversed(columns) if name.startswith("test/")]  # the monitored figure stays
+        others = [name for name in reversed(columns) if name not in (*FIRST, *tests, "name", *ALWAYS)]
+        spare = [*FIRST, *tests, *others, "name"]  # what tells runs apart goes last
         left_out.append(next(name for name in spare if name in columns))
         columns = [name for name in columns if name != left_out[-1]]
     return columns, left_out
@@ -97,8 +87,9 @@ def _fitting(columns: list[str], shown: Sequence[Entry]) -> tuple[list[str], lis
 def _width(columns: Sequence[str], shown: Sequence[Entry]) -> int:
     rows = [_headings(columns), *_rows(shown, columns)]
     widths = dict(zip(columns, (max(map(len, column)) for column in zip(*rows, strict=True)), strict=True))
-    widths["folder"] = min(widths["folder"], FOLDED)
-    return sum(widths.values()) + FRAME * len(widths) + 1
+    folder = widths.pop("folder")
+    least = max(FOLDED, *widths.values())  # it is the widest column that a terminal's table breaks
+    return sum(widths.values()) + min(folder, least) + FRAME * len(columns) + 1
 
 
 def _headings(columns: Sequence[str]) -> list[str]:
@@ -127,18 +118,3 @@ def _remarks(root: Path, shown: int, chosen: int, left_out: Sequence[str]) -> It
         yield f"the terminal is too narrow for {', '.join(left_out)}; `| cat` shows all"
     if shown < chosen:
         yield f"{shown} of {chosen} runs below {root}; runs.last=null lists all"
-
-
-def _print_rich(rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    heading, *body = rows
-    table = Table()
-    for name in heading:
-        last = name == heading[-1]
-        table.add_column(Text(name), no_wrap=not last, overflow="fold" if last else "ellipsis")
-    for row in body:
-        table.add_row(*map(Text, row))
-    Console().print(table)

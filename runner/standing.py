@@ -31,7 +31,7 @@ class Standing:
             "step": self.step,
             "best_step": self.best_step,
             "control": list(self.control),
-            "history": self.history,
+            "history": list(self.history),  # it is written while training goes on
             "sums": summing.to_plain(self.sums),
             "seconds": self.seconds,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.types import Constants, Encoded, Ragged, UserError
+from runner import npz
 
 FILE = "transform.npz"
 VERSION = 1
@@ -32,28 +32,22 @@ def forms(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dict[str, F
 
 
 def save(folder: Path, constants: Mapping[str, Constants], formed: Mapping[str, Mapping[str, Form]]) -> None:
-    """Writes the constants of columns, and the forms of those that are encoded, whole or not at all."""
-    arrays: dict[str, Any] = {}
+    """Writes the constants of columns, and the forms of those that are encoded."""
+    arrays: dict[str, np.ndarray] = {}
     for name, learned in constants.items():
         for side, values in (("host", learned.host), ("device", learned.device)):
             arrays |= {f"{name}/{side}/{key}": value for key, value in values.items()}
     columns = {name: dict(learned.static) for name, learned in constants.items()}
-    meta = json.dumps({"version": VERSION, "columns": columns, "forms": formed})
-    temporary = folder / f"{FILE}.tmp"
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, meta=np.frombuffer(meta.encode(), np.uint8), **arrays)
-    temporary.replace(folder / FILE)
+    npz.write(folder / FILE, arrays, {"version": VERSION, "columns": columns, "forms": formed})
 
 
 def load(folder: Path) -> tuple[dict[str, Constants], dict[str, dict[str, Form]]]:
     """What `save` wrote, lists as tuples; raises UserError where the file is missing or of another version."""
     path = folder / FILE
     try:
-        with np.load(path) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        meta, arrays = npz.read(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: that run was broken off before it began") from error
-    meta = json.loads(arrays.pop("meta").tobytes())
     if meta["version"] != VERSION:
         raise UserError(f"{path} has version {meta['version']}, this Titrate reads {VERSION}: train the run again")
     found: dict[str, Any] = {name: Constants({}, {}, _tuples(static)) for name, static in meta["columns"].items()}

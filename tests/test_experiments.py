@@ -14,6 +14,7 @@ from runner.build import build
 from runner.catalog import catalog, defaults
 from runner.check import check
 from runner.compose import compose
+from runner.folder import NOT_THE_RUN
 
 FILES = catalog().files
 EXPERIMENTS = sorted(FILES["experiment"])
@@ -76,7 +77,7 @@ def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
     check(compose([f"experiment={name}"]))
 
 
-@pytest.mark.parametrize("group", [group for group in defaults() if group != "experiment"])
+@pytest.mark.parametrize("group", [group for group in defaults() if group not in ("experiment", *NOT_THE_RUN)])
 def test_every_option_is_named_by_an_experiment(group: str) -> None:
     chosen = [compose([f"experiment={name}"]).choices[group] for name in EXPERIMENTS]
     named = {option for choice in chosen for option in (choice if isinstance(choice, list) else [choice])}

@@ -77,7 +77,7 @@ def fold(
     ids = np.zeros(len(pool), int) if strata is None else np.unique(strata, return_inverse=True)[1]
     if strata is not None and (few := np.bincount(ids).min()) < folds:
         name = np.unique(strata)[np.bincount(ids).argmin()].item()
-        raise DataError(f"class {name!r} is too small to stratify: it has {few} rows for {folds} folds")
+        raise DataError(_too_small(name, few, f"{folds} folds"))
     order = _order(len(pool), seed)
     dealt = order[np.argsort(ids[order], kind="stable")]  # class by class, so that dealing in turn is fair
     number = np.empty(len(pool), int)
@@ -125,7 +125,7 @@ def _hold_out(counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray) 
     small = (before <= len(counts)) | (np.bincount(ids[order], minlength=len(classes)) == 0)
     if small.any():
         name, rows = classes[small].tolist()[0], before[small][0]
-        raise DataError(f"class {name!r} is too small to stratify: it has {rows} rows for {len(held)} splits")
+        raise DataError(_too_small(name, rows, f"{len(held)} splits"))
     return held
 
 
@@ -143,3 +143,11 @@ def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
     shares, remainders = np.divmod(sizes * count, sizes.sum())
     shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
     return shares
+
+
+def _too_small(name: object, rows: int, parts: str) -> str:
+    number = "1 row" if rows == 1 else f"{rows} rows"
+    return (
+        f"class {name!r} is too small to stratify: it has {number} for {parts}; "
+        "leave the class out, get more of it, or set data.stratify=null"
+    )

@@ -74,10 +74,11 @@ class Table(ABC):
 
     def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
         """The same with what isn't for testing in `count` parts, of which `fold` (from 0) validates."""
-        splits = self.splits()
-        strata = self._strata(self.sizes())
-        pool = np.sort(np.concatenate([splits["train"], splits["valid"]]))  # the first part's rows come first
-        chosen = None if strata is None else strata[pool]
+        splits, sizes = self.splits(), self.sizes()
+        strata = self._strata(sizes)
+        pool = np.sort(np.concatenate([splits["train"], splits["valid"]]))
+        first = 0 if "all" in sizes else pool[0]  # the first row of the part that they are from
+        chosen = None if strata is None else strata[pool - first]
         return holdout.fold(splits, folds=count, fold=fold, seed=self.seed, strata=chosen)
 
     def _strata(self, sizes: Mapping[str, int]) -> np.ndarray | None:

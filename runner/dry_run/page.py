@@ -1,13 +1,12 @@
-"""What a dry run prints: titled tables, rich ones on a terminal, aligned text elsewhere."""
+"""What a dry run prints: titled tables."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+from runner.tables import Row, Section, write
 
-Row = Sequence[str]
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 class Page:
@@ -20,14 +19,8 @@ class Page:
         self, title: str, rows: Iterable[Row], *, heading: Row | None = None, right: Sequence[int] = ()
     ) -> None:
         """A table below its title; `right` names the columns that are numbers. One without rows is left out."""
-        body = [list(row) for row in rows]
-        if self._quiet or not body:
-            return
-        if sys.stdout.isatty():
-            _print_rich(title, heading, body, right)
-        else:
-            lines = _aligned([heading, *body] if heading else body, right)
-            print("\n".join([title, *(f"  {line}" for line in lines), ""]), flush=True)
+        if not self._quiet:
+            write([Section(title, [*([heading] if heading else []), *rows], heading is not None, right)])
 
     def note(self, text: str) -> None:
         """A line of its own."""
@@ -58,27 +51,3 @@ def duration(seconds: float) -> str:
 def shape(dimensions: Sequence[int], dtype: object) -> str:
     """float32 (32, 8, 8, 1)."""
     return f"{dtype} {tuple(dimensions)}"
-
-
-def _aligned(rows: Sequence[Row], right: Sequence[int]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def cell(place: int, text: str) -> str:
-        return text.rjust(widths[place]) if place in right else text.ljust(widths[place])
-
-    return ["  ".join(cell(*one) for one in enumerate(row)).rstrip() for row in rows]
-
-
-def _print_rich(title: str, heading: Row | None, rows: Sequence[Row], right: Sequence[int]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    table.show_header = heading is not None
-    for place, name in enumerate(heading or rows[0]):
-        table.add_column(Text(name), justify="right" if place in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console().print(table)

@@ -60,13 +60,13 @@ class Verdict:
         if evaluation is not None and (need := self.evaluation(evaluation)) > self.limit:
             size = self._subject.trainer.training.evaluation_batch_size
             held = self._memory.held
-            fits = max(1, int(size * (self.limit - held) / (need - held)))
-            raise RunError(self._too_large(need, f"about training.evaluation_batch_size={fits} would fit"))
+            fits = _round(max(1, int(size * (self.limit - held) / (need - held))))
+            raise RunError(self._too_large(need, f"training.evaluation_batch_size={fits} would fit"))
 
     def _training(self, need: int) -> str:
         working = need - self._memory.held
         batch = largest_batch(self._subject, self._memory, working, self.limit or 0)
-        return self._too_large(need, f"about training.batch_size={batch} would fit" if batch else self._none())
+        return self._too_large(need, f"training.batch_size={_round(batch)} would fit" if batch else self._none())
 
     def _none(self) -> str:
         memory = self._memory
@@ -80,3 +80,8 @@ class Verdict:
             f"too large for the device: a run with training.batch_size={self._subject.batch_size} needs {size(need)}, "
             f"and there are {size(self.limit or 0)} {self.says}; {remedy}"
         )
+
+
+def _round(size: int) -> int:
+    """The power of two at or below: what fits is an estimate, and such sizes are usual."""
+    return 2 ** (size.bit_length() - 1)

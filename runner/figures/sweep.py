@@ -10,16 +10,14 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from runner.figures import canvas
-
-FILE = "sweep.json"
-REPEATS = ("seed", "fold", "data.seed")  # numbers that measure nothing
+from runner.sweep import MANIFEST, REPEATS
 
 
 def draw(folder: Path) -> list[Path]:
     """Draws a panel for each key into `sweep.png`; nothing where no run has ended, or the folder is no sweep's."""
-    if not (folder / FILE).exists():
+    if not (folder / MANIFEST).exists():
         return []
-    manifest = json.loads((folder / FILE).read_text())
+    manifest = json.loads((folder / MANIFEST).read_text())
     monitor = f"best/{manifest['monitor']}"
     ended = [run for run in manifest["runs"] if monitor in run["metrics"]]
     if not ended or not manifest["keys"]:

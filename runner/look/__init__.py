@@ -10,8 +10,9 @@ from runner.compose import Config
 from runner.data import cache_folder
 from runner.errors import RunError
 from runner.look import data, mistakes
-from runner.look.text import facts, show
+from runner.look.text import facts
 from runner.progress import progress
+from runner.tables import show
 
 
 def command(config: Config) -> int:

@@ -14,24 +14,21 @@ import numpy as np
 from runner import folder as folders
 from runner import record
 from runner.batches import order
-from runner.build import build
 from runner.compose import Config, to_yaml
 from runner.data import Data
-from runner.errors import at
 from runner.figures import images as grids
 from runner.figures import target as target_figures
 from runner.figures.canvas import short
 from runner.look import tables
-from runner.look.text import Section
 from runner.look.view import Examples, View, images
 from runner.numbers import collect
-from runner.preparation import limited, load_data, told
+from runner.preparation import limited, load_data, told, tracking_of
 from runner.progress import Progress
 from runner.settings import Training
-from runner.tracking import Delivery
+from runner.tables import Section
+from runner.tracking import DELIVERY_SECONDS, Delivery
 
 MOST_IMAGES = 32
-DELIVERY_SECONDS = 10.0  # how long it waits for the record
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,10 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
 
 def _prepared(config: Config, shown: Progress) -> tuple[View, Any]:
     """The data of a configuration as the model gets it, and where records go."""
-    static, numbers = collect(config)
     with told(config):
-        data, features = load_data(config, static, None, shown)
+        data, features = load_data(config, collect(config)[0], None, shown)
         data = limited(data, Training(**config.values["training"]))
-        with at("tracking"):
-            tracking = build(static["tracking"], numbers)
-    return View(data, features), tracking
+    return View(data, features), tracking_of(config)
 
 
 def _sections(config: Config, view: View, figures: Path, shown: Progress) -> list[Section]:

@@ -19,9 +19,10 @@ from runner.figures.canvas import short
 from runner.fitted import Fitted, opened
 from runner.look import tables
 from runner.look.data import Look
-from runner.look.text import Section, number, share
+from runner.look.text import number, share
 from runner.look.view import View, images
 from runner.progress import Progress
+from runner.tables import Section
 
 MOST = 20  # examples in the table
 MOST_IMAGES = 32

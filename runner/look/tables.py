@@ -9,8 +9,9 @@ import numpy as np
 
 from components.types import Padded
 from runner.figures.canvas import short
-from runner.look.text import Section, number, share
+from runner.look.text import number, share
 from runner.look.view import Examples, View
+from runner.tables import Section
 
 MANY = 30  # classes or outputs that a table lists; of more the first and the last
 SHOWN = 6  # examples

@@ -5,27 +5,33 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from components.types import Source, UserError
 from runner import folder as folders
 from runner import platform, record
-from runner.build import resolve
+from runner.build import build, resolve
 from runner.compose import to_yaml
 from runner.data import cache_folder
-from runner.execution import DELIVERY_SECONDS, Result, conduct
+from runner.errors import RunError
+from runner.execution import conduct, disk
 from runner.folder import Folder
 from runner.opening import Member
 from runner.preparation import told, tracking_of
+from runner.progress import progress
 from runner.signals import Signals
-from runner.sweep import outcome, ranking, report
+from runner.sweep import MANIFEST, outcome, ranking, report
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, Setting
-from runner.tracking import Delivery
+from runner.tracking import DELIVERY_SECONDS, Delivery
+from runner.tracking.state import State
 from runner.tree import parts
+
+OUTCOME = ("status", "metrics", "error", "monitor", "higher_is_better")  # what a sweep notes of a run's end
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class SweepResult:
 def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
     """Runs what is planned, each in a folder within the sweep's, and ranks it.
 
-    Raises UserError where the sweep can't be recorded; what is wrong with one run is told in its outcome.
+    Raises UserError where the sweep can't be recorded, RunError where the disk fails; what is wrong with one run is
+    told in its outcome.
     """
     quiet = plan.settings[0].config.values["quiet"]
     if not quiet:
@@ -52,19 +59,20 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
     _import(plan)
     tracking = tracking_of(plan.settings[0].config)
     with Signals() as signals:
-        folder, manifest = _open(plan, tracking)
-        with contextlib.closing(folder):
+        folder, manifest = _open(plan, tracking, source)
+        shown = progress(quiet=quiet, epochs=0)
+        with contextlib.closing(folder), disk(folder.path, "the same command"), contextlib.closing(shown):
             delivery = tracking.start(folder.path)
             try:
-                _run_all(plan, manifest, _Surroundings(folder, delivery, signals, source, quiet))
+                rows, summary = _ranked(plan, manifest, _Surroundings(folder, delivery, signals, source, quiet))
+                report.end(plan, manifest, rows, summary, folder.path, tracking.describe(), quiet)
             finally:
-                rows = ranking.rank(manifest)
-                ranking.save(folder.path, manifest, rows)
-                summary = _summary(plan, manifest, rows, signals)
-                _write(folder, summary)
-                run_id = delivery.close(DELIVERY_SECONDS)
-            _write(folder, summary | {"run_id": run_id})
-    report.end(plan, manifest, rows, summary, folder.path, tracking.describe(), delivery.warning(), quiet)
+                with shown.working("bringing the record to MLflow"):
+                    run_id = delivery.close(DELIVERY_SECONDS)
+            _write(folder.path, summary | {"run_id": run_id})
+            _name_runs(folder.path)
+            if warning := delivery.warning():
+                shown.note(f"warning: {warning}")
     return SweepResult(summary["status"], tuple(rows), tuple(manifest.runs), folder.path, run_id, signals.received)
 
 
@@ -87,73 +95,113 @@ def _import(plan: Plan) -> None:
                 resolve(target)
 
 
-def _open(plan: Plan, tracking: Any) -> tuple[Folder, Manifest]:
+def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[Folder, Manifest]:
     """The sweep's folder: that of the same sweep where it was interrupted, else a new one."""
     config = plan.settings[0].config
     root = Path(config.values["folder"])
-    mark = folders.digest({"settings": [setting.digest for setting in plan.settings]}, "")
+    mark = folders.digest({"settings": [setting.digest for setting in plan.settings]}, _rows(plan, source))
     if not config.values["fresh"] and (found := folders.interrupted(root, mark)) is not None:
         (found.path / "summary.json").unlink(missing_ok=True)
         return found, outcome.load(found.path)
-    made = record.of_sweep(config, plan.words, outcome.common(plan.settings), mark, tracking.describe())
+    values, choices = outcome.common(plan.settings)
+    shared = replace(config, choices=choices, values=config.values | {"experiment": values.get("experiment")})
+    made = record.of_sweep(shared, plan.words, values | choices, mark, tracking.describe())
     manifest = outcome.begin(plan)
     files = {
         "record.json": json.dumps(made, indent=1),
         "overrides.yaml": to_yaml(list(plan.words)),
-        "config.yaml": to_yaml(outcome.common(plan.settings)),
-        outcome.FILE: json.dumps({}),
+        "config.yaml": to_yaml(values),
+        MANIFEST: manifest.text(),
     }
-    folder = folders.create(root, made["name"], mark, files)
-    manifest.save(folder.path)
-    return folder, manifest
+    return folders.create(root, made["name"], mark, files), manifest
+
+
+def _rows(plan: Plan, source: Source | None) -> str:
+    """Changes with the rows of any of the runs; what is wrong with a source, its runs will tell."""
+    if source is not None:
+        return source.fingerprint()
+    prints: dict[str, str] = {}
+    for setting in plan.settings:
+        text = json.dumps(node := setting.config.values["data"], sort_keys=True)
+        with contextlib.suppress(UserError, OSError):
+            prints[text] = prints.get(text) or build(node, {}).fingerprint()
+    return json.dumps(prints, sort_keys=True)
+
+
+def _ranked(plan: Plan, manifest: Manifest, around: _Surroundings) -> tuple[list[ranking.Row], dict[str, Any]]:
+    """Runs all; their ranking and the summary, both of which stand in the sweep's folder by then, whatever happens."""
+    try:
+        _run_all(plan, manifest, around)
+    finally:
+        rows = ranking.rank(manifest)
+        summary = _summary(plan, manifest, rows, around.signals)
+        with contextlib.suppress(OSError):  # the disk may be full
+            ranking.save(around.folder.path, manifest, rows)
+            _write(around.folder.path, summary)
+    return rows, summary
 
 
 def _run_all(plan: Plan, manifest: Manifest, around: _Surroundings) -> None:
-    """Runs what has not finished yet, one after the other, until a signal comes."""
+    """Runs what has not come to an end yet, one after the other, until a signal comes."""
     total = len(plan.settings)
+    if (done := sum(one.status is not None for one in manifest.runs)) and not around.quiet:
+        report.going_on(around.folder.path, done, total)
     for place, (setting, one) in enumerate(zip(plan.settings, manifest.runs, strict=True), 1):
-        if one.status != "finished":
+        if not (before := one.status not in (None, "interrupted")):
             began = time.monotonic()
-            for name, value in _outcome(setting, _member(setting, place, total, around), around, manifest).items():
-                setattr(one, name, value)
-            one.seconds = time.monotonic() - began
+            member = _member(setting, place, total, around)
+            found = _ended(member) or _outcome(setting, member, around)
+            manifest.monitor = found.pop("monitor", manifest.monitor)
+            manifest.higher_is_better = found.pop("higher_is_better", manifest.higher_is_better)
+            vars(one).update(found)
+            one.seconds += time.monotonic() - began
             manifest.save(around.folder.path)
         if not around.quiet:
-            report.run(place, total, one, manifest)
+            report.run(place, total, one, manifest, before=before)
         if around.signals.received:
             return
 
 
 def _member(setting: Setting, place: int, total: int, around: _Surroundings) -> Member:
     label = f"{place:0{len(str(total))}}"
-    return Member(around.folder.path, around.delivery, ", ".join(setting.varied) or label, label, f"{place}/{total}")
+    name = ", ".join(setting.varied) or record.name(setting.config)
+    return Member(around.folder.path, around.delivery, name, label, f"{place}/{total}")
 
 
-def _outcome(setting: Setting, member: Member, around: _Surroundings, manifest: Manifest) -> Mapping[str, Any]:
+def _ended(member: Member) -> dict[str, Any] | None:
+    """The outcome of a run that came to its end, and the sweep was killed before it took note."""
+    for path in sorted(member.folder.glob(f"*_{member.label}_*")):
+        summary = folders.summary(path)
+        if summary.get("status") in ("finished", "diverged"):
+            return {key: summary[key] for key in OUTCOME} | {"folder": path.name}
+    return None
+
+
+def _outcome(setting: Setting, member: Member, around: _Surroundings) -> dict[str, Any]:
     """Runs one setting; what is wrong with it is its own outcome."""
     before = set(folders.runs(member.folder))
     try:
         result = conduct(setting.config, around.signals, source=around.source, member=member)
     except Exception as error:  # whatever a part raises: its traceback is in the run's log, the others have their turn
         made = sorted(set(folders.runs(member.folder)) - before)
-        text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return {"status": "failed", "error": text, "folder": made[0].name if made else None}
-    manifest.monitor, manifest.higher_is_better = result.monitor, result.higher_is_better
-    return dict(_said(result))
+        own = isinstance(error, UserError | RunError)  # whose message says all there is to say
+        text = str(error) if own else f"{type(error).__name__}: {error}"
+        return {"status": "failed", "error": text, "folder": made[0].name if made else _kept(member)}
+    return {key: getattr(result, key) for key in OUTCOME} | {"folder": result.folder.name}
 
 
-def _said(result: Result) -> Iterator[tuple[str, Any]]:
-    yield "status", result.status
-    yield "folder", result.folder.name
-    yield "metrics", dict(result.metrics)
-    yield "error", result.error
+def _kept(member: Member) -> str:
+    """The file that keeps the traceback of a run that came to no folder."""
+    name = f"failed_{member.label}.txt"
+    (member.folder / name).write_text(traceback.format_exc())
+    return name
 
 
 def _summary(plan: Plan, manifest: Manifest, rows: list[ranking.Row], signals: Signals) -> dict[str, Any]:
     failed = [run for run in manifest.runs if run.status not in ("finished", "interrupted", None)]
     over = all(run.status not in ("interrupted", None) for run in manifest.runs)
     status = ("failed" if failed else "finished") if over else "interrupted"
-    best = rows[0].figures if rows else {}
+    best = rows[0].figures if rows and not manifest.incomparable else {}
     deviations = {f"deviation/{name}": one.deviation for name, one in best.items() if one.deviation is not None}
     return {
         "status": status,
@@ -168,5 +216,13 @@ def _summary(plan: Plan, manifest: Manifest, rows: list[ranking.Row], signals: S
     }
 
 
-def _write(folder: Folder, summary: Mapping[str, Any]) -> None:
-    folders.write_atomically(folder.path / "summary.json", json.dumps(summary, indent=1))
+def _write(folder: Path, summary: Mapping[str, Any]) -> None:
+    folders.write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
+
+
+def _name_runs(sweep: Path) -> None:
+    """Writes into the runs' summaries what they are called in MLflow, which was not known when they ended."""
+    for path in folders.runs(sweep):
+        summary = folders.summary(path)
+        if summary and summary.get("run_id") != (run_id := State.load(path).run_id):
+            _write(path, summary | {"run_id": run_id})

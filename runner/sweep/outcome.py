@@ -10,9 +10,8 @@ from typing import Any
 
 from runner.folder import write_atomically
 from runner.record import leaves
-from runner.sweep.plan import Plan, Setting, key
-
-FILE = "sweep.json"
+from runner.sweep import MANIFEST
+from runner.sweep.plan import Plan, Setting, incomparable, key
 
 
 @dataclass
@@ -36,26 +35,38 @@ class Manifest:
     runs: list[Outcome]
     monitor: str | None = None  # known once a run has ended
     higher_is_better: bool = False
+    incomparable: str | None = None  # why they can't be ranked
+
+    def text(self) -> str:
+        """It as JSON."""
+        return json.dumps(asdict(self), indent=1)
 
     def save(self, folder: Path) -> None:
         """Writes it into the sweep's folder."""
-        write_atomically(folder / FILE, json.dumps(asdict(self), indent=1))
+        write_atomically(folder / MANIFEST, self.text())
 
 
 def begin(plan: Plan) -> Manifest:
     """The manifest of a sweep of which nothing has run."""
-    return Manifest(plan.keys(), [Outcome(list(one.varied), _values(one)) for one in plan.settings])
+    runs = [Outcome(list(one.varied), _values(one)) for one in plan.settings]
+    return Manifest(plan.keys(), runs, incomparable=incomparable(plan.settings))
 
 
 def load(folder: Path) -> Manifest:
     """What `save` wrote."""
-    content = json.loads((folder / FILE).read_text())
+    content = json.loads((folder / MANIFEST).read_text())
     return Manifest(**content | {"runs": [Outcome(**one) for one in content["runs"]]})
 
 
-def common(settings: Sequence[Setting]) -> dict[str, Any]:
-    """The leaves that all runs share."""
-    trees: list[Mapping[str, Any]] = [dict(leaves(one.config.values)) for one in settings]
+def common(settings: Sequence[Setting]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The leaves that all runs share, and the choices."""
+    return (
+        _shared([dict(leaves(one.config.values)) for one in settings]),
+        _shared([one.config.choices for one in settings]),
+    )
+
+
+def _shared(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in trees[0].items() if all(tree.get(name, ...) == value for tree in trees)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from runner.sweep import Grid
 from runner.sweep.grid import Axis, axes, combinations, size
 
 MODES = ("train", "dry_run")
+MANY = 300  # runs, which take some seconds to compose
 
 
 class Setting(NamedTuple):
@@ -46,11 +48,26 @@ def make(words: Sequence[str], *, multirun: bool) -> Plan | Config:
             return config
     found = axes(words, composer.catalog.files) if multirun else [Axis([word]) for word in words]
     _ask(found, composer)
+    if size(found) > MANY:
+        print(f"composing and checking {size(found):,} runs", file=sys.stderr, flush=True)
     varied = {word for axis in found if len(axis) > 1 for word in axis}
     settings, problems = _settings(found, varied, composer)
     if problems or (problems := _clashes(settings)):
         raise ConfigError(*problems)
     return Plan(tuple(words), tuple(axis[0] for axis in found if len(axis) == 1), tuple(settings))
+
+
+def incomparable(settings: Sequence[Setting]) -> str | None:
+    """Why the monitored figures of the runs say nothing about which is best; None where they do."""
+    values = [setting.config.values for setting in settings]
+    monitor = values[0]["training"]["monitor"]
+    if len({str(one.config.choices.get("data")) for one in settings}) > 1:
+        return "runs on different data are not ranked"
+    if len({repr(one["feature"]["target"]) for one in values}) > 1:
+        return "runs with different targets are not ranked"
+    if monitor.endswith("/loss") and len({one["loss"]["_target_"] for one in values}) > 1:
+        return f"{monitor} can't be compared between losses; set training.monitor to a metric"
+    return None
 
 
 def key(word: str) -> str:
@@ -97,6 +114,9 @@ def _clashes(settings: Sequence[Setting]) -> list[str]:
         problems.append(f"mode={values['mode']}: one run is wanted, not a sweep; leave -m away")
     if values["resume"]:
         problems.append(f"resume={values['resume']} names one run; the command that began a sweep goes on with it")
+    monitors = {setting.config.values["training"]["monitor"] for setting in settings}
+    if len(monitors) > 1:
+        problems.append(f"training.monitor: {', '.join(sorted(monitors))} can't rank one sweep; choose one of them")
     seen: dict[str, Setting] = {}
     pairs = [(seen.setdefault(setting.digest, setting), setting) for setting in settings]
     same = [(" ".join(one.varied), " ".join(other.varied)) for one, other in pairs if one is not other]

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runner.sweep import RANKING, REPEATS
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import key
-
-REPEATS = ("seed", "fold", "data.seed")  # what is repeated rather than chosen
-FILE = "ranking.csv"
 
 
 class Figure(NamedTuple):
@@ -39,12 +37,15 @@ class Row:
 
 
 def rank(manifest: Manifest) -> list[Row]:
-    """The settings by the mean of the monitored figure over the runs that have finished; those without come last."""
+    """The settings by the mean of the monitored figure over the runs that have finished; those without come last.
+
+    Where runs can't be compared they stay in the order of the plan.
+    """
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for run in manifest.runs:
         groups.setdefault(tuple(word for word in run.words if key(word) not in REPEATS), []).append(run)
     rows = [_row(words, runs, list(shown(manifest))) for words, runs in groups.items()]
-    return sorted(rows, key=lambda row: _place(row, manifest))
+    return rows if manifest.incomparable else sorted(rows, key=lambda row: _place(row, manifest))
 
 
 def shown(manifest: Manifest) -> Iterable[str]:
@@ -61,14 +62,15 @@ def table(manifest: Manifest, rows: Sequence[Row]) -> list[list[str]]:
     keys = [name for name in manifest.keys if name not in REPEATS]
     names = list(shown(manifest))
     heading = ["rank", *keys, "runs", *(name.removeprefix("best/") for name in names)]
-    return [heading, *(_line(place, row, keys, names) for place, row in enumerate(rows, 1))]
+    places = ["" if manifest.incomparable else str(place) for place in range(1, len(rows) + 1)]
+    return [heading, *(_line(place, row, keys, names) for place, row in zip(places, rows, strict=True))]
 
 
 def save(folder: Path, manifest: Manifest, rows: Sequence[Row]) -> None:
     """Writes the ranking into the sweep's folder, means and deviations in columns of their own."""
     keys = [name for name in manifest.keys if name not in REPEATS]
     names = list(shown(manifest))
-    with (folder / FILE).open("w", newline="") as file:
+    with (folder / RANKING).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["rank", *keys, "runs", *(column for name in names for column in (name, f"{name} deviation"))])
         for place, row in enumerate(rows, 1):
@@ -98,7 +100,7 @@ def _place(row: Row, manifest: Manifest) -> tuple[bool, float]:
     return False, -figure.mean if manifest.higher_is_better else figure.mean
 
 
-def _line(place: int, row: Row, keys: Sequence[str], names: Sequence[str]) -> list[str]:
+def _line(place: str, row: Row, keys: Sequence[str], names: Sequence[str]) -> list[str]:
     runs = f"{len(row.runs)}" if len(row.runs) == row.planned else f"{len(row.runs)} of {row.planned}"
     values = [str(row.values.get(name, "")) for name in keys]
-    return [str(place), *values, runs, *(str(row.figures[name]) if name in row.figures else "" for name in names)]
+    return [place, *values, runs, *(str(row.figures[name]) if name in row.figures else "" for name in names)]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from runner.allow import ALLOWED
-from runner.report import opening, show
+from runner.report import opening
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, key
 from runner.sweep.ranking import Row, shown, table
+from runner.tables import Section, show
 
-OF_SWEEPS = ("sweep", "folds", "mode")  # words that one run of the best setting has no need of
+MOST, LAST = 120, 3  # runs of a plan that are printed, and of those at its end
+OF_SWEEPS = ("sweep", "folds", "fold", "mode")  # words that one run of the best setting has no need of
 
 
 def plan(plan: Plan) -> None:
@@ -22,13 +25,28 @@ def plan(plan: Plan) -> None:
     total = len(plan.settings)
     _print(f"{total} run{'s' if total > 1 else ''}" + (f" of {shlex.join(plan.fixed)}" if plan.fixed else ""))
     for place, setting in enumerate(plan.settings, 1):
-        _print(f"  {place:{len(str(total))}}  {'  '.join(setting.varied)}")
+        if place <= MOST - LAST or place > total - LAST or total <= MOST:
+            _print(f"  {place:{len(str(total))}}  {_words(setting.varied)}")
+        elif place == MOST - LAST + 1:
+            _print(f"  … {total - MOST:,} more")
 
 
-def run(place: int, total: int, outcome: Outcome, manifest: Manifest) -> None:
-    """Prints what became of a run."""
+def first(plan: Plan) -> None:
+    """Says that what follows is of the first run only."""
+    if len(plan.settings) > 1:
+        _print(f"\nthe first of them, {_words(plan.settings[0].varied)}\n")
+
+
+def going_on(folder: Path, done: int, total: int) -> None:
+    """Says that a sweep is gone on with."""
+    _print(f"going on in {folder}: {done} of {total} runs were begun before")
+
+
+def run(place: int, total: int, outcome: Outcome, manifest: Manifest, *, before: bool) -> None:
+    """Prints what became of a run, perhaps when the sweep was begun before."""
     figures = [f"{name.removeprefix('best/')} {outcome.metrics[name]:.5g}" for name in _compared(outcome, manifest)]
-    status = [] if outcome.status == "finished" else [str(outcome.status)]
+    status = ["before"] if before else []
+    status += [] if outcome.status == "finished" else [str(outcome.status)]
     count = f"{place:{len(str(total))}}/{total}"
     _print("  ".join([count, *outcome.words, *status, *figures, f"{outcome.seconds:.1f} s"]))
 
@@ -40,20 +58,21 @@ def end(
     summary: Mapping[str, Any],
     folder: Path,
     tracking: Mapping[str, Any],
-    warning: str | None,
     quiet: bool,
 ) -> None:
-    """Prints the ranking, the runs that failed, and where everything is."""
-    if warning:
-        _print(f"warning: {warning}")
+    """Prints the ranking, the runs that failed, and where everything is; if quiet, what went wrong as errors."""
+    failures = list(_failures(manifest))
     if quiet:
+        for words, reason, _ in failures:
+            _print(f"{words}: {reason}", error=True)
         return
-    show(table(manifest, rows) if manifest.monitor else [], [])
-    if failures := list(_failures(manifest)):
+    if manifest.monitor:
+        show([Section("", table(manifest, rows))])
+    if failures:
         _print("")
-        show([("failed", "why", "folder"), *failures], [])
+        show([Section("", [("failed", "why", "folder"), *failures])])
     _print("")
-    show([], list(_facts(plan, rows, summary, folder, tracking)))
+    show([], list(_facts(manifest, summary, folder, tracking)))
 
 
 def line(plan: Plan, row: Row) -> str:
@@ -64,28 +83,34 @@ def line(plan: Plan, row: Row) -> str:
 
 
 def _facts(
-    plan: Plan, rows: Sequence[Row], summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
+    manifest: Manifest, summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     going = "; the same command goes on from here" if summary["status"] == "interrupted" else ""
     yield "status", summary["status"] + (f": {summary['error']}" if summary["error"] else "") + going
-    if rows and rows[0].figures:
-        yield "best", line(plan, rows[0])
+    if manifest.incomparable:
+        yield "best", manifest.incomparable
+    elif summary["best"]:
+        yield "best", summary["best"]
     yield "time", f"{summary['seconds']:.1f} s"
     yield "folder", str(folder)
     if tracking:
         yield "record", opening(tracking["uri"])
 
 
+def _words(varied: Sequence[str]) -> str:
+    return "  ".join(varied) or "as given"
+
+
 def _failures(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     for run in manifest.runs:
         if run.status not in ("finished", "interrupted", None):
-            yield " ".join(run.words), (run.error or str(run.status)).splitlines()[0], run.folder or ""
+            yield " ".join(run.words) or "the run", (run.error or str(run.status)).splitlines()[0], run.folder or ""
 
 
 def _compared(outcome: Outcome, manifest: Manifest) -> list[str]:
     return [name for name in shown(manifest) if name in outcome.metrics]
 
 
-def _print(text: str) -> None:
+def _print(text: str, *, error: bool = False) -> None:
     with suppress(OSError):  # whoever read the pipe is gone
-        print(text, flush=True)
+        print(text, file=sys.stderr if error else sys.stdout, flush=True)

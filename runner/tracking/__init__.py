@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.types import UserError
-from runner.folder import end_digest, write_atomically
+from runner.folder import end_digest, runs, write_atomically
 from runner.tracking.state import State, masked
 from runner.tracking.store import sqlite_file
 
+DELIVERY_SECONDS = 10.0  # how long the end of a run waits for its record
 LOOK_SECONDS = 0.02  # between two looks at how far the child has come
 LATER = "`titrate mode=deliver` sends what is missing"
 
@@ -53,25 +54,20 @@ class NoDelivery:
 
 
 class ChildDelivery:
-    """By a child process, which ends in the background where it is slow; a sweep's serves all of its runs."""
+    """By a child process, which ends in the background where it is slow; a sweep's serves all runs in its folder."""
 
     def __init__(self, folder: Path, uri: str) -> None:
-        self._folders = [folder.absolute()]
-        self._process = _start(folder / "delivery.log", uri)
-        self.poke()
+        self._folder = folder
+        self._process = _start(folder, uri)
 
     def poke(self) -> None:
-        self.send(self._folders[0], over=False)
+        assert self._process.stdin is not None
+        with suppress(OSError, ValueError):  # the pipe is full (so the child will look anyway), broken or closed
+            self._process.stdin.write(b"\n")
 
     def child(self, folder: Path) -> Delivery:
-        self._folders.append(folder.absolute())
-        return _Share(self, folder.absolute())
-
-    def send(self, folder: Path, *, over: bool) -> None:
-        """Tells the process of a folder that has more to deliver, or whose run is over."""
-        assert self._process.stdin is not None
-        with suppress(OSError, ValueError):  # the pipe is full (at its end all are delivered anyway), broken or closed
-            self._process.stdin.write(f"{json.dumps([str(folder), over])}\n".encode())
+        self.poke()
+        return _Share(self, folder)
 
     def close(self, seconds: float) -> str | None:
         assert self._process.stdin is not None
@@ -81,22 +77,22 @@ class ChildDelivery:
             time.sleep(LOOK_SECONDS)
         if self._process.returncode is None:
             threading.Thread(target=self._process.wait, daemon=True).start()  # leaves no zombie
-        return State.load(self._folders[0]).run_id
+        return State.load(self._folder).run_id
 
     def _has_ended(self) -> bool:
         """Whether MLflow has the end; figures may still be on their way, and nobody waits for those."""
-        return State.load(self._folders[0]).ended == end_digest(self._folders[0])
+        return State.load(self._folder).ended == end_digest(self._folder)
 
     def warning(self) -> str | None:
-        for folder in self._folders:
+        for folder in (self._folder, *runs(self._folder)):
             if (error := State.load(folder).error) is not None:
                 return f"MLflow lacks a part of the record: {error}; {LATER}"
         if self._process.poll() is None:
             if self._has_ended():
                 return None
-            return f"MLflow is slow: the record goes there in the background; should that break off, {LATER}"
+            return f"MLflow takes its time: the record goes there in the background; should that break off, {LATER}"
         if self._process.returncode != 0:
-            return f"the delivery to MLflow broke off, see {self._folders[0] / 'delivery.log'}; {LATER}"
+            return f"the delivery to MLflow broke off, see {self._folder / 'delivery.log'}; {LATER}"
         return None
 
 
@@ -108,13 +104,13 @@ class _Share:
     folder: Path
 
     def poke(self) -> None:
-        self.whole.send(self.folder, over=False)
+        self.whole.poke()
 
     def child(self, folder: Path) -> Delivery:
         return self.whole.child(folder)
 
     def close(self, seconds: float) -> str | None:
-        self.whole.send(self.folder, over=True)
+        self.whole.poke()
         return State.load(self.folder).run_id
 
     def warning(self) -> None:
@@ -133,11 +129,12 @@ class MLflow:
     experiment: str = "titrate"
 
     def start(self, folder: Path) -> Delivery:
-        """Starts the delivery of a run's folder, which holds its `record.json` already.
+        """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already.
 
-        A run that is resumed with another `uri` than it began with goes there, as a whole.
+        What is resumed with another `uri` than it began with goes there, as a whole.
         """
-        _redirect(folder / "record.json", self.describe())
+        for path in (folder, *runs(folder)):
+            _redirect(path, self.describe())
         return ChildDelivery(folder, self._resolved())
 
     def describe(self) -> dict[str, Any]:
@@ -172,23 +169,24 @@ class Nothing:
         return {}
 
 
-def _redirect(record: Path, tracking: Mapping[str, Any]) -> None:
-    values = json.loads(record.read_text())
+def _redirect(folder: Path, tracking: Mapping[str, Any]) -> None:
+    values = json.loads((folder / "record.json").read_text())
     if values["tracking"] != tracking:
-        write_atomically(record, json.dumps({**values, "tracking": tracking}, indent=2))
+        write_atomically(folder / "record.json", json.dumps({**values, "tracking": tracking}, indent=2))
+        (folder / "delivered.json").unlink(missing_ok=True)  # which tells of another store
 
 
-def _start(log: Path, uri: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, uri: str) -> subprocess.Popen[bytes]:
     """Starts the child in a session of its own, so that what a terminal sends (Ctrl-C) passes it by."""
     house = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH")]))
-    with log.open("ab") as file:
+    with (folder / "delivery.log").open("ab") as log:
         child = subprocess.Popen(
             # -P: a user's own `runner` or `components` in the working folder doesn't take the place of ours.
-            [sys.executable, "-P", "-m", "runner.tracking.deliver"],
+            [sys.executable, "-P", "-m", "runner.tracking.deliver", str(folder.absolute())],
             stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=file,
+            stdout=log,
+            stderr=log,
             bufsize=0,
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": path, "MLFLOW_TRACKING_URI": uri},

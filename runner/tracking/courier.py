@@ -66,7 +66,10 @@ class Courier:
         if not self._record.get("in_sweep"):
             return None
         folder = self._folder.parent
-        return Courier(folder, json.loads((folder / "record.json").read_text()), self._client)._register()
+        record = json.loads((folder / "record.json").read_text())
+        if record["tracking"] != self._record["tracking"]:  # the run was gone on with alone, and recorded elsewhere
+            return None
+        return Courier(folder, record, self._client)._register()
 
     def _send_points(self, run_id: str) -> None:
         data = outbox.read(self._folder)

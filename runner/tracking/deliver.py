@@ -11,7 +11,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -78,33 +78,30 @@ def command(config: Config) -> int:
     return 0
 
 
-def main() -> int:
-    """The child: delivers the folders that standard input names as it goes, and their ends when it closes.
+def main(folder: Path) -> int:
+    """The child: delivers at each byte on standard input, and the end when it closes; the exit code.
 
-    A line is `[folder, whether its run is over]`. Returns the exit code.
+    Of a sweep it delivers every run that its folder holds: what is missing is told by the folders, so no byte matters.
     """
     os.nice(19)  # the run goes first
-    held: dict[Path, bool] = {}  # the folders, and whether their end is delivered
-    with ExitStack() as locks:
-        for lines in _lines():
-            for folder, over in {Path(folder): over for folder, over in map(json.loads, lines)}.items():
-                if folder not in held:
-                    locks.enter_context(_delivery_lock(folder, wait=True))
-                held[folder] = _attempt(folder, over=over) and over
+    with _delivery_lock(folder, wait=True):
+        _attempt(folder, over=False)
+        while os.read(sys.stdin.fileno(), 4096):
+            _attempt(folder, over=False)
+            _attempt_members(folder)
             importlib.import_module("runner.figures")  # ahead of the end, which draws some
             _rest()
-        # A sweep's own folder came first, and ends last.
-        missing = [folder for folder in reversed(held) if not held[folder] and not _attempt(folder, over=True)]
-        return 1 if missing else 0
+        members = _attempt_members(folder)
+        return 0 if _attempt(folder, over=True) and members else 1
 
 
-def _lines() -> Iterator[list[bytes]]:
-    """The whole lines that have come in, whenever there are some."""
-    rest = b""
-    while data := os.read(sys.stdin.fileno(), 2**16):
-        *lines, rest = (rest + data).split(b"\n")
-        if lines:
-            yield lines
+def _attempt_members(sweep: Path) -> bool:
+    """Delivers what the runs in a sweep's folder still hold; whether all went well."""
+    went = []
+    for folder in runs(sweep):
+        with suppress(OSError), _delivery_lock(folder, wait=True):  # it may be deleted meanwhile
+            went.append(not is_pending(folder) or _attempt(folder, over=not is_held(folder)))
+    return all(went)
 
 
 def _attempt(folder: Path, *, over: bool) -> bool:
@@ -125,7 +122,10 @@ def _rest() -> None:
 
 
 def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
-    run_id, uri = State.load(folder).run_id, _record(folder)["tracking"]["uri"]
+    try:
+        run_id, uri = State.load(folder).run_id, _record(folder)["tracking"]["uri"]
+    except ValueError:
+        return Outcome(folder, None, "its record.json or delivered.json is damaged", failed=True)
     if reason := refusal(uri):
         return Outcome(folder, run_id, f"{uri}: {reason}", failed=True)
     with _delivery_lock(folder, wait=False) as free:
@@ -164,9 +164,13 @@ def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def is_pending(folder: Path) -> bool:
-    state = State.load(folder)
+    """Whether MLflow lacks something of a folder; of a damaged one it does."""
+    try:
+        state, record = State.load(folder), _record(folder)
+    except ValueError:
+        return True
     missing = state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
-    return missing and bool(_record(folder)["tracking"])
+    return missing and bool(record["tracking"])
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -190,4 +194,4 @@ def _brief(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1])))

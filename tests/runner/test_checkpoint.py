@@ -11,7 +11,9 @@ import pytest
 
 from components.types import UserError
 from runner.checkpoint import Checkpoints, fitted, read, write
+from runner.control import initial
 from runner.errors import RunError
+from runner.standing import Standing
 
 
 def tree(value: float) -> dict[str, Any]:
@@ -158,3 +160,10 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     (tmp_path / "c" / "step_0000000009.tmp").write_bytes(b"half")
     Checkpoints(tmp_path / "c")
     assert not list((tmp_path / "c").iterdir())
+
+
+def test_what_is_being_written_does_not_change_while_training_goes_on() -> None:
+    standing = Standing(state=None, control=initial(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
+    meta = standing.meta()
+    standing.history.append({"epoch": 2})
+    assert meta["history"] == [{"epoch": 1}]

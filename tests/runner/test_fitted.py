@@ -388,3 +388,21 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkey
     with pytest.raises(UserError, match=r"table.csv can't be written \(No space left on device\)"):
         output.write(tmp_path / "table.csv", {"row": np.arange(2)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_words_of_the_data_are_held_against_the_run_s_own(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=evaluate", f"run={digits}", "data.sed=1"]) == 2
+    assert "data.sed: no parameter of components.data.ScikitLearn; did you mean seed?" in capsys.readouterr().err
+    assert main(["mode=evaluate", f"run={digits}", "data.valid=0.3"]) == 2
+    assert "its data, or how it is split, isn't what it was" in capsys.readouterr().err
+    assert main(["mode=evaluate", f"run={digits}", "optimizer=sgd", "seed=3"]) == 2
+    assert "optimizer=sgd, seed=3: run=" in capsys.readouterr().err
+
+
+def test_code_that_changed_since_is_told(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = json.loads((digits / "record.json").read_text())
+    before = record["tags"]["code"]
+    (digits / "record.json").write_text(json.dumps(record | {"tags": record["tags"] | {"code": "another"}}))
+    assert main(["mode=evaluate", f"run={digits}"]) == 0
+    assert f"warning: code was another, is {before}: what the run says may differ" in capsys.readouterr().out
+    (digits / "record.json").write_text(json.dumps(record))

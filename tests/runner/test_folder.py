@@ -70,3 +70,20 @@ def test_the_digest_ignores_what_changes_no_result() -> None:
     assert folders.digest(values, "data") == folders.digest(same, "data")
     assert folders.digest(values, "data") != folders.digest(values | {"seed": 2}, "data")
     assert folders.digest(values, "data") != folders.digest(values, "other data")
+
+
+def test_the_last_run_is_neither_a_sweep_nor_damaged(tmp_path: Path) -> None:
+    def make(name: str, text: str) -> None:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "record.json").write_text(text)
+
+    with pytest.raises(UserError, match="run=last: no such run"):
+        folders.find(tmp_path, "last", "run")
+    make("a", '{"kind": "run", "created": 3}')
+    make("b", '{"kind": "run", "created": 1}')
+    make("sweep", '{"kind": "sweep", "created": 9}')
+    make("sweep/c", '{"kind": "run", "created": 5}')
+    make("damaged", '{"kind": "run", "cre')
+    make(".old_x/d", '{"kind": "run", "created": 99}')
+    assert folders.find(tmp_path, "last", "run") == tmp_path / "sweep" / "c"
+    assert folders.find(tmp_path, "c", "run") == tmp_path / "sweep" / "c"

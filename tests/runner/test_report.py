@@ -1,4 +1,4 @@
-"""The final table says how the run ended, with which figures, and where everything is."""
+"""What is said at the end: how a run or a sweep went, with which figures, and where everything is."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from runner.report import table
+from runner.sweep import report
+from runner.sweep.outcome import Manifest, Outcome
+from runner.sweep.plan import Plan, make
+from runner.sweep.ranking import rank
 
 SUMMARY = {
     "status": "finished",
@@ -81,6 +85,71 @@ def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch
     assert "folder      outputs/run" in out
 
 
+def test_names_with_brackets_are_no_markup(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    lines = printed(capsys, {}, status="failed", error="[/x]", metrics={"test/loss[0]": 0.5, "test/[/dim]": 1.0})
+    assert any("loss[0]" in line and "[/dim]" in line for line in lines)
+    assert "status      failed: [/x]" in lines
+
+
 def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     table(SUMMARY, Path("outputs/run"), TRACKING, quiet=True)
     assert capsys.readouterr() == ("", "")
+
+
+def ended(runs: list[Outcome], monitor: str | None, *, quiet: bool) -> None:
+    """Ends a sweep of `a`."""
+    manifest = Manifest(["a"], runs, monitor)
+    summary = {"status": "failed", "error": "some failed", "best": "titrate a=1", "seconds": 3.0}
+    report.end(Plan((), (), ()), manifest, rank(manifest), summary, Path("out"), {}, quiet)
+
+
+RUNS = [
+    Outcome(["a=[/b]"], {"a": "[/b]"}, "finished", "0", {"best/valid/loss": 0.5}),
+    Outcome(["a=2"], {"a": 2}, "failed", "1", error="[/x] is wrong\nand more"),
+    Outcome(["a=3"], {"a": 3}, "diverged", "2"),
+    Outcome(["a=4"], {"a": 4}),
+]
+
+
+def test_a_sweep_is_ranked_and_its_failures_told(capsys: pytest.CaptureFixture[str]) -> None:
+    ended(RUNS, "valid/loss", quiet=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "rank  a     runs    valid/loss",
+        "1     [/b]  1       0.5",
+        "2     2     0 of 1",
+        "3     3     0 of 1",
+        "4     4     0 of 1",
+        "",
+        "failed  why            folder",
+        "a=2     [/x] is wrong  1",
+        "a=3     diverged       2",
+        "",
+        "status  failed: some failed",
+        "best    titrate a=1",
+        "time    3.0 s",
+        "folder  out",
+    ]
+
+
+def test_a_terminal_shows_a_sweep_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    ended(RUNS, "valid/loss", quiet=False)
+    out = capsys.readouterr().out
+    assert "│ 1    │ [/b] │ 1      │ 0.5        │" in out
+    assert "│ a=2    │ [/x] is wrong │ 1      │" in out
+
+
+def test_a_quiet_sweep_tells_its_failures_as_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    ended([*RUNS, Outcome([], {}, "failed", error="alone")], None, quiet=True)
+    assert capsys.readouterr() == ("", "a=2: [/x] is wrong\na=3: diverged\nthe run: alone\n")
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_best_of_a_fold_is_a_command_of_one_run() -> None:
+    plan = make(["folds=3", "fold=1", "seed=4", "learning_rate=0.1,0.2"], multirun=True)
+    assert isinstance(plan, Plan)
+    manifest = Manifest(["learning_rate"], [Outcome(list(one.varied), {}) for one in plan.settings])
+    line = report.line(plan, rank(manifest)[0])
+    assert line == "titrate seed=4 learning_rate=0.1"
+    make(line.split()[1:], multirun=False)  # which is whole

@@ -1,10 +1,15 @@
 """Sweeps: what the words mean, what comes of each run, what stands in the folder and in MLflow at the end."""
 
 import csv
+import errno
 import json
 import math
 import re
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +219,77 @@ def test_files_that_change_while_it_runs_change_nothing(monkeypatch: pytest.Monk
     result = runner.multirun("experiment=mine", *words, "seed=1,2", source=source())
     assert result.status == "finished"
     assert seen == [[8], [8]]
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_sweep_goes_on_with_its_own_data_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (*QUICK, "seed=1,2")
+    with monkeypatch.context() as patched:
+        patched.setattr("runner.sweep.launch._run_all", lambda *given: None)  # as if it were killed at once
+        first = runner.multirun(*words, source=source())
+    assert first.status == "interrupted"
+    other = runner.multirun(*words, source=source(63))
+    assert other.folder != first.folder
+    assert runner.multirun(*words, source=source()).folder == first.folder
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_what_had_ended_when_the_sweep_was_killed_is_not_run_again() -> None:
+    words = (*QUICK, "seed=1,2", "training.batch_size=16,1000")
+    words = tuple(word for word in words if word != "training.batch_size=16")
+    first = runner.multirun(*words, source=source())
+    assert [run.status for run in first.runs] == ["finished", "failed", "finished", "failed"]
+    manifest = json.loads((first.folder / "sweep.json").read_text())
+    manifest["runs"][2] |= {"status": None, "metrics": {}, "folder": None}
+    (first.folder / "sweep.json").write_text(json.dumps(manifest))
+    (first.folder / "summary.json").unlink()
+    made = sorted(first.folder.glob("*/record.json"))
+    again = runner.multirun(*words, source=source())
+    assert again.folder == first.folder
+    assert [run.status for run in again.runs] == [run.status for run in first.runs]
+    assert again.runs[2].metrics == first.runs[2].metrics
+    assert sorted(first.folder.glob("*/record.json")) == made
+
+
+def test_a_sweep_that_is_killed_goes_on(in_empty_folder: Path) -> None:
+    words = ["-m", "architecture.widths=[8]", "training.epochs=300", "tracking=none", "quiet=true", "seed=1,2,3"]
+    command = [sys.executable, "-m", "runner", *words]
+    process = subprocess.Popen(command)
+    began = time.monotonic()
+    while not any(checkpointed("2_")):
+        assert process.poll() is None
+        assert time.monotonic() - began < 120
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert subprocess.run(command, check=False).returncode == 0
+    (folder,) = Path("outputs").iterdir()
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+    runs = [json.loads(path.read_text()) for path in folder.glob("*/summary.json")]
+    assert [run["status"] for run in runs] == ["finished"] * 3
+    assert [run["epochs"] for run in runs] == [300] * 3
+
+
+def checkpointed(label: str) -> Iterator[Path]:
+    """The checkpoints of a sweep's run."""
+    return Path("outputs").glob(f"*/*_{label}*/checkpoints/step_*.npz")
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_disk_that_fails_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("runner.sweep.outcome.Manifest.save", full)
+    words = ["architecture.widths=[8]", "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
+    assert main(["-m", *words, "seed=1,2"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"outputs/\S+: No space left on device; once that is mended, the same command goes on", line)
 
 
 def test_a_figure_of_one_run_has_no_deviation_and_a_failed_setting_comes_last() -> None:

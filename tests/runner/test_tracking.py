@@ -21,6 +21,7 @@ from runner import figures
 from runner.folder import write_atomically
 from runner.outbox import Outbox, cover
 from runner.tracking import MLflow, Nothing, deliver, store
+from runner.tracking.courier import Courier
 from runner.tracking.state import State
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
@@ -403,6 +404,57 @@ def test_the_working_folder_has_the_store_by_default(tmp_path: Path, monkeypatch
 def test_a_missing_folder_is_an_error_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"tracking.uri=.*: there is no folder .*/missing"):
         MLflow(uri=f"sqlite:///{tmp_path}/missing/mlflow.db").describe()
+
+
+def sweep_of_two(tmp_path: Path, uri: str) -> tuple[Path, list[Path]]:
+    """A sweep's folder with two runs in it, all of them over."""
+    sweep = make(tmp_path / "outputs" / "sweep", uri, kind="sweep")
+    members = [make(sweep / name, uri, name=name, created=number, in_sweep=True) for number, name in enumerate("ab")]
+    for folder in members:
+        train(folder, 1)
+    for folder in (sweep, *members):
+        end(folder)
+    return sweep, members
+
+
+def test_the_runs_of_a_sweep_stand_below_it(tmp_path: Path, database: Path, client: Any, no_figures: None) -> None:
+    sweep, members = sweep_of_two(tmp_path, f"sqlite:///{database}")
+    outcomes = deliver.deliver_all(tmp_path / "outputs")
+    assert [outcome.folder for outcome in outcomes] == [sweep, *members]
+    parent, *children = [client.get_run(outcome.run_id) for outcome in outcomes]
+    assert "mlflow.parentRunId" not in parent.data.tags
+    assert [child.data.tags["mlflow.parentRunId"] for child in children] == [parent.info.run_id] * 2
+
+
+def test_a_child_delivers_all_that_a_sweep_s_folder_holds_without_a_word(
+    tmp_path: Path, database: Path, client: Any, no_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, members = sweep_of_two(tmp_path, f"sqlite:///{database}")
+    (sweep / "broken").mkdir()
+    (sweep / "broken" / "record.json").write_text("{")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(fileno=lambda: 0))
+    monkeypatch.setattr(os, "read", lambda *given: b"")  # it is closed
+    monkeypatch.setattr(os, "nice", lambda level: None)
+    assert deliver.main(sweep) == 1  # of the broken one
+    for folder in (sweep, *members):
+        assert client.get_run(State.load(folder).run_id).info.status == "FINISHED"
+    assert not (sweep / "broken" / "delivered.json").exists()
+
+
+def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep, members = sweep_of_two(tmp_path, "sqlite:////somewhere.db")
+    for folder in (sweep, *members):
+        State(run_id="there").save(folder)
+    monkeypatch.setattr("runner.tracking._start", lambda folder, uri: None)
+    monkeypatch.chdir(tmp_path)
+    MLflow(experiment="another").start(sweep)
+    for folder in (sweep, *members):
+        assert json.loads((folder / "record.json").read_text())["tracking"]["experiment"] == "another"
+        assert State.load(folder).run_id is None
+    alone = members[0]  # gone on with by itself, recorded elsewhere
+    MLflow(experiment="third").start(alone)
+    courier = Courier(alone, json.loads((alone / "record.json").read_text()), None)  # type: ignore[arg-type]
+    assert courier._parent() is None
 
 
 def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
