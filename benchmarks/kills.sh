@@ -3,4 +3,4 @@
 # nobody killed: parameters to the bit, history, and the points in MLflow.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-TITRATE_KILLS=${1:-50} exec uv run pytest -s tests/test_kill.py
+TITRATE_KILLS=${1:-50} exec uv run pytest -n0 -s tests/test_kill.py

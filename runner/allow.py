@@ -33,7 +33,7 @@ def packages() -> tuple[str, ...]:
     return (*PACKAGES, *filter(None, map(str.strip, added)))
 
 
-ALLOWED: list[str] = []  # by this process's own command line
+ALLOWED: list[str] = []  # by the command line
 
 
 def allow(name: str) -> None:

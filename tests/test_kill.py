@@ -1,6 +1,6 @@
 """A run that is killed at any instant goes on by the same command, to the same result to the last bit.
 
-TITRATE_KILLS sets how many kills there are (by default 5).
+TITRATE_KILLS sets how many kills there are (by default 3).
 """
 
 import json
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-KILLS = int(os.environ.get("TITRATE_KILLS", "5"))
-EPOCHS = 100
+KILLS = int(os.environ.get("TITRATE_KILLS", "3"))
+EPOCHS = 60
 COMMAND = [
     *(sys.executable, "-m", "runner", "architecture=sequential", f"training.epochs={EPOCHS}", "seed=3"),
     *(

@@ -106,7 +106,7 @@ def test_the_runs_own_figures_are_found_again_to_the_bit(folder: Path, fitted: F
     "overrides",
     [
         ("training.precision=bfloat16", "feature.target.weight=balanced"),
-        ("training.limit_batches=1", "training.batch_size=7", "metric=[accuracy,top_k]", "metric.top_k.k=2"),
+        ("training.batch_size=7", "metric=[accuracy,top_k]", "metric.top_k.k=2"),
         ("folds=3", "fold=1", "training.evaluation_batch_size=5", "learning_rate=1"),
         ("feature.columns.image.normalize=standardize", "schedule=cosine", "architecture.dropout=0.3"),
     ],
@@ -116,6 +116,16 @@ def test_so_are_those_of_runs_of_other_kinds(overrides: tuple[str, ...]) -> None
     result = train(*overrides)
     expected = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
     assert load(result.folder, source=source()).evaluate() == expected != {}
+
+
+def test_a_run_on_a_few_batches_is_asked_about_whole_splits() -> None:
+    fitted = load(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
+    assert len(fitted.answers("train").row) > 7
+
+
+def test_rows_without_the_names_of_their_columns_are_refused(fitted: Fitted) -> None:
+    with pytest.raises(UserError, match=r"predict takes the name of a split, or new rows by column, \{'image'"):
+        fitted.predict(np.zeros((2, 8, 8, 1)))  # type: ignore[arg-type]
 
 
 def test_the_predictions_of_a_split_are_what_its_figures_say(fitted: Fitted) -> None:

@@ -57,5 +57,5 @@ def test_leaves_have_dotted_names() -> None:
 
 
 def test_only_code_and_versions_count_as_changed() -> None:
-    before, now = {"jax": "1", "seed": "0", "git.commit": "a"}, {"jax": "2", "seed": "1", "git.commit": "a"}
+    before, now = {"jax": "1", "seed": "0", "code": "a"}, {"jax": "2", "code": "a"}
     assert changed(before, now) == ["jax was 1, is 2"]

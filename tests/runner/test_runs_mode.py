@@ -213,9 +213,9 @@ def test_a_terminal_gets_a_table_that_fits(printed: Printed, monkeypatch: pytest
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "100")
     lines = ["  ".join(cells) for cells in printed("mode=runs")]
-    assert lines[-1] == "the terminal is too narrow for created, seconds, name; `| cat` shows all"
+    assert lines[-1] == "the terminal is too narrow for created, seconds, epochs; `| cat` shows all"
     assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in lines) <= 100
-    assert any("│ finished │ 3      │ 0.5             │ 0.5           │ 0.2           │" in line for line in lines)
+    assert any("│ digits │ finished │ 0.5             │ 0.5           │ 0.2           │" in line for line in lines)
     monkeypatch.setenv("COLUMNS", "40")
     assert "learning_rate" in printed("mode=runs")[-1][0]
     monkeypatch.setenv("COLUMNS", "160")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data import split
+from components.data import Arrays, split
+from components.data.holdout import fold
 from components.types import DataError
 
 SEEDS = st.one_of(st.none(), st.integers(0, 2**32))
@@ -112,14 +113,68 @@ def test_what_cannot_be_held_out_is_refused(sizes: dict, arguments: dict, messag
         split(sizes, **arguments)
 
 
-@pytest.mark.parametrize("rows", [1, 2])
-def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int) -> None:
+@pytest.mark.parametrize(("rows", "told"), [(1, "1 row"), (2, "2 rows")])
+def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int, told: str) -> None:
     strata = np.repeat(["common", "rare"], [20, rows])
-    with pytest.raises(DataError, match=f"class 'rare' is too small to stratify: it has {rows} rows for 3 splits"):
+    message = f"class 'rare' is too small to stratify: it has {told} for 3 splits; leave .* or set data.stratify=null"
+    with pytest.raises(DataError, match=message):
         split({"all": len(strata)}, valid=4, test=4, seed=0, strata=strata)
 
 
 def test_a_class_that_stratifying_would_take_from_training_is_refused() -> None:
     strata = np.repeat(["common", "rare"], [40, 3])
-    with pytest.raises(DataError, match="class 'rare' is too small to stratify: it has 3 rows for 3 splits"):
+    with pytest.raises(DataError, match="class 'rare' is too small to stratify: it has 3 rows for 3 splits; leave"):
         split({"all": 43}, valid=20, test=20, strata=strata)
+
+
+@given(
+    sizes=st.lists(st.integers(5, 20), min_size=1, max_size=4),
+    folds=st.integers(2, 5),
+    seed=SEEDS,
+    stratified=st.booleans(),
+)
+def test_folds_hold_out_every_row_once_and_of_every_class_as_many(
+    sizes: list[int], folds: int, seed: int | None, stratified: bool
+) -> None:
+    strata = np.random.default_rng(0).permutation(np.repeat(range(len(sizes)), sizes))
+    rows = len(strata)
+    splits = split({"train": rows, "test": 3}, valid=1, seed=seed)
+    parts = [
+        fold(splits, folds=folds, fold=number, seed=seed, strata=strata if stratified else None)
+        for number in range(folds)
+    ]
+    assert sorted(np.concatenate([part["valid"] for part in parts])) == list(range(rows))
+    assert np.ptp([len(part["valid"]) for part in parts]) <= 1
+    for part in parts:
+        assert part["test"].tolist() == splits["test"].tolist()
+        assert sorted([*part["train"], *part["valid"]]) == list(range(rows))
+        assert (np.diff(part["valid"]) > 0).all()
+        if stratified:
+            counts = np.bincount(strata[part["valid"]], minlength=len(sizes))
+            assert all(count in (size // folds, -(-size // folds)) for count, size in zip(counts, sizes, strict=True))
+
+
+def test_without_a_seed_folds_are_consecutive_rows() -> None:
+    splits = split({"all": 8}, valid=1, test=1)
+    assert [fold(splits, folds=3, fold=n)["valid"].tolist() for n in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("folds", "strata", "message"),
+    [
+        (8, None, r"`folds` \(=8\) are more than the 7 rows that aren't for testing"),
+        (3, np.array([0, 0, 0, 0, 0, 1, 1]), "class 1 is too small to stratify: it has 2 rows for 3 folds"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(folds: int, strata: np.ndarray | None, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fold(split({"all": 8}, valid=1, test=1), folds=folds, fold=0, strata=strata)
+
+
+def test_folds_of_a_table_find_their_classes_wherever_the_parts_stand() -> None:
+    part = {"x": np.arange(12), "label": np.arange(12) % 2}
+    for parts in ({"train": part, "test": part}, {"test": part, "train": part}):
+        held = [Arrays(columns=parts, valid=2, stratify="label").folds(3, number)["valid"] for number in range(3)]
+        assert [np.bincount(rows % 2).tolist() for rows in held] == [[2, 2]] * 3
+    held = [Arrays(columns=part, valid=2, test=2, stratify="label").folds(5, number) for number in range(5)]
+    assert [np.bincount(part["valid"] % 2).tolist() for part in held] == [[1, 1]] * 5
