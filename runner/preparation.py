@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from components.types import Source, UserError
@@ -29,7 +31,7 @@ from runner.settings import Training
 from runner.signals import Signals
 
 MOST_STEPS = 2**31 - 1  # int32
-MOST_PROGRAMS = 8  # compiled programs that are kept for the next run
+MOST_PROGRAMS = 16  # compiled programs that are kept for runs to come
 
 
 @dataclass
@@ -138,16 +140,22 @@ _PROGRAMS: dict[str, Program] = {}
 
 
 def program_of(static: Mapping[str, Any], features: Features, data: Data) -> Program:
-    """The program of what is static: runs that differ only in their numbers share it. The last few are kept."""
+    """The program of what is static: runs that differ only in their numbers share it. A few are kept."""
     groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer")
     learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}
     key = repr(([static[group] for group in groups], learned))
     if key not in _PROGRAMS:
+        if len(_PROGRAMS) >= MOST_PROGRAMS:
+            _forget_programs()
         _PROGRAMS[key] = Program(static, features, data.constants)
-        if len(_PROGRAMS) > MOST_PROGRAMS:
-            del _PROGRAMS[next(iter(_PROGRAMS))]
-    _PROGRAMS[key] = _PROGRAMS.pop(key)  # the last one used goes last
     return _PROGRAMS[key]
+
+
+def _forget_programs() -> None:
+    """Frees what was compiled: JAX's own caches would keep it, and a long sweep of architectures grow with each."""
+    _PROGRAMS.clear()
+    jax.clear_caches()
+    gc.collect()
 
 
 def _check_splits(data: Data, training: Training) -> None:

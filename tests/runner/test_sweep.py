@@ -315,6 +315,13 @@ def test_globs_find_all_that_there_is() -> None:
     ]
 
 
+def wait_for(condition: Any) -> None:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < 120
+        time.sleep(0.1)
+
+
 @pytest.mark.optax
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 def test_mlflow_has_a_parent_with_a_child_a_run(database: Path, in_empty_folder: Path) -> None:
@@ -325,6 +332,7 @@ def test_mlflow_has_a_parent_with_a_child_a_run(database: Path, in_empty_folder:
     result = runner.multirun(*words, f"tracking.uri={uri}", "seed=1,2", source=source())
     client = store.connect(uri)
     assert result.run_id is not None
+    wait_for(lambda: client.list_artifacts(result.run_id, "figures"))  # which come a moment after the end
     parent = client.get_run(result.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["runs"] == 2
