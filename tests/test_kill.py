@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 KILLS = int(os.environ.get("TITRATE_KILLS", "3"))
-EPOCHS = 60
+EPOCHS = 30
 COMMAND = [
     *(sys.executable, "-m", "runner", "architecture=sequential", f"training.epochs={EPOCHS}", "seed=3"),
     *(

@@ -196,6 +196,7 @@ def test_asking_again_compiles_nothing(folder: Path, caplog: pytest.LogCaptureFi
     model, image = load(folder, source=source()), columns()["image"]
     model.predict({"image": image[:3]})
     model.evaluate("test")
+    caplog.clear()
     with jax.log_compiles(), caplog.at_level(logging.DEBUG):
         model.predict({"image": image[5:16]})
         model.evaluate("valid")
