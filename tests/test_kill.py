@@ -95,10 +95,16 @@ def recorded(folder: Path, run: Path) -> tuple[Counter[Any], str]:
     return Counter(point for point in points if point[0].startswith(("train/", "valid/", "learning_rate"))), status
 
 
+def registered(run: Path) -> bool:
+    """Whether MLflow has the run: its child may still be importing when the run itself is over."""
+    path = run / "delivered.json"
+    return path.exists() and json.loads(path.read_text())["run_id"] is not None
+
+
 def wait_for_record(folder: Path, run: Path) -> None:
     """The children that record runs end by themselves, soon after a run does."""
     deadline = time.monotonic() + 60
-    while recorded(folder, run)[1] != "FINISHED":
+    while not registered(run) or recorded(folder, run)[1] != "FINISHED":
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
