@@ -102,7 +102,7 @@ def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, A
             run_id = delivery.close(DELIVERY_SECONDS)
         LOG.info("the record is closed")
     summary["run_id"] = run_id
-    _summarize(path, summary)
+    folders.summarize(path, summary)
     if warning := delivery.warning():
         _tell(run, f"warning: {warning}")
     return summary
@@ -130,7 +130,7 @@ def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
         if any((path / "checkpoints").glob("step_*.npz")):
             _tell(run, f"resume={path.name} goes on from the last checkpoint")
         with contextlib.suppress(OSError):  # the disk may be full
-            _summarize(path, _failed(error))
+            folders.summarize(path, _failed(error))
         raise
     if summary["error"] and run.config.values["quiet"]:
         run.progress.note(summary["error"])
@@ -161,7 +161,7 @@ def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
         "monitor": run.trainer.training.monitor,
         "higher_is_better": run.trainer.higher_is_better,
     }
-    _summarize(run.folder.path, summary)
+    folders.summarize(run.folder.path, summary)
     return summary
 
 
@@ -229,10 +229,6 @@ def _advice(diverged: Diverged, run: Run, archive: Archive) -> str:
         f"{diverged}; {kept}. Try a smaller learning_rate (it was {rate:g}), look for extreme values in the data, "
         "or set training.on_nan=continue"
     )
-
-
-def _summarize(path: Path, summary: Mapping[str, Any]) -> None:
-    folders.write_atomically(path / "summary.json", json.dumps(summary, indent=1))
 
 
 def _tell(run: Run, text: str) -> None:

@@ -139,7 +139,7 @@ class Fitted:
                 f"{run}: its data was given from Python ({given}); only from there, "
                 "runner.load(folder, source=…) can take it again"
             )
-        data, _ = load_data(self._config, self._static, self._source, self._shown)
+        data, _ = load_data(self._config, self._source, self._shown)
         if any(one["digest"] != data.fingerprint for one in self._record["datasets"]):
             raise UserError(
                 f"{run}: its data, or how it is split, isn't what it was when the run was trained; "

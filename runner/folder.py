@@ -129,6 +129,11 @@ def summary(path: Path) -> dict[str, Any]:
         return {}
 
 
+def summarize(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes what a run's folder says of its end."""
+    write_atomically(path / "summary.json", json.dumps(values, indent=1))
+
+
 def end_digest(folder: Path) -> str:
     """Tells one end of a run from another, and from that of a run that had no time to write a summary."""
     end = {key: value for key, value in summary(folder).items() if key != "run_id"}  # added after the delivery

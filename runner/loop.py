@@ -18,7 +18,7 @@ from runner.batches import Batches, Chunk, gather, order
 from runner.control import initial, observe
 from runner.data import Data
 from runner.log import LOG
-from runner.parts import Answers, Given, Report
+from runner.parts import Answers, Given, Report, right
 from runner.profile import Profile
 from runner.program import Pace, Program, State, steps_a_dispatch
 from runner.progress import Progress
@@ -139,7 +139,7 @@ class Trainer:
         """What is right for each row of a split: classes, int32 (N,), or numbers in their own unit, (N, outputs)."""
         encoded = gather({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
         values = self.program.features.target.layer()(encoded, self.given.constants["target"])
-        return np.asarray(values if self.target.classes else self.target.decode(values))
+        return right(self.target, values)
 
     def _examined(
         self, rows: np.ndarray, parameters: Any, model_state: Any

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from components.types import Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer
 from runner.build import build
@@ -89,6 +90,14 @@ def answers(parts: Parts, output: Output, batch: Batch) -> Answers:
     if output.logits is None:
         return Answers(jnp.zeros((batch.target.shape[0], 0)), jnp.zeros(batch.target.shape[0]))
     return Answers(parts.target.decode(output.logits), parts.loss(output.logits, batch.target))
+
+
+def right(target: BoundTarget, values: Any) -> np.ndarray:
+    """Targets as losses see them in their own form: classes, int32 (N,), or numbers in their own unit, (N, outputs)."""
+    if target.classes is not None:
+        return np.asarray(values)
+    numbers = np.asarray(target.decode(jnp.asarray(values)))
+    return numbers.reshape(len(numbers), -1)
 
 
 def extras(parts: Parts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:

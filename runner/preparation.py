@@ -70,7 +70,7 @@ def trainer_of(config: Config, source: Source | None, shown: Progress, signals: 
     static, numbers = collect(config)
     static["architecture"] |= dtype(config)
     with told(config):
-        data, features = load_data(config, static, source, shown)
+        data, features = load_data(config, source, shown)
         training = Training(**config.values["training"])
         data = limited(data, training)
         if training.limit_batches is not None and not config.values["quiet"]:
@@ -85,23 +85,21 @@ def trainer_of(config: Config, source: Source | None, shown: Progress, signals: 
 def tracking_of(config: Config) -> Any:
     """Where the record goes."""
     with told(config), at("tracking"):
-        return build(collect(config)[0]["tracking"], {})
+        return build(config.values["tracking"], {})
 
 
-def load_data(
-    config: Config, static: Mapping[str, Any], source: Source | None, shown: Progress
-) -> tuple[Data, Features]:
+def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[Data, Features]:
     """The encoded data and its columns; what the cache holds serves only the same configuration, rows and code."""
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     chosen = [config.values["data"], config.values["feature"]]
     identity = json.dumps([chosen, code.digest(code.packages(chosen))], sort_keys=True)
     with at("feature"):
-        features = Features(**build(static["feature"], {}))
+        features = Features(**build(config.values["feature"], {}))
     with shown.working("preparing the data"):
         cache = cache_folder() if source is None else None
         if source is None:
             with at("data"):
-                source = build(static["data"], {})
+                source = build(config.values["data"], {})
         data = prepare(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features

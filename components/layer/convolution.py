@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -44,13 +44,7 @@ class Conv(nn.Module):
             raise UserError(
                 f"{self.groups} groups don't divide {x.shape[-1]} channels and {self.features} features evenly"
             )
-        shape = (*window, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", grouped(self.initializer, self.groups), shape, jnp.float32)
-        y = convolve(x, kernel.astype(x.dtype), pair(self.stride), self.padding, dilation, self.groups)
-        if self.use_bias:
-            start = nn.initializers.constant(self.initial_bias)
-            y = y + across(self.param("bias", start, (self.features,), jnp.float32), y)
-        return activate(self.activation, y)
+        return _convolved(self, x, self.features, self.groups, nn.initializers.constant(self.initial_bias))
 
 
 class DepthwiseConv(nn.Module):
@@ -74,13 +68,8 @@ class DepthwiseConv(nn.Module):
         del train
         window, dilation = pair(self.kernel), pair(self.dilation)
         check_images("a depthwise convolution", x, reach(window, dilation), self.padding)
-        channels, features = x.shape[-1], x.shape[-1] * self.multiplier
-        shape = (*window, 1, features)
-        kernel = self.param("kernel", grouped(self.initializer, channels), shape, jnp.float32)
-        y = convolve(x, kernel.astype(x.dtype), pair(self.stride), self.padding, dilation, channels)
-        if self.use_bias:
-            y = y + across(self.param("bias", nn.initializers.zeros, (features,), jnp.float32), y)
-        return activate(self.activation, y)
+        channels = x.shape[-1]
+        return _convolved(self, x, channels * self.multiplier, channels, nn.initializers.zeros)
 
 
 class SeparableConv(nn.Module):
@@ -121,3 +110,13 @@ class SeparableConv(nn.Module):
             name="pointwise",
         )
         return pointwise(depthwise(x, train=train), train=train)
+
+
+def _convolved(layer: Conv | DepthwiseConv, x: jax.Array, features: int, groups: int, bias: Any) -> jax.Array:
+    """The convolution of a layer with its parameters, its bias that starts as `bias` draws it, and its activation."""
+    shape = (*pair(layer.kernel), x.shape[-1] // groups, features)
+    kernel = layer.param("kernel", grouped(layer.initializer, groups), shape, jnp.float32)
+    y = convolve(x, kernel.astype(x.dtype), pair(layer.stride), layer.padding, pair(layer.dilation), groups)
+    if layer.use_bias:
+        y = y + across(layer.param("bias", bias, (features,), jnp.float32), y)
+    return activate(layer.activation, y)

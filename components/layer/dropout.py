@@ -24,9 +24,7 @@ class Dropout(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if not train or self.rate is None:
             return x
-        keep = 1 - jnp.asarray(self.rate, jnp.float32)
-        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
-        return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))
+        return _drop(x, self.rate, self.make_rng("dropout"), x.shape)
 
 
 class StochasticDepth(nn.Module):
@@ -42,7 +40,11 @@ class StochasticDepth(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if not train or self.rate is None:
             return x
-        keep = 1 - jnp.asarray(self.rate, jnp.float32)
-        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
-        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, shape)
-        return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))
+        return _drop(x, self.rate, self.make_rng("dropout"), (x.shape[0],) + (1,) * (x.ndim - 1))
+
+
+def _drop(x: jax.Array, rate: Scalar, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Zeroes with probability `rate` what a draw of `shape` stands for, and divides the rest by 1 - rate."""
+    keep = 1 - jnp.asarray(rate, jnp.float32)
+    kept = jax.random.bernoulli(key, keep, shape)
+    return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))

@@ -21,7 +21,6 @@ from runner.figures import target as target_figures
 from runner.figures.canvas import short
 from runner.look import tables
 from runner.look.view import Examples, View, images
-from runner.numbers import collect
 from runner.preparation import limited, load_data, told, tracking_of
 from runner.progress import Progress
 from runner.settings import Training
@@ -63,7 +62,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
 def _prepared(config: Config, shown: Progress) -> tuple[View, Any]:
     """The data of a configuration as the model gets it, and where records go."""
     with told(config):
-        data, features = load_data(config, collect(config)[0], None, shown)
+        data, features = load_data(config, None, shown)
         data = limited(data, Training(**config.values["training"]))
     return View(data, features), tracking_of(config)
 
@@ -119,13 +118,9 @@ def _end(folder: Path, data: Data, status: str, delivery: Delivery, shown: Progr
     """Writes down how it ended, and waits a little for the record."""
     metrics = {f"{split}/rows": len(rows) for split, rows in data.splits.items()}
     summary = {"status": status, "run_id": None, "metrics": metrics}
-    _summarize(folder, summary)
+    folders.summarize(folder, summary)
     with shown.working("bringing it to MLflow"):
         summary["run_id"] = delivery.close(DELIVERY_SECONDS)
-    _summarize(folder, summary)
+    folders.summarize(folder, summary)
     if warning := delivery.warning():
         shown.note(f"warning: {warning}")
-
-
-def _summarize(folder: Path, summary: Mapping[str, Any]) -> None:
-    folders.write_atomically(folder / "summary.json", json.dumps(summary, indent=1))

@@ -9,7 +9,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from components.types import BoundTarget, Output, Padded
@@ -17,6 +16,7 @@ from runner.batches import gather
 from runner.data import Data, Features, listed
 from runner.encode import TARGET
 from runner.model import Model, join
+from runner.parts import right
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,7 @@ class View:
 
     def decoded(self, target: Any) -> np.ndarray:
         """Targets as losses see them, (N, …), in that form."""
-        if self.target.classes is not None:
-            return np.asarray(target)
-        values = np.asarray(self.target.decode(jnp.asarray(target)))
-        return values.reshape(len(values), -1)
+        return right(self.target, target)
 
     def examples(self, rows: np.ndarray) -> Examples:
         """The rows of these numbers."""

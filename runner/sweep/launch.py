@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
             finally:
                 with shown.working("bringing the record to MLflow"):
                     run_id = delivery.close(DELIVERY_SECONDS)
-            _write(folder.path, summary | {"run_id": run_id})
+            folders.summarize(folder.path, summary | {"run_id": run_id})
             _name_runs(folder.path)
             if warning := delivery.warning():
                 shown.note(f"warning: {warning}")
@@ -137,7 +136,7 @@ def _ranked(plan: Plan, manifest: Manifest, around: _Surroundings) -> tuple[list
         summary = _summary(plan, manifest, rows, around.signals)
         with contextlib.suppress(OSError):  # the disk may be full
             ranking.save(around.folder.path, manifest, rows)
-            _write(around.folder.path, summary)
+            folders.summarize(around.folder.path, summary)
     return rows, summary
 
 
@@ -170,20 +169,25 @@ def _member(setting: Setting, place: int, total: int, around: _Surroundings) -> 
 
 def _ended(member: Member) -> dict[str, Any] | None:
     """The outcome of a run that came to its end, and the sweep was killed before it took note."""
-    for path in sorted(member.folder.glob(f"*_{member.label}_*")):
+    for path in _folders(member):
         summary = folders.summary(path)
         if summary.get("status") in ("finished", "diverged"):
             return {key: summary[key] for key in OUTCOME} | {"folder": path.name}
     return None
 
 
+def _folders(member: Member) -> list[Path]:
+    """The folders that a run of the sweep has had, oldest first: one, but where its checkpoints were lost."""
+    return sorted(member.folder.glob(f"????-??-??_??-??-??_{member.label}_*"))
+
+
 def _outcome(setting: Setting, member: Member, around: _Surroundings) -> dict[str, Any]:
     """Runs one setting; what is wrong with it is its own outcome."""
-    before = set(folders.runs(member.folder))
+    before = _folders(member)
     try:
         result = conduct(setting.config, around.signals, source=around.source, member=member)
     except Exception as error:  # whatever a part raises: its traceback is in the run's log, the others have their turn
-        made = sorted(set(folders.runs(member.folder)) - before)
+        made = [path for path in _folders(member) if path not in before]
         own = isinstance(error, UserError | RunError)  # whose message says all there is to say
         text = str(error) if own else f"{type(error).__name__}: {error}"
         return {"status": "failed", "error": text, "folder": made[0].name if made else _kept(member)}
@@ -216,13 +220,9 @@ def _summary(plan: Plan, manifest: Manifest, rows: list[ranking.Row], signals: S
     }
 
 
-def _write(folder: Path, summary: Mapping[str, Any]) -> None:
-    folders.write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
-
-
 def _name_runs(sweep: Path) -> None:
     """Writes into the runs' summaries what they are called in MLflow, which was not known when they ended."""
     for path in folders.runs(sweep):
         summary = folders.summary(path)
         if summary and summary.get("run_id") != (run_id := State.load(path).run_id):
-            _write(path, summary | {"run_id": run_id})
+            folders.summarize(path, summary | {"run_id": run_id})
