@@ -5,6 +5,7 @@ Importing this module imports neither JAX nor NumPy, so that a configuration can
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,22 +49,46 @@ class DataError(UserError):
 # ---------------------------------------------------------------------------------------------- data, on the host
 
 
+class Strings(NamedTuple):
+    """Strings as Arrow has them: string i is `data[offsets[i]:offsets[i + 1]]`, in UTF-8.
+
+    With `indices` they are a dictionary, row i is string `indices[i]` of it: what repeats is worked on once.
+    """
+
+    data: np.ndarray  # (bytes,), uint8
+    offsets: np.ndarray  # (strings + 1,), int64, not decreasing; may begin above 0
+    indices: np.ndarray | None = None  # (rows,), integers
+
+    @property
+    def rows(self) -> int:
+        return len(self.offsets) - 1 if self.indices is None else len(self.indices)
+
+    def tolist(self) -> list[str]:
+        """The string of each row."""
+        data, bounds = self.data.tobytes(), self.offsets.tolist()
+        texts = [data[start:stop].decode() for start, stop in itertools.pairwise(bounds)]
+        return texts if self.indices is None else [texts[index] for index in self.indices.tolist()]
+
+
 class Ragged(NamedTuple):
     """Rows of different lengths: row i is `values[offsets[i]:offsets[i + 1]]`."""
 
-    values: np.ndarray  # (total, ...)
+    values: Any  # an array (total, ...); in a block `Strings` too
     offsets: np.ndarray  # (rows + 1,), int64, not decreasing, from 0
 
 
 Encoded: TypeAlias = "np.ndarray | Ragged"
 """Rows that the program can take: the first axis counts them."""
 
+Values: TypeAlias = "np.ndarray | Strings | Ragged"
+"""Rows as sources have them, and columns read each other's: strings too, and numbers of 64 bits."""
+
 
 @dataclass(frozen=True)
 class Block:
     """Some consecutive rows of a data set, column by column; `valid` marks the rows where a column has no gap."""
 
-    columns: Mapping[str, Encoded]
+    columns: Mapping[str, Values]
     valid: Mapping[str, np.ndarray] = field(default_factory=dict)  # (rows,), bool; a column without a mask has no gap
     origin: str = "data"  # what the rows were read from, for messages
     first: int = 0  # the number of the first row there
@@ -98,10 +123,15 @@ class Source(Protocol):
 class Statistic(Protocol):
     """A mergeable summary of raw rows: frozen and hashable, so that columns that want the same one share it."""
 
-    def zero(self) -> Any: ...
-    def add(self, state: Any, block: Block) -> Any: ...
-    def merge(self, state: Any, other: Any) -> Any: ...
-    def result(self, state: Any) -> Any: ...
+    def summarize(self, block: Block) -> Any:
+        """The state of a block's rows; a feature column that it is about stands there under its name, if it learns
+        nothing itself."""
+
+    def merge(self, state: Any, other: Any) -> Any:
+        """The state of both their rows, those of `state` first; neither is changed."""
+
+    def result(self, state: Any) -> Any:
+        """What the columns are told."""
 
 
 class Constants(NamedTuple):
@@ -110,6 +140,19 @@ class Constants(NamedTuple):
     host: Mapping[str, np.ndarray] = {}  # for `encode`
     device: Mapping[str, np.ndarray] = {}  # arguments of the compiled step: another fold compiles nothing anew
     static: Mapping[str, Any] = {}  # what shapes and names depend on: hashable values, part of the program's identity
+
+
+@dataclass(frozen=True)
+class MultiHot:
+    """Vectors that are zero in most places: row i has the sum of the `weights[i, k]` whose `ids[i, k]` is j in place j.
+
+    An input is given so to an architecture whose parameter of that name is annotated with this class, and (B, size)
+    to others. JAX knows it as a tree of two arrays.
+    """
+
+    ids: jax.Array  # (B, K), int32; one below 0, or from `size` on, stands for nothing
+    weights: jax.Array  # (B, K), float32
+    size: int
 
 
 class Padded(NamedTuple):
@@ -129,16 +172,22 @@ class Column(Protocol):
     def statistics(self) -> Mapping[str, Statistic]:
         """What it wants to know of the training split; none: an empty mapping."""
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
-        """Its constants, from the results of its statistics."""
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        """Its constants, from the results of its statistics and the constants of the columns that it reads."""
 
     def encode(
-        self, block: Block, parents: Mapping[str, Mapping[str, Encoded]], constants: Constants
-    ) -> Mapping[str, Encoded]:
-        """The host half: rows to arrays, each under a name of the column's own."""
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Values]:
+        """The host half: rows to arrays, each under a name of the column's own, the one that matters to others first.
 
-    def layer(self) -> Callable[..., Any]:
-        """The device half: a pure function or a Flax module, (encoded, constants.device) -> array or Padded."""
+        `parents` are those of the columns that it reads. Only a column that no input lists may give strings.
+        """
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
+        """The device half, of what it knows as `constants.static`: a pure function or a Flax module.
+
+        (encoded, constants.device) -> an array (B, …), Padded or MultiHot.
+        """
 
 
 class BoundTarget(NamedTuple):

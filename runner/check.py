@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from components.types import Range
 from runner.catalog import EXPERIMENT, defaults
 from runner.errors import ConfigError, suggestion
 from runner.hints import Mismatch, Part, mismatches
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from runner.compose import Config
 
 FEATURE = {"target": Part, "columns": dict[str, Part], "inputs": dict[str, tuple[str, ...]]}
+FEATURE_OPTIONS = {"sample": Annotated[int, Range(1)] | None}
 LACKS = "is missing; "  # a word of the command: no file is to blame
 SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the settings that describe them
 GIVEN = {
@@ -78,11 +80,12 @@ def _feature(feature: Any) -> Iterator[Mismatch]:
         return
     for key in (key for key in FEATURE if key not in feature):
         yield Mismatch(f"feature.{key}", "is missing")
+    known = FEATURE | FEATURE_OPTIONS
     for key, value in feature.items():
-        if key in FEATURE:
-            yield from mismatches(value, FEATURE[key], f"feature.{key}")
+        if key in known:
+            yield from mismatches(value, known[key], f"feature.{key}")
         else:
-            yield Mismatch(f"feature.{key}", f"unknown key; {suggestion(key, FEATURE)}")
+            yield Mismatch(f"feature.{key}", f"unknown key; {suggestion(key, known)}")
 
 
 def _parts(values: Mapping[str, Any]) -> Iterator[Mismatch]:

@@ -8,24 +8,32 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from components.types import Column, Constants, DataError, Encoded, Source, Target, UserError
+from components.types import Column, Constants, DataError, Encoded, Range, Source, Target, UserError
 from runner import data_cache
-from runner.encode import TARGET, check_keys, encode, encoding_order, numbered_blocks, summarize
+from runner.encode import TARGET, check_keys, encode, encoding_order, numbered_blocks, parents_of
+from runner.summarize import Wanted, summarize
 
-VERSION = 2  # another one whenever the same configuration and rows are encoded differently than before
+_COLUMNS = "columns"  # of the statistics: those of all columns but the target
+VERSION = 3  # another one whenever the same configuration and rows are encoded differently than before
 
 
 @dataclass(frozen=True)
 class Features:
-    """What is predicted, the columns, and which of them make up each input."""
+    """What is predicted, the columns, and which of them make up each input.
+
+    Attributes:
+        sample: how many rows of the training split the columns learn from, drawn at random; None: all of them.
+            The target always learns from all.
+    """
 
     target: Target
     columns: Mapping[str, Column]
     inputs: Mapping[str, tuple[str, ...]]
+    sample: Annotated[int, Range(1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,10 +130,26 @@ def _learned(source: Source, features: Features, splits: Mapping[str, np.ndarray
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
         raise DataError(f"the {empty[0]} split is empty")
     check_keys(columns, next(numbered_blocks(source))[1])
-    results = summarize(source, splits, columns)
+    target = {TARGET: columns.pop(TARGET)}
+    wanted = {split: Wanted(target, rows) for split, rows in splits.items()}
+    wanted[_COLUMNS] = Wanted(columns, _sampled(splits["train"], features.sample))
+    results = summarize(source, wanted, columns | target)
     warnings = features.target.review({split: results[split][TARGET] for split in splits})
-    constants = {name: column.fit(results["train"][name])._asdict() for name, column in columns.items()}
-    return {"splits": dict(splits), "constants": constants, "warnings": warnings}
+    constants: dict[str, Constants] = {}
+    for name, column in columns.items():
+        parents = {key: constants[key] for key in parents_of(columns, name)}
+        constants[name] = column.fit(results[_COLUMNS][name], parents)
+    constants[TARGET] = features.target.fit(results["train"][TARGET], {})
+    learned = {name: one._asdict() for name, one in constants.items()}
+    return {"splits": dict(splits), "constants": learned, "warnings": warnings}
+
+
+def _sampled(rows: np.ndarray, sample: int | None) -> np.ndarray:
+    """So many of the rows, always the same ones; None, or more than there are: all."""
+    if sample is None or sample >= len(rows):
+        return rows
+    bits = np.random.Philox(np.random.SeedSequence(sample)).random_raw(len(rows))
+    return np.sort(rows[np.argsort(bits, kind="stable")[:sample]])
 
 
 def _encoded(source: Source, features: Features, constants: Mapping[str, Constants]) -> dict[str, Any]:

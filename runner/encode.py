@@ -1,15 +1,14 @@
-"""The two passes over a source: columns learn their constants from some rows, and encode all."""
+"""The pass over a source in which columns encode all rows, by what they learned."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from components.types import Block, Column, Constants, DataError, Encoded, Source, Statistic, UserError
+from components.types import Block, Column, Constants, DataError, Encoded, Ragged, Source, Strings, UserError, Values
+from runner.ahead import ahead, cores
 from runner.errors import suggestion
-from runner.rows import concatenate, length, select
+from runner.rows import concatenate, length
 
 TARGET = "target"  # the target's name among the columns
 
@@ -24,7 +23,7 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
         if name in path:
             circle = " -> ".join([*path[path.index(name) :], name])
             raise UserError(f"feature.columns: {circle} is a circle; rename one that hides a raw column")
-        for parent in _parents(columns, name):
+        for parent in parents_of(columns, name):
             visit(parent, (*path, name))
         if name not in order:
             order.append(name)
@@ -50,46 +49,43 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
                 raise UserError(f"{place}: there is no column `{key}` in {block.origin}; {hint}")
 
 
-def summarize(
-    source: Source, splits: Mapping[str, np.ndarray], columns: Mapping[str, Column]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Results of statistics, by split, column and name: of every column for `train`, else of the target."""
-    wanted = {split: {TARGET: columns[TARGET]} for split in splits} | {"train": columns}
-    states: dict[str, dict[Statistic, Any]] = {
-        split: {one: one.zero() for column in some.values() for one in column.statistics().values()}
-        for split, some in wanted.items()
-    }
-    for start, block in numbered_blocks(source):
-        for split, state in states.items():
-            low, high = np.searchsorted(splits[split], (start, start + rows_of(block)))
-            if state and low < high:
-                selected = select(block, splits[split][low:high] - start)
-                state |= {statistic: statistic.add(state[statistic], selected) for statistic in state}
-    return {
-        split: {name: _results(column, states[split]) for name, column in some.items()}
-        for split, some in wanted.items()
-    }
-
-
-def _results(column: Column, states: Mapping[Statistic, Any]) -> dict[str, Any]:
-    return {key: statistic.result(states[statistic]) for key, statistic in column.statistics().items()}
-
-
 def encode(
-    source: Source, columns: Mapping[str, Column], constants: Mapping[str, Constants], kept: list[str]
+    source: Source,
+    columns: Mapping[str, Column],
+    constants: Mapping[str, Constants],
+    kept: Sequence[str],
+    *,
+    workers: int | None = None,
 ) -> dict[str, dict[str, Encoded]]:
-    """The arrays of the columns that are kept, for all rows of all parts; `columns` lists parents first."""
-    pieces: dict[str, dict[str, list[Encoded]]] = {name: {} for name in kept}
-    for _, block in numbered_blocks(source):
-        done: dict[str, Mapping[str, Encoded]] = {}
-        for name, column in columns.items():
-            parents = {key: done[key] for key in _parents(columns, name)}
-            done[name] = column.encode(block, parents, constants[name])
-            _check(name, done[name], rows_of(block))
+    """The arrays of the columns that are kept, for all rows of all parts; `columns` lists parents first.
+
+    Blocks are encoded by several threads, each as if it were alone.
+    """
+
+    def kept_of(numbered: tuple[int, Block]) -> dict[str, Mapping[str, Any]]:
+        done = encoded_block(numbered[1], columns, constants)
         for name in kept:
-            for key, values in done[name].items():
-                pieces[name].setdefault(key, []).append(values)
-    return {name: {key: concatenate(parts) for key, parts in arrays.items()} for name, arrays in pieces.items()}
+            _check_kept(name, done[name])
+        return {name: done[name] for name in kept}
+
+    pieces = list(ahead(kept_of, numbered_blocks(source), workers or cores()))
+    return {
+        name: {key: concatenate([piece[name][key] for piece in pieces]) for key in pieces[0][name]} for name in kept
+    }
+
+
+def encoded_block(
+    block: Block, columns: Mapping[str, Column], constants: Mapping[str, Constants]
+) -> dict[str, Mapping[str, Values]]:
+    """What each column makes of a block; `columns` lists parents first."""
+    done: dict[str, Mapping[str, Values]] = {}
+    for name, column in columns.items():
+        parents = {key: done[key] for key in parents_of(columns, name)}
+        done[name] = column.encode(block, parents, constants[name])
+        for key, values in done[name].items():
+            if length(values) != rows_of(block):
+                raise UserError(f"feature column `{name}` encoded {rows_of(block)} rows as {length(values)} of `{key}`")
+    return done
 
 
 def numbered_blocks(source: Source) -> Iterator[tuple[int, Block]]:
@@ -110,16 +106,16 @@ def rows_of(block: Block) -> int:
     return length(next(iter(block.columns.values())))
 
 
-def _parents(columns: Mapping[str, Column], name: str) -> list[str]:
+def parents_of(columns: Mapping[str, Column], name: str) -> list[str]:
     """The feature columns that a column reads; its own name, and any key of the target, is a raw column."""
     keys = () if name == TARGET else columns[name].keys
     return [key for key in keys if key in columns and key not in (name, TARGET)]
 
 
-def _check(name: str, arrays: Mapping[str, Encoded], rows: int) -> None:
+def _check_kept(name: str, arrays: Mapping[str, Any]) -> None:
     for key, encoded in arrays.items():
-        if length(encoded) != rows:
-            raise UserError(f"feature column `{name}` encoded {rows} rows as {length(encoded)} of `{key}`")
-        dtype = encoded.dtype if isinstance(encoded, np.ndarray) else encoded.values.dtype
-        if dtype.kind not in "biuf" or dtype.itemsize > 4:
-            raise UserError(f"feature column `{name}` encoded `{key}` as {dtype}; at most 32 bits are allowed")
+        values = encoded.values if isinstance(encoded, Ragged) else encoded
+        if isinstance(values, Strings):
+            raise UserError(f"feature.inputs lists `{name}`, which gives strings; list a column that makes ids of them")
+        if values.dtype.kind not in "biuf" or values.dtype.itemsize > 4:
+            raise UserError(f"feature column `{name}` encoded `{key}` as {values.dtype}; at most 32 bits are allowed")

@@ -138,7 +138,7 @@ class Trainer:
     def targets(self, split: str) -> np.ndarray:
         """What is right for each row of a split: classes, int32 (N,), or numbers in their own unit, (N, outputs)."""
         encoded = gather({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
-        values = self.program.features.target.layer()(encoded, self.given.constants["target"])
+        values = self.program.target_layer(encoded, self.given.constants["target"])
         return right(self.target, values)
 
     def _examined(

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.types import Output, Padded, UserError
+from components.types import MultiHot, Output, Padded, UserError
 
 Arrays = Mapping[str, Any]
 
@@ -20,6 +20,7 @@ class Model(nn.Module):
 
     columns: Mapping[str, Callable[..., Any]]  # (encoded, constants) -> array or Padded
     inputs: Mapping[str, tuple[str, ...]]
+    sparse: frozenset[str]  # the inputs that the architecture takes as MultiHot
     architecture: nn.Module
 
     def __call__(
@@ -28,6 +29,7 @@ class Model(nn.Module):
         """Encoded columns of B examples -> (inputs by name, the architecture's output)."""
         arrays = {name: layer(encoded[name], constants[name]) for name, layer in self.columns.items()}
         inputs = {name: join([arrays[column] for column in columns]) for name, columns in self.inputs.items()}
+        inputs = {name: value if name in self.sparse else as_dense(value) for name, value in inputs.items()}
         output = self.architecture(**inputs, train=train)
         if not isinstance(output, Output):
             raise UserError(f"{type(self.architecture).__name__} must return an Output, not {type(output).__name__}")
@@ -38,12 +40,51 @@ def join(arrays: list[Any]) -> Any:
     """One input from its columns' arrays: concatenated (B, D), or a lone array of any rank as it is."""
     if len(arrays) == 1:
         return arrays[0]
+    if all(isinstance(array, MultiHot) for array in arrays):
+        return _join_sparse(arrays)
+    if all(isinstance(array, Padded) for array in arrays):
+        return _join_padded(arrays)
+    arrays = [as_dense(array) for array in arrays]
     if wrong := [array for array in arrays if isinstance(array, Padded) or array.ndim != 2]:
         shape = wrong[0].values.shape if isinstance(wrong[0], Padded) else wrong[0].shape
         raise UserError(
             f"columns that share an input must be vectors (B, D); one of them is {shape}: give it its own input"
         )
     return jnp.concatenate(arrays, axis=1)
+
+
+def as_dense(array: Any) -> Any:
+    """MultiHot as an array (B, size); anything else as it is."""
+    if not isinstance(array, MultiHot):
+        return array
+    if array.ids.shape[1] == 1:
+        return jnp.where(array.ids == jnp.arange(array.size), array.weights, 0)
+    rows = jnp.arange(array.ids.shape[0])[:, None]
+    places = jnp.where(array.ids < 0, array.size, array.ids)  # below 0 they would be counted from the end
+    return jnp.zeros((len(rows), array.size), jnp.float32).at[rows, places].add(array.weights, mode="drop")
+
+
+def _join_sparse(parts: list[MultiHot]) -> MultiHot:
+    """Sparse vectors side by side, as one."""
+    start, ids = 0, []
+    for part in parts:
+        ids.append(jnp.where((part.ids >= 0) & (part.ids < part.size), part.ids + start, -1))
+        start += part.size
+    return MultiHot(jnp.concatenate(ids, axis=1), jnp.concatenate([part.weights for part in parts], axis=1), start)
+
+
+def _join_padded(columns: list[Padded]) -> Padded:
+    """Sequences side by side, (B, T, D): each must be as long as the others, row by row, which only the data knows."""
+    shapes = [column.values.shape for column in columns]
+    if any(len(shape) != 3 or shape[:2] != shapes[0][:2] for shape in shapes):
+        raise UserError(f"sequences that share an input must be as long as each other, (B, T, D); these are {shapes}")
+    return Padded(jnp.concatenate([column.values for column in columns], axis=2), columns[0].mask)
+
+
+def sparse(architecture: nn.Module) -> frozenset[str]:
+    """The inputs that an architecture takes as MultiHot, because it says so in their annotations."""
+    parameters = inspect.signature(architecture.__call__).parameters
+    return frozenset(name for name, one in parameters.items() if MultiHot.__name__ in str(one.annotation))
 
 
 def wire(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:

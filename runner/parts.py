@@ -13,7 +13,7 @@ from components.types import Batch, BoundTarget, Constants, Loss, Metric, Output
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
-from runner.model import Model, wire
+from runner.model import Model, sparse, wire
 
 Report = dict[str, dict[str, jax.Array]]
 
@@ -56,14 +56,14 @@ def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str
         architecture = build(static["architecture"], numbers, outputs=outputs)
         inputs = wire(features.inputs, architecture)
     used = {column for columns in features.inputs.values() for column in columns}
-    columns = {name: column.layer() for name, column in features.columns.items() if name in used}
+    columns = {name: column.layer(learned[name].static) for name, column in features.columns.items() if name in used}
     metrics = {}
     for name, node in static["metric"].items():
         with at(f"metric.{name}"):
             metrics[name] = build(node, numbers).bind(target)
     with at("regularizer"):
         penalties = tuple(build(static["regularizer"], numbers).values())
-    return Parts(Model(columns, inputs, architecture), target, loss, metrics, penalties)
+    return Parts(Model(columns, inputs, sparse(architecture), architecture), target, loss, metrics, penalties)
 
 
 def examples(parts: Parts, inputs: Mapping[str, Any], target: jax.Array) -> Batch:

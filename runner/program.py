@@ -51,6 +51,7 @@ class Program:
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
+        self.target_layer = features.target.layer(self._learned["target"].static)
         self.compiled: set[Any] = set()  # what has been called, by shapes: it compiles no more
 
     def parts(self, given: Given) -> Parts:
@@ -139,7 +140,7 @@ class Program:
             rngs={} if step is None else {"dropout": _key(given, "train", step)},
             mutable=[name for name in variables if name != "params"] if train else [],
         )
-        target = self.features.target.layer()(encoded["target"], given.constants["target"])
+        target = self.target_layer(encoded["target"], given.constants["target"])
         return examples(parts, inputs, target), output, model_state
 
     def _optimizer(self, given: Given, step: jax.Array, pace: Pace) -> tuple[optax.GradientTransformation, jax.Array]:

@@ -1,4 +1,4 @@
-"""Rows of encoded arrays, dense or ragged."""
+"""Rows of columns: dense, strings or ragged."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Block, Encoded, Ragged
+from components.types import Block, Ragged, Strings, Values
 
 
-def length(values: Encoded) -> int:
+def length(values: Values) -> int:
     """The number of rows."""
+    if isinstance(values, Strings):
+        return values.rows
     return len(values.offsets) - 1 if isinstance(values, Ragged) else len(values)
 
 
-def take(values: Encoded, rows: np.ndarray) -> Encoded:
+def take(values: Any, rows: np.ndarray) -> Any:
     """Some rows, in the order given."""
+    if isinstance(values, Strings):
+        return values._replace(indices=rows if values.indices is None else values.indices[rows])
     if not isinstance(values, Ragged):
         return values[rows]
     lengths = np.diff(values.offsets)[rows]
     offsets = _offsets(lengths)
     places = np.arange(offsets[-1]) + np.repeat(values.offsets[rows] - offsets[:-1], lengths)
-    return Ragged(values.values[places], offsets)
+    return Ragged(take(values.values, places), offsets)
 
 
-def concatenate(pieces: Sequence[Any]) -> Encoded:
+def concatenate(pieces: Sequence[Any]) -> Any:
     """All rows of several arrays, which are all dense or all ragged."""
     if not isinstance(pieces[0], Ragged):
         return np.concatenate(pieces)
@@ -41,16 +45,18 @@ def select(block: Block, rows: np.ndarray) -> Block:
         valid={name: valid[rows] for name, valid in block.valid.items()},
         origin=block.origin,
         first=block.first,
+        block=block,
         rows=rows,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Selection(Block):
+    block: Block
     rows: np.ndarray
 
     def where(self, row: int) -> str:
-        return super().where(int(self.rows[row]))
+        return self.block.where(int(self.rows[row]))
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from components.feature import raw, scaling
 from components.feature.statistic import Moments, Spread
-from components.types import Block, Constants, DataError, Encoded, Statistic
+from components.types import Block, Constants, DataError, Statistic, Values
 
 WHITE = 255
 
@@ -36,12 +36,12 @@ class Image:
     def statistics(self) -> Mapping[str, Statistic]:
         return {"channels": Moments(self.key)} if self.normalize == "standardize" else {}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         spread = results.get("channels", Spread(np.zeros(1), np.zeros(1)))
         return Constants(device=scaling.constants(spread, unit=1 if self.normalize is None else WHITE))
 
     def encode(
-        self, block: Block, parents: Mapping[str, Mapping[str, Encoded]], constants: Constants
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: uint8 (rows, H, W, C)."""
         images = raw.column(block, self.key)
@@ -52,6 +52,6 @@ class Image:
             )
         return {"values": images}
 
-    def layer(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B, H, W, C), float32."""
         return scaling.scale

@@ -12,7 +12,7 @@ import numpy as np
 
 from components.feature import raw
 from components.feature.statistic import Distinct
-from components.types import Block, BoundTarget, Constants, DataError, Encoded, Statistic, UserError
+from components.types import Block, BoundTarget, Constants, DataError, Statistic, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Label:
             if names
         )
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         classes = self._classes(results["rows"])
         counts = np.array([results["rows"][value] for value in classes])
         return Constants(
@@ -77,7 +77,7 @@ class Label:
         )
 
     def encode(
-        self, block: Block, parents: Mapping[str, Mapping[str, Encoded]], constants: Constants
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`ids`: int32 (rows,)."""
         numbers = {value: number for number, value in enumerate(constants.host["values"].tolist())}
@@ -91,7 +91,7 @@ class Label:
             raise DataError(f"{block.where(row)}: column `{self.key}` is {value!r}, none of the classes {known}")
         return {"ids": ids}
 
-    def layer(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B,), int32."""
         return _ids
 

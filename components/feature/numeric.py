@@ -12,7 +12,7 @@ import numpy as np
 
 from components.feature import raw, scaling
 from components.feature.statistic import Extremes, Moments, Spread
-from components.types import Block, BoundTarget, Constants, DataError, Encoded, Range, Statistic
+from components.types import Block, BoundTarget, Constants, DataError, Range, Statistic, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Numeric:
         statistic = Moments if self.normalize == "z_score" else Extremes
         return {key: statistic(key) for key in self.keys}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         offset = np.concatenate([results[key].offset for key in self.keys])
         width = np.concatenate([results[key].width for key in self.keys])
         if self.normalize is None:
@@ -47,13 +47,13 @@ class Numeric:
         return Constants(device=device, static={"outputs": len(offset)})
 
     def encode(
-        self, block: Block, parents: Mapping[str, Mapping[str, Encoded]], constants: Constants
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D), as in the raw columns."""
         vectors = [self._vectors(block, key) for key in self.keys]
         return {"values": np.concatenate(vectors, axis=1, dtype=np.float32)}
 
-    def layer(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B, D), float32."""
         return scaling.scale
 

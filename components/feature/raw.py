@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Block, DataError, Ragged
+from components.types import Block, DataError, Ragged, Strings
 
 
 def column(block: Block, key: str) -> np.ndarray:
@@ -17,6 +17,8 @@ def column(block: Block, key: str) -> np.ndarray:
     values = block.columns[key]
     if isinstance(values, Ragged):
         raise DataError(f"column `{key}` of {block.origin} has rows of different lengths")
+    if isinstance(values, Strings):
+        values = np.array(values.tolist(), object)
     valid = block.valid.get(key)
     if valid is not None and not valid.all():
         raise _error(block, key, int(np.argmin(valid)), "has no value", "fill it in, or leave the row out")

@@ -37,18 +37,13 @@ class Moments:
 
     key: str
 
-    def zero(self) -> Sums:
-        return Sums(0, np.zeros(1), np.zeros(1))
-
-    def add(self, state: Sums, block: Block) -> Sums:
+    def summarize(self, block: Block) -> Sums:
         values = _by_element(block, self.key)
         mean = values.mean(axis=0)
-        return self.merge(state, Sums(len(values), mean, np.square(values - mean).sum(axis=0)))
+        return Sums(len(values), mean, np.square(values - mean).sum(axis=0))
 
     def merge(self, state: Sums, other: Sums) -> Sums:
         total = state.total + other.total
-        if not other.total:
-            return state
         difference = other.mean - state.mean
         mean = state.mean + difference * (other.total / total)
         squares = state.squares + other.squares + np.square(difference) * (state.total * other.total / total)
@@ -64,12 +59,9 @@ class Extremes:
 
     key: str
 
-    def zero(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.full(1, np.inf), np.full(1, -np.inf)
-
-    def add(self, state: tuple[np.ndarray, np.ndarray], block: Block) -> tuple[np.ndarray, np.ndarray]:
+    def summarize(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         values = _by_element(block, self.key)
-        return self.merge(state, (values.min(axis=0), values.max(axis=0)))
+        return values.min(axis=0), values.max(axis=0)
 
     def merge(
         self, state: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
@@ -86,12 +78,9 @@ class Distinct:
 
     key: str
 
-    def zero(self) -> Counter[Any]:
-        return Counter()
-
-    def add(self, state: Counter[Any], block: Block) -> Counter[Any]:
+    def summarize(self, block: Block) -> Counter[Any]:
         values, counts = np.unique(raw.labels(block, self.key), return_counts=True)
-        return state + Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
     def merge(self, state: Counter[Any], other: Counter[Any]) -> Counter[Any]:
         return state + other

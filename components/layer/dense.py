@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from components.layer.activation import ActivationName, activate
 from components.layer.initializer import Spread, initializer
 from components.layer.shape import across
-from components.types import Range, Scalar
+from components.types import MultiHot, Range, Scalar
+
+jax.tree_util.register_dataclass(MultiHot, data_fields=["ids", "weights"], meta_fields=["size"])
 
 
 class Dense(nn.Module):
-    """A matrix product, a bias, an activation: (..., C) -> (..., features)."""
+    """A matrix product, a bias, an activation: (..., C) or MultiHot -> (..., features)."""
 
     features: Annotated[int, Range(1)]
     activation: ActivationName | None = None
@@ -24,15 +26,22 @@ class Dense(nn.Module):
     initial_bias: Scalar = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array | MultiHot, *, train: bool) -> jax.Array:
         del train
-        shape = (x.shape[-1], self.features)
+        shape = (x.size if isinstance(x, MultiHot) else x.shape[-1], self.features)
         kernel = self.param("kernel", initializer(self.initializer), shape, jnp.float32)
-        y = x @ kernel.astype(x.dtype)
+        y = _rows(x, kernel) if isinstance(x, MultiHot) else x @ kernel.astype(x.dtype)
         if self.use_bias:
             start = nn.initializers.constant(self.initial_bias)
             y = y + across(self.param("bias", start, (self.features,), jnp.float32), y)
         return activate(self.activation, y)
+
+
+def _rows(x: MultiHot, kernel: jax.Array) -> jax.Array:
+    """The product of sparse vectors and a kernel: the rows of the kernel that they name, weighted and added."""
+    there = (x.ids >= 0) & (x.ids < x.size)
+    rows = kernel[jnp.where(there, x.ids, 0)]  # (B, K, features)
+    return jnp.einsum("bk,bkf->bf", jnp.where(there, x.weights, 0), rows)
 
 
 class Flatten(nn.Module):

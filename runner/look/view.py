@@ -15,7 +15,7 @@ from components.types import BoundTarget, Output, Padded
 from runner.batches import gather
 from runner.data import Data, Features, listed
 from runner.encode import TARGET
-from runner.model import Model, join
+from runner.model import Model, as_dense, join
 from runner.parts import right
 
 
@@ -54,16 +54,18 @@ class View:
         names = [name for name in listed(self.features) if name != TARGET]
         encoded = gather({name: self.data.encoded[name] for name in names}, rows)
         constants = {name: dict(self.data.constants[name].device) for name in names}
-        layers = {name: self.features.columns[name].layer() for name in names}
-        model = Model(layers, {name: (name,) for name in names}, _NoArchitecture())
+        layers = {name: self.features.columns[name].layer(self.data.constants[name].static) for name in names}
+        model = Model(layers, {name: (name,) for name in names}, frozenset(), _NoArchitecture())
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # a column may embed what it reads
         (columns, _), _ = model.init_with_output(keys, encoded, constants, train=False)
-        inputs = {name: join([columns[one] for one in those]) for name, those in self.features.inputs.items()}
+        inputs = {name: as_dense(join([columns[one] for one in those])) for name, those in self.features.inputs.items()}
         return Examples(rows, _on_host(columns), _on_host(inputs), np.asarray(self._target(rows)))
 
     def _target(self, rows: np.ndarray) -> jax.Array:
         encoded = gather({TARGET: self.data.encoded[TARGET]}, rows)[TARGET]
-        return self.features.target.layer()(encoded, dict(self.data.constants[TARGET].device))
+        return self.features.target.layer(self.data.constants[TARGET].static)(
+            encoded, dict(self.data.constants[TARGET].device)
+        )
 
 
 def images(examples: Examples) -> dict[str, np.ndarray]:

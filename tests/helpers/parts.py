@@ -28,13 +28,13 @@ class Bucket:
     def statistics(self) -> Mapping[str, Any]:
         return {}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants()
 
     def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
         return {"ids": (block.columns[self.key] * self.buckets).astype(np.int32)}
 
-    def layer(self) -> Any:
+    def layer(self, static: Mapping[str, Any]) -> Any:
         return lambda encoded, constants: jax.nn.one_hot(encoded["ids"], self.buckets)
 
 
@@ -52,14 +52,14 @@ class Cross:
     def statistics(self) -> Mapping[str, Any]:
         return {}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants()
 
     def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
         first, second = (parents[name]["ids"] for name in self.of)
         return {"ids": (first * 31 + second) % self.buckets}
 
-    def layer(self) -> Any:
+    def layer(self, static: Mapping[str, Any]) -> Any:
         return lambda encoded, constants: jax.nn.one_hot(encoded["ids"], self.buckets)
 
 
@@ -76,7 +76,7 @@ class Tokens:
     def statistics(self) -> Mapping[str, Any]:
         return {}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants()
 
     def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
@@ -84,7 +84,7 @@ class Tokens:
         offsets = np.cumsum([0, *map(len, texts)])
         return {"ids": Ragged(np.concatenate([*texts, np.array([], np.int32)]), offsets)}
 
-    def layer(self) -> Any:
+    def layer(self, static: Mapping[str, Any]) -> Any:
         return lambda encoded, constants: encoded["ids"]
 
 

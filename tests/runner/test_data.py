@@ -31,7 +31,7 @@ class Ids:
     def statistics(self) -> Mapping[str, Any]:
         return {"rows": Distinct(self.key)}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants(host={"values": np.array(list(results["rows"]))}, static={"size": len(results["rows"])})
 
     def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
@@ -39,7 +39,7 @@ class Ids:
         assert isinstance(values, np.ndarray)
         return {"ids": np.searchsorted(constants.host["values"], values).astype(np.int32)}
 
-    def layer(self) -> Callable[..., Any]:
+    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
         return lambda encoded, constants: encoded["ids"]
 
 
@@ -53,14 +53,14 @@ class Cross:
     def statistics(self) -> Mapping[str, Any]:
         return {}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants(device={"base": np.array(self.base, np.int32)})
 
     def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
         first, second = (parents[key]["ids"] for key in self.keys)
         return {"ids": first * self.base + second}
 
-    def layer(self) -> Callable[..., Any]:
+    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
         return lambda encoded, constants: encoded["ids"]
 
 
@@ -77,7 +77,7 @@ class Text:
     def statistics(self) -> Mapping[str, Any]:
         return {}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants(static={"vocabulary": ("bytes", 256)})
 
     def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
@@ -85,7 +85,7 @@ class Text:
         offsets = np.cumsum([0, *map(len, texts)])
         return {"bytes": Ragged(np.frombuffer(b"".join(texts), np.uint8), offsets)}
 
-    def layer(self) -> Callable[..., Any]:
+    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
         return lambda encoded, constants: encoded["bytes"]
 
 
@@ -194,13 +194,13 @@ def test_text_of_any_length_is_carried_across_blocks() -> None:
 
 def test_a_statistic_that_two_columns_want_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    add = Moments.add
+    summarize = Moments.summarize
 
-    def counted(self: Moments, state: Any, block: Block) -> Any:
+    def counted(self: Moments, block: Block) -> Any:
         seen.append(len(block.columns[self.key]))
-        return add(self, state, block)
+        return summarize(self, block)
 
-    monkeypatch.setattr(Moments, "add", counted)
+    monkeypatch.setattr(Moments, "summarize", counted)
     two = {name: Numeric(key="x", normalize="z_score", scale=scale) for name, scale in (("a", 1.0), ("b", 2.0))}
     data = prepared(source(), features(two))
     assert sum(seen) == len(data.splits["train"])

@@ -35,6 +35,7 @@ from components.types import (
     Schedule,
     Statistic,
     UserError,
+    Values,
 )
 
 # ------------------------------------------------------------------------------------------------------------ data
@@ -98,16 +99,16 @@ class Cyclic:
     def statistics(self) -> Mapping[str, Statistic]:
         return {}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants()
 
     def encode(
-        self, block: Block, parents: Mapping[str, Mapping[str, Encoded]], constants: Constants
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         """`turns`: float32 (rows,), from 0 to 1."""
         return {"turns": (_numbers(block, self.key) / self.period % 1).astype(np.float32)}
 
-    def layer(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         return _on_a_circle
 
 
@@ -130,11 +131,11 @@ class Logarithm:
     def statistics(self) -> Mapping[str, Statistic]:
         return {}
 
-    def fit(self, results: Mapping[str, Any]) -> Constants:
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants()
 
     def encode(
-        self, block: Block, parents: Mapping[str, Mapping[str, Encoded]], constants: Constants
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         """`values`: float32 (rows, 1); raises DataError for the first row that isn't positive."""
         values = _numbers(block, self.key)
@@ -143,7 +144,7 @@ class Logarithm:
             raise DataError(f"{block.where(row)}: column `{self.key}` is {values[row]}; positive numbers are needed")
         return {"values": np.log(values / self.unit).astype(np.float32)[:, None]}
 
-    def layer(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         return lambda encoded, constants: jnp.asarray(encoded["values"])
 
     def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 2), np.uint8)
 def device(column: Image, images: np.ndarray) -> np.ndarray:
     """What the model gets, learned from the same images."""
     block = Block({"image": images})
-    results = {name: one.result(one.add(one.zero(), block)) for name, one in column.statistics().items()}
-    constants = column.fit(results)
+    results = {name: one.result(one.summarize(block)) for name, one in column.statistics().items()}
+    constants = column.fit(results, {})
     encoded = column.encode(block, {}, constants)
     assert encoded["values"] is images
-    array = jax.jit(column.layer())(encoded, constants.device)
+    array = jax.jit(column.layer(constants.static))(encoded, constants.device)
     assert (array.dtype, array.shape) == (np.float32, images.shape)
     return np.asarray(array)
 
@@ -50,4 +50,4 @@ def test_a_constant_channel_becomes_0() -> None:
 def test_what_is_no_image_of_bytes_is_refused(images: Any) -> None:
     column = Image(key="image")
     with pytest.raises(DataError, match=r"column `image` of data is .*; images are uint8, 0 to 255, \(rows, height"):
-        column.encode(Block({"image": images}), {}, column.fit({}))
+        column.encode(Block({"image": images}), {}, column.fit({}, {}))

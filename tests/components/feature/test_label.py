@@ -13,12 +13,12 @@ from components.types import Block, Constants, DataError, Target, UserError
 
 def fitted(column: Label, labels: Any) -> Constants:
     block = Block({"y": np.asarray(labels)})
-    return column.fit({name: one.result(one.add(one.zero(), block)) for name, one in column.statistics().items()})
+    return column.fit({name: one.result(one.summarize(block)) for name, one in column.statistics().items()}, {})
 
 
 def ids(column: Label, constants: Constants, labels: Any) -> list[int]:
     encoded = column.encode(Block({"y": np.asarray(labels)}, origin="somewhere", first=10), {}, constants)
-    array = jax.jit(column.layer())(encoded, constants.device)
+    array = jax.jit(column.layer(constants.static))(encoded, constants.device)
     assert array.dtype == np.int32
     return array.tolist()
 

@@ -15,14 +15,14 @@ from components.types import Block, Constants, DataError, Ragged, Target
 
 def fitted(column: Numeric, **columns: Any) -> Constants:
     block = Block({name: np.asarray(values) for name, values in columns.items()})
-    return column.fit({key: one.result(one.add(one.zero(), block)) for key, one in column.statistics().items()})
+    return column.fit({key: one.result(one.summarize(block)) for key, one in column.statistics().items()}, {})
 
 
 def device(column: Numeric, constants: Constants, **columns: Any) -> np.ndarray:
     block = Block({name: np.asarray(values) for name, values in columns.items()})
     encoded = column.encode(block, {}, constants)
     assert encoded["values"].dtype == np.float32
-    return np.asarray(jax.jit(column.layer())(encoded, constants.device))
+    return np.asarray(jax.jit(column.layer(constants.static))(encoded, constants.device))
 
 
 def test_z_score_is_that_of_keras() -> None:

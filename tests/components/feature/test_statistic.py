@@ -21,11 +21,11 @@ NUMBERS = hnp.arrays(
 def summary(statistic: Any, values: np.ndarray, data: st.DataObject) -> Any:
     """The result over blocks cut and merged at random."""
     cuts = sorted(data.draw(st.sets(st.integers(1, len(values) - 1), max_size=6)))
-    states = [statistic.add(statistic.zero(), Block({"x": part})) for part in np.split(values, cuts)]
+    states = [statistic.summarize(Block({"x": part})) for part in np.split(values, cuts)]
     while len(states) > 1:
         place = data.draw(st.integers(0, len(states) - 2))
         states[place : place + 2] = [statistic.merge(states[place], states[place + 1])]
-    return statistic.result(statistic.merge(statistic.zero(), states[0]))
+    return statistic.result(states[0])
 
 
 @given(values=NUMBERS, data=st.data())
@@ -61,7 +61,7 @@ def test_counts_are_exact_and_sorted(values: list[str], data: st.DataObject) -> 
 def test_an_image_is_summarized_by_channel() -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 4, 5, 3), np.uint8)
     statistic = Moments("x")
-    result = statistic.result(statistic.add(statistic.zero(), Block({"x": images})))
+    result = statistic.result(statistic.summarize(Block({"x": images})))
     np.testing.assert_allclose(result.offset, images.mean(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(result.width, images.std(axis=(0, 1, 2)), rtol=1e-12)
 
