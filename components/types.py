@@ -190,6 +190,23 @@ class Column(Protocol):
         """
 
 
+@runtime_checkable
+class EncodesAsRead(Protocol):
+    """A column that learns for its device half alone: other columns may learn from what it encodes."""
+
+    @property
+    def encodes_as_read(self) -> bool:
+        """Whether `encode` asks nothing of its constants."""
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A column that reads files of its own, beside the rows."""
+
+    def fingerprint(self) -> str:
+        """Changes when they do; "" where it was given none."""
+
+
 class BoundTarget(NamedTuple):
     """A target together with its constants, as losses and metrics meet it."""
 

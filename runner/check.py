@@ -49,6 +49,11 @@ def problems(config: Config) -> list[str]:
     ]
 
 
+def is_whole(group: str, node: Any) -> bool:
+    """Whether a part has all that it needs, and nothing is wrong with it."""
+    return isinstance(node, dict) and "_target_" in node and not any(_parts({group: node}))
+
+
 def _root(values: Mapping[str, Any]) -> Iterator[Mismatch]:
     """The keys beside the groups, and those of the sections among them."""
     known = settings("Settings")

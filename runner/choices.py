@@ -16,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from components.types import UserError
 from runner.catalog import EXPERIMENT, Catalog, defaults, shown
 from runner.errors import suggestion
-from runner.overrides import label
+from runner.inference import FEATURE, Suggestion
+from runner.overrides import apply, label
 from runner.provenance import said
 
 OVERRIDE = re.compile(r"override /(\w+)")
@@ -28,6 +29,7 @@ class File(NamedTuple):
     path: Path
     group: str  # whose key its content goes under; "" and `experiment`: the root
     content: DictConfig
+    origin: str | None = None  # who set what it says, where it is no file on disk
 
 
 @dataclass
@@ -41,8 +43,8 @@ class Choices:
     problems: list[str] = field(default_factory=list)
 
 
-def choose(catalog: Catalog, given: Iterable[Override]) -> Choices:
-    """Those of the command line, else those of the experiment, else those of `conf/run.yaml`."""
+def choose(catalog: Catalog, given: Iterable[Override], suggested: Suggestion | None = None) -> Choices:
+    """Those of the command line, else those of the experiment or suggested, else those of `conf/run.yaml`."""
     chosen = Choices()
     asked = {override.key_or_group: (_names(override.value()), label(override)) for override in given}
     answers = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
@@ -50,14 +52,36 @@ def choose(catalog: Catalog, given: Iterable[Override]) -> Choices:
     experiment = [] if name is None else _files(chosen, catalog, EXPERIMENT, name, origin)
     for file in experiment:
         answers |= _answers(chosen, file)
+    if suggested is not None:
+        answers |= {group: (_names(option), suggested.origin) for group, option in suggested.choices.items()}
+        answers |= {"feature": (FEATURE, suggested.origin)}
     if EXPERIMENT in chosen.broken:  # what else it would have chosen is unknown
         chosen.broken |= set(answers) - set(asked)
     for group, (option, origin) in (answers | asked).items():
         chosen.options[group], chosen.origins[group] = option, origin
-        if group != EXPERIMENT and group not in chosen.broken:
+        if group == "feature" and suggested is not None:
+            content = OmegaConf.create(dict(suggested.feature))
+            chosen.files.append(File(Path(f"{FEATURE}.yaml"), group, content, suggested.origin))
+        elif group != EXPERIMENT and group not in chosen.broken:
             chosen.files += _files(chosen, catalog, group, option, origin)
     chosen.files += experiment
     return chosen
+
+
+def sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Override]) -> dict[str, Any] | None:
+    """What the command line alone says of `data`; None where it chooses no source, or more than that, or wrongly."""
+    asked = {override.key_or_group: override.value() for override in given}
+    path = catalog.files["data"].get(str(asked.get("data")))
+    if path is None or {"feature", EXPERIMENT} & asked.keys():
+        return None
+    try:
+        tree = OmegaConf.create({"data": load(path)})
+        for one in settings:
+            if one.key_or_group.startswith("data."):
+                apply(tree, one)
+    except UserError:
+        return None
+    return cast(dict[str, Any], OmegaConf.to_container(tree))["data"]
 
 
 def load(path: Path) -> DictConfig:

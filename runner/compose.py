@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from components.types import UserError
 from runner.catalog import EXPERIMENT, HOUSE, catalog, defaults, shown
-from runner.choices import Choices, File, choose, load
+from runner.choices import Choices, File, choose, load, sourced
 from runner.errors import ConfigError
 from runner.folder import find
+from runner.inference import MODES, Suggestion, can_suggest, suggestion, tell
 from runner.modes import OF_A_RUN
 from runner.numbers import spelt_alike
 from runner.overrides import apply, label, read
@@ -42,6 +43,8 @@ class Config:
     overrides: tuple[str, ...]
     choices: dict[str, Any]  # group -> the option chosen, or the list of them
     split: str | None = None  # `data.split`, in the modes that ask which split of a run is meant
+    other_data: bool = False  # in those modes: the words name another `data.path`
+    inferred: Suggestion | None = None  # what the source suggested
 
 
 class Merged(NamedTuple):
@@ -59,15 +62,48 @@ class Composer:
     def __init__(self) -> None:
         self.catalog = catalog()
         self._merged: dict[tuple[str, ...], Merged] = {}
+        self._suggested: dict[str, Suggestion] = {}
+        self._told: set[str] = set()
 
-    def merged(self, given: Sequence[Override]) -> Merged:
-        """What the files say that were chosen; its tree is a copy to change."""
-        words = tuple(str(one.input_line) for one in given)
+    def merged(self, given: Sequence[Override], suggested: Suggestion | None) -> Merged:
+        """What the files say that were chosen, and what was suggested; its tree is a copy to change."""
+        words = (*(str(one.input_line) for one in given), repr(suggested))
         if words not in self._merged:
-            chosen = choose(self.catalog, given)
-            self._merged[words] = Merged(chosen, *_composed(chosen), tuple(_set(chosen)))
+            chosen = choose(self.catalog, given, suggested)
+            tree, problems = _composed(chosen)
+            settings = list(_set(chosen))
+            if suggested is not None:
+                tree.merge_with(dict(suggested.values))
+                settings.append(("", dict(suggested.values), suggested.origin))
+            self._merged[words] = Merged(chosen, tree, problems, tuple(settings))
         merged = self._merged[words]
         return merged._replace(tree=copy.deepcopy(merged.tree))
+
+    def suggested(self, given: Sequence[Override], settings: Sequence[Override]) -> Suggestion | None:
+        """What the source suggests that the words choose, where they choose nothing that makes it needless.
+
+        Raises UserError where the source finds that there is nothing to learn.
+        """
+        from runner.check import is_whole
+
+        words = {one.key_or_group: one.value() for one in settings}
+        node = sourced(self.catalog, given, settings)
+        if words.get("mode", "train") not in MODES or words.get("run") or node is None:
+            return None
+        if not is_whole("data", node) or not can_suggest(node["_target_"]):
+            return None
+        chosen = sorted(one.key_or_group for one in given)
+        key = repr((node, chosen))
+        if key not in self._suggested:
+            self._suggested[key] = suggestion(node, chosen)
+        return self._suggested[key]
+
+    def tell(self, config: Config) -> None:
+        """Shows what was inferred, once."""
+        suggested = config.inferred
+        if suggested is not None and suggested.origin not in self._told and not config.values["quiet"]:
+            self._told.add(suggested.origin)
+            tell(suggested)
 
 
 def compose(overrides: Sequence[str], composer: Composer | None = None) -> Config:
@@ -90,6 +126,7 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     """
     from runner.check import check
 
+    composer = composer or Composer()
     config = compose(overrides, composer)
     if name := config.values["resume"]:
         then = find(Path(config.values["folder"]), name, "resume") / "overrides.yaml"
@@ -98,6 +135,7 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     if (name := config.values["run"]) and config.values["mode"] in OF_A_RUN:
         config = _frozen(config, find(Path(config.values["folder"]), name, "run"))
     check(_configured(config))
+    composer.tell(config)
     if config.values["mode"] in OF_A_RUN:
         values = {**config.values, "data": dict(config.values["data"])}
         config = replace(config, values=values, split=values["data"].pop("split", None))
@@ -127,7 +165,8 @@ def _frozen(config: Config, folder: Path) -> Config:
     for one in settings:
         apply(mine, one)
     values = cast(dict[str, Any], OmegaConf.to_container(mine))
-    return replace(config, values=values, raw=values, choices={})
+    other = any(one.key_or_group == "data.path" for one in settings)
+    return replace(config, values=values, raw=values, choices={}, other_data=other)
 
 
 def offer(file: File) -> None:
@@ -150,7 +189,12 @@ def from_yaml(text: str) -> Any:
 def _draft(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
     """As much of the configuration as can be made, without groups whose choice is broken; and what is wrong."""
     given, settings, problems = read(overrides, composer.catalog.files)
-    chosen, tree, unmerged, by_files = composer.merged(given)
+    suggested = None
+    try:
+        suggested = composer.suggested(given, settings)
+    except UserError as error:
+        problems.append(str(error))
+    chosen, tree, unmerged, by_files = composer.merged(given, suggested)
     settings = [one for one in settings if one.key_or_group.partition(".")[0] not in chosen.broken]
     raw, unapplied = _applied(chosen, tree, settings)
     values, unresolved = resolve(raw)
@@ -158,7 +202,7 @@ def _draft(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[s
     marks = origins(raw, [*by_files, *by_words])
     lost = [said(f"{key}: {text}", who(marks, key)) for key, text in unresolved.items()]
     options = {group: option for group, option in chosen.options.items() if group not in chosen.broken}
-    config = Config(values, raw, marks, tuple(overrides), options)
+    config = Config(values, raw, marks, tuple(overrides), options, inferred=suggested)
     return config, [*composer.catalog.clashes, *problems, *chosen.problems, *unmerged, *unapplied, *lost]
 
 
@@ -209,6 +253,6 @@ def _set(chosen: Choices) -> Iterator[tuple[str, Any, str]]:
     main = HOUSE / "conf" / "run.yaml"
     for group, origin in chosen.origins.items():
         yield group, {}, origin
-    for path, group, content in (File(main, "", load(main)), *chosen.files):
-        key = "" if group == EXPERIMENT else group
-        yield key, OmegaConf.to_container(content), shown(path)
+    for file in (File(main, "", load(main)), *chosen.files):
+        key = "" if file.group == EXPERIMENT else file.group
+        yield key, OmegaConf.to_container(file.content), file.origin or shown(file.path)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
-from components.types import Column, Constants, DataError, Encoded, Range, Source, Target, UserError
+from components.types import Column, Constants, DataError, Encoded, Range, ReadsFiles, Source, Target, UserError
 from runner import data_cache
 from runner.encode import TARGET, check_keys, encode, encoding_order, numbered_blocks, parents_of
 from runner.summarize import Wanted, summarize
@@ -81,7 +81,8 @@ def prepare(
         UserError: the columns don't fit together, or not to the source.
         DataError: rows are wrong, or a split is empty.
     """
-    rows = f"{VERSION}\n{_digest(source.fingerprint())}\n{identity}"
+    content = source.fingerprint() + "".join(_files(columns_of(features)))
+    rows = f"{VERSION}\n{_digest(content)}\n{identity}"
     splits = source.splits if fold is None else functools.partial(_folds, source, *fold)
     learned, trouble = _kept(cache, _digest(f"{rows}\n{fold}"), lambda: _learned(source, features, splits()))
     constants = {name: Constants(**parts) for name, parts in learned["constants"].items()}
@@ -91,7 +92,7 @@ def prepare(
         encoded=encoded,
         splits=learned["splits"],
         constants=constants,
-        fingerprint=_digest(source.fingerprint() + (f" fold {fold}" if fold else "")),
+        fingerprint=_digest(content + (f" fold {fold}" if fold else "")),
         warnings=tuple(dict.fromkeys((*learned["warnings"], *trouble, *more))),
         encoding=encoding if identity else "",
     )
@@ -161,6 +162,13 @@ def _folds(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
         name = type(source).__name__
         raise UserError(f"folds={folds}: {name} can't be folded; it would need `folds`, see components.types.Source")
     return source.folds(folds, fold)
+
+
+def _files(columns: Mapping[str, Column]) -> Iterator[str]:
+    """Changes with the files that columns read, a vocabulary for instance."""
+    for name, column in columns.items():
+        if isinstance(column, ReadsFiles) and (digest := column.fingerprint()):
+            yield f" {name} {digest}"
 
 
 def _host(constants: Mapping[str, Constants]) -> str:

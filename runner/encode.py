@@ -66,7 +66,7 @@ def encode(
         done = encoded_block(numbered[1], columns, constants)
         for name in kept:
             _check_kept(name, done[name])
-        return {name: done[name] for name in kept}
+        return {name: dict(done[name]) for name in kept}
 
     pieces = list(ahead(kept_of, numbered_blocks(source), workers or cores()))
     return {

@@ -22,7 +22,7 @@ from runner.compose import Config, from_yaml
 from runner.data import Data, Features, cache_folder
 from runner.errors import at, suggestion
 from runner.loop import Trainer
-from runner.new_rows import Answering, encoded
+from runner.new_rows import Answering, encoded, given
 from runner.numbers import collect
 from runner.parts import Given
 from runner.predictions import Predictions, predictions
@@ -101,21 +101,22 @@ class Fitted:
         trainer = self._trainer_of(split)
         return trainer.evaluate(split, *self.weights[:2])
 
-    def predict(self, rows: str | Mapping[str, Any]) -> Predictions:
-        """The predictions for a split of the run's data, by its name, or for new rows, by their raw columns.
+    def predict(self, rows: str | Mapping[str, Any] | Source) -> Predictions:
+        """The predictions for a split of the run's data, by its name, or for new rows: raw columns, or a source.
 
         A column is an array, or anything that NumPy makes one of, the rows along its first axis; or `Ragged`.
-        Columns that the model doesn't read are let be. Raises UserError where one lacks, DataError where a value
-        is wrong, with its row and column.
+        Columns that the model doesn't read are let be, and the target isn't needed. Raises UserError where a column
+        lacks, DataError where a value is wrong, with its row and column.
         """
-        if not isinstance(rows, str | Mapping):
+        if not isinstance(rows, str | Mapping) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(
                 f"predict takes the name of a split, or new rows by column, {{{', '.join(map(repr, keys))}: …}}, "
                 f"not {type(rows).__name__}"
             )
         if not isinstance(rows, str):
-            new = encoded(dict(rows), self.features, self._learned, self._forms)
+            source = given(rows) if isinstance(rows, Mapping) else rows
+            new = encoded(source, self.features, self._learned, self._forms)
             logits = self._answering.logits(new, *self.weights[:2])
             return predictions(self.classes, np.arange(len(logits)), logits)
         trainer = self._trainer_of(rows)

@@ -58,7 +58,7 @@ def as_dense(array: Any) -> Any:
     if not isinstance(array, MultiHot):
         return array
     if array.ids.shape[1] == 1:
-        return jnp.where(array.ids == jnp.arange(array.size), array.weights, 0)
+        return jnp.where(array.ids == jnp.arange(array.size)[None], array.weights, 0)
     rows = jnp.arange(array.ids.shape[0])[:, None]
     places = jnp.where(array.ids < 0, array.size, array.ids)  # below 0 they would be counted from the end
     return jnp.zeros((len(rows), array.size), jnp.float32).at[rows, places].add(array.weights, mode="drop")

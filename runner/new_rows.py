@@ -12,7 +12,7 @@ import numpy as np
 from components.types import Block, Constants, DataError, Encoded, Output, Ragged, Source, UserError
 from runner.batches import gather
 from runner.data import Features, columns_of, listed
-from runner.encode import TARGET, check_keys, encode
+from runner.encode import TARGET, check_keys, encode, rows_of
 from runner.parts import Given
 from runner.program import Program
 from runner.rows import length
@@ -23,18 +23,23 @@ Forms: TypeAlias = Mapping[str, Mapping[str, Form]]
 SIZES = tuple(2**power for power in range(0, 32, 4))  # of batches: few are compiled, and a lone row is quick
 
 
-def encoded(columns: Mapping[str, Any], features: Features, learned: Mapping[str, Constants], formed: Forms) -> Rows:
-    """Raw columns as the program takes them, without a target; `formed`: what the training rows were encoded to.
+def given(columns: Mapping[str, Any]) -> Source:
+    """Raw columns, the rows of each along its first axis, as much of a source as encoding needs."""
+    return cast(Source, _NewRows({name: _array(name, column) for name, column in columns.items()}))
+
+
+def encoded(rows: Source, features: Features, learned: Mapping[str, Constants], formed: Forms) -> Rows:
+    """The rows of a source as the program takes them, without a target; `formed`: what the training rows became.
 
     Raises UserError where a column lacks or has another form, DataError where a value is wrong: with its row, column
     and value.
     """
-    rows = _NewRows({name: _array(name, column) for name, column in columns.items()})
-    if not rows.count:
+    first = next((block for part in rows.sizes() for block in rows.blocks(part)), None)
+    if first is None or not rows_of(first):
         raise UserError("there are no rows to predict: give columns, each with a row or more")
     read = {name: column for name, column in columns_of(features).items() if name != TARGET}
-    check_keys(read, next(rows.blocks("all")))
-    found = encode(cast(Source, rows), read, learned, [name for name in listed(features) if name != TARGET])
+    check_keys(read, first)
+    found = encode(rows, read, learned, [name for name in listed(features) if name != TARGET])
     for name, arrays in forms(found).items():
         for key, form in arrays.items():
             if form != (wanted := formed[name][key]):
@@ -89,7 +94,8 @@ class _NewRows:
         return {"all": self.count}
 
     def blocks(self, part: str) -> Iterator[Block]:
-        yield Block(self.columns, origin="the new rows")
+        if self.columns:
+            yield Block(self.columns, origin="the new rows")
 
 
 def _array(name: str, column: Any) -> Encoded:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Column, Constants, Source, Statistic, UserError, Values
+from components.types import Block, Column, Constants, EncodesAsRead, Source, Statistic, UserError, Values
 from runner.ahead import ahead, cores
 from runner.encode import encoded_block, numbered_blocks, parents_of, rows_of
 from runner.rows import select
@@ -36,12 +36,9 @@ def summarize(
 
     `columns` are all columns, parents first. Raises UserError for a column that would learn from another that learns.
     """
+    fixed = _fixed(columns)
     for one in wanted.values():
-        _check(columns, one.columns)
-    fixed: dict[str, Constants] = {}
-    for name, column in columns.items():
-        if not column.statistics() and all(parent in fixed for parent in parents_of(columns, name)):
-            fixed[name] = column.fit({}, {parent: fixed[parent] for parent in parents_of(columns, name)})
+        _check(columns, one.columns, fixed)
     states = functools.partial(_states, wanted, columns, fixed)
     total = merged(ahead(states, numbered_blocks(source), workers or cores()))
     return {
@@ -89,7 +86,8 @@ def _summarized(
     states: States = {}
     for name, column in readers.items():
         parents = tuple(parents_of(columns, name))
-        seen = replace(block, columns={**block.columns, **{parent: done[parent] for parent in parents}})
+        hidden = {key: there for key, there in block.valid.items() if key not in parents}
+        seen = replace(block, columns={**block.columns, **{one: done[one] for one in parents}}, valid=hidden)
         for statistic in column.statistics().values():
             if (statistic, parents) not in states:
                 states[statistic, parents] = statistic.summarize(seen)
@@ -129,14 +127,27 @@ def _ancestors(columns: Mapping[str, Column], readers: Mapping[str, Column]) -> 
     return {name: column for name, column in columns.items() if name in names}
 
 
-def _check(columns: Mapping[str, Column], readers: Mapping[str, Column]) -> None:
+def _fixed(columns: Mapping[str, Column]) -> dict[str, Constants]:
+    """What the columns know that encode without having learned anything, and that read no other than such."""
+    fixed: dict[str, Constants] = {}
+    for name, column in columns.items():
+        if all(parent in fixed for parent in parents_of(columns, name)):
+            if not column.statistics():
+                fixed[name] = column.fit({}, {parent: fixed[parent] for parent in parents_of(columns, name)})
+            elif isinstance(column, EncodesAsRead) and column.encodes_as_read:
+                fixed[name] = Constants()
+    return fixed
+
+
+def _check(columns: Mapping[str, Column], readers: Mapping[str, Column], fixed: Mapping[str, Constants]) -> None:
     for name, column in readers.items():
-        for parent, one in _ancestors(columns, {name: column}).items() if column.statistics() else ():
-            if one.statistics():
-                raise UserError(
-                    f"feature.columns.{name} learns from `{parent}`, which learns from the data itself, and all is "
-                    f"learned in one pass: give {name} what it would learn, or let it read raw columns"
-                )
+        ancestors = _ancestors(columns, {name: column}) if column.statistics() else {}
+        if learned := [parent for parent in ancestors if parent not in fixed]:
+            raise UserError(
+                f"feature.columns.{name} learns from `{learned[0]}`, which learns from the data itself, and all is "
+                f"learned in one pass: give {name} what it would learn, or let it read raw columns (if `{learned[0]}` "
+                "hides the raw column of that name, call it otherwise)"
+            )
 
 
 def _first(arrays: Mapping[str, Values]) -> Values:

@@ -1,6 +1,9 @@
 """Every experiment, two steps of it on a little data of its own shape; and every option is named by one of them."""
 
+import functools
+import io
 import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,18 @@ FILES = catalog().files
 EXPERIMENTS = sorted(FILES["experiment"])
 IDX_SHAPES = {"fashion_mnist": (28, 28)}
 ROWS = 80
+OCEAN = ("<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN")
+HOUSING = """longitude latitude housing_median_age total_rooms total_bedrooms population households median_income
+median_house_value ocean_proximity"""
 
 
 @pytest.fixture
 def few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """IDX files with a few examples, in place of all that `conf/data` names."""
+    """Files with a few examples, in place of all that `conf/data` names."""
     monkeypatch.setenv("TITRATE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
+    write_housing(tmp_path / "data/california_housing/housing.csv")
+    write_reviews(tmp_path / "data/imdb/aclImdb_labelled.tar.gz")
     for name, shape in IDX_SHAPES.items():
         content = yaml.safe_load(FILES["data"][name].read_text())
         folder = tmp_path / "data" / content["path"]
@@ -34,6 +42,29 @@ def few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for images, labels in (content["train"], content["test"]):
             write_idx(folder / images, np.random.default_rng(0).integers(0, 256, (ROWS, *shape), np.uint8))
             write_idx(folder / labels, (np.arange(ROWS) % 10).astype(np.uint8))
+
+
+def write_housing(path: Path) -> None:
+    random = np.random.default_rng(0)
+    lines = [",".join(HOUSING.split())]
+    for row in range(ROWS):
+        place = f"{random.uniform(-124, -114):.2f},{random.uniform(32, 42):.2f}"
+        numbers = [f"{random.uniform(1, 50):.1f}" for _ in range(7)]
+        numbers[2] = "" if row % 10 == 0 else numbers[2]  # total_bedrooms
+        lines.append(f"{place},{','.join(numbers)},{OCEAN[row % 5]}")
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines))
+
+
+def write_reviews(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for part, rows in (("train", ROWS // 2), ("test", ROWS)):
+            for row in range(rows):
+                text = f"A {'good' if row % 2 else 'bad'} film, number {row}.<br />See it!".encode()
+                entry = tarfile.TarInfo(f"aclImdb/{part}/{'pos' if row % 2 else 'neg'}/{row}_7.txt")
+                entry.size = len(text)
+                archive.addfile(entry, io.BytesIO(text))
 
 
 def few_rows(data: dict[str, Any]) -> Arrays | None:
@@ -79,6 +110,11 @@ def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
 
 @pytest.mark.parametrize("group", [group for group in defaults() if group not in ("experiment", *NOT_THE_RUN)])
 def test_every_option_is_named_by_an_experiment(group: str) -> None:
-    chosen = [compose([f"experiment={name}"]).choices[group] for name in EXPERIMENTS]
+    chosen = [choices()[name][group] for name in EXPERIMENTS]
     named = {option for choice in chosen for option in (choice if isinstance(choice, list) else [choice])}
-    assert named == set(FILES[group])
+    assert named == {option for option, file in FILES[group].items() if "???" not in file.read_text()}  # one's own file
+
+
+@functools.cache
+def choices() -> dict[str, dict[str, Any]]:
+    return {name: compose([f"experiment={name}"]).choices for name in EXPERIMENTS}

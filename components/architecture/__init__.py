@@ -4,3 +4,4 @@ from components.architecture.fashion_cnn import FashionCNN as FashionCNN
 from components.architecture.lenet5 import LeNet5 as LeNet5
 from components.architecture.mlp import MLP as MLP
 from components.architecture.sequential import Sequential as Sequential
+from components.architecture.wide_deep import WideDeep as WideDeep

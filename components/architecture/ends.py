@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from components.layer import Dense
-from components.types import Padded, UserError
+from components.types import MultiHot, Padded, UserError
 
 
 def as_array(architecture: nn.Module, x: Any) -> jax.Array:
@@ -20,8 +21,16 @@ def as_array(architecture: nn.Module, x: Any) -> jax.Array:
     return jnp.asarray(x).astype(architecture.dtype)
 
 
+def as_vectors(architecture: nn.Module, x: Any) -> jax.Array | MultiHot:
+    """The same flattened, (B, ...) -> (B, D); sparse vectors stay sparse."""
+    if isinstance(x, MultiHot):
+        return replace(x, weights=x.weights.astype(architecture.dtype))
+    x = as_array(architecture, x)
+    return x.reshape(len(x), -1)
+
+
 def as_images(architecture: nn.Module, x: Any, smallest: int = 1) -> jax.Array:
-    """The same for images (B, H, W, C); raises UserError for other ranks, and below `smallest` pixels a side."""
+    """Images (B, H, W, C) as an array; raises UserError for other ranks, and below `smallest` pixels a side."""
     x, name = as_array(architecture, x), type(architecture).__name__
     if x.ndim != 4:
         raise UserError(
@@ -33,6 +42,6 @@ def as_images(architecture: nn.Module, x: Any, smallest: int = 1) -> jax.Array:
     return x
 
 
-def logits(outputs: int, x: jax.Array, *, train: bool) -> jax.Array:
+def logits(outputs: int, x: jax.Array | MultiHot, *, train: bool) -> jax.Array:
     """The last layer, named `head`, inside a compact module: (B, D) -> (B, outputs) in float32."""
     return Dense(outputs, name="head")(x, train=train).astype(jnp.float32)

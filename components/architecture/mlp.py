@@ -8,13 +8,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.ends import as_array, logits
-from components.layer import ActivationName, BatchNorm, Dense, Dropout, Flatten, InitializerName, activate
-from components.types import Output, Range, Scalar
+from components.architecture.ends import as_vectors, logits
+from components.layer import ActivationName, BatchNorm, Dense, Dropout, InitializerName, activate
+from components.types import MultiHot, Output, Range, Scalar
+
+Features = tuple[tuple[str, jax.Array], ...]
 
 
-class MLP(nn.Module):
-    """A stack of dense layers (Rumelhart et al., 1986): any input (B, ...), flattened -> (B, outputs).
+class Stack(nn.Module):
+    """A stack of dense layers (Rumelhart et al., 1986).
 
     Each of `widths` is a layer of so many units: a matrix product with a bias, or with batch normalization in its
     place; then the activation; then, unless the rate is None, dropout.
@@ -28,9 +30,9 @@ class MLP(nn.Module):
     dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = None
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
-        x = Flatten()(as_array(self, inputs), train=train)
+    def hidden(self, inputs: jax.Array | MultiHot, *, train: bool) -> tuple[Any, Features]:
+        """What the last layer gives, (B, D), and what each gives; the input itself where there is no layer."""
+        x = as_vectors(self, inputs)
         features = []
         for n, width in enumerate(self.widths):
             dense = Dense(width, use_bias=not self.batch_norm, initializer=self.initializer, name=f"dense_{n}")
@@ -40,4 +42,13 @@ class MLP(nn.Module):
             x = activate(self.activation, x)
             features.append((f"dense_{n}", x))
             x = Dropout(self.dropout)(x, train=train)
-        return Output(logits(self.outputs, x, train=train), features=tuple(features))
+        return x, tuple(features)
+
+
+class MLP(Stack):
+    """A stack of dense layers, and one more for the outputs: any input (B, ...), flattened -> (B, outputs)."""
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array | MultiHot, *, train: bool) -> Output:
+        x, features = self.hidden(inputs, train=train)
+        return Output(logits(self.outputs, x, train=train), features=features)

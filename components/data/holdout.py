@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ def split(
     test: float | None = None,
     seed: int | None = None,
     strata: np.ndarray | None = None,
+    valid_from: Literal["train", "test"] = "train",
 ) -> dict[str, np.ndarray]:
     """Row numbers of the splits `train`, `valid` and `test`: sorted int64, disjoint, together all rows.
 
@@ -26,6 +28,8 @@ def split(
         seed: of the shuffling before rows are held out; None takes the last rows, `test` behind `valid`.
         strata: a class for each row of `train` or `all`: what is held out has of every class its exact share,
             rounded up or down by largest remainder; `test` of all rows, `valid` of those that `test` leaves.
+        valid_from: `test` holds `valid` out of the part `test`, so that the part `train` is taken as it is; `strata`
+            are then the classes of its rows.
 
     Raises:
         DataError: a split would be empty, more is held out than there is, or a class is too small for that.
@@ -37,12 +41,18 @@ def split(
         raise DataError(f"{given}: it says what to hold out where there is no test part, and only there")
     if empty := [part for part, size in sizes.items() if size == 0]:
         raise DataError(f"the part {empty[0]} of the data has no rows")
+    if valid_from == "test":
+        if "test" not in rows:
+            raise DataError("`data.valid_from` (=test) needs a test set of the source's own; take train")
+        pool = rows["test"]
     shares = ({} if test is None else {"test": test}) | {"valid": valid}
     counts = {name: _count(name, share, len(pool)) for name, share in shares.items()}
     if sum(counts.values()) >= len(pool):
         given = " and ".join(f"`data.{name}` (={share:g})" for name, share in shares.items())
-        raise DataError(f"{given} hold out {sum(counts.values())} of {len(pool)} rows: none is left to train on")
+        raise DataError(f"{given} hold out {sum(counts.values())} of {len(pool)} rows: none is left to {valid_from} on")
     held = _hold_out(counts, _order(len(pool), seed), np.zeros(len(pool), int) if strata is None else strata)
+    if valid_from == "test":
+        return {"train": rows["train"], "valid": pool[held["valid"]], "test": pool[held["train"]]}
     return {
         "train": pool[held["train"]],
         "valid": pool[held["valid"]],

@@ -7,15 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from components.data import holdout
 from components.data.holdout import split
-from components.types import Block, DataError, Encoded, Ragged, Range
+from components.types import Block, DataError, Ragged, Range, Strings, Values
 
-BLOCK_ROWS = 4096
+BLOCK_ROWS, BLOCK_BYTES = 1 << 15, 1 << 22  # of a block, at most: so much is worked on in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,14 @@ class Table(ABC):
         test: the same for testing, where the source has no test set of its own.
         stratify: a column whose classes every split gets in equal shares; None: no regard to classes.
         seed: of the shuffling before rows are held out; None holds out the last rows, in their order.
+        valid_from: the part that `valid` is held out of; `test`: the test set, where the source has its own.
     """
 
     valid: Annotated[float, Range(0, bounds="()")]
-    test: float | tuple[str, str] | None = None
+    test: float | str | tuple[str, str] | None = None
     stratify: str | None = None
     seed: Annotated[int, Range(0)] | None = 0
+    valid_from: Literal["train", "test"] = "train"
 
     @abstractmethod
     def content(self) -> str:
@@ -43,7 +45,7 @@ class Table(ABC):
         """The number of rows of each part."""
 
     @abstractmethod
-    def read(self) -> Mapping[str, Mapping[str, Encoded]]:
+    def read(self) -> Mapping[str, Mapping[str, Values]]:
         """The columns of each part, whole."""
 
     @abstractmethod
@@ -52,51 +54,88 @@ class Table(ABC):
 
     def fingerprint(self) -> str:
         """Changes when the rows do, or what is held out of them."""
-        return f"{self.content()}, {self.valid=}, {self.test=}, {self.stratify=}, {self.seed=}"
+        held = f"{self.valid=}, {self.test=}, {self.stratify=}, {self.seed=}"
+        return f"{self.content()}, {held}" + (f", {self.valid_from=}" if self.valid_from != "train" else "")
 
     @cached_property
-    def columns_by_part(self) -> Mapping[str, Mapping[str, Encoded]]:
+    def columns_by_part(self) -> Mapping[str, Mapping[str, Values]]:
         """What `read` gave, kept: the rows are passed several times."""
         return self.read()
 
     def blocks(self, part: str) -> Iterator[Block]:
-        """The rows of a part, a few thousand at a time."""
+        """The rows of a part, some thousands at a time."""
         columns = self.columns_by_part[part]
-        for first in range(0, self.sizes()[part], BLOCK_ROWS):
-            rows = {name: _slice(values, first, first + BLOCK_ROWS) for name, values in columns.items()}
-            yield Block(rows, origin=self.origin(part), first=first)
+        for first, stop in _cuts(columns, self.sizes()[part]):
+            yield self.block(part, {name: _slice(values, first, stop) for name, values in columns.items()}, first)
+
+    def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
+        """Some rows of a part, of which `first` is the number of the first."""
+        return Block(columns, origin=self.origin(part), first=first)
 
     def splits(self) -> dict[str, np.ndarray]:
         """The row numbers of `train`, `valid` and `test`, over all parts."""
         sizes = self.sizes()
         test = self.test if isinstance(self.test, int | float) else None
-        return split(sizes, valid=self.valid, test=test, seed=self.seed, strata=self._strata(sizes))
+        strata = self._classes("all" if "all" in sizes else self.valid_from)
+        return split(sizes, valid=self.valid, test=test, seed=self.seed, strata=strata, valid_from=self.valid_from)
 
     def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
         """The same with what isn't for testing in `count` parts, of which `fold` (from 0) validates."""
-        splits, sizes = self.splits(), self.sizes()
-        strata = self._strata(sizes)
+        splits = self.splits()
+        strata = self._classes(*self.sizes())
         pool = np.sort(np.concatenate([splits["train"], splits["valid"]]))
-        first = 0 if "all" in sizes else pool[0]  # the first row of the part that they are from
-        chosen = None if strata is None else strata[pool - first]
+        chosen = None if strata is None else strata[pool]
         return holdout.fold(splits, folds=count, fold=fold, seed=self.seed, strata=chosen)
 
-    def _strata(self, sizes: Mapping[str, int]) -> np.ndarray | None:
+    def _classes(self, *parts: str) -> np.ndarray | None:
+        """The class of each row of some parts."""
         if self.stratify is None:
             return None
-        columns = self.columns_by_part["all" if "all" in sizes else "train"]
-        if self.stratify not in columns:
-            near = difflib.get_close_matches(self.stratify, columns, n=1)
+        return np.concatenate([self._column(part, self.stratify) for part in parts if part in self.columns_by_part])
+
+    def _column(self, part: str, name: str) -> np.ndarray:
+        columns = self.columns_by_part[part]
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(columns)}"
-            raise DataError(f"`data.stratify` (={self.stratify}) is no column; {hint}")
-        strata = columns[self.stratify]
+            raise DataError(f"`data.stratify` (={name}) is no column; {hint}")
+        strata = columns[name]
+        if isinstance(strata, Strings):
+            return np.array(strata.tolist())
         if isinstance(strata, Ragged) or strata.ndim != 1:
-            raise DataError(f"`data.stratify` (={self.stratify}) must be a column of single values")
+            raise DataError(f"`data.stratify` (={name}) must be a column of single values")
         return strata
 
 
-def _slice(values: Encoded, start: int, stop: int) -> Encoded:
-    if not isinstance(values, Ragged):
+def _cuts(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:
+    """Where blocks begin and end: of few enough rows and bytes each, or of one row."""
+    ends = np.sum([_ends(values) for values in columns.values()], axis=0)
+    first = 0
+    while first < rows:
+        fit = int(np.searchsorted(ends, ends[first] + BLOCK_BYTES, side="right")) - 1
+        stop = min(max(fit, first + 1), first + BLOCK_ROWS, rows)
+        yield first, stop
+        first = stop
+
+
+def _ends(values: Any) -> np.ndarray:
+    """How many bytes there are before each row, and in all."""
+    if isinstance(values, Ragged):
+        return _ends(values.values)[values.offsets]
+    if not isinstance(values, Strings):
+        return np.arange(len(values) + 1) * (values.nbytes // max(len(values), 1))
+    if values.indices is None:
+        return values.offsets - values.offsets[0]
+    return np.arange(values.rows + 1) * values.indices.itemsize
+
+
+def _slice(values: Any, start: int, stop: int) -> Any:
+    if isinstance(values, Strings) and values.indices is not None:
+        return values._replace(indices=values.indices[start:stop])
+    if not isinstance(values, Ragged | Strings):
         return values[start:stop]
     offsets = values.offsets[start : stop + 1]
-    return Ragged(values.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+    low, high = int(offsets[0]), int(offsets[-1])
+    if isinstance(values, Strings):
+        return Strings(values.data[low:high], offsets - low)
+    return Ragged(_slice(values.values, low, high), offsets - low)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.feature.strings import categories, compact, shown, take, to_strings, together
 from components.types import Block, DataError, Encoded, Ragged, Strings, Values
 
 NO_ID = np.int32(np.iinfo(np.int32).min)
 """The id of a cell that holds no value: it crosses with nothing, and stands for no bucket."""
+
+LARGEST = 1 << 63
+NEEDED = "a category is text or a whole number of 64 bits (Bucketized makes one of any number)"
+
+Form = np.ndarray | tuple[int, ...]  # offsets, int64 (rows + 1,), of rows of any length; else (rows,) or (rows, K)
 
 
 class Cells(NamedTuple):
@@ -18,97 +25,149 @@ class Cells(NamedTuple):
 
     values: Strings | np.ndarray  # integers, int64
     there: np.ndarray | None  # (values,), bool: which cells hold a value; None: all
-    form: np.ndarray | tuple[int, ...]  # offsets, int64 (rows + 1,), of rows of any length; else (rows,) or (rows, K)
+    form: Form
 
     def rows(self, values: np.ndarray) -> Encoded:
         """An array with an element for each value, as rows again."""
         return values.reshape(self.form) if isinstance(self.form, tuple) else Ragged(values, self.form)
 
+    def ids(self, found: np.ndarray) -> dict[str, Encoded]:
+        """The ids of the values as `ids`, int32: NO_ID where a cell holds none."""
+        ids = found.astype(np.int32, copy=False)
+        return {"ids": self.rows(ids if self.there is None else np.where(self.there, ids, NO_ID))}
 
-def cells(block: Block, key: str, parents: Mapping[str, Mapping[str, Values]] | None = None) -> Cells:
+    @property
+    def total(self) -> int:
+        return self.values.rows if isinstance(self.values, Strings) else len(self.values)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no cell holds a value."""
+        return self.total == 0 if self.there is None else not self.there.any()
+
+    def row(self, place: int) -> int:
+        """The row that a value belongs to."""
+        return _row(self.form, place)
+
+
+def cells(
+    block: Block,
+    key: str,
+    parents: Mapping[str, Mapping[str, Values]] | None = None,
+    *,
+    missing: str | int | None = None,
+    blank: bool = True,
+) -> Cells:
     """The cells of a raw column, or of one of the `parents`.
 
-    As in TensorFlow, a cell that is "" or -1 holds no value where every row has as many cells, and one that says
-    so does where rows have any number of them. Gaps are no values. Raises DataError for other kinds of values.
+    A gap is no value, nor is a NO_ID of int32. As in TensorFlow, "" and -1 hold no value where every row has as many
+    cells, unless `blank` is False, and are values where rows have any number of them, or are ids of a categorical
+    column. `missing` stands in for all of those. Raises DataError for other kinds of values.
     """
-    values = _first(parents[key]) if parents and key in parents else _raw(block, key)
-    form: Any = None
+    arrays = (parents or {}).get(key)
+    name, values = next(iter(arrays.items())) if arrays else (key, _raw(block, key))
+    form: Form
     if isinstance(values, Ragged):
         values, form = values.values, values.offsets
-    valid = None if parents and key in parents else block.valid.get(key)
-    if not isinstance(values, Strings):
-        form = values.shape if form is None else form
-        values = _plain(block, key, values.reshape(-1))
-    elif form is None:
-        form = (values.rows,)
-    there = _there(values) if isinstance(form, tuple) else None
-    if valid is not None and not valid.all() and isinstance(form, tuple):
-        there = np.repeat(valid, len(there) // len(valid)) & there if there is not None else valid
-    return Cells(values, None if there is None or there.all() else there, form)
+    else:
+        form = (values.rows,) if isinstance(values, Strings) else values.shape
+    valid = None if arrays else block.valid.get(key)
+    blank = blank and isinstance(form, tuple) and not (arrays and name == "ids")
+    plain, there = _plain(values, lambda place: f"{block.where(_row(form, place))}: column `{key}`")
+    if valid is not None and not valid.all():
+        there = _both(there, np.repeat(valid, _lengths(form)))
+    there = _both(there, _filled(plain)) if blank else there
+    if there is not None and there.all():
+        there = None
+    found = Cells(plain, there, form)
+    if there is None or missing is None:
+        return found
+    check_kind(block, key, found, f"missing={missing!r} is of", isinstance(missing, str))
+    return Cells(_replaced(found, there, missing), None, form)
 
 
-def each(strings: Strings, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """What a function of (data, offsets) makes of the strings, row by row; those that repeat are worked on once."""
-    distinct, inverse = compact(strings)
-    results = function(distinct.data, distinct.offsets)
-    return results if inverse is None else results[inverse]
-
-
-def compact(strings: Strings) -> tuple[Strings, np.ndarray | None]:
-    """The strings that occur, without a dictionary, and which of them each row is; None: row i is string i.
-
-    A dictionary that isn't larger than the rows is taken whole, so some of its strings may not occur.
-    """
-    if strings.indices is None:
-        return strings, None
-    if len(strings.offsets) - 1 <= len(strings.indices):
-        return strings._replace(indices=None), strings.indices
-    used, inverse = np.unique(strings.indices, return_inverse=True)
-    return gather(strings, used), inverse
-
-
-def gather(strings: Strings, places: np.ndarray) -> Strings:
-    """Some strings of a dictionary, in that order, as plain ones."""
-    starts, lengths = strings.offsets[places], np.diff(strings.offsets)[places]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-    return Strings(strings.data[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)], offsets)
-
-
-def to_strings(texts: list[str]) -> Strings:
-    """Python's strings as Arrow has them."""
-    encoded = [text.encode() for text in texts]
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    return Strings(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+def check_kind(block: Block, key: str, found: Cells, what: str, text: bool) -> None:
+    """Raises DataError where values are text and what they are compared with isn't, or the other way round."""
+    place = 0 if found.there is None else int(np.argmax(found.there))
+    if found.empty or isinstance(found.values, Strings) == text:
+        return
+    held, other = ("whole numbers", "text") if text else ("text", "whole numbers")
+    raise DataError(
+        f"column `{key}` of {block.origin} holds {held} ({shown(found.values, place)!r}), but {what} {other}; "
+        "both must be of one kind"
+    )
 
 
 def _raw(block: Block, key: str) -> Values:
     if key not in block.columns:
-        raise DataError(f"there is no column `{key}` in {block.origin}, but {', '.join(block.columns)}")
+        near = difflib.get_close_matches(key, block.columns, n=1)
+        hint = f"did you mean `{near[0]}`? There are" if near else "but"
+        raise DataError(f"there is no column `{key}` in {block.origin}, {hint} {', '.join(block.columns)}")
     return block.columns[key]
 
 
-def _first(arrays: Mapping[str, Values]) -> Values:
-    return next(iter(arrays.values()))
+def _row(form: Form, place: int) -> int:
+    if isinstance(form, tuple):
+        return place // max(int(np.prod(form[1:])), 1)
+    return int(np.searchsorted(form, place, side="right")) - 1
 
 
-def _plain(block: Block, key: str, values: np.ndarray) -> Strings | np.ndarray:
-    """NumPy's values as strings or int64."""
-    if values.dtype.kind == "U" or (values.dtype.hasobject and all(isinstance(value, str) for value in values)):
-        distinct, inverse = np.unique(values.astype(str), return_inverse=True)
-        return to_strings(distinct.tolist())._replace(indices=inverse)
-    if values.dtype.kind in "biu" and values.dtype != np.uint64:
-        return values.astype(np.int64)
-    wrong = (
-        next((n for n, value in enumerate(values) if not isinstance(value, str)), 0) if values.dtype.hasobject else 0
-    )
-    shown = repr(values[wrong].item() if isinstance(values[wrong], np.generic) else values[wrong])
-    raise DataError(
-        f"column `{key}` of {block.origin} holds {shown} ({values.dtype}); a category is a string or an integer"
-    )
+def _lengths(form: Form) -> Any:
+    """How many cells the rows have."""
+    return int(np.prod(form[1:])) if isinstance(form, tuple) else np.diff(form)
 
 
-def _there(values: Strings | np.ndarray) -> np.ndarray:
+def _plain(values: Any, where: Callable[[int], str]) -> tuple[Strings | np.ndarray, np.ndarray | None]:
+    """Values as strings or int64, and which of them are there."""
+    if isinstance(values, Strings):
+        empty = values.indices is not None and len(values.offsets) < 2  # the dictionary of a column of gaps alone
+        return (values._replace(offsets=np.zeros(2, np.int64)) if empty else values), None
+    flat = values.reshape(-1)
+    if flat.dtype.hasobject:
+        return _objects(flat.tolist(), where)
+    if flat.dtype.kind == "U":
+        return to_strings(flat.tolist()), None
+    large = flat.dtype == np.uint64 and bool((flat >> np.uint64(63)).any())
+    if flat.dtype.kind not in "biu" or large:
+        place = int(np.argmax(flat)) if large else 0
+        raise DataError(f"{where(place)} is {flat[place].item() if len(flat) else 'empty'!r} ({flat.dtype}); {NEEDED}")
+    return flat.astype(np.int64, copy=False), flat != NO_ID if flat.dtype == np.int32 else None
+
+
+def _objects(values: list[Any], where: Callable[[int], str]) -> tuple[Strings | np.ndarray, np.ndarray | None]:
+    """Python's strings, or integers of 64 bits, with None for gaps."""
+    text = any(isinstance(value, str) for value in values)
+    for place, value in enumerate(values):
+        whole = isinstance(value, int) and -LARGEST <= value < LARGEST
+        if not (value is None or (isinstance(value, str) if text else whole)):
+            among = " among text" if text else ""
+            raise DataError(f"{where(place)} is {value!r}{among}; {NEEDED}, or None for a gap, all of one kind")
+    there = np.array([value is not None for value in values], bool)
+    if text:
+        return to_strings([value or "" for value in values]), there
+    return np.array([value or 0 for value in values], np.int64), there
+
+
+def _filled(values: Strings | np.ndarray) -> np.ndarray | None:
     if not isinstance(values, Strings):
         return values != -1
     filled = np.diff(values.offsets) > 0
+    if filled.all():
+        return None
     return filled if values.indices is None else filled[values.indices]
+
+
+def _both(there: np.ndarray | None, also: np.ndarray | None) -> np.ndarray | None:
+    return also if there is None else there if also is None else there & also
+
+
+def _replaced(found: Cells, there: np.ndarray, missing: str | int) -> Strings | np.ndarray:
+    if found.empty:
+        return take(categories([missing]), np.zeros(len(there), np.int64))
+    if not isinstance(found.values, Strings):
+        return np.where(there, found.values, np.int64(missing))
+    distinct, inverse = compact(found.values)
+    places = np.arange(len(there)) if inverse is None else inverse
+    more = together(distinct, to_strings([str(missing)]))
+    assert isinstance(more, Strings)
+    return more._replace(indices=np.where(there, places, len(distinct.offsets) - 1))

@@ -8,66 +8,165 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from components.feature import raw, scaling
-from components.feature.statistic import Extremes, Moments, Spread
-from components.types import Block, BoundTarget, Constants, DataError, Range, Statistic, Values
+from components.feature import scaling
+from components.feature.chain import Chain, chain
+from components.feature.expression import Expression
+from components.feature.lesson import Lesson
+from components.feature.normalizer import Step
+from components.feature.numbers import Numbers, Read, class_numbers, with_parents
+from components.feature.statistic import Spread
+from components.types import Block, BoundTarget, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numeric:
-    """Raw columns of finite numbers, or vectors of them, as one float32 vector (D,): a feature or a target.
+    """Columns of finite numbers, or vectors of them, as one float32 vector (D,): a feature or a target.
+
+    Columns that read this one get the numbers as they are in the data, neither normalized nor filled.
 
     Attributes:
-        key: the raw column, or several, in order.
-        normalize: `z_score` gives each element mean 0 and (population) standard deviation 1 over the training
-            split, `min_max` the range 0 to 1; both only shift what is constant there. None: neither.
+        key: the column, or several, in order.
+        expression: instead, arithmetic over columns of single numbers, `log(total_rooms / households)`.
+        normalize: a step, or a list of steps one after the other; those that learn do so from the training split.
+            `z_score` gives each element mean 0 and (population) standard deviation 1, `min_max` the range 0 to 1,
+            `robust` median 0 and quartiles 1 apart; all only shift what is constant there. `log` and `log1p` take the
+            logarithm. The parts in `components.feature.normalizer` are the same and more, with numbers of their own.
+            One step at most may learn; after it may only come Clip. None: no step.
         scale: what the numbers are multiplied by, before they are normalized.
+        missing: what stands for a number that is missing (NaN is too, then), in the unit of the data: a number, or
+            the `mean` or `median` of those in the training split. `normalize` learns without the gaps.
+            None: a gap is an error, and so is NaN.
+        indicate_missing: adds, behind the others, an element for each that is 1 where it was missing, else 0.
+        per: a column of classes: what `normalize` learns, it learns for the rows of each class by itself. A class
+            that the training split lacks is treated as all its rows together.
+        size: how many numbers a row of a key has. None: as many as the data says.
+        sequence: rows have any number of vectors, and become a sequence (T, D), padded with zeros.
     """
 
-    key: str | tuple[str, ...]
-    normalize: Literal["z_score", "min_max"] | None = None
+    key: str | tuple[str, ...] | None = None
+    expression: str | None = None
+    normalize: Step | tuple[Step, ...] | None = None
     scale: Annotated[float, Range(0, bounds="()")] = 1.0
+    missing: float | Literal["mean", "median"] | None = None
+    indicate_missing: bool = False
+    per: str | None = None
+    size: Annotated[int, Range(1)] | None = None
+    sequence: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.key is None) == (self.expression is None):
+            raise UserError("`key` or `expression` must be given, and not both")
+        if not self._lessons:
+            raise UserError("`key` lists no column")
+        if isinstance(self.missing, int | float):
+            self._chain.check_filler(self.missing * self._factor)
+        if self.indicate_missing and self.missing is None:
+            raise UserError("`indicate_missing` needs `missing`, what stands for a number that is missing")
+        if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
+            raise UserError("a `sequence` is of one `key`, without `per`: give each sequence a column of its own")
+        if self.expression and self.size not in (None, 1):
+            raise UserError(f"`size` (={self.size}) must be 1 for an `expression`, which gives single numbers")
+        if self.per and self._chain.learned is None:
+            raise UserError(f"`per` ({self.per}) needs a step of `normalize` that learns, as z_score does")
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return (self.key,) if isinstance(self.key, str) else self.key
+        named = [source.columns if isinstance(source, Expression) else (source,) for source in self._sources]
+        return tuple(dict.fromkeys([*sum(named, ()), *([self.per] if self.per else [])]))
+
+    @property
+    def encodes_as_read(self) -> bool:
+        return self.per is None
 
     def statistics(self) -> Mapping[str, Statistic]:
-        statistic = Moments if self.normalize == "z_score" else Extremes
-        return {key: statistic(key) for key in self.keys}
+        return {
+            f"{what} {number}": statistic
+            for number, lesson in enumerate(self._lessons)
+            for what, statistic in lesson.statistics().items()
+        }
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        offset = np.concatenate([results[key].offset for key in self.keys])
-        width = np.concatenate([results[key].width for key in self.keys])
-        if self.normalize is None:
-            offset, width = np.zeros_like(offset), np.zeros_like(width)
-        device = scaling.constants(Spread(offset, width), unit=1 / self.scale)
-        return Constants(device=device, static={"outputs": len(offset)})
+        of_each = [_numbered(results, number) for number in range(len(self._lessons))]
+        lessons = list(zip(self._lessons, of_each, strict=True))
+        spreads = [lesson.spread(found) for lesson, found in lessons]
+        spread = Spread(*(np.concatenate(parts, axis=-1) for parts in zip(*spreads, strict=True)))
+        device = scaling.constants(spread, unit=1 if self._chain.before else 1 / self.scale)
+        if self.missing is not None:
+            widths = [one.offset.shape[-1] for one in spreads]
+            fillers = [lesson.filler(found, width) for (lesson, found), width in zip(lessons, widths, strict=True)]
+            device["missing"] = np.concatenate(fillers).astype(np.float32)
+        host = {"classes": np.array(list(of_each[0]["per"]))} if self.per else {}
+        return Constants(host, device, {"outputs": spread.offset.shape[-1]})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
-    ) -> Mapping[str, np.ndarray]:
-        """`values`: float32 (rows, D), as in the raw columns."""
-        vectors = [self._vectors(block, key) for key in self.keys]
-        return {"values": np.concatenate(vectors, axis=1, dtype=np.float32)}
+    ) -> Mapping[str, Encoded]:
+        """`values`: float32 (rows, D) as in the data, NaN for a gap; Ragged, if a sequence.
 
-    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        """(B, D), float32."""
-        return scaling.scale
+        `class`, with `per`: int32 (rows,), from 1 in the order of what was learned, 0 for another.
+        """
+        block = with_parents(block, parents)
+        reads = [self._read(block, lesson.numbers) for lesson in self._lessons]
+        values = np.concatenate([read.values for read in reads], axis=1, dtype=np.float32)
+        classes = {"class": class_numbers(block, self.per, constants.host["classes"])} if self.per else {}
+        return {"values": reads[0].rows(values), **classes}
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+        """(B, D), float32; Padded (B, T, D), if a sequence."""
+        indicate = self.indicate_missing
+        return functools.partial(scaling.normalize, chain=self._chain, factor=self._factor, indicate=indicate)
 
     def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Any numbers will do."""
         return ()
 
     def bind(self, constants: Constants) -> BoundTarget:
-        decode = functools.partial(scaling.unscale, constants=constants.device)
-        return BoundTarget(constants.static["outputs"], None, decode)
+        given = {"missing": self.missing is not None, "per": self.per, "sequence": self.sequence}
+        if wrong := [name for name, value in given.items() if value]:
+            raise UserError(f"a target can't have `{wrong[0]}`: every row needs numbers of its own, in one unit")
+        self._chain.undo(np.zeros(1), 0.0, 1.0, np)  # raises where a step has no inverse
+        return BoundTarget(constants.static["outputs"], None, functools.partial(self._decode, constants.device))
 
-    def _vectors(self, block: Block, key: str) -> np.ndarray:
-        values = raw.numbers(block, key)
-        if values.ndim > 2:
-            shape = values.shape[1:]
-            raise DataError(f"column `{key}` of {block.origin} has rows of shape {shape}, not vectors")
-        return values.reshape(len(values), -1)
+    @property
+    def _sources(self) -> tuple[str | Expression, ...]:
+        if self.expression is not None:
+            return (Expression(self.expression),)
+        return (self.key,) if isinstance(self.key, str) else self.key or ()
+
+    @property
+    def _chain(self) -> Chain:
+        return chain(self.normalize)
+
+    @property
+    def _factor(self) -> float:
+        """What the numbers are multiplied by as such; where no step comes before, they are divided anyway."""
+        return self.scale if self._chain.before else 1.0
+
+    @property
+    def _lessons(self) -> tuple[Lesson, ...]:
+        size = 1 if self.expression else self.size
+        form = (self.missing is not None, self.sequence, self._factor, self._chain.before)
+        return tuple(
+            Lesson(Numbers(source, *form), self._chain, self.missing, self.per, size) for source in self._sources
+        )
+
+    def _read(self, block: Block, numbers: Numbers) -> Read:
+        found = numbers.read(block)
+        if self.size not in (None, width := found.values.shape[1]):
+            raise DataError(f"{numbers} of {block.origin} has {width} numbers a row, not {self.size} as `size` says")
+        if self.sequence and found.offsets is None:
+            raise DataError(f"{numbers} of {block.origin} has as many numbers in each row: it is no `sequence`")
+        return found
+
+    def _decode(self, device: Mapping[str, Any], values: jax.Array) -> jax.Array:
+        offset, divisor = scaling.along(device["offset"], values), scaling.along(device["divisor"], values)
+        numbers = self._chain.undo(values, offset, divisor, jnp)
+        return numbers if self._factor == 1 else numbers / self._factor
+
+
+def _numbered(results: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The results of one column."""
+    return {name.partition(" ")[0]: result for name, result in results.items() if name.endswith(f" {number}")}

@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components.feature.chain import Chain
 from components.feature.statistic import Spread
+from components.types import Padded
 
 
 def constants(spread: Spread, unit: float) -> dict[str, np.ndarray]:
-    """What `scale` subtracts and divides by, float32, an element of the last axis each.
+    """What is subtracted and divided by, float32, an element of the last axis each.
 
     Numbers that float32 can't tell apart are constant, and dividing would only blow up rounding: they are
     shifted, as in TensorFlow Transform, and divided by `unit`.
@@ -26,13 +28,35 @@ def constants(spread: Spread, unit: float) -> dict[str, np.ndarray]:
 def scale(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
     """`values` (B, …, D) of any type -> float32, (values - offset) / divisor."""
     values = jnp.asarray(encoded["values"], jnp.float32)
-    return (values - _along(constants["offset"], values)) / _along(constants["divisor"], values)
+    return (values - along(constants["offset"], values)) / along(constants["divisor"], values)
 
 
-def unscale(values: jax.Array, constants: Mapping[str, Any]) -> jax.Array:
-    """The inverse of `scale`."""
-    return values * _along(constants["divisor"], values) + _along(constants["offset"], values)
+def normalize(
+    encoded: Mapping[str, Any], constants: Mapping[str, Any], *, chain: Chain, factor: float, indicate: bool
+) -> Any:
+    """`values` (B, D), or Padded (B, T, D), times the factor and through the chain: float32.
+
+    Where there is a constant `missing`, it takes the place of NaN, which an element more indicates if wished; where
+    there is an encoded `class` (B,), the constants of the chain have a row for each.
+    """
+    sequence = isinstance(encoded["values"], Padded)
+    values = encoded["values"].values if sequence else encoded["values"]
+    gaps = jnp.isnan(values)
+    if "missing" in constants:
+        values = jnp.where(gaps, along(constants["missing"], values), values)
+    offset, divisor = constants["offset"], constants["divisor"]
+    if "class" in encoded:
+        offset, divisor = (jnp.asarray(one)[encoded["class"]] for one in (offset, divisor))
+    values = chain(values if factor == 1 else values * factor, along(offset, values), along(divisor, values), jnp)
+    if indicate:
+        values = jnp.concatenate([values, gaps.astype(jnp.float32)], axis=-1)
+    if not sequence:
+        return values
+    mask = encoded["values"].mask
+    return Padded(jnp.where(mask[..., None], values, 0), mask)
 
 
-def _along(constant: Any, values: jax.Array) -> jax.Array:
-    return jnp.reshape(constant, (1,) * (values.ndim - 1) + (-1,))
+def along(constant: Any, values: jax.Array) -> jax.Array:
+    """A constant of each element (D,), or of each example and element (B, D), as one beside `values` (B, …, D)."""
+    shape = jnp.shape(constant)
+    return jnp.reshape(constant, (*shape[:-1], *(1,) * (values.ndim - len(shape)), shape[-1]))

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 from components.layer.activation import ActivationName, activate
 from components.layer.initializer import Spread, initializer
 from components.layer.shape import across
+from components.layer.sparse import product
 from components.types import MultiHot, Range, Scalar
-
-jax.tree_util.register_dataclass(MultiHot, data_fields=["ids", "weights"], meta_fields=["size"])
 
 
 class Dense(nn.Module):
@@ -30,18 +29,14 @@ class Dense(nn.Module):
         del train
         shape = (x.size if isinstance(x, MultiHot) else x.shape[-1], self.features)
         kernel = self.param("kernel", initializer(self.initializer), shape, jnp.float32)
-        y = _rows(x, kernel) if isinstance(x, MultiHot) else x @ kernel.astype(x.dtype)
+        if isinstance(x, MultiHot):  # in float32: many small gradients are added up
+            y = product(x, kernel).astype(x.weights.dtype)
+        else:
+            y = x @ kernel.astype(x.dtype)
         if self.use_bias:
             start = nn.initializers.constant(self.initial_bias)
             y = y + across(self.param("bias", start, (self.features,), jnp.float32), y)
         return activate(self.activation, y)
-
-
-def _rows(x: MultiHot, kernel: jax.Array) -> jax.Array:
-    """The product of sparse vectors and a kernel: the rows of the kernel that they name, weighted and added."""
-    there = (x.ids >= 0) & (x.ids < x.size)
-    rows = kernel[jnp.where(there, x.ids, 0)]  # (B, K, features)
-    return jnp.einsum("bk,bkf->bf", jnp.where(there, x.weights, 0), rows)
 
 
 class Flatten(nn.Module):

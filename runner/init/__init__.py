@@ -1,13 +1,13 @@
-"""`mode=init`: makes the working folder a project of its own, with a part of each kind to edit."""
+"""`mode=init`: makes the working folder a project of its own; or writes down what was inferred of a table, to edit."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.types import UserError
+from runner.init import table
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -21,31 +21,31 @@ Next, as README.md says:
 
 
 def command(config: Config) -> int:
-    """Copies the template into the working folder, and tells what it wrote and what to do next.
+    """Writes the template into the working folder, or what was inferred of a table; tells what, and what to do next.
 
-    Raises UserError where one of its files, or something in the place of its folders, is there already; then nothing
+    Raises UserError where one of the files, or something in the place of their folders, is there already; then nothing
     is written.
     """
     here = Path.cwd()
-    files = list(_files())
+    files, then = (_template(), NEXT) if config.inferred is None else table.files(config, config.inferred)
     taken = list(dict.fromkeys(str(place) for file in files for place in _taken(here, file)))
     if taken:
-        raise UserError(f"mode=init: {here} has {', '.join(taken)} already; nothing was written: use an empty folder")
+        remedy = "use an empty folder" if config.inferred is None else "remove or rename what is in the way"
+        raise UserError(f"mode=init: {here} has {', '.join(taken)} already; nothing was written: {remedy}")
     try:
-        for file in files:
+        for file, content in files.items():
             (here / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(TEMPLATE / file, here / file)
+            (here / file).write_bytes(content)
     except OSError as error:
         raise UserError(f"mode=init: {here} can't be written: {error.strerror}; choose another folder") from error
-    print("\n".join([f"wrote into {here}:", *(f"  {file}" for file in files), NEXT]))
+    print("\n".join([f"wrote into {here}:", *(f"  {file}" for file in files), then]))
     return 0
 
 
-def _files() -> Iterator[Path]:
-    """The files of the template, relative to it; not what Python compiled where it was installed."""
-    for path in sorted(TEMPLATE.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path.relative_to(TEMPLATE)
+def _template() -> dict[Path, bytes]:
+    """The files of the template by their places in it; not what Python compiled where it was installed."""
+    paths = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(TEMPLATE): path.read_bytes() for path in paths}
 
 
 def _taken(here: Path, file: Path) -> Iterator[Path]:

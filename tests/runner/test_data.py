@@ -15,7 +15,12 @@ from components.feature import Distinct, Label, Moments, Numeric
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
 from runner.data import Data, Features, cache_folder, prepare
 
-ROWS = 5000  # more than one block of a table
+ROWS, BLOCK = 5000, 4096
+
+
+@pytest.fixture(autouse=True)
+def several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.data.table.BLOCK_ROWS", BLOCK)
 
 
 @dataclass(frozen=True)

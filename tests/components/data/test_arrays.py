@@ -33,7 +33,7 @@ def test_parts_are_given_by_name() -> None:
 
 
 def test_ragged_columns_are_cut_into_blocks() -> None:
-    lengths = np.arange(5000) % 3
+    lengths = np.arange(40_000) % 3
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     source = arrays({"text": Ragged(np.arange(offsets[-1]), offsets)})
     rows = [
@@ -41,9 +41,9 @@ def test_ragged_columns_are_cut_into_blocks() -> None:
         for block in source.blocks("all")
         for start, stop in zip(block.columns["text"].offsets[:-1], block.columns["text"].offsets[1:], strict=True)
     ]
-    assert source.sizes() == {"all": 5000}
+    assert source.sizes() == {"all": 40_000}
     assert len(list(source.blocks("all"))) > 1
-    assert rows == [list(range(offsets[row], offsets[row + 1])) for row in range(5000)]
+    assert rows == [list(range(offsets[row], offsets[row + 1])) for row in range(40_000)]
 
 
 @pytest.mark.parametrize(

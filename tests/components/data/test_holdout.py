@@ -36,6 +36,24 @@ def test_a_given_test_part_stays_whole_behind_the_training_rows(
     assert len(splits["valid"]) == valid
 
 
+@given(train=st.integers(1, 50), test=st.integers(2, 100), seed=SEEDS, data=st.data())
+def test_validation_out_of_the_test_part_leaves_the_training_rows_whole(
+    train: int, test: int, seed: int | None, data: st.DataObject
+) -> None:
+    valid = data.draw(st.integers(1, test - 1))
+    splits = split({"train": train, "test": test}, valid=valid, seed=seed, valid_from="test")
+    assert splits["train"].tolist() == list(range(train))
+    assert sorted([*splits["valid"], *splits["test"]]) == list(range(train, train + test))
+    assert len(splits["valid"]) == valid
+
+
+def test_validation_out_of_a_test_part_needs_one_that_is_larger() -> None:
+    with pytest.raises(DataError, match=r"`data.valid_from` \(=test\) needs a test set of the source's own"):
+        split({"all": 10}, valid=2, test=2, valid_from="test")
+    with pytest.raises(DataError, match=r"hold out 4 of 4 rows: none is left to test on"):
+        split({"train": 10, "test": 4}, valid=4, valid_from="test")
+
+
 @given(
     sizes=st.lists(st.integers(8, 40), min_size=1, max_size=5),
     valid=st.floats(0.1, 0.3),

@@ -100,9 +100,9 @@ def test_the_fingerprint_follows_the_content_and_the_split_but_not_the_place(tmp
 
 
 def test_rows_of_a_later_block_know_their_number(tmp_path: Path) -> None:
-    write(tmp_path, TRAIN, 5000)
+    write(tmp_path, TRAIN, 40_000)
     blocks = list(Idx(path=str(tmp_path), train=TRAIN, test=1, valid=1).blocks("all"))
-    assert sum(len(block.columns["label"]) for block in blocks) == 5000
+    assert sum(len(block.columns["label"]) for block in blocks) == 40_000
     assert blocks[1].where(3) == f"row {blocks[1].first + 3} of {tmp_path}"
     assert blocks[1].columns["label"][3] == (blocks[1].first + 3) % 2
 

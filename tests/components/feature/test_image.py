@@ -51,3 +51,28 @@ def test_what_is_no_image_of_bytes_is_refused(images: Any) -> None:
     column = Image(key="image")
     with pytest.raises(DataError, match=r"column `image` of data is .*; images are uint8, 0 to 255, \(rows, height"):
         column.encode(Block({"image": images}), {}, column.fit({}, {}))
+
+
+def resized(images: np.ndarray, *size: int) -> np.ndarray:
+    column = Image(key="image", size=size)
+    return np.asarray(column.encode(Block({"image": images}), {}, column.fit({}, {}))["values"])
+
+
+@pytest.mark.parametrize("size", [(3, 9), (4, 5)])
+def test_images_are_resized_by_the_triangle_filter(size: tuple[int, int]) -> None:
+    images = np.concatenate([IMAGES, 255 - IMAGES], axis=3)
+    found = resized(images, *size)
+    expected = jax.image.resize(images.astype(np.float32), (6, *size, 4), "linear", antialias=True)
+    assert found.dtype == np.uint8
+    np.testing.assert_allclose(found, expected, atol=1.01)  # each pass is rounded
+    np.testing.assert_array_equal(resized(images[:2, ..., :3], *size), found[:2, ..., :3])
+
+
+def test_resized_images_are_what_is_standardized() -> None:
+    column, block = Image(key="image", size=(2, 2), normalize="standardize"), Block({"image": IMAGES})
+    (statistic,) = column.statistics().values()
+    assert {*column.statistics().values(), statistic} == {statistic}
+    constants = column.fit({"channels": statistic.result(statistic.summarize(block))}, {})
+    array = np.asarray(column.layer({})(column.encode(block, {}, constants), constants.device))
+    np.testing.assert_allclose(array.mean(axis=(0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(array.std(axis=(0, 1, 2)), 1, rtol=1e-6)

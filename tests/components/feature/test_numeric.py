@@ -1,42 +1,105 @@
 """Numbers: normalized by what the training split taught, given back by the target, refused if they are none."""
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from components.feature import Numeric
-from components.types import Block, Constants, DataError, Ragged, Target
+from components.feature.normalizer import Clip, Log, MinMax, ZScore
+from components.feature.numeric import Numeric
+from components.types import Block, Constants, DataError, Padded, Ragged, Strings, Target, UserError
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "numbers.json").read_text())
+
+
+def block(columns: Mapping[str, Any], **valid: Any) -> Block:
+    return Block(
+        {
+            name: values if isinstance(values, Ragged | Strings) else np.asarray(values)
+            for name, values in columns.items()
+        },
+        {name: np.asarray(there) for name, there in valid.items()},
+    )
+
+
+def learned(column: Numeric, rows: Block) -> Constants:
+    return column.fit({name: one.result(one.summarize(rows)) for name, one in column.statistics().items()}, {})
 
 
 def fitted(column: Numeric, **columns: Any) -> Constants:
-    block = Block({name: np.asarray(values) for name, values in columns.items()})
-    return column.fit({key: one.result(one.summarize(block)) for key, one in column.statistics().items()}, {})
+    return learned(column, block(columns))
 
 
 def device(column: Numeric, constants: Constants, **columns: Any) -> np.ndarray:
-    block = Block({name: np.asarray(values) for name, values in columns.items()})
-    encoded = column.encode(block, {}, constants)
+    return applied(column, constants, block(columns))
+
+
+def applied(column: Numeric, constants: Constants, rows: Block) -> np.ndarray:
+    encoded = column.encode(rows, {}, constants)
     assert encoded["values"].dtype == np.float32
-    return np.asarray(jax.jit(column.layer(constants.static))(encoded, constants.device))
+    return np.asarray(column.layer(constants.static)(encoded, constants.device))
 
 
 def test_z_score_is_that_of_keras() -> None:
-    """Keras 3.15.1: Normalization adapted to these rows."""
-    x = [[0.0, 7.0, 4.0], [2.0, 9.0, 6.0], [0.0, 7.0, 4.0], [2.0, 9.0, 6.0]]
+    golden = GOLDEN["keras_normalization"]
     column = Numeric(key="x", normalize="z_score")
-    expected = [[-1, -1, -1], [1, 1, 1], [-1, -1, -1], [1, 1, 1]]
-    np.testing.assert_array_equal(device(column, fitted(column, x=x), x=x), expected)
+    constants = fitted(column, x=golden["x"])
+    assert constants.device["offset"].tolist() == golden["mean"][0]
+    np.testing.assert_array_equal(device(column, constants, x=golden["x"]), golden["out"])
+
+
+def test_numbers_and_vectors_are_those_of_tensorflow() -> None:
+    golden = GOLDEN["fc_numeric"]
+    inputs = golden["inputs"]
+    for column, expected in (
+        (Numeric(expression="(a - 1) / 2"), golden["normalized (x-1)/2"]),
+        (Numeric(key="v"), golden["shape2"]),
+        (Numeric(key="v", size=2), golden["shape2"]),
+    ):
+        np.testing.assert_array_equal(device(column, fitted(column, **inputs), **inputs), expected)
+
+
+def test_it_runs_inside_a_compiled_step_with_constants_as_arguments() -> None:
+    column = Numeric(key="x", normalize=("log", "z_score", Clip(low=-1, high=1)), missing="median")
+    rows = block({"x": np.exp([[1.0, 2.0], [3.0, 6.0]])}, x=[True, True])
+    constants = learned(column, rows)
+    compiled = jax.jit(column.layer(constants.static))(column.encode(rows, {}, constants), constants.device)
+    np.testing.assert_allclose(compiled, [[-1, -1], [1, 1]], rtol=1e-6)
 
 
 def test_min_max_is_0_to_1_over_the_training_split_and_goes_on_beyond() -> None:
     column = Numeric(key="x", normalize="min_max")
     constants = fitted(column, x=[2.0, 4.0, 6.0])
     np.testing.assert_array_equal(device(column, constants, x=[2.0, 5.0, 8.0]), [[0], [0.75], [1.5]])
+
+
+def test_scale_by_min_max_reaches_the_range_that_is_wished() -> None:
+    """TensorFlow Transform: (x - min) * (high - low) / (max - min) + low."""
+    x = np.array([3.0, -1.0, 7.0, 4.0])
+    column = Numeric(key="x", normalize=MinMax(low=-1, high=1))
+    expected = (x - x.min()) * 2 / (x.max() - x.min()) - 1
+    np.testing.assert_allclose(device(column, fitted(column, x=x), x=x)[:, 0], expected, rtol=1e-6)
+
+
+def test_robust_has_median_0_and_quartiles_1_apart() -> None:
+    x = np.array([1.0, 2.0, 3.0, 4.0, 1000.0])
+    column = Numeric(key="x", normalize="robust")
+    np.testing.assert_array_equal(device(column, fitted(column, x=x), x=x)[:, 0], (x - 3) / 2)
+
+
+def test_a_learned_step_learns_from_what_those_before_it_make() -> None:
+    x = np.array([0.5, 2.0, 4.0, 1e6])
+    column = Numeric(key="x", scale=2.0, normalize=(Clip(high=16), "log", "z_score"))
+    steps = np.log(np.minimum(2 * x, 16))
+    expected = (steps - steps.mean()) / steps.std()
+    np.testing.assert_allclose(device(column, fitted(column, x=x), x=x)[:, 0], expected, rtol=1e-5)
 
 
 def test_several_columns_and_vectors_stand_side_by_side_in_order() -> None:
@@ -50,7 +113,7 @@ def test_scale_multiplies() -> None:
     np.testing.assert_allclose(device(column, fitted(column, x=[1.0]), x=[2e5, 5e4]), [[2], [0.5]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("normalize", ["z_score", "min_max"])
+@pytest.mark.parametrize("normalize", ["z_score", "min_max", "robust"])
 @pytest.mark.parametrize("value", [3.0, 0.1, -1e-30, 0.0])
 def test_what_is_constant_in_training_is_shifted_only(normalize: Any, value: float) -> None:
     column = Numeric(key="x", normalize=normalize)
@@ -58,22 +121,117 @@ def test_what_is_constant_in_training_is_shifted_only(normalize: Any, value: flo
     np.testing.assert_allclose(device(column, constants, x=[value, value + 1]), [[0], [1]], rtol=1e-6)
 
 
+@settings(max_examples=20)
 @given(
     values=hnp.arrays(np.float64, (12, 2), elements=st.floats(-1e3, 1e3)),
-    normalize=st.sampled_from([None, "z_score", "min_max"]),
+    normalize=st.sampled_from([None, "z_score", "min_max", "robust", (Log(offset=1001), MinMax(low=2, high=5))]),
     scale=st.sampled_from([1.0, 1e-5, 40.0]),
 )
 def test_a_target_gives_its_numbers_back(values: np.ndarray, normalize: Any, scale: float) -> None:
+    scale = 1.0 if isinstance(normalize, tuple) else scale
     column = Numeric(key="x", normalize=normalize, scale=scale)
     constants = fitted(column, x=values)
     bound = column.bind(constants)
     assert (bound.outputs, bound.classes, bound.weight) == (2, None, None)
     back = bound.decode(device(column, constants, x=values))
-    np.testing.assert_allclose(back, values, rtol=1e-5, atol=1e-30 + 1e-5 * np.abs(values).max())
+    size = 1001 if isinstance(normalize, tuple) else np.abs(values).max()
+    np.testing.assert_allclose(back, values, rtol=1e-5, atol=1e-30 + 1e-5 * size)
 
 
 def test_it_is_a_target() -> None:
     assert isinstance(Numeric(key="x"), Target)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Numeric(key="x", missing="mean"),
+        Numeric(key="x", normalize="z_score", per="c"),
+        Numeric(key="x", sequence=True),
+        Numeric(key="x", normalize=Clip(low=0)),
+    ],
+)
+def test_a_target_that_could_not_be_given_back_is_refused(column: Numeric) -> None:
+    with pytest.raises(UserError, match="a target"):
+        column.bind(Constants(static={"outputs": 1}))
+
+
+# ------------------------------------------------------------------------------------------------------------- gaps
+
+
+@pytest.mark.parametrize(("missing", "filler"), [(5, 5), ("mean", 4), ("median", 3)])
+def test_what_is_missing_is_filled_and_not_learned_from(missing: Any, filler: float) -> None:
+    column = Numeric(key="x", normalize="z_score", missing=missing)
+    rows = block({"x": [1.0, 3.0, np.nan, 8.0, -1e30]}, x=[True, True, True, True, False])
+    spread = np.std([1, 3, 8])
+    expected = (np.array([1, 3, filler, 8, filler]) - 4) / spread
+    np.testing.assert_allclose(applied(column, learned(column, rows), rows)[:, 0], expected, rtol=1e-6)
+
+
+def test_what_was_missing_is_indicated_element_by_element() -> None:
+    column = Numeric(key=("v", "x"), missing=0.5, indicate_missing=True)
+    rows = block({"v": [[1.0, np.nan], [2.0, 3.0]], "x": np.array([7, None], object)}, x=[True, False])
+    expected = [[1, 0.5, 7, 0, 1, 0], [2, 3, 0.5, 0, 0, 1]]
+    np.testing.assert_array_equal(applied(column, learned(column, rows), rows), expected)
+
+
+@pytest.mark.parametrize("normalize", [None, "z_score", "robust"])
+def test_a_column_without_any_number_is_refused(normalize: Any) -> None:
+    column = Numeric(key="x", normalize=normalize, missing=0.0)
+    with pytest.raises(DataError, match="column `x` has no value in any row that is learned from"):
+        learned(column, block({"x": [1.0, 2.0]}, x=[False, False]))
+
+
+# ------------------------------------------------------------------------------------------- classes and sequences
+
+
+def test_each_class_is_normalized_by_what_its_own_rows_taught() -> None:
+    """A class that training lacked by what all of them did, and one that is constant is only shifted."""
+    column = Numeric(key="x", normalize="z_score", per="city")
+    assert column.keys == ("x", "city")
+    constants = fitted(column, x=[1.0, 3.0, 10.0, 30.0, 5.0], city=["a", "a", "b", "b", "c"])
+    found = device(column, constants, x=[3.0, 30.0, 7.0, 9.8], city=["a", "b", "c", "d"])
+    np.testing.assert_allclose(found[:, 0], [1, 1, 2, 0], atol=1e-6)
+
+
+def test_strings_and_ids_are_classes_too() -> None:
+    column = Numeric(key="x", normalize="min_max", per="c")
+    strings = Strings(np.frombuffer(b"nosy", np.uint8), np.array([0, 2, 4]), np.array([0, 0, 1, 1]))
+    for classes in (strings, np.array([7, 7, 2, 2], np.int32)):
+        rows = block({"x": [0.0, 2.0, 5.0, 9.0], "c": classes})
+        np.testing.assert_array_equal(applied(column, learned(column, rows), rows)[:, 0], [0, 1, 0, 1])
+
+
+def test_classes_of_another_type_than_in_training_are_refused() -> None:
+    column = Numeric(key="x", normalize="z_score", per="c")
+    constants = fitted(column, x=[1.0, 2.0], c=["1", "2"])
+    with pytest.raises(DataError, match="column `c` is 1; what was learned from is '1'"):
+        column.encode(block({"x": [1.0], "c": [1]}), {}, constants)
+
+
+def test_sequences_are_normalized_and_padded_with_zeros() -> None:
+    column = Numeric(key="x", normalize="z_score", sequence=True)
+    rows = block({"x": Ragged(np.array([1.0, 3.0, 3.0]), np.array([0, 2, 2, 3]))})
+    constants = learned(column, rows)
+    encoded = column.encode(rows, {}, constants)["values"]
+    assert isinstance(encoded, Ragged)
+    assert encoded.offsets.tolist() == [0, 2, 2, 3]
+    values = np.array([[[1.0], [3.0]], [[0.0], [0.0]], [[3.0], [0.0]]], np.float32)
+    mask = np.array([[True, True], [False, False], [True, False]])
+    found = column.layer(constants.static)({"values": Padded(values, mask)}, constants.device)
+    deviation, mean = np.std([1, 3, 3]), 7 / 3
+    expected = np.where(mask[..., None], (values - mean) / deviation, 0)
+    np.testing.assert_allclose(found.values, expected, rtol=1e-6)
+    assert found.mask is mask
+
+
+def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
+    rows = Block({"x": Ragged(np.array([1.0, 2.0, np.inf]), np.array([0, 1, 1, 3]))}, origin="somewhere", first=10)
+    with pytest.raises(DataError, match="row 12 of somewhere: column `x` is inf"):
+        Numeric(key="x", sequence=True).encode(rows, {}, Constants())
+
+
+# --------------------------------------------------------------------------------------------------- what is refused
 
 
 @pytest.mark.parametrize(
@@ -102,11 +260,48 @@ def test_what_is_no_finite_number_is_refused_with_its_place(values: Any, message
 
 
 def test_a_missing_value_is_refused_with_its_place() -> None:
-    block = Block({"x": np.zeros(3)}, {"x": np.array([True, False, True])}, "somewhere", 5)
+    rows = Block({"x": np.zeros(3)}, {"x": np.array([True, False, True])}, "somewhere", 5)
     with pytest.raises(
         DataError, match="row 6 of somewhere: column `x` has no value; fill it in, or leave the row out"
     ):
-        Numeric(key="x").encode(block, {}, Constants())
+        Numeric(key="x").encode(rows, {}, Constants())
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (Numeric(key="y", normalize="z_score"), "no column `y` in data, did you mean `ys`?"),
+        (Numeric(key="x", normalize="log"), r"row 1 of data: column `x` is 0\.0, and its Log isn't finite"),
+        (Numeric(key="x", normalize=("log", "z_score"), missing=1.0), "row 1 of data: column `x` is 0.0"),
+        (Numeric(key="x", size=2), "column `x` of data has 1 numbers a row, not 2 as `size` says"),
+        (Numeric(key="x", sequence=True), "it is no `sequence`"),
+    ],
+)
+def test_data_that_does_not_suit_is_refused(column: Numeric, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        column.encode(block({"x": [1.0, 0.0], "ys": [1.0, 2.0]}), {}, Constants())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "`key` or `expression` must be given, and not both"),
+        ({"key": "x", "expression": "x"}, "`key` or `expression` must be given, and not both"),
+        ({"key": "x", "normalize": "zscore"}, "unknown normalizer 'zscore': did you mean 'z_score'"),
+        ({"key": "x", "normalize": ("z_score", "min_max")}, "lists z_score and min_max, which learn from the data"),
+        ({"key": "x", "normalize": (ZScore(), "log")}, "lists log after ZScore"),
+        ({"key": "x", "normalize": (1.0,)}, "lists 1.0, which is no normalizer"),
+        ({"key": "x", "missing": float("nan")}, r"`missing` \(=nan\) must be finite"),
+        ({"key": "x", "missing": 0.0, "normalize": "log"}, r"`missing` \(=0\.0\) must be finite"),
+        ({"key": "x", "indicate_missing": True}, "`indicate_missing` needs `missing`"),
+        ({"key": "x", "per": "c"}, r"`per` \(c\) needs a step of `normalize` that learns"),
+        ({"key": ("x", "y"), "sequence": True}, "a `sequence` is of one `key`"),
+        ({"expression": "x", "size": 2}, r"`size` \(=2\) must be 1 for an `expression`"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Numeric(**settings)
 
 
 def test_numbers_among_python_objects_and_booleans_are_numbers() -> None:

@@ -1,9 +1,12 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from components.layer import Dense, Flatten
+from components.types import MultiHot
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 5, 4), (3, 2, 2, 4)])
@@ -38,3 +41,50 @@ def test_flatten_keeps_the_order() -> None:
 def test_the_bias_may_start_elsewhere() -> None:
     params = Dense(3, initial_bias=0.2).init(jax.random.key(0), jnp.ones((1, 2)), train=True)["params"]
     np.testing.assert_array_equal(params["bias"], np.full(3, 0.2, np.float32))
+
+
+def dense(ids: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
+    """Sparse vectors, in float64, by definition."""
+    vectors = np.zeros((len(ids), size))
+    for row, column in np.argwhere((ids >= 0) & (ids < size)):
+        vectors[row, ids[row, column]] += weights[row, column]
+    return vectors
+
+
+@pytest.mark.parametrize(
+    ("batch", "count", "size", "features"),
+    [(7, 3, 50, 4), (7, 40, 20, 9), (601, 40, 700, 30), (3, 300, 2500, 1800)],
+    ids=["gathered", "made dense", "in parts", "example by example"],
+)
+def test_sparse_vectors_and_their_gradients(batch: int, count: int, size: int, features: int) -> None:
+    random = np.random.default_rng(0)
+    ids = random.integers(-2, size + 2, (batch, count), np.int32)
+    weights, slope = (random.normal(size=(batch, n)).astype(np.float32) for n in (count, features))
+    kernel = random.normal(size=(size, features)).astype(np.float32)
+    layer = Dense(features, use_bias=False)
+
+    @jax.jit
+    def product(kernel: jax.Array, weights: jax.Array) -> Any:
+        y, back = jax.vjp(
+            lambda kernel, weights: layer.apply(
+                {"params": {"kernel": kernel}}, MultiHot(jnp.asarray(ids), weights, size), train=True
+            ),
+            kernel,
+            weights,
+        )
+        return y, *back(jnp.asarray(slope))
+
+    vectors = dense(ids, weights, size)
+    y, of_kernel, of_weights = product(kernel, weights)
+    np.testing.assert_allclose(y, vectors @ kernel, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(of_kernel, vectors.T @ slope, rtol=1e-4, atol=1e-3)
+    there = (ids >= 0) & (ids < size)
+    expected = np.where(there, np.take_along_axis(slope @ kernel.T, np.where(there, ids, 0), axis=1), 0)
+    np.testing.assert_allclose(of_weights, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_sparse_vectors_in_half_precision_are_added_up_in_float32() -> None:
+    x = MultiHot(jnp.zeros((1, 1000), jnp.int32), jnp.ones((1, 1000), jnp.bfloat16), 3)
+    y = jax.jit(lambda x: Dense(1, use_bias=False).apply({"params": {"kernel": jnp.ones((3, 1))}}, x, train=True))(x)
+    assert y.dtype == jnp.bfloat16
+    assert float(y[0, 0]) == 1000

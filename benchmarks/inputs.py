@@ -1,0 +1,157 @@
+"""Rows per second of the housing columns, from blocks to the dense inputs of a step: inputs.py HOUSING.csv [PEER …].
+
+The columns: a standardized income, six buckets of age, ocean's vocabulary, age x ocean in 100 buckets, and latitude x
+longitude in 1,000, embedded in 8. Rows are encoded once, in blocks of 32,768; then the compiled step gathers a batch
+and makes one dense array of it, many batches a dispatch, as in training. A peer's command, which does the like with
+tf.feature_column, is run before and after ours.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from flax import linen as nn
+
+from components.feature import Bucketized, Crossed, Embedding, Label, Numeric, Vocabulary
+from components.types import Block, Output, Strings
+from runner.ahead import cores
+from runner.data import Data, Features, columns_of, listed, prepare
+from runner.encode import TARGET, encode
+from runner.model import Model
+
+COPIES = 10
+BLOCK_ROWS = 1 << 15
+OCEAN = ("<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN")
+GRID = {"lat": (32.0, 42.0), "lon": (-125.0, -114.0)}
+INPUT = ("income", "age_bucket", "kind", "age_x_ocean", "place_embedding")
+
+
+@dataclass(frozen=True, eq=False)
+class Housing:
+    """The rows as blocks."""
+
+    columns: Mapping[str, Any]
+
+    def fingerprint(self) -> str:
+        return "housing"
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"all": len(self.columns["age"])}
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        for first in range(0, self.sizes()[part], BLOCK_ROWS):
+            rows = slice(first, first + BLOCK_ROWS)
+            yield Block({name: _slice(values, rows) for name, values in self.columns.items()}, first=first)
+
+    def splits(self) -> Mapping[str, np.ndarray]:
+        return {"train": np.arange(self.sizes()["all"])}
+
+
+def _slice(values: Any, rows: slice) -> Any:
+    return values._replace(indices=values.indices[rows]) if isinstance(values, Strings) else values[rows]
+
+
+class _NoArchitecture(nn.Module):
+    @nn.compact
+    def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
+        return Output(None)
+
+
+def columns() -> dict[str, Any]:
+    grid = {
+        key: Bucketized(key=key, boundaries=tuple(np.linspace(low, high, 19).tolist()))
+        for key, (low, high) in GRID.items()
+    }
+    return {
+        "income": Numeric(key="income", normalize="z_score"),
+        "age_bucket": Bucketized(key="age", boundaries=(10.0, 20.0, 30.0, 40.0, 50.0)),
+        "kind": Vocabulary(key="ocean", values=OCEAN),
+        "age_x_ocean": Crossed(keys=("age_bucket", "kind"), buckets=100),
+        "lat_bucket": grid["lat"],
+        "lon_bucket": grid["lon"],
+        "place": Crossed(keys=("lat_bucket", "lon_bucket"), buckets=1000),
+        "place_embedding": Embedding(key="place", dimension=8),
+    }
+
+
+def rows_of(path: str) -> dict[str, Any]:
+    """The columns of the file, COPIES times over, as a source of Arrow tables has them."""
+    table = pyarrow.csv.read_csv(path)
+    table = pa.concat_tables([table] * COPIES).combine_chunks()
+    names = {"income": "median_income", "age": "housing_median_age", "lat": "latitude", "lon": "longitude"}
+    found: dict[str, Any] = {name: table[key].to_numpy() for name, key in names.items()}
+    ocean = table["ocean_proximity"].combine_chunks().dictionary_encode()
+    words = ocean.dictionary.cast(pa.large_string())
+    _, offsets, data = words.buffers()
+    found["ocean"] = Strings(np.frombuffer(data, np.uint8), np.frombuffer(offsets, np.int64), ocean.indices.to_numpy())
+    return found | {"label": np.arange(len(table)) % 2}
+
+
+def measure(raw: Mapping[str, Any], size: int) -> tuple[float, float]:
+    """Rows per second of encoding alone, and with the dense inputs of batches of that size."""
+    features = Features(Label(key="label"), columns(), {"inputs": INPUT})
+    source = Housing(raw)
+    data = prepare(source, features, identity="", cache=None)
+    named = {name: column for name, column in columns_of(features).items() if name != TARGET}
+    kept = [name for name in listed(features) if name != TARGET]
+    dense, state = compiled(data, features, size)
+    for _ in range(2):  # the first compiles, and warms caches
+        start = time.perf_counter()
+        encoded = encode(source, named, data.constants, kept)
+        between = time.perf_counter()
+        arrays = jax.tree.map(jax.device_put, encoded)
+        jax.block_until_ready(dense(state, arrays))
+        end = time.perf_counter()
+    rows = len(raw["age"]) // size * size
+    return len(raw["age"]) / (between - start), rows / (end - start)
+
+
+def compiled(data: Data, features: Features, size: int) -> tuple[Any, Any]:
+    """A function that makes the dense input of one batch after the other, and the model's variables."""
+    layers = {name: features.columns[name].layer(data.constants[name].static) for name in INPUT}
+    model = Model(layers, dict(features.inputs), frozenset(), _NoArchitecture())
+    constants = {name: dict(data.constants[name].device) for name in INPUT}
+    arrays = {name: dict(data.encoded[name]) for name in INPUT}
+    few = jax.tree.map(lambda leaf: leaf[:size], arrays)
+    variables = model.init(jax.random.key(0), few, constants, train=False)
+
+    @jax.jit
+    def dense(variables: Any, arrays: Any) -> jax.Array:
+        def one(batch: jax.Array, total: jax.Array) -> jax.Array:
+            rows = batch * size + jnp.arange(size)
+            taken = jax.tree.map(lambda leaf: leaf[rows], arrays)
+            inputs, _ = model.apply(variables, taken, constants, train=False)
+            whole = jax.lax.optimization_barrier(inputs["inputs"])  # it is made in memory, as for a layer to take
+            return total + whole[0, 0]
+
+        return jax.lax.fori_loop(0, len(arrays["income"]["values"]) // size, one, jnp.float32(0))
+
+    return dense, variables
+
+
+def main() -> None:
+    raw, peers = rows_of(sys.argv[1]), sys.argv[2:]
+    for peer in [peers] if peers else []:
+        subprocess.run(peer, check=True)
+    for size in (8192, 32):
+        for _ in range(3):
+            encoding, whole = measure(raw, size)
+            figures = {"batch": size, "encode_rows_per_s": round(encoding), "dense_rows_per_s": round(whole)}
+            print(json.dumps({"cores": cores(), **figures}), flush=True)
+    if peers:
+        subprocess.run(peers, check=True)
+
+
+if __name__ == "__main__":
+    main()

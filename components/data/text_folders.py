@@ -1,0 +1,137 @@
+"""Texts from a folder for each class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from components.data.entries import entries
+from components.data.place import find
+from components.data.table import Table
+from components.types import Block, DataError, Range, Strings, Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFolders(Table):
+    """Texts from files in UTF-8, PART/CLASS/NAME.txt, as `text`, and the name of the class's folder as `label`.
+
+    Rows are in the order of their paths. Files whose names begin with a dot are left out.
+
+    Attributes:
+        path: a folder that holds them at any depth, or a tar archive, compressed or not, which is read in place; a
+            relative one is looked up below $TITRATE_DATA, then below the working folder.
+        train: the name of the folder with a folder for each class.
+        test: the same of the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
+        classes: which of those folders are read; None: all.
+        suffix: what the names of the files end in.
+    """
+
+    path: str
+    train: str = "train"
+    test: str | Annotated[float, Range(0, bounds="()")] = "test"
+    classes: tuple[str, ...] | None = None
+    suffix: str = ".txt"
+
+    def content(self) -> str:
+        path, content = find(self.path), hashlib.blake2b(digest_size=16)
+        if not path.is_dir():
+            return _digest(path)
+        for part in self._parts.values():
+            for array in (part.names, part.texts.data, part.texts.offsets):
+                content.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+        return content.hexdigest()
+
+    def sizes(self) -> Mapping[str, int]:
+        return {name: len(part.names) for name, part in self._parts.items()}
+
+    def origin(self, part: str) -> str:
+        return self.path if part == "all" else f"{self.path} ({part})"
+
+    def read(self) -> Mapping[str, Mapping[str, Values]]:
+        return {name: {"text": part.texts, "label": part.labels} for name, part in self._parts.items()}
+
+    def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
+        return _Files(columns, origin=self.origin(part), first=first, names=self._parts[part].names)
+
+    @cached_property
+    def _parts(self) -> dict[str, _Part]:
+        given = {"train": self.train, "test": self.test}
+        folders = {folder: part for part, folder in given.items() if isinstance(folder, str)}
+        classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
+        texts: dict[str, list[tuple[str, bytes]]] = {folder: [] for folder in folders}
+        for path, text in entries(find(self.path), self._wanted):
+            folder, name = _place(path, text is None)
+            classes[folder].add(name)
+            if text is not None:
+                texts[folder].append((path, text))
+        for folder in folders:
+            self._check(folder, classes[folder], {_place(path)[1] for path, _ in texts[folder]})
+        alone = len(folders) == 1
+        return {"all" if alone else part: _part(sorted(texts[folder])) for folder, part in folders.items()}
+
+    def _wanted(self, path: str, is_folder: bool) -> bool:
+        """Whether it is the folder of a class, or a text in one."""
+        folder, label = _place(path, is_folder)
+        if folder not in (self.train, self.test) or label not in (self.classes or (label,)):
+            return False
+        name = path.rpartition("/")[2]
+        return is_folder or (name.endswith(self.suffix) and not name.startswith("."))
+
+    def _check(self, folder: str, classes: set[str], filled: set[str]) -> None:
+        if not filled:
+            option = "train" if folder == self.train else "test"
+            raise DataError(
+                f"{find(self.path)} has no {folder}/CLASS/NAME{self.suffix}; "
+                f"set `data.{option}` (={folder}) to the name of the folder that holds a folder for each class"
+            )
+        if empty := sorted(classes - filled):
+            there = ", ".join(sorted(filled))
+            raise DataError(f"{find(self.path)} has no text of class {empty[0]} in {folder}; there are {there}")
+
+
+class _Part(NamedTuple):
+    names: np.ndarray  # of the files
+    texts: Strings
+    labels: Strings
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Files(Block):
+    """Rows that are files."""
+
+    names: np.ndarray
+
+    def where(self, row: int) -> str:
+        return f"{self.names[self.first + row]} of {self.origin}"
+
+
+def _place(path: str, is_folder: bool = False) -> tuple[str, str]:
+    """The last two folders of a path, those of the part and of the class."""
+    *_, folder, label, name = ["", "", *path.split("/")]
+    return (label, name) if is_folder else (folder, label)
+
+
+def _part(files: list[tuple[str, bytes]]) -> _Part:
+    names = np.array([name for name, _ in files])
+    classes, rows = np.unique([_place(name)[1] for name, _ in files], return_inverse=True)
+    labels = _strings([name.encode() for name in classes.tolist()])
+    return _Part(names, _strings([text for _, text in files]), labels._replace(indices=rows))
+
+
+def _strings(texts: list[bytes]) -> Strings:
+    offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    return Strings(np.frombuffer(b"".join(texts), np.uint8), offsets)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from error

@@ -1,0 +1,165 @@
+"""Numbers as categories, by boundaries."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from components.feature import raw, scaling
+from components.feature.categorical import Categorical
+from components.feature.cells import NO_ID
+from components.feature.chain import Chain, chain
+from components.feature.lesson import Lesson
+from components.feature.normalizer import Step
+from components.feature.numbers import Numbers, Read, cells, vectors, with_parents
+from components.feature.statistic import Extremes, Quantiles
+from components.types import Block, Constants, DataError, Encoded, Range, Statistic, UserError, Values
+
+FEW = 255  # boundaries, which uint8 can count: up to so many, comparing with each is faster than searching
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucketized(Categorical):
+    """Which of the buckets between boundaries a number lies in: as many as there are boundaries not above it.
+
+    Numbers and boundaries are compared in float32, as in TensorFlow. NaN is above all boundaries, unless `missing` says
+    what it counts as; a cell without a value has no id. Of vectors, element d has the ids from d * buckets on; rows of
+    any number of numbers have as many ids.
+
+    Attributes:
+        key: the column.
+        boundaries: increasing numbers.
+        quantiles: instead, the number of buckets, each with as many rows of the training split, as far as equal
+            numbers allow.
+        equal_width: instead, the number of buckets that the range of the training split is divided into.
+        method: how a quantile lies between two rows: `linear` as in NumPy, `keras` as in Keras's Discretization,
+            `transform` as in TensorFlow Transform.
+        normalize: steps that numbers go through before, as in Numeric.
+        missing: what a number that is missing counts as, in the unit of the data. None: it has no id.
+        size: how many numbers a row has.
+    """
+
+    key: str
+    boundaries: tuple[float, ...] | None = None
+    quantiles: Annotated[int, Range(2)] | None = None
+    equal_width: Annotated[int, Range(2)] | None = None
+    method: Literal["linear", "keras", "transform"] = "linear"
+    normalize: Step | tuple[Step, ...] | None = None
+    missing: float | None = None
+    size: Annotated[int, Range(1)] = 1
+
+    def __post_init__(self) -> None:
+        if sum(one is not None for one in (self.boundaries, self.quantiles, self.equal_width)) != 1:
+            raise UserError("one of `boundaries`, `quantiles` and `equal_width` must be given, and no other")
+        if self.boundaries is not None:
+            _check(self.boundaries)
+        if self.missing is not None:
+            self._chain.check_filler(self.missing)
+        if self.boundaries is None and self._chain.learned is not None:
+            raise UserError(
+                "`quantiles` and `equal_width` can't be learned of what `normalize` learns itself, and would be the "
+                "same without it"
+            )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    @property
+    def count(self) -> int:
+        """The number of buckets of an element."""
+        return self.quantiles or self.equal_width or len(self.boundaries or ()) + 1
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        if self._chain.learned is not None:
+            return self._lesson.statistics()
+        learned = {"quantiles": Quantiles(self._lesson.numbers)} if self.quantiles else {}
+        return learned | ({} if self.boundaries else {"range": Extremes(self._lesson.numbers)})
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        host = {"boundaries": self._boundaries(results).astype(np.float32)}
+        if self._chain.learned is not None:
+            host |= scaling.constants(self._lesson.spread(results), unit=1)
+        return Constants(host=host, static={"buckets": self.count * self.size})
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Encoded]:
+        """`ids`: int32 (rows,), (rows, size) for vectors, or Ragged."""
+        read, there = self._read(with_parents(block, parents), derived=self.key in parents)
+        ids = _buckets(self._normalized(read.values, constants.host), constants.host["boundaries"])
+        if self.size > 1:
+            ids += np.arange(self.size, dtype=np.int32) * np.int32(self.count)
+        if there is not None:
+            ids[~there] = NO_ID
+        return {"ids": read.rows(ids if self.size > 1 else ids[:, 0])}
+
+    @property
+    def _chain(self) -> Chain:
+        return chain(self.normalize)
+
+    @property
+    def _lesson(self) -> Lesson:
+        return Lesson(Numbers(self.key, gaps=True, sequences=True, steps=self._chain.before), self._chain)
+
+    def _read(self, block: Block, *, derived: bool) -> tuple[Read, np.ndarray | None]:
+        """The numbers that go to the boundaries, and which there are, (vectors, size); None: all."""
+        block, offsets = cells(block, self.key)
+        found, valid = raw.any_numbers(block, self.key)
+        values = vectors(block, self.key, found)
+        if values.shape[1] != self.size:
+            given = f"has {values.shape[1]} numbers a row, not {self.size} as `size` says"
+            raise DataError(f"column `{self.key}` of {block.origin} {given}")
+        there = ~np.isnan(values) if derived or self.missing is not None else None
+        if valid is not None and not valid.all():
+            there = np.broadcast_to(valid[:, None], values.shape) if there is None else there & valid[:, None]
+        if there is not None:
+            values = np.where(there, values, np.nan if self.missing is None else self.missing)
+        if self.normalize is not None:
+            values = self._lesson.numbers.stepped(block, values)
+        return Read(values, offsets), None if self.missing is not None else there
+
+    def _normalized(self, values: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
+        """After the steps that come behind those fixed."""
+        return values if "offset" not in host else self._chain.rest(values, host["offset"], host["divisor"], np)
+
+    def _boundaries(self, results: Mapping[str, Any]) -> np.ndarray:
+        """(count - 1, 1), or (count - 1, size) where each element has its own."""
+        if self.boundaries is not None:
+            return np.array(self.boundaries, np.float64).reshape(-1, 1)
+        low, width = results["range"]
+        if not (width > 0).all():
+            fault = f"is {low[0]:g} in every row" if not np.isnan(low).any() else "has no value in any row"
+            raise DataError(f"column `{self.key}` {fault} that is learned from: nothing to divide; leave it out")
+        places = np.arange(1, self.count) / self.count
+        if self.quantiles:
+            return results["quantiles"].at(places, self.method)
+        return low + width * places[:, None]
+
+
+def _buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
+    """How many boundaries aren't above each number, int32; NaN is above all."""
+    with np.errstate(over="ignore"):  # what float32 can't hold is infinite there, and has its bucket
+        values = values.astype(np.float32)
+    if len(boundaries) > FEW:
+        columns = np.broadcast_to(boundaries, (len(boundaries), values.shape[1])).T
+        pairs = zip(columns, values.T, strict=True)
+        return np.stack([np.searchsorted(*pair, side="right") for pair in pairs], axis=1).astype(np.int32)
+    ids = np.full(values.shape, len(boundaries), np.uint8)
+    for boundary in boundaries:
+        ids -= values < boundary
+    return ids.astype(np.int32)
+
+
+def _check(boundaries: tuple[float, ...]) -> None:
+    if not boundaries:
+        raise UserError("`boundaries` is empty; give one or more")
+    for low, high in itertools.pairwise(boundaries):
+        if not np.float32(low) < np.float32(high):
+            raise UserError(f"`boundaries` must increase, in float32, but {low} is followed by {high}")
+    if not np.isfinite(np.array(boundaries, np.float32)).all():
+        raise UserError(f"`boundaries` must be finite numbers, not {', '.join(map(str, boundaries))}")

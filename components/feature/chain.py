@@ -1,0 +1,76 @@
+"""Normalizers one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.feature.normalizer import NAMES, Clip, Fixed, Learned, Step
+from components.layer.table import choose
+from components.types import UserError
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps one after the other, of which one at most is learned: it learns from what those before make."""
+
+    before: tuple[Fixed, ...]
+    learned: Learned | None
+    after: tuple[Fixed, ...]
+
+    def __call__(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
+        for step in self.before:
+            values = step(values, xp)
+        return self.rest(values, offset, divisor, xp)
+
+    def rest(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
+        """What comes behind `before`."""
+        values = (values - offset) / divisor
+        for step in self.after:
+            values = step(values, xp)
+        return values
+
+    def check_filler(self, value: float) -> None:
+        """Raises UserError where a number that stands for missing ones can't go through the steps."""
+        result = np.float64(value)
+        for step in self.before:
+            with np.errstate(all="ignore"):
+                result = step(result, np)
+        if not np.isfinite(result):
+            raise UserError(f"`missing` (={value}) must be finite, through all of `normalize` too")
+
+    def undo(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
+        """The inverse; raises UserError where a step has none."""
+        for step in reversed(self.after):
+            values = step.undo(values, xp)
+        values = values * divisor + offset
+        for step in reversed(self.before):
+            values = step.undo(values, xp)
+        return values
+
+
+def chain(normalize: Step | tuple[Step, ...] | None) -> Chain:
+    """The steps that a name, a part, or a list of them stands for; raises UserError where they don't fit together."""
+    listed = () if normalize is None else normalize if isinstance(normalize, tuple) else (normalize,)
+    steps: list[Any] = [choose("normalizer", NAMES, step) if isinstance(step, str) else step for step in listed]
+    for step in steps:
+        if not (hasattr(step, "statistic") or hasattr(step, "undo")):
+            raise UserError(f"`normalize` lists {step}, which is no normalizer: there are {', '.join(NAMES)} and Clip")
+    learned = [place for place, step in enumerate(steps) if hasattr(step, "statistic")]
+    if len(learned) > 1:
+        given = " and ".join(str(listed[place]) for place in learned)
+        raise UserError(
+            f"`normalize` lists {given}, which learn from the data: only one step of a chain can, with log, log1p or "
+            "Clip before and Clip after it"
+        )
+    if not learned:
+        return Chain(tuple(steps), None, ())
+    place = learned[0]
+    if late := [listed[n] for n in range(place + 1, len(steps)) if not isinstance(steps[n], Clip)]:
+        raise UserError(
+            f"`normalize` lists {late[0]} after {listed[place]}, which makes numbers that have no logarithm: put it "
+            "before"
+        )
+    return Chain(tuple(steps[:place]), steps[place], steps[place].after + tuple(steps[place + 1 :]))

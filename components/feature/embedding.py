@@ -1,0 +1,197 @@
+"""Categories as learned vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.feature import vectors
+from components.feature.categorical import multi_hot
+from components.feature.cells import NO_ID
+from components.feature.value_file import find_file
+from components.layer import Spread, TruncatedNormal, initializer
+from components.layer.sparse import named, product
+from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
+
+Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
+LISTED = ("data", "offsets", "values", "ids")  # what a vocabulary says of its list
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """A vector for each id of a categorical column, combined where a row has several: TensorFlow's `embedding_column`.
+
+    With weights w, `mean` is sum(w e) / sum(w), `sqrtn` sum(w e) / sqrt(sum(w^2)), and both leave out weights of 0 and
+    below; `sum` keeps them. An id that is out of range, or that a cell lacks, adds nothing; a row without any is zero.
+
+    Attributes:
+        key: the categorical column; or several, with ids of the same meaning, that share the vectors (TensorFlow's
+            `shared_embeddings`) and stand side by side in this order.
+        dimension: of the vectors.
+        combiner: None: a sequence, each vector times its weight, with a mask of the cells that hold a value.
+        initializer: None: a truncated normal of standard deviation 1 / sqrt(dimension), as in TensorFlow.
+        max_norm: the length that longer vectors are cut to before they are combined; None: any.
+        trainable: False: the vectors stay as they are at the beginning.
+        vectors: a file of vectors to begin with: text, a line "word v1 v2 ..." each (GloVe; word2vec with its header),
+            whose words are matched with the column's list, or .npy, a row for each id. A relative path is looked up
+            below $TITRATE_DATA, then below the working folder. What has none begins as `initializer` draws it.
+    """
+
+    key: str | tuple[str, ...]
+    dimension: Annotated[int, Range(1)]
+    combiner: Combiner | None = "mean"
+    initializer: Spread | None = None
+    max_norm: Annotated[float, Range(0, bounds="()")] | None = None
+    trainable: bool = True
+    vectors: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dimension < 1:
+            raise self._wrong(f"dimension={self.dimension}; at least 1 is needed")
+        if not self.keys or len(set(self.keys)) < len(self.keys):
+            raise self._wrong("`key` is one column, or different ones")
+        if self.combiner is None and len(self.keys) > 1:
+            raise self._wrong("sequences of several columns don't stand side by side: choose a combiner")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+    def fingerprint(self) -> str:
+        """Of the file of vectors."""
+        if self.vectors is None:
+            return ""
+        with find_file(self.vectors).open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        return {}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        """`static`: `buckets`, and with a file `with_vectors`, how many of them it has a vector for.
+
+        Raises UserError where a key is no categorical column, or the keys differ; DataError for a wrong file.
+        """
+        buckets = {key: buckets_of("embedding", parents, key) for key in self.keys}
+        first, *others = self.keys
+        for other in others:
+            if buckets[other] != buckets[first]:
+                raise self._wrong(
+                    f"`{first}` has {buckets[first]} ids and `{other}` {buckets[other]}; columns that share vectors "
+                    "have the same ids"
+                )
+            if not _alike(parents[first].host, parents[other].host):
+                raise self._wrong(
+                    f"the same id means one value of `{first}` and another of `{other}`; give both the same "
+                    "`values` or `path`"
+                )
+        static = {"buckets": buckets[first]}
+        if self.vectors is None:
+            return Constants(static=static)
+        found = vectors.read(self.vectors, first, parents[first], self.dimension)
+        return Constants(device=found._asdict(), static={**static, "with_vectors": int(found.known.sum())})
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Values]:
+        """`ids` of the column and its `weights` if it has any; of the n-th of several, `ids_n` and `weights_n`."""
+        return {
+            name + ending: parents[key][name]
+            for key, ending in zip(self.keys, _endings(len(self.keys)), strict=True)
+            for name in ("ids", "weights")
+            if name in parents[key]
+        }
+
+    def layer(self, static: Mapping[str, Any]) -> Vectors:
+        """(B, dimension), or (B, keys * dimension); without a combiner Padded, (B, T, dimension)."""
+        spread = TruncatedNormal(self.dimension**-0.5) if self.initializer is None else self.initializer
+        shape = (static["buckets"], self.dimension)
+        return Vectors(shape, self.combiner, spread, self.max_norm, self.trainable, _endings(len(self.keys)))
+
+    def _wrong(self, fault: str) -> UserError:
+        return UserError(f"embedding of {', '.join(f'`{key}`' for key in self.keys)}: {fault}")
+
+
+class Vectors(nn.Module):
+    """The device half: the parameter `embedding`, in the collection `frozen` where it isn't trained."""
+
+    shape: tuple[int, int]
+    combiner: Combiner | None
+    initializer: Spread
+    max_norm: float | None
+    trainable: bool
+    endings: tuple[str, ...]
+
+    @nn.compact
+    def __call__(self, encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array | Padded:
+        table = self._table(constants)
+        if self.max_norm is not None:
+            table = _cut(table, self.max_norm)
+        columns = [
+            multi_hot({name: encoded[name + end] for name in ("ids", "weights") if name + end in encoded}, len(table))
+            for end in self.endings
+        ]
+        if self.combiner is None:
+            return _sequence(columns[0], table)
+        return jnp.concatenate([_combined(column, table, self.combiner) for column in columns], axis=1)
+
+    def _table(self, constants: Mapping[str, Any]) -> jax.Array:
+        def begin(key: jax.Array) -> jax.Array:
+            drawn = initializer(self.initializer)(key, self.shape, jnp.float32)
+            known = constants.get("known")
+            return drawn if known is None else jnp.where(jnp.reshape(known, (-1, 1)), constants["vectors"], drawn)
+
+        if self.trainable:
+            return self.param("embedding", begin)
+        return self.variable("frozen", "embedding", lambda: begin(self.make_rng("params"))).value
+
+
+def buckets_of(what: str, parents: Mapping[str, Constants], key: str) -> int:
+    """The number of ids of a categorical column; raises UserError where `key` is none."""
+    if key not in parents or "buckets" not in parents[key].static:
+        kind = "a raw column" if key not in parents else "no categorical column"
+        raise UserError(
+            f"{what} of `{key}`: it is {kind}; give the name of a feature column that makes ids of it, such as "
+            "Vocabulary, Hashed, Identity, Bucketized or Crossed"
+        )
+    return parents[key].static["buckets"]
+
+
+def _alike(host: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether two columns have the same list of values, or none."""
+    pairs = [(host.get(name), other.get(name)) for name in LISTED]
+    return all(a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs)
+
+
+def _endings(count: int) -> tuple[str, ...]:
+    return ("",) if count == 1 else tuple(f"_{number}" for number in range(count))
+
+
+def _cut(table: jax.Array, longest: float) -> jax.Array:
+    squares = jnp.square(table).sum(1, keepdims=True)
+    length = jnp.sqrt(jnp.where(squares > 0, squares, 1))  # of zeros the root has no slope
+    return table * jnp.minimum(1, longest / length)
+
+
+def _combined(x: MultiHot, table: jax.Array, combiner: Combiner) -> jax.Array:
+    ids, weights = named(x)
+    if combiner == "sum":
+        return product(x, table)
+    weights = jnp.maximum(weights, 0)
+    total = product(MultiHot(ids, weights, x.size), table)
+    divisor = weights.sum(1, keepdims=True)
+    if combiner == "sqrtn":
+        divisor = jnp.sqrt(jnp.square(weights).sum(1, keepdims=True))
+    return total / jnp.where(divisor > 0, divisor, 1)  # where nothing has a weight, the total is zero
+
+
+def _sequence(x: MultiHot, table: jax.Array) -> Padded:
+    ids, weights = named(x)
+    return Padded(jnp.asarray(table)[ids] * weights[..., None], x.ids != NO_ID)

@@ -1,0 +1,73 @@
+"""Ids of strings and integers without a list of them: by a hash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from components.feature.categorical import Categorical, check_buckets
+from components.feature.cells import cells, check_kind
+from components.feature.fingerprint import buckets, decimal, fingerprint64
+from components.feature.lookup import find, table
+from components.feature.siphash import siphash
+from components.feature.strings import each, to_strings
+from components.types import Block, Constants, Encoded, Range, Strings, UserError, Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hashed(Categorical):
+    """The remainder of a hash: TensorFlow's `categorical_column_with_hash_bucket`, and Keras's `Hashing`.
+
+    The hash of a string is FarmHash's Fingerprint64 of its UTF-8, that of an integer the one of its decimal digits.
+
+    Attributes:
+        key: the raw column, strings or integers. Where every row has as many cells, "" and -1 are no values.
+        buckets: the number of ids.
+        salt: hashes by SipHash-2-4 instead, under these two numbers (one is taken twice).
+        mask: the value that has id 0, alone; the others share the ids from 1 on.
+        missing: what stands in for a cell without a value; None: it has no id.
+    """
+
+    key: str
+    buckets: Annotated[int, Range(1, 2**31 - 1)]
+    salt: int | tuple[int, int] | None = None
+    mask: str | int | None = None
+    missing: str | int | None = None
+
+    def __post_init__(self) -> None:
+        check_buckets(self.key, self.buckets)
+        if self.mask is not None and self.buckets < 2:
+            raise UserError(f"column `{self.key}`: with a mask, buckets={self.buckets} leaves none to the others")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        host = {} if self.mask is None else table(to_strings([str(self.mask)]))
+        return Constants(host=host, static={"buckets": self.buckets})
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Encoded]:
+        found = cells(block, self.key, parents, missing=self.missing, blank=self.mask not in ("", -1))
+        if self.mask is not None:
+            check_kind(block, self.key, found, f"mask={self.mask!r} is of", isinstance(self.mask, str))
+        if not isinstance(found.values, Strings):
+            return found.ids(self._ids(Strings(*decimal(found.values)), constants))
+        return found.ids(each(found.values, lambda data, offsets: self._ids(Strings(data, offsets), constants)))
+
+    def _ids(self, strings: Strings, constants: Constants) -> np.ndarray:
+        if self.mask is None:
+            return buckets(self._hashes(strings), self.buckets)
+        masked = find(strings, fingerprint64(strings.data, strings.offsets), constants.host) == 0
+        return np.where(masked, 0, 1 + buckets(self._hashes(strings), self.buckets - 1))
+
+    def _hashes(self, strings: Strings) -> np.ndarray:
+        if self.salt is None:
+            return fingerprint64(strings.data, strings.offsets)
+        low, high = self.salt if isinstance(self.salt, tuple) else (self.salt, self.salt)
+        return siphash(strings.data, strings.offsets, (low % (1 << 64), high % (1 << 64)))

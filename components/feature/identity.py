@@ -1,0 +1,65 @@
+"""Integers that are ids already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from components.feature.categorical import Categorical, check_buckets
+from components.feature.cells import NO_ID, cells
+from components.types import Block, Constants, DataError, Encoded, Range, Strings, UserError, Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(Categorical):
+    """Integers from 0 as ids: TensorFlow's `categorical_column_with_identity`.
+
+    Attributes:
+        key: the raw column. Where every row has as many cells, -1 is no value.
+        buckets: the number of ids.
+        default: the id of an integer out of their range.
+        check: without a `default`, one out of range is an error; False lets it through, and it stands for nothing, as
+            in TensorFlow.
+    """
+
+    key: str
+    buckets: Annotated[int, Range(1, 2**31 - 1)]
+    default: int | None = None
+    check: bool = True
+
+    def __post_init__(self) -> None:
+        check_buckets(self.key, self.buckets)
+        if self.default is not None and not 0 <= self.default < self.buckets:
+            raise UserError(f"column `{self.key}`: default={self.default} is none of its ids, 0 to {self.buckets - 1}")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Encoded]:
+        found = cells(block, self.key, parents)
+        if found.empty:
+            return found.ids(np.zeros(found.total, np.int32))
+        if isinstance(found.values, Strings):
+            shown = ", ".join(map(repr, found.values.tolist()[:3]))
+            raise DataError(
+                f"column `{self.key}` of {block.origin} holds text ({shown}), and ids are whole numbers: "
+                "Vocabulary or Hashed make them"
+            )
+        ids, known = found.values, (found.values >= 0) & (found.values < self.buckets)
+        if self.default is not None:
+            return found.ids(np.where(known, ids, self.default))
+        wrong = ~known if self.check else (ids <= NO_ID) | (ids >= 1 << 31)
+        wrong = wrong if found.there is None else wrong & found.there
+        if wrong.any():
+            place = int(np.argmax(wrong))
+            raise DataError(
+                f"{block.where(found.row(place))}: column `{self.key}` is {ids[place]}, and its ids are 0 to "
+                f"{self.buckets - 1}; `default` is what to take instead"
+            )
+        return found.ids(ids)

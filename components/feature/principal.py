@@ -1,0 +1,75 @@
+"""Principal components of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.feature import raw
+from components.feature.numbers import vectors, with_parents
+from components.feature.statistic import Covariance, principal
+from components.types import Block, Constants, DataError, Range, Statistic, Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrincipalComponents:
+    """Columns of numbers, or vectors of them, projected to the directions along which they vary most (Pearson, 1901).
+
+    The mean is subtracted first, and the covariance is that of the population, over the training split.
+
+    Attributes:
+        key: the column, or several, side by side.
+        components: the number of directions, at most that of the numbers.
+        whiten: divides each component by its standard deviation.
+    """
+
+    key: str | tuple[str, ...]
+    components: Annotated[int, Range(1)]
+    whiten: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        return {"joint": Covariance(self.keys)}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        joint = results["joint"]
+        directions = principal(joint.covariance, self.components)
+        if self.whiten:
+            directions = directions / np.sqrt(self._variances(joint.covariance, directions))
+        return Constants(device={"mean": joint.mean.astype(np.float32), "directions": directions.astype(np.float32)})
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, np.ndarray]:
+        """`values`: float32 (rows, D), as in the data."""
+        block = with_parents(block, parents)
+        columns = [vectors(block, key, raw.numbers(block, key)) for key in self.keys]
+        return {"values": np.concatenate(columns, axis=1, dtype=np.float32)}
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
+        """(B, components), float32."""
+        return _projected
+
+    def _variances(self, covariance: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Those along the directions, all above 0."""
+        variances = np.einsum("dc,de,ec->c", directions, covariance, directions)
+        above = int(np.sum(variances > len(covariance) * np.finfo(np.float64).eps * variances[0]))
+        if above < self.components:
+            raise DataError(
+                f"{', '.join(self.keys)} vary along {above} directions in the rows that are learned from, and `whiten` "
+                f"would divide by 0: `components` (={self.components}) can be {above} at most"
+            )
+        return variances
+
+
+def _projected(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+    values = jnp.asarray(encoded["values"]) - jnp.reshape(constants["mean"], (1, -1))
+    return jnp.matmul(values, constants["directions"], precision="highest")

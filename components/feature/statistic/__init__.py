@@ -1,0 +1,23 @@
+"""Mergeable summaries of raw columns: the same however rows are cut into blocks, and blocks merged.
+
+Counts, extremes and histograms are so exactly, moments up to rounding in float64, quantiles exactly until a column has
+too many distinct values, and then within a stated error. Numbers are summarized for each element of the last axis (a
+vector's elements, an image's channels); a column of single numbers has one.
+"""
+
+from components.feature.statistic.by_key import ByKey as ByKey
+from components.feature.statistic.covariance import Covariance as Covariance
+from components.feature.statistic.covariance import Joint as Joint
+from components.feature.statistic.covariance import principal as principal
+from components.feature.statistic.distinct import Distinct as Distinct
+from components.feature.statistic.elements import Key as Key
+from components.feature.statistic.elements import Numerical as Numerical
+from components.feature.statistic.histogram import Histogram as Histogram
+from components.feature.statistic.moments import Extremes as Extremes
+from components.feature.statistic.moments import Figures as Figures
+from components.feature.statistic.moments import Moments as Moments
+from components.feature.statistic.moments import Spread as Spread
+from components.feature.statistic.moments import Summary as Summary
+from components.feature.statistic.moments import Sums as Sums
+from components.feature.statistic.quantiles import Distribution as Distribution
+from components.feature.statistic.quantiles import Quantiles as Quantiles

@@ -1,0 +1,39 @@
+"""The numbers that statistics are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from components.feature import raw
+from components.types import Block
+
+Key: TypeAlias = "str | tuple[str, ...] | Callable[[Block], np.ndarray]"
+"""A raw column of finite numbers without gaps, or several side by side; or what makes float64 (rows, D) of a block, in
+which NaN is a gap: frozen and hashable, so that equal statistics are one."""
+
+
+class Numerical(Protocol):
+    """A statistic of numbers, which can be taken of some rows of a block."""
+
+    @property
+    def key(self) -> Key: ...
+
+    def of(self, values: np.ndarray) -> Any:
+        """The state of numbers, float64 (rows, D)."""
+
+    def merge(self, state: Any, other: Any) -> Any: ...
+
+    def result(self, state: Any) -> Any: ...
+
+
+def elements(block: Block, key: Key) -> np.ndarray:
+    """The numbers of a block, float64 (rows, D); of a column of rank above 2, like images, (rows * … , D)."""
+    if callable(key):
+        return key(block)
+    if isinstance(key, tuple):
+        return np.concatenate([elements(block, one) for one in key], axis=1)
+    values = raw.numbers(block, key)
+    return values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)

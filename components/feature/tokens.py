@@ -1,0 +1,163 @@
+"""Texts as tokens, and how many there are of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.feature import text
+from components.feature.cells import cells
+from components.feature.strings import compact
+from components.types import Block, Constants, DataError, Ragged, Range, Statistic, Strings, UserError, Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """The tokens of a text: strings, of which `Vocabulary` or `Hashed` makes ids. Learns nothing.
+
+    As they are by default, those of Keras's TextVectorization: lower case and punctuation are ASCII's alone, and so
+    is the whitespace that a text is split at (no-break spaces stay). A gap has no tokens.
+
+    Attributes:
+        key: the raw column, of strings.
+        remove: strings that a space takes the place of, first of all and one after the other, such as `<br />`.
+        standardize: what becomes of the text then; None: it stays as it is.
+        split: where it is cut; `character` takes spaces for tokens too, None the whole text for one.
+        separator: a string at which the text is cut instead; what is empty between two is no token.
+        ngrams: 2: tokens and pairs of neighbours, joined by a space, and so on; (2, 3): pairs and triples alone.
+        order: `keras`: the n-grams of the first length first; `tft`: those that begin with the first token, as in
+            TensorFlow Transform.
+        distinct: each n-gram only where it occurs first in a text (TensorFlow Transform's `bag_of_words`).
+        max_tokens: how many n-grams of a text are kept, the first ones; None: all.
+    """
+
+    key: str
+    remove: tuple[str, ...] = ()
+    standardize: text.Standard | None = "lower_and_strip_punctuation"
+    split: text.Split | None = "whitespace"
+    separator: str | None = None
+    ngrams: Annotated[int, Range(1)] | tuple[Annotated[int, Range(1)], ...] | None = None
+    order: Literal["keras", "tft"] = "keras"
+    distinct: bool = False
+    max_tokens: Annotated[int, Range(1)] | None = None
+
+    def __post_init__(self) -> None:
+        if "" in (*self.remove, self.separator):
+            raise UserError("`remove` and `separator` must be strings of a character or more")
+        if self.separator is not None and self._standardized(self.separator.encode()) != self.separator.encode():
+            raise UserError(
+                f"`separator` (={self.separator!r}) is never found after `standardize` (={self.standardize}); "
+                "give the separator as it is then, or standardize=null"
+            )
+        if not self._widths or len(set(self._widths)) < len(self._widths):
+            raise UserError(f"`ngrams` (={self.ngrams}) must be a length, or different lengths")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        return {}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        return Constants()
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Values]:
+        """`tokens`: Ragged, of Strings."""
+        texts, row = compact(self._texts(block, parents))
+        joined = self._standardized(self._removed(text.joined(texts)))
+        if self.separator is not None:
+            joined = joined.replace(self.separator.encode(), bytes([text.CUT]))
+        tokens = text.cut(joined, self.split if self.separator is None else None)
+        if self._widths != (1,):
+            tokens = text.n_grams(tokens, self._widths, by_token=self.order == "tft")
+        if self.distinct:
+            tokens = text.without_repetitions(tokens)
+        if self.max_tokens is not None:
+            tokens = text.shortened(tokens, self.max_tokens)
+        return {"tokens": tokens if row is None else _rows(tokens, row)}
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
+        raise UserError(f"the tokens of `{self.key}` are strings: list a column that makes ids or numbers of them")
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """The lengths of n-grams, in the order in which a token's stand."""
+        ngrams = self.ngrams if self.ngrams is not None else 1
+        widths = tuple(range(1, ngrams + 1)) if isinstance(ngrams, int) else ngrams
+        return widths if self.order == "keras" else tuple(sorted(widths))
+
+    def _texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
+        found = cells(block, self.key, parents, blank=False)
+        if not isinstance(found.values, Strings) or not isinstance(found.form, tuple) or len(found.form) > 1:
+            raise DataError(f"column `{self.key}` of {block.origin} holds no strings, one a row; a text is a string")
+        return found.values if found.there is None else _emptied(found.values, ~found.there)
+
+    def _removed(self, joined: bytes) -> bytes:
+        for unwanted in self.remove:
+            joined = joined.replace(unwanted.encode(), b" ")
+        return joined
+
+    def _standardized(self, joined: bytes) -> bytes:
+        return text.standardized(joined, self.standardize)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordCount:
+    """How many tokens a text has (TensorFlow Transform's `word_count`): (B, 1), float32. Learns nothing.
+
+    Attributes:
+        key: the feature column that gives the tokens.
+    """
+
+    key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        return {}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        return Constants()
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Values]:
+        """`counts`: int32 (rows,)."""
+        tokens = next(iter(parents[self.key].values())) if self.key in parents else block.columns.get(self.key)
+        if not isinstance(tokens, Ragged):
+            raise DataError(f"`{self.key}` has no rows of tokens to count; name a column of Tokens")
+        return {"counts": np.diff(tokens.offsets).astype(np.int32)}
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
+        return _counts
+
+
+def _counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+    return jnp.asarray(encoded["counts"], jnp.float32)[:, None]
+
+
+def _emptied(texts: Strings, gaps: np.ndarray) -> Strings:
+    """The same with an empty string in some rows."""
+    strings = len(texts.offsets) - 1
+    rows = np.arange(strings) if texts.indices is None else texts.indices
+    if not np.diff(texts.offsets)[rows[gaps]].any():
+        return texts  # they are already
+    return Strings(texts.data, np.append(texts.offsets, texts.offsets[-1]), np.where(gaps, strings, rows))
+
+
+def _rows(tokens: Ragged, rows: np.ndarray) -> Ragged:
+    """The tokens of some rows, which refer to them as to a dictionary."""
+    counts = np.diff(tokens.offsets)[rows]
+    offsets = np.append(0, np.cumsum(counts))
+    places = np.arange(offsets[-1]) + np.repeat(tokens.offsets[rows] - offsets[:-1], counts)
+    return Ragged(tokens.values._replace(indices=places), offsets)

@@ -1,0 +1,38 @@
+"""A vocabulary's file: a value a line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from components.types import DataError
+
+
+def find_file(path: str) -> Path:
+    """A file in the working folder, or below $TITRATE_DATA; raises DataError where it is in neither."""
+    folders = [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
+    for folder in folders:
+        if (file := folder / Path(path).expanduser()).is_file():
+            return file
+    raise DataError(f"there is no file {path} in {' or in '.join(map(str, folders))}")
+
+
+def read_lines(path: str, size: int | None) -> list[str]:
+    """The first `size` lines of a text file, as the values of a vocabulary; all where it is None.
+
+    Raises DataError for fewer lines, for one that is there twice, and for what isn't UTF-8.
+    """
+    file = find_file(path)
+    try:
+        lines = [line.removesuffix("\r") for line in file.read_bytes().decode().removesuffix("\n").split("\n")]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} isn't UTF-8: byte {error.start} is {error.object[error.start]:#x}") from error
+    if lines == [""]:
+        raise DataError(f"{file} is empty; one value a line is needed")
+    if size is not None and size > len(lines):
+        raise DataError(f"{file} has {len(lines)} lines, fewer than size={size}")
+    numbers: dict[str, int] = {}
+    for number, line in enumerate(lines[:size], start=1):
+        if numbers.setdefault(line, number) != number:
+            raise DataError(f"line {number} of {file} is {line!r}, as line {numbers[line]} is; leave one out")
+    return lines[:size]

@@ -1,0 +1,181 @@
+"""Ids by a list of values: given, read from a file, or learned."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from components.feature.categorical import Categorical
+from components.feature.cells import NO_ID, Cells, cells, check_kind
+from components.feature.counts import Counts, most_frequent
+from components.feature.fingerprint import buckets, decimal, fingerprint64
+from components.feature.lookup import check_values, find, is_text, nearest, table
+from components.feature.strings import categories, each, shown, take, to_strings, together
+from components.feature.value_file import find_file, read_lines
+from components.types import Block, Constants, DataError, Encoded, Range, Statistic, Strings, UserError, Values
+
+UNKNOWN = NO_ID + np.int32(1)
+WHOLE = re.compile("0|-?[1-9][0-9]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary(Categorical):
+    """The number of a value in a list: TensorFlow's `categorical_column_with_vocabulary_list` and `_file`, and Keras's
+    `StringLookup` and `IntegerLookup`.
+
+    The ids are those of the list, then of the `oov` buckets; with `oov_first`, as in Keras, the other way round. A
+    `mask` comes before both. Without `values` and `path` the list is learned from the training split: all values that
+    occur, the most frequent first, and of those equally frequent the greatest first.
+
+    Attributes:
+        key: the raw column, strings or integers. Where every row has as many cells, "" and -1 are no values.
+        values: the list.
+        path: a text file with a value a line; a relative one is looked up below $TITRATE_DATA, then below the working
+            folder.
+        size: how many lines of it are taken; None: all.
+        top: learns so many values at most.
+        min_count: learns values that occur at least so often.
+        oov: how many ids values have that aren't in the list, by a hash.
+        default: the id of those without `oov`; -1 stands for nothing.
+        oov_method: the hash of integers: Fingerprint64 of their digits, or the remainder alone (Keras's default).
+        oov_first: Keras's order of the ids.
+        mask: the value that has id 0.
+        missing: what stands in for a cell without a value; None: it has no id.
+        check: a value that isn't in the list is an error.
+    """
+
+    key: str
+    values: tuple[str, ...] | tuple[int, ...] | None = None
+    path: str | None = None
+    size: Annotated[int, Range(1)] | None = None
+    top: Annotated[int, Range(1)] | None = None
+    min_count: Annotated[int, Range(1)] | None = None
+    oov: Annotated[int, Range(0)] = 0
+    default: Annotated[int, Range(-1)] = -1
+    oov_method: Literal["farmhash", "floormod"] = "farmhash"
+    oov_first: bool = False
+    mask: str | int | None = None
+    missing: str | int | None = None
+    check: bool = False
+
+    def __post_init__(self) -> None:
+        listed = self.values is not None or self.path is not None
+        if self.values is not None and self.path is not None:
+            raise self._wrong("it has both `values` and `path`; leave one out")
+        if listed and (self.top is not None or self.min_count is not None):
+            raise self._wrong("`top` and `min_count` are about a list that is learned; leave out `values` and `path`")
+        if self.size is not None and self.path is None:
+            raise self._wrong("`size` is a number of lines of `path`, which it lacks")
+        if self.oov < 0 or self.default < -1:
+            raise self._wrong(f"oov={self.oov} is 0 at least, default={self.default} is -1 at least")
+        if (self.oov > 0) + (self.default != -1) + self.check > 1:
+            raise self._wrong("`oov`, `default` and `check` each say what becomes of unknown values; leave all but one")
+        if self.values is not None:
+            check_values(self.key, self.values, self.mask)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def fingerprint(self) -> str:
+        """Of the file."""
+        return "" if self.path is None else hashlib.blake2b(find_file(self.path).read_bytes()).hexdigest()
+
+    def statistics(self) -> Mapping[str, Statistic]:
+        learned = self.values is None and self.path is None
+        return {"counts": Counts(self.key, self.missing, self._blank)} if learned else {}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        """`host`: `data` and `offsets` of strings or `values` of integers, the mask first, and the `ids` of these.
+
+        Of a learned list also `documents`, the number of rows that have each id, and `rows`, all of them.
+        """
+        values, learned = self._list(results)
+        if self.mask is not None and isinstance(self.mask, str) != isinstance(values, Strings):
+            kind = "text" if isinstance(values, Strings) else "whole numbers"
+            raise self._wrong(f"the mask {self.mask!r} is of another kind than its values, {kind}")
+        host = table(values if self.mask is None else together(categories([self.mask]), values))
+        ids = np.arange(len(host["order"]), dtype=np.int32) + np.int32(self.oov if self.oov_first else 0)
+        ids[: self.mask is not None] = 0
+        size = len(ids) + self.oov
+        if self.default >= size:
+            raise self._wrong(f"default={self.default} is none of its ids, 0 to {size - 1}")
+        if "documents" in learned:
+            documents = np.zeros(size, np.int64)
+            documents[ids[self.mask is not None :]] = learned["documents"]
+            learned = {**learned, "documents": documents}
+        return Constants(host={**host, "ids": ids, **learned}, static={"buckets": size})
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Encoded]:
+        found = cells(block, self.key, parents, missing=self.missing, blank=self._blank)
+        if found.empty:
+            return found.ids(np.zeros(found.total, np.int32))
+        if isinstance(found.values, Strings) or not constants.host.get("whole", False):
+            check_kind(block, self.key, found, "its vocabulary", is_text(constants.host))
+        if isinstance(found.values, Strings):
+            ids = each(found.values, lambda data, offsets: self._of_strings(Strings(data, offsets), constants))
+        elif is_text(constants.host):
+            ids = self._of_strings(Strings(*decimal(found.values)), constants)
+        else:
+            ids = self._ids(find(found.values, found.values, constants.host), found.values, constants)
+        if self.check:
+            self._refuse_unknown(block, found, ids, constants)
+        return found.ids(ids)
+
+    @property
+    def _blank(self) -> bool:
+        return self.mask not in ("", -1)
+
+    def _list(self, results: Mapping[str, Any]) -> tuple[Strings | np.ndarray, dict[str, np.ndarray]]:
+        """The values of the list, and what else is known of them."""
+        if self.path is not None:
+            lines = read_lines(self.path, self.size)
+            return to_strings(lines), {"whole": np.array(all(WHOLE.fullmatch(line) for line in lines))}
+        if self.values is not None:
+            return categories(self.values), {}
+        tally = results["counts"]
+        places = most_frequent(tally, self.top, self.min_count or 1, without=self.mask)
+        if not len(places):
+            most = f"the most frequent value occurs {tally.counts.max()} times" if len(tally.counts) else "it has none"
+            raise DataError(f"column `{self.key}`: no value to learn with min_count={self.min_count or 1}; {most}")
+        return take(tally.tokens, places), {"documents": tally.documents[places], "rows": np.array(tally.rows)}
+
+    def _of_strings(self, strings: Strings, constants: Constants) -> np.ndarray:
+        hashes = fingerprint64(strings.data, strings.offsets)
+        return self._ids(find(strings, hashes, constants.host), hashes, constants)
+
+    def _ids(self, numbers: np.ndarray, hashes: np.ndarray, constants: Constants) -> np.ndarray:
+        """int32; `numbers` are those of the list, -1 where a value isn't in it."""
+        known, ids = numbers >= 0, constants.host["ids"][numbers]
+        if known.all():
+            return ids
+        if not self.oov:
+            return np.where(known, ids, UNKNOWN if self.check else np.int32(self.default))
+        if hashes.dtype == np.uint64:
+            others = buckets(hashes, self.oov)
+        elif self.oov_method == "farmhash":
+            others = buckets(fingerprint64(*decimal(hashes)), self.oov)
+        else:
+            others = hashes % self.oov
+        first = int(self.mask is not None) if self.oov_first else len(constants.host["ids"])
+        return np.where(known, ids, first + others).astype(np.int32)
+
+    def _refuse_unknown(self, block: Block, found: Cells, ids: np.ndarray, constants: Constants) -> None:
+        unknown = (ids == UNKNOWN) & (True if found.there is None else found.there)
+        if unknown.any():
+            place = int(np.argmax(unknown))
+            value = shown(found.values, place)
+            raise DataError(
+                f"{block.where(found.row(place))}: column `{self.key}` is {value!r}, which its vocabulary lacks; "
+                f"{nearest(value, constants.host)}`oov` or `default` gives unknown values an id"
+            )
+
+    def _wrong(self, fault: str) -> UserError:
+        return UserError(f"vocabulary of column `{self.key}`: {fault}")

@@ -1,0 +1,92 @@
+"""Ids with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+
+from components.feature import raw
+from components.feature.categorical import Categorical
+from components.feature.cells import NO_ID
+from components.feature.identity import Identity
+from components.types import Block, Constants, DataError, Encoded, Ragged, Range, UserError, Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Categorical):
+    """Ids, each with a number that it counts by: TensorFlow's `weighted_categorical_column`.
+
+    Where every row has as many cells, one of weight 0 holds no value, as in TensorFlow.
+
+    Attributes:
+        key: a categorical column; or a raw column of ids, with `buckets`.
+        weight: the column of finite numbers, as many in each row as there are ids.
+        buckets: the number of ids of a raw column.
+    """
+
+    key: str
+    weight: str
+    buckets: Annotated[int, Range(1, 2**31 - 1)] | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key, self.weight)
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        known = parents[self.key].static.get("buckets") if self.key in parents else None
+        if (known is None) == (self.buckets is None):
+            fault = f"has {known} ids itself: leave out" if known else "is no categorical column: give"
+            raise UserError(f"the weighted column `{self.key}` {fault} `buckets`")
+        return Constants(static={"buckets": known or self.buckets})
+
+    def encode(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> Mapping[str, Encoded]:
+        ids = self._ids(block, parents)
+        weights, offsets = self._weights(block, parents)
+        given, weighed = _lengths(ids, None), _lengths(weights, offsets)
+        if (different := given != weighed).any():
+            row = int(np.argmax(different))
+            raise DataError(
+                f"{block.where(row)}: column `{self.weight}` has {weighed[row]} weights of {given[row]} ids of "
+                f"`{self.key}`; each needs one"
+            )
+        if isinstance(ids, Ragged):
+            return {"ids": ids, "weights": Ragged(weights.reshape(-1), ids.offsets)}
+        weights = weights.reshape(ids.shape)
+        return {"ids": ids if offsets is not None else np.where(weights == 0, NO_ID, ids), "weights": weights}
+
+    def _weights(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """float32, and the offsets of rows of any length."""
+        if self.weight in parents:
+            block = replace(block, columns={self.weight: next(iter(parents[self.weight].values()))}, valid={})
+        column = block.columns.get(self.weight)
+        if not isinstance(column, Ragged):
+            return raw.numbers(block, self.weight).astype(np.float32), None
+        weights = np.asarray(column.values)
+        bad = ~(np.abs(weights) <= raw.LARGEST) if weights.dtype.kind in "biuf" else np.ones(len(weights), bool)
+        if bad.any():
+            place = int(np.argmax(bad))
+            row = int(np.searchsorted(column.offsets, place, side="right")) - 1
+            raise raw.error(block, self.weight, row, f"has {raw.show(weights[place])}", raw.FINITE)
+        return weights.astype(np.float32), column.offsets
+
+    def _ids(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Any:
+        if self.buckets is not None:
+            return Identity(key=self.key, buckets=self.buckets).encode(block, parents, Constants())["ids"]
+        if "weights" in parents[self.key]:
+            raise UserError(f"`{self.key}` has weights itself; weigh the column that it weighs")
+        return parents[self.key]["ids"]
+
+
+def _lengths(values: Any, offsets: np.ndarray | None) -> np.ndarray:
+    """How many cells each row has."""
+    offsets = values.offsets if isinstance(values, Ragged) else offsets
+    if offsets is not None:
+        return np.diff(offsets)
+    return np.full(len(values), int(np.prod(values.shape[1:])))

@@ -1,0 +1,324 @@
+"""CSV files: what their values are taken for, how rows are named, what is refused, and what is suggested for them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.data.csv import NULLS, Csv
+from components.types import DataError, Strings
+
+
+def write(path: Path, text: str | bytes) -> Csv:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return Csv(path=str(path))
+
+
+def columns(source: Csv) -> dict[str, Any]:
+    """All values by column: texts as lists, gaps as None."""
+    found: dict[str, Any] = {}
+    for block in source.blocks("all"):
+        for name, values in block.columns.items():
+            plain = values.tolist()
+            valid = block.valid.get(name, np.ones(len(plain), bool))
+            found.setdefault(name, []).extend(v if there else None for v, there in zip(plain, valid, strict=True))
+    return found
+
+
+def kinds(source: Csv) -> dict[str, str]:
+    return dict(source.columns.kinds)
+
+
+# ---------------------------------------------------------------------------------------------------- values and types
+
+
+def test_types_are_those_that_all_rows_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.data.csv_file.BLOCK_BYTES", 1 << 18)  # so that there are several
+    rows = "\n".join(f"{n},{n},{n},{n}.5,true,2020-01-02,2020-01-02 10:00:00,word {n}" for n in range(40_000))
+    source = write(tmp_path / "table.csv", f"i,f,s,g,b,d,t,w\n{rows}\n7,2.5,one,-1e3,false,1999-12-31,1999-12-31,\n")
+    assert kinds(source) == {
+        **dict.fromkeys("sw", "string"),
+        **dict.fromkeys("fg", "float"),
+        **dict.fromkeys("dt", "timestamp"),
+        "i": "int",
+        "b": "bool",
+    }
+    values = source.columns.values
+    dtypes = ["int64", "float64", "bool", "datetime64[D]", "datetime64[s]"]
+    assert [str(values[name].dtype) for name in "ifbdt"] == dtypes
+    assert values["f"][-1] == 2.5
+    assert values["s"].tolist()[-2:] == ["39999", "one"]
+    assert values["t"][[0, -1]].astype(str).tolist() == ["2020-01-02T10:00:00", "1999-12-31T00:00:00"]
+    assert source.columns.valid.keys() == {"w"}
+    blocks = list(source.blocks("all"))
+    assert len(blocks) > 1
+    assert [sum(len(block.columns["i"]) for block in blocks), blocks[1].columns["i"][0]] == [40_001, blocks[1].first]
+
+
+def test_gaps_are_marked_in_every_type_and_nan_is_one(tmp_path: Path) -> None:
+    text = "i,f,s,b,t,n\n1,1.5,a,true,2020-01-01,\n,nan,NA,,NULL,\n3,N/A,a,false,null,\n4,2,,true,2020-01-04,\n"
+    source = write(tmp_path / "table.csv", text)
+    assert columns(source)["i"] == [1, None, 3, 4]
+    assert columns(source)["f"] == [1.5, None, None, 2.0]
+    assert columns(source)["s"] == ["a", None, "a", None]
+    assert columns(source)["b"] == [True, None, False, True]
+    assert [day and str(day) for day in columns(source)["t"]] == ["2020-01-01", None, None, "2020-01-04"]
+    assert columns(source)["n"] == [None] * 4
+    assert kinds(source)["n"] == "float"
+    values = source.columns.values
+    assert np.isnan(values["f"]).tolist() == [False, True, True, False]
+    assert np.isnat(values["t"]).tolist() == [False, True, True, False]
+    assert values["i"].tolist() == [1, 0, 3, 4]
+    assert values["s"].tolist() == ["a", "", "a", ""]
+
+
+def test_what_a_gap_is_called_can_be_said(tmp_path: Path) -> None:
+    source = write(tmp_path / "table.csv", "x,y\n1,NA\n?,b\n")
+    assert kinds(source) == {"x": "string", "y": "string"}
+    other = Csv(path=source.path, nulls=("?",))
+    assert columns(other) == {"x": [1, None], "y": ["NA", "b"]}
+    assert "" in NULLS
+
+
+def test_text_that_repeats_is_a_dictionary_and_unicode_is_kept(tmp_path: Path) -> None:
+    source = write(tmp_path / "table.csv", "\ufeffcity,who\nMálaga,😀 1\n東京,b\nMálaga,c\n東京,d\n")
+    city, who = source.columns.values["city"], source.columns.values["who"]
+    assert isinstance(city, Strings)
+    assert isinstance(who, Strings)
+    assert city.indices is not None
+    assert city.indices.tolist() == [0, 1, 0, 1]
+    assert who.indices is None
+    assert columns(source) == {"city": ["Málaga", "東京"] * 2, "who": ["😀 1", "b", "c", "d"]}
+
+
+def test_declared_types_win(tmp_path: Path) -> None:
+    text = "zip,n,flag,day,clock\n007,1,1,2020-01-01,12:30\n008,2,0,2020-01-02T01:00:00,1:00\n"
+    plain = write(tmp_path / "table.csv", text)
+    assert kinds(plain) == {"zip": "int", "n": "int", "flag": "int", "day": "timestamp", "clock": "string"}
+    types: Any = {"zip": "string", "n": "float", "flag": "bool", "day": "timestamp"}
+    source = Csv(path=plain.path, types=types)
+    assert columns(source)["zip"] == ["007", "008"]
+    assert columns(source)["n"] == [1.0, 2.0]
+    assert columns(source)["flag"] == [True, False]
+    assert kinds(source) == types | {"clock": "string"}
+    clocks = write(tmp_path / "clocks.csv", "a,b\n12:30,1\n13:00,2\n")
+    assert columns(clocks)["a"] == ["12:30", "13:00"], "times of day are text"
+
+
+def test_other_delimiters_and_quotes(tmp_path: Path) -> None:
+    source = write(tmp_path / "table.csv", 'a;b\n"x;""y""\nz";1\r\n\n"";2\n')
+    assert columns(Csv(path=source.path, delimiter=";")) == {"a": ['x;"y"\nz', None], "b": [1, 2]}
+    with pytest.raises(DataError, match=r"has one column, `a;b`; is it delimited by ';'\? Set data.delimiter"):
+        source.sizes()
+
+
+def test_rows_are_named_by_the_lines_they_begin_in(tmp_path: Path) -> None:
+    source = write(tmp_path / "table.csv", 'a,b\n1,"x\ny"\n\n2,"un""even"\n3,o"dd\n\n\n4,"p\n\nq"\n5,z')
+    (block,) = source.blocks("all")
+    assert [block.where(row) for row in range(5)] == [f"{source.path}, line {n}" for n in (2, 5, 6, 9, 12)]
+
+
+def test_splits_are_disjoint_and_by_class_where_asked(tmp_path: Path) -> None:
+    source = write(tmp_path / "table.csv", "a,b\n" + "1,x\n2,y\n" * 20)
+    assert {name: len(rows) for name, rows in source.splits().items()} == {"train": 28, "valid": 6, "test": 6}
+    again = Csv(path=source.path, stratify="b", valid=4, test=0.5)
+    assert {name: sum(rows % 2) for name, rows in again.splits().items()} == {"train": 8, "valid": 2, "test": 10}
+
+
+def test_the_fingerprint_follows_the_content_and_how_it_is_read_but_not_the_place(tmp_path: Path) -> None:
+    one, two = (write(tmp_path / name, "a,b\n1,2\n").fingerprint() for name in ("one.csv", "two.csv"))
+    assert one == two != write(tmp_path / "one.csv", "a,b\n1,3\n").fingerprint()
+    assert Csv(path=str(tmp_path / "two.csv"), types={"a": "float"}).fingerprint() != two
+
+
+def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "houses.csv", "a,b\n1,2\n")
+    assert Csv(path="houses.csv").sizes() == {"all": 1}
+    monkeypatch.setenv("TITRATE_DATA", str(tmp_path / "data"))
+    write(tmp_path / "data" / "houses.csv", "a,b\n1,2\n3,4\n")
+    assert Csv(path="houses.csv").sizes() == {"all": 2}
+    with pytest.raises(DataError, match=r"no file .*data/house.csv or .*/house.csv; did you mean houses.csv\?"):
+        Csv(path="house.csv").sizes()
+
+
+# -------------------------------------------------------------------------------------------------------- wrong files
+
+
+@pytest.mark.parametrize(
+    ("text", "types", "message"),
+    [
+        ("", None, "table.csv is empty"),
+        ("a,b\n", None, "has no rows below the names of its columns"),
+        ("a,b,a\n1,2,3\n", None, "has the column `a` twice"),
+        ('a,b\n1,"x\ny"\n\n1,2,3\n', None, "table.csv, line 5: the number of fields is 3, not 2 as in the first line"),
+        ("a,b\n1,2\n3\n", None, "line 3: the number of fields is 1, not 2"),
+        ('a,b\n"\n",1\n\n2,x\n', {"b": "float"}, "line 5: column `b` is 'x', not of the type float; mend it"),
+        ("a,b\n1,2\n2.5,1\n", {"a": "int"}, "line 3: column `a` is '2.5', not of the type int"),
+        ("a,b\n1,1\n2,yes\n", {"b": "bool"}, "line 3: column `b` is 'yes', not of the type bool"),
+        ("a,b\n1,2\n2,2020-01-01\n3,x", {"b": "timestamp"}, "line 2: column `b` is '2', not of the type timestamp"),
+        ("a,b\n1,2\n", {"bb": "int"}, "has no column `bb`, which data.types names; did you mean b?"),
+        (b"a,b\n1,2\n2,\xe9\n", None, "table.csv, line 3: byte 0xe9 isn't UTF-8; convert the file"),
+        (b"a,b\n1,2\n2,\xe9\n", {"b": "string"}, "table.csv, line 3: byte 0xe9 isn't UTF-8"),
+        (b"a,\xe9\n1,2\n", None, "table.csv, line 1: byte 0xe9 isn't UTF-8"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str | bytes, types: Any, message: str) -> None:
+    source = Csv(path=write(tmp_path / "table.csv", text).path, types=types)
+    with pytest.raises(DataError, match=message):
+        source.sizes()
+
+
+def test_a_delimiter_is_one_character() -> None:
+    with pytest.raises(DataError, match=r"`delimiter` \(=', '\) must be one character"):
+        Csv(path="table.csv", delimiter=", ")
+
+
+# --------------------------------------------------------------------------------------------------------- suggestions
+
+
+def suggested(tmp_path: Path, data: dict[str, list[Any]], **options: Any) -> dict[str, Any]:
+    lines = [",".join(data), *(",".join(map(str, row)) for row in zip(*data.values(), strict=True))]
+    return dict(Csv(path=write(tmp_path / "table.csv", "\n".join(lines)).path, **options).suggest())
+
+
+def repeated(*values: Any, rows: int = 120) -> list[Any]:
+    return (list(values) * rows)[:rows]
+
+
+NUMBERS = [n * 0.5 for n in range(120)]
+
+
+@pytest.mark.parametrize(
+    ("target", "part", "loss", "metrics"),
+    [
+        (NUMBERS, "Numeric", "mse", ["rmse", "mae"]),
+        (list(range(120)), "Numeric", "mse", ["rmse", "mae"]),
+        (repeated(3, 4, 5), "Label", "softmax_cross_entropy", ["accuracy"]),
+        (repeated("yes", "no"), "Label", "binary_cross_entropy", ["accuracy"]),
+        (repeated("true", "false"), "Label", "binary_cross_entropy", ["accuracy"]),
+    ],
+)
+def test_the_target_decides_what_is_learned(
+    tmp_path: Path, target: list[Any], part: str, loss: str, metrics: list[str]
+) -> None:
+    found = suggested(tmp_path, {"y": target, "x": NUMBERS}, target="y")
+    assert found["feature"]["target"]["_target_"] == f"components.feature.{part}"
+    assert (found["choices"]["loss"], found["choices"]["metric"]) == (loss, metrics)
+    assert found["values"]["data"].get("stratify") == ("y" if part == "Label" else None)
+
+
+def test_each_column_becomes_what_suits_it_or_is_said_to_be_left_out(tmp_path: Path) -> None:
+    found = suggested(
+        tmp_path,
+        {
+            "": list(range(1, 121)),
+            "y": NUMBERS,
+            "a b": repeated(1, 2, ""),
+            "a_b": repeated(3, 4),
+            "tail": repeated(*[0] * 30, 1000),
+            "place": repeated("here", "", "there"),
+            "city": [f"city {n // 3}" for n in range(120)],
+            "who": [f"name {n}" for n in range(120)],
+            "typo": [*range(119), "1O"],
+            "same": repeated(1),
+            "none": repeated(""),
+            "on": repeated("true", "false"),
+            "day": repeated("2020-01-01", "2021-05-05"),
+            "at": repeated("2020-01-01 10:00:00", "", "2020-02-01 11:00:00"),
+            "target": NUMBERS,
+        },
+        target="y",
+    )
+    feature = "components.feature."
+
+    def numeric(key: str) -> dict[str, Any]:
+        return {"_target_": f"{feature}Numeric", "key": key, "normalize": "z_score"}
+
+    def time(key: str, *parts: str) -> dict[str, Any]:
+        return {"_target_": f"{feature}Time", "key": key, "parts": list(parts), "encoding": "cyclic"}
+
+    assert found["feature"]["columns"] == {
+        "a_b_2": numeric("a b") | {"missing": "median", "indicate_missing": True},
+        "a_b": numeric("a_b"),
+        "tail": numeric("tail") | {"normalize": ["log1p", "z_score"]},
+        "place": {"_target_": f"{feature}Vocabulary", "key": "place", "oov": 1, "missing": "missing"},
+        "city": {"_target_": f"{feature}Vocabulary", "key": "city", "oov": 1, "min_count": 2},
+        "city_embedding": {"_target_": f"{feature}Embedding", "key": "city", "dimension": 13},
+        "on": numeric("on"),
+        "day": time("day", "month", "weekday"),
+        "at": time("at", "month", "weekday", "hour") | {"missing": 0.0},
+        "target_2": numeric("target"),
+    }
+    listed = ["a_b_2", "a_b", "tail", "place", "city_embedding", "on", "day", "at", "target_2"]
+    assert found["feature"]["inputs"] == {"columns": listed}
+    assert found["notes"] == [
+        " is left out: it numbers the rows",
+        "who is left out: almost every row has a text of its own",
+        "typo is left out: most values are numbers, but '1O' is none",
+        "same is left out: it has one value only",
+        "none is left out: it has no values",
+    ]
+    table = {row[0]: row[1:] for row in found["table"]}
+    assert table["column"] == ("type", "missing", "distinct", "becomes")
+    assert table["place"] == ("string", "40", "2", "one of 2 values")
+    assert found["values"]["data"]["types"]["a_b"] == "float", "whole by chance"
+    assert "who" not in found["values"]["data"]["types"]
+
+
+def test_many_different_texts_are_hashed(tmp_path: Path) -> None:
+    rows = 60_000
+    found = suggested(tmp_path, {"y": list(range(rows)), "x": [f"u{n % 25_000}" for n in range(rows)]}, target="y")
+    assert found["feature"]["columns"]["x"]["_target_"] == "components.feature.Hashed"
+    assert found["values"]["training"]["batch_size"] == 512
+
+
+def test_what_was_read_for_a_suggestion_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = suggested(tmp_path, {"y": [1, 2, 3, 4, 5, 6] * 20, "x": [1, 2, "", 4, 5, 9] * 20}, target="y")
+    monkeypatch.setattr("components.data.csv_file.read", lambda *_, **__: pytest.fail("read again"))
+    types = found["values"]["data"]["types"]
+    assert types == {"y": "int", "x": "float"}
+    source = Csv(path=str(tmp_path / "table.csv"), types=types)
+    assert columns(source)["x"][:3] == [1.0, 2.0, None]
+    assert np.isnan(source.columns.values["x"][2])
+
+
+@pytest.mark.parametrize(
+    ("data", "target", "message"),
+    [
+        (
+            {"price": [1, 2], "x": [1, 2]},
+            "prize",
+            r"data.target=prize is no column of .*; did you mean price\? \(price",
+        ),
+        ({"price": [1, 2], "x": [1, 2]}, None, r"data.target is missing: which column .* predicted\? \(price, x\)"),
+        ({"price": [1, 2]}, "price", "has one column only, price"),
+        ({"y": ["", ""], "x": [1, 2]}, "y", r"column `y` \(data.target\) of .* has no values"),
+        ({"y": [3, 3], "x": [1, 2]}, "y", "has one value only: there is nothing to learn"),
+        ({"y": [3, 4, ""], "x": [1, 2, 3]}, "y", "no value in 1 rows, the first is .*table.csv, line 4; leave"),
+        ({"y": [3, 4], "x": [1, 1], "z": ["", ""]}, "y", "no column to predict `y` .* from: x: left out: it has one v"),
+        ({"y": ["2020-01-01", "2020-01-02"], "x": [1, 2]}, "y", "holds times; a number or a class is needed"),
+        (
+            {"y": [f"t{n}" for n in range(9)], "x": NUMBERS[:9]},
+            "y",
+            "9 different texts in 9 rows: these are no cl",
+        ),
+    ],
+)
+def test_what_cannot_be_predicted_is_told(
+    tmp_path: Path, data: dict[str, list[Any]], target: str | None, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        suggested(tmp_path, data, target=target)
+
+
+@pytest.mark.skipif("TITRATE_DATA" not in os.environ, reason="TITRATE_DATA names no folder of real data")
+def test_california_housing_as_it_is_published() -> None:
+    source = Csv(path="california_housing/housing.csv", target="median_house_value")
+    assert source.sizes() == {"all": 20_640}
+    found = source.suggest()
+    assert [row[0] for row in found["table"] if row[2] == "207"] == ["total_bedrooms"]
+    assert found["feature"]["columns"]["ocean_proximity"]["_target_"] == "components.feature.Vocabulary"

@@ -1,0 +1,166 @@
+"""Texts from a folder for each class: as folders and as archives, and what is refused."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.data.text_folders import TextFolders
+from components.types import DataError
+
+TEXTS = {
+    "set/train/pos/2_9.txt": "Gut!\n",
+    "set/train/neg/10_1.txt": "schlecht, übel",
+    "set/train/neg/1_2.txt": "",
+    "set/train/README.txt": "of no class",
+    "set/train/neg/words.feat": "\xff of another kind",
+    "set/test/pos/0_7.txt": "日本語",
+    "set/test/neg/._0_3.txt": "hidden",
+    "set/test/neg/0_3.txt": "no",
+}
+
+
+def folder(root: Path, texts: dict[str, str] = TEXTS) -> Path:
+    for name, text in texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text.encode("latin-1" if "\xff" in text else "utf-8"))
+    return root
+
+
+def archive(path: Path, texts: dict[str, str] = TEXTS, mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as file:  # type: ignore[call-overload]
+        for name, text in texts.items():
+            member = tarfile.TarInfo(name)
+            content = text.encode("latin-1" if "\xff" in text else "utf-8")
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    return path
+
+
+def rows(source: TextFolders, part: str) -> list[tuple[str, str]]:
+    found = []
+    for block in source.blocks(part):
+        found += zip(block.columns["text"].tolist(), block.columns["label"].tolist(), strict=True)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["folder", "w", "w:gz", "w:xz"])
+def test_texts_are_read_in_the_order_of_their_paths(tmp_path: Path, kind: str) -> None:
+    path = folder(tmp_path) if kind == "folder" else archive(tmp_path / "a.tar", mode=kind)
+    source = TextFolders(path=str(path), valid=1)
+    assert source.sizes() == {"train": 3, "test": 2}
+    assert rows(source, "train") == [("schlecht, übel", "neg"), ("", "neg"), ("Gut!\n", "pos")]
+    assert rows(source, "test") == [("no", "neg"), ("日本語", "pos")]
+    assert next(source.blocks("train")).where(1) == f"set/train/neg/1_2.txt of {path} (train)"
+
+
+def test_only_the_classes_that_are_named_are_read(tmp_path: Path) -> None:
+    texts = TEXTS | {"set/train/unsup/0_0.txt": "who knows"}
+    path = str(archive(tmp_path / "a.tar", texts))
+    assert TextFolders(path=path, valid=1).sizes() == {"train": 4, "test": 2}
+    assert TextFolders(path=path, valid=1, classes=("pos", "neg")).sizes() == {"train": 3, "test": 2}
+
+
+def test_a_number_for_the_test_set_holds_rows_out_of_the_only_part(tmp_path: Path) -> None:
+    source = TextFolders(path=str(folder(tmp_path)), valid=1, test=1, train="train", seed=None)
+    assert source.sizes() == {"all": 3}
+    assert {name: part.tolist() for name, part in source.splits().items()} == {"train": [0], "valid": [1], "test": [2]}
+
+
+def test_validation_may_be_held_out_of_the_test_set_in_equal_shares_of_the_classes(tmp_path: Path) -> None:
+    texts = {f"{part}/{name}/{n}.txt": f"{n}" for part in ("train", "test") for name in "ab" for n in range(10)}
+    source = TextFolders(path=str(folder(tmp_path, texts)), valid=12, valid_from="test", stratify="label")
+    splits = source.splits()
+    assert splits["train"].tolist() == list(range(20))
+    assert sorted([*splits["valid"], *splits["test"]]) == list(range(20, 40))
+    assert np.bincount(splits["valid"] >= 30).tolist() == [6, 6]
+    folds = [source.folds(4, fold) for fold in range(4)]
+    assert all(one["test"].tolist() == splits["test"].tolist() for one in folds)
+    assert sorted(np.concatenate([one["valid"] for one in folds])) == sorted([*splits["train"], *splits["valid"]])
+    assert all(np.bincount((one["valid"] // 10) % 2).tolist() == [4, 4] for one in folds)
+
+
+def test_a_long_text_is_a_block_of_its_own(tmp_path: Path) -> None:
+    texts = {f"{part}/{name}/{n}.txt": "x" * 3_000_000 for part in ("train", "test") for name in "ab" for n in (1, 2)}
+    source = TextFolders(path=str(archive(tmp_path / "a.tar", texts | {"train/b/3.txt": "y" * 9_000_000})), valid=1)
+    blocks = list(source.blocks("train"))
+    assert [len(block.columns["text"].data) for block in blocks] == [3_000_000] * 4 + [9_000_000]
+    assert [block.first for block in blocks] == [0, 1, 2, 3, 4]
+    assert blocks[4].columns["label"].tolist() == ["b"]
+
+
+def test_the_fingerprint_follows_the_content_and_the_split_but_not_the_place(tmp_path: Path) -> None:
+    for kind in (folder, archive):
+        one, two, three = (tmp_path / f"{kind.__name__}{n}" for n in range(3))
+        for path, texts in ((one, TEXTS), (two, TEXTS), (three, TEXTS | {"set/test/neg/0_3.txt": "ja"})):
+            kind(path, texts)
+        sources = [TextFolders(path=str(path), valid=1) for path in (one, two, three)]
+        assert sources[0].fingerprint() != sources[2].fingerprint()
+        assert sources[0].fingerprint() != TextFolders(path=str(one), valid=1, valid_from="test").fingerprint()
+        if kind is folder:  # an archive is its bytes, with the time at which it was packed
+            assert sources[0].fingerprint() == sources[1].fingerprint()
+
+
+def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TITRATE_DATA", "/elsewhere")
+    with pytest.raises(DataError) as caught:
+        TextFolders(path="imdb/a.tar.gz", valid=1).fingerprint()
+    assert str(caught.value) == (
+        f"there is no /elsewhere/imdb/a.tar.gz and no {tmp_path}/imdb/a.tar.gz; "
+        "set TITRATE_DATA to the folder that holds imdb/a.tar.gz, or data.path to where it is"
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        ({"test": None}, {}, r"has no test/CLASS/NAME.txt; set `data.test` \(=test\) to the name of the folder"),
+        ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train; there are neg"),
+        ({}, {"suffix": ".text"}, r"has no train/CLASS/NAME.text; set `data.train` \(=train\)"),
+        (
+            {"set/train/neg/3.txt": "a\xff"},
+            {},
+            "set/train/neg/3.txt of .* is no UTF-8: byte 0xff at offset 1; convert it",
+        ),
+    ],
+)
+def test_what_is_missing_or_no_text_is_named(tmp_path: Path, texts: dict, options: dict, message: str) -> None:
+    given = {name: text for name, text in TEXTS.items() if "test" not in texts or "/test/" not in name}
+    given |= {name: text for name, text in texts.items() if text is not None}
+    with pytest.raises(DataError, match=message):
+        TextFolders(path=str(archive(tmp_path / "a.tar", given)), valid=1, **options).sizes()
+
+
+def test_an_empty_class_is_named(tmp_path: Path) -> None:
+    (folder(tmp_path) / "set/train/so_so").mkdir()
+    with pytest.raises(DataError, match="has no text of class so_so in train; there are neg, pos"):
+        TextFolders(path=str(tmp_path), valid=1).sizes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
+def test_a_damaged_archive_is_told_with_the_place(tmp_path: Path, damage: str) -> None:
+    path = archive(tmp_path / "a.tar.gz", TEXTS | {"set/train/pos/3.txt": os.urandom(40_000).hex()})
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[-6] ^= 1  # in the checksum
+    path.write_bytes({"cut": content[:-2000], "flipped": content, "other": b"label,text\n" * 100}[damage])
+    with pytest.raises(DataError, match=r"a.tar.gz is damaged, or no tar archive: .* \(after byte \d+"):
+        TextFolders(path=str(path), valid=1).sizes()
+
+
+@pytest.mark.skipif("TITRATE_DATA" not in os.environ, reason="TITRATE_DATA names no folder of real data")
+def test_imdb_as_it_is_published() -> None:
+    source = TextFolders(
+        path="imdb/aclImdb_labelled.tar.gz", valid=15_000, valid_from="test", stratify="label", classes=("neg", "pos")
+    )
+    assert source.sizes() == {"train": 25_000, "test": 25_000}
+    blocks = [block for part in source.sizes() for block in source.blocks(part)]
+    labels = np.array([label for block in blocks for label in block.columns["label"].tolist()])
+    counts = {name: np.unique(labels[one], return_counts=True)[1].tolist() for name, one in source.splits().items()}
+    assert counts == {"train": [12_500] * 2, "valid": [7_500] * 2, "test": [5_000] * 2}
+    first = next(source.blocks("test")).columns["text"].tolist()[0]
+    assert first.startswith("Once again Mr. Costner has dragged out a movie for far longer than necessary")

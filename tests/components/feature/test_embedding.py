@@ -1,0 +1,251 @@
+"""Embeddings as TensorFlow combines them, shared and as sequences, from files of vectors, frozen and in training."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from components.data import Arrays
+from components.feature import Numeric
+from components.feature.crossed import Crossed
+from components.feature.embedding import Embedding
+from components.feature.identity import Identity
+from components.feature.strings import to_strings
+from components.feature.vocabulary import Vocabulary
+from components.feature.weighted import Weighted
+from components.layer import Normal, TruncatedNormal
+from components.types import Block, Constants, DataError, Padded, Ragged, UserError
+from runner.batches import gather
+from runner.data import Features, prepare
+from runner.numbers import Number
+from runner.parts import Given
+from runner.program import Pace, Program, as_arrays
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
+TF = GOLDEN["fc_embedding"]
+
+
+def ragged(rows: list[list[Any]], dtype: Any = np.int64) -> Ragged:
+    return Ragged(np.array([value for row in rows for value in row], dtype), np.cumsum([0, *map(len, rows)]))
+
+
+def looked_up(table: Any, column: Embedding, parents: dict[str, Any], **data: Any) -> Any:
+    """What the embedding of columns that learn nothing gives on the device, with that table."""
+    constants: dict[str, Constants] = {}
+    done: dict[str, Any] = {}
+    for key, parent in parents.items():
+        constants[key] = parent.fit({}, constants)
+        done[key] = parent.encode(Block(data), done, constants[key])
+    static = column.fit({}, constants).static
+    first: Any = next(iter(data.values()))
+    rows = np.arange(len(first.offsets) - 1 if isinstance(first, Ragged) else len(first))
+    encoded = gather({"it": column.encode(Block(data), done, Constants())}, rows)
+    layer = column.layer(static)
+    return jax.jit(layer.apply)({"params": {"embedding": np.array(table, np.float32)}}, encoded["it"], {})
+
+
+@pytest.mark.parametrize("combiner", ["mean", "sum", "sqrtn"])
+@pytest.mark.parametrize("case", ["", "_weighted", "_max_norm1"])
+def test_combined_as_in_tensorflow(case: str, combiner: Any) -> None:
+    parents: dict[str, Any] = {"id": Identity(key="raw", buckets=4)}
+    if case == "_weighted":
+        parents["weighted"] = Weighted(key="id", weight="weight")
+    longest = 1.0 if case == "_max_norm1" else None
+    column = Embedding(key=list(parents)[-1], dimension=2, combiner=combiner, max_norm=longest)
+    raw = {"raw": ragged(TF["ids"]), "weight": ragged(TF["weights"], np.float64)}
+    np.testing.assert_allclose(
+        looked_up(TF["table"], column, parents, **raw), TF[combiner + case], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_rows_of_as_many_cells_each_are_the_same() -> None:
+    parents: dict[str, Any] = {"id": Identity(key="raw", buckets=4), "weighted": Weighted(key="id", weight="weight")}
+    raw = {
+        name: np.array([row + [filler] * (3 - len(row)) for row in TF[given]])
+        for name, given, filler in (("raw", "ids", -1), ("weight", "weights", 0.0))
+    }
+    found = looked_up(TF["table"], Embedding(key="weighted", dimension=2), parents, **raw)
+    np.testing.assert_allclose(found, TF["mean_weighted"], rtol=1e-5)
+
+
+def test_ids_out_of_range_add_nothing() -> None:
+    column = Embedding(key="id", dimension=2)
+    found = looked_up(
+        TF["table"], column, {"id": Identity(key="id", buckets=4, check=False)}, id=np.array([0, -1, 4, -7])
+    )
+    np.testing.assert_array_equal(found, [[1, 2], [0, 0], [0, 0], [0, 0]])
+
+
+def test_shared_vectors_stand_side_by_side_in_the_order_of_the_keys() -> None:
+    shared = GOLDEN["fc_shared"]
+    parents = {key: Identity(key=f"raw_{key}", buckets=3) for key in ("a", "b")}
+    raw = {"raw_a": np.array(shared["a"]), "raw_b": np.array(shared["b"])}
+    found = looked_up(shared["table"], Embedding(key=("a", "b"), dimension=2), parents, **raw)
+    np.testing.assert_array_equal(found, shared["dense"])
+    found = looked_up(shared["table"], Embedding(key=("b", "a"), dimension=2), parents, **raw)
+    np.testing.assert_array_equal(found, np.array(shared["dense"])[:, [2, 3, 0, 1]])
+
+
+def test_without_a_combiner_it_is_a_sequence_with_a_mask() -> None:
+    golden, column = GOLDEN["fc_sequence"], Embedding(key="id", dimension=2, combiner=None)
+    table = [[1, 2], [3, 4], [5, 6]]
+    found = looked_up(table, column, {"id": Identity(key="id", buckets=3)}, id=ragged([[0, 1], [2]]))
+    assert isinstance(found, Padded)
+    np.testing.assert_array_equal(np.asarray(found.values)[:, :2], golden["embedding"])
+    np.testing.assert_array_equal(found.values[:, 2:], 0)
+    np.testing.assert_array_equal(found.mask.sum(1), golden["embedding_lengths"])
+    found = looked_up(table, column, {"id": Identity(key="id", buckets=3)}, id=np.array([[0, -1, 1], [2, -1, -1]]))
+    np.testing.assert_array_equal(found.mask, [[True, False, True], [True, False, False]])
+    np.testing.assert_array_equal(found.values[0], [[1, 2], [0, 0], [3, 4]])
+
+
+def test_vectors_begin_as_those_of_tensorflow() -> None:
+    golden = TF["default_initializer"]
+    assert golden["class"] == "TruncatedNormal"
+    assert Embedding(key="id", dimension=16).layer({"buckets": 5}).initializer == TruncatedNormal(golden["stddev"])
+
+
+def test_a_vector_of_zeros_has_a_slope_under_max_norm() -> None:
+    layer = Embedding(key="id", dimension=2, max_norm=1.0).layer({"buckets": 2})
+    encoded = {"ids": np.array([0, 1], np.int32)}
+    slope = jax.jit(jax.grad(lambda table: layer.apply({"params": {"embedding": table}}, encoded, {}).sum()))
+    np.testing.assert_allclose(slope(np.array([[0, 0], [0, 2]], np.float32)), [[1, 1], [0.5, 0]], atol=1e-6)
+
+
+def words(*texts: str) -> Constants:
+    """What a vocabulary with one id before its list has learned."""
+    listed = to_strings(list(texts))
+    host = {"data": listed.data, "offsets": listed.offsets, "ids": np.arange(len(texts)) + 1}
+    return Constants(host=host, static={"buckets": len(texts) + 1})
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TITRATE_DATA", str(tmp_path))
+    return tmp_path / "vectors.txt"
+
+
+@pytest.mark.parametrize("header", ["", "4 2\n"])
+def test_words_of_a_file_have_its_vectors_and_the_others_are_drawn(file: Path, header: str) -> None:
+    file.write_text(header + "the 1 2\ncafé -3 4.5\nNew York 5 6\nthe 9 9\n")
+    column = Embedding(key="w", dimension=2, vectors="vectors.txt", initializer=Normal(0.0))
+    constants = column.fit({}, {"w": words("café", "rare", "the", "New York")})
+    assert constants.static == {"buckets": 5, "with_vectors": 3}
+    begun = jax.jit(column.layer(constants.static).init)(
+        jax.random.key(0), {"ids": np.zeros(1, np.int32)}, constants.device
+    )
+    np.testing.assert_array_equal(begun["params"]["embedding"], [[0, 0], [-3, 4.5], [0, 0], [1, 2], [5, 6]])
+
+
+def test_the_words_are_those_of_the_vocabulary(file: Path) -> None:
+    file.write_text("b 1 2\na 3 4\n")
+    parent = Vocabulary(key="raw", values=("a", "b"), oov=1, oov_first=True).fit({}, {})
+    found = Embedding(key="v", dimension=2, vectors="vectors.txt").fit({}, {"v": parent})
+    np.testing.assert_array_equal(found.device["vectors"], [[0, 0], [3, 4], [1, 2]])
+    parent = Vocabulary(key="raw", values=(7, 8)).fit({}, {})
+    file.write_text("8 1 2\n")
+    found = Embedding(key="v", dimension=2, vectors="vectors.txt").fit({}, {"v": parent})
+    np.testing.assert_array_equal(found.device["known"], [False, True])
+
+
+def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
+    array = np.arange(6.0).reshape(3, 2)
+    np.save(file.with_suffix(".npy"), array)
+    column = Embedding(key="h", dimension=2, vectors="vectors.npy")
+    before = column.fingerprint()
+    constants = column.fit({}, {"h": Constants(static={"buckets": 3})})
+    np.testing.assert_array_equal(constants.device["vectors"], array)
+    with pytest.raises(DataError, match=r"holds float64 \(3, 2\); floats \(4, 2\), \(ids, dimension\), are needed"):
+        column.fit({}, {"h": Constants(static={"buckets": 4})})
+    np.save(file.with_suffix(".npy"), array + 1)
+    assert column.fingerprint() != before
+    np.save(file.with_suffix(".npy"), np.where(array == 3, np.nan, array))
+    with pytest.raises(DataError, match=r"row 1 of .* is not finite"):
+        column.fit({}, {"h": Constants(static={"buckets": 3})})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("the 1 2 3\n", "line 1 of .*vectors.txt has 3 numbers, and dimension=2"),
+        ("3 3\nthe 1 2 3\n", "line 2 of .*vectors.txt has 3 numbers, and dimension=2"),
+        ("the 1 2\na 1\n", "line 2 of .*vectors.txt has 1 numbers, and dimension=2"),
+        ("the 1 x\n", "line 1 of .*vectors.txt: could not convert string to float"),
+        ("the 1 nan\n", "line 1 of .*vectors.txt has nan; finite numbers are needed"),
+        ("a 1 2\n", r"none of the 1 words of column `w` \('the', …\) has a vector in .*vectors.txt"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_line(file: Path, content: str, message: str) -> None:
+    file.write_text(content)
+    with pytest.raises(DataError, match=message):
+        Embedding(key="w", dimension=2, vectors="vectors.txt").fit({}, {"w": words("the")})
+
+
+def test_a_column_without_words_has_none_to_look_up(file: Path) -> None:
+    file.write_text("a 1 2\n")
+    with pytest.raises(DataError, match=r"column `h` has no list of words to look up in .*: give a \.npy"):
+        Embedding(key="h", dimension=2, vectors="vectors.txt").fit({}, {"h": Constants(static={"buckets": 3})})
+
+
+@pytest.mark.parametrize(
+    ("options", "parents", "message"),
+    [
+        (
+            {"key": "raw"},
+            {},
+            "embedding of `raw`: it is a raw column; give the name of a feature column that makes ids",
+        ),
+        ({"key": "x"}, {"x": Constants()}, "`x`: it is no categorical column"),
+        (
+            {"key": ("a", "b")},
+            {"a": Constants(static={"buckets": 3}), "b": Constants(static={"buckets": 4})},
+            "`a` has 3 ids and `b` 4; columns that share vectors have the same ids",
+        ),
+        (
+            {"key": ("a", "b")},
+            {"a": words("x", "y"), "b": words("y", "x")},
+            "the same id means one value of `a` and another of `b`; give both the same `values` or `path`",
+        ),
+        ({"key": ("a", "b"), "combiner": None}, {}, "don't stand side by side: choose a combiner"),
+        ({"key": ("a", "a")}, {}, "`key` is one column, or different ones"),
+        ({"key": "a", "dimension": 0}, {}, "dimension=0; at least 1 is needed"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(options: Any, parents: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Embedding(**{"dimension": 2, **options}).fit({}, parents)
+
+
+def test_frozen_vectors_are_no_parameters(file: Path) -> None:
+    """So no optimizer and no penalty touches them."""
+    np.save(file.with_suffix(".npy"), np.full((3, 2), 0.5))
+    columns = {
+        "a": Identity(key="x", buckets=3),
+        "ab": Crossed(keys=("a", "x"), buckets=7),
+        "frozen": Embedding(key="a", dimension=2, trainable=False, vectors="vectors.npy"),
+        "learned": Embedding(key="a", dimension=2, vectors="vectors.npy"),
+    }
+    features = Features(Numeric(key="y"), columns, {"wide": ("a", "ab"), "deep": ("frozen", "learned")})
+    source = Arrays(columns={"x": np.arange(12) % 3, "y": np.arange(12.0)}, valid=2, test=2, seed=None)
+    data = prepare(source, features, identity="", cache=None)
+    static = {
+        "architecture": {"_target_": "components.architecture.wide_deep.WideDeep", "widths": (3,), "activation": "elu"},
+        "loss": {"_target_": "components.loss.MSE"},
+        "metric": {},
+        "optimizer": {"_target_": "optax.sgd"},
+        "schedule": {"_target_": "components.schedule.constant", "learning_rate": Number("learning_rate")},
+        "regularizer": {},
+    }
+    program = Program(static, features, data.constants)
+    given = Given(
+        as_arrays({"learning_rate": 0.1}, 0), {name: dict(one.device) for name, one in data.constants.items()}
+    )
+    rows = np.arange(4, dtype=np.int32)
+    state = program.init.eval_shape(given, data.encoded, rows)
+    trained, _ = program.train.eval_shape(given, state, data.encoded, rows[None], np.int32(1), Pace(4, 1.0))
+    assert jax.tree.structure(trained) == jax.tree.structure(state)
+    assert set(trained.parameters) == {"architecture", "columns_learned"}
+    assert trained.model_state["frozen"]["columns_frozen"]["embedding"].shape == (3, 2)

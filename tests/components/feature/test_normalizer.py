@@ -1,0 +1,40 @@
+"""Normalizers: formulas, inverses and the chains that they may form."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.feature.chain import chain
+from components.feature.normalizer import Clip, Log, Log1p, MinMax, Robust
+from components.types import UserError
+
+
+@settings(max_examples=20)
+@given(
+    values=st.lists(st.floats(0, 1e3), min_size=1, max_size=5),
+    normalize=st.sampled_from([None, "log1p", Log(offset=2), ("log1p", "z_score"), MinMax(low=-2, high=3), Robust()]),
+)
+def test_a_chain_is_undone_by_its_inverse(values: list[float], normalize: Any) -> None:
+    steps, given = chain(normalize), np.array(values)
+    back = steps.undo(steps(given, 1.5, 0.25, np), 1.5, 0.25, np)
+    np.testing.assert_allclose(back, given, rtol=1e-9, atol=1e-9)
+
+
+def test_the_steps_are_what_they_say() -> None:
+    x = np.array([0.0, 1e-12, 9.0])
+    np.testing.assert_array_equal(chain("log1p")(x, 0, 1, np), np.log1p(x))
+    np.testing.assert_array_equal(chain(Log(offset=3))(x, 0, 1, np), np.log(x + 3))
+    np.testing.assert_array_equal(chain((Clip(high=4), "min_max", Clip(low=-1)))(x, 2, 1, np), [-1, -1, 2])
+
+
+@pytest.mark.parametrize("part", [Clip, MinMax, Robust])
+def test_a_range_must_be_one(part: Any) -> None:
+    with pytest.raises(UserError, match=r"`low` \(=0\.5\) must be below `high` \(=0\.5\)"):
+        part(low=0.5, high=0.5)
+
+
+def test_equal_chains_are_one() -> None:
+    assert len({chain(("log", Log1p())), chain(("log", "log1p")), chain("log")}) == 2

@@ -1,0 +1,137 @@
+"""Times: whatever form they have, their parts are those of Python's own calendar."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.feature.cells import NO_ID
+from components.feature.strings import to_strings
+from components.feature.time import CYCLES, Time, TimePart
+from components.types import Block, Constants, DataError, Strings, UserError
+
+PARTS: Any = ("year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second")
+MOMENTS = st.lists(st.datetimes(datetime(1600, 1, 1), datetime(2300, 1, 1)), min_size=1, max_size=8)
+
+
+def parts(moment: datetime) -> list[int]:
+    date = (moment.year, moment.month, moment.day, moment.timetuple().tm_yday, moment.weekday())
+    return [*date, moment.hour, moment.minute, moment.second]
+
+
+def encoded(column: Time | TimePart, values: Any, **block: Any) -> np.ndarray:
+    arrays = column.encode(Block({"t": values}, **block), {}, column.fit({}, {}))
+    (array,) = arrays.values()
+    return array
+
+
+@settings(max_examples=30)
+@given(moments=MOMENTS)
+def test_parts_of_timestamps_and_texts_are_those_of_the_calendar(moments: list[datetime]) -> None:
+    texts = [moment.isoformat() for moment in moments]
+    column, expected = Time(key="t", parts=PARTS), [parts(moment) for moment in moments]
+    dictionary = Strings(*to_strings([*texts, "never"])[:2], np.arange(len(texts)))
+    for values in (np.array(moments, "datetime64[us]"), to_strings(texts), dictionary, np.array(texts), moments):
+        array = encoded(column, np.array(values, object) if isinstance(values, list) else values)
+        assert array.dtype == np.float32
+        assert array.tolist() == expected
+    seconds = np.array(moments, "datetime64[s]")
+    assert encoded(column, seconds).tolist() == expected
+    assert encoded(column, seconds.astype("datetime64[D]")).tolist() == [[*of[:5], 0, 0, 0] for of in expected]
+
+
+@pytest.mark.parametrize("part", CYCLES)
+def test_cycles_close(part: Any) -> None:
+    first, period = CYCLES[part]
+    begin = datetime(2024, 1, 1)  # a Monday, in a leap year
+    step = {"month": 31, "hour": 1 / 24, "minute": 1 / 1440, "second": 1 / 86400}.get(part, 1)
+    moments = np.array([begin + timedelta(days=step * number) for number in range(period)], "datetime64[us]")
+    points = encoded(Time(key="t", parts=(part,), encoding="cyclic"), moments)
+    numbers = encoded(Time(key="t", parts=(part,)), moments)[:, 0] - first
+    angles = 2 * np.pi * numbers / period
+    np.testing.assert_allclose(points, np.stack([np.sin(angles), np.cos(angles)], axis=1), atol=1e-6)
+    assert encoded(TimePart(key="t", part=part), moments).tolist() == numbers.tolist()
+    assert TimePart(key="t", part=part).fit({}, {}).static == {"buckets": period}
+
+
+def test_several_cycles_stand_side_by_side() -> None:
+    column = Time(key="t", parts=("hour", "weekday"), encoding="cyclic")
+    values = encoded(column, np.array(["2024-01-01T06", "2024-01-01T18"], "datetime64[h]"))
+    np.testing.assert_allclose(values, [[1, 0, 0, 1], [-1, 0, 0, 1]], atol=1e-6)
+    assert column.layer({})({"values": values}, {}).shape == (2, 4)
+
+
+def test_texts_with_an_offset_are_taken_in_utc() -> None:
+    zone = timezone(timedelta(hours=2))
+    texts = ["2024-01-01T01:00:00+02:00", "2024-01-01T01:00:00Z"]
+    assert encoded(TimePart(key="t", part="hour"), to_strings(texts)).tolist() == [23, 1]
+    objects = np.array([datetime(2024, 1, 1, 1, tzinfo=zone), datetime(2024, 1, 1, 1, tzinfo=UTC)], object)
+    assert encoded(TimePart(key="t", part="hour"), objects).tolist() == [23, 1]
+
+
+def test_other_texts_are_read_by_their_format() -> None:
+    column = Time(key="t", parts=("year", "day"), format="%d/%m/%y %H.%M")
+    assert encoded(column, to_strings(["31/12/99 07.30", "01/02/24 00.00"])).tolist() == [[1999, 31], [2024, 1]]
+    with pytest.raises(DataError, match=r"row 1 of data: column `t` is '2024'; a text like %d/%m/%y %H.%M is needed"):
+        encoded(column, to_strings(["31/12/99 07.30", "2024"]))
+
+
+GAPS = (
+    (np.array(["2024-01-01", "NaT"], "datetime64[D]"), {}),
+    (np.array(["2024-01-01", "2024-01-02"], "datetime64[D]"), {"valid": {"t": np.array([True, False])}}),
+    (to_strings(["2024-01-01", ""]), {}),
+    (to_strings(["2024-01-01", "garbage"]), {"valid": {"t": np.array([True, False])}}),
+    (np.array(["2024-01-01", None], object), {}),
+)
+
+
+@pytest.mark.parametrize(("values", "block"), GAPS)
+def test_a_gap_is_an_error_or_filled_or_no_category(values: Any, block: Any) -> None:
+    message = "row 8 of somewhere: column `t` has no value; fill it in, leave the row out, or say .* `missing`"
+    with pytest.raises(DataError, match=message):
+        encoded(Time(key="t", parts=("month",)), values, **block, first=7, origin="somewhere")
+    filled = Time(key="t", parts=("month", "day"), missing=-1)
+    assert encoded(filled, values, **block).tolist() == [[1, 1], [-1, -1]]
+    assert encoded(TimePart(key="t", part="month"), values, **block).tolist() == [0, NO_ID]
+
+
+def test_a_column_of_gaps_alone_has_no_categories() -> None:
+    empty = Strings(np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros(3, np.int32))
+    values = encoded(TimePart(key="t", part="hour"), empty, valid={"t": np.zeros(3, bool)})
+    assert values.tolist() == [NO_ID] * 3
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", "2024-13-01", " 2024-01-01"])
+def test_what_is_no_time_is_named_by_row_and_value(wrong: str) -> None:
+    texts = ["2024-01-01", wrong, "2024-01-01"]
+    coded = Strings(*to_strings(["never", "2024-01-01", wrong])[:2], np.array([1, 2, 1]))
+    for values in (to_strings(texts), np.array(texts), np.array(texts, object), coded):
+        with pytest.raises(DataError, match=f"row 4 of a.csv: column `t` is '{wrong}'; a time is a timestamp or text"):
+            encoded(Time(key="t", parts=("day",), missing=0), values, first=3, origin="a.csv")
+
+
+def test_other_columns_are_refused() -> None:
+    with pytest.raises(DataError, match=r"column `t` of data is float64 \(2,\); a time is a timestamp or text"):
+        encoded(Time(key="t", parts=("day",)), np.array([1.5, 2.5]))
+    with pytest.raises(DataError, match=r"there is no column `t` in data"):
+        Time(key="t", parts=("day",)).encode(Block({"other": np.zeros(1)}), {}, Constants())
+    parents = {"t": {"values": np.zeros((1, 1), np.float32)}}
+    with pytest.raises(DataError, match=r"column `t` of data is float32 \(1, 1\); a time"):
+        TimePart(key="t", part="day").encode(Block({"t": to_strings(["2024-01-01"])}), parents, Constants())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parts": ()}, r"`parts` \(=\) must be at least one, and each once"),
+        ({"parts": ("day", "day")}, r"`parts` \(=day, day\) must be at least one, and each once"),
+        ({"parts": ("year",), "encoding": "cyclic"}, "`parts`: a year has no period"),
+        ({"parts": ("day",), "format": "%Q"}, r"`format` \(='%Q'\) is not one of Python's strptime: 'Q' is a bad"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(options: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Time(key="t", **options)

@@ -1,0 +1,216 @@
+"""One's own table in a line: what is inferred and by whom it says so, written down, and asked about new rows."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from pyarrow import csv
+
+import runner
+from components.data.csv import Csv
+from runner.__main__ import main
+from runner.compose import Config, compose, configure
+from runner.errors import ConfigError
+from runner.sweep import plan
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+LINE = ("data=csv", "data.path=houses.csv", "data.target=price")
+QUICK = ("training.epochs=1", "architecture.widths=[4]", "tracking=none")
+HEADER = "id,rooms,area,where,price"
+ROWS = [
+    f"{n},{n % 7 or ''},{(n * 37) % 101 + 0.5},{('North', 'South')[n % 2]},{n % 7 + (n % 2) / 2}" for n in range(1, 81)
+]
+
+
+@pytest.fixture(autouse=True)
+def houses(in_empty_folder: Path) -> None:
+    """A table of eighty houses in the working folder."""
+    Path("houses.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """That of a run on the houses."""
+    here = tmp_path_factory.mktemp("houses")
+    with pytest.MonkeyPatch.context() as patched, jax.numpy_dtype_promotion("standard"):
+        patched.chdir(here)
+        Path("houses.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
+        yield str(here / runner.run(*LINE, *QUICK, "quiet=true").folder)
+
+
+def wrong(*words: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        compose(words)
+    return caught.value.problems
+
+
+# ---------------------------------------------------------------------------------------------------- what is inferred
+
+
+def test_a_line_answers_what_nobody_chose_and_says_who_did() -> None:
+    config = compose(LINE)
+    assert {group: config.choices[group] for group in ("data", "feature", "loss", "metric", "architecture")} == {
+        "data": "csv",
+        "feature": "inferred",
+        "loss": "mse",
+        "metric": ["rmse", "mae"],
+        "architecture": "mlp",
+    }
+    assert config.values["feature"]["columns"].keys() == {"rooms", "area", "where"}
+    assert config.values["feature"]["target"]["key"] == "price"
+    assert config.values["feature"]["inputs"] == {"columns": ["rooms", "area", "where"]}
+    for key in ("feature.columns.rooms.missing", "loss._target_", "training.batch_size", "data.types.area"):
+        assert config.origins[key].startswith(("inferred from houses.csv", "conf/loss/mse.yaml"))
+    assert config.origins["data.path"] == "the command line (data.path=houses.csv)"
+    assert config.origins["training.monitor"] == "conf/run.yaml"
+
+
+def test_what_is_chosen_wins() -> None:
+    words = ("loss=mae", "architecture=mlp", "training.batch_size=7", "data.types.rooms=int", "data.seed=5")
+    config = compose([*LINE, *words, "feature.columns.area.normalize=min_max", "~feature.columns.where"])
+    assert config.choices["loss"] == "mae"
+    assert config.values["architecture"]["widths"] == [64, 64], "that of the option, as it was chosen"
+    assert config.values["training"]["batch_size"] == 7
+    assert config.values["data"]["types"]["rooms"] == "int"
+    assert config.values["feature"]["columns"]["area"]["normalize"] == "min_max"
+    assert "where" not in config.values["feature"]["columns"]
+
+
+@pytest.mark.parametrize("words", [["feature=diabetes", "experiment=diabetes_mlp"], ["mode=runs"]])
+def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list[str]) -> None:
+    Path("houses.csv").unlink()
+    assert compose([*LINE, *words]).inferred is None
+    assert compose(["data.seed=3"]).inferred is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.target=prize"], "data.target=prize is no column of houses.csv; did you mean price? (id, rooms, area"),
+        (["data.target=null"], "data.target is missing: which column of houses.csv is to be predicted? (id, rooms"),
+        (["data.path=house.csv"], "there is no file"),
+        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which data.types names; did you"),
+        (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),
+    ],
+)
+def test_mistakes_are_told_with_the_others(words: list[str], message: str) -> None:
+    found = wrong(*LINE, *words, "loss=msee")
+    assert len(found) == 2
+    assert any(message in line for line in found)
+
+
+def test_mistakes_in_the_words_about_the_data_are_told_before_a_file_is_read() -> None:
+    with pytest.raises(ConfigError) as caught:
+        configure(["data=csv", "data.target=price", "data.sed=3"])
+    assert {line.partition(":")[0] for line in caught.value.problems} == {"data.path", "data.sed"}
+
+
+def test_a_mistake_imports_no_jax() -> None:
+    code = (
+        "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
+        "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules}); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *LINE[:2]], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "data.target is missing" in done.stderr
+    assert {"jax", "mlflow", "pandas"}.isdisjoint(done.stdout.split())
+
+
+def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    read = []
+    original = Csv.suggest
+    monkeypatch.setattr(Csv, "suggest", lambda self: read.append(self.path) or original(self))
+    plan.make([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
+    assert capsys.readouterr().out.count("inferred from houses.csv:") == 1
+    assert read == ["houses.csv"]
+
+
+# ---------------------------------------------------------------------------------------------------- written down
+
+
+def plain(config: Config) -> dict[str, object]:
+    return {key: value for key, value in config.values.items() if key not in ("experiment", "mode", "quiet")}
+
+
+def test_init_writes_files_that_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["optimizer=sgd", "optimizer.momentum=0.5", "seed=3", "data.valid=9"]
+    assert main(["mode=init", *LINE, *words]) == 0
+    told = capsys.readouterr().out
+    assert "rooms" in told
+    assert "id is left out: it numbers the rows" in told
+    assert "titrate experiment=houses" in told
+    files = ["conf/data/houses.yaml", "conf/feature/houses.yaml", "experiments/houses.yaml"]
+    assert all(file in told and Path(file).exists() for file in files)
+    assert plain(configure(["experiment=houses"])) == plain(configure([*LINE, *words, "quiet=true"]))
+    assert "where" in Path(files[1]).read_text()
+    assert "# id is left out: it numbers the rows." in Path(files[1]).read_text()
+    header = Path(files[2]).read_text().splitlines()[:4]
+    assert [line.split()[1] for line in header] == ["Question:", "Result:", "Time:", "Command:"]
+
+
+def test_init_overwrites_nothing_and_takes_no_name_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["mode=init", *LINE, "quiet=true"]
+    Path("experiments").mkdir()
+    Path("experiments/houses.yaml").write_text("seed: 1\n")
+    assert main(words) == 2
+    assert "has experiments/houses.yaml already; nothing was written" in capsys.readouterr().err
+    assert not Path("conf").exists()
+    Path("houses.csv").rename("digits.csv")
+    assert main([*words, "data.path=digits.csv"]) == 0
+    assert Path("experiments/digits_csv.yaml").exists()
+    assert configure(["experiment=digits_csv"]).values["data"]["path"] == "digits.csv"
+
+
+# ------------------------------------------------------------------------------------------------------------ new rows
+
+
+def predicted(folder: str, output: str = "found.csv") -> list[float]:
+    assert main(["mode=predict", f"run={folder}", "data.path=new.csv", f"output={output}", "quiet=true"]) == 0
+    found = csv.read_csv(output)
+    assert found.column_names == ["row", "prediction"]
+    assert found["row"].to_pylist() == list(range(found.num_rows))
+    return found["prediction"].to_pylist()
+
+
+def refused(folder: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]) == 2
+    assert not Path("found.csv").exists()
+    return capsys.readouterr().err
+
+
+def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = [row.rpartition(",")[0] for row in (HEADER, *ROWS)]
+    Path("new.csv").write_text("\n".join([f"more,{without[0]}", *(f"x,{row}" for row in without[1:]), "x,,,5,West"]))
+    found = predicted(folder)
+    fitted = runner.load(folder)
+    np.testing.assert_allclose(found, fitted.predict(Csv(path="new.csv")).prediction, rtol=1e-6)
+    lone = fitted.predict({"where": ["North"], "area": [(2 * 37) % 101 + 0.5], "rooms": [2.0]})
+    np.testing.assert_allclose(found[1], lone.prediction[0], rtol=1e-5)
+    monkeypatch.chdir(Path(folder).parents[1])
+    test = fitted.predict("test")
+    np.testing.assert_allclose(np.array(found)[test.row], test.prediction, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "rooms,area,where\n1,2,North\n\n2,x2,South\n",
+            "new.csv, line 4: column `area` is 'x2', not of the type",
+        ),
+        ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
+        ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which data.types names; did you mean aria?"),
+        ("rooms,area,where\n", "has no rows below the names of its columns"),
+        ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
+    ],
+)
+def test_wrong_new_rows_are_named(folder: str, capsys: pytest.CaptureFixture[str], text: str, message: str) -> None:
+    Path("new.csv").write_text(text)
+    assert message in refused(folder, capsys)
