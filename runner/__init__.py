@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runner.execution import Result
     from runner.fitted import Fitted
     from runner.sweep.launch import SweepResult
+    from runner.transform import Transform
 
 
 def run(*overrides: str, source: Source | None = None) -> Result:
@@ -55,6 +56,18 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
     from runner import fitted
 
     return fitted.load(run, root=folder, source=source)
+
+
+def load_transform(path: str | Path) -> Transform:
+    """What a run's columns learned, from its folder or its `transform.npz`: `load_transform(…)({"size": [70.0]})`.
+
+    Needs neither the run's data, its weights nor its configuration; and neither Hydra, MLflow nor Arrow.
+    """
+    from pathlib import Path
+
+    from runner import transform
+
+    return transform.load(Path(path))
 
 
 def _refuse_modes(config: Config) -> None:

@@ -90,7 +90,7 @@ def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, A
     """Does the run and says what came of it, then waits a little for its record: the summary."""
     path = run.folder.path
     if not (path / transform.FILE).exists():
-        transform.save(path, run.data.constants, transform.forms(run.data.encoded))
+        transform.save(path, run.config.values["feature"], run.data.constants, run.data.encoded)
     delivery = member.delivery.child(path) if member else run.tracking.start(path)
     try:
         summary = _recorded(run, signals, delivery)

@@ -15,14 +15,13 @@ import numpy as np
 from components.types import Constants, Encoded, Ragged, Source, UserError
 from runner import answers, checkpoint, platform, record, transform
 from runner import folder as folders
+from runner.answering import Answering
 from runner.batches import gather
-from runner.build import build
 from runner.catalog import HOUSE
 from runner.compose import Config, from_yaml
 from runner.data import Data, Features, cache_folder
-from runner.errors import at, suggestion
+from runner.errors import suggestion
 from runner.loop import Trainer
-from runner.new_rows import Answering, encoded, given
 from runner.numbers import collect
 from runner.parts import Given
 from runner.predictions import Predictions, predictions
@@ -64,6 +63,7 @@ class Fitted:
     Attributes:
         folder: that of the run.
         splits: the splits of its data, with their numbers of rows.
+        transform: what makes arrays of rows.
         features: the columns that it reads, and its target.
         classes: the names of the classes that it tells apart; None: its target is real-valued.
         weights: those that answer.
@@ -79,9 +79,8 @@ class Fitted:
         self._static, numbers = collect(self._config)
         self._static["architecture"] |= dtype(self._config)
         self._numbers = as_arrays(numbers, self._config.values["seed"])
-        with at("feature"):
-            self.features = Features(**build(self._static["feature"], {}))
-        self._learned, self._forms = transform.load(folder)
+        self.transform = transform.load(folder)
+        self.features, self._learned = self.transform.features, self.transform.constants
         self.classes = self.features.target.bind(self._learned["target"]).classes
         self._program = _program(self._static, self.features, self._learned)
         self._given = _given(self._numbers, self._learned)
@@ -115,9 +114,7 @@ class Fitted:
                 f"not {type(rows).__name__}"
             )
         if not isinstance(rows, str):
-            source = given(rows) if isinstance(rows, Mapping) else rows
-            new = encoded(source, self.features, self._learned, self._forms)
-            logits = self._answering.logits(new, *self.weights[:2])
+            logits = self._answering.logits(self.transform(rows), *self.weights[:2])
             return predictions(self.classes, np.arange(len(logits)), logits)
         trainer = self._trainer_of(rows)
         _, said = trainer.examine(rows, *self.weights[:2])
@@ -164,7 +161,9 @@ class Fitted:
 
     def _like(self) -> State:
         """The shapes and dtypes of the state, from a row that says nothing."""
-        rows = {name: {key: _empty(form) for key, form in arrays.items()} for name, arrays in self._forms.items()}
+        rows = {
+            name: {key: _empty(form) for key, form in arrays.items()} for name, arrays in self.transform.forms.items()
+        }
         return jax.eval_shape(self._program.init, self._given, gather(rows, np.zeros(1, int)), np.zeros(1, np.int32))
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from runner import code
 from runner.build import build
 from runner.errors import at
+from runner.folder import write_atomically
 from runner.source import TargetError, locate
 from runner.tables import Section, show
 
@@ -43,7 +48,7 @@ def suggestion(node: Mapping[str, Any], chosen: Sequence[str]) -> Suggestion:
     """
     with at("data"):
         source = build(node, {})
-    suggested: Mapping[str, Any] = source.suggest()
+    suggested = _kept(source, json.dumps([node, code.digest(code.packages(node))], sort_keys=True))
     others = set(chosen) - {"data"}
     return Suggestion(
         origin=f"inferred from {suggested['origin']}",
@@ -53,6 +58,21 @@ def suggestion(node: Mapping[str, Any], chosen: Sequence[str]) -> Suggestion:
         table=suggested["table"],
         notes=suggested["notes"],
     )
+
+
+def _kept(source: Any, identity: str) -> Mapping[str, Any]:
+    """What the source suggests, from the cache where the same rows were looked at before by the same code."""
+    from runner.data import cache_folder  # imports NumPy
+
+    text = hashlib.blake2b(f"{identity}\n{source.fingerprint()}".encode(), digest_size=16).hexdigest()
+    path = cache_folder() / "suggestion" / f"{text}.json"
+    with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is found again
+        return json.loads(path.read_text())
+    suggested: Mapping[str, Any] = source.suggest()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(suggested))
+    return suggested
 
 
 def tell(suggested: Suggestion) -> None:

@@ -17,10 +17,16 @@ MODES = {
     "dry_run": Mode("trains nothing: what would run, layer by layer, its memory and its time", "runner.dry_run"),
     "look": Mode("shows the data as the model gets it; with run=…, the run's worst mistakes", "runner.look"),
     "evaluate": Mode("the figures of the run that run=… names, on data.split=…", "runner.evaluate"),
-    "predict": Mode("its predictions for data.split=…, into output=….csv, .parquet or .json", "runner.predict"),
+    "predict": Mode(
+        "its predictions for data.split=…, or the rows of data.path=…, into output=….csv, .parquet or .json",
+        "runner.predict",
+    ),
     "runs": Mode("lists the runs below `folder`: runs.where=…, runs.sort=…, runs.last=…", "runner.runs"),
     "clean": Mode("deletes checkpoints or folders of the runs that runs.where=… names", "runner.clean"),
-    "init": Mode("makes this folder a project of your own, with a part of each kind to edit", "runner.init"),
+    "init": Mode(
+        "makes this folder a project of your own; with data=csv data.path=… data.target=…, writes what is inferred",
+        "runner.init",
+    ),
     "deliver": Mode("brings to MLflow what earlier runs could not", "runner.tracking.deliver"),
 }
 OF_A_RUN = ("evaluate", "predict", "look")  # modes that may take `run`, and `data.split`

@@ -1,18 +1,26 @@
-"""What a run's columns learned, and how they encode rows, as one file in its folder: new rows need no old ones."""
+"""A run's feature columns and what they learned, as one file: it encodes new rows as it did the old ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from components.types import Constants, Encoded, Ragged, UserError
+from components.types import Column, Constants, Encoded, Ragged, Source, UserError
 from runner import npz
+from runner.build import build
+from runner.data import Features, columns_of, listed
+from runner.encode import TARGET, check_keys, encode, rows_of
+from runner.errors import at
+from runner.new_rows import given
 
 FILE = "transform.npz"
-VERSION = 1
+VERSION = 2
+
+Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
 
 
 class Form(NamedTuple):
@@ -26,30 +34,76 @@ class Form(NamedTuple):
         return f"{self.dtype} {self.shape}" + (" in any number" if self.ragged else "")
 
 
-def forms(encoded: Mapping[str, Mapping[str, Encoded]]) -> dict[str, dict[str, Form]]:
+@dataclass(frozen=True)
+class Transform:
+    """From raw rows to the arrays that the program takes, in training, prediction and serving alike.
+
+    Attributes:
+        features: the columns.
+        constants: what they and the target learned from the training split.
+        forms: of the arrays that training rows became, by column and name.
+    """
+
+    features: Features
+    constants: Mapping[str, Constants]
+    forms: Mapping[str, Mapping[str, Form]]
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The columns that inputs reach, parents first."""
+        return {name: column for name, column in columns_of(self.features).items() if name != TARGET}
+
+    def __call__(self, rows: Mapping[str, Any] | Source) -> Rows:
+        """The arrays of the columns that the program takes: of raw columns, or of all rows of a source.
+
+        A raw column is an array, or anything that NumPy makes one of, the rows along its first axis; `Strings` or
+        `Ragged`. Raises UserError where one lacks or has another form, DataError where a value is wrong, with its
+        row and column.
+        """
+        source = given(rows) if isinstance(rows, Mapping) else rows
+        first = next((block for part in source.sizes() for block in source.blocks(part)), None)
+        if first is None or not rows_of(first):
+            raise UserError("there are no rows: give columns, each with a row or more")
+        check_keys(self.columns, first)
+        kept = [name for name in listed(self.features) if name != TARGET]
+        found = encode(source, self.columns, self.constants, kept)
+        for name, arrays in forms(found).items():
+            for key, form in arrays.items():
+                if form != (wanted := self.forms[name][key]):
+                    raise UserError(
+                        f"feature.columns.{name}: a new row is encoded as {form}, a row of the run as {wanted}"
+                    )
+        return found
+
+
+def forms(encoded: Rows) -> dict[str, dict[str, Form]]:
     """The forms of the arrays of columns, by name."""
     return {name: {key: _form(values) for key, values in arrays.items()} for name, arrays in encoded.items()}
 
 
-def save(folder: Path, constants: Mapping[str, Constants], formed: Mapping[str, Mapping[str, Form]]) -> None:
-    """Writes the constants of columns, and the forms of those that are encoded."""
+def save(folder: Path, feature: Mapping[str, Any], constants: Mapping[str, Constants], encoded: Rows) -> None:
+    """Writes the columns, as the plain values that describe them, what they learned, and the form of their arrays."""
     arrays: dict[str, np.ndarray] = {}
     for name, learned in constants.items():
         for side, values in (("host", learned.host), ("device", learned.device)):
             arrays |= {f"{name}/{side}/{key}": value for key, value in values.items()}
-    columns = {name: dict(learned.static) for name, learned in constants.items()}
-    npz.write(folder / FILE, arrays, {"version": VERSION, "columns": columns, "forms": formed})
+    static = {name: dict(learned.static) for name, learned in constants.items()}
+    npz.write(
+        folder / FILE, arrays, {"version": VERSION, "feature": feature, "columns": static, "forms": forms(encoded)}
+    )
 
 
-def load(folder: Path) -> tuple[dict[str, Constants], dict[str, dict[str, Form]]]:
-    """What `save` wrote, lists as tuples; raises UserError where the file is missing or of another version."""
-    path = folder / FILE
+def load(path: Path) -> Transform:
+    """What `save` wrote into a folder, or a file; raises UserError where it is missing or of another version."""
+    path = path / FILE if path.is_dir() else path
     try:
         meta, arrays = npz.read(path)
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: that run was broken off before it began") from error
-    if meta["version"] != VERSION:
-        raise UserError(f"{path} has version {meta['version']}, this Titrate reads {VERSION}: train the run again")
+        raise UserError(f"there is no {path}: it is written once a run begins") from error
+    except npz.DAMAGE as error:
+        raise UserError(f"{path} is no transform, or not whole") from error
+    if meta.get("version") != VERSION:
+        raise UserError(f"{path} has version {meta.get('version')}, this Titrate reads {VERSION}: train the run again")
     found: dict[str, Any] = {name: Constants({}, {}, _tuples(static)) for name, static in meta["columns"].items()}
     for name, array in arrays.items():
         column, side, key = name.rsplit("/", 2)
@@ -57,7 +111,8 @@ def load(folder: Path) -> tuple[dict[str, Constants], dict[str, dict[str, Form]]
     formed = {
         name: {key: Form(*form) for key, form in arrays.items()} for name, arrays in _tuples(meta["forms"]).items()
     }
-    return found, formed
+    with at("feature"):
+        return Transform(Features(**build(meta["feature"], {})), found, formed)
 
 
 def _form(values: Encoded) -> Form:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 
 from components.data.table import Table
-from components.types import DataError, Encoded, Ragged, Range
+from components.types import DataError, Ragged, Range, Strings, Values
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrays(Table):
     """Columns that are arrays already: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`.
 
-    A column is anything that NumPy makes an array of, the rows along its first axis; or `Ragged`.
+    A column is anything that NumPy makes an array of, the rows along its first axis; `Strings` or `Ragged`.
     """
 
     columns: Mapping[str, Any]
@@ -27,7 +27,7 @@ class Arrays(Table):
         content = hashlib.blake2b(digest_size=16)
         for part, columns in self.columns_by_part.items():
             for name, values in columns.items():
-                for array in values if isinstance(values, Ragged) else (values,):
+                for array in _leaves(values):
                     content.update(f"{part}/{name} {array.dtype} {array.shape}".encode())
                     content.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
         return content.hexdigest()
@@ -38,7 +38,7 @@ class Arrays(Table):
     def origin(self, part: str) -> str:
         return "the arrays" if part == "all" else f"the {part} arrays"
 
-    def read(self) -> Mapping[str, Mapping[str, Encoded]]:
+    def read(self) -> Mapping[str, Mapping[str, Values]]:
         given = self.columns if self._has_parts() else {"all": self.columns}
         parts = {part: {name: _array(name, column) for name, column in given[part].items()} for part in given}
         for part, columns in parts.items():
@@ -55,8 +55,8 @@ class Arrays(Table):
         return set(self.columns) == {"train", "test"} and all(isinstance(part, Mapping) for part in parts)
 
 
-def _array(name: str, column: Any) -> Encoded:
-    if isinstance(column, Ragged):
+def _array(name: str, column: Any) -> Values:
+    if isinstance(column, Ragged | Strings):
         return column
     try:
         array = np.asarray(column)
@@ -69,5 +69,16 @@ def _array(name: str, column: Any) -> Encoded:
     return array
 
 
-def _rows(values: Encoded) -> int:
+def _rows(values: Values) -> int:
+    if isinstance(values, Strings):
+        return values.rows
     return len(values.offsets) - 1 if isinstance(values, Ragged) else len(values)
+
+
+def _leaves(values: Values) -> Iterator[np.ndarray]:
+    """The arrays that make up a column."""
+    if isinstance(values, np.ndarray):
+        yield values
+    else:
+        for part in values:
+            yield from () if part is None else _leaves(part)

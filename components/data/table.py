@@ -109,11 +109,15 @@ class Table(ABC):
 
 def _cuts(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:
     """Where blocks begin and end: of few enough rows and bytes each, or of one row."""
-    ends = np.sum([_ends(values) for values in columns.values()], axis=0)
+    width = sum(_width(values) for values in columns.values())
+    ends = sum((_ends(values) for values in columns.values() if not _width(values)), np.zeros(1, np.int64))
+    most = max(min(BLOCK_ROWS, BLOCK_BYTES // max(width, 1)), 1)
     first = 0
     while first < rows:
-        fit = int(np.searchsorted(ends, ends[first] + BLOCK_BYTES, side="right")) - 1
-        stop = min(max(fit, first + 1), first + BLOCK_ROWS, rows)
+        stop = min(first + most, rows)
+        if len(ends) > 1:  # of rows of any length
+            room = BLOCK_BYTES - width * (stop - first)
+            stop = min(stop, max(int(np.searchsorted(ends, ends[first] + room, side="right")) - 1, first + 1))
         yield first, stop
         first = stop
 
@@ -122,11 +126,16 @@ def _ends(values: Any) -> np.ndarray:
     """How many bytes there are before each row, and in all."""
     if isinstance(values, Ragged):
         return _ends(values.values)[values.offsets]
-    if not isinstance(values, Strings):
-        return np.arange(len(values) + 1) * (values.nbytes // max(len(values), 1))
-    if values.indices is None:
+    if isinstance(values, Strings) and values.indices is None:
         return values.offsets - values.offsets[0]
-    return np.arange(values.rows + 1) * values.indices.itemsize
+    return np.arange((values.rows if isinstance(values, Strings) else len(values)) + 1) * _width(values)
+
+
+def _width(values: Any) -> int:
+    """The bytes of a row, where all have as many; else 0."""
+    if isinstance(values, Strings):
+        return 0 if values.indices is None else values.indices.itemsize
+    return 0 if isinstance(values, Ragged) else values.nbytes // max(len(values), 1)
 
 
 def _slice(values: Any, start: int, stop: int) -> Any:

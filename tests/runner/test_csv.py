@@ -28,8 +28,9 @@ ROWS = [
 
 
 @pytest.fixture(autouse=True)
-def houses(in_empty_folder: Path) -> None:
-    """A table of eighty houses in the working folder."""
+def houses(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of eighty houses in the working folder, which nobody has looked at yet."""
+    monkeypatch.setenv("TITRATE_CACHE", str(in_empty_folder / "cache"))
     Path("houses.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
 
 
@@ -135,6 +136,18 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def plain(config: Config) -> dict[str, object]:
     return {key: value for key, value in config.values.items() if key not in ("experiment", "mode", "quiet")}
+
+
+def test_what_was_inferred_is_kept_for_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compose(LINE).values
+    suggest, asked = Csv.suggest, []
+    monkeypatch.setattr(Csv, "suggest", lambda self: asked.append(self) or suggest(self))
+    assert compose(LINE).values == first
+    assert asked == []
+    with Path("houses.csv").open("a") as file:
+        file.write("81,3,4.5,West,9.5\n")
+    compose(LINE)
+    assert len(asked) == 1
 
 
 def test_init_writes_files_that_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -250,8 +250,8 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({}, "no rows to predict"),
-        ({"image": np.zeros((0, 8, 8, 1), np.uint8)}, "no rows to predict"),
+        ({}, "there are no rows"),
+        ({"image": np.zeros((0, 8, 8, 1), np.uint8)}, "there are no rows"),
         ({"imgae": [0]}, r"no column `image` in the new rows; did you mean imgae\?"),
         ({"image": np.zeros((2, 8, 8, 1))}, r"column `image` of the new rows is float64 \(2, 8, 8, 1\)"),
         ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), a row of the run as uint8 \(8, 8, 1\)"),

@@ -1,0 +1,83 @@
+"""What is wrong with a CSV file, told with the line that it is in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from components.types import DataError
+
+FIELDS = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+CONVERSION = re.compile(
+    r"In CSV column #(\d+): Row #(\d+): CSV conversion error to .*: invalid value '(.*)'", re.DOTALL
+)
+
+
+def line_of(path: Path, delimiter: str, record: int) -> int:
+    """The line, from 1, in which a record begins; that of the names is record 0, empty lines are none."""
+    before = 0
+    with _fields_of_any_length(), _text(path) as file:
+        reader = csv.reader(file, delimiter=delimiter)
+        for fields in reader:
+            if fields and record == 0:
+                break
+            record -= bool(fields)
+            before = reader.line_num
+    return before + 1
+
+
+def refuse(path: Path, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
+    """Tells what Arrow found to be wrong, in the file's own terms."""
+    if "Empty CSV file" in message:
+        raise DataError(f"{path} is empty; its first line must name the columns")
+    if found := FIELDS.search(message):
+        line = line_of(path, delimiter, int(found[1]) - 1)
+        raise DataError(
+            f"{path}, line {line}: the number of fields is {found[3]}, not {found[2]} as in the first line; "
+            f"a field that holds a {delimiter!r} needs quotes"
+        )
+    if found := CONVERSION.search(message):
+        line, name = line_of(path, delimiter, int(found[2]) - 1), _header(path, delimiter)[int(found[1])]
+        raise DataError(
+            f"{path}, line {line}: column `{name}` is {found[3]!r}, not of the type {types.get(name)}; mend it, "
+            "or change data.types"
+        )
+    if "UTF8" in message:
+        refuse_encoding(path)
+    raise DataError(f"{path} can't be read as CSV: {message}")
+
+
+def refuse_encoding(path: Path) -> NoReturn:
+    """Names the first line that isn't UTF-8."""
+    with path.open("rb") as file:
+        for line, text in enumerate(file, start=1):
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                fault = f"{path}, line {line}: byte {text[error.start]:#x} isn't UTF-8"
+                raise DataError(f"{fault}; convert the file (iconv -f latin1 -t utf8)") from error
+    raise DataError(f"{path} isn't UTF-8; convert it")
+
+
+def _header(path: Path, delimiter: str) -> list[str]:
+    with _fields_of_any_length(), _text(path) as file:
+        return next(fields for fields in csv.reader(file, delimiter=delimiter) if fields)
+
+
+def _text(path: Path) -> io.TextIOWrapper:
+    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+
+
+@contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -1,0 +1,94 @@
+"""Columns at a glance: gaps, different values, extremes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from components.data.csv_file import Columns, Kind
+from components.types import Strings, Values
+
+NARROW = 1 << 24  # whole numbers that lie so close together are ticked off
+
+
+class Overview(NamedTuple):
+    """What is to be known of a column without looking at what it means."""
+
+    name: str
+    kind: Kind
+    rows: int
+    missing: int
+    distinct: int | None  # of strings, whole numbers and truths
+    constant: bool  # of what isn't missing
+    values: Values  # all of them
+    there: np.ndarray  # those that aren't missing; of strings none
+
+    @property
+    def present(self) -> int:
+        return self.rows - self.missing
+
+
+def overview(columns: Columns, name: str) -> Overview:
+    """Counts what a column has."""
+    values, valid, kind = columns.values[name], columns.valid.get(name), columns.kinds[name]
+    missing = 0 if valid is None else int(len(valid) - valid.sum())
+    if isinstance(values, Strings):
+        different = _different(values, missing)
+        return Overview(name, kind, columns.rows, missing, different, different == 1, values, np.empty(0))
+    there = np.asarray(values if valid is None else np.asarray(values)[valid])
+    constant = len(there) > 0 and bool((there == there[0]).all())
+    distinct = _count(there.astype(np.int64)) if kind in ("int", "bool") else None
+    return Overview(name, kind, columns.rows, missing, distinct, constant, values, there)
+
+
+def skewness(values: np.ndarray) -> float:
+    """The third moment of numbers, standardized; 0 where they are constant or not all finite."""
+    numbers = values.astype(np.float64)
+    deviation = numbers - numbers.mean()
+    width = math.sqrt(np.square(deviation).mean())
+    if not (0 < width < math.inf):
+        return 0.0
+    return float((deviation / width) @ np.square(deviation / width)) / len(numbers)
+
+
+def rarest(column: Overview) -> int:
+    """How many rows the rarest value has, of a column without gaps."""
+    values = column.values
+    if isinstance(values, Strings):
+        values = np.array(values.tolist()) if values.indices is None else values.indices
+    return int(np.unique(values, return_counts=True)[1].min())
+
+
+def odd_text(strings: Strings) -> str | None:
+    """A text among numbers; None where many are none."""
+    texts = strings._replace(indices=None).tolist()
+    odd = [text for text in texts if not _is_number(text)]
+    return odd[0] if odd and 10 * len(odd) < len(texts) else None
+
+
+def _count(values: np.ndarray) -> int:
+    """The number of different integers."""
+    if not len(values):
+        return 0
+    low, high = int(values.min()), int(values.max())
+    if high - low > NARROW:
+        return len(np.unique(values))
+    seen = np.zeros(high - low + 1, bool)
+    seen[values - low] = True
+    return int(seen.sum())
+
+
+def _different(strings: Strings, missing: int) -> int:
+    """The number of different strings; those of a dictionary are, but for the one that stands for gaps."""
+    distinct = len(strings.offsets) - 1 if strings.indices is not None else len(set(strings.tolist()))
+    return distinct - bool(missing)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return not text
+    return True
