@@ -139,10 +139,16 @@ def _learned(source: Source, features: Features, splits: Mapping[str, np.ndarray
     constants: dict[str, Constants] = {}
     for name, column in columns.items():
         parents = {key: constants[key] for key in parents_of(columns, name)}
-        constants[name] = column.fit(results[_COLUMNS][name], parents)
-    constants[TARGET] = features.target.fit(results["train"][TARGET], {})
+        constants[name] = _arrays(column.fit(results[_COLUMNS][name], parents))
+    constants[TARGET] = _arrays(features.target.fit(results["train"][TARGET], {}))
     learned = {name: one._asdict() for name, one in constants.items()}
     return {"splits": dict(splits), "constants": learned, "warnings": warnings}
+
+
+def _arrays(constants: Constants) -> Constants:
+    """Constants in which a number of NumPy's is an array without axes, so that it can be kept."""
+    host, device = ({key: np.asarray(value) for key, value in one.items()} for one in constants[:2])
+    return Constants(host, device, constants.static)
 
 
 def _sampled(rows: np.ndarray, sample: int | None) -> np.ndarray:

@@ -1,15 +1,14 @@
 """Every experiment, two steps of it on a little data of its own shape; and every option is named by one of them."""
 
 import functools
-import io
 import re
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from sample_files import ROWS, write_housing, write_reviews
 
 import runner
 from components.data import Arrays, write_idx
@@ -22,10 +21,6 @@ from runner.folder import NOT_THE_RUN
 FILES = catalog().files
 EXPERIMENTS = sorted(FILES["experiment"])
 IDX_SHAPES = {"fashion_mnist": (28, 28)}
-ROWS = 80
-OCEAN = ("<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN")
-HOUSING = """longitude latitude housing_median_age total_rooms total_bedrooms population households median_income
-median_house_value ocean_proximity"""
 
 
 @pytest.fixture
@@ -42,29 +37,6 @@ def few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for images, labels in (content["train"], content["test"]):
             write_idx(folder / images, np.random.default_rng(0).integers(0, 256, (ROWS, *shape), np.uint8))
             write_idx(folder / labels, (np.arange(ROWS) % 10).astype(np.uint8))
-
-
-def write_housing(path: Path) -> None:
-    random = np.random.default_rng(0)
-    lines = [",".join(HOUSING.split())]
-    for row in range(ROWS):
-        place = f"{random.uniform(-124, -114):.2f},{random.uniform(32, 42):.2f}"
-        numbers = [f"{random.uniform(1, 50):.1f}" for _ in range(7)]
-        numbers[2] = "" if row % 10 == 0 else numbers[2]  # total_bedrooms
-        lines.append(f"{place},{','.join(numbers)},{OCEAN[row % 5]}")
-    path.parent.mkdir(parents=True)
-    path.write_text("\n".join(lines))
-
-
-def write_reviews(path: Path) -> None:
-    path.parent.mkdir(parents=True)
-    with tarfile.open(path, "w:gz") as archive:
-        for part, rows in (("train", ROWS // 2), ("test", ROWS)):
-            for row in range(rows):
-                text = f"A {'good' if row % 2 else 'bad'} film, number {row}.<br />See it!".encode()
-                entry = tarfile.TarInfo(f"aclImdb/{part}/{'pos' if row % 2 else 'neg'}/{row}_7.txt")
-                entry.size = len(text)
-                archive.addfile(entry, io.BytesIO(text))
 
 
 def few_rows(data: dict[str, Any]) -> Arrays | None:

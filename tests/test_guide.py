@@ -1,0 +1,73 @@
+"""What the guide to feature columns shows is true: its files, commands and code run, its table names what there is."""
+
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sample_files import write_housing
+
+import components.feature
+from runner.__main__ import main
+from runner.check import check
+from runner.compose import compose
+
+GUIDE = (Path(__file__).parent.parent / "docs/features.md").read_text()
+FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))
+COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
+PROGRAM = next(block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "load_transform" in block)
+
+
+@pytest.fixture
+def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the guide's own files, and the tables that it speaks of."""
+    monkeypatch.setenv("TITRATE_DATA", str(in_empty_folder / "data"))
+    monkeypatch.syspath_prepend(str(in_empty_folder))
+    write_housing(in_empty_folder / "data/california_housing/housing.csv")
+    for name, content in FILES.items():
+        path = in_empty_folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    write_houses(in_empty_folder / "houses.csv", price=True)
+    write_houses(in_empty_folder / "new.csv", price=False)
+    return in_empty_folder
+
+
+def write_houses(path: Path, *, price: bool) -> None:
+    random = np.random.default_rng(0)
+    cities = ("Oslo", "Rome", "Kyiv")
+    rows = [(random.uniform(40, 200), cities[row % 3], random.uniform(1e5, 1e6)) for row in range(60)]
+    lines = [f"{size:.1f},{city}" + f",{cost:.0f}" * price for size, city, cost in rows]
+    path.write_text("\n".join(["size,city" + ",price" * price, *lines]))
+
+
+@pytest.mark.optax
+def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(COMMANDS) == 4
+    for command in COMMANDS:
+        words = shlex.split(command)
+        quick = [] if "mode=predict" in words else ["training.epochs=1", "training.batch_size=16", "tracking=none"]
+        assert main([*words, *quick]) == 0, (command, capsys.readouterr().err)
+    assert len((folder / "predictions.csv").read_text().splitlines()) == 61
+
+
+def test_a_file_that_no_command_shows_is_sound(folder: Path) -> None:
+    check(compose(["data=imdb", "feature=reviews"]))
+
+
+@pytest.mark.optax
+def test_its_program_runs(folder: Path) -> None:
+    values: dict[str, object] = {}
+    exec(PROGRAM.replace('"training.epochs=2"', '"training.epochs=1", "tracking=none", "quiet=true"'), values)
+    assert np.shape(values["prices"]) == (2,)
+
+
+def test_its_table_names_every_column() -> None:
+    rows = set(re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE))
+    classes = inspect.getmembers(components.feature, inspect.isclass)
+    columns = {name for name, one in classes if hasattr(one, "encode") and hasattr(one, "layer")}
+    statistics = {name for name, one in classes if hasattr(one, "summarize")}
+    assert rows == columns
+    assert statistics <= set(re.findall(r"`(\w+)`", GUIDE))
