@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from components.types import Batch
+from components.types import Batch, MultiHot
 from runner.dry_run.compiling import Compiled
 from runner.dry_run.layers import Layer
 from runner.dry_run.memory import Memory
@@ -32,7 +32,8 @@ def inputs(subject: Subject, batch: Batch) -> Iterator[Row]:
             for column in (columns[name] if name in batch.inputs else ["target"])
             for key, array in sent[column].items()
         ]
-        yield name, _shapes(got), encoded[0]
+        sparse = f", ids and weights of {got.size:,} places" if isinstance(got, MultiHot) else ""
+        yield name, _shapes(got) + sparse, encoded[0]
         yield from (("", "", one) for one in encoded[1:])
 
 

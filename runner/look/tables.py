@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Padded
+from components.types import MultiHot, Padded
 from runner.figures.canvas import short
 from runner.look.text import number, share
 from runner.look.view import Examples, View
@@ -117,10 +117,19 @@ def _cell(value: Any, place: int) -> str:
     if isinstance(value, Padded):
         row = np.asarray(value.values[place])[np.asarray(value.mask[place])]
         return f"{_vector(row)} ({len(row)})" if row.ndim == 1 else " x ".join(map(str, row.shape))
+    if isinstance(value, MultiHot):
+        return _ids(np.asarray(value.ids[place]), np.asarray(value.weights[place]), value.size)
     row = value[place]
     if row.ndim <= 1:
         return _vector(np.atleast_1d(row))
     return f"{number(row.min())} to {number(row.max())}"
+
+
+def _ids(ids: np.ndarray, weights: np.ndarray, size: int) -> str:
+    """The ids that stand for something, with their weights where those aren't 1."""
+    there = np.flatnonzero((ids >= 0) & (ids < size))
+    shown = [f"{ids[n]}" if weights[n] == 1 else f"{ids[n]} x {number(float(weights[n]))}" for n in there[:ELEMENTS]]
+    return " ".join(["id", *shown, *(["…"] if len(there) > ELEMENTS else [])]) if shown else "no id"
 
 
 def _vector(row: np.ndarray) -> str:

@@ -24,7 +24,7 @@ class Examples:
     """Some rows of the data, B of them, as NumPy arrays (B, …) or Padded."""
 
     rows: np.ndarray  # their numbers in the data
-    columns: Mapping[str, Any]  # by column
+    columns: Mapping[str, Any]  # by column; those of categories as MultiHot
     inputs: Mapping[str, Any]  # by input
     target: np.ndarray  # as losses see it
 
@@ -55,7 +55,7 @@ class View:
         encoded = gather({name: self.data.encoded[name] for name in names}, rows)
         constants = {name: dict(self.data.constants[name].device) for name in names}
         layers = {name: self.features.columns[name].layer(self.data.constants[name].static) for name in names}
-        model = Model(layers, {name: (name,) for name in names}, frozenset(), _NoArchitecture())
+        model = Model(layers, {name: (name,) for name in names}, frozenset(names), _NoArchitecture())
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # a column may embed what it reads
         (columns, _), _ = model.init_with_output(keys, encoded, constants, train=False)
         inputs = {name: as_dense(join([columns[one] for one in those])) for name, those in self.features.inputs.items()}

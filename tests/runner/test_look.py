@@ -42,7 +42,8 @@ target: {_target_: components.feature.Label, key: label}
 columns:
   text: {_target_: parts.Tokens, key: text}
   size: {_target_: components.feature.Numeric, key: size}
-inputs: {wide: [size], deep: [text]}
+  digit: {_target_: components.feature.Identity, key: size, buckets: 10}
+inputs: {wide: [size, digit], deep: [text]}
 """
 
 
@@ -157,7 +158,9 @@ def test_a_text_is_shown_with_its_lengths(
     assert [float(cell) for cell in batch["deep"][2:5]] == pytest.approx(
         [min(codes), np.mean(codes), max(codes)], rel=1e-3
     )
-    assert batch["wide"][0] == "6 x 1"
+    assert batch["wide"][0] == "6 x 11"
+    shown = {row[0]: row[1:] for row in of(tables, "its first examples")}
+    assert shown["digit"] == [f"id {size}" for size in shown["size"]]
     assert [row[0] for row in of(tables, "the classes")[1:]] == ["[y]", "x"]
 
 
