@@ -5,6 +5,7 @@ Importing this module imports neither JAX nor NumPy, so that a configuration can
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -92,6 +93,7 @@ class Block:
     valid: Mapping[str, np.ndarray] = field(default_factory=dict)  # (rows,), bool; a column without a mask has no gap
     origin: str = "data"  # what the rows were read from, for messages
     first: int = 0  # the number of the first row there
+    ids: frozenset[str] = frozenset()  # which columns are ids of categorical columns: of one of int32 its least is none
 
     def where(self, row: int) -> str:
         """Names a row of the block for a message."""
@@ -153,6 +155,14 @@ class MultiHot:
     ids: jax.Array  # (B, K), int32; one below 0, or from `size` on, stands for nothing
     weights: jax.Array  # (B, K), float32
     size: int
+
+
+@functools.cache
+def register() -> None:
+    """Tells JAX of the tree of arrays among these classes."""
+    import jax
+
+    jax.tree_util.register_dataclass(MultiHot, data_fields=["ids", "weights"], meta_fields=["size"])
 
 
 class Padded(NamedTuple):
@@ -232,7 +242,7 @@ class Target(Column, Protocol):
 class Batch(NamedTuple):
     """Examples as the model gets them."""
 
-    inputs: Mapping[str, Any]  # arrays (B, ...) or Padded, by input name
+    inputs: Mapping[str, Any]  # arrays (B, ...), Padded or MultiHot, by input name
     target: jax.Array  # (B,) int32 classes, or (B, outputs) float32
     mask: jax.Array  # (B,) bool: False for the padding of the last batch of an evaluation
     weight: jax.Array  # (B,) float32

@@ -40,9 +40,9 @@ class Batches:
     def __init__(self, data: Data) -> None:
         self.encoded = data.encoded
         leaves = jax.tree.leaves(data.encoded)
-        ragged = any(isinstance(array, Ragged) for arrays in data.encoded.values() for array in arrays.values())
+        self.ragged = any(isinstance(array, Ragged) for arrays in data.encoded.values() for array in arrays.values())
         self.resident = None
-        if not ragged and sum(leaf.nbytes for leaf in leaves) <= RESIDENT_BYTES:
+        if not self.ragged and sum(leaf.nbytes for leaf in leaves) <= RESIDENT_BYTES:
             self.resident = _resident(data)
         self._gatherer = ThreadPoolExecutor(1, "gather")
 

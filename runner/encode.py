@@ -69,9 +69,9 @@ def encode(
         return {name: dict(done[name]) for name in kept}
 
     pieces = list(ahead(kept_of, numbered_blocks(source), workers or cores()))
-    return {
-        name: {key: concatenate([piece[name][key] for piece in pieces]) for key in pieces[0][name]} for name in kept
-    }
+    keys = {name: list(pieces[0][name]) for name in kept}
+    # What is joined is let go, so that no more than one array is there twice.
+    return {name: {key: concatenate([piece[name].pop(key) for piece in pieces]) for key in keys[name]} for name in kept}
 
 
 def encoded_block(

@@ -80,7 +80,7 @@ class Trainer:
         rows, size = len(data.splits["train"]), training.batch_size
         self.steps = rows // size if training.drop_remainder else -(-rows // size)  # an epoch
         self.like: State = jax.eval_shape(program.init, *self._first())
-        self.steps_a_dispatch = steps_a_dispatch(self.like)
+        self.steps_a_dispatch = steps_a_dispatch(self.like, ragged=self.batches.ragged)
         self._trace()
         self._began = time.monotonic()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,15 +12,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.types import MultiHot, Output, Padded, UserError
+from components.types import MultiHot, Output, Padded, UserError, register
 
+register()
 Arrays = Mapping[str, Any]
+MIXED = 4096  # places of the sparse columns of an input with dense ones too, above which it stays sparse
 
 
 class Model(nn.Module):
     """The device halves of the columns, joined into inputs, and the architecture that takes them."""
 
-    columns: Mapping[str, Callable[..., Any]]  # (encoded, constants) -> array or Padded
+    columns: Mapping[str, Callable[..., Any]]  # (encoded, constants) -> array, Padded or MultiHot
     inputs: Mapping[str, tuple[str, ...]]
     sparse: frozenset[str]  # the inputs that the architecture takes as MultiHot
     architecture: nn.Module
@@ -40,17 +44,33 @@ def join(arrays: list[Any]) -> Any:
     """One input from its columns' arrays: concatenated (B, D), or a lone array of any rank as it is."""
     if len(arrays) == 1:
         return arrays[0]
-    if all(isinstance(array, MultiHot) for array in arrays):
-        return _join_sparse(arrays)
     if all(isinstance(array, Padded) for array in arrays):
         return _join_padded(arrays)
-    arrays = [as_dense(array) for array in arrays]
-    if wrong := [array for array in arrays if isinstance(array, Padded) or array.ndim != 2]:
-        shape = wrong[0].values.shape if isinstance(wrong[0], Padded) else wrong[0].shape
+    sizes = [array.size for array in arrays if isinstance(array, MultiHot)]
+    if len(sizes) == len(arrays):
+        return _join_sparse(arrays)
+    if wrong := [array for array in arrays if isinstance(array, Padded) or len(_shape(array)) != 2]:
+        shape = _shape(wrong[0])
         raise UserError(
             f"columns that share an input must be vectors (B, D); one of them is {shape}: give it its own input"
         )
-    return jnp.concatenate(arrays, axis=1)
+    if sum(sizes) > MIXED:
+        return _join_sparse([as_sparse(array) for array in arrays])
+    return jnp.concatenate([as_dense(array) for array in arrays], axis=1)
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    if isinstance(array, MultiHot):
+        return len(array.ids), array.size
+    return array.values.shape if isinstance(array, Padded) else array.shape
+
+
+def as_sparse(array: Any) -> MultiHot:
+    """An array (B, D) as MultiHot, every place of which is set; MultiHot as it is."""
+    if isinstance(array, MultiHot):
+        return array
+    places = jnp.arange(array.shape[1], dtype=jnp.int32)[None]
+    return MultiHot(jnp.broadcast_to(places, array.shape), array, array.shape[1])
 
 
 def as_dense(array: Any) -> Any:
@@ -74,17 +94,24 @@ def _join_sparse(parts: list[MultiHot]) -> MultiHot:
 
 
 def _join_padded(columns: list[Padded]) -> Padded:
-    """Sequences side by side, (B, T, D): each must be as long as the others, row by row, which only the data knows."""
-    shapes = [column.values.shape for column in columns]
-    if any(len(shape) != 3 or shape[:2] != shapes[0][:2] for shape in shapes):
-        raise UserError(f"sequences that share an input must be as long as each other, (B, T, D); these are {shapes}")
-    return Padded(jnp.concatenate([column.values for column in columns], axis=2), columns[0].mask)
+    """Sequences side by side, (B, T, D): as long as the longest of a row, the others followed by zeros."""
+    if wrong := [column.values.shape for column in columns if column.values.ndim != 3]:
+        raise UserError(f"sequences that share an input must be (B, T, D); one of them is {wrong[0]}")
+    longest = max(column.mask.shape[1] for column in columns)
+    widened = [_widened(column, longest) for column in columns]
+    values = jnp.concatenate([jnp.where(one.mask[..., None], one.values, 0) for one in widened], axis=2)
+    return Padded(values, functools.reduce(jnp.logical_or, [one.mask for one in widened]))
+
+
+def _widened(column: Padded, length: int) -> Padded:
+    missing = length - column.mask.shape[1]
+    return Padded(jnp.pad(column.values, ((0, 0), (0, missing), (0, 0))), jnp.pad(column.mask, ((0, 0), (0, missing))))
 
 
 def sparse(architecture: nn.Module) -> frozenset[str]:
     """The inputs that an architecture takes as MultiHot, because it says so in their annotations."""
     parameters = inspect.signature(architecture.__call__).parameters
-    return frozenset(name for name, one in parameters.items() if MultiHot.__name__ in str(one.annotation))
+    return frozenset(name for name, one in parameters.items() if re.search(r"\bMultiHot\b", str(one.annotation)))
 
 
 def wire(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,10 @@ from typing import Any, cast
 import numpy as np
 
 from components.types import Block, DataError, Ragged, Source, Strings, Values
-from runner.rows import length
+from runner.rows import length, take
+
+BLOCK_ROWS = 1 << 15
+ORIGIN = "the new rows"
 
 
 def given(columns: Mapping[str, Any]) -> Source:
@@ -34,8 +37,9 @@ class _NewRows:
         return {"all": self.count}
 
     def blocks(self, part: str) -> Iterator[Block]:
-        if self.columns:
-            yield Block(self.columns, origin="the new rows")
+        for first in range(0, self.count, BLOCK_ROWS):
+            rows = np.arange(first, min(first + BLOCK_ROWS, self.count))
+            yield Block({name: take(values, rows) for name, values in self.columns.items()}, origin=ORIGIN, first=first)
 
 
 def _array(name: str, column: Any) -> Values:

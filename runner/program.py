@@ -22,6 +22,7 @@ from runner.parts import Answers, Given, Parts, Report, answers, assemble, examp
 STREAMS = {"init": 0, "train": 1}  # every use of randomness draws from a stream of its own
 STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
 LARGE, STEPS_OF_A_LARGE_ONE = 1_000_000, 8  # parameters
+STEPS_OF_RAGGED_DATA = 4
 
 
 class State(NamedTuple):
@@ -152,12 +153,16 @@ class Program:
             return build(self.static["optimizer"], given.numbers, **numbers), numbers["learning_rate"]
 
 
-def steps_a_dispatch(state: State) -> int:
-    """How many steps one dispatch takes: many, but one where convolutions run on the CPU (they crawl inside a loop)."""
+def steps_a_dispatch(state: State, *, ragged: bool) -> int:
+    """How many steps one dispatch takes: many, but one where convolutions run on the CPU (they crawl inside a loop).
+
+    Of `ragged` data few, because all of a dispatch is padded to its longest row.
+    """
     leaves = jax.tree.leaves(state.parameters)
     if jax.default_backend() == "cpu" and any(leaf.ndim > 2 for leaf in leaves):
         return 1
-    return STEPS_A_DISPATCH if sum(leaf.size for leaf in leaves) < LARGE else STEPS_OF_A_LARGE_ONE
+    most = STEPS_OF_RAGGED_DATA if ragged else STEPS_A_DISPATCH
+    return most if sum(leaf.size for leaf in leaves) < LARGE else min(most, STEPS_OF_A_LARGE_ONE)
 
 
 def as_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Column, Constants, EncodesAsRead, Source, Statistic, UserError, Values
+from components.types import Block, Column, Constants, EncodesAsRead, Source, Statistic, UserError
 from runner.ahead import ahead, cores
 from runner.encode import encoded_block, numbered_blocks, parents_of, rows_of
 from runner.rows import select
@@ -82,12 +82,15 @@ def _states(
 def _summarized(
     readers: Mapping[str, Column], columns: Mapping[str, Column], fixed: Mapping[str, Constants], block: Block
 ) -> States:
-    done = {name: _first(arrays) for name, arrays in encoded_block(block, _ancestors(columns, readers), fixed).items()}
+    done = encoded_block(block, _ancestors(columns, readers), fixed)
     states: States = {}
     for name, column in readers.items():
         parents = tuple(parents_of(columns, name))
+        read = {one: next(iter(done[one].items())) for one in parents}  # the first array, and what it is called
+        values = {one: array for one, (_, array) in read.items()}
+        ids = frozenset(one for one, (what, _) in read.items() if what == "ids")
         hidden = {key: there for key, there in block.valid.items() if key not in parents}
-        seen = replace(block, columns={**block.columns, **{one: done[one] for one in parents}}, valid=hidden)
+        seen = replace(block, columns={**block.columns, **values}, valid=hidden, ids=ids)
         for statistic in column.statistics().values():
             if (statistic, parents) not in states:
                 states[statistic, parents] = statistic.summarize(seen)
@@ -148,7 +151,3 @@ def _check(columns: Mapping[str, Column], readers: Mapping[str, Column], fixed: 
                 f"learned in one pass: give {name} what it would learn, or let it read raw columns (if `{learned[0]}` "
                 "hides the raw column of that name, call it otherwise)"
             )
-
-
-def _first(arrays: Mapping[str, Values]) -> Values:
-    return next(iter(arrays.values()))

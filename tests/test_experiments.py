@@ -75,7 +75,9 @@ def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
     header = {line[2:].partition(":")[0]: line.partition(":")[2].strip() for line in lines if line.startswith("# ")}
     assert list(header)[:4] == ["Question", "Result", "Time", "Command"]
     assert f"experiment={name}" in header["Command"]
-    assert re.search(r"\d\.\d", header["Result"])
+    seeds = re.search(r"seeds 0, 1, 2: ([\d.]+), ([\d.]+), ([\d.]+)", header["Result"])
+    assert seeds is None or (len(set(seeds.groups())) > 1 and all(map(float, seeds.groups())))
+    assert any(map(float, re.findall(r"\d+\.\d+", header["Result"])))
     assert re.search(r"\d", header["Time"])
     check(compose([f"experiment={name}"]))
 

@@ -36,7 +36,8 @@ class Bucketized(Categorical):
         quantiles: instead, the number of buckets, each with as many rows of the training split, as far as equal
             numbers allow.
         equal_width: instead, the number of buckets that the range of the training split is divided into.
-        method: how a quantile lies between two rows: `linear` as in NumPy, `keras` as in Keras's Discretization,
+        method: how a quantile lies between two rows: `linear` as in NumPy; `keras` as in Keras's Discretization, but
+            exact (Keras itself summarizes more than 100 rows, and has fewer boundaries of fewer rows than buckets);
             `transform` as in TensorFlow Transform.
         normalize: steps that numbers go through before, as in Numeric.
         missing: what a number that is missing counts as, in the unit of the data. None: it has no id.
@@ -115,8 +116,8 @@ class Bucketized(Categorical):
             given = f"has {values.shape[1]} numbers a row, not {self.size} as `size` says"
             raise DataError(f"column `{self.key}` of {block.origin} {given}")
         there = ~np.isnan(values) if derived or self.missing is not None else None
-        if valid is not None and not valid.all():
-            there = np.broadcast_to(valid[:, None], values.shape) if there is None else there & valid[:, None]
+        if valid is not None:
+            there = valid.reshape(values.shape) & (True if there is None else there)
         if there is not None:
             values = np.where(there, values, np.nan if self.missing is None else self.missing)
         if self.normalize is not None:

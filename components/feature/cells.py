@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.feature.plain import plain
 from components.feature.strings import categories, compact, shown, take, to_strings, together
 from components.types import Block, DataError, Encoded, Ragged, Strings, Values
 
 NO_ID = np.int32(np.iinfo(np.int32).min)
 """The id of a cell that holds no value: it crosses with nothing, and stands for no bucket."""
-
-LARGEST = 1 << 63
-NEEDED = "a category is text or a whole number of 64 bits (Bucketized makes one of any number)"
 
 Form = np.ndarray | tuple[int, ...]  # offsets, int64 (rows + 1,), of rows of any length; else (rows,) or (rows, K)
 
@@ -60,9 +58,9 @@ def cells(
 ) -> Cells:
     """The cells of a raw column, or of one of the `parents`.
 
-    A gap is no value, nor is a NO_ID of int32. As in TensorFlow, "" and -1 hold no value where every row has as many
-    cells, unless `blank` is False, and are values where rows have any number of them, or are ids of a categorical
-    column. `missing` stands in for all of those. Raises DataError for other kinds of values.
+    A gap is no value, nor is a NO_ID among the ids of a categorical column. As in TensorFlow, "" and -1 hold no value
+    where every row has as many cells, unless `blank` is False, and are values where rows have any number of them, or
+    are such ids. `missing` stands in for all of those. Raises DataError for other kinds of values.
     """
     arrays = (parents or {}).get(key)
     name, values = next(iter(arrays.items())) if arrays else (key, _raw(block, key))
@@ -72,14 +70,17 @@ def cells(
     else:
         form = (values.rows,) if isinstance(values, Strings) else values.shape
     valid = None if arrays else block.valid.get(key)
-    blank = blank and isinstance(form, tuple) and not (arrays and name == "ids")
-    plain, there = _plain(values, lambda place: f"{block.where(_row(form, place))}: column `{key}`")
+    ids = name == "ids" if arrays else key in block.ids
+    read, there = plain(values, lambda place: f"{block.where(_row(form, place))}: column `{key}`")
     if valid is not None and not valid.all():
         there = _both(there, np.repeat(valid, _lengths(form)))
-    there = _both(there, _filled(plain)) if blank else there
+    if ids and not isinstance(read, Strings):
+        there = _both(there, read != NO_ID)
+    elif blank and isinstance(form, tuple):
+        there = _both(there, _filled(read))
     if there is not None and there.all():
         there = None
-    found = Cells(plain, there, form)
+    found = Cells(read, there, form)
     if there is None or missing is None:
         return found
     check_kind(block, key, found, f"missing={missing!r} is of", isinstance(missing, str))
@@ -115,37 +116,6 @@ def _row(form: Form, place: int) -> int:
 def _lengths(form: Form) -> Any:
     """How many cells the rows have."""
     return int(np.prod(form[1:])) if isinstance(form, tuple) else np.diff(form)
-
-
-def _plain(values: Any, where: Callable[[int], str]) -> tuple[Strings | np.ndarray, np.ndarray | None]:
-    """Values as strings or int64, and which of them are there."""
-    if isinstance(values, Strings):
-        empty = values.indices is not None and len(values.offsets) < 2  # the dictionary of a column of gaps alone
-        return (values._replace(offsets=np.zeros(2, np.int64)) if empty else values), None
-    flat = values.reshape(-1)
-    if flat.dtype.hasobject:
-        return _objects(flat.tolist(), where)
-    if flat.dtype.kind == "U":
-        return to_strings(flat.tolist()), None
-    large = flat.dtype == np.uint64 and bool((flat >> np.uint64(63)).any())
-    if flat.dtype.kind not in "biu" or large:
-        place = int(np.argmax(flat)) if large else 0
-        raise DataError(f"{where(place)} is {flat[place].item() if len(flat) else 'empty'!r} ({flat.dtype}); {NEEDED}")
-    return flat.astype(np.int64, copy=False), flat != NO_ID if flat.dtype == np.int32 else None
-
-
-def _objects(values: list[Any], where: Callable[[int], str]) -> tuple[Strings | np.ndarray, np.ndarray | None]:
-    """Python's strings, or integers of 64 bits, with None for gaps."""
-    text = any(isinstance(value, str) for value in values)
-    for place, value in enumerate(values):
-        whole = isinstance(value, int) and -LARGEST <= value < LARGEST
-        if not (value is None or (isinstance(value, str) if text else whole)):
-            among = " among text" if text else ""
-            raise DataError(f"{where(place)} is {value!r}{among}; {NEEDED}, or None for a gap, all of one kind")
-    there = np.array([value is not None for value in values], bool)
-    if text:
-        return to_strings([value or "" for value in values]), there
-    return np.array([value or 0 for value in values], np.int64), there
 
 
 def _filled(values: Strings | np.ndarray) -> np.ndarray | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,18 +69,18 @@ class Counts:
         return state
 
 
-def most_frequent(tally: Tally, top: int | None, least: int, without: str | int | None) -> np.ndarray:
+def most_frequent(tally: Tally, top: int | None, least: int, without: Collection[Any]) -> np.ndarray:
     """The places of values, the most frequent first, and of those equally frequent the greatest (as Keras has them).
 
-    At most `top`, each of which occurs `least` times or more.
+    At most `top`, each of which occurs `least` times or more, and is none of `without`.
     """
     places = np.flatnonzero(tally.counts >= least)
-    if top is not None and len(places) > top + 1:  # one may be `without`
+    if top is not None and len(places) > (most := top + len(without)):
         counts = tally.counts[places]
-        places = places[counts >= np.partition(counts, -top - 1)[-top - 1]]
+        places = places[counts >= np.partition(counts, -most)[-most]]
     values = take(tally.tokens, places)
     texts = values.tolist()
-    kept = [number for number, text in enumerate(texts) if text != without]
+    kept = [number for number, text in enumerate(texts) if text not in without]
     kept.sort(key=lambda number: (tally.counts[places[number]], texts[number]), reverse=True)
     return places[kept[:top]]
 

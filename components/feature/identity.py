@@ -10,6 +10,7 @@ import numpy as np
 
 from components.feature.categorical import Categorical, check_buckets
 from components.feature.cells import NO_ID, cells
+from components.feature.strings import shown
 from components.types import Block, Constants, DataError, Encoded, Range, Strings, UserError, Values
 
 
@@ -21,8 +22,8 @@ class Identity(Categorical):
         key: the raw column. Where every row has as many cells, -1 is no value.
         buckets: the number of ids.
         default: the id of an integer out of their range.
-        check: without a `default`, one out of range is an error; False lets it through, and it stands for nothing, as
-            in TensorFlow.
+        check: without a `default`, one out of range is an error; False lets it through, from -2**31 + 1 to 2**31 - 1,
+            and it stands for nothing, as in TensorFlow.
     """
 
     key: str
@@ -46,9 +47,10 @@ class Identity(Categorical):
         if found.empty:
             return found.ids(np.zeros(found.total, np.int32))
         if isinstance(found.values, Strings):
-            shown = ", ".join(map(repr, found.values.tolist()[:3]))
+            places = range(found.total) if found.there is None else np.flatnonzero(found.there).tolist()
+            texts = ", ".join(repr(shown(found.values, place)) for place in places[:3])
             raise DataError(
-                f"column `{self.key}` of {block.origin} holds text ({shown}), and ids are whole numbers: "
+                f"column `{self.key}` of {block.origin} holds text ({texts}), and ids are whole numbers: "
                 "Vocabulary or Hashed make them"
             )
         ids, known = found.values, (found.values >= 0) & (found.values < self.buckets)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from components.feature.fingerprint import fingerprint64
-from components.feature.strings import gather, shown
+from components.feature.strings import encodable, gather, shown
 from components.types import Strings, UserError
 
 COMPARED = 1000  # values that a wrong one is compared with
@@ -70,7 +70,7 @@ def nearest(value: str | int, host: Mapping[str, np.ndarray]) -> str:
 
 
 def check_values(key: str, values: Sequence[str | int], mask: str | int | None) -> None:
-    """Raises UserError for an empty list, for values of two kinds, and for one that is there twice."""
+    """Raises UserError for an empty list, values of two kinds, one that is there twice, and one without UTF-8."""
     start = f"vocabulary of column `{key}`: "
     if not values:
         raise UserError(f"{start}`values` is empty; leave it out to learn the list")
@@ -79,6 +79,9 @@ def check_values(key: str, values: Sequence[str | int], mask: str | int | None) 
         raise UserError(f"{start}`values` and `mask` must be all text or all whole numbers")
     numbers: dict[str | int, int] = {}
     for number, value in enumerate(every, start=int(mask is None)):
+        if isinstance(value, str) and not encodable(value):
+            which = f"number {number} of `values`" if number else "the mask"
+            raise UserError(f"{start}{which}, {value!r}, has no UTF-8; mend it")
         if numbers.setdefault(value, number) != number:
             first = f"number {numbers[value]}" if numbers[value] else "the mask"
             raise UserError(f"{start}number {number} of `values`, {value!r}, is {first} too; leave one out")

@@ -104,7 +104,7 @@ def vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
     """A column of numbers or vectors as (rows, D)."""
     if values.ndim > 2:
         raise DataError(f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not vectors")
-    return values.reshape(len(values), -1)
+    return values.reshape(len(values), values.shape[1] if values.ndim > 1 else 1)
 
 
 def cells(block: Block, key: str) -> tuple[Block, np.ndarray | None]:
@@ -112,7 +112,9 @@ def cells(block: Block, key: str) -> tuple[Block, np.ndarray | None]:
     column = block.columns.get(key)
     if not isinstance(column, Ragged):
         return block, None
-    found = _Elements({key: column.values}, origin=block.origin, block=block, offsets=column.offsets)
+    there = block.valid.get(key)
+    valid = {} if there is None else {key: np.repeat(there, np.diff(column.offsets))}
+    found = _Elements({key: column.values}, valid, origin=block.origin, block=block, offsets=column.offsets)
     return found, column.offsets
 
 
@@ -131,7 +133,8 @@ def with_parents(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> B
         return block
     columns = {key: next(iter(arrays.values())) for key, arrays in parents.items()}
     valid = {key: there for key, there in block.valid.items() if key not in parents}
-    return replace(block, columns={**block.columns, **columns}, valid=valid)
+    ids = {key for key, arrays in parents.items() if next(iter(arrays)) == "ids"}
+    return replace(block, columns={**block.columns, **columns}, valid=valid, ids=block.ids - parents.keys() | ids)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from components.types import Strings
+from components.types import Strings, UserError
 
 
 def each(strings: Strings, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
@@ -37,10 +37,22 @@ def gather(strings: Strings, places: np.ndarray) -> Strings:
 
 
 def to_strings(texts: Sequence[str]) -> Strings:
-    """Python's strings as Arrow has them."""
-    encoded = [text.encode() for text in texts]
+    """Python's strings as Arrow has them; raises UserError for one that has no UTF-8."""
+    try:
+        encoded = [text.encode() for text in texts]
+    except UnicodeEncodeError as error:
+        raise UserError(f"{error.object!r} has no UTF-8; mend it") from error
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     return Strings(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+
+def encodable(text: str) -> bool:
+    """Whether a string has UTF-8; one with half of a surrogate pair has not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def categories(values: Sequence[str | int]) -> Strings | np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from components.feature import text
 from components.feature.cells import cells
-from components.feature.strings import compact
+from components.feature.strings import compact, encodable, to_strings
 from components.types import Block, Constants, DataError, Ragged, Range, Statistic, Strings, UserError, Values
 
 
@@ -47,7 +47,7 @@ class Tokens:
     max_tokens: Annotated[int, Range(1)] | None = None
 
     def __post_init__(self) -> None:
-        if "" in (*self.remove, self.separator):
+        if not all(text and encodable(text) for text in (*self.remove, self.separator or " ")):
             raise UserError("`remove` and `separator` must be strings of a character or more")
         if self.separator is not None and self._standardized(self.separator.encode()) != self.separator.encode():
             raise UserError(
@@ -96,6 +96,8 @@ class Tokens:
 
     def _texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
         found = cells(block, self.key, parents, blank=False)
+        if found.empty and not isinstance(found.values, Strings):
+            found = found._replace(values=to_strings([""] * found.total))
         if not isinstance(found.values, Strings) or not isinstance(found.form, tuple) or len(found.form) > 1:
             raise DataError(f"column `{self.key}` of {block.origin} holds no strings, one a row; a text is a string")
         return found.values if found.there is None else _emptied(found.values, ~found.there)

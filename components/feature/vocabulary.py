@@ -20,6 +20,7 @@ from components.feature.value_file import find_file, read_lines
 from components.types import Block, Constants, DataError, Encoded, Range, Statistic, Strings, UserError, Values
 
 UNKNOWN = NO_ID + np.int32(1)
+KERAS_OOV = ("[UNK]", -1)  # what Keras calls a value that isn't in the list, among strings and among integers
 WHOLE = re.compile("0|-?[1-9][0-9]*")
 
 
@@ -43,7 +44,7 @@ class Vocabulary(Categorical):
         oov: how many ids values have that aren't in the list, by a hash.
         default: the id of those without `oov`; -1 stands for nothing.
         oov_method: the hash of integers: Fingerprint64 of their digits, or the remainder alone (Keras's default).
-        oov_first: Keras's order of the ids.
+        oov_first: Keras's order of the ids. "[UNK]" and -1 are never learned then, as in Keras, and are unknown values.
         mask: the value that has id 0.
         missing: what stands in for a cell without a value; None: it has no id.
         check: a value that isn't in the list is an error.
@@ -141,7 +142,8 @@ class Vocabulary(Categorical):
         if self.values is not None:
             return categories(self.values), {}
         tally = results["counts"]
-        places = most_frequent(tally, self.top, self.min_count or 1, without=self.mask)
+        reserved = KERAS_OOV if self.oov_first else ()
+        places = most_frequent(tally, self.top, self.min_count or 1, without={self.mask, *reserved})
         if not len(places):
             most = f"the most frequent value occurs {tally.counts.max()} times" if len(tally.counts) else "it has none"
             raise DataError(f"column `{self.key}`: no value to learn with min_count={self.min_count or 1}; {most}")

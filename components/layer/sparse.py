@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.types import MultiHot
+from components.types import MultiHot, register
 
-jax.tree_util.register_dataclass(MultiHot, data_fields=["ids", "weights"], meta_fields=["size"])
+register()
 
 PART = 1 << 19  # numbers that are gathered at a time on the CPU: 2 MiB stay in its cache
 
