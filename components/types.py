@@ -93,7 +93,7 @@ class Block:
     valid: Mapping[str, np.ndarray] = field(default_factory=dict)  # (rows,), bool; a column without a mask has no gap
     origin: str = "data"  # what the rows were read from, for messages
     first: int = 0  # the number of the first row there
-    ids: frozenset[str] = frozenset()  # which columns are ids of categorical columns: of one of int32 its least is none
+    ids: frozenset[str] = frozenset()  # ids of categorical columns: the least int32 is no value, -1 is one
 
     def where(self, row: int) -> str:
         """Names a row of the block for a message."""

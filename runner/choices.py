@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from components.types import UserError
 from runner.catalog import EXPERIMENT, Catalog, defaults, shown
 from runner.errors import suggestion
-from runner.inference import FEATURE, Suggestion
+from runner.inference import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
 from runner.overrides import apply, label
 from runner.provenance import said
 
@@ -43,8 +43,13 @@ class Choices:
     problems: list[str] = field(default_factory=list)
 
 
-def choose(catalog: Catalog, given: Iterable[Override], suggested: Suggestion | None = None) -> Choices:
-    """Those of the command line, else those of the experiment or suggested, else those of `conf/run.yaml`."""
+def choose(
+    catalog: Catalog, given: Iterable[Override], suggested: Suggestion | None = None, *, unknown: bool = False
+) -> Choices:
+    """Those of the command line, else those of the experiment or suggested, else those of `conf/run.yaml`.
+
+    With `unknown` those that a source may suggest can't be used yet.
+    """
     chosen = Choices()
     asked = {override.key_or_group: (_names(override.value()), label(override)) for override in given}
     answers = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
@@ -55,6 +60,8 @@ def choose(catalog: Catalog, given: Iterable[Override], suggested: Suggestion | 
     if suggested is not None:
         answers |= {group: (_names(option), suggested.origin) for group, option in suggested.choices.items()}
         answers |= {"feature": (FEATURE, suggested.origin)}
+    if unknown:
+        chosen.broken |= answers.keys() - asked.keys() - {*UNANSWERED}
     if EXPERIMENT in chosen.broken:  # what else it would have chosen is unknown
         chosen.broken |= set(answers) - set(asked)
     for group, (option, origin) in (answers | asked).items():
@@ -68,7 +75,20 @@ def choose(catalog: Catalog, given: Iterable[Override], suggested: Suggestion | 
     return chosen
 
 
-def sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Override]) -> dict[str, Any] | None:
+def asked(catalog: Catalog, given: Sequence[Override], settings: Sequence[Override]) -> Question | None:
+    """The source that the words choose, where they choose nothing that makes it needless to ask what it suggests."""
+    from runner.check import is_whole
+
+    words = {one.key_or_group: one.value() for one in settings}
+    node = _sourced(catalog, given, settings)
+    if words.get("mode", "train") not in MODES or words.get("run") or node is None:
+        return None
+    if not is_whole("data", node) or not can_suggest(node["_target_"]):
+        return None
+    return Question(node, tuple(sorted(one.key_or_group for one in given)))
+
+
+def _sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Override]) -> dict[str, Any] | None:
     """What the command line alone says of `data`; None where it chooses no source, or more than that, or wrongly."""
     asked = {override.key_or_group: override.value() for override in given}
     path = catalog.files["data"].get(str(asked.get("data")))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import hydra
 import yaml
@@ -18,15 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from components.types import UserError
 from runner.catalog import EXPERIMENT, HOUSE, catalog, defaults, shown
-from runner.choices import Choices, File, choose, load, sourced
+from runner.choices import Choices, File, asked, choose, load
 from runner.errors import ConfigError
 from runner.folder import find
-from runner.inference import MODES, Suggestion, can_suggest, suggestion, tell
+from runner.inference import Suggestion, Suggestions, tell
 from runner.modes import OF_A_RUN
 from runner.numbers import spelt_alike
 from runner.overrides import apply, label, read
 from runner.provenance import origins, said, who
 from runner.tree import resolve
+
+Words: TypeAlias = tuple[list[Override], list[Override], list[str]]  # choices, settings, and what is wrong with others
 
 # Hydra 1.4 warns of the argument that 1.3 warns of the lack of.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
@@ -62,14 +64,14 @@ class Composer:
     def __init__(self) -> None:
         self.catalog = catalog()
         self._merged: dict[tuple[str, ...], Merged] = {}
-        self._suggested: dict[str, Suggestion] = {}
+        self.suggestions = Suggestions()
         self._told: set[str] = set()
 
-    def merged(self, given: Sequence[Override], suggested: Suggestion | None) -> Merged:
+    def merged(self, given: Sequence[Override], suggested: Suggestion | None, *, unknown: bool = False) -> Merged:
         """What the files say that were chosen, and what was suggested; its tree is a copy to change."""
-        words = (*(str(one.input_line) for one in given), repr(suggested))
+        words = (*(str(one.input_line) for one in given), repr(suggested), str(unknown))
         if words not in self._merged:
-            chosen = choose(self.catalog, given, suggested)
+            chosen = choose(self.catalog, given, suggested, unknown=unknown)
             tree, problems = _composed(chosen)
             settings = list(_set(chosen))
             if suggested is not None:
@@ -78,25 +80,6 @@ class Composer:
             self._merged[words] = Merged(chosen, tree, problems, tuple(settings))
         merged = self._merged[words]
         return merged._replace(tree=copy.deepcopy(merged.tree))
-
-    def suggested(self, given: Sequence[Override], settings: Sequence[Override]) -> Suggestion | None:
-        """What the source suggests that the words choose, where they choose nothing that makes it needless.
-
-        Raises UserError where the source finds that there is nothing to learn.
-        """
-        from runner.check import is_whole
-
-        words = {one.key_or_group: one.value() for one in settings}
-        node = sourced(self.catalog, given, settings)
-        if words.get("mode", "train") not in MODES or words.get("run") or node is None:
-            return None
-        if not is_whole("data", node) or not can_suggest(node["_target_"]):
-            return None
-        chosen = sorted(one.key_or_group for one in given)
-        key = repr((node, chosen))
-        if key not in self._suggested:
-            self._suggested[key] = suggestion(node, chosen)
-        return self._suggested[key]
 
     def tell(self, config: Config) -> None:
         """Shows what was inferred, once."""
@@ -188,13 +171,28 @@ def from_yaml(text: str) -> Any:
 
 def _draft(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
     """As much of the configuration as can be made, without groups whose choice is broken; and what is wrong."""
-    given, settings, problems = read(overrides, composer.catalog.files)
-    suggested = None
+    from runner.check import problems
+
+    words = read(overrides, composer.catalog.files)
+    question = asked(composer.catalog, words[0], words[1])
+    if question is None:
+        return _drafted(overrides, composer, words, None)
+    if question not in composer.suggestions:  # that may take a while: not before all else is right
+        config, found = _drafted(overrides, composer, words, None, unknown=True)
+        if found := [*found, *problems(config)]:
+            return config, found
     try:
-        suggested = composer.suggested(given, settings)
+        return _drafted(overrides, composer, words, composer.suggestions[question])
     except UserError as error:
-        problems.append(str(error))
-    chosen, tree, unmerged, by_files = composer.merged(given, suggested)
+        config, found = _drafted(overrides, composer, words, None, unknown=True)
+        return config, [str(error), *found]
+
+
+def _drafted(
+    overrides: Sequence[str], composer: Composer, words: Words, suggested: Suggestion | None, *, unknown: bool = False
+) -> tuple[Config, list[str]]:
+    given, settings, problems = words
+    chosen, tree, unmerged, by_files = composer.merged(given, suggested, unknown=unknown)
     settings = [one for one in settings if one.key_or_group.partition(".")[0] not in chosen.broken]
     raw, unapplied = _applied(chosen, tree, settings)
     values, unresolved = resolve(raw)

@@ -15,6 +15,7 @@ import numpy as np
 from components.types import Column, Constants, DataError, Encoded, Range, ReadsFiles, Source, Target, UserError
 from runner import data_cache
 from runner.encode import TARGET, check_keys, encode, encoding_order, numbered_blocks, parents_of
+from runner.errors import at_column
 from runner.summarize import Wanted, summarize
 
 _COLUMNS = "columns"  # of the statistics: those of all columns but the target
@@ -139,7 +140,8 @@ def _learned(source: Source, features: Features, splits: Mapping[str, np.ndarray
     constants: dict[str, Constants] = {}
     for name, column in columns.items():
         parents = {key: constants[key] for key in parents_of(columns, name)}
-        constants[name] = _arrays(column.fit(results[_COLUMNS][name], parents))
+        with at_column(name):
+            constants[name] = _arrays(column.fit(results[_COLUMNS][name], parents))
     constants[TARGET] = _arrays(features.target.fit(results["train"][TARGET], {}))
     learned = {name: one._asdict() for name, one in constants.items()}
     return {"splits": dict(splits), "constants": learned, "warnings": warnings}

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.types import Block, Column, Constants, DataError, Encoded, Ragged, Source, Strings, UserError, Values
 from runner.ahead import ahead, cores
-from runner.errors import suggestion
+from runner.errors import at_column, suggestion
 from runner.rows import concatenate, length
 
 TARGET = "target"  # the target's name among the columns
@@ -22,7 +22,8 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
             circle = " -> ".join([*path[path.index(name) :], name])
-            raise UserError(f"feature.columns: {circle} is a circle; rename one that hides a raw column")
+            hint = "give a column that was to read a raw one of its name another name"
+            raise UserError(f"feature.columns: {circle} is a circle: {hint}")
         for parent in parents_of(columns, name):
             visit(parent, (*path, name))
         if name not in order:
@@ -62,7 +63,7 @@ def encode(
     Blocks are encoded by several threads, each as if it were alone.
     """
 
-    def kept_of(numbered: tuple[int, Block]) -> dict[str, Mapping[str, Any]]:
+    def kept_of(numbered: tuple[int, Block]) -> dict[str, dict[str, Any]]:
         done = encoded_block(numbered[1], columns, constants)
         for name in kept:
             _check_kept(name, done[name])
@@ -81,7 +82,8 @@ def encoded_block(
     done: dict[str, Mapping[str, Values]] = {}
     for name, column in columns.items():
         parents = {key: done[key] for key in parents_of(columns, name)}
-        done[name] = column.encode(block, parents, constants[name])
+        with at_column(name):
+            done[name] = column.encode(block, parents, constants[name])
         for key, values in done[name].items():
             if length(values) != rows_of(block):
                 raise UserError(f"feature column `{name}` encoded {rows_of(block)} rows as {length(values)} of `{key}`")

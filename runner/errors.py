@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from components.types import UserError
+from components.types import DataError, UserError
 
 FEW = 20  # names that a message lists
 
@@ -39,6 +39,18 @@ def at(key: str) -> Iterator[None]:
         raise
     except UserError as error:
         raise PlacedError(key, str(error)) from error
+
+
+@contextmanager
+def at_column(name: str) -> Iterator[None]:
+    """Names the column in errors that are about how it is configured; those about a row name that themselves."""
+    try:
+        with at("feature.target" if name == "target" else f"feature.columns.{name}"):
+            yield
+    except PlacedError as error:
+        if isinstance(error.__cause__, DataError):
+            raise error.__cause__ from None
+        raise
 
 
 class RunError(RuntimeError):

@@ -9,15 +9,24 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from components.types import UserError
 from runner import code
 from runner.build import build
 from runner.errors import at
 from runner.folder import write_atomically
-from runner.source import TargetError, locate
+from runner.source import TargetError, locate, qualified
 from runner.tables import Section, show
 
 FEATURE = "inferred"  # the name of the feature option that a suggestion makes
+UNANSWERED = ("tracking", "sweep", "data", "experiment")  # groups that no suggestion answers
 MODES = ("train", "dry_run", "look", "init")  # that begin something new
+
+
+class Question(NamedTuple):
+    """What a source is asked for."""
+
+    node: dict[str, Any]  # what a configuration's `data` says of it
+    chosen: tuple[str, ...]  # groups that are answered
 
 
 class Suggestion(NamedTuple):
@@ -32,24 +41,57 @@ class Suggestion(NamedTuple):
 
 
 def can_suggest(target: object) -> bool:
-    """Whether the class of a source has `suggest`, by its source: nothing is imported."""
+    """Whether the class of a source has `suggest`, or inherits it, by their sources: nothing is imported."""
+    return isinstance(target, str) and _has_suggest(target, frozenset())
+
+
+def _has_suggest(name: str, seen: frozenset[str]) -> bool:
     try:
-        found = locate(target) if isinstance(target, str) else None
+        found = locate(name) if "." in name and name not in seen else None
     except TargetError:
         return False
-    body = found.node.body if found is not None and isinstance(found.node, ast.ClassDef) else ()
-    return any(isinstance(one, ast.FunctionDef) and one.name == "suggest" for one in body)
+    if found is None or isinstance(found.node, ast.FunctionDef):
+        return False
+    if isinstance(found.node, ast.expr):  # another name of it
+        others = [found.node]
+    elif any(isinstance(one, ast.FunctionDef) and one.name == "suggest" for one in found.node.body):
+        return True
+    else:
+        others = found.node.bases
+    names = (qualified(found.module, one) for one in others)
+    return any(_has_suggest(other, seen | {name}) for other in names if other)
 
 
-def suggestion(node: Mapping[str, Any], chosen: Sequence[str]) -> Suggestion:
-    """What the source that a configuration's `data` describes suggests; nothing about groups that were chosen.
+class Suggestions:
+    """What sources answered; each question is asked once."""
 
-    Raises UserError where the source finds that there is nothing to learn.
-    """
+    def __init__(self) -> None:
+        self._found: dict[str, Suggestion | UserError] = {}
+
+    def __contains__(self, question: Question) -> bool:
+        """Whether it was asked."""
+        return repr(question) in self._found
+
+    def __getitem__(self, question: Question) -> Suggestion:
+        """The answer; raises UserError where the source finds that there is nothing to learn."""
+        key = repr(question)
+        if key not in self._found:
+            try:
+                self._found[key] = _suggestion(question)
+            except UserError as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+
+def _suggestion(question: Question) -> Suggestion:
+    node = question.node
     with at("data"):
         source = build(node, {})
     suggested = _kept(source, json.dumps([node, code.digest(code.packages(node))], sort_keys=True))
-    others = set(chosen) - {"data"}
+    others = {*question.chosen} - {"data"}
     return Suggestion(
         origin=f"inferred from {suggested['origin']}",
         choices={group: option for group, option in suggested["choices"].items() if group not in others},

@@ -46,11 +46,23 @@ def _array(name: str, column: Any) -> Values:
     if isinstance(column, Ragged | Strings):
         return column
     try:
-        array = np.asarray(column)
+        array = np.array(column, object) if _is_text(column) else np.asarray(column)
     except ValueError as error:
         raise DataError(f"column `{name}` is no array; `Ragged` holds rows of different lengths") from error
     if array.ndim == 0:
         raise DataError(f"column `{name}` is {column!r}, not an array of rows")
-    if array.dtype.kind == "U" and isinstance(column, list | tuple) and not all(isinstance(one, str) for one in column):
-        return np.array(column, object)  # as they were given: NumPy has made strings of numbers
+    if isinstance(column, list | tuple) and _changed(array, column):
+        return np.array(column, object)
     return array
+
+
+def _is_text(column: Any) -> bool:
+    """Whether a list begins with text: NumPy would cut NULs off it, and give each as much memory as the longest."""
+    return isinstance(column, list | tuple) and len(column) > 0 and isinstance(column[0], str | bytes)
+
+
+def _changed(array: np.ndarray, column: Any) -> bool:
+    """Whether NumPy has made text of a list's numbers, or rounded its integers beyond 64 bits."""
+    if array.dtype.kind in "US":
+        return True
+    return len(column) > 0 and array.dtype == np.float64 and all(isinstance(one, int) for one in column)

@@ -16,6 +16,7 @@ import numpy as np
 from components.types import Block, Column, Constants, EncodesAsRead, Source, Statistic, UserError
 from runner.ahead import ahead, cores
 from runner.encode import encoded_block, numbered_blocks, parents_of, rows_of
+from runner.errors import at_column
 from runner.rows import select
 
 Reader = tuple[str, ...]  # the feature columns that a column reads: they hide raw columns of their names
@@ -36,7 +37,8 @@ def summarize(
 
     `columns` are all columns, parents first. Raises UserError for a column that would learn from another that learns.
     """
-    fixed = _fixed(columns)
+    learning = {name: one for some in wanted.values() for name, one in some.columns.items() if one.statistics()}
+    fixed = _fixed(_ancestors(columns, learning))
     for one in wanted.values():
         _check(columns, one.columns, fixed)
     states = functools.partial(_states, wanted, columns, fixed)
@@ -136,7 +138,8 @@ def _fixed(columns: Mapping[str, Column]) -> dict[str, Constants]:
     for name, column in columns.items():
         if all(parent in fixed for parent in parents_of(columns, name)):
             if not column.statistics():
-                fixed[name] = column.fit({}, {parent: fixed[parent] for parent in parents_of(columns, name)})
+                with at_column(name):
+                    fixed[name] = column.fit({}, {parent: fixed[parent] for parent in parents_of(columns, name)})
             elif isinstance(column, EncodesAsRead) and column.encodes_as_read:
                 fixed[name] = Constants()
     return fixed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -22,9 +21,9 @@ def as_array(architecture: nn.Module, x: Any) -> jax.Array:
 
 
 def as_vectors(architecture: nn.Module, x: Any) -> jax.Array | MultiHot:
-    """The same flattened, (B, ...) -> (B, D); sparse vectors stay sparse."""
+    """The same flattened, (B, ...) -> (B, D); sparse vectors stay as they are, lest counts be rounded."""
     if isinstance(x, MultiHot):
-        return replace(x, weights=x.weights.astype(architecture.dtype))
+        return x
     x = as_array(architecture, x)
     return x.reshape(len(x), -1)
 

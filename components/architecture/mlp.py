@@ -36,7 +36,7 @@ class Stack(nn.Module):
         features = []
         for n, width in enumerate(self.widths):
             dense = Dense(width, use_bias=not self.batch_norm, initializer=self.initializer, name=f"dense_{n}")
-            x = dense(x, train=train)
+            x = dense(x, train=train).astype(self.dtype)
             if self.batch_norm:
                 x = BatchNorm(name=f"batch_norm_{n}")(x, train=train)
             x = activate(self.activation, x)

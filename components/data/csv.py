@@ -10,18 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
 from components.data import csv_file, inference
 from components.data.csv_file import Columns, Kind
 from components.data.csv_mistake import line_of
-from components.data.place import places
+from components.data.place import find
 from components.data.table import Table
 from components.types import Block, DataError, Range, Strings, Values
 
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
-
-_KEPT: dict[tuple[Any, ...], Columns] = {}  # what was read for a suggestion, until somebody reads it again
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +31,8 @@ class Csv(Table):
         delimiter: what stands between fields.
         nulls: how a gap is spelt, quoted or not. NaN is one of them: numbers that are none are gaps.
         types: the types of some columns; of the others they are found from all rows: `int` where all values are
-            whole, else `float`, `bool` (true, false), `timestamp` (ISO 8601) or `string`.
+            whole, else `float`, `bool` (true, false), `timestamp` (ISO 8601) or `string`; that too where all are digits
+            and one begins with a 0, as 01000, or is too long for 64 bits. Declared, an `int` may be spelt 2.0.
         target: the column to predict, from which `suggest` begins; new rows may lack it.
     """
 
@@ -54,22 +51,13 @@ class Csv(Table):
     @cached_property
     def file(self) -> Path:
         """Where the file is; raises DataError where it isn't."""
-        found = places(self.path)
-        for place in found:
-            if place.is_file():
-                return place
-        beside = [one.name for place in found if place.parent.is_dir() for one in place.parent.iterdir()]
-        near = difflib.get_close_matches(found[0].name, beside, n=1)
-        hint = f"did you mean {Path(self.path).with_name(near[0])}?" if near else "set data.path, or TITRATE_DATA"
-        raise DataError(f"there is no file {' or '.join(map(str, found))}; {hint}")
+        return find(self.path, file=True)
 
     @cached_property
     def columns(self) -> Columns:
-        """What the file holds; one that was read for a suggestion in this process isn't read again."""
-        kept = _KEPT.pop(self._key(), None)
+        """What the file holds."""
         types = self.types or {}
-        if kept is None or (found := _as_declared(kept, types)) is None:
-            found = csv_file.read(self.file, delimiter=self.delimiter, nulls=self.nulls, types=types)
+        found = csv_file.read(self.file, delimiter=self.delimiter, nulls=self.nulls, types=types)
         if not found.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
         for name in types:
@@ -86,10 +74,7 @@ class Csv(Table):
         """
         held_out = [share if share < 1 else share / self.columns.rows for share in (self.valid, self.test)]
         train = round(self.columns.rows * (1 - sum(held_out)))
-        suggested = inference.suggest(self.columns, self.target, self.path, train, self._line)
-        _KEPT.clear()
-        _KEPT[self._key()] = self.columns
-        return suggested
+        return inference.suggest(self.columns, self.target, self.path, train, self._line)
 
     @cached_property
     def _content(self) -> str:
@@ -117,10 +102,6 @@ class Csv(Table):
     def _line(self, row: int) -> str:
         return f"{self.path}, line {line_of(self.file, self.delimiter, row + 1)}"
 
-    def _key(self) -> tuple[Any, ...]:
-        state = self.file.stat()
-        return self.file.resolve(), state.st_mtime_ns, state.st_size, self.delimiter, self.nulls
-
 
 @dataclass(frozen=True, kw_only=True)
 class Lines(Block):
@@ -130,20 +111,6 @@ class Lines(Block):
 
     def where(self, row: int) -> str:
         return self.line(self.first + row)
-
-
-def _as_declared(found: Columns, types: Mapping[str, Kind]) -> Columns | None:
-    """The columns with whole numbers as declared numbers; None where another type was declared than found."""
-    whole = [name for name, kind in types.items() if (kind, found.kinds.get(name)) == ("float", "int")]
-    if any(found.kinds.get(name, kind) != kind for name, kind in types.items() if name not in whole):
-        return None
-    values, kinds = dict(found.values), dict(found.kinds)
-    for name in whole:
-        valid = found.valid.get(name)
-        numbers = np.asarray(values[name], np.float64)
-        values[name] = numbers if valid is None else np.where(valid, numbers, np.nan)
-        kinds[name] = "float"
-    return found._replace(values=values, kinds=kinds)
 
 
 def _rows(values: Values) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import NoReturn
 from components.types import DataError
 
 FIELDS = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+LONGEST = 2**31 - 1  # bytes of a field: the most that a C long holds everywhere
+LOCK = threading.Lock()  # the limit is the whole process's
 CONVERSION = re.compile(
     r"In CSV column #(\d+): Row #(\d+): CSV conversion error to .*: invalid value '(.*)'", re.DOTALL
 )
@@ -43,14 +45,19 @@ def refuse(path: Path, delimiter: str, types: Mapping[str, str], message: str) -
             f"a field that holds a {delimiter!r} needs quotes"
         )
     if found := CONVERSION.search(message):
-        line, name = line_of(path, delimiter, int(found[2]) - 1), _header(path, delimiter)[int(found[1])]
-        raise DataError(
-            f"{path}, line {line}: column `{name}` is {found[3]!r}, not of the type {types.get(name)}; mend it, "
-            "or change data.types"
-        )
+        name = _header(path, delimiter)[int(found[1])]
+        refuse_value(path, delimiter, int(found[2]) - 1, name, found[3], types.get(name))
     if "UTF8" in message:
         refuse_encoding(path)
     raise DataError(f"{path} can't be read as CSV: {message}")
+
+
+def refuse_value(path: Path, delimiter: str, record: int, name: str, text: str, kind: str | None) -> NoReturn:
+    """Names a value that is not of the type declared."""
+    line = line_of(path, delimiter, record)
+    raise DataError(
+        f"{path}, line {line}: column `{name}` is {text!r}, not of the type {kind}; mend it, or change data.types"
+    )
 
 
 def refuse_encoding(path: Path) -> NoReturn:
@@ -76,8 +83,9 @@ def _text(path: Path) -> io.TextIOWrapper:
 
 @contextmanager
 def _fields_of_any_length() -> Iterator[None]:
-    before = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
+    with LOCK:
+        before = csv.field_size_limit(LONGEST)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ Entry: TypeAlias = tuple[str, bytes | None]
 def entries(path: Path, wanted: Wanted) -> Iterator[Entry]:
     """Those of which `wanted(path, is a folder)`: their paths, with slashes, and texts in UTF-8; None of a folder.
 
+    An archive may have a path several times: the last counts, as where it is unpacked.
+
     Raises DataError where one can't be read or is no UTF-8, and for an archive that is damaged or none.
     """
     for name, text in _below(path, wanted) if path.is_dir() else _in_archive(path, wanted):
@@ -27,14 +30,23 @@ def entries(path: Path, wanted: Wanted) -> Iterator[Entry]:
         yield name, text
 
 
-def _below(root: Path, wanted: Wanted) -> Iterator[Entry]:
-    for folder, _, files in os.walk(root):
-        inner = Path(folder).relative_to(root).as_posix()
-        if wanted(inner, True):
-            yield inner, None
-        for file in files:
-            if wanted(name := f"{inner}/{file}", False):
-                yield name, _bytes(Path(folder, file))
+def _below(folder: Path, wanted: Wanted, path: str = "", above: tuple[tuple[int, int], ...] = ()) -> Iterator[Entry]:
+    """Links are followed, but for those that lead back into a folder that is being read."""
+    try:
+        state, inside = folder.stat(), list(os.scandir(folder))
+    except OSError as error:
+        raise DataError(f"{folder} can't be read: {error.strerror}") from error
+    itself = (state.st_dev, state.st_ino)
+    if itself in above:
+        return
+    if wanted(path, True):
+        yield path, None
+    for entry in inside:
+        name = f"{path}/{entry.name}" if path else entry.name
+        if os.path.isdir(entry.path):
+            yield from _below(Path(entry.path), wanted, name, (*above, itself))
+        elif wanted(name, False):
+            yield name, _bytes(Path(entry.path))
 
 
 def _bytes(path: Path) -> bytes:
@@ -50,10 +62,11 @@ def _in_archive(path: Path, wanted: Wanted) -> Iterator[Entry]:
         with tarfile.open(path) as archive:
             for member in archive:
                 position = archive.offset
-                if member.isdir() and wanted(member.name, True):
-                    yield member.name, None
-                elif file := member.isfile() and wanted(member.name, False) and archive.extractfile(member):
-                    yield member.name, file.read()
+                name = posixpath.normpath(member.name)
+                if member.isdir() and wanted(name, True):
+                    yield name, None
+                elif file := member.isfile() and wanted(name, False) and archive.extractfile(member):
+                    yield name, file.read()
             while archive.fileobj and archive.fileobj.read(1 << 20):
                 pass  # to the end, where the checksum is
     except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError) as error:

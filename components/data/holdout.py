@@ -142,9 +142,10 @@ def _hold_out(counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray) 
 def _take(order: np.ndarray, count: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Parts `order` in what stays and what is taken: of every class its share of `count`, from the end."""
     sizes = np.bincount(ids)
-    taken = np.zeros(len(order), bool)
-    for number, share in enumerate(_apportion(sizes, count)):
-        taken[np.flatnonzero(ids == number)[sizes[number] - share :]] = True
+    places = np.empty(len(order), int)  # of each row within its class
+    starts = np.cumsum(sizes) - sizes
+    places[np.argsort(ids, kind="stable")] = np.arange(len(order)) - np.repeat(starts, sizes)
+    taken = places >= (sizes - _apportion(sizes, count))[ids]
     return order[~taken], order[taken]
 
 

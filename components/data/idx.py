@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated
 import numpy as np
 
 from components.data.idx_file import read_idx, read_idx_shape
+from components.data.place import find
 from components.data.table import Table
 from components.types import DataError, Range
 
@@ -61,16 +61,7 @@ class Idx(Table):
         return {"image": image[..., None] if image.ndim == 3 else image, "label": label}
 
     def _find(self, name: str) -> Path:
-        path, base = Path(self.path).expanduser(), os.environ.get("TITRATE_DATA")
-        folders = [Path(root, path) for root in (base, Path.cwd()) if root]
-        for folder in folders:
-            for file in (folder / name, folder / f"{name}.gz"):
-                if file.is_file():
-                    return file
-        raise DataError(
-            f"there is no {name} or {name}.gz in {' or in '.join(map(str, dict.fromkeys(folders)))}; "
-            f"set TITRATE_DATA to the folder that holds {self.path}, or data.path to the folder of the files"
-        )
+        return find(f"{self.path}/{name}", f"{self.path}/{name}.gz", file=True)
 
 
 def _digest(path: Path) -> bytes:

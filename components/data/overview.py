@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.data.csv_file import Columns, Kind
+from components.data.csv_file import Columns, is_whole
+from components.data.csv_table import Kind
 from components.types import Strings, Values
 
 NARROW = 1 << 24  # whole numbers that lie so close together are ticked off
@@ -20,7 +21,7 @@ class Overview(NamedTuple):
     kind: Kind
     rows: int
     missing: int
-    distinct: int | None  # of strings, whole numbers and truths
+    distinct: int | None  # of strings, truths and numbers that are all whole
     constant: bool  # of what isn't missing
     values: Values  # all of them
     there: np.ndarray  # those that aren't missing; of strings none
@@ -28,6 +29,11 @@ class Overview(NamedTuple):
     @property
     def present(self) -> int:
         return self.rows - self.missing
+
+    @property
+    def infinite(self) -> int:
+        """How many numbers are none that can be reckoned with."""
+        return int((~np.isfinite(self.there)).sum()) if self.kind == "float" else 0
 
 
 def overview(columns: Columns, name: str) -> Overview:
@@ -39,15 +45,17 @@ def overview(columns: Columns, name: str) -> Overview:
         return Overview(name, kind, columns.rows, missing, different, different == 1, values, np.empty(0))
     there = np.asarray(values if valid is None else np.asarray(values)[valid])
     constant = len(there) > 0 and bool((there == there[0]).all())
-    distinct = _count(there.astype(np.int64)) if kind in ("int", "bool") else None
+    whole = kind in ("int", "bool") or (kind == "float" and len(there) > 0 and bool(is_whole(there).all()))
+    distinct = _count(there.astype(np.int64)) if whole else None
     return Overview(name, kind, columns.rows, missing, distinct, constant, values, there)
 
 
 def skewness(values: np.ndarray) -> float:
     """The third moment of numbers, standardized; 0 where they are constant or not all finite."""
     numbers = values.astype(np.float64)
-    deviation = numbers - numbers.mean()
-    width = math.sqrt(np.square(deviation).mean())
+    with np.errstate(all="ignore"):
+        deviation = numbers - numbers.mean()
+        width = math.sqrt(np.square(deviation).mean())
     if not (0 < width < math.inf):
         return 0.0
     return float((deviation / width) @ np.square(deviation / width)) / len(numbers)

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from components.types import DataError
 
 
-def places(path: str) -> list[Path]:
-    """What a path may mean: a relative one is below $TITRATE_DATA, else below the working folder."""
+def find(*paths: str, file: bool = False) -> Path:
+    """Where one of some paths is: relative ones are looked up below $TITRATE_DATA, then below the working folder.
+
+    Args:
+        paths: of a file or a folder; in each place the first that is there counts.
+        file: whether a folder won't do.
+
+    Raises DataError where there is none, with the nearest name beside it.
+    """
     roots = [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
-    return list(dict.fromkeys(root / Path(path).expanduser() for root in roots))
-
-
-def find(path: str) -> Path:
-    """The first of its places where there is a file or a folder; raises DataError where there is none."""
-    for place in places(path):
-        if place.exists():
+    places = list(dict.fromkeys(root / Path(path).expanduser() for root in roots for path in paths))
+    for place in places:
+        if place.is_file() if file else place.exists():
             return place
-    raise DataError(
-        f"there is no {' and no '.join(map(str, places(path)))}; set TITRATE_DATA to the folder that holds {path}, "
-        "or data.path to where it is"
-    )
+    others = [name for name in _beside(places) if name != places[0].name]
+    near = difflib.get_close_matches(places[0].name, others, n=1)
+    remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct data.path"
+    hint = f"did you mean {Path(paths[0]).with_name(near[0])}?" if near else remedy
+    raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, places))}; {hint}")
+
+
+def _beside(places: Iterable[Path]) -> list[str]:
+    """What the folders hold in which something was looked up; a folder that can't be read holds nothing."""
+    names: list[str] = []
+    for folder in dict.fromkeys(place.parent for place in places):
+        try:
+            names += os.listdir(folder)
+        except OSError:
+            continue
+    return names

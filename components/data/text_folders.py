@@ -64,16 +64,16 @@ class TextFolders(Table):
         given = {"train": self.train, "test": self.test}
         folders = {folder: part for part, folder in given.items() if isinstance(folder, str)}
         classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
-        texts: dict[str, list[tuple[str, bytes]]] = {folder: [] for folder in folders}
+        texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
         for path, text in entries(find(self.path), self._wanted):
             folder, name = _place(path, text is None)
             classes[folder].add(name)
             if text is not None:
-                texts[folder].append((path, text))
+                texts[folder][path] = text  # the last of a path that an archive has twice
         for folder in folders:
-            self._check(folder, classes[folder], {_place(path)[1] for path, _ in texts[folder]})
+            self._check(folder, classes[folder], {_place(path)[1] for path in texts[folder]})
         alone = len(folders) == 1
-        return {"all" if alone else part: _part(sorted(texts[folder])) for folder, part in folders.items()}
+        return {"all" if alone else part: _part(sorted(texts[folder].items())) for folder, part in folders.items()}
 
     def _wanted(self, path: str, is_folder: bool) -> bool:
         """Whether it is the folder of a class, or a text in one."""

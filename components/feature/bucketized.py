@@ -39,6 +39,8 @@ class Bucketized(Categorical):
         method: how a quantile lies between two rows: `linear` as in NumPy; `keras` as in Keras's Discretization, but
             exact (Keras itself summarizes more than 100 rows, and has fewer boundaries of fewer rows than buckets);
             `transform` as in TensorFlow Transform.
+        duplicates: `keep` allows learned boundaries that leave a bucket empty, where many rows have the same number, as
+            Keras and TensorFlow Transform do; by default that is an error.
         normalize: steps that numbers go through before, as in Numeric.
         missing: what a number that is missing counts as, in the unit of the data. None: it has no id.
         size: how many numbers a row has.
@@ -49,6 +51,7 @@ class Bucketized(Categorical):
     quantiles: Annotated[int, Range(2)] | None = None
     equal_width: Annotated[int, Range(2)] | None = None
     method: Literal["linear", "keras", "transform"] = "linear"
+    duplicates: Literal["refuse", "keep"] = "refuse"
     normalize: Step | tuple[Step, ...] | None = None
     missing: float | None = None
     size: Annotated[int, Range(1)] = 1
@@ -133,13 +136,30 @@ class Bucketized(Categorical):
         if self.boundaries is not None:
             return np.array(self.boundaries, np.float64).reshape(-1, 1)
         low, width = results["range"]
-        if not (width > 0).all():
-            fault = f"is {low[0]:g} in every row" if not np.isnan(low).any() else "has no value in any row"
-            raise DataError(f"column `{self.key}` {fault} that is learned from: nothing to divide; leave it out")
+        if not (wide := width > 0).all():
+            same = low[place := int(np.argmin(wide))]
+            fault = f"is {same:g} in every row" if not np.isnan(same) else "has no value in any row"
+            raise DataError(f"{self._element(place)} {fault} that is learned from: nothing to divide; leave it out")
         places = np.arange(1, self.count) / self.count
-        if self.quantiles:
-            return results["quantiles"].at(places, self.method)
-        return low + width * places[:, None]
+        found = results["quantiles"].at(places, self.method) if self.quantiles else low + width * places[:, None]
+        if self.duplicates == "refuse":
+            self._check_filled(np.concatenate([low[None], found]).astype(np.float32))
+        return found
+
+    def _check_filled(self, ends: np.ndarray) -> None:
+        """Raises DataError where a bucket begins where the next one does, (count, size), and so is empty."""
+        filled = 1 + (np.diff(ends, axis=0) > 0).sum(axis=0)
+        if (filled == self.count).all():
+            return
+        place = int(np.argmin(filled))
+        asked = f"quantiles={self.quantiles}" if self.quantiles else f"equal_width={self.equal_width}"
+        raise DataError(
+            f"{self._element(place)}: {asked} fills only {filled[place]} buckets, as too many rows have the same "
+            "number in float32; choose fewer, give `boundaries`, or leave the others empty by `duplicates: keep`"
+        )
+
+    def _element(self, place: int) -> str:
+        return f"column `{self.key}`" + (f", element {place}," if self.size > 1 else "")
 
 
 def _buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,18 @@ class Chain:
                 result = step(result, np)
         if not np.isfinite(result):
             raise UserError(f"`missing` (={value}) must be finite, through all of `normalize` too")
+
+    def before_each(self, values: np.ndarray) -> list[np.ndarray]:
+        """What numbers were before each of the fixed steps, that in the data first, to become these behind them.
+
+        A step without an inverse, like Clip, counts as one that changed nothing.
+        """
+        found: list[np.ndarray] = []
+        for step in reversed(self.before):
+            with contextlib.suppress(UserError), np.errstate(all="ignore"):
+                values = step.undo(values, np)
+            found.insert(0, values)
+        return found
 
     def undo(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
         """The inverse; raises UserError where a step has none."""

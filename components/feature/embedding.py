@@ -132,15 +132,13 @@ class Vectors(nn.Module):
     @nn.compact
     def __call__(self, encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array | Padded:
         table = self._table(constants)
-        if self.max_norm is not None:
-            table = _cut(table, self.max_norm)
         columns = [
             multi_hot({name: encoded[name + end] for name in ("ids", "weights") if name + end in encoded}, len(table))
             for end in self.endings
         ]
         if self.combiner is None:
-            return _sequence(columns[0], table)
-        return jnp.concatenate([_combined(column, table, self.combiner) for column in columns], axis=1)
+            return _sequence(columns[0], table, self.max_norm)
+        return jnp.concatenate([_combined(column, table, self.combiner, self.max_norm) for column in columns], axis=1)
 
     def _table(self, constants: Mapping[str, Any]) -> jax.Array:
         def begin(key: jax.Array) -> jax.Array:
@@ -174,24 +172,36 @@ def _endings(count: int) -> tuple[str, ...]:
     return ("",) if count == 1 else tuple(f"_{number}" for number in range(count))
 
 
-def _cut(table: jax.Array, longest: float) -> jax.Array:
-    squares = jnp.square(table).sum(1, keepdims=True)
-    length = jnp.sqrt(jnp.where(squares > 0, squares, 1))  # of zeros the root has no slope
-    return table * jnp.minimum(1, longest / length)
-
-
-def _combined(x: MultiHot, table: jax.Array, combiner: Combiner) -> jax.Array:
+def _combined(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float | None) -> jax.Array:
     ids, weights = named(x)
+    if combiner != "sum":
+        weights = jnp.maximum(weights, 0)
+    total = product(MultiHot(ids, _cut(weights, ids, table, longest), x.size), table)
     if combiner == "sum":
-        return product(x, table)
-    weights = jnp.maximum(weights, 0)
-    total = product(MultiHot(ids, weights, x.size), table)
+        return total
     divisor = weights.sum(1, keepdims=True)
     if combiner == "sqrtn":
         divisor = jnp.sqrt(jnp.square(weights).sum(1, keepdims=True))
     return total / jnp.where(divisor > 0, divisor, 1)  # where nothing has a weight, the total is zero
 
 
-def _sequence(x: MultiHot, table: jax.Array) -> Padded:
+def _sequence(x: MultiHot, table: jax.Array, longest: float | None) -> Padded:
     ids, weights = named(x)
+    weights = _cut(weights, ids, table, longest)
     return Padded(jnp.asarray(table)[ids] * weights[..., None], x.ids != NO_ID)
+
+
+def _cut(weights: jax.Array, ids: jax.Array, table: jax.Array, longest: float | None) -> jax.Array:
+    """Weights (B, K) with which vectors add up as if none were longer."""
+    if longest is None:
+        return weights
+    table = jnp.asarray(table)
+    few = 4 * ids.size < len(table)
+    return weights * (_shares(table[ids], longest) if few else _shares(table, longest)[ids])
+
+
+def _shares(vectors: jax.Array, longest: float) -> jax.Array:
+    """(…, dimension) -> (…)"""
+    squares = jnp.square(vectors).sum(-1)
+    length = jnp.sqrt(jnp.where(squares > 0, squares, 1))  # of zeros the root has no slope
+    return jnp.minimum(1, longest / length)

@@ -12,6 +12,7 @@ import numpy as np
 
 from components.feature import raw
 from components.feature.statistic import Distinct
+from components.feature.statistic.distinct import groups
 from components.types import Block, BoundTarget, Constants, DataError, Statistic, UserError, Values
 
 
@@ -81,14 +82,13 @@ class Label:
     ) -> Mapping[str, np.ndarray]:
         """`ids`: int32 (rows,)."""
         numbers = {value: number for number, value in enumerate(constants.host["values"].tolist())}
-        labels = raw.labels(block, self.key)
-        values, inverse = np.unique(labels, return_inverse=True)
-        ids = np.array([numbers.get(value, -1) for value in values.tolist()], np.int32)[inverse]
+        values, rows = groups(block, self.key)
+        ids = np.array([numbers.get(value, -1) for value in values], np.int32)[rows]
         if (ids < 0).any():
             row = int(np.argmin(ids))
             known = ", ".join(constants.static["classes"])
-            value = labels[row].item()
-            raise DataError(f"{block.where(row)}: column `{self.key}` is {value!r}, none of the classes {known}")
+            value = raw.show(values[rows[row]])
+            raise DataError(f"{block.where(row)}: column `{self.key}` is {value}, none of the classes {known}")
         return {"ids": ids}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:

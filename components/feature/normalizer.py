@@ -11,7 +11,9 @@ import numpy as np
 
 from components.feature.statistic import Distribution, Extremes, Moments, Quantiles, Spread
 from components.feature.statistic.elements import Key
-from components.types import Range, Statistic, UserError
+from components.types import DataError, Range, Statistic, UserError
+
+ROUNDING = 2.0**8 * np.finfo(np.float64).eps  # what equal numbers may seem to differ by, as a share of them
 
 
 class Fixed(Protocol):
@@ -32,7 +34,12 @@ class Learned(Protocol):
     def statistic(self, key: Key) -> Statistic: ...
 
     def spread(self, result: Any) -> Spread:
-        """What is subtracted, and what divided by then."""
+        """What is subtracted, and what divided by then; raises DataError, without the column, if there is none."""
+
+
+def constant(spread: Spread) -> np.ndarray:
+    """Where numbers differ by no more than their rounding in float64."""
+    return spread.width <= ROUNDING * np.abs(spread.offset)
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,10 @@ class MinMax:
 
 @dataclass(frozen=True, kw_only=True)
 class Robust:
-    """(x - median) / (quantile of `high` - quantile of `low`), by default the quartiles: outliers count for little."""
+    """(x - median) / (quantile of `high` - quantile of `low`), by default the quartiles: outliers count for little.
+
+    The two must differ, unless all numbers are equal.
+    """
 
     after: ClassVar[tuple[Fixed, ...]] = ()
     low: Annotated[float, Range(0, 1)] = 0.25
@@ -144,8 +154,14 @@ class Robust:
         return Quantiles(key)
 
     def spread(self, result: Distribution) -> Spread:
-        low, median, high = result.at(np.array([self.low, 0.5, self.high]))
-        return Spread(median, high - low)
+        least, low, median, high, most = result.at(np.array([0, self.low, 0.5, self.high, 1]))
+        found = Spread(median, high - low)
+        if (level := constant(found) & ~constant(Spread(median, most - least))).any():
+            raise DataError(
+                f"its quantiles {self.low:g} and {self.high:g} are both {low[level][0]:g}, and yet it isn't constant: "
+                "nothing to divide by; choose z_score, or Robust with a lower `low` or a higher `high`"
+            )
+        return found
 
 
 Step: TypeAlias = (

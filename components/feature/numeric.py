@@ -34,7 +34,8 @@ class Numeric:
             `z_score` gives each element mean 0 and (population) standard deviation 1, `min_max` the range 0 to 1,
             `robust` median 0 and quartiles 1 apart; all only shift what is constant there. `log` and `log1p` take the
             logarithm. The parts in `components.feature.normalizer` are the same and more, with numbers of their own.
-            One step at most may learn; after it may only come Clip. None: no step.
+            One step at most may learn; after it may only come Clip. None: no step. Numbers so far from 0 that float32
+            would blur them, like seconds since 1970 over an hour, are an error that says what to subtract.
         scale: what the numbers are multiplied by, before they are normalized.
         missing: what stands for a number that is missing (NaN is too, then), in the unit of the data: a number, or
             the `mean` or `median` of those in the training split. `normalize` learns without the gaps.

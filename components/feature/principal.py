@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature import raw
+from components.feature import raw, scaling
+from components.feature.normalizer import constant
 from components.feature.numbers import vectors, with_parents
-from components.feature.statistic import Covariance, principal
-from components.types import Block, Constants, DataError, Range, Statistic, Values
+from components.feature.statistic import Covariance, Spread, principal
+from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,10 @@ class PrincipalComponents:
     components: Annotated[int, Range(1)]
     whiten: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise UserError("`key` lists no column")
+
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,) if isinstance(self.key, str) else self.key
@@ -41,6 +46,13 @@ class PrincipalComponents:
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         joint = results["joint"]
+        spread = Spread(joint.mean, np.sqrt(np.diag(joint.covariance)))
+        if (blurred := scaling.blurred(spread) & ~constant(spread)).any():
+            mean, deviation = (one[blurred][0] for one in spread)
+            raise DataError(
+                f"{', '.join(self.keys)}: numbers of mean {mean:.10g} and standard deviation {deviation:.3g} would be "
+                "blurred by float32; subtract about that mean before, by `expression` of a Numeric"
+            )
         directions = principal(joint.covariance, self.components)
         if self.whiten:
             directions = directions / np.sqrt(self._variances(joint.covariance, directions))

@@ -13,6 +13,8 @@ from components.feature.chain import Chain
 from components.feature.statistic import Spread
 from components.types import Padded
 
+STEPS = 1 << 8  # as many as bfloat16 tells numbers apart by: blurred by less, they are as good to learn from
+
 
 def constants(spread: Spread, unit: float) -> dict[str, np.ndarray]:
     """What is subtracted and divided by, float32, an element of the last axis each.
@@ -23,6 +25,11 @@ def constants(spread: Spread, unit: float) -> dict[str, np.ndarray]:
     float32 = np.finfo(np.float32)
     divisor = np.where(spread.width > float32.tiny + float32.eps * np.abs(spread.offset), spread.width, unit)
     return {"offset": spread.offset.astype(np.float32), "divisor": divisor.astype(np.float32)}
+
+
+def blurred(spread: Spread) -> np.ndarray:
+    """Where numbers lie so far from 0 that float32 has fewer than STEPS steps across their width."""
+    return spread.width < STEPS * np.finfo(np.float32).eps * np.abs(spread.offset)
 
 
 def scale(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:

@@ -47,8 +47,9 @@ class Tokens:
     max_tokens: Annotated[int, Range(1)] | None = None
 
     def __post_init__(self) -> None:
-        if not all(text and encodable(text) for text in (*self.remove, self.separator or " ")):
-            raise UserError("`remove` and `separator` must be strings of a character or more")
+        for unwanted in (*self.remove, *([] if self.separator is None else [self.separator])):
+            if not (unwanted and encodable(unwanted)):
+                raise UserError(f"`remove` and `separator` must be strings of a character or more, not {unwanted!r}")
         if self.separator is not None and self._standardized(self.separator.encode()) != self.separator.encode():
             raise UserError(
                 f"`separator` (={self.separator!r}) is never found after `standardize` (={self.standardize}); "

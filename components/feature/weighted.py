@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from components.feature import raw
 from components.feature.categorical import Categorical
 from components.feature.cells import NO_ID
 from components.feature.identity import Identity
+from components.feature.numbers import cells, with_parents
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, UserError, Values
 
 
@@ -47,7 +49,8 @@ class Weighted(Categorical):
     ) -> Mapping[str, Encoded]:
         ids = self._ids(block, parents)
         weights, offsets = self._weights(block, parents)
-        given, weighed = _lengths(ids, None), _lengths(weights, offsets)
+        given = _lengths(ids.values, ids.offsets) if isinstance(ids, Ragged) else _lengths(ids, None)
+        weighed = _lengths(weights, offsets)
         if (different := given != weighed).any():
             row = int(np.argmax(different))
             raise DataError(
@@ -63,18 +66,10 @@ class Weighted(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]]
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """float32, and the offsets of rows of any length."""
-        if self.weight in parents:
-            block = replace(block, columns={self.weight: next(iter(parents[self.weight].values()))}, valid={})
-        column = block.columns.get(self.weight)
-        if not isinstance(column, Ragged):
-            return raw.numbers(block, self.weight).astype(np.float32), None
-        weights = np.asarray(column.values)
-        bad = ~(np.abs(weights) <= raw.LARGEST) if weights.dtype.kind in "biuf" else np.ones(len(weights), bool)
-        if bad.any():
-            place = int(np.argmax(bad))
-            row = int(np.searchsorted(column.offsets, place, side="right")) - 1
-            raise raw.error(block, self.weight, row, f"has {raw.show(weights[place])}", raw.FINITE)
-        return weights.astype(np.float32), column.offsets
+        read = with_parents(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
+        found, offsets = cells(read, self.weight)
+        raw.column(found, self.weight)  # names a gap: no `missing` fills it, as `numbers` would say
+        return raw.numbers(found, self.weight).astype(np.float32), offsets
 
     def _ids(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Any:
         if self.buckets is not None:
@@ -84,9 +79,7 @@ class Weighted(Categorical):
         return parents[self.key]["ids"]
 
 
-def _lengths(values: Any, offsets: np.ndarray | None) -> np.ndarray:
+def _lengths(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
     """How many cells each row has."""
-    offsets = values.offsets if isinstance(values, Ragged) else offsets
-    if offsets is not None:
-        return np.diff(offsets)
-    return np.full(len(values), int(np.prod(values.shape[1:])))
+    rows = np.ones(len(values), np.int64) if offsets is None else np.diff(offsets)
+    return rows * math.prod(values.shape[1:])

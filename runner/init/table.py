@@ -58,9 +58,10 @@ def _feature(config: Config, suggested: Suggestion) -> str:
 
 def _comment(part: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     """What was seen of the raw column that a part reads."""
-    if part.get("key") not in told:
+    key = part.get("key")
+    if not isinstance(key, str) or key not in told:
         return ""
-    _, kind, missing, distinct, _ = told[part["key"]]
+    _, kind, missing, distinct, _ = told[key]
     counts = [f"{count} {what}" for count, what in ((missing, "missing"), (distinct, "distinct")) if count]
     return f" # {', '.join([kind, *counts])}"
 

@@ -12,9 +12,12 @@ from pyarrow import csv
 
 import runner
 from components.data.csv import Csv
+from components.types import Constants
 from runner.__main__ import main
+from runner.build import build
 from runner.compose import Config, compose, configure
 from runner.errors import ConfigError
+from runner.inference import can_suggest
 from runner.sweep import plan
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -99,10 +102,17 @@ def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list
         (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),
     ],
 )
-def test_mistakes_are_told_with_the_others(words: list[str], message: str) -> None:
-    found = wrong(*LINE, *words, "loss=msee")
-    assert len(found) == 2
-    assert any(message in line for line in found)
+def test_mistakes_in_the_table_are_told(words: list[str], message: str) -> None:
+    (found,) = wrong(*LINE, *words)
+    assert message in found
+
+
+def test_no_file_is_read_before_all_that_can_be_known_without_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Csv, "suggest", lambda self: pytest.fail("asked"))
+    words = ["loss=msee", "optimizr=adam", "training.epoch=3", "seed=x", "tracking.urii=a", "metric=[rmse]"]
+    found = wrong(*LINE, *words, "feature.columns.area.normalize=min_max", "architecture.widths=[4]")
+    assert [word for word in words if any(word.partition("=")[0] in line for line in found)] == words[:-1]
+    assert len(found) == len(words) - 1
 
 
 def test_mistakes_in_the_words_about_the_data_are_told_before_a_file_is_read() -> None:
@@ -131,6 +141,65 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert read == ["houses.csv"]
 
 
+def test_a_sweep_asks_a_table_that_says_nothing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    original = Csv.suggest
+    monkeypatch.setattr(Csv, "suggest", lambda self: asked.append(self.path) or original(self))
+    with pytest.raises(ConfigError, match=r"data\.target=prize is no column"):
+        plan.make([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
+    assert asked == ["houses.csv"]
+
+
+def test_a_source_that_inherits_the_suggestion_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my_tables.py").write_text(
+        "from components import data\n\nPlain = data.Csv\n\n\nclass Mine(Plain):\n    pass\n\n\n"
+        "class Other(data.Table):\n    pass\n"
+    )
+    monkeypatch.setenv("TITRATE_ALLOW", "my_tables")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    known = {name: can_suggest(f"my_tables.{name}") for name in ("Plain", "Mine", "Other", "Nothing")}
+    assert known == {"Plain": True, "Mine": True, "Other": False, "Nothing": False}
+    assert compose([*LINE, "data._target_=my_tables.Mine"]).choices["feature"] == "inferred"
+
+
+NAMES = [
+    "a.b",
+    "a b",
+    "",
+    "1",
+    "null",
+    "ä/€",
+    "it's",
+    '""q""',
+    "{x: 1}",
+    "[y]",
+    "~z",
+    "#",
+    "\\",
+    "- k",
+    "target",
+    "a=b",
+]
+
+
+def test_any_name_of_a_column_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [[n * 0.5 + place for place, _ in enumerate(NAMES)] for n in range(40)]
+    header = ",".join(f'"{name}"' for name in [*NAMES, "far off", "price"])
+    seconds = 1_700_000_000
+    lines = [",".join(map(str, [*row, seconds + n % 9, n % 7 + 0.5])) for n, row in enumerate(rows)]
+    Path("houses.csv").write_text("\n".join([header, *lines]) + "\n")
+    config = configure(LINE)
+    plain_names = [name.replace('""', '"') for name in NAMES]
+    assert list(config.values["data"]["types"]) == [*plain_names, "far off", "price"]
+    columns = config.values["feature"]["columns"].values()
+    assert [part.get("key") for part in columns] == [*plain_names, None]
+    for part in build(config.values["feature"]["columns"], {}).values():
+        block = next(build(config.values["data"], {}).blocks("all"))
+        assert part.encode(block, {}, Constants())["values"].shape == (40, 1)
+    assert main(["mode=init", *LINE, "quiet=true"]) == 0
+    assert plain(configure(["experiment=houses"])) == plain(configure([*LINE, "quiet=true"]))
+
+
 # ---------------------------------------------------------------------------------------------------- written down
 
 
@@ -152,6 +221,7 @@ def test_what_was_inferred_is_kept_for_the_same_rows(monkeypatch: pytest.MonkeyP
 
 def test_init_writes_files_that_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["optimizer=sgd", "optimizer.momentum=0.5", "seed=3", "data.valid=9"]
+    words += ["feature.columns.area.key=[area,rooms]", "feature.columns.area.missing=0"]
     assert main(["mode=init", *LINE, *words]) == 0
     told = capsys.readouterr().out
     assert "rooms" in told

@@ -41,9 +41,9 @@ FEATURE = """
 target: {_target_: components.feature.Label, key: label}
 columns:
   text: {_target_: parts.Tokens, key: text}
-  size: {_target_: components.feature.Numeric, key: size}
+  number: {_target_: components.feature.Numeric, key: size}
   digit: {_target_: components.feature.Identity, key: size, buckets: 10}
-inputs: {wide: [size, digit], deep: [text]}
+inputs: {wide: [number, digit], deep: [text]}
 """
 
 
@@ -160,7 +160,7 @@ def test_a_text_is_shown_with_its_lengths(
     )
     assert batch["wide"][0] == "6 x 11"
     shown = {row[0]: row[1:] for row in of(tables, "its first examples")}
-    assert shown["digit"] == [f"id {size}" for size in shown["size"]]
+    assert shown["digit"] == [f"id {size}" for size in shown["number"]]
     assert [row[0] for row in of(tables, "the classes")[1:]] == ["[y]", "x"]
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from components.feature.numeric import Numeric
 from components.feature.statistic import Moments
+from components.feature.vocabulary import Vocabulary
 from components.types import Block, Constants, DataError, UserError
+from runner import new_rows
 from runner.ahead import ahead
 from runner.data import Features, prepare
 from runner.encode import encode
@@ -128,6 +130,14 @@ def test_a_column_learns_from_one_that_learns_for_the_device_alone() -> None:
     data = prepare(Blocks(50), columns, identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
     np.testing.assert_allclose(data.constants["b"].host["mean"], [rows.mean()], rtol=1e-4)
+
+
+def test_the_ids_of_another_column_are_learned_from_as_they_are_encoded() -> None:
+    """-1, an unknown value, is one among ids; the gap isn't."""
+    columns = {"i": Vocabulary(key="x", values=("p", "r")), "v": Vocabulary(key="i", missing=7)}
+    source = new_rows.given({"x": ["p", "q", "q", "r", "r", None]})
+    counted = summarize(source, {"train": Wanted(columns, np.arange(6))}, columns)["train"]["v"]["counts"]
+    assert dict(zip(counted.tokens.tolist(), counted.counts.tolist(), strict=True)) == {-1: 2, 0: 1, 1: 2, 7: 1}
 
 
 def test_two_columns_that_see_different_things_under_one_name_share_no_statistic() -> None:

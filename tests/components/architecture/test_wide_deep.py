@@ -54,6 +54,17 @@ def test_half_precision_ends_in_float32() -> None:
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
 
 
+def test_counts_are_not_rounded_to_half_precision() -> None:
+    counts = MultiHot(jnp.array([[0, 1], [0, 1]]), jnp.array([[257.0, 256.0], [256.0, 256.0]]), 2)
+    params = {
+        "dense_0": {"kernel": jnp.array([[1.0], [-1.0]]), "bias": jnp.zeros(1)},
+        "head": {"kernel": jnp.ones((1, 1)), "bias": jnp.zeros(1)},
+        "wide": {"kernel": jnp.array([[10.0], [-10.0]])},
+    }
+    module = WideDeep(1, (1,), dtype=jnp.bfloat16)
+    np.testing.assert_array_equal(logits(module, params, counts, counts), [[11], [0]])
+
+
 def test_a_column_of_any_length_is_refused() -> None:
     with pytest.raises(UserError, match="WideDeep takes arrays of one shape, its input is a column of any length"):
         WideDeep(2, (6,)).init(KEYS, WIDE, Padded(jnp.zeros((2, 5, 3)), jnp.ones((2, 5), bool)), train=True)

@@ -21,6 +21,16 @@ def test_anything_that_numpy_takes_is_a_column() -> None:
     assert block.columns["name"].tolist() == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [["a\0", "a"], ("a\0", "a"), [b"a\0", b"a"], [["a\0", "b"], ["c", "d"]], [1, "a"], [2**63, 1], ["a", ["b"]]],
+)
+def test_a_list_is_kept_as_it_was_given(column: Any) -> None:
+    (block,) = arrays({"x": column}, valid=0.5, test=None).blocks("all")
+    assert block.columns["x"].tolist() == [*column]
+    assert list(map(type, block.columns["x"].flat[:2])) == list(map(type, np.array(column, object).flat[:2]))
+
+
 def test_parts_are_given_by_name() -> None:
     source = arrays({"train": {"x": [1, 2, 3]}, "test": {"x": [4, 5]}}, test=None, seed=None)
     assert source.sizes() == {"train": 3, "test": 2}

@@ -35,7 +35,7 @@ def kinds(source: Csv) -> dict[str, str]:
 
 
 def test_types_are_those_that_all_rows_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.data.csv_file.BLOCK_BYTES", 1 << 18)  # so that there are several
+    monkeypatch.setattr("components.data.csv_table.BLOCK_BYTES", 1 << 18)  # so that there are several
     rows = "\n".join(f"{n},{n},{n},{n}.5,true,2020-01-02,2020-01-02 10:00:00,word {n}" for n in range(40_000))
     source = write(tmp_path / "table.csv", f"i,f,s,g,b,d,t,w\n{rows}\n7,2.5,one,-1e3,false,1999-12-31,1999-12-31,\n")
     assert kinds(source) == {
@@ -96,7 +96,7 @@ def test_text_that_repeats_is_a_dictionary_and_unicode_is_kept(tmp_path: Path) -
 def test_declared_types_win(tmp_path: Path) -> None:
     text = "zip,n,flag,day,clock\n007,1,1,2020-01-01,12:30\n008,2,0,2020-01-02T01:00:00,1:00\n"
     plain = write(tmp_path / "table.csv", text)
-    assert kinds(plain) == {"zip": "int", "n": "int", "flag": "int", "day": "timestamp", "clock": "string"}
+    assert kinds(plain) == {"zip": "string", "n": "int", "flag": "int", "day": "timestamp", "clock": "string"}
     types: Any = {"zip": "string", "n": "float", "flag": "bool", "day": "timestamp"}
     source = Csv(path=plain.path, types=types)
     assert columns(source)["zip"] == ["007", "008"]
@@ -105,6 +105,46 @@ def test_declared_types_win(tmp_path: Path) -> None:
     assert kinds(source) == types | {"clock": "string"}
     clocks = write(tmp_path / "clocks.csv", "a,b\n12:30,1\n13:00,2\n")
     assert columns(clocks)["a"] == ["12:30", "13:00"], "times of day are text"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["01000", "8001", ""], "string"),
+        (["0", "10", ""], "int"),
+        (["-01", "5"], "int"),
+        (["00.5", "1"], "float"),
+        (["12345678901234567890", "7"], "string"),
+        (["00000000000000000123", "7"], "string"),
+        (["9223372036854775807", "7"], "int"),
+        (["12345678901234567890", "0.5"], "float"),
+        (["1e30", "7"], "float"),
+        (["inf", "1e30"], "float"),
+    ],
+)
+def test_digits_that_a_number_would_lose_are_text(tmp_path: Path, values: list[str], kind: str) -> None:
+    lines = [f'{value},{n},"x0"' for n, value in enumerate(values)]
+    source = write(tmp_path / "table.csv", "\n".join(["code,n,s", *lines]))
+    assert kinds(source) == {"code": kind, "n": "int", "s": "string"}
+    if kind == "string":
+        assert columns(source)["code"] == [value or None for value in values]
+
+
+def test_digits_are_found_wherever_a_field_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bytes_ in range(1, 5):
+        monkeypatch.setattr("components.data.csv_table.CHUNK_BYTES", bytes_)
+        path = write(tmp_path / "table.csv", "a;b\n1;07\n").path
+        assert kinds(Csv(path=path, delimiter=";")) == {"a": "int", "b": "string"}
+
+
+def test_declared_integers_may_be_spelt_as_pandas_does_once_there_were_gaps(tmp_path: Path) -> None:
+    path = write(tmp_path / "table.csv", "y,clock\n1.0,01:30\n,02:30\n3,\n").path
+    types: Any = {"y": "int"}
+    assert columns(Csv(path=path, types=types)) == {"y": [1, None, 3], "clock": ["01:30", "02:30", None]}
+    for text, line in (("2.0\nx", "line 3: column `y` is 'x'"), ("2.0\n2.5", "3: column `y` is '2.5'")):
+        write(Path(path), f"y,x\n{text.replace(chr(10), ',1' + chr(10))},1\n")
+        with pytest.raises(DataError, match=f"{line}, not of the type int; mend it"):
+            Csv(path=path, types=types).sizes()
 
 
 def test_other_delimiters_and_quotes(tmp_path: Path) -> None:
@@ -143,6 +183,8 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
     assert Csv(path="houses.csv").sizes() == {"all": 2}
     with pytest.raises(DataError, match=r"no file .*data/house.csv or .*/house.csv; did you mean houses.csv\?"):
         Csv(path="house.csv").sizes()
+    with pytest.raises(DataError, match=r"there is no file .*; set TITRATE_DATA to the folder that holds data"):
+        Csv(path="data").sizes()
 
 
 # -------------------------------------------------------------------------------------------------------- wrong files
@@ -276,14 +318,73 @@ def test_many_different_texts_are_hashed(tmp_path: Path) -> None:
     assert found["values"]["training"]["batch_size"] == 512
 
 
-def test_what_was_read_for_a_suggestion_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = suggested(tmp_path, {"y": [1, 2, 3, 4, 5, 6] * 20, "x": [1, 2, "", 4, 5, 9] * 20}, target="y")
-    monkeypatch.setattr("components.data.csv_file.read", lambda *_, **__: pytest.fail("read again"))
+def test_a_suggestion_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = write(tmp_path / "table.csv", "zip,y\n1000,1\n2000,2\n1000,3\n2000,4\n").path
+    types: Any = {"zip": "string"}
+    Csv(path=path, types=types, target="y").suggest()
+    assert kinds(Csv(path=path)) == {"zip": "int", "y": "int"}
+
+
+def becomes(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | None]:
+    """What is said of a column `x`, and what it becomes."""
+    found = suggested(
+        tmp_path,
+        {"y": [n * 0.5 for n in range(len(values))], "x": values, "z": repeated(0.5, 1, rows=len(values))},
+        target="y",
+    )
+    return {row[0]: row[4] for row in found["table"]}["x"], found["feature"]["columns"].get("x")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([n * 7 % 200 for n in range(200)], "left out: it numbers the rows"),
+        ([f"{n * 7 % 200}.0" for n in range(200)], "left out: it numbers the rows"),
+        ([(n * 77 % 211) * 3 for n in range(200)], "left out: it names the rows: no two have the same"),
+        ([n * n for n in range(200)], "z-score"),
+        ([10**17 + 10**15 * (n % 7) + 1 for n in range(200)], "one of 7 values"),
+        ([10**17 + 10**15 * n for n in range(200)], "left out: almost every row has a text of its own"),
+    ],
+)
+def test_whole_numbers_that_name_rows_are_left_out(tmp_path: Path, values: list[Any], says: str) -> None:
+    said, part = becomes(tmp_path, values)
+    assert said == says
+    assert (part is None) == said.startswith("left out")
+
+
+def test_numbers_far_from_0_are_brought_there_before_they_are_float32(tmp_path: Path) -> None:
+    seconds = [1_700_000_000 + 60 * (n % 50) for n in range(200)]
+    said, part = becomes(tmp_path, seconds)
+    assert said == "minus 1700001470, z-score"
+    assert part is not None
+    assert part["expression"] == "`x` - 1700001470"
+    assert becomes(tmp_path, [-second for second in seconds])[1] == part | {"expression": "`x` + 1700001470"}
+    assert becomes(tmp_path, [1000.5 + n % 2 / 1000 for n in range(200)])[0] == "minus 1000.5005, z-score"
+
+
+def test_infinite_numbers_are_told_without_a_warning(tmp_path: Path) -> None:
+    assert becomes(tmp_path, [*NUMBERS, "inf"])[0] == "z-score, but is inf or NaN in 1 row, which a run refuses"
+    assert becomes(tmp_path, [*NUMBERS, "1e300"])[0] == "z-score"
+    message = r"column `y` .* is inf or NaN in 1 row, the first is .*table.csv, line 122; mend"
+    with pytest.raises(DataError, match=message):
+        suggested(tmp_path, {"y": [*NUMBERS, "inf"], "x": [*NUMBERS, 1]}, target="y")
+
+
+def test_a_target_of_few_whole_numbers_is_classes_however_they_are_spelt(tmp_path: Path) -> None:
+    found = suggested(tmp_path, {"y": repeated("0.0", "1.0"), "x": NUMBERS}, target="y")
+    assert found["feature"]["target"]["_target_"] == "components.feature.Label"
     types = found["values"]["data"]["types"]
-    assert types == {"y": "int", "x": "float"}
-    source = Csv(path=str(tmp_path / "table.csv"), types=types)
-    assert columns(source)["x"][:3] == [1.0, 2.0, None]
-    assert np.isnan(source.columns.values["x"][2])
+    assert types["y"] == "int"
+    assert columns(Csv(path=str(tmp_path / "table.csv"), types=types))["y"][:3] == [0, 1, 0]
+
+
+def test_names_that_a_configuration_cannot_hold_are_left_out_and_said(tmp_path: Path) -> None:
+    data = {"y": NUMBERS, "a ${b}": repeated(1, 2), "???": repeated(1, 2), "_target_": repeated(1, 2), "c": NUMBERS}
+    found = suggested(tmp_path, data, target="y")
+    assert found["feature"]["columns"].keys() == found["values"]["data"]["types"].keys() - {"y"} == {"c"}
+    assert found["notes"][0] == "a ${b} is left out: a configuration can't name it; rename it"
+    with pytest.raises(DataError, match=r"column `a \$\{b\}` \(data.target\) of .* has a name that a configuration"):
+        suggested(tmp_path, data, target="a ${b}")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,12 @@ def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int, t
         split({"all": len(strata)}, valid=4, test=4, seed=0, strata=strata)
 
 
+def test_as_many_classes_as_rows_are_refused_at_once() -> None:
+    """A pass over the rows for each class would take minutes."""
+    with pytest.raises(DataError, match="class 0 is too small to stratify: it has 1 row for 3 splits"):
+        split({"all": 300_000}, valid=0.15, test=0.15, seed=0, strata=np.arange(300_000))
+
+
 def test_a_class_that_stratifying_would_take_from_training_is_refused() -> None:
     strata = np.repeat(["common", "rare"], [40, 3])
     with pytest.raises(DataError, match="class 'rare' is too small to stratify: it has 3 rows for 3 splits; leave"):

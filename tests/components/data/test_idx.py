@@ -73,8 +73,9 @@ def test_a_missing_file_names_both_places_and_the_two_remedies(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TITRATE_DATA", "/elsewhere")
     expected = (
-        f"there is no images or images.gz in /elsewhere/set or in {tmp_path}/set; "
-        "set TITRATE_DATA to the folder that holds set, or data.path to the folder of the files"
+        "there is no file /elsewhere/set/images or /elsewhere/set/images.gz or "
+        f"{tmp_path}/set/images or {tmp_path}/set/images.gz; "
+        "set TITRATE_DATA to the folder that holds set/images, or correct data.path"
     )
     with pytest.raises(DataError) as caught:
         Idx(path="set", train=TRAIN, test=1, valid=1).fingerprint()

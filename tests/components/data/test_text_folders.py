@@ -64,6 +64,22 @@ def test_only_the_classes_that_are_named_are_read(tmp_path: Path) -> None:
     assert TextFolders(path=path, valid=1, classes=("pos", "neg")).sizes() == {"train": 3, "test": 2}
 
 
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    folder(tmp_path / "there", {"a/1.txt": "1", "a/2.txt": "2", "b/3.txt": "3"})
+    (tmp_path / "here").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "here" / part).symlink_to(tmp_path / "there")
+    (tmp_path / "there" / "b" / "again").symlink_to(tmp_path / "here")
+    (tmp_path / "there" / "b" / "itself").symlink_to("itself")
+    source = TextFolders(path=str(tmp_path / "here"), valid=1)
+    assert rows(source, "train") == rows(source, "test") == [("1", "a"), ("2", "a"), ("3", "b")]
+
+
+def test_of_a_path_that_an_archive_has_twice_the_last_counts(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar", {**TEXTS, "./set/train/pos/2_9.txt": "Besser!"})
+    assert rows(TextFolders(path=str(path), valid=1), "train")[2:] == [("Besser!", "pos")]
+
+
 def test_a_number_for_the_test_set_holds_rows_out_of_the_only_part(tmp_path: Path) -> None:
     source = TextFolders(path=str(folder(tmp_path)), valid=1, test=1, train="train", seed=None)
     assert source.sizes() == {"all": 3}
@@ -110,8 +126,8 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
     with pytest.raises(DataError) as caught:
         TextFolders(path="imdb/a.tar.gz", valid=1).fingerprint()
     assert str(caught.value) == (
-        f"there is no /elsewhere/imdb/a.tar.gz and no {tmp_path}/imdb/a.tar.gz; "
-        "set TITRATE_DATA to the folder that holds imdb/a.tar.gz, or data.path to where it is"
+        f"there is no /elsewhere/imdb/a.tar.gz or {tmp_path}/imdb/a.tar.gz; "
+        "set TITRATE_DATA to the folder that holds imdb/a.tar.gz, or correct data.path"
     )
 
 

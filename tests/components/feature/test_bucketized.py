@@ -1,6 +1,7 @@
 """Buckets of numbers: TensorFlow's ids, boundaries that are learned, and what has no bucket."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,33 @@ def test_equal_width_divides_the_range_of_training() -> None:
     assert column.encode(given, {}, constants)["ids"].tolist() == [0, 0, 1, 3, 3]
 
 
+MANY_ZEROS = np.where(np.arange(100) < 90, 0.0, np.arange(100))
+
+
+@pytest.mark.parametrize(
+    ("column", "x", "message"),
+    [
+        (Bucketized(key="x", quantiles=10), MANY_ZEROS, "column `x`: quantiles=10 fills only 2 buckets, as too many"),
+        (Bucketized(key="x", quantiles=2), MANY_ZEROS, "quantiles=2 fills only 1 buckets"),
+        (Bucketized(key="x", equal_width=10), 1e9 + np.arange(100), r"equal_width=10 fills only \d buckets"),
+        (
+            Bucketized(key="x", quantiles=4, size=2),
+            np.stack([np.arange(100), MANY_ZEROS], 1),
+            "column `x`, element 1,: quantiles=4 fills only 1 buckets",
+        ),
+    ],
+)
+def test_learned_boundaries_that_leave_a_bucket_empty_are_refused(column: Bucketized, x: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        learned(column, Block({"x": x}))
+    assert learned(replace(column, duplicates="keep"), Block({"x": x})).static["buckets"] == column.count * column.size
+
+
+def test_buckets_may_be_left_empty() -> None:
+    found = ids(Bucketized(key="x", quantiles=10, duplicates="keep"), MANY_ZEROS)
+    assert set(found) == {8, 9}
+
+
 def test_it_buckets_what_a_normalizer_makes() -> None:
     x = np.array([1.0, 10.0, 100.0, 1000.0])
     assert ids(Bucketized(key="x", boundaries=(-1.0, 0.0, 1.0), normalize="z_score"), x) == [1, 1, 1, 3]
@@ -98,6 +126,9 @@ def test_a_cell_without_a_value_has_no_id_unless_it_is_said_what_it_counts_as() 
     x, there = np.array([-5.0, 5.0, np.nan, 5.0]), [True, True, True, False]
     assert ids(Bucketized(key="x", boundaries=(0.0,)), x, x=there) == [0, 1, 1, NO_ID]
     assert ids(Bucketized(key="x", boundaries=(0.0,), missing=-1.0), x, x=there) == [0, 1, 0, 0]
+    assert ids(Bucketized(key="x", boundaries=(0.0,)), np.array([-5, None, 5], object)) == [0, NO_ID, 1]
+    pairs = np.array([[-5, None], [5, 5]], object)
+    assert ids(Bucketized(key="x", boundaries=(0.0,), size=2), pairs, x=[True, False]) == [[0, NO_ID], [NO_ID, NO_ID]]
     assert (
         ids(Bucketized(key="x", boundaries=(0.0,), normalize="log1p"), np.array([-9.0, 1.0]), x=[False, True])[0]
         == NO_ID
@@ -116,6 +147,8 @@ def test_rows_of_any_number_of_numbers_have_as_many_ids() -> None:
     found = column.encode(rows, {}, learned(column, rows))["ids"]
     assert isinstance(found, Ragged)
     assert (found.values.tolist(), found.offsets.tolist()) == ([1, 0, 2], [0, 2, 2, 3])
+    empty = Block({"x": Ragged(np.array([]), np.array([0, 0]))})
+    assert column.encode(empty, {}, learned(column, rows))["ids"].offsets.tolist() == [0, 0]  # type: ignore[union-attr]
 
 
 def test_what_float32_can_not_hold_has_its_bucket_too() -> None:
@@ -148,6 +181,11 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
     [
         (Bucketized(key="x", quantiles=2), np.full(3, 7.5), "column `x` is 7.5 in every row that is learned from"),
         (Bucketized(key="x", equal_width=2), np.full(3, np.nan), "column `x` has no value in any row"),
+        (
+            Bucketized(key="x", equal_width=2, size=3),
+            np.array([[1, 7, 3], [2, 7, 3]]),
+            "column `x`, element 1, is 7 in every row",
+        ),
         (Bucketized(key="x", boundaries=(0.0,)), np.zeros((3, 2)), "`x` of data has 2 numbers a row, not 1 as `size`"),
         (Bucketized(key="x", boundaries=(0.0,), size=2), np.zeros(3), "`x` of data has 1 numbers a row, not 2"),
         (Bucketized(key="x", boundaries=(0.0,)), np.array(["a"]), "row 0 of data: column `x` is 'a'"),

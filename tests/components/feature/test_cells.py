@@ -28,7 +28,7 @@ def read(values: Any, valid: Any = None, **options: Any) -> list[Any]:
         (np.array(["a", None, "", "\0"], object), ["a", None, None, "\0"]),
         (to_strings(["a", ""]), ["a", None]),
         (to_strings(["", "a", "unused"])._replace(indices=np.array([1, 0, 1, 1], np.int8)), ["a", None, "a", "a"]),
-        (np.array([3, -1, NO_ID], np.int32), [3, None, None]),
+        (np.array([3, -1, NO_ID], np.int32), [3, None, int(NO_ID)]),
         (np.array([3, -1, NO_ID]), [3, None, int(NO_ID)]),
         (np.array([3, None, -1], object), [3, None, None]),
         (np.array([2**63 - 1], np.uint64), [2**63 - 1]),
@@ -38,6 +38,11 @@ def read(values: Any, valid: Any = None, **options: Any) -> list[Any]:
         (Ragged(np.array([3, -1]), np.array([0, 0, 2])), [3, -1]),
         (np.array([None, None], object), [None, None]),
         (np.array([], object), []),
+        (Ragged(np.array([]), np.array([0, 0])), []),
+        (np.array([np.int8(3), None, np.bool_(True), np.uint64(5)], object), [3, None, 1, 5]),
+        (np.array([b"a", "é", None, "é".encode()], object), ["a", "é", None, "é"]),
+        (np.array([b"a", b""]), ["a", None]),
+        (np.array(["a", ""], np.dtypes.StringDType()), ["a", None]),
     ],
 )
 def test_cells_are_strings_or_integers(values: Any, expected: list[Any]) -> None:
@@ -70,6 +75,8 @@ def test_ids_of_another_column_are_all_values_but_no_id() -> None:
     assert found.there is not None
     assert found.there.tolist() == [True, True, False]
     assert cells(Block({}), "x", {"x": {"words": to_strings(["a", ""])}}).there is not None
+    block = Block({"x": np.array([0, -1, NO_ID], np.int32)}, ids=frozenset({"x"}))
+    assert cells(block, "x", missing=7).values.tolist() == [0, -1, 7]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +85,15 @@ def test_ids_of_another_column_are_all_values_but_no_id() -> None:
         (np.array([0.5, 1.0]), r"row 10 of rows\.csv: column `x` is 0\.5 \(float64\); a category is text or a whole"),
         (np.array([1, 2**63], np.uint64), r"row 11 of rows\.csv: column `x` is 9223372036854775808 \(uint64\)"),
         (np.array(["a", 3], object), r"row 11 of rows\.csv: column `x` is 3 among text"),
+        (np.array(["a", "\ud800"]), r"row 11 of rows\.csv: column `x` is '\\ud800', which has no UTF-8; mend it"),
+        (
+            np.array([b"a", b"\xff"]),
+            r"row 11 of rows\.csv: column `x` is b'\\xff', which isn't UTF-8; decode it before",
+        ),
+        (
+            np.array([1, 10**400], object),
+            r"row 11 of rows\.csv: column `x` is an integer of 1329 bits; a category is .* 2\*\*63",
+        ),
         (np.array([1, 2.5], object), r"row 11 of rows\.csv: column `x` is 2\.5; a category"),
         (np.array([[1, 1], [1, 2**70]], object), r"row 11 of rows\.csv: column `x` is 1180591620717411303424;"),
         (

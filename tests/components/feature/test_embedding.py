@@ -115,6 +115,35 @@ def test_a_vector_of_zeros_has_a_slope_under_max_norm() -> None:
     np.testing.assert_allclose(slope(np.array([[0, 0], [0, 2]], np.float32)), [[1, 1], [0.5, 0]], atol=1e-6)
 
 
+@pytest.mark.parametrize("combiner", ["mean", "sum", "sqrtn"])
+@pytest.mark.parametrize("size", [4, 50])
+def test_gradients_go_through_the_cut_as_in_tensorflow(size: int, combiner: Any) -> None:
+    """Of a vector v that is cut to length 1, (I - v v'/|v|^2) / |v|; a table much larger than the ids is cut there."""
+    random = np.random.default_rng(0)
+    table = random.normal(size=(size, 3)) * np.where(np.arange(size) % 2, 0.1, 2)[:, None]
+    ids, weights = np.array([[0, 1, 1], [3, -1, 9999]]), np.array([[0.5, 2, 1], [3, 5, 7.0]])
+    length = np.linalg.norm(table, axis=1)
+    share = np.where(length > 1, 1 / length, 1)
+    kept = np.where((ids >= 0) & (ids < size), weights, 0)
+    divisors = {"mean": kept.sum(1), "sum": np.ones(2), "sqrtn": np.sqrt(np.square(kept).sum(1))}
+    kept = kept / divisors[combiner][:, None]
+    slopes = random.normal(size=(2, 3))
+    of_cut, combined = np.zeros((size, 3)), np.zeros((2, 3))
+    for row, cell in np.argwhere(kept):
+        of_cut[ids[row, cell]] += kept[row, cell] * slopes[row]
+        combined[row] += kept[row, cell] * (table * share[:, None])[ids[row, cell]]
+    along = (of_cut * table).sum(1, keepdims=True) * table / length[:, None] ** 2
+    expected = share[:, None] * np.where(length[:, None] > 1, of_cut - along, of_cut)
+
+    layer = Embedding(key="id", dimension=3, combiner=combiner, max_norm=1.0).layer({"buckets": size})
+    encoded = {"ids": ids.astype(np.int32), "weights": weights.astype(np.float32)}
+    found, back = jax.vjp(
+        lambda table: layer.apply({"params": {"embedding": table}}, encoded, {}), np.array(table, np.float32)
+    )
+    np.testing.assert_allclose(found, combined, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(back(np.array(slopes, np.float32))[0], expected, rtol=1e-4, atol=1e-6)
+
+
 def words(*texts: str) -> Constants:
     """What a vocabulary with one id before its list has learned."""
     listed = to_strings(list(texts))

@@ -64,6 +64,8 @@ def test_ids_of_one_row_are_counted() -> None:
             "row 12 of somewhere: column `x` is -1, and its ids are",
         ),
         (np.array(["a", "b"]), r"column `x` of somewhere holds text \('a', 'b'\), and ids are whole numbers: Vocabul"),
+        (np.array([None, "a"], object), r"column `x` of somewhere holds text \('a'\), and ids are whole numbers"),
+        (np.array([NO_ID], np.int32), "row 10 of somewhere: column `x` is -2147483648, and its ids are 0 to 3"),
         (np.array([0.5]), "row 10 of somewhere: column `x` is 0.5"),
     ],
 )

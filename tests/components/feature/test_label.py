@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from components.feature import Label
+from components.feature.label import Label
+from components.feature.strings import to_strings
 from components.types import Block, Constants, DataError, Target, UserError
 
 
@@ -57,6 +58,16 @@ def test_strings_are_matched_with_the_names() -> None:
     assert ids(column, fitted(column, ["boot", "bag", "shirt"]), ["boot", "shirt"]) == [2, 0]
 
 
+def test_the_words_of_a_dictionary_are_matched_with_those_that_occurred() -> None:
+    words = to_strings(["unused", "b", "a", "c"])
+    column, rows = Label(key="y"), words._replace(indices=np.array([1, 2, 1], np.int32))
+    constants = column.fit({"rows": {"a": 1, "b": 2}}, {})
+    assert column.encode(Block({"y": rows}), {}, constants)["ids"].tolist() == [1, 0, 1]
+    wrong = words._replace(indices=np.array([1, 3], np.int32))
+    with pytest.raises(DataError, match="row 1 of data: column `y` is 'c', none of the classes a, b"):
+        column.encode(Block({"y": wrong}), {}, constants)
+
+
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
     """sklearn.utils.class_weight.compute_class_weight("balanced", …) of 6, 3 and 1 rows."""
     column = Label(key="y", weight="balanced")
@@ -98,7 +109,7 @@ def test_it_is_a_target() -> None:
             [0.0, 1.0],
             "row 10 of somewhere: column `y` is 0.0; a class is an integer, a string",
         ),
-        (None, [0, 1], np.array(["a", None], object), "row 11 of somewhere: column `y` is None; a class is"),
+        (None, [0, 1], np.array(["a", None], object), "row 11 of somewhere: column `y` has no value; fill it in"),
         (None, [0, 1], [[0], [1]], r"column `y` of somewhere has rows of shape \(1,\): a class is"),
     ],
 )

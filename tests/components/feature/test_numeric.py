@@ -1,6 +1,7 @@
 """Numbers: normalized by what the training split taught, given back by the target, refused if they are none."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from components.feature.normalizer import Clip, Log, MinMax, ZScore
+from components.feature.normalizer import Clip, Log, MinMax, Robust, ZScore
 from components.feature.numeric import Numeric
+from components.feature.strings import to_strings
 from components.types import Block, Constants, DataError, Padded, Ragged, Strings, Target, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "numbers.json").read_text())
@@ -123,7 +125,7 @@ def test_what_is_constant_in_training_is_shifted_only(normalize: Any, value: flo
 
 @settings(max_examples=20)
 @given(
-    values=hnp.arrays(np.float64, (12, 2), elements=st.floats(-1e3, 1e3)),
+    values=hnp.arrays(np.float64, (12, 2), elements=st.integers(-1000, 1000), unique=True),
     normalize=st.sampled_from([None, "z_score", "min_max", "robust", (Log(offset=1001), MinMax(low=2, high=5))]),
     scale=st.sampled_from([1.0, 1e-5, 40.0]),
 )
@@ -154,6 +156,68 @@ def test_it_is_a_target() -> None:
 def test_a_target_that_could_not_be_given_back_is_refused(column: Numeric) -> None:
     with pytest.raises(UserError, match="a target"):
         column.bind(Constants(static={"outputs": 1}))
+
+
+# ------------------------------------------------------------------------------------- numbers that float32 would blur
+
+SECONDS = 1.6e9 + np.arange(600)
+
+
+@pytest.mark.parametrize(
+    ("column", "x", "message"),
+    [
+        (
+            Numeric(key="x", normalize="z_score"),
+            SECONDS,
+            "column `x` lies about 1600000300, give or take 173, where float32, in which it is normalized, has steps "
+            'of 128; normalize the difference: `expression: "x - 1600000000"`',
+        ),
+        (Numeric(key="x", normalize="min_max"), SECONDS + 2e10, '`expression: "x - 21600000000"`'),
+        (Numeric(key="x", normalize="robust"), -SECONDS, '`expression: "x + 1600000000"`'),
+        (Numeric(key="x", normalize="z_score"), 7 + 1e-8 * SECONDS / 1.6, '`expression: "x - 17"`'),
+        (Numeric(key="x", scale=2.0, normalize=("log", "z_score")), SECONDS, '`expression: "x - 1600000000"`'),
+        (Numeric(key="x", normalize=(Clip(low=0), "z_score")), SECONDS, "column `x` lies about 1600000300, give"),
+        (Numeric(key="x", normalize=(Log(offset=1 - 1.6e9), "z_score")), SECONDS, "column `x` lies about 1600000"),
+        (
+            Numeric(key="x", normalize=(Log(offset=1e9), "z_score")),
+            np.arange(600) / 600,
+            "what `normalize` makes of column `x` lies about 20.7",
+        ),
+        (Numeric(expression="x * 2", normalize="z_score"), SECONDS, '`expression: "(x * 2) - 3200001000"`'),
+        (Numeric(key="x", normalize="z_score"), np.stack([np.arange(600), SECONDS], 1), "lies about 1600000300"),
+        (
+            Numeric(key="x", normalize="z_score", per="c"),
+            np.where(np.arange(600) < 300, np.arange(600), SECONDS),
+            "column `x` of class 'b' lies about 1600000450, .*; leave out `per`",
+        ),
+    ],
+)
+def test_numbers_that_float32_would_blur_are_refused_with_the_remedy(column: Numeric, x: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message if ".*" in message else re.escape(message)):
+        fitted(column, x=x, c=np.repeat(["a", "b"], 300))
+
+
+def test_the_remedy_tells_them_apart() -> None:
+    column = Numeric(expression="x - 1600000000", normalize="z_score")
+    found = device(column, fitted(column, x=SECONDS), x=SECONDS)[:, 0]
+    np.testing.assert_allclose(found, (SECONDS - SECONDS.mean()) / SECONDS.std(), rtol=1e-4, atol=1e-6)
+
+
+def test_numbers_that_are_whole_in_float32_are_not_blurred() -> None:
+    x = np.where(np.arange(200) == 0, 2021.0, 2020.0)
+    column = Numeric(key="x", normalize="z_score")
+    np.testing.assert_allclose(device(column, fitted(column, x=x), x=x)[:, 0], (x - x.mean()) / x.std(), rtol=3e-3)
+
+
+def test_quartiles_that_are_equal_are_no_unit() -> None:
+    x = np.array([5.0, 5, 5, 5, 9])
+    message = "column `x`: its quantiles 0.25 and 0.75 are both 5, and yet it isn't constant: nothing to divide by"
+    with pytest.raises(DataError, match=message):
+        fitted(Numeric(key="x", normalize="robust"), x=x)
+    with pytest.raises(DataError, match="column `x` of class 1: its quantiles"):
+        fitted(Numeric(key="x", normalize="robust", per="c"), x=[*range(5), *x], c=[0] * 5 + [1] * 5)
+    column = Numeric(key="x", normalize=Robust(low=0.0, high=1.0))
+    np.testing.assert_array_equal(device(column, fitted(column, x=x), x=x)[:, 0], (x - 5) / 4)
 
 
 # ------------------------------------------------------------------------------------------------------------- gaps
@@ -248,7 +312,11 @@ def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
         ),
         (np.array(["1", "2"]), "row 10 of somewhere: column `x` is '1'; a number is needed"),
         (np.array([1, "two"], object), "row 11 of somewhere: column `x` is 'two'; a number is needed"),
-        (np.array([1, None], object), "row 11 of somewhere: column `x` is None; a number is needed"),
+        (np.array([1, None], object), "row 11 of somewhere: column `x` has no value; fill it in"),
+        (np.array([[1, 2], [3, None]], object), "row 11 of somewhere: column `x` has no value; fill it in"),
+        (np.array([[1, 2], [3, "4"]], object), "row 11 of somewhere: column `x` is '4'; a number is needed"),
+        (np.array([1, 10**400], object), "row 11 .* `x` is an integer of 1329 bits, too large for float64; a number"),
+        (np.zeros((2, 0)), r"column `x` of somewhere has rows of shape \(0,\), without a number"),
         (np.zeros((2, 2, 2)), r"column `x` of somewhere has rows of shape \(2, 2\), not vectors"),
         (Ragged(np.zeros(3), np.array([0, 1, 3])), "column `x` of somewhere has rows of different lengths"),
     ],
@@ -308,3 +376,24 @@ def test_numbers_among_python_objects_and_booleans_are_numbers() -> None:
     column = Numeric(key=("x", "y"))
     given = {"x": np.array([1, 2.5], object), "y": np.array([True, False])}
     np.testing.assert_array_equal(device(column, fitted(column, **given), **given), [[1, 1], [2.5, 0]])
+
+
+def test_none_among_python_objects_is_a_gap() -> None:
+    given = {"x": np.array([1, None, 4], object), "y": np.array([[1, 2], [3, None], [5, 6]], object)}
+    column = Numeric(key=("x", "y"), missing="mean")
+    assert device(column, fitted(column, **given), **given).tolist() == [[1, 1, 2], [2.5, 3, 4], [4, 5, 6]]
+    column = Numeric(expression="x + 1", missing=0.0)
+    assert device(column, fitted(column, **given), **given).tolist() == [[2], [0], [5]]
+
+
+@pytest.mark.parametrize("values", [np.array([]), np.array([], str), np.array([], object), to_strings([])])
+def test_rows_of_a_sequence_may_all_be_empty(values: Any) -> None:
+    full, empty = Ragged(np.array([1.0, 3.0]), np.array([0, 2])), Ragged(values, np.array([0, 0, 0]))
+    column = Numeric(key="x", sequence=True, normalize="z_score")
+    (statistic,) = column.statistics().values()
+    states = [statistic.summarize(Block({"x": one})) for one in (empty, full, empty)]
+    result = statistic.result(statistic.merge(statistic.merge(states[0], states[1]), states[2]))
+    constants = column.fit(dict.fromkeys(column.statistics(), result), {})
+    assert constants.device["offset"].tolist() == [2]
+    found: Any = column.encode(Block({"x": empty}), {}, constants)["values"]
+    assert (found.values.shape, found.offsets.tolist()) == ((0, 1), [0, 0, 0])

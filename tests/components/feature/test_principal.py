@@ -21,10 +21,28 @@ def projected(column: PrincipalComponents, rows: Block) -> np.ndarray:
 
 
 def test_it_is_the_projection_by_singular_values() -> None:
+    """Of each direction the largest element is positive."""
     rows = Block({"a": X[:, :2], "b": X[:, 2]})
     found = projected(PrincipalComponents(key=("a", "b"), components=2), rows)
-    left, sizes, _ = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
-    np.testing.assert_allclose(np.abs(found), np.abs(left * sizes)[:, :2], rtol=1e-3, atol=1e-3)
+    left, sizes, directions = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
+    signs = np.sign(directions[np.arange(3), np.abs(directions).argmax(axis=1)])
+    np.testing.assert_allclose(found, (left * sizes * signs)[:, :2], rtol=1e-3, atol=1e-3)
+
+
+def test_the_sign_does_not_hang_on_that_of_the_solver() -> None:
+    """Numbers that fall together rise together in the first component."""
+    x = np.linspace(-1, 1, 20)
+    found = projected(PrincipalComponents(key="x", components=1), Block({"x": np.stack([x, 3 * x], 1)}))
+    np.testing.assert_allclose(found[:, 0], x * 10**0.5, rtol=1e-5)
+
+
+def test_columns_must_be_listed_and_not_be_blurred() -> None:
+    with pytest.raises(UserError, match="`key` lists no column"):
+        PrincipalComponents(key=(), components=1)
+    far = Block({"x": X, "t": 1.6e9 + np.arange(200)})
+    message = "x, t: numbers of mean 1600000100 and standard deviation 57.7 would be blurred by float32; subtract"
+    with pytest.raises(DataError, match=message):
+        learned(PrincipalComponents(key=("x", "t"), components=1), far)
 
 
 def test_whitened_components_are_uncorrelated_and_of_variance_1() -> None:

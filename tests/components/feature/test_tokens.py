@@ -133,6 +133,7 @@ def test_a_gap_has_no_tokens() -> None:
         block = Block({"text": texts}, valid={"text": np.array([True, False, True])})
         found: Any = column.encode(block, {}, NOTHING)["tokens"]
         assert (found.values.tolist(), found.offsets.tolist()) == (["a", "b"], [0, 2, 2, 2])
+    assert tokens(np.array([None, None], object)) == [[], []]
 
 
 def test_words_are_counted() -> None:
@@ -151,6 +152,7 @@ def test_words_are_counted() -> None:
         ({"separator": "|"}, "`separator` .='|'. is never found after `standardize`"),
         ({"separator": ""}, "of a character or more"),
         ({"remove": ("a", "")}, "of a character or more"),
+        ({"remove": ("\ud800",)}, r"of a character or more, not '\\ud800'"),
         ({"ngrams": (2, 2)}, r"`ngrams` .=\(2, 2\). must be a length, or different lengths"),
         ({"ngrams": ()}, "`ngrams` "),
     ],

@@ -168,6 +168,21 @@ def test_integers_are_learned_in_the_order_of_keras() -> None:
     assert [-1, *tokens(fitted(Vocabulary(key="x", oov=1, oov_first=True), values))] == expected
 
 
+def test_what_stands_for_unknown_values_in_keras_is_not_learned() -> None:
+    """The lists and ids are those of an adapted StringLookup, with max_tokens of 3 too, and IntegerLookup."""
+    texts, numbers = np.array(["b", "[UNK]", "[UNK]", "a", "b", "z", "[UNK]"]), np.array([5, -1, -1, 3, 5, -1])
+    for top, listed in ((None, ["b", "z", "a"]), (2, ["b", "z"])):
+        column = Vocabulary(key="x", top=top, **KERAS)
+        constants = fitted(column, texts)
+        assert tokens(constants) == listed
+        assert encoded(column, np.array(["b", "[UNK]", "q"]), constants).tolist() == [1, 0, 0]
+    column = Vocabulary(key="x", **{**KERAS, "oov": 3, "missing": -1})
+    constants = fitted(column, numbers)
+    assert tokens(constants) == [5, 3]
+    assert encoded(column, np.array([5, -1, 3, 9]), constants).tolist() == [3, 0, 4, 2]
+    assert tokens(fitted(Vocabulary(key="x"), texts))[0] == "[UNK]"
+
+
 def test_a_mask_is_not_learned_and_has_id_0() -> None:
     values = Ragged(to_strings(["a", "", "", "b", "a", "a"]), np.array([0, 2, 3, 6]))
     column = Vocabulary(key="x", mask="", oov=2, top=1)
@@ -254,6 +269,8 @@ def test_a_wrong_fingerprint_is_not_taken_for_a_value() -> None:
     [
         ({"values": ("a",), "oov": 1, "default": 0}, "`oov`, `default` and `check` each say what becomes of unknown"),
         ({"values": ("a", "b", "a")}, "number 3 of `values`, 'a', is number 1 too; leave one out"),
+        ({"values": ("a", "\ud800")}, r"number 2 of `values`, '\\ud800', has no UTF-8; mend it"),
+        ({"values": ("a",), "mask": "\ud800"}, r"the mask, '\\ud800', has no UTF-8; mend it"),
         ({"values": ("a", "b"), "mask": "b"}, "number 2 of `values`, 'b', is the mask too"),
         ({"values": ("a", 1)}, "`values` and `mask` must be all text or all whole numbers"),
         ({"values": ("a",), "mask": 0}, "`values` and `mask` must be all text or all whole numbers"),

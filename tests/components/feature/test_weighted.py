@@ -7,6 +7,7 @@ import pytest
 
 from components.feature.cells import NO_ID
 from components.feature.identity import Identity
+from components.feature.strings import to_strings
 from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.types import Block, Constants, DataError, Padded, Ragged, UserError
@@ -62,6 +63,15 @@ def test_a_categorical_column_is_weighed() -> None:
         column.encode(block, {"words": found}, fitted)
 
 
+def test_a_gap_of_a_ragged_weight_is_one_where_there_are_ids() -> None:
+    column, offsets = Weighted(key="x", weight="w", buckets=4), np.array([0, 2, 2])
+    values = {"x": Ragged(np.array([0, 1]), offsets), "w": Ragged(np.array([0.5, 2.0]), offsets)}
+    found: Any = column.encode(Block(values, {"w": np.array([True, False])}), {}, column.fit({}, {}))
+    assert found["weights"].values.tolist() == [0.5, 2]
+    with pytest.raises(DataError, match=r"row 0 of data: column `w` has no value; fill it in, or leave the row out$"):
+        column.encode(Block(values, {"w": np.array([False, True])}), {}, column.fit({}, {}))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -77,7 +87,13 @@ def test_a_categorical_column_is_weighed() -> None:
             {"x": np.array([1, 2]), "w": np.array([1, np.nan])},
             "row 11 of somewhere: column `w` is nan; a finite",
         ),
-        ({"x": IDS, "w": Ragged(np.array([1, 1, 1, np.inf, 1, 1]), OFFSETS)}, "row 11 .*column `w` has inf; a finite"),
+        ({"x": IDS, "w": Ragged(np.array([1, 1, 1, np.inf, 1, 1]), OFFSETS)}, "row 11 .*column `w` is inf; a finite"),
+        ({"x": IDS, "w": Ragged(to_strings(["1"] * 6), OFFSETS)}, "row 10 .*column `w` is '1'; a number is needed"),
+        ({"x": IDS, "w": Ragged(np.ones((6, 2)), OFFSETS)}, "row 10 .*column `w` has 2 weights of 1 ids of `x`"),
+        (
+            {"x": np.array([1, 2]), "w": np.array([1, None])},
+            "row 11 .* `w` has no value; fill it in, or leave the row out$",
+        ),
         ({"x": np.array([1, 9]), "w": np.ones(2)}, "row 11 of somewhere: column `x` is 9, and its ids are 0 to 3"),
     ],
 )

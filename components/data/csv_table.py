@@ -1,0 +1,152 @@
+"""CSV files as Arrow's tables, the types of columns found or held against those declared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from components.data import arrow
+from components.data.csv_mistake import refuse, refuse_encoding
+from components.types import DataError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Kind: TypeAlias = Literal["float", "int", "string", "bool", "timestamp"]
+
+BLOCK_BYTES = 8 << 20  # a row must fit into it
+CHUNK_BYTES = 1 << 19  # of what is searched at once, in a processor's cache
+DELIMITERS = (";", "\t", "|", ",")
+INTEGERS = 2.0**63  # where an int64 ends
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads a file; `types` are those declared."""
+
+    path: Path
+    delimiter: str
+    nulls: Sequence[str]
+    types: Mapping[str, Kind]
+
+    def table(self) -> pyarrow.Table:
+        """The columns, by the names in the first row; see `csv_file.read`."""
+        import pyarrow
+
+        known = {"float": pyarrow.float64(), "int": pyarrow.int64(), "bool": pyarrow.bool_()}
+        wanted = {name: known.get(kind, pyarrow.string()) for name, kind in self.types.items() if kind != "timestamp"}
+        whole = [name for name, kind in self.types.items() if kind == "int"]
+        try:
+            return self._typed(wanted)
+        except UnicodeDecodeError:
+            refuse_encoding(self.path)
+        except pyarrow.ArrowInvalid:
+            pass
+        try:  # whole numbers may be spelt `2.0`; and only without threads rows are numbered
+            return self._typed(wanted | dict.fromkeys(whole, pyarrow.float64()), threads=False)
+        except pyarrow.ArrowInvalid as error:
+            refuse(self.path, self.delimiter, self.types, str(error))
+
+    def _typed(self, wanted: Mapping[str, Any], threads: bool = True) -> pyarrow.Table:
+        table = self._parsed(wanted, threads=threads)
+        _check_names(self.path, table.column_names)
+        if others := self._others(table):
+            table = self._parsed({**wanted, **others}, threads=threads)
+        for name, column in self._codes(table).items():
+            table = table.set_column(table.column_names.index(name), name, column)
+        return table
+
+    def _parsed(self, wanted: Mapping[str, Any], only: Iterable[str] = (), threads: bool = True) -> pyarrow.Table:
+        from pyarrow import csv
+
+        return csv.read_csv(
+            self.path,
+            csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
+            csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=self._marks[0]),
+            csv.ConvertOptions(
+                null_values=list(self.nulls), strings_can_be_null=True, column_types=wanted, include_columns=list(only)
+            ),
+        )
+
+    def _others(self, table: pyarrow.Table) -> dict[str, Any]:
+        """Columns to be read as something else than what Arrow took them for."""
+        import pyarrow
+
+        found: dict[str, Any] = {}
+        for name, column in pairs(table):
+            if pyarrow.types.is_time(column.type):  # a time of day: categories, or for the reader to declare
+                found[name] = pyarrow.string()
+            elif self.types.get(name) == "timestamp" and not _is_timestamp(column.type):
+                found[name] = pyarrow.timestamp("us")
+        return found
+
+    def _codes(self, table: pyarrow.Table) -> dict[str, pyarrow.ChunkedArray]:
+        """Columns of digits that aren't numbers, as text: with `01000`, or with more digits than an int64 has."""
+        import pyarrow
+
+        padded, types = self._marks[1], pyarrow.types
+        free = {name: column for name, column in pairs(table) if name not in self.types}
+        whole = [name for name, column in free.items() if types.is_integer(column.type)] if padded else []
+        long = [name for name, column in free.items() if types.is_floating(column.type) and _is_long(column)]
+        if not whole and not long:
+            return {}
+        texts = dict(pairs(self._parsed(dict.fromkeys([*whole, *long], pyarrow.string()), [*whole, *long])))
+        return {name: column for name, column in texts.items() if _is_code(column, padded=name in whole)}
+
+    @cached_property
+    def _marks(self) -> tuple[bool, bool]:
+        """Whether there are quotes, and fields that begin with a 0 and another digit."""
+        quotes = padded = False
+        before = b"\n"
+        with self.path.open("rb") as file:
+            while (chunk := file.read(CHUNK_BYTES)) and not (quotes and padded):
+                quotes = quotes or b'"' in chunk
+                padded = padded or _is_padded(before + chunk, self.delimiter)
+                before = (before + chunk)[-2:]
+        return quotes, padded
+
+
+def pairs(table: pyarrow.Table) -> Iterator[tuple[str, pyarrow.ChunkedArray]]:
+    yield from zip(table.column_names, table.columns, strict=True)
+
+
+def _is_timestamp(kind: pyarrow.DataType) -> bool:
+    import pyarrow
+
+    return pyarrow.types.is_timestamp(kind) or pyarrow.types.is_date(kind) or pyarrow.types.is_null(kind)
+
+
+def _is_long(column: pyarrow.ChunkedArray) -> bool:
+    """Whether some numbers are larger than an int64, and all are whole as far as float64 tells."""
+    values = arrow.numbers(column, "f8", arrow.valid(column), 0.0)
+    largest = np.abs(values).max(initial=0)
+    return bool(INTEGERS <= largest < np.inf) and bool((values == np.floor(values)).all())
+
+
+def _is_code(column: pyarrow.ChunkedArray, *, padded: bool) -> bool:
+    """Whether all values are digits alone and, if `padded`, one has a 0 before others."""
+    data, offsets, _ = arrow.plain(column)
+    digits = data[offsets[0] : offsets[-1]] - np.uint8(48) < 10
+    first = offsets[:-1][np.diff(offsets) > 1]
+    return bool(digits.all()) and (not padded or bool((data[first] == 48).any()))
+
+
+def _is_padded(text: bytes, delimiter: str) -> bool:
+    """Whether a field begins with a 0 and another digit, behind the first byte."""
+    codes = np.frombuffer(text, np.uint8)
+    digit = codes - np.uint8(48) < 10
+    found = np.flatnonzero((codes[1:-1] == 48) & digit[2:] & ~digit[:-2])
+    return bool(np.isin(codes[found], np.frombuffer(f'{delimiter}\n\r"'.encode(), np.uint8)).any())
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if again := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path} has the column `{again[0]}` twice; rename one")
+    if len(names) == 1 and (other := next((mark for mark in DELIMITERS if mark in names[0]), None)):
+        raise DataError(f"{path} has one column, `{names[0]}`; is it delimited by {other!r}? Set data.delimiter")
