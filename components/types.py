@@ -142,6 +142,7 @@ class Constants(NamedTuple):
     host: Mapping[str, np.ndarray] = {}  # for `encode`
     device: Mapping[str, np.ndarray] = {}  # arguments of the compiled step: another fold compiles nothing anew
     static: Mapping[str, Any] = {}  # what shapes and names depend on: hashable values, part of the program's identity
+    initial: Mapping[str, np.ndarray] = {}  # for the device as `device` is, but only while parameters begin
 
 
 @dataclass(frozen=True)

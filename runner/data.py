@@ -149,8 +149,9 @@ def _learned(source: Source, features: Features, splits: Mapping[str, np.ndarray
 
 def _arrays(constants: Constants) -> Constants:
     """Constants in which a number of NumPy's is an array without axes, so that it can be kept."""
-    host, device = ({key: np.asarray(value) for key, value in one.items()} for one in constants[:2])
-    return Constants(host, device, constants.static)
+    sides = (constants.host, constants.device, constants.initial)
+    host, device, initial = ({key: np.asarray(value) for key, value in one.items()} for one in sides)
+    return Constants(host, device, constants.static, initial)
 
 
 def _sampled(rows: np.ndarray, sample: int | None) -> np.ndarray:

@@ -93,7 +93,8 @@ class Trainer:
     def begin(self) -> Standing:
         """The standing of a run that has taken no step."""
         with self._compiling("the initialization"):
-            state = self.program.init(*self._first())
+            given, *rest = self._first()
+            state = self.program.init(given._replace(constants=self._with_initial(given.constants)), *rest)
         return Standing(state, initial(self.higher_is_better))
 
     def fit(self, standing: Standing, archive: Archive) -> bool:
@@ -238,6 +239,11 @@ class Trainer:
         chunk = next(iter(self.batches.chunks(rows, size, self.steps_a_dispatch)))
         pace = Pace(np.int32(self.steps), np.float32(1))
         jax.eval_shape(self.program.train, self.given, self.like, chunk.data, chunk.rows, np.int32(1), pace)
+
+    def _with_initial(self, constants: Mapping[str, Any]) -> dict[str, Any]:
+        """The constants with those that only the beginning needs, which don't stay on the device."""
+        learned = self.data.constants
+        return {name: {**one, **learned[name].initial} for name, one in constants.items()}
 
     def _first(self) -> tuple[Any, ...]:
         """What the initialization takes: it only looks at the shapes of the examples."""

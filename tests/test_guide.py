@@ -17,6 +17,7 @@ from runner.compose import compose
 GUIDE = (Path(__file__).parent.parent / "docs/features.md").read_text()
 FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))
 COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
+QUICK = ("training.epochs=1", "training.batch_size=16", "tracking=none")
 PROGRAM = next(block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "load_transform" in block)
 
 
@@ -48,7 +49,7 @@ def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[
     assert len(COMMANDS) == 4
     for command in COMMANDS:
         words = shlex.split(command)
-        quick = [] if "mode=predict" in words else ["training.epochs=1", "training.batch_size=16", "tracking=none"]
+        quick = QUICK if "data=csv" in words else [] if "mode=predict" in words else ["mode=look", "tracking=none"]
         assert main([*words, *quick]) == 0, (command, capsys.readouterr().err)
     assert len((folder / "predictions.csv").read_text().splitlines()) == 61
 
@@ -60,7 +61,7 @@ def test_a_file_that_no_command_shows_is_sound(folder: Path) -> None:
 @pytest.mark.optax
 def test_its_program_runs(folder: Path) -> None:
     values: dict[str, object] = {}
-    exec(PROGRAM.replace('"training.epochs=2"', '"training.epochs=1", "tracking=none", "quiet=true"'), values)
+    exec(PROGRAM.replace('"training.epochs=2"', ", ".join(f'"{word}"' for word in (*QUICK, "quiet=true"))), values)
     assert np.shape(values["prices"]) == (2,)
 
 

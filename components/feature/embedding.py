@@ -96,7 +96,7 @@ class Embedding:
         if self.vectors is None:
             return Constants(static=static)
         found = vectors.read(self.vectors, first, parents[first], self.dimension)
-        return Constants(device=found._asdict(), static={**static, "with_vectors": int(found.known.sum())})
+        return Constants(initial=found._asdict(), static={**static, "with_vectors": int(found.known.sum())})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants

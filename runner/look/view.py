@@ -53,7 +53,8 @@ class View:
         """The rows of these numbers."""
         names = [name for name in listed(self.features) if name != TARGET]
         encoded = gather({name: self.data.encoded[name] for name in names}, rows)
-        constants = {name: dict(self.data.constants[name].device) for name in names}
+        learned = self.data.constants
+        constants = {name: {**learned[name].device, **learned[name].initial} for name in names}
         layers = {name: self.features.columns[name].layer(self.data.constants[name].static) for name in names}
         model = Model(layers, {name: (name,) for name in names}, frozenset(names), _NoArchitecture())
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # a column may embed what it reads

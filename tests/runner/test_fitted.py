@@ -281,8 +281,9 @@ def test_vectors_are_not_stretched() -> None:
 
 def test_a_wrong_value_is_named_with_its_row_and_column() -> None:
     model = load(train(table("y"), "loss=mse", "metric=[]").folder)
-    for value, message in (("old", "'old'; a number is needed"), (None, "None; a number"), (np.nan, "nan; a finite")):
-        with pytest.raises(UserError, match=f"row 2 of the new rows: column `x` is {message}"):
+    faults = (("old", "is 'old'; a number is needed"), (None, "has no value"), (np.nan, "is nan; a finite"))
+    for value, message in faults:
+        with pytest.raises(UserError, match=f"row 2 of the new rows: column `x` {message}"):
             model.predict({"x": [1.0, 2.0, value]})
 
 
