@@ -255,7 +255,7 @@ class Output(NamedTuple):
     logits: jax.Array | None  # (B, outputs)
     losses: Mapping[str, jax.Array] = {}  # internal losses, one value an example (B,), added to the objective
     auxiliary: tuple[tuple[float, jax.Array], ...] = ()  # (weight, logits) of auxiliary classifiers
-    features: tuple[tuple[str, jax.Array], ...] = ()  # feature maps by stage
+    features: Mapping[str, jax.Array] = {}  # what its stages give, by name, in their order
 
 
 class Loss(Protocol):

@@ -36,18 +36,18 @@ class FashionCNN(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         x = as_images(self, image, smallest=2 ** len(STAGES))
-        features = []
+        features = {}
         for n, convolutions in enumerate(STAGES):
             for m, (channels, kernel) in enumerate(convolutions):
                 name = f"stage_{n}_conv_{m}"
                 conv = Conv(channels, kernel, activation="relu", initializer=self.initializer, name=name)
                 x = conv(x, train=train)
             x = MaxPool(2)(x, train=train)
-            features.append((f"stage_{n}", x))
+            features[f"stage_{n}"] = x
         x = Flatten()(x, train=train)
         for n, width in enumerate(WIDTHS):
             dense = Dense(width, activation="relu", initializer=self.initializer, name=f"dense_{n}")
             x = dense(x, train=train)
-            features.append((f"dense_{n}", x))
+            features[f"dense_{n}"] = x
             x = Dropout(self.dropout)(x, train=train)
-        return Output(logits(self.outputs, x, train=train), features=tuple(features))
+        return Output(logits(self.outputs, x, train=train), features=features)

@@ -34,7 +34,7 @@ class LeNet5(nn.Module):
         s4 = MaxPool(2)(c3, train=train)
         c5 = Dense(120, activation="relu", name="c5")(Flatten()(s4, train=train), train=train)
         f6 = Dense(84, activation="relu", name="f6")(c5, train=train)
-        features = (("c1", c1), ("s2", s2), ("c3", c3), ("s4", s4), ("c5", c5), ("f6", f6))
+        features = {"c1": c1, "s2": s2, "c3": c3, "s4": s4, "c5": c5, "f6": f6}
         return Output(logits(self.outputs, f6, train=train), features=features)
 
 

@@ -12,8 +12,6 @@ from components.architecture.ends import as_vectors, logits
 from components.layer import ActivationName, BatchNorm, Dense, Dropout, InitializerName, activate
 from components.types import MultiHot, Output, Range, Scalar
 
-Features = tuple[tuple[str, jax.Array], ...]
-
 
 class Stack(nn.Module):
     """A stack of dense layers (Rumelhart et al., 1986).
@@ -30,19 +28,19 @@ class Stack(nn.Module):
     dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = None
     dtype: Any = jnp.float32
 
-    def hidden(self, inputs: jax.Array | MultiHot, *, train: bool) -> tuple[Any, Features]:
+    def hidden(self, inputs: jax.Array | MultiHot, *, train: bool) -> tuple[Any, dict[str, jax.Array]]:
         """What the last layer gives, (B, D), and what each gives; the input itself where there is no layer."""
         x = as_vectors(self, inputs)
-        features = []
+        features = {}
         for n, width in enumerate(self.widths):
             dense = Dense(width, use_bias=not self.batch_norm, initializer=self.initializer, name=f"dense_{n}")
             x = dense(x, train=train).astype(self.dtype)
             if self.batch_norm:
                 x = BatchNorm(name=f"batch_norm_{n}")(x, train=train)
             x = activate(self.activation, x)
-            features.append((f"dense_{n}", x))
+            features[f"dense_{n}"] = x
             x = Dropout(self.dropout)(x, train=train)
-        return x, tuple(features)
+        return x, features
 
 
 class MLP(Stack):

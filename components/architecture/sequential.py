@@ -27,15 +27,15 @@ class Sequential(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
         x = as_array(self, inputs)
-        features = []
+        features = {}
         for n, layer in enumerate(self.layers):
             x = _call(f"layer {n} ({type(layer).__name__})", layer, x, train)
-            features.append((f"layers_{n}", x))
+            features[f"layers_{n}"] = x
         if x.ndim != 2:
             raise UserError(
                 f"the last layer gives {x.shape}, not vectors (B, D): end with Flatten or GlobalAveragePool"
             )
-        return Output(logits(self.outputs, x, train=train), features=tuple(features))
+        return Output(logits(self.outputs, x, train=train), features=features)
 
 
 def _call(place: str, layer: nn.Module, x: jax.Array, train: bool) -> jax.Array:

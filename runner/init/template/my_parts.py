@@ -200,7 +200,7 @@ class Additive(nn.Module):
         parts = {"calendar": calendar, "weather": weather}
         features = {name: self._hidden(name, x.astype(self.dtype), train) for name, x in parts.items()}
         answers = [Dense(self.outputs, name=f"{name}_head")(x, train=train) for name, x in features.items()]
-        return Output((answers[0] + answers[1]).astype(jnp.float32), features=tuple(features.items()))
+        return Output((answers[0] + answers[1]).astype(jnp.float32), features=features)
 
     def _hidden(self, name: str, x: jax.Array, train: bool) -> jax.Array:
         return activate(self.activation, Dense(self.width, name=name)(x, train=train))

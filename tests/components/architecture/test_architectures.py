@@ -31,8 +31,7 @@ def initialize(module: nn.Module, x: Any) -> tuple[jax.Array, dict[str, jax.Arra
     """The logits and features of a training step, and the variables."""
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     output, variables = module.init_with_output(keys, x, train=True)
-    assert len(dict(output.features)) == len(output.features)
-    return output.logits, dict(output.features), variables
+    return output.logits, output.features, variables
 
 
 def shapes(module: nn.Module, *shape: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ def initialize(side: int, dropout: Scalar | None, streams: str = "params dropout
 
 
 def test_its_stages_have_the_books_sizes() -> None:
-    features = jax.eval_shape(lambda: dict(initialize(28, 0.5).features))
+    features = jax.eval_shape(lambda: initialize(28, 0.5).features)
     assert {stage: feature.shape[1:] for stage, feature in features.items()} == {
         "stage_0": (14, 14, 64),
         "stage_1": (7, 7, 128),

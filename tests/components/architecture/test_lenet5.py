@@ -17,14 +17,14 @@ def test_small_images_are_padded_on_all_sides(size: tuple[int, int]) -> None:
     @jax.jit
     def first_maps(*images: jax.Array) -> list[jax.Array]:
         variables = module.init(jax.random.key(1), images[0], train=True)
-        return [dict(module.apply(variables, x, train=False).features)["c1"] for x in images]
+        return [module.apply(variables, x, train=False).features["c1"] for x in images]
 
     np.testing.assert_allclose(*first_maps(image, padded), rtol=1e-5, atol=1e-6)
 
 
 def test_its_maps_have_the_papers_sizes() -> None:
     def features(x: jax.Array) -> dict[str, jax.Array]:
-        return dict(LeNet5(10).init_with_output(jax.random.key(0), x, train=True)[0].features)
+        return LeNet5(10).init_with_output(jax.random.key(0), x, train=True)[0].features
 
     shapes = jax.eval_shape(features, jnp.zeros((1, 28, 28, 1)))
     assert {stage: feature.shape[1:] for stage, feature in shapes.items()} == {

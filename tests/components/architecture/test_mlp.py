@@ -14,7 +14,7 @@ def test_it_is_matrix_products_and_activations() -> None:
     dense, head = (jax.tree.map(np.asarray, variables["params"][name]) for name in ("dense_0", "head"))
     hidden = np.tanh(np.asarray(X).reshape(6, 4) @ dense["kernel"] + dense["bias"])
     np.testing.assert_allclose(output.logits, hidden @ head["kernel"] + head["bias"], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(dict(output.features)["dense_0"], hidden, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(output.features["dense_0"], hidden, rtol=1e-4, atol=1e-5)
 
 
 def test_batch_norm_stands_before_the_activation_and_instead_of_the_bias() -> None:
@@ -23,7 +23,7 @@ def test_batch_norm_stands_before_the_activation_and_instead_of_the_bias() -> No
     assert set(variables["params"]["dense_0"]) == {"kernel"}
     hidden = np.asarray(X).reshape(6, 4) @ np.asarray(variables["params"]["dense_0"]["kernel"])
     normal = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-3)
-    np.testing.assert_allclose(dict(output.features)["dense_0"], np.maximum(normal, 0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(output.features["dense_0"], np.maximum(normal, 0), rtol=1e-3, atol=1e-4)
 
 
 def test_the_initializer_is_that_of_the_hidden_layers() -> None:

@@ -27,7 +27,7 @@ def test_layers_follow_one_another() -> None:
     dense, head = (jax.tree.map(np.asarray, variables["params"][name]) for name in ("layers_1", "head"))
     hidden = np.tanh(np.asarray(X).reshape(3, -1) @ dense["kernel"] + dense["bias"])
     np.testing.assert_allclose(output.logits, hidden @ head["kernel"] + head["bias"], rtol=1e-4, atol=1e-5)
-    assert [stage for stage, _ in output.features] == ["layers_0", "layers_1", "layers_2"]
+    assert list(output.features) == ["layers_0", "layers_1", "layers_2"]
 
 
 def test_layers_of_flax_itself_fit_in() -> None:

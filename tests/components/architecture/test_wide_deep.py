@@ -20,7 +20,7 @@ def begun(module: Any, *inputs: Any) -> tuple[jax.Array, dict[str, jax.Array], A
     @jax.jit
     def begin(*inputs: Any) -> tuple[jax.Array, dict[str, jax.Array], Any]:
         output, variables = module.init_with_output(KEYS, *inputs, train=True)
-        return output.logits, dict(output.features), variables
+        return output.logits, output.features, variables
 
     return begin(*inputs)
 
