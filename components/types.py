@@ -218,6 +218,14 @@ class ReadsFiles(Protocol):
         """Changes when they do; "" where it was given none."""
 
 
+@runtime_checkable
+class Remarks(Protocol):
+    """A column that finds values odd which it encodes all the same: whoever predicts new rows is told."""
+
+    def remarks(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
+        """What is to be said of all the rows that were encoded, a sentence each."""
+
+
 class BoundTarget(NamedTuple):
     """A target together with its constants, as losses and metrics meet it."""
 

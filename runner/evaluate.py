@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from runner.predict import new_rows, of_new_rows
 from runner.progress import progress
 from runner.report import SPLITS, table
+from runner.tables import Section, show
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -14,17 +17,31 @@ if TYPE_CHECKING:
 
 
 def command(config: Config) -> int:
-    """Prints the figures of `data.split` (else of what was held out), also where `quiet`; returns the exit code."""
+    """Prints the figures of `data.split` (else of what was held out), also where `quiet`; returns the exit code.
+
+    With another `data.path` they are those of all its rows, which need the target too.
+    """
+    rows = new_rows(config, labelled=True)
     from runner.fitted import opened
 
     with closing(progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])) as shown:
         fitted = opened(config, shown)
+        if rows is not None:
+            with of_new_rows(config):
+                _show(fitted.evaluate(rows), config.values["data"]["path"], fitted)
+            return 0
         split = config.split or fitted.held_out
         figures = fitted.evaluate(split)
     begin = dict(SPLITS)[split]
     named = {f"{begin}{name.removeprefix(f'{split}/')}": value for name, value in figures.items()}
     table(_standing(fitted) | {"metrics": named}, fitted.folder, {}, quiet=False)
     return 0
+
+
+def _show(figures: Mapping[str, float], path: str, fitted: Fitted) -> None:
+    names = [name.partition("/")[2] for name in figures]
+    values = [f"{value:.5g}" for value in figures.values()]
+    show([Section("", [("rows of", *names), (path, *values)])], [("folder", str(fitted.folder))])
 
 
 def _standing(fitted: Fitted) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from runner.catalog import HOUSE
 from runner.compose import Config, from_yaml
 from runner.data import Data, Features, cache_folder
 from runner.errors import suggestion
+from runner.labelled import NEW, labelled
 from runner.loop import Trainer
 from runner.numbers import collect
 from runner.parts import Given
@@ -95,17 +96,25 @@ class Fitted:
             return found[0]
         raise UserError(f"run={self.folder.name}: nothing was held out; data.split={next(iter(self.splits))} is there")
 
-    def evaluate(self, split: str = "test") -> dict[str, float]:
-        """The figures of a split, as the run itself finds them: {"test/loss": …, …}."""
-        trainer = self._trainer_of(split)
+    def evaluate(self, split: str | Source = "test") -> dict[str, float]:
+        """The figures of a split, as the run itself finds them: {"test/loss": …, …}; or of all rows of a source, which
+        need the target too: {"new/loss": …, …}."""
+        if not isinstance(split, str):
+            data = labelled(split, self.features, self._learned)
+            trainer, split = self._trainer_on(data), NEW
+        else:
+            trainer = self._trainer_of(split)
         return trainer.evaluate(split, *self.weights[:2])
 
-    def predict(self, rows: str | Mapping[str, Any] | Source) -> Predictions:
+    def predict(
+        self, rows: str | Mapping[str, Any] | Source, *, tell: Callable[[str], None] | None = None
+    ) -> Predictions:
         """The predictions for a split of the run's data, by its name, or for new rows: raw columns, or a source.
 
         A column is an array, or anything that NumPy makes one of, the rows along its first axis; or `Ragged`.
         Columns that the model doesn't read are let be, and the target isn't needed. Raises UserError where a column
-        lacks, DataError where a value is wrong, with its row and column.
+        lacks, DataError where a value is wrong, with its row and column. `tell` is given what columns remark on new
+        rows, such as values that they never saw, sentence by sentence.
         """
         if not isinstance(rows, str | Mapping) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
@@ -114,7 +123,11 @@ class Fitted:
                 f"not {type(rows).__name__}"
             )
         if not isinstance(rows, str):
-            logits = self._answering.logits(self.transform(rows), *self.weights[:2])
+            encoded, remarks = self.transform.examined(rows)
+            if tell is not None:
+                for text in remarks:
+                    tell(text)
+            logits = self._answering.logits(encoded, *self.weights[:2])
             return predictions(self.classes, np.arange(len(logits)), logits)
         trainer = self._trainer_of(rows)
         _, said = trainer.examine(rows, *self.weights[:2])
@@ -156,8 +169,11 @@ class Fitted:
 
     @cached_property
     def _trainer(self) -> Trainer:
+        return self._trainer_on(self.data)
+
+    def _trainer_on(self, data: Data) -> Trainer:
         settings = self._training, self._numbers
-        return Trainer(self._program, self.data, *settings, progress=self._shown, signals=Signals())
+        return Trainer(self._program, data, *settings, progress=self._shown, signals=Signals())
 
     def _like(self) -> State:
         """The shapes and dtypes of the state, from a row that says nothing."""

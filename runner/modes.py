@@ -16,9 +16,9 @@ MODES = {
     "train": Mode("trains, evaluates on the test split with the best weights, records", "runner.execution"),
     "dry_run": Mode("trains nothing: what would run, layer by layer, its memory and its time", "runner.dry_run"),
     "look": Mode("shows the data as the model gets it; with run=…, the run's worst mistakes", "runner.look"),
-    "evaluate": Mode("the figures of the run that run=… names, on data.split=…", "runner.evaluate"),
+    "evaluate": Mode("the figures of the run that run=… names, on data.split=… or data.path=…", "runner.evaluate"),
     "predict": Mode(
-        "its predictions for data.split=…, or the rows of data.path=…, into output=….csv, .parquet or .json",
+        "its predictions for data.split=… or data.path=…, into output=….csv, .parquet or .json",
         "runner.predict",
     ),
     "runs": Mode("lists the runs below `folder`: runs.where=…, runs.sort=…, runs.last=…", "runner.runs"),

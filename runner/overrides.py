@@ -27,7 +27,9 @@ def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override],
         try:
             override = parser.parse_override(_quoted(word))
         except HydraException:
-            problems.append(f"{word}: write group=option or key=value, and quote odd characters")
+            key, _, text = word.partition("=")
+            quoted = f", '{key}=\"{text}\"'" if text and '"' not in text else ""
+            problems.append(f"{word}: write group=option or key=value, and quote odd characters{quoted}")
             continue
         chooses = override.key_or_group in groups and not isinstance(override.value(), dict)
         if reason := _refusal(override, chooses):

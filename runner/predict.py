@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from components.types import UserError
+from components.types import DataError, UserError
 from runner import output
 from runner.build import build
 from runner.errors import at
@@ -25,13 +26,14 @@ def command(config: Config) -> int:
     """
     path = Path(config.values["output"])
     output.check(path)  # before JAX is imported
-    rows = _new_rows(config)
+    rows = new_rows(config)
     from runner.fitted import opened
 
     with closing(progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])) as shown:
         fitted = opened(config, shown)
         split = config.split or fitted.held_out if rows is None else None
-        columns = fitted.predict(rows if rows is not None else str(split)).columns()
+        with of_new_rows(config) if rows is not None else nullcontext():
+            columns = fitted.predict(rows if rows is not None else str(split), tell=shown.note).columns()
         output.write(path, columns)
     if not config.values["quiet"]:
         which = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
@@ -39,8 +41,8 @@ def command(config: Config) -> int:
     return 0
 
 
-def _new_rows(config: Config) -> Source | None:
-    """The rows that the words name; None where they name a split of the run's own."""
+def new_rows(config: Config, *, labelled: bool = False) -> Source | None:
+    """The rows that the words name; None where they name a split of the run's own. If `labelled`, with the target."""
     if not config.other_data or config.split is not None:
         return None
     if "_target_" not in config.values["data"]:
@@ -50,6 +52,31 @@ def _new_rows(config: Config) -> Source | None:
             f"{config.values['data']['path']}; runner.load({run!r}).predict(columns) takes new rows"
         )
     with at("data"):
-        source: Source = build(config.values["data"], {})
-        source.sizes()  # what is wrong with a file is found now
+        source: Source = build(config.values["data"] if labelled else _without_target(config.values), {})
+        source.fingerprint()  # whether there is such a file, and what is wrong with it, is found now
+        with of_new_rows(config):
+            source.sizes()
     return source
+
+
+def _without_target(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What reads the rows, whatever the type of the target in them, unless an input reads it too."""
+    data, feature = values["data"], values["feature"]
+    target = feature["target"].get("key")
+    types = data.get("types")
+    if not isinstance(types, dict) or any(part.get("key") == target for part in feature["columns"].values()):
+        return dict(data)
+    return {**data, "types": {name: kind for name, kind in types.items() if name != target}}
+
+
+@contextmanager
+def of_new_rows(config: Config) -> Iterator[None]:
+    """Says of a wrong row what can be done about it once a run is trained."""
+    try:
+        yield
+    except DataError as error:
+        run = Path(str(config.values["run"])).name
+        raise DataError(
+            f"{error}\n(run={run} stands as it was trained: mend {config.values['data']['path']}; "
+            "what types and columns say can be changed for another run)"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from components.types import Column, Constants, Encoded, Ragged, Source, UserError
+from components.types import Column, Constants, Encoded, Ragged, Remarks, Source, UserError
 from runner import npz
 from runner.build import build
 from runner.data import Features, columns_of, listed
@@ -60,20 +61,30 @@ class Transform:
         `Ragged`. Raises UserError where one lacks or has another form, DataError where a value is wrong, with its
         row and column.
         """
+        return self.examined(rows)[0]
+
+    def examined(self, rows: Mapping[str, Any] | Source) -> tuple[Rows, tuple[str, ...]]:
+        """The same, and what columns remark on the rows."""
         source = given(rows) if isinstance(rows, Mapping) else rows
         first = next((block for part in source.sizes() for block in source.blocks(part)), None)
         if first is None or not rows_of(first):
             raise UserError("there are no rows: give columns, each with a row or more")
         check_keys(self.columns, first)
         kept = [name for name in listed(self.features) if name != TARGET]
-        found = encode(source, self.columns, self.constants, kept)
-        for name, arrays in forms(found).items():
+        remarking = {name: column for name, column in self.columns.items() if isinstance(column, Remarks)}
+        encoded = encode(source, self.columns, self.constants, list(dict.fromkeys([*kept, *remarking])))
+        found = {name: encoded[name] for name in kept}
+        self._check(found)
+        remarks = (column.remarks(encoded[name], self.constants[name]) for name, column in remarking.items())
+        return found, tuple(itertools.chain(*remarks))
+
+    def _check(self, encoded: Rows) -> None:
+        for name, arrays in forms(encoded).items():
             for key, form in arrays.items():
                 if form != (wanted := self.forms[name][key]):
                     raise UserError(
                         f"feature.columns.{name}: a new row is encoded as {form}, a row of the run as {wanted}"
                     )
-        return found
 
 
 def forms(encoded: Rows) -> dict[str, dict[str, Form]]:

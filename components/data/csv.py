@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,15 @@ from typing import Annotated, Any
 
 from components.data import csv_file, inference
 from components.data.csv_file import Columns, Kind
-from components.data.csv_mistake import line_of
+from components.data.csv_mistake import DELIMITERS, line_of
+from components.data.csv_table import Reader
+from components.data.holdout import split
+from components.data.naming import shown
 from components.data.place import find
 from components.data.table import Table
 from components.types import Block, DataError, Range, Strings, Values
 
+FEW = 3  # names of files that a message lists
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
 
 
@@ -28,43 +33,60 @@ class Csv(Table):
 
     Attributes:
         path: the file; a relative one is looked up below $TITRATE_DATA, then below the working folder.
-        delimiter: what stands between fields.
+        delimiter: what stands between fields: a character, or its name `tab`, `semicolon`, `pipe` or `comma`.
         nulls: how a gap is spelt, quoted or not. NaN is one of them: numbers that are none are gaps.
         types: the types of some columns; of the others they are found from all rows: `int` where all values are
             whole, else `float`, `bool` (true, false), `timestamp` (ISO 8601) or `string`; that too where all are digits
             and one begins with a 0, as 01000, or is too long for 64 bits. Declared, an `int` may be spelt 2.0.
-        target: the column to predict, from which `suggest` begins; new rows may lack it.
+        target: the column to predict, from which `suggest` begins, a whole number where that is its name; new rows
+            may lack it.
     """
 
     path: str
     delimiter: str = ","
     nulls: tuple[str, ...] = NULLS
     types: dict[str, Kind] | None = None
-    target: str | None = None
+    target: str | int | None = None
     valid: Annotated[float, Range(0, bounds="()")] = 0.15
     test: Annotated[float, Range(0, bounds="()")] = 0.15
 
     def __post_init__(self) -> None:
-        if len(self.delimiter) != 1:
-            raise DataError(f"`delimiter` (={self.delimiter!r}) must be one character")
+        if len(self._mark) != 1:
+            raise DataError(
+                f"`delimiter` (={self.delimiter!r}) must be one character, or one of {', '.join(DELIMITERS)}"
+            )
+
+    @property
+    def _mark(self) -> str:
+        """What stands between fields; a command line can't hold a tab."""
+        return "\t" if self.delimiter == r"\t" else DELIMITERS.get(self.delimiter, self.delimiter)
+
+    @property
+    def _target(self) -> str | None:
+        return None if self.target is None else str(self.target)
 
     @cached_property
     def file(self) -> Path:
-        """Where the file is; raises DataError where it isn't."""
+        """Where the file is; raises DataError where it isn't, or where a folder is."""
+        if place := folder(self.path):
+            names = sorted(path.name for path in place.glob("*.[ct]sv"))[:FEW]
+            hint = f"name a file in it, such as {', '.join(names)}" if names else "name a file"
+            raise DataError(f"data.path={self.path} is a folder, {place}; {hint}")
         return find(self.path, file=True)
 
     @cached_property
     def columns(self) -> Columns:
         """What the file holds."""
         types = self.types or {}
-        found = csv_file.read(self.file, delimiter=self.delimiter, nulls=self.nulls, types=types)
+        found = csv_file.read(self.file, delimiter=self._mark, nulls=self.nulls, types=types)
         if not found.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
-        for name in types:
-            if name not in found.kinds and name != self.target:
-                near = difflib.get_close_matches(name, found.kinds, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(found.kinds)}"
-                raise DataError(f"{self.path} has no column `{name}`, which data.types names; {hint}")
+        if lacking := [name for name in types if name not in found.kinds and name != self._target]:
+            near = difflib.get_close_matches(lacking[0], found.kinds, n=1) if len(lacking) == 1 else []
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(map(shown, found.kinds))}"
+            names = ", ".join(f"`{name}`" for name in lacking)
+            columns = "column" if len(lacking) == 1 else "columns"
+            raise DataError(f"{self.path} has no {columns} {names}, which data.types names; {hint}")
         return found
 
     def suggest(self) -> Mapping[str, Any]:
@@ -72,15 +94,32 @@ class Csv(Table):
 
         Raises DataError where `target` is missing or can't be predicted.
         """
-        held_out = [share if share < 1 else share / self.columns.rows for share in (self.valid, self.test)]
-        train = round(self.columns.rows * (1 - sum(held_out)))
-        return inference.suggest(self.columns, self.target, self.path, train, self._line)
+        types = dict(self.types or {})
+        table = inference.Suggested(self.columns, self._found_at, self._line, types, self._gaps, self._train)
+        return inference.suggest(table, self._target)
+
+    def _train(self) -> int:
+        """The number of rows that are left to learn from."""
+        rows = self.columns.rows
+        try:
+            return len(split({"all": rows}, valid=self.valid, test=self.test, seed=self.seed)["train"])
+        except DataError as error:
+            hint = "" if rows < inference.SPLITS else ", or write data.valid=1 data.test=1"
+            raise DataError(f"{self._found_at} has {rows} rows: {error}; get more rows{hint}") from error
+
+    @property
+    def _found_at(self) -> str:
+        """The file's name for people; the whole path where it isn't one from the working folder."""
+        return self.path if Path(self.path).expanduser().is_file() else str(self.file)
+
+    def _gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+        return Reader(self.file, self._mark, self.nulls, {}).gaps(names)
 
     @cached_property
     def _content(self) -> str:
         with self.file.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-        return f"{digest}, {self.delimiter=}, {self.nulls=}, {sorted((self.types or {}).items())}"
+        return f"{digest}, self.delimiter={self._mark!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
 
     def content(self) -> str:
         return self._content
@@ -100,7 +139,7 @@ class Csv(Table):
         return Lines(columns=columns, valid=valid, origin=self.path, first=first, line=self._line)
 
     def _line(self, row: int) -> str:
-        return f"{self.path}, line {line_of(self.file, self.delimiter, row + 1)}"
+        return f"{self.path}, line {line_of(self.file, self._mark, row + 1)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +150,15 @@ class Lines(Block):
 
     def where(self, row: int) -> str:
         return self.line(self.first + row)
+
+
+def folder(path: str) -> Path | None:
+    """The folder that a path names, where no file has that name."""
+    roots = [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
+    places = [root / Path(path).expanduser() for root in roots]
+    if any(place.is_file() for place in places):
+        return None
+    return next((place for place in reversed(places) if place.is_dir()), None)
 
 
 def _rows(values: Values) -> int:

@@ -6,13 +6,15 @@ import csv
 import io
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from components.types import DataError
 
+DELIMITERS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ","}  # by names that a command line takes
+CHUNK_BYTES = 1 << 20
 FIELDS = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 LONGEST = 2**31 - 1  # bytes of a field: the most that a C long holds everywhere
 LOCK = threading.Lock()  # the limit is the whole process's
@@ -39,6 +41,8 @@ def refuse(path: Path, delimiter: str, types: Mapping[str, str], message: str) -
     if "Empty CSV file" in message:
         raise DataError(f"{path} is empty; its first line must name the columns")
     if found := FIELDS.search(message):
+        refuse_open_quote(path, delimiter)
+        refuse_delimiter(path, delimiter, _header(path, delimiter))
         line = line_of(path, delimiter, int(found[1]) - 1)
         raise DataError(
             f"{path}, line {line}: the number of fields is {found[3]}, not {found[2]} as in the first line; "
@@ -58,6 +62,31 @@ def refuse_value(path: Path, delimiter: str, record: int, name: str, text: str, 
     raise DataError(
         f"{path}, line {line}: column `{name}` is {text!r}, not of the type {kind}; mend it, or change data.types"
     )
+
+
+def refuse_delimiter(path: Path, delimiter: str, names: Sequence[str]) -> None:
+    """Refuses one column whose name holds what other files are delimited by."""
+    others = [word for word, mark in DELIMITERS.items() if mark != delimiter and mark in names[0]]
+    if len(names) == 1 and others:
+        raise DataError(f"{path} has one column, {names[0]!r}; is it delimited otherwise? data.delimiter={others[0]}")
+
+
+def refuse_open_quote(path: Path, delimiter: str) -> None:
+    """Refuses a quoted field that lasts until the file ends; only where quotes are odd in number is it looked for."""
+    with path.open("rb") as file:
+        if sum(chunk.count(b'"') for chunk in iter(lambda: file.read(CHUNK_BYTES), b"")) % 2 == 0:
+            return
+    line = 0
+    with _fields_of_any_length(), _text(path) as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            for _ in reader:
+                line = reader.line_num
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                raise DataError(
+                    f"{path}, line {line + 1}: a quote is opened and never closed; close it, or leave it away"
+                ) from error
 
 
 def refuse_encoding(path: Path) -> NoReturn:

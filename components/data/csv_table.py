@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from components.data import arrow
-from components.data.csv_mistake import refuse, refuse_encoding
+from components.data.csv_mistake import refuse, refuse_delimiter, refuse_encoding, refuse_open_quote
 from components.types import DataError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ Kind: TypeAlias = Literal["float", "int", "string", "bool", "timestamp"]
 
 BLOCK_BYTES = 8 << 20  # a row must fit into it
 CHUNK_BYTES = 1 << 19  # of what is searched at once, in a processor's cache
-DELIMITERS = (";", "\t", "|", ",")
 INTEGERS = 2.0**63  # where an int64 ends
 
 
@@ -43,7 +43,10 @@ class Reader:
         wanted = {name: known.get(kind, pyarrow.string()) for name, kind in self.types.items() if kind != "timestamp"}
         whole = [name for name, kind in self.types.items() if kind == "int"]
         try:
-            return self._typed(wanted)
+            table = self._typed(wanted)
+            if self._marks[0]:
+                refuse_open_quote(self.path, self.delimiter)
+            return table
         except UnicodeDecodeError:
             refuse_encoding(self.path)
         except pyarrow.ArrowInvalid:
@@ -55,7 +58,7 @@ class Reader:
 
     def _typed(self, wanted: Mapping[str, Any], threads: bool = True) -> pyarrow.Table:
         table = self._parsed(wanted, threads=threads)
-        _check_names(self.path, table.column_names)
+        _check_names(self.path, self.delimiter, table.column_names)
         if others := self._others(table):
             table = self._parsed({**wanted, **others}, threads=threads)
         for name, column in self._codes(table).items():
@@ -73,6 +76,18 @@ class Reader:
                 null_values=list(self.nulls), strings_can_be_null=True, column_types=wanted, include_columns=list(only)
             ),
         )
+
+    def gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """How often each spelling of a gap occurs in some columns, by column; of those that aren't empty."""
+        import pyarrow
+
+        spelt = dataclasses.replace(self, nulls=("",))
+        table = spelt._parsed(dict.fromkeys(names, pyarrow.string()), names)
+        found: dict[str, dict[str, int]] = {}
+        for name, column in pairs(table):
+            counts = column.value_counts().to_pylist()
+            found[name] = {one["values"]: one["counts"] for one in counts if one["values"] in self.nulls}
+        return found
 
     def _others(self, table: pyarrow.Table) -> dict[str, Any]:
         """Columns to be read as something else than what Arrow took them for."""
@@ -145,8 +160,7 @@ def _is_padded(text: bytes, delimiter: str) -> bool:
     return bool(np.isin(codes[found], np.frombuffer(f'{delimiter}\n\r"'.encode(), np.uint8)).any())
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
+def _check_names(path: Path, delimiter: str, names: Sequence[str]) -> None:
     if again := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{path} has the column `{again[0]}` twice; rename one")
-    if len(names) == 1 and (other := next((mark for mark in DELIMITERS if mark in names[0]), None)):
-        raise DataError(f"{path} has one column, `{names[0]}`; is it delimited by {other!r}? Set data.delimiter")
+    refuse_delimiter(path, delimiter, names)

@@ -61,19 +61,12 @@ def skewness(values: np.ndarray) -> float:
     return float((deviation / width) @ np.square(deviation / width)) / len(numbers)
 
 
-def rarest(column: Overview) -> int:
-    """How many rows the rarest value has, of a column without gaps."""
+def rarest(column: Overview) -> tuple[str, int]:
+    """The rarest value of a column without gaps, and how many rows have it."""
     values = column.values
-    if isinstance(values, Strings):
-        values = np.array(values.tolist()) if values.indices is None else values.indices
-    return int(np.unique(values, return_counts=True)[1].min())
-
-
-def odd_text(strings: Strings) -> str | None:
-    """A text among numbers; None where many are none."""
-    texts = strings._replace(indices=None).tolist()
-    odd = [text for text in texts if not _is_number(text)]
-    return odd[0] if odd and 10 * len(odd) < len(texts) else None
+    found, counts = np.unique(values.tolist() if isinstance(values, Strings) else values, return_counts=True)
+    place = int(counts.argmin())
+    return str(found[place]), int(counts[place])
 
 
 def _count(values: np.ndarray) -> int:
@@ -92,11 +85,3 @@ def _different(strings: Strings, missing: int) -> int:
     """The number of different strings; those of a dictionary are, but for the one that stands for gaps."""
     distinct = len(strings.offsets) - 1 if strings.indices is not None else len(set(strings.tolist()))
     return distinct - bool(missing)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return not text
-    return True

@@ -27,7 +27,7 @@ def find(*paths: str, file: bool = False) -> Path:
     others = [name for name in _beside(places) if name != places[0].name]
     near = difflib.get_close_matches(places[0].name, others, n=1)
     remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct data.path"
-    hint = f"did you mean {Path(paths[0]).with_name(near[0])}?" if near else remedy
+    hint = f"did you mean {Path(paths[0]).parent / near[0]}?" if near else remedy
     raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, places))}; {hint}")
 
 

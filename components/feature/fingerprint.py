@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.feature.farmhash import KINDS, shift_mix
+from components.feature.farmhash import KINDS
 from components.feature.words import LANES, hashed
 from components.types import Ragged
 
@@ -24,8 +24,20 @@ def fingerprint64(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 def fingerprint_cat64(a: np.ndarray | np.uint64, b: np.ndarray) -> np.ndarray:
     """TensorFlow's FingerprintCat64 (tsl/platform/fingerprint.h): two fingerprints' own, uint64; not symmetric."""
-    mixed = ((a ^ MURMUR) ^ (shift_mix(b * MURMUR) * MURMUR)) * MURMUR
-    return shift_mix(shift_mix(mixed) * MURMUR)
+    mixed = np.multiply(b, MURMUR)
+    scratch = np.empty_like(mixed)  # in place, as allocating is what threads would wait for each other in
+    _shift_mix(mixed, scratch)
+    mixed *= MURMUR
+    mixed ^= np.bitwise_xor(a, MURMUR, out=scratch)
+    mixed *= MURMUR
+    _shift_mix(mixed, scratch)
+    mixed *= MURMUR
+    _shift_mix(mixed, scratch)
+    return mixed
+
+
+def _shift_mix(words: np.ndarray, scratch: np.ndarray) -> None:
+    words ^= np.right_shift(words, np.uint64(47), out=scratch)
 
 
 def cross(columns: Sequence[np.ndarray], hash_key: int | None = None) -> np.ndarray:

@@ -113,6 +113,8 @@ class Label:
         places = ", ".join(f"{count} in {split}" for split, count in rows.items() if count)
         if not places:
             return f"{message}, nor in another; mend the data or `names`"
+        if sum(rows.values()) < len(rows):
+            return f"{message} (rows of it: {places}), too few for {len(rows)} splits; get more of it, or leave it out"
         return (
             f"{message} (rows of it: {places}); data.stratify={self.key} spreads every class over the splits, "
             "another data.seed or a smaller data.valid may do too"

@@ -17,7 +17,7 @@ from components.feature.fingerprint import buckets, decimal, fingerprint64
 from components.feature.lookup import check_values, find, is_text, nearest, table
 from components.feature.strings import categories, each, shown, take, to_strings, together
 from components.feature.value_file import find_file, read_lines
-from components.types import Block, Constants, DataError, Encoded, Range, Statistic, Strings, UserError, Values
+from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
 
 UNKNOWN = NO_ID + np.int32(1)
 KERAS_OOV = ("[UNK]", -1)  # what Keras calls a value that isn't in the list, among strings and among integers
@@ -130,6 +130,27 @@ class Vocabulary(Categorical):
             self._refuse_unknown(block, found, ids, constants)
         return found.ids(ids)
 
+    def remarks(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
+        """How many values its list lacks, and how many cells no value where every row that it learned from had one."""
+        given, host = encoded["ids"], constants.host
+        ids = np.asarray(given.values if isinstance(given, Ragged) else given)
+        found = []
+        if (unknown := self._unknown(ids, len(host["ids"]))).any():
+            count = f"{int(unknown.sum()):,} of {int((ids != NO_ID).sum()):,} values"
+            found.append(f"{count} of column `{self.key}` aren't in its vocabulary{_first(given, unknown)}")
+        gaps = ids == NO_ID
+        if gaps.any() and "rows" in host and host["documents"].sum() >= host["rows"]:
+            count = f"{int(gaps.sum()):,} {'gap' if gaps.sum() == 1 else 'gaps'}{_first(given, gaps)}"
+            found.append(f"column `{self.key}` has {count}; in training it had none")
+        return tuple(found)
+
+    def _unknown(self, ids: np.ndarray, listed: int) -> np.ndarray:
+        """Which ids stand for values that the list lacks; none where that can't be told from them."""
+        if self.default != -1:
+            return np.zeros(ids.shape, bool)
+        first = int(self.mask is not None) if self.oov_first else listed
+        return (ids >= first) & (ids < first + self.oov) if self.oov else ids == -1
+
     @property
     def _blank(self) -> bool:
         return self.mask not in ("", -1)
@@ -181,3 +202,8 @@ class Vocabulary(Categorical):
 
     def _wrong(self, fault: str) -> UserError:
         return UserError(f"vocabulary of column `{self.key}`: {fault}")
+
+
+def _first(encoded: Encoded, wanted: np.ndarray) -> str:
+    """The first row of those wanted, where each row has one cell."""
+    return "" if isinstance(encoded, Ragged) or wanted.ndim != 1 else f", the first in row {int(wanted.argmax())}"

@@ -290,6 +290,8 @@ def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
         ),
         ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
         ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which data.types names; did you mean aria?"),
+        ("rooms\n1\n", "new.csv has no columns `area`, `where`, which data.types names; there are rooms"),
+        ("rooms,area,where\n1,x,North\n", "stands as it was trained: mend new.csv"),
         ("rooms,area,where\n", "has no rows below the names of its columns"),
         ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
     ],
@@ -297,3 +299,33 @@ def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
 def test_wrong_new_rows_are_named(folder: str, capsys: pytest.CaptureFixture[str], text: str, message: str) -> None:
     Path("new.csv").write_text(text)
     assert message in refused(folder, capsys)
+
+
+def test_a_value_of_the_target_does_not_matter_to_a_prediction(folder: str) -> None:
+    Path("new.csv").write_text(f"{HEADER}\n1,2,3.5,North,\n2,3,4.5,South,dear\n")
+    assert len(predicted(folder)) == 2
+
+
+def test_values_that_training_never_saw_are_remarked_on(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("new.csv").write_text("rooms,area,where\n1,2,North\n2,3,West\n3,4,\n")
+    words = ["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "1 of 2 values of column `where` aren't in its vocabulary, the first in row 1\n" in told
+    assert "column `where` has 1 gap, the first in row 2; in training it had none\n" in told
+
+
+def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    fitted = runner.load(folder)
+    source = Csv(path=str(Path(folder).parents[1] / "houses.csv"))
+    prices = np.array([float(row.rpartition(",")[2]) for row in ROWS])
+    error = np.abs(np.asarray(fitted.predict(source).prediction) - prices).mean()
+    assert fitted.evaluate(source)["new/mae"] == pytest.approx(error, rel=1e-4)
+    Path("new.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
+    assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv", "quiet=true"]) == 0
+    told = capsys.readouterr().out.split()
+    assert told[:6] == ["rows", "of", "loss", "rmse", "mae", "new.csv"]
+    assert float(told[8]) == pytest.approx(error, rel=1e-3)
+    Path("new.csv").write_text("rooms,area,where\n1,2,North\n")
+    assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 2
+    assert "there is no column `price` in new.csv" in capsys.readouterr().err

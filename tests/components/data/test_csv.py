@@ -1,6 +1,7 @@
 """CSV files: what their values are taken for, how rows are named, what is refused, and what is suggested for them."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,21 @@ def test_declared_integers_may_be_spelt_as_pandas_does_once_there_were_gaps(tmp_
 def test_other_delimiters_and_quotes(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", 'a;b\n"x;""y""\nz";1\r\n\n"";2\n')
     assert columns(Csv(path=source.path, delimiter=";")) == {"a": ['x;"y"\nz', None], "b": [1, 2]}
-    with pytest.raises(DataError, match=r"has one column, `a;b`; is it delimited by ';'\? Set data.delimiter"):
+    with pytest.raises(DataError, match=r"has one column, 'a;b'; .* data.delimiter=semicolon$"):
         source.sizes()
+    for spelt in ("semicolon", ";"):
+        assert Csv(path=source.path, delimiter=spelt).sizes() == {"all": 2}
+    tabs = write(tmp_path / "tabs.csv", "a\tb\n1\t2\n")
+    for spelt in ("tab", r"\t", "\t"):
+        assert kinds(Csv(path=tabs.path, delimiter=spelt)) == {"a": "int", "b": "int"}
+    with pytest.raises(DataError, match=r"has one column, 'a;b'; .* data.delimiter=semicolon$"):
+        write(tmp_path / "decimals.csv", "a;b\n1,5;2\n").sizes()
+
+
+@pytest.mark.parametrize("rows", ['1,2\n"3,4\n5,6\n', '1,2\n3,"4\n5,6\n', '1,2\n3,"4'])
+def test_a_quote_that_is_never_closed_is_named_by_its_line(tmp_path: Path, rows: str) -> None:
+    with pytest.raises(DataError, match=r"table.csv, line 3: a quote is opened and never closed"):
+        write(tmp_path / "table.csv", f"a,b\n{rows}").sizes()
 
 
 def test_rows_are_named_by_the_lines_they_begin_in(tmp_path: Path) -> None:
@@ -183,8 +197,9 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
     assert Csv(path="houses.csv").sizes() == {"all": 2}
     with pytest.raises(DataError, match=r"no file .*data/house.csv or .*/house.csv; did you mean houses.csv\?"):
         Csv(path="house.csv").sizes()
-    with pytest.raises(DataError, match=r"there is no file .*; set TITRATE_DATA to the folder that holds data"):
-        Csv(path="data").sizes()
+    for folder in ("data", ".", ".."):
+        with pytest.raises(DataError, match=rf"data.path={re.escape(folder)} is a folder, .*; name a file"):
+            Csv(path=folder).sizes()
 
 
 # -------------------------------------------------------------------------------------------------------- wrong files
@@ -298,9 +313,10 @@ def test_each_column_becomes_what_suits_it_or_is_said_to_be_left_out(tmp_path: P
     listed = ["a_b_2", "a_b", "tail", "place", "city_embedding", "on", "day", "at", "target_2"]
     assert found["feature"]["inputs"] == {"columns": listed}
     assert found["notes"] == [
-        " is left out: it numbers the rows",
+        "'' is left out: it numbers the rows",
         "who is left out: almost every row has a text of its own",
-        "typo is left out: most values are numbers, but '1O' is none",
+        f"typo is left out: 1 value is no number, the first '1O' ({tmp_path / 'table.csv'}, line 121); "
+        """'data.nulls=["","1O"]' makes gaps of them, data.types.typo=string categories of all""",
         "same is left out: it has one value only",
         "none is left out: it has no values",
     ]
@@ -332,7 +348,8 @@ def becomes(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | No
         {"y": [n * 0.5 for n in range(len(values))], "x": values, "z": repeated(0.5, 1, rows=len(values))},
         target="y",
     )
-    return {row[0]: row[4] for row in found["table"]}["x"], found["feature"]["columns"].get("x")
+    part = found["feature"]["columns"].get("x")
+    return {row[0]: row[4] for row in found["table"]}["x"] if part else found["notes"][0].removeprefix("x is "), part
 
 
 @pytest.mark.parametrize(
@@ -387,6 +404,88 @@ def test_names_that_a_configuration_cannot_hold_are_left_out_and_said(tmp_path: 
         suggested(tmp_path, data, target="a ${b}")
 
 
+MARKED = [*NUMBERS[:90], *(["?"] * 30)]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            MARKED,
+            """left out: 30 values are no numbers, the first '?' (TABLE, line 92); 'data.nulls=["","?"]' makes gaps""",
+        ),
+        ([*NUMBERS[:-1], "1O"], "left out: 1 value is no number, the first '1O' (TABLE, line 121); 'data.nulls="),
+        (
+            [*NUMBERS[:-5], *"abcde"],
+            "left out: 5 values are no numbers, the first 'a' (TABLE, line 117); mend them, or",
+        ),
+        ([f'"{n},{n}"' for n in range(60)], "left out: numbers such as '0,0' need a point before decimals"),
+        ([f'"{n},000.5"' for n in range(60)], "left out: numbers such as '0,000.5' need a point"),
+        (
+            [f"{n % 28 + 1}/02/20{n:02}" for n in range(60)],
+            "left out: dates such as '1/02/2000' aren't ISO 8601; a column",
+        ),
+        ([f"code {n}" for n in range(60)], "left out: almost every row has a text of its own"),
+        ([f"a film of the year {n}" for n in range(60)], "text: embedding of its words and pairs of words, 8 numbers"),
+    ],
+)
+def test_many_different_texts_are_looked_at(tmp_path: Path, values: list[Any], says: str) -> None:
+    said, _ = becomes(tmp_path, values)
+    assert said.startswith(says.replace("TABLE", str(tmp_path / "table.csv")))
+
+
+def test_prose_is_hashed_and_embedded(tmp_path: Path) -> None:
+    found = suggested(tmp_path, {"y": NUMBERS, "x": [f"some words on {n}" for n in range(len(NUMBERS))]}, target="y")
+    columns = found["feature"]["columns"]
+    assert list(columns) == ["x", "x_ids", "x_embedding"]
+    assert [part["key"] for part in columns.values()] == ["x", "x", "x_ids"]
+    assert found["feature"]["inputs"] == {"columns": ["x_embedding"]}
+    assert columns["x_ids"]["buckets"] == 2**14
+
+
+def test_types_that_were_declared_decide(tmp_path: Path) -> None:
+    count = [n % 40 for n in range(120)]
+    data: dict[str, list[Any]] = {"y": count, "x": MARKED, "z": repeated(0, 1)}
+    number = suggested(tmp_path, data, target="y")
+    assert number["choices"]["loss"] == "mse"
+    assert {row[0]: row[4] for row in number["table"]}["y"].endswith("; data.types.y=string makes it classes")
+    types: Any = {"y": "string", "x": "string"}
+    found = suggested(tmp_path, data, target="y", types=types)
+    assert found["choices"]["loss"] == "softmax_cross_entropy"
+    assert found["feature"]["columns"]["x"]["_target_"].endswith("Vocabulary")
+    assert {row[0]: row[4] for row in suggested(tmp_path, data, target="z")["table"]}["z"] == (
+        "target: one of 2 classes; data.types.z=float makes it a number"
+    )
+    assert suggested(tmp_path, data, target="z", types={"z": "float"})["choices"]["loss"] == "mse"
+
+
+def test_what_is_known_of_gaps_and_classes_is_told(tmp_path: Path) -> None:
+    data: dict[str, list[Any]] = {"y": [*repeated("a", "b"), "c"], "x": [*repeated("NA", "US", "", "FR"), "US"]}
+    found = suggested(tmp_path, data, target="y")
+    assert {row[0]: row[2] for row in found["table"]}["x"] == "60 (30 as NA)"
+    assert "stratify" not in found["values"]["data"]
+    assert found["notes"] == [
+        "class 'c' of y has 1 row, too few for 3 splits: a run may refuse it; get more of it, or leave it out"
+    ]
+    with pytest.raises(DataError, match=r"30 as NA: 'data.nulls=\[\"\"\]' takes them for values"):
+        suggested(tmp_path, {"y": repeated("NA", "US", "FR", "DE"), "x": NUMBERS}, target="y")
+
+
+@pytest.mark.parametrize(("rows", "train"), [(4, 2), (7, 5), (10, 6)])
+def test_a_batch_is_no_larger_than_what_is_left_to_train_on(tmp_path: Path, rows: int, train: int) -> None:
+    found = suggested(tmp_path, {"y": NUMBERS[:rows], "x": [n * n + 0.5 for n in range(rows)]}, target="y")
+    assert found["values"]["training"]["batch_size"] == train
+
+
+def test_names_are_shown_and_spelt_as_they_are(tmp_path: Path) -> None:
+    data = {"1": repeated(1, 2), " y": NUMBERS}
+    with pytest.raises(DataError, match=r"""did you mean ' y'\? write 'data.target=" y"' \(1, ' y'\)"""):
+        suggested(tmp_path, data, target="y")
+    assert suggested(tmp_path, data, target=1)["feature"]["target"]["key"] == "1"
+    with pytest.raises(DataError, match="does the first line lack the names"):
+        suggested(tmp_path, {"0.5": NUMBERS, "7": NUMBERS}, target="y")
+
+
 @pytest.mark.parametrize(
     ("data", "target", "message"),
     [
@@ -399,7 +498,7 @@ def test_names_that_a_configuration_cannot_hold_are_left_out_and_said(tmp_path: 
         ({"price": [1, 2]}, "price", "has one column only, price"),
         ({"y": ["", ""], "x": [1, 2]}, "y", r"column `y` \(data.target\) of .* has no values"),
         ({"y": [3, 3], "x": [1, 2]}, "y", "has one value only: there is nothing to learn"),
-        ({"y": [3, 4, ""], "x": [1, 2, 3]}, "y", "no value in 1 rows, the first is .*table.csv, line 4; leave"),
+        ({"y": [3, 4, ""], "x": [1, 2, 3]}, "y", "no value in 1 row, the first is .*table.csv, line 4; leave"),
         ({"y": [3, 4], "x": [1, 1], "z": ["", ""]}, "y", "no column to predict `y` .* from: x: left out: it has one v"),
         ({"y": ["2020-01-01", "2020-01-02"], "x": [1, 2]}, "y", "holds times; a number or a class is needed"),
         (

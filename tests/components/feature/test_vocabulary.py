@@ -310,3 +310,30 @@ def test_values_of_another_kind_are_refused() -> None:
         ids(np.array(["a"]), values=(1, 2))
     with pytest.raises(DataError, match=r"row 10 of somewhere: column `x` is 0\.5"):
         ids(np.array([0.5]), values=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "remarks"),
+    [
+        ({"oov": 2}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1"]),
+        ({"oov": 2, "oov_first": True}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1"]),
+        ({}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1"]),
+        ({"default": 0}, []),
+        ({"oov": 1, "missing": "a"}, ["2 of 4 values of column `x` aren't in its vocabulary, the first in row 1"]),
+    ],
+)
+def test_what_the_list_lacks_is_remarked_on(options: dict[str, Any], remarks: list[str]) -> None:
+    column = Vocabulary(key="x", **options)
+    constants = fitted(column, np.array(["a", "b", "b"]))
+    found = encoded(column, np.array(["a", "c", "", "d"]), constants)
+    told = list(column.remarks({"ids": found}, constants))
+    assert told[: len(remarks)] == remarks
+    gap = "column `x` has 1 gap, the first in row 2; in training it had none"
+    assert told[len(remarks) :] == ([] if "missing" in options else [gap])
+    assert column.remarks({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
+
+
+def test_what_rows_of_several_values_lack_is_remarked_on_without_a_row() -> None:
+    column = Vocabulary(key="x", values=("a", "b"))
+    ragged = Ragged(np.array([0, -1, 1], np.int32), np.array([0, 2, 3]))
+    assert column.remarks({"ids": ragged}, fitted(column)) == ("1 of 3 values of column `x` aren't in its vocabulary",)

@@ -1,0 +1,28 @@
+"""New rows whose target is known, as data that a run can be evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from components.types import Constants, Source, UserError
+from runner.data import Data, Features, columns_of, listed
+from runner.encode import check_keys, encode, rows_of
+
+NEW = "new"  # the split that they all make
+
+
+def labelled(source: Source, features: Features, constants: Mapping[str, Constants]) -> Data:
+    """All rows of a source, encoded by what a run has learned, its target too.
+
+    Raises UserError where a column lacks, DataError where a value is wrong or a class unknown.
+    """
+    columns = columns_of(features)
+    first = next((block for part in source.sizes() for block in source.blocks(part)), None)
+    if first is None or not rows_of(first):
+        raise UserError("there are no rows to evaluate on")
+    check_keys(columns, first)
+    encoded = encode(source, columns, constants, listed(features))
+    rows = np.arange(sum(source.sizes().values()))
+    return Data(encoded, {"train": rows, NEW: rows}, constants, fingerprint="", warnings=())
