@@ -11,7 +11,7 @@ import numpy as np
 from components.types import Block, DataError, Ragged, Source, Strings, Values
 from runner.rows import length, take
 
-BLOCK_ROWS = 1 << 15
+BLOCK_ROWS = 1 << 17
 ORIGIN = "the new rows"
 
 

@@ -15,7 +15,7 @@ from components.data import holdout
 from components.data.holdout import split
 from components.types import Block, DataError, Ragged, Range, Strings, Values
 
-BLOCK_ROWS, BLOCK_BYTES = 1 << 15, 1 << 22  # of a block, at most: so much is worked on in the cache
+BLOCK_ROWS, BLOCK_BYTES = 1 << 17, 1 << 22  # of a block, at most: so much is worked on in the cache
 
 
 @dataclass(frozen=True, kw_only=True)

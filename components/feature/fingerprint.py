@@ -12,6 +12,7 @@ from components.types import Ragged
 
 MURMUR = np.uint64(0xC6A4A7935BD1E995)
 HASH_KEY = 0xDECAFCAFFE
+CHUNK = 1 << 16  # rows of a cross at once: three columns of them stay in the cache
 
 
 def fingerprint64(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -24,20 +25,9 @@ def fingerprint64(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 def fingerprint_cat64(a: np.ndarray | np.uint64, b: np.ndarray) -> np.ndarray:
     """TensorFlow's FingerprintCat64 (tsl/platform/fingerprint.h): two fingerprints' own, uint64; not symmetric."""
-    mixed = np.multiply(b, MURMUR)
-    scratch = np.empty_like(mixed)  # in place, as allocating is what threads would wait for each other in
-    _shift_mix(mixed, scratch)
-    mixed *= MURMUR
-    mixed ^= np.bitwise_xor(a, MURMUR, out=scratch)
-    mixed *= MURMUR
-    _shift_mix(mixed, scratch)
-    mixed *= MURMUR
-    _shift_mix(mixed, scratch)
-    return mixed
-
-
-def _shift_mix(words: np.ndarray, scratch: np.ndarray) -> None:
-    words ^= np.right_shift(words, np.uint64(47), out=scratch)
+    crossed = np.array(np.broadcast_to(a, b.shape))
+    _cross_with(crossed, b, np.empty_like(crossed), np.empty_like(crossed))
+    return crossed
 
 
 def cross(columns: Sequence[np.ndarray], hash_key: int | None = None) -> np.ndarray:
@@ -46,14 +36,30 @@ def cross(columns: Sequence[np.ndarray], hash_key: int | None = None) -> np.ndar
     A column is uint64 (rows,): fingerprints of strings, or integers as they are (a negative one modulo 2**64). The
     order of columns matters. A `hash_key` of None or 0 is TensorFlow's own.
     """
-    result = np.empty(len(columns[0]), np.uint64)
-    for first in range(0, len(result), LANES):
-        rows = slice(first, first + LANES)
-        crossed = _begin(len(result[rows]), hash_key)
+    result = _begin(len(columns[0]), hash_key)
+    mixed, scratch = np.empty((2, min(len(result), CHUNK)), np.uint64)
+    for first in range(0, len(result), CHUNK):
+        crossed = result[first : first + CHUNK]
         for column in columns:
-            crossed = fingerprint_cat64(crossed, column[rows])
-        result[rows] = crossed
+            _cross_with(crossed, column[first : first + CHUNK], mixed[: len(crossed)], scratch[: len(crossed)])
     return result
+
+
+def _cross_with(crossed: np.ndarray, column: np.ndarray, mixed: np.ndarray, scratch: np.ndarray) -> None:
+    """FingerprintCat64 in the place of its first argument: threads that allocate wait for each other."""
+    np.multiply(column, MURMUR, out=mixed)
+    _shift_mix(mixed, scratch)
+    mixed *= MURMUR
+    crossed ^= MURMUR
+    crossed ^= mixed
+    crossed *= MURMUR
+    _shift_mix(crossed, scratch)
+    crossed *= MURMUR
+    _shift_mix(crossed, scratch)
+
+
+def _shift_mix(words: np.ndarray, scratch: np.ndarray) -> None:
+    words ^= np.right_shift(words, np.uint64(47), out=scratch)
 
 
 def cross_ragged(columns: Sequence[Ragged], hash_key: int | None = None) -> Ragged:
@@ -70,8 +76,9 @@ def cross_ragged(columns: Sequence[Ragged], hash_key: int | None = None) -> Ragg
 
 def buckets(hashes: np.ndarray, count: int) -> np.ndarray:
     """The remainders of uint64 hashes by a `count` of 1 to 2**63: int32, or int64 where they need it."""
-    quotient = hashes // np.uint64(count)  # several times as fast as the remainder
-    return (hashes - quotient * np.uint64(count)).astype(np.int32 if count <= 1 << 31 else np.int64)
+    whole = hashes // np.uint64(count)  # several times as fast as the remainder
+    whole *= np.uint64(count)
+    return np.subtract(hashes, whole, out=whole).astype(np.int32 if count <= 1 << 31 else np.int64)
 
 
 def _begin(rows: int, hash_key: int | None) -> np.ndarray:
