@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.data.table import BLOCK_BYTES, BLOCK_ROWS, Table
+from components.data.table import BLOCK_BYTES, Table
 from components.types import DataError, Ragged, Strings, Values
 
+BLOCK_ROWS = 1 << 12  # as conftest.py sets it
 ROWS = BLOCK_ROWS + 7
 WORDS = Strings(np.frombuffer(b"_abbccc", np.uint8)[1:], np.array([0, 1, 3, 6]))
 
