@@ -14,6 +14,7 @@ import numpy as np
 
 from components.types import Column, Constants, DataError, Encoded, Range, ReadsFiles, Source, Target, UserError
 from runner import data_cache
+from runner.build import build
 from runner.encode import TARGET, check_keys, encode, encoding_order, numbered_blocks, parents_of
 from runner.errors import at_column
 from runner.summarize import Wanted, summarize
@@ -35,6 +36,18 @@ class Features:
     columns: Mapping[str, Column]
     inputs: Mapping[str, tuple[str, ...]]
     sample: Annotated[int, Range(1)] | None = None
+
+    @classmethod
+    def described(cls, feature: Mapping[str, Any]) -> Features:
+        """Those that the plain values of a feature file describe; an error names the column."""
+        with at_column(TARGET):
+            target = build(feature["target"], {})
+        columns = {}
+        for name, node in feature["columns"].items():
+            with at_column(name):
+                columns[name] = build(node, {})
+        inputs = {name: tuple(listed) for name, listed in feature["inputs"].items()}
+        return cls(target, columns, inputs, feature.get("sample"))
 
 
 @dataclass(frozen=True)
@@ -176,7 +189,9 @@ def _folds(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
 def _files(columns: Mapping[str, Column]) -> Iterator[str]:
     """Changes with the files that columns read, a vocabulary for instance."""
     for name, column in columns.items():
-        if isinstance(column, ReadsFiles) and (digest := column.fingerprint()):
+        with at_column(name):
+            digest = column.fingerprint() if isinstance(column, ReadsFiles) else ""
+        if digest:
             yield f" {name} {digest}"
 
 

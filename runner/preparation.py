@@ -93,8 +93,7 @@ def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[D
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     chosen = [config.values["data"], config.values["feature"]]
     identity = json.dumps([chosen, code.digest(code.packages(chosen))], sort_keys=True)
-    with at("feature"):
-        features = Features(**build(config.values["feature"], {}))
+    features = Features.described(config.values["feature"])
     with shown.working("preparing the data"):
         cache = cache_folder() if source is None else None
         if source is None:

@@ -12,10 +12,8 @@ import numpy as np
 
 from components.types import Column, Constants, Encoded, Ragged, Remarks, Source, UserError
 from runner import npz
-from runner.build import build
 from runner.data import Features, columns_of, listed
 from runner.encode import TARGET, check_keys, encode, rows_of
-from runner.errors import at
 from runner.new_rows import given
 
 FILE = "transform.npz"
@@ -122,8 +120,7 @@ def load(path: Path) -> Transform:
     formed = {
         name: {key: Form(*form) for key, form in arrays.items()} for name, arrays in _tuples(meta["forms"]).items()
     }
-    with at("feature"):
-        return Transform(Features(**build(meta["feature"], {})), found, formed)
+    return Transform(Features.described(meta["feature"]), found, formed)
 
 
 def _form(values: Encoded) -> Form:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from components.types import DataError
+from components.types import DataError, UserError
 
 
 def find_file(path: str) -> Path:
-    """A file in the working folder, or below $TITRATE_DATA; raises DataError where it is in neither."""
+    """A file below $TITRATE_DATA, or in the working folder; raises UserError where it is in neither."""
     folders = [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
     for folder in folders:
         if (file := folder / Path(path).expanduser()).is_file():
             return file
-    raise DataError(f"there is no file {path} in {' or in '.join(map(str, folders))}")
+    raise UserError(f"there is no file {path} in {' or in '.join(map(str, folders))}")
 
 
 def read_lines(path: str, size: int | None) -> list[str]:
