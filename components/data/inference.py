@@ -55,7 +55,7 @@ def suggest(table: Suggested, target: str | None) -> dict[str, Any]:
         raise DataError(f"{table.origin} has no column to predict `{target}` (data.target) from: {said}")
     verdicts = {name: aim if name == target else others[name] for name in found}
     types = {name: one.kind or found[name].kind for name, one in verdicts.items() if one.parts}
-    values = answer["values"] | _sizes(table.train())
+    values = answer["values"] | _sizes(table.train(), texts=any(one.texts for one in used.values()))
     spelt = table.gaps([name for name, one in found.items() if one.missing])
     return {
         "origin": table.origin,
@@ -169,13 +169,13 @@ def _word(name: str, taken: Collection[str]) -> str:
     return found
 
 
-def _sizes(train: int) -> dict[str, Any]:
-    """Widths, batches and epochs for so many rows to learn from."""
+def _sizes(train: int, *, texts: bool) -> dict[str, Any]:
+    """Rate, widths, batches and epochs for so many rows to learn from; vectors of words soon learn them by heart."""
     batch = min(32, max(train, 1)) if train < 3200 else min(512, 2 ** round(math.log2(train / 100)))
     epochs = min(60, max(5, round(STEPS * batch / max(train, 1))))
     widths = [32, 32] if train < 1000 else [64, 64] if train < 100_000 else [128, 64]
     return {
-        "learning_rate": 3e-3,
+        "learning_rate": 1e-3 if texts else 3e-3,
         "architecture": {"widths": widths},
         "training": {"epochs": epochs, "batch_size": batch, "patience": 10},
     }

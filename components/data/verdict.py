@@ -32,6 +32,11 @@ class Verdict(NamedTuple):
     parts: tuple[dict[str, Any], ...] = ()  # feature columns, each but the first reads the one before it
     kind: Kind | None = None  # what the column is to be read as, where not as it was found
 
+    @property
+    def texts(self) -> bool:
+        """Whether its words are learned from."""
+        return any(part["_target_"] == named("Tokens") for part in self.parts)
+
 
 def verdict(column: Overview, declared: bool, where: Callable[[int], str]) -> Verdict:
     """What becomes of a column that isn't the target; `declared`: its type is the user's; `where` names a row."""

@@ -441,6 +441,8 @@ def test_prose_is_hashed_and_embedded(tmp_path: Path) -> None:
     assert [part["key"] for part in columns.values()] == ["x", "x", "x_ids"]
     assert found["feature"]["inputs"] == {"columns": ["x_embedding"]}
     assert columns["x_ids"]["buckets"] == 2**14
+    without = suggested(tmp_path, {"y": NUMBERS, "x": NUMBERS[::-1]}, target="y")
+    assert found["values"]["learning_rate"] < without["values"]["learning_rate"]
 
 
 def test_types_that_were_declared_decide(tmp_path: Path) -> None:
