@@ -7,11 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from components.types import Output, UserError
+from components.types import Output, UserError, row_count
 from runner.batches import gather
 from runner.parts import Given
 from runner.program import Program
-from runner.rows import length
 from runner.transform import Rows
 
 SIZES = tuple(2**power for power in range(0, 32, 4))  # of batches: few are compiled, and a lone row is quick
@@ -26,7 +25,7 @@ class Answering:
 
     def logits(self, rows: Rows, parameters: Any, model_state: Any) -> np.ndarray:
         """What the model says of each row, float32 (N, outputs); of a real-valued target in its own unit."""
-        count = length(next(iter(next(iter(rows.values())).values())))
+        count = row_count(next(iter(next(iter(rows.values())).values())))
         size = min(self._batch_size, next(size for size in SIZES if size >= count))
         pieces = []
         for first in range(0, count, size):

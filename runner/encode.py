@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from components.types import Block, Column, Constants, DataError, Encoded, Ragged, Source, Strings, UserError, Values
+from components.types import (
+    Block,
+    Column,
+    Constants,
+    DataError,
+    Encoded,
+    Ragged,
+    Source,
+    Strings,
+    UserError,
+    Values,
+    row_count,
+)
 from runner.ahead import ahead, cores
 from runner.errors import at_column, suggestion
-from runner.rows import concatenate, length
+from runner.rows import concatenate
 
 TARGET = "target"  # the target's name among the columns
 
@@ -85,8 +97,8 @@ def encoded_block(
         with at_column(name):
             done[name] = column.encode(block, parents, constants[name])
         for key, values in done[name].items():
-            if length(values) != rows_of(block):
-                raise UserError(f"feature column `{name}` encoded {rows_of(block)} rows as {length(values)} of `{key}`")
+            if (count := row_count(values)) != rows_of(block):
+                raise UserError(f"feature column `{name}` encoded {rows_of(block)} rows as {count} of `{key}`")
     return done
 
 
@@ -103,9 +115,14 @@ def numbered_blocks(source: Source) -> Iterator[tuple[int, Block]]:
             raise DataError(f"the part {part} of the data has {start - stop + size} rows instead of {size}")
 
 
+def first_block(source: Source) -> Block | None:
+    """The first rows of a source; None where it has none."""
+    return next((block for _, block in numbered_blocks(source)), None)
+
+
 def rows_of(block: Block) -> int:
     """The number of rows of a block."""
-    return length(next(iter(block.columns.values())))
+    return row_count(next(iter(block.columns.values())))
 
 
 def parents_of(columns: Mapping[str, Column], name: str) -> list[str]:

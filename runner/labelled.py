@@ -8,7 +8,7 @@ import numpy as np
 
 from components.types import Constants, Source, UserError
 from runner.data import Data, Features, columns_of, listed
-from runner.encode import check_keys, encode, rows_of
+from runner.encode import check_keys, encode, first_block
 
 NEW = "new"  # the split that they all make
 
@@ -19,8 +19,7 @@ def labelled(source: Source, features: Features, constants: Mapping[str, Constan
     Raises UserError where a column lacks, DataError where a value is wrong or a class unknown.
     """
     columns = columns_of(features)
-    first = next((block for part in source.sizes() for block in source.blocks(part)), None)
-    if first is None or not rows_of(first):
+    if (first := first_block(source)) is None:
         raise UserError("there are no rows to evaluate on")
     check_keys(columns, first)
     encoded = encode(source, columns, constants, listed(features))

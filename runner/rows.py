@@ -8,14 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.types import Block, Ragged, Strings, Values
-
-
-def length(values: Values) -> int:
-    """The number of rows."""
-    if isinstance(values, Strings):
-        return values.rows
-    return len(values.offsets) - 1 if isinstance(values, Ragged) else len(values)
+from components.types import Block, Ragged, Strings
 
 
 def take(values: Any, rows: np.ndarray) -> Any:

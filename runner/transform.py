@@ -13,7 +13,7 @@ import numpy as np
 from components.types import Column, Constants, Encoded, Ragged, Remarks, Source, UserError
 from runner import npz
 from runner.data import Features, columns_of, listed
-from runner.encode import TARGET, check_keys, encode, rows_of
+from runner.encode import TARGET, check_keys, encode, first_block
 from runner.new_rows import given
 
 FILE = "transform.npz"
@@ -64,8 +64,7 @@ class Transform:
     def examined(self, rows: Mapping[str, Any] | Source) -> tuple[Rows, tuple[str, ...]]:
         """The same, and what columns remark on the rows."""
         source = given(rows) if isinstance(rows, Mapping) else rows
-        first = next((block for part in source.sizes() for block in source.blocks(part)), None)
-        if first is None or not rows_of(first):
+        if (first := first_block(source)) is None:
             raise UserError("there are no rows: give columns, each with a row or more")
         check_keys(self.columns, first)
         kept = [name for name in listed(self.features) if name != TARGET]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,9 @@ from components.data.csv_mistake import DELIMITERS, line_of
 from components.data.csv_table import Reader
 from components.data.holdout import split
 from components.data.naming import shown
-from components.data.place import find
+from components.data.place import find, roots
 from components.data.table import Table
-from components.types import Block, DataError, Range, Strings, Values
+from components.types import Block, DataError, Range, Values, row_count
 
 FEW = 3  # names of files that a message lists
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
@@ -134,7 +133,7 @@ class Csv(Table):
         return {"all": self.columns.values}
 
     def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
-        rows = slice(first, first + _rows(next(iter(columns.values()))))
+        rows = slice(first, first + row_count(next(iter(columns.values()))))
         valid = {name: mask[rows] for name, mask in self.columns.valid.items()}
         return Lines(columns=columns, valid=valid, origin=self.path, first=first, line=self._line)
 
@@ -154,12 +153,7 @@ class Lines(Block):
 
 def folder(path: str) -> Path | None:
     """The folder that a path names, where no file has that name."""
-    roots = [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
-    places = [root / Path(path).expanduser() for root in roots]
+    places = [root / Path(path).expanduser() for root in roots()]
     if any(place.is_file() for place in places):
         return None
     return next((place for place in reversed(places) if place.is_dir()), None)
-
-
-def _rows(values: Values) -> int:
-    return values.rows if isinstance(values, Strings) else len(values)

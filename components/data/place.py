@@ -10,6 +10,11 @@ from pathlib import Path
 from components.types import DataError
 
 
+def roots() -> list[Path]:
+    """The folders below which relative paths are looked up, in their order."""
+    return [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
+
+
 def find(*paths: str, file: bool = False) -> Path:
     """Where one of some paths is: relative ones are looked up below $TITRATE_DATA, then below the working folder.
 
@@ -19,8 +24,8 @@ def find(*paths: str, file: bool = False) -> Path:
 
     Raises DataError where there is none, with the nearest name beside it.
     """
-    roots = [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
-    places = list(dict.fromkeys(root / Path(path).expanduser() for root in roots for path in paths))
+    folders = roots()
+    places = list(dict.fromkeys(root / Path(path).expanduser() for root in folders for path in paths))
     for place in places:
         if place.is_file() if file else place.exists():
             return place

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from components.types import Block, DataError, Encoded, Ragged, Strings
+from components.types import Block, DataError, Encoded, Ragged, Strings, row_count
 
 Formula: TypeAlias = Literal["keras", "tft", "tft_unsmoothed"]
 
@@ -41,7 +41,7 @@ class DocumentFrequency:
         if isinstance(flat, Strings) or flat.dtype != np.int32:
             raise DataError(f"column `{self.key}` of {block.origin} has no ids to count: give a categorical column")
         ids = cast(Encoded, values)
-        return Frequencies(count_rows(ids), *np.unique(bags(ids).ids, return_counts=True))
+        return Frequencies(row_count(ids), *np.unique(bags(ids).ids, return_counts=True))
 
     def merge(self, state: Frequencies, other: Frequencies) -> Frequencies:
         ids, places = np.unique(np.concatenate([state.ids, other.ids]), return_inverse=True)
@@ -71,11 +71,6 @@ def row_numbers(values: Encoded) -> np.ndarray:
     if isinstance(values, Ragged):
         return np.repeat(np.arange(len(values.offsets) - 1), np.diff(values.offsets))
     return np.repeat(np.arange(len(values)), values.size // max(len(values), 1))
-
-
-def count_rows(values: Encoded) -> int:
-    """How many rows there are."""
-    return len(values.offsets) - 1 if isinstance(values, Ragged) else len(values)
 
 
 def of_vocabulary(host: Mapping[str, np.ndarray], formula: Formula) -> np.ndarray:

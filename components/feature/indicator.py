@@ -16,7 +16,18 @@ from components.feature.categorical import multi_hot
 from components.feature.cells import NO_ID
 from components.feature.embedding import buckets_of
 from components.layer.sparse import named
-from components.types import Block, Constants, Encoded, MultiHot, Padded, Ragged, Statistic, UserError, Values
+from components.types import (
+    Block,
+    Constants,
+    Encoded,
+    MultiHot,
+    Padded,
+    Ragged,
+    Statistic,
+    UserError,
+    Values,
+    row_count,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +121,12 @@ def _one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size:
 def _cells(ids: Encoded) -> np.ndarray:
     """How many cells of each row hold a value, float32."""
     held = (ids.values if isinstance(ids, Ragged) else ids.reshape(-1)) != NO_ID
-    return np.bincount(frequency.row_numbers(ids)[held], minlength=frequency.count_rows(ids)).astype(np.float32)
+    return np.bincount(frequency.row_numbers(ids)[held], minlength=row_count(ids)).astype(np.float32)
 
 
 def _as_rows(found: frequency.Bags, values: np.ndarray, nothing: Any, like: Encoded) -> Encoded:
     """An array with an element for each of what was found, as rows: of any length, or as wide as those of `like`."""
-    lengths = np.bincount(found.rows, minlength=frequency.count_rows(like))
+    lengths = np.bincount(found.rows, minlength=row_count(like))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     if isinstance(like, Ragged):
         return Ragged(values, offsets)

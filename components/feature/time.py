@@ -15,7 +15,8 @@ from components.feature import raw
 from components.feature.calendar import part_of, times
 from components.feature.categorical import Categorical
 from components.feature.cells import NO_ID
-from components.types import Block, Constants, Statistic, UserError, Values
+from components.feature.unlearned import Unlearned
+from components.types import Block, Constants, UserError, Values
 
 Cycle: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 Part: TypeAlias = Literal["year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
@@ -32,7 +33,7 @@ CYCLES: dict[str, tuple[int, int]] = {  # the first number of each, and how many
 
 
 @dataclass(frozen=True, kw_only=True)
-class Time:
+class Time(Unlearned):
     """Parts of a time as one float32 vector (D,), in the order given.
 
     Attributes:
@@ -56,16 +57,6 @@ class Time:
             raise UserError(f"`parts` (={', '.join(self.parts)}) must be at least one, and each once")
         if self.encoding == "cyclic" and "year" in self.parts:
             raise UserError("`parts`: a year has no period to be `cyclic` over; list it in a column of its own")
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (self.key,)
-
-    def statistics(self) -> Mapping[str, Statistic]:
-        return {}
-
-    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        return Constants()
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants

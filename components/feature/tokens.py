@@ -13,11 +13,12 @@ import numpy as np
 from components.feature import text
 from components.feature.cells import cells
 from components.feature.strings import compact, encodable, to_strings
-from components.types import Block, Constants, DataError, Ragged, Range, Statistic, Strings, UserError, Values
+from components.feature.unlearned import Unlearned
+from components.types import Block, Constants, DataError, Ragged, Range, Strings, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokens:
+class Tokens(Unlearned):
     """The tokens of a text: strings, of which `Vocabulary` or `Hashed` makes ids. Learns nothing.
 
     As they are by default, those of Keras's TextVectorization: lower case and punctuation are ASCII's alone, and so
@@ -57,16 +58,6 @@ class Tokens:
             )
         if not self._widths or len(set(self._widths)) < len(self._widths):
             raise UserError(f"`ngrams` (={self.ngrams}) must be a length, or different lengths")
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (self.key,)
-
-    def statistics(self) -> Mapping[str, Statistic]:
-        return {}
-
-    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        return Constants()
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -113,7 +104,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordCount:
+class WordCount(Unlearned):
     """How many tokens a text has (TensorFlow Transform's `word_count`): (B, 1), float32. Learns nothing.
 
     Attributes:
@@ -121,16 +112,6 @@ class WordCount:
     """
 
     key: str
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (self.key,)
-
-    def statistics(self) -> Mapping[str, Statistic]:
-        return {}
-
-    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        return Constants()
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.types import Block, Ragged
-from runner.rows import concatenate, length, select, take
+from components.types import Block, Ragged, row_count
+from runner.rows import concatenate, select, take
 
 LISTS = st.lists(st.lists(st.integers(-9, 9), max_size=4), min_size=1, max_size=8)
 
@@ -28,7 +28,7 @@ def test_taking_rows(rows: list[list[int]], data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=10))
     taken = take(ragged(rows), np.array(places, np.int64))
     assert rows_of(taken) == [rows[place] for place in places]
-    assert length(taken) == len(places)
+    assert row_count(taken) == len(places)
 
 
 @given(parts=st.lists(LISTS, min_size=1, max_size=4))
