@@ -1,15 +1,17 @@
-"""The two ends of a network: what comes in, checked, and the logits that go out."""
+"""What architectures share: what comes in, checked, and the logits that go out."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.layer import Dense
-from components.types import MultiHot, Padded, UserError
+from components.layer import Dense, Spread
+from components.types import MultiHot, Output, Padded, Range, UserError
 
 
 def as_array(architecture: nn.Module, x: Any) -> jax.Array:
@@ -41,6 +43,37 @@ def as_images(architecture: nn.Module, x: Any, smallest: int = 1) -> jax.Array:
     return x
 
 
-def logits(outputs: int, x: jax.Array | MultiHot, *, train: bool) -> jax.Array:
+def logits(outputs: int, x: jax.Array | MultiHot, *, train: bool, initializer: Spread = "glorot_uniform") -> jax.Array:
     """The last layer, named `head`, inside a compact module: (B, D) -> (B, outputs) in float32."""
-    return Dense(outputs, name="head")(x, train=train).astype(jnp.float32)
+    return Dense(outputs, initializer=initializer, name="head")(x, train=train).astype(jnp.float32)
+
+
+class ConvNet(nn.Module):
+    """What the convolutional networks share: images (B, H, W, C) -> (B, outputs).
+
+    `width` multiplies the channels of every layer. Without `head` there are no logits: `features` say what each
+    stage gives, in their order.
+    """
+
+    outputs: int
+    width: Annotated[float, Range(0, math.inf, "()")] = 1.0
+    head: bool = True
+    dtype: Any = jnp.float32
+
+    def channels(self, count: float) -> int:
+        """So many, times the width: rounded half up, at least 1."""
+        return max(1, math.floor(count * self.width + 0.5))
+
+    def answer(
+        self,
+        x: jax.Array,
+        features: Mapping[str, jax.Array],
+        *,
+        train: bool,
+        auxiliary: tuple[tuple[Any, jax.Array], ...] = (),
+        initializer: Spread = "glorot_uniform",
+    ) -> Output:
+        """What the network answers, from vectors (B, D); called inside its compact method."""
+        if not self.head:
+            return Output(None, features=features)
+        return Output(logits(self.outputs, x, train=train, initializer=initializer), {}, auxiliary, features)

@@ -6,6 +6,7 @@ They compute in the dtype of their input and keep their parameters in float32. I
 from components.layer.activation import Activation as Activation
 from components.layer.activation import ActivationName as ActivationName
 from components.layer.activation import activate as activate
+from components.layer.block import ConvNorm as ConvNorm
 from components.layer.convolution import Conv as Conv
 from components.layer.convolution import DepthwiseConv as DepthwiseConv
 from components.layer.convolution import SeparableConv as SeparableConv
@@ -20,7 +21,10 @@ from components.layer.initializer import Spread as Spread
 from components.layer.initializer import TruncatedNormal as TruncatedNormal
 from components.layer.initializer import initializer as initializer
 from components.layer.normalization import BatchNorm as BatchNorm
+from components.layer.normalization import Epsilon as Epsilon
+from components.layer.normalization import LayerNorm as LayerNorm
 from components.layer.normalization import LocalResponseNorm as LocalResponseNorm
+from components.layer.normalization import Momentum as Momentum
 from components.layer.pooling import AveragePool as AveragePool
 from components.layer.pooling import DepthwiseMaxPool as DepthwiseMaxPool
 from components.layer.pooling import GlobalAveragePool as GlobalAveragePool

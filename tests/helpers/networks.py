@@ -1,0 +1,46 @@
+"""What is known of a network without computing anything: parameters, multiply-adds, the shapes of its stages."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from unittest import mock
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from runner.dry_run.work import multiply_adds
+
+
+class Facts(NamedTuple):
+    """Of one image, in inference; the parameters are those of training, auxiliary classifiers included."""
+
+    parameters: int
+    multiply_adds: int
+    stages: dict[str, tuple[int, ...]]  # without the batch
+    variables: Any  # {"params": …, "batch_stats": …} as shapes
+
+
+def variables(module: nn.Module, *image: int) -> Any:
+    """Everything that training changes, as shapes; `image` is (height, width, channels)."""
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    return jax.eval_shape(lambda x: module.init(keys, x, train=True), jnp.zeros((1, *image)))
+
+
+def facts(module: nn.Module, *image: int) -> Facts:
+    """Traces a network on an image (height, width, channels), as it is lowered where convolutions have groups."""
+    known = variables(module, *image)
+
+    def infer(variables: Any, x: jax.Array) -> Any:
+        output = module.apply(variables, x, train=False)
+        return output.logits, output.features
+
+    with mock.patch.object(jax, "default_backend", return_value="tpu"):
+        jaxpr, (_, features) = jax.make_jaxpr(infer, return_shape=True)(known, jnp.zeros((1, *image)))
+    stages = {name: feature.shape[1:] for name, feature in features.items()}
+    return Facts(size(known["params"]), multiply_adds(jaxpr.jaxpr), stages, known)
+
+
+def size(tree: Any) -> int:
+    """How many numbers a tree holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

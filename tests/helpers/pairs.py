@@ -1,0 +1,56 @@
+"""What models of other libraries answered, as `benchmarks/parity` recorded it, against ours with the same weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from drawn import drawn, images
+from networks import variables
+
+from components import weights
+
+RECORDED = Path(__file__).parents[1] / "golden/weights"
+
+
+def check_pair(module: nn.Module, library: str, name: str, *, gradients: bool = False) -> None:
+    """Whether logits, and with `gradients` those too, are those of `tests/golden/weights/{name}.json` to 1e-4."""
+    record = json.loads((RECORDED / f"{name}.json").read_text())
+    x = images(record["side"], record["channels"])
+    shapes = {theirs: tuple(shape) for theirs, shape in record["shapes"].items()}
+    known = variables(module, *x.shape[1:])
+    tensors = {theirs: drawn(theirs, shape) for theirs, shape in shapes.items()}
+    plan = weights.plan(weights.names(module, tensors, known, library), known)
+    ours = weights.carried(plan, tensors)
+    right = np.array(record["logits"])
+
+    def value(parameters: Any, rest: Any) -> Any:
+        logits = module.apply({"params": parameters, **rest}, x, train=False).logits
+        return (logits * (drawn("slope", right.shape) + 1)).sum(), logits
+
+    rest = {collection: tree for collection, tree in ours.items() if collection != "params"}
+    run = jax.value_and_grad(value, has_aux=True) if gradients else value
+    (_, logits), *found = jax.jit(run)(ours["params"], rest) if gradients else (jax.jit(run)(ours["params"], rest),)
+    np.testing.assert_allclose(logits, right, rtol=0, atol=1e-4 * np.abs(right).max())
+    if gradients:
+        probes = weights.carried(plan, {theirs: drawn(f"{theirs}!", shape) for theirs, shape in shapes.items()})
+        _check_gradients(plan, found[0], probes["params"], record["gradients"])
+
+
+def _check_gradients(plan: weights.Plan, found: Any, probes: Any, right: dict[str, float]) -> None:
+    """The sums of gradients times what was drawn for each array."""
+    for one in plan.wanted:
+        if one.path[0] == "params":
+            gradient, probe = (np.float64(_at(tree, one.path[1:])) for tree in (found, probes))
+            scale = np.linalg.norm(gradient) * np.linalg.norm(probe)
+            assert abs((gradient * probe).sum() - right[one.name]) <= 1e-4 * scale + 1e-6, one.name
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        tree = tree[name]
+    return tree
