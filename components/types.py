@@ -338,6 +338,28 @@ class Schedule(NamedTuple):
     plateau: Plateau | None = None
 
 
+class Augmentation(Protocol):
+    """Changes the examples of a training batch at random, on the device."""
+
+    def __call__(
+        self, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array
+    ) -> tuple[Mapping[str, Any], jax.Array]:
+        """Inputs by name and the encoded target of B examples, before and after; raises UserError for other inputs."""
+
+
+class Weights(Protocol):
+    """What training begins with."""
+
+    def fingerprint(self) -> str:
+        """Changes when the weights do that are read; "" where none are."""
+
+    def __call__(self, architecture: Any, shapes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arrays that take the place of drawn ones, a part of the tree {"params": …, "batch_stats": …}.
+
+        `shapes` is that tree of the architecture, of arrays or their shapes. Raises UserError where they don't fit.
+        """
+
+
 class Regularizer(Protocol):
     """A penalty on the parameters."""
 

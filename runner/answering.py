@@ -38,7 +38,7 @@ class Answering:
         parts = self.program.parts(given)
         variables = {"params": parameters, **model_state}
         answered: Any = parts.model.apply(variables, rows, given.constants, train=False)
-        output: Output = answered[1]
+        output: Output = answered[2]
         if output.logits is None:
             raise UserError("this model gives no logits: there is nothing that it predicts")
         return parts.target.decode(output.logits)

@@ -226,5 +226,5 @@ def _record(folder: Path) -> dict[str, Any]:
 def _completed(config: Config) -> Config:
     """The configuration with the usual values of keys that a run of an earlier version didn't have."""
     usual = from_yaml((HOUSE / "conf" / "run.yaml").read_text())
-    values = {**usual, **config.values, "training": usual["training"] | config.values["training"]}
+    values = {**usual, "augmentation": {}, **config.values, "training": usual["training"] | config.values["training"]}
     return replace(config, values=values, raw=values)

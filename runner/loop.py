@@ -11,12 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from components.types import Metric
+from components.types import Metric, Weights
 from runner import sums as summing
 from runner.archive import Archive
 from runner.batches import Batches, Chunk, gather, order
 from runner.control import initial, observe
 from runner.data import Data
+from runner.errors import at
 from runner.log import LOG
 from runner.parts import Answers, Given, Report, right
 from runner.profile import Profile
@@ -25,6 +26,7 @@ from runner.progress import Progress
 from runner.settings import Training
 from runner.signals import Signals
 from runner.standing import Standing
+from runner.weights import of_architecture, replaced
 
 LOOK_SECONDS = 1.0
 AHEAD = 2  # dispatches under way at most, so that a signal is soon obeyed
@@ -63,6 +65,7 @@ class Trainer:
         training: Training,
         numbers: Mapping[str, np.ndarray],
         *,
+        weights: Weights | None = None,
         progress: Progress,
         signals: Signals,
     ) -> None:
@@ -81,6 +84,8 @@ class Trainer:
         self.steps = rows // size if training.drop_remainder else -(-rows // size)  # an epoch
         self.like: State = jax.eval_shape(program.init, *self._first())
         self.steps_a_dispatch = steps_a_dispatch(self.like, ragged=self.batches.ragged)
+        with at("weights"):
+            self._carried = weights(parts.model.architecture, of_architecture(self.like)) if weights else {}
         self._trace()
         self._began = time.monotonic()
 
@@ -95,7 +100,7 @@ class Trainer:
         with self._compiling("the initialization"):
             given, *rest = self._first()
             state = self.program.init(given._replace(constants=self._with_initial(given.constants)), *rest)
-        return Standing(state, initial(self.higher_is_better))
+        return Standing(replaced(state, self._carried), initial(self.higher_is_better))
 
     def fit(self, standing: Standing, archive: Archive) -> bool:
         """Trains until the last epoch or until patience is out; False where a signal stopped it (saved by then)."""

@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -16,6 +16,7 @@ from components.types import MultiHot, Output, Padded, UserError, register
 
 register()
 Arrays = Mapping[str, Any]
+Augment: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # (inputs by name, target) -> the same, changed
 MIXED = 4096  # places of the sparse columns of an input with dense ones too, above which it stays sparse
 
 
@@ -28,16 +29,27 @@ class Model(nn.Module):
     architecture: nn.Module
 
     def __call__(
-        self, encoded: Mapping[str, Arrays], constants: Mapping[str, Arrays], *, train: bool
-    ) -> tuple[dict[str, Any], Output]:
-        """Encoded columns of B examples -> (inputs by name, the architecture's output)."""
+        self,
+        encoded: Mapping[str, Arrays],
+        constants: Mapping[str, Arrays],
+        target: jax.Array | None = None,
+        *,
+        train: bool,
+        augment: Augment | None = None,
+    ) -> tuple[Mapping[str, Any], Any, Output]:
+        """Encoded columns of B examples and their target -> (inputs by name, target, the architecture's output).
+
+        Inputs and target are those that the architecture saw: as `augment` changed them.
+        """
         arrays = {name: layer(encoded[name], constants[name]) for name, layer in self.columns.items()}
         inputs = {name: join([arrays[column] for column in columns]) for name, columns in self.inputs.items()}
         inputs = {name: value if name in self.sparse else as_dense(value) for name, value in inputs.items()}
+        if augment is not None:
+            inputs, target = augment(inputs, target)
         output = self.architecture(**inputs, train=train)
         if not isinstance(output, Output):
             raise UserError(f"{type(self.architecture).__name__} must return an Output, not {type(output).__name__}")
-        return inputs, output
+        return inputs, target, output
 
 
 def join(arrays: list[Any]) -> Any:

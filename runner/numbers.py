@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runner.compose import Config
 
 
-STATIC = ("data", "feature", "tracking", "sweep")  # groups whose parts are built once, outside the program
+STATIC = ("data", "feature", "tracking", "sweep", "weights")  # groups whose parts are built once, outside the program
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,21 @@ class Member(NamedTuple):
     place: str  # for the display: "3/12"
 
 
-def open_folder(config: Config, data: Data, tracking: Any, member: Member | None = None) -> tuple[Folder, bool]:
-    """The run's folder, locked: the one to go on in, or a new one; and whether it is resumed."""
+def open_folder(
+    config: Config, data: Data, tracking: Any, member: Member | None = None, *, begins: str = ""
+) -> tuple[Folder, bool]:
+    """The run's folder, locked: the one to go on in, or a new one; and whether it is resumed.
+
+    `begins` is the fingerprint of the weights that training begins with: with others it is another run.
+    """
     root = Path(config.values["folder"]) if member is None else member.folder
     if config.values["resume"]:
         return _named(config, root, data), True
-    mark = folders.digest(config.values, data.fingerprint)
+    content = data.fingerprint + begins
+    mark = folders.digest(config.values, content)
 
     def same(path: Path) -> bool:
-        return folders.digest(from_yaml((path / "config.yaml").read_text()), data.fingerprint) == mark
+        return folders.digest(from_yaml((path / "config.yaml").read_text()), content) == mark
 
     if not config.values["fresh"] and (found := folders.interrupted(root, mark, same)) is not None:
         return found, True

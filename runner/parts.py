@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer
+from components.types import Augmentation, Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
@@ -40,6 +40,7 @@ class Parts(NamedTuple):
     loss: Loss
     metrics: Mapping[str, Metric]
     penalties: tuple[Regularizer, ...]
+    augmentations: Mapping[str, Augmentation]
 
 
 def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str, Constants], given: Given) -> Parts:
@@ -63,7 +64,18 @@ def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str
             metrics[name] = build(node, numbers).bind(target)
     with at("regularizer"):
         penalties = tuple(build(static["regularizer"], numbers).values())
-    return Parts(Model(columns, inputs, sparse(architecture), architecture), target, loss, metrics, penalties)
+    with at("augmentation"):
+        augmentations = build(static["augmentation"], numbers)
+    model = Model(columns, inputs, sparse(architecture), architecture)
+    return Parts(model, target, loss, metrics, penalties, augmentations)
+
+
+def augmented(parts: Parts, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array) -> tuple[Any, jax.Array]:
+    """Inputs and target as the augmentations change them, one after another."""
+    for number, (name, augmentation) in enumerate(parts.augmentations.items()):
+        with at(f"augmentation.{name}"):
+            inputs, target = augmentation(jax.random.fold_in(key, number), inputs, target)
+    return inputs, target
 
 
 def examples(parts: Parts, inputs: Mapping[str, Any], target: jax.Array) -> Batch:

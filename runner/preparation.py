@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from components.types import Source, UserError
+from components.types import Source, UserError, Weights
 from runner import code, platform
 from runner.batches import order
 from runner.build import build
@@ -60,7 +60,9 @@ def prepare_run(
         config = _given(config, source)
     trainer, tracking = trainer_of(config, source, shown, signals), tracking_of(config)
     data = trainer.data
-    folder, resumed = open_folder(config, data, tracking, member)
+    with told(config), at("weights"):
+        begins = weights_of(config).fingerprint()
+    folder, resumed = open_folder(config, data, tracking, member, begins=begins)
     LOG.info("the folder is %s", folder.path)
     return Run(config, data, tracking, trainer, shown, folder, resumed)
 
@@ -78,14 +80,22 @@ def trainer_of(config: Config, source: Source | None, shown: Progress, signals: 
             shown.note(f"training.limit_batches={training.limit_batches}: {rows}")
         _check_splits(data, training)
         program = program_of(static, features, data)
+        weights = weights_of(config)
         arrays = as_arrays(numbers, config.values["seed"])
-        return Trainer(program, data, training, arrays, progress=shown, signals=signals)
+        return Trainer(program, data, training, arrays, weights=weights, progress=shown, signals=signals)
 
 
 def tracking_of(config: Config) -> Any:
     """Where the record goes."""
     with told(config), at("tracking"):
         return build(config.values["tracking"], {})
+
+
+def weights_of(config: Config) -> Weights:
+    """What training begins with."""
+    with at("weights"):
+        weights: Weights = build(config.values["weights"], {})
+        return weights
 
 
 def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[Data, Features]:
@@ -138,7 +148,7 @@ _PROGRAMS: dict[str, Program] = {}
 
 def program_of(static: Mapping[str, Any], features: Features, data: Data) -> Program:
     """The program of what is static: runs that differ only in their numbers share it. A few are kept."""
-    groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer")
+    groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer", "augmentation")
     learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}
     key = repr(([static[group] for group in groups], learned))
     if key not in _PROGRAMS:

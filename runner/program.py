@@ -6,6 +6,7 @@ Two settings that differ only in their numbers share one program and compile not
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +18,9 @@ from components.types import Batch, Constants, Output, Plateau
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
-from runner.parts import Answers, Given, Parts, Report, answers, assemble, examples, extras, measure
+from runner.parts import Answers, Given, Parts, Report, answers, assemble, augmented, examples, extras, measure
 
-STREAMS = {"init": 0, "train": 1}  # every use of randomness draws from a stream of its own
+STREAMS = {"init": 0, "train": 1, "augment": 2}  # every use of randomness draws from a stream of its own
 STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
 LARGE, STEPS_OF_A_LARGE_ONE = 1_000_000, 8  # parameters
 STEPS_OF_RAGGED_DATA = 4
@@ -132,16 +133,16 @@ class Program:
         self, parts: Parts, given: Given, variables: Any, encoded: Any, *, step: jax.Array | None
     ) -> tuple[Batch, Output, Any]:
         """The batch, what the model makes of it, and its new state; `step` is that of training, None: inference."""
-        train = step is not None
-        (inputs, output), model_state = parts.model.apply(
-            variables,
-            _inputs(encoded),
-            given.constants,
-            train=train,
-            rngs={} if step is None else {"dropout": _key(given, "train", step)},
-            mutable=[name for name in variables if name != "params"] if train else [],
-        )
         target = self.target_layer(encoded["target"], given.constants["target"])
+        training: dict[str, Any] = {"train": False, "mutable": []}
+        if step is not None:
+            augment = partial(augmented, parts, _key(given, "augment", step)) if parts.augmentations else None
+            mutable = [name for name in variables if name != "params"]
+            streams = {"dropout": _key(given, "train", step)}
+            training = {"train": True, "augment": augment, "mutable": mutable, "rngs": streams}
+        (inputs, target, output), model_state = parts.model.apply(
+            variables, _inputs(encoded), given.constants, target, **training
+        )
         return examples(parts, inputs, target), output, model_state
 
     def _optimizer(self, given: Given, step: jax.Array, pace: Pace) -> tuple[optax.GradientTransformation, jax.Array]:

@@ -43,7 +43,7 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
     assert not {name for name in names if top(name) == "mlflow"} or path.is_relative_to("runner/tracking")
     if path.parts[0] == "components":
         assert not {name for name in names if top(name) in ("runner", *FRAMEWORKS)}
-        allowed = {"types", group(path)} | ({"layer"} if group(path) in ("architecture", "feature") else set())
+        allowed = {"types", "place", group(path)} | ({"layer"} if group(path) in ("architecture", "feature") else set())
         assert {name.split(".")[1] for name in names if top(name) == "components"} <= allowed
         if group(path) == "types":
             assert not {name for name in names if top(name) in OURS}

@@ -16,8 +16,8 @@ from components.data.csv_mistake import DELIMITERS, line_of
 from components.data.csv_table import Reader
 from components.data.holdout import split
 from components.data.naming import shown
-from components.data.place import find, roots
 from components.data.table import Table
+from components.place import find, roots
 from components.types import Block, DataError, Range, Values, row_count
 
 FEW = 3  # names of files that a message lists

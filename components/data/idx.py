@@ -11,8 +11,8 @@ from typing import Annotated
 import numpy as np
 
 from components.data.idx_file import read_idx, read_idx_shape
-from components.data.place import find
 from components.data.table import Table
+from components.place import find
 from components.types import DataError, Range
 
 

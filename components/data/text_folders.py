@@ -12,8 +12,8 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from components.data.entries import entries
-from components.data.place import find
 from components.data.table import Table
+from components.place import find
 from components.types import Block, DataError, Range, Strings, Values
 
 

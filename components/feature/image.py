@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, TypeAlias
 
 import jax
 import numpy as np
 
 from components.feature import raw, scaling
 from components.feature.statistic import Moments, Spread
-from components.types import Block, Constants, DataError, Range, Statistic, Values
+from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 
 WHITE = 255
+Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +30,21 @@ class Image:
             Pillow. None: as they are.
         normalize: `unit` divides by 255; `standardize` gives each channel mean 0 and standard deviation 1
             over the training split (a constant one is shifted, and divided by 255). None: neither.
+        mean: what is subtracted after that, one number or one for each channel, in their order after `order`.
+        deviation: what the rest is divided by, likewise.
+        order: `bgr` turns the three channels round, as networks want them that were trained in Caffe.
     """
 
     key: str
     size: tuple[Annotated[int, Range(1)], Annotated[int, Range(1)]] | None = None
     normalize: Literal["unit", "standardize"] | None = "unit"
+    mean: tuple[float, ...] | float | None = None
+    deviation: tuple[Positive, ...] | Positive | None = None
+    order: Literal["rgb", "bgr"] = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.normalize == "standardize" and (self.mean is not None or self.deviation is not None):
+            raise UserError("`mean` and `deviation` are learned where normalize=standardize; choose unit, or null")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -43,7 +56,13 @@ class Image:
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         spread = results.get("channels", Spread(np.zeros(1), np.zeros(1)))
-        return Constants(device=scaling.constants(spread, unit=1 if self.normalize is None else WHITE))
+        unit = 1 if self.normalize is None else WHITE
+        device = scaling.constants(spread, unit)
+        if self.mean is not None:
+            device["offset"] = _each(self.mean, unit)
+        if self.deviation is not None:
+            device["divisor"] = _each(self.deviation, unit)
+        return Constants(device=device)
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -52,8 +71,24 @@ class Image:
         return {"values": _images(block, self.key, self.size)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        """(B, H, W, C), float32."""
-        return scaling.scale
+        """(B, H, W, C), float32; raises UserError where the fields are for other channels."""
+        return partial(_scaled, order=self.order)
+
+
+def _each(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:
+    """A number a channel, or one for all, in the unit of the bytes."""
+    return np.atleast_1d(np.asarray(numbers, np.float64) * unit).astype(np.float32)
+
+
+def _scaled(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, order: str) -> jax.Array:
+    images = encoded["values"]
+    channels = images.shape[-1]
+    if order == "bgr" and channels != 3:
+        raise UserError(f"order=bgr is for images of 3 channels, these have {channels}")
+    for name, field in (("offset", "mean"), ("divisor", "deviation")):
+        if len(constants[name]) not in (1, channels):
+            raise UserError(f"`{field}` has {len(constants[name])} numbers, the images have {channels} channels")
+    return scaling.scale({"values": images[..., ::-1] if order == "bgr" else images}, constants)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from components.types import DataError, UserError
+from components.place import find
+from components.types import DataError
 
 
 def find_file(path: str) -> Path:
-    """A file below $TITRATE_DATA, or in the working folder; raises UserError where it is in neither."""
-    folders = [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
-    for folder in folders:
-        if (file := folder / Path(path).expanduser()).is_file():
-            return file
-    raise UserError(f"there is no file {path} in {' or in '.join(map(str, folders))}")
+    """A file below $TITRATE_DATA, or in the working folder; raises DataError where it is in neither."""
+    return find(path, file=True, key="the path")
 
 
 def read_lines(path: str, size: int | None) -> list[str]:

@@ -21,7 +21,7 @@ class Wanted(NamedTuple):
     path: tuple[str, ...]  # collection, modules, name
     name: str
     shape: tuple[int, ...]
-    flattened: tuple[int, int, int] | None  # (height, width, channels) of the maps that a dense layer flattens
+    flattened: int | None  # channels of the maps that a dense layer flattens
 
 
 class Plan(NamedTuple):
@@ -39,13 +39,14 @@ def plan(names: Names, shapes: Mapping[str, Any]) -> Plan:
     for path, shape in ours.items():
         module = "/".join(path[1:-1])
         found = names.find(module)
-        if found is None:
+        source = found and found[2] and ("params", *found[2].split("/"), "kernel")
+        if found is None or (source and source not in ours):
             unnamed.append("/".join(path[1:]))
             continue
-        rule, theirs, flattened = found
+        rule, theirs, _ = found
         kin = ("params", *path[1:-1])
         leaf = names.leaf(rule, path[-1], normalization=(*kin, "kernel") not in ours)
-        wanted.append(Wanted(path, f"{theirs}{names.joint}{leaf}", shape, _maps(ours, path, shape, flattened)))
+        wanted.append(Wanted(path, f"{theirs}{names.joint}{leaf}", shape, ours[source][-1] if source else None))
     return Plan(names, tuple(wanted), tuple(unnamed))
 
 
@@ -98,24 +99,18 @@ def _from_torch(array: np.ndarray, one: Wanted) -> np.ndarray:
     """(out, in, h, w) -> (h, w, in, out); (out, in) -> (in, out), places before channels."""
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
-    if array.ndim == 2 and one.flattened is not None and math.prod(one.flattened) == array.shape[1]:
-        height, width, channels = one.flattened
-        maps = array.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
-        return maps.reshape(-1, array.shape[0])
+    if array.ndim == 2 and one.flattened is not None and array.shape[1] == one.shape[0]:
+        return _in_our_order(array, one.flattened, one.name)
     return array.T
 
 
-def _maps(
-    ours: Mapping[tuple[str, ...], tuple[int, ...]], path: tuple[str, ...], shape: tuple[int, ...], source: str | None
-) -> tuple[int, int, int] | None:
-    """The square maps that a dense kernel (height * width * channels, out) is on."""
-    if source is None or path[-1] != "kernel":
-        return None
-    channels = ours["params", *source.split("/"), "kernel"][-1]
-    side = math.isqrt(shape[0] // channels)
-    if side * side * channels != shape[0]:
-        raise UserError(f"weights can be carried over for square images only, {'/'.join(path[1:])} is on others")
-    return side, side, channels
+def _in_our_order(array: np.ndarray, channels: int, name: str) -> np.ndarray:
+    """(out, channels * height * width) -> (height * width * channels, out), of square maps."""
+    side = math.isqrt(array.shape[1] // channels)
+    if side * side * channels != array.shape[1]:
+        raise UserError(f"{name} is on maps that aren't square: {array.shape[1]} numbers of {channels} channels")
+    maps = array.reshape(-1, channels, side, side).transpose(2, 3, 1, 0)
+    return maps.reshape(-1, array.shape[0])
 
 
 def _ranked(names: Names, tensors: Mapping[str, Any]) -> dict[str, Any]:

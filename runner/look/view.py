@@ -58,7 +58,7 @@ class View:
         layers = {name: self.features.columns[name].layer(self.data.constants[name].static) for name in names}
         model = Model(layers, {name: (name,) for name in names}, frozenset(names), _NoArchitecture())
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # a column may embed what it reads
-        (columns, _), _ = model.init_with_output(keys, encoded, constants, train=False)
+        (columns, *_), _ = model.init_with_output(keys, encoded, constants, train=False)
         inputs = {name: as_dense(join([columns[one] for one in those])) for name, those in self.features.inputs.items()}
         return Examples(rows, _on_host(columns), _on_host(inputs), np.asarray(self._target(rows)))
 

@@ -36,6 +36,7 @@ def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
         "optimizer": {"_target_": "optax.sgd"},
         "schedule": {"_target_": "components.schedule.constant", "learning_rate": Number("learning_rate")},
         "regularizer": {},
+        "augmentation": {},
         **groups,
     }
 
@@ -235,7 +236,7 @@ def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone(
     parts = session.program.parts(session.given)
     rows = session.data.splits["train"][:4]
     encoded = {"image": {"values": session.data.encoded["image"]["values"][rows]}}
-    _, output = parts.model.apply({"params": parameters}, encoded, session.given.constants, train=True)
+    *_, output = parts.model.apply({"params": parameters}, encoded, session.given.constants, train=True)
     label = session.data.encoded["target"]["ids"][rows]
     expected = (
         parts.loss(output.logits, label).mean()
@@ -246,6 +247,27 @@ def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone(
     (report,) = session.train(rows=rows)
     assert report["objective"]["sum"] / 4 == pytest.approx(float(expected), rel=1e-5)
     assert report["loss"]["sum"] / 4 == pytest.approx(float(parts.loss(output.logits, label).mean()), rel=1e-5)
+
+
+def test_augmentations_change_training_batches_at_every_step_and_nothing_else() -> None:
+    features = images()
+    dark = {"_target_": "components.augmentation.Crop", "padding": 1, "fill": Number("augmentation.crop.fill")}
+    flip = {"_target_": "components.augmentation.Flip", "probability": 0.5}
+
+    def losses(**augmentation: Any) -> tuple[list[float], float]:
+        session = Session(
+            static(MLP, augmentation=augmentation),
+            features,
+            prepared(features),
+            **{"augmentation.crop.fill": 0.0, "learning_rate": 0.0},
+        )
+        steps = [session.train(rows=session.data.splits["train"][:4])[0] for _ in range(3)]
+        return [float(one["loss"]["sum"]) for one in steps], session.evaluate("valid")["valid/loss"]
+
+    (plain, untouched), (changed, same) = losses(), losses(crop=dark, flip=flip)
+    assert len(set(plain)) == 1
+    assert len(set(changed)) == 3
+    assert same == untouched
 
 
 def test_a_metric_may_collect_the_scores_of_a_split() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.feature import Image
-from components.types import Block, DataError
+from components.types import Block, DataError, UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 2), np.uint8)
 
@@ -44,6 +44,37 @@ def test_a_constant_channel_becomes_0() -> None:
     images[..., 1] = 7
     array = device(Image(key="image", normalize="standardize"), images)
     assert (array[..., 1] == 0).all()
+
+
+COLORS = np.random.default_rng(1).integers(0, 256, (6, 4, 5, 3), np.uint8)
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in parts of 255
+
+
+def test_fixed_means_and_deviations_are_in_the_unit_of_what_is_normalized() -> None:
+    array = device(Image(key="image", mean=MEAN, deviation=DEVIATION), COLORS)
+    np.testing.assert_allclose(array, (COLORS / 255 - MEAN) / DEVIATION, rtol=1e-4, atol=1e-6)
+    array = device(Image(key="image", mean=0.5, deviation=0.5), IMAGES)
+    np.testing.assert_allclose(array, IMAGES / 127.5 - 1, rtol=1e-4, atol=1e-6)
+
+
+def test_bgr_turns_the_channels_round_before_the_mean_is_subtracted() -> None:
+    caffe = (103.939, 116.779, 123.68)
+    array = device(Image(key="image", normalize=None, mean=caffe, order="bgr"), COLORS)
+    np.testing.assert_allclose(array, COLORS[..., ::-1] - np.array(caffe), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mean": MEAN}, "`mean` has 3 numbers, the images have 2 channels"),
+        ({"deviation": DEVIATION}, "`deviation` has 3 numbers, the images have 2 channels"),
+        ({"order": "bgr"}, "order=bgr is for images of 3 channels, these have 2"),
+        ({"normalize": "standardize", "mean": 0.5}, "`mean` and `deviation` are learned where normalize=standardize"),
+    ],
+)
+def test_fields_for_other_channels_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        device(Image(key="image", **options), IMAGES)
 
 
 @pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[..., 0], IMAGES.astype(np.int32)])

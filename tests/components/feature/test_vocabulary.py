@@ -294,7 +294,7 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
         (b"", {}, "is empty; one value a line is needed"),
         (b"a\n\xff", {}, "isn't UTF-8: byte 2 is 0xff"),
         (b"a\nb\n", {"default": 2}, "vocabulary of column `x`: default=2 is none of its ids, 0 to 1"),
-        (None, {}, r"there is no file .*colors\.txt in "),
+        (None, {}, r"there is no file .*colors\.txt"),
     ],
 )
 def test_wrong_files_are_refused(content: bytes | None, options: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where files of data are looked up."""
+"""Where the files that a configuration names are looked up."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ def roots() -> list[Path]:
     return [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
 
 
-def find(*paths: str, file: bool = False) -> Path:
+def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
     """Where one of some paths is: relative ones are looked up below $TITRATE_DATA, then below the working folder.
 
     Args:
         paths: of a file or a folder; in each place the first that is there counts.
         file: whether a folder won't do.
+        key: what names the path in the configuration, for the message.
 
     Raises DataError where there is none, with the nearest name beside it.
     """
@@ -31,7 +32,7 @@ def find(*paths: str, file: bool = False) -> Path:
             return place
     others = [name for name in _beside(places) if name != places[0].name]
     near = difflib.get_close_matches(places[0].name, others, n=1)
-    remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct data.path"
+    remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct {key}"
     hint = f"did you mean {Path(paths[0]).parent / near[0]}?" if near else remedy
     raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, places))}; {hint}")
 

@@ -1,0 +1,111 @@
+"""Augmentations: of what they make images, and of what the numbers that they draw depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components.augmentation import Crop, Flip
+from components.types import Augmentation, MultiHot, Scalar, UserError
+
+IMAGES = jax.random.uniform(jax.random.key(0), (64, 5, 7, 2), minval=0.5)
+TARGET = jnp.arange(64)
+AUGMENTATIONS = {
+    "flip": Flip(),
+    "flip, vertical": Flip(axis="vertical"),
+    "crop": Crop(padding=2),
+    "crop, edge": Crop(padding=3, mode="edge"),
+    "crop, reflect": Crop(padding=4, mode="reflect"),
+}
+
+
+def augmented(augmentation: Augmentation, key: int = 0, **inputs: Any) -> dict[str, Any]:
+    """The inputs as it changes them; the target stays."""
+    changed, target = augmentation(jax.random.key(key), inputs or {"image": IMAGES}, TARGET)
+    np.testing.assert_array_equal(target, TARGET)
+    return dict(changed)
+
+
+def shifted(image: np.ndarray, down: int, right: int, **mode: Any) -> np.ndarray:
+    """An image moved by so many pixels, what comes in filled as NumPy pads it."""
+    height, width, _ = image.shape
+    far = max(abs(down), abs(right))
+    padded = np.pad(image, ((far, far), (far, far), (0, 0)), **mode)
+    return padded[far - down : far - down + height, far - right : far - right + width]
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_examples_change_each_by_itself_and_otherwise_with_another_key(name: str) -> None:
+    first, same, other = (augmented(AUGMENTATIONS[name], key)["image"] for key in (0, 0, 1))
+    assert (first.shape, first.dtype) == (IMAGES.shape, IMAGES.dtype)
+    np.testing.assert_array_equal(first, same)
+    changed = (np.asarray(first) != np.asarray(IMAGES)).any((1, 2, 3))
+    assert 0.2 < changed.mean() <= 1
+    assert ((np.asarray(first) != np.asarray(other)).any((1, 2, 3)) != changed).any()
+    assert augmented(AUGMENTATIONS[name], image=IMAGES.astype(jnp.bfloat16))["image"].dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(("axis", "mirror"), [("horizontal", 1), ("vertical", 0)])
+def test_a_flip_mirrors_some(axis: Any, mirror: int) -> None:
+    for image, given in zip(augmented(Flip(axis=axis))["image"], IMAGES, strict=True):
+        assert any((image == one).all() for one in (given, np.flip(given, mirror)))
+
+
+def test_the_probability_of_a_flip_is_that_of_each_image() -> None:
+    assert (augmented(Flip(probability=0.0))["image"] == IMAGES).all()
+    assert (augmented(Flip(probability=1.0))["image"] == IMAGES[:, :, ::-1]).all()
+    many = jnp.broadcast_to(IMAGES[:1], (4000, 5, 7, 2))
+    changed = (augmented(Flip(probability=0.25), image=many)["image"] != many).any((1, 2, 3))
+    assert 0.22 < float(changed.mean()) < 0.28
+
+
+@pytest.mark.parametrize(
+    ("crop", "mode"),
+    [
+        (Crop(padding=2), {"mode": "constant"}),
+        (Crop(padding=2, fill=3.0), {"mode": "constant", "constant_values": 3.0}),
+        (Crop(padding=2, mode="edge"), {"mode": "edge"}),
+        (Crop(padding=2, mode="reflect"), {"mode": "reflect"}),
+    ],
+)
+def test_a_crop_moves_each_image_by_up_to_the_padding(crop: Crop, mode: dict[str, Any]) -> None:
+    places = set()
+    for image, given in zip(augmented(crop)["image"], np.asarray(IMAGES), strict=True):
+        moves = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
+        (place,) = [move for move in moves if np.array_equal(image, shifted(given, *move, **mode))]
+        places.add(place)
+    assert {down for down, _ in places} == {right for _, right in places} == set(range(-2, 3))
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_images_that_belong_together_change_alike_and_the_rest_stays(name: str) -> None:
+    hot = MultiHot(jnp.zeros((64, 1), jnp.int32), jnp.ones((64, 1)), 3)
+    changed = augmented(AUGMENTATIONS[name], left=IMAGES, right=-IMAGES, deep=IMAGES[:, 0, 0], wide=hot)
+    assert list(changed) == ["left", "right", "deep", "wide"]
+    np.testing.assert_array_equal(changed["left"], -changed["right"])
+    assert changed["wide"] is hot
+    np.testing.assert_array_equal(changed["deep"], IMAGES[:, 0, 0])
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_inputs_without_images_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"changes images \(B, H, W, C\), but there are none .*: deep \(64, 2\)"):
+        augmented(AUGMENTATIONS[name], deep=IMAGES[:, 0, 0])
+
+
+def test_a_mirror_wider_than_the_image_is_refused() -> None:
+    with pytest.raises(UserError, match=r"images of 5 x 7 can't be mirrored 5 pixels wide; choose a padding below 5"):
+        augmented(Crop(padding=5, mode="reflect"))
+
+
+def test_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
+    def changed(probability: Scalar, fill: Scalar) -> Any:
+        images = augmented(Flip(probability=probability))["image"]
+        return augmented(Crop(padding=1, fill=fill), image=images)["image"]
+
+    check_traced(changed, {"probability": 0.5, "fill": 0.0}, {"probability": 1.0, "fill": 0.5})

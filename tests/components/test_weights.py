@@ -1,0 +1,194 @@
+"""Weights of other libraries: how arrays are found, laid out and refused, on a network of a few layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import variables
+from safetensors.numpy import save_file
+
+from components import weights
+from components.layer import BatchNorm, Conv, Dense, Flatten
+from components.types import DataError, Output, UserError
+from components.weights import Names, Rule, Safetensors
+
+
+class Little(nn.Module):
+    """Two convolutions, a normalization and two dense layers."""
+
+    outputs: int = 3
+    depth: int = 2
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> Output:
+        x = image
+        for n in range(self.depth):
+            x = Conv(4, 3, groups=n + 1, name=f"conv_{n}")(x, train=train)
+        x = Flatten()(BatchNorm(name="norm")(x, train=train), train=train)
+        return Output(Dense(self.outputs, name="head")(Dense(5, name="dense")(x, train=train), train=train))
+
+
+NAMES = (
+    Names(
+        "torchvision",
+        (
+            Rule(r"conv_(\d)", "features.{0:+1}"),
+            Rule(r"norm", "bn"),
+            Rule(r"dense", "classifier.0", flattened="conv_1"),
+            Rule(r"head", "fc"),
+        ),
+    ),
+    Names(
+        "keras",
+        (
+            Rule(r"conv_(\d)", "conv2d_{0}"),
+            Rule(r"norm", "bn"),
+            Rule(r"dense", "fc1"),
+            Rule(r"head", "predictions"),
+        ),
+        framework="keras",
+        ranked=("conv2d",),
+    ),
+)
+IMAGE = (4, 4, 2)
+RANDOM = np.random.default_rng(0)
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+TORCH = {
+    "features.1.weight": drawn(4, 2, 3, 3),
+    "features.1.bias": drawn(4),
+    "features.2.weight": drawn(4, 2, 3, 3),
+    "features.2.bias": drawn(4),
+    "bn.weight": drawn(4),
+    "bn.bias": drawn(4),
+    "bn.running_mean": drawn(4),
+    "bn.running_var": drawn(4),
+    "bn.num_batches_tracked": np.array(7),
+    "classifier.0.weight": drawn(5, 64),
+    "classifier.0.bias": drawn(5),
+    "fc.weight": drawn(3, 5),
+    "fc.bias": drawn(3),
+}
+KERAS = {
+    "conv2d/kernel": drawn(3, 3, 2, 4),
+    "conv2d/bias": drawn(4),
+    "conv2d_1/kernel": drawn(3, 3, 2, 4),
+    "conv2d_1/bias": drawn(4),
+    "bn/gamma": drawn(4),
+    "bn/beta": drawn(4),
+    "bn/moving_mean": drawn(4),
+    "bn/moving_variance": drawn(4),
+    "fc1/kernel": drawn(64, 5),
+    "fc1/bias": drawn(5),
+    "predictions/kernel": drawn(5, 3),
+    "predictions/bias": drawn(3),
+}
+
+
+def carried(tensors: dict[str, np.ndarray], module: Little = Little(), **options: Any) -> dict[str, Any]:  # noqa: B008
+    known = variables(module, *IMAGE)
+    names = weights.names(module, tensors, known, options.pop("library", None))
+    return weights.carried(weights.plan(names, known), tensors, **options)
+
+
+def test_pytorchs_kernels_are_turned_and_flattened_maps_put_in_our_order() -> None:
+    ours = carried(TORCH)
+    params = ours["params"]
+    np.testing.assert_array_equal(params["conv_1"]["kernel"], TORCH["features.2.weight"].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(params["head"]["kernel"], TORCH["fc.weight"].T)
+    np.testing.assert_array_equal(ours["batch_stats"]["norm"]["variance"], TORCH["bn.running_var"])
+    maps = drawn(1, 4, 4, 4)  # (B, H, W, C)
+    flat = maps.transpose(0, 3, 1, 2).reshape(1, -1)
+    theirs = flat @ TORCH["classifier.0.weight"].T
+    np.testing.assert_allclose(maps.reshape(1, -1) @ params["dense"]["kernel"], theirs, rtol=1e-4)
+
+
+def test_keras_kernels_stay_and_the_biases_of_normalization_have_their_own_name() -> None:
+    ours = carried(KERAS)
+    np.testing.assert_array_equal(ours["params"]["dense"]["kernel"], KERAS["fc1/kernel"])
+    np.testing.assert_array_equal(ours["params"]["conv_0"]["bias"], KERAS["conv2d/bias"])
+    np.testing.assert_array_equal(ours["params"]["norm"]["bias"], KERAS["bn/beta"])
+    np.testing.assert_array_equal(ours["batch_stats"]["norm"]["mean"], KERAS["bn/moving_mean"])
+
+
+def test_numbers_that_keras_counts_on_from_an_earlier_model_count_from_0() -> None:
+    later = {
+        name.replace("conv2d_1/", "conv2d_13/").replace("conv2d/", "conv2d_12/"): one for name, one in KERAS.items()
+    }
+    jax.tree.map(np.testing.assert_array_equal, carried(later), carried(KERAS))
+
+
+def test_all_that_the_network_has_is_carried_and_as_it_is() -> None:
+    known = variables(Little(), *IMAGE)
+    for tensors in (TORCH, KERAS):
+        assert jax.tree.map(np.shape, carried(tensors)) == jax.tree.map(np.shape, known)
+
+
+def test_what_is_skipped_stays_as_it_was_drawn() -> None:
+    for skip in ("head", "fc", "fc.*", "he*"):
+        assert "head" not in carried(TORCH, skip=[skip])["params"]
+    assert "head" not in carried(TORCH, Little(outputs=7), skip=["head"])["params"]
+    extra = TORCH | {"aux.fc.weight": drawn(1)}
+    assert carried(extra, skip=["aux"])["params"].keys() == carried(TORCH)["params"].keys()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "module", "options", "message"),
+    [
+        (TORCH, Little(outputs=7), {}, r"has otherwise fc.* our head/kernel \(5, 7\)"),
+        (
+            TORCH,
+            Little(depth=1),
+            {},
+            r"lacks our dense/\w+, our dense/\w+; has besides features.2.weight, features.2.bias",
+        ),
+        ({n: one for n, one in TORCH.items() if n[:2] != "bn"}, Little(), {}, r"lacks bn.* \(our norm/\w+\)"),
+        (TORCH, Little(), {"library": "timm"}, "no names of timm are known for Little: there are keras, torchvision"),
+        ({"x": drawn(1)}, Little(), {}, "none of the names that keras, torchvision gives Little: x"),
+        (KERAS, Little(), {"library": "torchvision"}, "none of the names that torchvision gives Little: bn/beta"),
+    ],
+)
+def test_a_file_of_another_variant_is_refused_with_what_differs(
+    tensors: Any, module: Little, options: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        carried(tensors, module, **options)
+
+
+def test_an_architecture_without_names_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no names of another library are known for Dense: none are known at all"):
+        weights.names(Dense(3), TORCH, {}, None)
+
+
+def test_a_file_is_read_and_known_by_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "little.safetensors"
+    save_file({name: np.ascontiguousarray(one) for name, one in TORCH.items()}, path)
+    part = Safetensors(path=str(path))
+    assert part.fingerprint() == Safetensors(path=str(path), skip=("head",)).fingerprint()
+    jax.tree.map(np.testing.assert_array_equal, part(Little(), variables(Little(), *IMAGE)), carried(TORCH))
+    before = part.fingerprint()
+    save_file({name: np.ascontiguousarray(one + 1) for name, one in TORCH.items()}, path)
+    assert part.fingerprint() != before
+    with pytest.raises(UserError, match=r"little\.safetensors: the file has otherwise"):
+        part(Little(7), variables(Little(7), *IMAGE))
+
+
+def test_a_file_that_is_not_whole_or_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "little.safetensors"
+    save_file({"x": drawn(100)}, path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"little\.safetensors can't be read as safetensors: .*"):
+        Safetensors(path=str(path))(Little(), {})
+    with pytest.raises(DataError, match=r"there is no file .*; did you mean .*little\.safetensors\?"):
+        Safetensors(path=str(tmp_path / "litle.safetensors")).fingerprint()
