@@ -20,7 +20,8 @@ from runner.folder import NOT_THE_RUN
 
 FILES = catalog().files
 EXPERIMENTS = sorted(FILES["experiment"])
-IDX_SHAPES = {"fashion_mnist": (28, 28)}
+IDX_SHAPES = {"fashion_mnist": (28, 28), "mnist": (28, 28)}
+OF_NETWORKS = Path(__file__).parent / "components/architecture"
 
 
 @pytest.fixture
@@ -86,7 +87,15 @@ def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
 def test_every_option_is_named_by_an_experiment(group: str) -> None:
     chosen = [choices()[name][group] for name in EXPERIMENTS]
     named = {option for choice in chosen for option in (choice if isinstance(choice, list) else [choice])}
-    assert named == {option for option, file in FILES[group].items() if "???" not in file.read_text()}  # one's own file
+    own = {option for option, file in FILES[group].items() if "???" not in file.read_text()}  # not for one's own file
+    assert named | (tabled() if group == "architecture" else set()) == own
+
+
+def tabled() -> set[str]:
+    """The networks whose parameters, multiply-adds and stages stand in a table of the tests."""
+    texts = "\n".join(path.read_text() for path in OF_NETWORKS.glob("test_*.py"))
+    targets = {option: yaml.safe_load(file.read_text())["_target_"] for option, file in FILES["architecture"].items()}
+    return {option for option, target in targets.items() if re.search(rf"\b{target.rpartition('.')[2]}\b", texts)}
 
 
 @functools.cache

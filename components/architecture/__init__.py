@@ -1,7 +1,37 @@
 """Networks: Flax modules from inputs to an `Output`; how many outputs they have is for the loss to say."""
 
+from components.architecture.alexnet import AlexNet as AlexNet
+from components.architecture.alexnet import AlexNet2014 as AlexNet2014
+from components.architecture.alexnet import ZFNet as ZFNet
 from components.architecture.fashion_cnn import FashionCNN as FashionCNN
 from components.architecture.lenet5 import LeNet5 as LeNet5
+from components.architecture.lenet5_1998 import LeNet5_1998 as LeNet5_1998
 from components.architecture.mlp import MLP as MLP
+from components.architecture.resnet import WRN_28_10 as WRN_28_10
+from components.architecture.resnet import ResNet as ResNet
+from components.architecture.resnet import ResNet18 as ResNet18
+from components.architecture.resnet import ResNet20 as ResNet20
+from components.architecture.resnet import ResNet32 as ResNet32
+from components.architecture.resnet import ResNet34 as ResNet34
+from components.architecture.resnet import ResNet50 as ResNet50
+from components.architecture.resnet import ResNet56 as ResNet56
+from components.architecture.resnet import ResNet101 as ResNet101
+from components.architecture.resnet import ResNet152 as ResNet152
+from components.architecture.resnet import ResNeXt50 as ResNeXt50
+from components.architecture.resnet import ResNeXt101 as ResNeXt101
+from components.architecture.resnet import SENet154 as SENet154
+from components.architecture.resnet import SEResNet18 as SEResNet18
+from components.architecture.resnet import SEResNet34 as SEResNet34
+from components.architecture.resnet import SEResNet50 as SEResNet50
+from components.architecture.resnet import SEResNet101 as SEResNet101
+from components.architecture.resnet import SEResNet152 as SEResNet152
+from components.architecture.resnet import SEResNeXt50 as SEResNeXt50
+from components.architecture.resnet import SEResNeXt101 as SEResNeXt101
+from components.architecture.resnet import WideResNet50 as WideResNet50
 from components.architecture.sequential import Sequential as Sequential
+from components.architecture.vgg import VGG as VGG
+from components.architecture.vgg import VGG11 as VGG11
+from components.architecture.vgg import VGG13 as VGG13
+from components.architecture.vgg import VGG16 as VGG16
+from components.architecture.vgg import VGG19 as VGG19
 from components.architecture.wide_deep import WideDeep as WideDeep

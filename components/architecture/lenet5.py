@@ -27,7 +27,7 @@ class LeNet5(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        x = _padded(as_images(self, image))
+        x = padded(as_images(self, image))
         c1 = Conv(6, 5, padding="VALID", activation="relu", name="c1")(x, train=train)
         s2 = MaxPool(2)(c1, train=train)
         c3 = Conv(16, 5, padding="VALID", activation="relu", name="c3")(s2, train=train)
@@ -38,6 +38,7 @@ class LeNet5(nn.Module):
         return Output(logits(self.outputs, f6, train=train), features=features)
 
 
-def _padded(x: jax.Array) -> jax.Array:
+def padded(x: jax.Array) -> jax.Array:
+    """Images (B, H, W, C) of at least `SIDE` pixels a side: zeros, the background, are put around smaller ones."""
     missing = [max(SIDE - size, 0) for size in x.shape[1:3]]
     return jnp.pad(x, ((0, 0), *((n // 2, n - n // 2) for n in missing), (0, 0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
@@ -61,8 +62,19 @@ class TruncatedNormal:
         return jnp.asarray(self.stddev, dtype) * truncated_normal(1.0)(key, tuple(shape), dtype)
 
 
-Spread: TypeAlias = InitializerName | Normal | TruncatedNormal
-"""What a field named `initializer` takes: a name, or a part with a standard deviation of its own."""
+@dataclass(frozen=True)
+class Uniform:
+    """A uniform distribution around zero, up to `limit` over the connections of a unit (2.4 in LeCun et al., 1998)."""
+
+    limit: Annotated[Scalar, Range(0)]
+
+    def __call__(self, key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        limit = jnp.asarray(self.limit, dtype) / math.prod(shape[:-1])
+        return limit * jax.random.uniform(key, tuple(shape), dtype, -1.0, 1.0)
+
+
+Spread: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform
+"""What a field named `initializer` takes: a name, or a part with a number of its own."""
 
 
 def initializer(spread: Spread) -> Draw:

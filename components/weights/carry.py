@@ -98,7 +98,8 @@ def matches(plan: Plan, tensors: Mapping[str, Any]) -> float:
 def _from_torch(array: np.ndarray, one: Wanted) -> np.ndarray:
     """(out, in, h, w) -> (h, w, in, out); (out, in) -> (in, out), places before channels."""
     if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
+        turned = array.transpose(2, 3, 1, 0)
+        return turned.reshape(-1, array.shape[0]) if len(one.shape) == 2 else turned
     if array.ndim == 2 and one.flattened is not None and array.shape[1] == one.shape[0]:
         return _in_our_order(array, one.flattened, one.name)
     return array.T

@@ -1,0 +1,71 @@
+"""Inception-v3 against torchvision's (its auxiliary classifier carried along), timm's and Keras's.
+
+The larger the images, the likelier rounding puts one of the millions of numbers on the other side of a ReLU's bend:
+then the gradients of all layers before it differ by some 1e-3, and those of all after it don't.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from benchmarks.parity.case import Case, Keras, Torch, thinner, thinner_keras
+from components.architecture.inception_v3 import SMALLEST, InceptionV3
+
+THIN = 8  # times fewer channels
+Torchs = partial(InceptionV3, count_include_pad=True)
+Kerass = partial(InceptionV3, auxiliary=None, use_scale=False)
+
+
+def torchvision(auxiliary: bool) -> Torch:
+    from torchvision.models import inception_v3
+
+    return Torch(inception_v3(aux_logits=auxiliary, init_weights=False))
+
+
+def torchvision_thin() -> Torch:
+    import torch
+    from torchvision.models import inception_v3
+
+    model = thinner(inception_v3(num_classes=THIN, init_weights=False), THIN)
+    model.AuxLogits.fc = torch.nn.Linear(model.AuxLogits.fc.in_features, THIN)
+    return Torch(model)
+
+
+def timm() -> Torch:
+    from timm import create_model
+
+    return Torch(create_model("inception_v3", pretrained=False))
+
+
+def keras(side: int, classes: int = 1000) -> Any:
+    """The second model of a session, whose layers have higher numbers than the first's."""
+    from keras.applications import InceptionV3
+
+    shape = (side, side, 3)
+    make = partial(InceptionV3, weights=None, input_shape=shape, classes=classes, classifier_activation=None)
+    make()
+    return make()
+
+
+def keras_thin() -> Keras:
+    from types import SimpleNamespace
+
+    config = keras(SMALLEST, THIN).get_config()
+    for layer in config["layers"]:
+        layer.pop("build_config", None)  # normalization would be built for all channels
+    return Keras(thinner_keras(SimpleNamespace(get_config=lambda: config), THIN))
+
+
+CASES = {
+    "inception_v3/torchvision": Case(
+        "torchvision", partial(Torchs, 1000, auxiliary=None), partial(torchvision, False), 101
+    ),
+    "inception_v3_299/torchvision": Case("torchvision", partial(Torchs, 1000), partial(torchvision, True), 299),
+    "inception_v3/timm": Case("timm", partial(Torchs, 1000, auxiliary=None), timm, 101),
+    "inception_v3/keras": Case("keras", partial(Kerass, 1000), lambda: Keras(keras(101)), 101),
+    "inception_v3_thin/torchvision": Case(
+        "torchvision", partial(Torchs, THIN, 1 / THIN), torchvision_thin, 299, thin=True
+    ),
+    "inception_v3_thin/keras": Case("keras", partial(Kerass, THIN, 1 / THIN), keras_thin, SMALLEST, thin=True),
+}

@@ -1,0 +1,47 @@
+"""Xception against Keras's and timm's."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from types import SimpleNamespace
+
+from benchmarks.parity.case import Case, Keras, Theirs, Torch, thinner_keras
+from components.architecture.xception import Xception
+
+SIDE, THIN = 75, 75  # of the images
+
+
+def keras() -> Theirs:
+    from keras.applications import Xception
+
+    return Keras(Xception(weights=None, input_shape=(SIDE, SIDE, 3), classifier_activation=None))
+
+
+def thin() -> Theirs:
+    """With one block in the middle flow."""
+    import keras
+
+    keras.backend.clear_session()  # sums are numbered from 0
+    fields = {"weights": None, "classes": 5, "classifier_activation": None}
+    config = keras.applications.Xception(input_shape=(THIN, THIN, 3), **fields).get_config()
+    left_out = re.compile(r"block([6-9]|1[0-2])_|add_([4-9]|10)$")
+    layers = [layer for layer in config["layers"] if not left_out.match(layer["name"])]
+    for layer in layers:
+        layer.pop("build_config", None)  # the shapes that it was built for
+    config["layers"] = json.loads(json.dumps(layers).replace('"add_10"', '"add_3"'))
+    return Keras(thinner_keras(SimpleNamespace(get_config=lambda: config), 8))
+
+
+def timm() -> Theirs:
+    import timm
+
+    return Torch(timm.create_model("legacy_xception"))
+
+
+CASES = {
+    "xception/keras": Case("keras", partial(Xception, 1000), keras, SIDE),
+    "xception/timm": Case("timm", partial(Xception, 1000, padding=1, epsilon=1e-5), timm, SIDE),
+    "xception_thin/keras": Case("keras", partial(Xception, 5, 1 / 8, depth=1), thin, THIN, thin=True),
+}

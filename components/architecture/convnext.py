@@ -1,0 +1,102 @@
+"""ConvNeXt: a convolutional network that borrows from transformers what made them better."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Annotated, TypeAlias
+
+import flax.linen as nn
+import jax
+
+from components.architecture.ends import ConvNet, as_images
+from components.architecture.residual import Rate
+from components.layer import Conv, Dense, Epsilon, GlobalAveragePool, LayerNorm, Normal, Spread, StochasticDepth
+from components.layer.shape import across
+from components.types import Output, Range, Scalar, UserError
+
+EXPANSION = 4  # units of the first dense layer of a block, for each of its channels
+PATCH = 4  # pixels a side that each place of the first map sees
+
+LayerScale: TypeAlias = Annotated[Scalar, Range(0, math.inf, "[)")]
+
+
+class ConvNeXtBlock(nn.Module):
+    """A depthwise convolution by 7 x 7, then two dense layers at each place, added to the input: (B, H, W, C) -> same.
+
+    The first dense layer has four units a channel, with GELU; the branch is normalized once, before it, and its
+    channels are scaled by numbers that begin at `layer_scale`, or not at all where that is None.
+    """
+
+    layer_scale: LayerScale | None = 1e-6
+    stochastic_depth: Rate | None = None
+    initializer: Spread = Normal(0.02)
+    epsilon: Epsilon = 1e-6
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        channels = x.shape[-1]
+        depthwise = Conv(channels, 7, initializer=self.initializer, groups=channels, name="depthwise")
+        y = LayerNorm(self.epsilon, name="norm")(depthwise(x, train=train), train=train)
+        expand = Dense(EXPANSION * channels, "gelu", initializer=self.initializer, name="expand")
+        y = Dense(channels, initializer=self.initializer, name="project")(expand(y, train=train), train=train)
+        if self.layer_scale is not None:
+            y = y * across(self.param("layer_scale", nn.initializers.constant(self.layer_scale), (channels,)), y)
+        return x + StochasticDepth(self.stochastic_depth)(y, train=train)
+
+
+class ConvNeXt(ConvNet, kw_only=True):
+    """Patches of 4 x 4 pixels, stages of blocks, each from the second on at half the side, the mean (Liu et al., 2022).
+
+    Kernels, the head's too, are drawn with standard deviation 0.02: the reference implementation cuts the normal
+    distribution at 2, a hundred times as far out. Raises UserError where depths and widths are not of as many stages,
+    and below 32 x 32 pixels, or half of that for each stage less.
+
+    Attributes:
+        depths, widths: the blocks and channels of each stage.
+        layer_scale: what the scales of each branch begin at (Touvron et al., 2021); None: there are none.
+        stochastic_depth: the rate of the last block; that of the first is 0, and it grows evenly in between.
+    """
+
+    depths: tuple[Annotated[int, Range(1)], ...]
+    widths: tuple[Annotated[int, Range(1)], ...]
+    layer_scale: LayerScale | None = 1e-6
+    stochastic_depth: Rate | None = None
+    initializer: Spread = Normal(0.02)
+    epsilon: Epsilon = 1e-6
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> Output:
+        if len(self.depths) != len(self.widths):
+            raise UserError(f"ConvNeXt has {len(self.depths)} stages in depths={self.depths}, but widths={self.widths}")
+        x = as_images(self, image, smallest=PATCH * 2 ** (len(self.depths) - 1))
+        features = {"stem": (x := self._stem(x, train))}
+        for n in range(1, len(self.depths) + 1):
+            features[f"stage_{n}"] = x = self._stage(n, x, train)
+        x = LayerNorm(self.epsilon, name="norm")(GlobalAveragePool()(x, train=train), train=train)
+        features["pool"] = x
+        return self.answer(x, features, train=train, initializer=self.initializer)
+
+    def _stem(self, x: jax.Array, train: bool) -> jax.Array:
+        channels = self.channels(self.widths[0])
+        x = Conv(channels, PATCH, PATCH, "VALID", initializer=self.initializer, name="stem")(x, train=train)
+        return LayerNorm(self.epsilon, name="stem_norm")(x, train=train)
+
+    def _stage(self, n: int, x: jax.Array, train: bool) -> jax.Array:
+        """Stage n, from 1."""
+        if n > 1:
+            x = LayerNorm(self.epsilon, name=f"stage_{n}_norm")(x, train=train)
+            channels, name = self.channels(self.widths[n - 1]), f"stage_{n}_downsample"
+            x = Conv(channels, 2, 2, "VALID", initializer=self.initializer, name=name)(x, train=train)
+        before, last = sum(self.depths[: n - 1]), max(1, sum(self.depths) - 1)
+        for m in range(self.depths[n - 1]):
+            rate = None if self.stochastic_depth is None else self.stochastic_depth * (before + m) / last
+            fields = (self.layer_scale, rate, self.initializer, self.epsilon)
+            x = ConvNeXtBlock(*fields, name=f"stage_{n}_block_{m}")(x, train=train)
+        return x
+
+
+ConvNeXtTiny = partial(ConvNeXt, depths=(3, 3, 9, 3), widths=(96, 192, 384, 768), stochastic_depth=0.1)
+ConvNeXtSmall = partial(ConvNeXtTiny, depths=(3, 3, 27, 3), stochastic_depth=0.4)
+ConvNeXtBase = partial(ConvNeXtSmall, widths=(128, 256, 512, 1024), stochastic_depth=0.5)
+ConvNeXtLarge = partial(ConvNeXtBase, widths=(192, 384, 768, 1536))

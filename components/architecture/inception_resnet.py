@@ -1,0 +1,127 @@
+"""Inception-ResNet-v1 and v2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Literal, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components.architecture.branches import Branches, Layers, Make, Series, Step, normalized, side_by_side
+from components.architecture.ends import ConvNet, as_images
+from components.layer import Conv, Dropout, Epsilon, GlobalAveragePool, Momentum
+from components.types import Output, Range, Scalar
+
+Depth: TypeAlias = Annotated[int, Range(1)]
+Scale: TypeAlias = Annotated[Scalar, Range(0)]
+
+SMALLEST = 75  # pixels a side that leave one place at the end
+
+STEM: Layers = (  # figure 14, but for its last convolution
+    Step(32, 3, 2, "VALID"),
+    Step(32, 3, 1, "VALID"),
+    Step(64, 3),
+    "max",
+    Step(80, 1),
+    Step(192, 3, 1, "VALID"),
+)
+MIXED_5B: Branches = (  # in the authors' code alone
+    (Step(96, 1),),
+    (Step(48, 1), Step(64, 5)),
+    (Step(64, 1), Step(96, 3), Step(96, 3)),
+    ("mean", Step(64, 1)),
+)
+A_1: Branches = ((Step(32, 1),), (Step(32, 1), Step(32, 3)), (Step(32, 1), Step(32, 3), Step(32, 3)))  # figure 10
+A_2: Branches = ((Step(32, 1),), (Step(32, 1), Step(32, 3)), (Step(32, 1), Step(48, 3), Step(64, 3)))  # figure 16
+B_1: Branches = ((Step(128, 1),), (Step(128, 1), Step(128, (1, 7)), Step(128, (7, 1))))  # figure 11
+B_2: Branches = ((Step(192, 1),), (Step(128, 1), Step(160, (1, 7)), Step(192, (7, 1))))  # figure 17
+C_1: Branches = ((Step(192, 1),), (Step(192, 1), Step(192, (1, 3)), Step(192, (3, 1))))  # figure 13
+C_2: Branches = ((Step(192, 1),), (Step(192, 1), Step(224, (1, 3)), Step(256, (3, 1))))  # figure 19
+
+
+def _to_b(middle: int, last: int) -> Branches:
+    """The reduction to 17 x 17 (figure 7)."""
+    return (Step(384, 3, 2, "VALID"),), (Step(middle, 1), Step(middle, 3), Step(last, 3, 2, "VALID")), ("max",)
+
+
+def _to_c(middle: int, last: int) -> Branches:
+    """The reduction to 8 x 8 (figures 12 and 18)."""
+    return (
+        (Step(256, 1), Step(384, 3, 2, "VALID")),
+        (Step(256, 1), Step(middle, 3, 2, "VALID")),
+        (Step(256, 1), Step(middle, 3), Step(last, 3, 2, "VALID")),
+        ("max",),
+    )
+
+
+STAGES: Mapping[str, tuple[tuple[Layers, Branches], ...]] = {
+    "v1": (((Step(256, 3, 2, "VALID"),), A_1), ((_to_b(192, 256),), B_1), ((_to_c(256, 256),), C_1)),
+    "v2": ((("max", MIXED_5B), A_2), ((_to_b(256, 384),), B_2), ((_to_c(288, 320),), C_2)),
+}
+"""What leads to each stage, and the branches of the block that it repeats."""
+
+
+class InceptionResNet(ConvNet, kw_only=True):
+    """Inception blocks that add to their input: images (B, H, W, C) -> (B, outputs) (Szegedy et al., 2017).
+
+    A convolution by 1 x 1 brings the branches to the channels of the input, a small scale lest training become
+    unstable, ReLU follows the sum. v1 is that of the paper. v2 is that of the authors' code and of the weights
+    that are known: where the paper has the stem of Inception-v4 and 5, 10 and 5 blocks, it has another stem, 10, 20 and 10
+    blocks, and a convolution by 1 x 1 at the end. Kernels are drawn from Glorot's uniform distribution, as in that
+    code, whose normalization, without scales, moves by `momentum` and `epsilon`: for fewer steps than some 20,000 a
+    smaller momentum suits. Raises UserError below 75 x 75 pixels.
+
+    Attributes:
+        depths: the blocks of each stage.
+        residual_scales: what each stage multiplies its branches with.
+        linear_end: whether the last block adds them unscaled, and has no ReLU.
+        use_scale: whether normalization has scales, as in ports to PyTorch.
+    """
+
+    version: Literal["v1", "v2"]
+    depths: tuple[Depth, Depth, Depth]
+    residual_scales: tuple[Scale, Scale, Scale] = (0.17, 0.1, 0.2)
+    linear_end: bool = False
+    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.2
+    use_scale: bool = False
+    momentum: Momentum = 0.9997
+    epsilon: Epsilon = 1e-3
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> Output:
+        fields = {"use_scale": self.use_scale, "momentum": self.momentum, "epsilon": self.epsilon}
+        conv = normalized(self, initializer="glorot_uniform", **fields)
+        x = as_images(self, image, SMALLEST)
+        features = {"stem": (x := Series(STEM, conv, name="stem")(x, train=train))}
+        for stage, (entry, branches) in enumerate(STAGES[self.version], 1):
+            x = Series(entry, conv, name=f"stage_{stage}_entry")(x, train=train)
+            for n in range(self.depths[stage - 1]):
+                linear = self.linear_end and (stage, n) == (3, self.depths[2] - 1)
+                scale = None if linear else self.residual_scales[stage - 1]
+                x = Residual(branches, conv, scale, name=f"stage_{stage}_block_{n}")(x, train=train)
+            features[f"stage_{stage}"] = x
+        if self.version == "v2":
+            features["last"] = x = conv(Step(1536, 1), "last")(x, train=train)
+        features["pool"] = x = GlobalAveragePool()(x, train=train)
+        return self.answer(Dropout(self.dropout)(x, train=train), features, train=train)
+
+
+class Residual(nn.Module):
+    """Branches, added to what they see: (B, H, W, C) -> the same; a scale of None is 1, and no ReLU follows."""
+
+    branches: Branches
+    conv: Make
+    scale: Scalar | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = side_by_side(self.branches, self.conv, x, train=train)
+        y = Conv(x.shape[-1], 1, name="up")(y, train=train)
+        return x + y if self.scale is None else nn.relu(x + jnp.asarray(self.scale, y.dtype) * y)
+
+
+InceptionResNetV1 = partial(InceptionResNet, version="v1", depths=(5, 10, 5))
+InceptionResNetV2 = partial(InceptionResNet, version="v2", depths=(10, 20, 10), linear_end=True)

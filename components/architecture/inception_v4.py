@@ -1,0 +1,89 @@
+"""Inception-v4."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import flax.linen as nn
+import jax
+
+from components.architecture.branches import Branches, Layers, Parallel, Series, Step, normalized
+from components.architecture.ends import ConvNet, as_images
+from components.layer import Dropout, Epsilon, GlobalAveragePool, Momentum
+from components.types import Output, Range, Scalar
+
+Depth: TypeAlias = Annotated[int, Range(1)]
+
+SMALLEST = 75  # pixels a side that leave one place at the end
+
+STEM: Layers = (  # figure 3
+    Step(32, 3, 2, "VALID"),
+    Step(32, 3, 1, "VALID"),
+    Step(64, 3),
+    (("max",), (Step(96, 3, 2, "VALID"),)),
+    (
+        (Step(64, 1), Step(96, 3, 1, "VALID")),
+        (Step(64, 1), Step(64, (1, 7)), Step(64, (7, 1)), Step(96, 3, 1, "VALID")),
+    ),
+    ((Step(192, 3, 2, "VALID"),), ("max",)),
+)
+A: Branches = (  # figure 4
+    (Step(96, 1),),
+    (Step(64, 1), Step(96, 3)),
+    (Step(64, 1), Step(96, 3), Step(96, 3)),
+    ("mean", Step(96, 1)),
+)
+B: Branches = (  # figure 5
+    (Step(384, 1),),
+    (Step(192, 1), Step(224, (1, 7)), Step(256, (7, 1))),
+    (Step(192, 1), Step(192, (7, 1)), Step(224, (1, 7)), Step(224, (7, 1)), Step(256, (1, 7))),
+    ("mean", Step(128, 1)),
+)
+_CROSS: Branches = ((Step(256, (1, 3)),), (Step(256, (3, 1)),))
+C: Branches = (  # figure 6
+    (Step(256, 1),),
+    (Step(384, 1), _CROSS),
+    (Step(384, 1), Step(448, (3, 1)), Step(512, (1, 3)), _CROSS),
+    ("mean", Step(256, 1)),
+)
+TO_B: Branches = (  # figure 7
+    (Step(384, 3, 2, "VALID"),),
+    (Step(192, 1), Step(224, 3), Step(256, 3, 2, "VALID")),
+    ("max",),
+)
+TO_C: Branches = (  # figure 8
+    (Step(192, 1), Step(192, 3, 2, "VALID")),
+    (Step(256, 1), Step(256, (1, 7)), Step(320, (7, 1)), Step(320, 3, 2, "VALID")),
+    ("max",),
+)
+STAGES: tuple[tuple[Layers, Branches], ...] = (((), A), ((TO_B,), B), ((TO_C,), C))
+"""What leads to each stage, and the block that it repeats."""
+
+
+class InceptionV4(ConvNet):
+    """Inception-v4: images (B, H, W, C) -> (B, outputs) (Szegedy et al., 2017).
+
+    Three kinds of blocks, `depths` of each, whose branches of convolutions are put next to one another; reductions
+    between them halve the image. Kernels are drawn from He's normal distribution, as in the authors' code, whose
+    normalization, too, moves by `momentum` and `epsilon`: for fewer steps than some 20,000 a smaller momentum suits.
+    There it has no scales; those that others have ported do. Raises UserError below 75 x 75 pixels.
+    """
+
+    depths: tuple[Depth, Depth, Depth] = (4, 7, 3)
+    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.2
+    use_scale: bool = True
+    momentum: Momentum = 0.9997
+    epsilon: Epsilon = 1e-3
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> Output:
+        x = as_images(self, image, SMALLEST)
+        conv = normalized(self, use_scale=self.use_scale, momentum=self.momentum, epsilon=self.epsilon)
+        features = {"stem": (x := Series(STEM, conv, name="stem")(x, train=train))}
+        for stage, ((entry, block), depth) in enumerate(zip(STAGES, self.depths, strict=True), 1):
+            x = Series(entry, conv, name=f"stage_{stage}_entry")(x, train=train)
+            for n in range(depth):
+                x = Parallel(block, conv, name=f"stage_{stage}_block_{n}")(x, train=train)
+            features[f"stage_{stage}"] = x
+        features["pool"] = x = GlobalAveragePool()(x, train=train)
+        return self.answer(Dropout(self.dropout)(x, train=train), features, train=train)

@@ -1,0 +1,117 @@
+"""Layers that are made of layers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Annotated
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components.layer.activation import ActivationName, activate
+from components.layer.block import ConvNorm
+from components.layer.dropout import StochasticDepth
+from components.types import Range, Scalar, UserError
+
+
+class Misfit(UserError):
+    """What a layer among others can't take; the message begins with its place."""
+
+
+def in_turn(layers: Sequence[nn.Module], x: jax.Array, *, train: bool, of: str = "") -> tuple[jax.Array, ...]:
+    """Calls layers, ours or Flax's own, one after another: x, then what each gives.
+
+    Raises UserError with the place and the class of the one that can't take what the one before it gives, through all
+    lists that it stands in; `of` says which list this is, where there are several.
+    """
+    given = [x]
+    for n, layer in enumerate(layers):
+        given.append(_called(f"layer {n}{of} ({type(layer).__name__})", layer, given[-1], train))
+    return tuple(given)
+
+
+class Residual(nn.Module):
+    """Layers one after another, whose sum with their input is activated (He et al., 2016): (B, ...) -> (B, ...).
+
+    Where they change the shape of images, a `shortcut` of None is a convolution by 1 x 1 with batch normalization, of
+    the least stride that fits; else it is a list of layers, an empty one the input itself. `stochastic_depth` is the
+    rate at which examples lose the layers in training, or None. Raises UserError where the two shapes differ.
+    """
+
+    layers: tuple[nn.Module, ...]
+    shortcut: tuple[nn.Module, ...] | None = None
+    activation: ActivationName | None = "relu"
+    stochastic_depth: Annotated[Scalar, Range(0, 1, "[)")] | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = in_turn(self.layers, x, train=train)[-1]
+        if self.shortcut is not None:
+            around = in_turn(self.shortcut, x, train=train, of=" of the shortcut")[-1]
+        else:
+            around = x if x.shape == y.shape else _projection(x, y)(x, train=train)
+        if around.shape != y.shape:
+            raise UserError(f"its layers give {y.shape}, its shortcut {around.shape}, and a sum needs the same")
+        return activate(self.activation, StochasticDepth(self.stochastic_depth)(y, train=train) + around)
+
+
+class Branches(nn.Module):
+    """Lists of layers side by side on the same input, their channels joined (Szegedy et al., 2015).
+
+    An empty list gives the input itself: (B, ..., C) -> (B, ..., the sum of all channels). Raises UserError where
+    there are no branches, or where they give something else than channels for the same places.
+    """
+
+    branches: tuple[tuple[nn.Module, ...], ...]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        lists = enumerate(self.branches)
+        given = [in_turn(layers, x, train=train, of=f" of branch {n}")[-1] for n, layers in lists]
+        if not given:
+            raise UserError("it has no branches: list at least one")
+        for n, y in enumerate(given):
+            if y.shape[:-1] != given[0].shape[:-1]:
+                raise UserError(
+                    f"branch {n} gives {y.shape}, branch 0 {given[0].shape}: all but their channels must be the same"
+                )
+        return jnp.concatenate(given, axis=-1)
+
+
+class Repeat(nn.Module):
+    """A list of layers so many times, one after another, each time with parameters of its own: (B, ...) -> (B, ...)."""
+
+    layers: tuple[nn.Module, ...]
+    times: Annotated[int, Range(1)]
+
+    def setup(self) -> None:
+        self.copies = [[layer.copy(parent=None) for layer in self.layers] for _ in range(self.times)]
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        for n, layers in enumerate(self.copies):
+            x = in_turn(layers, x, train=train, of=f" of copy {n}")[-1]
+        return x
+
+
+def _called(place: str, layer: nn.Module, x: jax.Array, train: bool) -> jax.Array:
+    takes_train = "train" in inspect.signature(layer.__call__).parameters
+    try:
+        return layer(x, train=train) if takes_train else layer(x)
+    except Misfit as error:
+        raise Misfit(f"{place}: its {error}") from error
+    except UserError as error:
+        raise Misfit(f"{place} can't take an input of shape {x.shape}: {error}") from error
+
+
+def _projection(x: jax.Array, y: jax.Array) -> ConvNorm:
+    """The convolution by 1 x 1 that gives images x the shape of y."""
+    if x.ndim == y.ndim == 4:
+        height, width = (-(-before // after) for before, after in zip(x.shape[1:3], y.shape[1:3], strict=True))
+        if (-(-x.shape[1] // height), -(-x.shape[2] // width)) == y.shape[1:3]:
+            return ConvNorm(y.shape[-1], 1, (height, width), activation=None, name="projection")
+    raise UserError(
+        f"its layers make {y.shape} of it, which no strided convolution by 1 x 1 does: choose other strides and "
+        "padding, or list the layers of a `shortcut`"
+    )

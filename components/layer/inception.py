@@ -1,0 +1,68 @@
+"""The module of GoogLeNet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components.layer.block import ConvNorm
+from components.layer.convolution import Conv
+from components.layer.excitation import SqueezeExcite
+from components.layer.initializer import Spread
+from components.layer.normalization import Epsilon, Momentum
+from components.layer.pooling import MaxPool
+from components.layer.shape import Size
+from components.types import Range, Scalar
+
+
+class Inception(nn.Module):
+    """The module of GoogLeNet (Szegedy et al., 2015): (B, H, W, C) -> (B, H, W, one + three + five + pool).
+
+    Fields are the columns of the paper's table 1: a convolution by 1 x 1; one by 3 x 3 and one by 5 x 5, each after
+    one by 1 x 1; and one by 1 x 1 after max-pooling; their channels are joined in this order. All have ReLU, and a
+    bias that starts at `initial_bias`, or with `batch_norm` normalization instead of it (Ioffe and Szegedy, 2015).
+    `five_kernel` is 3 in torchvision. With `reduction`, squeeze and excitation through so many times fewer units
+    scales what comes out (Hu et al., 2018, figure 2).
+    """
+
+    one: Annotated[int, Range(1)]
+    three_reduce: Annotated[int, Range(1)]
+    three: Annotated[int, Range(1)]
+    five_reduce: Annotated[int, Range(1)]
+    five: Annotated[int, Range(1)]
+    pool: Annotated[int, Range(1)]
+    five_kernel: Size = 5
+    batch_norm: bool = False
+    momentum: Momentum = 0.99
+    epsilon: Epsilon = 1e-3
+    initializer: Spread = "lecun_uniform"
+    initial_bias: Scalar = 0.0
+    reduction: Annotated[int, Range(1)] | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        pooled, outputs = MaxPool(3, 1, "SAME")(x, train=train), []
+        branches = (
+            (x, (self.one, 1)),
+            (x, (self.three_reduce, 1), (self.three, 3)),
+            (x, (self.five_reduce, 1), (self.five, self.five_kernel)),
+            (pooled, (self.pool, 1)),
+        )
+        for branch, (y, *steps) in enumerate(branches):
+            for n, (features, kernel) in enumerate(steps):
+                y = self._conv()(features, kernel, name=f"branch_{branch}_conv_{n}")(y, train=train)
+            outputs.append(y)
+        y = jnp.concatenate(outputs, axis=-1)
+        if self.reduction is None:
+            return y
+        return SqueezeExcite(max(1, y.shape[-1] // self.reduction), name="excitation")(y, train=train)
+
+    def _conv(self) -> Callable[..., nn.Module]:
+        if self.batch_norm:
+            return partial(ConvNorm, initializer=self.initializer, momentum=self.momentum, epsilon=self.epsilon)
+        return partial(Conv, activation="relu", initializer=self.initializer, initial_bias=self.initial_bias)

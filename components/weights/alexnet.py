@@ -1,0 +1,19 @@
+"""What others call the parameters of AlexNet."""
+
+from __future__ import annotations
+
+from components.weights.names import Names, Rule
+
+CONVOLUTIONS = (0, 3, 6, 8, 10)  # their places among ReLU and pooling
+
+NAMES = (
+    Names(
+        "torchvision",
+        (
+            *(Rule(f"conv_{n}", f"features.{place}") for n, place in enumerate(CONVOLUTIONS)),
+            Rule("dense_0", "classifier.1", flattened="conv_4"),
+            Rule("dense_1", "classifier.4"),
+            Rule("head", "classifier.6"),
+        ),
+    ),
+)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from components.architecture import Sequential
+from components.layer import Conv, GlobalAveragePool, MaxPool
+from components.layer.inception import Inception
+from components.types import UserError
+
+X = jax.random.normal(jax.random.key(0), (2, 5, 4, 3))
+NUMBERS = (4, 2, 6, 1, 3, 5)
+
+
+def shapes(module: Any, x: jax.Array = X) -> Any:
+    return jax.tree.map(jnp.shape, jax.eval_shape(partial(module.init, train=True), jax.random.key(0), x)["params"])
+
+
+def test_four_branches_joined_in_the_order_of_the_table() -> None:
+    layer = Inception(*NUMBERS, initial_bias=0.2)
+
+    @jax.jit
+    def both(key: jax.Array) -> tuple[jax.Array, list[jax.Array], Any]:
+        y, variables = layer.init_with_output(key, X, train=True)
+        parameters = variables["params"]
+
+        def conv(x: jax.Array, name: str) -> jax.Array:
+            height, width, _, features = parameters[name]["kernel"].shape
+            module = Conv(features, (height, width), activation="relu")
+            return module.apply({"params": parameters[name]}, x, train=True)
+
+        pooled = MaxPool(3, 1, "SAME").apply({}, X, train=True)
+        branches = [
+            conv(X, "branch_0_conv_0"),
+            conv(conv(X, "branch_1_conv_0"), "branch_1_conv_1"),
+            conv(conv(X, "branch_2_conv_0"), "branch_2_conv_1"),
+            conv(pooled, "branch_3_conv_0"),
+        ]
+        return y, branches, parameters
+
+    y, branches, parameters = both(jax.random.key(1))
+    assert [branch.shape for branch in branches] == [(2, 5, 4, number) for number in (4, 6, 3, 5)]
+    np.testing.assert_allclose(y, np.concatenate(branches, -1), rtol=1e-5, atol=1e-6)
+    assert all((np.asarray(one["bias"]) == np.float32(0.2)).all() for one in parameters.values())
+
+
+def test_its_kernels_are_those_of_its_name() -> None:
+    kernels = {name: one["kernel"] for name, one in shapes(Inception(*NUMBERS)).items()}
+    assert kernels == {
+        "branch_0_conv_0": (1, 1, 3, 4),
+        "branch_1_conv_0": (1, 1, 3, 2),
+        "branch_1_conv_1": (3, 3, 2, 6),
+        "branch_2_conv_0": (1, 1, 3, 1),
+        "branch_2_conv_1": (5, 5, 1, 3),
+        "branch_3_conv_0": (1, 1, 3, 5),
+    }
+    assert shapes(Inception(*NUMBERS, five_kernel=3))["branch_2_conv_1"]["kernel"] == (3, 3, 1, 3)
+
+
+def test_normalization_takes_the_place_of_biases_and_excitation_sees_what_comes_out() -> None:
+    parameters = shapes(Inception(*NUMBERS, batch_norm=True, reduction=6))
+    assert parameters["branch_0_conv_0"] == {"conv": {"kernel": (1, 1, 3, 4)}, "norm": {"bias": (4,), "scale": (4,)}}
+    assert parameters["excitation"]["squeeze"]["kernel"] == (4 + 6 + 3 + 5, 3)
+
+
+def test_it_is_a_layer_among_others() -> None:
+    assert shapes(Sequential(2, (Inception(*NUMBERS), GlobalAveragePool())))["head"]["kernel"] == (18, 2)
+    with pytest.raises(UserError, match=r"layer 1 \(Inception\) can't take an input of shape \(2, 3\)"):
+        shapes(Sequential(2, (GlobalAveragePool(), Inception(*NUMBERS))))
