@@ -112,9 +112,10 @@ def thinner_keras(model: Any, by: int) -> Any:
     import keras
 
     config = model.get_config()
+    for one in config["layers"]:
+        one.pop("build_config", None)
     layers = [one for one in config["layers"] if "filters" in one["config"] or "units" in one["config"]]
     for one in layers:
-        one.pop("build_config", None)
         for word in ("filters", "units"):
             if word in one["config"] and one is not layers[-1]:
                 assert one["config"][word] % by == 0, one["config"][word]

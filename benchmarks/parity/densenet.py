@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.parity.case import Case, Keras, Torch, thinner_keras
@@ -43,10 +42,7 @@ def thin_keras() -> Keras:
     from keras.src.applications.densenet import DenseNet as Theirs
 
     model = Theirs(list(THIN), input_shape=(40, 40, 3), weights=None, classes=10, classifier_activation=None)
-    config = model.get_config()
-    for layer in config["layers"]:
-        layer.pop("build_config", None)  # the shapes that it was built for
-    return Keras(thinner_keras(SimpleNamespace(get_config=lambda: config), 8))
+    return Keras(thinner_keras(model, 8))
 
 
 VARIANTS = {121: DenseNet121, 169: DenseNet169, 201: DenseNet201}

@@ -10,8 +10,7 @@ import flax.linen as nn
 import jax
 
 from components.architecture.ends import ConvNet, as_images
-from components.architecture.residual import Rate
-from components.layer import Conv, Dense, Epsilon, GlobalAveragePool, LayerNorm, Normal, Spread, StochasticDepth
+from components.layer import Conv, Dense, Epsilon, GlobalAveragePool, LayerNorm, Normal, Rate, Spread, StochasticDepth
 from components.layer.shape import across
 from components.types import Output, Range, Scalar, UserError
 
@@ -99,4 +98,3 @@ class ConvNeXt(ConvNet, kw_only=True):
 ConvNeXtTiny = partial(ConvNeXt, depths=(3, 3, 9, 3), widths=(96, 192, 384, 768), stochastic_depth=0.1)
 ConvNeXtSmall = partial(ConvNeXtTiny, depths=(3, 3, 27, 3), stochastic_depth=0.4)
 ConvNeXtBase = partial(ConvNeXtSmall, widths=(128, 256, 512, 1024), stochastic_depth=0.5)
-ConvNeXtLarge = partial(ConvNeXtBase, widths=(192, 384, 768, 1536))

@@ -7,7 +7,8 @@ from functools import partial
 from components.architecture.inverted_residual import MobileStage
 from components.architecture.mobilenet import MobileNet
 
-# Tan and Le, 2019. The images that each is for: 224, 240, 260, 300, 380, 456, 528 and 600 pixels a side.
+# Tan and Le, 2019. The images that each is for: 224, 240, 260, 300 and 380 pixels a side. Convolutions begin as in the
+# authors' code; they draw the head from a uniform distribution.
 EfficientNetB0 = partial(
     MobileNet,
     stages=(
@@ -23,13 +24,10 @@ EfficientNetB0 = partial(
     excitation="efficientnet",
     activation="swish",
     stochastic_depth=0.2,
-    initializer="he_normal",
+    initializer="he_normal_out",
     momentum=0.99,
 )
 EfficientNetB1 = partial(EfficientNetB0, depth=1.1)
 EfficientNetB2 = partial(EfficientNetB0, width=1.1, depth=1.2, dropout=0.3)
 EfficientNetB3 = partial(EfficientNetB0, width=1.2, depth=1.4, dropout=0.3)
 EfficientNetB4 = partial(EfficientNetB0, width=1.4, depth=1.8, dropout=0.4)
-EfficientNetB5 = partial(EfficientNetB0, width=1.6, depth=2.2, dropout=0.4)
-EfficientNetB6 = partial(EfficientNetB0, width=1.8, depth=2.6, dropout=0.5)
-EfficientNetB7 = partial(EfficientNetB0, width=2.0, depth=3.1, dropout=0.5)

@@ -78,8 +78,8 @@ class GoogLeNet(ConvNet):
     Three convolutions, nine Inception modules, the mean of the maps: 6,998,552 parameters for 1,000 classes of
     224 x 224 x 3, and 6,379,728 in two auxiliary classifiers on the first and fourth module of stage 2, whose losses
     count `auxiliary` times in training; None: there are none. Local response normalization with AlexNet's numbers, or
-    with `batch_norm` that after every convolution, instead of it and of biases (Ioffe and Szegedy, 2015). With
-    `reduction`, squeeze and excitation in each module (Hu et al., 2018).
+    with `batch_norm` batch normalization after every convolution, and neither that nor biases (Ioffe and Szegedy,
+    2015). With `reduction`, squeeze and excitation in each module (Hu et al., 2018).
 
     Layout `paper` is that of its figure 3, all SAME. `torchvision` is what the weights of torchvision want, beside
     `batch_norm`: 3 x 3 for 5 x 5, padding by half a kernel, pooling in ceiling mode, the last by 2 x 2. Kernels, and
@@ -101,16 +101,17 @@ class GoogLeNet(ConvNet):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        judged = train and self.head and self.auxiliary is not None
-        x = self._stem(self._checked(image, judged), train)
-        features, heads = {"stem": x}, []
+        judged = self.auxiliary if train and self.head else None
+        x = self._stem(self._checked(image, judged is not None), train)
+        features = {"stem": x}
+        heads: list[tuple[Scalar, jax.Array]] = []
         for stage, blocks in enumerate(STAGES, 1):
             x = x if stage == 1 else self._pool(x, 2 if stage == 3 and self.layout == "torchvision" else 3)
             for n, numbers in enumerate(blocks):
                 name = f"stage_{stage}_block_{n}"
                 x = self._inception(numbers, name)(x, train=train)
-                if judged and name in JUDGED:
-                    heads.append((self.auxiliary, self._judge(f"auxiliary_{len(heads)}")(x, train=train)))
+                if judged is not None and name in JUDGED:
+                    heads.append((judged, self._judge(f"auxiliary_{len(heads)}")(x, train=train)))
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
@@ -144,8 +145,14 @@ class GoogLeNet(ConvNet):
         return self._pool(x if self.batch_norm else LocalResponseNorm()(x, train=train))
 
     def _inception(self, numbers: tuple[int, ...], name: str) -> Inception:
+        one, three_reduce, three, five_reduce, five, pool = map(self.channels, numbers)
         return Inception(
-            *map(self.channels, numbers),
+            one,
+            three_reduce,
+            three,
+            five_reduce,
+            five,
+            pool,
             five_kernel=5 if self.layout == "paper" else 3,
             batch_norm=self.batch_norm,
             momentum=self.momentum,

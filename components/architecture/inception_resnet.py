@@ -67,11 +67,11 @@ STAGES: Mapping[str, tuple[tuple[Layers, Branches], ...]] = {
 class InceptionResNet(ConvNet, kw_only=True):
     """Inception blocks that add to their input: images (B, H, W, C) -> (B, outputs) (Szegedy et al., 2017).
 
-    A convolution by 1 x 1 brings the branches to the channels of the input, a small scale lest training become
-    unstable, ReLU follows the sum. v1 is that of the paper. v2 is that of the authors' code and of the weights
-    that are known: where the paper has the stem of Inception-v4 and 5, 10 and 5 blocks, it has another stem, 10, 20 and 10
+    A convolution by 1 x 1 brings the branches to the channels of the input, where a small scale keeps training
+    stable and ReLU follows the sum. v1 is that of the paper. v2 is that of the authors' code and of the weights that
+    are known: where the paper has the stem of Inception-v4 and 5, 10 and 5 blocks, it has another stem, 10, 20 and 10
     blocks, and a convolution by 1 x 1 at the end. Kernels are drawn from Glorot's uniform distribution, as in that
-    code, whose normalization, without scales, moves by `momentum` and `epsilon`: for fewer steps than some 20,000 a
+    code, whose normalization, without scales, has this `momentum` and `epsilon`: for fewer steps than some 20,000 a
     smaller momentum suits. Raises UserError below 75 x 75 pixels.
 
     Attributes:

@@ -119,9 +119,10 @@ class InceptionV3(ConvNet):
     with labels smoothed by 0.1, which is a field of the loss. With `reduction`, squeeze and excitation in each module
     (Hu et al., 2018).
 
-    Weight of that loss, dropout, epsilon and initialization (normal, cut at twice its deviation of 0.1) are those of
-    the release, whose momentum of 0.9997 fits millions of steps: here it is Keras's 0.99. Weights of Keras and the
-    release want `use_scale: false`, those of torchvision and timm `count_include_pad: true` for average pooling.
+    The weight of that loss, dropout, epsilon, and the deviations of the auxiliary classifier's last two kernels are
+    those of the release (TF-slim), whose momentum of 0.9997 is for millions of steps: here it is Keras's 0.99. Other
+    kernels start with torchvision's deviation of 0.1; all are cut at twice theirs. Weights of Keras want
+    `use_scale: false`; those of torchvision and timm want `count_include_pad: true`, for average pooling.
 
     Raises UserError below 75 x 75 pixels, and with an auxiliary classifier below 299 x 299 in training.
     """
@@ -137,22 +138,23 @@ class InceptionV3(ConvNet):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        judged = train and self.head and self.auxiliary is not None
-        conv, heads = self._conv(self.initializer), []
-        x = Series(STEM, conv, name="stem")(self._checked(image, judged), train=train)
+        judged = self.auxiliary if train and self.head else None
+        conv = self._conv(self.initializer)
+        x = Series(STEM, conv, name="stem")(self._checked(image, judged is not None), train=train)
         features = {"stem": x}
+        heads: tuple[tuple[Scalar, jax.Array], ...] = ()
         for stage, blocks in enumerate(STAGES, 1):
             for n, (branches, pooled) in enumerate(blocks):
                 name = f"stage_{stage}_block_{n}"
                 block = Block(branches, pooled, conv, self.count_include_pad, self.reduction, name=name)
                 x = block(x, train=train)
-                if judged and name == JUDGED:
+                if judged is not None and name == JUDGED:
                     judge = Auxiliary(self.outputs, conv, self._conv(TruncatedNormal(0.01)), name="auxiliary_0")
-                    heads.append((self.auxiliary, judge(x, train=train)))
+                    heads = ((judged, judge(x, train=train)),)
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
-        return self.answer(x, features, train=train, auxiliary=tuple(heads), initializer=self.initializer)
+        return self.answer(x, features, train=train, auxiliary=heads, initializer=self.initializer)
 
     def _checked(self, image: jax.Array, judged: bool) -> jax.Array:
         x = as_images(self, image, SMALLEST)

@@ -65,8 +65,8 @@ class InceptionV4(ConvNet):
 
     Three kinds of blocks, `depths` of each, whose branches of convolutions are put next to one another; reductions
     between them halve the image. Kernels are drawn from He's normal distribution, as in the authors' code, whose
-    normalization, too, moves by `momentum` and `epsilon`: for fewer steps than some 20,000 a smaller momentum suits.
-    There it has no scales; those that others have ported do. Raises UserError below 75 x 75 pixels.
+    normalization has this `momentum` and `epsilon`: for fewer steps than some 20,000 a smaller momentum suits. There
+    it has no scales, in timm it does. Raises UserError below 75 x 75 pixels.
     """
 
     depths: tuple[Depth, Depth, Depth] = (4, 7, 3)

@@ -10,8 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import flax.linen as nn
 import jax
 
-from components.architecture.residual import Rate
-from components.layer import ActivationName, ConvNorm, Spread, SqueezeExcite, StochasticDepth
+from components.layer import ActivationName, ConvNorm, Rate, Spread, SqueezeExcite, StochasticDepth
 from components.types import Range
 
 DIVISOR = 8

@@ -11,7 +11,6 @@ import jax
 
 from components.architecture.ends import ConvNet, as_images
 from components.architecture.inverted_residual import Excitation, InvertedResidual, MobileStage, divisible
-from components.architecture.residual import Rate
 from components.layer import (
     ActivationName,
     ConvNorm,
@@ -20,6 +19,7 @@ from components.layer import (
     Epsilon,
     GlobalAveragePool,
     Momentum,
+    Rate,
     Spread,
     TruncatedNormal,
 )
@@ -29,9 +29,9 @@ from components.types import Output, Range
 class MobileNet(ConvNet, kw_only=True):
     """A convolution by 3 x 3 with stride 2, stages of blocks, one convolution by 1 x 1 more, the mean, the head.
 
-    MobileNet-v1 (Howard et al., 2017), v2 (Sandler et al., 2018), v3 (Howard et al., 2019) and EfficientNet (Tan and Le,
-    2019) are tables of stages. All channels are multiples of 8, times `width` too. All kernels, the head's too, are
-    drawn alike; the initializer, momentum and epsilon of MobileNets are those of their authors' TensorFlow code.
+    MobileNet-v1 (Howard et al., 2017), v2 (Sandler et al., 2018), v3 (Howard et al., 2019) and EfficientNet (Tan and
+    Le, 2019) are tables of stages. All channels are multiples of 8, times `width` too. All kernels, the head's too,
+    are drawn alike; the initializer, momentum and epsilon of MobileNets are those of their authors' TensorFlow code.
 
     Attributes:
         block: inverted: expansion, depthwise convolution, linear projection, and a sum where shapes are equal (v2);
@@ -43,7 +43,8 @@ class MobileNet(ConvNet, kw_only=True):
         depth: multiplies the blocks of each stage, rounded up; those that are added repeat the last expansion.
         activation: that of all convolutions and the dense layer, but of stages with one of their own.
         padding: of convolutions with a stride. SAME: with the odd pixel last, as in TensorFlow and Keras; symmetric:
-            as many pixels on each side, as in PyTorch.
+            as many pixels on each side, as in PyTorch, whose weights are for an epsilon of 1e-5 too (but torchvision's
+            of v3).
         dropout: the rate before the head.
         stochastic_depth: the rate after the last block; block i of n, from 0, has i / n of it (Tan and Le, 2019).
     """

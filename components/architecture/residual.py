@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,12 +16,11 @@ from components.layer import (
     Dropout,
     Epsilon,
     Momentum,
+    Rate,
     SqueezeExcite,
     StochasticDepth,
 )
-from components.types import Range, Scalar, UserError
-
-Rate: TypeAlias = Annotated[Scalar, Range(0, 1, "[)")]
+from components.types import Scalar, UserError
 
 
 class Convolution(NamedTuple):

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from components.architecture.ends import ConvNet, as_images
-from components.architecture.residual import Convolution, Rate, ResidualBlock
-from components.layer import BatchNorm, Conv, ConvNorm, Dropout, Epsilon, GlobalAveragePool, MaxPool, Momentum
+from components.architecture.residual import Convolution, ResidualBlock
+from components.layer import BatchNorm, Conv, ConvNorm, Dropout, Epsilon, GlobalAveragePool, MaxPool, Momentum, Rate
 from components.types import Output, Range, Scalar, UserError
 
 EXPANSION = 4  # channels that a bottleneck gives, for each of its width

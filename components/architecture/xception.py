@@ -36,8 +36,9 @@ class Xception(ConvNet):
 
     Nothing stands between the depthwise and the pointwise half; each pair is normalized. The entry flow are two
     convolutions and the first blocks of three stages, the middle flow the other `depth` blocks of the third, the exit
-    flow the fourth and two more convolutions. Kernels are drawn from Glorot's uniform distribution, as Keras does, depthwise ones channel by
-    channel; momentum and epsilon are Keras's too. Raises UserError below 7 x 7 pixels.
+    flow the fourth and two more convolutions. Kernels are drawn from Glorot's uniform distribution, as Keras does,
+    depthwise ones channel by channel; momentum and epsilon are Keras's too, dropout is the paper's alone. Raises
+    UserError below 7 x 7 pixels.
 
     Attributes:
         depth: the blocks of the middle flow.

@@ -17,6 +17,7 @@ from components.layer.convolution import SeparableConv as SeparableConv
 from components.layer.dense import Dense as Dense
 from components.layer.dense import Flatten as Flatten
 from components.layer.dropout import Dropout as Dropout
+from components.layer.dropout import Rate as Rate
 from components.layer.dropout import StochasticDepth as StochasticDepth
 from components.layer.excitation import SqueezeExcite as SqueezeExcite
 from components.layer.inception import Inception as Inception

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from components.types import Range, Scalar
+
+Rate: TypeAlias = Annotated[Scalar, Range(0, 1, "[)")]
 
 
 class Dropout(nn.Module):
@@ -18,7 +20,7 @@ class Dropout(nn.Module):
     one compiled program serves every rate (Srivastava et al., 2014).
     """
 
-    rate: Annotated[Scalar, Range(0, 1, "[)")] | None
+    rate: Rate | None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -34,7 +36,7 @@ class StochasticDepth(nn.Module):
     too (Huang et al., 2016). A rate of None is none of it, one of 0 still draws, as in `Dropout`.
     """
 
-    rate: Annotated[Scalar, Range(0, 1, "[)")] | None
+    rate: Rate | None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:

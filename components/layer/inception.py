@@ -46,21 +46,19 @@ class Inception(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        pooled, outputs = MaxPool(3, 1, "SAME")(x, train=train), []
-        branches = (
-            (x, (self.one, 1)),
-            (x, (self.three_reduce, 1), (self.three, 3)),
-            (x, (self.five_reduce, 1), (self.five, self.five_kernel)),
-            (pooled, (self.pool, 1)),
-        )
-        for branch, (y, *steps) in enumerate(branches):
-            for n, (features, kernel) in enumerate(steps):
-                y = self._conv()(features, kernel, name=f"branch_{branch}_conv_{n}")(y, train=train)
-            outputs.append(y)
-        y = jnp.concatenate(outputs, axis=-1)
+        pooled = MaxPool(3, 1, "SAME")(x, train=train)
+        one = self._branch("branch_0", x, (self.one, 1), train=train)
+        three = self._branch("branch_1", x, (self.three_reduce, 1), (self.three, 3), train=train)
+        five = self._branch("branch_2", x, (self.five_reduce, 1), (self.five, self.five_kernel), train=train)
+        y = jnp.concatenate([one, three, five, self._branch("branch_3", pooled, (self.pool, 1), train=train)], axis=-1)
         if self.reduction is None:
             return y
         return SqueezeExcite(max(1, y.shape[-1] // self.reduction), name="excitation")(y, train=train)
+
+    def _branch(self, name: str, x: jax.Array, *steps: tuple[int, Size], train: bool) -> jax.Array:
+        for n, (features, kernel) in enumerate(steps):
+            x = self._conv()(features, kernel, name=f"{name}_conv_{n}")(x, train=train)
+        return x
 
     def _conv(self) -> Callable[..., nn.Module]:
         if self.batch_norm:

@@ -17,13 +17,14 @@ from jax.nn.initializers import (
     lecun_normal,
     lecun_uniform,
     truncated_normal,
+    variance_scaling,
 )
 
 from components.layer.table import choose
 from components.types import Range, Scalar
 
 InitializerName: TypeAlias = Literal[
-    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform"
+    "glorot_normal", "glorot_uniform", "he_normal", "he_normal_out", "he_uniform", "lecun_normal", "lecun_uniform"
 ]
 
 Draw: TypeAlias = Callable[..., jax.Array]
@@ -33,6 +34,7 @@ INITIALIZERS: Mapping[str, Draw] = {
     "glorot_normal": glorot_normal(),  # Glorot and Bengio, 2010: variance 2 / (in + out)
     "glorot_uniform": glorot_uniform(),
     "he_normal": he_normal(),  # He et al., 2015: 2 / in
+    "he_normal_out": variance_scaling(2.0, "fan_out", "normal"),  # the same of what goes out: 2 / out
     "he_uniform": he_uniform(),
     "lecun_normal": lecun_normal(),  # LeCun et al., 1998; Klambauer et al., 2017: 1 / in
     "lecun_uniform": lecun_uniform(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from components.weights.names import Names, Rule
 
 
@@ -17,7 +19,7 @@ B = (ONE, numbered("branch7x7", 1, 2, 3), numbered("branch7x7dbl", 1, 2, 3, 4, 5
 C = (ONE, numbered("branch3x3", 1, "2a", "2b"), numbered("branch3x3dbl", 1, 2, "3a", "3b"), POOL)
 TO_B = (("branch3x3",), numbered("branch3x3dbl", 1, 2, 3))
 TO_C = (numbered("branch3x3", 1, 2), numbered("branch7x7x3", 1, 2, 3, 4))
-STAGES = (
+STAGES: tuple[Mapping[str, tuple[tuple[str, ...], ...]], ...] = (
     {"Mixed_5b": A, "Mixed_5c": A, "Mixed_5d": A},
     {"Mixed_6a": TO_B, "Mixed_6b": B, "Mixed_6c": B, "Mixed_6d": B, "Mixed_6e": B},
     {"Mixed_7a": TO_C, "Mixed_7b": C, "Mixed_7c": C},

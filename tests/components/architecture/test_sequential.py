@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +10,70 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from components import layer
 from components.architecture import Sequential
-from components.layer import Activation, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
+from components.layer import (
+    Activation,
+    BatchNorm,
+    Branches,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool,
+    Repeat,
+    Residual,
+)
 from components.types import Scalar, UserError
+from runner.build import build
+from runner.check import problems
+from runner.compose import compose
 
 X = jax.random.normal(jax.random.key(0), (3, 6, 6, 2))
+
+CONV: dict[str, Any] = {"_target_": "components.layer.Conv", "features": 2, "kernel": 3}
+ARGUMENTS: dict[str, dict[str, Any]] = {  # what a layer needs; one that is new joins by a line
+    "Activation": {"function": "relu"},
+    "AveragePool": {"window": 2},
+    "BatchNorm": {},
+    "Branches": {"branches": [[], [CONV]]},
+    "ConnectedConv": {"table": [[0], [0, 1]], "kernel": 3},
+    "Conv": {"features": 4, "kernel": 3},
+    "ConvNorm": {"features": 4, "kernel": [3, 1]},
+    "Dense": {"features": 4},
+    "DepthwiseConv": {"kernel": 3},
+    "DepthwiseMaxPool": {"window": 2},
+    "Dropout": {"rate": 0.5},
+    "Flatten": {},
+    "GlobalAveragePool": {},
+    "Inception": {"one": 1, "three_reduce": 1, "three": 2, "five_reduce": 1, "five": 2, "pool": 1},
+    "LayerNorm": {},
+    "LocalResponseNorm": {},
+    "MaxPool": {"window": 2},
+    "RadialBasis": {"codes": [[1, -1], [-1, 1], [1, 1]]},
+    "Repeat": {"layers": [CONV], "times": 2},
+    "Residual": {"layers": [CONV], "stochastic_depth": 0.5},
+    "SeparableConv": {"features": 4, "kernel": 3},
+    "Squash": {},
+    "SqueezeExcite": {},
+    "StochasticDepth": {"rate": 0.5},
+    "SubSampling": {},
+}
+OF_VECTORS = ("RadialBasis",)
+LAYERS = [name for name, one in vars(layer).items() if isinstance(one, type) and issubclass(one, nn.Module)]
 
 
 def logits(*layers: nn.Module, x: jax.Array = X) -> jax.ShapeDtypeStruct:
     """Shape and dtype of the logits; computes nothing."""
     module = Sequential(4, layers)
     return jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x, train=True)[0].logits)
+
+
+def flow(tree: Any) -> str:
+    """A tree as the command line takes it."""
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{key}: {flow(value)}" for key, value in tree.items()) + "}"
+    return "[" + ", ".join(map(flow, tree)) + "]" if isinstance(tree, list) else json.dumps(tree).strip('"')
 
 
 def test_layers_follow_one_another() -> None:
@@ -53,8 +108,58 @@ def test_layers_that_do_not_fit_are_named(layers: tuple[nn.Module, ...], message
         logits(*layers)
 
 
+def test_lists_of_layers_may_hold_lists_of_layers() -> None:
+    block = Residual((Conv(4, 3), Dropout(0.5), Conv(4, 3)), stochastic_depth=0.5)
+    layers = (Repeat((block, Branches(((), (Conv(1, 1), BatchNorm())))), 2), Flatten())
+    module, keys = Sequential(4, layers), {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    variables = jax.eval_shape(lambda: module.init(keys, X, train=True))
+    assert list(variables["params"]) == ["head", "layers_0"]
+    copies = variables["params"]["layers_0"]
+    assert list(copies) == ["copies_0_0", "copies_0_1", "copies_1_0", "copies_1_1"]
+    assert copies["copies_0_0"]["projection"]["conv"]["kernel"].shape == (1, 1, 2, 4)
+    assert copies["copies_1_0"]["layers_0"]["kernel"].shape == (3, 3, 5, 4)
+    trained = jax.eval_shape(lambda v: module.apply(v, X, train=True, rngs=keys, mutable=["batch_stats"]), variables)
+    assert jax.tree.map(jnp.shape, trained[1]["batch_stats"]) == jax.tree.map(jnp.shape, variables["batch_stats"])
+    assert {name: feature.shape for name, feature in trained[0].features.items()} == {
+        "layers_0": (3, 6, 6, 5),
+        "layers_1": (3, 180),
+    }
+
+
+def test_a_layer_that_does_not_fit_is_named_through_all_lists() -> None:
+    blocks = Repeat((Residual((Dropout(0.5), Branches(((Conv(2, 3, stride=2, padding="VALID"),),)))),), 2)
+    with pytest.raises(UserError) as caught:
+        logits(Activation("relu"), blocks, Flatten())
+    assert str(caught.value) == (
+        "layer 1 (Repeat): its layer 0 of copy 1 (Residual): its layer 1 (Branches): its layer 0 of branch 0 (Conv) "
+        "can't take an input of shape (3, 2, 2, 2): a convolution of 3 x 3 does not fit into images of 2 x 2"
+    )
+
+
+def test_every_layer_has_its_arguments_here() -> None:
+    assert set(LAYERS) == set(ARGUMENTS)
+
+
+def test_every_layer_passes_the_check_of_a_configuration(in_empty_folder: object) -> None:
+    parts = [{"_target_": f"components.layer.{name}", **ARGUMENTS[name]} for name in LAYERS]
+    assert problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_can_stand_in_a_list(name: str) -> None:
+    part = {"_target_": f"components.layer.{name}", **ARGUMENTS[name]}
+    between = [{"_target_": "components.layer.GlobalAveragePool"}] if name in OF_VECTORS else []
+    layers = [CONV, *between, part, {"_target_": "components.layer.Flatten"}]
+    node = {"_target_": "components.architecture.Sequential", "layers": layers}
+    module = build(node, {}, outputs=4)
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    output = jax.eval_shape(lambda: module.init_with_output(keys, X, train=True)[0])
+    assert output.logits.shape == (3, 4)
+    assert len(output.features) == len(layers)
+
+
 def test_the_numbers_of_layers_may_be_traced(check_traced: Callable[..., None]) -> None:
-    def trained(rate: Scalar, momentum: Scalar) -> tuple[jax.Array, dict]:
+    def trained(rate: Scalar, momentum: Scalar) -> tuple[jax.Array, Any]:
         module = Sequential(4, (Flatten(), BatchNorm(momentum), Dropout(rate)))
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
         variables = module.init(keys, X, train=True)

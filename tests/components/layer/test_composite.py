@@ -11,8 +11,19 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from components.layer import BatchNorm, Conv, ConvNorm, Dense, Dropout, Flatten, GlobalAveragePool, MaxPool
-from components.layer.composite import Branches, Repeat, Residual
+from components.layer import (
+    BatchNorm,
+    Branches,
+    Conv,
+    ConvNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    MaxPool,
+    Repeat,
+    Residual,
+)
 from components.types import Scalar, UserError
 
 X = np.random.default_rng(0).standard_normal((4, 5, 6, 2)).astype(np.float32)

@@ -13,40 +13,43 @@ from components.layer import Conv, GlobalAveragePool, MaxPool
 from components.layer.inception import Inception
 from components.types import UserError
 
-X = jax.random.normal(jax.random.key(0), (2, 5, 4, 3))
+X = np.random.default_rng(0).standard_normal((2, 5, 4, 3), np.float32)
 NUMBERS = (4, 2, 6, 1, 3, 5)
 
 
-def shapes(module: Any, x: jax.Array = X) -> Any:
+def shapes(module: Any, x: np.ndarray = X) -> Any:
     return jax.tree.map(jnp.shape, jax.eval_shape(partial(module.init, train=True), jax.random.key(0), x)["params"])
 
 
 def test_four_branches_joined_in_the_order_of_the_table() -> None:
-    layer = Inception(*NUMBERS, initial_bias=0.2)
+    layer, random = Inception(*NUMBERS), np.random.default_rng(0)
+    parameters = jax.tree.map(
+        lambda shape: random.standard_normal(shape, np.float32), shapes(layer), is_leaf=lambda x: isinstance(x, tuple)
+    )
+
+    def conv(x: jax.Array, name: str) -> jax.Array:
+        height, width, _, features = parameters[name]["kernel"].shape
+        module = Conv(features, (height, width), activation="relu")
+        return module.apply({"params": parameters[name]}, x, train=True)
 
     @jax.jit
-    def both(key: jax.Array) -> tuple[jax.Array, list[jax.Array], Any]:
-        y, variables = layer.init_with_output(key, X, train=True)
-        parameters = variables["params"]
-
-        def conv(x: jax.Array, name: str) -> jax.Array:
-            height, width, _, features = parameters[name]["kernel"].shape
-            module = Conv(features, (height, width), activation="relu")
-            return module.apply({"params": parameters[name]}, x, train=True)
-
-        pooled = MaxPool(3, 1, "SAME").apply({}, X, train=True)
-        branches = [
-            conv(X, "branch_0_conv_0"),
-            conv(conv(X, "branch_1_conv_0"), "branch_1_conv_1"),
-            conv(conv(X, "branch_2_conv_0"), "branch_2_conv_1"),
-            conv(pooled, "branch_3_conv_0"),
+    def both(x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        return layer.apply({"params": parameters}, x, train=True), [
+            conv(x, "branch_0_conv_0"),
+            conv(conv(x, "branch_1_conv_0"), "branch_1_conv_1"),
+            conv(conv(x, "branch_2_conv_0"), "branch_2_conv_1"),
+            conv(MaxPool(3, 1, "SAME").apply({}, x, train=True), "branch_3_conv_0"),
         ]
-        return y, branches, parameters
 
-    y, branches, parameters = both(jax.random.key(1))
+    y, branches = both(X)
     assert [branch.shape for branch in branches] == [(2, 5, 4, number) for number in (4, 6, 3, 5)]
     np.testing.assert_allclose(y, np.concatenate(branches, -1), rtol=1e-5, atol=1e-6)
-    assert all((np.asarray(one["bias"]) == np.float32(0.2)).all() for one in parameters.values())
+
+
+def test_biases_start_where_they_are_told() -> None:
+    layer = Inception(*NUMBERS, initial_bias=0.2)
+    init = jax.jit(lambda: layer.init(jax.random.key(0), X, train=True)["params"]["branch_2_conv_1"]["bias"])
+    np.testing.assert_array_equal(init(), np.full(3, 0.2, np.float32))
 
 
 def test_its_kernels_are_those_of_its_name() -> None:

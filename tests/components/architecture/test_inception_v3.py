@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from networks import facts, size, variables
+from pairs import check_pair
+
+from components import weights
+from components.architecture.inception_v3 import InceptionV3, SEInceptionV3
+from components.types import Output, UserError
+from components.weights.inception_v3 import NAMES
+
+KERAS = {"auxiliary": None, "use_scale": False}
+
+
+def tiny(**fields: Any) -> InceptionV3:
+    return InceptionV3(**({"outputs": 3, "width": 1 / 32} | fields))
+
+
+def train(module: InceptionV3, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
+    """What a training step answers, and the variables, as shapes."""
+    keys = {stream: jax.random.key(0) for stream in streams.split()}
+    return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
+
+
+def unnamed(library: str, shapes: Any) -> tuple[str, ...]:
+    """The parameters that a library doesn't have."""
+    return weights.plan(next(one for one in NAMES if one.library == library), shapes).unnamed
+
+
+def test_parameters_work_and_stages_are_the_papers() -> None:
+    known = facts(InceptionV3(1000), 299, 299, 3)
+    assert known.parameters == 27_161_264  # torchvision
+    assert known.parameters - size(known.variables["params"]["auxiliary_0"]) == 23_834_568  # timm
+    assert known.multiply_adds == pytest.approx(5.713e9, rel=0.001)  # published by torchvision 0.28 with its weights
+    assert known.stages == {
+        "stem": (35, 35, 192),
+        "stage_1": (35, 35, 288),
+        "stage_2": (17, 17, 768),
+        "stage_3": (8, 8, 2048),
+        "pool": (2048,),
+    }
+    assert unnamed("torchvision", known.variables) == unnamed("timm", known.variables) == ()
+
+
+def test_without_scales_it_is_that_of_keras() -> None:
+    known = variables(InceptionV3(1000, **KERAS), 75, 75, 3)
+    assert size(known["params"]) == 23_817_352  # Keras 3.15
+    assert unnamed("keras", known) == ()
+
+
+def test_excitation_belongs_to_every_module() -> None:
+    known = variables(SEInceptionV3(1000, auxiliary=None), 75, 75, 3)["params"]
+    of_modules = {256: 1, 288: 2, 768: 5, 1280: 1, 2048: 2}  # how many give so many channels
+    gained = sum(count * (2 * c * (c // 16) + c // 16 + c) for c, count in of_modules.items())
+    assert size(known) == 23_834_568 + gained
+
+
+def test_its_auxiliary_classifier_is_there_in_training_alone() -> None:
+    module = tiny()
+    output, known = train(module, 2, 299, 310, 3)
+    assert [(logits.shape, logits.dtype) for _, logits in output.auxiliary] == [((2, 3), jnp.float32)]
+    infer = partial(module.apply, train=False)
+    assert jax.eval_shape(infer, known, jnp.zeros((2, 75, 80, 3))).auxiliary == ()
+
+
+def test_any_width_channels_and_dtype() -> None:
+    output, known = train(tiny(width=1 / 16, dtype=jnp.bfloat16, auxiliary=None), 2, 75, 107, 1)
+    assert output.features["stage_3"].shape == (2, 1, 2, 128)
+    assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
+    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
+
+
+def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() -> None:
+    output, _ = train(tiny(head=False, dropout=None), 2, 75, 75, 3, streams="params")
+    assert (output.logits, output.auxiliary) == (None, ())
+    assert output.features["pool"].shape == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"auxiliary": None}, "InceptionV3 takes images of at least 75 x 75, these are 74 x 300"),
+        ({}, "InceptionV3 takes images of at least 75 x 75, these are 74 x 300"),
+        ({}, "auxiliary classifier .* at least 299 x 299, these are 298 x 300: set auxiliary to null"),
+    ],
+)
+def test_smaller_images_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        train(tiny(**fields), 2, 298 if "298" in message else 74, 300, 3)
+
+
+@pytest.mark.parametrize(("library", "fields"), [("torchvision", {"count_include_pad": True}), ("keras", KERAS)])
+def test_it_answers_as_others(library: str, fields: dict[str, Any]) -> None:
+    check_pair(InceptionV3(8, 1 / 8, **fields), library, f"inception_v3_thin_{library}")

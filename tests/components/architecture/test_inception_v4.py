@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from networks import facts
+from pairs import check_pair
+
+from components import weights
+from components.architecture.inception_v4 import InceptionV4
+from components.types import Output, UserError
+from components.weights.inception_v4 import NAMES
+
+
+def tiny(**fields: Any) -> InceptionV4:
+    """One block of each kind."""
+    return InceptionV4(**({"outputs": 3, "width": 1 / 32, "depths": (1, 1, 1)} | fields))
+
+
+def train(module: InceptionV4, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
+    """What a training step answers, and the variables that it begins with, as shapes."""
+    keys = {stream: jax.random.key(0) for stream in streams.split()}
+    return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
+
+
+def test_it_has_the_published_size_and_every_parameter_a_name() -> None:
+    known = facts(InceptionV4(1000), 299, 299, 3)
+    assert known.parameters == 42_679_816  # timm
+    assert known.multiply_adds == pytest.approx(12.28e9, rel=0.01)  # timm's benchmarks
+    assert known.stages == {
+        "stem": (35, 35, 384),
+        "stage_1": (35, 35, 384),
+        "stage_2": (17, 17, 1024),
+        "stage_3": (8, 8, 1536),
+        "pool": (1536,),
+    }  # figure 9 of the paper
+    assert not weights.plan(NAMES[0], known.variables).unnamed
+
+
+def test_any_width_channels_and_dtype_with_scales_or_without() -> None:
+    output, known = train(tiny(dtype=jnp.bfloat16, use_scale=False), 2, 75, 91, 1)
+    assert output.features["stage_3"].shape == (2, 1, 1, 48)
+    assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
+    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
+    assert set(known["params"]["stem"]["conv_0"]["norm"]) == {"bias"}
+
+
+def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() -> None:
+    output, _ = train(tiny(head=False, dropout=None), 2, 75, 75, 3, streams="params")
+    assert output.logits is None
+    assert output.features["pool"].shape == (2, 48)
+
+
+def test_a_smaller_image_is_refused() -> None:
+    with pytest.raises(UserError, match="InceptionV4 takes images of at least 75 x 75, these are 80 x 74"):
+        train(tiny(), 2, 80, 74, 3)
+
+
+def test_it_answers_as_timm_with_the_same_weights() -> None:
+    check_pair(InceptionV4(5, 1 / 32, depths=(1, 1, 1)), "timm", "inception_v4_thin_timm")
