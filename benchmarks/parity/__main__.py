@@ -46,7 +46,9 @@ def compared(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
     theirs, module, x = case.theirs(), case.ours(), images(case.side, case.channels)
     tensors = {name: drawn(name, shape) for name, shape in theirs.shapes.items()}
     known = variables(module, *x.shape[1:])
-    plan = weights.plan(weights.names(module, tensors, known, case.library), known)
+    names = weights.names(module, tensors, known, case.library)
+    weights.check_fields(names, module)
+    plan = weights.plan(names, known)
     mine = weights.carried(plan, tensors)
     outputs = jax.eval_shape(lambda v: module.apply(v, x, train=False).logits, mine).shape[-1]
     slope = drawn("slope", (len(x), outputs)) + 1

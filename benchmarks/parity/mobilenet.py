@@ -72,7 +72,6 @@ CASES = {
     "mobilenet_v3/timm": full("timm", MobileNetV3, partial(timm, "mobilenetv3_large_100"), **TORCH),
     "mobilenet_v3_small/timm": full("timm", MobileNetV3Small, partial(timm, "mobilenetv3_small_100"), **TORCH),
     "efficientnet_b0/timm": full("timm", EfficientNetB0, partial(timm, "efficientnet_b0"), **TORCH),
-    "efficientnet_b0/timm_tf": full("timm", EfficientNetB0, partial(timm, "tf_efficientnet_b0")),
     "mobilenet_v1/keras": full("keras", MobileNetV1, partial(keras, "MobileNet")),
     "mobilenet_v2/keras": full("keras", MobileNetV2, partial(keras, "MobileNetV2")),
     "mobilenet_v3/keras": full("keras", MobileNetV3, partial(keras, "MobileNetV3Large", include_preprocessing=False)),

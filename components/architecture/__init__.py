@@ -17,6 +17,13 @@ from components.architecture.efficientnet import EfficientNetB2 as EfficientNetB
 from components.architecture.efficientnet import EfficientNetB3 as EfficientNetB3
 from components.architecture.efficientnet import EfficientNetB4 as EfficientNetB4
 from components.architecture.fashion_cnn import FashionCNN as FashionCNN
+from components.architecture.googlenet import GoogLeNet as GoogLeNet
+from components.architecture.googlenet import SEInception as SEInception
+from components.architecture.inception_resnet import InceptionResNet as InceptionResNet
+from components.architecture.inception_resnet import InceptionResNetV1 as InceptionResNetV1
+from components.architecture.inception_resnet import InceptionResNetV2 as InceptionResNetV2
+from components.architecture.inception_v3 import InceptionV3 as InceptionV3
+from components.architecture.inception_v4 import InceptionV4 as InceptionV4
 from components.architecture.inverted_residual import MobileStage as MobileStage
 from components.architecture.lenet5 import LeNet5 as LeNet5
 from components.architecture.lenet5_1998 import LeNet5_1998 as LeNet5_1998
@@ -54,3 +61,4 @@ from components.architecture.vgg import VGG13 as VGG13
 from components.architecture.vgg import VGG16 as VGG16
 from components.architecture.vgg import VGG19 as VGG19
 from components.architecture.wide_deep import WideDeep as WideDeep
+from components.architecture.xception import Xception as Xception

@@ -21,12 +21,12 @@ from components.layer import (
     Epsilon,
     Flatten,
     GlobalAveragePool,
+    Inception,
     LocalResponseNorm,
     MaxPool,
     Momentum,
     Spread,
 )
-from components.layer.inception import Inception
 from components.types import Output, Range, Scalar, UserError
 
 Layout = Literal["paper", "torchvision"]

@@ -15,5 +15,6 @@ NAMES = (
             Rule("dense_1", "classifier.4"),
             Rule("head", "classifier.6"),
         ),
+        fields=({"normalization": None, "strides": (4, 1), "paddings": (2, 2), "ceil_mode": False},),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,28 @@ def names(architecture: Any, tensors: Mapping[str, Any], shapes: Mapping[str, An
         few = ", ".join(sorted(tensors)[:3])
         raise UserError(f"the file has none of the names that {library or ', '.join(libraries)} gives {kind}: {few}, …")
     return best
+
+
+def check_fields(names: Names, architecture: Any) -> None:
+    """Raises UserError where an architecture computes otherwise than that which its weights were trained for."""
+    wrong = [{f: v for f, v in one.items() if not _same(getattr(architecture, f), v)} for one in names.fields]
+    if wrong and all(wrong):
+        words = [" ".join(f"architecture.{f}={_word(v)}" for f, v in one.items()) for one in wrong]
+        raise UserError(
+            f"the weights of {names.library} are for {', or for '.join(words)}: set that, or weights.exact=false"
+        )
+
+
+def _same(given: Any, value: Any) -> bool:
+    if isinstance(value, float):
+        return given is not None and math.isclose(float(given), value, rel_tol=1e-5)
+    return type(given) is type(value) and given == value
+
+
+def _word(value: Any) -> str:
+    """As it is written on the command line."""
+    plain = {"None": "null", "True": "true", "False": "false"}
+    return plain.get(str(value), str(value))
 
 
 def _known(architecture: Any) -> tuple[Names, ...]:

@@ -3,11 +3,11 @@
 from components.weights.names import Names, Rule
 
 BLOCK = r"stage_(\d+)_block_(\d+)"  # stages from 1, blocks from 0
+EXACT = {"epsilon": 1e-6}
 DEPTHS = {  # blocks of each stage, as Keras calls the variants
     "tiny": (3, 3, 9, 3),
     "small": (3, 3, 27, 3),
     "base": (3, 3, 27, 3),
-    "large": (3, 3, 27, 3),
 }
 
 
@@ -25,7 +25,7 @@ def _torchvision() -> Names:
         rules += [Rule(block + ours, theirs + name) for ours, name in layers.items()]
         rules += [Rule(f"stage_{n}_norm", f"features.{2 * n - 2}.0")]
         rules += [Rule(f"stage_{n}_downsample", f"features.{2 * n - 2}.1")]
-    return Names("torchvision", tuple(rules))
+    return Names("torchvision", tuple(rules), fields=(EXACT,))
 
 
 def _keras(variant: str) -> Names:
@@ -47,7 +47,7 @@ def _keras(variant: str) -> Names:
     for number, (n, m) in enumerate(places):
         leaves = (("layer_scale", f"variable_{number}" if number else "variable"),)
         rules.append(Rule(f"stage_{n + 1}_block_{m}", f"{name}_stage_{n}_block_{m}_layer_scale", leaves=leaves))
-    return Names("keras", tuple(rules), "keras")
+    return Names("keras", tuple(rules), "keras", fields=(EXACT,))
 
 
 TIMM = (
@@ -79,7 +79,7 @@ HUGGINGFACE = (
 
 NAMES = (
     _torchvision(),
-    Names("timm", TIMM),
+    Names("timm", TIMM, fields=(EXACT,)),
     *(_keras(variant) for variant in DEPTHS),
-    Names("huggingface", HUGGINGFACE),
+    Names("huggingface", HUGGINGFACE, fields=(EXACT,)),
 )

@@ -22,7 +22,7 @@ KERAS = (
 )
 
 NAMES = (
-    Names("torchvision", TORCH),
-    Names("timm", TORCH),
-    Names("keras", KERAS, framework="keras"),
+    Names("torchvision", TORCH, fields=({"epsilon": 1e-5},)),
+    Names("timm", TORCH, fields=({"epsilon": 1e-5},)),
+    Names("keras", KERAS, framework="keras", fields=({"epsilon": 1.001e-5},)),
 )

@@ -13,7 +13,7 @@ import numpy as np
 from components.place import find
 from components.types import DataError, UserError
 from components.weights.carry import carried, plan
-from components.weights.choose import names
+from components.weights.choose import check_fields, names
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Safetensors:
         skip: layers that stay as they were drawn, and arrays of the file that are left out: beginnings of our paths
             or of their names, `*` for anything (`head`, `stage_4*`, `AuxLogits`).
 
+        exact: whether fields of the architecture must be what the weights were trained with, as far as libraries differ
+            in them: how images are padded, the epsilon of normalization.
+
     Everything else must be there, in the right shape, and nothing besides: raises UserError with what differs, and
     DataError where there is no such file, or it is damaged.
     """
@@ -44,6 +47,7 @@ class Safetensors:
     path: str
     library: Literal["torchvision", "timm", "keras", "huggingface"] | None = None
     skip: tuple[str, ...] = ()
+    exact: bool = True
 
     def fingerprint(self) -> str:
         with self._file().open("rb") as file:
@@ -53,8 +57,11 @@ class Safetensors:
         file = self._file()
         tensors = _read(file)
         try:
-            found = plan(names(architecture, tensors, shapes, self.library), shapes)
-            return carried(found, tensors, skip=self.skip)
+            theirs = names(architecture, tensors, shapes, self.library)
+            found = carried(plan(theirs, shapes), tensors, skip=self.skip)
+            if self.exact:
+                check_fields(theirs, architecture)
+            return found
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
 

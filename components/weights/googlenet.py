@@ -38,5 +38,6 @@ NAMES = (
             Rule(r"auxiliary_(\d)/head", "aux{0:+1}.fc2"),
             Rule("head", "fc"),
         ),
+        fields=({"layout": "torchvision", "epsilon": 1e-3},),
     ),
 )

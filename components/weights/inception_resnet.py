@@ -31,6 +31,7 @@ LAYERS = (
 )
 """A convolution and its normalization."""
 
+FIELDS = ({"linear_end": True, "epsilon": 1e-3},)
 TIMM = Names(
     "timm",
     (
@@ -39,6 +40,7 @@ TIMM = Names(
         *(Rule(f"{ours}/up", f"{theirs}.conv2d") for ours, theirs in BLOCKS),
         Rule("head", "classif"),
     ),
+    fields=FIELDS,
 )
 
 
@@ -72,6 +74,7 @@ KERAS = Names(
     ),
     framework="keras",
     ranked=("conv2d", "batch_normalization"),
+    fields=FIELDS,
 )
 
 NAMES = (TIMM, KERAS)

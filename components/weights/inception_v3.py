@@ -51,7 +51,13 @@ KERAS = (
 )
 
 NAMES = (
-    Names("torchvision", TORCH),
-    Names("timm", TORCH),
-    Names("keras", KERAS, "keras", ranked=("conv2d", "batch_normalization")),
+    Names("torchvision", TORCH, fields=({"count_include_pad": True, "epsilon": 1e-3},)),
+    Names("timm", TORCH, fields=({"count_include_pad": True, "epsilon": 1e-3},)),
+    Names(
+        "keras",
+        KERAS,
+        "keras",
+        ranked=("conv2d", "batch_normalization"),
+        fields=({"count_include_pad": False, "epsilon": 1e-3},),
+    ),
 )

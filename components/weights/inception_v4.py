@@ -35,6 +35,7 @@ TIMM = Names(
         *(Rule(f"{ours}/norm", f"{theirs}.bn") for ours, theirs in LAYERS),
         Rule("head", "last_linear"),
     ),
+    fields=({"epsilon": 1e-3},),
 )
 
 NAMES = (TIMM,)

@@ -9,7 +9,7 @@ import itertools
 import math
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from components.weights.names import Names, Rule
 
@@ -24,17 +24,25 @@ V2 = (1, 2, 3, 4, 3, 3, 1)
 V3 = (1, 2, 3, 4, 2, 3)
 V3_SMALL = (1, 2, 3, 2, 3)
 B0 = (1, 2, 2, 3, 3, 4, 1)
-EFFICIENTNETS = [[math.ceil(n * depth) for n in B0] for depth in (1.0, 1.1, 1.2, 1.4, 1.8, 2.2, 2.6, 3.1)]
+EFFICIENTNETS = [[math.ceil(n * depth) for n in B0] for depth in (1.0, 1.1, 1.2, 1.4, 1.8)]
 STAGE = r"stage_{}_block_(\d+)/"
 FIRST, ANY = STAGE.format(1), STAGE.format(r"(\d+)")
 
 
+SAME = {"padding": "SAME", "epsilon": 1e-3}  # as TensorFlow has it
+SYMMETRIC = {"padding": "symmetric", "epsilon": 1e-5}
+
+
 def _names(
-    library: str, ends: Parts, *inside: tuple[Parts, Blocks], ignored: str = r".*\.num_batches_tracked"
+    library: str,
+    ends: Parts,
+    *inside: tuple[Parts, Blocks],
+    fields: tuple[Mapping[str, Any], ...] = (SAME,),
+    ignored: str = r".*\.num_batches_tracked",
 ) -> Names:
     """Those of what stands outside of blocks, and of the parts of blocks."""
     rules = [rule for parts, blocks in ((ends, [("", "")]), *inside) for rule in _rules(parts, blocks)]
-    return Names(library, tuple(rules), "keras" if library == "keras" else "torch", ignored)
+    return Names(library, tuple(rules), "keras" if library == "keras" else "torch", ignored, fields=fields)
 
 
 def _rules(parts: Parts, blocks: Blocks) -> Iterable[Rule]:
@@ -51,7 +59,7 @@ def _through(name: str, depths: Sequence[int], first: int) -> Blocks:
     return [(STAGE.format(n), name.replace("#", f"{{0:{start:+d}}}")) for n, start in enumerate(starts, 1)]
 
 
-def _torchvision(blocks: Blocks, excited: Sequence[int], ends: Parts) -> Names:
+def _torchvision(blocks: Blocks, excited: Sequence[int], ends: Parts, epsilon: float) -> Names:
     """MobileNet-v3 and EfficientNet: the parts of a block are numbered as they come, in `excited` stages one more."""
     inside: list[tuple[Parts, Blocks]] = []
     for n, block in enumerate(blocks, 1):
@@ -59,7 +67,8 @@ def _torchvision(blocks: Blocks, excited: Sequence[int], ends: Parts) -> Names:
         for m, part in enumerate(part for part in there if there[part]):
             names = f"#.{m}.fc1 #.{m}.fc2" if part == "excitation" else f"#.{m}.0 #.{m}.1"
             inside.append(({part: names}, [block]))
-    return _names("torchvision", {"stem": "features.0.0 features.0.1", **ends}, *inside)
+    stem, fields = "features.0.0 features.0.1", ({"padding": "symmetric", "epsilon": epsilon},)
+    return _names("torchvision", {"stem": stem, **ends}, *inside, fields=fields)
 
 
 def _huggingface_v1() -> Names:
@@ -80,21 +89,25 @@ TORCHVISION = (
         {"stem": "features.0.0 features.0.1", "top": "features.18.0 features.18.1", "head": "classifier.1"},
         ({"depthwise": "#.0.0 #.0.1", "project": "#.1 #.2"}, TORCHVISION_V2[:1]),
         ({"expand": "#.0.0 #.0.1", "depthwise": "#.1.0 #.1.1", "project": "#.2 #.3"}, TORCHVISION_V2[1:]),
+        fields=(SYMMETRIC,),
     ),
     _torchvision(
         _through("features.#.block", V3, 1),
         (3, 5, 6),
         {"top": "features.16.0 features.16.1", **TORCHVISION_DENSE},
+        1e-3,
     ),
     _torchvision(
         _through("features.#.block", V3_SMALL, 1),
         (1, 3, 4, 5),
         {"top": "features.12.0 features.12.1", **TORCHVISION_DENSE},
+        1e-3,
     ),
     _torchvision(
         [(STAGE.format(n), f"features.{n}.{{0}}.block") for n in range(1, 8)],
         range(1, 8),
         {"top": "features.8.0 features.8.1", "head": "classifier.1"},
+        1e-5,
     ),
 )
 
@@ -106,12 +119,16 @@ TIMM_INSIDE = (
     (TIMM_INVERTED | TIMM_EXCITATION, [(ANY, "blocks.{0:-1}.{1}")]),
 )
 TIMM_ENDS = {"stem": "conv_stem bn1", "head": "classifier"}
-TIMM = (
-    _names("timm", TIMM_ENDS, (TIMM_SEPARABLE, [(ANY, "blocks.{0:-1}.{1}")])),
-    _names("timm", TIMM_ENDS | {"top": "conv_head bn2"}, *TIMM_INSIDE),
-    _names("timm", TIMM_ENDS | {"top": "blocks.6.0.conv blocks.6.0.bn1", "dense": "conv_head"}, *TIMM_INSIDE),
-    _names("timm", TIMM_ENDS | {"top": "blocks.5.0.conv blocks.5.0.bn1", "dense": "conv_head"}, *TIMM_INSIDE),
+TIMM_LAST = {n: {"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5)}
+TIMM = tuple(
+    _names("timm", TIMM_ENDS | last, *inside, fields=(SYMMETRIC,))
+    for last, inside in (
+        ({}, ((TIMM_SEPARABLE, [(ANY, "blocks.{0:-1}.{1}")]),)),
+        ({"top": "conv_head bn2"}, TIMM_INSIDE),
+        *((last, TIMM_INSIDE) for last in TIMM_LAST.values()),
+    )
 )
+"""Those whose own padding is symmetric; the ones called `tf_` are padded as in TensorFlow."""
 
 KERAS_V2 = {part: f"#_{part} #_{part}_BN" for part in ("expand", "depthwise", "project")}
 KERAS_V3 = {part: f"#_{part} #_{part}_bn" for part in ("expand", "depthwise", "project")} | {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Framework: TypeAlias = Literal["torch", "keras"]
 
@@ -53,6 +53,7 @@ class Names:
         ignored: a regular expression for names that stand for nothing that we have.
         ranked: words that the library numbers as it goes (`conv2d`, `conv2d_7`): their numbers are made to begin
             at 0, in their order.
+        fields: what fields of the architecture such weights are for, one mapping or another; shapes don't tell.
     """
 
     library: str
@@ -60,6 +61,7 @@ class Names:
     framework: Framework = "torch"
     ignored: str = r".*\.num_batches_tracked"
     ranked: tuple[str, ...] = ()
+    fields: tuple[Mapping[str, Any], ...] = ()
 
     def find(self, module: str) -> tuple[Rule, str, str | None] | None:
         """The rule for one of our modules, their name of it, and what was flattened before it."""

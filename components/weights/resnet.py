@@ -6,6 +6,9 @@ from components.weights.names import Names, Rule
 
 BLOCK = r"stage_(\d+)_block_(\d+)"  # stages from 1, blocks from 0
 
+TORCH = {"version": "v1.5", "max_pool": "torch", "downsample": "first", "epsilon": 1e-5}
+OF_KERAS = {"version": "v1", "max_pool": "torch", "downsample": "first", "epsilon": 1.001e-5}
+
 TORCHVISION = (
     Rule(r"stem_0/conv", "conv1"),
     Rule(r"stem_0/norm", "bn1"),
@@ -30,12 +33,17 @@ TIMM_DEEP = (  # three convolutions in a row with their normalizations and activ
     *TIMM,
 )
 TIMM_LEGACY = (  # with bottlenecks; its basic blocks have one ReLU more, before the excitation
-    Rule(r"stem_(\d)/conv", "layer0.conv{0:+1}"),
-    Rule(r"stem_(\d)/norm", "layer0.bn{0:+1}"),
+    Rule(r"stem_0/conv", "layer0.conv1"),
+    Rule(r"stem_0/norm", "layer0.bn1"),
     Rule(rf"{BLOCK}/excitation/squeeze", "layer{0}.{1}.se_module.fc1"),
     Rule(rf"{BLOCK}/excitation/excite", "layer{0}.{1}.se_module.fc2"),
     Rule(r"head", "last_linear"),
     *TORCHVISION,
+)
+TIMM_LEGACY_DEEP = (
+    Rule(r"stem_(\d)/conv", "layer0.conv{0:+1}"),
+    Rule(r"stem_(\d)/norm", "layer0.bn{0:+1}"),
+    *TIMM_LEGACY,
 )
 TIMM_V2 = (
     Rule(r"stem_0", "stem.conv"),
@@ -68,11 +76,17 @@ HUGGINGFACE = (
 )
 
 NAMES = (
-    Names("torchvision", TORCHVISION),
-    Names("timm", TIMM),
-    Names("timm", TIMM_DEEP),
-    Names("timm", TIMM_LEGACY),
-    Names("timm", TIMM_V2),
-    Names("keras", KERAS, "keras"),
-    Names("huggingface", HUGGINGFACE),
+    Names("torchvision", TORCHVISION, fields=(TORCH,)),
+    Names("timm", TIMM, fields=(TORCH,)),
+    Names("timm", TIMM_DEEP, fields=(TORCH,)),
+    Names("timm", TIMM_LEGACY, fields=(TORCH | {"max_pool": "caffe", "version": "v1"},)),
+    Names("timm", TIMM_LEGACY_DEEP, fields=(TORCH | {"max_pool": "caffe"},)),
+    Names("timm", TIMM_V2, fields=(TORCH | {"version": "v2"},)),
+    Names(
+        "keras",
+        KERAS,
+        "keras",
+        fields=(OF_KERAS, OF_KERAS | {"version": "v2", "max_pool": "keras", "downsample": "last"}),
+    ),
+    Names("huggingface", HUGGINGFACE, fields=(TORCH,)),
 )

@@ -24,7 +24,7 @@ def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> Names:
     first, second, head = DENSE[library]
     # The last stage has one number of channels, and its first convolution is in every variant.
     dense = (Rule("dense_0", first, flattened="stage_5_conv_0"), Rule("dense_1", second), Rule("head", head))
-    return Names(library, (*rules, *dense))
+    return Names(library, (*rules, *dense), fields=({"epsilon": 1e-5},) if batch_norm else ())
 
 
 KERAS = Names(

@@ -32,6 +32,7 @@ KERAS = Names(
     ),
     framework="keras",
     ranked=("conv2d", "batch_normalization"),
+    fields=({"padding": "SAME", "epsilon": 1e-3},),
 )
 
 BLOCKS = (
@@ -64,6 +65,7 @@ TIMM = Names(
         *(Rule(f"{ours}/shortcut/norm", f"{theirs}.skipbn") for ours, theirs, _ in BLOCKS),
         Rule("head", "fc"),
     ),
+    fields=({"padding": 1, "epsilon": 1e-5},),
 )
 
 NAMES = (KERAS, TIMM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ from networks import variables
 from safetensors.numpy import save_file
 
 from components import weights
+from components.architecture import MobileNet, MobileStage
 from components.layer import BatchNorm, Conv, Dense, Flatten
 from components.types import DataError, Output, UserError
 from components.weights import Names, Rule, Safetensors
@@ -192,3 +194,36 @@ def test_a_file_that_is_not_whole_or_not_there_is_refused(tmp_path: Path) -> Non
         Safetensors(path=str(path))(Little(), {})
     with pytest.raises(DataError, match=r"there is no file .*; did you mean .*little\.safetensors\?"):
         Safetensors(path=str(tmp_path / "litle.safetensors")).fingerprint()
+
+
+def test_fields_that_shapes_do_not_tell_must_be_those_that_the_weights_are_for() -> None:
+    fields = ({"padding": "symmetric", "epsilon": 1e-5, "scale": None}, {"padding": "SAME", "epsilon": 1e-3})
+    names = Names("timm", (), fields=fields)
+    exact = [SimpleNamespace(padding="symmetric", epsilon=jnp.float32(1e-5), scale=None)]
+    exact.append(SimpleNamespace(padding="SAME", epsilon=1e-3, scale=2))
+    for architecture in exact:
+        weights.check_fields(names, architecture)
+    with pytest.raises(
+        UserError,
+        match=r"timm are for architecture.epsilon=1e-05 architecture.scale=null, or for architecture.padding=SAME "
+        r"architecture.epsilon=0.001: set that, or weights.exact=false",
+    ):
+        weights.check_fields(names, SimpleNamespace(padding="symmetric", epsilon=1.001e-5, scale=2))
+
+
+def test_a_file_for_other_fields_is_refused_unless_it_need_not_be_exact(tmp_path: Path) -> None:
+    network = MobileNet(outputs=3, stages=(MobileStage(8, (1,)),), stem=8, top=8)
+    known = variables(network, 4, 4, 3)
+    theirs = weights.plan(weights.names(network, {"features.0.0.weight": 0}, known, "torchvision"), known)
+    given = {
+        one.name: drawn(*(one.shape[i] for i in (3, 2, 0, 1))) if len(one.shape) == 4 else drawn(*one.shape[::-1])
+        for one in theirs.wanted
+    }
+    path = tmp_path / "network.safetensors"
+    save_file({name: np.ascontiguousarray(one) for name, one in given.items()}, path)
+    with pytest.raises(
+        UserError, match=r"torchvision are for architecture.padding=symmetric architecture.epsilon=1e-05"
+    ):
+        Safetensors(path=str(path))(network, known)
+    assert Safetensors(path=str(path), exact=False)(network, known)["params"].keys() == known["params"].keys()
+    Safetensors(path=str(path))(network.clone(padding="symmetric", epsilon=1e-5), known)

@@ -24,7 +24,9 @@ def check_pair(module: nn.Module, library: str, name: str, *, gradients: bool = 
     shapes = {theirs: tuple(shape) for theirs, shape in record["shapes"].items()}
     known = variables(module, *x.shape[1:])
     tensors = {theirs: drawn(theirs, shape) for theirs, shape in shapes.items()}
-    plan = weights.plan(weights.names(module, tensors, known, library), known)
+    names = weights.names(module, tensors, known, library)
+    weights.check_fields(names, module)
+    plan = weights.plan(names, known)
     ours = weights.carried(plan, tensors)
     right = np.array(record["logits"])
 

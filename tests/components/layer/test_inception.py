@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from components.architecture import Sequential
-from components.layer import Conv, GlobalAveragePool, MaxPool
-from components.layer.inception import Inception
+from components.layer import Conv, GlobalAveragePool, Inception, MaxPool
 from components.types import UserError
 
 X = np.random.default_rng(0).standard_normal((2, 5, 4, 3), np.float32)
