@@ -113,7 +113,7 @@ def thinner_keras(model: Any, by: int) -> Any:
 
     config = model.get_config()
     for one in config["layers"]:
-        one.pop("build_config", None)
+        one.pop("build_config", None)  # the shapes that it was built for
     layers = [one for one in config["layers"] if "filters" in one["config"] or "units" in one["config"]]
     for one in layers:
         for word in ("filters", "units"):

@@ -49,12 +49,7 @@ def keras(side: int, classes: int = 1000) -> Any:
 
 
 def keras_thin() -> Keras:
-    from types import SimpleNamespace
-
-    config = keras(SMALLEST, THIN).get_config()
-    for layer in config["layers"]:
-        layer.pop("build_config", None)  # normalization would be built for all channels
-    return Keras(thinner_keras(SimpleNamespace(get_config=lambda: config), THIN))
+    return Keras(thinner_keras(keras(SMALLEST, THIN), THIN))
 
 
 CASES = {

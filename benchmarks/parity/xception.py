@@ -34,8 +34,6 @@ def thin() -> Theirs:
     config = keras.applications.Xception(input_shape=(THIN, THIN, 3), **fields).get_config()
     left_out = re.compile(r"block([6-9]|1[0-2])_|add_([4-9]|10)$")
     layers = [layer for layer in config["layers"] if not left_out.match(layer["name"])]
-    for layer in layers:
-        layer.pop("build_config", None)  # the shapes that it was built for
     config["layers"] = json.loads(json.dumps(layers).replace('"add_10"', '"add_3"'))
     return Keras(thinner_keras(SimpleNamespace(get_config=lambda: config), 8))
 

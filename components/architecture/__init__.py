@@ -23,6 +23,7 @@ from components.architecture.inception_resnet import InceptionResNet as Inceptio
 from components.architecture.inception_resnet import InceptionResNetV1 as InceptionResNetV1
 from components.architecture.inception_resnet import InceptionResNetV2 as InceptionResNetV2
 from components.architecture.inception_v3 import InceptionV3 as InceptionV3
+from components.architecture.inception_v3 import SEInceptionV3 as SEInceptionV3
 from components.architecture.inception_v4 import InceptionV4 as InceptionV4
 from components.architecture.inverted_residual import MobileStage as MobileStage
 from components.architecture.lenet5 import LeNet5 as LeNet5

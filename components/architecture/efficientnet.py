@@ -25,7 +25,6 @@ EfficientNetB0 = partial(
     activation="swish",
     stochastic_depth=0.2,
     initializer="he_normal_out",
-    momentum=0.99,
 )
 EfficientNetB1 = partial(EfficientNetB0, depth=1.1)
 EfficientNetB2 = partial(EfficientNetB0, width=1.1, depth=1.2, dropout=0.3)

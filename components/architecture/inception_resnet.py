@@ -70,9 +70,9 @@ class InceptionResNet(ConvNet, kw_only=True):
     A convolution by 1 x 1 brings the branches to the channels of the input, where a small scale keeps training
     stable and ReLU follows the sum. v1 is that of the paper. v2 is that of the authors' code and of the weights that
     are known: where the paper has the stem of Inception-v4 and 5, 10 and 5 blocks, it has another stem, 10, 20 and 10
-    blocks, and a convolution by 1 x 1 at the end. Kernels are drawn from Glorot's uniform distribution, as in that
-    code, whose normalization, without scales, has this `momentum` and `epsilon`: for fewer steps than some 20,000 a
-    smaller momentum suits. Raises UserError below 75 x 75 pixels.
+    blocks, and a convolution by 1 x 1 at the end. Kernels are drawn from Glorot's uniform distribution, and
+    normalization has no scales, as in that code; its momentum there, 0.9997, is for millions of steps. Raises UserError
+    below 75 x 75 pixels.
 
     Attributes:
         depths: the blocks of each stage.
@@ -87,7 +87,7 @@ class InceptionResNet(ConvNet, kw_only=True):
     linear_end: bool = False
     dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.2
     use_scale: bool = False
-    momentum: Momentum = 0.9997
+    momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3
 
     @nn.compact

@@ -64,15 +64,15 @@ class InceptionV4(ConvNet):
     """Inception-v4: images (B, H, W, C) -> (B, outputs) (Szegedy et al., 2017).
 
     Three kinds of blocks, `depths` of each, whose branches of convolutions are put next to one another; reductions
-    between them halve the image. Kernels are drawn from He's normal distribution, as in the authors' code, whose
-    normalization has this `momentum` and `epsilon`: for fewer steps than some 20,000 a smaller momentum suits. There
-    it has no scales, in timm it does. Raises UserError below 75 x 75 pixels.
+    between them halve the image. Kernels are drawn from He's normal distribution, as in the authors' code. There
+    normalization has no scales, in timm it does; its momentum there, 0.9997, is for millions of steps. Raises
+    UserError below 75 x 75 pixels.
     """
 
     depths: tuple[Depth, Depth, Depth] = (4, 7, 3)
     dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.2
     use_scale: bool = True
-    momentum: Momentum = 0.9997
+    momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3
 
     @nn.compact

@@ -31,7 +31,8 @@ class MobileNet(ConvNet, kw_only=True):
 
     MobileNet-v1 (Howard et al., 2017), v2 (Sandler et al., 2018), v3 (Howard et al., 2019) and EfficientNet (Tan and
     Le, 2019) are tables of stages. All channels are multiples of 8, times `width` too. All kernels, the head's too,
-    are drawn alike; the initializer, momentum and epsilon of MobileNets are those of their authors' TensorFlow code.
+    are drawn alike; initializer and epsilon of MobileNets are those of their authors' TensorFlow code, whose momentum,
+    0.997 or 0.9997, is for millions of steps.
 
     Attributes:
         block: inverted: expansion, depthwise convolution, linear projection, and a sum where shapes are equal (v2);
@@ -62,7 +63,7 @@ class MobileNet(ConvNet, kw_only=True):
     dropout: Rate | None = 0.2
     stochastic_depth: Rate | None = None
     initializer: Spread = TruncatedNormal(0.09)
-    momentum: Momentum = 0.997
+    momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3
 
     @nn.compact
@@ -136,7 +137,6 @@ MobileNetV1 = partial(
     block="separable",
     top=None,
     dropout=0.001,
-    momentum=0.9997,
 )
 MobileNetV2 = partial(
     MobileNet,
@@ -164,7 +164,6 @@ MobileNetV3 = partial(
     top=960,
     dense=1280,
     activation="hard_swish",
-    momentum=0.99,
 )
 MobileNetV3Small = partial(
     MobileNetV3,

@@ -12,7 +12,9 @@ import numpy as np
 from components.types import UserError
 from components.weights.names import Names
 
-SHOWN = 5  # names of a kind that a message lists
+HEAD = "head"  # the layer that gives the logits
+HEAD_ANEW = f"; weights.skip=[{HEAD}] lets it begin anew, for other classes"
+SHOWN = 3  # names of a kind that a message lists
 
 
 class Wanted(NamedTuple):
@@ -22,6 +24,10 @@ class Wanted(NamedTuple):
     name: str
     shape: tuple[int, ...]
     flattened: int | None  # channels of the maps that a dense layer flattens
+
+    @property
+    def ours(self) -> str:
+        return "/".join(self.path[1:])
 
 
 class Plan(NamedTuple):
@@ -57,20 +63,17 @@ def carried(plan: Plan, tensors: Mapping[str, np.ndarray], *, skip: Sequence[str
     UserError with all that is missing, superfluous or of another shape.
     """
     given = _ranked(plan.names, tensors)
-    taken = [one for one in plan.wanted if not _skipped(skip, "/".join(one.path[1:]), one.name)]
-    unnamed = [path for path in plan.unnamed if not _skipped(skip, path)]
-    known = {one.name for one in plan.wanted}
-    extra = [name for name in given if name not in known and not _ignored(plan.names, name)]
-    extra = [name for name in extra if not _skipped(skip, name)]
-    missing = [f"{one.name} (our {'/'.join(one.path[1:])})" for one in taken if one.name not in given]
-    present = [one for one in taken if one.name in given]
-    arrays = {one: arranged(plan.names, one, given[one.name]) for one in present}
-    wrong = [
-        f"{one.name} is {given[one.name].shape}, our {'/'.join(one.path[1:])} {one.shape}"
-        for one, array in arrays.items()
-        if array.shape != one.shape
-    ]
-    _refuse({"lacks": [*missing, *(f"our {path}" for path in unnamed)], "has besides": extra, "has otherwise": wrong})
+    wanted = [one for one in plan.wanted if not _skipped(skip, one.ours, one.name)]
+    arrays = {one: arranged(plan.names, one, given[one.name]) for one in wanted if one.name in given}
+    wrong = [one for one, array in arrays.items() if array.shape != one.shape]
+    extra = given.keys() - {one.name for one in plan.wanted}
+    _refuse(
+        lacks=[f"{one.name} (our {one.ours})" for one in wanted if one.name not in given]
+        + [f"our {path}" for path in plan.unnamed if not _skipped(skip, path)],
+        extra=[name for name in given if name in extra and not (_ignored(plan.names, name) or _skipped(skip, name))],
+        wrong=[f"{one.name} is {given[one.name].shape}, our {one.ours} {one.shape}" for one in wrong],
+        remedy=HEAD_ANEW if all(one.path[1] == HEAD for one in wrong) else "",
+    )
     tree: dict[str, Any] = {}
     for one, array in arrays.items():
         _put(tree, one.path, array)
@@ -158,11 +161,11 @@ def _ignored(names: Names, name: str) -> bool:
     return re.fullmatch(names.ignored, name) is not None
 
 
-def _refuse(problems: Mapping[str, list[str]]) -> None:
-    """Raises UserError unless every list is empty."""
-    if any(problems.values()):
-        told = [f"{what} {_some(names)}" for what, names in problems.items() if names]
-        raise UserError("the file " + "; ".join(told))
+def _refuse(*, lacks: list[str], extra: list[str], wrong: list[str], remedy: str) -> None:
+    """Raises UserError unless every list is empty; the remedy is for a file in which some shapes alone are wrong."""
+    problems = {"lacks": lacks, "has besides": extra, "has otherwise": wrong}
+    if told := [f"{what} {_some(names)}" for what, names in problems.items() if names]:
+        raise UserError("the file " + "; ".join(told) + ("" if lacks or extra else remedy))
 
 
 def _some(names: list[str]) -> str:

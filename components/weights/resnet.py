@@ -79,7 +79,7 @@ NAMES = (
     Names("torchvision", TORCHVISION, fields=(TORCH,)),
     Names("timm", TIMM, fields=(TORCH,)),
     Names("timm", TIMM_DEEP, fields=(TORCH,)),
-    Names("timm", TIMM_LEGACY, fields=(TORCH | {"max_pool": "caffe", "version": "v1"},)),
+    Names("timm", TIMM_LEGACY, fields=(TORCH | {"max_pool": "caffe", "version": "v1", "block": "bottleneck"},)),
     Names("timm", TIMM_LEGACY_DEEP, fields=(TORCH | {"max_pool": "caffe"},)),
     Names("timm", TIMM_V2, fields=(TORCH | {"version": "v2"},)),
     Names(

@@ -148,7 +148,12 @@ def test_what_is_skipped_stays_as_it_was_drawn() -> None:
 @pytest.mark.parametrize(
     ("tensors", "module", "options", "message"),
     [
-        (TORCH, Little(outputs=7), {}, r"has otherwise fc.* our head/kernel \(5, 7\)"),
+        (
+            TORCH,
+            Little(outputs=7),
+            {},
+            r"has otherwise fc.* our head/kernel \(5, 7\); weights.skip=\[head\] lets it begin",
+        ),
         (
             TORCH,
             Little(depth=1),

@@ -29,14 +29,15 @@ def variables(module: nn.Module, *image: int) -> Any:
 
 def facts(module: nn.Module, *image: int) -> Facts:
     """Traces a network on an image (height, width, channels), as it is lowered where convolutions have groups."""
-    known = variables(module, *image)
 
-    def infer(variables: Any, x: jax.Array) -> Any:
-        output = module.apply(variables, x, train=False)
-        return output.logits, output.features
+    def infer(x: jax.Array) -> Any:
+        output, known = module.init_with_output(jax.random.key(0), x, train=False)
+        return output.logits, output.features, known
 
     with mock.patch.object(jax, "default_backend", return_value="tpu"):
-        jaxpr, (_, features) = jax.make_jaxpr(infer, return_shape=True)(known, jnp.zeros((1, *image)))
+        jaxpr, (_, features, known) = jax.make_jaxpr(infer, return_shape=True)(jnp.zeros((1, *image)))
+    if getattr(module, "auxiliary", None) is not None:  # of which inference knows nothing
+        known = variables(module, *image)
     stages = {name: feature.shape[1:] for name, feature in features.items()}
     return Facts(size(known["params"]), multiply_adds(jaxpr.jaxpr), stages, known)
 

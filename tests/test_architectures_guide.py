@@ -1,0 +1,31 @@
+"""What the guide to convolutional networks shows is true: its files and commands run, its table names what there is."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.catalog import catalog
+
+GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
+FILES = dict(re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", GUIDE, re.DOTALL))
+COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
+ELSEWHERE = {"mlp", "wide_deep", "sequential", "fashion_cnn"}
+
+
+@pytest.mark.optax
+def test_its_files_and_commands_run(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in FILES.items():
+        (in_empty_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (in_empty_folder / name).write_text(content)
+    assert len(COMMANDS) == 3
+    for command in COMMANDS:
+        words = [*shlex.split(command), "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
+        assert main(words) == 0, (command, capsys.readouterr().err)
+
+
+def test_its_table_names_every_network() -> None:
+    rows = set(re.findall(r"^\| `(\w+)` \| .* \| [\d,]+ \| ", GUIDE, re.MULTILINE))
+    assert rows == set(catalog().files["architecture"]) - ELSEWHERE
