@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from components.architecture.ends import as_images, logits
+from components.architecture.ends import ConvNet, as_images
 from components.layer import Conv, Dense, Dropout, Flatten, InitializerName, MaxPool
 from components.types import Output, Range, Scalar
 
@@ -20,7 +19,7 @@ STAGES = (
 WIDTHS = (128, 64)
 
 
-class FashionCNN(nn.Module):
+class FashionCNN(ConvNet):
     """The CNN of Hands-On Machine Learning, chapter 14 (Géron, 2019): images (B, H, W, C) -> (B, outputs).
 
     Three stages of SAME convolutions with ReLU, each halved by max-pooling, then two dense layers, each followed
@@ -28,10 +27,8 @@ class FashionCNN(nn.Module):
     Raises UserError below 8 x 8 pixels.
     """
 
-    outputs: int
     dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.5
     initializer: InitializerName = "he_normal"
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
@@ -40,14 +37,14 @@ class FashionCNN(nn.Module):
         for n, convolutions in enumerate(STAGES):
             for m, (channels, kernel) in enumerate(convolutions):
                 name = f"stage_{n}_conv_{m}"
-                conv = Conv(channels, kernel, activation="relu", initializer=self.initializer, name=name)
+                conv = Conv(self.channels(channels), kernel, activation="relu", initializer=self.initializer, name=name)
                 x = conv(x, train=train)
             x = MaxPool(2)(x, train=train)
             features[f"stage_{n}"] = x
         x = Flatten()(x, train=train)
         for n, width in enumerate(WIDTHS):
-            dense = Dense(width, activation="relu", initializer=self.initializer, name=f"dense_{n}")
+            dense = Dense(self.channels(width), activation="relu", initializer=self.initializer, name=f"dense_{n}")
             x = dense(x, train=train)
             features[f"dense_{n}"] = x
             x = Dropout(self.dropout)(x, train=train)
-        return Output(logits(self.outputs, x, train=train), features=features)
+        return self.answer(x, features, train=train)

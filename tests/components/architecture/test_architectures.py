@@ -22,6 +22,7 @@ ARCHITECTURES = {  # name: (module, the shape of an example, its parameters)
     "lenet5": (LeNet5(10), (32, 32, 1), 61_706),
     "lenet5, digits": (LeNet5(10), (8, 8, 1), 61_706),
     "lenet5, wide": (LeNet5(2), (30, 40, 3), 456 + 2_416 + (5 * 7 * 16 * 120 + 120) + 10_164 + 170),
+    "lenet5, narrow": (LeNet5(10, width=0.5), (32, 32, 1), 78 + 608 + (200 * 60 + 60) + (60 * 42 + 42) + 430),
     "fashion_cnn": (FashionCNN(10), (28, 28, 1), 1_413_834),
     "fashion_cnn, digits": (FashionCNN(10), (8, 8, 1), 1_413_834 - 8 * 256 * 128),
 }
@@ -84,6 +85,14 @@ def test_columns_of_any_length_are_refused(name: str) -> None:
     padded = Padded(jnp.zeros((2, 5, 3)), jnp.ones((2, 5), bool))
     with pytest.raises(UserError, match=r"its input is a column of any length: \(2, 5, 3\)"):
         initialize(ARCHITECTURES[name][0], padded)
+
+
+@pytest.mark.parametrize("module", [LeNet5(10, head=False), FashionCNN(10, head=False)])
+def test_without_a_head_there_are_features_alone(module: nn.Module) -> None:
+    logits, features, variables = shapes(module, 2, 32, 32, 1)
+    assert logits is None
+    assert "head" not in variables["params"]
+    assert next(reversed(features.values())).ndim == 2
 
 
 def test_images_that_pooling_would_use_up_are_refused() -> None:
