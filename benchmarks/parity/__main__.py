@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 import sys
 import time
 from pathlib import Path
@@ -44,7 +45,8 @@ def cases() -> dict[str, Case]:
 def compared(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
     """The errors, and what is recorded of theirs."""
     theirs, module, x = case.theirs(), case.ours(), images(case.side, case.channels)
-    tensors = {name: drawn(name, shape) for name, shape in theirs.shapes.items()}
+    scales = {name: 0.2 if re.fullmatch(case.quiet, name) else 1.0 for name in theirs.shapes}
+    tensors = {name: np.float32(scales[name]) * drawn(name, shape) for name, shape in theirs.shapes.items()}
     known = variables(module, *x.shape[1:])
     names = weights.names(module, tensors, known, case.library)
     weights.check_fields(names, module)
