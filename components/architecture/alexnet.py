@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 
 from components.architecture.ends import ConvNet, as_images
-from components.layer import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Normal
+from components.layer import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Normal, Rate
 from components.types import Output, Range, Scalar
 
 Count = Annotated[int, Range(1)]
@@ -38,7 +38,7 @@ class AlexNet(ConvNet, kw_only=True):
     normalization: Literal["before_pooling", "after_pooling"] | None = "before_pooling"
     ceil_mode: bool = False
     dense: tuple[Count, ...] = (4096, 4096)
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.5
+    dropout: Rate | None = 0.5
     initial_bias: Scalar = 1.0
 
     @nn.compact

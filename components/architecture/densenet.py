@@ -22,6 +22,7 @@ from components.layer import (
     GlobalAveragePool,
     MaxPool,
     Momentum,
+    Rate,
 )
 from components.types import Output, Range, Scalar
 
@@ -81,7 +82,7 @@ class DenseNet(ConvNet, kw_only=True):
     growth: Annotated[int, Range(1)] = 32
     bottleneck: Annotated[int, Range(1)] | None = 4
     compression: Annotated[float, Range(0, 1, "(]")] = 0.5
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = None
+    dropout: Rate | None = None
     momentum: Momentum = 0.9
     epsilon: Epsilon = 1e-5
 

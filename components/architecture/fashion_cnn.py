@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import flax.linen as nn
 import jax
 
 from components.architecture.ends import ConvNet, as_images
-from components.layer import Conv, Dense, Dropout, Flatten, InitializerName, MaxPool
-from components.types import Output, Range, Scalar
+from components.layer import Conv, Dense, Dropout, Flatten, InitializerName, MaxPool, Rate
+from components.types import Output
 
 STAGES = (
     ((64, 7),),
@@ -27,7 +25,7 @@ class FashionCNN(ConvNet):
     Raises UserError below 8 x 8 pixels.
     """
 
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.5
+    dropout: Rate | None = 0.5
     initializer: InitializerName = "he_normal"
 
     @nn.compact

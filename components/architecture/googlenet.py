@@ -25,12 +25,12 @@ from components.layer import (
     LocalResponseNorm,
     MaxPool,
     Momentum,
+    Rate,
     Spread,
 )
 from components.types import Output, Range, Scalar, UserError
 
 Layout = Literal["paper", "torchvision"]
-Rate = Annotated[Scalar, Range(0, 1, "[)")] | None
 
 # 1 x 1, before 3 x 3, 3 x 3, before 5 x 5, 5 x 5, after the pool: rows 3a and 3b, 4a to 4e, 5a and 5b of table 1
 STAGES = (
@@ -60,7 +60,7 @@ class Auxiliary(nn.Module):
     conv: Callable[..., nn.Module]
     units: int
     layout: Layout
-    dropout: Rate
+    dropout: Rate | None
     initializer: Spread
 
     @nn.compact
@@ -92,8 +92,8 @@ class GoogLeNet(ConvNet):
     layout: Layout = "paper"
     batch_norm: bool = False
     auxiliary: Annotated[Scalar, Range(0)] | None = 0.3
-    dropout: Rate = 0.4
-    auxiliary_dropout: Rate = 0.7
+    dropout: Rate | None = 0.4
+    auxiliary_dropout: Rate | None = 0.7
     reduction: Annotated[int, Range(1)] | None = None
     initializer: Spread = "lecun_uniform"
     momentum: Momentum = 0.99

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from components.architecture.branches import Branches, Layers, Make, Series, Step, normalized, side_by_side
 from components.architecture.ends import ConvNet, as_images
-from components.layer import Conv, Dropout, Epsilon, GlobalAveragePool, Momentum
+from components.layer import Conv, Dropout, Epsilon, GlobalAveragePool, Momentum, Rate
 from components.types import Output, Range, Scalar
 
 Depth: TypeAlias = Annotated[int, Range(1)]
@@ -85,7 +85,7 @@ class InceptionResNet(ConvNet, kw_only=True):
     depths: tuple[Depth, Depth, Depth]
     residual_scales: tuple[Scale, Scale, Scale] = (0.17, 0.1, 0.2)
     linear_end: bool = False
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.2
+    dropout: Rate | None = 0.2
     use_scale: bool = False
     momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3

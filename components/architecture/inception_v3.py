@@ -17,6 +17,7 @@ from components.layer import (
     Epsilon,
     GlobalAveragePool,
     Momentum,
+    Rate,
     Spread,
     SqueezeExcite,
     TruncatedNormal,
@@ -128,7 +129,7 @@ class InceptionV3(ConvNet):
     """
 
     auxiliary: Annotated[Scalar, Range(0)] | None = 0.4
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.2
+    dropout: Rate | None = 0.2
     use_scale: bool = True
     count_include_pad: bool = False
     reduction: Annotated[int, Range(1)] | None = None

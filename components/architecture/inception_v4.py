@@ -9,8 +9,8 @@ import jax
 
 from components.architecture.branches import Branches, Layers, Parallel, Series, Step, normalized
 from components.architecture.ends import ConvNet, as_images
-from components.layer import Dropout, Epsilon, GlobalAveragePool, Momentum
-from components.types import Output, Range, Scalar
+from components.layer import Dropout, Epsilon, GlobalAveragePool, Momentum, Rate
+from components.types import Output, Range
 
 Depth: TypeAlias = Annotated[int, Range(1)]
 
@@ -70,7 +70,7 @@ class InceptionV4(ConvNet):
     """
 
     depths: tuple[Depth, Depth, Depth] = (4, 7, 3)
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.2
+    dropout: Rate | None = 0.2
     use_scale: bool = True
     momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from components.architecture.ends import as_vectors, logits
-from components.layer import ActivationName, BatchNorm, Dense, Dropout, InitializerName, activate
-from components.types import MultiHot, Output, Range, Scalar
+from components.layer import ActivationName, BatchNorm, Dense, Dropout, InitializerName, Rate, activate
+from components.types import MultiHot, Output, Range
 
 
 class Stack(nn.Module):
@@ -25,7 +25,7 @@ class Stack(nn.Module):
     activation: ActivationName = "relu"
     initializer: InitializerName = "glorot_uniform"
     batch_norm: bool = False
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = None
+    dropout: Rate | None = None
     dtype: Any = jnp.float32
 
     def hidden(self, inputs: jax.Array | MultiHot, *, train: bool) -> tuple[Any, dict[str, jax.Array]]:

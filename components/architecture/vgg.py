@@ -19,9 +19,10 @@ from components.layer import (
     InitializerName,
     MaxPool,
     Momentum,
+    Rate,
     activate,
 )
-from components.types import Output, Range, Scalar, UserError
+from components.types import Output, Range, UserError
 
 Count = Annotated[int, Range(1)]
 
@@ -40,7 +41,7 @@ class VGG(ConvNet, kw_only=True):
     widths: tuple[Count, ...] = (64, 128, 256, 512, 512)
     dense: tuple[Count, ...] = (4096, 4096)
     batch_norm: bool = False
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.5
+    dropout: Rate | None = 0.5
     initializer: InitializerName = "glorot_uniform"
     momentum: Momentum = 0.9
     epsilon: Epsilon = 1e-5

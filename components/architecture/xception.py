@@ -17,10 +17,11 @@ from components.layer import (
     GlobalAveragePool,
     MaxPool,
     Momentum,
+    Rate,
     SeparableConv,
 )
 from components.layer.shape import Padding
-from components.types import Output, Range, Scalar
+from components.types import Output, Range
 
 SMALLEST = 7  # pixels a side that the convolutions of the stem, which aren't padded, fit into
 
@@ -46,7 +47,7 @@ class Xception(ConvNet):
     """
 
     depth: Annotated[int, Range(0)] = 8
-    dropout: Annotated[Scalar, Range(0, 1, "[)")] | None = 0.5
+    dropout: Rate | None = 0.5
     padding: Literal["SAME", 1] = "SAME"
     momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from components.layer.activation import ActivationName, activate
 from components.layer.block import ConvNorm
-from components.layer.dropout import StochasticDepth
-from components.types import Range, Scalar, UserError
+from components.layer.dropout import Rate, StochasticDepth
+from components.types import Range, UserError
 
 
 class Misfit(UserError):
@@ -43,7 +43,7 @@ class Residual(nn.Module):
     layers: tuple[nn.Module, ...]
     shortcut: tuple[nn.Module, ...] | None = None
     activation: ActivationName | None = "relu"
-    stochastic_depth: Annotated[Scalar, Range(0, 1, "[)")] | None = None
+    stochastic_depth: Rate | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
