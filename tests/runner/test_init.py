@@ -72,7 +72,7 @@ def test_its_names_are_none_of_ours(project: Path) -> None:
 
 def test_there_is_a_part_of_each_kind(project: Path) -> None:
     groups = {group for group, _ in OPTIONS}
-    assert groups == set(defaults()) - {"tracking", "sweep", "experiment", "augmentation"}
+    assert groups == set(defaults()) - {"tracking", "sweep", "experiment", "augmentation", "weights"}
     named = "".join(Path(file).read_text() for file in FILES if file.endswith(".yaml"))
     defined = re.findall(r"^(?:class|def) ([A-Za-z]\w*)", Path("my_parts.py").read_text(), re.MULTILINE)
     assert all(f"my_parts.{name}" in named for name in defined)
