@@ -71,6 +71,7 @@ class Safetensors:
 
 def _read(file: Path) -> dict[str, np.ndarray]:
     """Its arrays, as float32; raises DataError for a file that isn't whole."""
+    import ml_dtypes  # noqa: F401  tells NumPy of bfloat16
     import safetensors
 
     try:

@@ -191,6 +191,15 @@ def test_a_file_is_read_and_known_by_its_content(tmp_path: Path) -> None:
         part(Little(7), variables(Little(7), *IMAGE))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_a_file_in_another_precision_is_read_in_float32(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "little.safetensors"
+    save_file({name: np.ascontiguousarray(one.astype(jnp.dtype(dtype))) for name, one in TORCH.items()}, path)
+    found = Safetensors(path=str(path))(Little(), variables(Little(), *IMAGE))["params"]["norm"]["scale"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, TORCH["bn.weight"].astype(jnp.dtype(dtype)).astype(np.float32))
+
+
 def test_a_file_that_is_not_whole_or_not_there_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "little.safetensors"
     save_file({"x": drawn(100)}, path)
