@@ -43,6 +43,16 @@ def as_images(architecture: nn.Module, x: Any, smallest: int = 1) -> jax.Array:
     return x
 
 
+def check_auxiliary(x: jax.Array, smallest: int, who: str) -> None:
+    """Raises UserError where images are too small for auxiliary classifiers; `who` names them, with its verb."""
+    height, width = x.shape[1:3]
+    if min(height, width) < smallest:
+        raise UserError(
+            f"the auxiliary {who} on images of at least {smallest} x {smallest}, "
+            f"these are {height} x {width}: set auxiliary to null"
+        )
+
+
 def logits(outputs: int, x: jax.Array | MultiHot, *, train: bool, initializer: Spread = "glorot_uniform") -> jax.Array:
     """The last layer, named `head`, inside a compact module: (B, D) -> (B, outputs) in float32."""
     return Dense(outputs, initializer=initializer, name="head")(x, train=train).astype(jnp.float32)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.architecture.ends import ConvNet, as_images, logits
+from components.architecture.ends import ConvNet, as_images, check_auxiliary, logits
 from components.layer import (
     AveragePool,
     Conv,
@@ -28,7 +28,7 @@ from components.layer import (
     Rate,
     Spread,
 )
-from components.types import Output, Range, Scalar, UserError
+from components.types import Output, Range, Scalar
 
 Layout = Literal["paper", "torchvision"]
 
@@ -120,11 +120,8 @@ class GoogLeNet(ConvNet):
     def _checked(self, image: jax.Array, judged: bool) -> jax.Array:
         """The images, if no window is larger than its maps."""
         x = as_images(self, image, 31 if self.layout == "torchvision" else 1)
-        if judged and self.layout == "paper" and min(x.shape[1:3]) < JUDGED_SIDE:
-            raise UserError(
-                f"the auxiliary classifiers of GoogLeNet train on images of at least {JUDGED_SIDE} x {JUDGED_SIDE}, "
-                f"these are {x.shape[1]} x {x.shape[2]}: set auxiliary to null"
-            )
+        if judged and self.layout == "paper":
+            check_auxiliary(x, JUDGED_SIDE, "classifiers of GoogLeNet train")
         return x
 
     def _conv(self) -> Callable[..., nn.Module]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from components.architecture.branches import Branches, Layers, Make, Series, Step, normalized
-from components.architecture.ends import ConvNet, as_images, logits
+from components.architecture.ends import ConvNet, as_images, check_auxiliary, logits
 from components.layer import (
     AveragePool,
     Dropout,
@@ -22,7 +22,7 @@ from components.layer import (
     SqueezeExcite,
     TruncatedNormal,
 )
-from components.types import Output, Range, Scalar, UserError
+from components.types import Output, Range, Scalar
 
 SMALLEST = 75  # pixels a side that leave one place at the end
 JUDGED = "stage_2_block_4"  # has the auxiliary classifier
@@ -159,11 +159,8 @@ class InceptionV3(ConvNet):
 
     def _checked(self, image: jax.Array, judged: bool) -> jax.Array:
         x = as_images(self, image, SMALLEST)
-        if judged and min(x.shape[1:3]) < JUDGED_SIDE:
-            raise UserError(
-                f"the auxiliary classifier of InceptionV3 trains on images of at least {JUDGED_SIDE} x {JUDGED_SIDE}, "
-                f"these are {x.shape[1]} x {x.shape[2]}: set auxiliary to null"
-            )
+        if judged:
+            check_auxiliary(x, JUDGED_SIDE, "classifier of InceptionV3 trains")
         return x
 
     def _conv(self, spread: Spread) -> Make:
