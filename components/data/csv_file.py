@@ -67,9 +67,10 @@ def _column(
         return arrow.numbers(column.cast(pyarrow.uint8()), "?", valid, False), valid, "bool"
     if types.is_date(column.type):
         days = column.cast(pyarrow.int32()).cast(pyarrow.int64())
-        return arrow.numbers(days, "M8[D]", valid, np.datetime64("NaT")), valid, "timestamp"
+        return arrow.numbers(days, "M8[D]", valid, np.datetime64("NaT", "D")), valid, "timestamp"
     if types.is_timestamp(column.type):
-        return arrow.numbers(column, f"M8[{column.type.unit}]", valid, np.datetime64("NaT")), valid, "timestamp"
+        unit = column.type.unit
+        return arrow.numbers(column, f"M8[{unit}]", valid, np.datetime64("NaT", unit)), valid, "timestamp"
     if types.is_integer(column.type):
         return arrow.numbers(column, "i8", valid, 0), valid, "int"
     if declared == "int":
