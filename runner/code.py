@@ -1,9 +1,10 @@
-"""The code that a configuration runs, as digests: what is edited is told from what is not."""
+"""The code that a configuration runs: digests, which tell what is edited from what is not, and versions of packages."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ def digest(names: Iterable[str]) -> str:
         for path in _files(module.path) if module else ():
             content.update(f"{name}/{path.name}".encode() + hashlib.blake2b(path.read_bytes()).digest())
     return content.hexdigest()
+
+
+def version(package: str) -> str:
+    """The version of a package; Titrate itself runs from a clone too, without being installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _files(path: Path) -> list[Path]:

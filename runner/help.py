@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.allow import packages
 from runner.catalog import EXPERIMENT, HOUSE, Catalog, catalog, defaults
+from runner.code import version
 from runner.hints import show
 from runner.modes import MODES
 from runner.tree import dotted, leaves
@@ -52,7 +52,7 @@ def information(config: Config) -> str:
     """Versions, folders, and every value with who set it."""
     facts = {
         "python": platform.python_version(),
-        **{name: _version(name) for name in DISTRIBUTIONS},
+        **{name: version(name) for name in DISTRIBUTIONS},
         "conf, experiments": f"below {HOUSE} and {Path.cwd()}",
         "parts from": ", ".join(packages()),
     }
@@ -89,10 +89,3 @@ def _root() -> list[str]:
 def _table(rows: Mapping[str, str]) -> list[str]:
     width = max(map(len, rows), default=0)
     return [f"  {name:{width}}  {text}".rstrip() for name, text in rows.items()]
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import subprocess
 import time
@@ -76,7 +75,7 @@ def tags(config: Config) -> dict[str, str]:
 
 def versions(config: Config) -> dict[str, str]:
     """With what code and which versions a configuration runs now."""
-    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
+    packages = {package: code.version(package) for package in PACKAGES}
     used = code.digest({"runner", *code.packages(config.values)})
     return packages | {"python": platform.python_version(), "code": used}
 

@@ -1,6 +1,7 @@
 """What a run says of itself from its first instant."""
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 import runner
 from components.data import Arrays
+from runner.compose import compose
+from runner.help import information
 from runner.record import changed, leaves
 
 
@@ -38,6 +41,23 @@ def test_the_record_of_a_run() -> None:
     rows = {dataset["split"]: dataset["rows"] for dataset in record["datasets"]}
     assert rows == {"train": 36, "valid": 12, "test": 12}
     assert len({dataset["digest"] for dataset in record["datasets"]}) == 1
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_clone_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = metadata.version
+
+    def version(package: str) -> str:
+        if package == "titrate":
+            raise metadata.PackageNotFoundError(package)
+        return found(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+    source = Arrays(columns={"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}, valid=12, test=12)
+    result = runner.run("experiment=digits_mlp", "training.epochs=1", "tracking=none", "quiet=true", source=source)
+    assert json.loads((result.folder / "record.json").read_text())["tags"]["titrate"] == "not installed"
+    assert "titrate not installed" in information(compose([]))
 
 
 def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
