@@ -9,8 +9,6 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.compose import compose
-from runner.help import information
 from runner.record import changed, leaves
 
 
@@ -57,7 +55,6 @@ def test_a_clone_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -
     source = Arrays(columns={"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}, valid=12, test=12)
     result = runner.run("experiment=digits_mlp", "training.epochs=1", "tracking=none", "quiet=true", source=source)
     assert json.loads((result.folder / "record.json").read_text())["tags"]["titrate"] == "not installed"
-    assert "titrate not installed" in information(compose([]))
 
 
 def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
