@@ -1,0 +1,464 @@
+"""What a GPU makes of Titrate: the CPU's results, resuming, memory and speed. Call it through benchmarks/gpu.sh.
+
+    benchmarks/gpu.sh [--smallest] [--check equal|kill|memory|speed|resnet] [--check …]      by default all
+
+Prints a line per result and then a table of them; the exit code is 1 if a check fails. `--smallest` takes the smallest
+sizes and runs on the CPU if there is no GPU. Data comes from scikit-learn or is made up here, in a temporary folder.
+Every run is a process of its own, as from the command line, so that only one at a time holds the GPU's memory.
+
+- equal: the same command trains on GPU and CPU for some 80 steps, products in full float32
+  (JAX_DEFAULT_MATMUL_PRECISION=highest). Losses and parameters must agree to TOLERANCE of the largest number of their
+  array: sums in another order and other approximations of exp change the last of float32's seven digits, and an
+  optimizer that divides by small moments makes more of it. The same is printed, and not judged, for JAX's default,
+  which rounds the factors of a product to TF32's three digits on NVIDIA's GPUs since 2020.
+- kill: runs are killed at random instants and resumed until they end, with XLA's deterministic operations. Parameters,
+  best weights and history must have the bits of a run that nobody killed.
+- memory: what a dry run says beside the GPU's own peak; they must be within a factor of 2.
+- speed: steps per second of fashion_mnist_cnn in float32 (TF32, JAX's default) and bfloat16.
+- resnet: images per second of ResNet-50, 224 x 224, 128 a batch, bfloat16, beside PyTorch's in channels_last under
+  autocast, eager and compiled. Both train on uint8 images that lie on the device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import itertools
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TOLERANCE = 1e-3
+SECONDS = 470  # for everything
+NEEDED = ("jax", "flax", "optax", "numpy", "hydra", "omegaconf", "yaml", "rich", "pyarrow", "sklearn")
+DEGRADES = {
+    "mlflow": "runs are recorded in their folders only",
+    "matplotlib": "runs draw no figures",
+    "PIL": "images can't be read from or written to files",
+    "safetensors": "weights=safetensors can't be read",
+    "torch": "no peer for ResNet-50",
+}
+DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
+EPOCHS = {"digits_mlp": 2, "digits_cnn": 2, "california_housing_wide_deep": 8}
+PLAIN = ("tracking=none", "quiet=true")
+UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much each check does."""
+
+    precisions: tuple[str, ...] = ("full", "default")
+    killed: tuple[str, ...] = ("digits_cnn", "california_housing_wide_deep")
+    kills: int = 3  # of each
+    kill_epochs: int = 60
+    limit_batches: int | None = None  # of Fashion-MNIST
+    network: str = "resnet50"
+    side: int = 224
+    batch: int = 128
+    steps: int = 64  # an epoch of the network
+    epochs: int = 3
+
+
+SMALLEST = Sizes(
+    ("full",), ("digits_cnn",), 1, 20, limit_batches=2, network="resnet20", side=8, batch=2, steps=2, epochs=1
+)
+
+
+@dataclass
+class Bench:
+    """The checks, and what came of them."""
+
+    sizes: Sizes
+    platform: str  # of JAX: "gpu" or "cpu"
+    folder: Path
+    results: list[tuple[str, str, str]] = field(default_factory=list)  # check, result, verdict
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def tell(self, check: str, result: str, passed: bool | None = None) -> None:
+        """Prints a result and keeps it for the table; `passed` is None where nothing is judged."""
+        verdict = "" if passed is None else "ok" if passed else "FAILED"
+        self.results.append((check, result, verdict))
+        print(f"{time.monotonic() - self.began:4.0f} s  {check}: {result}  {verdict}".rstrip(), flush=True)
+
+    def left(self) -> float:
+        """Seconds."""
+        return SECONDS - (time.monotonic() - self.began)
+
+    def start(self, *command: str, name: str, platform: str | None = None, **variables: str) -> subprocess.Popen[str]:
+        """A process of Python in the folder `name`, on a platform of JAX's (by default the one that is tried)."""
+        (self.folder / name).mkdir(exist_ok=True)
+        chosen = {"JAX_PLATFORMS": "cpu"} if (platform or self.platform) == "cpu" else {}
+        own = {
+            "TITRATE_DATA": str(self.folder / "data"),
+            "TITRATE_CACHE": str(self.folder / "cache"),
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the peak is what was used, and PyTorch gets its share
+        }
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=self.folder / name,
+            env=os.environ | own | chosen | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Ends what still runs, after a check that failed."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def finish(self, process: subprocess.Popen[str]) -> str:
+        """What a process printed; raises Failed where it fails or there is no time left."""
+        try:
+            printed = process.communicate(timeout=max(1.0, self.left()))[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise Failed(f"out of time: {' '.join(process.args[1:])}") from None
+        if process.returncode:
+            raise Failed(f"{' '.join(process.args[1:])} exited with {process.returncode}:\n{printed[-3000:]}")
+        return printed
+
+    def train(self, *words: str, name: str, platform: str | None = None, **variables: str) -> subprocess.Popen[str]:
+        """A run of Titrate."""
+        return self.start("-m", "runner", *words, *PLAIN, name=name, platform=platform, **variables)
+
+    def run_folder(self, name: str) -> Path:
+        """That of the only run of a folder."""
+        (found,) = (self.folder / name).glob("outputs/2*")
+        return found
+
+    def summary(self, name: str) -> dict[str, Any]:
+        """That of the only run of a folder."""
+        found: dict[str, Any] = json.loads((self.run_folder(name) / "summary.json").read_text())
+        return found
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The last state and the best weights of the only run of a folder."""
+        checkpoints = self.run_folder(name) / "checkpoints"
+        found = {}
+        for path in (max(checkpoints.glob("step_*.npz")), max(checkpoints.glob("best_*.npz"))):
+            with np.load(path) as archive:
+                found |= {f"{path.name} {key}": archive[key] for key in archive.files if key != "meta"}
+        return found
+
+
+class Failed(Exception):
+    """A process did not do what it was started for."""
+
+
+def equal(bench: Bench) -> None:
+    """Trains on both platforms at once, in full float32 and as JAX does by default."""
+    variables = {"full": {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}, "default": {}}
+    for experiment, epochs in EPOCHS.items():
+        words = (f"experiment={experiment}", f"training.epochs={epochs}")
+        name = f"equal_{experiment}"
+        on_cpu = bench.train(*words, name=f"{name}_cpu", platform="cpu")
+        for precision in bench.sizes.precisions:
+            bench.finish(bench.train(*words, name=f"{name}_{precision}", **variables[precision]))
+        bench.finish(on_cpu)
+        for precision in bench.sizes.precisions:
+            apart = compare(bench, f"{name}_cpu", f"{name}_{precision}")
+            said = ", ".join(f"{what} {value:.1e}" for what, value in apart.items())
+            passed = max(apart.values()) <= TOLERANCE if precision == "full" else None
+            bench.tell(f"equal {experiment}", f"{precision} precision, relative to the CPU: {said}", passed)
+
+
+def compare(bench: Bench, first: str, second: str) -> dict[str, float]:
+    """The largest differences of two runs, relative to the largest number of their array."""
+    states = [parameters(bench.arrays(name)) for name in (first, second)]
+    if states[0].keys() != states[1].keys():
+        raise Failed(f"{first} and {second} have different parameters")
+    apart = max(relative(value, states[1][name]) for name, value in states[0].items())
+    return {"losses": relative(*(losses(bench, name) for name in (first, second))), "parameters": apart}
+
+
+def losses(bench: Bench, name: str) -> np.ndarray:
+    """Those of every epoch, in training and validation."""
+    history = bench.summary(name)["history"]
+    return np.array([[epoch["train/loss"], epoch["valid/loss"]] for epoch in history])
+
+
+def parameters(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of the last state, without the optimizer's."""
+    return {name: array for name, array in arrays.items() if re.match(r"step_\d+.npz leaf\.(param|model)", name)}
+
+
+def relative(first: np.ndarray, second: np.ndarray) -> float:
+    """The largest difference, relative to the largest number; NaN is no match."""
+    apart = np.abs(first.astype(np.float64) - second).max(initial=0) / max(np.abs(first).max(initial=0), 1e-30)
+    return float(apart) if np.isfinite(apart) else np.inf
+
+
+def kill(bench: Bench) -> None:
+    """Kills runs in the midst of training or as they start, and compares what comes of them to the bit."""
+    dice = random.Random("titrate")
+    for experiment in bench.sizes.killed:
+        words = (
+            f"experiment={experiment}",
+            f"training.epochs={bench.sizes.kill_epochs}",
+            "training.checkpoint_minutes=0.002",
+        )
+        names = f"kill_{experiment}_none", f"kill_{experiment}"
+        began = time.monotonic()
+        bench.finish(bench.train(*words, name=names[0], **DETERMINISTIC))
+        whole, killed = time.monotonic() - began, 0
+        for starting in itertools.islice(itertools.cycle((False, False, True)), bench.sizes.kills):
+            seconds = dice.uniform(0, 0.5 * whole if starting else 0.3)
+            process = bench.train(*words, name=names[1], **DETERMINISTIC)
+            killed += kill_one(process, bench.folder / names[1], seconds, starting=starting)
+            if finished := any((bench.folder / names[1]).glob("outputs/2*/summary.json")):
+                break
+        if not finished:
+            bench.finish(bench.train(*words, name=names[1], **DETERMINISTIC))
+        log = (bench.run_folder(names[1]) / "log.txt").read_text()
+        resumed = [int(step) for step in re.findall(r"going on from step (\d+)", log)]
+        states = [bench.arrays(name) for name in names]
+        same = states[0].keys() == states[1].keys() and all(
+            states[0][key].tobytes() == states[1][key].tobytes() for key in states[0]
+        )
+        same = same and bench.summary(names[0])["history"] == bench.summary(names[1])["history"]
+        result = f"{killed} kills, went on from steps {resumed}, {'same' if same else 'other'} bits"
+        bench.tell(f"kill {experiment}", result, same and any(resumed))
+
+
+def kill_one(process: subprocess.Popen[str], folder: Path, seconds: float, *, starting: bool) -> bool:
+    """Kills a run so long after its start, or after it has first saved; False where it ended before."""
+    before, deadline = saved(folder), time.monotonic() + 120
+    while not starting and saved(folder) == before and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    alive = process.poll() is None
+    process.kill()
+    process.communicate()
+    return alive
+
+
+def saved(folder: Path) -> set[str]:
+    """The checkpoints of the runs of a folder."""
+    return {path.name for path in folder.glob("outputs/2*/checkpoints/step_*.npz")}
+
+
+def memory(bench: Bench) -> None:
+    """A dry run of fashion_mnist_cnn beside the peak of its training."""
+    words = fashion(bench, "float32")
+    printed = bench.finish(bench.start("-m", "runner", *words, "tracking=none", "mode=dry_run", name="dry_run"))
+    compiled = printed.partition("memory as compiled")[2]
+    sizes = re.findall(r"^  (?:training|evaluation) +([\d.,]+) ?(\w?B)", compiled, re.MULTILINE)
+    said = max(float(number.replace(",", "")) * UNITS[unit] for number, unit in sizes)
+    bench.finish(bench.train(*words, name="speed_float32"))
+    peak = bench.summary("speed_float32")["metrics"]["peak_memory_bytes"]
+    result = f"fashion_mnist_cnn: dry run {said / 1e6:,.1f} MB, {bench.platform} {peak / 1e6:,.1f} MB at its peak"
+    bench.tell("memory", result, 0.5 <= peak / said <= 2 if bench.platform == "gpu" else None)
+
+
+def speed(bench: Bench) -> None:
+    """Steps per second in both precisions."""
+    for precision in ("float32", "bfloat16"):
+        name = f"speed_{precision}"
+        if not (bench.folder / name).exists():  # that of `memory` is of use here too
+            bench.finish(bench.train(*fashion(bench, precision), name=name))
+        metrics = bench.summary(name)["metrics"]
+        waited = f"waited for input {metrics['input_wait_fraction']:.0%} of the time"
+        result = f"fashion_mnist_cnn, 32 a batch: {metrics['steps_per_second']:,.1f} steps/s, {waited}"
+        bench.tell(f"speed {precision}", result, np.isfinite(bench.summary(name)["history"][-1]["train/loss"]))
+
+
+def fashion(bench: Bench, precision: str) -> tuple[str, ...]:
+    """The words of a run of fashion_mnist_cnn."""
+    limit = f"training.limit_batches={json.dumps(bench.sizes.limit_batches)}"
+    return "experiment=fashion_mnist_cnn", "training.epochs=2", f"training.precision={precision}", limit
+
+
+def resnet(bench: Bench) -> None:
+    """Images per second, ours and PyTorch's."""
+    sizes = bench.sizes
+    described = f"{sizes.network}, {sizes.side} x {sizes.side}, {sizes.batch} a batch"
+    shape = [str(number) for number in (sizes.side, sizes.batch, sizes.steps, sizes.epochs)]
+    peers = {"titrate": ("titrate", sizes.network)} | {
+        f"torch {mode}": ("torch", mode) for mode in ("eager", "compiled")
+    }
+    for name, (who, what) in peers.items():
+        if who == "torch" and (reason := no_peer(bench)):
+            bench.tell(f"resnet {name}", f"skipped: {reason}")
+            continue
+        child = bench.start(__file__, "--child", who, what, *shape, name=f"resnet_{who}_{what}")
+        found = json.loads(re.findall(r"^\{.*\}$", bench.finish(child), re.MULTILINE)[-1])
+        result = f"{described}: {found['images_per_second']:,.1f} images/s, {found['peak'] / 1e9:.2f} GB at its peak"
+        bench.tell(f"resnet {name}", result)
+
+
+def no_peer(bench: Bench) -> str | None:
+    """Why PyTorch can't be measured."""
+    if bench.platform == "cpu":
+        return "no GPU"
+    return None if importlib.util.find_spec("torch") else "no PyTorch"
+
+
+def titrate_images(network: str, side: int, batch: int, steps: int, epochs: int) -> dict[str, float]:
+    """A run of ours on random images; the program of training is that of any run."""
+    import runner
+    from components.data import Arrays
+
+    pixels, labels = images(side, batch, steps)
+    source = Arrays(columns={"image": pixels, "label": labels}, valid=batch, test=batch)
+    words = [
+        f"architecture={network}",
+        "optimizer=sgd",
+        "optimizer.momentum=0.9",
+        "training.precision=bfloat16",
+        f"training.batch_size={batch}",
+        f"training.evaluation_batch_size={batch}",
+        f"training.epochs={epochs}",
+    ]
+    metrics = runner.run(*words, *PLAIN, source=source).metrics
+    return {"images_per_second": metrics["steps_per_second"] * batch, "peak": metrics["peak_memory_bytes"]}
+
+
+def images(side: int, batch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random images of up to 1000 classes for so many steps, and two batches to be held out."""
+    rows = batch * (steps + 2)
+    classes = max(2, min(1000, rows // 8))
+    pixels = np.random.default_rng(0).integers(0, 256, (rows, side, side, 3), np.uint8)
+    return pixels, (np.arange(rows) % classes).astype(np.int32)
+
+
+def torch_images(mode: str, side: int, batch: int, steps: int, epochs: int) -> dict[str, float]:
+    """PyTorch's training step of ResNet-50, on images that lie on the device."""
+    import torch
+    from torch import nn
+
+    def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+        return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
+
+    class Bottleneck(nn.Module):
+        def __init__(self, inputs: int, width: int, stride: int) -> None:
+            super().__init__()
+            first, middle = convolution(inputs, width, 1), convolution(width, width, 3, stride)
+            self.body = nn.Sequential(*first, nn.ReLU(), *middle, nn.ReLU(), *convolution(width, 4 * width, 1))
+            same = stride == 1 and inputs == 4 * width
+            self.shortcut = nn.Sequential(*([] if same else convolution(inputs, 4 * width, 1, stride)))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.body(x) + self.shortcut(x))
+
+    layers, channels = [*convolution(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)], 64
+    for stage, depth in enumerate((3, 4, 6, 3)):
+        for block in range(depth):
+            layers.append(Bottleneck(channels, 64 << stage, 2 if stage and not block else 1))
+            channels = 256 << stage
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
+    model = model.cuda().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
+    pixels, labels = (torch.from_numpy(array).cuda() for array in images(side, batch, steps))
+    labels = labels.long()
+
+    def objective(pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        x = pixels.permute(0, 3, 1, 2).float().div(255)  # channels last, as they lie
+        with torch.autocast("cuda", torch.bfloat16):
+            return nn.functional.cross_entropy(model(x), labels)
+
+    if mode == "compiled":
+        objective = torch.compile(objective)
+    torch.backends.cudnn.benchmark = True
+    for epoch in range(epochs + 1):  # the first is not counted: it compiles and chooses algorithms
+        if epoch == 1:
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+        for rows in torch.randperm(batch * steps, device="cuda").split(batch):
+            optimizer.zero_grad(set_to_none=True)
+            objective(pixels[rows], labels[rows]).backward()
+            optimizer.step()
+    torch.cuda.synchronize()
+    pace = epochs * steps * batch / (time.perf_counter() - began)
+    return {"images_per_second": pace, "peak": torch.cuda.max_memory_allocated()}
+
+
+def make_data(folder: Path) -> None:
+    """Files in the form of Fashion-MNIST and of the housing data, with random contents."""
+    random = np.random.default_rng(0)
+    (folder / "fashion_mnist").mkdir(parents=True)
+    for name, rows in (("train", 60_000), ("t10k", 10_000)):
+        labels = (np.arange(rows) % 10).astype(np.uint8)
+        pixels = random.integers(0, 128, (rows, 28, 28), np.uint8) + 12 * labels[:, None, None]
+        write_idx(folder / f"fashion_mnist/{name}-images-idx3-ubyte", pixels)
+        write_idx(folder / f"fashion_mnist/{name}-labels-idx1-ubyte", labels)
+    columns = "longitude latitude housing_median_age total_rooms total_bedrooms population households median_income"
+    lines = [",".join([*columns.split(), "median_house_value", "ocean_proximity"])]
+    for row in range(2000):
+        place = f"{random.uniform(-124, -114):.2f},{random.uniform(32, 42):.2f}"
+        numbers = [f"{number:.1f}" for number in random.uniform(1, 50, 7)]
+        numbers[2] = "" if row % 10 == 0 else numbers[2]  # total_bedrooms
+        lines.append(f"{place},{','.join(numbers)},{('INLAND', 'ISLAND', 'NEAR BAY')[row % 3]}")
+    (folder / "california_housing").mkdir()
+    (folder / "california_housing/housing.csv").write_text("\n".join(lines))
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """An IDX file of bytes."""
+    sizes = np.array(array.shape, ">u4").tobytes()
+    path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes())
+
+
+def surroundings() -> Iterator[str]:
+    """What this machine has, and what it lacks and why that matters."""
+    missing = {name for name in (*NEEDED, *DEGRADES) if importlib.util.find_spec(name) is None}
+    for name, so in DEGRADES.items():
+        if name in missing:
+            yield f"no {name}: {so}"
+    if lacking := [name for name in NEEDED if name in missing]:
+        sys.exit(f"Python {sys.version.split()[0]} lacks {', '.join(lacking)}: Titrate can't train without")
+
+
+DEVICE = "import jax, json; d = jax.devices()[0]; print(json.dumps([d.platform, d.device_kind, jax.__version__]))"
+CHECKS = {check.__name__: check for check in (equal, kill, memory, speed, resnet)}
+
+
+def main(words: Sequence[str]) -> int:
+    if words[:1] == ["--child"]:
+        measure = {"titrate": titrate_images, "torch": torch_images}[words[1]]
+        print(json.dumps(measure(words[2], *map(int, words[3:]))))
+        return 0
+    parser = argparse.ArgumentParser(description="What a GPU makes of Titrate.")
+    parser.add_argument("--smallest", action="store_true")
+    parser.add_argument("--check", action="append", choices=CHECKS, dest="checks")
+    given = parser.parse_args(words)
+    print(*surroundings(), sep="\n")
+    found = subprocess.run([sys.executable, "-c", DEVICE], check=True, stdout=subprocess.PIPE, text=True)
+    platform, kind, version = json.loads(found.stdout.splitlines()[-1])
+    if platform == "cpu" and not given.smallest:
+        sys.exit("JAX finds no GPU; --smallest tries this script on the CPU")
+    print(f"{kind}, JAX {version}, Python {sys.version.split()[0]}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(SMALLEST if given.smallest else Sizes(), platform, Path(folder))
+        with contextlib.closing(bench):
+            make_data(bench.folder / "data")
+            for check in given.checks or CHECKS:
+                try:
+                    CHECKS[check](bench)
+                except Failed as error:
+                    bench.tell(check, str(error), False)
+    width = max(len(check) for check, _, _ in bench.results)
+    print("", *(f"{check:{width}}  {verdict:6}  {result}" for check, result, verdict in bench.results), sep="\n")
+    return int(any(verdict == "FAILED" for _, _, verdict in bench.results))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
