@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from contextlib import suppress
 from pathlib import Path
@@ -35,8 +36,8 @@ def _peak_of_process() -> int:
 
 
 def unused_accelerator() -> str | None:
-    """Names an accelerator that this machine has and JAX doesn't use, with the remedy."""
-    if jax.default_backend() != "cpu":
+    """Names an accelerator that this machine has and JAX doesn't use, with the remedy; None if JAX_PLATFORMS is set."""
+    if jax.default_backend() != "cpu" or os.environ.get("JAX_PLATFORMS"):
         return None
     for device, kind, extra in (("/dev/nvidia0", "an NVIDIA GPU", "cuda"), ("/dev/accel0", "a TPU", "tpu")):
         if Path(device).exists():
