@@ -4,7 +4,7 @@
 #   [PYTHON=python3] [WHEELS=folder] benchmarks/gpu.sh [--smallest] [check ...]
 #
 # It needs no network, no MLflow, and no installation of Titrate. WHEELS is a folder of wheels that the machine lacks
-# (hydra-core, omegaconf and antlr4-python3-runtime); they are installed for this call alone.
+# (hydra-core, omegaconf, antlr4-python3-runtime, packaging); they are installed for this call alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
