@@ -133,6 +133,14 @@ def test_every_run_tells_how_long_it_waited_for_its_input() -> None:
     assert 0 <= metrics["input_wait_fraction"] < 1
 
 
+def test_the_schedule_spans_all_steps_of_the_run_from_0_on() -> None:
+    result = quick("schedule=cosine", "schedule.warmup=0", "schedule.final=0", "learning_rate=1", "training.epochs=3")
+    steps = np.array([epoch["step"] for epoch in result.history])
+    assert steps.tolist() == [4, 8, 12]
+    last = (1 + np.cos(np.pi * (steps - 1) / 12)) / 2  # of the last step of each epoch
+    assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(last.tolist(), rel=1e-5)
+
+
 def test_a_finished_run_goes_on_to_more_epochs() -> None:
     words = [word for word in WORDS if not word.startswith("training.epochs")]
     first = runner.run(*words, "training.epochs=2", source=source())

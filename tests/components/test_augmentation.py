@@ -9,16 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from options import built, options
 
 from components.augmentation import Crop, Flip
 from components.types import Augmentation, MultiHot, Scalar, UserError
 
 IMAGES = jax.random.uniform(jax.random.key(0), (64, 5, 7, 2), minval=0.5)
 TARGET = jnp.arange(64)
-AUGMENTATIONS = {
-    "flip": Flip(),
+AUGMENTATIONS = {option: built("augmentation", option) for option in options("augmentation")} | {
     "flip, vertical": Flip(axis="vertical"),
-    "crop": Crop(padding=2),
     "crop, edge": Crop(padding=3, mode="edge"),
     "crop, reflect": Crop(padding=4, mode="reflect"),
 }

@@ -270,6 +270,34 @@ def test_augmentations_change_training_batches_at_every_step_and_nothing_else() 
     assert same == untouched
 
 
+def test_step_i_takes_the_rate_that_the_schedule_has_at_i_from_0_on() -> None:
+    halving = {"_target_": "components.schedule.exponential", "decay_rate": 0.5, "decay_steps": 1.0}
+    features = images()
+    session = Session(
+        static(MLP, schedule=halving | {"learning_rate": Number("learning_rate")}), features, prepared(features)
+    )
+    rates = [report["last"]["learning_rate"].item() for report in session.train()]
+    assert rates == pytest.approx([0.1, 0.05, 0.025])
+
+
+def test_dropout_draws_anew_at_every_step_by_the_seed_and_never_in_evaluation() -> None:
+    features = images()
+    session = Session(static(MLP | {"dropout": 0.5}), features, prepared(features), learning_rate=0)
+    evaluated = set()
+
+    def losses(seed: int) -> list[float]:
+        """Of the same examples and parameters at three steps."""
+        session.given = session.given._replace(numbers={**session.given.numbers, "seed": np.uint32(seed)})
+        session.state = session.state._replace(step=jax.numpy.int32(0))
+        evaluated.add(session.evaluate("valid")["valid/loss"])
+        return [session.train(rows=session.data.splits["train"][:4])[0]["loss"]["sum"].item() for _ in range(3)]
+
+    seen, other = losses(seed=0), losses(seed=1)
+    assert len({*seen, *other}) == 6
+    assert losses(seed=0) == seen
+    assert len(evaluated) == 1
+
+
 def test_a_metric_may_collect_the_scores_of_a_split() -> None:
     features = Features(Label(key="sign"), {"x": Numeric(key="x")}, {"x": ("x",)})
     session = Session(
