@@ -1,8 +1,9 @@
 """How long a dry run takes for residual networks of 18 and 50 layers (He et al., 2016), with cold and warm caches.
 
-    python benchmarks/dry_run.py [override ...]
+    python benchmarks/dry_run.py [side] [network or override ...]
+    smallest, slow: 32 resnet18 architecture.depths=[1] training.batch_size=8
 
-Images are 224 x 224 x 3, 32 a batch. Prints, for each network, the seconds from pressing return to the end of each
+Images are 224 x 224 x 3, or of another side, 32 a batch. Prints, for each network, the seconds from pressing return to the end of each
 section of the output: first with an empty cache of compiled programs, then with what that left; and the seconds of
 the processor. The figures are those of an empty machine only where the two are close.
 """
@@ -22,7 +23,7 @@ NETWORKS = {
     "resnet18": "_target_: residual.ResNet\ndepths: [2, 2, 2, 2]\nbottleneck: false\n",
     "resnet50": "_target_: residual.ResNet\ndepths: [3, 4, 6, 3]\nbottleneck: true\n",
 }
-DATA = "_target_: residual.images\nrows: 160\nside: 224\n"
+DATA = "_target_: residual.images\nrows: 160\nside: {side}\n"
 RESIDUAL = """
 from typing import Any
 
@@ -90,10 +91,10 @@ def images(rows: int, side: int) -> Arrays:
 """
 
 
-def project(folder: Path) -> None:
+def project(folder: Path, side: int) -> None:
     """A user's own folder with the networks and the images."""
     (folder / "residual.py").write_text(RESIDUAL)
-    files = {f"architecture/{name}": text for name, text in NETWORKS.items()} | {"data/noise": DATA}
+    files = {f"architecture/{name}": text for name, text in NETWORKS.items()} | {"data/noise": DATA.format(side=side)}
     for name, text in files.items():
         path = folder / "conf" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,14 +120,15 @@ def measure(folder: Path, network: str, overrides: tuple[str, ...]) -> dict[str,
     return moments
 
 
-def main(*overrides: str) -> None:
+def main(side: int = 224, *words: str) -> None:
     found = {}
-    for network in NETWORKS:
+    overrides = tuple(word for word in words if word not in NETWORKS)
+    for network in [word for word in words if word in NETWORKS] or NETWORKS:
         with tempfile.TemporaryDirectory() as name:
-            project(Path(name))
+            project(Path(name), side)
             found[network] = {cache: measure(Path(name), network, overrides) for cache in ("cold", "warm")}
     print(json.dumps({"seconds from return": found}, indent=1))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
