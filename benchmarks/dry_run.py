@@ -3,9 +3,9 @@
     python benchmarks/dry_run.py [side] [network or override ...]
     smallest, slow: 32 resnet18 architecture.depths=[1] training.batch_size=8
 
-Images are 224 x 224 x 3, or of another side, 32 a batch. Prints, for each network, the seconds from pressing return to the end of each
-section of the output: first with an empty cache of compiled programs, then with what that left; and the seconds of
-the processor. The figures are those of an empty machine only where the two are close.
+Images are 224 x 224 x 3, or of another side, 32 a batch. Prints, for each network, the seconds from pressing return to
+the end of each section of the output: first with an empty cache of compiled programs, then with what that left; and the
+seconds of the processor. The figures are those of an empty machine only where the two are close.
 """
 
 from __future__ import annotations
@@ -114,6 +114,8 @@ def measure(folder: Path, network: str, overrides: tuple[str, ...]) -> dict[str,
             if not line.strip():
                 moments[title.partition(":")[0].partition(",")[0]] = round(time.perf_counter() - began, 2)
                 title = None
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
     moments["ended"] = round(time.perf_counter() - began, 2)
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     moments["processor"] = round(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, 2)

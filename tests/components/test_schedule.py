@@ -87,8 +87,8 @@ def test_a_warm_up_of_nothing_or_everything(warmup: float) -> None:
 
 
 def test_performance_is_constant_with_a_controller() -> None:
-    schedule = performance(0.1, factor=0.5, patience=3, floor=0.2)
-    assert schedule.plateau == Plateau(0.5, 3, 1e-4, 0, 0.2)
+    schedule = performance(0.1, factor=0.5, patience=3, min_delta=0.01, cooldown=2, floor=0.2)
+    assert schedule.plateau == Plateau(0.5, 3, 0.01, 2, 0.2)
     np.testing.assert_allclose(rates(schedule, 10), np.full(len(STEPS), 0.1), rtol=1e-6)
 
 
