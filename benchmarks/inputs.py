@@ -4,10 +4,10 @@
     smallest: 1 1
 
 The file is california_housing/housing.csv, ten times over, or as many times as said. The columns: a standardized
-income, six buckets of age, ocean's vocabulary, age x ocean in 100 buckets, and latitude x longitude in 1,000, embedded
-in 8. Rows are encoded once, in blocks of 131,072; then the compiled step gathers a batch and makes one dense array of it,
-many batches a dispatch, as in training. A peer's command, which does the like with tf.feature_column, is run before and
-after ours.
+income, six buckets of age, ocean's vocabulary, age x ocean in 100 buckets, and latitude x longitude in 1,000,
+embedded in 8. Rows are encoded once, in blocks of 131,072; then the compiled step gathers a batch and makes one dense
+array of it, many batches a dispatch, as in training. A peer's command, which does the like with tf.feature_column, is
+run before and after ours.
 """
 
 from __future__ import annotations

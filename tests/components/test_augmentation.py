@@ -79,6 +79,7 @@ def test_a_crop_moves_each_image_by_up_to_the_padding(crop: Crop, mode: dict[str
         (place,) = [move for move in moves if np.array_equal(image, shifted(given, *move, **mode))]
         places.add(place)
     assert {down for down, _ in places} == {right for _, right in places} == set(range(-2, 3))
+    assert len(places) > 15, "down and right are drawn each by itself"
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
