@@ -97,12 +97,10 @@ def test_of_interrupted_folders_of_one_run_the_newest_is_gone_on_with(
         monkeypatch.setattr("time.strftime", lambda form, stamp=stamp: stamp)
         made.append(folders.create(tmp_path, "digits", "abc", FILES))
         made[-1].close()
-    found = folders.interrupted(tmp_path, "abc")
-    assert found is not None
-    assert found.path == made[1].path
-    rest = folders.interrupted(tmp_path, "abc")
-    assert rest is not None
-    assert rest.path == made[0].path  # the newest is held now
-    other = folders.interrupted(tmp_path, "abc", lambda path: path == made[2].path)
-    assert other is not None
-    assert other.path == made[2].path  # the only one whose configuration is the same
+    only = folders.interrupted(tmp_path, "abc", lambda path: path == made[2].path)
+    assert only is not None
+    assert only.path == made[2].path  # the only one whose configuration is the same
+    for expected in (made[1], made[0]):  # what was found before is held
+        found = folders.interrupted(tmp_path, "abc")
+        assert found is not None
+        assert found.path == expected.path
