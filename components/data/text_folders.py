@@ -41,7 +41,7 @@ class TextFolders(Table):
     def content(self) -> str:
         path, content = find(self.path), hashlib.blake2b(digest_size=16)
         if not path.is_dir():
-            return _digest(path)
+            return f"{_digest(path)}, {self.train=}, {self.suffix=}, classes={sorted(self.classes or ())}"
         for part in self._parts.values():
             for array in (part.names, part.texts.data, part.texts.offsets):
                 content.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from components.types import UserError
-from runner.checkpoint import Checkpoints, fitted, read, write
+from runner import npz
+from runner.checkpoint import Checkpoints, fitted, newest, read, write
 from runner.control import initial
 from runner.errors import RunError
 from runner.standing import Standing
@@ -46,6 +48,8 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "c")
     for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 2)):
         save(checkpoints, step, best)
+        bests = {f"best_{one:010d}.npz" for one in ({1} if step < 3 else set()) | ({2} if step > 1 else set())}
+        assert {path.name for path in (tmp_path / "c").glob("best_*")} == bests
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
         "best_0000000002.npz",
         "step_0000000004.npz",
@@ -167,3 +171,51 @@ def test_what_is_being_written_does_not_change_while_training_goes_on() -> None:
     meta = standing.meta()
     standing.history.append({"epoch": 2})
     assert meta["history"] == [{"epoch": 1}]
+
+
+def test_a_disk_that_fills_between_two_files_leaves_no_checkpoint_without_its_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    written: list[Path] = []
+    whole = npz.write
+
+    def full(path: Path, *content: Any) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+        whole(path, *content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(npz, "write", full)
+        with pytest.raises(RunError, match="No space left"):
+            save(checkpoints, 2, 2)
+    assert len(written) == 1
+    (_, best, meta), damaged = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist(), damaged) == (1, [1, 1], [])
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, bool]] = []  # whether it was the folder, and whether the file had its name by then
+    sync, path = os.fsync, tmp_path / "a.npz"
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write(path, {"w": np.zeros(2)}, {})
+    assert synced == [(False, False), (True, True)]
+
+
+def test_of_a_run_that_was_cleaned_the_newest_best_weights_are_found(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    for step in (1, 2):
+        write(tmp_path / "c" / f"best_{step:010d}.npz", {"w": np.full(2, step, np.float32)}, {"step": step})
+    found = newest(tmp_path / "c", tree(0), BEST)
+    assert found is not None
+    state, best, meta = found
+    assert (state, best["w"].tolist(), meta["best_step"]) == (None, [2, 2], 2)

@@ -327,6 +327,14 @@ def test_each_column_becomes_what_suits_it_or_is_said_to_be_left_out(tmp_path: P
     assert "who" not in found["values"]["data"]["types"]
 
 
+@pytest.mark.parametrize(("low", "steps"), [(0, ["log1p", "z_score"]), (-1, "z_score"), (-0.5, "z_score")])
+def test_of_skewed_numbers_below_0_no_logarithm_is_taken(tmp_path: Path, low: float, steps: Any) -> None:
+    says, part = becomes(tmp_path, [low, *repeated(*[0] * 30, 1000)])
+    assert part is not None
+    assert part["normalize"] == steps
+    assert ("logarithm" in says) == (low == 0)
+
+
 def test_many_different_texts_are_hashed(tmp_path: Path) -> None:
     rows = 60_000
     found = suggested(tmp_path, {"y": list(range(rows)), "x": [f"u{n % 25_000}" for n in range(rows)]}, target="y")

@@ -100,6 +100,10 @@ def test_without_a_combiner_it_is_a_sequence_with_a_mask() -> None:
     found = looked_up(table, column, {"id": Identity(key="id", buckets=3)}, id=np.array([[0, -1, 1], [2, -1, -1]]))
     np.testing.assert_array_equal(found.mask, [[True, False, True], [True, False, False]])
     np.testing.assert_array_equal(found.values[0], [[1, 2], [0, 0], [3, 4]])
+    unknown = {"id": Vocabulary(key="word", values=("a", "b", "c"))}
+    found = looked_up(table, column, unknown, word=np.array([["c", "other", ""]]))
+    np.testing.assert_array_equal(found.mask, [[True, True, False]])  # a gap alone has no place in a sequence
+    np.testing.assert_array_equal(found.values, [[[5, 6], [0, 0], [0, 0]]])
 
 
 def test_vectors_begin_as_those_of_tensorflow() -> None:

@@ -162,6 +162,11 @@ def test_a_list_is_learned_in_the_order_of_keras() -> None:
         assert [one for one in found if one != "zzz"] == expected
 
 
+@pytest.mark.parametrize(("top", "expected"), [(1, ["b"]), (2, ["b", "d"]), (3, ["b", "d", "c"]), (9, [*"bdca"])])
+def test_of_values_as_frequent_as_the_last_that_fits_the_greatest_are_learned(top: int, expected: list[str]) -> None:
+    assert tokens(fitted(Vocabulary(key="x", top=top), np.array([*"abcdb"]))) == expected
+
+
 def test_integers_are_learned_in_the_order_of_keras() -> None:
     values = np.array([5, 3, 5, 9, 3, -1])
     expected = LOOKUP["int adapt 5,3,5,9,3,-1"]
@@ -331,6 +336,16 @@ def test_what_the_list_lacks_is_remarked_on(options: dict[str, Any], remarks: li
     gap = "column `x` has 1 gap, the first in row 2; in training it had none"
     assert told[len(remarks) :] == ([] if "missing" in options else [gap])
     assert column.remarks({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
+
+
+@pytest.mark.parametrize("oov_first", [False, True])
+def test_masked_cells_are_no_unknown_values(oov_first: bool) -> None:
+    column = Vocabulary(key="x", values=("a", "b"), mask="pad", oov=2, oov_first=oov_first)
+    constants = fitted(column)
+    found = encoded(column, np.array(["pad", "a", "c", "pad"]), constants)
+    told = ("1 of 4 values of column `x` aren't in its vocabulary, the first in row 2",)
+    assert column.remarks({"ids": found}, constants) == told
+    assert column.remarks({"ids": found[:2]}, constants) == ()
 
 
 def test_what_rows_of_several_values_lack_is_remarked_on_without_a_row() -> None:
