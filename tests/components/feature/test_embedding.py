@@ -192,7 +192,7 @@ def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
     np.save(file.with_suffix(".npy"), array + 1)
     assert column.fingerprint() != before
     np.save(file.with_suffix(".npy"), np.where(array == 3, np.nan, array))
-    with pytest.raises(DataError, match=r"row 1 of .* is not finite"):
+    with pytest.raises(DataError, match=r"row 1 of .* has nan; finite numbers are needed"):
         column.fit({}, {"h": Constants(static={"buckets": 3})})
 
 
