@@ -1,13 +1,13 @@
 """Damages the files that Titrate reads, thousands of times each, and holds what the readers make of them against it.
 
-    python benchmarks/mutations.py [mutations] [reader ...]
+    python benchmarks/mutations.py [mutations] [reader ...] [number]
 
-By default 10,000 mutations of every reader, each in a process of its own. A mutation flips, cuts, inserts, repeats or
-swaps bytes, or writes another number where one stands. The reader must then refuse the file with a `UserError` (a
-checkpoint: take the older one), or give exactly what the file now holds, within SECONDS and with no more than GROWTH
-of memory beyond what the undamaged file took. What a damaged file holds is the undamaged value where the format has
-checksums, else what another implementation finds in it. The exit code is 1 if a reader did anything else; the file
-that it did it with is kept, and named.
+By default 10,000 mutations for every reader; with a number only that one, with its traceback. A mutation flips, cuts,
+inserts, repeats or swaps bytes, or writes another number where one stands. The reader must then refuse the file with a
+`UserError` that names it (a checkpoint: take the older one), or give exactly what the file now holds, within SECONDS
+and with no more than GROWTH of memory beyond what was taken before. What a damaged file holds is the undamaged value
+where the format has checksums, else what another implementation finds in it. The exit code is 1 if a reader did
+anything else; the file that it did it with is kept, and named.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -42,7 +41,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.data import Csv, TextFolders, read_idx, write_idx
-from components.feature import value_file, vectors
 from components.types import Constants, Strings, UserError
 from components.weights.safetensors_file import read_safetensors
 
@@ -316,6 +314,12 @@ def _vocabulary(folder: Path) -> Path:
     return folder / "words.txt"
 
 
+def _read_vocabulary(path: Path) -> list[str]:
+    from components.feature.value_file import read_lines  # imports JAX
+
+    return read_lines(str(path), None)
+
+
 def _vocabulary_holds(content: bytes) -> list[str]:
     lines = content.decode("utf-8-sig").removesuffix("\n").split("\n")
     found = [line[:-1] if line.endswith("\r") else line for line in lines]
@@ -338,6 +342,12 @@ def _vectors(folder: Path) -> Path:
     lines = [f"{word} {' '.join(map(str, DICE.normal(size=4).round(3)))}" for word in "xaybzc"]
     (folder / "vectors.txt").write_text("\n".join(["6 4", *lines]) + "\n")
     return folder / "vectors.txt"
+
+
+def _read_vectors(path: Path) -> list[np.ndarray]:
+    from components.feature import vectors  # imports JAX
+
+    return list(vectors.read(str(path), "word", WORDS, 4))
 
 
 def _vectors_holds(content: bytes) -> list[np.ndarray]:
@@ -518,9 +528,9 @@ READERS = {
     "csv.gz": Reader(_packed_csv(gzip.compress), _read_csv),
     "csv.bz2": Reader(_packed_csv(bz2.compress), _read_csv),
     "csv.xz": Reader(_packed_csv(lzma.compress), _read_csv),
-    "vocabulary": Reader(_vocabulary, lambda path: value_file.read_lines(str(path), None), _vocabulary_holds),
-    "vectors": Reader(_vectors, lambda path: list(vectors.read(str(path), "word", WORDS, 4)), _vectors_holds),
-    "npy": Reader(_npy, lambda path: list(vectors.read(str(path), "word", WORDS, 4)), _npy_holds),
+    "vocabulary": Reader(_vocabulary, _read_vocabulary, _vocabulary_holds),
+    "vectors": Reader(_vectors, _read_vectors, _vectors_holds),
+    "npy": Reader(_npy, _read_vectors, _npy_holds),
     "yaml": Reader(_yaml, _read_yaml, _yaml_holds),
     "npz": Reader(_npz, _read_npz),
     "npy_in_npz": Reader(_member, _read_npz, None, _around_member),
@@ -595,7 +605,8 @@ def run(name: str, count: int, seed: int = 0, only: int | None = None) -> int:
     content = path.read_bytes()
     path.write_bytes(reader.pack(content))
     whole = reader.read(path)
-    before, slowest = _bound_memory(), 0.0
+    _bound_addresses()
+    before, slowest = _peak(), 0.0
     for n in range(count) if only is None else [only]:
         damaged = mutated(content, random.Random(f"{name} {seed} {n}"))
         path.write_bytes(reader.pack(damaged))
@@ -623,13 +634,11 @@ def run(name: str, count: int, seed: int = 0, only: int | None = None) -> int:
     return len(faults)
 
 
-def _bound_memory() -> int:
-    """Lets the process take SPACE more of addresses; returns its peak of memory so far."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
-    if pages is not None:
-        bound = pages * resource.getpagesize() + SPACE
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
-    return _peak()
+def _bound_addresses() -> None:
+    """Lets the process take SPACE more of addresses, where it can be told how many it has."""
+    if (state := Path("/proc/self/statm")).exists():
+        bound = int(state.read_text().split()[0]) * resource.getpagesize() + SPACE
+        resource.setrlimit(resource.RLIMIT_AS, (bound, resource.RLIM_INFINITY))
 
 
 def _peak() -> int:
@@ -642,15 +651,12 @@ def _slow(*_: Any) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Each reader in a process of its own, or the only one in this."""
+    """Tries some readers, or all of them."""
     count = int(words.pop(0)) if words and words[0].isdigit() else 10_000
     only = int(words.pop()) if words and words[-1].isdigit() else None
-    names = words or list(READERS)
-    if len(names) > 1:
-        return max(subprocess.run([sys.executable, __file__, str(count), name]).returncode for name in names)
     warnings.simplefilter("error")
     signal.signal(signal.SIGALRM, _slow)
-    return int(run(names[0], count, only=only) > 0)
+    return int(sum([run(name, count, only=only) for name in words or READERS]) > 0)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
 def open_file(path: Path) -> Iterator[io.BufferedReader]:
     """A regular file, or what a link to one leads to, opened for reading.
 
-    Raises DataError for anything else, which may block or never end, and where the file can't be opened or read, or doesn't
-    fit into memory.
+    Raises DataError for anything else, which may block or never end, and where the file can't be opened or read, or
+    doesn't fit into memory.
     """
     try:
         # Opening a FIFO would wait for a writer; what was opened is examined, so that nothing can take its place.

@@ -6,6 +6,7 @@ ends at a hostile one (CVE-2024-6232, CVE-2025-8194).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, NamedTuple
@@ -69,6 +70,8 @@ def read_tar(file: BinaryIO, wanted: Callable[[str, str, int], bool]) -> Iterato
                 _skip(file, size + -size % BLOCK, behind)
                 yield Entry(name, kind, None)
         place = behind + size + -size % BLOCK
+    if extended:
+        raise TarError(f"nothing follows what should extend a header, behind byte {place}")
     _check_end(file, place + BLOCK)
 
 
@@ -148,8 +151,8 @@ def _exactly(file: BinaryIO, size: int, place: int) -> bytes:
 
 
 def _skip(file: BinaryIO, size: int, place: int) -> None:
-    if file.seekable():
-        file.seek(place + size)
+    if size > CHUNK_BYTES and file.seekable():
+        file.seek(min(place + size, file.seek(0, os.SEEK_END)))
         return
     while size > 0 and (chunk := file.read(min(size, CHUNK_BYTES))):
         size -= len(chunk)

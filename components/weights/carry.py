@@ -97,7 +97,9 @@ def _weights(one: Wanted, array: np.ndarray) -> np.ndarray:
         raise UserError(f"{one.name} (our {one.ours}) is {array.dtype}; weights are floats")
     if not np.isfinite(array).all():
         count = array.size - np.isfinite(array).sum()
-        raise UserError(f"{one.name} (our {one.ours}) has {count:,} values that aren't finite in float32; mend the file")
+        raise UserError(
+            f"{one.name} (our {one.ours}) has {count:,} values that aren't finite in float32; mend the file"
+        )
     return array
 
 
