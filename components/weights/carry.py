@@ -95,10 +95,9 @@ def _weights(one: Wanted, array: np.ndarray) -> np.ndarray:
     """One of their arrays; raises UserError where it holds other than finite float32."""
     if array.dtype != np.float32:
         raise UserError(f"{one.name} (our {one.ours}) is {array.dtype}; weights are floats")
-    if not np.isfinite(array).all():
-        count = array.size - np.isfinite(array).sum()
+    if wrong := int((~np.isfinite(array)).sum()):
         raise UserError(
-            f"{one.name} (our {one.ours}) has {count:,} values that aren't finite in float32; mend the file"
+            f"{one.name} (our {one.ours}) has {wrong:,} values that aren't finite in float32; mend the file"
         )
     return array
 
