@@ -15,7 +15,7 @@ from components.data.csv_file import Columns, Kind
 from components.data.csv_mistake import DELIMITERS, line_of
 from components.data.csv_table import Reader
 from components.data.holdout import split
-from components.data.naming import shown
+from components.data.naming import listed
 from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
 from components.place import candidates, find, hash_file
@@ -87,7 +87,7 @@ class Csv(Table):
             raise DataError(f"{self.path} has no rows below the names of its columns")
         if lacking := [name for name in types if name not in found.kinds and name != self._target]:
             near = difflib.get_close_matches(lacking[0], found.kinds, n=1) if len(lacking) == 1 else []
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(map(shown, found.kinds))}"
+            hint = f"did you mean {near[0]}?" if near else f"there are {listed(found.kinds)}"
             names = ", ".join(f"`{name}`" for name in lacking)
             columns = "column" if len(lacking) == 1 else "columns"
             raise DataError(f"{self.path} has no {columns} {names}, which data.types names; {hint}")

@@ -238,6 +238,15 @@ def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str | bytes, t
 
 
 @pytest.mark.parametrize("delimiter", [", ", "", '"', "\n", "\0", "é"])
+def test_a_table_of_very_many_columns_is_read_but_not_looked_at_one_by_one(tmp_path: Path) -> None:
+    names = [f"c {n}" for n in range(10_001)]
+    path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
+    with pytest.raises(DataError, match=r"has 10,001 columns, more than the 10,000 .* write a feature file"):
+        Csv(path=path, target="c 1").suggest()
+    with pytest.raises(DataError, match=r"no column `x`, .* there are c 0, c 1, .*, c 19, … \(9,981 more\)$"):
+        Csv(path=path, types={"x": "int"}).sizes()
+
+
 def test_a_delimiter_is_one_character(delimiter: str) -> None:
     with pytest.raises(DataError, match=r"`delimiter` \(=.*\) must be one character"):
         Csv(path="table.csv", delimiter=delimiter)
