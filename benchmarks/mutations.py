@@ -232,7 +232,9 @@ def _spells(text: str, value: Any) -> bool:
         return text.lower() in (("true", "1") if value else ("false", "0"))
     if isinstance(value, int):
         return int(text) == value
-    return float(text) == value if isinstance(value, float) else text.startswith(str(value)[:10])
+    if isinstance(value, float):
+        return float(text) == value or (value != value and text.lower().lstrip("+-") == "nan")
+    return text.startswith(str(value)[:10])
 
 
 def _tar(mode: str, kind: int) -> Callable[[Path], Path]:

@@ -94,18 +94,30 @@ def refuse_quotes(file: Packed, delimiter: str) -> None:
 
 
 def _has_odd_quotes(file: Packed, delimiter: str) -> bool:
-    """Whether quotes are odd in number, or one has neither a quote, a delimiter nor the end of a line beside it."""
-    marks = np.frombuffer(f'{delimiter}\n\r"'.encode(), np.uint8)
-    count, before = 0, b"\n"
+    """Whether quotes are odd in number, or some may close a field before its end."""
+    count, rest = 0, b"\n"
     with file.open() as opened:
         while chunk := opened.read(CHUNK_BYTES):
-            text, before = before + chunk, (before + chunk)[-2:]
-            codes = np.frombuffer(text, np.uint8)
-            places = np.flatnonzero(codes[1:-1] == ord('"')) + 1
-            if not np.isin(codes[np.stack([places - 1, places + 1])], marks).any(axis=0).all():
-                return True
             count += chunk.count(b'"')
-    return count % 2 == 1
+            text = rest + chunk
+            whole = len(text.rstrip(b'"'))
+            if _is_torn(text[:whole], delimiter):
+                return True
+            rest = text[whole - 1 :]
+    return count % 2 == 1 or _is_torn(rest + b"\n", delimiter)
+
+
+def _is_torn(text: bytes, delimiter: str) -> bool:
+    """Whether a text, which neither begins nor ends with a quote, has some that close a field before its end.
+
+    That can be an even number of them where a field begins, or an odd one in its middle; what it is, a reader tells.
+    """
+    codes = np.frombuffer(text, np.uint8)
+    edges = np.flatnonzero(np.diff(codes == ord('"'))) + 1  # where quotes begin, where they end, in turns
+    begin, end = edges[::2], edges[1::2]
+    bounds = np.frombuffer(f"{delimiter}\n\r".encode(), np.uint8)
+    opens, closes = np.isin(codes[begin - 1], bounds), np.isin(codes[end], bounds)
+    return bool((~closes & (opens == ((end - begin) % 2 == 0))).any())
 
 
 def refuse_zeros(file: Packed) -> NoReturn:

@@ -27,6 +27,7 @@ KINDS = {
     b"S": "a sparse file",
 }
 WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever their size says
+OTHER_NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))  # mode, user, …, device
 OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 RECORD = re.compile(rb"([0-9]{1,9}) ")
 
@@ -79,6 +80,9 @@ def _header(block: bytes, place: int) -> tuple[bytes, str, int]:
     """The type, the name and the size that a header states."""
     if sum(block) - sum(block[148:156]) + 8 * ord(" ") != _number(block[148:156], place):
         raise TarError(f"at byte {place} there is no header of an archive, or a damaged one")
+    for start, stop in OTHER_NUMBERS:
+        if block[start] < 128:  # else it is binary, and may be negative: a date before 1970
+            _number(block[start:stop], place)
     name = _text(block[:100])
     if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
         name = f"{prefix}/{name}"

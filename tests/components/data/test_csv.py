@@ -229,6 +229,9 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ("a,b\n1,2\n".encode("utf-16-be"), None, "line 1: there is a byte 0x00, as no text has but in UTF-16"),
         ('a,b\n1,"2"\n3,"4"5\n', None, "line 3: something follows a quote that is closed"),
         ('a,b\n1,"2" \n', None, "line 2: something follows a quote that is closed"),
+        ('a,b\n1,""2\n', None, "line 2: something follows a quote that is closed"),
+        ('a,b\n1,"x"""y\n', None, "line 2: something follows a quote that is closed"),
+        ('a,b\n1,"""x""" \n', None, "line 2: something follows a quote that is closed"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str | bytes, types: Any, message: str) -> None:
@@ -237,7 +240,6 @@ def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str | bytes, t
         source.sizes()
 
 
-@pytest.mark.parametrize("delimiter", [", ", "", '"', "\n", "\0", "é"])
 def test_a_table_of_very_many_columns_is_read_but_not_looked_at_one_by_one(tmp_path: Path) -> None:
     names = [f"c {n}" for n in range(10_001)]
     path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
@@ -247,6 +249,7 @@ def test_a_table_of_very_many_columns_is_read_but_not_looked_at_one_by_one(tmp_p
         Csv(path=path, types={"x": "int"}).sizes()
 
 
+@pytest.mark.parametrize("delimiter", [", ", "", '"', "\n", "\0", "é"])
 def test_a_delimiter_is_one_character(delimiter: str) -> None:
     with pytest.raises(DataError, match=r"`delimiter` \(=.*\) must be one character"):
         Csv(path="table.csv", delimiter=delimiter)
@@ -267,9 +270,14 @@ def test_a_row_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: p
             write(tmp_path / "table.csv", text).sizes()
 
 
-def test_a_quote_within_a_field_is_a_character_of_it(tmp_path: Path) -> None:
-    source = write(tmp_path / "table.csv", 'a,b\n5" pipe,"7"" tube"\nx"y"z,"""q"""\n')
-    assert columns(source) == {"a": ['5" pipe', 'x"y"z'], "b": ['7" tube', '"q"']}
+def test_a_quote_within_a_field_is_a_character_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'a,b\n5" pipe,"7"" tube"\nx"y"z,"""q"""\nw,"p,""q"" r,"""\n'
+    for size in (1, 2, 3, 5, 1 << 20):
+        monkeypatch.setattr("components.data.csv_mistake.CHUNK_BYTES", size)
+        source = write(tmp_path / "table.csv", text)
+        assert columns(source) == {"a": ['5" pipe', 'x"y"z', "w"], "b": ['7" tube', '"q"', 'p,"q" r,"']}
+        with pytest.raises(DataError, match="line 5: something follows a quote that is closed"):
+            write(tmp_path / "table.csv", f'{text}x,"y"z\nu,v\n').sizes()
 
 
 # --------------------------------------------------------------------------------------------------------- suggestions
