@@ -298,6 +298,7 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
         (b"a\nb\n", {"size": 3}, r"colors\.txt has 2 lines, fewer than size=3"),
         (b"", {}, "is empty; one value a line is needed"),
         (b"a\n\xff", {}, "isn't UTF-8: byte 2 is 0xff"),
+        ("a\nb".encode("utf-16"), {}, "is no text: byte 3 is 0x00, as in UTF-16; convert it"),
         (b"a\nb\n", {"default": 2}, "vocabulary of column `x`: default=2 is none of its ids, 0 to 1"),
         (None, {}, r"there is no file .*colors\.txt"),
     ],
@@ -308,6 +309,11 @@ def test_wrong_files_are_refused(content: bytes | None, options: dict[str, Any],
         path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         fitted(Vocabulary(key="x", path=str(path), **options))
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_the_first_value(tmp_path: Path) -> None:
+    (tmp_path / "colors.txt").write_bytes(b"\xef\xbb\xbfred\r\nblue\n")
+    assert fitted(Vocabulary(key="x", path=str(tmp_path / "colors.txt"))).host["data"].tobytes() == b"redblue"
 
 
 def test_values_of_another_kind_are_refused() -> None:
