@@ -13,7 +13,9 @@ from components.types import Augmentation, Batch, BoundTarget, Constants, Loss, 
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
+from runner.hints import of_element
 from runner.model import Model, sparse, wire
+from runner.places import PLACES
 
 Report = dict[str, dict[str, jax.Array]]
 
@@ -51,21 +53,21 @@ def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str
     numbers = given.numbers
     target = features.target.bind(learned["target"]._replace(device=given.constants["target"]))
     with at("loss"):
-        loss = build(static["loss"], numbers)
+        loss = build(static["loss"], numbers, PLACES["loss"])
         outputs = loss.outputs(target)
     with at("architecture"):
-        architecture = build(static["architecture"], numbers, outputs=outputs)
+        architecture = build(static["architecture"], numbers, PLACES["architecture"], outputs=outputs)
         inputs = wire(features.inputs, architecture)
     used = {column for columns in features.inputs.values() for column in columns}
     columns = {name: column.layer(learned[name].static) for name, column in features.columns.items() if name in used}
     metrics = {}
     for name, node in static["metric"].items():
         with at(f"metric.{name}"):
-            metrics[name] = build(node, numbers).bind(target)
+            metrics[name] = build(node, numbers, of_element(PLACES["metric"], name)).bind(target)
     with at("regularizer"):
-        penalties = tuple(build(static["regularizer"], numbers).values())
+        penalties = tuple(build(static["regularizer"], numbers, PLACES["regularizer"]).values())
     with at("augmentation"):
-        augmentations = build(static["augmentation"], numbers)
+        augmentations = build(static["augmentation"], numbers, PLACES["augmentation"])
     model = Model(columns, inputs, sparse(architecture), architecture)
     return Parts(model, target, loss, metrics, penalties, augmentations)
 

@@ -19,6 +19,7 @@ from runner.build import build
 from runner.data import Features
 from runner.errors import at
 from runner.parts import Answers, Given, Parts, Report, answers, assemble, augmented, examples, extras, measure
+from runner.places import PLACES
 
 STREAMS = {"init": 0, "train": 1, "augment": 2}  # every use of randomness draws from a stream of its own
 STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
@@ -62,7 +63,7 @@ class Program:
 
     def plateau(self, given: Given) -> Plateau | None:
         """The controller of the rate, if the schedule has one."""
-        return build(self.static["schedule"], given.numbers).plateau
+        return build(self.static["schedule"], given.numbers, PLACES["schedule"]).plateau
 
     def _init(self, given: Given, data: Any, rows: jax.Array) -> State:
         """The state before the first step; of the examples `rows` (B,) only the shapes matter."""
@@ -148,10 +149,10 @@ class Program:
     def _optimizer(self, given: Given, step: jax.Array, pace: Pace) -> tuple[optax.GradientTransformation, jax.Array]:
         """The optimizer with the schedule's numbers of a step, and the rate among them."""
         with at("schedule"):
-            numbers = dict(build(self.static["schedule"], given.numbers).values(step, pace.total))
-        numbers["learning_rate"] = numbers["learning_rate"] * pace.scale
+            numbers = dict(build(self.static["schedule"], given.numbers, PLACES["schedule"]).values(step, pace.total))
+        rate = numbers["learning_rate"] = numbers["learning_rate"] * pace.scale
         with at("optimizer"):
-            return build(self.static["optimizer"], given.numbers, **numbers), numbers["learning_rate"]
+            return build(self.static["optimizer"], given.numbers, PLACES["optimizer"], **numbers), rate
 
 
 def steps_a_dispatch(state: State, *, ragged: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -15,12 +15,15 @@ from components.layer.block import ConvNorm
 from components.layer.dropout import Rate, StochasticDepth
 from components.types import Range, UserError
 
+Layer: TypeAlias = nn.Module
+"""What a list of layers holds: from one array to one array, ours or Flax's own."""
+
 
 class Misfit(UserError):
     """What a layer among others can't take; the message begins with its place."""
 
 
-def in_turn(layers: Sequence[nn.Module], x: jax.Array, *, train: bool, of: str = "") -> tuple[jax.Array, ...]:
+def in_turn(layers: Sequence[Layer], x: jax.Array, *, train: bool, of: str = "") -> tuple[jax.Array, ...]:
     """Calls layers, ours or Flax's own, one after another: x, then what each gives.
 
     Raises UserError with the place and the class of the one that can't take what the one before it gives, through all
@@ -40,8 +43,8 @@ class Residual(nn.Module):
     rate at which examples lose the layers in training, or None. Raises UserError where the two shapes differ.
     """
 
-    layers: tuple[nn.Module, ...]
-    shortcut: tuple[nn.Module, ...] | None = None
+    layers: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] | None = None
     activation: ActivationName | None = "relu"
     stochastic_depth: Rate | None = None
 
@@ -64,7 +67,7 @@ class Branches(nn.Module):
     there are no branches, or where they give something else than channels for the same places.
     """
 
-    branches: tuple[tuple[nn.Module, ...], ...]
+    branches: tuple[tuple[Layer, ...], ...]
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -83,7 +86,7 @@ class Branches(nn.Module):
 class Repeat(nn.Module):
     """A list of layers so many times, one after another, each time with parameters of its own: (B, ...) -> (B, ...)."""
 
-    layers: tuple[nn.Module, ...]
+    layers: tuple[Layer, ...]
     times: Annotated[int, Range(1)]
 
     def setup(self) -> None:
