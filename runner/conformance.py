@@ -27,7 +27,8 @@ def _fault(made: Any, target: str, wanted: str) -> str | None:
         fault = f"`{target}` makes a {type(made).__name__}, not {what} ({kind.form})"
         return None if isinstance(made, form) else fault
     if missing := [f"`{name}`" for name in _members(form) if not hasattr(made, name)]:
-        return f"`{target}` lacks {', '.join(missing)}, which {what} has; see {form.__module__}.{form.__name__}"
+        gives = " gives None, which" if made is None else ""
+        return f"`{target}`{gives} lacks {', '.join(missing)}, which {what} has; see {form.__module__}.{form.__name__}"
     return None
 
 

@@ -15,6 +15,9 @@ from components.layer.block import ConvNorm
 from components.layer.dropout import Rate, StochasticDepth
 from components.types import Range, UserError
 
+TRAINING = ("train", "update_stats")  # parameters that are true in training
+INFERENCE = ("deterministic", "use_running_average")  # and those that are false then, of Flax's own layers
+
 Layer: TypeAlias = nn.Module
 """What a list of layers holds: from one array to one array, ours or Flax's own."""
 
@@ -98,14 +101,25 @@ class Repeat(nn.Module):
         return x
 
 
-def _called(place: str, layer: nn.Module, x: jax.Array, train: bool) -> jax.Array:
-    takes_train = "train" in inspect.signature(layer.__call__).parameters
+def _called(place: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
     try:
-        return layer(x, train=train) if takes_train else layer(x)
+        y = layer(x, **_modes(layer, train))
     except Misfit as error:
         raise Misfit(f"{place}: its {error}") from error
-    except UserError as error:
-        raise Misfit(f"{place} can't take an input of shape {x.shape}: {error}") from error
+    except Exception as error:
+        if not isinstance(error, UserError) and not type(layer).__module__.startswith("flax."):
+            raise  # an error in a layer of the user's is the layer's own
+        raise Misfit(f"{place} can't take an input of shape {x.shape}: {str(error).partition(' (https')[0]}") from error
+    if not isinstance(y, jax.Array):
+        raise Misfit(f"{place} gives a {type(y).__name__}, not an array")
+    return y
+
+
+def _modes(layer: Layer, train: bool) -> dict[str, bool]:
+    """Whether this is training, as the layer calls it; a field of that name that is set stands."""
+    taken = inspect.signature(layer.__call__).parameters
+    modes = dict.fromkeys(TRAINING, train) | dict.fromkeys(INFERENCE, not train)
+    return {name: mode for name, mode in modes.items() if name in taken and getattr(layer, name, None) is None}
 
 
 def _projection(x: jax.Array, y: jax.Array) -> ConvNorm:
