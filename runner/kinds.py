@@ -44,24 +44,28 @@ KINDS = {
 }
 
 
-def fault(target: object, wanted: Sequence[str] = ()) -> str | None:
-    """Why a target may not stand somewhere; None where it may.
+def belongs(target: str, wanted: Sequence[str] = ()) -> bool:
+    """Whether a target may stand somewhere.
 
     Args:
-        target: a dotted path.
-        wanted: the kinds of part that may stand there, or dotted names of classes; empty: any kind.
+        target: a dotted path; one of a package that the user adds always may: `runner.build` checks what it makes.
+        wanted: the kinds of part that may stand there, or classes by their dotted names; empty: any kind.
 
-    A target of a package that the user adds may; `runner.build` checks what it makes. Raises TargetError where the
-    path leads nowhere.
+    Raises TargetError where the path leads nowhere.
     """
-    if not isinstance(target, str):
-        return f"{target!r} is no dotted name of a part"
     found = locate(target)
     if is_added(target if found is None else f"{found.module.name}.{_short(target)}"):
+        return True
+    return any(_may_stand(one, target, found) for one in wanted or KINDS)
+
+
+def fault(target: object, wanted: Sequence[str] = ()) -> str | None:
+    """Why a target may not stand somewhere, as `belongs` has it, and what may; None where it may."""
+    if not isinstance(target, str):
+        return f"{target!r} is no dotted name of a part"
+    if belongs(target, wanted):
         return None
-    if any(_may_stand(one, target, found) for one in wanted or KINDS):
-        return None
-    own = " and ".join(kind.title for kind in KINDS.values() if _is_part(kind, target, found))
+    own = " and ".join(kind.title for name, kind in KINDS.items() if belongs(target, [name]))
     place = " or ".join(KINDS[one].title if one in KINDS else one for one in wanted)
     what = f"{own}, not {place}" if own else f"not {place or 'a part that a configuration may name'}"
     return f"{target} is {what}; {_suggestion(target, wanted)}"
