@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from components.types import Range
@@ -44,6 +46,19 @@ def allow(name: str) -> None:
     """Adds a package, in this process and those that it starts."""
     ALLOWED.append(name)
     os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), name]))
+
+
+@contextlib.contextmanager
+def one_command() -> Iterator[None]:
+    """What a command allows ends with it: a later call in the same process allows no more than its own user does."""
+    before = os.environ.get(VARIABLE)
+    try:
+        yield
+    finally:
+        ALLOWED.clear()
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def is_added(name: str) -> bool:

@@ -124,7 +124,7 @@ def _parts(values: Mapping[str, Any]) -> Iterator[Mismatch]:
         given = GIVEN.get(key, {})
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
-            known = signature(str(node["_target_"]))
+            known = signature(node["_target_"])
         except TargetError as error:
             yield Mismatch(f"{key}._target_", str(error))
             continue

@@ -59,16 +59,14 @@ def belongs(target: str, wanted: Sequence[str] = ()) -> bool:
     return any(_may_stand(one, target, found) for one in wanted or KINDS)
 
 
-def fault(target: object, wanted: Sequence[str] = ()) -> str | None:
+def fault(target: str, wanted: Sequence[str] = ()) -> str | None:
     """Why a target may not stand somewhere, as `belongs` has it, and what may; None where it may."""
-    if not isinstance(target, str):
-        return f"{target!r} is no dotted name of a part"
     if belongs(target, wanted):
         return None
     own = " and ".join(kind.title for name, kind in KINDS.items() if belongs(target, [name]))
-    place = " or ".join(KINDS[one].title if one in KINDS else one for one in wanted)
-    what = f"{own}, not {place}" if own else f"not {place or 'a part that a configuration may name'}"
-    return f"{target} is {what}; {_suggestion(target, wanted)}"
+    titles = [KINDS[one].title if one in KINDS else "a part that belongs here" for one in wanted]
+    place = " or ".join(dict.fromkeys(titles)) or "a part that a configuration may name"
+    return f"{target} is {f'{own}, ' if own else ''}not {place}; {_suggestion(target, wanted)}"
 
 
 def _may_stand(wanted: str, target: str, found: Definition | None) -> bool:

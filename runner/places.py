@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -43,13 +44,11 @@ def misplaced(value: Any, hint: Any, key: str) -> Iterator[Mismatch]:
         for name, one in value.items():
             yield from misplaced(one, of_element(hint, name), f"{key}.{name}")
     elif isinstance(value, Mapping):
-        try:
-            problem = fault(value["_target_"], wanted_kinds(hint))
+        hints: dict[str, Any] = {}
+        with contextlib.suppress(TargetError):
+            if problem := fault(value["_target_"], wanted_kinds(hint)):
+                yield Mismatch(f"{key}._target_", problem)
             hints = hints_of(value["_target_"])
-        except TargetError:
-            problem, hints = None, {}
-        if problem:
-            yield Mismatch(f"{key}._target_", problem)
         for name, one in value.items():
             yield from misplaced(one, hints.get(name, Any), f"{key}.{name}")
 

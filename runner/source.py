@@ -54,6 +54,8 @@ def locate(target: str) -> Definition | None:
 
     Raises TargetError where there is none, or where it is outside the allowed packages.
     """
+    if not isinstance(target, str):  # YAML may say anything
+        raise TargetError(f"{target!r} is no dotted name")
     module, _, name = target.rpartition(".")
     if reason := refuse(target):
         raise TargetError(reason)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import json
+import os
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +22,7 @@ import yaml
 import components
 import runner
 from components import types
+from runner import npz, transform
 from runner.__main__ import main
 from runner.build import build
 from runner.catalog import catalog, defaults
@@ -198,13 +203,170 @@ def test_a_part_in_the_place_of_another_is_named_with_what_belongs_there(
     assert line.startswith(f"{place}._target_: {target} {message}")
 
 
-def test_annotations_say_what_stands_within_a_part(in_empty_folder: Path) -> None:
+def test_annotations_say_what_stands_within_a_part() -> None:
     dense = {"_target_": "components.layer.Dense", "features": 3}
     for initializer, right in (("Normal", True), ("Uniform", True), ("Dense", False), ("activate", False)):
         node = {**dense, "initializer": {"_target_": f"components.layer.{initializer}"}}
-        assert not list(misplaced(node, PLACES["architecture"].__class__, "a")) == right
+        assert (not list(misplaced(node, Any, "a"))) == right
     numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
     for step, right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.constant", False)):
         for listed in (lambda node: node, lambda node: [node]):
             node = {**numeric, "normalize": listed({"_target_": f"components.feature.{step}"})}
             assert (not list(misplaced(node, PLACES["feature.target"], "a"))) == right
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """A target that would write a file there if it were called."""
+    array = {"_target_": "components.types.as_column", "name": "x", "given": [1, 2]}
+    return {"_target_": "components.data.write_idx", "path": str(folder / "written"), "array": array}
+
+
+@pytest.mark.parametrize("place", ["target", "columns", "key", "normalize", "unknown"])
+def test_a_transform_of_a_stranger_s_runs_nothing(tmp_path: Path, place: str) -> None:
+    numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
+    feature = {"target": dict(numeric), "columns": {"x": dict(numeric)}, "inputs": {"x": ["x"]}}
+    if place == "target":
+        feature["target"] = written(tmp_path)
+    elif place == "columns":
+        feature["columns"]["x"] = written(tmp_path)  # type: ignore[index]
+    else:
+        feature["columns"]["x"][place] = [written(tmp_path)]  # type: ignore[index]
+    meta = {"version": transform.VERSION, "feature": feature, "columns": {}, "forms": {}}
+    npz.write(tmp_path / "transform.npz", {}, meta)
+    with pytest.raises(types.UserError, match=r"^feature\.(target|columns\.x): components.data.write_idx is not a"):
+        runner.load_transform(tmp_path / "transform.npz")
+    assert not (tmp_path / "written").exists()
+
+
+def test_a_transform_names_columns_alone(tmp_path: Path) -> None:
+    """A part of another kind, or one of a module that the user has not allowed, is nothing that a file may name."""
+    (tmp_path / "stranger.py").write_text("raise SystemExit('imported')")
+    column: dict[str, Any] = {"_target_": "components.feature.Label", "key": "x"}
+    for target, message in {
+        "components.data.Csv": "is a data source, not a feature column",
+        "components.weights.Safetensors": "is a source of weights, not a feature column",
+        "runner.tracking.MLflow": "is a tracker, not a feature column",
+        "stranger.Column": "is not below an allowed package",
+    }.items():
+        feature = {"target": column, "columns": {"x": {"_target_": target}}, "inputs": {"x": ["x"]}}
+        meta = {"version": transform.VERSION, "feature": feature, "columns": {}, "forms": {}}
+        npz.write(tmp_path / "transform.npz", {}, meta)
+        with pytest.raises(types.UserError, match=message):
+            runner.load_transform(tmp_path)
+
+
+@pytest.mark.optax
+def test_a_run_folder_of_a_stranger_s_runs_nothing(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1"]) == 0
+    (folder,) = Path("outputs").iterdir()
+    path = folder / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for key in ("loss", "architecture", "metric.accuracy", "data", "optimizer", "schedule"):
+        forged = json.loads(json.dumps(config))
+        group, _, name = key.partition(".")
+        (forged[group] if name else forged)[name or group] = written(Path.cwd())
+        path.write_text(yaml.safe_dump(forged))
+        with pytest.raises(types.UserError, match=rf"{key}: components.data.write_idx is not a"):
+            runner.load(folder).evaluate("train")
+        assert main(["mode=evaluate", f"run={folder.name}"]) == 2
+        assert f"{key}._target_: components.data.write_idx is not a" in capsys.readouterr().err
+        assert not Path("written").exists()
+    path.write_text("loss: !!python/object/apply:os.system ['touch written']")
+    assert main(["mode=evaluate", f"run={folder.name}"]) != 0
+    assert not Path("written").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("loss: !!python/object/apply:os.system ['touch written']", "this is not YAML: could not determine a constru"),
+        ("loss: !!python/name:os.system", "this is not YAML: could not determine a constru"),
+        ("learning_rate: ${oc.env:TITRATE_SECRET}", "${oc.env:TITRATE_SECRET} is not understood; a reference is"),
+        ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not understood; a reference is"),
+        ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect here; leave `hydra`"),
+        ("loss: {_target_: components.loss.MSE, _partial_: true}", "loss._partial_: no parameter of components.loss"),
+        ("loss: {_target_: [components.loss.MSE]}", "loss._target_: ['components.loss.MSE'] is no dotted name"),
+        ("training: {epochs: {_target_: os.system}}", 'training.epochs: {"_target_": "os.system"} is not a whole'),
+        ("stranger: {_target_: os.system}", "stranger: unknown key"),
+    ],
+)
+def test_an_experiment_of_a_stranger_s_runs_nothing(
+    in_empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv("TITRATE_SECRET", "12345.678")
+    Path("experiments").mkdir()
+    Path("experiments/strange.yaml").write_text(text)
+    assert main(["experiment=strange"]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "12345.678" not in told
+    assert not Path("written").exists()
+
+
+def options() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The parts that the options of `conf/` hold, with their groups."""
+    for group, files in catalog().files.items():
+        for path in files.values():
+            outer: list[Any] = []
+            for place, node in parts(yaml.safe_load(path.read_text())):
+                if group != "experiment" and not any(place[: len(one)] == one for one in outer):
+                    outer.append(place)
+                    yield group, node
+
+
+def test_building_parts_touches_no_file_and_starts_nothing() -> None:
+    """A part may be built of whatever a stranger's file says: it opens its files when it is asked for their content."""
+    given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}, "schedule": {"learning_rate": 0.1}}
+    built = {}
+    for _ in range(2):  # the sources of signatures are read the first time
+        for group, node in options():
+            arguments = {"path": "nowhere"} if node.get("path") == "???" else given.get(group, {})
+            with audited() as events:
+                build(node, {}, **arguments)
+            built[group, node["_target_"]] = [event for event in events if event.startswith(TOUCHING)]
+    assert len(built) > 80
+    assert not {part: events for part, events in built.items() if events}
+
+
+def test_what_a_command_allows_ends_with_it(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TITRATE_ALLOW", raising=False)
+    Path("allowed_once.py").write_text("class Loss:\n    def __init__(self, size: int = 1): ...\n")
+    words = ["loss._target_=allowed_once.Loss", "loss.size=x"]
+    for _ in range(2):
+        assert main(["--allow", "allowed_once", *words]) == 2
+        assert 'loss.size: "x" is not a whole number' in capsys.readouterr().err
+        assert main(words) == 2
+        assert "allowed_once.Loss is not below an allowed package" in capsys.readouterr().err
+        assert "TITRATE_ALLOW" not in os.environ
+
+
+TOUCHING = ("open", "os.", "shutil.", "subprocess.", "socket.", "ctypes.", "urllib.", "tempfile.", "compile")
+_EVENTS: list[list[str]] = []
+
+
+def _listen(event: str, arguments: tuple[Any, ...]) -> None:
+    for events in _EVENTS:
+        events.append(event)
+
+
+@contextlib.contextmanager
+def audited() -> Iterator[list[str]]:
+    """What Python's audit hook hears meanwhile; a hook can't be taken away, but it can be deaf."""
+    if not _HOOKED:
+        sys.addaudithook(_listen)
+        _HOOKED.append(True)
+    events: list[str] = []
+    _EVENTS.append(events)
+    try:
+        yield events
+    finally:
+        _EVENTS.remove(events)
+
+
+_HOOKED: list[bool] = []
