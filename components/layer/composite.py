@@ -109,10 +109,16 @@ def _called(place: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
     except Exception as error:
         if not isinstance(error, UserError) and not type(layer).__module__.startswith("flax."):
             raise  # an error in a layer of the user's is the layer's own
-        raise Misfit(f"{place} can't take an input of shape {x.shape}: {str(error).partition(' (https')[0]}") from error
+        raise Misfit(f"{place} can't take an input of shape {x.shape}: {_reason(error)}") from error
     if not isinstance(y, jax.Array):
         raise Misfit(f"{place} gives a {type(y).__name__}, not an array")
     return y
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).partition(" (https")[0]  # Flax ends with a link
+    lost = not isinstance(error, UserError) and any(name in text for name in INFERENCE)
+    return f"{text} List such a layer itself, or take components.layer.Dropout or BatchNorm." if lost else text
 
 
 def _modes(layer: Layer, train: bool) -> dict[str, bool]:
