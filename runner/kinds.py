@@ -105,8 +105,8 @@ def _has_form(found: Definition | None, form: str | None) -> bool:
     made, wanted = _made(found), find_class(form)
     if made is None or is_protocol(made):
         return False
-    alike = wanted is not None and is_protocol(wanted) and (members(wanted) or set()) <= (members(made) or set())
-    return alike or derives(made, form)
+    needed = members(wanted) if wanted is not None and is_protocol(wanted) else None
+    return derives(made, form) or (needed is not None and needed <= (members(made) or set()))
 
 
 def _made(found: Definition | None) -> Class | None:

@@ -57,7 +57,7 @@ def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str
     with at("loss"):
         loss = build(static["loss"], numbers, PLACES["loss"])
         outputs = loss.outputs(target)
-        if not isinstance(outputs, int):
+        if not isinstance(outputs, int | np.integer):
             raise UserError(f"{_name(loss)}.outputs gives {outputs!r}; it needs to give a whole number")
     with at("architecture"):
         architecture = build(static["architecture"], numbers, PLACES["architecture"], outputs=outputs)

@@ -13,8 +13,12 @@ from components.types import Output, UserError
 
 
 def check_numbers(value: Any, shape: tuple[int, ...], who: str, what: str) -> None:
-    """Raises UserError unless a value is an array of floats of a shape; `who` gave it, `what` says what is needed."""
-    if not _is_array(value) or jnp.shape(value) != shape or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+    """Raises UserError unless a value is an array of floats of a shape, or for () a number.
+
+    `who` gave it, `what` says what is needed.
+    """
+    right = _is_array(value) and jnp.shape(value) == shape
+    if not right or (shape and not jnp.issubdtype(jnp.result_type(value), jnp.floating)):
         raise UserError(f"{who} gives {_form(value)}; it needs to give {what}, float32 {shape}")
 
 

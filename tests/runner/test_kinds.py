@@ -347,6 +347,9 @@ def test_what_a_command_allows_ends_with_it(
         assert main(words) == 2
         assert "allowed_once.Loss is not below an allowed package" in capsys.readouterr().err
         assert "TITRATE_ALLOW" not in os.environ
+    monkeypatch.setenv("TITRATE_ALLOW", "another")
+    assert main(["--allow", "allowed_once", *words]) == 2
+    assert os.environ["TITRATE_ALLOW"] == "another"
 
 
 TOUCHING = ("open", "os.", "shutil.", "subprocess.", "socket.", "ctypes.", "urllib.", "tempfile.", "compile")
