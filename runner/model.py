@@ -48,7 +48,7 @@ class Model(nn.Module):
         if augment is not None:
             inputs, target = augment(inputs, target)
         output = self.architecture(**inputs, train=train)
-        check_output(output, self.architecture, len(jax.tree.leaves(inputs)[0]))
+        check_output(output, self.architecture, len(jax.tree.leaves(encoded)[0]))
         return inputs, target, output
 
 

@@ -27,12 +27,13 @@ def check_output(output: Any, architecture: Any, examples: int) -> None:
     name = type(architecture).__name__
     if not isinstance(output, Output):
         raise UserError(f"{name} must return an Output, not {_form(output)}; see components.types.Output")
-    shape = (examples, architecture.outputs)
-    heads = {f"auxiliary.{number}": logits for number, (_, logits) in enumerate(output.auxiliary)}
-    for head, logits in ({} if output.logits is None else {"logits": output.logits} | heads).items():
+    heads = {} if output.logits is None else {"logits": output.logits}
+    heads |= {f"auxiliary.{number}": logits for number, (_, logits) in enumerate(output.auxiliary)}
+    for head, logits in heads.items():
+        shape = (examples, architecture.outputs)
         check_numbers(logits, shape, f"{name}: `{head}`", "`outputs` numbers for each example")
     for loss, values in output.losses.items():
-        check_numbers(values, shape[:1], f"{name}: `losses.{loss}`", "a number for each example")
+        check_numbers(values, (examples,), f"{name}: `losses.{loss}`", "a number for each example")
 
 
 def check_sums(sums: Any, who: str, rows: int | None) -> None:
