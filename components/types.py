@@ -145,8 +145,13 @@ class Source(Protocol):
     def splits(self) -> Mapping[str, np.ndarray]:
         """The row numbers of `train`, `valid` and `test`, sorted int64, counted over all parts in their order."""
 
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A source that can be cross-validated."""
+
     def folds(self, count: int, fold: int) -> Mapping[str, np.ndarray]:
-        """The same for a cross-validation: what isn't for testing in `count` parts, of which `fold` validates."""
+        """The `splits` of a cross-validation: what isn't for testing in `count` parts, of which `fold` validates."""
 
 
 # ------------------------------------------------------------------------------------------------ feature columns

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from components.types import UserError
-from runner.allow import ALLOWED, PACKAGES, allow, packages
+from runner.allow import PACKAGES, allow, one_command, packages
 from runner.errors import RunError, suggestion
 from runner.modes import MODES
 
@@ -29,7 +29,8 @@ def main(words: Sequence[str] | None = None) -> int:
     1: the run diverged or failed.
     """
     try:
-        return _dispatch(list(sys.argv[1:] if words is None else words))
+        with one_command():
+            return _dispatch(list(sys.argv[1:] if words is None else words))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -50,7 +51,6 @@ def _dispatch(words: list[str]) -> int:
     given, unknown = _parser().parse_known_intermixed_args(words)
     if unknown and not given.shell_completion:
         raise UserError(f"there is no option {unknown[0]}; {suggestion(unknown[0], OPTIONS)}")
-    ALLOWED.clear()
     for name in given.allow:
         allow(name)
     _put_working_folder_last()

@@ -138,6 +138,8 @@ def _file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     content = load(files[name])
     if group == EXPERIMENT and EXPERIMENT in content:
         raise UserError(f"{shown(files[name])}: an experiment can't choose another; copy its lines")
+    if group == EXPERIMENT and "hydra" in content:
+        raise UserError(f"{shown(files[name])}: Hydra's own settings have no effect here; leave `hydra` out")
     if group != EXPERIMENT and "defaults" in content:
         raise UserError(f"{shown(files[name])}: only experiments may have a defaults list")
     return File(files[name], group, content)

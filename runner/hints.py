@@ -15,7 +15,13 @@ class Scalar:
 
 
 class Part:
-    """Stands for a class or a protocol: a mapping with `_target_` is wanted."""
+    """Stands for a class or a protocol: a mapping with `_target_` is wanted, of any kind unless a `Kind` says which."""
+
+
+class Kind(NamedTuple):
+    """Which parts are wanted, `Annotated[Part, Kind("loss")]`: a kind of `runner.kinds`, or a class by name."""
+
+    name: str
 
 
 class Mismatch(NamedTuple):
@@ -62,6 +68,15 @@ def of_element(hint: Any, key: int | str) -> Any:
     return Any
 
 
+def wanted_kinds(hint: Any) -> tuple[str, ...]:
+    """The kinds of part that a hint takes; none: any."""
+    if get_origin(hint) is Annotated:
+        return tuple(note.name for note in get_args(hint)[1:] if isinstance(note, Kind))
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(name for member in get_args(hint) for name in wanted_kinds(member))
+    return ()
+
+
 def mismatches(value: Any, hint: Any, key: str) -> list[Mismatch]:
     """What of a value doesn't suit the hint: of its elements, where a list or mapping as such does."""
     kinds = [kind for kind, limit in alternatives(hint) if _suits(value, kind, limit)]
@@ -99,7 +114,9 @@ def _element(kind: Any, key: int | str) -> Any:
     arguments = get_args(kind)
     if get_origin(kind) is dict:
         return arguments[1]
-    return arguments[0] if arguments[-1] is Ellipsis else arguments[int(key)]
+    if arguments[-1] is Ellipsis:
+        return arguments[0]
+    return arguments[int(key)] if int(key) < len(arguments) else Any
 
 
 def _sentence(value: Any, hint: Any) -> str:

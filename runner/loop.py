@@ -238,12 +238,20 @@ class Trainer:
         archive.save(standing)
 
     def _trace(self) -> None:
-        """Traces a training step, so that what doesn't fit together is found early; the first step uses the trace."""
+        """Traces a training step and an evaluation, so that what doesn't fit together is found early.
+
+        The first of each uses the trace.
+        """
         size = self.training.batch_size
         rows = self.data.splits["train"][:size]
         chunk = next(iter(self.batches.chunks(rows, size, self.steps_a_dispatch)))
         pace = Pace(np.int32(self.steps), np.float32(1))
         jax.eval_shape(self.program.train, self.given, self.like, chunk.data, chunk.rows, np.int32(1), pace)
+        for split in [name for name in ("valid", "test") if name in self.data.splits][:1]:
+            size = self.training.evaluation_batch_size
+            chunk = next(iter(self.batches.chunks(self.data.splits[split][:size], size, 1, pad=True)))
+            evaluated = self.like.parameters, self.like.model_state, chunk.data, chunk.rows[0], chunk.mask
+            jax.eval_shape(self.program.evaluate, self.given, *evaluated)
 
     def _with_initial(self, constants: Mapping[str, Any]) -> dict[str, Any]:
         """The constants with those that only the beginning needs, which don't stay on the device."""

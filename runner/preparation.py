@@ -24,6 +24,7 @@ from runner.log import LOG
 from runner.loop import Trainer
 from runner.numbers import collect
 from runner.opening import Member, open_folder
+from runner.places import PLACES
 from runner.program import Program, as_arrays
 from runner.progress import Progress
 from runner.provenance import said, who
@@ -88,13 +89,13 @@ def trainer_of(config: Config, source: Source | None, shown: Progress, signals: 
 def tracking_of(config: Config) -> Any:
     """Where the record goes."""
     with told(config), at("tracking"):
-        return build(config.values["tracking"], {})
+        return build(config.values["tracking"], {}, PLACES["tracking"])
 
 
 def weights_of(config: Config) -> Weights:
     """What training begins with."""
     with at("weights"):
-        weights: Weights = build(config.values["weights"], {})
+        weights: Weights = build(config.values["weights"], {}, PLACES["weights"])
         return weights
 
 
@@ -108,7 +109,7 @@ def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[D
         cache = cache_folder() if source is None else None
         if source is None:
             with at("data"):
-                source = build(config.values["data"], {})
+                source = build(config.values["data"], {}, PLACES["data"])
         data = prepare(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features

@@ -102,7 +102,10 @@ def save(folder: Path, feature: Mapping[str, Any], constants: Mapping[str, Const
 
 
 def load(path: Path) -> Transform:
-    """What `save` wrote into a folder, or a file; raises UserError where it is missing or of another version."""
+    """What `save` wrote into a folder, or a file; raises UserError where it is missing or of another version.
+
+    Of what the file names, nothing is built but feature columns, ours and those of packages that the user allows.
+    """
     path = path / FILE if path.is_dir() else path
     try:
         meta, arrays = npz.read(path)

@@ -20,6 +20,7 @@ from runner.errors import RunError
 from runner.execution import conduct, disk
 from runner.folder import Folder
 from runner.opening import Member
+from runner.places import PLACES
 from runner.preparation import told, tracking_of
 from runner.progress import progress
 from runner.signals import Signals
@@ -123,7 +124,7 @@ def _rows(plan: Plan, source: Source | None) -> str:
     for setting in plan.settings:
         text = json.dumps(node := setting.config.values["data"], sort_keys=True)
         with contextlib.suppress(UserError, OSError):
-            prints[text] = prints.get(text) or build(node, {}).fingerprint()
+            prints[text] = prints.get(text) or build(node, {}, PLACES["data"]).fingerprint()
     return json.dumps(prints, sort_keys=True)
 
 

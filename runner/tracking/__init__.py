@@ -40,6 +40,16 @@ class Delivery(Protocol):
         """After `close`: what MLflow lacks, why, and what to do; None where it lacks nothing."""
 
 
+class Tracking(Protocol):
+    """Where the records of runs go."""
+
+    def start(self, folder: Path) -> Delivery:
+        """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Where the record goes, for `record.json`; raises UserError where it can't."""
+
+
 class NoDelivery:
     """Of a run that is recorded in its folder only."""
 
