@@ -30,13 +30,13 @@ class Archive:
         self._outbox: Outbox | None = None
 
     def load(self, like: State) -> tuple[Standing | None, list[str]]:
-        """The standing of the newest undamaged checkpoint, None where there is none; and what had to be passed over.
+        """The standing of the newest undamaged checkpoint, None where there is none; and warnings about others.
 
         `like` has the shapes and dtypes of the state. Points that the checkpoint doesn't cover are cut.
         """
-        found, damaged = self._checkpoints.load(like, (like.parameters, like.model_state))
+        found, warnings = self._checkpoints.load(like, (like.parameters, like.model_state))
         self._outbox = Outbox(self.folder, covered=found[2]["points"] if found else 0)
-        return Standing.restored(*found) if found else None, damaged
+        return Standing.restored(*found) if found else None, warnings
 
     def begin(self) -> None:
         """Opens the outbox of a run that has taken no step."""
@@ -61,10 +61,10 @@ class Archive:
         """Returns once all is on the disk; raises RunError where a checkpoint could not be written."""
         self._checkpoints.wait()
 
-    def newest(self) -> int | None:
-        """The step of the newest checkpoint, once all are on the disk."""
+    def last_good(self, bad: int) -> int | None:
+        """The step of the newest checkpoint before step `bad`, once all are on the disk; later ones are deleted."""
         self.wait()
-        return self._checkpoints.newest()
+        return self._checkpoints.cut(bad)
 
     def close(self) -> None:
         """Ends the writing."""

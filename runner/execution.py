@@ -181,10 +181,10 @@ def _standing(run: Run, archive: Archive) -> Standing:
     if not run.resumed:
         archive.begin()
         return run.trainer.begin()
-    standing, damaged = archive.load(run.trainer.like)
+    standing, warnings = archive.load(run.trainer.like)
     _tell(run, f"going on from step {standing.step if standing else 0} in {run.folder.path}")
     before = json.loads((run.folder.path / "record.json").read_text())["tags"]
-    for text in (*damaged, *record.changed(before, record.versions(run.config))):
+    for text in (*warnings, *record.changed(before, record.versions(run.config))):
         _tell(run, f"warning: {text}")
     return standing or run.trainer.begin()
 
@@ -223,7 +223,7 @@ def _examined(run: Run, parameters: Any, model_state: Any) -> dict[str, float]:
 
 def _advice(diverged: Diverged, run: Run, archive: Archive) -> str:
     rate = run.config.values["learning_rate"]
-    good = archive.newest()
+    good = archive.last_good(diverged.step)
     kept = "no checkpoint was made before it" if good is None else f"the last good checkpoint is that of step {good}"
     return (
         f"{diverged}; {kept}. Try a smaller learning_rate (it was {rate:g}), look for extreme values in the data, "

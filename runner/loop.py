@@ -34,10 +34,10 @@ TRAINING_STEP = "the training step"
 
 
 class Diverged(RuntimeError):
-    """The objective was not finite at a step."""
+    """The objective, or a parameter, is not finite; `step` is that of the first state that is to blame."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(f"the objective is not finite at step {step}")
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(what)
         self.step = step
 
 
@@ -198,14 +198,20 @@ class Trainer:
         return report
 
     def _look(self, standing: Standing, pending: list[Any], epoch: int, keep: int = 0) -> list[Any]:
-        """Takes the reports that have come in, all but the last `keep`, and shows how it goes; gives what is left."""
+        """Takes the reports that have come in, all but the last `keep`, and shows how it goes; gives what is left.
+
+        Raises Diverged where the objective was not finite, or where all are taken and a parameter is not: only what is
+        finite is evaluated and saved.
+        """
         ready, left = pending[: len(pending) - keep], pending[len(pending) - keep :]
         standing.sums = summing.add(standing.sums, ready, self.metrics)
         if standing.sums:
             if (bad := int(standing.sums["last"]["first_bad"])) >= 0 and self.training.on_nan == "stop":
-                raise Diverged(bad)
+                raise Diverged(f"the objective is not finite at step {bad}", bad)
             values = summing.figures(standing.sums, self.metrics, "train")
             self.progress.step(epoch, standing.step - epoch * self.steps, self.clock.steps_per_second(), values)
+        if self.training.on_nan == "stop" and not left and not _is_finite(standing.state):
+            raise Diverged(f"a parameter is not finite after {standing.step} steps", standing.step)
         return left
 
     def _close_epoch(self, standing: Standing, epoch: int, archive: Archive) -> bool:
@@ -288,3 +294,9 @@ class Trainer:
             if chunk is None:
                 return
             yield chunk
+
+
+def _is_finite(state: State) -> bool:
+    """Whether all parameters are finite, and no moment or the like is NaN."""
+    parameters, model_state = (jax.tree.leaves(tree) for tree in (state.parameters, state.model_state))
+    return all(np.isfinite(leaf).all() for leaf in parameters) and not any(np.isnan(leaf).any() for leaf in model_state)
