@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.checkpoint import Checkpoints
-from runner.errors import RunError
+from runner.errors import DiskError
 from runner.outbox import Outbox, cover
 from runner.program import State
 from runner.standing import Standing
@@ -49,7 +49,7 @@ class Archive:
             self._outbox.add(step, values)
 
     def save(self, standing: Standing) -> None:
-        """Hands a checkpoint in, which covers all points so far; raises RunError where it or an earlier one failed."""
+        """Hands a checkpoint in, which covers all points so far; raises DiskError where it or an earlier one failed."""
         assert self._outbox is not None
         with self._told():
             offset = self._outbox.flush()
@@ -58,7 +58,7 @@ class Archive:
         self._checkpoints.save(standing.state, best, meta, then=lambda: self._covered(offset))
 
     def wait(self) -> None:
-        """Returns once all is on the disk; raises RunError where a checkpoint could not be written."""
+        """Returns once all is on the disk; raises DiskError where a checkpoint could not be written."""
         self._checkpoints.wait()
 
     def last_good(self, bad: int) -> int | None:
@@ -78,7 +78,7 @@ class Archive:
         try:
             yield
         except OSError as error:
-            raise RunError(f"points could not be written to {self.folder} ({error.strerror})") from error
+            raise DiskError(f"points could not be written to {self.folder}", error) from error
 
     def _covered(self, offset: int) -> None:
         cover(self.folder, offset)

@@ -21,7 +21,7 @@ import numpy as np
 
 from components.types import UserError
 from runner import npz
-from runner.errors import RunError
+from runner.errors import DiskError
 from runner.folder import summary
 from runner.npz import Contents, Damaged, read
 
@@ -47,7 +47,7 @@ class Checkpoints:
         """Hands in a checkpoint; `then` is called once it is on the disk.
 
         `best` holds the best parameters and model state if they are new since the last checkpoint; `meta` names the
-        step, and that of the best: {"step": …, "best_step": …, …}. Raises RunError where an earlier write failed.
+        step, and that of the best: {"step": …, "best_step": …, …}. Raises DiskError where an earlier write failed.
         """
         self._take_results(len(self._pending) - AHEAD + 1)
         # The arrays are copied, because training donates their memory to the next step.
@@ -55,7 +55,7 @@ class Checkpoints:
         self._pending.append(self._writer.submit(self._write, state, best, dict(meta), then))
 
     def wait(self) -> None:
-        """Returns once all that was handed in is on the disk; raises RunError where a write failed."""
+        """Returns once all that was handed in is on the disk; raises DiskError where a write failed."""
         self._take_results(len(self._pending))
 
     def close(self) -> None:
@@ -65,7 +65,8 @@ class Checkpoints:
     def load(self, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
         """The newest usable checkpoint, None where there is none; and warnings about others.
 
-        What is damaged is renamed. Raises UserError where a checkpoint is of another model than `like` and `best_like`.
+        What is damaged is renamed, and what a kill kept from being deleted goes. Raises UserError where a checkpoint is
+        of another model than `like` and `best_like`.
         """
         found, faults, warnings = _newest(self._states(), like, best_like)
         damaged = {path for fault in faults for path in fault.paths}
@@ -74,6 +75,7 @@ class Checkpoints:
             damaged -= {_best(self.folder, step) for step in [found[2]["best_step"]] if step is not None}
         for path in damaged:
             _move_away(path)
+        self._prune()
         return found, [*map(str, faults), *warnings]
 
     def cut(self, step: int) -> int | None:
@@ -111,10 +113,7 @@ class Checkpoints:
             try:
                 self._pending.pop(0).result()
             except OSError as error:
-                raise RunError(
-                    f"saving to {self.folder} failed ({error.strerror}); the last checkpoint there stands: "
-                    f"once that is mended, resume={self.folder.parent.name} goes on from it"
-                ) from error
+                raise DiskError(f"saving to {self.folder} failed, where the last checkpoint stands", error) from error
 
 
 def newest(folder: Path, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:

@@ -75,7 +75,7 @@ def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Fold
         return Folder(_place(temporary, root, name, digest), lock)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = f"no run can be recorded there: {error.strerror}; choose another `folder`"
+        reason = f"no run can be recorded there: {error.strerror}; mend that, or choose another `folder`"
         raise UserError(f"folder={root}: {reason}") from error
 
 
@@ -88,7 +88,7 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
         with suppress(PermissionError):  # somebody else's
             if can_resume(path) and same(path) and (lock := _lock(path)) is not None:
                 if can_resume(path):  # it may have ended between the look and the lock
-                    return Folder(path, lock)
+                    return _tidied(Folder(path, lock))
                 os.close(lock)
     return None
 
@@ -107,7 +107,7 @@ def hold(path: Path) -> Folder:
     """A run's folder, locked."""
     if (lock := _lock(path)) is None:
         raise UserError(f"{path}: another process is running it")
-    return Folder(path, lock)
+    return _tidied(Folder(path, lock))
 
 
 def runs(root: Path) -> list[Path]:
@@ -123,10 +123,15 @@ def can_resume(path: Path) -> bool:
 
 def summary(path: Path) -> dict[str, Any]:
     """What a run's folder says of its end; empty where it has none."""
+    return read_json(path / "summary.json") if (path / "summary.json").exists() else {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raises UserError where that is missing or damaged."""
     try:
-        return json.loads((path / "summary.json").read_text())
-    except FileNotFoundError:
-        return {}
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is missing or damaged ({error})") from error
 
 
 def summarize(path: Path, values: Mapping[str, Any]) -> None:
@@ -192,6 +197,14 @@ def _lock(path: Path) -> int | None:
         os.close(lock)
         return None
     return lock
+
+
+def _tidied(folder: Folder) -> Folder:
+    """Without what a process left that was killed as it wrote a file; what the delivery writes is not the run's."""
+    for path in folder.path.glob("*.tmp"):
+        if path.name != "delivered.tmp":
+            path.unlink(missing_ok=True)
+    return folder
 
 
 def _sweep(root: Path) -> None:

@@ -180,7 +180,7 @@ def test_an_unwritable_folder_is_refused() -> None:
         quick("folder=taken")
 
 
-def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_checkpoint(
+def test_a_disk_that_fills_up_ends_the_run_and_the_same_command_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saves = iter([True, False])
@@ -195,13 +195,14 @@ def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_checkpoint(
         patched.setattr(npz, "write", write)
         assert main(["training.epochs=6", "tracking=none", "quiet=true"]) == 1
     (folder,) = Path("outputs").iterdir()
-    assert summary(folder)["status"] == "failed"
+    assert summary(folder)["status"] == "interrupted"
+    assert "No space left on device" in summary(folder)["error"]
     assert len(list((folder / "checkpoints").glob("step*"))) == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
-    assert f"resume={folder.name} goes on from it" in error
+    assert "once that is mended, the same command goes on" in error
     assert "Traceback" not in error
-    assert main([f"resume={folder.name}", "quiet=true"]) == 0
+    assert main(["training.epochs=6", "tracking=none", "quiet=true"]) == 0
     assert summary(folder)["status"] == "finished"
 
 
