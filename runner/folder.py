@@ -65,6 +65,7 @@ def of_the_run(values: Mapping[str, Any], within: str = "") -> dict[str, Any]:
 def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Folder:
     """A new locked folder `TIME_NAME_DIGEST` below `root`, with `files` in it from its first instant."""
     temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
+    lock = None
     try:
         _sweep(root)
         temporary.mkdir(parents=True)
@@ -73,7 +74,11 @@ def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Fold
         for file, text in files.items():
             (temporary / file).write_text(text)
         return Folder(_place(temporary, root, name, digest), lock)
-    except OSError as error:
+    except BaseException as error:
+        if lock is not None:
+            os.close(lock)
+        if not isinstance(error, OSError):
+            raise
         shutil.rmtree(temporary, ignore_errors=True)
         reason = f"no run can be recorded there: {error.strerror}; mend that, or choose another `folder`"
         raise UserError(f"folder={root}: {reason}") from error
