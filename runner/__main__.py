@@ -49,6 +49,9 @@ def main(words: Sequence[str] | None = None) -> int:
             return 1
         print(DiskError(error.filename or "the disk", error), file=sys.stderr)
         return 1
+    except MemoryError:
+        print("the memory gave out: free some, or ask for less at once (rows, columns, batch sizes)", file=sys.stderr)
+        return 1
     except Exception:
         traceback.print_exc()
         return 1

@@ -182,7 +182,9 @@ def _standing(run: Run, archive: Archive) -> Standing:
     standing, warnings = archive.load(run.trainer.like)
     _tell(run, f"going on from step {standing.step if standing else 0} in {run.folder.path}")
     before = json.loads((run.folder.path / "record.json").read_text())["tags"]
-    for text in (*warnings, *record.changed(before, record.versions(run.config))):
+    for text in record.changed(before, record.surroundings(run.config)):
+        warnings.append(f"{text}: what follows may differ from an uninterrupted run, if only in the last digits")
+    for text in warnings:
         _tell(run, f"warning: {text}")
     return standing or run.trainer.begin()
 

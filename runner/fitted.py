@@ -86,7 +86,7 @@ class Fitted:
         self._program = _program(self._static, self.features, self._learned)
         self._given = _given(self._numbers, self._learned)
         self.weights = _best(folder, self._like(), shown)
-        for text in record.changed(self._record["tags"], record.versions(self._config)):
+        for text in record.changed(self._record["tags"], record.versions(self._config) | platform.arithmetic()):
             shown.note(f"warning: {text}: what the run says may differ")
 
     @property

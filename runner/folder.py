@@ -16,6 +16,7 @@ from typing import Any
 
 from components.types import UserError
 
+LOCK = "lock"  # the file of a folder that a process holds
 LAST = "last"  # stands for the run that was begun last
 STALE_SECONDS = 60  # a folder is made in a moment
 NOT_THE_RUN = (
@@ -67,9 +68,9 @@ def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Fold
     temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
     lock = None
     try:
-        _sweep(root)
+        remove_abandoned(root, ".new_*")
         temporary.mkdir(parents=True)
-        lock = _lock(temporary)
+        lock = take_lock(temporary)
         assert lock is not None
         for file, text in files.items():
             (temporary / file).write_text(text)
@@ -91,7 +92,7 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
     """
     for path in sorted(root.glob(f"*_{digest}"), reverse=True):
         with suppress(PermissionError):  # somebody else's
-            if can_resume(path) and same(path) and (lock := _lock(path)) is not None:
+            if can_resume(path) and same(path) and (lock := take_lock(path)) is not None:
                 if can_resume(path):  # it may have ended between the look and the lock
                     return _tidied(Folder(path, lock))
                 os.close(lock)
@@ -110,7 +111,7 @@ def find(root: Path, name: str, key: str = "resume") -> Path:
 
 def hold(path: Path) -> Folder:
     """A run's folder, locked."""
-    if (lock := _lock(path)) is None:
+    if (lock := take_lock(path)) is None:
         raise UserError(f"{path}: another process is running it")
     return _tidied(Folder(path, lock))
 
@@ -187,15 +188,15 @@ def _newest(root: Path) -> Iterator[Path]:
 
 def is_held(path: Path) -> bool:
     """Whether a process lives that runs in a folder."""
-    if (lock := _lock(path)) is None:
+    if (lock := take_lock(path)) is None:
         return True
     os.close(lock)
     return False
 
 
-def _lock(path: Path) -> int | None:
+def take_lock(path: Path) -> int | None:
     """The descriptor that holds a folder's lock; None where another process has it."""
-    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -212,11 +213,11 @@ def _tidied(folder: Folder) -> Folder:
     return folder
 
 
-def _sweep(root: Path) -> None:
-    """Removes what processes left behind that were killed as they made a folder."""
-    for path in root.glob(".new_*"):
+def remove_abandoned(root: Path, pattern: str) -> None:
+    """Removes the folders that processes were making, each with its lock, when they were killed."""
+    for path in root.glob(pattern):
         with suppress(OSError):  # renamed or removed by another process meanwhile, or somebody else's
-            if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := _lock(path)) is not None:
+            if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := take_lock(path)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
 

@@ -263,9 +263,15 @@ def test_going_on_with_other_code_or_versions_is_told(monkeypatch: pytest.Monkey
         stopped = long()
     path = stopped.folder / "record.json"
     record = json.loads(path.read_text())
-    record["tags"]["jax"] = "0.1"
+    changes = {"jax": "0.1", "cores": "99", "x64": "true", "xla_flags": "--xla_faster", "cpu": "abacus"}
+    assert changes.keys() <= record["tags"].keys()
+    record["tags"] |= changes
+    del record["tags"]["flax"]  # an earlier version didn't note it
     path.write_text(json.dumps(record))
-    assert "warning: jax was 0.1, is " in (long().folder / "log.txt").read_text()
+    log = (long().folder / "log.txt").read_text()
+    for key, was in changes.items():
+        assert f"warning: {key} was {was}, is " in log
+    assert "flax was" not in log
 
 
 def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
