@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import signal
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from components.types import UserError
 from runner.allow import PACKAGES, allow, one_command, packages
-from runner.errors import RunError, suggestion
+from runner.errors import DiskError, RunError, suggestion
 from runner.modes import MODES
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that is full, or fails
 OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--allow", "--shell-completion")
 
 
@@ -42,6 +44,15 @@ def main(words: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except OSError as error:
+        if error.errno not in DISK:
+            traceback.print_exc()
+            return 1
+        print(DiskError(error.filename or "the disk", error), file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("the memory gave out: free some, or ask for less at once (rows, columns, batch sizes)", file=sys.stderr)
+        return 1
     except Exception:
         traceback.print_exc()
         return 1

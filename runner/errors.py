@@ -57,6 +57,14 @@ class RunError(RuntimeError):
     """A failure of a run whose message says all there is to say."""
 
 
+class DiskError(RunError):
+    """A file couldn't be written: once that is mended, the same command goes on with the run."""
+
+    def __init__(self, what: object, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        super().__init__(f"{what}: {reason}; once that is mended, the same command goes on")
+
+
 def suggestion(name: object, allowed: Iterable[str]) -> str:
     """The nearest of the allowed names, and all where they are few: `did you mean nadam? (adam, nadam)`."""
     names = list(dict.fromkeys(allowed))

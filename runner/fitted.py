@@ -85,8 +85,8 @@ class Fitted:
         self.classes = self.features.target.bind(self._learned["target"]).classes
         self._program = _program(self._static, self.features, self._learned)
         self._given = _given(self._numbers, self._learned)
-        self.weights = _best(folder, self._like())
-        for text in record.changed(self._record["tags"], record.versions(self._config)):
+        self.weights = _best(folder, self._like(), shown)
+        for text in record.changed(self._record["tags"], record.versions(self._config) | platform.arithmetic()):
             shown.note(f"warning: {text}: what the run says may differ")
 
     @property
@@ -197,14 +197,14 @@ def _empty(form: transform.Form) -> Encoded:
     return Ragged(array, np.array([0, 1])) if form.ragged else array
 
 
-def _best(folder: Path, like: State) -> Weights:
+def _best(folder: Path, like: State, shown: Progress) -> Weights:
     """The best weights that the run has saved so far."""
-    found = checkpoint.newest(folder / "checkpoints", like, (like.parameters, like.model_state))
+    found, warnings = checkpoint.newest(folder / "checkpoints", like, (like.parameters, like.model_state))
+    for text in warnings:
+        shown.note(f"warning: {text}")
     if found is None:
-        raise UserError(
-            f"run={folder.name}: it has no checkpoint: it was broken off before the first, or they were deleted; "
-            "train it again"
-        )
+        reason = "; ".join(warnings) or "it was broken off before the first, or they were deleted"
+        raise UserError(f"run={folder.name}: it has no checkpoint to read: {reason}; train it again")
     return _weights(*found)
 
 

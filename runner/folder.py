@@ -16,6 +16,7 @@ from typing import Any
 
 from components.types import UserError
 
+LOCK = "lock"  # the file of a folder that a process holds
 LAST = "last"  # stands for the run that was begun last
 STALE_SECONDS = 60  # a folder is made in a moment
 NOT_THE_RUN = (
@@ -65,17 +66,22 @@ def of_the_run(values: Mapping[str, Any], within: str = "") -> dict[str, Any]:
 def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Folder:
     """A new locked folder `TIME_NAME_DIGEST` below `root`, with `files` in it from its first instant."""
     temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
+    lock = None
     try:
-        _sweep(root)
+        remove_abandoned(root, ".new_*")
         temporary.mkdir(parents=True)
-        lock = _lock(temporary)
+        lock = take_lock(temporary)
         assert lock is not None
         for file, text in files.items():
             (temporary / file).write_text(text)
         return Folder(_place(temporary, root, name, digest), lock)
-    except OSError as error:
+    except BaseException as error:
+        if lock is not None:
+            os.close(lock)
+        if not isinstance(error, OSError):
+            raise
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = f"no run can be recorded there: {error.strerror}; choose another `folder`"
+        reason = f"no run can be recorded there: {error.strerror}; mend that, or choose another `folder`"
         raise UserError(f"folder={root}: {reason}") from error
 
 
@@ -86,9 +92,9 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
     """
     for path in sorted(root.glob(f"*_{digest}"), reverse=True):
         with suppress(PermissionError):  # somebody else's
-            if can_resume(path) and same(path) and (lock := _lock(path)) is not None:
+            if can_resume(path) and same(path) and (lock := take_lock(path)) is not None:
                 if can_resume(path):  # it may have ended between the look and the lock
-                    return Folder(path, lock)
+                    return _tidied(Folder(path, lock))
                 os.close(lock)
     return None
 
@@ -105,9 +111,9 @@ def find(root: Path, name: str, key: str = "resume") -> Path:
 
 def hold(path: Path) -> Folder:
     """A run's folder, locked."""
-    if (lock := _lock(path)) is None:
+    if (lock := take_lock(path)) is None:
         raise UserError(f"{path}: another process is running it")
-    return Folder(path, lock)
+    return _tidied(Folder(path, lock))
 
 
 def runs(root: Path) -> list[Path]:
@@ -123,10 +129,15 @@ def can_resume(path: Path) -> bool:
 
 def summary(path: Path) -> dict[str, Any]:
     """What a run's folder says of its end; empty where it has none."""
+    return read_json(path / "summary.json") if (path / "summary.json").exists() else {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raises UserError where that is missing or damaged."""
     try:
-        return json.loads((path / "summary.json").read_text())
-    except FileNotFoundError:
-        return {}
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is missing or damaged ({error})") from error
 
 
 def summarize(path: Path, values: Mapping[str, Any]) -> None:
@@ -177,15 +188,15 @@ def _newest(root: Path) -> Iterator[Path]:
 
 def is_held(path: Path) -> bool:
     """Whether a process lives that runs in a folder."""
-    if (lock := _lock(path)) is None:
+    if (lock := take_lock(path)) is None:
         return True
     os.close(lock)
     return False
 
 
-def _lock(path: Path) -> int | None:
+def take_lock(path: Path) -> int | None:
     """The descriptor that holds a folder's lock; None where another process has it."""
-    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -194,11 +205,19 @@ def _lock(path: Path) -> int | None:
     return lock
 
 
-def _sweep(root: Path) -> None:
-    """Removes what processes left behind that were killed as they made a folder."""
-    for path in root.glob(".new_*"):
+def _tidied(folder: Folder) -> Folder:
+    """Without what a process left that was killed as it wrote a file; what the delivery writes is not the run's."""
+    for path in folder.path.glob("*.tmp"):
+        if path.name != "delivered.tmp":
+            path.unlink(missing_ok=True)
+    return folder
+
+
+def remove_abandoned(root: Path, pattern: str) -> None:
+    """Removes the folders that processes were making, each with its lock, when they were killed."""
+    for path in root.glob(pattern):
         with suppress(OSError):  # renamed or removed by another process meanwhile, or somebody else's
-            if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := _lock(path)) is not None:
+            if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := take_lock(path)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
 

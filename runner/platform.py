@@ -3,17 +3,51 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 from contextlib import suppress
 from pathlib import Path
 
 import jax
 
+from runner import compilation_cache
+
 
 def prepare(cache: Path) -> None:
-    """Turns on JAX's persistent compilation cache."""
-    jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    """Keeps what JAX compiles in a cache on the disk."""
+    compilation_cache.use(cache / "jax")
+
+
+def arithmetic() -> dict[str, str]:
+    """What numbers are computed in, beside what the configuration says of it."""
+    return {
+        "x64": str(jax.config.jax_enable_x64).lower(),  # type: ignore[attr-defined]
+        "matmul_precision": str(jax.config.jax_default_matmul_precision or "default"),  # type: ignore[attr-defined]
+    }
+
+
+def last_digits() -> dict[str, str]:
+    """What the last digits of a result depend on, beside code, versions and configuration."""
+    device = jax.devices()[0]
+    return arithmetic() | {
+        "device": f"{device.platform}: {device.device_kind}",
+        "cpu": _cpu(),
+        "cores": os.environ.get("NPROC") or str(_cores()),  # the threads that XLA divides sums among
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu() -> str:
+    """The model of the processor: what it can do at once decides the order of sums."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
 
 
 def peak_memory_bytes() -> int:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from components.types import Source, UserError, Weights
-from runner import code, platform
+from runner import code, memory, platform
 from runner.batches import order
 from runner.build import build
 from runner.compose import Config
@@ -63,6 +63,7 @@ def prepare_run(
     data = trainer.data
     with told(config), at("weights"):
         begins = weights_of(config).fingerprint()
+    trainer.compile()
     folder, resumed = open_folder(config, data, tracking, member, begins=begins)
     LOG.info("the folder is %s", folder.path)
     return Run(config, data, tracking, trainer, shown, folder, resumed)
@@ -110,7 +111,8 @@ def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[D
         if source is None:
             with at("data"):
                 source = build(config.values["data"], {}, PLACES["data"])
-        data = prepare(source, features, identity=identity, cache=cache, fold=fold)
+        with memory.enough("preparing the data", "Free some, or read less: fewer rows, or fewer columns."):
+            data = prepare(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features
 

@@ -18,6 +18,7 @@ from components.types import Batch, Constants, Output, Plateau, Schedule
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
+from runner.memory import Need
 from runner.parts import Answers, Given, Parts, Report, answers, assemble, augmented, examples, extras, measure
 from runner.places import PLACES
 from runner.returns import check_rates
@@ -56,7 +57,7 @@ class Program:
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
         self.target_layer = features.target.layer(self._learned["target"].static)
-        self.compiled: set[Any] = set()  # what has been called, by shapes: it compiles no more
+        self.compiled: dict[Any, Need | None] = {}  # by shapes, what programs that are compiled need of memory
 
     def parts(self, given: Given) -> Parts:
         """Everything that has numbers, built from plain values."""

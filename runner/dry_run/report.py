@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from runner import memory as memories
 from runner import platform
 from runner.compose import Config
 from runner.data import cache_folder
-from runner.dry_run import machine, tables
+from runner.dry_run import tables
 from runner.dry_run.compiling import evaluation, training_step
 from runner.dry_run.layers import layers
 from runner.dry_run.memory import Memory, by_shapes
@@ -47,7 +48,7 @@ def tell(config: Config, page: Page) -> None:
 
 def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work: float) -> None:
     """What compiling tells, and then the time; `work`: multiply-adds of an evaluation's batch."""
-    verdict = Verdict(subject, memory, machine.device_memory())
+    verdict = Verdict(subject, memory, memories.free())
     verdict.of_held()
     with contextlib.closing(_progress(config)) as shown:
         with shown.working("compiling the training step"), verdict.of_compiler():

@@ -12,9 +12,10 @@ from runner.dry_run.compiling import Compiled
 from runner.dry_run.layers import Layer
 from runner.dry_run.memory import Memory
 from runner.dry_run.pace import Pace
-from runner.dry_run.page import Row, duration, shape, size
+from runner.dry_run.page import Row, duration, shape
 from runner.dry_run.subject import Subject
 from runner.dry_run.verdict import Verdict
+from runner.memory import size
 
 LAYERS = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
 INPUTS = ("", "as the model gets it", "as the host sends it")
@@ -92,7 +93,7 @@ def compiled_memory(verdict: Verdict, step: Compiled, evaluation: Compiled | Non
         needed = size(verdict.evaluation(evaluation))
         yield "evaluation", needed, "at once, with the best weights and the optimizer state"
     if verdict.limit is not None:
-        yield "the device", size(verdict.limit), verdict.says
+        yield "free", size(verdict.limit), f"{verdict.where}, with what the data takes already"
         share = max(verdict.training(step), verdict.evaluation(evaluation) if evaluation else 0) / verdict.limit
         yield "needed", f"{share:.2%}" if share >= 1e-4 else "under 0.01%", ""
 

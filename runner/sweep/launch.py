@@ -16,7 +16,7 @@ from runner import platform, record
 from runner.build import build, resolve
 from runner.compose import to_yaml
 from runner.data import cache_folder
-from runner.errors import RunError
+from runner.errors import DiskError, RunError
 from runner.execution import conduct, disk
 from runner.folder import Folder
 from runner.opening import Member
@@ -61,7 +61,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
     with Signals() as signals:
         folder, manifest = _open(plan, tracking, source)
         shown = progress(quiet=quiet, epochs=0)
-        with contextlib.closing(folder), disk(folder.path, "the same command"), contextlib.closing(shown):
+        with contextlib.closing(folder), disk(folder.path), contextlib.closing(shown):
             delivery = tracking.start(folder.path)
             try:
                 rows, summary = _ranked(plan, manifest, _Surroundings(folder, delivery, signals, source, quiet))
@@ -183,10 +183,12 @@ def _folders(member: Member) -> list[Path]:
 
 
 def _outcome(setting: Setting, member: Member, around: _Surroundings) -> dict[str, Any]:
-    """Runs one setting; what is wrong with it is its own outcome."""
+    """Runs one setting; what is wrong with it is its own outcome, but for a disk that fails all of them."""
     before = _folders(member)
     try:
         result = conduct(setting.config, around.signals, source=around.source, member=member)
+    except DiskError:
+        raise
     except Exception as error:  # whatever a part raises: its traceback is in the run's log, the others have their turn
         made = [path for path in _folders(member) if path not in before]
         own = isinstance(error, UserError | RunError)  # whose message says all there is to say

@@ -115,6 +115,7 @@ class Courier:
         if files != self._state.files:  # new, or resumed with more epochs
             for path in paths:
                 self._client.log_artifact(run_id, str(path))
+            store.tag(self._client, run_id, self._record["tags"])
             self._note(files=files)
         if over:
             from runner import figures  # imports matplotlib, which takes a second

@@ -160,6 +160,7 @@ def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
         except BlockingIOError:
             yield False
         else:
+            (folder / "delivered.tmp").unlink(missing_ok=True)  # of a process that was killed as it wrote
             yield True
 
 

@@ -68,7 +68,7 @@ def find_or_create(client: MlflowClient, record: Mapping[str, Any], key: str, pa
 
     experiment_id = _experiment(client, record["tracking"]["experiment"])
     found = client.search_runs([experiment_id], f"tags.`{FOLDER_TAG}` = '{key}'", max_results=1)
-    tags = {name: str(value)[:LONGEST_TAG] for name, value in record["tags"].items()} | {FOLDER_TAG: key}
+    tags = _tags(record["tags"]) | {FOLDER_TAG: key}
     tags |= {PARENT_TAG: parent} if parent else {}
     run = found[0] if found else client.create_run(experiment_id, record["created"], tags, record["name"])
     parameters = [Param(key, _parameter(value)) for key, value in record["parameters"].items()]
@@ -76,6 +76,13 @@ def find_or_create(client: MlflowClient, record: Mapping[str, Any], key: str, pa
         client.log_batch(run.info.run_id, params=batch)
     client.log_inputs(run.info.run_id, [_dataset(**dataset) for dataset in record["datasets"]])
     return run.info.run_id
+
+
+def tag(client: MlflowClient, run_id: str, tags: Mapping[str, Any]) -> None:
+    """Sets a run's tags, in place of those of the same names."""
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(*one) for one in _tags(tags).items()])
 
 
 def status(client: MlflowClient, run_id: str) -> str | None:
@@ -133,6 +140,10 @@ def _experiment(client: MlflowClient, name: str) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     return _experiment(client, name)  # another process made it in this very moment
+
+
+def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value)[:LONGEST_TAG] for name, value in tags.items()}
 
 
 def _parameter(value: Any) -> str:

@@ -304,7 +304,9 @@ def test_other_data_is_refused(folder: Path) -> None:
 
 def test_a_folder_that_holds_no_weights_is_told(copied: Path) -> None:
     shutil.rmtree(copied / "checkpoints")
-    with pytest.raises(UserError, match="it has no checkpoint: it was broken off before the first, or they were del"):
+    with pytest.raises(
+        UserError, match="it has no checkpoint to read: it was broken off before the first, or they were del"
+    ):
         load(copied)
 
 

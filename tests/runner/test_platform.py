@@ -1,5 +1,6 @@
 """What depends on the machine."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -33,3 +34,17 @@ def test_no_warning_where_the_cpu_was_chosen(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_memory_is_measured() -> None:
     assert platform.peak_memory_bytes() > 10_000_000
+
+
+def test_what_the_last_digits_depend_on_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 5})
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_this")
+    found = platform.last_digits()
+    assert (found["cores"], found["xla_flags"], found["x64"]) == ("3", "--xla_this", "false")
+    assert found["device"].startswith("cpu: ")
+    assert found["cpu"]
+    monkeypatch.setenv("NPROC", "2")
+    with jax.default_matmul_precision("bfloat16"):
+        found = platform.last_digits()
+    assert (found["cores"], found["matmul_precision"]) == ("2", "bfloat16")
