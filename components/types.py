@@ -22,7 +22,7 @@ Scalar: TypeAlias = "float | jax.Array"
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a parameter may take; stands in its annotation, `Annotated[Scalar, Range(0, 1, "[)")]`."""
+    """The finite numbers that a parameter may take; its annotation has them: `Annotated[Scalar, Range(0, 1, "[)")]`."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -31,7 +31,7 @@ class Range:
     def __contains__(self, value: float) -> bool:
         above = value >= self.low if self.bounds[0] == "[" else value > self.low
         below = value <= self.high if self.bounds[1] == "]" else value < self.high
-        return above and below
+        return above and below and abs(value) < math.inf
 
     def __str__(self) -> str:
         opening = "(" if math.isinf(self.low) else self.bounds[0]

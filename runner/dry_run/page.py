@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runner.tables import Row, Section, write
+from runner.tables import Row, Section, line, write
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -25,7 +25,7 @@ class Page:
     def note(self, text: str) -> None:
         """A line of its own."""
         if not self._quiet:
-            print(text, flush=True)
+            line(text)
 
 
 def size(count: float) -> str:

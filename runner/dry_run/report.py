@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
 from runner import platform
 from runner.compose import Config
@@ -19,6 +18,7 @@ from runner.dry_run.verdict import Verdict
 from runner.preparation import tracking_of, trainer_of
 from runner.progress import Progress, progress
 from runner.signals import Signals
+from runner.tables import on_terminal
 
 PATIENCE = 6.0  # seconds of compiling after which the evaluation isn't compiled too
 
@@ -67,5 +67,5 @@ def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work:
 
 def _progress(config: Config) -> Progress:
     """Shows on a terminal what takes its time; elsewhere the sections say it."""
-    quiet = config.values["quiet"] or not sys.stdout.isatty()
+    quiet = config.values["quiet"] or not on_terminal()
     return progress(quiet=quiet, epochs=config.values["training"]["epochs"])

@@ -179,9 +179,9 @@ def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
         ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values are a sweep"),
         ("seed=range(3)", "seed=range(3): several values"),
         ("optimiser=adam", "optimiser: unknown key; did you mean optimizer?"),
-        ("nadam", "nadam: write group=option or key=value"),
-        ("a=[1,", "a=[1,: write group=option or key=value"),
-        ("", ": write group=option or key=value"),
+        ("nadam", "nadam: can't be read; write group=option or key=value"),
+        ("a=[1,", "a=[1,: can't be read; write group=option or key=value"),
+        ("", ": can't be read; write group=option or key=value"),
         ("~training.patiense", "~training.patiense: there is no training.patiense to leave out"),
         ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
         ("seed=${sed}", "seed: there is no sed; did you mean seed?"),
@@ -215,7 +215,7 @@ def _checked(word: str) -> tuple[str, ...]:
         ("defaults: [override /optimiser: sgd]\n", "experiments/mine.yaml: there is no group optimiser; did you mean"),
         ("defaults: [override /optimizer: sdg]\n", "optimizer: there is no sdg; did you mean sgd?"),
         ("experiment: digits_cnn\n", "experiments/mine.yaml: an experiment can't choose another"),
-        ("architecture: [1]\n", "experiment='mine': "),
+        ("architecture: [1]\n", "experiments/mine.yaml: Cannot merge DictConfig with ListConfig"),
     ],
 )
 def test_an_experiment_that_is_wrong(in_empty_folder: Path, text: str, message: str) -> None:
