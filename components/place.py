@@ -26,7 +26,7 @@ def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
     Raises DataError where there is none, with the nearest name beside it.
     """
     folders = roots()
-    places = list(dict.fromkeys(root / os.path.expanduser(path) for root in folders for path in paths))
+    places = list(dict.fromkeys(root / Path(path).expanduser() for root in folders for path in paths))
     for place in places:
         if place.is_file() if file else place.exists():
             return place

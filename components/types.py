@@ -92,29 +92,6 @@ def row_count(values: Values) -> int:
     return len(values.offsets) - 1 if isinstance(values, Ragged) else len(values)
 
 
-def as_column(name: str, given: Any) -> Values:
-    """A raw column from what Python gives: `Strings`, `Ragged`, or anything that NumPy makes an array of.
-
-    Raises DataError where it has no rows. What NumPy would change stays as it was given, in an array of objects.
-    """
-    import numpy as np
-
-    if isinstance(given, Ragged | Strings):
-        return given
-    listed = isinstance(given, list | tuple)
-    # NumPy would cut NULs off text, and give each as much memory as the longest.
-    text = listed and len(given) > 0 and isinstance(given[0], str | bytes)
-    try:
-        array = np.array(given, object) if text else np.asarray(given)
-    except ValueError as error:
-        raise DataError(f"column `{name}` is no array; `Ragged` holds rows of different lengths") from error
-    if array.ndim == 0:
-        raise DataError(f"column `{name}` is {given!r}, not an array of rows")
-    rounded = listed and array.dtype == np.float64 and len(array) > 0 and all(isinstance(one, int) for one in given)
-    changed = rounded or (listed and array.dtype.kind in "US")
-    return np.array(given, object) if changed else array
-
-
 @dataclass(frozen=True)
 class Block:
     """Some consecutive rows of a data set, column by column; `valid` marks the rows where a column has no gap."""
@@ -263,6 +240,7 @@ class BoundTarget(NamedTuple):
     classes: tuple[str, ...] | None  # names of the classes; None: real-valued
     decode: Callable[[jax.Array], jax.Array]  # undoes the scaling; leaves the logits of classes alone
     weight: Callable[[jax.Array], jax.Array] | None = None  # encoded target (B, ...) -> weight of each example (B,)
+    values: tuple[str | int | bool, ...] | None = None  # the classes as predictions give them; None: by their names
 
 
 @runtime_checkable

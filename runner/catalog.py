@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +55,13 @@ def shown(path: Path) -> str:
 def misplaced(group: str, name: str) -> str | None:
     """What to do about a file of the working folder that was meant to be an option, but isn't; None: there is none."""
     folder = _folder(_here(), group)
-    lone = folder / f"{Path(name).name}.yaml"
-    path = folder / f"{name}.yaml"
-    if path.with_suffix(".yml").is_file():
-        return f"rename {shown(path.with_suffix('.yml'))} to {path.name}"
-    if path.is_symlink() and not path.exists():
+    path, other = folder / f"{name}.yaml", folder / f"{name}.yml"
+    if os.path.isfile(other):
+        return f"rename {shown(other)} to {path.name}"
+    if os.path.islink(path) and not os.path.exists(path):
         return f"{shown(path)} is a link to a file that is gone"
-    if found := next((one for one in sorted(folder.glob(f"*/{glob.escape(lone.name)}")) if one.is_file()), None):
-        return f"subfolders are not searched: move {shown(found)} to {shown(lone)}"
+    for inner in sorted(folder.glob(f"*/{glob.escape(path.name)}")):
+        return f"subfolders are not searched: move {shown(inner)} to {shown(folder / path.name)}"
     return None
 
 

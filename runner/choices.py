@@ -118,6 +118,8 @@ def load(path: Path) -> DictConfig:
             raise UserError(f"{shown(path)}: its anchors stand for more than {MOST_VALUES:,} values")
         content = OmegaConf.load(io.StringIO(text))
         deep = _depth(OmegaConf.to_container(content)) > DEEPEST
+    except UserError:
+        raise
     except RecursionError:
         deep = True
     except yaml.MarkedYAMLError as error:
@@ -128,7 +130,7 @@ def load(path: Path) -> DictConfig:
     except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
         raise UserError(f"{shown(path)}: can't be read: {str(error).splitlines()[0]}") from error
     if deep:
-        raise UserError(f"{shown(path)}: more than {DEEPEST} lists and mappings stand in each other")
+        raise UserError(f"{shown(path)}: its lists and mappings are nested more than {DEEPEST} deep")
     if not isinstance(content, DictConfig):
         raise UserError(f"{shown(path)}: keys and values are wanted, not a list")
     if wrong := [key for key in content if not isinstance(key, str)]:
@@ -215,6 +217,6 @@ def _names(option: Any) -> Any:
 def _plain(content: DictConfig) -> list[Any]:
     """The entries of a defaults list, which is taken out."""
     entries = cast(dict[str, Any], OmegaConf.to_container(content)).get("defaults", [])
-    if "defaults" in content:
+    if "defaults" in list(content):  # even where it is `???`
         del content["defaults"]
     return entries if isinstance(entries, list) else [entries]

@@ -110,7 +110,9 @@ def apply(tree: DictConfig, setting: Override) -> None:
         else:
             parent = OmegaConf.select(tree, owner) if owner else tree
             del parent[int(name) if isinstance(parent, ListConfig) else name]
-    except OmegaConfBaseException as error:
+    except UserError:
+        raise
+    except (OmegaConfBaseException, ValueError) as error:  # ValueError: a name where a list has places
         raise UserError(f"{setting.input_line}: {str(error).splitlines()[0]}") from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,7 +109,7 @@ class Csv(Table):
     @property
     def _found_at(self) -> str:
         """The file's name for people; the whole path where it isn't one from the working folder."""
-        return self.path if os.path.isfile(os.path.expanduser(self.path)) else str(self.file)
+        return self.path if Path(self.path).expanduser().is_file() else str(self.file)
 
     def _gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
         return Reader(self.file, self._mark, self.nulls, {}).gaps(names)
@@ -154,7 +153,7 @@ class Lines(Block):
 
 def folder(path: str) -> Path | None:
     """The folder that a path names, where no file has that name."""
-    places = [root / os.path.expanduser(path) for root in roots()]
+    places = [root / Path(path).expanduser() for root in roots()]
     if any(place.is_file() for place in places):
         return None
     return next((place for place in reversed(places) if place.is_dir()), None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from components.data import arrow
+from components import arrow
 from components.data.csv_mistake import refuse, refuse_delimiter, refuse_encoding, refuse_open_quote
 from components.types import DataError
 
