@@ -61,6 +61,8 @@ def as_column(name: str, given: Any) -> tuple[Values, np.ndarray | None]:
     """
     if isinstance(given, Ragged | Strings):
         return given, None
+    if is_table(given):
+        raise DataError(f"column `{name}` is a table ({type(given).__name__}), not a column")
     if _of_pandas(given) or any(hasattr(given, method) for method in ARROW):
         return _of_arrow(name, _arrow(name, given))
     if isinstance(given, np.ma.MaskedArray):

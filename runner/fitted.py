@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -50,7 +51,8 @@ def load(name: str | Path, *, root: str | Path = "outputs", source: Source | Non
     `source` takes the place of the one that the run's configuration names; it must hold the same rows.
     Raises UserError where there is no such run, or where it has saved no weights.
     """
-    folder = folders.find(Path(root), str(name), "run")
+    home = os.path.expanduser
+    folder = folders.find(Path(home(root)), home(str(name)), "run").absolute()
     values = from_yaml((folder / "config.yaml").read_text())
     return Fitted(folder, Config(values, values, {}, (), {}), source=source, shown=Quiet())
 
@@ -103,6 +105,7 @@ class Fitted:
     def evaluate(self, split: str | Mapping[str, Any] | Source = "test") -> dict[str, float]:
         """The figures of a split, as the run itself finds them: {"test/loss": …, …}; or of new rows, as `predict` takes
         them, but with the target too: {"new/loss": …, …}."""
+        platform.refuse_fork()
         if not isinstance(split, str):
             data = labelled(given(split), self.features, self._learned)
             trainer, split = self._trainer_on(data), NEW
@@ -121,6 +124,7 @@ class Fitted:
         lacks, DataError where a value is wrong, with its row and column. `tell` is given what columns remark on new
         rows, such as values that they never saw, sentence by sentence.
         """
+        platform.refuse_fork()
         if not isinstance(rows, str) and not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(
@@ -140,6 +144,7 @@ class Fitted:
 
     def answers(self, split: str = "test") -> answers.Answers:
         """What the model says of the examples of a split, with what is right and the loss of each."""
+        platform.refuse_fork()
         trainer = self._trainer_of(split)
         _, said = trainer.examine(split, *self.weights[:2])
         row, right = trainer.data.splits[split], trainer.targets(split)

@@ -95,6 +95,12 @@ class Trainer:
         metric = self.metrics.get(self.training.monitor.partition("/")[2])
         return metric is not None and metric.higher_is_better
 
+    @property
+    def evaluation_batch_size(self) -> int:
+        """That of the settings, but no more examples than the largest split has that is evaluated while training."""
+        held_out = [len(rows) for name, rows in self.data.splits.items() if name != "train"]
+        return min(self.training.evaluation_batch_size, max(held_out or [len(self.data.splits["train"])]))
+
     def begin(self) -> Standing:
         """The standing of a run that has taken no step."""
         with self._compiling("the initialization"):
@@ -151,7 +157,7 @@ class Trainer:
         self, rows: np.ndarray, parameters: Any, model_state: Any
     ) -> Iterator[tuple[Report, Answers, np.ndarray]]:
         """Batch by batch: the sums, what is said of each example, and which examples are no filler."""
-        for chunk in self.batches.chunks(rows, self.training.evaluation_batch_size, 1, pad=True):
+        for chunk in self.batches.chunks(rows, self.evaluation_batch_size, 1, pad=True):
             with self._first_time("the evaluation", chunk):
                 batch = chunk.data, chunk.rows[0], chunk.mask
                 report, answers = self.program.evaluate(self.given, parameters, model_state, *batch)

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import jax
+from jax._src import xla_bridge
+
+from components.types import UserError
+
+_FORKED = threading.Event()  # this process was, from one that had begun to use JAX
+
+
+def _note_fork() -> None:
+    if xla_bridge.backends_are_initialized():
+        _FORKED.set()
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def prepare(cache: Path) -> None:
-    """Turns on JAX's persistent compilation cache."""
+    """Begins to use JAX, with its persistent compilation cache; raises UserError where that can't be."""
+    refuse_fork()
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise UserError(
+            f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {str(error).splitlines()[0]}\n"
+            "Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`, a TPU its extra `tpu`"
+        ) from error
     jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def refuse_fork() -> None:
+    """Raises UserError in a process that would wait for ever: a fork has none of the threads that JAX had begun."""
+    if _FORKED.is_set():
+        raise UserError(
+            "this process was forked from one that had begun to use JAX, whose threads it lacks: start it by "
+            'multiprocessing.get_context("spawn"), or fork before the first run'
+        )
 
 
 def peak_memory_bytes() -> int:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
@@ -16,6 +17,8 @@ from typing import NamedTuple, TypeAlias
 from components.types import UserError
 from runner.allow import refuse
 from runner.errors import suggestion
+
+_PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (its issue 106905)
 
 
 class TargetError(UserError):
@@ -146,7 +149,8 @@ def _submodules(module: Module) -> list[str]:
 def _read(name: str, path: Path, changed: int) -> Module:
     module = Module(name, path)
     try:
-        tree = ast.parse(path.read_bytes())
+        with _PARSING:
+            tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
         raise TargetError(f"{path.name}, line {error.lineno}: {error.msg}") from error
     for statement in _statements(tree.body):

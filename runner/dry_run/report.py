@@ -41,7 +41,7 @@ def tell(config: Config, page: Page) -> None:
     page.section(title, tables.layer_table(rows, batch_size), heading=tables.LAYERS, right=(3, 4, 5))
     memory = by_shapes(subject, rows)
     page.section("memory by shapes", tables.memory_table(memory, subject), right=(1,))
-    work = sum(row.multiply_adds for row in rows) * subject.trainer.training.evaluation_batch_size / batch_size
+    work = sum(row.multiply_adds for row in rows) * subject.trainer.evaluation_batch_size / batch_size
     _compile(config, page, subject, memory, work)
 
 
