@@ -63,7 +63,8 @@ def as_column(name: str, given: Any) -> tuple[Values, np.ndarray | None]:
         return given, None
     if is_table(given):
         raise DataError(f"column `{name}` is a table ({type(given).__name__}), not a column")
-    if _of_pandas(given) or any(hasattr(given, method) for method in ARROW):
+    of_pandas = type(given).__module__.partition(".")[0] == "pandas"
+    if of_pandas or any(hasattr(given, method) for method in ARROW):
         return _of_arrow(name, _arrow(name, given))
     if isinstance(given, np.ma.MaskedArray):
         given, masked = given.data, np.ma.getmaskarray(given)
@@ -121,17 +122,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _of_pandas(given: object) -> bool:
-    return type(given).__module__.partition(".")[0] == "pandas"
-
-
 def _arrow(name: str, given: Any) -> pyarrow.ChunkedArray:
     import pyarrow
 
     try:
         if isinstance(given, pyarrow.ChunkedArray):
             return given
-        if hasattr(given, "__arrow_c_stream__") and not _of_pandas(given):
+        if hasattr(given, "__arrow_c_stream__"):
             return pyarrow.chunked_array(given)
         array = pyarrow.array(given)  # knows pandas: its NaN is a gap
         return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])

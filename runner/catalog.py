@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,8 +59,9 @@ def misplaced(group: str, name: str) -> str | None:
         return f"rename {shown(other)} to {path.name}"
     if os.path.islink(path) and not os.path.exists(path):
         return f"{shown(path)} is a link to a file that is gone"
-    for inner in sorted(folder.glob(f"*/{glob.escape(path.name)}")):
-        return f"subfolders are not searched: move {shown(inner)} to {shown(folder / path.name)}"
+    for inner in sorted(one / path.name for one in folder.glob("*/")):
+        if os.path.isfile(inner):
+            return f"subfolders are not searched: move {shown(inner)} to {shown(folder / path.name)}"
     return None
 
 

@@ -105,11 +105,13 @@ def apply(tree: DictConfig, setting: Override) -> None:
     try:
         if not setting.is_delete():
             OmegaConf.update(tree, key, setting.value())
-        elif OmegaConf.select(tree, key, throw_on_missing=False) is None:
+            return
+        parent = OmegaConf.select(tree, owner) if owner else tree
+        places = range(len(parent)) if isinstance(parent, ListConfig) else list(parent or ())
+        place = int(name) if isinstance(parent, ListConfig) else name
+        if place not in places:
             raise UserError(f"{setting.input_line}: there is no {key} to leave out")
-        else:
-            parent = OmegaConf.select(tree, owner) if owner else tree
-            del parent[int(name) if isinstance(parent, ListConfig) else name]
+        del parent[place]
     except UserError:
         raise
     except (OmegaConfBaseException, ValueError) as error:  # ValueError: a name where a list has places

@@ -29,13 +29,12 @@ def prepare(cache: Path) -> None:
     refuse_fork()
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # AssertionError: of a platform whose plugin isn't installed
+        reason = (str(error) or "it has no such plugin").splitlines()[0]
         raise UserError(
-            f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {str(error).splitlines()[0]}\n"
+            f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {reason}\n"
             "Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`, a TPU its extra `tpu`"
         ) from error
-    jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def refuse_fork() -> None:
