@@ -60,6 +60,11 @@ def problems(config: Config) -> list[str]:
     ]
 
 
+def suits(values: Mapping[str, Any]) -> bool:
+    """Whether the keys beside the groups are all there, and of their kind."""
+    return not any(_root(values))
+
+
 def is_whole(group: str, node: Any) -> bool:
     """Whether a part has all that it needs, and nothing is wrong with it."""
     return isinstance(node, dict) and "_target_" in node and not any(_parts({group: node}))
@@ -167,7 +172,7 @@ def _wiring(values: Mapping[str, Any]) -> Iterator[Mismatch]:
         return
     for name, listed in inputs.items():
         for column in listed if isinstance(listed, list) else ():
-            if column not in columns:
+            if isinstance(column, str) and column not in columns:
                 yield Mismatch(f"feature.inputs.{name}", f"no column {column}; {suggestion(column, columns)}")
     if target := _architecture(values):
         yield from _inputs(inputs, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +86,13 @@ class Data:
 
 
 def cache_folder() -> Path:
-    """Where encoded data is kept: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate or ~/.cache/titrate."""
+    """Where encoded data is kept: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate, ~/.cache/titrate, or without a home /tmp."""
     if own := os.environ.get("TITRATE_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "titrate"
+        return Path(os.path.expanduser(own))
+    common = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if not os.path.isabs(common):  # a user without a home
+        common = os.path.join(tempfile.gettempdir(), f"cache-{os.getuid()}")
+    return Path(common) / "titrate"
 
 
 def prepare(

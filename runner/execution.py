@@ -36,7 +36,7 @@ class Result:
     status: str  # finished, interrupted, diverged
     metrics: Mapping[str, float]
     history: tuple[Mapping[str, float], ...]  # one record an epoch
-    folder: Path
+    folder: Path  # absolute
     run_id: str | None  # of MLflow, where it is known by now
     signal: int | None = None  # what interrupted it
     error: str | None = None  # what went wrong
@@ -77,7 +77,7 @@ def conduct(config: Config, signals: Signals, *, source: Source | None = None, m
         status=summary["status"],
         metrics=summary["metrics"],
         history=tuple(summary["history"]),
-        folder=run.folder.path,
+        folder=run.folder.path.absolute(),
         run_id=summary["run_id"],
         signal=signals.received,
         error=summary["error"],

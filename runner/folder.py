@@ -18,6 +18,7 @@ from components.types import UserError
 
 LOCK = "lock"  # the file of a folder that a process holds
 LAST = "last"  # stands for the run that was begun last
+LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
 STALE_SECONDS = 60  # a folder is made in a moment
 NOT_THE_RUN = (
     "mode",
@@ -224,7 +225,7 @@ def remove_abandoned(root: Path, pattern: str) -> None:
 
 def _place(temporary: Path, root: Path, name: str, digest: str) -> Path:
     """Renames the folder into a name that no other has; a rename onto a folder that holds something fails."""
-    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    stamp, name = time.strftime("%Y-%m-%d_%H-%M-%S"), _short(name)
     count = 1
     while True:
         path = root / "_".join([stamp, name, *([str(count)] if count > 1 else []), digest])
@@ -235,3 +236,11 @@ def _place(temporary: Path, root: Path, name: str, digest: str) -> Path:
             if not path.exists():
                 raise
             count += 1
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the rest of a folder's; of a long one the beginning, and a digest of it all."""
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}~{mark}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import types
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -31,6 +32,8 @@ class Mismatch(NamedTuple):
     problem: str
 
 
+SMALLEST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of float32, as it is computed with
+LONGEST_NUMBER = 200  # bits
 NAMES = {
     int: "a whole number",
     float: "a number",
@@ -99,8 +102,16 @@ def _suits(value: Any, kind: Any, limit: Range | None) -> bool:
         return isinstance(value, dict) and ("_target_" in value) == (kind is Part)
     if kind in (int, float, Scalar):
         number = isinstance(value, int) or (isinstance(value, float) and kind is not int)
-        return number and not isinstance(value, bool) and (limit is None or value in limit)
+        inside = number and not isinstance(value, bool) and (limit is None or value in limit)
+        return inside and (kind is int or _held(value, kind))
     return isinstance(value, kind)
+
+
+def _held(number: float, kind: Any) -> bool:
+    """Whether a number is finite, and one for the program has a float32 that is finite too, and 0 only if it is."""
+    if kind is Scalar:
+        return number == 0 or SMALLEST <= abs(number) <= LARGEST
+    return abs(number) <= sys.float_info.max
 
 
 def _inside(value: Any, kind: Any, key: str) -> list[Mismatch]:
@@ -123,6 +134,8 @@ def _sentence(value: Any, hint: Any) -> str:
     wanted = " or ".join(_name(kind, limit) for kind, limit in alternatives(hint))
     words = [word for kind, _ in alternatives(hint) if get_origin(kind) is Literal for word in get_args(kind)]
     nearest = f"; {suggestion(value, map(str, words))}" if words else ""
+    if takes_number(hint) and isinstance(value, int | float) and not _held(value, Scalar):
+        nearest += f"; float32 holds 0 and numbers of size {SMALLEST:g} to {LARGEST:g}"
     return f"{show(value)} is not {wanted}{nearest}"
 
 
@@ -138,5 +151,7 @@ def _name(kind: Any, limit: Range | None) -> str:
 
 def show(value: Any) -> str:
     """A value as YAML writes it in one line, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:  # more digits than Python writes
+        return f"a number of {value.bit_length()} bits"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

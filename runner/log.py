@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
@@ -19,8 +20,9 @@ class _File(logging.FileHandler):
 
 @contextmanager
 def held_back() -> Iterator[MemoryHandler]:
-    """Keeps what is logged, until `write_to` gives it a file."""
-    memory = MemoryHandler(1_000_000)
+    """Keeps what is logged by this thread's run, until `write_to` gives it a file."""
+    own, memory = threading.get_ident(), MemoryHandler(1_000_000)
+    memory.addFilter(lambda record: record.thread == own)
     LOG.addHandler(memory)
     LOG.setLevel(logging.INFO)
     try:

@@ -97,6 +97,12 @@ class Trainer:
         metric = self.metrics.get(self.training.monitor.partition("/")[2])
         return metric is not None and metric.higher_is_better
 
+    @property
+    def evaluation_batch_size(self) -> int:
+        """That of the settings, but no more examples than the largest split has that is evaluated while training."""
+        held_out = [len(rows) for name, rows in self.data.splits.items() if name != "train"]
+        return min(self.training.evaluation_batch_size, max(held_out or [len(self.data.splits["train"])]))
+
     def begin(self) -> Standing:
         """The standing of a run that has taken no step."""
         with self._compiling("the initialization"), self._enough_memory():
@@ -156,7 +162,7 @@ class Trainer:
         self, rows: np.ndarray, parameters: Any, model_state: Any
     ) -> Iterator[tuple[Report, Answers, np.ndarray]]:
         """Batch by batch: the sums, what is said of each example, and which examples are no filler."""
-        size = self.training.evaluation_batch_size
+        size = self.evaluation_batch_size
         for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
             arguments = self.given, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
             needed = self._compiled("the evaluation", self.program.evaluate, chunk, *arguments)
@@ -259,7 +265,7 @@ class Trainer:
         """
         jax.eval_shape(self.program.train, *self._dispatch_like()[1])
         for split in [name for name in ("valid", "test") if name in self.data.splits][:1]:
-            size = self.training.evaluation_batch_size
+            size = self.evaluation_batch_size
             chunk = next(iter(self.batches.chunks(self.data.splits[split][:size], size, 1, pad=True)))
             evaluated = self.like.parameters, self.like.model_state, chunk.data, chunk.rows[0], chunk.mask
             jax.eval_shape(self.program.evaluate, self.given, *evaluated)

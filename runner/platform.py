@@ -5,17 +5,49 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import jax
+from jax._src import xla_bridge
 
+from components.types import UserError
 from runner import compilation_cache
+from runner.ahead import cores
+
+_FORKED = threading.Event()  # this process was, from one that had begun to use JAX
+
+
+def _note_fork() -> None:
+    if xla_bridge.backends_are_initialized():
+        _FORKED.set()
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def prepare(cache: Path) -> None:
-    """Keeps what JAX compiles in a cache on the disk."""
+    """Begins to use JAX, keeping what it compiles on the disk; raises UserError where that can't be."""
+    refuse_fork()
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: of a platform whose plugin isn't installed
+        reason = (str(error) or "it has no such plugin").splitlines()[0]
+        raise UserError(
+            f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {reason}\n"
+            "Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`, a TPU its extra `tpu`"
+        ) from error
     compilation_cache.use(cache / "jax")
+
+
+def refuse_fork() -> None:
+    """Raises UserError in a process that would wait for ever: a fork has none of the threads that JAX had begun."""
+    if _FORKED.is_set():
+        raise UserError(
+            "this process was forked from one that had begun to use JAX, whose threads it lacks: start it by "
+            'multiprocessing.get_context("spawn"), or fork before the first run'
+        )
 
 
 def arithmetic() -> dict[str, str]:
@@ -32,14 +64,9 @@ def last_digits() -> dict[str, str]:
     return arithmetic() | {
         "device": f"{device.platform}: {device.device_kind}",
         "cpu": _cpu(),
-        "cores": os.environ.get("NPROC") or str(_cores()),  # the threads that XLA divides sums among
+        "cores": os.environ.get("NPROC") or str(cores()),  # the threads that XLA divides sums among
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu() -> str:

@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
@@ -17,6 +18,8 @@ from typing import NamedTuple, TypeAlias
 from components.types import UserError
 from runner.allow import refuse
 from runner.errors import suggestion
+
+_PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (its issue 106905)
 
 
 class TargetError(UserError):
@@ -149,7 +152,8 @@ def _submodules(module: Module) -> list[str]:
 def _read(name: str, path: str, changed: int) -> Module:
     module = Module(name, Path(path))
     try:
-        tree = ast.parse(module.path.read_bytes())
+        with _PARSING:
+            tree = ast.parse(module.path.read_bytes())
     except SyntaxError as error:
         raise TargetError(f"{module.path.name}, line {error.lineno}: {error.msg}") from error
     for statement in _statements(tree.body):

@@ -56,14 +56,14 @@ class Transform:
         """The arrays of the columns that the program takes: of raw columns, or of all rows of a source.
 
         A raw column is an array, or anything that NumPy makes one of, the rows along its first axis; `Strings` or
-        `Ragged`. Raises UserError where one lacks or has another form, DataError where a value is wrong, with its
-        row and column.
+        `Ragged`; or one of pandas, Polars or Arrow, whose data frames and tables stand for their columns. Raises
+        UserError where one lacks or has another form, DataError where a value is wrong, with its row and column.
         """
         return self.examined(rows)[0]
 
     def examined(self, rows: Mapping[str, Any] | Source) -> tuple[Rows, tuple[str, ...]]:
         """The same, and what columns remark on the rows."""
-        source = given(rows) if isinstance(rows, Mapping) else rows
+        source = given(rows)
         if (first := first_block(source)) is None:
             raise UserError("there are no rows: give columns, each with a row or more")
         check_keys(self.columns, first)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from components.data import arrow
+from components import arrow
 from components.data.csv_mistake import refuse_encoding, refuse_value
 from components.data.csv_table import Kind, Reader, pairs
 from components.data.packed import Packed

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from components.data import arrow
+from components import arrow
 from components.data.csv_mistake import (
     BLOCK_BYTES,
     refuse,

@@ -38,7 +38,7 @@ def training_step(subject: Subject) -> Compiled:
 def evaluation(subject: Subject, split: str) -> tuple[Compiled, Chunk]:
     """The program of an evaluation, and its first batch."""
     trainer = subject.trainer
-    size = trainer.training.evaluation_batch_size
+    size = trainer.evaluation_batch_size
     chunk = next(iter(trainer.batches.chunks(trainer.data.splits[split][:size], size, 1, pad=True)))
     weights = subject.like.parameters, subject.like.model_state
     batch = chunk.data, chunk.rows[0], chunk.mask

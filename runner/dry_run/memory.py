@@ -39,7 +39,7 @@ class Memory:
 
 def by_shapes(subject: Subject, rows: Sequence[Layer]) -> Memory:
     """The memory of a run whose layers these are."""
-    scale = subject.trainer.training.evaluation_batch_size / subject.batch_size
+    scale = subject.trainer.evaluation_batch_size / subject.batch_size
     return Memory(
         parameters=bytes_of(subject.like.parameters),
         optimizer_state=bytes_of(subject.like.optimizer_state),

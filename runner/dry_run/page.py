@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runner.tables import Row, Section, write
+from runner.tables import Row, Section, line, write
 
 
 class Page:
@@ -23,7 +23,7 @@ class Page:
     def note(self, text: str) -> None:
         """A line of its own."""
         if not self._quiet:
-            print(text, flush=True)
+            line(text)
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
 from runner import memory as memories
 from runner import platform
@@ -20,6 +19,7 @@ from runner.dry_run.verdict import Verdict
 from runner.preparation import tracking_of, trainer_of
 from runner.progress import Progress, progress
 from runner.signals import Signals
+from runner.tables import on_terminal
 
 PATIENCE = 6.0  # seconds of compiling after which the evaluation isn't compiled too
 
@@ -42,7 +42,7 @@ def tell(config: Config, page: Page) -> None:
     page.section(title, tables.layer_table(rows, batch_size), heading=tables.LAYERS, right=(3, 4, 5))
     memory = by_shapes(subject, rows)
     page.section("memory by shapes", tables.memory_table(memory, subject), right=(1,))
-    work = sum(row.multiply_adds for row in rows) * subject.trainer.training.evaluation_batch_size / batch_size
+    work = sum(row.multiply_adds for row in rows) * subject.trainer.evaluation_batch_size / batch_size
     _compile(config, page, subject, memory, work)
 
 
@@ -68,5 +68,5 @@ def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work:
 
 def _progress(config: Config) -> Progress:
     """Shows on a terminal what takes its time; elsewhere the sections say it."""
-    quiet = config.values["quiet"] or not sys.stdout.isatty()
+    quiet = config.values["quiet"] or not on_terminal()
     return progress(quiet=quiet, epochs=config.values["training"]["epochs"])

@@ -70,7 +70,7 @@ def memory_table(memory: Memory, subject: Subject) -> Iterator[Row]:
     yield "data", size(memory.data), "all of it, resident on the device" if resident else "of a dispatch, sent ahead"
     kept = f"that JAX keeps of {training.batch_size} examples for the backward pass"
     yield "activations, training", size(memory.activations), kept
-    largest = f"the largest input and output of one layer, {training.evaluation_batch_size} examples"
+    largest = f"the largest input and output of one layer, {subject.trainer.evaluation_batch_size} examples"
     yield "activations, evaluation", size(memory.largest_layer), largest
     yield "training in all", size(memory.held + memory.working), "as traced; what the compiler makes of it follows"
 
@@ -101,7 +101,7 @@ def compiled_memory(verdict: Verdict, step: Compiled, evaluation: Compiled | Non
 def time_table(pace: Pace, subject: Subject, compiling: float) -> Iterator[Row]:
     """Steps, epochs and the whole run."""
     trainer = subject.trainer
-    evaluated = trainer.training.evaluation_batch_size
+    evaluated = trainer.evaluation_batch_size
     batches = {name: -(-len(rows) // evaluated) for name, rows in trainer.data.splits.items()}
     epoch = trainer.steps * pace.step + batches.get("valid", 0) * pace.evaluation
     run = trainer.training.epochs * epoch + batches.get("test", 0) * pace.evaluation + compiling

@@ -57,7 +57,7 @@ class Verdict:
         if (need := self.training(step)) > self.limit:
             raise RunError(self._training(need))
         if evaluation is not None and (need := self.evaluation(evaluation)) > self.limit:
-            size = self._subject.trainer.training.evaluation_batch_size
+            size = self._subject.trainer.evaluation_batch_size
             held = self._memory.held
             fits = power_of_two(max(1, int(size * (self.limit - held) / (need - held))))
             raise RunError(self._too_large(need, f"training.evaluation_batch_size={fits} would fit"))

@@ -41,7 +41,7 @@ class SweepResult:
     status: str  # finished, failed (some of its runs), interrupted
     ranking: tuple[ranking.Row, ...]  # from best to worst
     runs: tuple[Outcome, ...]  # in the order of the plan
-    folder: Path
+    folder: Path  # absolute
     run_id: str | None  # of the parent in MLflow
     signal: int | None = None  # what interrupted it
 
@@ -73,7 +73,9 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
             _name_runs(folder.path)
             if warning := delivery.warning():
                 shown.note(f"warning: {warning}")
-    return SweepResult(summary["status"], tuple(rows), tuple(manifest.runs), folder.path, run_id, signals.received)
+    return SweepResult(
+        summary["status"], tuple(rows), tuple(manifest.runs), folder.path.absolute(), run_id, signals.received
+    )
 
 
 @dataclass(frozen=True)

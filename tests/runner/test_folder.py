@@ -26,6 +26,14 @@ def test_folders_made_at_once_all_differ_and_keep_the_digest_last(tmp_path: Path
     assert not list(tmp_path.glob(".new_*"))
 
 
+@pytest.mark.parametrize("name", ["x" * 230, "日" * 80, "é" * 105 + "\n"])
+def test_a_long_name_is_cut_and_told_apart_by_a_digest(tmp_path: Path, name: str) -> None:
+    made = [folders.create(tmp_path, f"{name}{end}", "abc", FILES).path.name for end in "ab"]
+    assert all(len(one.encode()) <= 255 and one.endswith("_abc") for one in made)
+    assert all(one[20:80] == name[:60] for one in made)
+    assert made[0] != made[1].replace("_2_", "_")
+
+
 def test_an_interrupted_folder_is_found_only_while_nobody_holds_it(tmp_path: Path) -> None:
     first = folders.create(tmp_path, "digits", "abc", FILES)
     assert folders.interrupted(tmp_path, "abc") is None
