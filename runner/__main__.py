@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from components.types import UserError
 from runner.allow import ALLOWED, PACKAGES, allow, packages
+from runner.credentials import scrub, withhold_words
 from runner.errors import RunError, suggestion
 from runner.modes import MODES
 
@@ -29,12 +30,12 @@ def main(words: Sequence[str] | None = None) -> int:
     1: the run diverged or failed.
     """
     try:
-        return _dispatch(list(sys.argv[1:] if words is None else words))
+        return _dispatch(withhold_words(sys.argv[1:] if words is None else words))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return 2
     except RunError as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception:
-        traceback.print_exc()
+        print(scrub(traceback.format_exc()), end="", file=sys.stderr)
         return 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.types import UserError
 from runner.allow import packages, refuse
+from runner.credentials import reveal
 from runner.numbers import Number
 
 
@@ -42,7 +43,7 @@ def build(node: Any, numbers: Mapping[str, Any], /, **given: Any) -> Any:
         return _call(node["_target_"], values | given) if "_target_" in node else values
     if isinstance(node, list | tuple):
         return tuple(build(value, numbers) for value in node)
-    return node
+    return reveal(node) if isinstance(node, str) else node
 
 
 def _call(target: str, arguments: dict[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from components.types import UserError
 from runner.catalog import EXPERIMENT, HOUSE, catalog, defaults, shown
 from runner.choices import Choices, File, asked, choose, load
+from runner.credentials import withhold_values, withhold_words
 from runner.errors import ConfigError
 from runner.folder import find
 from runner.inference import Suggestion, Suggestions, tell
@@ -96,7 +97,7 @@ def compose(overrides: Sequence[str], composer: Composer | None = None) -> Confi
     """
     from runner.check import problems
 
-    config, found = _draft(overrides, composer or Composer())
+    config, found = _draft(withhold_words(overrides), composer or Composer())
     if found:
         raise ConfigError(*found, *problems(config))
     return config
@@ -110,6 +111,7 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     from runner.check import check
 
     composer = composer or Composer()
+    overrides = withhold_words(overrides)
     config = compose(overrides, composer)
     if name := config.values["resume"]:
         then = find(Path(config.values["folder"]), name, "resume") / "overrides.yaml"
@@ -212,7 +214,7 @@ def _applied(chosen: Choices, merged: DictConfig, settings: Sequence[Override]) 
             apply(merged, one)
         except UserError as error:
             problems.append(str(error))
-    raw = cast(dict[str, Any], OmegaConf.to_container(merged))
+    raw = cast(dict[str, Any], withhold_values(OmegaConf.to_container(merged)))
     for group in chosen.options:
         raw.setdefault(group, {})  # where several may be chosen, and none is
     for group in chosen.broken:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -56,6 +57,7 @@ def make(folder: Path, uri: str, **record: Any) -> Path:
     (folder / "config.yaml").write_text("seed: 0\n")
     (folder / "overrides.yaml").write_text("[seed=0]\n")
     values = {
+        "id": uuid.uuid4().hex,
         "name": "digits_cnn",
         "digest": "0123456789",
         "created": 1_700_000_000_000,
@@ -121,6 +123,7 @@ def test_a_run_is_recorded_whole(folder: Path, client: Any) -> None:
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
         "config.yaml",
         "overrides.yaml",
+        "record.json",
         "figures",
     }
     assert (folder / "figures" / "learning_curves.png").stat().st_size > 1000
@@ -230,7 +233,7 @@ def test_killed_at_any_moment_every_point_is_there_once(
         folder = make(
             tmp_path / f"run{moment}",
             f"sqlite:///{database}",
-            tracking={"uri": str(database), "experiment": str(moment)},
+            tracking={"uri": f"sqlite:///{database}", "experiment": str(moment)},
         )
         train(folder, 3)
         end(folder)
@@ -252,7 +255,7 @@ def test_killed_at_any_moment_every_point_is_there_once(
         )
         for key, count in {"train/loss": 3, "learning_rate": 3, "test/accuracy": 1}.items():
             assert len(client.get_metric_history(run_id, key)) == count
-        assert len(client.list_artifacts(run_id)) == 2
+        assert len(client.list_artifacts(run_id)) == 3
     assert moment > 10
 
 
@@ -380,7 +383,7 @@ def test_points_arrive_where_files_cannot(folder: Path, client: Any) -> None:
     assert the_run(client).info.status == "FINISHED"
     (folder.parents[1] / "mlruns").unlink()
     deliver.deliver_all(folder.parent)
-    assert len(client.list_artifacts(the_run(client).info.run_id)) == 3
+    assert len(client.list_artifacts(the_run(client).info.run_id)) == 4
 
 
 def test_a_run_without_tracking_has_nothing_to_deliver(tmp_path: Path) -> None:
@@ -402,7 +405,7 @@ def test_the_working_folder_has_the_store_by_default(tmp_path: Path, monkeypatch
 
 
 def test_a_missing_folder_is_an_error_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"tracking.uri=.*: there is no folder .*/missing"):
+    with pytest.raises(UserError, match=r"tracking.uri: sqlite:.*: there is no folder .*/missing"):
         MLflow(uri=f"sqlite:///{tmp_path}/missing/mlflow.db").describe()
 
 
@@ -459,15 +462,15 @@ def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, mo
 
 def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "postgresql://me:secret@host/db"
-    assert MLflow(uri=uri).describe()["uri"] == "postgresql://me:***@host/db"
-    make(tmp_path / "run", "postgresql://me:***@host/db")
+    assert MLflow(uri=uri).describe()["uri"] == "postgresql://***@host/db"
+    make(tmp_path / "run", "postgresql://***@host/db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match="set MLFLOW_TRACKING_URI"):
         deliver.deliver_all(tmp_path)
 
 
 def test_nothing_delivers_nothing(tmp_path: Path) -> None:
-    delivery = Nothing().start(tmp_path)
+    delivery = Nothing().start(make(tmp_path / "run", ""))
     delivery.poke()
     assert (Nothing().describe(), delivery.close(1.0), delivery.warning()) == ({}, None, None)
 
