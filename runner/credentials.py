@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -147,8 +147,9 @@ def _secrets() -> set[str]:
     """What may stand in a text of a library: whatever of a URI its mask lacks, as it is and decoded."""
     parts = {part for uri in _known() for part in _parts(uri) if part not in mask(uri)}
     parts |= {os.environ.get(name, "") for name in SECRET_VARIABLES}
-    spelled = {form for part in parts for form in (part, unquote(part), unquote_plus(part), quote(part, safe=""))}
-    return {form for form in spelled | {repr(form)[1:-1] for form in spelled} if form}
+    plain = parts | {decode(part) for part in parts for decode in (unquote, unquote_plus)}
+    encoded = {encode(part, safe="") for part in plain for encode in (quote, quote_plus)}
+    return (plain | encoded | {repr(part)[1:-1] for part in plain}) - {""}
 
 
 def _parts(uri: str) -> set[str]:
