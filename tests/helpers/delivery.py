@@ -1,19 +1,68 @@
-"""What tests of the record share: a delivery without a process of its own, and a server of MLflow's."""
+"""What tests of the record share: folders of runs, a delivery without a process of its own, a server of MLflow's."""
 
+import importlib
 import io
+import json
 import os
 import sys
 import threading
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import closing, contextmanager, redirect_stderr
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from runner.folder import write_atomically
+from runner.outbox import Outbox, cover
 from runner.tracking import deliver
+
+SUMMARY = {
+    "status": "finished",
+    "stopped_by": None,
+    "run_id": None,
+    "metrics": {"test/accuracy": 0.9, "epochs": 3},
+}
+
+
+def make(folder: Path, uri: str, **record: Any) -> Path:
+    """A run's folder at its first instant."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("seed: 0\n")
+    (folder / "overrides.yaml").write_text("[seed=0]\n")
+    values = {
+        "id": uuid.uuid4().hex,
+        "name": "digits_cnn",
+        "digest": "0123456789",
+        "created": 1_700_000_000_000,
+        "tags": {"seed": "0"},
+        "parameters": {"seed": 0},
+        "datasets": [{"name": "digits", "digest": "d" * 64, "split": split, "rows": 9} for split in ("train", "test")],
+        "tracking": {"uri": uri, "experiment": "titrate"},
+    }
+    (folder / "record.json").write_text(json.dumps(values | record))
+    return folder
+
+
+def train(folder: Path, epochs: int, *, first: int = 1, covered: int = 0) -> list[int]:
+    """Points of some epochs, each covered by a checkpoint; the offsets."""
+    offsets = []
+    with closing(Outbox(folder, covered=covered)) as box:
+        for epoch in range(first, first + epochs):
+            box.add(
+                epoch * 100,
+                {"epoch": epoch, "train/loss": 1 / epoch, "valid/loss": 2 / epoch, "learning_rate": 1e-3},
+            )
+            offsets.append(box.flush())
+            cover(folder, offsets[-1])
+    return offsets
+
+
+def end(folder: Path, **summary: Any) -> None:
+    write_atomically(folder / "summary.json", json.dumps(SUMMARY | summary))
 
 
 class InProcess:
@@ -62,7 +111,7 @@ def serve(database: Path) -> Iterator[Server]:
     """The server of a store."""
     with warnings.catch_warnings():  # of what MLflow's server imports
         warnings.simplefilter("ignore")
-        import mlflow.server.fastapi_app  # which it else imports as it is asked for runs
+        importlib.import_module("mlflow.server.fastapi_app")  # which it else imports once it is asked for runs
         from mlflow.server import app, handlers
         from werkzeug.serving import WSGIRequestHandler, make_server
 

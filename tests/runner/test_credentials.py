@@ -228,7 +228,9 @@ class Remote(MSE):
 """
 
 
-def test_a_part_that_fails_with_its_secret_tells_no_one(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_fails_with_a_secret_in_its_message_tells_no_one(
+    table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("remote_part.py").write_text(PART)
     Path("conf/loss").mkdir(parents=True)
     Path("conf/loss/remote.yaml").write_text(f"_target_: remote_part.Remote\nuri: '{SPELLINGS['password']}'\n")
@@ -240,8 +242,17 @@ def test_a_part_that_fails_with_its_secret_tells_no_one(table: Path, capsys: pyt
     for path in sources:
         path.unlink()
     assert code == 1
+
+    def fit(*given: Any) -> None:
+        raise RuntimeError(f"no route to {SPELLINGS['@ encoded']}, nor for zebra%40quagga")
+
+    monkeypatch.setattr("runner.loop.Trainer.fit", fit)
+    code, failed = run(capsys, *WORDS, f"tracking.uri={SPELLINGS['@ encoded']}")
+    (log,) = Path("outputs").glob("*/log.txt")
+    line = "RuntimeError: no route to http://***@127.0.0.1:9/path, nor for ***"
+    assert (code, line in failed, line in log.read_text()) == (1, True, True)
     assert "RuntimeError: no route to http://***@127.0.0.1:9, password ***" in printed
-    assert_secret(table, printed)
+    assert_secret(table, printed, failed)
 
 
 @pytest.mark.parametrize(

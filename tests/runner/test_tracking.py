@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from delivery import end, make, train
 
 from components.types import UserError
 from runner import figures
-from runner.folder import write_atomically
 from runner.outbox import Outbox, cover
 from runner.tracking import MLflow, Nothing, deliver, store
 from runner.tracking.courier import Courier
@@ -28,12 +27,6 @@ from runner.tracking.state import State
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
 
 HOUSE = Path(__file__).parents[2]
-SUMMARY = {
-    "status": "finished",
-    "stopped_by": None,
-    "run_id": None,
-    "metrics": {"test/accuracy": 0.9, "epochs": 3},
-}
 
 
 @pytest.fixture
@@ -49,43 +42,6 @@ def folder(tmp_path: Path, database: Path) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "draw", lambda folder: [])
-
-
-def make(folder: Path, uri: str, **record: Any) -> Path:
-    """A run's folder at its first instant."""
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("seed: 0\n")
-    (folder / "overrides.yaml").write_text("[seed=0]\n")
-    values = {
-        "id": uuid.uuid4().hex,
-        "name": "digits_cnn",
-        "digest": "0123456789",
-        "created": 1_700_000_000_000,
-        "tags": {"seed": "0"},
-        "parameters": {"seed": 0},
-        "datasets": [{"name": "digits", "digest": "d" * 64, "split": split, "rows": 9} for split in ("train", "test")],
-        "tracking": {"uri": uri, "experiment": "titrate"},
-    }
-    (folder / "record.json").write_text(json.dumps(values | record))
-    return folder
-
-
-def train(folder: Path, epochs: int, *, first: int = 1, covered: int = 0) -> list[int]:
-    """Points of some epochs, each covered by a checkpoint; the offsets."""
-    offsets = []
-    with closing(Outbox(folder, covered=covered)) as box:
-        for epoch in range(first, first + epochs):
-            box.add(
-                epoch * 100,
-                {"epoch": epoch, "train/loss": 1 / epoch, "valid/loss": 2 / epoch, "learning_rate": 1e-3},
-            )
-            offsets.append(box.flush())
-            cover(folder, offsets[-1])
-    return offsets
-
-
-def end(folder: Path, **summary: Any) -> None:
-    write_atomically(folder / "summary.json", json.dumps(SUMMARY | summary))
 
 
 def the_run(client: Any) -> Any:
@@ -521,8 +477,8 @@ RUN = """
 import os, signal, sys
 from pathlib import Path
 from runner.tracking import MLflow
-sys.path.insert(0, "tests/runner")
-from test_tracking import train
+sys.path.insert(0, "tests/helpers")
+from delivery import train
 delivery = MLflow(uri=sys.argv[2]).start(Path(sys.argv[1]))
 train(Path(sys.argv[1]), 3)
 os.killpg(0, signal.SIGKILL)
