@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from runner.credentials import URI_VARIABLE, mask
 from runner.folder import end_digest, runs
+from runner.log import LOG
 from runner.tracking import address
 from runner.tracking.identity import claim, join, redirect
 from runner.tracking.state import State, refusals
@@ -144,7 +145,8 @@ class MLflow:
         """
         tracking = self.describe()
         for path in (folder, *runs(folder)):
-            claim(path)
+            if claim(path):
+                LOG.info("%s is a copy: its record goes to an MLflow run of its own", path)
             redirect(path, tracking)
         join(folder)  # of a sweep, whose runs stand below that run
         return ChildDelivery(folder, address.resolve(self.uri))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -432,7 +433,8 @@ def test_nothing_delivers_nothing(tmp_path: Path) -> None:
 
 
 def test_the_run_itself_never_imports_mlflow() -> None:
-    code = "import sys, runner.tracking; print({'mlflow', 'matplotlib', 'jax'} & set(sys.modules))"
+    heavy = "{'mlflow', 'matplotlib', 'jax', 'sqlalchemy'}"
+    code = f"import sys, runner.tracking as t; t.MLflow().describe(); print({heavy} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 
@@ -447,30 +449,37 @@ def wait_for(condition: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def test_two_children_at_once_make_a_store_and_one_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+def test_two_at_once_make_a_store(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    folders = [make(tmp_path / "outputs" / name, "") for name in ("a", "b")]
-    deliveries = [MLflow(uri=uri).start(folder) for folder in folders]
-    for folder, delivery in zip(folders, deliveries, strict=True):
-        train(folder, 2)
-        delivery.poke()
-    wait_for(lambda: all(State.load(folder).offset for folder in folders))
-    kill(deliveries[1])
-    for folder, delivery in zip(folders, deliveries, strict=True):
-        train(folder, 1, first=3, covered=(folder / "points.jsonl").stat().st_size)
-        delivery.poke()  # no one is there, and that is no error
-        end(folder)
-    ids = [delivery.close(60) for delivery in deliveries]
-    assert deliveries[0].warning() is None
-    assert "titrate mode=deliver" in str(deliveries[1].warning())
-    assert [outcome.run_id for outcome in deliver.deliver_all(tmp_path / "outputs")] == ids[1:]
-    client = store.connect(uri)
-    for run_id in ids:
-        assert client.get_run(run_id).info.status == "FINISHED"
-        assert [metric.step for metric in client.get_metric_history(run_id, "train/loss")] == [100, 200, 300]
-    assert (folders[0] / "delivery.log").read_text() == ""
+    with ThreadPoolExecutor(2) as pool:  # each with a lock of its own, as processes have
+        for client in pool.map(store.connect, [uri, uri]):
+            assert client.get_experiment_by_name("Default") is not None
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "mlflow.db",
+        "mlflow.db.lock",
+        "mlflow.db-wal",
+        "mlflow.db-shm",
+    }
+
+
+def test_a_child_that_is_killed_loses_nothing(tmp_path: Path, database: Path, client: Any) -> None:
+    folder = make(tmp_path / "outputs" / "run", "")
+    delivery = MLflow(uri=f"sqlite:///{database}").start(folder)
+    train(folder, 2)
+    delivery.poke()
+    wait_for(lambda: State.load(folder).offset)
+    kill(delivery)
+    train(folder, 1, first=3, covered=(folder / "points.jsonl").stat().st_size)
+    delivery.poke()  # no one is there, and that is no error
+    end(folder)
+    run_id = delivery.close(60)
+    assert "titrate mode=deliver" in str(delivery.warning())
+    assert [outcome.run_id for outcome in deliver.deliver_all(tmp_path / "outputs")] == [run_id]
+    assert the_run(client).info.run_id == run_id
+    assert the_run(client).info.status == "FINISHED"
+    assert steps(client) == [100, 200, 300]
 
 
 RUN = """
@@ -490,9 +499,10 @@ def test_the_child_of_a_run_that_is_killed_with_all_its_group_delivers_still(
 ) -> None:
     run = [sys.executable, "-c", RUN, str(folder), f"sqlite:///{database}"]
     assert subprocess.run(run, cwd=HOUSE, start_new_session=True, check=False).returncode == -signal.SIGKILL
-    wait_for(lambda: State.load(folder).ended)
+    wait_for(lambda: State.load(folder).drawn)
     assert steps(client) == [100, 200, 300]
     assert the_run(client).info.status == "KILLED"
+    assert (folder / "delivery.log").read_text() == ""
 
 
 def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
