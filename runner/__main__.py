@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from components.types import UserError
 from runner.allow import PACKAGES, allow, one_command, packages
+from runner.credentials import scrub, withhold_words
 from runner.errors import DiskError, RunError, suggestion
 from runner.modes import MODES
 
@@ -34,12 +35,12 @@ def main(words: Sequence[str] | None = None) -> int:
     _prepare_streams()
     try:
         with one_command():
-            return _dispatch(list(sys.argv[1:] if words is None else words))
+            return _dispatch(withhold_words(sys.argv[1:] if words is None else words))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return 2
     except RunError as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough
         with contextlib.suppress(AttributeError, OSError):  # there is no such stream, or it is none of the system's
@@ -49,16 +50,19 @@ def main(words: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except OSError as error:
         if error.errno not in DISK:
-            traceback.print_exc()
-            return 1
-        print(DiskError(error.filename or "the disk", error), file=sys.stderr)
+            return _print_traceback()
+        print(scrub(str(DiskError(error.filename or "the disk", error))), file=sys.stderr)
         return 1
     except MemoryError:
         print("the memory gave out: free some, or ask for less at once (rows, columns, batch sizes)", file=sys.stderr)
         return 1
     except Exception:
-        traceback.print_exc()
-        return 1
+        return _print_traceback()
+
+
+def _print_traceback() -> int:
+    print(scrub(traceback.format_exc()), end="", file=sys.stderr)
+    return 1
 
 
 def _prepare_streams() -> None:

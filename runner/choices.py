@@ -127,7 +127,7 @@ def load(path: Path) -> DictConfig:
         raise UserError(f"{shown(path)}{line}: this is not YAML: {error.problem}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{shown(path)}: byte {error.start} is not UTF-8; save the file in that encoding") from error
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError, OSError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         raise UserError(f"{shown(path)}: can't be read: {str(error).splitlines()[0]}") from error
     if deep:
         raise UserError(f"{shown(path)}: its lists and mappings are nested more than {DEEPEST} deep")

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from components.types import UserError
 from runner.catalog import EXPERIMENT, HOUSE, catalog, shown
 from runner.choices import Choices, File, asked, choose, load
+from runner.credentials import withhold_values, withhold_words
 from runner.errors import ConfigError
 from runner.folder import find
 from runner.inference import Suggestion, Suggestions, tell
@@ -97,7 +98,7 @@ def compose(overrides: Sequence[str], composer: Composer | None = None) -> Confi
     """
     from runner.check import problems
 
-    config, found = _draft(overrides, composer or Composer())
+    config, found = _draft(withhold_words(overrides), composer or Composer())
     if found:
         raise ConfigError(*found, *problems(config))
     return config
@@ -111,6 +112,7 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     from runner.check import check, suits
 
     composer = composer or Composer()
+    overrides = withhold_words(overrides)
     config = compose(overrides, composer)
     if not suits(config.values):
         check(config)
@@ -215,7 +217,7 @@ def _applied(chosen: Choices, merged: DictConfig, settings: Sequence[Override]) 
             apply(merged, one)
         except UserError as error:
             problems.append(str(error))
-    raw = cast(dict[str, Any], OmegaConf.to_container(merged))
+    raw = cast(dict[str, Any], withhold_values(OmegaConf.to_container(merged)))
     for group in chosen.options:
         raw.setdefault(group, {})  # where several may be chosen, and none is
     for group in chosen.broken:

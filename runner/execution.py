@@ -16,7 +16,7 @@ from runner import folder as folders
 from runner.archive import Archive
 from runner.compose import Config
 from runner.data import cache_folder
-from runner.errors import DiskError, RunError
+from runner.errors import DiskError, RunError, reason
 from runner.log import LOG, held_back, write_to
 from runner.loop import Diverged
 from runner.model import parameter_count
@@ -130,8 +130,10 @@ def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
         with contextlib.suppress(OSError):  # the disk may be full
             folders.summarize(path, _failed(error))
         raise
-    if summary["error"] and run.config.values["quiet"]:
-        run.progress.note(summary["error"])
+    if summary["error"]:
+        LOG.error(summary["error"])
+        if run.config.values["quiet"]:
+            run.progress.note(summary["error"])
     return summary
 
 
@@ -169,7 +171,7 @@ def _failed(error: BaseException) -> dict[str, Any]:
     return {
         "status": "interrupted" if resumable else "failed",
         "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,
-        "error": f"{type(error).__name__}: {error}",
+        "error": reason(error),
         "run_id": None,
         "metrics": {},
     }

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
+from runner.credentials import scrub
+
 LOG = logging.getLogger("titrate")
 LOG.propagate = False
 
@@ -16,6 +18,12 @@ LOG.propagate = False
 class _File(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """A log that can't be written (the disk is full) stops nothing; the run's own files tell of it."""
+
+
+class _Scrubbed(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """A line, or a traceback, without the credentials that a library may have put into its message."""
+        return scrub(super().format(record))
 
 
 @contextmanager
@@ -37,7 +45,7 @@ def held_back() -> Iterator[MemoryHandler]:
 def write_to(memory: MemoryHandler, path: Path) -> None:
     """Writes what was kept to the end of a file, and from now on all else at once."""
     file = _File(path)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    file.setFormatter(_Scrubbed("%(asctime)s %(levelname)s %(message)s"))
     memory.setTarget(file)
     memory.capacity = 0
     memory.flush()

@@ -59,7 +59,8 @@ def prepare_run(
         shown.note(f"warning: {warning}")
     if source is not None:
         config = _given(config, source)
-    trainer, tracking = trainer_of(config, source, shown, signals), tracking_of(config)
+    tracking = tracking_of(config)
+    trainer = trainer_of(config, source, shown, signals)
     data = trainer.data
     with told(config), at("weights"):
         begins = weights_of(config).fingerprint()
@@ -88,9 +89,12 @@ def trainer_of(config: Config, source: Source | None, shown: Progress, signals: 
 
 
 def tracking_of(config: Config) -> Any:
-    """Where the record goes."""
-    with told(config), at("tracking"):
-        return build(config.values["tracking"], {}, PLACES["tracking"])
+    """Where the record goes; raises UserError where it can be known that it can't go there."""
+    with told(config):
+        with at("tracking"):
+            tracking = build(config.values["tracking"], {}, PLACES["tracking"])
+        tracking.describe()  # raises what can be known to be wrong
+    return tracking
 
 
 def weights_of(config: Config) -> Weights:

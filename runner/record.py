@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any])
     source = config.choices.get("data", "data")
     return {
         "kind": "run",
+        "id": uuid.uuid4().hex,
         "name": name(config),
         "digest": digest,
         "created": int(time.time() * 1000),
@@ -43,6 +45,7 @@ def of_sweep(
     own = {key: value for key, value in tags(config).items() if key != "seed" or "seed" in values}
     return {
         "kind": "sweep",
+        "id": uuid.uuid4().hex,
         "name": f"{name(config)}_sweep",
         "digest": digest,
         "created": int(time.time() * 1000),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from delivery import InProcess
 
 import runner
 from components.data import Arrays
@@ -396,8 +397,11 @@ def write_byte(path: Path, place: int, value: int) -> None:
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
 @pytest.mark.parametrize("trouble", ["gone", "locked", "read-only"])
 def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
-    trouble: str, database: Path, capsys: pytest.CaptureFixture[str]
+    trouble: str, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("runner.tracking._start", InProcess)  # a process would take seconds to import MLflow
+    monkeypatch.setattr("runner.tracking.store.LOCKED_SECONDS", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     good = f"sqlite:///{database}"
     uri = "http://127.0.0.1:9" if trouble == "gone" else good
     connection = sqlite3.connect(database, isolation_level=None)
@@ -405,26 +409,22 @@ def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
         connection.execute("BEGIN EXCLUSIVE")
     if trouble == "read-only":  # a format of SQLite's that it may read, but not write; file modes don't hold for root
         write_byte(database, 18, 3)
-    command = [sys.executable, "-m", "runner", "training.epochs=2", "quiet=true", f"tracking.uri={uri}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "mode=deliver" in done.stderr
-    (folder,) = Path("outputs").iterdir()
-    assert (summary(folder)["status"], summary(folder)["run_id"]) == ("finished", None)
+    result = quick("tracking=mlflow", f"tracking.uri={uri}")
+    assert "mode=deliver" in capsys.readouterr().err
+    assert (summary(result.folder)["status"], summary(result.folder)["run_id"]) == ("finished", None)
     if trouble == "gone":
-        record = json.loads((folder / "record.json").read_text())
+        record = json.loads((result.folder / "record.json").read_text())
         record["tracking"]["uri"] = good
-        (folder / "record.json").write_text(json.dumps(record))
+        (result.folder / "record.json").write_text(json.dumps(record))
     if trouble == "read-only":
         write_byte(database, 18, 2)
     connection.close()
-    deadline = time.monotonic() + 60
-    while "nothing waits" not in capsys.readouterr().out:  # the run's own child may still be at it
+    for told in (": delivered", "nothing waits"):
         assert main(["mode=deliver"]) == 0
-        assert time.monotonic() < deadline
+        assert told in capsys.readouterr().out
     with closing(sqlite3.connect(database)) as opened:
         points = opened.execute("select step, value from metrics where key = 'valid/loss' order by step").fetchall()
-    assert points == [(record["step"], record["valid/loss"]) for record in summary(folder)["history"]]
+    assert points == [(record["step"], record["valid/loss"]) for record in summary(result.folder)["history"]]
 
 
 def test_missing_data_is_told_in_a_line_and_leaves_nothing(

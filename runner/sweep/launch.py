@@ -15,8 +15,9 @@ from runner import folder as folders
 from runner import platform, record
 from runner.build import build, resolve
 from runner.compose import to_yaml
+from runner.credentials import scrub
 from runner.data import cache_folder
-from runner.errors import DiskError, RunError
+from runner.errors import DiskError, reason
 from runner.execution import conduct, disk
 from runner.folder import Folder
 from runner.opening import Member
@@ -193,16 +194,14 @@ def _outcome(setting: Setting, member: Member, around: _Surroundings) -> dict[st
         raise
     except Exception as error:  # whatever a part raises: its traceback is in the run's log, the others have their turn
         made = [path for path in _folders(member) if path not in before]
-        own = isinstance(error, UserError | RunError)  # whose message says all there is to say
-        text = str(error) if own else f"{type(error).__name__}: {error}"
-        return {"status": "failed", "error": text, "folder": made[0].name if made else _kept(member)}
+        return {"status": "failed", "error": reason(error), "folder": made[0].name if made else _kept(member)}
     return {key: getattr(result, key) for key in OUTCOME} | {"folder": result.folder.name}
 
 
 def _kept(member: Member) -> str:
     """The file that keeps the traceback of a run that came to no folder."""
     name = f"failed_{member.label}.txt"
-    (member.folder / name).write_text(traceback.format_exc())
+    (member.folder / name).write_text(scrub(traceback.format_exc()))
     return name
 
 
