@@ -284,7 +284,7 @@ def test_of_a_run_that_was_cleaned_the_newest_best_weights_are_found(tmp_path: P
     (tmp_path / "c").mkdir()
     for step in (1, 2):
         write(tmp_path / "c" / f"best_{step:010d}.npz", {"w": np.full(2, step, np.float32)}, {"step": step})
-    found = newest(tmp_path / "c", tree(0), BEST)
+    found, warnings = newest(tmp_path / "c", tree(0), BEST)
     assert found is not None
     state, best, meta = found
-    assert (state, best["w"].tolist(), meta["best_step"]) == (None, [2, 2], 2)
+    assert (state, best["w"].tolist(), meta["best_step"], warnings) == (None, [2, 2], 2, [])
