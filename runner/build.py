@@ -9,7 +9,7 @@ from typing import Any
 
 from components.types import UserError
 from runner.allow import packages, refuse
-from runner.credentials import reveal
+from runner.credentials import MASK, reveal
 from runner.numbers import Number
 
 
@@ -43,7 +43,14 @@ def build(node: Any, numbers: Mapping[str, Any], /, **given: Any) -> Any:
         return _call(node["_target_"], values | given) if "_target_" in node else values
     if isinstance(node, list | tuple):
         return tuple(build(value, numbers) for value in node)
-    return reveal(node) if isinstance(node, str) else node
+    return _revealed(node) if isinstance(node, str) else node
+
+
+def _revealed(text: str) -> str:
+    """A text of the configuration with its credentials, which no file keeps."""
+    if f"://{MASK}" in (whole := reveal(text)):
+        raise UserError(f"its credentials aren't kept; give the whole URI in place of {text}")
+    return whole
 
 
 def _call(target: str, arguments: dict[str, Any]) -> Any:
