@@ -10,7 +10,7 @@ from typing import Any
 from components.types import UserError
 from runner.allow import is_added, packages, public, refuse
 from runner.conformance import check
-from runner.credentials import reveal
+from runner.credentials import MASK, reveal
 from runner.hints import of_element, wanted_kinds
 from runner.kinds import fault
 from runner.numbers import Number
@@ -52,7 +52,14 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **given: An
         return {key: build(value, numbers, of_element(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return tuple(build(value, numbers, of_element(hint, place)) for place, value in enumerate(node))
-    return reveal(node) if isinstance(node, str) else node
+    return _revealed(node) if isinstance(node, str) else node
+
+
+def _revealed(text: str) -> str:
+    """A text of the configuration with its credentials, which no file keeps."""
+    if f"://{MASK}" in (whole := reveal(text)):
+        raise UserError(f"its credentials aren't kept; give the whole URI in place of {text}")
+    return whole
 
 
 def _part(node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[str], given: Mapping[str, Any]) -> Any:

@@ -111,7 +111,7 @@ def find(client: MlflowClient, record: Mapping[str, Any], key: str) -> str | Non
 def create(client: MlflowClient, record: Mapping[str, Any], key: str) -> str:
     """Makes the run of a record, tagged with the folder's `key`; its id, also where the answer got lost."""
     experiment_id = _experiment(client, record["tracking"])
-    name = record["name"] if len(record["name"]) <= LONGEST_RUN_NAME else record["name"][: LONGEST_RUN_NAME - 2] + " …"
+    name = fit_text(record["name"], LONGEST_RUN_NAME, "record.json")
     try:
         with _one_attempt():  # a repeated request would make a second run
             return client.create_run(experiment_id, record["created"], {FOLDER_TAG: key}, name).info.run_id

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from delivery import InProcess, serve
 
+from components.types import UserError
 from runner import credentials
 from runner.__main__ import main
 from runner.build import build
@@ -136,6 +137,8 @@ def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://quagga@i")
     assert reveal("http://***@i") == "http://quagga@i"
     assert reveal("http://***@j") == "http://***@j"
+    with pytest.raises(UserError, match=r"aren't kept; give the whole URI in place of http://\*\*\*@j"):
+        build({"store": ["http://***@j"]}, {})
 
 
 @pytest.mark.parametrize("text", ["zebra quagga", "p=zebra%20quagga", "p=zebra+quagga", "('zebra quagga',)"])

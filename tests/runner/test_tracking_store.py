@@ -213,7 +213,7 @@ def test_a_deleted_run_is_told_with_the_commands_that_help(tmp_path: Path, datab
     folder = finished(tmp_path, f"sqlite:///{database}")
     run_id = deliver.deliver(folder).run_id
     client.delete_run(run_id)
-    for name in ("delivered.json", "nothing"):  # also where the folder forgot the run
+    for name in ("nothing", "delivered.json"):  # also where the folder forgot the run
         end(folder, metrics={"test/loss": 1.0, "test/other": len(name)})
         (folder / name).unlink(missing_ok=True)
         with pytest.raises(UserError, match=f"the MLflow run {run_id} was deleted; .* mlflow runs restore --run-id"):
@@ -515,6 +515,7 @@ def test_figures_are_drawn_once_an_end_and_where_the_store_is_gone_too(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(Exception, match="Connection refused"):
         deliver.deliver(folder)
+    assert drawn == [folder]
     tracking = {"uri": f"sqlite:///{database}", "experiment": "titrate"}
     (folder / "record.json").write_text(json.dumps(load_record(folder) | {"tracking": tracking}))
     deliver.deliver(folder)
