@@ -9,12 +9,12 @@ from typing import Any
 
 from components.types import UserError
 from runner.allow import is_added, packages, public, refuse
-from runner.conformance import check
+from runner.conformance import check_conformance
 from runner.credentials import MASK, reveal
 from runner.hints import of_element, wanted_kinds
-from runner.kinds import fault
+from runner.kinds import find_fault
 from runner.numbers import Number
-from runner.places import hints_of
+from runner.places import parameter_hints
 
 
 def resolve(target: str) -> Any:
@@ -64,15 +64,15 @@ def _revealed(text: str) -> str:
 
 def _part(node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[str], given: Mapping[str, Any]) -> Any:
     target = node["_target_"]
-    if problem := fault(target, wanted):
+    if problem := find_fault(target, wanted):
         raise UserError(problem)
-    hints = hints_of(target)
+    hints = parameter_hints(target)
     arguments = {
         name: build(value, numbers, hints.get(name, Any)) for name, value in node.items() if name != "_target_"
     }
     made = _call(target, {**arguments, **given})
     if is_added(target):
-        check(made, target, wanted)
+        check_conformance(made, target, wanted)
     return made
 
 

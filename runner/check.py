@@ -9,9 +9,9 @@ from components.types import Range
 from runner.catalog import EXPERIMENT, defaults
 from runner.errors import ConfigError, suggestion
 from runner.hints import Mismatch, mismatches
-from runner.kinds import fault
+from runner.kinds import find_fault
 from runner.modes import OF_A_RUN
-from runner.places import PLACES, misplaced
+from runner.places import PLACES, find_misplaced
 from runner.provenance import said, who
 from runner.signature import Parameter, Parameters, call_parameters, settings, signature
 from runner.source import TargetError
@@ -114,7 +114,7 @@ def _kinds(values: Mapping[str, Any]) -> Iterator[Mismatch]:
         group, _, name = place.partition(".")
         value = values.get(group)
         value = value.get(name) if name and isinstance(value, dict) else value
-        yield from misplaced(value, hint, place)
+        yield from find_misplaced(value, hint, place)
 
 
 def _parts(values: Mapping[str, Any]) -> Iterator[Mismatch]:
@@ -183,7 +183,7 @@ def _architecture(values: Mapping[str, Any]) -> str | None:
     node = values.get("architecture")
     target = node.get("_target_") if isinstance(node, dict) else None
     try:
-        return target if isinstance(target, str) and not fault(target, ("architecture",)) else None
+        return target if isinstance(target, str) and not find_fault(target, ("architecture",)) else None
     except TargetError:
         return None
 

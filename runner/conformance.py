@@ -11,7 +11,7 @@ from components.types import UserError
 from runner.kinds import KINDS
 
 
-def check(made: Any, target: str, wanted: Sequence[str]) -> None:
+def check_conformance(made: Any, target: str, wanted: Sequence[str]) -> None:
     """Raises UserError, with what it lacks, unless an object conforms to one of some kinds or classes; none: any."""
     faults = [_fault(made, target, one) for one in wanted]
     if faults and None not in faults:

@@ -59,7 +59,7 @@ def belongs(target: str, wanted: Sequence[str] = ()) -> bool:
     return any(_may_stand(one, target, found) for one in wanted or KINDS)
 
 
-def fault(target: str, wanted: Sequence[str] = ()) -> str | None:
+def find_fault(target: str, wanted: Sequence[str] = ()) -> str | None:
     """Why a target may not stand somewhere, as `belongs` has it, and what may; None where it may."""
     if belongs(target, wanted):
         return None

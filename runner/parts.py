@@ -11,7 +11,7 @@ import numpy as np
 
 from components.types import Augmentation, Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer, UserError
 from runner.build import build
-from runner.conformance import check
+from runner.conformance import check_conformance
 from runner.data import Features
 from runner.errors import at
 from runner.hints import of_element
@@ -68,7 +68,7 @@ def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str
     for name, node in static["metric"].items():
         with at(f"metric.{name}"):
             metrics[name] = build(node, numbers, of_element(PLACES["metric"], name)).bind(target)
-            check(metrics[name], f"{node['_target_']}.bind", ["metric"])
+            check_conformance(metrics[name], f"{node['_target_']}.bind", ["metric"])
     penalties = _by_name("regularizer", static, numbers)
     augmentations = _by_name("augmentation", static, numbers)
     model = Model(columns, inputs, sparse(architecture), architecture)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from runner.hints import Kind, Mismatch, Part, of_element, wanted_kinds
-from runner.kinds import fault
+from runner.kinds import find_fault
 from runner.signature import signature
 from runner.source import TargetError
 
@@ -31,7 +31,7 @@ PLACES: dict[str, Any] = {
 """The hint of each place that holds a part, or parts by name."""
 
 
-def misplaced(value: Any, hint: Any, key: str) -> Iterator[Mismatch]:
+def find_misplaced(value: Any, hint: Any, key: str) -> Iterator[Mismatch]:
     """The parts of a tree that may not stand where they do.
 
     `hint` is that of the place of the tree; further in, the annotations of parameters count. A target that leads
@@ -39,20 +39,20 @@ def misplaced(value: Any, hint: Any, key: str) -> Iterator[Mismatch]:
     """
     if isinstance(value, list | tuple):
         for number, one in enumerate(value):
-            yield from misplaced(one, of_element(hint, number), f"{key}.{number}")
+            yield from find_misplaced(one, of_element(hint, number), f"{key}.{number}")
     elif isinstance(value, Mapping) and "_target_" not in value:
         for name, one in value.items():
-            yield from misplaced(one, of_element(hint, name), f"{key}.{name}")
+            yield from find_misplaced(one, of_element(hint, name), f"{key}.{name}")
     elif isinstance(value, Mapping):
         hints: dict[str, Any] = {}
         with contextlib.suppress(TargetError):
-            if problem := fault(value["_target_"], wanted_kinds(hint)):
+            if problem := find_fault(value["_target_"], wanted_kinds(hint)):
                 yield Mismatch(f"{key}._target_", problem)
-            hints = hints_of(value["_target_"])
+            hints = parameter_hints(value["_target_"])
         for name, one in value.items():
-            yield from misplaced(one, hints.get(name, Any), f"{key}.{name}")
+            yield from find_misplaced(one, hints.get(name, Any), f"{key}.{name}")
 
 
-def hints_of(target: str) -> dict[str, Any]:
+def parameter_hints(target: str) -> dict[str, Any]:
     """The hints of the parameters of a target, as far as its source tells."""
     return {name: parameter.hint for name, parameter in (signature(target) or {}).items()}

@@ -28,7 +28,7 @@ from runner.build import build
 from runner.catalog import catalog, defaults
 from runner.hints import of_element
 from runner.kinds import KINDS, belongs
-from runner.places import PLACES, misplaced
+from runner.places import PLACES, find_misplaced
 from runner.source import TargetError
 from runner.tree import parts
 
@@ -165,10 +165,10 @@ def test_what_conf_names_stands_where_its_kind_belongs() -> None:
         for path in options.values():
             tree = yaml.safe_load(path.read_text())
             if group in PLACES:
-                assert not list(misplaced(tree, PLACES[group], group)), path
+                assert not list(find_misplaced(tree, PLACES[group], group)), path
             elif group == "feature":
-                assert not list(misplaced(tree["target"], PLACES["feature.target"], "feature.target")), path
-                assert not list(misplaced(tree["columns"], PLACES["feature.columns"], "feature.columns")), path
+                assert not list(find_misplaced(tree["target"], PLACES["feature.target"], "feature.target")), path
+                assert not list(find_misplaced(tree["columns"], PLACES["feature.columns"], "feature.columns")), path
             for _, node in parts(tree):
                 others = {*KINDS} - {"layer", "architecture", "target", "column"}
                 assert sum(allowed(node["_target_"], kind) for kind in others) <= 1
@@ -210,12 +210,12 @@ def test_annotations_say_what_stands_within_a_part() -> None:
     dense = {"_target_": "components.layer.Dense", "features": 3}
     for initializer, right in (("Normal", True), ("Uniform", True), ("Dense", False), ("activate", False)):
         node = {**dense, "initializer": {"_target_": f"components.layer.{initializer}"}}
-        assert (not list(misplaced(node, Any, "a"))) == right
+        assert (not list(find_misplaced(node, Any, "a"))) == right
     numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
     for step, right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.constant", False)):
         for listed in (lambda node: node, lambda node: [node]):
             node = {**numeric, "normalize": listed({"_target_": f"components.feature.{step}"})}
-            assert (not list(misplaced(node, PLACES["feature.target"], "a"))) == right
+            assert (not list(find_misplaced(node, PLACES["feature.target"], "a"))) == right
 
 
 def written(folder: Path) -> dict[str, Any]:

@@ -248,7 +248,7 @@ def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone(
         parts.loss(output.logits, label).mean()
         + 0.5 * parts.loss(output.auxiliary[0][1], label).mean()
         + output.losses["activity"].mean()
-        + parts.penalties[0](parameters)
+        + parts.penalties["l2"](parameters)
     )
     (report,) = session.train(rows=rows)
     assert report["objective"]["sum"] / 4 == pytest.approx(float(expected), rel=1e-5)
