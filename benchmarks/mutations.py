@@ -400,7 +400,13 @@ def _read_yaml(path: Path) -> Any:
 
     from runner.choices import load
 
-    return OmegaConf.to_container(load(path), resolve=False)
+    return _text_keys(OmegaConf.to_container(load(path), resolve=False))
+
+
+def _text_keys(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {str(key): _text_keys(value) for key, value in node.items()}
+    return list(map(_text_keys, node)) if isinstance(node, list) else node
 
 
 def _yaml_holds(content: bytes) -> Any:
@@ -426,9 +432,12 @@ class Leaf(str):
         written = {None: ("", "~", "null"), True: ("true", "yes", "on"), False: ("false", "no", "off")}
         if value is None or isinstance(value, bool):
             return self.lower() in written[value]
-        if isinstance(value, int | float):
-            text = self.replace("_", "")
-            return float(text) == value if re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", text) else True
+        if isinstance(value, int) and re.fullmatch(r"[-+]?(0|[1-9]\d*)", self):
+            return int(self) == value
+        if isinstance(value, float) and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", self):
+            return float(self) == value
+        if isinstance(value, int | float):  # octal, of sixties, and what else YAML knows
+            return True
         return str(self) == value
 
 
