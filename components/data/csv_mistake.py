@@ -94,30 +94,29 @@ def refuse_quotes(file: Packed, delimiter: str) -> None:
 
 
 def _has_odd_quotes(file: Packed, delimiter: str) -> bool:
-    """Whether quotes are odd in number, or some may close a field before its end."""
-    count, rest = 0, b"\n"
+    """Whether some quotes do anything else than to begin a field, end it, or stand doubled in one that they began."""
+    inside, rest = 0, b"\n"
     with file.open() as opened:
         while chunk := opened.read(CHUNK_BYTES):
-            count += chunk.count(b'"')
             text = rest + chunk
             whole = len(text.rstrip(b'"'))
-            if _is_torn(text[:whole], delimiter):
+            if _are_odd(text[:whole], delimiter, inside):
                 return True
+            inside ^= text.count(b'"', 0, whole) % 2
             rest = text[whole - 1 :]
-    return count % 2 == 1 or _is_torn(rest + b"\n", delimiter)
+    return bool(_are_odd(rest + b"\n", delimiter, inside) or inside ^ rest.count(b'"') % 2)
 
 
-def _is_torn(text: bytes, delimiter: str) -> bool:
-    """Whether a text, which neither begins nor ends with a quote, has some that close a field before its end.
-
-    That can be an even number of them where a field begins, or an odd one in its middle; what it is, a reader tells.
-    """
+def _are_odd(text: bytes, delimiter: str, inside: int) -> bool:
+    """The same of a text that neither begins nor ends with a quote; `inside` is 1 where it begins in a quoted field."""
     codes = np.frombuffer(text, np.uint8)
     edges = np.flatnonzero(np.diff(codes == ord('"'))) + 1  # where quotes begin, where they end, in turns
     begin, end = edges[::2], edges[1::2]
+    odd = (end - begin) % 2
+    inner = (inside + np.cumsum(odd) - odd) % 2 == 1
     bounds = np.frombuffer(f"{delimiter}\n\r".encode(), np.uint8)
     opens, closes = np.isin(codes[begin - 1], bounds), np.isin(codes[end], bounds)
-    return bool((~closes & (opens == ((end - begin) % 2 == 0))).any())
+    return not np.where(inner, (odd == 0) | closes, opens & ((odd == 1) | closes)).all()
 
 
 def refuse_zeros(file: Packed) -> NoReturn:

@@ -66,7 +66,7 @@ def _rows(file: Path, shape: tuple[int, int]) -> np.ndarray:
         fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has bytes behind the"
         raise DataError(f"{file} {fault} {size:,} bytes of its array")
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if in_columns else "C")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return _finite(array.astype(np.float32), array, lambda row: f"row {row} of {file}")
 
 

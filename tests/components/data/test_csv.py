@@ -229,6 +229,7 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ("a,b\n1,2\n".encode("utf-16-be"), None, "line 1: there is a byte 0x00, as no text has but in UTF-16"),
         ('a,b\n1,"2"\n3,"4"5\n', None, "line 3: something follows a quote that is closed"),
         ('a,b\n1,"2" \n', None, "line 2: something follows a quote that is closed"),
+        ('a,b\n1,"x\n2,"y"\n3,z"\n', None, "line 2: something follows a quote that is closed"),
         ('a,b\n1,""2\n', None, "line 2: something follows a quote that is closed"),
         ('a,b\n1,"x"""y\n', None, "line 2: something follows a quote that is closed"),
         ('a,b\n1,"""x""" \n', None, "line 2: something follows a quote that is closed"),
