@@ -132,9 +132,11 @@ def test_the_same_command_goes_on_wherever_a_run_is_stopped(trouble: str, stops:
             break
         if trouble == "full":  # what is no matter of the run, such as a look at an older folder, ends nothing
             assert re.fullmatch(".*No space left on device.*", told or "No space left on device"), disk.stopped_at
-        if not any(state(path)["summary.json"].get("status") == "finished" for path in Path("outputs").glob("2*")):
-            execute(command, source=source())
-        assert state(only_run()) == wanted, disk.stopped_at
+        over = any(state(path)["summary.json"].get("status") == "finished" for path in Path("outputs").glob("2*"))
+        execute(command, source=source())  # a new run where that one was over
+        first, *others = sorted(Path("outputs").iterdir())
+        assert state(first) == wanted, disk.stopped_at
+        assert len(others) == over
 
 
 def test_a_sweep_whose_disk_is_full_goes_on_by_the_same_command(tmp_path: Path) -> None:
