@@ -93,10 +93,11 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
     """
     for path in sorted(root.glob(f"*_{digest}"), reverse=True):
         with suppress(PermissionError):  # somebody else's
-            if can_resume(path) and same(path) and (lock := take_lock(path)) is not None:
-                if can_resume(path):  # it may have ended between the look and the lock
-                    return _tidied(Folder(path, lock))
-                os.close(lock)
+            if (path / "record.json").is_file() and (lock := take_lock(path)) is not None:
+                found = _tidied(Folder(path, lock))
+                if can_resume(path) and same(path):
+                    return found
+                found.close()
     return None
 
 
@@ -155,11 +156,16 @@ def end_digest(folder: Path) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Replaces a file's text whole or not at all."""
     temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def _candidates(root: Path, name: str) -> Iterator[Path]:

@@ -18,10 +18,13 @@ from disk import Killed, stopping
 import runner
 from components.data import Arrays
 from components.types import UserError
+from runner import execution
 from runner import folder as folders
+from runner.__main__ import main
 from runner.compose import Config, configure
 from runner.errors import DiskError
 from runner.execution import Result, execute
+from runner.sweep.launch import SweepResult
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -129,6 +132,38 @@ def test_the_same_command_goes_on_wherever_a_run_is_stopped(trouble: str, stops:
             break
         if trouble == "full":  # what is no matter of the run, such as a look at an older folder, ends nothing
             assert re.fullmatch(".*No space left on device.*", told or "No space left on device"), disk.stopped_at
-        if not any(state(path)["summary.json"].get("status") == "finished" for path in Path("outputs").glob("2*")):
-            execute(command, source=source())
-        assert state(only_run()) == wanted, disk.stopped_at
+        over = any(state(path)["summary.json"].get("status") == "finished" for path in Path("outputs").glob("2*"))
+        execute(command, source=source())  # a new run where that one was over
+        first, *others = sorted(Path("outputs").iterdir())
+        assert state(first) == wanted, disk.stopped_at
+        assert len(others) == over
+
+
+def test_a_sweep_whose_disk_is_full_goes_on_by_the_same_command(tmp_path: Path) -> None:
+    def sweep() -> SweepResult:
+        return runner.multirun(*WORDS, "training.epochs=1", "seed=1,2", source=source())
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with (
+        stopping(tmp_path / "outputs", full, 40) as disk,
+        pytest.raises(DiskError, match=r"No space left on device; once that is mended, the same command goes on"),
+    ):
+        sweep()
+    assert re.search(r"_[12]_\w{10}/", str(disk.stopped_at))
+    result = sweep()
+    assert (result.status, [one.status for one in result.runs]) == ("finished", ["finished", "finished"])
+    assert result.folder.resolve() == only_run().resolve()
+    assert len(list(result.folder.glob("2*"))) == 2
+
+
+def test_a_disk_that_fails_elsewhere_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "outputs/x")
+
+    monkeypatch.setattr(execution, "prepare_run", full)
+    assert main([*WORDS, "training.epochs=1"]) == 1
+    assert capsys.readouterr().err == (
+        "outputs/x: No space left on device; once that is mended, the same command goes on\n"
+    )

@@ -194,7 +194,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_the_same_command_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(npz, "write", write)
-        assert main(["training.epochs=6", "tracking=none", "quiet=true"]) == 1
+        assert main([*QUICK, "training.epochs=6"]) == 1
     (folder,) = Path("outputs").iterdir()
     assert summary(folder)["status"] == "interrupted"
     assert "No space left on device" in summary(folder)["error"]
@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_the_same_command_goes_on(
     assert "No space left on device" in error
     assert "once that is mended, the same command goes on" in error
     assert "Traceback" not in error
-    assert main(["training.epochs=6", "tracking=none", "quiet=true"]) == 0
+    assert main([*QUICK, "training.epochs=6"]) == 0
     assert summary(folder)["status"] == "finished"
 
 
