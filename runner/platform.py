@@ -35,6 +35,8 @@ def prepare(cache: Path) -> None:
             f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {reason}\n"
             "Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`, a TPU its extra `tpu`"
         ) from error
+    jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def refuse_fork() -> None:
