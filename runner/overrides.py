@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -107,15 +108,18 @@ def apply(tree: DictConfig, setting: Override) -> None:
             OmegaConf.update(tree, key, setting.value())
             return
         parent = OmegaConf.select(tree, owner) if owner else tree
-        places = range(len(parent)) if isinstance(parent, ListConfig) else list(parent or ())
         place = int(name) if isinstance(parent, ListConfig) else name
-        if place not in places:
+        if not isinstance(parent, ListConfig | DictConfig) or place not in _places(parent):
             raise UserError(f"{setting.input_line}: there is no {key} to leave out")
-        del parent[place]
+        del parent[place]  # type: ignore[arg-type]
     except UserError:
         raise
     except (OmegaConfBaseException, ValueError) as error:  # ValueError: a name where a list has places
         raise UserError(f"{setting.input_line}: {str(error).splitlines()[0]}") from error
+
+
+def _places(parent: ListConfig | DictConfig) -> Collection[Any]:
+    return range(len(parent)) if isinstance(parent, ListConfig) else list(parent)
 
 
 def _refusal(override: Override, chooses: bool) -> str | None:

@@ -5,6 +5,7 @@ Two settings that differ only in their numbers share one program and compile not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from components.types import Batch, Constants, Output, Plateau, Schedule
+from components.types import Batch, Constants, Output, Plateau, Schedule, UserError
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
@@ -27,6 +28,7 @@ STREAMS = {"init": 0, "train": 1, "augment": 2}  # every use of randomness draws
 STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
 LARGE, STEPS_OF_A_LARGE_ONE = 1_000_000, 8  # parameters
 STEPS_OF_RAGGED_DATA = 4
+MOST_ELEMENTS = 2**48  # of one array, a petabyte of float32
 
 
 class State(NamedTuple):
@@ -75,6 +77,7 @@ class Program:
         model = self.parts(given).model
         with at("architecture"):
             variables = model.init({"params": keys[0], "dropout": keys[1]}, encoded, given.constants, train=True)
+            _check_shapes(variables)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
         optimizer = self._optimizer(given, jnp.int32(0), Pace(jnp.int32(1), jnp.float32(1)))[0]
@@ -181,6 +184,14 @@ def as_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
     """The numbers as the program takes them: strong float32, so that a change of spelling compiles nothing."""
     arrays = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
     return arrays | {"seed": np.asarray(seed, np.uint32)}
+
+
+def _check_shapes(variables: Any) -> None:
+    """Raises UserError for an array with more elements than can be counted; that of memory is told with the rest."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        if math.prod(leaf.shape) > MOST_ELEMENTS:
+            name = "/".join(str(key.key) for key in path[1:])
+            raise UserError(f"`{name}` would have the shape {leaf.shape}, more numbers than any machine holds")
 
 
 def _key(given: Given, stream: str, step: jax.Array | int) -> jax.Array:

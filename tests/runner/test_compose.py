@@ -262,6 +262,8 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
         ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} is not understood"),
         ("a=" + 1000 * "[", "a=" + 198 * "[" + "…: this word is more than 50 brackets deep"),
         ("folder=" + 20_000 * "x", "folder=" + 193 * "x" + "…: this word is more than 10,000 characters"),
+        ("~loss._target_.a", "~loss._target_.a: there is no loss._target_.a to leave out"),
+        ("~architecture.widths.9", "~architecture.widths.9: there is no architecture.widths.9 to leave out"),
         ("architecture.widths.a=3", "architecture.widths.a=3: "),
     ],
 )

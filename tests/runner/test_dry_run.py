@@ -139,7 +139,7 @@ def test_a_batch_size_that_fits_is_named(capsys: pytest.CaptureFixture[str], mon
     assert 32 < int(told[2]) < 1000
     assert main([*words, told[1]]) == 0
     assert main([*words, f"training.batch_size={int(2.4 * int(told[2]))}"]) == 1
-    assert main([*words, "training.evaluation_batch_size=5000"]) == 1
+    assert main([*words, "training.evaluation_batch_size=1500", "data.valid=1500", "data.test=100"]) == 1
     *_, last = capsys.readouterr().err.splitlines()
     assert re.search(r"training\.evaluation_batch_size=\d+ would fit$", last)
 

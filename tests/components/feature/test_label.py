@@ -151,3 +151,19 @@ def test_a_held_out_split_that_lacks_classes_is_worth_a_warning() -> None:
 def test_names_must_differ() -> None:
     with pytest.raises(UserError, match="`names` gives a class twice: a, b, a"):
         Label(key="y", names=("a", "b", "a"))
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "values"),
+    [
+        (None, [10, 9, 10], (9, 10)),
+        (None, [True, False], (False, True)),
+        (None, ["b", "a"], ("a", "b")),
+        (("cat", "dog"), [1, 0], ("cat", "dog")),
+    ],
+)
+def test_predictions_are_given_in_the_type_of_the_labels(names: Any, labels: Any, values: tuple[Any, ...]) -> None:
+    column = Label(key="y", names=names)
+    found = column.bind(fitted(column, labels)).values
+    assert found is not None
+    assert [(type(one), one) for one in found] == [(type(one), one) for one in values]
