@@ -198,3 +198,11 @@ def test_a_target_reads_the_raw_column_whatever_feature_columns_are_called() -> 
     rows = np.arange(ROWS)
     expected = rows - rows[::2].mean()
     np.testing.assert_allclose(data.encoded["target"]["values"], expected, rtol=1e-6)
+
+
+def test_the_gaps_of_a_raw_column_are_none_of_the_feature_column_of_its_name() -> None:
+    columns = features(x=Scaled("x", by=2.0), b=Numeric(key="x", normalize="z_score"))
+    source = WithGaps(64)
+    data = prepare(source, columns, identity="", cache=None)
+    stored = np.concatenate([block.columns["x"] for block in source.blocks("all")])[source.splits()["train"]]
+    np.testing.assert_allclose(data.constants["b"].device["offset"], [2 * stored.mean()], rtol=1e-5)
