@@ -146,6 +146,23 @@ def test_the_schedule_spans_all_steps_of_the_run_from_0_on() -> None:
     assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
 
 
+def test_a_run_begins_with_the_vectors_of_a_file() -> None:
+    Path("conf/feature").mkdir(parents=True)
+    Path("vectors.txt").write_text("a 1 2\nb 3 4\n")
+    Path("conf/feature/words.yaml").write_text(
+        "target: {_target_: components.feature.Label, key: label}\n"
+        "columns:\n"
+        "  word: {_target_: components.feature.Vocabulary, key: text, values: [b, a]}\n"
+        "  vector: {_target_: components.feature.Embedding, key: word, dimension: 2, vectors: vectors.txt}\n"
+        "inputs: {x: [vector]}\n"
+    )
+    rows = Arrays(columns={"text": np.array(["a", "b"] * 20), "label": np.arange(40) % 2}, valid=8, test=8)
+    result = runner.run(*WORDS, "feature=words", "learning_rate=0", "training.epochs=1", source=rows)
+    checkpoint = np.load(next((result.folder / "checkpoints").glob("step_*.npz")))
+    (table,) = [checkpoint[name] for name in checkpoint.files if "parameters" in name and "embedding" in name]
+    assert table.tolist() == [[3, 4], [1, 2]]
+
+
 def test_every_epoch_has_an_order_of_its_own_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[list[int]] = []
     chunks = Batches.chunks

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from components.data import Arrays
-from components.feature import Distinct, Label, Moments, Numeric
+from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
 from runner.data import Data, Features, cache_folder, prepare
 
@@ -365,6 +365,19 @@ def test_another_configuration_source_or_split_is_another_entry(tmp_path: Path, 
     given["x"][0] += 1
     prepared(source(columns=given), everything(), tmp_path)
     assert len(list((tmp_path / "data").iterdir())) == 8  # what was learned, and what was encoded
+
+
+def test_a_file_that_a_column_reads_is_read_again_once_it_is_another(tmp_path: Path) -> None:
+    parts = features({"city": Vocabulary(key="city", path=str(tmp_path / "cities.txt"))})
+    for cities in (["Oslo", "Rome", "Kyiv"], ["Kyiv", "Oslo", "Rome"]):
+        (tmp_path / "cities.txt").write_text("\n".join(cities))
+        data = prepared(source(), parts, tmp_path, identity="the same")
+        assert data.encoded["city"]["ids"].tolist() == [cities.index(city) for city in columns()["city"]]
+
+
+def test_what_has_no_identity_is_encoded_by_no_name() -> None:
+    assert prepared(source(), features()).encoding == ""
+    assert prepared(source(), features(), identity="some").encoding != ""
 
 
 def test_folds_that_learn_the_same_share_what_is_encoded(tmp_path: Path) -> None:

@@ -112,3 +112,10 @@ def test_of_interrupted_folders_of_one_run_the_newest_is_gone_on_with(
         found = folders.interrupted(tmp_path, "abc")
         assert found is not None
         assert found.path == expected.path
+
+
+def test_the_last_run_is_that_which_was_begun_last_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    for name, created in (("2026-01-01_a", 30), ("2026-01-02_b", 10), ("2025-12-31_sweep/03_c", 20)):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "record.json").write_text(json.dumps({"kind": "run", "created": created}))
+    assert folders.find(tmp_path, "last") == tmp_path / "2026-01-01_a"

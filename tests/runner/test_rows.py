@@ -3,9 +3,11 @@
 from itertools import chain
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.feature.strings import to_strings
 from components.types import Block, Ragged, row_count
 from runner.rows import concatenate, select, take
 
@@ -29,6 +31,13 @@ def test_taking_rows(rows: list[list[int]], data: st.DataObject) -> None:
     taken = take(ragged(rows), np.array(places, np.int64))
     assert rows_of(taken) == [rows[place] for place in places]
     assert row_count(taken) == len(places)
+
+
+@pytest.mark.parametrize("indices", [None, np.array([2, 0, 1, 2])])
+def test_taking_rows_of_strings(indices: np.ndarray | None) -> None:
+    strings = to_strings(["a", "", "bcd"])._replace(indices=indices)
+    taken = take(strings, np.array([2, 0, 2]))
+    assert taken.tolist() == [strings.tolist()[row] for row in (2, 0, 2)]
 
 
 @given(parts=st.lists(LISTS, min_size=1, max_size=4))

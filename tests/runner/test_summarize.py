@@ -1,7 +1,7 @@
 """What columns learn: in one pass, the same to the bit for any number of threads, from derived columns too."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -170,3 +170,39 @@ def test_results_come_in_order_and_so_does_the_first_error(workers: int) -> None
 
     with pytest.raises(DataError, match="row 3"):
         list(ahead(fail, range(20), workers))
+
+
+class WithGaps(Blocks):
+    """The same with a gap in every third row, which holds a number that is none of its values."""
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        for block in super().blocks(part):
+            there = np.asarray(block.columns["y"]) % 3 > 0
+            yield replace(
+                block, columns={**block.columns, "x": np.where(there, block.columns["x"], 1e9)}, valid={"x": there}
+            )
+
+
+def test_nothing_is_learned_from_gaps_of_scattered_rows() -> None:
+    source = WithGaps(64)
+    data = prepare(source, features(x=Numeric(key="x", normalize="z_score", missing="mean")), identity="", cache=None)
+    rows = source.splits()["train"]
+    values = np.concatenate([block.columns["x"] for block in Blocks(64).blocks("all")])[rows[rows % 3 > 0]]
+    for name, expected in (("offset", values.mean()), ("divisor", values.std()), ("missing", values.mean())):
+        np.testing.assert_allclose(data.constants["x"].device[name], [expected], rtol=1e-6)
+
+
+def test_a_target_reads_the_raw_column_whatever_feature_columns_are_called() -> None:
+    columns = {"y": Scaled("x", by=2.0)}
+    data = prepare(Blocks(64), Features(Scaled("y", learn=True), columns, {"input": ("y",)}), identity="", cache=None)
+    rows = np.arange(ROWS)
+    expected = rows - rows[::2].mean()
+    np.testing.assert_allclose(data.encoded["target"]["values"], expected, rtol=1e-6)
+
+
+def test_the_gaps_of_a_raw_column_are_none_of_the_feature_column_of_its_name() -> None:
+    columns = features(x=Scaled("x", by=2.0), b=Numeric(key="x", normalize="z_score"))
+    source = WithGaps(64)
+    data = prepare(source, columns, identity="", cache=None)
+    stored = np.concatenate([block.columns["x"] for block in source.blocks("all")])[source.splits()["train"]]
+    np.testing.assert_allclose(data.constants["b"].device["offset"], [2 * stored.mean()], rtol=1e-5)

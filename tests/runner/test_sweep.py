@@ -351,3 +351,19 @@ def test_mlflow_has_a_parent_with_a_child_a_run(
         assert len(client.get_metric_history(child.info.run_id, "valid/loss")) == 2
         names = {artifact.path for artifact in client.list_artifacts(child.info.run_id, "figures")}
         assert "figures/learning_curves.png" in names
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["loss=mse,mae"], "valid/loss can't be compared between losses; set training.monitor to a metric"),
+        (["loss=mse,mae", "training.monitor=valid/rmse"], None),
+        (["feature.target.normalize=z_score,min_max"], "runs with different targets are not ranked"),
+        (["seed=1,2", "learning_rate=0.1,0.2"], None),
+        (["data.valid=0.1,0.2"], None),
+    ],
+)
+def test_runs_are_ranked_where_their_figures_can_be_compared(words: list[str], why: str | None) -> None:
+    made = plan.make(["experiment=diabetes_mlp", *words], multirun=True)
+    assert isinstance(made, plan.Plan)
+    assert plan.incomparable(made.settings) == why
