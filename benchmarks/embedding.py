@@ -1,4 +1,7 @@
-"""Sums of rows of a matrix as the layers compute them against two plain ways: embedding.py [rounds].
+"""Sums of rows of a matrix as the layers compute them against two plain ways.
+
+    python benchmarks/embedding.py [rounds] [batch,ids a row,size,width ...]
+    smallest: 1 32,1,5,8 32,4,100,8
 
 Forward and the gradient of the matrix, in turns: `gather` takes the rows and adds them up, `one-hot` multiplies by
 vectors made dense (through a comparison where each has one id, by scattering where there are several). Prints the
@@ -72,10 +75,9 @@ def medians(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]
     return {name: 1e3 * statistics.median(times) for name, times in seconds.items()}
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
+def main(rounds: int = 11, *chosen: str) -> None:
     random = np.random.default_rng(0)
-    for batch, count, size, width in shapes():
+    for batch, count, size, width in [map(int, shape.split(",")) for shape in chosen] or shapes():
         ids = jnp.asarray(random.integers(0, size, (batch, count), np.int32))
         x = MultiHot(ids, jnp.ones((batch, count)), size)
         matrix, slopes = (jnp.asarray(random.random((rows, width), np.float32)) for rows in (size, batch))
@@ -89,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])

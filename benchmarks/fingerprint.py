@@ -1,10 +1,11 @@
 """How many strings a second get their Fingerprint64, on one core; and what lies about it.
 
-    python benchmarks/fingerprint.py [million rows] [rounds]
+    uv run --with pyfarmhash python benchmarks/fingerprint.py [million rows] [rounds]
+    smallest: 0.001 1
 
 Distinct random strings, in the layout of Arrow. Prints, for each kind, the best and the median of the rounds in
 million rows a second of processor time, after one that isn't counted. The rounds of all kinds take turns, so that a
-busy machine slows all alike. The scalar loop of pyfarmhash stands beside ours where it happens to be installed.
+busy machine slows all alike. The scalar loop of pyfarmhash stands beside ours where it is installed.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def tasks(rows: int) -> dict[str, tuple[int, Callable[[], Any]]]:
 
 
 def main(millions: float = 1, rounds: int = 7) -> None:
+    if not importlib.util.find_spec("farmhash"):
+        print("pyfarmhash is missing: ours stands alone")
     timed = tasks(int(millions * 1e6))
     rates: dict[str, list[float]] = {name: [] for name in timed}
     for number in range(rounds + 1):

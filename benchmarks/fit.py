@@ -1,6 +1,7 @@
 """How many rows a second all that housing columns learn is learned from, in one pass.
 
-    python benchmarks/fit.py [housing.csv or nothing: $TITRATE_DATA/california_housing/housing.csv] [rounds]
+    python benchmarks/fit.py [rounds] [housing.csv or nothing: $TITRATE_DATA/california_housing/housing.csv]
+    smallest: 1
 
 Ten copies of the file's rows, in memory: the moments of the income, the quantiles of age, latitude and longitude, and
 how often each `ocean_proximity` occurs, of which the fitting of Keras's FeatureSpace makes normalization, buckets and
@@ -81,7 +82,7 @@ def columns(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "plain", numbers | {"ocean_proximity": to_strings(texts)}
 
 
-def main(path: str | None = None, rounds: int = 7) -> None:
+def main(rounds: int = 7, path: str | None = None) -> None:
     file = Path(path or Path(os.environ["TITRATE_DATA"], "california_housing", "housing.csv"))
     wanted, timed = {}, {}
     for (name, given), size, workers in itertools.product(columns(file), (8192, 65536), (1, 2)):
@@ -100,4 +101,4 @@ def main(path: str | None = None, rounds: int = 7) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *(int(word) for word in sys.argv[2:3]))
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:3])

@@ -1,19 +1,25 @@
-"""Rows per second of the housing columns, from blocks to the dense inputs of a step: inputs.py HOUSING.csv [PEER …].
+"""Rows per second of the housing columns, from blocks to the dense inputs of a step.
 
-The columns: a standardized income, six buckets of age, ocean's vocabulary, age x ocean in 100 buckets, and latitude x
-longitude in 1,000, embedded in 8. Rows are encoded once, in blocks of 131,072; then the compiled step gathers a batch
-and makes one dense array of it, many batches a dispatch, as in training. A peer's command, which does the like with
-tf.feature_column, is run before and after ours.
+    TITRATE_DATA=folder python benchmarks/inputs.py [copies] [rounds] [word of a peer's command ...]
+    smallest: 1 1
+
+The file is california_housing/housing.csv, ten times over, or as many times as said. The columns: a standardized
+income, six buckets of age, ocean's vocabulary, age x ocean in 100 buckets, and latitude x longitude in 1,000,
+embedded in 8. Rows are encoded once, in blocks of 131,072; then the compiled step gathers a batch and makes one dense
+array of it, many batches a dispatch, as in training. A peer's command, which does the like with tf.feature_column, is
+run before and after ours.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -30,7 +36,6 @@ from runner.data import Data, Features, columns_of, listed, prepare
 from runner.encode import TARGET, encode
 from runner.model import Model
 
-COPIES = 10
 BLOCK_ROWS = 1 << 17
 OCEAN = ("<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN")
 GRID = {"lat": (32.0, 42.0), "lon": (-125.0, -114.0)}
@@ -85,9 +90,9 @@ def columns() -> dict[str, Any]:
     }
 
 
-def rows_of(path: str, copies: int = COPIES) -> dict[str, Any]:
+def rows_of(copies: int) -> dict[str, Any]:
     """The columns of the file, so many times over, as a source of Arrow tables has them."""
-    table = pyarrow.csv.read_csv(path)
+    table = pyarrow.csv.read_csv(Path(os.environ["TITRATE_DATA"], "california_housing", "housing.csv"))
     table = pa.concat_tables([table] * copies).combine_chunks()
     names = {"income": "median_income", "age": "housing_median_age", "lat": "latitude", "lon": "longitude"}
     found: dict[str, Any] = {name: table[key].to_numpy() for name, key in names.items()}
@@ -131,7 +136,7 @@ def compiled(data: Data, features: Features, size: int) -> tuple[Any, Any]:
         def one(batch: jax.Array, total: jax.Array) -> jax.Array:
             rows = batch * size + jnp.arange(size)
             taken = jax.tree.map(lambda leaf: leaf[rows], arrays)
-            inputs, _ = model.apply(variables, taken, constants, train=False)
+            inputs, *_ = model.apply(variables, taken, constants, train=False)
             whole = jax.lax.optimization_barrier(inputs["inputs"])  # it is made in memory, as for a layer to take
             return total + whole[0, 0]
 
@@ -140,41 +145,43 @@ def compiled(data: Data, features: Features, size: int) -> tuple[Any, Any]:
     return dense, variables
 
 
-def encode_rate(raw: Mapping[str, Any], workers: int) -> float:
-    """Rows per second of encoding alone, the best of five."""
+def encode_rate(raw: Mapping[str, Any], workers: int, rounds: int) -> float:
+    """Rows per second of encoding alone, the best of so many rounds."""
     features = Features(Label(key="label"), columns(), {"inputs": INPUT})
     source = Housing(raw)
     constants = prepare(source, features, identity="", cache=None).constants
     named = {name: column for name, column in columns_of(features).items() if name != TARGET}
     seconds = []
-    for _ in range(5):
+    for _ in range(rounds):
         start = time.perf_counter()
         encode(source, named, constants, list(INPUT), workers=workers)
         seconds.append(time.perf_counter() - start)
     return len(raw["age"]) / min(seconds)
 
 
-def main() -> None:
-    for copies in (10, 100):
-        many = rows_of(sys.argv[1], copies)
+def main(copies: int = 10, rounds: int = 5, *peer: str) -> None:
+    for times in (copies, 10 * copies):
+        many = rows_of(times)
         for workers in (1, 2):
-            figures = {
-                "rows": len(many["age"]),
-                "workers": workers,
-                "encode_rows_per_s": round(encode_rate(many, workers)),
-            }
+            rate = encode_rate(many, workers, rounds)
+            figures = {"rows": len(many["age"]), "workers": workers, "encode_rows_per_s": round(rate)}
             print(json.dumps(figures), flush=True)
-    raw, peers = rows_of(sys.argv[1]), sys.argv[2:]
-    for peer in [peers] if peers else []:
-        subprocess.run(peer, check=True)
-    for size in (8192, 32):
-        for _ in range(3):
+    if not peer:
+        print("a peer is missing: its command would be run before and after ours", flush=True)
+    raw = rows_of(copies)
+    run_peer(peer)
+    for size in (min(8192, len(raw["age"])), 32):
+        for _ in range(rounds):
             encoding, whole = measure(raw, size)
             figures = {"batch": size, "encode_rows_per_s": round(encoding), "dense_rows_per_s": round(whole)}
             print(json.dumps({"cores": cores(), **figures}), flush=True)
-    if peers:
-        subprocess.run(peers, check=True)
+    run_peer(peer)
+
+
+def run_peer(command: tuple[str, ...]) -> None:
+    if command:
+        subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:])

@@ -1,6 +1,7 @@
 """Convolutions as the layers compute them against XLA's own: each forward and both gradients, in turns.
 
     python benchmarks/layers.py [rounds] [part of a name ...]
+    smallest: 1 1x1,
 
 Prints the median milliseconds of both, how many times as fast ours is, and the seconds that each took to compile;
 then the same of training steps of two small networks, compiled with and without our rules.

@@ -1,6 +1,7 @@
 """The training loop against a hand-written JAX loop of the same step, in turns.
 
-    python benchmarks/loop.py digits_mlp|fashion_mnist_cnn [rounds]
+    python benchmarks/loop.py digits_mlp|fashion_mnist_cnn [rounds] [epochs of a round]
+    smallest: digits_mlp 1 1
 
 The hand-written loop indexes the same resident arrays, calls one jitted step after another (for the dense network also
 a scan of an epoch), and looks at nothing until its end. Prints the steps per second of each and the ratio.
@@ -91,10 +92,11 @@ def ours(case: str, source: Any, epochs: int) -> float:
     return result.metrics["steps_per_second"]
 
 
-def main(case: str, rounds: int = 3) -> None:
+def main(case: str, rounds: int = 3, epochs: int | None = None) -> None:
     from components.data import Arrays
 
-    make, shape, epochs = CASES[case]
+    make, shape, usual = CASES[case]
+    epochs = epochs or usual
     random = np.random.default_rng(0)
     images = random.integers(0, 256, shape, np.uint8)
     labels = np.arange(len(images), dtype=np.int32) % 10
@@ -112,4 +114,4 @@ def main(case: str, rounds: int = 3) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:3]))
+    main(sys.argv[1], *map(int, sys.argv[2:4]))

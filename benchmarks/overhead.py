@@ -1,6 +1,7 @@
 """What recording and saving cost: the same run with and without each, in turns.
 
     python benchmarks/overhead.py tracking|checkpoints [rounds] [override ...]
+    smallest, slow: checkpoints 1 training.epochs=1 training.limit_batches=1
 
 `tracking` compares tracking=mlflow with tracking=none, `checkpoints` saving every epoch with never. Prints the seconds
 of training and evaluation, those of the whole command, and the ratios of their medians. A run of three minutes:
@@ -61,4 +62,4 @@ def main(case: str, rounds: int = 3, *overrides: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3, *sys.argv[3:])
+    main(sys.argv[1], *map(int, sys.argv[2:3]), *sys.argv[3:])

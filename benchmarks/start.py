@@ -1,6 +1,7 @@
 """Where the seconds of a short run go, from pressing return: `titrate experiment=digits_cnn`, with warm caches.
 
     python benchmarks/start.py [rounds] [override ...]
+    smallest, slow: 1 tracking=none training.epochs=1
 
 Runs the command once to fill the caches, then `rounds` times, and prints the median seconds at which each line of the
 run's log was written (of the epochs, the first and the last), and its end. Also times `--help` and mistakes in the
@@ -69,4 +70,4 @@ def main(rounds: int = 5, *overrides: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, *sys.argv[2:])
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])

@@ -1,6 +1,7 @@
 """Six settings of digits_cnn in one sweep against one run, whole commands in turns, MLflow and all.
 
-uv run python benchmarks/sweep.py [pairs]
+python benchmarks/sweep.py [pairs] [override ...]
+smallest, slow: 1 tracking=none training.epochs=1
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ def seconds(words: list[str], folder: str) -> float:
     return time.monotonic() - began
 
 
-def main(pairs: int) -> None:
+def main(pairs: int = 3, *overrides: str) -> None:
     """Prints the seconds of both and the ratio of their medians."""
     with tempfile.TemporaryDirectory() as folder:
-        seconds(ONE, folder)  # fills the caches, and makes the store's tables
-        rows = [(seconds(ONE, folder), seconds(SIX, folder)) for _ in range(pairs)]
+        single, six_of_them = [*ONE, *overrides], [*SIX, *overrides]
+        seconds(single, folder)  # fills the caches, and makes the store's tables
+        rows = [(seconds(single, folder), seconds(six_of_them, folder)) for _ in range(pairs)]
     for one, six in rows:
         print(f"one {one:.1f} s, six {six:.1f} s, ratio {six / one:.2f}")
     one, six = (statistics.median(column) for column in zip(*rows, strict=True))
@@ -34,4 +36,4 @@ def main(pairs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])

@@ -1,6 +1,7 @@
 """How many film reviews a second become tokens, and ids of hashed pairs of words.
 
     TITRATE_DATA=folder python benchmarks/text.py [rounds]
+    smallest: 1
 
 The 25,000 training reviews of imdb/aclImdb_labelled.tar.gz, 33 MB, read beforehand. Prints the best and the median of
 the rounds, after one that isn't counted, in reviews a second of processor time; the last lines are of the whole pass

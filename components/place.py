@@ -1,18 +1,35 @@
-"""Where the files that a configuration names are looked up."""
+"""Where the files that a configuration names are looked up, and how they are opened."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import io
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from components.types import DataError
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
 
 
 def roots() -> list[Path]:
     """The folders below which relative paths are looked up, in their order."""
     return [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
+
+
+def candidates(*paths: str) -> list[Path]:
+    """The places where some paths may be, in the order in which they are tried."""
+    return list(dict.fromkeys(root / os.path.expanduser(path) for root in roots() for path in paths))
 
 
 def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
@@ -23,18 +40,59 @@ def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
         file: whether a folder won't do.
         key: what names the path in the configuration, for the message.
 
-    Raises DataError where there is none, with the nearest name beside it.
+    Raises DataError where there is none, with the nearest name beside it, or something else than a file or a folder.
     """
-    folders = roots()
-    places = list(dict.fromkeys(root / Path(path).expanduser() for root in folders for path in paths))
+    places = candidates(*paths)
     for place in places:
-        if place.is_file() if file else place.exists():
+        if os.path.isfile(place) or (os.path.isdir(place) and not file):
             return place
+    for place in places:
+        if os.path.lexists(place):
+            raise DataError(f"{place} is {_kind_of(place)}; {key} takes a regular file{'' if file else ' or a folder'}")
     others = [name for name in _beside(places) if name != places[0].name]
     near = difflib.get_close_matches(places[0].name, others, n=1)
     remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct {key}"
     hint = f"did you mean {Path(paths[0]).parent / near[0]}?" if near else remedy
     raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, places))}; {hint}")
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[io.BufferedReader]:
+    """A regular file, or what a link to one leads to, opened for reading.
+
+    Raises DataError for anything else, which may block or never end, and where the file can't be opened or read, or
+    doesn't fit into memory.
+    """
+    try:
+        # Opening a FIFO would wait for a writer; what was opened is examined, so that nothing can take its place.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise DataError(f"{path} is {_kind(mode)}; a regular file is needed")
+            yield file
+    except OSError as error:
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise DataError(f"{path} is {_kind_of(path)}; a regular file is needed") from error
+        raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise DataError(f"{path} is too large for the memory of this machine") from error
+
+
+def hash_file(path: Path, digest_size: int = 64) -> hashlib.blake2b:
+    """The BLAKE2b hash of the bytes of a file."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=digest_size))  # type: ignore[return-value]
+
+
+def _kind(mode: int) -> str:
+    return KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def _kind_of(path: Path) -> str:
+    try:
+        return _kind(path.stat().st_mode)
+    except OSError:
+        return "a link that leads nowhere"
 
 
 def _beside(places: Iterable[Path]) -> list[str]:
@@ -43,6 +101,6 @@ def _beside(places: Iterable[Path]) -> list[str]:
     for folder in dict.fromkeys(place.parent for place in places):
         try:
             names += os.listdir(folder)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: there is a NUL in the path
             continue
     return names

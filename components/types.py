@@ -22,7 +22,7 @@ Scalar: TypeAlias = "float | jax.Array"
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a parameter may take; stands in its annotation, `Annotated[Scalar, Range(0, 1, "[)")]`."""
+    """The finite numbers that a parameter may take; its annotation has them: `Annotated[Scalar, Range(0, 1, "[)")]`."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -31,7 +31,7 @@ class Range:
     def __contains__(self, value: float) -> bool:
         above = value >= self.low if self.bounds[0] == "[" else value > self.low
         below = value <= self.high if self.bounds[1] == "]" else value < self.high
-        return above and below
+        return above and below and abs(value) < math.inf
 
     def __str__(self) -> str:
         opening = "(" if math.isinf(self.low) else self.bounds[0]
@@ -92,29 +92,6 @@ def row_count(values: Values) -> int:
     return len(values.offsets) - 1 if isinstance(values, Ragged) else len(values)
 
 
-def as_column(name: str, given: Any) -> Values:
-    """A raw column from what Python gives: `Strings`, `Ragged`, or anything that NumPy makes an array of.
-
-    Raises DataError where it has no rows. What NumPy would change stays as it was given, in an array of objects.
-    """
-    import numpy as np
-
-    if isinstance(given, Ragged | Strings):
-        return given
-    listed = isinstance(given, list | tuple)
-    # NumPy would cut NULs off text, and give each as much memory as the longest.
-    text = listed and len(given) > 0 and isinstance(given[0], str | bytes)
-    try:
-        array = np.array(given, object) if text else np.asarray(given)
-    except ValueError as error:
-        raise DataError(f"column `{name}` is no array; `Ragged` holds rows of different lengths") from error
-    if array.ndim == 0:
-        raise DataError(f"column `{name}` is {given!r}, not an array of rows")
-    rounded = listed and array.dtype == np.float64 and len(array) > 0 and all(isinstance(one, int) for one in given)
-    changed = rounded or (listed and array.dtype.kind in "US")
-    return np.array(given, object) if changed else array
-
-
 @dataclass(frozen=True)
 class Block:
     """Some consecutive rows of a data set, column by column; `valid` marks the rows where a column has no gap."""
@@ -145,8 +122,13 @@ class Source(Protocol):
     def splits(self) -> Mapping[str, np.ndarray]:
         """The row numbers of `train`, `valid` and `test`, sorted int64, counted over all parts in their order."""
 
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A source that can be cross-validated."""
+
     def folds(self, count: int, fold: int) -> Mapping[str, np.ndarray]:
-        """The same for a cross-validation: what isn't for testing in `count` parts, of which `fold` validates."""
+        """The `splits` of a cross-validation: what isn't for testing in `count` parts, of which `fold` validates."""
 
 
 # ------------------------------------------------------------------------------------------------ feature columns
@@ -263,6 +245,7 @@ class BoundTarget(NamedTuple):
     classes: tuple[str, ...] | None  # names of the classes; None: real-valued
     decode: Callable[[jax.Array], jax.Array]  # undoes the scaling; leaves the logits of classes alone
     weight: Callable[[jax.Array], jax.Array] | None = None  # encoded target (B, ...) -> weight of each example (B,)
+    values: tuple[str | int | bool, ...] | None = None  # the classes as predictions give them; None: by their names
 
 
 @runtime_checkable

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -12,13 +14,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from components.types import UserError
-from runner.allow import ALLOWED, PACKAGES, allow, packages
-from runner.errors import RunError, suggestion
+from runner.allow import PACKAGES, allow, one_command, packages
+from runner.credentials import scrub, withhold_words
+from runner.errors import DiskError, RunError, suggestion
 from runner.modes import MODES
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that is full, or fails
 OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--allow", "--shell-completion")
 
 
@@ -28,36 +32,60 @@ def main(words: Sequence[str] | None = None) -> int:
     0: done; 2: the user's mistake, told on standard error; 128 + n: stopped by signal n, with everything saved;
     1: the run diverged or failed.
     """
+    _prepare_streams()
     try:
-        return _dispatch(list(sys.argv[1:] if words is None else words))
+        with one_command():
+            return _dispatch(withhold_words(sys.argv[1:] if words is None else words))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return 2
     except RunError as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(AttributeError, OSError):  # there is no such stream, or it is none of the system's
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except Exception:
-        traceback.print_exc()
+    except OSError as error:
+        if error.errno not in DISK:
+            return _print_traceback()
+        print(scrub(str(DiskError(error.filename or "the disk", error))), file=sys.stderr)
         return 1
+    except MemoryError:
+        print("the memory gave out: free some, or ask for less at once (rows, columns, batch sizes)", file=sys.stderr)
+        return 1
+    except Exception:
+        return _print_traceback()
+
+
+def _print_traceback() -> int:
+    print(scrub(traceback.format_exc()), end="", file=sys.stderr)
+    return 1
+
+
+def _prepare_streams() -> None:
+    """Leaves no standard stream that the next file would take the place of, or that a character breaks."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:  # one of 0, 1, 2 was closed
+        pass
+    os.close(opened)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(words: list[str]) -> int:
     given, unknown = _parser().parse_known_intermixed_args(words)
-    if unknown and not given.shell_completion:
-        raise UserError(f"there is no option {unknown[0]}; {suggestion(unknown[0], OPTIONS)}")
-    ALLOWED.clear()
+    if unknown:
+        raise UserError(f"there is no option {unknown[0]}; {_meant(unknown[0])}")
     for name in given.allow:
         allow(name)
     _put_working_folder_last()
     if given.shell_completion:
         from runner.completion import complete
 
-        complete(words)
+        complete(given.overrides)
         return 0
     if given.help:
         from runner.help import usage
@@ -70,6 +98,17 @@ def _dispatch(words: list[str]) -> int:
         print(to_yaml(compose(given.overrides).raw), end="")
         return 0
     return _inform(given.overrides) if given.info else _run(given.overrides, given.multirun)
+
+
+def _meant(option: str) -> str:
+    """The option that was meant, or the key, which has no dashes."""
+    from runner.catalog import defaults
+    from runner.signature import settings
+
+    key = option.lstrip("-").partition("=")[0]
+    if key.partition(".")[0] in {**defaults(), **settings("Settings")}:
+        return f"write {option.lstrip('-') if '=' in option else f'{key}=VALUE'}"
+    return suggestion(option, OPTIONS)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -124,7 +163,10 @@ def _sweep(plan: Plan) -> int:
 
 def _put_working_folder_last() -> None:
     """What the user's own folder holds can add to what is installed, never take its place."""
-    here = os.getcwd()
+    try:
+        here = os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the working folder was deleted; cd into one that is there") from error
     rest = [path for path in sys.path if path not in ("", here)]
     wanted = len(rest) < len(sys.path) or len(packages()) > len(PACKAGES)
     sys.path[:] = [*rest, here] if wanted else rest

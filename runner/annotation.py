@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 from components.types import Range
-from runner.hints import Part, Scalar
+from runner.hints import Kind, Part, Scalar
 from runner.source import Module, TargetError, locate, qualified
 
 Seen = frozenset[str]  # aliases on the way here: one that names itself is not followed again
@@ -21,7 +21,8 @@ PLAIN: dict[str, Any] = {
     "bool": bool,
     "str": str,
     "components.types.Scalar": Scalar,
-    "flax.linen.Module": Part,  # known without reading its long file
+    "components.layer.composite.Layer": Annotated[Part, Kind("layer")],
+    "flax.linen.Module": Annotated[Part, Kind("flax.linen.Module")],  # known without reading its long file
     "tuple": tuple[Any, ...],
     "list": tuple[Any, ...],
     "dict": dict[Any, Any],
@@ -78,14 +79,16 @@ def _generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
 
 
 def _alias(name: str, seen: Seen) -> Any:
-    """What a name in an allowed package stands for: a class is a part, an expression another annotation."""
+    """What a name in an allowed package stands for: a class wants such a part, an expression is another annotation."""
     try:
         found = None if name in seen else locate(name)
     except TargetError:
         return Any
     if found is None or isinstance(found.node, ast.FunctionDef):
         return Any
-    return Part if isinstance(found.node, ast.ClassDef) else _hint(found.module, found.node, seen | {name})
+    if isinstance(found.node, ast.ClassDef):
+        return Annotated[Part, Kind(f"{found.module.name}.{found.node.name}")]
+    return _hint(found.module, found.node, seen | {name})
 
 
 def _range(module: Module, node: ast.expr) -> Range | None:

@@ -80,9 +80,14 @@ def save(folder: Path, kept: Answers) -> None:
 
 
 def load(folder: Path) -> Answers | None:
-    """Those of a run's folder; None where it has none."""
-    if not (folder / FILE).exists():
+    """Those of a run's folder; None where it has none. Raises UserError where they are damaged."""
+    path = folder / FILE
+    if not path.exists():
         return None
-    meta, arrays = npz.read(folder / FILE)
-    classes = meta["classes"] and tuple(meta["classes"])
-    return Answers(split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays)
+    meta, arrays, _ = npz.read(path)
+    with npz.unpacked(path, "file of answers"):
+        classes = meta["classes"] and tuple(map(str, meta["classes"]))
+        found = Answers(split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays)
+        if len({len(array) for array in vars(found).values() if isinstance(array, np.ndarray)}) != 1:
+            raise ValueError("its arrays are not of one length")
+        return found

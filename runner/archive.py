@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.checkpoint import Checkpoints
-from runner.errors import RunError
+from runner.errors import DiskError
 from runner.outbox import Outbox, cover
 from runner.program import State
 from runner.standing import Standing
@@ -30,13 +30,13 @@ class Archive:
         self._outbox: Outbox | None = None
 
     def load(self, like: State) -> tuple[Standing | None, list[str]]:
-        """The standing of the newest undamaged checkpoint, None where there is none; and what had to be passed over.
+        """The standing of the newest undamaged checkpoint, None where there is none; and warnings about others.
 
         `like` has the shapes and dtypes of the state. Points that the checkpoint doesn't cover are cut.
         """
-        found, damaged = self._checkpoints.load(like, (like.parameters, like.model_state))
+        found, warnings = self._checkpoints.load(like, (like.parameters, like.model_state))
         self._outbox = Outbox(self.folder, covered=found[2]["points"] if found else 0)
-        return Standing.restored(*found) if found else None, damaged
+        return Standing.restored(*found) if found else None, warnings
 
     def begin(self) -> None:
         """Opens the outbox of a run that has taken no step."""
@@ -49,7 +49,7 @@ class Archive:
             self._outbox.add(step, values)
 
     def save(self, standing: Standing) -> None:
-        """Hands a checkpoint in, which covers all points so far; raises RunError where it or an earlier one failed."""
+        """Hands a checkpoint in, which covers all points so far; raises DiskError where it or an earlier one failed."""
         assert self._outbox is not None
         with self._told():
             offset = self._outbox.flush()
@@ -58,13 +58,13 @@ class Archive:
         self._checkpoints.save(standing.state, best, meta, then=lambda: self._covered(offset))
 
     def wait(self) -> None:
-        """Returns once all is on the disk; raises RunError where a checkpoint could not be written."""
+        """Returns once all is on the disk; raises DiskError where a checkpoint could not be written."""
         self._checkpoints.wait()
 
-    def newest(self) -> int | None:
-        """The step of the newest checkpoint, once all are on the disk."""
+    def last_good(self, bad: int) -> int | None:
+        """The step of the newest checkpoint before step `bad`, once all are on the disk; later ones are deleted."""
         self.wait()
-        return self._checkpoints.newest()
+        return self._checkpoints.cut(bad)
 
     def close(self) -> None:
         """Ends the writing."""
@@ -78,7 +78,7 @@ class Archive:
         try:
             yield
         except OSError as error:
-            raise RunError(f"points could not be written to {self.folder} ({error.strerror})") from error
+            raise DiskError(f"points could not be written to {self.folder}", error) from error
 
     def _covered(self, offset: int) -> None:
         cover(self.folder, offset)

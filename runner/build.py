@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.types import UserError
-from runner.allow import packages, refuse
+from runner.allow import is_added, packages, public, refuse
+from runner.conformance import check
+from runner.credentials import reveal
+from runner.hints import of_element, wanted_kinds
+from runner.kinds import fault
 from runner.numbers import Number
+from runner.places import hints_of
 
 
 def resolve(target: str) -> Any:
@@ -29,20 +34,39 @@ def resolve(target: str) -> Any:
     return found
 
 
-def build(node: Any, numbers: Mapping[str, Any], /, **given: Any) -> Any:
+def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **given: Any) -> Any:
     """The object that a tree of plain values describes.
 
     A mapping with `_target_` is called with its other keys and with `given` (which win); lists become tuples, and a
     `Number` becomes its value in `numbers`: a float, or a traced array inside the compiled step.
+
+    Args:
+        hint: that of the place where the tree stands (`runner.places`); further in, the annotations of parameters
+            count. Raises UserError for a part of another kind: nothing but parts is ever called.
     """
     if isinstance(node, Number):
         return numbers[node.name]
     if isinstance(node, Mapping):
-        values = {key: build(value, numbers) for key, value in node.items() if key != "_target_"}
-        return _call(node["_target_"], values | given) if "_target_" in node else values
+        if "_target_" in node:
+            return _part(node, numbers, wanted_kinds(hint), given)
+        return {key: build(value, numbers, of_element(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return tuple(build(value, numbers) for value in node)
-    return node
+        return tuple(build(value, numbers, of_element(hint, place)) for place, value in enumerate(node))
+    return reveal(node) if isinstance(node, str) else node
+
+
+def _part(node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[str], given: Mapping[str, Any]) -> Any:
+    target = node["_target_"]
+    if problem := fault(target, wanted):
+        raise UserError(problem)
+    hints = hints_of(target)
+    arguments = {
+        name: build(value, numbers, hints.get(name, Any)) for name, value in node.items() if name != "_target_"
+    }
+    made = _call(target, {**arguments, **given})
+    if is_added(target):
+        check(made, target, wanted)
+    return made
 
 
 def _call(target: str, arguments: dict[str, Any]) -> Any:
@@ -58,8 +82,7 @@ def _call(target: str, arguments: dict[str, Any]) -> Any:
 
 
 def _home(found: Any) -> str:
-    """The package that an object was defined in; JAX keeps its public functions in private modules."""
+    """The package that an object was defined in."""
     while isinstance(found, functools.partial):
         found = found.func
-    home = getattr(found, "__module__", None) or ""
-    return home.replace("jax._src.nn", "jax.nn", 1)
+    return public(getattr(found, "__module__", None) or "")

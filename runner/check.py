@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from components.types import Range
 from runner.catalog import EXPERIMENT, defaults
 from runner.errors import ConfigError, suggestion
-from runner.hints import Mismatch, Part, mismatches
+from runner.hints import Mismatch, mismatches
+from runner.kinds import fault
 from runner.modes import OF_A_RUN
+from runner.places import PLACES, misplaced
 from runner.provenance import said, who
 from runner.signature import Parameter, Parameters, call_parameters, settings, signature
 from runner.source import TargetError
@@ -18,7 +20,11 @@ from runner.tree import dotted, is_reference, leaves, parts
 if TYPE_CHECKING:
     from runner.compose import Config
 
-FEATURE = {"target": Part, "columns": dict[str, Part], "inputs": dict[str, tuple[str, ...]]}
+FEATURE = {
+    "target": PLACES["feature.target"],
+    "columns": PLACES["feature.columns"],
+    "inputs": dict[str, tuple[str, ...]],
+}
 FEATURE_OPTIONS = {"sample": Annotated[int, Range(1)] | None}
 LACKS = "is missing; "  # a word of the command: no file is to blame
 SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the settings that describe them
@@ -27,6 +33,11 @@ GIVEN = {
     "architecture": {"outputs": "comes from the data and the loss", "dtype": "comes from training.precision"},
 }
 """Parameters that the runner fills in, by group, and what to tell who sets one."""
+NEEDED = {
+    "optimizer": ("learning_rate", "the rate that the schedule gives step by step"),
+    "architecture": ("outputs", "how many numbers the loss needs of an example"),
+}
+"""Those among them that a part can't do without, and what they are."""
 
 
 def check(config: Config) -> None:
@@ -47,6 +58,11 @@ def problems(config: Config) -> list[str]:
         for key, problem in found
         if key not in again
     ]
+
+
+def suits(values: Mapping[str, Any]) -> bool:
+    """Whether the keys beside the groups are all there, and of their kind."""
+    return not any(_root(values))
 
 
 def is_whole(group: str, node: Any) -> bool:
@@ -75,8 +91,7 @@ def _places(values: Mapping[str, Any]) -> Iterator[Mismatch]:
         if group == "feature":
             yield from _feature(values[group])
         elif group in defaults() and group != EXPERIMENT:
-            several = isinstance(defaults()[group], list)  # each under a name of its own
-            yield from mismatches(values[group], dict[str, Part] if several else Part, group)
+            yield from mismatches(values[group], PLACES[group], group)
 
 
 def _feature(feature: Any) -> Iterator[Mismatch]:
@@ -93,17 +108,33 @@ def _feature(feature: Any) -> Iterator[Mismatch]:
             yield Mismatch(f"feature.{key}", f"unknown key; {suggestion(key, known)}")
 
 
+def _kinds(values: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """Parts that may not stand where they do."""
+    for place, hint in PLACES.items():
+        group, _, name = place.partition(".")
+        value = values.get(group)
+        value = value.get(name) if name and isinstance(value, dict) else value
+        yield from misplaced(value, hint, place)
+
+
 def _parts(values: Mapping[str, Any]) -> Iterator[Mismatch]:
-    """Every target with its arguments, wherever it stands."""
+    """Every target with its arguments, wherever it stands; of one that may not stand there, nothing more."""
+    wrong = list(_kinds(values))
+    yield from wrong
+    misfits = {one.key for one in wrong}
     for place, node in parts(values):
         key = dotted(place)
+        if f"{key}._target_" in misfits:
+            continue
         given = GIVEN.get(key, {})
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
-            known = signature(str(node["_target_"]))
+            known = signature(node["_target_"])
         except TargetError as error:
             yield Mismatch(f"{key}._target_", str(error))
             continue
+        if known is not None and key in NEEDED and (needed := NEEDED[key])[0] not in known:
+            yield Mismatch(f"{key}._target_", f"{node['_target_']} lacks the parameter `{needed[0]}`: {needed[1]}")
         for name, reason in given.items():
             if name in arguments:
                 del arguments[name]
@@ -141,19 +172,27 @@ def _wiring(values: Mapping[str, Any]) -> Iterator[Mismatch]:
         return
     for name, listed in inputs.items():
         for column in listed if isinstance(listed, list) else ():
-            if column not in columns:
+            if isinstance(column, str) and column not in columns:
                 yield Mismatch(f"feature.inputs.{name}", f"no column {column}; {suggestion(column, columns)}")
-    if "architecture" in values:
-        yield from _inputs(inputs, values["architecture"])
+    if target := _architecture(values):
+        yield from _inputs(inputs, target)
 
 
-def _inputs(inputs: Mapping[str, Any], architecture: Any) -> Iterator[Mismatch]:
-    """Names matter only where there are several."""
-    target = architecture.get("_target_") if isinstance(architecture, dict) else None
+def _architecture(values: Mapping[str, Any]) -> str | None:
+    """The target of the architecture, where it is one."""
+    node = values.get("architecture")
+    target = node.get("_target_") if isinstance(node, dict) else None
     try:
-        taken = call_parameters(target) if isinstance(target, str) else None
+        return target if isinstance(target, str) and not fault(target, ("architecture",)) else None
     except TargetError:
-        return
+        return None
+
+
+def _inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Mismatch]:
+    """Names matter only where there are several."""
+    taken = call_parameters(target)
+    if taken is not None and "train" not in taken:
+        yield Mismatch("architecture._target_", f"{target} lacks `train` in its `__call__`: whether it is training")
     names = {name: one.required for name, one in (taken or {}).items() if name != "train"}
     if taken is None or len(names) == len(inputs) == 1:
         return
@@ -185,14 +224,10 @@ def _folds(values: Mapping[str, Any]) -> Iterator[Mismatch]:
 
 def _precision(values: Mapping[str, Any]) -> Iterator[Mismatch]:
     """Only an architecture that has a `dtype` can compute in another."""
-    training, architecture = values.get("training"), values.get("architecture")
+    training, target = values.get("training"), _architecture(values)
     if not isinstance(training, dict) or training.get("precision") in (None, "float32"):
         return
-    target = architecture.get("_target_") if isinstance(architecture, dict) else None
-    try:
-        known = signature(target) if isinstance(target, str) else None
-    except TargetError:
-        return
+    known = signature(target) if target else None
     if known is not None and "dtype" not in known:
         yield Mismatch("training.precision", f"{target} computes in float32 only; it would need a field `dtype`")
 

@@ -1,22 +1,34 @@
-"""Checkpoints: single atomic files, written behind the training's back, the last few and the best."""
+"""Checkpoints: single atomic files, written behind the training's back, the last few and the best.
+
+A checkpoint is a state and, in a file of its own, the best weights so far, which several checkpoints may share. The
+state's note holds the digest of its best weights, so the pair is read as it was written or not at all: a run that went
+on without them, or with those of another step, would report the figures of other weights. Where one of the two is
+damaged, the run goes on from the checkpoint before, and where none is whole from its beginning: either way to the same
+bits, only later.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from components.types import UserError
 from runner import npz
-from runner.errors import RunError
+from runner.errors import DiskError
 from runner.folder import summary
-from runner.npz import DAMAGE, read
+from runner.npz import Contents, Damaged, read
 
 AHEAD = 2  # checkpoints that wait to be written, each a copy of the state
+
+Checkpoint: TypeAlias = tuple[Any, Any, dict[str, Any]]
+"""The state, the best weights (None: there are none yet) and the note."""
 
 
 class Checkpoints:
@@ -29,12 +41,13 @@ class Checkpoints:
             path.unlink()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: list[Future[None]] = []
+        self._best_digest: str | None = None
 
     def save(self, state: Any, best: Any | None, meta: Mapping[str, Any], then: Callable[[], None]) -> None:
         """Hands in a checkpoint; `then` is called once it is on the disk.
 
         `best` holds the best parameters and model state if they are new since the last checkpoint; `meta` names the
-        step, and that of the best: {"step": …, "best_step": …, …}. Raises RunError where an earlier write failed.
+        step, and that of the best: {"step": …, "best_step": …, …}. Raises DiskError where an earlier write failed.
         """
         self._take_results(len(self._pending) - AHEAD + 1)
         # The arrays are copied, because training donates their memory to the next step.
@@ -42,38 +55,41 @@ class Checkpoints:
         self._pending.append(self._writer.submit(self._write, state, best, dict(meta), then))
 
     def wait(self) -> None:
-        """Returns once all that was handed in is on the disk; raises RunError where a write failed."""
+        """Returns once all that was handed in is on the disk; raises DiskError where a write failed."""
         self._take_results(len(self._pending))
 
     def close(self) -> None:
         """Ends the writing, once what was handed in is written or has failed."""
         self._writer.shutdown()
 
-    def load(self, like: Any, best_like: Any) -> tuple[tuple[Any, Any, dict[str, Any]] | None, list[str]]:
-        """The newest usable checkpoint (state, best, meta), None where there is none; and what is wrong with others.
+    def load(self, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
+        """The newest usable checkpoint, None where there is none; and warnings about others.
 
-        Raises UserError where it holds another model than `like` and `best_like` describe.
+        What is damaged is renamed, and what a kill kept from being deleted goes. Raises UserError where a checkpoint is
+        of another model than `like` and `best_like`.
         """
-        damaged: list[str] = []
-        for path in reversed(self._states()):
-            try:
-                return _whole(path, like, best_like), damaged
-            except UserError:
-                raise
-            except DAMAGE as error:
-                path.rename(path.with_suffix(".damaged"))  # out of the way of those that follow
-                damaged.append(f"checkpoint {path.name} or its best weights are damaged ({_reason(error)})")
-        return None, damaged
+        found, faults, warnings = _newest(self._states(), like, best_like)
+        damaged = {path for fault in faults for path in fault.paths}
+        if found is not None:
+            self._best_digest = found[2].get("best_digest")
+            damaged -= {_best(self.folder, step) for step in [found[2]["best_step"]] if step is not None}
+        for path in damaged:
+            _move_away(path)
+        self._prune()
+        return found, [*map(str, faults), *warnings]
 
-    def newest(self) -> int | None:
-        """The step of the newest checkpoint, None where there is none."""
+    def cut(self, step: int) -> int | None:
+        """Deletes the checkpoints from a step on; the step of the newest that is left, None where there is none."""
         states = self._states()
-        return int(states[-1].stem.removeprefix("step_")) if states else None
+        for path in states:
+            if _step(path) >= step:
+                path.unlink()
+        return max((_step(path) for path in states if _step(path) < step), default=None)
 
     def _write(self, state: Any, best: Any, meta: dict[str, Any], then: Callable[[], None]) -> None:
         if best is not None:
-            write(self._best(meta["best_step"]), best, {"step": meta["best_step"]})
-        write(self.folder / f"step_{meta['step']:010d}.npz", state, meta)
+            self._best_digest = write(_best(self.folder, meta["best_step"]), best, {"step": meta["best_step"]})
+        write(self.folder / f"step_{meta['step']:010d}.npz", state, meta | {"best_digest": self._best_digest})
         then()
         self._prune()
 
@@ -81,15 +97,14 @@ class Checkpoints:
         states = self._states()
         needed = set()
         for path in states[-self._keep :]:
-            needed.add(self._best(npz.read_meta(path)["best_step"]))
-        for path in (*states[: -self._keep], *(set(self.folder.glob("best_*.npz")) - needed)):
+            with suppress(Damaged):  # so its best weights serve nothing
+                if (step := npz.read_meta(path)["best_step"]) is not None:
+                    needed.add(_best(self.folder, step))
+        for path in (*states[: -self._keep], *(set(_bests(self.folder)) - needed)):
             path.unlink(missing_ok=True)
 
     def _states(self) -> list[Path]:
-        return sorted(self.folder.glob("step_*.npz"))
-
-    def _best(self, step: int | None) -> Path:
-        return _best(self.folder, step)
+        return _states(self.folder)
 
     def _take_results(self, count: int) -> None:
         """Waits for the first `count` of what was handed in; raises what went wrong with them and any other by now."""
@@ -98,40 +113,32 @@ class Checkpoints:
             try:
                 self._pending.pop(0).result()
             except OSError as error:
-                raise RunError(
-                    f"saving to {self.folder} failed ({error.strerror}); the last checkpoint there stands: "
-                    f"once that is mended, resume={self.folder.parent.name} goes on from it"
-                ) from error
+                raise DiskError(f"saving to {self.folder} failed, where the last checkpoint stands", error) from error
 
 
-def newest(folder: Path, like: Any, best_like: Any) -> tuple[Any, Any, dict[str, Any]] | None:
-    """The newest whole checkpoint of a folder (state, best, meta); None where there is none.
+def newest(folder: Path, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint of a folder, None where there is none; and warnings about others.
 
     The state is None where a run was cleaned since, and kept its best weights alone. Nothing there is changed, so that
     the run may be alive. Raises UserError where it holds another model.
     """
-    for path in sorted(folder.glob("step_*.npz"), reverse=True):
+    found, faults, warnings = _newest(_states(folder), like, best_like)
+    for path in _bests(folder)[::-1] if found is None else []:
         try:
-            return _whole(path, like, best_like)
-        except UserError:
-            raise
-        except DAMAGE:
-            continue
-    for path in sorted(folder.glob("best_*.npz"), reverse=True):
-        try:
-            meta, best = read(path)
-        except DAMAGE:
-            continue
+            meta, best, _ = read(path)
+        except Damaged as error:
+            warnings.append(str(error))
         else:
             history = summary(folder.parent).get("history", [])
-            return None, fitted(best, best_like, path), {"best_step": meta["step"], "history": history, **meta}
-    return None
+            found = None, fitted(best, best_like, path), {"best_step": meta["step"], "history": history, **meta}
+            break
+    return found, [*map(str, faults), *warnings]
 
 
-def write(path: Path, tree: Any, meta: Mapping[str, Any]) -> None:
-    """Writes a tree of arrays and its meta as one file that is there whole or not at all."""
+def write(path: Path, tree: Any, meta: Mapping[str, Any]) -> str:
+    """Writes a tree of arrays and its meta as one file that is there whole or not at all; its digest."""
     leaves = {f"leaf{jax.tree_util.keystr(path)}": leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-    npz.write(path, leaves, meta)
+    return npz.write(path, leaves, meta)
 
 
 def fitted(arrays: Mapping[str, np.ndarray], like: Any, path: Path) -> Any:
@@ -148,16 +155,70 @@ def fitted(arrays: Mapping[str, np.ndarray], like: Any, path: Path) -> Any:
     return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted])
 
 
-def _best(folder: Path, step: int | None) -> Path:
-    return folder / f"best_{step or 0:010d}.npz"
+class _Unusable(Exception):
+    """Why the checkpoint of a state is passed over: one of its files is at fault."""
+
+    def __init__(self, state: Path, path: Path, reason: str) -> None:
+        super().__init__(f"checkpoint {state.name} is passed over: {reason}")
+        self.paths = (state, path)
 
 
-def _whole(path: Path, like: Any, best_like: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """A checkpoint with its best weights; raises one of DAMAGE where either is not whole, UserError as `fitted`."""
-    meta, state = read(path)
-    best = None if meta["best_step"] is None else read(_best(path.parent, meta["best_step"]))[1]
-    return fitted(state, like, path), best and fitted(best, best_like, path), meta
+def _newest(states: Sequence[Path], like: Any, best_like: Any) -> tuple[Checkpoint | None, list[_Unusable], list[str]]:
+    """The newest whole checkpoint, why newer ones are passed over, and what else there is to say."""
+    faults: list[_Unusable] = []
+    for path in reversed(states):
+        try:
+            found, proven = _whole(path, like, best_like)
+        except _Unusable as fault:
+            faults.append(fault)
+        else:
+            return found, faults, [] if proven else [f"{path} has no digest: an earlier Titrate wrote it"]
+    return None, faults, []
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _whole(path: Path, like: Any, best_like: Any) -> tuple[Checkpoint, bool]:
+    """A checkpoint, and whether digests prove it; raises _Unusable, or UserError as `fitted`."""
+    state = _read(path, path)
+    meta, best = state.meta, None
+    if meta["best_step"] is not None:
+        beside = _best(path.parent, meta["best_step"])
+        kept = _read(beside, path)
+        if state.digest is not None and kept.digest != meta["best_digest"]:
+            raise _Unusable(path, beside, f"{beside} holds other weights than those it was saved with")
+        best = fitted(kept.arrays, best_like, beside)
+    return (fitted(state.arrays, like, path), best, meta), state.digest is not None
+
+
+def _read(path: Path, state: Path) -> Contents:
+    """A file that the checkpoint of a state needs; raises _Unusable."""
+    try:
+        found = read(path)
+    except Damaged as error:
+        raise _Unusable(state, path, str(error)) from error
+    if found.meta.get("step") != _step(path) or (path == state and "best_step" not in found.meta):
+        raise _Unusable(state, path, f"{path} holds what was saved under another name")
+    return found
+
+
+def _move_away(path: Path) -> None:
+    """Renames what is damaged, file or folder, so that it isn't in the way of what follows."""
+    if path.exists():
+        free = (path.with_suffix(f".{count}.damaged") for count in itertools.count(1))
+        path.rename(next(name for name in free if not name.exists()))
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"step_{'[0-9]' * 10}.npz"))
+
+
+def _bests(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"best_{'[0-9]' * 10}.npz"))
+
+
+def _best(folder: Path, step: int) -> Path:
+    return folder / f"best_{step:010d}.npz"
+
+
+def _step(path: Path) -> int:
+    """The step that a file of a checkpoint is named after."""
+    return int(path.stem.partition("_")[2])

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import yaml
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.catalog import EXPERIMENT, Catalog, defaults, shown
+from runner.catalog import EXPERIMENT, Catalog, defaults, misplaced, shown
 from runner.errors import suggestion
 from runner.inference import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
-from runner.overrides import apply, label
+from runner.overrides import DEEPEST, apply, label
 from runner.provenance import said
 
 OVERRIDE = re.compile(r"override /(\w+)")
+MOST_BYTES, MOST_VALUES = 1 << 20, 100_000  # of a YAML file
 
 
 class File(NamedTuple):
@@ -56,7 +58,9 @@ def choose(
     name, origin = asked.get(EXPERIMENT, answers[EXPERIMENT])
     experiment = [] if name is None else _files(chosen, catalog, EXPERIMENT, name, origin)
     for file in experiment:
-        answers |= _answers(chosen, file)
+        own = _answers(chosen, file)
+        _leave_out(file, own, asked)
+        answers |= own
     if suggested is not None:
         answers |= {group: (_names(option), suggested.origin) for group, option in suggested.choices.items()}
         answers |= {"feature": (FEATURE, suggested.origin)}
@@ -107,15 +111,48 @@ def _sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Ove
 def load(path: Path) -> DictConfig:
     """Reads a YAML file; raises UserError, with the line where there is one."""
     try:
-        content = OmegaConf.load(path)
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{shown(path)}: a configuration of more than {MOST_BYTES:,} bytes is refused")
+        text = path.read_text(encoding="utf-8")
+        if "&" in text and _values(yaml.compose(text), {}) > MOST_VALUES:
+            raise UserError(f"{shown(path)}: its anchors stand for more than {MOST_VALUES:,} values")
+        content = OmegaConf.load(io.StringIO(text))
+        deep = _depth(OmegaConf.to_container(content)) > DEEPEST
+    except UserError:
+        raise
+    except RecursionError:
+        deep = True
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{shown(path)}{line}: this is not YAML: {error.problem}") from error
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{shown(path)}: byte {error.start} is not UTF-8; save the file in that encoding") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         raise UserError(f"{shown(path)}: can't be read: {str(error).splitlines()[0]}") from error
+    if deep:
+        raise UserError(f"{shown(path)}: its lists and mappings are nested more than {DEEPEST} deep")
     if not isinstance(content, DictConfig):
         raise UserError(f"{shown(path)}: keys and values are wanted, not a list")
+    if wrong := [key for key in content if not isinstance(key, str)]:
+        raise UserError(f"{shown(path)}: the key {wrong[0]!r} is no text; put it in quotes")
     return content
+
+
+def _values(node: yaml.Node | None, known: dict[yaml.Node, int]) -> int:
+    """How many values a YAML node stands for once its aliases are replaced."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return 1
+    if node not in known:
+        known[node] = MOST_VALUES + 1  # what it counts as inside itself
+        inside = [one for pair in node.value for one in (pair if isinstance(pair, tuple) else [pair])]
+        known[node] = 1 + sum(_values(one, known) for one in inside)
+    return known[node]
+
+
+def _depth(tree: Any) -> int:
+    if not isinstance(tree, dict | list):
+        return 0
+    return 1 + max(map(_depth, tree.values() if isinstance(tree, dict) else tree), default=0)
 
 
 def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
@@ -134,10 +171,13 @@ def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: s
 def _file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     files = catalog.files[group]
     if name is None or name not in files:
-        raise UserError(said(f"{group}: there is no {name or 'null'}; {suggestion(name, files)}", origin))
+        hint = misplaced(group, name or "null") or suggestion(name, files)
+        raise UserError(said(f"{group}: there is no {name or 'null'}; {hint}", origin))
     content = load(files[name])
     if group == EXPERIMENT and EXPERIMENT in content:
         raise UserError(f"{shown(files[name])}: an experiment can't choose another; copy its lines")
+    if group == EXPERIMENT and "hydra" in content:
+        raise UserError(f"{shown(files[name])}: Hydra's own settings have no effect here; leave `hydra` out")
     if group != EXPERIMENT and "defaults" in content:
         raise UserError(f"{shown(files[name])}: only experiments may have a defaults list")
     return File(files[name], group, content)
@@ -148,7 +188,7 @@ def _answers(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
     origin = shown(experiment.path)
     groups = [group for group in defaults() if group != EXPERIMENT]
     found = {}
-    for entry in _plain(experiment.content.pop("defaults", OmegaConf.create([]))):
+    for entry in _plain(experiment.content):
         key, option = next(iter(entry.items())) if isinstance(entry, dict) and entry else (str(entry), None)
         group = OVERRIDE.fullmatch(str(key))
         if group is None:
@@ -160,6 +200,15 @@ def _answers(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
     return found
 
 
+def _leave_out(experiment: File, own: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Takes out what an experiment says of options that it chose, of several, and the command line did not."""
+    for group in own.keys() & asked.keys():
+        before, now = ({*option} if isinstance(option, list) else {option} for option, _ in (own[group], asked[group]))
+        if isinstance(defaults()[group], list) and isinstance(settings := experiment.content.get(group), DictConfig):
+            for name in before - now:
+                settings.pop(name, None)
+
+
 def _names(option: Any) -> Any:
     """Options by name, though a file may be called `2024.yaml`; None chooses no experiment."""
     if isinstance(option, list):
@@ -167,6 +216,9 @@ def _names(option: Any) -> Any:
     return None if option is None else str(option)
 
 
-def _plain(entries: Any) -> list[Any]:
-    found = OmegaConf.to_container(entries) if isinstance(entries, ListConfig) else [entries]
-    return cast(list[Any], found)
+def _plain(content: DictConfig) -> list[Any]:
+    """The entries of a defaults list, which is taken out."""
+    entries = cast(dict[str, Any], OmegaConf.to_container(content)).get("defaults", [])
+    if "defaults" in list(content):  # even where it is `???`
+        del content["defaults"]
+    return entries if isinstance(entries, list) else [entries]

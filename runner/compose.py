@@ -1,24 +1,24 @@
-"""From the words of the command line to plain values: Hydra composes, and every value keeps its origin."""
+"""From the words of the command line to plain values: files are merged in order, and every value keeps its origin."""
 
 from __future__ import annotations
 
 import copy
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
-import hydra
 import yaml
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.catalog import EXPERIMENT, HOUSE, catalog, defaults, shown
+from runner.catalog import EXPERIMENT, HOUSE, catalog, shown
 from runner.choices import Choices, File, asked, choose, load
+from runner.credentials import withhold_values, withhold_words
 from runner.errors import ConfigError
 from runner.folder import find
 from runner.inference import Suggestion, Suggestions, tell
@@ -30,9 +30,11 @@ from runner.tree import resolve
 
 Words: TypeAlias = tuple[list[Override], list[Override], list[str]]  # choices, settings, and what is wrong with others
 
-# Hydra 1.4 warns of the argument that 1.3 warns of the lack of.
-VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+MAIN = HOUSE / "conf" / "run.yaml"
 OF_THE_COMMAND = ("mode", "run", "output", "folder", "quiet", "runs")  # what a word may change of a run that is done
+
+
+PATHS = ("folder", "resume", "run", "output")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Merged(NamedTuple):
     """The files of some choices."""
 
     chosen: Choices
-    tree: DictConfig  # as Hydra merged them
+    tree: DictConfig  # all of them merged
     problems: list[str]
     settings: tuple[tuple[str, Any, str], ...]  # (key, value, origin), the last one last
 
@@ -96,7 +98,7 @@ def compose(overrides: Sequence[str], composer: Composer | None = None) -> Confi
     """
     from runner.check import problems
 
-    config, found = _draft(overrides, composer or Composer())
+    config, found = _draft(withhold_words(overrides), composer or Composer())
     if found:
         raise ConfigError(*found, *problems(config))
     return config
@@ -107,14 +109,18 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
 
     Raises ConfigError with everything that can be known to be wrong, UserError where there is no such run.
     """
-    from runner.check import check
+    from runner.check import check, suits
 
     composer = composer or Composer()
+    overrides = withhold_words(overrides)
     config = compose(overrides, composer)
+    if not suits(config.values):
+        check(config)
+    config = _at_home(config)
     if name := config.values["resume"]:
         then = find(Path(config.values["folder"]), name, "resume") / "overrides.yaml"
         before = [word for word in from_yaml(then.read_text()) if word not in overrides]
-        config = compose([*before, *overrides])
+        config = _at_home(compose([*before, *overrides]))
     if (name := config.values["run"]) and config.values["mode"] in OF_A_RUN:
         config = _frozen(config, find(Path(config.values["folder"]), name, "run"))
     check(_configured(config))
@@ -123,6 +129,12 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
         values = {**config.values, "data": dict(config.values["data"])}
         config = replace(config, values=values, split=values["data"].pop("split", None))
     return spelt_alike(config)
+
+
+def _at_home(config: Config) -> Config:
+    """The configuration with the home folder for the `~` of paths at the root."""
+    paths = {key: os.path.expanduser(config.values[key]) for key in PATHS if config.values[key] is not None}
+    return replace(config, values=config.values | paths)
 
 
 def _configured(config: Config) -> Config:
@@ -150,13 +162,6 @@ def _frozen(config: Config, folder: Path) -> Config:
     values = cast(dict[str, Any], OmegaConf.to_container(mine))
     other = any(one.key_or_group == "data.path" for one in settings)
     return replace(config, values=values, raw=values, choices={}, other_data=other)
-
-
-def offer(file: File) -> None:
-    """Makes a file known to Hydra, unless it stands in our `conf/`, where Hydra finds it itself."""
-    if file.path.parent.parent != HOUSE / "conf":
-        package = "_global_" if file.group == EXPERIMENT else file.group
-        ConfigStore.instance().store(file.path.stem, file.content, file.group, package)
 
 
 def to_yaml(values: Any) -> str:
@@ -212,7 +217,7 @@ def _applied(chosen: Choices, merged: DictConfig, settings: Sequence[Override]) 
             apply(merged, one)
         except UserError as error:
             problems.append(str(error))
-    raw = cast(dict[str, Any], OmegaConf.to_container(merged))
+    raw = cast(dict[str, Any], withhold_values(OmegaConf.to_container(merged)))
     for group in chosen.options:
         raw.setdefault(group, {})  # where several may be chosen, and none is
     for group in chosen.broken:
@@ -221,36 +226,25 @@ def _applied(chosen: Choices, merged: DictConfig, settings: Sequence[Override]) 
 
 
 def _composed(chosen: Choices) -> tuple[DictConfig, list[str]]:
-    """The files chosen, merged by Hydra; without the experiment where that doesn't fit the others."""
+    """`conf/run.yaml` and the files chosen, merged in their order; without one that doesn't fit the others."""
+    merged, problems = load(MAIN), []
+    del merged["defaults"]
     for file in chosen.files:
-        offer(file)
-    words = _words(chosen)
-    try:
-        return _hydra(words.values()), []
-    except HydraException as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        problem = f"{words.pop(EXPERIMENT)}: {reason}"
-        return _hydra(words.values()), [problem]
+        try:
+            merged = cast(DictConfig, OmegaConf.merge(merged, _placed(file)))
+        except (OmegaConfBaseException, TypeError) as error:  # TypeError: a list where others have a mapping
+            problems.append(f"{file.origin or shown(file.path)}: {str(error).splitlines()[0]}")
+    return merged, problems
 
 
-def _words(chosen: Choices) -> dict[str, str]:
-    """The choices that differ from the usual ones, in Hydra's grammar; broken ones are left out."""
-    usable = chosen.options | {group: None if group == EXPERIMENT else [] for group in chosen.broken}
-    return {group: f"{group}={option!r}" for group, option in usable.items() if option != defaults()[group]}
-
-
-def _hydra(words: Iterable[str]) -> DictConfig:
-    with hydra.initialize_config_dir(str(HOUSE / "conf"), job_name="titrate", **VERSION_BASE):
-        composed = hydra.compose("run", overrides=list(words))
-    OmegaConf.set_struct(composed, False)  # keys that no file lists may be set
-    return composed
+def _placed(file: File) -> DictConfig:
+    """What a file says, at its place in the whole."""
+    return file.content if file.group == EXPERIMENT else OmegaConf.create({file.group: file.content})
 
 
 def _set(chosen: Choices) -> Iterator[tuple[str, Any, str]]:
     """What the files set, the last word last: (key, value, origin)."""
-    main = HOUSE / "conf" / "run.yaml"
     for group, origin in chosen.origins.items():
         yield group, {}, origin
-    for file in (File(main, "", load(main)), *chosen.files):
-        key = "" if file.group == EXPERIMENT else file.group
-        yield key, OmegaConf.to_container(file.content), file.origin or shown(file.path)
+    for file in (File(MAIN, EXPERIMENT, load(MAIN)), *chosen.files):
+        yield "", OmegaConf.to_container(_placed(file)), file.origin or shown(file.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,23 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from components.types import Column, Constants, DataError, Encoded, Range, ReadsFiles, Source, Target, UserError
+from components.types import (
+    Column,
+    Constants,
+    DataError,
+    Encoded,
+    Foldable,
+    Range,
+    ReadsFiles,
+    Source,
+    Target,
+    UserError,
+)
 from runner import data_cache
 from runner.build import build
 from runner.encode import TARGET, check_keys, encode, encoding_order, numbered_blocks, parents_of
 from runner.errors import at_column
+from runner.places import COLUMN, PLACES
 from runner.summarize import Wanted, summarize
 
 _COLUMNS = "columns"  # of the statistics: those of all columns but the target
@@ -41,11 +54,11 @@ class Features:
     def described(cls, feature: Mapping[str, Any]) -> Features:
         """Those that the plain values of a feature file describe; an error names the column."""
         with at_column(TARGET):
-            target = build(feature["target"], {})
+            target = build(feature["target"], {}, PLACES["feature.target"])
         columns = {}
         for name, node in feature["columns"].items():
             with at_column(name):
-                columns[name] = build(node, {})
+                columns[name] = build(node, {}, COLUMN)
         inputs = {name: tuple(listed) for name, listed in feature["inputs"].items()}
         return cls(target, columns, inputs, feature.get("sample"))
 
@@ -73,10 +86,13 @@ class Data:
 
 
 def cache_folder() -> Path:
-    """Where encoded data is kept: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate or ~/.cache/titrate."""
+    """Where encoded data is kept: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate, ~/.cache/titrate, or without a home /tmp."""
     if own := os.environ.get("TITRATE_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "titrate"
+        return Path(os.path.expanduser(own))
+    common = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if not os.path.isabs(common):  # a user without a home
+        common = os.path.join(tempfile.gettempdir(), f"cache-{os.getuid()}")
+    return Path(common) / "titrate"
 
 
 def prepare(
@@ -180,9 +196,9 @@ def _encoded(source: Source, features: Features, constants: Mapping[str, Constan
 
 
 def _folds(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
-    if not hasattr(source, "folds"):
+    if not isinstance(source, Foldable):
         name = type(source).__name__
-        raise UserError(f"folds={folds}: {name} can't be folded; it would need `folds`, see components.types.Source")
+        raise UserError(f"folds={folds}: {name} can't be folded; it would need `folds`, see components.types.Foldable")
     return source.folds(folds, fold)
 
 

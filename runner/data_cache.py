@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import zlib
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from components.types import Ragged
+from runner.folder import LOCK, remove_abandoned, take_lock
 
 _INDEX = "index.json"
 _ARRAY, _RAGGED = "$array", "$ragged"  # keys of the JSON that stand for arrays
@@ -22,7 +24,10 @@ _MAPPED_BYTES = 2**20  # smaller files are read, so that a table of a thousand c
 def save(folder: Path, tree: Mapping[str, Any]) -> None:
     """Writes a tree of mappings, lists, arrays, `Ragged` and plain values, in place of what is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder.parent, ".?*.????????")
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    lock = take_lock(draft)
+    assert lock is not None
     try:
         arrays: list[np.ndarray] = []
         content: dict[str, Any] = {"tree": _flatten(tree, arrays)}
@@ -30,26 +35,32 @@ def save(folder: Path, tree: Mapping[str, Any]) -> None:
             np.save(draft / f"{number}.npy", array, allow_pickle=False)
         content["checksums"] = [_checksum(draft / f"{number}.npy") for number in range(len(arrays))]
         (draft / _INDEX).write_text(json.dumps({"content": content, "checksum": _checksum_of(content)}))
-        shutil.rmtree(folder, ignore_errors=True)
+        (draft / LOCK).unlink()
         _rename(draft, folder)
     finally:
+        os.close(lock)
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def load(folder: Path) -> Any:
     """What `save` wrote, lists as tuples, large arrays mapped into memory; None if missing or damaged."""
     try:
-        index = json.loads((folder / _INDEX).read_text())
+        index = json.loads(_regular(folder / _INDEX).read_text())
         content = index["content"]
         if index["checksum"] != _checksum_of(content):
             return None
         arrays = [_read(folder / f"{number}.npy", checksum) for number, checksum in enumerate(content["checksums"])]
         return _restore(content["tree"], arrays)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
 def _rename(draft: Path, folder: Path) -> None:
+    """Puts a draft in place of what is there, whatever that is."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
     try:
         draft.rename(folder)
     except OSError:
@@ -58,9 +69,15 @@ def _rename(draft: Path, folder: Path) -> None:
 
 
 def _read(file: Path, checksum: int) -> np.ndarray:
-    if _checksum(file) != checksum:
+    if _checksum(_regular(file)) != checksum:
         raise ValueError(f"{file} is damaged")
     return np.load(file, mmap_mode="r" if file.stat().st_size >= _MAPPED_BYTES else None)
+
+
+def _regular(file: Path) -> Path:
+    if not file.is_file():
+        raise ValueError(f"{file} is no regular file")
+    return file
 
 
 def _flatten(node: Any, arrays: list[np.ndarray]) -> Any:

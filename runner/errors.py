@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from components.types import DataError, UserError
+from runner.credentials import scrub
 
 FEW = 20  # names that a message lists
 
@@ -55,6 +56,20 @@ def at_column(name: str) -> Iterator[None]:
 
 class RunError(RuntimeError):
     """A failure of a run whose message says all there is to say."""
+
+
+class DiskError(RunError):
+    """A file couldn't be written: once that is fixed, the same command goes on with the run."""
+
+    def __init__(self, what: object, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        super().__init__(f"{what}: {reason}; once that is fixed, the same command goes on")
+
+
+def reason(error: BaseException) -> str:
+    """Why a run failed, for its record: the message of an error of ours, of others the kind too; no credentials."""
+    own = isinstance(error, UserError | RunError)  # whose message says all there is to say
+    return scrub(str(error) if own else f"{type(error).__name__}: {error}")
 
 
 def suggestion(name: object, allowed: Iterable[str]) -> str:

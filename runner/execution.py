@@ -16,7 +16,7 @@ from runner import folder as folders
 from runner.archive import Archive
 from runner.compose import Config
 from runner.data import cache_folder
-from runner.errors import RunError
+from runner.errors import DiskError, RunError, reason
 from runner.log import LOG, held_back, write_to
 from runner.loop import Diverged
 from runner.model import parameter_count
@@ -36,7 +36,7 @@ class Result:
     status: str  # finished, interrupted, diverged
     metrics: Mapping[str, float]
     history: tuple[Mapping[str, float], ...]  # one record an epoch
-    folder: Path
+    folder: Path  # absolute
     run_id: str | None  # of MLflow, where it is known by now
     signal: int | None = None  # what interrupted it
     error: str | None = None  # what went wrong
@@ -70,14 +70,14 @@ def conduct(config: Config, signals: Signals, *, source: Source | None = None, m
     with contextlib.closing(shown), held_back() as memory:
         LOG.info("imported and checked")
         run = prepare_run(config, source, shown, signals, member)
-        with contextlib.closing(run.folder), disk(run.folder.path, f"resume={run.folder.path.name}"):
+        with contextlib.closing(run.folder), disk(run.folder.path):
             write_to(memory, run.folder.path / "log.txt")
             summary = _delivered(run, signals, member)
     return Result(
         status=summary["status"],
         metrics=summary["metrics"],
         history=tuple(summary["history"]),
-        folder=run.folder.path,
+        folder=run.folder.path.absolute(),
         run_id=summary["run_id"],
         signal=signals.received,
         error=summary["error"],
@@ -89,8 +89,7 @@ def conduct(config: Config, signals: Signals, *, source: Source | None = None, m
 def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, Any]:
     """Does the run and says what came of it, then waits a little for its record: the summary."""
     path = run.folder.path
-    if not (path / transform.FILE).exists():
-        transform.save(path, run.config.values["feature"], run.data.constants, run.data.encoded)
+    transform.save(path, run.config.values["feature"], run.data.constants, run.data.encoded)
     delivery = member.delivery.child(path) if member else run.tracking.start(path)
     try:
         summary = _recorded(run, signals, delivery)
@@ -109,18 +108,17 @@ def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, A
 
 
 @contextlib.contextmanager
-def disk(path: Path, word: str) -> Iterator[None]:
-    """Tells a failure of the disk in a line, with the word that goes on."""
+def disk(path: Path) -> Iterator[None]:
+    """Raises DiskError where a file couldn't be written."""
     try:
         yield
     except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}; once that is mended, {word} goes on") from error
+        raise DiskError(path, error) from error
 
 
 def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
     """Trains and evaluates, while the points go to the record, and writes down how it ended: the summary."""
     path = run.folder.path
-    (path / "summary.json").unlink(missing_ok=True)  # of a run that goes on
     try:
         keep = run.trainer.training.keep_checkpoints
         with contextlib.closing(Archive(path, delivery, keep=keep)) as archive:
@@ -132,8 +130,10 @@ def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
         with contextlib.suppress(OSError):  # the disk may be full
             folders.summarize(path, _failed(error))
         raise
-    if summary["error"] and run.config.values["quiet"]:
-        run.progress.note(summary["error"])
+    if summary["error"]:
+        LOG.error(summary["error"])
+        if run.config.values["quiet"]:
+            run.progress.note(summary["error"])
     return summary
 
 
@@ -167,11 +167,11 @@ def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
 
 def _failed(error: BaseException) -> dict[str, Any]:
     """The summary of a run that an exception ended; a second Ctrl-C, or what its user can mend, leaves it resumable."""
-    resumable = isinstance(error, KeyboardInterrupt | UserError)
+    resumable = isinstance(error, KeyboardInterrupt | UserError | RunError | OSError)
     return {
         "status": "interrupted" if resumable else "failed",
         "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,
-        "error": f"{type(error).__name__}: {error}",
+        "error": reason(error),
         "run_id": None,
         "metrics": {},
     }
@@ -181,10 +181,12 @@ def _standing(run: Run, archive: Archive) -> Standing:
     if not run.resumed:
         archive.begin()
         return run.trainer.begin()
-    standing, damaged = archive.load(run.trainer.like)
+    standing, warnings = archive.load(run.trainer.like)
     _tell(run, f"going on from step {standing.step if standing else 0} in {run.folder.path}")
     before = json.loads((run.folder.path / "record.json").read_text())["tags"]
-    for text in (*damaged, *record.changed(before, record.versions(run.config))):
+    for text in record.changed(before, record.surroundings(run.config)):
+        warnings.append(f"{text}: what follows may differ from an uninterrupted run, if only in the last digits")
+    for text in warnings:
         _tell(run, f"warning: {text}")
     return standing or run.trainer.begin()
 
@@ -223,7 +225,7 @@ def _examined(run: Run, parameters: Any, model_state: Any) -> dict[str, float]:
 
 def _advice(diverged: Diverged, run: Run, archive: Archive) -> str:
     rate = run.config.values["learning_rate"]
-    good = archive.newest()
+    good = archive.last_good(diverged.step)
     kept = "no checkpoint was made before it" if good is None else f"the last good checkpoint is that of step {good}"
     return (
         f"{diverged}; {kept}. Try a smaller learning_rate (it was {rate:g}), look for extreme values in the data, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from components.columns import is_table
 from components.types import Constants, Encoded, Ragged, Source, UserError
 from runner import answers, checkpoint, platform, record, transform
 from runner import folder as folders
@@ -23,6 +25,7 @@ from runner.data import Data, Features, cache_folder
 from runner.errors import suggestion
 from runner.labelled import NEW, labelled
 from runner.loop import Trainer
+from runner.new_rows import given
 from runner.numbers import collect
 from runner.parts import Given
 from runner.predictions import Predictions, predictions
@@ -48,7 +51,8 @@ def load(name: str | Path, *, root: str | Path = "outputs", source: Source | Non
     `source` takes the place of the one that the run's configuration names; it must hold the same rows.
     Raises UserError where there is no such run, or where it has saved no weights.
     """
-    folder = folders.find(Path(root), str(name), "run")
+    home = os.path.expanduser
+    folder = folders.find(Path(home(root)), home(str(name)), "run").absolute()
     values = from_yaml((folder / "config.yaml").read_text())
     return Fitted(folder, Config(values, values, {}, (), {}), source=source, shown=Quiet())
 
@@ -66,7 +70,8 @@ class Fitted:
         splits: the splits of its data, with their numbers of rows.
         transform: what makes arrays of rows.
         features: the columns that it reads, and its target.
-        classes: the names of the classes that it tells apart; None: its target is real-valued.
+        classes: the classes that it tells apart, integers or booleans where the data has those; else their names.
+            None: its target is real-valued.
         weights: those that answer.
     """
 
@@ -82,11 +87,12 @@ class Fitted:
         self._numbers = as_arrays(numbers, self._config.values["seed"])
         self.transform = transform.load(folder)
         self.features, self._learned = self.transform.features, self.transform.constants
-        self.classes = self.features.target.bind(self._learned["target"]).classes
+        self._target = self.features.target.bind(self._learned["target"])
+        self.classes = self._target.values or self._target.classes
         self._program = _program(self._static, self.features, self._learned)
         self._given = _given(self._numbers, self._learned)
-        self.weights = _best(folder, self._like())
-        for text in record.changed(self._record["tags"], record.versions(self._config)):
+        self.weights = _best(folder, self._like(), shown)
+        for text in record.changed(self._record["tags"], record.versions(self._config) | platform.arithmetic()):
             shown.note(f"warning: {text}: what the run says may differ")
 
     @property
@@ -96,11 +102,12 @@ class Fitted:
             return found[0]
         raise UserError(f"run={self.folder.name}: nothing was held out; data.split={next(iter(self.splits))} is there")
 
-    def evaluate(self, split: str | Source = "test") -> dict[str, float]:
-        """The figures of a split, as the run itself finds them: {"test/loss": …, …}; or of all rows of a source, which
-        need the target too: {"new/loss": …, …}."""
+    def evaluate(self, split: str | Mapping[str, Any] | Source = "test") -> dict[str, float]:
+        """The figures of a split, as the run itself finds them: {"test/loss": …, …}; or of new rows, as `predict` takes
+        them, but with the target too: {"new/loss": …, …}."""
+        platform.refuse_fork()
         if not isinstance(split, str):
-            data = labelled(split, self.features, self._learned)
+            data = labelled(given(split), self.features, self._learned)
             trainer, split = self._trainer_on(data), NEW
         else:
             trainer = self._trainer_of(split)
@@ -111,12 +118,14 @@ class Fitted:
     ) -> Predictions:
         """The predictions for a split of the run's data, by its name, or for new rows: raw columns, or a source.
 
-        A column is an array, or anything that NumPy makes one of, the rows along its first axis; or `Ragged`.
+        A column is an array, or anything that NumPy makes one of, the rows along its first axis; or `Ragged`; or one
+        of pandas, Polars or Arrow, whose data frames and tables stand for their columns.
         Columns that the model doesn't read are let be, and the target isn't needed. Raises UserError where a column
         lacks, DataError where a value is wrong, with its row and column. `tell` is given what columns remark on new
         rows, such as values that they never saw, sentence by sentence.
         """
-        if not isinstance(rows, str | Mapping) and not hasattr(rows, "blocks"):
+        platform.refuse_fork()
+        if not isinstance(rows, str) and not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(
                 f"predict takes the name of a split, or new rows by column, {{{', '.join(map(repr, keys))}: …}}, "
@@ -135,10 +144,11 @@ class Fitted:
 
     def answers(self, split: str = "test") -> answers.Answers:
         """What the model says of the examples of a split, with what is right and the loss of each."""
+        platform.refuse_fork()
         trainer = self._trainer_of(split)
         _, said = trainer.examine(split, *self.weights[:2])
         row, right = trainer.data.splits[split], trainer.targets(split)
-        return answers.answers(split, self.classes, row, right, said.logits, said.losses)
+        return answers.answers(split, self._target.classes, row, right, said.logits, said.losses)
 
     @cached_property
     def data(self) -> Data:
@@ -197,14 +207,14 @@ def _empty(form: transform.Form) -> Encoded:
     return Ragged(array, np.array([0, 1])) if form.ragged else array
 
 
-def _best(folder: Path, like: State) -> Weights:
+def _best(folder: Path, like: State, shown: Progress) -> Weights:
     """The best weights that the run has saved so far."""
-    found = checkpoint.newest(folder / "checkpoints", like, (like.parameters, like.model_state))
+    found, warnings = checkpoint.newest(folder / "checkpoints", like, (like.parameters, like.model_state))
+    for text in warnings:
+        shown.note(f"warning: {text}")
     if found is None:
-        raise UserError(
-            f"run={folder.name}: it has no checkpoint: it was broken off before the first, or they were deleted; "
-            "train it again"
-        )
+        reason = "; ".join(warnings) or "it was broken off before the first, or they were deleted"
+        raise UserError(f"run={folder.name}: it has no checkpoint to read: {reason}; train it again")
     return _weights(*found)
 
 

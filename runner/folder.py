@@ -16,7 +16,9 @@ from typing import Any
 
 from components.types import UserError
 
+LOCK = "lock"  # the file of a folder that a process holds
 LAST = "last"  # stands for the run that was begun last
+LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
 STALE_SECONDS = 60  # a folder is made in a moment
 NOT_THE_RUN = (
     "mode",
@@ -65,17 +67,22 @@ def of_the_run(values: Mapping[str, Any], within: str = "") -> dict[str, Any]:
 def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Folder:
     """A new locked folder `TIME_NAME_DIGEST` below `root`, with `files` in it from its first instant."""
     temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
+    lock = None
     try:
-        _sweep(root)
+        remove_abandoned(root, ".new_*")
         temporary.mkdir(parents=True)
-        lock = _lock(temporary)
+        lock = take_lock(temporary)
         assert lock is not None
         for file, text in files.items():
             (temporary / file).write_text(text)
         return Folder(_place(temporary, root, name, digest), lock)
-    except OSError as error:
+    except BaseException as error:
+        if lock is not None:
+            os.close(lock)
+        if not isinstance(error, OSError):
+            raise
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = f"no run can be recorded there: {error.strerror}; choose another `folder`"
+        reason = f"no run can be recorded there: {error.strerror}; mend that, or choose another `folder`"
         raise UserError(f"folder={root}: {reason}") from error
 
 
@@ -86,9 +93,9 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
     """
     for path in sorted(root.glob(f"*_{digest}"), reverse=True):
         with suppress(PermissionError):  # somebody else's
-            if can_resume(path) and same(path) and (lock := _lock(path)) is not None:
+            if can_resume(path) and same(path) and (lock := take_lock(path)) is not None:
                 if can_resume(path):  # it may have ended between the look and the lock
-                    return Folder(path, lock)
+                    return _tidied(Folder(path, lock))
                 os.close(lock)
     return None
 
@@ -105,9 +112,9 @@ def find(root: Path, name: str, key: str = "resume") -> Path:
 
 def hold(path: Path) -> Folder:
     """A run's folder, locked."""
-    if (lock := _lock(path)) is None:
+    if (lock := take_lock(path)) is None:
         raise UserError(f"{path}: another process is running it")
-    return Folder(path, lock)
+    return _tidied(Folder(path, lock))
 
 
 def runs(root: Path) -> list[Path]:
@@ -123,10 +130,15 @@ def can_resume(path: Path) -> bool:
 
 def summary(path: Path) -> dict[str, Any]:
     """What a run's folder says of its end; empty where it has none."""
+    return read_json(path / "summary.json") if (path / "summary.json").exists() else {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raises UserError where that is missing or damaged."""
     try:
-        return json.loads((path / "summary.json").read_text())
-    except FileNotFoundError:
-        return {}
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is missing or damaged ({error})") from error
 
 
 def summarize(path: Path, values: Mapping[str, Any]) -> None:
@@ -177,15 +189,15 @@ def _newest(root: Path) -> Iterator[Path]:
 
 def is_held(path: Path) -> bool:
     """Whether a process lives that runs in a folder."""
-    if (lock := _lock(path)) is None:
+    if (lock := take_lock(path)) is None:
         return True
     os.close(lock)
     return False
 
 
-def _lock(path: Path) -> int | None:
+def take_lock(path: Path) -> int | None:
     """The descriptor that holds a folder's lock; None where another process has it."""
-    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -194,18 +206,26 @@ def _lock(path: Path) -> int | None:
     return lock
 
 
-def _sweep(root: Path) -> None:
-    """Removes what processes left behind that were killed as they made a folder."""
-    for path in root.glob(".new_*"):
+def _tidied(folder: Folder) -> Folder:
+    """Without what a process left that was killed as it wrote a file; what the delivery writes is not the run's."""
+    for path in folder.path.glob("*.tmp"):
+        if path.name != "delivered.tmp":
+            path.unlink(missing_ok=True)
+    return folder
+
+
+def remove_abandoned(root: Path, pattern: str) -> None:
+    """Removes the folders that processes were making, each with its lock, when they were killed."""
+    for path in root.glob(pattern):
         with suppress(OSError):  # renamed or removed by another process meanwhile, or somebody else's
-            if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := _lock(path)) is not None:
+            if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := take_lock(path)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
 
 
 def _place(temporary: Path, root: Path, name: str, digest: str) -> Path:
     """Renames the folder into a name that no other has; a rename onto a folder that holds something fails."""
-    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    stamp, name = time.strftime("%Y-%m-%d_%H-%M-%S"), _short(name)
     count = 1
     while True:
         path = root / "_".join([stamp, name, *([str(count)] if count > 1 else []), digest])
@@ -216,3 +236,11 @@ def _place(temporary: Path, root: Path, name: str, digest: str) -> Path:
             if not path.exists():
                 raise
             count += 1
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the rest of a folder's; of a long one the beginning, and a digest of it all."""
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}~{mark}"

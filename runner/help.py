@@ -32,6 +32,7 @@ Titrate runs an experiment that a short YAML file describes, and keeps the recor
   titrate --allow NAME ...                       lets configurations use parts from another Python package
   eval "$(titrate -sc install=bash)"             completes with the tab key (also zsh, fish)
 """
+LONGEST_TITLE = 200  # characters
 DISTRIBUTIONS = ("titrate", "jax", "jaxlib", "flax", "optax", "hydra-core", "omegaconf", "mlflow", "numpy")
 
 
@@ -75,7 +76,11 @@ def _options(found: Catalog, group: str) -> list[str]:
 
 def _title(path: Path) -> str:
     """The first line of a YAML file, which says in a comment what it is."""
-    first, *_ = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            first = file.readline(LONGEST_TITLE)
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
     return first.removeprefix("#").strip().removeprefix("Question:").strip()
 
 

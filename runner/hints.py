@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import types
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -15,7 +16,13 @@ class Scalar:
 
 
 class Part:
-    """Stands for a class or a protocol: a mapping with `_target_` is wanted."""
+    """Stands for a class or a protocol: a mapping with `_target_` is wanted, of any kind unless a `Kind` says which."""
+
+
+class Kind(NamedTuple):
+    """Which parts are wanted, `Annotated[Part, Kind("loss")]`: a kind of `runner.kinds`, or a class by name."""
+
+    name: str
 
 
 class Mismatch(NamedTuple):
@@ -25,6 +32,8 @@ class Mismatch(NamedTuple):
     problem: str
 
 
+SMALLEST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of float32, as it is computed with
+LONGEST_NUMBER = 200  # bits
 NAMES = {
     int: "a whole number",
     float: "a number",
@@ -62,6 +71,15 @@ def of_element(hint: Any, key: int | str) -> Any:
     return Any
 
 
+def wanted_kinds(hint: Any) -> tuple[str, ...]:
+    """The kinds of part that a hint takes; none: any."""
+    if get_origin(hint) is Annotated:
+        return tuple(note.name for note in get_args(hint)[1:] if isinstance(note, Kind))
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(name for member in get_args(hint) for name in wanted_kinds(member))
+    return ()
+
+
 def mismatches(value: Any, hint: Any, key: str) -> list[Mismatch]:
     """What of a value doesn't suit the hint: of its elements, where a list or mapping as such does."""
     kinds = [kind for kind, limit in alternatives(hint) if _suits(value, kind, limit)]
@@ -84,8 +102,16 @@ def _suits(value: Any, kind: Any, limit: Range | None) -> bool:
         return isinstance(value, dict) and ("_target_" in value) == (kind is Part)
     if kind in (int, float, Scalar):
         number = isinstance(value, int) or (isinstance(value, float) and kind is not int)
-        return number and not isinstance(value, bool) and (limit is None or value in limit)
+        inside = number and not isinstance(value, bool) and (limit is None or value in limit)
+        return inside and (kind is int or _held(value, kind))
     return isinstance(value, kind)
+
+
+def _held(number: float, kind: Any) -> bool:
+    """Whether a number is finite, and one for the program has a float32 that is finite too, and 0 only if it is."""
+    if kind is Scalar:
+        return number == 0 or SMALLEST <= abs(number) <= LARGEST
+    return abs(number) <= sys.float_info.max
 
 
 def _inside(value: Any, kind: Any, key: str) -> list[Mismatch]:
@@ -99,13 +125,17 @@ def _element(kind: Any, key: int | str) -> Any:
     arguments = get_args(kind)
     if get_origin(kind) is dict:
         return arguments[1]
-    return arguments[0] if arguments[-1] is Ellipsis else arguments[int(key)]
+    if arguments[-1] is Ellipsis:
+        return arguments[0]
+    return arguments[int(key)] if int(key) < len(arguments) else Any
 
 
 def _sentence(value: Any, hint: Any) -> str:
     wanted = " or ".join(_name(kind, limit) for kind, limit in alternatives(hint))
     words = [word for kind, _ in alternatives(hint) if get_origin(kind) is Literal for word in get_args(kind)]
     nearest = f"; {suggestion(value, map(str, words))}" if words else ""
+    if takes_number(hint) and isinstance(value, int | float) and not _held(value, Scalar):
+        nearest += f"; float32 holds 0 and numbers of size {SMALLEST:g} to {LARGEST:g}"
     return f"{show(value)} is not {wanted}{nearest}"
 
 
@@ -121,5 +151,7 @@ def _name(kind: Any, limit: Range | None) -> str:
 
 def show(value: Any) -> str:
     """A value as YAML writes it in one line, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:  # more digits than Python writes
+        return f"a number of {value.bit_length()} bits"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -14,6 +14,7 @@ from runner import code
 from runner.build import build
 from runner.errors import at
 from runner.folder import write_atomically
+from runner.places import PLACES
 from runner.source import TargetError, locate, qualified
 from runner.tables import Section, show
 
@@ -89,7 +90,7 @@ class Suggestions:
 def _suggestion(question: Question) -> Suggestion:
     node = question.node
     with at("data"):
-        source = build(node, {})
+        source = build(node, {}, PLACES["data"])
     suggested = _kept(source, json.dumps([node, code.digest(code.packages(node))], sort_keys=True))
     others = {*question.chosen} - {"data"}
     return Suggestion(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
+
+from runner.credentials import scrub
 
 LOG = logging.getLogger("titrate")
 LOG.propagate = False
@@ -17,10 +20,17 @@ class _File(logging.FileHandler):
         """A log that can't be written (the disk is full) stops nothing; the run's own files tell of it."""
 
 
+class _Scrubbed(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """A line, or a traceback, without the credentials that a library may have put into its message."""
+        return scrub(super().format(record))
+
+
 @contextmanager
 def held_back() -> Iterator[MemoryHandler]:
-    """Keeps what is logged, until `write_to` gives it a file."""
-    memory = MemoryHandler(1_000_000)
+    """Keeps what is logged by this thread's run, until `write_to` gives it a file."""
+    own, memory = threading.get_ident(), MemoryHandler(1_000_000)
+    memory.addFilter(lambda record: record.thread == own)
     LOG.addHandler(memory)
     LOG.setLevel(logging.INFO)
     try:
@@ -35,7 +45,7 @@ def held_back() -> Iterator[MemoryHandler]:
 def write_to(memory: MemoryHandler, path: Path) -> None:
     """Writes what was kept to the end of a file, and from now on all else at once."""
     file = _File(path)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    file.setFormatter(_Scrubbed("%(asctime)s %(levelname)s %(message)s"))
     memory.setTarget(file)
     memory.capacity = 0
     memory.flush()

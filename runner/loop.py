@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from components.types import Metric, Weights
+from runner import memory
 from runner import sums as summing
 from runner.archive import Archive
 from runner.batches import Batches, Chunk, gather, order
@@ -31,13 +32,14 @@ from runner.weights import of_architecture, replaced
 LOOK_SECONDS = 1.0
 AHEAD = 2  # dispatches under way at most, so that a signal is soon obeyed
 TRAINING_STEP = "the training step"
+EVALUATION = "training.evaluation_batch_size"
 
 
 class Diverged(RuntimeError):
-    """The objective was not finite at a step."""
+    """The objective, or a parameter, is not finite; `step` is that of the first state that is to blame."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(f"the objective is not finite at step {step}")
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(what)
         self.step = step
 
 
@@ -95,9 +97,15 @@ class Trainer:
         metric = self.metrics.get(self.training.monitor.partition("/")[2])
         return metric is not None and metric.higher_is_better
 
+    @property
+    def evaluation_batch_size(self) -> int:
+        """That of the settings, but no more examples than the largest split has that is evaluated while training."""
+        held_out = [len(rows) for name, rows in self.data.splits.items() if name != "train"]
+        return min(self.training.evaluation_batch_size, max(held_out or [len(self.data.splits["train"])]))
+
     def begin(self) -> Standing:
         """The standing of a run that has taken no step."""
-        with self._compiling("the initialization"):
+        with self._compiling("the initialization"), self._enough_memory():
             given, *rest = self._first()
             state = self.program.init(given._replace(constants=self._with_initial(given.constants)), *rest)
         return Standing(replaced(state, self._carried), initial(self.higher_is_better))
@@ -107,7 +115,8 @@ class Trainer:
         self._began = time.monotonic() - standing.seconds
         first = standing.step // self.steps
         self.progress.start(self.training.epochs, self.steps, first)
-        with contextlib.closing(Profile(archive.folder / "profile" if self.training.profile else None)) as profile:
+        profiled = Profile(archive.folder / "profile" if self.training.profile else None)
+        with contextlib.closing(profiled) as profile, self._enough_memory():
             for epoch in range(first, self.training.epochs):
                 if standing.control.stopped:
                     break
@@ -129,17 +138,19 @@ class Trainer:
 
     def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
         """The figures of a split: {"valid/loss": …, …}."""
-        reports = [report for report, _, _ in self._examined(self.data.splits[split], parameters, model_state)]
-        return summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
+        with self._enough_memory("evaluating", EVALUATION):
+            reports = [report for report, _, _ in self._examined(self.data.splits[split], parameters, model_state)]
+            return summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
 
     def examine(self, split: str, parameters: Any, model_state: Any) -> tuple[dict[str, float], Answers]:
         """The figures of a split, and what the model says of each of its rows, in their order."""
         reports, said = [], []
-        for report, answers, mask in self._examined(self.data.splits[split], parameters, model_state):
-            reports.append(report)
-            said.append([np.asarray(leaf)[mask] for leaf in answers])
-        figures = summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
-        return figures, Answers(*(np.concatenate(pieces) for pieces in zip(*said, strict=True)))
+        with self._enough_memory("evaluating", EVALUATION):
+            for report, answers, mask in self._examined(self.data.splits[split], parameters, model_state):
+                reports.append(report)
+                said.append([np.asarray(leaf)[mask] for leaf in answers])
+            figures = summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
+            return figures, Answers(*(np.concatenate(pieces) for pieces in zip(*said, strict=True)))
 
     def targets(self, split: str) -> np.ndarray:
         """What is right for each row of a split: classes, int32 (N,), or numbers in their own unit, (N, outputs)."""
@@ -151,10 +162,13 @@ class Trainer:
         self, rows: np.ndarray, parameters: Any, model_state: Any
     ) -> Iterator[tuple[Report, Answers, np.ndarray]]:
         """Batch by batch: the sums, what is said of each example, and which examples are no filler."""
-        for chunk in self.batches.chunks(rows, self.training.evaluation_batch_size, 1, pad=True):
-            with self._first_time("the evaluation", chunk):
-                batch = chunk.data, chunk.rows[0], chunk.mask
-                report, answers = self.program.evaluate(self.given, parameters, model_state, *batch)
+        size = self.evaluation_batch_size
+        for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
+            arguments = self.given, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
+            needed = self._compiled("the evaluation", self.program.evaluate, chunk, *arguments)
+            if needed and number == 0:
+                memory.check("the evaluation", (EVALUATION, size), needed.more)
+            report, answers = self.program.evaluate(*arguments)
             yield report, answers, chunk.mask
 
     def _epoch(self, standing: Standing, epoch: int, archive: Archive, profile: Profile) -> bool:
@@ -189,23 +203,30 @@ class Trainer:
 
     def _dispatch(self, standing: Standing, chunk: Chunk) -> Any:
         pace = Pace(np.int32(self.training.epochs * self.steps), np.float32(standing.control.scale))
-        with self._first_time(TRAINING_STEP, chunk):
-            standing.state, report = self.program.train(
-                self.given, standing.state, chunk.data, chunk.rows, np.int32(chunk.steps), pace
-            )
+        arguments = self.given, standing.state, chunk.data, chunk.rows, np.int32(chunk.steps), pace
+        before = self.clock.compiling
+        self._compiled(TRAINING_STEP, self.program.train, chunk, *arguments)
+        self.clock.training -= self.clock.compiling - before
+        standing.state, report = self.program.train(*arguments)
         standing.step += chunk.steps
         self.clock.steps += chunk.steps
         return report
 
     def _look(self, standing: Standing, pending: list[Any], epoch: int, keep: int = 0) -> list[Any]:
-        """Takes the reports that have come in, all but the last `keep`, and shows how it goes; gives what is left."""
+        """Takes the reports that have come in, all but the last `keep`, and shows how it goes; gives what is left.
+
+        Raises Diverged where the objective was not finite, or where all are taken and a parameter is not: only what is
+        finite is evaluated and saved.
+        """
         ready, left = pending[: len(pending) - keep], pending[len(pending) - keep :]
         standing.sums = summing.add(standing.sums, ready, self.metrics)
         if standing.sums:
             if (bad := int(standing.sums["last"]["first_bad"])) >= 0 and self.training.on_nan == "stop":
-                raise Diverged(bad)
+                raise Diverged(f"the objective is not finite at step {bad}", bad)
             values = summing.figures(standing.sums, self.metrics, "train")
             self.progress.step(epoch, standing.step - epoch * self.steps, self.clock.steps_per_second(), values)
+        if self.training.on_nan == "stop" and not left and not _is_finite(standing.state):
+            raise Diverged(f"a parameter is not finite after {standing.step} steps", standing.step)
         return left
 
     def _close_epoch(self, standing: Standing, epoch: int, archive: Archive) -> bool:
@@ -238,12 +259,48 @@ class Trainer:
         archive.save(standing)
 
     def _trace(self) -> None:
-        """Traces a training step, so that what doesn't fit together is found early; the first step uses the trace."""
+        """Traces a training step and an evaluation, so that what doesn't fit together is found early.
+
+        The first of each uses the trace.
+        """
+        jax.eval_shape(self.program.train, *self._dispatch_like()[1])
+        for split in [name for name in ("valid", "test") if name in self.data.splits][:1]:
+            size = self.evaluation_batch_size
+            chunk = next(iter(self.batches.chunks(self.data.splits[split][:size], size, 1, pad=True)))
+            evaluated = self.like.parameters, self.like.model_state, chunk.data, chunk.rows[0], chunk.mask
+            jax.eval_shape(self.program.evaluate, self.given, *evaluated)
+
+    def compile(self) -> None:
+        """Compiles a training step, before there is a state; raises RunError where it needs more memory than is free.
+
+        What is counted is all that training adds: the state, a copy of the best weights, and what a step computes with.
+        """
+        chunk, arguments = self._dispatch_like()
+        weights = memory.bytes_of((self.like.parameters, self.like.model_state))
+        held = memory.bytes_of(self.like) + weights
+        batch = "training.batch_size", self.training.batch_size
+        memory.check("training", batch, held, held)
+        with self._enough_memory():
+            needed = self._compiled(TRAINING_STEP, self.program.train, chunk, *arguments)
+        if needed:
+            more = held + needed.more + (0 if self.batches.resident else memory.bytes_of(chunk.data))
+            LOG.info("training needs %s, and %s", memory.size(more), memory.free() or "nothing says what is free")
+            memory.check("training", batch, more, held)
+
+    def _dispatch_like(self) -> tuple[Chunk, tuple[Any, ...]]:
+        """The first dispatch of an epoch, and the arguments of the program that takes it, with shapes for the state."""
         size = self.training.batch_size
-        rows = self.data.splits["train"][:size]
+        rows = order(self.data.splits["train"], self.seed, 0)[: size * min(self.steps, self.steps_a_dispatch)]
         chunk = next(iter(self.batches.chunks(rows, size, self.steps_a_dispatch)))
-        pace = Pace(np.int32(self.steps), np.float32(1))
-        jax.eval_shape(self.program.train, self.given, self.like, chunk.data, chunk.rows, np.int32(1), pace)
+        pace = Pace(np.int32(self.training.epochs * self.steps), np.float32(1))
+        return chunk, (self.given, self.like, chunk.data, chunk.rows, np.int32(chunk.steps), pace)
+
+    def _enough_memory(
+        self, what: str = "training", key: str = "training.batch_size"
+    ) -> contextlib.AbstractContextManager[None]:
+        """Raises RunError where the memory gives out, with the size to make smaller."""
+        size = getattr(self.training, key.partition(".")[2])
+        return memory.enough(what, f"Try a smaller {key} (it was {size}).")
 
     def _with_initial(self, constants: Mapping[str, Any]) -> dict[str, Any]:
         """The constants with those that only the beginning needs, which don't stay on the device."""
@@ -256,19 +313,16 @@ class Trainer:
         chunk = next(iter(self.batches.chunks(self.data.splits["train"][:size], size, 1)))
         return self.given, chunk.data, chunk.rows[0]
 
-    @contextlib.contextmanager
-    def _first_time(self, what: str, chunk: Chunk) -> Iterator[None]:
-        """Shows that a call compiles, where it does, and counts its seconds."""
+    def _compiled(self, what: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.Need | None:
+        """Compiles a function for a chunk's shapes where that hasn't been done, and shows it; what it needs of memory.
+
+        A call takes what was compiled ahead of it.
+        """
         shapes = (what, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
-        if shapes in self.program.compiled:
-            yield
-            return
-        self.program.compiled.add(shapes)
-        before = self.clock.compiling
-        with self._compiling(f"{what} for {chunk.rows.shape[1]} examples"):
-            yield
-        if what == TRAINING_STEP:
-            self.clock.training -= self.clock.compiling - before
+        if shapes not in self.program.compiled:
+            with self._compiling(f"{what} for {chunk.rows.shape[1]} examples"):
+                self.program.compiled[shapes] = memory.need(function.lower(*arguments).compile())
+        return self.program.compiled[shapes]
 
     @contextlib.contextmanager
     def _compiling(self, what: str) -> Iterator[None]:
@@ -288,3 +342,9 @@ class Trainer:
             if chunk is None:
                 return
             yield chunk
+
+
+def _is_finite(state: State) -> bool:
+    """Whether all parameters are finite, and no moment or the like is NaN."""
+    parameters, model_state = (jax.tree.leaves(tree) for tree in (state.parameters, state.model_state))
+    return all(np.isfinite(leaf).all() for leaf in parameters) and not any(np.isnan(leaf).any() for leaf in model_state)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from components.types import MultiHot, Output, Padded, UserError, register
+from runner.returns import check_output
 
 register()
 Arrays = Mapping[str, Any]
@@ -47,8 +48,7 @@ class Model(nn.Module):
         if augment is not None:
             inputs, target = augment(inputs, target)
         output = self.architecture(**inputs, train=train)
-        if not isinstance(output, Output):
-            raise UserError(f"{type(self.architecture).__name__} must return an Output, not {type(output).__name__}")
+        check_output(output, self.architecture, len(jax.tree.leaves(encoded)[0]))
         return inputs, target, output
 
 

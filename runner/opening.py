@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from components.types import UserError
 from runner import folder as folders
 from runner import record
@@ -40,9 +42,10 @@ def open_folder(
     mark = folders.digest(config.values, content)
 
     def same(path: Path) -> bool:
-        return folders.digest(from_yaml((path / "config.yaml").read_text()), content) == mark
+        return folders.digest(_configuration(path), content) == mark
 
     if not config.values["fresh"] and (found := folders.interrupted(root, mark, same)) is not None:
+        _go_on(found.path, config)
         return found, True
     made = record.record(config, data, mark, tracking.describe())
     label = made["name"]
@@ -54,39 +57,77 @@ def open_folder(
 
 def _files(config: Config) -> dict[str, str]:
     """What a folder says of the configuration."""
-    return {"config.yaml": to_yaml(config.values), "overrides.yaml": to_yaml(list(config.overrides))}
+    return {"overrides.yaml": to_yaml(list(config.overrides)), "config.yaml": to_yaml(config.values)}
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    """The configuration that a run's folder says it has."""
+    try:
+        return dict(from_yaml((path / "config.yaml").read_text()))
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"{path / 'config.yaml'} is missing or damaged: begin a new run by fresh=true") from error
+
+
+def _go_on(path: Path, config: Config) -> None:
+    """Notes that a run goes on, perhaps for more epochs than it began with.
+
+    Its summary goes first, and by that alone the run has not ended any more: wherever a kill falls, the same command
+    comes here again and writes what is missing. The configuration goes last, because the command without `resume` finds
+    the run by it: before, that command still goes on with the shorter run.
+    """
+    (path / "summary.json").unlink(missing_ok=True)
+    epochs = [values["training"]["epochs"] for values in (_configuration(path), config.values)]
+    files = _files(config)
+    if epochs[0] != epochs[1]:
+        files = {
+            "record.json": json.dumps(_prolonged(folders.read_json(path / "record.json"), *epochs), indent=1)
+        } | files
+    for name, text in files.items():
+        if not (path / name).is_file() or (path / name).read_text() != text:
+            folders.write_atomically(path / name, text)
+
+
+def _prolonged(record: dict[str, Any], before: int, epochs: int) -> dict[str, Any]:
+    """The record of a run with another number of epochs, and a tag that tells all that it has had."""
+    had = record["tags"].get("prolonged", f"{before} epochs").removesuffix(" epochs").split(" → ")
+    tags = record["tags"] | {"prolonged": " → ".join(dict.fromkeys([*had, str(epochs)])) + " epochs"}
+    return record | {"tags": tags, "parameters": record["parameters"] | {"training.epochs": epochs}}
 
 
 def _named(config: Config, root: Path, data: Data) -> Folder:
-    """The folder that `resume` names, its configuration and data compared with these: only the epochs may grow."""
-    path = folders.find(root, config.values["resume"])
-    found = json.loads((path / "record.json").read_text())
+    """The folder that `resume` names, locked: its configuration and data are these, only the epochs may have grown."""
+    name = config.values["resume"]
+    folder = folders.hold(folders.find(root, name))
+    try:
+        if reason := _refusal(folder.path, config, data):
+            raise UserError(f"resume={name}: {reason}")
+        _go_on(folder.path, config)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+def _refusal(path: Path, config: Config, data: Data) -> str | None:
+    """Why a configuration can't go on with the run of a folder; None where it can."""
+    found, summary = folders.read_json(path / "record.json"), folders.summary(path)
     if found.get("kind", "run") != "run" or found.get("in_sweep"):
         which = "is of a sweep" if found.get("in_sweep") else f"is a {found['kind']}"
-        raise UserError(f"resume={config.values['resume']}: {path.name} {which}; the command that began it goes on")
-    before = from_yaml((path / "config.yaml").read_text())
-    old, new = (dict(record.leaves(folders.of_the_run(values))) for values in (before, config.values))
+        return f"{path.name} {which}; the command that began it goes on"
+    old, new = (dict(record.leaves(folders.of_the_run(values))) for values in (_configuration(path), config.values))
     grown = new["training.epochs"] > old["training.epochs"]
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if wrong := [key for key in differing if not (key == "training.epochs" and grown)]:
-        lines = [f"  {key}: was {old.get(key)}, is now {new.get(key)}" for key in wrong]
-        raise UserError(
-            f"resume={config.values['resume']}: its configuration was another one:\n"
-            + "\n".join(lines)
-            + "\nOnly training.epochs may grow; leave `resume` away to begin a new run"
+        lines = "\n".join(f"  {key}: was {old.get(key)}, is now {new.get(key)}" for key in wrong)
+        return (
+            f"its configuration was another one:\n{lines}\n"
+            "Only training.epochs may grow; leave `resume` away to begin a new run"
         )
-    if any(split["digest"] != data.fingerprint for split in json.loads((path / "record.json").read_text())["datasets"]):
-        raise UserError(f"resume={config.values['resume']}: its data, or how it is split, was another one")
-    finished = folders.summary(path).get("status") == "finished"
-    if finished and not any((path / "checkpoints").glob("step_*.npz")):
-        name = config.values["resume"]
-        raise UserError(f"resume={name}: mode=clean has deleted what it would go on from; begin anew")
-    if reason := _ended(folders.summary(path), old["training.epochs"], grown):
-        raise UserError(f"resume={config.values['resume']}: {reason}")
-    folder = folders.hold(path)
-    for name, text in _files(config).items():
-        folders.write_atomically(path / name, text)
-    return folder
+    if any(split["digest"] != data.fingerprint for split in found["datasets"]):
+        return "its data, or how it is split, was another one"
+    if summary.get("status") == "finished" and not any((path / "checkpoints").glob("step_*.npz")):
+        return "mode=clean has deleted what it would go on from; begin anew"
+    return _ended(summary, old["training.epochs"], grown)
 
 
 def _ended(summary: Mapping[str, Any], epochs: int, grown: bool) -> str | None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner.catalog import EXPERIMENT
 
 CONDITION = "runs.where"
+LONGEST = 10_000  # characters of a word
+DEEPEST = 50  # brackets within brackets
+SHOWN = 200  # characters of a word in a message
+TRAILING = re.compile(r",\s*(?=[\]}]|$)")  # a comma that nothing follows
+BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
+STRUCTURE = {*BRACKETS, *"'\","}  # characters that more than plain text has
 
 
 def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override], list[Override], list[str]]:
@@ -22,14 +30,11 @@ def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override],
     choices: list[Override] = []
     settings: list[Override] = []
     problems: list[str] = []
-    parser = OverridesParser.create()
     for word in words:
         try:
-            override = parser.parse_override(_quoted(word))
-        except HydraException:
-            key, _, text = word.partition("=")
-            quoted = f", '{key}=\"{text}\"'" if text and '"' not in text else ""
-            problems.append(f"{word}: write group=option or key=value, and quote odd characters{quoted}")
+            override = parse(word)
+        except UserError as error:
+            problems.append(str(error))
             continue
         chooses = override.key_or_group in groups and not isinstance(override.value(), dict)
         if reason := _refusal(override, chooses):
@@ -37,6 +42,52 @@ def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override],
         else:
             (choices if chooses else settings).append(override)
     return choices, settings, problems
+
+
+def parse(word: str) -> Override:
+    """A word in Hydra's grammar; raises UserError, with a spelling that can be read where there is one."""
+    depth = max(itertools.accumulate(BRACKETS.get(character, 0) for character in word), default=0)
+    if len(word) > LONGEST or depth > DEEPEST:
+        limit = f"more than {LONGEST:,} characters" if len(word) > LONGEST else f"more than {DEEPEST} brackets deep"
+        raise UserError(f"{word[:SHOWN]}…: this word is {limit}; write it into a file in experiments/")
+    for spelling in _readings(word):
+        if (found := _parsed(spelling)) is not None:
+            return found
+    near = next((one for one in _spellings(word) if _parsed(one) is not None), None)
+    hint = "write group=option or key=value, without spaces" if near is None else f"write {shlex.quote(near)}"
+    raise UserError(f"{word}: can't be read; {hint}")
+
+
+def quoted(text: str) -> str:
+    """A text in the quotes of Hydra's grammar, where backslashes count before quotes only."""
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + (r"\"" if found[2] else ""), text) + '"'
+
+
+def _readings(word: str) -> Iterator[str]:
+    """The word as it stands, and with its value as text where that has no structure, such as `~/data` or `ä.csv`."""
+    key, equals, text = word.partition("=")
+    condition = key == CONDITION and text[:1] not in ("'", '"') and text != "null"  # `seed > 3`
+    if not condition:
+        yield word
+    if condition or (equals and not STRUCTURE & set(text)):
+        yield f"{key}={quoted(text)}"
+
+
+def _parsed(word: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(word)
+    except (HydraException, ValueError):  # ValueError: of a number with more digits than Python reads
+        return None
+
+
+def _spellings(word: str) -> Iterator[str]:
+    """What may have been meant by a word that can't be read, the likeliest first."""
+    key, equals, text = (part.strip() for part in word.partition("="))
+    if equals:
+        yield f"{key}={text}"
+        yield f"{key}={TRAILING.sub('', text)}"
+        if text[:1] not in BRACKETS:
+            yield f"{key}={quoted(text)}"
 
 
 def label(override: Override) -> str:
@@ -54,21 +105,17 @@ def apply(tree: DictConfig, setting: Override) -> None:
     try:
         if not setting.is_delete():
             OmegaConf.update(tree, key, setting.value())
-        elif OmegaConf.select(tree, key, throw_on_missing=False) is None:
+            return
+        parent = OmegaConf.select(tree, owner) if owner else tree
+        places = range(len(parent)) if isinstance(parent, ListConfig) else list(parent or ())
+        place = int(name) if isinstance(parent, ListConfig) else name
+        if place not in places:
             raise UserError(f"{setting.input_line}: there is no {key} to leave out")
-        else:
-            del (OmegaConf.select(tree, owner) if owner else tree)[name]
-    except OmegaConfBaseException as error:
+        del parent[place]
+    except UserError:
+        raise
+    except (OmegaConfBaseException, ValueError) as error:  # ValueError: a name where a list has places
         raise UserError(f"{setting.input_line}: {str(error).splitlines()[0]}") from error
-
-
-def _quoted(word: str) -> str:
-    """A condition on runs in quotes, which the grammar wants around `=` and `>`: `runs.where=seed > 3`."""
-    key, _, text = word.partition("=")
-    if key != CONDITION or text[:1] in ("'", '"') or text == "null":
-        return word
-    escaped = text.replace('"', '\\"')
-    return f'{key}="{escaped}"'
 
 
 def _refusal(override: Override, chooses: bool) -> str | None:

@@ -9,11 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Augmentation, Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer
+from components.types import Augmentation, Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer, UserError
 from runner.build import build
+from runner.conformance import check
 from runner.data import Features
 from runner.errors import at
+from runner.hints import of_element
 from runner.model import Model, sparse, wire
+from runner.places import PLACES
+from runner.returns import check_augmented, check_numbers, check_sums
 
 Report = dict[str, dict[str, jax.Array]]
 
@@ -39,7 +43,7 @@ class Parts(NamedTuple):
     target: BoundTarget
     loss: Loss
     metrics: Mapping[str, Metric]
-    penalties: tuple[Regularizer, ...]
+    penalties: Mapping[str, Regularizer]
     augmentations: Mapping[str, Augmentation]
 
 
@@ -51,30 +55,42 @@ def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str
     numbers = given.numbers
     target = features.target.bind(learned["target"]._replace(device=given.constants["target"]))
     with at("loss"):
-        loss = build(static["loss"], numbers)
+        loss = build(static["loss"], numbers, PLACES["loss"])
         outputs = loss.outputs(target)
+        if not isinstance(outputs, int | np.integer):
+            raise UserError(f"{_name(loss)}.outputs gives {outputs!r}; it needs to give a whole number")
     with at("architecture"):
-        architecture = build(static["architecture"], numbers, outputs=outputs)
+        architecture = build(static["architecture"], numbers, PLACES["architecture"], outputs=outputs)
         inputs = wire(features.inputs, architecture)
     used = {column for columns in features.inputs.values() for column in columns}
     columns = {name: column.layer(learned[name].static) for name, column in features.columns.items() if name in used}
     metrics = {}
     for name, node in static["metric"].items():
         with at(f"metric.{name}"):
-            metrics[name] = build(node, numbers).bind(target)
-    with at("regularizer"):
-        penalties = tuple(build(static["regularizer"], numbers).values())
-    with at("augmentation"):
-        augmentations = build(static["augmentation"], numbers)
+            metrics[name] = build(node, numbers, of_element(PLACES["metric"], name)).bind(target)
+            check(metrics[name], f"{node['_target_']}.bind", ["metric"])
+    penalties = _by_name("regularizer", static, numbers)
+    augmentations = _by_name("augmentation", static, numbers)
     model = Model(columns, inputs, sparse(architecture), architecture)
     return Parts(model, target, loss, metrics, penalties, augmentations)
+
+
+def _by_name(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a group of which several may be chosen."""
+    found = {}
+    for name, node in static[group].items():
+        with at(f"{group}.{name}"):
+            found[name] = build(node, numbers, of_element(PLACES[group], name))
+    return found
 
 
 def augmented(parts: Parts, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array) -> tuple[Any, jax.Array]:
     """Inputs and target as the augmentations change them, one after another."""
     for number, (name, augmentation) in enumerate(parts.augmentations.items()):
         with at(f"augmentation.{name}"):
-            inputs, target = augmentation(jax.random.fold_in(key, number), inputs, target)
+            changed = augmentation(jax.random.fold_in(key, number), inputs, target)
+            check_augmented(changed, inputs, target, _name(augmentation))
+            inputs, target = changed
     return inputs, target
 
 
@@ -89,19 +105,21 @@ def measure(parts: Parts, output: Output, batch: Batch, *, training: bool) -> Re
     """The sums of the loss and of every metric over the unmasked examples; in training without collecting metrics."""
     report: Report = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
     if output.logits is not None:
-        report["loss"]["sum"] = _weighted(parts.loss(output.logits, batch.target), batch)
-    return report | {
-        name: dict(metric.measure(output, batch))
-        for name, metric in parts.metrics.items()
-        if not (training and metric.collects)
-    }
+        report["loss"]["sum"] = _weighted(_losses(parts, output.logits, batch), batch)
+    for name, metric in parts.metrics.items():
+        if not (training and metric.collects):
+            with at(f"metric.{name}"):
+                sums = metric.measure(output, batch)
+                check_sums(sums, _name(metric), len(batch.mask) if metric.collects else None)
+            report[name] = dict(sums)
+    return report
 
 
 def answers(parts: Parts, output: Output, batch: Batch) -> Answers:
     """What the model says of each example, masked or not."""
     if output.logits is None:
         return Answers(jnp.zeros((batch.target.shape[0], 0)), jnp.zeros(batch.target.shape[0]))
-    return Answers(parts.target.decode(output.logits), parts.loss(output.logits, batch.target))
+    return Answers(parts.target.decode(output.logits), _losses(parts, output.logits, batch))
 
 
 def right(target: BoundTarget, values: Any) -> np.ndarray:
@@ -115,9 +133,28 @@ def right(target: BoundTarget, values: Any) -> np.ndarray:
 def extras(parts: Parts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
     """What the objective holds beside the mean loss: auxiliary and internal losses, and the penalties."""
     size = batch.target.shape[0]
-    auxiliary = [w * _weighted(parts.loss(logits, batch.target), batch) / size for w, logits in output.auxiliary]
+    auxiliary = [w * _weighted(_losses(parts, logits, batch), batch) / size for w, logits in output.auxiliary]
     internal = [_weighted(losses, batch) / size for losses in output.losses.values()]
-    return [*auxiliary, *internal, *(penalty(parameters) for penalty in parts.penalties)]
+    return [*auxiliary, *internal, *(_penalty(*named, parameters) for named in parts.penalties.items())]
+
+
+def _losses(parts: Parts, logits: jax.Array, batch: Batch) -> jax.Array:
+    """(B,)"""
+    with at("loss"):
+        losses = parts.loss(logits, batch.target)
+        check_numbers(losses, batch.mask.shape, _name(parts.loss), "a number for each example")
+    return losses
+
+
+def _penalty(name: str, regularizer: Regularizer, parameters: Any) -> jax.Array:
+    with at(f"regularizer.{name}"):
+        penalty = regularizer(parameters)
+        check_numbers(penalty, (), _name(regularizer), "one number")
+    return penalty
+
+
+def _name(part: object) -> str:
+    return getattr(part, "__name__", type(part).__name__)
 
 
 def _weighted(losses: jax.Array, batch: Batch) -> jax.Array:

@@ -3,17 +3,78 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import jax
+from jax._src import xla_bridge
+
+from components.types import UserError
+from runner import compilation_cache
+from runner.ahead import cores
+
+_FORKED = threading.Event()  # this process was, from one that had begun to use JAX
+
+
+def _note_fork() -> None:
+    if xla_bridge.backends_are_initialized():
+        _FORKED.set()
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def prepare(cache: Path) -> None:
-    """Turns on JAX's persistent compilation cache."""
-    jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    """Begins to use JAX, keeping what it compiles on the disk; raises UserError where that can't be."""
+    refuse_fork()
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: of a platform whose plugin isn't installed
+        reason = (str(error) or "it has no such plugin").splitlines()[0]
+        raise UserError(
+            f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {reason}\n"
+            "Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`, a TPU its extra `tpu`"
+        ) from error
+    compilation_cache.use(cache / "jax")
+
+
+def refuse_fork() -> None:
+    """Raises UserError in a process that would wait for ever: a fork has none of the threads that JAX had begun."""
+    if _FORKED.is_set():
+        raise UserError(
+            "this process was forked from one that had begun to use JAX, whose threads it lacks: start it by "
+            'multiprocessing.get_context("spawn"), or fork before the first run'
+        )
+
+
+def arithmetic() -> dict[str, str]:
+    """What numbers are computed in, beside what the configuration says of it."""
+    return {
+        "x64": str(jax.config.jax_enable_x64).lower(),  # type: ignore[attr-defined]
+        "matmul_precision": str(jax.config.jax_default_matmul_precision or "default"),  # type: ignore[attr-defined]
+    }
+
+
+def last_digits() -> dict[str, str]:
+    """What the last digits of a result depend on, beside code, versions and configuration."""
+    device = jax.devices()[0]
+    return arithmetic() | {
+        "device": f"{device.platform}: {device.device_kind}",
+        "cpu": _cpu(),
+        "cores": os.environ.get("NPROC") or str(cores()),  # the threads that XLA divides sums among
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _cpu() -> str:
+    """The model of the processor: what it can do at once decides the order of sums."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
 
 
 def peak_memory_bytes() -> int:

@@ -11,6 +11,7 @@ from components.types import DataError, UserError
 from runner import output
 from runner.build import build
 from runner.errors import at
+from runner.places import PLACES
 from runner.progress import progress
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def new_rows(config: Config, *, labelled: bool = False) -> Source | None:
             f"{config.values['data']['path']}; runner.load({run!r}).predict(columns) takes new rows"
         )
     with at("data"):
-        source: Source = build(config.values["data"] if labelled else _without_target(config.values), {})
+        data = config.values["data"] if labelled else _without_target(config.values)
+        source: Source = build(data, {}, PLACES["data"])
         source.fingerprint()  # whether there is such a file, and what is wrong with it, is found now
         with of_new_rows(config):
             source.sizes()

@@ -15,14 +15,14 @@ class Predictions:
     """The predictions of a run's best weights.
 
     Attributes:
-        classes: the names of the classes; None: the target is real-valued.
+        classes: the classes, in the type that the data has them in; None: the target is real-valued.
         row: the rows' numbers in the data, int64 (N,); of new rows from 0.
         target: what is right, in the form of `prediction`; None where it is not known.
-        prediction: names of classes, str (N,); or float32 (N,), or (N, outputs), in the target's own unit.
+        prediction: classes (N,): text, integers or booleans; or float32 (N,) or (N, outputs), in its own unit.
         probabilities: float32 (N, classes); None where the target is real-valued.
     """
 
-    classes: tuple[str, ...] | None
+    classes: tuple[str | int | bool, ...] | None
     row: np.ndarray
     target: np.ndarray | None
     prediction: np.ndarray
@@ -41,7 +41,7 @@ class Predictions:
 
 
 def predictions(
-    classes: tuple[str, ...] | None, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None
+    classes: tuple[str | int | bool, ...] | None, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None
 ) -> Predictions:
     """Predictions from logits (N, outputs), which of a real-valued target are numbers in its own unit.
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from components.types import Source, UserError, Weights
-from runner import code, platform
+from runner import code, memory, platform
 from runner.batches import order
 from runner.build import build
 from runner.compose import Config
@@ -24,6 +24,7 @@ from runner.log import LOG
 from runner.loop import Trainer
 from runner.numbers import collect
 from runner.opening import Member, open_folder
+from runner.places import PLACES
 from runner.program import Program, as_arrays
 from runner.progress import Progress
 from runner.provenance import said, who
@@ -58,10 +59,12 @@ def prepare_run(
         shown.note(f"warning: {warning}")
     if source is not None:
         config = _given(config, source)
-    trainer, tracking = trainer_of(config, source, shown, signals), tracking_of(config)
+    tracking = tracking_of(config)
+    trainer = trainer_of(config, source, shown, signals)
     data = trainer.data
     with told(config), at("weights"):
         begins = weights_of(config).fingerprint()
+    trainer.compile()
     folder, resumed = open_folder(config, data, tracking, member, begins=begins)
     LOG.info("the folder is %s", folder.path)
     return Run(config, data, tracking, trainer, shown, folder, resumed)
@@ -86,15 +89,18 @@ def trainer_of(config: Config, source: Source | None, shown: Progress, signals: 
 
 
 def tracking_of(config: Config) -> Any:
-    """Where the record goes."""
-    with told(config), at("tracking"):
-        return build(config.values["tracking"], {})
+    """Where the record goes; raises UserError where it can be known that it can't go there."""
+    with told(config):
+        with at("tracking"):
+            tracking = build(config.values["tracking"], {}, PLACES["tracking"])
+        tracking.describe()  # raises what can be known to be wrong
+    return tracking
 
 
 def weights_of(config: Config) -> Weights:
     """What training begins with."""
     with at("weights"):
-        weights: Weights = build(config.values["weights"], {})
+        weights: Weights = build(config.values["weights"], {}, PLACES["weights"])
         return weights
 
 
@@ -108,8 +114,9 @@ def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[D
         cache = cache_folder() if source is None else None
         if source is None:
             with at("data"):
-                source = build(config.values["data"], {})
-        data = prepare(source, features, identity=identity, cache=cache, fold=fold)
+                source = build(config.values["data"], {}, PLACES["data"])
+        with memory.enough("preparing the data", "Free some, or read less: fewer rows, or fewer columns."):
+            data = prepare(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features
 

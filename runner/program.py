@@ -14,11 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from components.types import Batch, Constants, Output, Plateau
+from components.types import Batch, Constants, Output, Plateau, Schedule
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
+from runner.memory import Need
 from runner.parts import Answers, Given, Parts, Report, answers, assemble, augmented, examples, extras, measure
+from runner.places import PLACES
+from runner.returns import check_rates
 
 STREAMS = {"init": 0, "train": 1, "augment": 2}  # every use of randomness draws from a stream of its own
 STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
@@ -54,7 +57,7 @@ class Program:
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
         self.target_layer = features.target.layer(self._learned["target"].static)
-        self.compiled: set[Any] = set()  # what has been called, by shapes: it compiles no more
+        self.compiled: dict[Any, Need | None] = {}  # by shapes, what programs that are compiled need of memory
 
     def parts(self, given: Given) -> Parts:
         """Everything that has numbers, built from plain values."""
@@ -62,7 +65,8 @@ class Program:
 
     def plateau(self, given: Given) -> Plateau | None:
         """The controller of the rate, if the schedule has one."""
-        return build(self.static["schedule"], given.numbers).plateau
+        with at("schedule"):
+            return self._schedule(given).plateau
 
     def _init(self, given: Given, data: Any, rows: jax.Array) -> State:
         """The state before the first step; of the examples `rows` (B,) only the shapes matter."""
@@ -140,18 +144,25 @@ class Program:
             mutable = [name for name in variables if name != "params"]
             streams = {"dropout": _key(given, "train", step)}
             training = {"train": True, "augment": augment, "mutable": mutable, "rngs": streams}
-        (inputs, target, output), model_state = parts.model.apply(
-            variables, _inputs(encoded), given.constants, target, **training
-        )
+        with at("architecture"):
+            (inputs, target, output), model_state = parts.model.apply(
+                variables, _inputs(encoded), given.constants, target, **training
+            )
         return examples(parts, inputs, target), output, model_state
+
+    def _schedule(self, given: Given) -> Schedule:
+        schedule: Schedule = build(self.static["schedule"], given.numbers, PLACES["schedule"])
+        return schedule
 
     def _optimizer(self, given: Given, step: jax.Array, pace: Pace) -> tuple[optax.GradientTransformation, jax.Array]:
         """The optimizer with the schedule's numbers of a step, and the rate among them."""
         with at("schedule"):
-            numbers = dict(build(self.static["schedule"], given.numbers).values(step, pace.total))
-        numbers["learning_rate"] = numbers["learning_rate"] * pace.scale
+            numbers = self._schedule(given).values(step, pace.total)
+            check_rates(numbers, str(self.static["schedule"]["_target_"]))
+        rate = numbers["learning_rate"] * pace.scale
+        numbers = {**numbers, "learning_rate": rate}
         with at("optimizer"):
-            return build(self.static["optimizer"], given.numbers, **numbers), numbers["learning_rate"]
+            return build(self.static["optimizer"], given.numbers, PLACES["optimizer"], **numbers), rate
 
 
 def steps_a_dispatch(state: State, *, ragged: bool) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
+
+from runner.tables import on_terminal, say
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -44,7 +45,7 @@ def progress(*, quiet: bool, epochs: int, place: str = "") -> Progress:
     """A display for a run of so many epochs that suits standard output; of a sweep's it shows less, and its `place`."""
     if quiet:
         return Quiet()
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    if on_terminal() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
         return Terminal(Console(), epochs, place)
@@ -55,7 +56,7 @@ class Quiet:
     """Shows notes only, on standard error."""
 
     def note(self, text: str) -> None:
-        _print(text, error=True)
+        say(text, error=True)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
@@ -77,14 +78,14 @@ class Plain:
         self._epochs, self._brief = epochs, brief
 
     def note(self, text: str) -> None:
-        _print(text)
+        say(text)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
         began = time.monotonic()
         yield
         if (seconds := time.monotonic() - began) > WORTH_A_LINE and not self._brief:
-            _print(f"{what} took {seconds:.1f} s")
+            say(f"{what} took {seconds:.1f} s")
 
     def start(self, epochs: int, steps: int, epoch: int) -> None: ...
 
@@ -92,7 +93,7 @@ class Plain:
 
     def epoch(self, epoch: int, record: Mapping[str, float], seconds: float, best: bool) -> None:
         if not self._brief:
-            _print(epoch_line(epoch, self._epochs, record, seconds, best))
+            say(epoch_line(epoch, self._epochs, record, seconds, best))
 
     def close(self) -> None: ...
 
@@ -192,9 +193,3 @@ def _clock(seconds: float) -> str:
     """3725 -> 1:02:05."""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
-
-
-def _print(text: str, *, error: bool = False) -> None:
-    # The terminal may be gone, or the reader of the pipe: no reason to stop training.
-    with suppress(OSError):
-        print(text, file=sys.stderr if error else sys.stdout, flush=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from runner import code
 from runner.compose import Config
 from runner.data import Data
 from runner.folder import of_the_run
+from runner.platform import last_digits
 
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -24,6 +24,7 @@ def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any])
     source = config.choices.get("data", "data")
     return {
         "kind": "run",
+        "id": uuid.uuid4().hex,
         "name": name(config),
         "digest": digest,
         "created": int(time.time() * 1000),
@@ -44,6 +45,7 @@ def of_sweep(
     own = {key: value for key, value in tags(config).items() if key != "seed" or "seed" in values}
     return {
         "kind": "sweep",
+        "id": uuid.uuid4().hex,
         "name": f"{name(config)}_sweep",
         "digest": digest,
         "created": int(time.time() * 1000),
@@ -63,9 +65,7 @@ def name(config: Config) -> str:
 
 def tags(config: Config) -> dict[str, str]:
     """Where and with what the run was made."""
-    device = jax.devices()[0]
-    return versions(config) | {
-        "device": f"{device.platform}: {device.device_kind}",
+    return surroundings(config) | {
         "host": platform.node(),
         "seed": str(config.values["seed"]),
         "overrides": " ".join(config.overrides),
@@ -80,9 +80,14 @@ def versions(config: Config) -> dict[str, str]:
     return packages | {"python": platform.python_version(), "code": used}
 
 
+def surroundings(config: Config) -> dict[str, str]:
+    """All that the bits of a result depend on beside the configuration and the data."""
+    return versions(config) | last_digits()
+
+
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """How the code or the versions differ from those that a run began with, a line each."""
-    return [f"{key} was {before.get(key)}, is {value}" for key, value in now.items() if before.get(key) != value]
+    """How what is known now differs from what a run began with, a line each; what it didn't note can't be told."""
+    return [f"{key} was {before[key]}, is {value}" for key, value in now.items() if before.get(key, value) != value]
 
 
 def parameters(config: Config) -> Iterator[tuple[str, Any]]:

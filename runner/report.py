@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.tables import Section, show
+from runner.tracking.store import sqlite_uri
 
 SPLITS = (
     ("test", "test/"),
@@ -66,6 +67,6 @@ def opening(uri: str) -> str:
     """How to look at a store: a database through MLflow's own server, a server at its address."""
     if "sql" not in uri.partition(":")[0]:
         return uri
-    if uri == f"sqlite:///{Path.cwd() / 'mlflow.db'}":
+    if uri == sqlite_uri(Path.cwd() / "mlflow.db"):
         return "mlflow ui"
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.listing import Entry, entries
 from runner.selection import named, parse, select, spelt
-from runner.tables import Section, show
+from runner.tables import Section, on_terminal, show
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -75,7 +74,7 @@ def _fitting(columns: list[str], shown: Sequence[Entry]) -> tuple[list[str], lis
     """The columns that a terminal has room for, and those that it hasn't; elsewhere there is room for all."""
     left_out: list[str] = []
     room = shutil.get_terminal_size().columns
-    while sys.stdout.isatty() and len(columns) > len(ALWAYS) and _width(columns, shown) > room:
+    while on_terminal() and len(columns) > len(ALWAYS) and _width(columns, shown) > room:
         tests = [name for name in reversed(columns) if name.startswith("test/")]  # the monitored figure stays
         others = [name for name in reversed(columns) if name not in (*FIRST, *tests, "name", *ALWAYS)]
         spare = [*FIRST, *tests, *others, "name"]  # what tells runs apart goes last

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from runner.allow import OPTAX
 from runner.annotation import hint
-from runner.source import Definition, Module, TargetError, find, locate, qualified
+from runner.classes import BARE, Class, bases, derives, find_class, method
+from runner.source import Definition, Module, find, locate, qualified
 
 
 class Parameter(NamedTuple):
@@ -19,8 +20,6 @@ class Parameter(NamedTuple):
 
 Parameters: TypeAlias = dict[str, Parameter]
 
-FLAX = ("flax.linen.Module", "flax.linen.module.Module")
-BARE = (*FLAX, "object", "typing.NamedTuple", "typing.Protocol", "typing.Generic", "abc.ABC")  # no parameters
 DATACLASS = ("dataclasses.dataclass", "flax.struct.dataclass")
 FIELD = ("dataclasses.field", "flax.struct.field")
 NO_FIELD = ("typing.ClassVar", "dataclasses.KW_ONLY")
@@ -81,10 +80,10 @@ def _of_function(module: Module, node: ast.FunctionDef, *, skip: int = 0) -> Par
 
 def _of_class(module: Module, node: ast.ClassDef) -> Parameters | None:
     """Those of its own `__init__`; else what it inherits and, where it has fields, those."""
-    if own := _method(node, "__init__"):
+    if own := method(Class(module, node), "__init__"):
         return _of_function(module, own, skip=1)
     found: Parameters = {}
-    for base in _bases(module, node):
+    for base in bases(Class(module, node)):
         inherited = {} if base in BARE else _of_base(base)
         if inherited is None:
             return None
@@ -93,14 +92,14 @@ def _of_class(module: Module, node: ast.ClassDef) -> Parameters | None:
 
 
 def _of_base(name: str) -> Parameters | None:
-    parent = _class(name)
+    parent = find_class(name)
     return _of_class(*parent) if parent else None
 
 
 def _of_call(module: Module, node: ast.ClassDef) -> Parameters | None:
-    if own := _method(node, "__call__"):
+    if own := method(Class(module, node), "__call__"):
         return _of_function(module, own, skip=1)
-    parents = (_class(base) for base in reversed(_bases(module, node)))
+    parents = (find_class(base) for base in reversed(bases(Class(module, node))))
     return next((found for parent in parents if parent and (found := _of_call(*parent))), None)
 
 
@@ -141,41 +140,6 @@ def _options(module: Module, value: ast.expr | None) -> set[str | None]:
 def _has_fields(module: Module, node: ast.ClassDef) -> bool:
     """Whether annotations in the body are parameters: in dataclasses, named tuples and Flax modules."""
     marks = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
-    named = "typing.NamedTuple" in _bases(module, node)
-    return named or any(qualified(module, mark) in DATACLASS for mark in marks) or _is_flax(module, node)
-
-
-def _is_flax(module: Module, node: ast.ClassDef) -> bool:
-    parents = [FLAX if base in FLAX else _class(base) for base in _bases(module, node)]
-    return FLAX in parents or any(_is_flax(*parent) for parent in parents if parent)
-
-
-def _bases(module: Module, node: ast.ClassDef) -> list[str]:
-    """The full names of the bases, the last first, so that the first wins."""
-    plain = (one.value if isinstance(one, ast.Subscript) else one for one in reversed(node.bases))
-    return [_unaliased(qualified(module, one) or "") for one in plain]
-
-
-def _unaliased(name: str) -> str:
-    """The name of what `Module = module.Module` stands for."""
-    found = None if name in BARE else _located(name)
-    if found is None or not isinstance(found.node, ast.expr):
-        return name
-    return qualified(found.module, found.node) or name
-
-
-def _class(name: str) -> tuple[Module, ast.ClassDef] | None:
-    found = _located(name)
-    return (found.module, found.node) if found and isinstance(found.node, ast.ClassDef) else None
-
-
-def _located(name: str) -> Definition | None:
-    """A base class may stand where no target may; then it isn't read."""
-    try:
-        return locate(name)
-    except TargetError:
-        return None
-
-
-def _method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
-    return next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == name), None)
+    found = Class(module, node)
+    named = "typing.NamedTuple" in bases(found)
+    return named or any(qualified(module, mark) in DATACLASS for mark in marks) or derives(found, "flax.linen.Module")

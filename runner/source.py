@@ -6,7 +6,9 @@ import ast
 import contextlib
 import functools
 import importlib.util
+import os
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
@@ -16,6 +18,8 @@ from typing import NamedTuple, TypeAlias
 from components.types import UserError
 from runner.allow import refuse
 from runner.errors import suggestion
+
+_PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (its issue 106905)
 
 
 class TargetError(UserError):
@@ -54,6 +58,8 @@ def locate(target: str) -> Definition | None:
 
     Raises TargetError where there is none, or where it is outside the allowed packages.
     """
+    if not isinstance(target, str):  # YAML may say anything
+        raise TargetError(f"{target!r} is no dotted name")
     module, _, name = target.rpartition(".")
     if reason := refuse(target):
         raise TargetError(reason)
@@ -79,14 +85,14 @@ def find(name: str) -> Module | None:
     package, *rest = name.split(".")
     spec = _spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
-        base = Path(folder, *rest)
-        for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):
-            if path.is_file():
-                return _read(name, path, path.stat().st_mtime_ns)
-        if base.is_dir():
-            return Module(name, base / "__init__.py")
+        base = os.path.join(folder, *rest)  # strings: this is asked a thousand times, and `Path` takes its time
+        for path in (os.path.join(base, "__init__.py"), f"{base}.py"):
+            if os.path.isfile(path):
+                return _read(name, path, os.stat(path).st_mtime_ns)
+        if os.path.isdir(base):
+            return Module(name, Path(base, "__init__.py"))
     if spec and spec.origin and spec.origin.endswith(".py") and not rest:
-        return _read(name, Path(spec.origin), Path(spec.origin).stat().st_mtime_ns)
+        return _read(name, spec.origin, os.stat(spec.origin).st_mtime_ns)
     return None
 
 
@@ -143,12 +149,13 @@ def _submodules(module: Module) -> list[str]:
 
 
 @functools.cache
-def _read(name: str, path: Path, changed: int) -> Module:
-    module = Module(name, path)
+def _read(name: str, path: str, changed: int) -> Module:
+    module = Module(name, Path(path))
     try:
-        tree = ast.parse(path.read_bytes())
+        with _PARSING:
+            tree = ast.parse(module.path.read_bytes())
     except SyntaxError as error:
-        raise TargetError(f"{path.name}, line {error.lineno}: {error.msg}") from error
+        raise TargetError(f"{module.path.name}, line {error.lineno}: {error.msg}") from error
     for statement in _statements(tree.body):
         _bind(module, statement)
     return module

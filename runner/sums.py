@@ -9,6 +9,8 @@ import jax
 import numpy as np
 
 from components.types import Metric
+from runner.errors import at
+from runner.returns import check_result
 
 LOSSES = ("loss", "objective")
 LAST = "last"  # what is not added up: the latest stands
@@ -29,8 +31,15 @@ def add(sums: Sums, reports: Iterable[Mapping[str, Mapping[str, Any]]], metrics:
 def figures(sums: Sums, metrics: Mapping[str, Metric], split: str) -> dict[str, float]:
     """The figures of a split: its mean loss, and each metric's result."""
     means = {name: sums[name]["sum"] / sums[name]["count"] for name in LOSSES if name in sums}
-    results = {name: metric.result(sums[name]) for name, metric in metrics.items() if name in sums}
+    results = {name: _result(name, metric, sums[name]) for name, metric in metrics.items() if name in sums}
     return {f"{split}/{name}": float(value) for name, value in (means | results).items()}
+
+
+def _result(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:
+    with at(f"metric.{name}"):
+        result = metric.result(sums)
+        check_result(result, type(metric).__name__)
+    return result
 
 
 def to_plain(sums: Sums) -> dict[str, dict[str, Any]]:

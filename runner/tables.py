@@ -1,4 +1,4 @@
-"""Tables of text on standard output: drawn on a terminal, aligned elsewhere."""
+"""Text on standard output, whatever that is: tables are drawn on a terminal, and aligned elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
 
     That nobody reads it any more stops nothing.
     """
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         write(sections, facts)
 
 
@@ -36,11 +36,35 @@ def write(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
     """The same, but raises OSError where nobody reads it."""
     filled = [section for section in sections if section.rows]
     lines = _aligned(facts)
-    if sys.stdout.isatty():
+    if on_terminal():
         _draw(filled, lines)
     else:
         for text in (*filled, *lines):
-            print(text, flush=True)
+            line(str(text))
+
+
+def on_terminal() -> bool:
+    """Whether standard output is a terminal, and one that shows any character."""
+    try:
+        terminal = sys.stdout.isatty()
+    except (AttributeError, ValueError):  # there is none, or an object that knows only how to write; or it is closed
+        return False
+    return terminal and (sys.stdout.encoding or "").lower().startswith("utf")
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """A line that nobody need read: the terminal may be gone, or the reader of the pipe."""
+    with suppress(OSError, ValueError):  # ValueError: the stream is closed
+        line(text, error=error)
+
+
+def line(text: str, *, error: bool = False) -> None:
+    """Writes a line, a character that the stream lacks as its number; raises OSError where nobody reads it."""
+    stream = sys.stderr if error else sys.stdout
+    if stream is None:  # started without one
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 def _aligned(rows: Sequence[Row], right: Collection[int] = ()) -> list[str]:

@@ -56,14 +56,14 @@ class Transform:
         """The arrays of the columns that the program takes: of raw columns, or of all rows of a source.
 
         A raw column is an array, or anything that NumPy makes one of, the rows along its first axis; `Strings` or
-        `Ragged`. Raises UserError where one lacks or has another form, DataError where a value is wrong, with its
-        row and column.
+        `Ragged`; or one of pandas, Polars or Arrow, whose data frames and tables stand for their columns. Raises
+        UserError where one lacks or has another form, DataError where a value is wrong, with its row and column.
         """
         return self.examined(rows)[0]
 
     def examined(self, rows: Mapping[str, Any] | Source) -> tuple[Rows, tuple[str, ...]]:
         """The same, and what columns remark on the rows."""
-        source = given(rows) if isinstance(rows, Mapping) else rows
+        source = given(rows)
         if (first := first_block(source)) is None:
             raise UserError("there are no rows: give columns, each with a row or more")
         check_keys(self.columns, first)
@@ -102,24 +102,34 @@ def save(folder: Path, feature: Mapping[str, Any], constants: Mapping[str, Const
 
 
 def load(path: Path) -> Transform:
-    """What `save` wrote into a folder, or a file; raises UserError where it is missing or of another version."""
+    """What `save` wrote into a folder, or a file; raises UserError where that is missing, damaged or too old.
+
+    Of what the file names, nothing is built but feature columns, ours and those of packages that the user allows.
+    """
     path = path / FILE if path.is_dir() else path
-    try:
-        meta, arrays = npz.read(path)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no {path}: it is written once a run begins") from error
-    except npz.DAMAGE as error:
-        raise UserError(f"{path} is no transform, or not whole") from error
+    if not path.exists():
+        raise UserError(f"there is no {path}: it is written once a run begins")
+    meta, arrays, _ = npz.read(path)
     if meta.get("version") != VERSION:
         raise UserError(f"{path} has version {meta.get('version')}, this Titrate reads {VERSION}: train the run again")
-    found: dict[str, Any] = {name: Constants({}, {}, _tuples(static)) for name, static in meta["columns"].items()}
-    for name, array in arrays.items():
-        column, side, key = name.rsplit("/", 2)
-        getattr(found[column], side)[key] = array
-    formed = {
-        name: {key: Form(*form) for key, form in arrays.items()} for name, arrays in _tuples(meta["forms"]).items()
-    }
-    return Transform(Features.described(meta["feature"]), found, formed)
+    with npz.unpacked(path, "transform"):
+        found = {name: Constants({}, {}, _tuples(dict(static))) for name, static in meta["columns"].items()}
+        for name, array in arrays.items():
+            column, side, key = name.rsplit("/", 2)
+            sides: dict[str, Any] = {"host": found[column].host, "device": found[column].device}
+            sides[side][key] = array
+        formed = {
+            name: {
+                key: Form(str(np.dtype(dtype)), tuple(map(int, shape)), bool(ragged))
+                for key, (dtype, shape, ragged) in one.items()
+            }
+            for name, one in meta["forms"].items()
+        }
+        feature = {key: dict(meta["feature"][key]) for key in ("target", "columns", "inputs")} | meta["feature"]
+    features = Features.described(feature)
+    if found.keys() != columns_of(features).keys() or formed.keys() != set(listed(features)):
+        raise npz.Damaged(f"{path} is no transform: what it holds of columns isn't that of the columns it names")
+    return Transform(features, found, formed)
 
 
 def _form(values: Encoded) -> Form:

@@ -39,6 +39,18 @@ def strict_jax(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_drawing_in_background(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs with tracking=none start no process that draws figures, which takes seconds, unless a test wants it."""
+    if "draws_in_background" not in request.fixturenames:
+        monkeypatch.setattr("runner.tracking.draw_in_background", lambda folder: None)
+
+
+@pytest.fixture
+def draws_in_background() -> None:
+    """Runs with tracking=none draw their figures as they do outside the tests."""
+
+
 @pytest.fixture
 def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder is an empty one, and what the command does to the path of modules ends with the test."""

@@ -43,12 +43,13 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
     assert not {name for name in names if top(name) == "mlflow"} or path.is_relative_to("runner/tracking")
     if path.parts[0] == "components":
         assert not {name for name in names if top(name) in ("runner", *FRAMEWORKS)}
-        allowed = {"types", "place", group(path)} | ({"layer"} if group(path) in ("architecture", "feature") else set())
+        layers = {"layer"} if group(path) in ("architecture", "feature") else set()
+        allowed = {"types", "place", "arrow", "columns", group(path)} | layers
         assert {name.split(".")[1] for name in names if top(name) == "components"} <= allowed
         if group(path) == "types":
             assert not {name for name in names if top(name) in OURS}
     else:
-        assert {name.split(".")[1] for name in names if top(name) == "components"} <= {"types"}
+        assert {name.split(".")[1] for name in names if top(name) == "components"} <= {"types", "columns"}
 
 
 def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:

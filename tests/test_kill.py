@@ -1,11 +1,12 @@
 """A run that is killed at any instant goes on by the same command, to the same result to the last bit.
 
-TITRATE_KILLS sets how many kills there are (by default 3).
+So does one that is prolonged. TITRATE_KILLS sets how many kills there are of each (by default 2).
 """
 
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-KILLS = int(os.environ.get("TITRATE_KILLS", "3"))
-EPOCHS = 30
+KILLS = int(os.environ.get("TITRATE_KILLS", "2"))
+EPOCHS, PROLONGED = 30, 45
 COMMAND = [
     *(sys.executable, "-m", "runner", "architecture=sequential", f"training.epochs={EPOCHS}", "seed=3"),
     *(
@@ -33,30 +35,29 @@ COMMAND = [
 ]
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     """The command in a working folder of its own, with all it says in its log."""
-    folder.mkdir(exist_ok=True)
     with (folder / "log").open("ab") as log:
-        return subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log)
+        return subprocess.Popen([*COMMAND, *words], cwd=folder, stdout=log, stderr=log)
 
 
-def finish(folder: Path) -> Path:
+def finish(folder: Path, *words: str, epochs: int = EPOCHS) -> Path:
     """Runs the command to its end; the run's folder."""
-    process = start(folder)
+    process = start(folder, *words)
     assert process.wait(300) == 0, (folder / "log").read_text()
-    (run,) = done(folder)
+    (run,) = done(folder, epochs)
     return run
 
 
-def done(folder: Path) -> list[Path]:
+def done(folder: Path, epochs: int = EPOCHS) -> list[Path]:
     """The folders of the runs that have come to their end."""
     summaries = {path.parent: json.loads(path.read_text()) for path in folder.glob("outputs/*/summary.json")}
-    return [run for run, summary in summaries.items() if summary["status"] == "finished"]
+    return [run for run, end in summaries.items() if end["status"] == "finished" and end["epochs"] == epochs]
 
 
-def kill_at_random(folder: Path, longest: float, dice: random.Random) -> bool:
+def kill_at_random(folder: Path, longest: float, dice: random.Random, *words: str) -> bool:
     """Starts the command and kills it after a random time; False where it ended before."""
-    process = start(folder)
+    process = start(folder, *words)
     try:
         process.wait(dice.uniform(0.2, longest))
         return False
@@ -109,21 +110,35 @@ def wait_for_record(folder: Path, run: Path) -> None:
         time.sleep(0.1)
 
 
-def test_kills_change_nothing(tmp_path: Path) -> None:
+def resumed_from_a_checkpoint(run: Path) -> int:
+    """How many times a run went on from a checkpoint."""
+    log = (run / "log.txt").read_text()
+    return log.count("going on from step ") - log.count("going on from step 0 ")
+
+
+def dice() -> random.Random:
+    return random.Random(os.environ.get("TITRATE_KILLS_SEED", "titrate"))
+
+
+def test_kills_change_nothing(tmp_path: Path, empty_store: Path) -> None:
+    def folder_with_store(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        shutil.copy(empty_store, tmp_path / name / "mlflow.db")
+        return tmp_path / name
+
     began = time.monotonic()
-    reference = finish(tmp_path / "reference")
+    reference = finish(folder_with_store("reference"))
     longest = 0.6 * (time.monotonic() - began)  # later, a run is mostly waiting for the last of its record
-    dice = random.Random(os.environ.get("TITRATE_KILLS_SEED", "titrate"))
+    thrown = dice()
     killed = runs = resumed = 0
     while killed < KILLS:
         runs += 1
-        folder = tmp_path / f"killed_{runs}"
+        folder = folder_with_store(f"killed_{runs}")
         before = killed
         while killed < min(KILLS, before + 8) and not done(folder):
-            killed += kill_at_random(folder, longest, dice)
+            killed += kill_at_random(folder, longest, thrown)
         run = done(folder)[0] if done(folder) else finish(folder)
-        log = (run / "log.txt").read_text()
-        resumed += log.count("going on from step ") - log.count("going on from step 0 ")
+        resumed += resumed_from_a_checkpoint(run)
         wait_for_record(folder, run)
         wait_for_record(tmp_path / "reference", reference)
         assert len(list(folder.glob("outputs/2*"))) == 1
@@ -131,6 +146,36 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
         assert arrays(run) == arrays(reference)
         assert recorded(folder, run) == recorded(tmp_path / "reference", reference)
         assert set(recorded(folder, run)[0].values()) == {1}
-        assert not list(folder.glob("outputs/*/checkpoints/*.tmp"))
+        assert not list(folder.rglob("*.tmp"))
     print(f"{killed} kills of {runs} runs; {resumed} times a checkpoint was gone on from")
     assert resumed >= KILLS // 5
+
+
+@pytest.mark.slow
+def test_kills_of_a_prolonged_run_change_nothing(tmp_path: Path) -> None:
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    name = finish(finished, "tracking=none").name
+    words = ("tracking=none", f"resume={name}", f"training.epochs={PROLONGED}")
+    shutil.copytree(finished, tmp_path / "reference")
+    began = time.monotonic()
+    reference = finish(tmp_path / "reference", *words, epochs=PROLONGED)
+    longest = 1.1 * (time.monotonic() - began)
+    thrown = dice()
+    killed = runs = resumed = 0
+    while killed < KILLS:
+        runs += 1
+        folder = tmp_path / f"killed_{runs}"
+        shutil.copytree(finished, folder)
+        before = killed
+        while killed < min(KILLS, before + 8) and not done(folder, PROLONGED):
+            killed += kill_at_random(folder, longest, thrown, *words)
+        run = done(folder, PROLONGED)[0] if done(folder, PROLONGED) else finish(folder, *words, epochs=PROLONGED)
+        resumed += resumed_from_a_checkpoint(run)
+        assert figures(run) == figures(reference)
+        assert arrays(run) == arrays(reference)
+        for file in ("config.yaml", "overrides.yaml", "record.json", "transform.npz", "answers.npz"):
+            assert (run / file).read_bytes() == (reference / file).read_bytes()
+        assert not list(folder.rglob("*.tmp"))
+    print(f"{killed} kills of {runs} prolonged runs; {resumed} times a checkpoint was gone on from")
+    assert resumed > KILLS // 5

@@ -65,7 +65,8 @@ def server(database: Path, in_empty_folder: Path) -> Iterator[Server]:
 
 
 @pytest.mark.optax
-def test_the_ui_has_the_parent_its_children_and_their_figures(server: Server) -> None:
+def test_the_ui_has_the_parent_its_children_and_their_figures(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.sweep.launch.DELIVERY_SECONDS", SECONDS)
     images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), np.uint8)
     source = Arrays(columns={"image": images, "label": np.arange(60) % 3}, valid=15, test=15)
     words = ["architecture.widths=[8]", "training.epochs=2", "training.batch_size=16", "quiet=true", "seed=1,2"]

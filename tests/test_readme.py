@@ -3,8 +3,13 @@
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from runner.__main__ import main
@@ -16,6 +21,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [line.strip() for line in README.splitlines() if re.match(r"    (TITRATE_DATA=\S+ )?titrate ", line)]
 
 
+OWN = dict(re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL))
 HOUR = README[README.index("## The first hour") : README.index("### What would run")]
 
 
@@ -101,12 +107,24 @@ def test_the_example_in_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "outputs/" in capsys.readouterr().out.splitlines()[-1]
 
 
+@pytest.mark.parametrize("error", [0.0, 1e-3, 1.0, 88.0, 100.0, 1e4, -1e4])
+def test_the_loss_of_ones_own_is_right_far_from_zero_too(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("my_parts")
+    monkeypatch.setitem(sys.modules, "my_parts", module)
+    exec(OWN["my_parts.py"], vars(module))
+    loss = module.LogCosh(scale=1.0)
+    value, slope = jax.value_and_grad(lambda x: loss(jnp.full((1, 1), x), jnp.zeros((1, 1)))[0])(error)
+    exact = np.logaddexp(np.float64(error), -error) - np.log(2)
+    np.testing.assert_allclose(value, exact, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(slope, np.tanh(error), rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.optax
 def test_the_folder_of_ones_own_runs(
     in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TITRATE_ALLOW", "")
-    for path, text in re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL):
+    for path, text in OWN.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text)
     (command,) = [command for command in COMMANDS if "--allow" in command]

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from delivery import InProcess
 
 import runner
 from components.data import Arrays
 from components.types import UserError
-from runner import preparation
+from runner import npz, preparation
 from runner.__main__ import main
 from runner.execution import Result
 
@@ -150,6 +151,24 @@ def test_a_loss_that_stops_being_finite_names_the_last_good_checkpoint(capsys: p
     assert (folder / "checkpoints" / f"step_{steps:010d}.npz").exists()
 
 
+@pytest.mark.parametrize(
+    ("rate", "factor", "told"),
+    [
+        (4.0, 1e38, "a parameter is not finite after 4 steps"),  # by the last step of epoch 2, whose loss is finite
+        (0.1, 1e30, "the objective is not finite at step 4"),  # the parameters are finite, but no loss of theirs
+    ],
+)
+def test_a_checkpoint_that_leads_to_nan_is_not_called_good(rate: float, factor: float, told: str) -> None:
+    words = ("schedule=piecewise_constant", "schedule.boundaries=[0.375]", f"schedule.factors=[1.0, {factor}]")
+    result = quick(*words, f"learning_rate={rate}", "optimizer=sgd", "training.epochs=4")
+    assert result.status == "diverged"
+    assert result.error is not None
+    assert f"{told}; the last good checkpoint is that of step 2" in result.error
+    assert [path.name for path in (result.folder / "checkpoints").glob("step*")] == ["step_0000000002.npz"]
+    model = runner.load(result.folder, source=source())
+    assert np.isfinite(model.evaluate("valid")["valid/loss"])
+
+
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(UserError, match=r"training\.batch_size=37 is larger .*: choose at most 36"):
         quick("training.batch_size=37")
@@ -162,28 +181,29 @@ def test_an_unwritable_folder_is_refused() -> None:
         quick("folder=taken")
 
 
-def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_checkpoint(
+def test_a_disk_that_fills_up_ends_the_run_and_the_same_command_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saves = iter([True, False])
-    real = np.savez
+    real = npz.write
 
-    def savez(file: Any, **arrays: Any) -> None:
-        if "leaf.step" in arrays and not next(saves, False):
+    def write(path: Path, arrays: Any, meta: Any) -> str:
+        if path.name.startswith("step") and not next(saves, False):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(file, **arrays)
+        return real(path, arrays, meta)
 
     with monkeypatch.context() as patched:
-        patched.setattr(np, "savez", savez)
+        patched.setattr(npz, "write", write)
         assert main(["training.epochs=6", "tracking=none", "quiet=true"]) == 1
     (folder,) = Path("outputs").iterdir()
-    assert summary(folder)["status"] == "failed"
+    assert summary(folder)["status"] == "interrupted"
+    assert "No space left on device" in summary(folder)["error"]
     assert len(list((folder / "checkpoints").glob("step*"))) == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
-    assert f"resume={folder.name} goes on from it" in error
+    assert "once that is mended, the same command goes on" in error
     assert "Traceback" not in error
-    assert main([f"resume={folder.name}", "quiet=true"]) == 0
+    assert main(["training.epochs=6", "tracking=none", "quiet=true"]) == 0
     assert summary(folder)["status"] == "finished"
 
 
@@ -244,9 +264,15 @@ def test_going_on_with_other_code_or_versions_is_told(monkeypatch: pytest.Monkey
         stopped = long()
     path = stopped.folder / "record.json"
     record = json.loads(path.read_text())
-    record["tags"]["jax"] = "0.1"
+    changes = {"jax": "0.1", "cores": "99", "x64": "true", "xla_flags": "--xla_faster", "cpu": "abacus"}
+    assert changes.keys() <= record["tags"].keys()
+    record["tags"] |= changes
+    del record["tags"]["flax"]  # an earlier version didn't note it
     path.write_text(json.dumps(record))
-    assert "warning: jax was 0.1, is " in (long().folder / "log.txt").read_text()
+    log = (long().folder / "log.txt").read_text()
+    for key, was in changes.items():
+        assert f"warning: {key} was {was}, is " in log
+    assert "flax was" not in log
 
 
 def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +283,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: py
     last.write_bytes(last.read_bytes()[:-100])
     resumed = long()
     assert resumed.folder == stopped.folder
-    assert f"{last.name} or its best weights are damaged" in (resumed.folder / "log.txt").read_text()
+    assert f"checkpoint {last.name} is passed over: " in (resumed.folder / "log.txt").read_text()
     reference = long("fresh=true")
     assert (resumed.history, parameters(resumed.folder)) == (reference.history, parameters(reference.folder))
     assert points(resumed.folder) == points(reference.folder)
@@ -371,8 +397,11 @@ def write_byte(path: Path, place: int, value: int) -> None:
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
 @pytest.mark.parametrize("trouble", ["gone", "locked", "read-only"])
 def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
-    trouble: str, database: Path, capsys: pytest.CaptureFixture[str]
+    trouble: str, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("runner.tracking._start", InProcess)  # a process would take seconds to import MLflow
+    monkeypatch.setattr("runner.tracking.store.LOCKED_SECONDS", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     good = f"sqlite:///{database}"
     uri = "http://127.0.0.1:9" if trouble == "gone" else good
     connection = sqlite3.connect(database, isolation_level=None)
@@ -380,26 +409,22 @@ def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
         connection.execute("BEGIN EXCLUSIVE")
     if trouble == "read-only":  # a format of SQLite's that it may read, but not write; file modes don't hold for root
         write_byte(database, 18, 3)
-    command = [sys.executable, "-m", "runner", "training.epochs=2", "quiet=true", f"tracking.uri={uri}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "mode=deliver" in done.stderr
-    (folder,) = Path("outputs").iterdir()
-    assert (summary(folder)["status"], summary(folder)["run_id"]) == ("finished", None)
+    result = quick("tracking=mlflow", f"tracking.uri={uri}")
+    assert "mode=deliver" in capsys.readouterr().err
+    assert (summary(result.folder)["status"], summary(result.folder)["run_id"]) == ("finished", None)
     if trouble == "gone":
-        record = json.loads((folder / "record.json").read_text())
+        record = json.loads((result.folder / "record.json").read_text())
         record["tracking"]["uri"] = good
-        (folder / "record.json").write_text(json.dumps(record))
+        (result.folder / "record.json").write_text(json.dumps(record))
     if trouble == "read-only":
         write_byte(database, 18, 2)
     connection.close()
-    deadline = time.monotonic() + 60
-    while "nothing waits" not in capsys.readouterr().out:  # the run's own child may still be at it
+    for told in (": delivered", "nothing waits"):
         assert main(["mode=deliver"]) == 0
-        assert time.monotonic() < deadline
+        assert told in capsys.readouterr().out
     with closing(sqlite3.connect(database)) as opened:
         points = opened.execute("select step, value from metrics where key = 'valid/loss' order by step").fetchall()
-    assert points == [(record["step"], record["valid/loss"]) for record in summary(folder)["history"]]
+    assert points == [(record["step"], record["valid/loss"]) for record in summary(result.folder)["history"]]
 
 
 def test_missing_data_is_told_in_a_line_and_leaves_nothing(

@@ -12,6 +12,9 @@ import pytest
 import runner
 from components.data import Arrays
 from components.types import UserError
+from runner import outbox
+from runner.archive import Archive
+from runner.batches import Batches
 from runner.execution import Result
 from runner.loop import Trainer
 
@@ -131,6 +134,44 @@ def test_a_profile_traces_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_run_tells_how_long_it_waited_for_its_input() -> None:
     metrics = json.loads((quick().folder / "summary.json").read_text())["metrics"]
     assert 0 <= metrics["input_wait_fraction"] < 1
+
+
+def test_the_schedule_spans_all_steps_of_the_run_from_0_on() -> None:
+    result = quick("schedule=cosine", "schedule.warmup=0", "schedule.final=0", "learning_rate=1", "training.epochs=3")
+    steps = np.array([epoch["step"] for epoch in result.history])
+    assert steps.tolist() == [4, 8, 12]
+    last = (1 + np.cos(np.pi * (steps - 1) / 12)) / 2  # of the last step of each epoch
+    assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(last.tolist(), rel=1e-5)
+    points = list(outbox.parse(outbox.read(result.folder).splitlines()))
+    assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
+
+
+def test_every_epoch_has_an_order_of_its_own_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[list[int]] = []
+    chunks = Batches.chunks
+
+    def noted(self: Batches, rows: np.ndarray, *given: Any, **options: Any) -> Any:
+        if "start" in options:
+            orders.append(rows.tolist())
+        return chunks(self, rows, *given, **options)
+
+    monkeypatch.setattr(Batches, "chunks", noted)
+    for seed in (0, 1):
+        quick(f"seed={seed}")
+    assert len(orders) == 4
+    assert {tuple(sorted(rows)) for rows in orders} == {tuple(sorted(orders[0]))}
+    assert len({tuple(rows) for rows in orders}) == 4
+
+
+def test_within_an_epoch_it_is_saved_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    save = Archive.save
+    monkeypatch.setattr(Archive, "save", lambda self, standing: (saved.append(standing.step), save(self, standing))[1])
+    quick("training.checkpoint_minutes=0")
+    assert saved == [4, 8]  # the end of an epoch always saves
+    saved.clear()
+    quick("training.checkpoint_minutes=1e-9", "fresh=true")
+    assert saved == [3, 4, 7, 8]  # between two dispatches
 
 
 def test_a_finished_run_goes_on_to_more_epochs() -> None:

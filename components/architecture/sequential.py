@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from components.architecture.ends import as_array, logits
-from components.layer.composite import in_turn
+from components.layer.composite import Layer, in_turn
 from components.types import Output, UserError
 
 
@@ -22,7 +22,7 @@ class Sequential(nn.Module):
     """
 
     outputs: int
-    layers: tuple[nn.Module, ...]
+    layers: tuple[Layer, ...]
     dtype: Any = jnp.float32
 
     @nn.compact

@@ -5,29 +5,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 
+from components.columns import Columns, as_columns, is_table
 from components.data.table import Table
-from components.types import DataError, Range, Values, as_column, row_count
+from components.types import Block, DataError, Range, Values, row_count
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrays(Table):
-    """Columns that are arrays already: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`.
+    """Columns that are there already: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`.
 
-    A column is anything that NumPy makes an array of, the rows along its first axis; `Strings` or `Ragged`.
+    A column is anything that NumPy makes an array of, the rows along its first axis; `Strings` or `Ragged`; or a column
+    of pandas, Polars or Arrow. In the place of a mapping of columns may stand a data frame or a table of theirs.
     """
 
-    columns: Mapping[str, Any]
+    columns: Mapping[str, Any] | Any
     test: Annotated[float, Range(0, bounds="()")] | None = None
 
     def content(self) -> str:
         content = hashlib.blake2b(digest_size=16)
-        for part, columns in self.columns_by_part.items():
+        for part, (columns, valid) in self._parts.items():
             for name, values in columns.items():
-                for array in _leaves(values):
+                for array in [*_leaves(values), *([valid[name]] if name in valid else [])]:
                     content.update(f"{part}/{name} {array.dtype} {array.shape}".encode())
                     content.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
         return content.hexdigest()
@@ -39,20 +42,28 @@ class Arrays(Table):
         return "the arrays" if part == "all" else f"the {part} arrays"
 
     def read(self) -> Mapping[str, Mapping[str, Values]]:
+        return {part: columns.values for part, columns in self._parts.items()}
+
+    def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
+        stop = first + row_count(next(iter(columns.values())))
+        valid = {name: mask[first:stop] for name, mask in self._parts[part].valid.items()}
+        return Block(columns, valid, self.origin(part), first)
+
+    @cached_property
+    def _parts(self) -> Mapping[str, Columns]:
         given = self.columns if self._has_parts() else {"all": self.columns}
-        parts = {part: {name: as_column(name, column) for name, column in given[part].items()} for part in given}
-        for part, columns in parts.items():
-            rows = {name: row_count(column) for name, column in columns.items()}
-            if len(set(rows.values())) != 1:
-                raise DataError(f"{self.origin(part)} must have columns with as many rows each, not {rows}")
-        if len({frozenset(columns) for columns in parts.values()}) > 1:
-            named = "; ".join(f"{part}: {', '.join(columns)}" for part, columns in parts.items())
+        parts = {part: as_columns(given[part], self.origin(part)) for part in given}
+        if not all(columns.values for columns in parts.values()):
+            raise DataError(f"{self.origin(next(iter(parts)))} must have columns")
+        if len({frozenset(columns.values) for columns in parts.values()}) > 1:
+            named = "; ".join(f"{part}: {', '.join(columns.values)}" for part, columns in parts.items())
             raise DataError(f"the parts have different columns ({named})")
         return parts
 
     def _has_parts(self) -> bool:
-        parts = self.columns.values()
-        return set(self.columns) == {"train", "test"} and all(isinstance(part, Mapping) for part in parts)
+        if not isinstance(self.columns, Mapping):
+            return False
+        return set(self.columns) == {"train", "test"} and all(map(is_table, self.columns.values()))
 
 
 def _leaves(values: Values) -> Iterator[np.ndarray]:

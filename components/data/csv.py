@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +15,10 @@ from components.data.csv_file import Columns, Kind
 from components.data.csv_mistake import DELIMITERS, line_of
 from components.data.csv_table import Reader
 from components.data.holdout import split
-from components.data.naming import shown
+from components.data.naming import listed
+from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
-from components.place import find, roots
+from components.place import candidates, find, hash_file
 from components.types import Block, DataError, Range, Values, row_count
 
 FEW = 3  # names of files that a message lists
@@ -28,7 +29,8 @@ NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
 class Csv(Table):
     """The columns of a CSV file in UTF-8, by the names in its first line.
 
-    Text is `Strings`, a time datetime64; gaps are marked in `valid`. Empty lines are no rows.
+    The file may be packed: gzip, bzip2, xz or Zstandard. Text is `Strings`, a time datetime64; gaps are marked in
+    `valid`. Empty lines are no rows.
 
     Attributes:
         path: the file; a relative one is looked up below $TITRATE_DATA, then below the working folder.
@@ -39,6 +41,7 @@ class Csv(Table):
             and one begins with a 0, as 01000, or is too long for 64 bits. Declared, an `int` may be spelt 2.0.
         target: the column to predict, from which `suggest` begins, a whole number where that is its name; new rows
             may lack it.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file unpacks to at most.
     """
 
     path: str
@@ -48,11 +51,13 @@ class Csv(Table):
     target: str | int | None = None
     valid: Annotated[float, Range(0, bounds="()")] = 0.15
     test: Annotated[float, Range(0, bounds="()")] = 0.15
+    max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def __post_init__(self) -> None:
-        if len(self._mark) != 1:
+        if len(self._mark) != 1 or not self._mark.isascii() or self._mark in '"\r\n\0':
             raise DataError(
-                f"`delimiter` (={self.delimiter!r}) must be one character, or one of {', '.join(DELIMITERS)}"
+                f"`delimiter` (={self.delimiter!r}) must be one character of ASCII that is no quote, or one of "
+                f"{', '.join(DELIMITERS)}"
             )
 
     @property
@@ -65,13 +70,13 @@ class Csv(Table):
         return None if self.target is None else str(self.target)
 
     @cached_property
-    def file(self) -> Path:
-        """Where the file is; raises DataError where it isn't, or where a folder is."""
+    def file(self) -> Packed:
+        """The file; raises DataError where there is none, or a folder."""
         if place := folder(self.path):
             names = sorted(path.name for path in place.glob("*.[ct]sv"))[:FEW]
             hint = f"name a file in it, such as {', '.join(names)}" if names else "name a file"
             raise DataError(f"data.path={self.path} is a folder, {place}; {hint}")
-        return find(self.path, file=True)
+        return Packed(find(self.path, file=True), self.max_unpacked_gb)
 
     @cached_property
     def columns(self) -> Columns:
@@ -82,7 +87,7 @@ class Csv(Table):
             raise DataError(f"{self.path} has no rows below the names of its columns")
         if lacking := [name for name in types if name not in found.kinds and name != self._target]:
             near = difflib.get_close_matches(lacking[0], found.kinds, n=1) if len(lacking) == 1 else []
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(map(shown, found.kinds))}"
+            hint = f"did you mean {near[0]}?" if near else f"there are {listed(found.kinds)}"
             names = ", ".join(f"`{name}`" for name in lacking)
             columns = "column" if len(lacking) == 1 else "columns"
             raise DataError(f"{self.path} has no {columns} {names}, which data.types names; {hint}")
@@ -109,16 +114,15 @@ class Csv(Table):
     @property
     def _found_at(self) -> str:
         """The file's name for people; the whole path where it isn't one from the working folder."""
-        return self.path if Path(self.path).expanduser().is_file() else str(self.file)
+        return self.path if os.path.isfile(os.path.expanduser(self.path)) else str(self.file)
 
     def _gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
         return Reader(self.file, self._mark, self.nulls, {}).gaps(names)
 
     @cached_property
     def _content(self) -> str:
-        with self.file.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-        return f"{digest}, self.delimiter={self._mark!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
+        found = hash_file(self.file.path, digest_size=16).hexdigest()
+        return f"{found}, self.delimiter={self._mark!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
 
     def content(self) -> str:
         return self._content
@@ -153,7 +157,7 @@ class Lines(Block):
 
 def folder(path: str) -> Path | None:
     """The folder that a path names, where no file has that name."""
-    places = [root / Path(path).expanduser() for root in roots()]
-    if any(place.is_file() for place in places):
+    places = candidates(path)
+    if any(os.path.isfile(place) for place in places):
         return None
-    return next((place for place in reversed(places) if place.is_dir()), None)
+    return next((place for place in reversed(places) if os.path.isdir(place)), None)

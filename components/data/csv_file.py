@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from components.data import arrow
+from components import arrow
 from components.data.csv_mistake import refuse_encoding, refuse_value
 from components.data.csv_table import Kind, Reader, pairs
+from components.data.packed import Packed
 from components.types import Values
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ class Columns(NamedTuple):
     rows: int
 
 
-def read(path: Path, *, delimiter: str, nulls: Sequence[str], types: Mapping[str, Kind]) -> Columns:
+def read(file: Packed, *, delimiter: str, nulls: Sequence[str], types: Mapping[str, Kind]) -> Columns:
     """The columns of a CSV file, by the names in its first row.
 
     Args:
-        path: the file, UTF-8; a field with delimiters, quotes or newlines is quoted.
+        file: in UTF-8, packed or not; a field with delimiters, quotes or newlines is quoted.
         delimiter: one character.
         nulls: how a gap is spelt.
         types: the types of some columns; of others they are found from all values, integers rather than numbers
@@ -43,15 +43,15 @@ def read(path: Path, *, delimiter: str, nulls: Sequence[str], types: Mapping[str
         DataError: the file is empty, has a column twice, or a row with another number of fields, or a value of another
             type than declared: with its line, column and value.
     """
-    table = Reader(path, delimiter, nulls, types).table()
-    columns = {name: _column(path, delimiter, name, column, types.get(name)) for name, column in pairs(table)}
+    table = Reader(file, delimiter, nulls, types).table()
+    columns = {name: _column(file, delimiter, name, column, types.get(name)) for name, column in pairs(table)}
     values = {name: value for name, (value, _, _) in columns.items()}
     valid = {name: mask for name, (_, mask, _) in columns.items() if mask is not None}
     return Columns(values, valid, {name: kind for name, (_, _, kind) in columns.items()}, table.num_rows)
 
 
 def _column(
-    path: Path, delimiter: str, name: str, column: pyarrow.ChunkedArray, declared: Kind | None
+    file: Packed, delimiter: str, name: str, column: pyarrow.ChunkedArray, declared: Kind | None
 ) -> tuple[Values, np.ndarray | None, Kind]:
     """A column's values, which of them are there (None: all), and their type."""
     import pyarrow
@@ -60,7 +60,7 @@ def _column(
     if types.is_null(column.type):
         column = column.cast(pyarrow.timestamp("us") if declared == "timestamp" else pyarrow.float64())
     if types.is_binary(column.type):
-        refuse_encoding(path)
+        refuse_encoding(file)
     if types.is_string(column.type):
         return arrow.strings(column, valid), valid, "string"
     if types.is_boolean(column.type):
@@ -74,7 +74,7 @@ def _column(
     if types.is_integer(column.type):
         return arrow.numbers(column, "i8", valid, 0), valid, "int"
     if declared == "int":
-        return _integers(path, delimiter, name, arrow.numbers(column, "f8", valid, 0.0)), valid, "int"
+        return _integers(file, delimiter, name, arrow.numbers(column, "f8", valid, 0.0)), valid, "int"
     return arrow.numbers(column, "f8", valid, np.nan), valid, "float"
 
 
@@ -83,10 +83,10 @@ def is_whole(values: np.ndarray) -> np.ndarray:
     return (np.abs(values) <= EXACT) & (values == np.floor(values))
 
 
-def _integers(path: Path, delimiter: str, name: str, values: np.ndarray) -> np.ndarray:
+def _integers(file: Packed, delimiter: str, name: str, values: np.ndarray) -> np.ndarray:
     """Numbers that were declared to be whole."""
     whole = is_whole(values)
     if not whole.all():
         row = int(np.argmin(whole))
-        refuse_value(path, delimiter, row + 1, name, repr(values[row].item()), "int")
+        refuse_value(file, delimiter, row + 1, name, repr(values[row].item()), "int")
     return values.astype(np.int64)

@@ -8,26 +8,29 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import numpy as np
+
+from components.data.packed import Packed
 from components.types import DataError
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ","}  # by names that a command line takes
+BLOCK_BYTES = 8 << 20  # a row must fit into it
 CHUNK_BYTES = 1 << 20
+LONGEST = 16 << 20  # characters of a line, and of a field, that are looked at
+LOCK = threading.Lock()  # the limit of a field is the whole process's
 FIELDS = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
-LONGEST = 2**31 - 1  # bytes of a field: the most that a C long holds everywhere
-LOCK = threading.Lock()  # the limit is the whole process's
 CONVERSION = re.compile(
     r"In CSV column #(\d+): Row #(\d+): CSV conversion error to .*: invalid value '(.*)'", re.DOTALL
 )
+ENCODINGS = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 and UTF-32 begin
 
 
-def line_of(path: Path, delimiter: str, record: int) -> int:
+def line_of(file: Packed, delimiter: str, record: int) -> int:
     """The line, from 1, in which a record begins; that of the names is record 0, empty lines are none."""
     before = 0
-    with _fields_of_any_length(), _text(path) as file:
-        reader = csv.reader(file, delimiter=delimiter)
+    with _records(file, delimiter) as reader:
         for fields in reader:
             if fields and record == 0:
                 break
@@ -36,85 +39,153 @@ def line_of(path: Path, delimiter: str, record: int) -> int:
     return before + 1
 
 
-def refuse(path: Path, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
+def refuse(file: Packed, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
     """Tells what Arrow found to be wrong, in the file's own terms."""
     if "Empty CSV file" in message:
-        raise DataError(f"{path} is empty; its first line must name the columns")
+        _refuse_empty(file)
+    if "straddling" in message:
+        _refuse_long(file, delimiter)
     if found := FIELDS.search(message):
-        refuse_open_quote(path, delimiter)
-        refuse_delimiter(path, delimiter, _header(path, delimiter))
-        line = line_of(path, delimiter, int(found[1]) - 1)
+        refuse_quotes(file, delimiter)
+        refuse_delimiter(file, delimiter, _header(file, delimiter))
+        line = line_of(file, delimiter, int(found[1]) - 1)
         raise DataError(
-            f"{path}, line {line}: the number of fields is {found[3]}, not {found[2]} as in the first line; "
+            f"{file}, line {line}: the number of fields is {found[3]}, not {found[2]} as in the first line; "
             f"a field that holds a {delimiter!r} needs quotes"
         )
     if found := CONVERSION.search(message):
-        name = _header(path, delimiter)[int(found[1])]
-        refuse_value(path, delimiter, int(found[2]) - 1, name, found[3], types.get(name))
+        name = _header(file, delimiter)[int(found[1])]
+        refuse_value(file, delimiter, int(found[2]) - 1, name, found[3], types.get(name))
     if "UTF8" in message:
-        refuse_encoding(path)
-    raise DataError(f"{path} can't be read as CSV: {message}")
+        refuse_encoding(file)
+    raise DataError(f"{file} can't be read as CSV: {message}")
 
 
-def refuse_value(path: Path, delimiter: str, record: int, name: str, text: str, kind: str | None) -> NoReturn:
+def refuse_value(file: Packed, delimiter: str, record: int, name: str, text: str, kind: str | None) -> NoReturn:
     """Names a value that is not of the type declared."""
-    line = line_of(path, delimiter, record)
+    line = line_of(file, delimiter, record)
     raise DataError(
-        f"{path}, line {line}: column `{name}` is {text!r}, not of the type {kind}; mend it, or change data.types"
+        f"{file}, line {line}: column `{name}` is {text!r}, not of the type {kind}; mend it, or change data.types"
     )
 
 
-def refuse_delimiter(path: Path, delimiter: str, names: Sequence[str]) -> None:
+def refuse_delimiter(file: Packed, delimiter: str, names: Sequence[str]) -> None:
     """Refuses one column whose name holds what other files are delimited by."""
     others = [word for word, mark in DELIMITERS.items() if mark != delimiter and mark in names[0]]
     if len(names) == 1 and others:
-        raise DataError(f"{path} has one column, {names[0]!r}; is it delimited otherwise? data.delimiter={others[0]}")
+        raise DataError(f"{file} has one column, {names[0]!r}; is it delimited otherwise? data.delimiter={others[0]}")
 
 
-def refuse_open_quote(path: Path, delimiter: str) -> None:
-    """Refuses a quoted field that lasts until the file ends; only where quotes are odd in number is it looked for."""
-    with path.open("rb") as file:
-        if sum(chunk.count(b'"') for chunk in iter(lambda: file.read(CHUNK_BYTES), b"")) % 2 == 0:
-            return
+def refuse_quotes(file: Packed, delimiter: str) -> None:
+    """Refuses a quoted field that lasts until the file ends, or has something behind it."""
+    if not _has_odd_quotes(file, delimiter):
+        return
     line = 0
-    with _fields_of_any_length(), _text(path) as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+    with _records(file, delimiter, strict=True) as reader:
         try:
             for _ in reader:
                 line = reader.line_num
         except csv.Error as error:
-            if "unexpected end" in str(error):
-                raise DataError(
-                    f"{path}, line {line + 1}: a quote is opened and never closed; close it, or leave it away"
-                ) from error
+            if "expected after" in str(error):
+                fault = f"something follows a quote that is closed; a quote in a quoted field is doubled ({error})"
+            else:
+                fault = "a quote is opened and never closed; close it, or leave it away"
+            raise DataError(f"{file}, line {line + 1}: {fault}") from error
 
 
-def refuse_encoding(path: Path) -> NoReturn:
+def _has_odd_quotes(file: Packed, delimiter: str) -> bool:
+    """Whether quotes are odd in number, or some may close a field before its end."""
+    count, rest = 0, b"\n"
+    with file.open() as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            count += chunk.count(b'"')
+            text = rest + chunk
+            whole = len(text.rstrip(b'"'))
+            if _is_torn(text[:whole], delimiter):
+                return True
+            rest = text[whole - 1 :]
+    return count % 2 == 1 or _is_torn(rest + b"\n", delimiter)
+
+
+def _is_torn(text: bytes, delimiter: str) -> bool:
+    """Whether a text, which neither begins nor ends with a quote, has some that close a field before its end.
+
+    That can be an even number of them where a field begins, or an odd one in its middle; what it is, a reader tells.
+    """
+    codes = np.frombuffer(text, np.uint8)
+    edges = np.flatnonzero(np.diff(codes == ord('"'))) + 1  # where quotes begin, where they end, in turns
+    begin, end = edges[::2], edges[1::2]
+    bounds = np.frombuffer(f"{delimiter}\n\r".encode(), np.uint8)
+    opens, closes = np.isin(codes[begin - 1], bounds), np.isin(codes[end], bounds)
+    return bool((~closes & (opens == ((end - begin) % 2 == 0))).any())
+
+
+def refuse_zeros(file: Packed) -> NoReturn:
+    """Names the first line that has a byte 0, which no text has but in UTF-16."""
+    with file.open() as opened:
+        if opened.read(2) in ENCODINGS:
+            raise DataError(f"{file} is in UTF-16; convert it (iconv -f utf-16 -t utf8)")
+    with file.open() as opened:
+        lines = 1
+        for chunk in iter(lambda: opened.read(CHUNK_BYTES), b""):
+            if (place := chunk.find(b"\0")) >= 0:
+                lines += chunk.count(b"\n", 0, place)
+                break
+            lines += chunk.count(b"\n")
+    raise DataError(f"{file}, line {lines}: there is a byte 0x00, as no text has but in UTF-16; convert the file")
+
+
+def refuse_encoding(file: Packed) -> NoReturn:
     """Names the first line that isn't UTF-8."""
-    with path.open("rb") as file:
-        for line, text in enumerate(file, start=1):
+    with file.open() as opened:
+        if opened.read(2) in ENCODINGS:
+            raise DataError(f"{file} is in UTF-16; convert it (iconv -f utf-16 -t utf8)")
+    with file.open() as opened:
+        for line, text in enumerate(iter(lambda: opened.readline(LONGEST), b""), start=1):
             try:
                 text.decode()
             except UnicodeDecodeError as error:
-                fault = f"{path}, line {line}: byte {text[error.start]:#x} isn't UTF-8"
+                fault = f"{file}, line {line}: byte {text[error.start]:#x} isn't UTF-8"
                 raise DataError(f"{fault}; convert the file (iconv -f latin1 -t utf8)") from error
-    raise DataError(f"{path} isn't UTF-8; convert it")
+    raise DataError(f"{file} isn't UTF-8; convert it")
 
 
-def _header(path: Path, delimiter: str) -> list[str]:
-    with _fields_of_any_length(), _text(path) as file:
-        return next(fields for fields in csv.reader(file, delimiter=delimiter) if fields)
+def _refuse_empty(file: Packed) -> NoReturn:
+    """Says why Arrow finds nothing in a file."""
+    with _records(file, ",") as reader:
+        for fields in reader:
+            if fields:
+                raise DataError(f"{file} has no rows below the names of its columns")
+    raise DataError(f"{file} is empty; its first line must name the columns")
 
 
-def _text(path: Path) -> io.TextIOWrapper:
-    return path.open(encoding="utf-8-sig", errors="replace", newline="")
+def _refuse_long(file: Packed, delimiter: str) -> NoReturn:
+    """Says of a row that it doesn't fit into a block."""
+    refuse_quotes(file, delimiter)
+    raise DataError(f"{file} has a row of more than {BLOCK_BYTES >> 20} MiB, the most that is read; is it a table?")
+
+
+def _header(file: Packed, delimiter: str) -> list[str]:
+    with _records(file, delimiter) as reader:
+        return next(fields for fields in reader if fields)
 
 
 @contextmanager
-def _fields_of_any_length() -> Iterator[None]:
-    with LOCK:
+def _records(file: Packed, delimiter: str, *, strict: bool = False) -> Iterator[Any]:
+    """Python's reader of a file; raises DataError for a line or a field that is longer than Arrow takes."""
+    with LOCK, file.open() as opened:
         before = csv.field_size_limit(LONGEST)
         try:
-            yield
+            text = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="")
+            yield csv.reader(_lines(file, text), delimiter=delimiter, strict=strict)
+        except csv.Error as error:
+            raise DataError(f"{file} can't be read as CSV: {error}") from error
         finally:
             csv.field_size_limit(before)
+
+
+def _lines(file: Packed, text: io.TextIOWrapper) -> Iterator[str]:
+    for number, line in enumerate(iter(lambda: text.readline(LONGEST), ""), start=1):
+        if len(line) == LONGEST:
+            raise DataError(f"{file}, line {number} has more than {LONGEST >> 20} million characters; is it a table?")
+        yield line

@@ -7,13 +7,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from components.data import arrow
-from components.data.csv_mistake import refuse, refuse_delimiter, refuse_encoding, refuse_open_quote
+from components import arrow
+from components.data.csv_mistake import (
+    BLOCK_BYTES,
+    refuse,
+    refuse_delimiter,
+    refuse_encoding,
+    refuse_quotes,
+    refuse_zeros,
+)
+from components.data.packed import Packed
 from components.types import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["float", "int", "string", "bool", "timestamp"]
 
-BLOCK_BYTES = 8 << 20  # a row must fit into it
 CHUNK_BYTES = 1 << 19  # of what is searched at once, in a processor's cache
 INTEGERS = 2.0**63  # where an int64 ends
 
@@ -30,7 +36,7 @@ INTEGERS = 2.0**63  # where an int64 ends
 class Reader:
     """Reads a file; `types` are those declared."""
 
-    path: Path
+    file: Packed
     delimiter: str
     nulls: Sequence[str]
     types: Mapping[str, Kind]
@@ -45,20 +51,20 @@ class Reader:
         try:
             table = self._typed(wanted)
             if self._marks[0]:
-                refuse_open_quote(self.path, self.delimiter)
+                refuse_quotes(self.file, self.delimiter)
             return table
         except UnicodeDecodeError:
-            refuse_encoding(self.path)
+            refuse_encoding(self.file)
         except pyarrow.ArrowInvalid:
             pass
         try:  # whole numbers may be spelt `2.0`; and only without threads rows are numbered
             return self._typed(wanted | dict.fromkeys(whole, pyarrow.float64()), threads=False)
         except pyarrow.ArrowInvalid as error:
-            refuse(self.path, self.delimiter, self.types, str(error))
+            refuse(self.file, self.delimiter, self.types, str(error))
 
     def _typed(self, wanted: Mapping[str, Any], threads: bool = True) -> pyarrow.Table:
         table = self._parsed(wanted, threads=threads)
-        _check_names(self.path, self.delimiter, table.column_names)
+        _check_names(self.file, self.delimiter, table.column_names)
         if others := self._others(table):
             table = self._parsed({**wanted, **others}, threads=threads)
         for name, column in self._codes(table).items():
@@ -68,14 +74,18 @@ class Reader:
     def _parsed(self, wanted: Mapping[str, Any], only: Iterable[str] = (), threads: bool = True) -> pyarrow.Table:
         from pyarrow import csv
 
-        return csv.read_csv(
-            self.path,
-            csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
-            csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=self._marks[0]),
-            csv.ConvertOptions(
-                null_values=list(self.nulls), strings_can_be_null=True, column_types=wanted, include_columns=list(only)
-            ),
-        )
+        with self.file.open() as opened:
+            return csv.read_csv(
+                opened,
+                csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
+                csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=self._marks[0]),
+                csv.ConvertOptions(
+                    null_values=list(self.nulls),
+                    strings_can_be_null=True,
+                    column_types=wanted,
+                    include_columns=list(only),
+                ),
+            )
 
     def gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
         """How often each spelling of a gap occurs in some columns, by column; of those that aren't empty."""
@@ -116,11 +126,13 @@ class Reader:
 
     @cached_property
     def _marks(self) -> tuple[bool, bool]:
-        """Whether there are quotes, and fields that begin with a 0 and another digit."""
+        """Whether there are quotes, and fields that begin with a 0 and another digit; raises DataError for bytes 0."""
         quotes = padded = False
         before = b"\n"
-        with self.path.open("rb") as file:
-            while (chunk := file.read(CHUNK_BYTES)) and not (quotes and padded):
+        with self.file.open() as opened:
+            while chunk := opened.read(CHUNK_BYTES):
+                if b"\0" in chunk:
+                    refuse_zeros(self.file)
                 quotes = quotes or b'"' in chunk
                 padded = padded or _is_padded(before + chunk, self.delimiter)
                 before = (before + chunk)[-2:]
@@ -160,7 +172,7 @@ def _is_padded(text: bytes, delimiter: str) -> bool:
     return bool(np.isin(codes[found], np.frombuffer(f'{delimiter}\n\r"'.encode(), np.uint8)).any())
 
 
-def _check_names(path: Path, delimiter: str, names: Sequence[str]) -> None:
+def _check_names(file: Packed, delimiter: str, names: Sequence[str]) -> None:
     if again := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{path} has the column `{again[0]}` twice; rename one")
-    refuse_delimiter(path, delimiter, names)
+        raise DataError(f"{file} has the column `{again[0]}` twice; rename one")
+    refuse_delimiter(file, delimiter, names)

@@ -4,80 +4,88 @@ from __future__ import annotations
 
 import os
 import posixpath
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator
-from lzma import LZMAError
 from pathlib import Path
 from typing import TypeAlias
 
+from components.data.packed import Packed
+from components.data.tar import FILE, FOLDER, TarError, read_tar
+from components.place import open_file
 from components.types import DataError
 
 Wanted: TypeAlias = Callable[[str, bool], bool]
 Entry: TypeAlias = tuple[str, bytes | None]
 
 
-def entries(path: Path, wanted: Wanted) -> Iterator[Entry]:
+def entries(packed: Packed, wanted: Wanted) -> Iterator[Entry]:
     """Those of which `wanted(path, is a folder)`: their paths, with slashes, and texts in UTF-8; None of a folder.
 
     An archive may have a path several times: the last counts, as where it is unpacked.
 
-    Raises DataError where one can't be read or is no UTF-8, and for an archive that is damaged or none.
+    Raises DataError where one is no regular file, can't be read or is no UTF-8, for an archive that is damaged or none,
+    and where it unpacks to more than the limit.
     """
-    for name, text in _below(path, wanted) if path.is_dir() else _in_archive(path, wanted):
-        if text is not None:
-            _check(path, name, text)
+    found = _below(packed.path, wanted) if packed.path.is_dir() else _in_archive(packed, wanted)
+    for name, text in found:
+        _check(packed.path, name, text)
         yield name, text
 
 
-def _below(folder: Path, wanted: Wanted, path: str = "", above: tuple[tuple[int, int], ...] = ()) -> Iterator[Entry]:
+def _below(folder: Path, wanted: Wanted) -> Iterator[Entry]:
     """Links are followed, but for those that lead back into a folder that is being read."""
+    left: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(folder, "", ())]
+    while left:
+        place, path, above = left.pop()
+        try:
+            state, inside = place.stat(), list(os.scandir(place))
+        except OSError as error:
+            raise DataError(f"{place} can't be read: {error.strerror}") from error
+        itself = (state.st_dev, state.st_ino)
+        if itself in above:
+            continue
+        if wanted(path, True):
+            yield path, None
+        for entry in inside:
+            name = f"{path}/{entry.name}" if path else entry.name
+            if os.path.isdir(entry.path):
+                left.append((Path(entry.path), name, (*above, itself)))
+            elif wanted(name, False):
+                with open_file(Path(entry.path)) as file:
+                    text = file.read()
+                yield name, text
+
+
+def _in_archive(packed: Packed, wanted: Wanted) -> Iterator[Entry]:
+    taken = 0
+
+    def is_wanted(path: str, kind: str, size: int) -> bool:
+        nonlocal taken
+        name = posixpath.normpath(path)
+        if kind == FOLDER or not wanted(name, False):
+            return False
+        if kind != FILE:
+            raise DataError(f"{name} of {packed} is {kind}; pack the files themselves")
+        taken += size
+        packed.check(taken)
+        return True
+
     try:
-        state, inside = folder.stat(), list(os.scandir(folder))
-    except OSError as error:
-        raise DataError(f"{folder} can't be read: {error.strerror}") from error
-    itself = (state.st_dev, state.st_ino)
-    if itself in above:
-        return
-    if wanted(path, True):
-        yield path, None
-    for entry in inside:
-        name = f"{path}/{entry.name}" if path else entry.name
-        if os.path.isdir(entry.path):
-            yield from _below(Path(entry.path), wanted, name, (*above, itself))
-        elif wanted(name, False):
-            yield name, _bytes(Path(entry.path))
+        with packed.open() as file:
+            for entry in read_tar(file, is_wanted):
+                name = posixpath.normpath(entry.name)
+                if entry.content is not None or (entry.kind == FOLDER and wanted(name, True)):
+                    yield name, entry.content
+    except TarError as error:
+        raise DataError(f"{packed} is damaged, or no tar archive: {error}; get it again") from error
 
 
-def _bytes(path: Path) -> bytes:
+def _check(path: Path, name: str, text: bytes | None) -> None:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from error
-
-
-def _in_archive(path: Path, wanted: Wanted) -> Iterator[Entry]:
-    position = 0
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path} has a name that is no UTF-8, {os.fsencode(name)!r}; rename it") from error
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                position = archive.offset
-                name = posixpath.normpath(member.name)
-                if member.isdir() and wanted(name, True):
-                    yield name, None
-                elif file := member.isfile() and wanted(name, False) and archive.extractfile(member):
-                    yield name, file.read()
-            while archive.fileobj and archive.fileobj.read(1 << 20):
-                pass  # to the end, where the checksum is
-    except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError) as error:
-        reason = str(error).partition("\n")[0].removesuffix(":")
-        place = f"after byte {position} of what is packed"
-        raise DataError(f"{path} is damaged, or no tar archive: {reason} ({place}); get it anew") from error
-
-
-def _check(path: Path, name: str, text: bytes) -> None:
-    try:
-        text.decode()
+        (text or b"").decode()
     except UnicodeDecodeError as error:
         value = error.object[error.start]
         raise DataError(

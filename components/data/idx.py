@@ -11,8 +11,9 @@ from typing import Annotated
 import numpy as np
 
 from components.data.idx_file import read_idx, read_idx_shape
+from components.data.packed import MAX_UNPACKED_GB
 from components.data.table import Table
-from components.place import find
+from components.place import find, hash_file
 from components.types import DataError, Range
 
 
@@ -22,19 +23,21 @@ class Idx(Table):
 
     Attributes:
         path: their folder; a relative one is looked up below $TITRATE_DATA, then below the working folder.
-        train: the names of the files of images and of labels; on disk each may end in .gz.
+        train: the names of the files of images and of labels; on disk each may be packed, and end in .gz.
         test: the same of the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file unpacks to at most.
     """
 
     path: str
     train: tuple[str, str]
     test: tuple[str, str] | Annotated[float, Range(0, bounds="()")]
+    max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def content(self) -> str:
         content = hashlib.blake2b(digest_size=16)
         for part, names in self._parts().items():
             for name in names:
-                content.update(part.encode() + _digest(self._find(name)))
+                content.update(part.encode() + hash_file(self._find(name)).digest())
         return content.hexdigest()
 
     def sizes(self) -> Mapping[str, int]:
@@ -52,7 +55,7 @@ class Idx(Table):
         return {"train": self.train, "test": self.test}
 
     def _columns(self, images: str, labels: str) -> Mapping[str, np.ndarray]:
-        image, label = read_idx(self._find(images)), read_idx(self._find(labels))
+        image, label = (read_idx(self._find(one), max_unpacked_gb=self.max_unpacked_gb) for one in (images, labels))
         if label.ndim != 1 or image.shape[:1] != label.shape:
             raise DataError(
                 f"{self._find(images)}, {image.shape}, and {self._find(labels)}, {label.shape}, disagree: "
@@ -62,11 +65,3 @@ class Idx(Table):
 
     def _find(self, name: str) -> Path:
         return find(f"{self.path}/{name}", f"{self.path}/{name}.gz", file=True)
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").digest()
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from error

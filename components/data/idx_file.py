@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST (LeCun, Cortes and Burges, 1998), plain or gzipped.
+"""IDX files, the format of MNIST (LeCun, Cortes and Burges, 1998), plain or packed.
 
 Two zero bytes, the type, the rank, a 32-bit integer for each dimension, then the numbers: all big-endian.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-import zlib
+import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.types import DataError
 
 _DTYPES: dict[int, np.dtype] = {
@@ -24,30 +26,37 @@ _DTYPES: dict[int, np.dtype] = {
     0x0E: np.dtype(">f8"),
 }
 _CHUNK = 2**20
+_RANKS = 64  # as NumPy has them
 
 
-def read_idx(path: str | Path) -> np.ndarray:
-    """The array of an IDX file, of any rank and type of the format; a name that ends in .gz is decompressed.
+def read_idx(path: str | Path, *, max_unpacked_gb: float = MAX_UNPACKED_GB) -> np.ndarray:
+    """The array of an IDX file, of any rank and type of the format; one that is packed is unpacked, whatever its name.
+
+    Args:
+        path: of a regular file.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file unpacks to at most.
 
     Raises:
-        DataError: the file is missing, no IDX file, truncated, longer than its header says, or damaged gzip.
+        DataError: the file is missing, no IDX file, truncated, longer than its header says, or damaged where it is
+            packed, or unpacks to too much.
     """
-    path = Path(path)
-    content = _read(path)
-    dtype, shape = _header(path, content)
-    start = 4 + 4 * len(shape)
-    expected, found = dtype.itemsize * math.prod(shape), len(content) - start
-    if found != expected:
-        fault = "it is truncated" if found < expected else "bytes trail behind its data"
-        wanted = f"{expected:,} for {dtype.name} {shape}"
-        raise DataError(f"{path} holds {found:,} bytes of data where its header asks for {wanted}: {fault}")
-    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    packed = Packed(Path(path), max_unpacked_gb)
+    with packed.open() as file:
+        dtype, shape = _header(packed.path, file)
+        size = dtype.itemsize * math.prod(shape)
+        if not file.seekable():
+            packed.check(size)
+        content = _take(file, size + 1)  # a byte more, to see whether one trails, and what is packed has its checksum
+    if len(content) != size:
+        fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has bytes behind the"
+        raise DataError(f"{path} {fault} {size:,} bytes of data that its header asks for, {dtype.name} {shape}")
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def read_idx_shape(path: str | Path) -> tuple[int, ...]:
     """The shape of an IDX file, from its header alone."""
-    return _header(Path(path), _read(Path(path), whole=False))[1]
+    with Packed(Path(path)).open() as file:
+        return _header(Path(path), file)[1]
 
 
 def write_idx(path: str | Path, array: np.ndarray) -> None:
@@ -61,34 +70,30 @@ def write_idx(path: str | Path, array: np.ndarray) -> None:
     Path(path).write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
 
 
-def _read(path: Path, *, whole: bool = True) -> bytearray:
-    """The bytes of a file, decompressed; not whole: a first chunk, longer than any header."""
+def _take(file: BinaryIO, size: int) -> bytearray:
+    """So many bytes, or what there is; no more memory is taken than there are."""
     content = bytearray()
-    try:
-        with path.open("rb") as raw:
-            stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            try:
-                while chunk := stream.read(_CHUNK):
-                    content += chunk
-                    if not whole:
-                        break
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                place = f"at or before byte {raw.tell():,}, after {len(content):,} bytes of its content"
-                raise DataError(f"{path} is damaged gzip {place}: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from error
+    while len(content) < size and (chunk := file.read(min(size - len(content), _CHUNK))):
+        content += chunk
     return content
 
 
-def _header(path: Path, content: bytearray) -> tuple[np.dtype, tuple[int, ...]]:
-    if len(content) < 4:
-        raise DataError(f"{path} is truncated: it has {len(content)} bytes, and an IDX header at least 4")
-    if content[:2] != b"\0\0":
-        raise DataError(f"{path} is no IDX file: it begins with {content[:4].hex(' ')} instead of 00 00")
-    code, rank = content[2:4]
+def _header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
+    start = file.read(4)
+    if len(start) < 4:
+        raise DataError(f"{path} is truncated: it has {len(start)} bytes, and an IDX header at least 4")
+    if start[:2] != b"\0\0":
+        raise DataError(f"{path} is no IDX file: it begins with {start.hex(' ')} instead of 00 00")
+    code, rank = start[2:]
     if code not in _DTYPES:
         known = ", ".join(f"{code:#04x} {dtype.name}" for code, dtype in _DTYPES.items())
         raise DataError(f"{path} has the unknown type code {code:#04x}; IDX knows {known}")
-    if len(content) < 4 + 4 * rank:
-        raise DataError(f"{path} is truncated: it has {len(content)} bytes, a header of rank {rank} has {4 + 4 * rank}")
-    return _DTYPES[code], struct.unpack_from(f">{rank}I", content, 4)
+    if rank > _RANKS:
+        raise DataError(f"{path} has the rank {rank}; at most {_RANKS} is read")
+    sizes = file.read(4 * rank)
+    if len(sizes) < 4 * rank:
+        raise DataError(f"{path} is truncated: it has {4 + len(sizes)} bytes, a header of rank {rank} {4 + 4 * rank}")
+    shape = struct.unpack(f">{rank}I", sizes)
+    if math.prod(size or 1 for size in shape) * _DTYPES[code].itemsize > sys.maxsize:
+        raise DataError(f"{path} has the shape {shape}; no array can be that large")
+    return _DTYPES[code], shape

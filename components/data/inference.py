@@ -16,7 +16,7 @@ import numpy as np
 
 from components.data.csv_file import Columns
 from components.data.csv_table import Kind
-from components.data.naming import setting, shown, typed
+from components.data.naming import listed, setting, shown, typed
 from components.data.overview import Overview, overview, rarest
 from components.data.texts import is_number
 from components.data.verdict import Verdict, infinite, is_usable, misspelt, named, verdict
@@ -25,6 +25,7 @@ from components.types import DataError
 CLASSES = 20  # whole numbers of at most so many values are classes
 MOST = 100  # that are worth a word where numbers are no classes by themselves
 ROWS_A_CLASS = 5  # on average, at least
+COLUMNS = 10_000  # at most, that something is inferred of
 SPLITS = 3
 STEPS = 10_000  # of training, about
 HEADING = ("column", "type", "missing", "distinct", "becomes")
@@ -46,6 +47,11 @@ def suggest(table: Suggested, target: str | None) -> dict[str, Any]:
 
     Raises DataError where `target` is no column or can't be predicted, or where no other column is of use.
     """
+    if (count := len(table.columns.kinds)) > COLUMNS:
+        raise DataError(
+            f"{table.origin} has {count:,} columns, more than the {COLUMNS:,} that are looked at one by one: write a "
+            "feature file of those that matter, and name it (feature=…)"
+        )
     found = {name: overview(table.columns, name) for name in table.columns.kinds}
     aim, answer = _target(found[_checked(table, target)], table)
     others = {name: verdict(one, name in table.declared, table.where) for name, one in found.items() if name != target}
@@ -70,11 +76,12 @@ def suggest(table: Suggested, target: str | None) -> dict[str, Any]:
 def _checked(table: Suggested, target: str | None) -> str:
     """The target's name, if it can be one."""
     names, origin = list(table.columns.kinds), table.origin
-    listed = ", ".join(map(shown, names))
     if len(names) < 2:
-        raise DataError(f"{origin} has one column only, {listed}; one to predict and one to predict it from are needed")
+        raise DataError(
+            f"{origin} has one column only, {listed(names)}; one to predict and one to predict it from are needed"
+        )
     if target is None:
-        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({listed})")
+        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({listed(names)})")
     if target not in names:
         near = difflib.get_close_matches(target, names, n=1)
         word = setting("data.target", near[0]) if near else ""
@@ -82,7 +89,7 @@ def _checked(table: Suggested, target: str | None) -> str:
         hint = f"did you mean {shown(near[0])}? {write}" if near else ""
         if all(map(is_number, names)):
             hint = "they all are numbers: does the first line lack the names of the columns? "
-        raise DataError(f"data.target={target} is no column of {origin}; {hint}({listed})")
+        raise DataError(f"data.target={target} is no column of {origin}; {hint}({listed(names)})")
     return target
 
 
@@ -148,16 +155,19 @@ def _answer(loss: str, metrics: list[str]) -> dict[str, Any]:
 def _feature(parts: Mapping[str, tuple[dict[str, Any], ...]], raw: set[str]) -> dict[str, Any]:
     """The feature columns and the one input that they make; no name is that of another raw column."""
     columns: dict[str, dict[str, Any]] = {}
-    listed = []
+    taken, used = raw | {"target"}, []
     for own, (first, *more) in parts.items():
-        base = name = _word(own, raw - {own} | {"target"} | columns.keys())
+        taken -= {own} - {"target"}
+        base = name = _word(own, taken)
+        taken |= {own, name}
         columns[name] = first
         for part in more:
             suffix = "embedding" if part["_target_"] == named("Embedding") else "ids"
-            inner, name = name, _word(f"{base}_{suffix}", raw | columns.keys())
+            inner, name = name, _word(f"{base}_{suffix}", taken)
+            taken.add(name)
             columns[name] = {"_target_": part["_target_"], "key": inner, **part}
-        listed.append(name)
-    return {"columns": columns, "inputs": {"columns": listed}}
+        used.append(name)
+    return {"columns": columns, "inputs": {"columns": used}}
 
 
 def _word(name: str, taken: Collection[str]) -> str:

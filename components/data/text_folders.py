@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from components.data.entries import entries
+from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
-from components.place import find
+from components.place import find, hash_file
 from components.types import Block, DataError, Range, Strings, Values
 
 
@@ -30,6 +30,7 @@ class TextFolders(Table):
         test: the same of the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
         classes: which of those folders are read; None: all.
         suffix: what the names of the files end in.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) an archive unpacks to at most.
     """
 
     path: str
@@ -37,11 +38,12 @@ class TextFolders(Table):
     test: str | Annotated[float, Range(0, bounds="()")] = "test"
     classes: tuple[str, ...] | None = None
     suffix: str = ".txt"
+    max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def content(self) -> str:
         path, content = find(self.path), hashlib.blake2b(digest_size=16)
         if not path.is_dir():
-            return _digest(path)
+            return f"{hash_file(path).hexdigest()}, {self.train=}, {self.suffix=}, classes={sorted(self.classes or ())}"
         for part in self._parts.values():
             for array in (part.names, part.texts.data, part.texts.offsets):
                 content.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
@@ -65,7 +67,7 @@ class TextFolders(Table):
         folders = {folder: part for part, folder in given.items() if isinstance(folder, str)}
         classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
         texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
-        for path, text in entries(find(self.path), self._wanted):
+        for path, text in entries(Packed(find(self.path), self.max_unpacked_gb), self._wanted):
             folder, name = _place(path, text is None)
             classes[folder].add(name)
             if text is not None:
@@ -127,11 +129,3 @@ def _part(files: list[tuple[str, bytes]]) -> _Part:
 def _strings(texts: list[bytes]) -> Strings:
     offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     return Strings(np.frombuffer(b"".join(texts), np.uint8), offsets)
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
@@ -18,6 +17,7 @@ from components.feature.cells import NO_ID
 from components.feature.value_file import find_file
 from components.layer import Spread, TruncatedNormal, initializer
 from components.layer.sparse import named, product
+from components.place import hash_file
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
@@ -68,8 +68,7 @@ class Embedding:
         """Of the file of vectors."""
         if self.vectors is None:
             return ""
-        with find_file(self.vectors).open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
+        return hash_file(find_file(self.vectors)).hexdigest()
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {}

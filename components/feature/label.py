@@ -99,7 +99,8 @@ class Label:
         classes = constants.static["classes"]
         weights = constants.device["weight"]
         weight = None if self.weight is None else lambda target: jnp.asarray(weights)[target]
-        return BoundTarget(len(classes), classes, lambda logits: logits, weight)
+        values = tuple(constants.host["values"].tolist()) if self.names is None else classes
+        return BoundTarget(len(classes), classes, lambda logits: logits, weight, values)
 
     def _classes(self, rows: Mapping[Any, int]) -> dict[Any, str]:
         """The name of each class, by its value in the data."""

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.place import find
+from components.place import find, open_file
 from components.types import DataError
 
 
 def find_file(path: str) -> Path:
-    """A file below $TITRATE_DATA, or in the working folder; raises DataError where it is in neither."""
+    """A regular file below $TITRATE_DATA, or in the working folder; raises DataError where it is in neither."""
     return find(path, file=True, key="the path")
 
 
 def read_lines(path: str, size: int | None) -> list[str]:
     """The first `size` lines of a text file, as the values of a vocabulary; all where it is None.
 
-    Raises DataError for fewer lines, for one that is there twice, and for what isn't UTF-8.
+    Raises DataError for fewer lines, for one that is there twice, and for what isn't UTF-8, or has a byte 0.
     """
     file = find_file(path)
+    with open_file(file) as opened:
+        content = opened.read()
+    if (zero := content.find(b"\0")) >= 0:
+        raise DataError(f"{file} is no text: byte {zero} is 0x00, as in UTF-16; convert it")
     try:
-        lines = [line.removesuffix("\r") for line in file.read_bytes().decode().removesuffix("\n").split("\n")]
+        lines = [line.removesuffix("\r") for line in content.decode("utf-8-sig").removesuffix("\n").split("\n")]
     except UnicodeDecodeError as error:
         raise DataError(f"{file} isn't UTF-8: byte {error.start} is {error.object[error.start]:#x}") from error
     if lines == [""]:

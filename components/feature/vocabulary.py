@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from components.feature.fingerprint import buckets, decimal, fingerprint64
 from components.feature.lookup import check_values, find, is_text, nearest, table
 from components.feature.strings import categories, each, shown, take, to_strings, together
 from components.feature.value_file import find_file, read_lines
+from components.place import hash_file
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
 
 UNKNOWN = NO_ID + np.int32(1)
@@ -85,7 +85,7 @@ class Vocabulary(Categorical):
 
     def fingerprint(self) -> str:
         """Of the file."""
-        return "" if self.path is None else hashlib.blake2b(find_file(self.path).read_bytes()).hexdigest()
+        return "" if self.path is None else hash_file(find_file(self.path)).hexdigest()
 
     def statistics(self) -> Mapping[str, Statistic]:
         learned = self.values is None and self.path is None

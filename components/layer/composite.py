@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -15,12 +15,18 @@ from components.layer.block import ConvNorm
 from components.layer.dropout import Rate, StochasticDepth
 from components.types import Range, UserError
 
+TRAINING = ("train", "update_stats")  # parameters that are true in training
+INFERENCE = ("deterministic", "use_running_average")  # and those that are false then, of Flax's own layers
+
+Layer: TypeAlias = nn.Module
+"""What a list of layers holds: from one array to one array, ours or Flax's own."""
+
 
 class Misfit(UserError):
     """What a layer among others can't take; the message begins with its place."""
 
 
-def in_turn(layers: Sequence[nn.Module], x: jax.Array, *, train: bool, of: str = "") -> tuple[jax.Array, ...]:
+def in_turn(layers: Sequence[Layer], x: jax.Array, *, train: bool, of: str = "") -> tuple[jax.Array, ...]:
     """Calls layers, ours or Flax's own, one after another: x, then what each gives.
 
     Raises UserError with the place and the class of the one that can't take what the one before it gives, through all
@@ -40,8 +46,8 @@ class Residual(nn.Module):
     rate at which examples lose the layers in training, or None. Raises UserError where the two shapes differ.
     """
 
-    layers: tuple[nn.Module, ...]
-    shortcut: tuple[nn.Module, ...] | None = None
+    layers: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] | None = None
     activation: ActivationName | None = "relu"
     stochastic_depth: Rate | None = None
 
@@ -64,7 +70,7 @@ class Branches(nn.Module):
     there are no branches, or where they give something else than channels for the same places.
     """
 
-    branches: tuple[tuple[nn.Module, ...], ...]
+    branches: tuple[tuple[Layer, ...], ...]
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -83,7 +89,7 @@ class Branches(nn.Module):
 class Repeat(nn.Module):
     """A list of layers so many times, one after another, each time with parameters of its own: (B, ...) -> (B, ...)."""
 
-    layers: tuple[nn.Module, ...]
+    layers: tuple[Layer, ...]
     times: Annotated[int, Range(1)]
 
     def setup(self) -> None:
@@ -95,14 +101,31 @@ class Repeat(nn.Module):
         return x
 
 
-def _called(place: str, layer: nn.Module, x: jax.Array, train: bool) -> jax.Array:
-    takes_train = "train" in inspect.signature(layer.__call__).parameters
+def _called(place: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
     try:
-        return layer(x, train=train) if takes_train else layer(x)
+        y = layer(x, **_modes(layer, train))
     except Misfit as error:
         raise Misfit(f"{place}: its {error}") from error
-    except UserError as error:
-        raise Misfit(f"{place} can't take an input of shape {x.shape}: {error}") from error
+    except Exception as error:
+        if not isinstance(error, UserError) and not type(layer).__module__.startswith("flax."):
+            raise  # an error in a layer of the user's is the layer's own
+        raise Misfit(f"{place} can't take an input of shape {x.shape}: {_reason(error)}") from error
+    if not isinstance(y, jax.Array):
+        raise Misfit(f"{place} gives a {type(y).__name__}, not an array")
+    return y
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).partition(" (https")[0]  # Flax ends with a link
+    lost = not isinstance(error, UserError) and any(name in text for name in INFERENCE)
+    return f"{text} List such a layer itself, or take components.layer.Dropout or BatchNorm." if lost else text
+
+
+def _modes(layer: Layer, train: bool) -> dict[str, bool]:
+    """Whether this is training, as the layer calls it; a field of that name that is set stands."""
+    taken = inspect.signature(layer.__call__).parameters
+    modes = dict.fromkeys(TRAINING, train) | dict.fromkeys(INFERENCE, not train)
+    return {name: mode for name, mode in modes.items() if name in taken and getattr(layer, name, None) is None}
 
 
 def _projection(x: jax.Array, y: jax.Array) -> ConvNorm:

@@ -64,7 +64,7 @@ def carried(plan: Plan, tensors: Mapping[str, np.ndarray], *, skip: Sequence[str
     """
     given = _ranked(plan.names, tensors)
     wanted = [one for one in plan.wanted if not _skipped(skip, one.ours, one.name)]
-    arrays = {one: arranged(plan.names, one, given[one.name]) for one in wanted if one.name in given}
+    arrays = {one: arranged(plan.names, one, _weights(one, given[one.name])) for one in wanted if one.name in given}
     wrong = [one for one, array in arrays.items() if array.shape != one.shape]
     extra = given.keys() - {one.name for one in plan.wanted}
     _refuse(
@@ -89,6 +89,17 @@ def arranged(names: Names, one: Wanted, array: np.ndarray) -> np.ndarray:
     if array.ndim == len(one.shape) == 4 and names.framework == "keras" and one.shape[2] == 1 and array.shape[2] > 1:
         array = array.reshape(*array.shape[:2], 1, -1)  # depthwise: (h, w, channels, multiplier)
     return np.ascontiguousarray(array)
+
+
+def _weights(one: Wanted, array: np.ndarray) -> np.ndarray:
+    """One of their arrays; raises UserError where it holds other than finite float32."""
+    if array.dtype != np.float32:
+        raise UserError(f"{one.name} (our {one.ours}) is {array.dtype}; weights are floats")
+    if wrong := int((~np.isfinite(array)).sum()):
+        raise UserError(
+            f"{one.name} (our {one.ours}) has {wrong:,} values that aren't finite in float32; mend the file"
+        )
+    return array
 
 
 def matches(plan: Plan, tensors: Mapping[str, Any]) -> float:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from components.place import find
-from components.types import DataError, UserError
+from components.place import find, hash_file
+from components.types import UserError
 from components.weights.carry import carried, plan
 from components.weights.choose import check_fields, names
+from components.weights.safetensors_file import read_safetensors
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,11 @@ class Safetensors:
     exact: bool = True
 
     def fingerprint(self) -> str:
-        with self._file().open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+        return hash_file(self._file()).hexdigest()[:32]
 
     def __call__(self, architecture: Any, shapes: Mapping[str, Any]) -> Mapping[str, Any]:
         file = self._file()
-        tensors = _read(file)
+        tensors = read_safetensors(file)
         try:
             theirs = names(architecture, tensors, shapes, self.library)
             found = carried(plan(theirs, shapes), tensors, skip=self.skip)
@@ -67,15 +64,3 @@ class Safetensors:
 
     def _file(self) -> Path:
         return find(self.path, file=True, key="weights.path")
-
-
-def _read(file: Path) -> dict[str, np.ndarray]:
-    """Its arrays, as float32; raises DataError for a file that isn't whole."""
-    import ml_dtypes  # noqa: F401  tells NumPy of bfloat16
-    import safetensors
-
-    try:
-        with safetensors.safe_open(file, "np") as opened:
-            return {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, TypeError) as error:
-        raise DataError(f"{file} can't be read as safetensors: {error}") from error

@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from runner.batches import Chunk
-from runner.dry_run.memory import compiled
 from runner.dry_run.subject import Subject
 from runner.dry_run.work import multiply_adds
+from runner.memory import need
 
 HIT = "/jax/compilation_cache/cache_hits"
 
@@ -38,7 +38,7 @@ def training_step(subject: Subject) -> Compiled:
 def evaluation(subject: Subject, split: str) -> tuple[Compiled, Chunk]:
     """The program of an evaluation, and its first batch."""
     trainer = subject.trainer
-    size = trainer.training.evaluation_batch_size
+    size = trainer.evaluation_batch_size
     chunk = next(iter(trainer.batches.chunks(trainer.data.splits[split][:size], size, 1, pad=True)))
     weights = subject.like.parameters, subject.like.model_state
     batch = chunk.data, chunk.rows[0], chunk.mask
@@ -61,9 +61,8 @@ def _compile(function: Any, *arguments: Any) -> Compiled:
     traced = function.trace(*arguments)
     with _hits() as hits:
         program = traced.lower().compile()
-    return Compiled(
-        program, time.perf_counter() - began, bool(hits), compiled(program), multiply_adds(traced.jaxpr.jaxpr)
-    )
+    seconds, found = time.perf_counter() - began, need(program)
+    return Compiled(program, seconds, bool(hits), found and found.total, multiply_adds(traced.jaxpr.jaxpr))
 
 
 @contextlib.contextmanager

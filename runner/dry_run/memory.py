@@ -1,4 +1,4 @@
-"""How much memory a run needs, from shapes alone, and what the compiler says of it."""
+"""How much memory a run needs, from shapes alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jax.extend.core import Var
 
 from runner.dry_run.layers import Layer
 from runner.dry_run.subject import Subject
+from runner.memory import bytes_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Memory:
 
 def by_shapes(subject: Subject, rows: Sequence[Layer]) -> Memory:
     """The memory of a run whose layers these are."""
-    scale = subject.trainer.training.evaluation_batch_size / subject.batch_size
+    scale = subject.trainer.evaluation_batch_size / subject.batch_size
     return Memory(
         parameters=bytes_of(subject.like.parameters),
         optimizer_state=bytes_of(subject.like.optimizer_state),
@@ -61,16 +62,6 @@ def activations(subject: Subject, size: int) -> int:
     return bytes_of([variable.aval for variable in results - {*jaxpr.invars, *jaxpr.constvars}])
 
 
-def compiled(program: Any) -> int | None:
-    """All that a compiled program needs at once, its arguments included; None where the platform doesn't say."""
-    found = program.memory_analysis()
-    if found is None:
-        return None
-    return (
-        found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes - found.alias_size_in_bytes
-    )
-
-
 def largest_batch(subject: Subject, memory: Memory, working: int, limit: int) -> int:
     """About the largest batch whose training fits; 0: none does. `working`: bytes that a step was found to need."""
     size = subject.batch_size
@@ -79,8 +70,3 @@ def largest_batch(subject: Subject, memory: Memory, working: int, limit: int) ->
     fixed = memory.working - an_example * size
     left = (limit - memory.held) * memory.working / working - fixed
     return max(0, math.floor(left / an_example)) if an_example > 0 else 0
-
-
-def bytes_of(tree: Any) -> int:
-    """Of all arrays of a tree, or of their shapes."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runner.tables import Row, Section, write
-
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+from runner.tables import Row, Section, line, write
 
 
 class Page:
@@ -25,15 +23,7 @@ class Page:
     def note(self, text: str) -> None:
         """A line of its own."""
         if not self._quiet:
-            print(text, flush=True)
-
-
-def size(count: float) -> str:
-    """Bytes as people read them, three digits of them: 4,096,000 -> 4.1 MB."""
-    power = 0
-    while count >= 999.5 and power + 1 < len(UNITS):
-        count, power = count / 1000, power + 1
-    return f"{count:.0f} {UNITS[power]}" if power == 0 or count >= 99.95 else f"{count:.3g} {UNITS[power]}"
+            line(text)
 
 
 def duration(seconds: float) -> str:

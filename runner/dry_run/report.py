@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
+from runner import memory as memories
 from runner import platform
 from runner.compose import Config
 from runner.data import cache_folder
-from runner.dry_run import machine, tables
+from runner.dry_run import tables
 from runner.dry_run.compiling import evaluation, training_step
 from runner.dry_run.layers import layers
 from runner.dry_run.memory import Memory, by_shapes
@@ -19,6 +19,7 @@ from runner.dry_run.verdict import Verdict
 from runner.preparation import tracking_of, trainer_of
 from runner.progress import Progress, progress
 from runner.signals import Signals
+from runner.tables import on_terminal
 
 PATIENCE = 6.0  # seconds of compiling after which the evaluation isn't compiled too
 
@@ -41,13 +42,13 @@ def tell(config: Config, page: Page) -> None:
     page.section(title, tables.layer_table(rows, batch_size), heading=tables.LAYERS, right=(3, 4, 5))
     memory = by_shapes(subject, rows)
     page.section("memory by shapes", tables.memory_table(memory, subject), right=(1,))
-    work = sum(row.multiply_adds for row in rows) * subject.trainer.training.evaluation_batch_size / batch_size
+    work = sum(row.multiply_adds for row in rows) * subject.trainer.evaluation_batch_size / batch_size
     _compile(config, page, subject, memory, work)
 
 
 def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work: float) -> None:
     """What compiling tells, and then the time; `work`: multiply-adds of an evaluation's batch."""
-    verdict = Verdict(subject, memory, machine.device_memory())
+    verdict = Verdict(subject, memory, memories.free())
     verdict.of_held()
     with contextlib.closing(_progress(config)) as shown:
         with shown.working("compiling the training step"), verdict.of_compiler():
@@ -67,5 +68,5 @@ def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work:
 
 def _progress(config: Config) -> Progress:
     """Shows on a terminal what takes its time; elsewhere the sections say it."""
-    quiet = config.values["quiet"] or not sys.stdout.isatty()
+    quiet = config.values["quiet"] or not on_terminal()
     return progress(quiet=quiet, epochs=config.values["training"]["epochs"])

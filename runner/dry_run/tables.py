@@ -12,9 +12,10 @@ from runner.dry_run.compiling import Compiled
 from runner.dry_run.layers import Layer
 from runner.dry_run.memory import Memory
 from runner.dry_run.pace import Pace
-from runner.dry_run.page import Row, duration, shape, size
+from runner.dry_run.page import Row, duration, shape
 from runner.dry_run.subject import Subject
 from runner.dry_run.verdict import Verdict
+from runner.memory import size
 
 LAYERS = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
 INPUTS = ("", "as the model gets it", "as the host sends it")
@@ -69,7 +70,7 @@ def memory_table(memory: Memory, subject: Subject) -> Iterator[Row]:
     yield "data", size(memory.data), "all of it, resident on the device" if resident else "of a dispatch, sent ahead"
     kept = f"that JAX keeps of {training.batch_size} examples for the backward pass"
     yield "activations, training", size(memory.activations), kept
-    largest = f"the largest input and output of one layer, {training.evaluation_batch_size} examples"
+    largest = f"the largest input and output of one layer, {subject.trainer.evaluation_batch_size} examples"
     yield "activations, evaluation", size(memory.largest_layer), largest
     yield "training in all", size(memory.held + memory.working), "as traced; what the compiler makes of it follows"
 
@@ -92,7 +93,7 @@ def compiled_memory(verdict: Verdict, step: Compiled, evaluation: Compiled | Non
         needed = size(verdict.evaluation(evaluation))
         yield "evaluation", needed, "at once, with the best weights and the optimizer state"
     if verdict.limit is not None:
-        yield "the device", size(verdict.limit), verdict.says
+        yield "free", size(verdict.limit), f"{verdict.where}, with what the data takes already"
         share = max(verdict.training(step), verdict.evaluation(evaluation) if evaluation else 0) / verdict.limit
         yield "needed", f"{share:.2%}" if share >= 1e-4 else "under 0.01%", ""
 
@@ -100,7 +101,7 @@ def compiled_memory(verdict: Verdict, step: Compiled, evaluation: Compiled | Non
 def time_table(pace: Pace, subject: Subject, compiling: float) -> Iterator[Row]:
     """Steps, epochs and the whole run."""
     trainer = subject.trainer
-    evaluated = trainer.training.evaluation_batch_size
+    evaluated = trainer.evaluation_batch_size
     batches = {name: -(-len(rows) // evaluated) for name, rows in trainer.data.splits.items()}
     epoch = trainer.steps * pace.step + batches.get("valid", 0) * pace.evaluation
     run = trainer.training.epochs * epoch + batches.get("test", 0) * pace.evaluation + compiling

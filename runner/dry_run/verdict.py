@@ -9,19 +9,18 @@ import jax
 
 from runner.dry_run.compiling import Compiled
 from runner.dry_run.memory import Memory, largest_batch
-from runner.dry_run.page import size
 from runner.dry_run.subject import Subject
 from runner.errors import RunError
-
-EXHAUSTED = "RESOURCE_EXHAUSTED"
+from runner.memory import EXHAUSTED, Free, bytes_of, power_of_two, size
 
 
 class Verdict:
-    """Compares what a run needs with what the device has; where nothing says what it has, all fits."""
+    """Compares what a run needs with what is free now; where nothing says what is free, all fits."""
 
-    def __init__(self, subject: Subject, memory: Memory, limit: tuple[int, str] | None) -> None:
-        self.limit: int | None = limit and limit[0]
-        self.says = limit[1] if limit else ""
+    def __init__(self, subject: Subject, memory: Memory, free: Free | None) -> None:
+        # The data is there already, where it stays on the device.
+        self.limit: int | None = free and free.bytes + bytes_of(subject.trainer.batches.resident)
+        self.where = free.where if free else ""
         self._subject, self._memory = subject, memory
         self._best = memory.parameters + memory.model_state
 
@@ -47,7 +46,7 @@ class Verdict:
         try:
             yield
         except jax.errors.JaxRuntimeError as error:
-            if EXHAUSTED not in str(error) or self.limit is None:
+            if self.limit is None or not any(word in str(error) for word in EXHAUSTED):
                 raise
             raise RunError(self._training(self._memory.held + self._memory.working)) from error
 
@@ -58,15 +57,15 @@ class Verdict:
         if (need := self.training(step)) > self.limit:
             raise RunError(self._training(need))
         if evaluation is not None and (need := self.evaluation(evaluation)) > self.limit:
-            size = self._subject.trainer.training.evaluation_batch_size
+            size = self._subject.trainer.evaluation_batch_size
             held = self._memory.held
-            fits = _round(max(1, int(size * (self.limit - held) / (need - held))))
+            fits = power_of_two(max(1, int(size * (self.limit - held) / (need - held))))
             raise RunError(self._too_large(need, f"training.evaluation_batch_size={fits} would fit"))
 
     def _training(self, need: int) -> str:
         working = need - self._memory.held
         batch = largest_batch(self._subject, self._memory, working, self.limit or 0)
-        return self._too_large(need, f"training.batch_size={_round(batch)} would fit" if batch else self._none())
+        return self._too_large(need, f"training.batch_size={power_of_two(batch)} would fit" if batch else self._none())
 
     def _none(self) -> str:
         memory = self._memory
@@ -78,10 +77,5 @@ class Verdict:
     def _too_large(self, need: int, remedy: str) -> str:
         return (
             f"too large for the device: a run with training.batch_size={self._subject.batch_size} needs {size(need)}, "
-            f"and there are {size(self.limit or 0)} {self.says}; {remedy}"
+            f"and {size(self.limit or 0)} are free {self.where}; {remedy}"
         )
-
-
-def _round(size: int) -> int:
-    """The power of two at or below: what fits is an estimate, and such sizes are usual."""
-    return 2 ** (size.bit_length() - 1)

@@ -6,11 +6,11 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
-from hydra.errors import HydraException
 
+from components.types import UserError
 from runner.errors import ConfigError, suggestion
+from runner.overrides import parse
 
 
 class Axis(list[str]):
@@ -46,8 +46,8 @@ def combinations(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 def _axis(word: str, options: Mapping[str, Mapping[str, object]]) -> Axis:
     try:
-        override = OverridesParser.create().parse_override(word)
-    except HydraException:
+        override = parse(word)
+    except UserError:
         return Axis([word])
     if not override.is_sweep_override():
         return Axis([word])

@@ -15,11 +15,13 @@ from runner import folder as folders
 from runner import platform, record
 from runner.build import build, resolve
 from runner.compose import to_yaml
+from runner.credentials import scrub
 from runner.data import cache_folder
-from runner.errors import RunError
+from runner.errors import DiskError, reason
 from runner.execution import conduct, disk
 from runner.folder import Folder
 from runner.opening import Member
+from runner.places import PLACES
 from runner.preparation import told, tracking_of
 from runner.progress import progress
 from runner.signals import Signals
@@ -40,7 +42,7 @@ class SweepResult:
     status: str  # finished, failed (some of its runs), interrupted
     ranking: tuple[ranking.Row, ...]  # from best to worst
     runs: tuple[Outcome, ...]  # in the order of the plan
-    folder: Path
+    folder: Path  # absolute
     run_id: str | None  # of the parent in MLflow
     signal: int | None = None  # what interrupted it
 
@@ -60,7 +62,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
     with Signals() as signals:
         folder, manifest = _open(plan, tracking, source)
         shown = progress(quiet=quiet, epochs=0)
-        with contextlib.closing(folder), disk(folder.path, "the same command"), contextlib.closing(shown):
+        with contextlib.closing(folder), disk(folder.path), contextlib.closing(shown):
             delivery = tracking.start(folder.path)
             try:
                 rows, summary = _ranked(plan, manifest, _Surroundings(folder, delivery, signals, source, quiet))
@@ -72,7 +74,9 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
             _name_runs(folder.path)
             if warning := delivery.warning():
                 shown.note(f"warning: {warning}")
-    return SweepResult(summary["status"], tuple(rows), tuple(manifest.runs), folder.path, run_id, signals.received)
+    return SweepResult(
+        summary["status"], tuple(rows), tuple(manifest.runs), folder.path.absolute(), run_id, signals.received
+    )
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def _rows(plan: Plan, source: Source | None) -> str:
     for setting in plan.settings:
         text = json.dumps(node := setting.config.values["data"], sort_keys=True)
         with contextlib.suppress(UserError, OSError):
-            prints[text] = prints.get(text) or build(node, {}).fingerprint()
+            prints[text] = prints.get(text) or build(node, {}, PLACES["data"]).fingerprint()
     return json.dumps(prints, sort_keys=True)
 
 
@@ -182,22 +186,22 @@ def _folders(member: Member) -> list[Path]:
 
 
 def _outcome(setting: Setting, member: Member, around: _Surroundings) -> dict[str, Any]:
-    """Runs one setting; what is wrong with it is its own outcome."""
+    """Runs one setting; what is wrong with it is its own outcome, but for a disk that fails all of them."""
     before = _folders(member)
     try:
         result = conduct(setting.config, around.signals, source=around.source, member=member)
+    except DiskError:
+        raise
     except Exception as error:  # whatever a part raises: its traceback is in the run's log, the others have their turn
         made = [path for path in _folders(member) if path not in before]
-        own = isinstance(error, UserError | RunError)  # whose message says all there is to say
-        text = str(error) if own else f"{type(error).__name__}: {error}"
-        return {"status": "failed", "error": text, "folder": made[0].name if made else _kept(member)}
+        return {"status": "failed", "error": reason(error), "folder": made[0].name if made else _kept(member)}
     return {key: getattr(result, key) for key in OUTCOME} | {"folder": result.folder.name}
 
 
 def _kept(member: Member) -> str:
     """The file that keeps the traceback of a run that came to no folder."""
     name = f"failed_{member.label}.txt"
-    (member.folder / name).write_text(traceback.format_exc())
+    (member.folder / name).write_text(scrub(traceback.format_exc()))
     return name
 
 

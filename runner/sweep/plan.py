@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from runner import folder as folders
 from runner.compose import Composer, Config, configure
+from runner.credentials import withhold_words
 from runner.errors import ConfigError
 from runner.sweep import Grid
 from runner.sweep.grid import Axis, axes, combinations, size
@@ -42,6 +43,7 @@ def make(words: Sequence[str], *, multirun: bool) -> Plan | Config:
     Raises ConfigError with everything that is wrong with any of the runs, and where they are too many.
     """
     composer = Composer()
+    words = withhold_words(words)
     if not multirun:
         config = configure(words, composer)
         if config.values["folds"] is None or config.values["fold"] is not None or config.values["mode"] not in MODES:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from runner.report import opening
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, key
 from runner.sweep.ranking import Row, shown, table
-from runner.tables import Section, show
+from runner.tables import Section, say, show
 
 MOST, LAST = 120, 3  # runs of a plan that are printed, and of those at its end
 OF_SWEEPS = ("sweep", "folds", "fold", "mode")  # words that one run of the best setting has no need of
@@ -23,23 +21,23 @@ OF_SWEEPS = ("sweep", "folds", "fold", "mode")  # words that one run of the best
 def plan(plan: Plan) -> None:
     """Prints the runs that are to come."""
     total = len(plan.settings)
-    _print(f"{total} run{'s' if total > 1 else ''}" + (f" of {shlex.join(plan.fixed)}" if plan.fixed else ""))
+    say(f"{total} run{'s' if total > 1 else ''}" + (f" of {shlex.join(plan.fixed)}" if plan.fixed else ""))
     for place, setting in enumerate(plan.settings, 1):
         if place <= MOST - LAST or place > total - LAST or total <= MOST:
-            _print(f"  {place:{len(str(total))}}  {_words(setting.varied)}")
+            say(f"  {place:{len(str(total))}}  {_words(setting.varied)}")
         elif place == MOST - LAST + 1:
-            _print(f"  … {total - MOST:,} more")
+            say(f"  … {total - MOST:,} more")
 
 
 def first(plan: Plan) -> None:
     """Says that what follows is of the first run only."""
     if len(plan.settings) > 1:
-        _print(f"\nthe first of them, {_words(plan.settings[0].varied)}\n")
+        say(f"\nthe first of them, {_words(plan.settings[0].varied)}\n")
 
 
 def going_on(folder: Path, done: int, total: int) -> None:
     """Says that a sweep is gone on with."""
-    _print(f"going on in {folder}: {done} of {total} runs were begun before")
+    say(f"going on in {folder}: {done} of {total} runs were begun before")
 
 
 def run(place: int, total: int, outcome: Outcome, manifest: Manifest, *, before: bool) -> None:
@@ -48,7 +46,7 @@ def run(place: int, total: int, outcome: Outcome, manifest: Manifest, *, before:
     status = ["before"] if before else []
     status += [] if outcome.status == "finished" else [str(outcome.status)]
     count = f"{place:{len(str(total))}}/{total}"
-    _print("  ".join([count, *outcome.words, *status, *figures, f"{outcome.seconds:.1f} s"]))
+    say("  ".join([count, *outcome.words, *status, *figures, f"{outcome.seconds:.1f} s"]))
 
 
 def end(
@@ -64,14 +62,14 @@ def end(
     failures = list(_failures(manifest))
     if quiet:
         for words, reason, _ in failures:
-            _print(f"{words}: {reason}", error=True)
+            say(f"{words}: {reason}", error=True)
         return
     if manifest.monitor:
         show([Section("", table(manifest, rows))])
     if failures:
-        _print("")
+        say("")
         show([Section("", [("failed", "why", "folder"), *failures])])
-    _print("")
+    say("")
     show([], list(_facts(manifest, summary, folder, tracking)))
 
 
@@ -109,8 +107,3 @@ def _failures(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
 
 def _compared(outcome: Outcome, manifest: Manifest) -> list[str]:
     return [name for name in shown(manifest) if name in outcome.metrics]
-
-
-def _print(text: str, *, error: bool = False) -> None:
-    with suppress(OSError):  # whoever read the pipe is gone
-        print(text, file=sys.stderr if error else sys.stdout, flush=True)

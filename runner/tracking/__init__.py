@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.types import UserError
-from runner.folder import end_digest, runs, write_atomically
-from runner.tracking.state import State, masked
-from runner.tracking.store import sqlite_file
+from runner.credentials import URI_VARIABLE, mask
+from runner.folder import end_digest, runs
+from runner.log import LOG
+from runner.tracking import address
+from runner.tracking.identity import claim, join, redirect
+from runner.tracking.state import State, refusals
 
-DELIVERY_SECONDS = 10.0  # how long the end of a run waits for its record
+DELIVERY_SECONDS = 2.0  # how long the end of a run waits for its record
 LOOK_SECONDS = 0.02  # between two looks at how far the child has come
 LATER = "`titrate mode=deliver` sends what is missing"
 
@@ -40,15 +41,30 @@ class Delivery(Protocol):
         """After `close`: what MLflow lacks, why, and what to do; None where it lacks nothing."""
 
 
+class Tracking(Protocol):
+    """Where the records of runs go."""
+
+    def start(self, folder: Path) -> Delivery:
+        """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Where the record goes, for `record.json`; raises UserError where it can't."""
+
+
 class NoDelivery:
-    """Of a run that is recorded in its folder only."""
+    """Of a run that is recorded in its folder only; a child process draws its figures when it is over."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def poke(self) -> None: ...
 
-    def child(self, folder: Path) -> NoDelivery:
-        return self
+    def child(self, folder: Path) -> Delivery:
+        claim(folder)
+        return _Share(self, folder)
 
-    def close(self, seconds: float) -> None: ...
+    def close(self, seconds: float) -> None:
+        draw_in_background(self._folder)
 
     def warning(self) -> None: ...
 
@@ -66,6 +82,7 @@ class ChildDelivery:
             self._process.stdin.write(b"\n")
 
     def child(self, folder: Path) -> Delivery:
+        claim(folder)
         self.poke()
         return _Share(self, folder)
 
@@ -75,8 +92,7 @@ class ChildDelivery:
         over = time.monotonic() + seconds
         while self._process.poll() is None and not self._has_ended() and time.monotonic() < over:
             time.sleep(LOOK_SECONDS)
-        if self._process.returncode is None:
-            threading.Thread(target=self._process.wait, daemon=True).start()  # leaves no zombie
+        _forget(self._process)
         return State.load(self._folder).run_id
 
     def _has_ended(self) -> bool:
@@ -84,13 +100,16 @@ class ChildDelivery:
         return State.load(self._folder).ended == end_digest(self._folder)
 
     def warning(self) -> str | None:
-        for folder in (self._folder, *runs(self._folder)):
-            if (error := State.load(folder).error) is not None:
-                return f"MLflow lacks a part of the record: {error}; {LATER}"
+        states = [State.load(folder) for folder in (self._folder, *runs(self._folder))]
+        for state in states:
+            if state.error is not None:
+                return f"MLflow lacks a part of the record: {state.error}; {LATER}"
+        if self._process.poll() is None and not self._has_ended():
+            return f"MLflow takes its time: a process in the background sends the rest; should it break off, {LATER}"
+        if refused := next(filter(None, map(refusals, states)), None):
+            return f"{refused}; the run's folder has it"
         if self._process.poll() is None:
-            if self._has_ended():
-                return None
-            return f"MLflow takes its time: the record goes there in the background; should that break off, {LATER}"
+            return None
         if self._process.returncode != 0:
             return f"the delivery to MLflow broke off, see {self._folder / 'delivery.log'}; {LATER}"
         return None
@@ -100,7 +119,7 @@ class ChildDelivery:
 class _Share:
     """What a run of a sweep has of the sweep's delivery."""
 
-    whole: ChildDelivery
+    whole: Delivery
     folder: Path
 
     def poke(self) -> None:
@@ -122,38 +141,32 @@ class MLflow:
     """A record in MLflow.
 
     `uri` is the tracking URI; None: that of MLFLOW_TRACKING_URI, or else `mlflow.db`, a SQLite file in the
-    working folder. `experiment` is the name of the MLflow experiment.
+    working folder. `experiment` is the name of the MLflow experiment; None: that of MLFLOW_EXPERIMENT_NAME, or else
+    `titrate`. With MLFLOW_RUN_ID the record goes to that run.
     """
 
     uri: str | None = None
-    experiment: str = "titrate"
+    experiment: str | None = None
 
     def start(self, folder: Path) -> Delivery:
         """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already.
 
         What is resumed with another `uri` than it began with goes there, as a whole.
         """
+        tracking = self.describe()
         for path in (folder, *runs(folder)):
-            _redirect(path, self.describe())
-        return ChildDelivery(folder, self._resolved())
+            if claim(path):
+                LOG.info("%s is a copy: its record goes to an MLflow run of its own", path)
+            redirect(path, tracking)
+        join(folder)  # of a sweep, whose runs stand below that run
+        return ChildDelivery(folder, address.resolve(self.uri))
 
     def describe(self) -> dict[str, Any]:
-        """Where the record goes, for `record.json`; a password in the URI is left out.
+        """Where the record goes, for `record.json`, without credentials.
 
-        Raises UserError where the folder of a SQLite file is missing.
+        Raises UserError where it can be known that it can't go there.
         """
-        uri = self._resolved()
-        database = sqlite_file(uri)
-        if database is not None and not database.parent.is_dir():
-            raise UserError(
-                f"tracking.uri={uri}: there is no folder {database.parent}; make it, or choose another `tracking.uri`"
-            )
-        return {"uri": masked(uri), "experiment": self.experiment}
-
-    def _resolved(self) -> str:
-        uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-        database = sqlite_file(uri)
-        return uri if database is None else f"sqlite:///{database.absolute()}"
+        return {"uri": mask(address.check(self.uri)), "experiment": address.experiment(self.experiment)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,35 +175,44 @@ class Nothing:
 
     def start(self, folder: Path) -> NoDelivery:
         """Nothing to deliver."""
-        return NoDelivery()
+        claim(folder)
+        return NoDelivery(folder)
 
     def describe(self) -> Mapping[str, Any]:
         """Empty: the record goes nowhere."""
         return {}
 
 
-def _redirect(folder: Path, tracking: Mapping[str, Any]) -> None:
-    values = json.loads((folder / "record.json").read_text())
-    if values["tracking"] != tracking:
-        write_atomically(folder / "record.json", json.dumps({**values, "tracking": tracking}, indent=2))
-        (folder / "delivered.json").unlink(missing_ok=True)  # which tells of another store
+def draw_in_background(folder: Path) -> None:
+    """Draws the figures of a run, or of a sweep and its runs, in a child process; its errors go to the run's log."""
+    with (folder / "log.txt").open("ab") as log:
+        _forget(_spawn("runner.figures", folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+
+
+def _forget(process: subprocess.Popen[bytes]) -> None:
+    """Lets a process end when it will, and leaves no zombie."""
+    if process.poll() is None:
+        threading.Thread(target=process.wait, daemon=True).start()
+
+
+def _spawn(module: str, folder: Path, **options: Any) -> subprocess.Popen[bytes]:
+    """Starts a module of ours in a session of its own, so that what a terminal sends (Ctrl-C) passes it by."""
+    house = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        # -P: a user's own `runner` or `components` in the working folder doesn't take the place of ours.
+        [sys.executable, "-P", "-m", module, str(folder.absolute())],
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path} | options.pop("env", {}),
+        **options,
+    )
 
 
 def _start(folder: Path, uri: str) -> subprocess.Popen[bytes]:
-    """Starts the child in a session of its own, so that what a terminal sends (Ctrl-C) passes it by."""
-    house = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH")]))
+    """Starts the child that delivers; the pipe to it never blocks."""
     with (folder / "delivery.log").open("ab") as log:
-        child = subprocess.Popen(
-            # -P: a user's own `runner` or `components` in the working folder doesn't take the place of ours.
-            [sys.executable, "-P", "-m", "runner.tracking.deliver", str(folder.absolute())],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            bufsize=0,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path, "MLFLOW_TRACKING_URI": uri},
-        )
+        options = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "bufsize": 0, "env": {URI_VARIABLE: uri}}
+        child = _spawn("runner.tracking.deliver", folder, **options)
     assert child.stdin is not None
     os.set_blocking(child.stdin.fileno(), False)
     return child

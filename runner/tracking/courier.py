@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.types import UserError
 from runner import outbox
-from runner.folder import end_digest, summary
-from runner.tracking import store
+from runner.folder import end_digest, summary, write_atomically
+from runner.tracking import identity, store
+from runner.tracking.names import fit
 from runner.tracking.state import State
 
 if TYPE_CHECKING:
@@ -24,8 +26,11 @@ ENDS = {
     "interrupted": "KILLED",
     "killed": "KILLED",
 }
-FILES = ("config.yaml", "overrides.yaml", "sweep.json", "ranking.csv")
+NAMES = "names.json"  # the true names of what MLflow has under another
+FILES = ("config.yaml", "overrides.yaml", "record.json", NAMES, "sweep.json", "ranking.csv")
 FOLDERS = ("figures", "profile")
+COPY_TAG = "titrate.copied_from"
+KILLED = {"status": "killed", "error": "its process ended before it could say why: killed, or out of memory"}
 LINES_A_NOTE = 250  # points that are delivered between two notes of how far it has come
 
 
@@ -51,22 +56,38 @@ class Courier:
         return self._state
 
     def _register(self) -> str:
-        """Finds or makes the run; in a store that doesn't know it (any more) everything begins anew."""
+        """Finds or makes the run; in a store that doesn't know it (any more) everything is sent from the beginning."""
         run_id = self._state.run_id
-        if run_id is None or store.status(self._client, run_id) is None:
-            # Folders of one name can meet in a store that several machines share.
-            key = f"{self._folder.name} {self._record['digest']} {self._record['created']}".replace("'", "")
-            run_id = store.find_or_create(self._client, self._record, key, self._parent())
-            self._state = State()
-            self._note(run_id=run_id)
+        if run_id is None or self._status(run_id) is None:
+            key = identity.key(self._folder, self._record)
+            run_id = self._joined() or store.find(self._client, self._record, key)
+            run_id = run_id or store.create(self._client, self._record, key)
+            self._state = State(drawn=self._state.drawn)
+            self._keep_names([*self._record["tags"], *self._record["parameters"]])
+            refused = store.fill(self._client, run_id, self._record, self._own_tags(key))
+            self._note(run_id=run_id, refused=tuple(refused))
         return run_id
+
+    def _status(self, run_id: str) -> str | None:
+        return store.status(self._client, run_id, self._record["tracking"]["uri"])
+
+    def _joined(self) -> str | None:
+        """The run that MLFLOW_RUN_ID named when the run began; None where it named none."""
+        run_id = self._record.get("joins")
+        if run_id and self._status(run_id) is None:
+            raise UserError(f"{identity.RUN_VARIABLE}={run_id}: the store has no such run")
+        return run_id
+
+    def _own_tags(self, key: str) -> dict[str, str]:
+        tags = {store.FOLDER_TAG: key, store.PARENT_TAG: self._parent(), COPY_TAG: self._record.get("copied_from")}
+        return {name: value for name, value in tags.items() if value}
 
     def _parent(self) -> str | None:
         """The MLflow run of the sweep whose folder this one lies in."""
         if not self._record.get("in_sweep"):
             return None
         folder = self._folder.parent
-        record = json.loads((folder / "record.json").read_text())
+        record = identity.load_record(folder)
         if record["tracking"] != self._record["tracking"]:  # the run was gone on with alone, and recorded elsewhere
             return None
         return Courier(folder, record, self._client)._register()
@@ -77,25 +98,37 @@ class Courier:
         if offset > len(data) or zlib.crc32(data[:offset]) != checksum:
             offset, checksum = 0, 0  # an older checkpoint had to serve, so some of it was cut and made again
         for lines in store.batches(data[offset:].splitlines(keepends=True), LINES_A_NOTE):
-            store.log_figures(self._client, run_id, _figures(lines))
+            self._log_figures(run_id, list(_figures(lines)))
             chunk = b"".join(lines)
             offset, checksum = offset + len(chunk), zlib.crc32(chunk, checksum)
             self._note(offset=offset, checksum=checksum)
 
+    def _log_figures(self, run_id: str, figures: Sequence[store.Figure]) -> None:
+        self._keep_names(figure[0] for figure in figures)
+        if refused := store.log_figures(self._client, run_id, figures):
+            self._note(refused=tuple(dict.fromkeys([*self._state.refused, *refused])))
+
     def _go_on(self, run_id: str) -> None:
-        if store.status(self._client, run_id) != "RUNNING":
+        if self._status(run_id) != "RUNNING":
             store.go_on(self._client, run_id)
+            self._describe(run_id, "")
         self._note(ended=None)
 
     def _end(self, run_id: str) -> None:
         digest = end_digest(self._folder)
         if self._state.ended == digest:
             return
-        end = summary(self._folder) or {"status": "killed"}
-        store.log_figures(self._client, run_id, self._final(end.get("metrics", {})))
-        tags = {key: str(end.get(key) or "") for key in ("status", "stopped_by", *({"best"} & end.keys()))}
+        end: Mapping[str, Any] = summary(self._folder) or KILLED
+        self._log_figures(run_id, list(self._final(end.get("metrics", {}))))
+        tags = {key: str(end.get(key) or "") for key in ("status", "stopped_by", "error", *({"best"} & end.keys()))}
         store.end(self._client, run_id, ENDS[end["status"]], tags, _end_time(self._folder))
+        self._describe(run_id, f"{end['status']}: {end['error']}" if end.get("error") else "")
         self._note(ended=digest)
+
+    def _describe(self, run_id: str, text: str) -> None:
+        """Says in MLflow why a run failed, in place of what was said of its last end."""
+        store.describe(self._client, run_id, text, before=self._state.described)
+        self._note(described=text)
 
     def _final(self, metrics: Mapping[str, float | None]) -> Iterator[store.Figure]:
         """The final metrics, at the step and the time of the last point, so that again they are the same.
@@ -115,20 +148,36 @@ class Courier:
         if files != self._state.files:  # new, or resumed with more epochs
             for path in paths:
                 self._client.log_artifact(run_id, str(path))
+            store.log_tags(self._client, run_id, self._record["tags"])
             self._note(files=files)
         if over:
-            from runner import figures  # imports matplotlib, which takes a second
-
-            figures.draw(self._folder)
+            self._note(drawn=draw(self._folder, self._state.drawn))
             for name in FOLDERS:
                 if (self._folder / name).is_dir():
                     self._client.log_artifacts(run_id, str(self._folder / name), name)
+
+    def _keep_names(self, names: Iterable[str]) -> None:
+        """Notes the true names of those that MLflow gets under another, before it gets them."""
+        changed = {fitted: name for name in names if (fitted := fit(name)) != name}
+        path = self._folder / NAMES
+        known = json.loads(path.read_text()) if changed and path.exists() else {}
+        if changed.items() - known.items():
+            write_atomically(path, json.dumps(known | changed, indent=1))
 
     def _note(self, **changes: Any) -> None:
         state = replace(self._state, **changes)
         if state != self._state:
             self._state = state
             state.save(self._folder)
+
+
+def draw(folder: Path, drawn: str | None) -> str:
+    """Draws the figures of a run's end, unless `drawn` is its digest; the digest."""
+    if drawn != (digest := end_digest(folder)):
+        from runner import figures  # imports matplotlib, which takes a second
+
+        figures.draw(folder)
+    return digest
 
 
 def _end_time(folder: Path) -> int:

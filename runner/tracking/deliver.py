@@ -5,23 +5,25 @@ from __future__ import annotations
 import fcntl
 import functools
 import importlib
-import json
+import io
 import os
 import select
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from components.types import UserError
 from runner import outbox
+from runner.credentials import MASK, URI_VARIABLE, reveal, scrub
 from runner.folder import end_digest, find, is_held, runs
 from runner.tracking import store
-from runner.tracking.courier import Courier
-from runner.tracking.state import State, masked
+from runner.tracking.courier import Courier, draw
+from runner.tracking.identity import load_record
+from runner.tracking.state import State, refusals
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -45,13 +47,17 @@ class Outcome(NamedTuple):
 def deliver(folder: Path, *, over: bool = True) -> State:
     """Delivers what a checkpoint covers, and the run's end if it is over; doing so again is harmless.
 
-    The caller holds the delivery lock. Raises whatever the store raises, having noted it.
+    The caller holds the delivery lock. Raises whatever the store raises, having noted it, and drawn the figures.
     """
-    record = _record(folder)
+    record = load_record(folder)
+    uri = record["tracking"]["uri"]
     try:
-        return Courier(folder, record, store.connect(_whole(record["tracking"]["uri"]))).deliver(over=over)
+        return Courier(folder, record, store.connect(_whole(uri))).deliver(over=over)
     except Exception as error:
-        replace(State.load(folder), error=f"{record['tracking']['uri']}: {_brief(error)}").save(folder)
+        state = replace(State.load(folder), error=f"{uri}: {_brief(error)}")
+        state.save(folder)
+        if over:
+            replace(state, drawn=draw(folder, state.drawn)).save(folder)
         raise
 
 
@@ -84,7 +90,7 @@ def main(folder: Path) -> int:
     Of a sweep it delivers every run that its folder holds: what is missing is told by the folders, so no byte matters.
     """
     os.nice(19)  # the run goes first
-    with _delivery_lock(folder, wait=True):
+    with redirect_stderr(_Scrubbed(sys.stderr)), _delivery_lock(folder, wait=True):
         _attempt(folder, over=False)
         while os.read(sys.stdin.fileno(), 4096):
             _attempt(folder, over=False)
@@ -93,6 +99,19 @@ def main(folder: Path) -> int:
             _rest()
         members = _attempt_members(folder)
         return 0 if _attempt(folder, over=True) and members else 1
+
+
+class _Scrubbed(io.TextIOBase):
+    """Standard error, which goes to `delivery.log`, without the credentials that a library may write."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(scrub(text))
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def _attempt_members(sweep: Path) -> bool:
@@ -109,7 +128,7 @@ def _attempt(folder: Path, *, over: bool) -> bool:
         deliver(folder, over=over)
     except Exception:  # whatever a store raises: the next byte is the next attempt
         with suppress(OSError):  # the disk may be full
-            traceback.print_exc(limit=-4, chain=False)
+            sys.stderr.write(traceback.format_exc(limit=-4, chain=False))  # at once, so that no secret is split
         return False
     return True
 
@@ -123,7 +142,7 @@ def _rest() -> None:
 
 def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
     try:
-        run_id, uri = State.load(folder).run_id, _record(folder)["tracking"]["uri"]
+        run_id, uri = State.load(folder).run_id, load_record(folder)["tracking"]["uri"]
     except ValueError:
         return Outcome(folder, None, "its record.json or delivered.json is damaged", failed=True)
     if reason := refusal(uri):
@@ -132,7 +151,8 @@ def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
         if not free:
             return Outcome(folder, run_id, "is being delivered by another process")
         try:
-            return Outcome(folder, deliver(folder, over=not is_held(folder)).run_id, "delivered")
+            state = deliver(folder, over=not is_held(folder))
+            return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", refusals(state)])))
         except Exception as error:  # whatever a store raises: the other folders have their turn
             return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
 
@@ -160,36 +180,32 @@ def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
         except BlockingIOError:
             yield False
         else:
+            (folder / "delivered.tmp").unlink(missing_ok=True)  # of a process that was killed as it wrote
             yield True
 
 
 def is_pending(folder: Path) -> bool:
     """Whether MLflow lacks something of a folder; of a damaged one it does."""
     try:
-        state, record = State.load(folder), _record(folder)
+        state, record = State.load(folder), load_record(folder)
     except ValueError:
         return True
     missing = state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
     return missing and bool(record["tracking"])
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "record.json").read_text())
-
-
 def _whole(uri: str) -> str:
-    """A URI with its password, which is never written down, so that the environment has to tell it."""
-    if "***" not in uri:
-        return uri
-    known = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if masked(known) != uri:
-        raise UserError(f"the password of {uri} isn't kept; set MLFLOW_TRACKING_URI to the whole URI")
-    return known
+    """A URI with its credentials, which are never written down, so that the environment or a word has to give them."""
+    if MASK in (whole := reveal(uri)):
+        raise UserError(f"the credentials of {uri} aren't kept; set {URI_VARIABLE} to the whole URI")
+    return whole
 
 
 def _brief(error: Exception) -> str:
-    """An error's first line, without the middle where it is long."""
-    line = (str(error).splitlines() or [""])[0] or type(error).__name__
+    """An error's first line, without the middle where it is long; all that an error of ours says."""
+    if isinstance(error, UserError):
+        return scrub(str(error))
+    line = scrub((str(error).splitlines() or [""])[0] or type(error).__name__)
     return line if len(line) <= 200 else f"{line[:80]} … {line[-110:]}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +19,17 @@ class State:
     checksum: int = 0  # CRC-32 of those bytes
     files: int | None = None  # CRC-32 of the configuration
     ended: str | None = None  # the digest of the end that it has; None: the run goes on there
+    drawn: str | None = None  # the digest of the end whose figures the folder has
+    described: str = ""  # as what
+    refused: tuple[str, ...] = ()  # what the store took everything but, and why
     error: str | None = None  # why the last delivery broke off
 
     @classmethod
     def load(cls, folder: Path) -> State:
         """The state of a folder; that of nothing delivered where there is none yet."""
         try:
-            return cls(**json.loads((folder / "delivered.json").read_text()))
+            values = json.loads((folder / "delivered.json").read_text())
+            return cls(**values | {"refused": tuple(values.get("refused", ()))})
         except FileNotFoundError:
             return cls()
 
@@ -35,6 +38,9 @@ class State:
         write_atomically(folder / "delivered.json", json.dumps(dataclasses.asdict(self)))
 
 
-def masked(uri: str) -> str:
-    """A URI without its password."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)
+def refusals(state: State) -> str | None:
+    """What the store refused, in a line; None where it took everything."""
+    if not state.refused:
+        return None
+    more = f" (and {len(state.refused) - 1} more)" if len(state.refused) > 1 else ""
+    return f"MLflow refused {state.refused[0]}{more}"

@@ -1,12 +1,36 @@
 """What the tests of several parts share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from components.layer import MaxPool
+
+
+@pytest.fixture(autouse=True)
+def trains_as_the_whole() -> Iterator[None]:
+    """Whatever a test calls, every module within trains where the one around it does, and infers where that infers."""
+    around: list[bool] = []
+
+    def called(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        module = context.module
+        if context.method_name != "__call__" or "train" not in kwargs or isinstance(module, MaxPool):  # all the same
+            return call(*args, **kwargs)
+        train = kwargs["train"]
+        assert not around or train == around[-1], f"{type(module).__name__} {'/'.join(module.path)}: train={train}"
+        around.append(train)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            around.pop()
+
+    with nn.intercept_methods(called):
+        yield
 
 
 @pytest.fixture

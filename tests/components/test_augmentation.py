@@ -9,16 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from options import built, options
 
 from components.augmentation import Crop, Flip
 from components.types import Augmentation, MultiHot, Scalar, UserError
 
 IMAGES = jax.random.uniform(jax.random.key(0), (64, 5, 7, 2), minval=0.5)
 TARGET = jnp.arange(64)
-AUGMENTATIONS = {
-    "flip": Flip(),
+AUGMENTATIONS = {option: built("augmentation", option) for option in options("augmentation")} | {
     "flip, vertical": Flip(axis="vertical"),
-    "crop": Crop(padding=2),
     "crop, edge": Crop(padding=3, mode="edge"),
     "crop, reflect": Crop(padding=4, mode="reflect"),
 }
@@ -80,6 +79,7 @@ def test_a_crop_moves_each_image_by_up_to_the_padding(crop: Crop, mode: dict[str
         (place,) = [move for move in moves if np.array_equal(image, shifted(given, *move, **mode))]
         places.add(place)
     assert {down for down, _ in places} == {right for _, right in places} == set(range(-2, 3))
+    assert len(places) > 15, "down and right are drawn each by itself"
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

@@ -8,20 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from options import built, options
 
 from components.loss import MAE, MSE, BinaryCrossEntropy, Huber, SoftmaxCrossEntropy
 from components.types import BoundTarget, Loss, Scalar, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["losses"]
-LOSSES: dict[str, Loss] = {
-    "MeanSquaredError": MSE(),
-    "MeanAbsoluteError": MAE(),
-    "Huber delta 1": Huber(),
-    "Huber delta 2": Huber(delta=2.0),
-    "CategoricalCrossentropy logits smoothing 0.1": SoftmaxCrossEntropy(label_smoothing=0.1),
-    "SparseCategoricalCrossentropy logits": SoftmaxCrossEntropy(),
-    "BinaryCrossentropy logits": BinaryCrossEntropy(),
+KERAS: dict[str, dict[str, dict[str, float]]] = {  # by option, Keras's cases, and the words that make them
+    "mse": {"MeanSquaredError": {}},
+    "mae": {"MeanAbsoluteError": {}},
+    "huber": {"Huber delta 1": {}, "Huber delta 2": {"delta": 2.0}},
+    "softmax_cross_entropy": {
+        "SparseCategoricalCrossentropy logits": {},
+        "CategoricalCrossentropy logits smoothing 0.1": {"label_smoothing": 0.1},
+    },
+    "binary_cross_entropy": {"BinaryCrossentropy logits": {}},
 }
+LOSSES = {case: built("loss", option, **words) for option in KERAS for case, words in KERAS[option].items()}
 
 
 def arguments(case: str) -> tuple[jax.Array, jax.Array]:
@@ -38,6 +41,11 @@ def arguments(case: str) -> tuple[jax.Array, jax.Array]:
 def target(outputs: int, classes: int | None = None) -> BoundTarget:
     names = None if classes is None else tuple(f"class {n}" for n in range(classes))
     return BoundTarget(outputs, names, decode=lambda values: values)
+
+
+@pytest.mark.parametrize("option", options("loss"))
+def test_every_option_is_compared_with_keras(option: str) -> None:
+    assert KERAS[option]
 
 
 @pytest.mark.parametrize("case", LOSSES)

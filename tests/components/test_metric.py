@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from options import built, options
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
 from components.metric import MAE, RMSE, Accuracy, TopK
@@ -106,13 +107,10 @@ def test_an_architecture_without_logits_has_no_accuracy() -> None:
         Accuracy().measure(Output(None), batches(draw(10, 4), LABELS)[0][1])
 
 
-def test_the_direction_is_known() -> None:
-    assert [metric.higher_is_better for metric in (Accuracy(), TopK(1), MAE(), RMSE())] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+@pytest.mark.parametrize("option", options("metric"))
+def test_the_direction_of_every_option_is_known(option: str) -> None:
+    higher_is_better = {"accuracy": True, "top_k": True, "mae": False, "rmse": False}
+    assert built("metric", option).higher_is_better == higher_is_better[option]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The optimizers of `conf/optimizer` take the steps that Keras takes, but for Nadam, which follows the paper."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from options import built, options
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "optimizers.json").read_text())
 SCALE, TARGET = np.array(GOLDEN["scale"], np.float32), np.array(GOLDEN["target"], np.float32)
-OPTIMIZERS = {
-    "SGD": optax.sgd(0.05),
-    "momentum": optax.sgd(0.05, momentum=0.9),
-    "Nesterov": optax.sgd(0.05, momentum=0.9, nesterov=True),
-    "RMSprop": optax.rmsprop(0.01, decay=0.9, eps=1e-7),
-    "Adam": optax.adam(0.1, eps=1e-7),
-    "AdamW": optax.adamw(0.1, eps=1e-7, weight_decay=0.01),
+KERAS: dict[str, dict[str, dict[str, Any]]] = {  # by option, Keras's cases, and the words that make them
+    "sgd": {"SGD": {}, "momentum": {"momentum": 0.9}, "Nesterov": {"momentum": 0.9, "nesterov": True}},
+    "rmsprop": {"RMSprop": {"eps": 1e-7}},
+    "adam": {"Adam": {"eps": 1e-7}},
+    "adamw": {"AdamW": {"eps": 1e-7, "weight_decay": 0.01}},
 }
 pytestmark = pytest.mark.optax
 
@@ -34,22 +34,38 @@ def steps(optimizer: Any, count: int = 20) -> np.ndarray:
     return np.array(jax.device_get(seen))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_steps_are_those_of_keras(name: str) -> None:
-    np.testing.assert_allclose(steps(OPTIMIZERS[name]), GOLDEN["after_steps_1_to_20"][name], rtol=2e-4, atol=2e-5)
+def dozat(rate: float) -> np.ndarray:
+    """Nadam of the paper (Dozat, 2016), with a constant momentum b1, where Keras has a schedule of it.
 
-
-def test_nadam_follows_the_paper_without_kerass_schedule_of_the_momentum() -> None:
-    """Dozat, 2016, with a constant momentum b1: the mean looks ahead by b1, and the gradient takes the rest."""
-    rate, b1, b2, eps = 0.1, 0.9, 0.999, 1e-8
+    The mean looks ahead by b1, and the gradient takes the rest.
+    """
+    b1, b2, eps = 0.9, 0.999, 1e-8
     weights, mean, square = np.array(GOLDEN["w0"]), np.zeros(4), np.zeros(4)
-    expected = []
+    seen = []
     for step in range(1, 21):
         gradient = SCALE * (weights - TARGET)
         mean, square = b1 * mean + (1 - b1) * gradient, b2 * square + (1 - b2) * gradient**2
         ahead = b1 * mean / (1 - b1 ** (step + 1)) + (1 - b1) * gradient / (1 - b1**step)
         weights = weights - rate * ahead / (np.sqrt(square / (1 - b2**step)) + eps)
-        expected.append(weights)
-    found = steps(optax.nadam(rate))
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+        seen.append(weights)
+    return np.array(seen)
+
+
+PAPERS = {"nadam": dozat}
+
+
+@pytest.mark.parametrize("option", options("optimizer"))
+def test_every_option_takes_the_steps_of_keras_or_of_its_paper(option: str) -> None:
+    assert (option in KERAS) != (option in PAPERS), f"the steps of {option} are compared with nothing"
+    close = partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-5)
+    if option in PAPERS:
+        close(steps(built("optimizer", option, learning_rate=0.1)), PAPERS[option](0.1))
+    for case, words in KERAS.get(option, {}).items():
+        rate = GOLDEN["config"][case]["learning_rate"]
+        found = steps(built("optimizer", option, learning_rate=rate, **words))
+        close(found, GOLDEN["after_steps_1_to_20"][case], err_msg=case)
+
+
+def test_the_nadam_of_keras_is_another() -> None:
+    found = steps(built("optimizer", "nadam", learning_rate=GOLDEN["config"]["Nadam"]["learning_rate"]))
     assert np.abs(found - GOLDEN["after_steps_1_to_20"]["Nadam"]).max() > 1e-2

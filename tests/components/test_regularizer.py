@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from options import built, options
 
 from components.regularizer import L1, L2
-from components.types import Regularizer, Scalar
+from components.types import Scalar
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["regularizers"]
 DENSE = jnp.array(GOLDEN["dense"], jnp.float32)
@@ -22,9 +23,11 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("name", ["kernel", "embedding"])
-@pytest.mark.parametrize(("regularizer", "case"), [(L1(0.01), "L1(0.01) dense"), (L2(0.01), "L2(0.01) dense")])
-def test_the_penalty_of_a_matrix_is_that_of_keras(regularizer: Regularizer, case: str, name: str) -> None:
-    assert float(regularizer({"layer": {name: DENSE}})) == pytest.approx(GOLDEN[case], rel=1e-6)
+@pytest.mark.parametrize("option", options("regularizer"))
+def test_the_penalty_of_a_matrix_is_that_of_keras(option: str, name: str) -> None:
+    regularizer = built("regularizer", option, strength=0.01)
+    expected = GOLDEN[f"{option.upper()}(0.01) dense"]
+    assert float(regularizer({"layer": {name: DENSE}})) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("regularizer", [L1, L2])

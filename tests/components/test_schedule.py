@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from options import built, options
 
 from components.schedule import constant, cosine, exponential, performance, piecewise_constant
 from components.types import Plateau, Schedule, UserError
@@ -86,9 +87,25 @@ def test_a_warm_up_of_nothing_or_everything(warmup: float) -> None:
 
 
 def test_performance_is_constant_with_a_controller() -> None:
-    schedule = performance(0.1, factor=0.5, patience=3, floor=0.2)
-    assert schedule.plateau == Plateau(0.5, 3, 1e-4, 0, 0.2)
+    schedule = performance(0.1, factor=0.5, patience=3, min_delta=0.01, cooldown=2, floor=0.2)
+    assert schedule.plateau == Plateau(0.5, 3, 0.01, 2, 0.2)
     np.testing.assert_allclose(rates(schedule, 10), np.full(len(STEPS), 0.1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("option", options("schedule"))
+def test_every_option_is_as_its_file_says(option: str) -> None:
+    shares = np.arange(40) / 40  # of the run
+    warm = shares / 0.05 * (shares < 0.05) + (1 + np.cos(np.pi * (shares - 0.05) / 0.95)) / 2 * (shares >= 0.05)
+    expected = {
+        "constant": np.ones(40),
+        "cosine": warm,
+        "exponential": 0.1**shares,
+        "performance": np.ones(40),
+        "piecewise_constant": np.select([shares < 0.5, shares < 0.75], [1, 0.1], 0.01),
+    }
+    schedule = built("schedule", option, learning_rate=0.3)
+    np.testing.assert_allclose(rates(schedule, 40, range(40)), 0.3 * expected[option], rtol=1e-5, atol=1e-8)
+    assert schedule.plateau == (Plateau(0.5, 5, 1e-4, 0, 0.0) if option == "performance" else None)
 
 
 SETTINGS: list[tuple[Callable[..., Schedule], dict[str, float], dict[str, float]]] = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -200,14 +203,104 @@ def test_a_file_in_another_precision_is_read_in_float32(tmp_path: Path, dtype: s
     np.testing.assert_array_equal(found, TORCH["bn.weight"].astype(jnp.dtype(dtype)).astype(np.float32))
 
 
-def test_a_file_that_is_not_whole_or_not_there_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "little.safetensors"
-    save_file({"x": drawn(100)}, path)
-    path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(DataError, match=r"little\.safetensors can't be read as safetensors: .*"):
-        Safetensors(path=str(path))(Little(), {})
+def test_a_file_that_is_not_there_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+    save_file({"x": drawn(100)}, tmp_path / "little.safetensors")
     with pytest.raises(DataError, match=r"there is no file .*; did you mean .*little\.safetensors\?"):
         Safetensors(path=str(tmp_path / "litle.safetensors")).fingerprint()
+
+
+def laid(entries: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
+    """The bytes of a file; entries are arrays by name, as (type, shape, begin, end), or the header itself."""
+    if isinstance(entries, dict):
+        keys = ("dtype", "shape", "data_offsets")
+        described = {name: dict(zip(keys, (one[0], one[1], one[2:]), strict=True)) for name, one in entries.items()}
+        entries = json.dumps(described).encode()
+    return (len(entries) if length is None else length).to_bytes(8, "little") + entries + data
+
+
+ONE = {"x": ("F32", [2], 0, 8)}
+ENTRY = b'{"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}'
+PICKLED, ZIPPED = io.BytesIO(), io.BytesIO()
+pickle.dump({"x": np.zeros(3)}, PICKLED)
+np.savez(ZIPPED, x=np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "its header has 0 bytes, not 2 to 16,777,216"),
+        (laid(ONE, bytes(7)), r"array 'x' lies from byte 0 to 8 of 7; one of F32 \(2\) that begins at 0 has 8 bytes"),
+        (laid(ONE, bytes(9)), "1 bytes trail behind its arrays"),
+        (laid(ONE)[:-5], "it ends 5 bytes before its header does"),
+        (laid(ONE, length=2**63), "its header has 9,223,372,036,854,775,808 bytes"),
+        (laid(b"{}", length=10**8), "its header has 100,000,000 bytes, not 2 to 16,777,216"),
+        (PICKLED.getvalue(), r"its header has [\d,]+ bytes"),
+        (ZIPPED.getvalue(), r"its header has [\d,]+ bytes"),
+        (
+            laid({"x": ("F8_E4M3", [8], 0, 8)}, bytes(8)),
+            "array 'x' is of the type F8_E4M3; F64, .* are read",
+        ),
+        (laid({"x": ("F8_E5M2", [8], 0, 8)}, bytes(8)), "array 'x' is of the type F8_E5M2"),
+        (laid({"x": ("F4", [8], 0, 4)}, bytes(4)), "array 'x' is of the type F4"),
+        (laid({"x": ("C64", [1], 0, 8)}, bytes(8)), "array 'x' is of the type C64"),
+        (laid({"x": (["F32"], [2], 0, 8)}, bytes(8)), r"array 'x' is of the type \['F32'\]"),
+        (laid({"x": ("F32", [1] * 100, 0, 4)}, bytes(4)), r"array 'x' has the shape \(1, 1, .*…\), which no array can"),
+        (laid({"x": ("F32", [0, 2**62], 0, 0)}), r"array 'x' has the shape \(0, 4611686018427387904\), which no array"),
+        (laid({"x": ("F32", [2**62, 4], 0, 4)}, bytes(4)), "array 'x' has the shape .*, which no array can have"),
+        (laid({"x": ("F32", [-2], 0, 8)}, bytes(8)), "array 'x' has no whole numbers as its shape"),
+        (laid({"x": ("F32", [2.0], 0, 8)}, bytes(8)), "array 'x' has no whole numbers as its shape"),
+        (laid({"x": ("F32", [True, 2], 0, 8)}, bytes(8)), "array 'x' has no whole numbers as its shape"),
+        (laid({"x": ("F32", [2], 0, 4, 8)}, bytes(8)), "array 'x' has 3 data_offsets, not 2"),
+        (laid(ONE | {"y": ("F32", [2], 4, 12)}, bytes(12)), "array 'y' lies from byte 4 to 12 of 12; .* begins at 8"),
+        (laid(ONE | {"y": ("F32", [1], 12, 16)}, bytes(16)), "array 'y' lies from byte 12 to 16 of 16; .* begins at 8"),
+        (laid({"x": ("F32", [2], 8, 16)}, bytes(8)), "array 'x' lies from byte 8 to 16 of 8"),
+        (laid(b'{"x": ' + ENTRY + b', "x": ' + ENTRY + b"}", bytes(8)), "its header is no JSON: 'x' is there twice"),
+        (laid(b'{"x": {"dtype": "F32"}}'), "array 'x' isn't described by data_offsets, dtype, shape"),
+        (laid(b"[1]"), "its header is a list, not a table of arrays"),
+        (laid(b'{"__metadata__": [1]}'), "its __metadata__ is no table of texts"),
+        (laid(b'{"__metadata__": {"a": 1}}'), "its __metadata__ is no table of texts"),
+        (
+            laid(b'{"__metadata__": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+            "its header is no JSON: maximum recursion",
+        ),
+        (laid(b'{"x": NaN}'), "its header is no JSON: NaN is none of its values"),
+        (laid(b'{"x": ' + b"9" * 5000 + b"}"), "its header is no JSON: Exceeds the limit"),
+        (laid(b"\xff\xff"), "its header is no JSON: 'utf-8' codec"),
+    ],
+)
+def test_a_damaged_or_hostile_file_is_refused_with_its_fault(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "little.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=rf"little\.safetensors(?: can't be read as safetensors)?: {message}"):
+        Safetensors(path=str(tmp_path / "little.safetensors"))(Little(), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        (
+            "fc.weight",
+            np.where(np.eye(3, 5) == 1, np.nan, 1.0),
+            r"fc\.weight \(our head/kernel\) has 3 values",
+        ),
+        ("bn.weight", np.full(4, np.inf), r"bn\.weight \(our norm/scale\) has 4 values that aren't finite"),
+        (
+            "bn.bias",
+            np.full(4, 1e300),
+            r"bn\.bias \(our norm/bias\) has 4 values that aren't finite in float32",
+        ),
+        ("fc.bias", np.zeros(3, np.int64), r"fc\.bias \(our head/bias\) is int64; weights are floats"),
+        ("fc.bias", np.zeros(3, bool), r"fc\.bias \(our head/bias\) is bool; weights are floats"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_named(
+    tmp_path: Path, name: str, array: np.ndarray, message: str
+) -> None:
+    path = tmp_path / "little.safetensors"
+    save_file({one: np.ascontiguousarray(values) for one, values in (TORCH | {name: array}).items()}, path)
+    with pytest.raises(UserError, match=rf"little\.safetensors: {message}"):
+        Safetensors(path=str(path))(Little(), variables(Little(), *IMAGE))
+    layer = message.split("our ")[1].split("/")[0]
+    assert layer not in Safetensors(path=str(path), skip=(layer,))(Little(), variables(Little(), *IMAGE))["params"]
 
 
 def test_fields_that_shapes_do_not_tell_must_be_those_that_the_weights_are_for() -> None:

@@ -1,6 +1,7 @@
 """Plain values to parts: what is called with what, and what is refused even where the check could not read it."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import optax
@@ -20,9 +21,13 @@ def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "opaque_parts.py").write_text(
         "import functools, os\n"
         "from os import system as run\n"
+        "from components.data import write_idx\n"
         "listing = functools.partial(os.system, 'ls')\n"
+        "class Ones:\n"
+        "    def __call__(self, key, shape, dtype=None): return 1\n"
         "def anything(**given):\n"
         "    raise TypeError(f'no {given}')\n"
+        "class Plain: pass\n"
         "class Narrow:\n"
         "    def __init__(self, *, width): self.width = width\n"
     )
@@ -58,7 +63,6 @@ def test_parts_resolve_wherever_their_package_defines_them(target: str) -> None:
         ("opaque_parts.run", "is no part: it is defined in `posix`"),
         ("opaque_parts.listing", "is no part: it is defined in `posix`"),
         ("opaque_parts.nothing", "can't be imported"),
-        ("runner.tracking.deliver.main", "not below an allowed package"),
         ("runner.execution.execute", "not below an allowed package"),
     ],
 )
@@ -73,6 +77,24 @@ def test_a_call_that_does_not_fit_names_the_target_and_what_it_was_given() -> No
         build({"_target_": "opaque_parts.Narrow", "widht": 3}, {})
     with pytest.raises(TypeError, match=r"no \{'a': 1\}"):  # an error inside the part is the part's own
         build({"_target_": "opaque_parts.anything", "a": 1}, {})
+
+
+@pytest.mark.usefixtures("my_parts")
+def test_a_part_of_the_user_s_within_a_part_has_the_methods_of_what_belongs_there() -> None:
+    def dense(name: str) -> Any:
+        return build({"_target_": "components.layer.Dense", "features": 3, "initializer": {"_target_": name}}, {})
+
+    assert dense("opaque_parts.Ones").initializer("key", (2, 3)) == 1
+    with pytest.raises(UserError, match=r"^`opaque_parts.Narrow` can't be called with nothing"):
+        dense("opaque_parts.Narrow")
+    with pytest.raises(UserError, match=r"^`opaque_parts.Plain` lacks `__call__`, which a Normal has"):
+        dense("opaque_parts.Plain")
+
+
+@pytest.mark.usefixtures("my_parts")
+def test_what_a_module_of_the_user_s_imports_stays_what_it_is() -> None:
+    with pytest.raises(UserError, match=r"^opaque_parts.write_idx is not a part that a configuration may name"):
+        build({"_target_": "opaque_parts.write_idx", "path": "here", "array": 1}, {})
 
 
 @pytest.mark.usefixtures("my_parts", "in_empty_folder")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from runner.check import check, problems
-from runner.compose import compose
+from runner.compose import compose, configure
 from runner.errors import ConfigError
 
 PART = """
@@ -83,6 +83,11 @@ def test_nothing_is_wrong_with_what_is_right(folder: Path) -> None:
         ("share=1", "loss.share: 1 is not a number in [0, 1) or null"),
         ("share=high", 'loss.share: "high" is not a number in [0, 1) or null'),
         ("share=nan", "loss.share: NaN is not a number in [0, 1) or null"),
+        (
+            "share=1e-50",
+            "loss.share: 1e-50 is not a number in [0, 1) or null; float32 holds 0 and numbers of size 1.17549e",
+        ),
+        ("table={a: inf}", "loss.table.a: Infinity is not a number"),
         ("mode=men", 'loss.mode: "men" is not one of the words that are allowed; did you mean mean? (sum, mean)'),
         ("name=3", "loss.name: 3 is not text"),
         ("flag=1", "loss.flag: 1 is not true or false"),
@@ -132,6 +137,18 @@ def test_arguments_that_suit_are_let_pass(folder: Path, setting: str) -> None:
         (["training.monitor=valid/acuracy"], "training.monitor: no valid/acuracy; did you mean valid/accuracy?"),
         (["training.monitor=test/loss"], "training.monitor: no test/loss;"),
         (["learning_rate=-1"], "learning_rate: -1 is not a number in [0, inf)"),
+        (["learning_rate=inf"], "learning_rate: Infinity is not a number in [0, inf)"),
+        (
+            ["learning_rate=1e39"],
+            "learning_rate: 1e+39 is not a number in [0, inf); float32 holds 0 and numbers of size",
+        ),
+        (
+            [f"learning_rate={10**400}"],
+            "learning_rate: a number of 1329 bits is not a number in [0, inf); float32 holds",
+        ),
+        (["optimizer.eps=1e39"], "optimizer.eps: 1e+39 is not a number"),
+        (["resume=[1]"], "resume: [1] is not text or null"),
+        (["feature.inputs.image=[[a]]"], 'feature.inputs.image.0: ["a"] is not text'),
         (["seed=4294967296"], "seed: 4294967296 is not a whole number in [0, 4.29497e+09]"),
         (["mode=trian"], 'mode: "trian" is not one of the words that are allowed; did you mean train?'),
         (["optimizer.learning_rate=1"], "optimizer.learning_rate: comes from the schedule; set learning_rate instead"),
@@ -150,6 +167,14 @@ def test_the_rest_of_the_configuration(in_empty_folder: Path, words: list[str], 
     found = told(*words)
     assert len(found) == 1
     assert found[0].startswith(message)
+
+
+@pytest.mark.parametrize(
+    "word", ["resume=[1]", "~resume", "run={a: 1}", "mode=[train]", "folder=null", "~folder", "runs=3"]
+)
+def test_keys_that_are_read_before_the_rest_is_checked(in_empty_folder: Path, word: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{word.lstrip('~').partition('=')[0]}: "):
+        configure([word])
 
 
 def test_inputs_are_those_of_the_architecture(folder: Path) -> None:

@@ -7,15 +7,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
+import hypothesis
 import pytest
 import yaml
+from hypothesis import given, seed
+from hypothesis import strategies as st
 
+import runner.__main__
 import runner.execution
 from components.types import UserError
 from runner.__main__ import main
 from runner.catalog import catalog
+from runner.compose import compose
 from runner.help import MODES
 from runner.signature import settings
+from runner.tree import dotted, leaves
 
 HEAVY = {"jax", "jaxlib", "flax", "optax", "mlflow", "numpy", "pandas", "sklearn", "rich", "pyarrow"}
 REPORT = (
@@ -113,6 +119,11 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
     [
         (["--hlep"], "there is no option --hlep; did you mean --help?"),
         (["seed=1", "-x"], "there is no option -x; allowed: --help,"),
+        (["--seed=3"], "there is no option --seed=3; write seed=3\n"),
+        (["--training.epochs", "3"], "there is no option --training.epochs; write training.epochs=VALUE\n"),
+        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, SHELL one of bash, zsh, fish\n"),
+        (["-sc", "install=csh"], "-sc: write -sc install=SHELL"),
+        (["-sc", "query=bash", "x"], "-sc: write -sc install=SHELL"),
         (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
         (["--cfg"], "argument --cfg/-c: expected one argument"),
     ],
@@ -134,6 +145,114 @@ def test_completion_is_hydra_s(in_empty_folder: Path) -> None:
     ]
     offered = titrate("-sc", "query=bash", COMP_LINE="titrate experiment=").stdout.split()
     assert {"experiment=mine", "experiment=digits_cnn"} <= set(offered)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_file_of_ours(in_empty_folder: Path, closed: str) -> None:
+    """The next file would be opened in its place, and be written what is meant for the terminal."""
+    program = (
+        "import os, runner.__main__ as command\n"
+        "command._dispatch = lambda words: open('out', 'w').fileno()\n"
+        "command.sys.exit(command.main([]))"
+    )
+    done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], check=False)
+    assert done.returncode > 2
+    assert Path("out").read_text() == ""
+
+
+def test_characters_that_the_terminal_lacks_are_told_by_their_number(in_empty_folder: Path) -> None:
+    done = titrate("experiment=日", PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    assert done.stderr.startswith(r"experiment: there is no \u65e5; ")
+
+
+def test_a_working_folder_that_is_gone(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    assert main(["seed=1"]) == 2
+    assert capsys.readouterr().err == "the working folder was deleted; cd into one that is there\n"
+
+
+def keys_of(*words: str) -> list[str]:
+    """The places of a configuration, and some that are none."""
+    places = [place for place, _ in leaves(compose(words).values)]
+    found = {dotted(place[:length]) for place in places for length in range(1, len(place) + 1)}
+    return [
+        *sorted(found),
+        "",
+        ".",
+        "a..b",
+        "a/b",
+        "data@x",
+        "hydra.x",
+        "defaults",
+        "metric.top_k",
+        "architecture.layers.x",
+    ]
+
+
+VALUES = (
+    *("", "[]", "{}", "null", "[[]]", "[[a]]", "{a: {b: [c]}}", "[null]", "{1: 2}", "true", "-1", "0", "1.5", "???"),
+    *("9" * 400, "9" * 5000, "1e39", "1e-50", "inf", "nan", "''", "' '", "ä\U0001f600", "it's", 'a"', "x" * 300),
+    *(
+        "${seed}",
+        "${a.b}",
+        "${",
+        "$",
+        "\\",
+        "~",
+        "~nobody/x",
+        "a,b",
+        "range(3)",
+        "glob(*)",
+        "interval(0,1)",
+        "[1,",
+        "}",
+    ),
+    *(
+        "\n",
+        "\0",
+        "\ud800",
+        "/dev/null",
+        "..",
+        "a/b",
+        "int(x)",
+        "{_target_: os.system}",
+        "{_target_: [1]}",
+        "{_target_: ''}",
+    ),
+    *("{_target_: optax.adam}", "[{_target_: components.layer.Conv}]", "{_target_: ..}", "{_target_: components.loss}"),
+)
+FLAGS = ("--help", "--info", "--cfg", "job", "-m", "--allow", "-sc", "install=bash", "--", "-", "--seed=3", "=", "-x")
+KEYS = {
+    words: keys_of(*words) for words in ((), ("experiment=digits_cnn",), ("experiment=california_housing_wide_deep",))
+}
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> list[str]:
+    """A command with values of any kind for keys that there are, and flags among them."""
+    words = draw(st.sampled_from([*KEYS]))
+    prefixes, keys = st.sampled_from(("", "", "+", "++", "~")), st.sampled_from(KEYS[words])
+    settings = draw(st.lists(st.tuples(prefixes, keys, st.sampled_from(VALUES)), min_size=1, max_size=3))
+    flags = draw(st.lists(st.sampled_from(FLAGS), max_size=2))
+    return draw(st.permutations([*words, *flags, *(f"{before}{key}={value}" for before, key, value in settings)]))
+
+
+@seed(0)
+@given(words=commands())
+@hypothesis.settings(max_examples=30, suppress_health_check=[*hypothesis.HealthCheck])
+def test_no_command_ends_in_a_traceback(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = SimpleNamespace(command=lambda config: 0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "path", [*sys.path])
+        patched.setattr(runner.__main__, "_sweep", lambda plan: 0)
+        patched.setattr(runner.__main__, "importlib", SimpleNamespace(import_module=lambda name: nothing))
+        assert main(words) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def execution(result: Any) -> Any:

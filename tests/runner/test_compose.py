@@ -1,15 +1,25 @@
 """From words to plain values: what wins, who set what, and how choices go wrong."""
 
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import given
+from hypothesis import strategies as st
 
+from components.types import UserError
 from runner.catalog import EXPERIMENT, catalog, defaults
 from runner.check import check
-from runner.compose import compose, from_yaml, to_yaml
+from runner.choices import MOST_BYTES
+from runner.completion import VERSION_BASE
+from runner.compose import compose, configure, from_yaml, to_yaml
 from runner.errors import ConfigError
+from runner.overrides import parse, quoted
 from runner.tree import dotted, leaves
 
 HOUSE = Path(__file__).parents[2]
@@ -129,6 +139,42 @@ def test_of_some_groups_several_are_chosen(words: list[str]) -> None:
     assert list(config.values["metric"]) == ([chosen] if isinstance(chosen, str) else chosen)
 
 
+def test_an_element_of_a_list_may_be_left_out() -> None:
+    before = compose(["experiment=digits_cnn"]).values["architecture"]["layers"]
+    words = ["experiment=digits_cnn", "~architecture.layers.0", "architecture.layers.0.features=8"]
+    after = compose(words).values["architecture"]["layers"]
+    assert after == [before[1] | {"features": 8}, *before[2:]]
+
+
+def test_what_an_experiment_says_of_a_metric_goes_with_the_metric(in_empty_folder: Path) -> None:
+    write(
+        "experiments/mine.yaml",
+        "defaults:\n  - override /metric: [accuracy, top_k]\nmetric: {top_k: {k: 3}, own: {_target_: my.Metric}}\n",
+    )
+    assert list(compose(["experiment=mine", "metric=accuracy"]).values["metric"]) == ["accuracy", "own"]
+    assert compose(["experiment=mine", "metric=[top_k]"]).values["metric"]["top_k"]["k"] == 3
+    assert compose(["experiment=mine"]).values["metric"]["top_k"]["k"] == 3
+
+
+def test_paths_may_begin_at_home(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    words = ["folder=~/runs", "mode=predict", "run=~/runs/one", "output=~/out.csv"]
+    with pytest.raises(UserError, match="run=/home/ada/runs/one: no such run below /home/ada/runs;"):
+        configure(words)
+    assert configure(["folder=~"]).values["folder"] == "/home/ada"
+
+
+def test_what_of_hydra_is_in_use_stays_as_it_was(in_empty_folder: Path) -> None:
+    write("theirs/app.yaml", "x: 1\n")
+    with hydra.initialize_config_dir(str(Path("theirs").absolute()), **VERSION_BASE):
+        before = GlobalHydra.instance().hydra
+        compose(["experiment=digits_cnn"])
+        assert GlobalHydra.instance().hydra is before
+        assert hydra.compose("app") == {"x": 1}
+    compose(["experiment=digits_cnn"])
+    assert not GlobalHydra.instance().is_initialized()
+
+
 def test_yaml_goes_there_and_back() -> None:
     values = compose(["experiment=digits_cnn", "learning_rate=1e-5", "folder='1e-3'"]).values
     assert from_yaml(to_yaml(values)) == values
@@ -159,6 +205,31 @@ def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["my exp", "-x", "null", "1e3", "a.b", "a@b:c", """it's "so\\""", "[a]", "日本", "x" * 230]
+)
+def test_an_experiment_may_have_any_name(in_empty_folder: Path, name: str) -> None:
+    write(f"experiments/{name}.yaml", "seed: 7\n")
+    config = compose([f"experiment={quoted(name)}"])
+    assert (config.values["experiment"], config.values["seed"]) == (name, 7)
+
+
+def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder: Path) -> None:
+    write("experiments/old.yml", "seed: 1\n")
+    write("experiments/inner/deep.yaml", "seed: 1\n")
+    os.symlink("nowhere", "experiments/gone.yaml")
+    os.symlink("ada@host.1234:1", "experiments/.#open.yaml")
+    os.mkfifo("experiments/pipe.yaml")
+    assert not {"old", "deep", "gone", "open", ".#open", "pipe"} & {*catalog().files["experiment"]}
+    for word, hint in {
+        "old": "there is no old; rename experiments/old.yml to old.yaml [",
+        "deep": "there is no deep; subfolders are not searched: move experiments/inner/deep.yaml to experiments/deep.y",
+        "gone": "there is no gone; experiments/gone.yaml is a link to a file that is gone [",
+        "x" * 300: f"there is no {'x' * 300}; allowed: ",
+    }.items():
+        assert wrong(f"experiment={word}")[0].startswith(f"experiment: {hint}")
+
+
 # ------------------------------------------------------------------------------------------------------- mistakes
 
 
@@ -179,9 +250,9 @@ def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
         ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values are a sweep"),
         ("seed=range(3)", "seed=range(3): several values"),
         ("optimiser=adam", "optimiser: unknown key; did you mean optimizer?"),
-        ("nadam", "nadam: write group=option or key=value"),
-        ("a=[1,", "a=[1,: write group=option or key=value"),
-        ("", ": write group=option or key=value"),
+        ("nadam", "nadam: can't be read; write group=option or key=value"),
+        ("a=[1,", "a=[1,: can't be read; write group=option or key=value"),
+        ("", ": can't be read; write group=option or key=value"),
         ("~training.patiense", "~training.patiense: there is no training.patiense to leave out"),
         ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
         ("seed=${sed}", "seed: there is no sed; did you mean seed?"),
@@ -189,6 +260,9 @@ def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
         ("loss=${architecture}", "loss: there is no ${architecture}"),
         ("folder=a${seed}", "folder: a${seed} is not understood; a reference is a whole value, ${name}"),
         ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} is not understood"),
+        ("a=" + 1000 * "[", "a=" + 198 * "[" + "…: this word is more than 50 brackets deep"),
+        ("folder=" + 20_000 * "x", "folder=" + 193 * "x" + "…: this word is more than 10,000 characters"),
+        ("architecture.widths.a=3", "architecture.widths.a=3: "),
     ],
 )
 def test_a_word_that_is_wrong(in_empty_folder: Path, word: str, message: str) -> None:
@@ -215,7 +289,7 @@ def _checked(word: str) -> tuple[str, ...]:
         ("defaults: [override /optimiser: sgd]\n", "experiments/mine.yaml: there is no group optimiser; did you mean"),
         ("defaults: [override /optimizer: sdg]\n", "optimizer: there is no sdg; did you mean sgd?"),
         ("experiment: digits_cnn\n", "experiments/mine.yaml: an experiment can't choose another"),
-        ("architecture: [1]\n", "experiment='mine': "),
+        ("architecture: [1]\n", "experiments/mine.yaml: Cannot merge DictConfig with ListConfig"),
     ],
 )
 def test_an_experiment_that_is_wrong(in_empty_folder: Path, text: str, message: str) -> None:
@@ -223,6 +297,69 @@ def test_an_experiment_that_is_wrong(in_empty_folder: Path, text: str, message: 
     found = wrong("experiment=mine")
     assert len(found) == 1
     assert found[0].startswith(message)
+
+
+LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join(9 * [f'*a{level - 1}'])}]\n" for level in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: " + 1000 * b"[", "its lists and mappings are nested more than 50 deep"),
+        (b"a: " + 60 * b"[" + 60 * b"]", "its lists and mappings are nested more than 50 deep"),
+        (LAUGHS.encode(), "its anchors stand for more than 100,000 values"),
+        (b"a: &a [*a]\n", "its anchors stand for more than 100,000 values"),
+        (MOST_BYTES * b"#" + b"\n", "a configuration of more than 1,048,576 bytes is refused"),
+        ("folder: ä".encode("latin-1"), "byte 8 is not UTF-8; save the file in that encoding"),
+        (b"training:\n\tepochs: 1\n", r"this is not YAML: found character '\t' that cannot start any token"),
+        (b"seed: !!python/object/apply:os.getpid []\n", "this is not YAML: could not determine a constructor"),
+        (b"seed: " + 5000 * b"9", "can't be read: Exceeds the limit"),
+        (b"3: 4\n", "the key 3 is no text; put it in quotes"),
+        (b"defaults: ???\n", "write `- override /group: option` in its defaults, not ???"),
+    ],
+    ids=range(11),
+)
+def test_a_file_that_is_no_configuration(in_empty_folder: Path, text: bytes, message: str) -> None:
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_bytes(text)
+    found = wrong("experiment=mine")
+    assert len(found) == 1
+    assert found[0].startswith("experiments/mine.yaml")
+    assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("seed = 3", 3),
+        ("seed= 3", 3),
+        ("architecture.widths=[64,32,]", [64, 32]),
+        ("architecture={a: [1,],}", {"a": [1]}),
+        ("folder=a (b", "a (b"),
+        ("folder='", "'"),
+        ("folder=it's \\\"so\\", "it's \\\"so\\"),
+    ],
+)
+def test_a_hint_can_be_followed(word: str, value: Any) -> None:
+    if word == "seed= 3":  # Hydra reads that
+        assert parse(word).value() == value
+        return
+    with pytest.raises(UserError, match="can't be read; write ") as caught:
+        parse(word)
+    (hint,) = shlex.split(str(caught.value).rpartition("; write ")[2])
+    assert parse(hint).value() == value
+
+
+@pytest.mark.parametrize("text", ["~/data", "ä.csv", "a#b;c", "b=c", "9" * 5000, "x && y"])
+def test_text_without_structure_needs_no_quotes(text: str) -> None:
+    assert parse(f"folder={text}").value() == text
+
+
+@given(st.text("\\\"' ,[]{}$~%\n=:ä1", max_size=8))
+def test_quotes_keep_any_text(text: str) -> None:
+    assert parse(f"folder={quoted(text)}").value() == text
 
 
 def test_options_have_no_defaults_list(in_empty_folder: Path) -> None:

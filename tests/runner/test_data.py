@@ -378,6 +378,25 @@ def test_folds_that_learn_the_same_share_what_is_encoded(tmp_path: Path) -> None
     assert len(list((tmp_path / "data").iterdir())) == 6
 
 
+@dataclass(frozen=True)
+class Largest(Ids):
+    """A test's own column, which encodes by what it learned and keeps as a plain value: whether a number is largest."""
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        return Constants(static={"largest": max(results["rows"])})
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+        return {"ids": (block.columns[self.key] >= constants.static["largest"]).astype(np.int32)}
+
+
+def test_folds_that_learn_other_plain_values_share_nothing_that_is_encoded(tmp_path: Path) -> None:
+    given = Arrays(columns={"x": np.arange(12), "label": np.arange(12) % 2}, valid=1, test=2, seed=None)
+    parts = features({"x": Largest("x")}, target=Label(key="label"))
+    for fold, largest in ((0, 9), (4, 7), (0, 9)):
+        data = prepare(given, parts, identity="folds", cache=tmp_path, fold=(5, fold))
+        assert data.encoded["x"]["ids"].tolist() == (np.arange(12) >= largest).astype(int).tolist()
+
+
 def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     data = prepared(source(), everything(), tmp_path / "file")

@@ -1,6 +1,7 @@
 """Trees of arrays on disk: there and back, whole or not at all, and never trusted when damaged."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from components.types import Ragged
+from runner import folder as folders
 from runner.data_cache import load, save
 
 TREE = {
@@ -85,6 +87,39 @@ def test_no_changed_bit_of_the_index_goes_unnoticed(entry: Path) -> None:
         changed[place] ^= 2
         (entry / "index.json").write_bytes(changed)
         assert load(entry) is None
+
+
+@pytest.mark.parametrize("place", [".", "index.json", "0.npy"])
+@pytest.mark.parametrize("how", ["a file", "a pipe", "a folder", "a dangling link"])
+def test_whatever_stands_in_an_entrys_place_is_replaced(entry: Path, place: str, how: str) -> None:
+    path = entry / place
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    match how:
+        case "a file":
+            path.write_text("{}")
+        case "a pipe":
+            os.mkfifo(path)
+        case "a folder":
+            path.mkdir()
+        case "a dangling link":
+            path.symlink_to("nowhere")
+    assert load(entry) is None
+    save(entry, TREE)
+    assert_equal(load(entry), TREE)
+
+
+def test_what_a_killed_process_was_writing_goes_and_what_lives_stays(entry: Path) -> None:
+    (entry / "index.json").unlink()
+    for name in (".entry.abcdefgh", ".other.abcdefgh", ".entry.ijklmnop"):
+        (entry.parent / name).mkdir()
+        (entry.parent / name / "0.npy").write_bytes(b"half")
+    held = folders.take_lock(entry.parent / ".entry.ijklmnop")
+    assert held is not None
+    for name in (".entry.abcdefgh", ".entry.ijklmnop"):
+        os.utime(entry.parent / name, (0, 0))
+    save(entry, TREE)
+    assert {path.name for path in entry.parent.iterdir()} == {"entry", ".other.abcdefgh", ".entry.ijklmnop"}
+    os.close(held)
 
 
 def test_what_was_never_written_is_none(tmp_path: Path) -> None:

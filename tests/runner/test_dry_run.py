@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from runner import memory
 from runner.__main__ import main
-from runner.dry_run import machine
 from runner.dry_run.layers import Layer, layers
 
 LENET5 = ("architecture=lenet5",)
@@ -64,7 +64,7 @@ def numbers(lines: list[str]) -> dict[str, tuple[int, int]]:
 @pytest.fixture
 def without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """The device has no memory at all, so that a dry run ends once it has said all that shapes tell."""
-    monkeypatch.setattr(machine, "device_memory", lambda: (1, "of this test"))
+    monkeypatch.setattr(memory, "free", lambda: memory.Free(-(10**9), "in this test"))
 
 
 @pytest.mark.usefixtures("without_compiling")
@@ -130,10 +130,11 @@ def test_a_model_that_is_too_large_allocates_nothing(capsys: pytest.CaptureFixtu
 
 
 def test_a_batch_size_that_fits_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "device_memory", lambda: (600_000, "of this test"))
+    data = 1797 * (64 + 4)  # which is on the device already
+    monkeypatch.setattr(memory, "free", lambda: memory.Free(600_000 - data, "in this test"))
     words = ["mode=dry_run", "architecture.widths=[32]", "training.evaluation_batch_size=32", "quiet=true"]
     assert main([*words, "training.batch_size=1000"]) == 1
-    told = re.search(r"600 kB of this test; (training\.batch_size=(\d+)) would fit", capsys.readouterr().err)
+    told = re.search(r"600 kB are free in this test; (training\.batch_size=(\d+)) would fit", capsys.readouterr().err)
     assert told
     assert 32 < int(told[2]) < 1000
     assert main([*words, told[1]]) == 0
@@ -251,18 +252,3 @@ def traced(module: nn.Module, x: jax.Array) -> list[Layer]:
     apply: Callable[..., Any] = module.apply
     parameters = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
     return layers(lambda these, x: apply({"params": these}, x), parameters, x)[0]
-
-
-@pytest.mark.parametrize(
-    ("group", "file"),
-    [("0::/jobs/one", "jobs/one/memory.max"), ("4:cpu,memory:/jobs/one", "memory/jobs/one/memory.limit_in_bytes")],
-)
-def test_the_limits_of_control_groups_count(group: str, file: str, tmp_path: Path) -> None:
-    own, root = tmp_path / "own", tmp_path / "root"
-    own.write_text(f"7:pids:/\n{group}\n")
-    limit = root / file
-    limit.parent.mkdir(parents=True)
-    limit.write_text("5000\n")
-    (limit.parent.parent / limit.name).write_text("4000\n")
-    (root / "memory.max").write_text("max\n")
-    assert sorted(machine.group_limits(root, own)) == [4000, 5000]

@@ -4,11 +4,14 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import pandas
+import pyarrow
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -203,6 +206,67 @@ def test_asking_again_compiles_nothing(folder: Path, caplog: pytest.LogCaptureFi
     assert not [record.message for record in caplog.records if "ompil" in record.message]
 
 
+def test_classes_come_back_as_the_data_has_them(tmp_path: Path) -> None:
+    labels = np.array([3, 10, 7])[np.arange(ROWS) % 3]
+    result = train("training.epochs=1", label=labels)
+    model = load(result.folder, source=source(label=labels))
+    found = model.predict("test")
+    assert model.classes == found.classes == (3, 7, 10)
+    assert found.target is not None
+    np.testing.assert_array_equal(found.target, labels[found.row])
+    assert {*found.prediction.tolist()} <= {3, 7, 10}
+    assert model.answers("test").classes == ("3", "7", "10"), "in the record they are names"
+    output.write(tmp_path / "found.parquet", found.columns())
+    assert str(parquet.read_table(tmp_path / "found.parquet")["prediction"].type) == "int64"
+
+
+def test_data_frames_are_asked_about_with_their_gaps() -> None:
+    filled = {"_target_": "components.feature.Numeric", "key": "x", "normalize": "z_score", "missing": "mean"}
+    feature = {
+        "target": {"_target_": "components.feature.Label", "key": "label"},
+        "columns": {"x": filled},
+        "inputs": {"x": ["x"]},
+    }
+    frame = pandas.DataFrame({"x": columns()["x"], "label": columns()["label"]})
+    frame.loc[3, "x"] = np.nan
+    frame["whole"] = pandas.array([1, None] * (ROWS // 2), "Int64")
+    whole = Arrays(columns=frame, valid=12, test=12, seed=0)
+    result = runner.run(*QUICK, option("feature", "filled", feature), source=whole)
+    model = load(result.folder, source=whole)
+    assert model.evaluate()["test/loss"] == result.metrics["test/loss"]
+    known = model.predict("test")
+    for rows in (frame.iloc[known.row], pyarrow.table(frame.iloc[known.row]), dict(frame.iloc[known.row].items())):
+        np.testing.assert_array_equal(model.predict(rows).prediction, known.prediction)
+        assert model.evaluate(rows)["new/loss"] == pytest.approx(result.metrics["test/loss"], rel=1e-5)
+    gaps = [[None, 1.0], [pandas.NA, Decimal(1)], pandas.Series([None, 1], dtype="Int64"), np.array([np.nan, 1.0])]
+    first, *others = [model.predict({"x": gap}).probabilities for gap in gaps]
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+    transform = runner.load_transform(result.folder)
+    for key, array in transform({"x": frame["x"].to_numpy()})["x"].items():
+        np.testing.assert_array_equal(transform(frame)["x"][key], array)
+    with pytest.raises(UserError, match="row 0 of the new rows: column `label` has no value"):
+        model.evaluate(pandas.DataFrame({"x": [1.0], "label": [None]}))
+
+
+def test_a_folder_stays_the_same_wherever_the_program_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    result = train("folder=here", "training.epochs=1")
+    model = load(Path("here", result.folder.name))
+    monkeypatch.chdir("/")
+    assert result.folder.is_absolute()
+    assert model.folder == result.folder
+
+
+def test_a_batch_may_be_larger_than_any_split(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no larger than the rows that are evaluated: a batch of so many would fill any memory."""
+    copy = Path(shutil.copytree(folder, folder.parent / "large_batches"))
+    change(copy, lambda values: values["training"].update(evaluation_batch_size=10**9))
+    model = load(copy, source=source())
+    assert model.evaluate()["test/loss"] == pytest.approx(load(folder, source=source()).evaluate()["test/loss"])
+    assert model._trainer.evaluation_batch_size == 12
+
+
 def test_what_columns_learned_from_the_training_split_encodes_new_rows() -> None:
     result = train(table("y"), "loss=mse", "metric=[rmse]")
     model, given = load(result.folder, source=source()), columns()
@@ -304,7 +368,9 @@ def test_other_data_is_refused(folder: Path) -> None:
 
 def test_a_folder_that_holds_no_weights_is_told(copied: Path) -> None:
     shutil.rmtree(copied / "checkpoints")
-    with pytest.raises(UserError, match="it has no checkpoint: it was broken off before the first, or they were del"):
+    with pytest.raises(
+        UserError, match="it has no checkpoint to read: it was broken off before the first, or they were del"
+    ):
         load(copied)
 
 

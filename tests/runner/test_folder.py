@@ -26,6 +26,14 @@ def test_folders_made_at_once_all_differ_and_keep_the_digest_last(tmp_path: Path
     assert not list(tmp_path.glob(".new_*"))
 
 
+@pytest.mark.parametrize("name", ["x" * 230, "日" * 80, "é" * 105 + "\n"])
+def test_a_long_name_is_cut_and_told_apart_by_a_digest(tmp_path: Path, name: str) -> None:
+    made = [folders.create(tmp_path, f"{name}{end}", "abc", FILES).path.name for end in "ab"]
+    assert all(len(one.encode()) <= 255 and one.endswith("_abc") for one in made)
+    assert all(one[20:80] == name[:60] for one in made)
+    assert made[0] != made[1].replace("_2_", "_")
+
+
 def test_an_interrupted_folder_is_found_only_while_nobody_holds_it(tmp_path: Path) -> None:
     first = folders.create(tmp_path, "digits", "abc", FILES)
     assert folders.interrupted(tmp_path, "abc") is None
@@ -87,3 +95,20 @@ def test_the_last_run_is_neither_a_sweep_nor_damaged(tmp_path: Path) -> None:
     make(".old_x/d", '{"kind": "run", "created": 99}')
     assert folders.find(tmp_path, "last", "run") == tmp_path / "sweep" / "c"
     assert folders.find(tmp_path, "c", "run") == tmp_path / "sweep" / "c"
+
+
+def test_of_interrupted_folders_of_one_run_the_newest_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for stamp in ("2026-01-02_03-04-05", "2026-01-02_03-04-06", "2026-01-01_23-59-59"):
+        monkeypatch.setattr("time.strftime", lambda form, stamp=stamp: stamp)
+        made.append(folders.create(tmp_path, "digits", "abc", FILES))
+        made[-1].close()
+    only = folders.interrupted(tmp_path, "abc", lambda path: path == made[2].path)
+    assert only is not None
+    assert only.path == made[2].path  # the only one whose configuration is the same
+    for expected in (made[1], made[0]):  # what was found before is held
+        found = folders.interrupted(tmp_path, "abc")
+        assert found is not None
+        assert found.path == expected.path

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,37 @@ def test_however_often_killed_every_point_is_there_once_at_its_first_time(
         for line in lines(folder):
             assert first.setdefault(line["step"], line["timestamp"]) == line["timestamp"]
     assert [line["step"] for line in lines(folder)] == list(range(1, step + 1))
+
+
+def test_a_flush_returns_once_all_points_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, synced = Outbox(tmp_path), []
+    sync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    box.add(1, {"a": 1.0})
+    assert [box.flush()] == synced
+    box.close()
+
+
+def test_a_kill_between_keeping_and_cutting_loses_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Outbox(tmp_path)
+    box.add(1, {"a": 1.0})
+    box.close()
+    first = lines(tmp_path)
+
+    def killed(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "_append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Outbox(tmp_path)
+    assert lines(tmp_path) == first, "cut before it was kept"
+    box = Outbox(tmp_path)
+    box.add(1, {"a": 2.0})
+    box.close()
+    assert [point["timestamp"] for point in lines(tmp_path)] == [point["timestamp"] for point in first]

@@ -1,5 +1,8 @@
 """What depends on the machine."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -33,3 +36,62 @@ def test_no_warning_where_the_cpu_was_chosen(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_memory_is_measured() -> None:
     assert platform.peak_memory_bytes() > 10_000_000
+
+
+def test_what_the_last_digits_depend_on_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 5})
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_this")
+    found = platform.last_digits()
+    assert (found["cores"], found["xla_flags"], found["x64"]) == ("3", "--xla_this", "false")
+    assert found["device"].startswith("cpu: ")
+    assert found["cpu"]
+    monkeypatch.setenv("NPROC", "2")
+    with jax.default_matmul_precision("bfloat16"):
+        found = platform.last_digits()
+    assert (found["cores"], found["matmul_precision"]) == ("2", "bfloat16")
+
+
+START = """
+from pathlib import Path
+from runner import platform
+from components.types import UserError
+try:
+    platform.prepare(Path("cache"))
+except UserError as error:
+    print(error)
+"""
+FORK = """
+import os, warnings
+warnings.simplefilter("ignore")
+from pathlib import Path
+from runner import platform
+from components.types import UserError
+platform.prepare(Path("cache"))
+if os.fork():
+    os.wait()
+else:
+    try:
+        platform.prepare(Path("cache"))
+    except UserError as error:
+        print(error, flush=True)
+    os._exit(0)  # JAX's own end would wait for its threads
+"""
+
+
+def test_a_fork_of_a_process_that_uses_jax_is_told_instead_of_waiting_for_ever(in_empty_folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("this process was forked from one that had begun to use JAX")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cdua"])
+def test_a_platform_that_is_not_there_is_told_with_the_remedy(in_empty_folder: Path, name: str) -> None:
+    program = (
+        "from runner.__main__ import main; raise SystemExit(main(['tracking=none', 'mode=dry_run', 'quiet=true']))"
+    )
+    environment = os.environ | {"JAX_PLATFORMS": name}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert len(lines := done.stderr.splitlines()) == 2
+    assert lines[0].startswith(f"JAX can't use JAX_PLATFORMS={name}: ")
+    assert lines[1].startswith("Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`")

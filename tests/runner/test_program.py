@@ -1,6 +1,7 @@
 """The compiled half of a run, by hand: every kind of part that the protocols carry, and what a number may change."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import numpy as np
 import optax
 import pytest
 
+from components.augmentation import Flip
 from components.data import Arrays
 from components.feature import Image, Label, Numeric
 from runner import sums as summing
 from runner.batches import Batches, order
+from runner.catalog import defaults
 from runner.data import Data, Features, prepare
 from runner.numbers import Number
-from runner.parts import Given
+from runner.parts import Given, Parts, augmented
+from runner.preparation import program_of
 from runner.program import Pace, Program, as_arrays
 
 CLASSES = 3
@@ -51,6 +55,7 @@ def columns(rows: int = 24) -> dict[str, Any]:
         "text": np.array(["ab" * (row % 7) for row in range(rows)]),
         "label": np.arange(rows) % CLASSES,
         "sign": np.arange(rows) % 2,
+        "rare": np.arange(rows) % 4 // 3,
     }
 
 
@@ -59,7 +64,7 @@ def prepared(features: Features, rows: int = 24) -> Data:
 
 
 def images(**target: Any) -> Features:
-    return Features(Label(key="label", **target), {"image": Image(key="image")}, {"image": ("image",)})
+    return Features(Label(**{"key": "label", **target}), {"image": Image(key="image")}, {"image": ("image",)})
 
 
 MLP = {"_target_": "components.architecture.MLP", "widths": (4,)}
@@ -176,12 +181,13 @@ def test_the_first_bad_step_is_remembered() -> None:
 
 
 def test_class_weights_weigh_the_loss_but_not_the_metrics() -> None:
-    features = images(weight="balanced")
+    features = images(key="rare", weight="balanced")
     data = prepared(features)
     weights = data.constants["target"].device["weight"]
     session = Session(static(MLP), features, data)
     session.change(learning_rate=0)
-    plain = Session(static(MLP), images(), prepared(images()))
+    assert weights.tolist() == pytest.approx([2 / 3, 2])
+    plain = Session(static(MLP), images(key="rare"), prepared(images(key="rare")))
     plain.change(learning_rate=0)
     rows = np.flatnonzero(data.encoded["target"]["ids"] == 1)[:2]
     (weighed,), (unweighed,) = session.train(rows=rows, batch=2), plain.train(rows=rows, batch=2)
@@ -270,6 +276,34 @@ def test_augmentations_change_training_batches_at_every_step_and_nothing_else() 
     assert same == untouched
 
 
+def test_step_i_takes_the_rate_that_the_schedule_has_at_i_from_0_on() -> None:
+    halving = {"_target_": "components.schedule.exponential", "decay_rate": 0.5, "decay_steps": 1.0}
+    features = images()
+    session = Session(
+        static(MLP, schedule=halving | {"learning_rate": Number("learning_rate")}), features, prepared(features)
+    )
+    reports = session.train(steps=2)  # of steps 0 and 1, and of step 2
+    assert [report["last"]["learning_rate"].item() for report in reports] == pytest.approx([0.05, 0.025])
+
+
+def test_dropout_draws_anew_at_every_step_by_the_seed_and_never_in_evaluation() -> None:
+    features = images()
+    session = Session(static(MLP | {"dropout": 0.5}), features, prepared(features), learning_rate=0)
+    evaluated = set()
+
+    def losses(seed: int) -> list[float]:
+        """Of the same examples and parameters at three steps."""
+        session.given = session.given._replace(numbers={**session.given.numbers, "seed": np.uint32(seed)})
+        session.state = session.state._replace(step=jax.numpy.int32(0))
+        evaluated.add(session.evaluate("valid")["valid/loss"])
+        return [session.train(rows=session.data.splits["train"][:4])[0]["loss"]["sum"].item() for _ in range(3)]
+
+    seen, other = losses(seed=0), losses(seed=1)
+    assert len({*seen, *other}) == 6
+    assert losses(seed=0) == seen
+    assert len(evaluated) == 1
+
+
 def test_a_metric_may_collect_the_scores_of_a_split() -> None:
     features = Features(Label(key="sign"), {"x": Numeric(key="x")}, {"x": ("x",)})
     session = Session(
@@ -306,7 +340,8 @@ def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
     rows = np.arange(100, 200)
     assert order(rows, 1, 2).tolist() == order(rows, 1, 2).tolist()
     assert sorted(order(rows, 1, 2)) == rows.tolist()
-    assert order(rows, 1, 2).tolist() != order(rows, 1, 3).tolist() != order(rows, 2, 3).tolist()
+    pairs = [(seed, epoch) for seed in range(3) for epoch in range(3)]
+    assert len({str(order(rows, *pair)) for pair in pairs}) == len(pairs)
 
 
 def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,3 +360,45 @@ def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> No
                     np.asarray(a.data["image"]["values"])[a.rows[step]],
                     b.data["image"]["values"][b.rows[step]],
                 )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_from_any_step_on_there_are_the_rest_of_the_examples(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
+    if streamed:
+        monkeypatch.setattr("runner.batches.RESIDENT_BYTES", 0)
+    batches = Batches(prepared(images()))
+    labels = batches.encoded["target"]["ids"]
+    for start in range(5):
+        seen = []
+        for chunk in batches.chunks(np.arange(14), 4, 2, start=start):
+            taken = np.asarray(chunk.data["target"]["ids"])[chunk.rows[: chunk.steps]]
+            seen += taken[:, chunk.mask].reshape(-1).tolist()
+        assert seen == labels[4 * start : 14].tolist()
+
+
+def test_other_data_is_not_taken_for_what_is_on_the_device() -> None:
+    data = prepared(images())
+    turned = {name: {key: array[::-1] for key, array in arrays.items()} for name, arrays in data.encoded.items()}
+    for one in (data, replace(data, encoded=turned)):
+        resident = Batches(replace(one, encoding=f"{id(one)}")).resident
+        np.testing.assert_array_equal(resident["target"]["ids"], one.encoded["target"]["ids"])
+
+
+def test_augmentations_draw_each_by_itself() -> None:
+    mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
+    twice = Parts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
+    inputs, _ = augmented(twice, jax.random.key(1), {"image": mirrored}, np.zeros(32))
+    changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
+    assert 0 < changed.sum() < 32, "what one mirrors, the other mirrors back"
+
+
+def test_a_program_serves_those_that_have_all_but_numbers_alike() -> None:
+    features = images()
+    data = prepared(features)
+    base = static(MLP, feature={})
+    program = program_of(base, features, data)
+    assert program_of(static(MLP, feature={}), features, data) is program
+    for group in defaults().keys() - {"data", "weights", "tracking", "sweep", "experiment"}:
+        assert program_of(base | {group: {"other": 1}}, features, data) is not program, group
+    learned = {**data.constants, "target": data.constants["target"]._replace(static={"classes": ("a", "b")})}
+    assert program_of(base, features, replace(data, constants=learned)) is not program

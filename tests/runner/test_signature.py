@@ -11,7 +11,7 @@ import yaml
 from components.types import Range
 from runner.build import resolve
 from runner.catalog import catalog
-from runner.hints import Part, Scalar
+from runner.hints import Kind, Part, Scalar
 from runner.signature import Parameter, call_parameters, settings, signature
 from runner.source import TargetError
 from runner.tree import parts
@@ -68,8 +68,8 @@ def test_annotations_become_hints(package: Any, first: str) -> None:
         "Sequence[str]": tuple[str, ...],
         "dict[str, int]": dict[str, int],
         "Mapping[str, tuple[float, ...]]": dict[str, tuple[float, ...]],
-        "Layer": Part,
-        "nn.Module": Part,
+        "Layer": Annotated[Part, Kind("mine.part.Layer")],
+        "nn.Module": Annotated[Part, Kind("flax.linen.Module")],
         "Endless": tuple[Any, ...],
         "t.Callable[[int], int]": Any,
         "nn.initializers.Initializer": Any,

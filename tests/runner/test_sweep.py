@@ -324,9 +324,12 @@ def wait_for(condition: Any) -> None:
 
 @pytest.mark.optax
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-def test_mlflow_has_a_parent_with_a_child_a_run(database: Path, in_empty_folder: Path) -> None:
+def test_mlflow_has_a_parent_with_a_child_a_run(
+    database: Path, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from runner.tracking import store
 
+    monkeypatch.setattr("runner.sweep.launch.DELIVERY_SECONDS", 60)
     uri = f"sqlite:///{database}"
     words = [word for word in QUICK if word != "tracking=none"]
     result = runner.multirun(*words, f"tracking.uri={uri}", "seed=1,2", source=source())

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from runner.tables import Section, show, write
+from runner.tables import Section, on_terminal, say, show, write
 
 BRACKETS = Section("sizes [a]", [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]], right=(1,))
 BARE = Section("", [["[link=x]", "1"], ["b", "22"]], headed=False)
@@ -79,3 +79,49 @@ def test_a_reader_that_is_gone_stops_nothing_but_who_asks_for_it(monkeypatch: py
     show([BARE])
     with pytest.raises(BrokenPipeError):
         write([BARE])
+
+
+class Mute:
+    """What some programs put in the place of standard output: it knows how to write, and no more."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None: ...
+
+
+def test_there_may_be_no_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert not on_terminal()
+    say("nobody reads this")
+    show([BRACKETS], [("folder", "out")])
+
+
+def test_any_object_may_stand_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    mute = Mute()
+    monkeypatch.setattr(sys, "stdout", mute)
+    assert not on_terminal()
+    say("… 日")
+    show([], [("folder", "out")])
+    assert mute.text == "… 日\nfolder  out\n"
+
+
+def test_it_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    assert not on_terminal()
+    say("nobody reads this")
+    show([BRACKETS])
+
+
+def test_a_character_that_it_lacks_is_written_as_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    say("… ä")
+    assert written.getvalue() == b"\\u2026 \\xe4\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert not on_terminal(), "a bar can't be drawn there"

@@ -9,16 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from delivery import end, make, train
 
 from components.types import UserError
 from runner import figures
-from runner.folder import write_atomically
 from runner.outbox import Outbox, cover
 from runner.tracking import MLflow, Nothing, deliver, store
 from runner.tracking.courier import Courier
@@ -27,12 +28,6 @@ from runner.tracking.state import State
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
 
 HOUSE = Path(__file__).parents[2]
-SUMMARY = {
-    "status": "finished",
-    "stopped_by": None,
-    "run_id": None,
-    "metrics": {"test/accuracy": 0.9, "epochs": 3},
-}
 
 
 @pytest.fixture
@@ -48,42 +43,6 @@ def folder(tmp_path: Path, database: Path) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "draw", lambda folder: [])
-
-
-def make(folder: Path, uri: str, **record: Any) -> Path:
-    """A run's folder at its first instant."""
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("seed: 0\n")
-    (folder / "overrides.yaml").write_text("[seed=0]\n")
-    values = {
-        "name": "digits_cnn",
-        "digest": "0123456789",
-        "created": 1_700_000_000_000,
-        "tags": {"seed": "0"},
-        "parameters": {"seed": 0},
-        "datasets": [{"name": "digits", "digest": "d" * 64, "split": split, "rows": 9} for split in ("train", "test")],
-        "tracking": {"uri": uri, "experiment": "titrate"},
-    }
-    (folder / "record.json").write_text(json.dumps(values | record))
-    return folder
-
-
-def train(folder: Path, epochs: int, *, first: int = 1, covered: int = 0) -> list[int]:
-    """Points of some epochs, each covered by a checkpoint; the offsets."""
-    offsets = []
-    with closing(Outbox(folder, covered=covered)) as box:
-        for epoch in range(first, first + epochs):
-            box.add(
-                epoch * 100,
-                {"epoch": epoch, "train/loss": 1 / epoch, "valid/loss": 2 / epoch, "learning_rate": 1e-3},
-            )
-            offsets.append(box.flush())
-            cover(folder, offsets[-1])
-    return offsets
-
-
-def end(folder: Path, **summary: Any) -> None:
-    write_atomically(folder / "summary.json", json.dumps(SUMMARY | summary))
 
 
 def the_run(client: Any) -> Any:
@@ -121,6 +80,7 @@ def test_a_run_is_recorded_whole(folder: Path, client: Any) -> None:
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
         "config.yaml",
         "overrides.yaml",
+        "record.json",
         "figures",
     }
     assert (folder / "figures" / "learning_curves.png").stat().st_size > 1000
@@ -230,7 +190,7 @@ def test_killed_at_any_moment_every_point_is_there_once(
         folder = make(
             tmp_path / f"run{moment}",
             f"sqlite:///{database}",
-            tracking={"uri": str(database), "experiment": str(moment)},
+            tracking={"uri": f"sqlite:///{database}", "experiment": str(moment)},
         )
         train(folder, 3)
         end(folder)
@@ -252,7 +212,7 @@ def test_killed_at_any_moment_every_point_is_there_once(
         )
         for key, count in {"train/loss": 3, "learning_rate": 3, "test/accuracy": 1}.items():
             assert len(client.get_metric_history(run_id, key)) == count
-        assert len(client.list_artifacts(run_id)) == 2
+        assert len(client.list_artifacts(run_id)) == 3
     assert moment > 10
 
 
@@ -380,7 +340,7 @@ def test_points_arrive_where_files_cannot(folder: Path, client: Any) -> None:
     assert the_run(client).info.status == "FINISHED"
     (folder.parents[1] / "mlruns").unlink()
     deliver.deliver_all(folder.parent)
-    assert len(client.list_artifacts(the_run(client).info.run_id)) == 3
+    assert len(client.list_artifacts(the_run(client).info.run_id)) == 4
 
 
 def test_a_run_without_tracking_has_nothing_to_deliver(tmp_path: Path) -> None:
@@ -402,7 +362,7 @@ def test_the_working_folder_has_the_store_by_default(tmp_path: Path, monkeypatch
 
 
 def test_a_missing_folder_is_an_error_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"tracking.uri=.*: there is no folder .*/missing"):
+    with pytest.raises(UserError, match=r"tracking.uri: sqlite:.*: there is no folder .*/missing"):
         MLflow(uri=f"sqlite:///{tmp_path}/missing/mlflow.db").describe()
 
 
@@ -459,21 +419,22 @@ def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, mo
 
 def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "postgresql://me:secret@host/db"
-    assert MLflow(uri=uri).describe()["uri"] == "postgresql://me:***@host/db"
-    make(tmp_path / "run", "postgresql://me:***@host/db")
+    assert MLflow(uri=uri).describe()["uri"] == "postgresql://***@host/db"
+    make(tmp_path / "run", "postgresql://***@host/db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match="set MLFLOW_TRACKING_URI"):
         deliver.deliver_all(tmp_path)
 
 
 def test_nothing_delivers_nothing(tmp_path: Path) -> None:
-    delivery = Nothing().start(tmp_path)
+    delivery = Nothing().start(make(tmp_path / "run", ""))
     delivery.poke()
     assert (Nothing().describe(), delivery.close(1.0), delivery.warning()) == ({}, None, None)
 
 
 def test_the_run_itself_never_imports_mlflow() -> None:
-    code = "import sys, runner.tracking; print({'mlflow', 'matplotlib', 'jax'} & set(sys.modules))"
+    heavy = "{'mlflow', 'matplotlib', 'jax', 'sqlalchemy'}"
+    code = f"import sys, runner.tracking as t; t.MLflow().describe(); print({heavy} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 
@@ -488,38 +449,45 @@ def wait_for(condition: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def test_two_children_at_once_make_a_store_and_one_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+def test_two_at_once_make_a_store(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    folders = [make(tmp_path / "outputs" / name, "") for name in ("a", "b")]
-    deliveries = [MLflow(uri=uri).start(folder) for folder in folders]
-    for folder, delivery in zip(folders, deliveries, strict=True):
-        train(folder, 2)
-        delivery.poke()
-    wait_for(lambda: all(State.load(folder).offset for folder in folders))
-    kill(deliveries[1])
-    for folder, delivery in zip(folders, deliveries, strict=True):
-        train(folder, 1, first=3, covered=(folder / "points.jsonl").stat().st_size)
-        delivery.poke()  # no one is there, and that is no error
-        end(folder)
-    ids = [delivery.close(60) for delivery in deliveries]
-    assert deliveries[0].warning() is None
-    assert "titrate mode=deliver" in str(deliveries[1].warning())
-    assert [outcome.run_id for outcome in deliver.deliver_all(tmp_path / "outputs")] == ids[1:]
-    client = store.connect(uri)
-    for run_id in ids:
-        assert client.get_run(run_id).info.status == "FINISHED"
-        assert [metric.step for metric in client.get_metric_history(run_id, "train/loss")] == [100, 200, 300]
-    assert (folders[0] / "delivery.log").read_text() == ""
+    with ThreadPoolExecutor(2) as pool:  # each with a lock of its own, as processes have
+        for client in pool.map(store.connect, [uri, uri]):
+            assert client.get_experiment_by_name("Default") is not None
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "mlflow.db",
+        "mlflow.db.lock",
+        "mlflow.db-wal",
+        "mlflow.db-shm",
+    }
+
+
+def test_a_child_that_is_killed_loses_nothing(tmp_path: Path, database: Path, client: Any) -> None:
+    folder = make(tmp_path / "outputs" / "run", "")
+    delivery = MLflow(uri=f"sqlite:///{database}").start(folder)
+    train(folder, 2)
+    delivery.poke()
+    wait_for(lambda: State.load(folder).offset)
+    kill(delivery)
+    train(folder, 1, first=3, covered=(folder / "points.jsonl").stat().st_size)
+    delivery.poke()  # no one is there, and that is no error
+    end(folder)
+    run_id = delivery.close(60)
+    assert "titrate mode=deliver" in str(delivery.warning())
+    assert [outcome.run_id for outcome in deliver.deliver_all(tmp_path / "outputs")] == [run_id]
+    assert the_run(client).info.run_id == run_id
+    assert the_run(client).info.status == "FINISHED"
+    assert steps(client) == [100, 200, 300]
 
 
 RUN = """
 import os, signal, sys
 from pathlib import Path
 from runner.tracking import MLflow
-sys.path.insert(0, "tests/runner")
-from test_tracking import train
+sys.path.insert(0, "tests/helpers")
+from delivery import train
 delivery = MLflow(uri=sys.argv[2]).start(Path(sys.argv[1]))
 train(Path(sys.argv[1]), 3)
 os.killpg(0, signal.SIGKILL)
@@ -531,9 +499,10 @@ def test_the_child_of_a_run_that_is_killed_with_all_its_group_delivers_still(
 ) -> None:
     run = [sys.executable, "-c", RUN, str(folder), f"sqlite:///{database}"]
     assert subprocess.run(run, cwd=HOUSE, start_new_session=True, check=False).returncode == -signal.SIGKILL
-    wait_for(lambda: State.load(folder).ended)
+    wait_for(lambda: State.load(folder).drawn)
     assert steps(client) == [100, 200, 300]
     assert the_run(client).info.status == "KILLED"
+    assert (folder / "delivery.log").read_text() == ""
 
 
 def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

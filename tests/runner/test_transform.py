@@ -133,13 +133,50 @@ def test_wrong_rows_are_refused(folder: Path, changes: dict[str, Any], kind: typ
         transform.load(folder)(rows)
 
 
-def test_another_version_or_a_broken_file_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_file_or_one_of_another_version_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no"):
         transform.load(tmp_path)
-    meta, arrays = npz.read(folder / transform.FILE)
+    meta, arrays, _ = npz.read(folder / transform.FILE)
     npz.write(tmp_path / transform.FILE, arrays, meta | {"version": 1})
     with pytest.raises(UserError, match="has version 1, this Titrate reads 2"):
         transform.load(tmp_path)
+
+
+def spoilt(meta: dict[str, Any], arrays: dict[str, Any], what: str) -> None:
+    """Changes what a transform holds in a way that its digest can't tell."""
+    match what:
+        case "a list of columns":
+            meta["columns"] = []
+        case "no features":
+            del meta["feature"]
+        case "a number of features":
+            meta["feature"] = 3
+        case "a form of no dtype":
+            next(iter(meta["forms"].values()))["ids"] = ["float33", [], False]
+        case "a third side":
+            arrays["size/sideways/mean"] = np.zeros(1)
+        case "an array of nobody's":
+            arrays["nobody/host/mean"] = np.zeros(1)
+        case "no column of those it names":
+            del meta["columns"]["hour"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("a list of columns", "no features", "a number of features", "a form of no dtype", "a third side"),
+        *("an array of nobody's", "no column of those it names"),
+    ],
+)
+def test_a_whole_file_that_is_no_transform_is_refused(folder: Path, tmp_path: Path, what: str) -> None:
+    meta, arrays, _ = npz.read(folder / transform.FILE)
+    spoilt(meta, arrays, what)
+    npz.write(tmp_path / transform.FILE, arrays, meta)
+    with pytest.raises(UserError, match=r"transform\.npz is no transform"):
+        transform.load(tmp_path)
+
+
+def test_a_damaged_file_is_refused_with_its_fault(folder: Path, tmp_path: Path) -> None:
     (tmp_path / transform.FILE).write_bytes((folder / transform.FILE).read_bytes()[:1000])
-    with pytest.raises(UserError, match="is no transform, or not whole"):
-        transform.load(tmp_path / transform.FILE)
+    with pytest.raises(UserError, match=r"transform\.npz can't be read: it is no npz file, or cut short"):
+        transform.load(tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 from flax import linen as nn
 
 from components import layer
-from components.architecture import Sequential
+from components.architecture import MLP, Sequential
 from components.layer import (
     Activation,
     BatchNorm,
@@ -89,6 +90,41 @@ def test_layers_of_flax_itself_fit_in() -> None:
     assert logits(nn.LayerNorm(), Flatten(), nn.Dense(5)).shape == (3, 4)
 
 
+def test_layers_of_flax_learn_whether_this_is_training() -> None:
+    layers = (nn.BatchNorm(momentum=0.5), Flatten(), nn.Dropout(0.5))
+    module, keys = Sequential(4, layers), jax.random.split(jax.random.key(0), 3)
+
+    @jax.jit
+    def run() -> tuple[Any, ...]:
+        variables = module.init({"params": keys[0], "dropout": keys[0]}, X, train=True)
+        trained = [
+            module.apply(variables, X, train=True, rngs={"dropout": key}, mutable=["batch_stats"]) for key in keys[1:]
+        ]
+        return variables, *trained, module.apply(variables, X, train=False)
+
+    variables, (first, changed), (second, _), inferred = jax.tree.map(np.asarray, run())
+    seen, before = (one["batch_stats"]["layers_0"]["mean"] for one in (changed, variables))
+    np.testing.assert_allclose(seen, before / 2 + X.mean((0, 1, 2)) / 2, atol=1e-6)
+    np.testing.assert_allclose(first.features["layers_0"].mean((0, 1, 2)), 0, atol=1e-5)  # moments of the batch
+    assert abs(inferred.features["layers_0"].mean((0, 1, 2))).max() > 1e-3  # moments seen so far
+    assert (first.features["layers_2"] == 0).any()
+    assert not np.array_equal(first.features["layers_2"], second.features["layers_2"])
+    np.testing.assert_array_equal(inferred.features["layers_2"], inferred.features["layers_1"])
+
+
+def test_layers_of_flax_with_other_names_for_the_mode() -> None:
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    attention = nn.MultiHeadDotProductAttention(num_heads=1, dropout_rate=0.5)
+    for part, collections in ((nn.SpectralNorm(nn.Dense(8)), {"params", "batch_stats"}), (attention, {"params"})):
+        module = Sequential(4, (Flatten(), part))
+        assert jax.eval_shape(partial(module.init, train=True), keys, X).keys() == collections
+
+
+def test_a_layer_of_flax_may_be_fixed_in_one_mode() -> None:
+    module = Sequential(4, (Flatten(), nn.Dropout(0.5, deterministic=True)))
+    jax.eval_shape(lambda: module.init(jax.random.key(0), X, train=True))  # draws nothing: there is no such stream
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
@@ -100,6 +136,12 @@ def test_layers_of_flax_itself_fit_in() -> None:
             (MaxPool(4), MaxPool(2)),
             r"layer 1 \(MaxPool\) can't take an input of shape \(3, 1, 1, 2\): .* of 2 x 2 does not fit",
         ),
+        (
+            (nn.Sequential([nn.Dropout(0.5)]),),
+            r"^layer 0 \(Sequential\) can't take .*\"deterministic\".* take components\.layer\.Dropout",
+        ),
+        ((nn.LSTMCell(4),), r"^layer 0 \(LSTMCell\) can't take an input of shape .*inputs"),
+        ((Flatten(), MLP(4, (3,))), r"^layer 1 \(MLP\) gives a Output, not an array"),
         ((Conv(4, 3),), r"the last layer gives \(3, 6, 6, 4\), not vectors \(B, D\): end with Flatten"),
     ],
 )

@@ -221,6 +221,17 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         (b"a,b\n1,2\n2,\xe9\n", None, "table.csv, line 3: byte 0xe9 isn't UTF-8; convert the file"),
         (b"a,b\n1,2\n2,\xe9\n", {"b": "string"}, "table.csv, line 3: byte 0xe9 isn't UTF-8"),
         (b"a,\xe9\n1,2\n", None, "table.csv, line 1: byte 0xe9 isn't UTF-8"),
+        ("a,b", None, "has no rows below the names of its columns"),
+        ("\n\r\n", None, "table.csv is empty; its first line must name the columns"),
+        ("a,b\n1,2\n3,4\0\n", None, "line 3: there is a byte 0x00, as no text has but in UTF-16"),
+        (bytes(1 << 20) + b"\n", None, "line 1: there is a byte 0x00"),
+        ("a,b\n1,2\n".encode("utf-16"), None, "table.csv is in UTF-16; convert it"),
+        ("a,b\n1,2\n".encode("utf-16-be"), None, "line 1: there is a byte 0x00, as no text has but in UTF-16"),
+        ('a,b\n1,"2"\n3,"4"5\n', None, "line 3: something follows a quote that is closed"),
+        ('a,b\n1,"2" \n', None, "line 2: something follows a quote that is closed"),
+        ('a,b\n1,""2\n', None, "line 2: something follows a quote that is closed"),
+        ('a,b\n1,"x"""y\n', None, "line 2: something follows a quote that is closed"),
+        ('a,b\n1,"""x""" \n', None, "line 2: something follows a quote that is closed"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str | bytes, types: Any, message: str) -> None:
@@ -229,9 +240,44 @@ def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str | bytes, t
         source.sizes()
 
 
-def test_a_delimiter_is_one_character() -> None:
-    with pytest.raises(DataError, match=r"`delimiter` \(=', '\) must be one character"):
-        Csv(path="table.csv", delimiter=", ")
+def test_a_table_of_very_many_columns_is_read_but_not_looked_at_one_by_one(tmp_path: Path) -> None:
+    names = [f"c {n}" for n in range(10_001)]
+    path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
+    with pytest.raises(DataError, match=r"has 10,001 columns, more than the 10,000 .* write a feature file"):
+        Csv(path=path, target="c 1").suggest()
+    with pytest.raises(DataError, match=r"no column `x`, .* there are c 0, c 1, .*, c 19, … \(9,981 more\)$"):
+        Csv(path=path, types={"x": "int"}).sizes()
+
+
+@pytest.mark.parametrize("delimiter", [", ", "", '"', "\n", "\0", "é"])
+def test_a_delimiter_is_one_character(delimiter: str) -> None:
+    with pytest.raises(DataError, match=r"`delimiter` \(=.*\) must be one character"):
+        Csv(path="table.csv", delimiter=delimiter)
+
+
+def test_a_row_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("csv_table", "csv_mistake"):
+        monkeypatch.setattr(f"components.data.{module}.BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr("components.data.csv_mistake.LONGEST", 1 << 16)
+    for text, message in {
+        "x" * 200_000: "line 1 has more than .* characters; is it a table?",
+        "x,y\n1," + "2" * 200_000 + "\n": "has a row of more than .*; is it a table?",
+        'x,y\n1,"' + "a\n" * 20_000 + '"\n1,2\n': "has a row of more than .*; is it a table?",
+        'x,y\n1,"' + "a\n" * 200_000: "line 2: a quote is opened and never closed",
+        "x,y\n1,2\n3,4,5\n" + "6" * 200_000 + ",7\n": "line 3: the number of fields is 3",
+    }.items():
+        with pytest.raises(DataError, match=rf"table\.csv,? {message}"):
+            write(tmp_path / "table.csv", text).sizes()
+
+
+def test_a_quote_within_a_field_is_a_character_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'a,b\n5" pipe,"7"" tube"\nx"y"z,"""q"""\nw,"p,""q"" r,"""\n'
+    for size in (1, 2, 3, 5, 1 << 20):
+        monkeypatch.setattr("components.data.csv_mistake.CHUNK_BYTES", size)
+        source = write(tmp_path / "table.csv", text)
+        assert columns(source) == {"a": ['5" pipe', 'x"y"z', "w"], "b": ['7" tube', '"q"', 'p,"q" r,"']}
+        with pytest.raises(DataError, match="line 5: something follows a quote that is closed"):
+            write(tmp_path / "table.csv", f'{text}x,"y"z\nu,v\n').sizes()
 
 
 # --------------------------------------------------------------------------------------------------------- suggestions
@@ -325,6 +371,14 @@ def test_each_column_becomes_what_suits_it_or_is_said_to_be_left_out(tmp_path: P
     assert table["place"] == ("string", "40", "2", "one of 2 values")
     assert found["values"]["data"]["types"]["a_b"] == "float", "whole by chance"
     assert "who" not in found["values"]["data"]["types"]
+
+
+@pytest.mark.parametrize(("low", "steps"), [(0, ["log1p", "z_score"]), (-1, "z_score"), (-0.5, "z_score")])
+def test_of_skewed_numbers_below_0_no_logarithm_is_taken(tmp_path: Path, low: float, steps: Any) -> None:
+    says, part = becomes(tmp_path, [low, *repeated(*[0] * 30, 1000)])
+    assert part is not None
+    assert part["normalize"] == steps
+    assert ("logarithm" in says) == (low == 0)
 
 
 def test_many_different_texts_are_hashed(tmp_path: Path) -> None:

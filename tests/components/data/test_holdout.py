@@ -195,6 +195,18 @@ def test_folds_that_cannot_be_are_refused(folds: int, strata: np.ndarray | None,
         fold(split({"all": 8}, valid=1, test=1), folds=folds, fold=0, strata=strata)
 
 
+def test_folds_of_a_table_are_dealt_by_its_seed() -> None:
+    """Where there is a test part, the seed decides about nothing but the folds."""
+    parts = {"train": {"x": np.arange(20)}, "test": {"x": np.arange(5)}}
+
+    def held(seed: int | None) -> list[list[int]]:
+        source = Arrays(columns=parts, valid=4, seed=seed)
+        return [source.folds(4, fold)["valid"].tolist() for fold in range(4)]
+
+    assert held(1) == held(1)
+    assert len({str(held(seed)) for seed in (None, 0, 1, 2)}) == 4
+
+
 def test_folds_of_a_table_find_their_classes_wherever_the_parts_stand() -> None:
     part = {"x": np.arange(12), "label": np.arange(12) % 2}
     for parts in ({"train": part, "test": part}, {"test": part, "train": part}):

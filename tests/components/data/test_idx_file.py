@@ -54,9 +54,13 @@ HEADER = struct.pack(">HBBI", 0, 0x0D, 1, 3)
         (b"", "is truncated: it has 0 bytes, and an IDX header at least 4"),
         (b"\x89PNG....", "is no IDX file: it begins with 89 50 4e 47 instead of 00 00"),
         (b"\0\0\x0a\x01", r"unknown type code 0x0a; IDX knows 0x08 uint8, .* 0x0e float64"),
-        (HEADER[:6], "is truncated: it has 6 bytes, a header of rank 1 has 8"),
-        (HEADER + bytes(11), r"holds 11 bytes of data where .* 12 for float32 \(3,\): it is truncated"),
-        (HEADER + bytes(13), r"holds 13 bytes of data where .* 12 for float32 \(3,\): bytes trail behind"),
+        (HEADER[:6], "is truncated: it has 6 bytes, a header of rank 1 8"),
+        (HEADER + bytes(11), r"is truncated after 11 of the 12 bytes of data .* asks for, float32 \(3,\)"),
+        (HEADER + bytes(13), r"has bytes behind the 12 bytes of data .* asks for, float32 \(3,\)"),
+        (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + bytes(1), "has the rank 65; at most 64 is read"),
+        (b"\0\0\x08\xff" + bytes(4 * 255), "has the rank 255; at most 64 is read"),
+        (b"\0\0\x0e\x08" + b"\xff" * 32 + bytes(9), "has the shape .*; no array can be that large"),
+        (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, r"has the shape \(0, 4294967295, 4294967295\); no array can"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -97,7 +101,15 @@ def test_gzip_that_ends_early_is_refused(compressed: Path) -> None:
         read_idx(compressed)
 
 
-def test_a_plain_file_named_gz_is_refused(tmp_path: Path) -> None:
+def test_a_plain_file_may_be_called_gz_and_a_packed_one_not(tmp_path: Path) -> None:
     (tmp_path / "array.gz").write_bytes(HEADER + bytes(12))
-    with pytest.raises(DataError, match=r"is damaged gzip .*Not a gzipped file"):
-        read_idx(tmp_path / "array.gz")
+    (tmp_path / "array").write_bytes(gzip.compress(HEADER + bytes(12)))
+    for name in ("array.gz", "array"):
+        np.testing.assert_array_equal(read_idx(tmp_path / name), np.zeros(3, np.float32))
+
+
+def test_64_axes_are_read_and_an_empty_array_too(tmp_path: Path) -> None:
+    (tmp_path / "array").write_bytes(b"\0\0\x08\x40" + struct.pack(">64I", *[1] * 64) + b"\7")
+    assert read_idx(tmp_path / "array").shape == (1,) * 64
+    (tmp_path / "array").write_bytes(b"\0\0\x08\x02" + struct.pack(">2I", 0, 2**32 - 1))
+    assert read_idx(tmp_path / "array").shape == (0, 2**32 - 1)

@@ -1,9 +1,11 @@
 """Texts from a folder for each class: as folders and as archives, and what is refused."""
 
+import gzip
 import io
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,8 +166,128 @@ def test_a_damaged_archive_is_told_with_the_place(tmp_path: Path, damage: str) -
     if damage == "flipped":
         content[-6] ^= 1  # in the checksum
     path.write_bytes({"cut": content[:-2000], "flipped": content, "other": b"label,text\n" * 100}[damage])
-    with pytest.raises(DataError, match=r"a.tar.gz is damaged, or no tar archive: .* \(after byte \d+"):
+    message = (
+        r"or no tar archive: .* at byte 0" if damage == "other" else r"gzip at or before byte [\d,]+, after [\d,]+"
+    )
+    with pytest.raises(DataError, match=rf"a\.tar\.gz is damaged,? {message}"):
         TextFolders(path=str(path), valid=1).sizes()
+
+
+# ---------------------------------------------------------------------------------------------------- hostile archives
+
+BLOCK = 512
+
+
+def header(name: str, size: int = 0, kind: bytes = b"0", stated: bytes | None = None) -> bytes:
+    """A header of ustar; `stated` is written as its size."""
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    member.size = size
+    block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    if stated is not None:
+        block[124:136] = stated
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def text(name: str, content: bytes = b"text") -> bytes:
+    return header(name, len(content)) + content + bytes(-len(content) % BLOCK)
+
+
+SOUND = text("train/a/1.txt") + text("train/b/2.txt") + text("test/a/1.txt") + text("test/b/1.txt")
+END = bytes(2 * BLOCK)
+HUGE = b"\x80" + (2**62).to_bytes(11, "big")  # a size
+
+
+def sizes(path: Path, content: bytes, **options: Any) -> Any:
+    path.write_bytes(content)
+    return dict(TextFolders(path=str(path), valid=1, **options).sizes())
+
+
+def test_the_archive_that_the_others_are_made_of_is_sound(tmp_path: Path) -> None:
+    assert sizes(tmp_path / "a.tar", SOUND + END) == {"train": 2, "test": 2}
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_and_those_of_other_alphabets_are_read_from_every_kind_of_archive(tmp_path: Path, kind: int) -> None:
+    deep = "/".join(["Verzeichnis"] * (9 if kind == tarfile.USTAR_FORMAT else 30))
+    names = sorted(f"{deep}/{part}/{label}/1.txt" for part in ("train", "test") for label in ("日本", "ä"))
+    with tarfile.open(tmp_path / "a.tar", "w", format=kind) as file:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(name.encode())
+            file.addfile(member, io.BytesIO(name.encode()))
+    source = TextFolders(path=str(tmp_path / "a.tar"), valid=1)
+    found = [row for part in ("test", "train") for row in rows(source, part)]
+    assert found == [(name, name.split("/")[-2]) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (SOUND.replace(b"train/b/2", b"train/b/3") + END, r"at byte 1024 there is no header .* or a damaged one"),
+        (SOUND[: 2 * BLOCK] + bytes(BLOCK) + SOUND[3 * BLOCK :] + END, r"something follows its end, behind byte 1536"),
+        (SOUND + END + SOUND + END, r"something follows its end"),
+        (SOUND, r"it ends 512 bytes early, behind byte 4096"),
+        (SOUND[:-300], r"it ends \d+ bytes early"),
+        (SOUND + header("train/a/9.txt", stated=HUGE), "unpacks to more than 2 GB"),
+        (SOUND + header("skipped", stated=HUGE) + END, r"it ends 512 bytes early"),
+        (SOUND + header("train/a/9.txt", 0, stated=b"\xff" * 12) + END, r"where a number belongs"),
+        (SOUND + header("train/a/9.txt", 0, stated=b"-0000000001\0") + END, r"where a number belongs"),
+        (SOUND + header("././@LongLink", 2**30, b"L") + END, r"is extended by 1073741824 bytes"),
+        (SOUND + header("pax", 12, b"x") + b"2 2 2 2 2 2 " + bytes(500) + END, r"extended by something damaged"),
+        (SOUND + header("pax", 13, b"x") + b"13 size=-512\n" + bytes(499) + SOUND + END, "where a number belongs"),
+        (SOUND + header("pax", 12, b"x") + b"12 size=512\n" + bytes(500) + END, "nothing follows what should extend"),
+        (SOUND + header("train/a/9.txt", 0, b"1") + END, r"train/a/9.txt of .* is a hard link; pack the files"),
+        (SOUND + header("train/a/9.txt", 0, b"2") + END, r"train/a/9.txt of .* is a symbolic link; pack the files"),
+        (SOUND + header("train/a/9.txt", 0, b"6") + END, r"train/a/9.txt of .* is a FIFO"),
+        (SOUND + header("train/a/9.txt", 0, b"3") + END, r"train/a/9.txt of .* is a character device"),
+        (SOUND + header("train/a/9.txt", 0, b"S", HUGE) + END, "is a sparse file"),
+        (SOUND + header("train/a/9.txt", 0, b"M") + END, r"is an entry of type b'M'"),
+    ],
+)
+def test_what_is_damaged_or_hostile_in_an_archive_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    for packed in (content, gzip.compress(content)):
+        with pytest.raises(DataError, match=message) as caught:
+            sizes(tmp_path / "a.tar", packed)
+        assert "a.tar" in str(caught.value)
+
+
+def test_a_sparse_file_of_pax_is_known_by_its_own_name(tmp_path: Path) -> None:
+    records = b"22 GNU.sparse.major=1\n36 GNU.sparse.name=train/a/9.txt\n"
+    records = b"".join(
+        b"%d %s\n" % (len(one) + 4, one) for one in (b"GNU.sparse.major=1", b"GNU.sparse.name=train/a/9.txt")
+    )
+    content = header("pax", len(records), b"x") + records + bytes(-len(records) % BLOCK) + text("GNUSparseFile.0/9.txt")
+    with pytest.raises(DataError, match=r"train/a/9.txt of .* is a sparse file; pack the files themselves"):
+        sizes(tmp_path / "a.tar", SOUND + content + END)
+
+
+def test_what_nobody_asks_for_may_be_anything(tmp_path: Path) -> None:
+    others = (
+        header("train/a/link", 0, b"2") + header("fifo", 0, b"6") + text("README.txt") + header("train/c.txt", 0, b"1")
+    )
+    assert sizes(tmp_path / "a.tar", others + SOUND + END) == {"train": 2, "test": 2}
+
+
+def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has a name that is no UTF-8, b'train/\\xff/1.txt'; rename it"):
+        sizes(tmp_path / "a.tar", text("train/\udcff/1.txt") + SOUND + END)
+    folder(tmp_path / "set", {"train/a/1.txt": "a", "test/a/1.txt": "b"})
+    os.rename(tmp_path / "set/train/a", os.fsencode(tmp_path / "set/train") + b"/\xff")
+    with pytest.raises(DataError, match=r"no UTF-8, b'train/\\xff"):
+        TextFolders(path=str(tmp_path / "set"), valid=1).sizes()
+
+
+def test_folders_may_be_as_deep_as_the_system_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):  # deeper than Python calls functions
+        os.mkdir("d")
+        os.chdir("d")
+    folder(Path(), {"train/a/1.txt": "a", "test/a/1.txt": "b"})
+    monkeypatch.chdir(tmp_path)
+    assert TextFolders(path="d", valid=1).sizes() == {"train": 1, "test": 1}
 
 
 @pytest.mark.skipif("TITRATE_DATA" not in os.environ, reason="TITRATE_DATA names no folder of real data")

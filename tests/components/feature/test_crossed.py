@@ -114,9 +114,11 @@ def test_a_cell_without_an_id_has_no_cross() -> None:
     known = Vocabulary(key="a", values=("x", "y"))
     found = encoded({"lon": LON, "a": known, "x": Crossed(keys=("a", "lon"), buckets=1000)}, PLACES)
     assert found.tolist() == [*CROSSED["[vocab a(x,y;default -1), lon] n=1000"]["values"], NO_ID]
-    block = Block(PLACES, {"a": np.array([True, False, True])})
+    gaps = {"a": np.array([True, False, True]), "lon": np.array([True, True, False])}
     column = Crossed(keys=("a", "lon"), buckets=1000)
-    assert (column.encode(block, {}, column.fit({}, {}))["ids"] == NO_ID).tolist() == [False, True, False]
+    for valid, expected in (({"a": gaps["a"]}, [False, True, False]), (gaps, [False, True, True])):
+        ids = column.encode(Block(PLACES, valid), {}, column.fit({}, {}))["ids"]
+        assert (ids == NO_ID).tolist() == expected
 
 
 @pytest.mark.parametrize("case", [case for case in HASHED["cases"] if case["buckets"]], ids=str)

@@ -1,6 +1,8 @@
 """Embeddings as TensorFlow combines them, shared and as sequences, from files of vectors, frozen and in training."""
 
+import io
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,10 @@ def test_without_a_combiner_it_is_a_sequence_with_a_mask() -> None:
     found = looked_up(table, column, {"id": Identity(key="id", buckets=3)}, id=np.array([[0, -1, 1], [2, -1, -1]]))
     np.testing.assert_array_equal(found.mask, [[True, False, True], [True, False, False]])
     np.testing.assert_array_equal(found.values[0], [[1, 2], [0, 0], [3, 4]])
+    unknown = {"id": Vocabulary(key="word", values=("a", "b", "c"))}
+    found = looked_up(table, column, unknown, word=np.array([["c", "other", ""]]))
+    np.testing.assert_array_equal(found.mask, [[True, True, False]])  # a gap alone has no place in a sequence
+    np.testing.assert_array_equal(found.values, [[[5, 6], [0, 0], [0, 0]]])
 
 
 def test_vectors_begin_as_those_of_tensorflow() -> None:
@@ -192,7 +198,7 @@ def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
     np.save(file.with_suffix(".npy"), array + 1)
     assert column.fingerprint() != before
     np.save(file.with_suffix(".npy"), np.where(array == 3, np.nan, array))
-    with pytest.raises(DataError, match=r"row 1 of .* is not finite"):
+    with pytest.raises(DataError, match=r"row 1 of .* has nan; finite numbers are needed"):
         column.fit({}, {"h": Constants(static={"buckets": 3})})
 
 
@@ -204,6 +210,11 @@ def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
         ("the 1 2\na 1\n", "line 2 of .*vectors.txt has 1 numbers, and dimension=2"),
         ("the 1 x\n", "line 1 of .*vectors.txt: could not convert string to float"),
         ("the 1 nan\n", "line 1 of .*vectors.txt has nan; finite numbers are needed"),
+        ("the 1 1e39\n", "line 1 of .*vectors.txt has inf; finite numbers are needed"),
+        ("the 1  \n", "line 1 of .*vectors.txt has 1 numbers, and dimension=2"),
+        ("the 1 2\t3\n", "line 1 of .*vectors.txt has 3 numbers, and dimension=2"),
+        ("the 1 \0\n", "line 1 of .*vectors.txt: could not convert string to float"),
+        ("the " + "1" * 20_000_000, "line 1 of .*vectors.txt is longer than 16 MiB"),
         ("a 1 2\n", r"none of the 1 words of column `w` \('the', …\) has a vector in .*vectors.txt"),
     ],
 )
@@ -211,6 +222,51 @@ def test_a_wrong_file_is_named_with_its_line(file: Path, content: str, message: 
     file.write_text(content)
     with pytest.raises(DataError, match=message):
         Embedding(key="w", dimension=2, vectors="vectors.txt").fit({}, {"w": words("the")})
+
+
+def saved(array: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+SAVED = saved(np.arange(6.0).reshape(3, 2))
+ZIPPED = io.BytesIO()
+np.savez(ZIPPED, x=np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no array in NumPy's format"),
+        (SAVED[:-1], "is truncated after 47 of the 48 bytes of its array"),
+        (SAVED + b"1", "has bytes behind the 48 bytes of its array"),
+        (pickle.dumps(np.zeros((3, 2))), "is no array in NumPy's format"),
+        (ZIPPED.getvalue(), "is no array in NumPy's format"),
+        (saved(np.full((3, 2), None), allow_pickle=True), r"holds object \(3, 2\); floats \(3, 2\), .* are needed"),
+        (saved(np.zeros((3, 2), "c16")), r"holds complex128 \(3, 2\); floats"),
+        (saved(np.full((3, 2), 1e39)), r"row 0 of .* has 1e\+39; finite numbers are needed, in float32"),
+        (SAVED.replace(b"(3, 2), }", b"(3<<60,)}"), "is no array in NumPy's format"),
+        (SAVED.replace(b"(3, 2), }", b"(3,2)*9,}"), "is no array in NumPy's format"),
+        (SAVED.replace(b"(3, 2), }        ", b"(3, 9" + b"0" * 9 + b"),}"), r"holds float64 \(3, 9000000000\); floats"),
+        (SAVED.replace(b"'<f8'", b"((('<"), "is no array in NumPy's format"),
+        (SAVED[:6] + b"\7" + SAVED[7:], "is no array in NumPy's format"),
+    ],
+)
+def test_a_damaged_or_hostile_file_of_arrays_is_refused(file: Path, content: bytes, message: str) -> None:
+    file.with_suffix(".npy").write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        Embedding(key="h", dimension=2, vectors="vectors.npy").fit({}, {"h": Constants(static={"buckets": 3})})
+    assert "vectors.npy" in str(caught.value)
+
+
+def test_an_array_may_lie_in_columns_or_in_another_order_of_bytes(file: Path) -> None:
+    for array in (np.asfortranarray(np.arange(6.0).reshape(3, 2)), np.arange(6).reshape(3, 2).astype(">f4")):
+        np.save(file.with_suffix(".npy"), array)
+        column = Embedding(key="h", dimension=2, vectors="vectors.npy")
+        found = column.fit({}, {"h": Constants(static={"buckets": 3})}).initial["vectors"]
+        np.testing.assert_array_equal(found, array)
+        assert found.dtype == np.float32
 
 
 def test_a_column_without_words_has_none_to_look_up(file: Path) -> None:

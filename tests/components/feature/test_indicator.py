@@ -99,6 +99,9 @@ def test_a_sequence_has_a_vector_for_each_cell() -> None:
     assert isinstance(found, Padded)
     np.testing.assert_array_equal(np.asarray(found.values)[:, :2], np.array(golden["dense"])[:, :, :3])
     np.testing.assert_array_equal(found.mask.sum(1), golden["lengths"])
+    unknown = indicated(np.array([[0, 7, -1], [-5, 1, 1]]), buckets=2, sequence=True)
+    np.testing.assert_array_equal(unknown.mask, [[True, True, False], [True] * 3])  # a gap alone has no place
+    np.testing.assert_array_equal(unknown.values.sum(-1), [[1, 0, 0], [0, 1, 1]])
 
 
 def test_tf_idf_is_that_of_keras() -> None:
@@ -138,6 +141,17 @@ def test_tf_idf_is_that_of_tensorflow_transform() -> None:
     found = as_dense(answers(columns, text=to_strings(["I like pie pie pie", "yum yum pie"]))["it"])
     expected = [[0.28109303, 0.28109303, 0.6, 0], [0, 0, 0.33333334, 0.9369768]]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_empty_cells_count_for_nothing_in_the_tf_idf_of_tensorflow_transform() -> None:
+    """What is counted is divided by the cells of the row that hold a value, an unknown one too."""
+    columns = {
+        "id": Identity(key="raw", buckets=3, check=False),
+        "it": Indicator(key="id", mode="tf_idf", formula="tft", documents="counted"),
+    }
+    found = as_dense(answers(columns, raw=np.array([[2, 2, -1, -1], [2, 1, 9, -1]]))["it"])
+    rare = 1 + np.log(3 / 2)
+    np.testing.assert_allclose(found, [[0, 0, 1], [0, rare / 3, 1 / 3]], rtol=1e-6)
 
 
 def test_a_mask_weighs_nothing() -> None:

@@ -140,6 +140,13 @@ def test_a_target_gives_its_numbers_back(values: np.ndarray, normalize: Any, sca
     np.testing.assert_allclose(back, values, rtol=1e-5, atol=1e-30 + 1e-5 * size)
 
 
+def test_a_target_that_is_multiplied_before_other_steps_is_divided_after_them() -> None:
+    column = Numeric(key="x", normalize=("log1p", "z_score"), scale=1e-3)
+    constants = fitted(column, x=[0.0, 500.0, 20_000.0])
+    back = column.bind(constants).decode(device(column, constants, x=[250.0, 20_000.0]))
+    np.testing.assert_allclose(back, [[250], [20_000]], rtol=1e-4)
+
+
 def test_it_is_a_target() -> None:
     assert isinstance(Numeric(key="x"), Target)
 

@@ -162,6 +162,11 @@ def test_a_list_is_learned_in_the_order_of_keras() -> None:
         assert [one for one in found if one != "zzz"] == expected
 
 
+@pytest.mark.parametrize(("top", "expected"), [(1, ["b"]), (2, ["b", "d"]), (3, ["b", "d", "c"]), (9, [*"bdca"])])
+def test_of_values_as_frequent_as_the_last_that_fits_the_greatest_are_learned(top: int, expected: list[str]) -> None:
+    assert tokens(fitted(Vocabulary(key="x", top=top), np.array([*"abcdb"]))) == expected
+
+
 def test_integers_are_learned_in_the_order_of_keras() -> None:
     values = np.array([5, 3, 5, 9, 3, -1])
     expected = LOOKUP["int adapt 5,3,5,9,3,-1"]
@@ -293,6 +298,7 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
         (b"a\nb\n", {"size": 3}, r"colors\.txt has 2 lines, fewer than size=3"),
         (b"", {}, "is empty; one value a line is needed"),
         (b"a\n\xff", {}, "isn't UTF-8: byte 2 is 0xff"),
+        ("a\nb".encode("utf-16"), {}, "is no text: byte 3 is 0x00, as in UTF-16; convert it"),
         (b"a\nb\n", {"default": 2}, "vocabulary of column `x`: default=2 is none of its ids, 0 to 1"),
         (None, {}, r"there is no file .*colors\.txt"),
     ],
@@ -303,6 +309,11 @@ def test_wrong_files_are_refused(content: bytes | None, options: dict[str, Any],
         path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         fitted(Vocabulary(key="x", path=str(path), **options))
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_the_first_value(tmp_path: Path) -> None:
+    (tmp_path / "colors.txt").write_bytes(b"\xef\xbb\xbfred\r\nblue\n")
+    assert fitted(Vocabulary(key="x", path=str(tmp_path / "colors.txt"))).host["data"].tobytes() == b"redblue"
 
 
 def test_values_of_another_kind_are_refused() -> None:
@@ -331,6 +342,16 @@ def test_what_the_list_lacks_is_remarked_on(options: dict[str, Any], remarks: li
     gap = "column `x` has 1 gap, the first in row 2; in training it had none"
     assert told[len(remarks) :] == ([] if "missing" in options else [gap])
     assert column.remarks({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
+
+
+@pytest.mark.parametrize("oov_first", [False, True])
+def test_masked_cells_are_no_unknown_values(oov_first: bool) -> None:
+    column = Vocabulary(key="x", values=("a", "b"), mask="pad", oov=2, oov_first=oov_first)
+    constants = fitted(column)
+    found = encoded(column, np.array(["pad", "a", "c", "pad"]), constants)
+    told = ("1 of 4 values of column `x` aren't in its vocabulary, the first in row 2",)
+    assert column.remarks({"ids": found}, constants) == told
+    assert column.remarks({"ids": found[:2]}, constants) == ()
 
 
 def test_what_rows_of_several_values_lack_is_remarked_on_without_a_row() -> None:

@@ -1,0 +1,73 @@
+"""JAX's cache of compiled programs, in which an entry counts only if it is as it was written.
+
+JAX checks little of what it finds there: an entry that belongs to another program ends a run, and one that a kill cut
+short stays for ever, with a warning at each start. Here every entry begins with a digest of its key and its content.
+One that doesn't match is removed, and its program compiled again. Troubles of the cache itself, such as a full disk,
+are logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+from pathlib import Path
+
+import jax
+from jax._src import compilation_cache  # JAX has no public way to put a cache of one's own in place of its own
+from jax._src.lru_cache import _CACHE_SUFFIX, LRUCache
+
+from runner.log import LOG
+
+DIGEST_BYTES = 32
+UNBOUNDED = -1
+SHORTEST_SECONDS = 0.1  # of compiling, that an entry is made for
+
+
+def use(folder: Path) -> None:
+    """Keeps compiled programs in a folder from now on."""
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_SECONDS)
+    compilation_cache.get_file_cache = _opened
+
+
+class Proven(LRUCache):
+    """A folder of entries with digests."""
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            entry = super().get(key)
+        except OSError:
+            entry = b""
+        if entry is None:
+            return None
+        digest, content = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
+        if digest == _digest(key, content):
+            return content
+        LOG.info("the compiled program %s is damaged, and compiled again", key)
+        self._remove(key)
+        return None
+
+    def put(self, key: str, value: bytes) -> None:
+        try:
+            super().put(key, _digest(key, value) + value)
+        except OSError as error:
+            LOG.info("a compiled program can't be kept in %s: %s", self.path, error.strerror or error)
+            self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        path = Path(str(self.path)) / f"{key}{_CACHE_SUFFIX}"
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _opened(path: str) -> tuple[Proven, str] | None:
+    try:
+        return Proven(path, max_size=UNBOUNDED), path
+    except OSError as error:
+        LOG.info("compiled programs can't be kept in %s: %s", path, error.strerror or error)
+        return None
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\n" + content).digest()

@@ -1,0 +1,114 @@
+"""Which store and which experiment of it a record goes to, checked before the run without importing MLflow."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from components.types import UserError
+from runner.credentials import MASK, URI_VARIABLE, mask, reveal
+from runner.errors import PlacedError
+from runner.tracking.identity import RUN_VARIABLE
+from runner.tracking.store import sqlite_file, sqlite_uri
+
+EXPERIMENT_VARIABLE, EXPERIMENT = "MLFLOW_EXPERIMENT_NAME", "titrate"
+LONGEST_EXPERIMENT = 500  # characters that MLflow takes
+FILES_VARIABLE = "MLFLOW_ALLOW_FILE_STORE"
+SERVERS, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql")
+PLUGINS = "mlflow.tracking_store"  # the entry points of others
+DATABRICKS = ("databricks", "databricks-uc", "uc")
+
+
+def resolve(uri: str | None) -> str:
+    """The whole URI of the store; that of a SQLite file holds its absolute path."""
+    whole = reveal(uri or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db")
+    database = sqlite_file(whole)
+    return whole if database is None else sqlite_uri(database.absolute(), whole)
+
+
+def check(uri: str | None) -> str:
+    """The same; raises UserError where no record can go there."""
+    whole = resolve(uri)
+    if problem := _problem(whole):
+        shown = mask(whole) if whole.isprintable() else repr(mask(whole))
+        set_by = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "the working folder"
+        raise PlacedError("tracking.uri" if uri else set_by, f"{shown}: {problem}")
+    _check_run(whole)
+    return whole
+
+
+def experiment(name: str | None) -> str:
+    """The name of the experiment; raises UserError where MLflow takes no such name."""
+    key, found = "tracking.experiment", name
+    if found is None:
+        key, found = EXPERIMENT_VARIABLE, os.environ.get(EXPERIMENT_VARIABLE) or EXPERIMENT
+    if not found.strip() or not found.isprintable() or len(found) > LONGEST_EXPERIMENT:
+        shown = found if len(found) < 80 else f"{found[:80]}…"
+        raise PlacedError(key, f"{shown!r}: choose a name of 1 to {LONGEST_EXPERIMENT} printable characters")
+    return found
+
+
+def _problem(uri: str) -> str | None:
+    """Why no record can go to a store; None where nothing is known to hinder it."""
+    if not uri.isprintable() or uri != uri.strip():
+        return "no URI holds line breaks, other control characters, or spaces at its ends"
+    if MASK in uri:
+        return f"its credentials aren't kept; give the whole URI, by {URI_VARIABLE} or tracking.uri"
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", uri)
+    kind = scheme[1].partition("+")[0].lower() if scheme else uri
+    if kind == "sqlite":
+        return _sqlite_problem(uri)
+    if kind in (*SERVERS, *DATABASES):
+        return _host_problem(uri, kind)
+    if kind in DATABRICKS or kind in _plugins():
+        return None
+    if kind == "file" or scheme is None:
+        allowed = os.environ.get(FILES_VARIABLE, "").lower() in ("true", "1")
+        return None if allowed else f"MLflow keeps no records in plain folders, unless {FILES_VARIABLE}=true is set"
+    return f"MLflow has no such store; allowed: {', '.join([*SERVERS, *DATABASES, *DATABRICKS])}"
+
+
+def _host_problem(uri: str, kind: str) -> str | None:
+    try:
+        found = urlsplit(uri)
+        host = found.hostname if found.port is None or found.port else None
+    except ValueError:
+        return "it can't be read; in a user or a password write @ : / ? # as %40 %3A %2F %3F %23"
+    local = kind in DATABASES and uri.partition(":")[2].startswith("///")  # by a socket of this machine
+    return None if host or local else f"write {kind}://HOST"
+
+
+def _sqlite_problem(uri: str) -> str | None:
+    database = sqlite_file(uri)
+    if database is None:
+        return (
+            None if "///file:" in uri else "write sqlite:///FILE; a database in memory would be gone with its process"
+        )
+    if not database.parent.is_dir():
+        return f"there is no folder {database.parent}; make it, or choose another `tracking.uri`"
+    return f"{database} is a folder; name a file in it" if database.is_dir() else None
+
+
+def _plugins() -> set[str]:
+    return {point.name for point in importlib.metadata.entry_points(group=PLUGINS)}
+
+
+def _check_run(uri: str) -> None:
+    """Raises UserError where a SQLite store lacks the run that MLFLOW_RUN_ID names; a server is asked later."""
+    run_id, database = os.environ.get(RUN_VARIABLE), sqlite_file(uri)
+    if not run_id or database is None:
+        return
+    if not database.exists() or not _has_run(database, run_id):
+        raise UserError(f"{RUN_VARIABLE}={run_id}: {uri} has no such run; unset it, or name one of `mlflow runs list`")
+
+
+def _has_run(database: Path, run_id: str) -> bool:
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute("SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'", (run_id,))
+        return found.fetchone() is not None
+    return True  # it can't be read now: the delivery will tell

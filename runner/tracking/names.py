@@ -1,0 +1,63 @@
+"""Names and texts as MLflow takes them: a name of any characters and length becomes one that it accepts.
+
+A character that MLflow refuses becomes `_xHHHH_`, its code in hexadecimal, as in XML names (.NET's `EncodeName`):
+`area (m2)` is `area _x0028_m2_x0029_`. An underscore that would begin such an escape is itself escaped, so no two
+names become one, and `unfit` gives the true name back. A name that is too long is cut, and ends in its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+
+LONGEST_NAME = 250  # characters that MLflow takes
+
+_REFUSED = re.compile(r"[^/\w.\- :]")
+_ESCAPE = re.compile(r"_x([0-9A-F]{8}|[0-9A-F]{4})_")
+_LOOKS_ESCAPED = re.compile(r"_(?=x([0-9A-F]{4}|sha256))")
+_EMPTY = "_x00000000_"
+
+
+def fit(name: str, longest: int = LONGEST_NAME) -> str:
+    """The name under which MLflow keeps a metric, a parameter, a tag or a data set; most stay as they are."""
+    escaped = _escaped(name)
+    if len(escaped) <= longest:
+        return escaped
+    digest = f"_xsha256_{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+    return escaped[: longest - len(digest)] + digest
+
+
+def fit_file(name: str) -> str:
+    """A name as that of a single folder or file: it can't lead out of the folder that it stands in."""
+    return fit(name, 120).replace("/", _code("/")).replace(":", _code(":"))
+
+
+def unfit(name: str) -> str:
+    """The true name that `fit` was given, unless it was cut."""
+    return "" if name == _EMPTY else _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
+
+
+def fit_text(text: str, longest: int, elsewhere: str) -> str:
+    """A value as MLflow takes it: characters that no text can hold as escapes, and cut where it is too long.
+
+    `elsewhere` names the file that has it in full.
+    """
+    legible = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    if len(legible) <= longest:
+        return legible
+    note = f" … ({len(text):,} characters, in full in {elsewhere})"
+    return legible[: longest - len(note)] + note
+
+
+def _escaped(name: str) -> str:
+    text = _REFUSED.sub(lambda found: _code(found[0]), _LOOKS_ESCAPED.sub(_code("_"), name))
+    if not text:
+        return _EMPTY
+    if posixpath.normpath(text) != text or text[0] == "/":  # MLflow takes no name that is another file's
+        text = text.replace("/", _code("/"))
+    return text.replace(".", _code(".")) if text == "." or text.startswith("..") else text
+
+
+def _code(character: str) -> str:
+    return f"_x{ord(character):04X}_" if ord(character) < 0x10000 else f"_x{ord(character):08X}_"

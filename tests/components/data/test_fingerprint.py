@@ -1,0 +1,59 @@
+"""The fingerprint of every source changes with each of its settings that decides about its rows or splits."""
+
+import dataclasses
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import components.data
+from components.data import Arrays, Csv, Idx, ScikitLearn, TextFolders
+from components.data.idx_file import write_idx
+from components.data.table import Table
+
+NO_MATTER = {"path", "target"}  # where a file lies, and what a suggestion begins from
+HELD_OUT = {"valid": 2, "test": 2, "stratify": "label", "seed": 1, "valid_from": "test"}
+PARTS = HELD_OUT | {"train": ("image", "other"), "test": ("other", "label")}
+OTHERS: dict[type[Table], dict[str, Any]] = {
+    Arrays: HELD_OUT | {"columns": {"x": [1, 2, 4]}},
+    Csv: HELD_OUT | {"delimiter": ";", "nulls": ("", "-"), "types": {"x": "float"}},
+    Idx: PARTS,
+    ScikitLearn: HELD_OUT | {"name": "wine"},
+    TextFolders: HELD_OUT | {"train": "learn", "test": "train", "classes": ("a", "b"), "suffix": ".txt.txt"},
+}
+
+
+def source(kind: type[Table], folder: Path, **changes: Any) -> Table:
+    """A source over files in a folder, but for those changes."""
+    if kind is Arrays:
+        return Arrays(**{"columns": {"x": [1, 2, 3]}, "valid": 1, "test": 1, **changes})
+    if kind is ScikitLearn:
+        return ScikitLearn(**{"name": "iris", "valid": 1, "test": 1, **changes})
+    if kind is Csv:
+        (folder / "table.csv").write_text("x,y\n1,2\n-,4\n")
+        return Csv(**{"path": str(folder / "table.csv"), "valid": 1, "test": 1, **changes})
+    if kind is Idx:
+        for name, array in {"image": np.zeros((3, 2, 2)), "label": np.arange(3), "other": np.ones(3)}.items():
+            write_idx(folder / name, array.astype(np.uint8))
+        names = ("image", "label")
+        return Idx(**{"path": str(folder), "train": names, "test": names, "valid": 1, **changes})
+    with tarfile.open(folder / "texts.tar", "w") as file:
+        for name in ("train/a/1.txt", "train/b/2.txt.txt", "train/c/3.txt", "test/a/1.txt", "learn/a/1.txt"):
+            file.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return TextFolders(**{"path": str(folder / "texts.tar"), "valid": 1, **changes})
+
+
+def test_every_source_is_here() -> None:
+    offered = {one for one in vars(components.data).values() if isinstance(one, type) and issubclass(one, Table)}
+    assert offered - {Table} == OTHERS.keys()
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_fingerprint_follows_each_setting(kind: type[Table], tmp_path: Path) -> None:
+    assert {field.name for field in dataclasses.fields(kind)} - NO_MATTER == OTHERS[kind].keys()
+    fingerprints = {name: source(kind, tmp_path, **{name: other}).fingerprint() for name, other in OTHERS[kind].items()}
+    fingerprints[""] = source(kind, tmp_path).fingerprint()
+    assert len(set(fingerprints.values())) == len(fingerprints), fingerprints

@@ -1,0 +1,125 @@
+"""Columns given from Python: what pandas and Arrow mean by them, gaps and all."""
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas
+import pyarrow
+import pytest
+from pandas import NA, NaT, Series
+
+from components.columns import as_column, as_columns, is_table
+from components.types import DataError, Ragged, Strings
+
+GAP = "gap"
+NOON = datetime(2024, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+INSTANT = datetime(2024, 1, 1, 10)
+
+
+def read(given: Any) -> tuple[str, list[Any]]:
+    """The type of a column's values, and what stands in each row."""
+    values, valid = as_column("x", given)
+    assert not isinstance(values, Ragged)
+    if isinstance(values, Strings):
+        texts = [*values._replace(indices=None).tolist(), ""]
+        places = range(values.rows) if values.indices is None else values.indices
+        kind, rows = "text", [texts[place] for place in places]
+    else:
+        kind, rows = str(values.dtype), values.tolist()
+    there = [True] * len(rows) if valid is None else valid
+    return kind, [value if known and value is not None else GAP for value, known in zip(rows, there, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "rows"),
+    [
+        (Series([1, None], dtype="Int64"), "int64", [1, GAP]),
+        (Series([1, 2], dtype="UInt8"), "uint8", [1, 2]),
+        (Series([True, NA], dtype="boolean"), "bool", [True, GAP]),
+        (Series([1.5, np.nan]), "float64", [1.5, GAP]),
+        (Series([1.5, None], dtype="Float32"), "float32", [1.5, GAP]),
+        (Series([1, 2], dtype="uint8"), "uint8", [1, 2]),
+        (Series(["a", NA, ""], dtype="string"), "text", ["a", GAP, ""]),
+        (Series(["a", None], dtype="string[pyarrow]"), "text", ["a", GAP]),
+        (Series(["a", np.nan, "a", "a", "b"], dtype=object), "text", ["a", GAP, "a", "a", "b"]),
+        (Series(["a", None, "b"], dtype="category"), "text", ["a", GAP, "b"]),
+        (pandas.Categorical([3, None, 1]), "int64", [3, GAP, 1]),
+        (pandas.Index([1, 2]), "int64", [1, 2]),
+        (Series([Decimal("1.5"), None]), "float64", [1.5, GAP]),
+        (Series([NOON, NaT]), "datetime64[us]", [INSTANT, GAP]),
+        (Series([date(2024, 1, 1), None]), "datetime64[D]", [date(2024, 1, 1), GAP]),
+        (pyarrow.chunked_array([["a"], [None, "b"]]), "text", ["a", GAP, "b"]),
+        (pyarrow.array([None, None]), "text", [GAP, GAP]),
+        (pyarrow.array([1, None], pyarrow.decimal128(5, 2)), "float64", [1, GAP]),
+        (pyarrow.array([[1, 2], [3, 4]], pyarrow.list_(pyarrow.int32(), 2)), "int32", [[1, 2], [3, 4]]),
+        (pyarrow.array([b"a\0", None]), "object", [b"a\0", GAP]),
+        (np.ma.array([1, 2], mask=[False, True]), "int64", [1, GAP]),
+        ([1, None, NA], "object", [1, GAP, GAP]),
+        (["a", float("nan"), NaT], "object", ["a", GAP, GAP]),
+        ([Decimal("0.5"), Decimal("NaN"), 2], "object", [0.5, GAP, 2]),
+        ([datetime(2024, 1, 1, 10, tzinfo=UTC), None, NaT], "datetime64[us]", [INSTANT, GAP, GAP]),
+        (np.array(["2024-01-01", "NaT"], "M8[D]"), "datetime64[D]", [date(2024, 1, 1), GAP]),
+    ],
+    ids=range(26),
+)
+def test_a_gap_is_a_gap_and_a_value_stays_what_it_is(given: Any, kind: str, rows: list[Any]) -> None:
+    assert read(given) == (kind, rows)
+
+
+def test_lists_are_rows_of_any_length() -> None:
+    values, valid = as_column("x", Series([[1, 2], None, [3]]))
+    assert isinstance(values, Ragged)
+    assert (values.values.tolist(), values.offsets.tolist()) == ([1, 2, 3], [0, 2, 2, 3])
+    assert valid is not None
+    assert valid.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Series([1, "a"]), "column `x` is no column of one kind: Could not convert 'a'"),
+        (Series([pandas.Timedelta(1)]), "column `x` is of Arrow's type duration"),
+        (Series([pandas.Period("2024")]), "column `x` is of Arrow's type extension<pandas.period"),
+        (Series([1 + 2j]), "column `x` is no column of one kind"),
+        (pyarrow.array([[1, None]]), "column `x` has gaps within its lists"),
+        (np.ma.array([[1, 2]], mask=[[False, True]]), "column `x` is masked within its rows"),
+        (pandas.DataFrame({"a": [1]}), "column `x` is a table"),
+    ],
+)
+def test_what_is_no_column_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        as_column("x", given)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pandas.DataFrame({"a": [1, 2], 3: ["x", None]}, index=[7, 5]),
+        pyarrow.table({"a": [1, 2], "3": ["x", None]}),
+        pyarrow.record_batch({"a": [1, 2], "3": ["x", None]}),
+        {"a": [1, 2], "3": Series(["x", None])},
+    ],
+)
+def test_a_frame_is_its_columns(frame: Any) -> None:
+    assert is_table(frame)
+    columns = as_columns(frame, "the rows")
+    assert list(columns.values) == ["a", "3"]
+    assert {name: mask.tolist() for name, mask in columns.valid.items()} == {"3": [True, False]}
+
+
+def test_a_name_that_two_columns_have_is_refused() -> None:
+    with pytest.raises(DataError, match="the rows have two columns a; rename one"):
+        as_columns(pandas.DataFrame([[1, 2]], columns=["a", "a"]), "the rows")
+
+
+def test_neither_pandas_nor_arrow_is_imported_for_what_is_not_theirs() -> None:
+    program = (
+        "import sys, numpy, components.columns as columns\n"
+        "columns.as_columns({'x': [1, None], 'y': numpy.zeros(2), 'z': ['a', 'b']}, 'rows')\n"
+        "print({'pandas', 'pyarrow', 'polars'} & {*sys.modules})"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"

@@ -1,0 +1,163 @@
+"""What a configuration names is a regular file: nothing else is opened, waited for, or read without end."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.data import Csv, Idx, TextFolders, read_idx
+from components.feature import Embedding, Vocabulary
+from components.place import find, open_file
+from components.types import Constants, DataError
+from components.weights import Safetensors
+
+
+@pytest.fixture(autouse=True)
+def impatient() -> Iterator[None]:
+    """A reader that waits is interrupted."""
+
+    def interrupt(*_: Any) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(5)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link_to_fifo(path: Path) -> None:
+    os.mkfifo(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def bound_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(path))  # a longer path than a socket can have
+
+
+def nowhere(path: Path) -> None:
+    path.symlink_to("nothing")
+
+
+def circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+KINDS = {
+    fifo: "a FIFO",
+    link_to_fifo: "a FIFO",
+    endless: "a character device",
+    bound_socket: "a socket",
+    nowhere: "a link that leads nowhere",
+    circle: "a link that leads nowhere",
+}
+
+
+def idx(path: Path) -> None:
+    path.rename(path.with_name("images"))
+    Idx(path=str(path.parent), train=("images", "images"), test=1, valid=1).fingerprint()
+
+
+def text_in_folder(path: Path) -> None:
+    for part in ("train", "test"):
+        (path.parent / part / "a").mkdir(parents=True)
+        (path.parent / part / "a" / "1.txt").write_text("whole")
+    path.rename(path.parent / "train" / "a" / "2.txt")
+    TextFolders(path=str(path.parent), valid=1).sizes()
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "csv": lambda path: Csv(path=str(path)).fingerprint(),
+    "archive": lambda path: TextFolders(path=str(path), valid=1).sizes(),
+    "weights": lambda path: Safetensors(path=str(path)).fingerprint(),
+    "vocabulary": lambda path: Vocabulary(key="x", path=str(path)).fingerprint(),
+    "vectors": lambda path: Embedding(key="x", dimension=2, vectors=str(path)).fingerprint(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_no_regular_file_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kind(tmp_path / "given")
+    with pytest.raises(DataError, match=rf"given is {KINDS[kind]}; .* takes a regular file"):
+        READERS[reader](tmp_path / "given")
+    with pytest.raises(DataError, match=rf"given is {KINDS[kind]}; a regular file is needed"), open_file(Path("given")):
+        pass
+
+
+@pytest.mark.parametrize("reader", [idx, text_in_folder], ids=lambda reader: reader.__name__)
+@pytest.mark.parametrize("kind", [fifo, endless], ids=lambda kind: kind.__name__)
+def test_nor_is_one_read_that_lies_in_a_folder(
+    tmp_path: Path, reader: Callable[[Path], None], kind: Callable[[Path], None]
+) -> None:
+    kind(tmp_path / "given")
+    with pytest.raises(DataError, match=rf"(images|2\.txt) is {KINDS[kind]}; .* regular file"):
+        reader(tmp_path / "given")
+
+
+def test_a_folder_is_no_file_unless_it_may_be(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{tmp_path} is a folder; weights.path takes a regular file"):
+        find(str(tmp_path), file=True, key="weights.path")
+    assert find(str(tmp_path)) == tmp_path
+    with pytest.raises(DataError, match="is a folder; a regular file is needed"):
+        read_idx(tmp_path)
+
+
+def test_a_link_to_a_regular_file_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("a\nb\n")
+    (tmp_path / "link").symlink_to("words")
+    column = Vocabulary(key="x", path=str(tmp_path / "link"))
+    assert column.fit({}, {}).static == {"buckets": 2}
+    assert column.fingerprint() == Vocabulary(key="x", path=str(tmp_path / "words")).fingerprint()
+
+
+def test_of_two_places_the_one_with_a_regular_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("TITRATE_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    fifo(tmp_path / "data" / "words")
+    (tmp_path / "words").write_text("a\n")
+    assert find("words", file=True) == tmp_path / "words"
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nobody_is_called_so/x", "\ud800", ""])
+def test_a_path_that_no_file_can_have_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"there is no file|is a folder"):
+        Csv(path=path).fingerprint()
+
+
+def test_a_file_that_is_replaced_once_it_was_found_is_not_waited_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "vectors.npy", np.zeros((3, 2)))
+    column = Embedding(key="h", dimension=2, vectors=str(tmp_path / "vectors.npy"))
+    parents = {"h": Constants(static={"buckets": 3})}
+    column.fit({}, parents)
+    with pytest.MonkeyPatch.context() as patched:  # as if it had been regular when it was looked up
+        os.unlink(tmp_path / "vectors.npy")
+        fifo(tmp_path / "vectors.npy")
+        patched.setattr("components.feature.vectors.find_file", Path)
+        with pytest.raises(DataError, match=r"vectors\.npy is a FIFO; a regular file is needed"):
+            column.fit({}, parents)
+
+
+def test_what_does_not_fit_into_memory_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "huge").write_text("")
+    with pytest.raises(DataError, match="huge is too large for the memory"), open_file(tmp_path / "huge"):
+        raise MemoryError

@@ -1,0 +1,283 @@
+"""Credentials in URIs, in whatever spelling, stand in no file, no line, no tag and no artifact."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from delivery import InProcess, serve
+
+from runner import credentials
+from runner.__main__ import main
+from runner.build import build
+from runner.credentials import mask, reveal, scrub, withhold_values, withhold_words
+from runner.tracking import store
+
+pytestmark = [
+    pytest.mark.optax,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+]
+
+SECRETS = ("zebra", "quagga")  # whatever of them stands somewhere is a leak
+SPELLINGS = {
+    "password": "http://me:zebraquagga@127.0.0.1:9",
+    "user alone": "http://zebraquagga@127.0.0.1:9/path",
+    "user with an empty password": "http://zebraquagga:@127.0.0.1:9",
+    "@ in it": "http://me:zebra@quagga@127.0.0.1:9",
+    "/ in it": "http://me:zebra/quagga@127.0.0.1:9",
+    "@ encoded": "http://me:zebra%40quagga@127.0.0.1:9/path",
+    "the last @ encoded": "http://me:zebra%40quagga:9",
+    ": in it": "http://me:zebra:quagga@127.0.0.1:9",
+    "? in it": "http://me:zebra?quagga@127.0.0.1:9",
+    "# in it": "http://me:zebra#quagga@127.0.0.1:9",
+    "line break in it": "http://me:zebra\nquagga@127.0.0.1:9",
+    "query": "http://127.0.0.1:9/?user=zebra&password=quagga",
+    "query with @": "http://127.0.0.1:9/?password=zebra@quagga",
+    "query encoded": "http://127.0.0.1:9?token=zebra%2Fquagga",
+    "fragment": "http://127.0.0.1:9/#zebraquagga",
+    "database": "postgresql+psycopg2://me:zebraquagga@127.0.0.1:9/db",
+    "no scheme": "me:zebraquagga@127.0.0.1",
+    "no slashes": "postgresql:me:zebraquagga",
+    "no host": "http:///me:zebraquagga@127.0.0.1",
+    "no store": "ftp://me:zebraquagga@127.0.0.1",
+}
+REFUSED = {
+    *("/ in it", "the last @ encoded", "? in it", "# in it", "line break in it"),
+    *("no scheme", "no slashes", "no host", "no store"),
+}
+
+
+@pytest.fixture
+def table(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small table in it, where runs deliver in this process and nobody knows a secret yet."""
+    rows = [f"{number % 7},{number % 5 / 4}" for number in range(60)]
+    Path("t.csv").write_text("\n".join(["size,y", *rows]))
+    monkeypatch.setattr("runner.tracking._start", InProcess)
+    monkeypatch.setattr(store, "LOCKED_SECONDS", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(credentials, "WITHHELD", {})
+    return in_empty_folder
+
+
+WORDS = ["data=csv", "data.path=t.csv", "data.target=y", "architecture.widths=[2]"]
+WORDS += ["training.epochs=1", "training.batch_size=42"]  # of 42 rows: a step is compiled once
+
+
+def assert_secret(folder: Path, *texts: str) -> None:
+    """No file below a folder, nor any of the texts, holds a part of a secret."""
+    found = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found |= {Path(f"text {number}"): text.encode() for number, text in enumerate(texts)}
+    leaks = [f"{path}: {secret}" for path, data in found.items() for secret in SECRETS if secret.encode() in data]
+    assert not leaks, "\n".join(leaks)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    code = main(list(words))
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+# --------------------------------------------------------------------------------------------------- one function
+
+
+@pytest.mark.parametrize("uri", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_mask_holds_no_part_of_a_secret(uri: str) -> None:
+    masked = mask(uri)
+    assert_secret(Path("nowhere"), masked)
+    assert masked != uri
+    assert mask(masked) == masked
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:5000/path",
+        "https://[::1]:5000",
+        "sqlite:////tmp/a@b:c/x.db?timeout=30",
+        "sqlite:///mlflow.db",
+        "postgresql://host/db?connect_timeout=3",
+        "databricks",
+        "databricks://profile",
+        "file:///tmp/mlruns",
+        "some/path",
+    ],
+)
+def test_a_uri_without_secrets_is_its_own_mask(uri: str) -> None:
+    assert mask(uri) == uri
+
+
+@pytest.mark.parametrize(
+    ("word", "masked"),
+    [
+        ("tracking.uri=http://me:zebra@h/x", "tracking.uri=http://***@h/x"),
+        ("++tracking.uri='http://me:zebra@h'", "++tracking.uri='http://***@h'"),
+        ('tracking.uri="http://h/?token=zebra"', 'tracking.uri="http://h/?token=***"'),
+        ("tracking.uri='http://me:zeb'ra@h'", "tracking.uri='http://***@h'"),
+        ("tracking.uri=me:zebra@h", "tracking.uri=***@h"),
+        ("tracking={uri: 'http://me:zebra@h', experiment: x}", "tracking={uri: 'http://***@h', experiment: x}"),
+        ("tracking={uri: http://me:zebra@h, experiment: x}", "tracking={uri: http://***@h, experiment: x}"),
+        ("tracking.artifact_uri=s3:zebra@h", "tracking.artifact_uri=***@h"),
+        ("--tracking.uri=http://zebra@h", "--tracking.uri=http://***@h"),
+        ("http://zebra@h", "http://***@h"),
+        ("data.path=a@b.csv", "data.path=a@b.csv"),
+        ("tracking.uri='", "tracking.uri='"),
+    ],
+)
+def test_words_are_masked_wherever_the_uri_stands_in_them(word: str, masked: str) -> None:
+    assert withhold_words([word]) == [masked]
+
+
+def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "WITHHELD", {})
+    tree = withhold_values({"store": {"hosts": ["http://me:zebra@h"], "uri": "me:zebra@h", "name": "a@b"}})
+    assert tree == {"store": {"hosts": ["http://***@h"], "uri": "***@h", "name": "a@b"}}
+    assert build(tree, {})["store"] == {"hosts": ("http://me:zebra@h",), "uri": "me:zebra@h", "name": "a@b"}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://quagga@i")
+    assert reveal("http://***@i") == "http://quagga@i"
+    assert reveal("http://***@j") == "http://***@j"
+
+
+@pytest.mark.parametrize("text", ["zebra quagga", "p=zebra%20quagga", "p=zebra+quagga", "('zebra quagga',)"])
+def test_texts_of_libraries_are_scrubbed(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "WITHHELD", {"http://***@h": "http://me:zebra%20quagga@h"})
+    assert_secret(Path("nowhere"), scrub(text), scrub("no route to postgresql://me:quagga@unknown/db."))
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "dodo")
+    assert scrub("Basic dodo: a dodos' day") == "Basic ***: a dodos' day"
+
+
+# ----------------------------------------------------------------------------------------------------- whole runs
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_run_writes_and_prints_no_secret(spelling: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    word = f'tracking.uri="{SPELLINGS[spelling]}"'
+    code, printed = run(capsys, *WORDS, word)
+    assert code == (2 if spelling in REFUSED else 0), printed
+    assert ("MLflow lacks" in printed) == (code == 0)
+    for words in ([word, "--cfg", "job"], [f"--{word}"], [word[:-1]]):
+        printed += run(capsys, *words)[1]
+    assert printed.count("***") >= 3
+    assert_secret(table, printed)
+
+
+@pytest.mark.parametrize("verb", ["train", "dry_run", "look", "sweep", "info"])
+def test_each_verb_keeps_the_secret_of_a_file_to_itself(
+    verb: str, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"sweep": ["-m", "seed=1,2"], "info": ["--info"]}.get(verb, [f"mode={verb}"])
+    Path("conf/tracking").mkdir(parents=True)
+    source = Path("conf/tracking/mine.yaml")
+    source.write_text(f"_target_: runner.tracking.MLflow\nuri: '{SPELLINGS['@ in it']}'\n")
+    code, printed = run(capsys, *WORDS, "tracking=mine", *words)
+    source.unlink()
+    assert code == 0, printed
+    assert_secret(table, printed)
+
+
+def test_a_store_gets_the_record_without_the_secret(
+    table: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"sqlite:///file:{database}?uri=true&password=zebraquagga"  # which SQLite takes, and cares nothing about
+    code, printed = run(capsys, *WORDS, f"tracking.uri='{uri}'")
+    assert code == 0
+    assert "MLflow lacks" not in printed
+    client = store.connect(f"sqlite:///{database}")
+    (found,) = client.search_runs([client.get_experiment_by_name("titrate").experiment_id])
+    assert {path.path for path in client.list_artifacts(found.info.run_id)} >= {"config.yaml", "overrides.yaml"}
+    assert "password=***" in found.data.tags["overrides"]
+    assert_secret(table, printed)
+
+
+def test_a_resumed_run_wants_the_whole_uri_again(
+    table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = SPELLINGS["password"]
+    assert run(capsys, *WORDS, f"tracking.uri={uri}")[0] == 0
+    more = ["resume=last", "training.epochs=2"]
+    credentials.WITHHELD.clear()  # as in another process
+    code, printed = run(capsys, *more)
+    assert (code, "its credentials aren't kept; give the whole URI" in printed) == (2, True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    code, again = run(capsys, *more)
+    assert (code, "going on from step" in again) == (0, True)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    asked: list[str] = []
+
+    def connect(uri: str) -> Any:
+        asked.append(uri)
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(store, "connect", connect)
+    for words in ([], [f"tracking.uri={uri}"]):
+        assert run(capsys, "mode=deliver", *words)[0] == 2
+    assert asked == [uri]
+    assert_secret(table, printed, again)
+
+
+PART = """
+from components.loss import MSE
+
+
+class Remote(MSE):
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __call__(self, logits, target):
+        raise RuntimeError(f"no route to {self.uri}, password {self.uri[10:21]}")
+"""
+
+
+def test_what_fails_with_a_secret_in_its_message_tells_no_one(
+    table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("remote_part.py").write_text(PART)
+    Path("conf/loss").mkdir(parents=True)
+    Path("conf/loss/remote.yaml").write_text(f"_target_: remote_part.Remote\nuri: '{SPELLINGS['password']}'\n")
+    sources = [Path("conf/loss/remote.yaml"), Path("remote_part.py")]
+    try:
+        code, printed = run(capsys, "--allow", "remote_part", *WORDS, "loss=remote", "tracking=none")
+    finally:
+        sys.modules.pop("remote_part", None)
+    for path in sources:
+        path.unlink()
+    assert code == 1
+
+    def fit(*given: Any) -> None:
+        raise RuntimeError(f"no route to {SPELLINGS['@ encoded']}, nor for zebra%40quagga")
+
+    monkeypatch.setattr("runner.loop.Trainer.fit", fit)
+    code, failed = run(capsys, *WORDS, f"tracking.uri={SPELLINGS['@ encoded']}")
+    (log,) = Path("outputs").glob("*/log.txt")
+    line = "RuntimeError: no route to http://***@127.0.0.1:9/path, nor for ***"
+    assert (code, line in failed, line in log.read_text()) == (1, True, True)
+    assert "RuntimeError: no route to http://***@127.0.0.1:9, password ***" in printed
+    assert_secret(table, printed, failed)
+
+
+@pytest.mark.parametrize(
+    ("variables", "header"),
+    [
+        ({"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "zebraquagga"}, "Basic bWU6emVicmFxdWFnZ2E="),
+        ({"MLFLOW_TRACKING_TOKEN": "zebraquagga"}, "Bearer zebraquagga"),
+        ({}, "Basic bWU6emVicmFxdWFnZ2E="),  # of the URI
+    ],
+)
+def test_a_server_gets_the_credentials_and_no_one_else(
+    variables: dict[str, str],
+    header: str,
+    table: Path,
+    database: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with serve(database) as server:
+        uri = server.uri if variables else server.uri.replace("://", "://me:zebraquagga@")
+        code, printed = run(capsys, *WORDS, f"tracking.uri={uri}")
+    assert (code, "MLflow lacks" in printed) == (0, False), printed
+    assert server.authorizations == {header}
+    (found,) = store.connect(f"sqlite:///{database}").search_runs(["1"])
+    assert found.info.status == "FINISHED"
+    assert_secret(table, printed)

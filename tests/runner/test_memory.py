@@ -1,0 +1,142 @@
+"""A run says before it begins whether its memory will do, and ends in two lines where it gives out."""
+
+import logging
+import re
+import resource
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import runner
+from components.data import Arrays
+from runner import loop, memory
+from runner.__main__ import main
+from runner.errors import RunError
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+WORDS = ("training.epochs=1", "tracking=none", "quiet=true", "architecture.widths=[32]", "data.valid=0.1")
+MB = 2**20
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(memory, "free", lambda: memory.Free(size, "in this test"))
+
+
+def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave(monkeypatch, 400_000)
+    words = [*WORDS, "training.evaluation_batch_size=32"]
+    assert main([*words, "training.batch_size=1000"]) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    pattern = (
+        r"too little memory for training: it needs .* with training\.batch_size=1000, and 400 kB are free in this test"
+    )
+    found = re.fullmatch(pattern + r"; (training\.batch_size=(\d+)) would fit", told)
+    assert found
+    assert 32 < int(found[2]) < 1000
+    assert not Path("outputs").exists()
+    assert main([*words, found[1]]) == 0
+
+
+def test_an_evaluation_that_does_not_fit_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave(monkeypatch, 400_000)
+    assert main([*WORDS, "training.evaluation_batch_size=10000"]) == 1
+    told = re.search(
+        r"too little memory for the evaluation: .* (training\.evaluation_batch_size=\d+) would fit",
+        capsys.readouterr().err,
+    )
+    assert told
+    assert main([*WORDS, told[1]]) == 0
+
+
+def test_a_model_that_never_fits_is_refused_before_anything_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loop.Trainer, "_compiled", lambda *_: pytest.fail("compiled"))
+    assert main([*WORDS, "architecture.widths=[200000,200000]"]) == 1
+    assert "no batch size would fit: choose a smaller model" in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
+def source() -> Arrays:
+    columns = {"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}
+    return Arrays(columns=columns, valid=12, test=12)
+
+
+def test_what_is_needed_and_free_is_logged_and_nothing_compiled_twice(caplog: pytest.LogCaptureFixture) -> None:
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
+        result = runner.run(
+            *WORDS[1:], "architecture.widths=[9]", "training.epochs=2", "training.batch_size=12", source=source()
+        )
+    compiled = re.findall(r"Finished XLA compilation of jit\((_\w+)\)", caplog.text)
+    assert sorted(name for name in compiled if name in ("_train", "_evaluate")) == ["_evaluate", "_train"]
+    log = (result.folder / "log.txt").read_text()
+    assert re.search(r"training needs [\d.]+ .?B, and [\d.]+ GB are free (on|in|below)", log)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), RuntimeError("std::bad_alloc")]
+)
+def test_memory_that_gives_out_is_told_in_two_lines(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def give_out(*arguments: object, **options: object) -> None:
+        raise error
+
+    for place, what, remedy in (
+        ("_epoch", "training", "Try a smaller training.batch_size (it was 32)."),
+        ("_examined", "evaluating", "Try a smaller training.evaluation_batch_size (it was 256)."),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(loop.Trainer, place, give_out)
+            assert main([*WORDS, "fresh=true"]) == 1
+        *_, first, second = capsys.readouterr().err.splitlines()
+        assert first.startswith(f"the memory gave out while {what}: ")
+        assert second == remedy
+    assert main(WORDS) == 0
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="INTERNAL"), memory.enough("training", ""):
+        raise RuntimeError("INTERNAL: broken")
+    with pytest.raises(RunError, match=r"^full$"), memory.enough("training", ""):
+        raise RunError("full")
+
+
+@pytest.mark.parametrize(
+    ("group", "limit", "taken"),
+    [
+        ("0::/jobs/one", "jobs/one/memory.max", "memory.current"),
+        ("4:cpu,memory:/jobs/one", "memory/jobs/one/memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+def test_what_control_groups_leave_counts(group: str, limit: str, taken: str, tmp_path: Path) -> None:
+    own, root = tmp_path / "own", tmp_path / "root"
+    own.write_text(f"7:pids:/\n{group}\n")
+    path = root / limit
+    path.parent.mkdir(parents=True)
+    path.write_text("5000\n")
+    (path.parent / taken).write_text("3000\n")
+    (path.parent / "memory.stat").write_text("anon 1000\ninactive_file 1500\n")
+    (path.parent.parent / path.name).write_text("4000\n")
+    (root / "memory.max").write_text("max\n")
+    assert sorted(memory.group_free(root, own)) == [3500, 4000]
+
+
+def test_the_limit_of_the_process_counts() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    unlimited = memory.free()
+    taken = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (taken + 64 * MB, before[1]))
+        limited = memory.free()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert limited.bytes <= 64 * MB < unlimited.bytes
+    assert "ulimit" in limited.where

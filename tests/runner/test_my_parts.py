@@ -1,0 +1,230 @@
+"""Parts of the user's that lack something, or give the wrong thing: an error before the run has a folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+
+MODULE = """
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+
+from components.types import Output, Schedule
+
+
+class Loss:
+    def outputs(self, target): return 10
+    def __call__(self, logits, target): return -jnp.take_along_axis(nn.log_softmax(logits), target[:, None], 1)[:, 0]
+
+class ScalarLoss(Loss):
+    def __call__(self, logits, target): return super().__call__(logits, target).mean()
+
+class ColumnLoss(Loss):
+    def __call__(self, logits, target): return super().__call__(logits, target)[:, None]
+
+class WholeLoss(Loss):
+    def __call__(self, logits, target): return target
+
+class PairLoss(Loss):
+    def __call__(self, logits, target): return logits, target
+
+class NoOutputs:
+    def __call__(self, logits, target): return logits[:, 0]
+
+class FloatOutputs(Loss):
+    def outputs(self, target): return 10.0
+
+def not_a_loss(): return 3
+
+
+class Net(nn.Module):
+    outputs: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, *, train): return Output(self.logits(x.reshape(len(x), -1)))
+
+    def logits(self, x): return nn.Dense(self.outputs)(x)
+
+class NoField(nn.Module):
+    def __call__(self, x, *, train): return x
+
+class NoTrain(nn.Module):
+    outputs: int
+    def __call__(self, x): return x
+
+class BareArray(Net):
+    @nn.compact
+    def __call__(self, x, *, train): return nn.Dense(self.outputs)(x.reshape(len(x), -1))
+
+class Flat(Net):
+    def logits(self, x): return nn.Dense(1)(x)[:, 0]
+
+class Wide(Net):
+    def logits(self, x): return nn.Dense(11)(x)
+
+class BadInEvaluation(Net):
+    @nn.compact
+    def __call__(self, x, *, train):
+        logits = nn.Dense(self.outputs)(x.reshape(len(x), -1))
+        return Output(logits if train else logits.sum())
+
+class InternalLoss(Net):
+    @nn.compact
+    def __call__(self, x, *, train):
+        logits = nn.Dense(self.outputs)(x.reshape(len(x), -1))
+        return Output(logits, {"size": jnp.square(logits).sum()})
+
+class NoModule:
+    def __init__(self, outputs): self.outputs = outputs
+    def __call__(self, x, *, train): return x
+
+
+@dataclass(frozen=True)
+class Metric:
+    higher_is_better = True
+    collects = False
+    def bind(self, target): return self
+    def measure(self, output, batch): return {"hits": batch.mask.sum()}
+    def result(self, sums): return 1.0
+
+class NoDirection:
+    collects = False
+    def bind(self, target): return self
+    def measure(self, output, batch): return {}
+    def result(self, sums): return 1.0
+
+class NoBind(Metric):
+    def bind(self, target): pass
+
+class MeasuresNumber(Metric):
+    def measure(self, output, batch): return batch.mask.sum()
+
+class CollectsSum(Metric):
+    collects = True
+
+class ResultIsText(Metric):
+    def result(self, sums): return "good"
+
+
+class ArrayPenalty:
+    def __call__(self, parameters): return jnp.zeros(3)
+
+class NoPenalty:
+    def penalty(self, parameters): return 0.0
+
+class Augmentation:
+    def __call__(self, key, inputs, target): return inputs, target
+
+class OnlyInputs(Augmentation):
+    def __call__(self, key, inputs, target): return inputs
+
+class Renames(Augmentation):
+    def __call__(self, key, inputs, target): return {"pixels": inputs["inputs"]}, target
+
+class Halves(Augmentation):
+    def __call__(self, key, inputs, target): return {"inputs": inputs["inputs"][::2]}, target[::2]
+
+
+def bare_rate(learning_rate): return lambda step, total: {"learning_rate": learning_rate}
+
+def no_rate(learning_rate): return Schedule(lambda step, total: {"momentum": jnp.float32(0.9)})
+
+def rates(learning_rate): return Schedule(lambda step, total: {"learning_rate": jnp.ones(3)})
+
+def only_number(learning_rate): return Schedule(lambda step, total: jnp.float32(learning_rate))
+
+def sgd(): return optax.sgd(0.1)
+
+def update(learning_rate): return lambda gradients: gradients
+"""
+CASES = [
+    ("loss", "ScalarLoss", "ScalarLoss gives float32 (); it needs to give a number for each example, float32 (32,)"),
+    ("loss", "ColumnLoss", "ColumnLoss gives float32 (32, 1);"),
+    ("loss", "WholeLoss", "WholeLoss gives int32 (32,);"),
+    ("loss", "PairLoss", "PairLoss gives a tuple of 2;"),
+    ("loss", "NoOutputs", "`strange_parts.NoOutputs` lacks `outputs`, which a loss has; see components.types.Loss"),
+    ("loss", "FloatOutputs", "FloatOutputs.outputs gives 10.0; it needs to give a whole number"),
+    ("loss", "not_a_loss", "`strange_parts.not_a_loss` lacks `outputs`, `__call__`, which a loss has;"),
+    ("loss", "Metric", "`strange_parts.Metric` lacks `outputs`, `__call__`, which a loss has;"),
+    ("architecture", "NoField", "strange_parts.NoField lacks the parameter `outputs`: how many numbers the loss needs"),
+    ("architecture", "NoTrain", "strange_parts.NoTrain lacks `train` in its `__call__`"),
+    ("architecture", "BareArray", "BareArray must return an Output, not float32 (32, 10)"),
+    ("architecture", "Flat", "Flat: `logits` gives float32 (32,); it needs to give `outputs` numbers for each example"),
+    ("architecture", "Wide", "Wide: `logits` gives float32 (32, 11);"),
+    ("architecture", "BadInEvaluation", "BadInEvaluation: `logits` gives float32 ();"),
+    ("architecture", "InternalLoss", "InternalLoss: `losses.size` gives float32 ();"),
+    ("architecture", "NoModule", "`strange_parts.NoModule` makes a NoModule, not an architecture (flax.linen.Module)"),
+    ("metric.mine", "NoDirection", "`strange_parts.NoDirection` lacks `higher_is_better`, which a metric has;"),
+    ("metric.mine", "NoBind", "`strange_parts.NoBind.bind` gives None, which lacks `higher_is_better`, `collects`"),
+    ("metric.mine", "MeasuresNumber", "MeasuresNumber.measure gives int32 (); it needs to give a mapping of names"),
+    ("metric.mine", "CollectsSum", "CollectsSum.measure gives `hits` as int32 (); it collects, so 256 rows are needed"),
+    ("regularizer.mine", "ArrayPenalty", "ArrayPenalty gives float32 (3,); it needs to give one number, float32 ()"),
+    ("regularizer.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which a regularizer has;"),
+    ("augmentation.mine", "OnlyInputs", "OnlyInputs gives a mapping of `inputs` to float32 (32, 8, 8, 1); it needs"),
+    ("augmentation.mine", "Renames", "Renames gives the inputs pixels; it needs to give inputs"),
+    ("augmentation.mine", "Halves", "Halves gives `inputs` as float32 (16, 8, 8, 1); it needs to give 32 examples"),
+    ("augmentation.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which an augmentation has;"),
+    ("schedule", "bare_rate", "`strange_parts.bare_rate` makes a function, not a schedule (components.types.Schedule)"),
+    ("schedule", "no_rate", "strange_parts.no_rate.values gives a mapping of `momentum` to float32 (); it needs"),
+    (
+        "schedule",
+        "rates",
+        "strange_parts.rates.values: `learning_rate` gives float32 (3,); it needs to give one number",
+    ),
+    ("schedule", "only_number", "strange_parts.only_number.values gives float32 (); it needs to give a mapping"),
+    ("optimizer", "sgd", "strange_parts.sgd lacks the parameter `learning_rate`: the rate that the schedule gives"),
+    ("optimizer", "update", "`strange_parts.update` makes a function, not an optimizer (optax.GradientTransformation)"),
+]
+
+
+@pytest.fixture(autouse=True)
+def strange_parts(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user's, allowed."""
+    Path("strange_parts.py").write_text(MODULE)
+    monkeypatch.setenv("TITRATE_ALLOW", "strange_parts")
+    monkeypatch.syspath_prepend(str(in_empty_folder))
+    monkeypatch.delitem(sys.modules, "strange_parts", raising=False)
+
+
+def words(key: str, name: str) -> list[str]:
+    """A command that trains with a part of the module's."""
+    key, _, several = key.partition(".")
+    Path("conf", key).mkdir(parents=True)
+    node = f"_target_: strange_parts.{name}\n" + ("learning_rate: 0.1\n" if key == "schedule" else "")
+    Path("conf", key, "mine.yaml").write_text(f"mine: {{{node.strip()}}}\n" if several else node)
+    choice = f"{key}=[mine]" if several else f"{key}=mine"
+    return [choice, "tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1"]
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(("key", "name", "message"), CASES, ids=[name for _, name, _ in CASES])
+def test_a_part_that_does_not_fit_its_place_is_named(
+    key: str, name: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(key, name)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    checked = "._target_" if "parameter" in message or "`train`" in message else ""
+    assert line.startswith(f"{key}{checked}: {message}"), line
+    assert line.endswith(f"[set by conf/{key.partition('.')[0]}/mine.yaml]")
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.optax
+def test_parts_that_fit_train() -> None:
+    fit = {"loss": "Loss", "architecture": "Net", "metric.m": "Metric", "augmentation.a": "Augmentation"}
+    assert main(list(dict.fromkeys(word for key, name in fit.items() for word in words(key, name)))) == 0
+
+
+@pytest.mark.optax
+def test_a_metric_whose_result_is_no_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words("metric.mine", "ResultIsText")) == 2
+    assert "metric.mine: ResultIsText.result gives a str" in capsys.readouterr().err

@@ -1,0 +1,134 @@
+"""A run goes on: wherever it is killed or its disk is full, the same command brings it to the same end."""
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from disk import Killed, stopping
+
+import runner
+from components.data import Arrays
+from components.types import UserError
+from runner import folder as folders
+from runner.compose import Config, configure
+from runner.errors import DiskError
+from runner.execution import Result, execute
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+WORDS = ("tracking=none", "quiet=true", "architecture.widths=[8]", "learning_rate=0.01", "training.patience=50")
+
+
+def source() -> Arrays:
+    random = np.random.default_rng(0)
+    columns = {"image": random.integers(0, 256, (60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}
+    return Arrays(columns=columns, valid=12, test=12, seed=0)
+
+
+def run(*words: str) -> Result:
+    return runner.run(*WORDS, *words, source=source())
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """All that a run's folder holds of the run, without times and what it logs."""
+    found: dict[str, Any] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".npz":
+            with np.load(path) as archive:
+                found[name] = {key: archive[key].tobytes() for key in archive.files if key != "meta"}
+        elif path.suffix == ".json":
+            found[name] = json.loads(path.read_text())
+        elif path.suffix == ".yaml":
+            found[name] = yaml.safe_load(path.read_text())
+        elif path.suffix == ".jsonl":
+            found[name] = [json.loads(line) | {"timestamp": 0} for line in path.read_text().splitlines()]
+        elif name not in ("log.txt", "points.cut", "points.covered", "lock"):
+            found[name] = path.read_bytes()
+    summary = found.setdefault("summary.json", {})
+    metrics = summary.get("metrics", {})
+    summary["metrics"] = {key: value for key, value in metrics.items() if key.startswith(("best/", "test/", "epochs"))}
+    summary["seconds"] = found["record.json"]["created"] = 0
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that a killed process was making goes at the next start, not only after a minute."""
+    monkeypatch.setattr(folders, "STALE_SECONDS", -1)
+
+
+def only_run() -> Path:
+    (folder,) = Path("outputs").iterdir()
+    return folder
+
+
+def prolonging(folder: Path) -> Config:
+    return configure([*WORDS, "training.epochs=3", f"resume={folder.name}"])
+
+
+def execute_until(command: Config) -> str | None:
+    """What ends the run before its end; None: nothing does, or nothing that it needs."""
+    try:
+        execute(command, source=source())
+    except (Killed, UserError, DiskError) as error:
+        return str(error)
+    return None
+
+
+EVERY = pytest.param(range(1000), marks=pytest.mark.slow, id="every")
+
+
+@pytest.mark.parametrize("stops", [pytest.param((1, 4, 7, 10, 20), id="some"), EVERY])
+def test_a_prolonged_run_goes_on_wherever_it_is_killed(stops: Iterable[int], tmp_path: Path) -> None:
+    folder = run("training.epochs=2").folder
+    shutil.copytree(folder, tmp_path / "finished")
+    command = prolonging(folder)
+    result = execute(command, source=source())
+    wanted = state(folder)
+    assert (result.status, len(result.history)) == ("finished", 3)
+    assert wanted["record.json"]["parameters"]["training.epochs"] == 3
+    assert wanted["config.yaml"]["training"]["epochs"] == 3
+    assert wanted["record.json"]["tags"]["prolonged"] == "2 → 3 epochs"
+    for stop in stops:
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "finished", folder)
+        with stopping(tmp_path / "outputs", Killed(), stop) as disk, suppress(Killed):
+            execute(command, source=source())
+        if disk.stopped_at is None:
+            assert stop > 40
+            break
+        over = (folder / "summary.json").exists() and state(folder)["summary.json"]["epochs"] == 3
+        with pytest.raises(UserError, match="that run has finished") if over else nullcontext():
+            execute(prolonging(folder) if "config" in disk.stopped_at else command, source=source())
+        assert state(folder) == wanted, disk.stopped_at
+
+
+@pytest.mark.parametrize("stops", [pytest.param((2, 5, 16, 30), id="some"), EVERY])
+@pytest.mark.parametrize("trouble", ["killed", "full"])
+def test_the_same_command_goes_on_wherever_a_run_is_stopped(trouble: str, stops: Iterable[int], tmp_path: Path) -> None:
+    error = Killed() if trouble == "killed" else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    command = configure([*WORDS, "training.epochs=2"])
+    execute(command, source=source())
+    wanted = state(only_run())
+    for stop in stops:
+        shutil.rmtree("outputs")
+        with stopping(tmp_path / "outputs", error, stop) as disk:
+            told = execute_until(command)
+        if disk.stopped_at is None:
+            assert stop > 40
+            break
+        if trouble == "full":  # what is no matter of the run, such as a look at an older folder, ends nothing
+            assert re.fullmatch(".*No space left on device.*", told or "No space left on device"), disk.stopped_at
+        if not any(state(path)["summary.json"].get("status") == "finished" for path in Path("outputs").glob("2*")):
+            execute(command, source=source())
+        assert state(only_run()) == wanted, disk.stopped_at
