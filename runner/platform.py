@@ -78,7 +78,7 @@ def _cpu() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that was in use: the device's, or on the CPU that of this process since `forget_peak`."""
+    """The most memory in use: the device's since the process began, or on the CPU the process's since `forget_peak`."""
     statistics = jax.devices()[0].memory_stats() or {}
     return statistics.get("peak_bytes_in_use") or _peak_of_process()
 

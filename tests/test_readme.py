@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -73,6 +74,13 @@ def test_the_first_commands_are_those_of_ci() -> None:
     start, test = re.findall(r"^    (?:pip install uv && )?(uv run .*)$", README, re.MULTILINE)[:2]
     assert re.search(rf"^{re.escape(start)}( |$)", ci, re.MULTILINE)
     assert re.search(rf"^{re.escape(test)}$", ci, re.MULTILINE)
+
+
+def test_a_fresh_machine_that_cannot_be_built_is_skipped_with_a_word() -> None:
+    script = Path(__file__).parent.parent / ".ci" / "fresh"
+    found = subprocess.run([script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr  # without debootstrap, which stands in sbin, or without being root
+    assert re.fullmatch(r"skipped: (there is no debootstrap|only root can build a machine)\n", found.stdout)
 
 
 def test_its_pictures_are_there() -> None:
