@@ -115,12 +115,22 @@ def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _git() -> dict[str, str]:
-    """The commit of the working folder's repository, and whether anything there is not committed."""
-    commit, status = (
-        _output("git", "rev-parse", "HEAD"),
-        _output("git", "status", "--porcelain", "--untracked-files=no"),
+    """The commit of the working folder's repository, and whether anything there is not committed.
+
+    A repository of a stranger's runs nothing: its configuration could name programs that `git status` calls. Where it
+    has filters of its own, nobody looks for changes.
+    """
+    commit = _output("git", "rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    filters = _output("git", "config", "--show-scope", "--get-regexp", r"^filter\..*\.(clean|process)$") or ""
+    if any(line.startswith(("local", "worktree")) for line in filters.splitlines()):
+        return {"git.commit": commit}
+    status = _output(
+        *("git", "--no-optional-locks", "-c", "core.fsmonitor=false"),
+        *("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"),
     )
-    return {} if commit is None else {"git.commit": commit, "git.dirty": str(bool(status)).lower()}
+    return {"git.commit": commit, "git.dirty": str(bool(status)).lower()}
 
 
 def _output(*command: str) -> str | None:

@@ -1,6 +1,7 @@
 """What a run says of itself from its first instant."""
 
 import json
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -66,6 +67,28 @@ def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip("the tests run outside a repository")
     assert len(found["git.commit"]) == 40
     assert found["git.dirty"] in ("true", "false")
+
+
+@pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.theirs.clean", "filter.theirs.process"])
+def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, setting: str) -> None:
+    import runner.record
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], check=True)
+
+    git("init", "--quiet")
+    Path("file.txt").write_text("one")
+    Path(".gitattributes").write_text("*.txt filter=theirs")
+    git("add", ".")
+    git("commit", "--quiet", "--message=first")
+    git("config", setting, f"touch {in_empty_folder}/ran; cat")
+    Path("file.txt").write_text("two")
+    subprocess.run(["git", "status"], check=False, capture_output=True)
+    assert (in_empty_folder / "ran").exists()  # so it runs where nobody takes care
+    (in_empty_folder / "ran").unlink()
+    found = runner.record._git()
+    assert not (in_empty_folder / "ran").exists()
+    assert found.get("git.dirty") == ("true" if setting == "core.fsmonitor" else None)
 
 
 def test_leaves_have_dotted_names() -> None:
