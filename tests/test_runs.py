@@ -99,6 +99,8 @@ def test_the_best_weights_are_evaluated_not_the_last() -> None:
     best = max(result.history, key=lambda record: record["valid/accuracy"])
     assert result.metrics["best/valid/accuracy"] == best["valid/accuracy"] > result.history[-1]["valid/accuracy"]
     assert summary(result.folder)["best_epoch"] == best["epoch"]
+    figures = runner.load(result.folder, source=source()).evaluate("test")
+    assert figures == {name: result.metrics[name] for name in figures}
 
 
 def test_patience_ends_a_run_early() -> None:
