@@ -119,7 +119,7 @@ def test_keeping_other_checkpoints_or_profiling_is_the_same_run() -> None:
 
 def test_a_profile_traces_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder, **options: calls.append(Path(folder)))
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder, **options: calls.append(Path(folder).resolve()))
     monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
     result = quick("training.profile=true", "training.epochs=6")
     assert calls == [result.folder / "profile", "stop"]
