@@ -455,10 +455,8 @@ def _npz(folder: Path) -> Path:
 def _read_npz(path: Path) -> Any:
     from runner import npz
 
-    try:
-        return list(npz.read(path))
-    except npz.DAMAGE as error:
-        raise UserError(f"{path}: {error}") from error
+    found = npz.read(path)
+    return [found.meta, found.arrays]
 
 
 def _member(folder: Path) -> Path:
@@ -473,6 +471,14 @@ def _around_member(content: bytes) -> bytes:
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("kernel.npy", content)
     return file.getvalue()
+
+
+def _member_holds(content: bytes) -> Any:
+    file = io.BytesIO(content)
+    array = np.load(file, allow_pickle=False)
+    if file.read(1):
+        raise Nothing
+    return [META, {"kernel": array}]
 
 
 def _checkpoint(folder: Path) -> Path:
@@ -522,9 +528,7 @@ def _transform(folder: Path) -> Path:
 
     rows = {"area": np.arange(20.0), "city": np.array(["Oslo", "Kyiv"] * 10, object), "kind": np.arange(20) % 2}
     data = prepare(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
-    transform.save(
-        folder, FEATURE, data.constants, {name: one for name, one in data.encoded.items() if name != "target"}
-    )
+    transform.save(folder, FEATURE, data.constants, data.encoded)
     return folder / transform.FILE
 
 
@@ -555,7 +559,7 @@ READERS = {
     "npy": Reader(_npy, _read_vectors, _npy_holds),
     "yaml": Reader(_yaml, _read_yaml, _yaml_holds),
     "npz": Reader(_npz, _read_npz),
-    "npy_in_npz": Reader(_member, _read_npz, None, _around_member),
+    "npy_in_npz": Reader(_member, _read_npz, _member_holds, _around_member),
     "checkpoint": Reader(_checkpoint, _read_checkpoint),
     "transform": Reader(_transform, _read_transform),
 }

@@ -11,7 +11,7 @@ MUTATIONS = 100
 READERS = (
     ("idx", "idx.gz", "idx_in_gz", "safetensors", "tar", "tar_sealed", "tar.gz"),
     ("csv", "csv.gz", "csv.bz2", "csv.xz", "yaml"),
-    ("vocabulary", "vectors", "npy"),
+    ("vocabulary", "vectors", "npy", "npz", "npy_in_npz", "checkpoint", "transform"),
 )
 
 
