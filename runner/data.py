@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -89,10 +91,21 @@ def cache_folder() -> Path:
     """Where encoded data is kept: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate, ~/.cache/titrate, or without a home /tmp."""
     if own := os.environ.get("TITRATE_CACHE"):
         return Path(os.path.expanduser(own))
-    common = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    if not os.path.isabs(common):  # a user without a home
-        common = os.path.join(tempfile.gettempdir(), f"cache-{os.getuid()}")
-    return Path(common) / "titrate"
+    common = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
+    return (common if common.is_absolute() else _temporary_cache()) / "titrate"
+
+
+@functools.cache
+def _temporary_cache() -> Path:
+    """The cache of a user without a home: compiled programs run, so nobody else may have put them there."""
+    path = Path(tempfile.gettempdir(), f"cache-{os.getuid()}")
+    with contextlib.suppress(OSError):
+        path.mkdir(mode=0o700)
+    found = path.lstat() if os.path.lexists(path) else None
+    own = (
+        found is not None and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    )
+    return path if own else Path(tempfile.mkdtemp(prefix="cache-"))
 
 
 def prepare(

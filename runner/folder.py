@@ -177,9 +177,9 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
     for path in runs(root):
         if path.name == name:
             yield path
-        delivered = path / "delivered.json"
-        if delivered.is_file() and json.loads(delivered.read_text()).get("run_id") == name:
-            yield path
+        with suppress(OSError, ValueError, AttributeError):  # one that is missing or damaged names no run
+            if json.loads((path / "delivered.json").read_text()).get("run_id") == name:
+                yield path
 
 
 def _newest(root: Path) -> Iterator[Path]:

@@ -144,7 +144,7 @@ def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
     try:
         run_id, uri = State.load(folder).run_id, load_record(folder)["tracking"]["uri"]
     except ValueError:
-        return Outcome(folder, None, "its record.json or delivered.json is damaged", failed=True)
+        return Outcome(folder, None, "its record.json is damaged", failed=True)
     if reason := refusal(uri):
         return Outcome(folder, run_id, f"{uri}: {reason}", failed=True)
     with _delivery_lock(folder, wait=False) as free:

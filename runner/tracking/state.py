@@ -26,11 +26,11 @@ class State:
 
     @classmethod
     def load(cls, folder: Path) -> State:
-        """The state of a folder; that of nothing delivered where there is none yet."""
+        """The state of a folder; that of nothing delivered where there is none yet, or a damaged one."""
         try:
             values = json.loads((folder / "delivered.json").read_text())
             return cls(**values | {"refused": tuple(values.get("refused", ()))})
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):  # delivering again does no harm
             return cls()
 
     def save(self, folder: Path) -> None:

@@ -77,10 +77,10 @@ def sqlite_file(uri: str) -> Path | None:
     if found is None:
         return None
     if not {"%", "?"} & {*uri}:  # as nearly always: SQLAlchemy takes half a second to import
-        return Path(found[1])
+        return Path(os.path.expanduser(found[1]))
     from sqlalchemy.engine import make_url
 
-    return Path(make_url(uri).database or "")
+    return Path(os.path.expanduser(make_url(uri).database or ""))
 
 
 def sqlite_uri(database: Path, like: str = "sqlite:///") -> str:

@@ -1,7 +1,9 @@
 """The way from a source to encoded arrays: which rows teach, who reads whom, what is kept, and what is refused."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import runner.data
 from components.data import Arrays
 from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
@@ -421,6 +424,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path: Path) -> 
 def test_a_repeated_run_does_not_import_scikit_learn(tmp_path: Path) -> None:
     program = """
 import sys
+import tempfile
 from pathlib import Path
 from components.data import ScikitLearn
 from components.feature import Image, Label
@@ -445,6 +449,26 @@ def test_the_cache_stands_where_the_environment_says(monkeypatch: pytest.MonkeyP
     assert cache_folder() == Path("/xdg/titrate")
     monkeypatch.setenv("TITRATE_CACHE", "~/own")
     assert cache_folder() == Path("/home/ada/own")
+
+
+def test_a_user_without_a_home_has_a_cache_that_nobody_else_writes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TITRATE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # there is no home
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    runner.data._temporary_cache.cache_clear()
+    usual = tmp_path / f"cache-{os.getuid()}"
+    assert cache_folder() == usual / "titrate"
+    assert usual.stat().st_mode & 0o077 == 0
+    usual.chmod(0o777)  # as another might have made it
+    runner.data._temporary_cache.cache_clear()
+    assert cache_folder().parent.parent == tmp_path
+    assert cache_folder().parent != usual
+    assert cache_folder() == cache_folder()
+    runner.data._temporary_cache.cache_clear()
 
 
 def test_the_fingerprint_is_that_of_the_rows_in_32_characters() -> None:

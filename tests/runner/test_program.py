@@ -10,9 +10,11 @@ import numpy as np
 import optax
 import pytest
 
+import runner
 from components.augmentation import Flip
 from components.data import Arrays
 from components.feature import Image, Label, Numeric
+from components.types import UserError
 from runner import sums as summing
 from runner.batches import Batches, order
 from runner.catalog import defaults
@@ -402,3 +404,11 @@ def test_a_program_serves_those_that_have_all_but_numbers_alike() -> None:
         assert program_of(base | {group: {"other": 1}}, features, data) is not program, group
     learned = {**data.constants, "target": data.constants["target"]._replace(static={"classes": ("a", "b")})}
     assert program_of(base, features, replace(data, constants=learned)) is not program
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_an_array_that_no_machine_holds_is_named() -> None:
+    with pytest.raises(UserError, match=r"`.*kernel` would have the shape \(1000000000, 1000000000\), more numbers"):
+        runner.run(
+            "experiment=digits_mlp", "architecture.widths=[1000000000,1000000000]", "tracking=none", "quiet=true"
+        )

@@ -20,6 +20,7 @@ from delivery import end, make, train
 
 from components.types import UserError
 from runner import figures
+from runner.folder import find
 from runner.outbox import Outbox, cover
 from runner.tracking import MLflow, Nothing, deliver, store
 from runner.tracking.courier import Courier
@@ -150,11 +151,15 @@ def test_the_status_tells_how_it_ended(
 # ------------------------------------------------------------------------------------ again, and after kills
 
 
-def test_delivering_again_changes_nothing(folder: Path, client: Any, no_figures: None) -> None:
+@pytest.mark.parametrize("damage", [None, "", '{"run_id": ', "[1]", '{"another": 1}', "null"])
+def test_delivering_again_changes_nothing(folder: Path, client: Any, no_figures: None, damage: str | None) -> None:
     train(folder, 3)
     end(folder)
     deliver.deliver(folder)
-    (folder / "delivered.json").unlink()  # all that is known of it
+    state = folder / "delivered.json"  # all that is known of it
+    state.unlink() if damage is None else state.write_text(damage)
+    assert deliver.is_pending(folder)
+    assert find(folder.parent, folder.name) == folder
     deliver.deliver(folder)
     assert steps(client) == [100, 200, 300]
     assert len(client.get_metric_history(the_run(client).info.run_id, "test/accuracy")) == 1
@@ -214,6 +219,15 @@ def test_killed_at_any_moment_every_point_is_there_once(
             assert len(client.get_metric_history(run_id, key)) == count
         assert len(client.list_artifacts(run_id)) == 3
     assert moment > 10
+
+
+def test_final_figures_stand_at_the_last_step(folder: Path, client: Any, no_figures: None) -> None:
+    train(folder, 3)
+    end(folder)
+    run_id = deliver.deliver(folder).run_id
+    last = client.get_metric_history(run_id, "train/loss")[-1]
+    (final,) = client.get_metric_history(run_id, "test/accuracy")
+    assert (final.step, final.timestamp) == (last.step, last.timestamp) == (300, last.timestamp)
 
 
 def test_a_resumed_run_goes_on_in_the_same_run(folder: Path, client: Any, no_figures: None) -> None:
