@@ -1,6 +1,7 @@
 """What a GPU makes of Titrate: the CPU's results, resuming, memory and speed. Call it through benchmarks/gpu.sh.
 
     benchmarks/gpu.sh [--smallest] [--check equal|kill|memory|speed|resnet] [--check …]      by default all
+    smallest, slow: --smallest --check speed
 
 Prints a line per result and then a table of them; the exit code is 1 if a check fails. `--smallest` takes the smallest
 sizes and runs on the CPU if there is no GPU. Data comes from scikit-learn or is made up here, in a temporary folder.

@@ -1,6 +1,7 @@
 """Damages the files that Titrate reads, thousands of times each, and holds what the readers make of them against it.
 
     python benchmarks/mutations.py [mutations] [reader ...] [number]
+    smallest, slow: 20 idx
 
 By default 10,000 mutations for every reader; with a number only that one, with its traceback. A mutation flips, cuts,
 inserts, repeats or swaps bytes, or writes another number where one stands. The reader must then refuse the file with a

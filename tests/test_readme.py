@@ -101,7 +101,7 @@ def test_the_table_names_every_option() -> None:
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
 def test_the_example_in_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("runner.tracking.MLflow.start", lambda self, folder: NoDelivery())
+    monkeypatch.setattr("runner.tracking.MLflow.start", lambda self, folder: NoDelivery(folder))
     (example,) = re.findall(r"```python\n(import .*?)```", README, re.DOTALL)
     exec(example, {})
     assert "outputs/" in capsys.readouterr().out.splitlines()[-1]

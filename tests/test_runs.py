@@ -22,6 +22,7 @@ from components.types import UserError
 from runner import npz, preparation
 from runner.__main__ import main
 from runner.execution import Result
+from runner.tracking import deliver
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -203,7 +204,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_the_same_command_goes_on(
     assert len(list((folder / "checkpoints").glob("step*"))) == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
-    assert "once that is mended, the same command goes on" in error
+    assert "once that is fixed, the same command goes on" in error
     assert "Traceback" not in error
     assert main([*QUICK, "training.epochs=6"]) == 0
     assert summary(folder)["status"] == "finished"
@@ -386,6 +387,9 @@ def test_the_command_ends_with_the_signal_it_was_sent(number: signal.Signals) ->
     assert summary(folder)["status"] == "interrupted"
     assert summary(folder)["stopped_by"] == number.name
     assert "Traceback" not in Path("log").read_text()
+    while deliver.is_pending(folder):  # in the background
+        assert time.monotonic() < deadline, (folder / "delivery.log").read_text()
+        time.sleep(0.1)
     with closing(sqlite3.connect("mlflow.db")) as store:
         assert store.execute("select status from runs").fetchall() == [("KILLED",)]
 

@@ -52,7 +52,7 @@ HELPERS = [
     "components.metric.dataclasses.replace",
     "components.place.find",
     "components.schedule._schedule",
-    "components.types.as_column",
+    "components.columns.as_column",
     "components.types.Schedule",
     "components.weights.carried",
     "flax.linen.init",
@@ -220,7 +220,7 @@ def test_annotations_say_what_stands_within_a_part() -> None:
 
 def written(folder: Path) -> dict[str, Any]:
     """A target that would write a file there if it were called."""
-    array = {"_target_": "components.types.as_column", "name": "x", "given": [1, 2]}
+    array = {"_target_": "components.columns.as_column", "name": "x", "given": [1, 2]}
     return {"_target_": "components.data.write_idx", "path": str(folder / "written"), "array": array}
 
 

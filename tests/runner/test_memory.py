@@ -45,7 +45,7 @@ def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
 def test_an_evaluation_that_does_not_fit_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    leave(monkeypatch, 400_000)
+    leave(monkeypatch, 80_000)
     assert main([*WORDS, "training.evaluation_batch_size=10000"]) == 1
     told = re.search(
         r"too little memory for the evaluation: .* (training\.evaluation_batch_size=\d+) would fit",

@@ -166,7 +166,7 @@ CASES = [
     ("metric.mine", "NoDirection", "`strange_parts.NoDirection` lacks `higher_is_better`, which a metric has;"),
     ("metric.mine", "NoBind", "`strange_parts.NoBind.bind` gives None, which lacks `higher_is_better`, `collects`"),
     ("metric.mine", "MeasuresNumber", "MeasuresNumber.measure gives int32 (); it needs to give a mapping of names"),
-    ("metric.mine", "CollectsSum", "CollectsSum.measure gives `hits` as int32 (); it collects, so 256 rows are needed"),
+    ("metric.mine", "CollectsSum", "CollectsSum.measure gives `hits` as int32 (); it collects, so 32 rows are needed"),
     ("regularizer.mine", "ArrayPenalty", "ArrayPenalty gives float32 (3,); it needs to give one number, float32 ()"),
     ("regularizer.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which a regularizer has;"),
     ("augmentation.mine", "OnlyInputs", "OnlyInputs gives a mapping of `inputs` to float32 (32, 8, 8, 1); it needs"),

@@ -14,7 +14,7 @@ from components.data import Arrays, Csv, Idx, ScikitLearn, TextFolders
 from components.data.idx_file import write_idx
 from components.data.table import Table
 
-NO_MATTER = {"path", "target"}  # where a file lies, and what a suggestion begins from
+NO_MATTER = {"path", "target", "max_unpacked_gb"}  # where a file lies, what a suggestion begins from, and a limit
 HELD_OUT = {"valid": 2, "test": 2, "stratify": "label", "seed": 1, "valid_from": "test"}
 PARTS = HELD_OUT | {"train": ("image", "other"), "test": ("other", "label")}
 OTHERS: dict[type[Table], dict[str, Any]] = {
