@@ -5,6 +5,7 @@ Neither pandas, Polars nor Arrow is imported for what isn't theirs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -77,8 +78,8 @@ def as_column(name: str, given: Any) -> tuple[Values, np.ndarray | None]:
 def _by_name(frame: Frame, what: str) -> dict[str, Any]:
     names = list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
     texts = [str(name) for name in names]
-    if twice := next((name for name in texts if texts.count(name) > 1), None):
-        raise DataError(f"{what} have two columns {twice}; rename one")
+    if len(set(texts)) < len(texts):
+        raise DataError(f"{what} have two columns {Counter(texts).most_common(1)[0][0]}; rename one")
     return {text: frame[name] for text, name in zip(texts, names, strict=True)}
 
 

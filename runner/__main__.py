@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import importlib
 import os
 import signal
@@ -16,13 +15,12 @@ from typing import TYPE_CHECKING, NoReturn
 from components.types import UserError
 from runner.allow import PACKAGES, allow, one_command, packages
 from runner.credentials import scrub, withhold_words
-from runner.errors import DiskError, RunError, suggestion
+from runner.errors import DiskError, RunError, is_of_disk, suggestion
 from runner.modes import MODES
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that is full, or fails
 OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--allow", "--shell-completion")
 
 
@@ -49,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:
-        if error.errno not in DISK:
+        if not is_of_disk(error):
             return _print_traceback()
         print(scrub(str(DiskError(error.filename or "the disk", error))), file=sys.stderr)
         return 1

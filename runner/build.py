@@ -11,6 +11,7 @@ from components.types import UserError
 from runner.allow import is_added, packages, public, refuse
 from runner.conformance import check_conformance
 from runner.credentials import MASK, reveal
+from runner.errors import suggestion
 from runner.hints import of_element, wanted_kinds
 from runner.kinds import find_fault
 from runner.numbers import Number
@@ -67,6 +68,8 @@ def _part(node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[
     if problem := find_fault(target, wanted):
         raise UserError(problem)
     hints = parameter_hints(target)
+    if unknown := [name for name in node if hints and name not in hints and name != "_target_"]:
+        raise UserError(f"`{target}` has no parameter {unknown[0]}; {suggestion(unknown[0], hints)}")
     arguments = {
         name: build(value, numbers, hints.get(name, Any)) for name, value in node.items() if name != "_target_"
     }

@@ -29,6 +29,7 @@ def use(folder: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_SECONDS)
     compilation_cache.get_file_cache = _opened
+    compilation_cache.reset_cache()  # it may have one already, of whoever used JAX before
 
 
 class Proven(LRUCache):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ def complete(words: Sequence[str]) -> None:
             with contextlib.suppress(UserError):  # a file that can't be read is left out
                 _offer(group, path)
     sys.argv = ["titrate", "-sc", words[0]]
+    here = os.getcwd()  # Hydra imports whatever plugins it finds, and a stranger's folder may hold some
+    sys.path[:] = [path for path in sys.path if path and os.path.abspath(path) != here]
     hydra.main(config_path=str(HOUSE / "conf"), config_name="run", **VERSION_BASE)(lambda config: None)()
 
 

@@ -44,7 +44,7 @@ def mask(uri: str) -> str:
         return f"{scheme}://{MASK}"
     host, path, fragment = _ADDRESS.fullmatch(address).groups()  # type: ignore[union-attr]  # it matches any text
     shown = host if host == MASK or _HOST.fullmatch(host) else MASK
-    return f"{scheme}://{MASK * bool(sign)}{sign}{shown}{_mask_query(path)}{f'#{MASK}' if fragment else ''}"
+    return f"{scheme}://{MASK * bool(sign)}{sign}{shown}{_mask_query(_mask_path(path))}{f'#{MASK}' if fragment else ''}"
 
 
 def withhold_words(words: Sequence[str]) -> list[str]:
@@ -95,9 +95,14 @@ def _mask_without_host(text: str) -> str:
     return _mask_query(text)
 
 
+def _mask_path(path: str) -> str:
+    """A path without the parameters of its segments (`/a;token=…/b`)."""
+    return re.sub(r";[^/?]*", f";{MASK}", path)
+
+
 def _mask_query(text: str) -> str:
     address, question, query = text.partition("?")
-    return address + question + "&".join(map(_mask_parameter, query.split("&") if query else []))
+    return address + question + re.sub(r"[^&;]+", lambda found: _mask_parameter(found[0]), query)
 
 
 def _mask_parameter(parameter: str) -> str:
@@ -121,7 +126,8 @@ def _withhold_word(word: str) -> str:
     else:
         return word
     end = _end_of_uri(word, start)
-    return word[:start] + _withhold(word[start:end]) + word[end:]
+    rest = word[end:]
+    return word[:start] + _withhold(word[start:end]) + (_withhold_word(rest) if _URI.search(rest) else rest)
 
 
 def _end_of_uri(word: str, start: int) -> int:
@@ -130,7 +136,8 @@ def _end_of_uri(word: str, start: int) -> int:
     if before in ("'", '"') and (quote := word.rfind(before, start)) >= 0:
         return quote
     if before in ("", "=", "'", '"'):
-        return len(word)
+        following = re.compile(rf",(?={_URI.pattern})").search(word, start)
+        return following.start() if following else len(word)
     closing = re.compile(r"[,\]}]").search(word, max(word.rfind("@"), start))
     return closing.start() if closing else len(word)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from components.types import DataError, UserError
 from runner.credentials import scrub
@@ -58,12 +60,22 @@ class RunError(RuntimeError):
     """A failure of a run whose message says all there is to say."""
 
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that is full, or fails
+
+
 class DiskError(RunError):
     """A file couldn't be written: once that is fixed, the same command goes on with the run."""
 
     def __init__(self, what: object, error: OSError) -> None:
         reason = error.strerror or str(error)
         super().__init__(f"{what}: {reason}; once that is fixed, the same command goes on")
+
+
+def is_of_disk(error: OSError, folder: Path | None = None) -> bool:
+    """Whether it is the disk that failed, or something below a folder that can't be read or written."""
+    if error.errno in DISK:
+        return True
+    return folder is not None and error.filename is not None and Path(error.filename).is_relative_to(folder)
 
 
 def reason(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from runner import folder as folders
 from runner.archive import Archive
 from runner.compose import Config
 from runner.data import cache_folder
-from runner.errors import DiskError, RunError, reason
+from runner.errors import DiskError, RunError, is_of_disk, reason
 from runner.log import LOG, held_back, write_to
 from runner.loop import Diverged
 from runner.model import parameter_count
@@ -109,10 +108,12 @@ def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, A
 
 @contextlib.contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Raises DiskError where a file couldn't be written."""
+    """Raises DiskError where the disk fails, or a file below a run's folder can't be written."""
     try:
         yield
     except OSError as error:
+        if not is_of_disk(error, path):
+            raise
         raise DiskError(path, error) from error
 
 
@@ -128,7 +129,7 @@ def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
         if any((path / "checkpoints").glob("step_*.npz")):
             _tell(run, f"resume={path.name} goes on from the last checkpoint")
         with contextlib.suppress(OSError):  # the disk may be full
-            folders.summarize(path, _failed(error))
+            folders.summarize(path, _failed(error, path))
         raise
     if summary["error"]:
         LOG.error(summary["error"])
@@ -165,9 +166,10 @@ def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
     return summary
 
 
-def _failed(error: BaseException) -> dict[str, Any]:
-    """The summary of a run that an exception ended; a second Ctrl-C, or what its user can mend, leaves it resumable."""
-    resumable = isinstance(error, KeyboardInterrupt | UserError | RunError | OSError)
+def _failed(error: BaseException, path: Path) -> dict[str, Any]:
+    """The summary of a run that an exception ended; a second Ctrl-C, or what its user can fix, leaves it resumable."""
+    own = isinstance(error, KeyboardInterrupt | UserError | RunError)
+    resumable = own or (isinstance(error, OSError) and is_of_disk(error, path))
     return {
         "status": "interrupted" if resumable else "failed",
         "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,
@@ -183,7 +185,7 @@ def _standing(run: Run, archive: Archive) -> Standing:
         return run.trainer.begin()
     standing, warnings = archive.load(run.trainer.like)
     _tell(run, f"going on from step {standing.step if standing else 0} in {run.folder.path}")
-    before = json.loads((run.folder.path / "record.json").read_text())["tags"]
+    before = folders.read_json(run.folder.path / "record.json")["tags"]
     for text in record.changed(before, record.surroundings(run.config)):
         warnings.append(f"{text}: what follows may differ from an uninterrupted run, if only in the last digits")
     for text in warnings:

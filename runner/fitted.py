@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -226,7 +225,7 @@ def _weights(state: Any, best: Any, meta: Mapping[str, Any]) -> Weights:
 
 def _record(folder: Path) -> dict[str, Any]:
     """What the folder says of the run; raises UserError where it isn't that of one run."""
-    found = json.loads((folder / "record.json").read_text())
+    found = folders.read_json(folder / "record.json")
     if (kind := found.get("kind", "run")) != "run":
         inside = ", ".join(path.name for path in folders.runs(folder)) or "none"
         raise UserError(f"run={folder.name}: this is no run but a {kind}; the runs in it: {inside}")

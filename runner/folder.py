@@ -218,7 +218,7 @@ def take_lock(path: Path) -> int | None:
 def _tidied(folder: Folder) -> Folder:
     """Without what a process left that was killed as it wrote a file; what the delivery writes is not the run's."""
     for path in folder.path.glob("*.tmp"):
-        if path.name != "delivered.tmp":
+        if path.name not in ("delivered.tmp", "names.tmp"):
             path.unlink(missing_ok=True)
     return folder
 

@@ -90,6 +90,7 @@ class Trainer:
             self._carried = weights(parts.model.architecture, of_architecture(self.like)) if weights else {}
         self._trace()
         self._began = time.monotonic()
+        self._evaluated = False
 
     @property
     def higher_is_better(self) -> bool:
@@ -166,8 +167,9 @@ class Trainer:
         for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
             arguments = self.given, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
             needed = self._compiled("the evaluation", self.program.evaluate, chunk, *arguments)
-            if needed and number == 0:
+            if needed and number == 0 and not self._evaluated:  # later, others may take for a moment what is free
                 memory.check("the evaluation", (EVALUATION, size), needed.more)
+                self._evaluated = True
             report, answers = self.program.evaluate(*arguments)
             yield report, answers, chunk.mask
 
@@ -299,7 +301,7 @@ class Trainer:
         self, what: str = "training", key: str = "training.batch_size"
     ) -> contextlib.AbstractContextManager[None]:
         """Raises RunError where the memory gives out, with the size to make smaller."""
-        size = getattr(self.training, key.partition(".")[2])
+        size = self.evaluation_batch_size if key == EVALUATION else self.training.batch_size
         return memory.enough(what, f"Try a smaller {key} (it was {size}).")
 
     def _with_initial(self, constants: Mapping[str, Any]) -> dict[str, Any]:

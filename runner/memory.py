@@ -121,15 +121,16 @@ def size(count: float) -> str:
 
 def _free() -> Iterator[Free]:
     """What each of those that limit this process leaves to it."""
-    with suppress(OSError):
+    with suppress(OSError, LookupError, ValueError):  # what a system doesn't tell, or not to everyone
         yield Free(_fields(Path("/proc/meminfo"))["MemAvailable"] * 1024, "on this machine")
         for kind, name in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
             if (limit := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY:
                 taken = _fields(Path("/proc/self/status"))[name] * 1024
                 yield Free(max(0, limit - taken), "below the limit of this process (ulimit)")
     yield Free(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "on this machine")
-    for left in group_free():
-        yield Free(left, "in this process's control group")
+    with suppress(OSError, LookupError, ValueError):
+        for left in group_free():
+            yield Free(left, "in this process's control group")
 
 
 def group_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:

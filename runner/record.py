@@ -16,6 +16,7 @@ from runner.data import Data
 from runner.folder import of_the_run
 from runner.platform import last_digits
 
+GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # which fetches nothing that is missing
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -120,15 +121,14 @@ def _git() -> dict[str, str]:
     A repository of a stranger's runs nothing: its configuration could name programs that `git status` calls. Where it
     has filters of its own, nobody looks for changes.
     """
-    commit = _output("git", "rev-parse", "HEAD")
+    commit = _output(*GIT, "rev-parse", "HEAD")
     if commit is None:
         return {}
-    filters = _output("git", "config", "--show-scope", "--get-regexp", r"^filter\..*\.(clean|process)$") or ""
+    filters = _output(*GIT, "config", "--show-scope", "--get-regexp", r"^filter\..*\.(clean|process)$") or ""
     if any(line.startswith(("local", "worktree")) for line in filters.splitlines()):
         return {"git.commit": commit}
     status = _output(
-        *("git", "--no-optional-locks", "-c", "core.fsmonitor=false"),
-        *("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"),
+        *GIT, "-c", "core.fsmonitor=false", "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"
     )
     return {"git.commit": commit, "git.dirty": str(bool(status)).lower()}
 

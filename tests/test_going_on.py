@@ -24,6 +24,7 @@ from runner.__main__ import main
 from runner.compose import Config, configure
 from runner.errors import DiskError
 from runner.execution import Result, execute
+from runner.loop import Trainer
 from runner.sweep.launch import SweepResult
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -156,6 +157,24 @@ def test_a_sweep_whose_disk_is_full_goes_on_by_the_same_command(tmp_path: Path) 
     assert (result.status, [one.status for one in result.runs]) == ("finished", ["finished", "finished"])
     assert result.folder.resolve() == only_run().resolve()
     assert len(list(result.folder.glob("2*"))) == 2
+
+
+def test_a_connection_that_is_refused_is_no_fault_of_the_disk_and_ends_no_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evaluate = Trainer.evaluate
+
+    def refused(trainer: Trainer, *arguments: Any) -> dict[str, float]:
+        if trainer.seed == 1:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        return evaluate(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "evaluate", refused)
+    with pytest.raises(ConnectionRefusedError):
+        run("seed=1", "training.epochs=1")
+    result = runner.multirun(*WORDS, "training.epochs=1", "seed=1,2", source=source())
+    assert [one.status for one in result.runs] == ["failed", "finished"]
+    assert "Connection refused" in str(result.runs[0].error)
 
 
 def test_a_disk_that_fails_elsewhere_is_told_in_a_line(

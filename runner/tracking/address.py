@@ -104,7 +104,9 @@ def _check_run(uri: str) -> None:
     if not run_id or database is None:
         return
     if not database.exists() or not _has_run(database, run_id):
-        raise UserError(f"{RUN_VARIABLE}={run_id}: {uri} has no such run; unset it, or name one of `mlflow runs list`")
+        raise UserError(
+            f"{RUN_VARIABLE}={run_id}: {mask(uri)} has no such run; unset it, or name one of `mlflow runs list`"
+        )
 
 
 def _has_run(database: Path, run_id: str) -> bool:

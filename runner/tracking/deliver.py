@@ -11,7 +11,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -90,7 +90,8 @@ def main(folder: Path) -> int:
     Of a sweep it delivers every run that its folder holds: what is missing is told by the folders, so no byte matters.
     """
     os.nice(19)  # the run goes first
-    with redirect_stderr(_Scrubbed(sys.stderr)), _delivery_lock(folder, wait=True):
+    written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
+    with written[0], written[1], _delivery_lock(folder, wait=True):
         _attempt(folder, over=False)
         while os.read(sys.stdin.fileno(), 4096):
             _attempt(folder, over=False)
@@ -102,7 +103,7 @@ def main(folder: Path) -> int:
 
 
 class _Scrubbed(io.TextIOBase):
-    """Standard error, which goes to `delivery.log`, without the credentials that a library may write."""
+    """A standard stream, which goes to `delivery.log`, without the credentials that a library may write."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

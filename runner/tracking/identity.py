@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.folder import write_atomically
+from runner.folder import read_json, write_atomically
 
 RUN_VARIABLE = "MLFLOW_RUN_ID"
 
 
 def load_record(folder: Path) -> dict[str, Any]:
     """What a folder says of its run, or of its sweep."""
-    return json.loads((folder / "record.json").read_text())
+    return read_json(folder / "record.json")
 
 
 def key(folder: Path, record: Mapping[str, Any]) -> str:

@@ -147,6 +147,15 @@ def test_completion_is_hydra_s(in_empty_folder: Path) -> None:
     assert {"experiment=mine", "experiment=digits_cnn"} <= set(offered)
 
 
+def test_completion_imports_no_plugin_of_the_working_folder(in_empty_folder: Path) -> None:
+    Path("hydra_plugins/theirs").mkdir(parents=True)
+    Path("hydra_plugins/theirs/__init__.py").write_text("open('ran', 'w')")
+    command = [sys.executable, "-m", "runner", "--allow", "mine", "-sc", "query=bash"]
+    environment = os.environ | {"COMP_LINE": "titrate seed", "PYTHONPATH": str(Path(runner.__file__).parents[1])}
+    subprocess.run(command, check=True, env=environment)
+    assert not Path("ran").exists()
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_is_no_file_of_ours(in_empty_folder: Path, closed: str) -> None:
     """The next file would be opened in its place, and be written what is meant for the terminal."""

@@ -33,6 +33,8 @@ SPELLINGS = {
     "# in it": "http://me:zebra#quagga@127.0.0.1:9",
     "line break in it": "http://me:zebra\nquagga@127.0.0.1:9",
     "query": "http://127.0.0.1:9/?user=zebra&password=quagga",
+    "query with semicolons": "http://127.0.0.1:9/?timeout=1;password=zebra;x=quagga",
+    "path with semicolons": "http://127.0.0.1:9/a;token=zebraquagga/b",
     "query with @": "http://127.0.0.1:9/?password=zebra@quagga",
     "query encoded": "http://127.0.0.1:9?token=zebra%2Fquagga",
     "fragment": "http://127.0.0.1:9/#zebraquagga",

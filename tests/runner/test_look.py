@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -276,6 +277,13 @@ def test_a_run_whose_data_came_from_python_has_its_table_alone(capsys: pytest.Ca
 # ---------------------------------------------------------------------------------------------------- in MLflow
 
 
+def figure_folders(database: Path) -> list[Path]:
+    """Where the figures of each run in a store are, or will be."""
+    with closing(sqlite3.connect(database)) as connection:
+        uris = connection.execute("SELECT artifact_uri FROM runs").fetchall()
+    return [Path(uri.removeprefix("file://"), "figures") for (uri,) in uris]
+
+
 def figures_in(database: Path) -> dict[str, set[str]]:
     """The names of the figures of each run in a store, by the run's name."""
     with closing(sqlite3.connect(database)) as connection:
@@ -292,6 +300,8 @@ def test_both_reach_mlflow(capsys: pytest.CaptureFixture[str], database: Path, m
     look(capsys)
     main([*QUICK])
     look(capsys, f"run={the_folder('digits_mlp').name}")
+    while not all(outputs.is_dir() for outputs in figure_folders(database)):  # they come a moment after the end
+        time.sleep(0.1)
     found = figures_in(database)
     assert {"class_balance.csv", "class_balance.png", "examples_image.png", "look.txt"} == found["look_digits_mlp"]
     assert {"worst_mistakes.png", "worst_mistakes.txt", "learning_curves.png"} <= found["digits_mlp"]
