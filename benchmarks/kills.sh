@@ -5,4 +5,4 @@
 # smallest, slow: 1
 set -euo pipefail
 cd "$(dirname "$0")/.."
-TITRATE_KILLS=${1:-50} exec uv run pytest -n0 -s tests/test_kill.py "${@:2}"
+TITRATE_KILLS=${1:-50} exec uv run pytest -n0 -s -m slow tests/test_kill.py "${@:2}"

@@ -120,6 +120,7 @@ def dice() -> random.Random:
     return random.Random(os.environ.get("TITRATE_KILLS_SEED", "titrate"))
 
 
+@pytest.mark.slow
 def test_kills_change_nothing(tmp_path: Path, empty_store: Path) -> None:
     def folder_with_store(name: str) -> Path:
         (tmp_path / name).mkdir()

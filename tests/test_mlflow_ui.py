@@ -64,6 +64,7 @@ def server(database: Path, in_empty_folder: Path) -> Iterator[Server]:
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.optax
 def test_the_ui_has_the_parent_its_children_and_their_figures(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.sweep.launch.DELIVERY_SECONDS", SECONDS)

@@ -113,6 +113,7 @@ def serve(database: Path) -> Iterator[Server]:
         warnings.simplefilter("ignore")
         importlib.import_module("mlflow.server.fastapi_app")  # which it else imports once it is asked for runs
         from mlflow.server import app, handlers
+        from mlflow.tracking._tracking_service import utils
         from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
@@ -122,6 +123,9 @@ def serve(database: Path) -> Iterator[Server]:
         patched.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{database}")
         patched.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(database.parent / "artifacts"))
         patched.setattr(handlers, "_tracking_store", None)
+        # MLflow's server sets both, for all that follows in this process.
+        patched.setenv("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI", ""))
+        patched.setattr(utils, "_tracking_uri", utils._tracking_uri)
         server = Server(app)
         serving = make_server("127.0.0.1", 0, server, threaded=True, request_handler=Quiet)
         server.uri = f"http://127.0.0.1:{serving.port}"
