@@ -102,11 +102,14 @@ def _exports(home: str, name: str, found: Definition) -> bool:
 def _has_form(found: Definition | None, form: str | None) -> bool:
     if found is None or form is None:
         return found is not None and isinstance(found.node, ast.FunctionDef)
-    made, wanted = _made(found), find_class(form)
+    made = _made(found)
     if made is None or is_protocol(made):
         return False
+    if derives(made, form):
+        return True
+    wanted = find_class(form)  # last: reading the source of Flax's takes a while
     needed = members(wanted) if wanted is not None and is_protocol(wanted) else None
-    return derives(made, form) or (needed is not None and needed <= (members(made) or set()))
+    return needed is not None and needed <= (members(made) or set())
 
 
 def _made(found: Definition | None) -> Class | None:
