@@ -80,6 +80,7 @@ def _dispatch(words: list[str]) -> int:
     for name in given.allow:
         allow(name)
     _put_working_folder_last()
+    _check_allowed(given.allow)
     if given.shell_completion:
         from runner.completion import complete
 
@@ -107,6 +108,19 @@ def _meant(option: str) -> str:
     if key.partition(".")[0] in {**defaults(), **settings("Settings")}:
         return f"write {option.lstrip('-') if '=' in option else f'{key}=VALUE'}"
     return suggestion(option, OPTIONS)
+
+
+def _check_allowed(names: Sequence[str]) -> None:
+    """Raises UserError for a package or module that isn't there."""
+    if not names:
+        return
+    from runner.source import TargetError, check_module
+
+    for name in ",".join(names).split(","):
+        try:
+            check_module(name.strip())
+        except TargetError as error:
+            raise UserError(f"--allow {name}: {error}") from error
 
 
 class _Parser(argparse.ArgumentParser):

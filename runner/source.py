@@ -63,7 +63,7 @@ def locate(target: str) -> Definition | None:
     module, _, name = target.rpartition(".")
     if reason := refuse(target):
         raise TargetError(reason)
-    _check_module(module)
+    check_module(module)
     return _follow(module, name, frozenset())
 
 
@@ -117,7 +117,7 @@ def _spec(package: str) -> ModuleSpec | None:
         return None
 
 
-def _check_module(name: str) -> None:
+def check_module(name: str) -> None:
     """Raises TargetError where there is no such module, in Python or not."""
     package, _, last = name.rpartition(".")
     if package and find(name) is None:
