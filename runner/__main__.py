@@ -80,12 +80,12 @@ def _dispatch(words: list[str]) -> int:
     for name in given.allow:
         allow(name)
     _put_working_folder_last()
-    _check_allowed(given.allow)
     if given.shell_completion:
         from runner.completion import complete
 
         complete(given.overrides)
         return 0
+    _check_allowed(given.allow)
     if given.help:
         from runner.help import usage
 
