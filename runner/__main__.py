@@ -85,6 +85,7 @@ def _dispatch(words: list[str]) -> int:
 
         complete(given.overrides)
         return 0
+    _check_allowed(given.allow)
     if given.help:
         from runner.help import usage
 
@@ -107,6 +108,19 @@ def _meant(option: str) -> str:
     if key.partition(".")[0] in {**defaults(), **settings("Settings")}:
         return f"write {option.lstrip('-') if '=' in option else f'{key}=VALUE'}"
     return suggestion(option, OPTIONS)
+
+
+def _check_allowed(names: Sequence[str]) -> None:
+    """Raises UserError for a package or module that isn't there."""
+    if not names:
+        return
+    from runner.source import TargetError, check_module
+
+    for name in ",".join(names).split(","):
+        try:
+            check_module(name.strip())
+        except TargetError as error:
+            raise UserError(f"--allow {name}: {error}") from error
 
 
 class _Parser(argparse.ArgumentParser):

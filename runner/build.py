@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,8 +59,9 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **given: An
 
 def _revealed(text: str) -> str:
     """A text of the configuration with its credentials, which no file keeps."""
-    if f"://{MASK}" in (whole := reveal(text)):
-        raise UserError(f"its credentials aren't kept; give the whole URI in place of {text}")
+    if f"://{MASK}" in (whole := reveal(text)) or re.fullmatch(rf"{re.escape(MASK)}\S+", whole):
+        kind = "URI" if "@" in text or "://" in text else "secret"
+        raise UserError(f"its credentials aren't kept; give the whole {kind} in place of {text}")
     return whole
 
 

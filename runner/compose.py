@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import re
@@ -32,8 +33,7 @@ Words: TypeAlias = tuple[list[Override], list[Override], list[str]]  # choices, 
 
 MAIN = HOUSE / "conf" / "run.yaml"
 OF_THE_COMMAND = ("mode", "run", "output", "folder", "quiet", "runs")  # what a word may change of a run that is done
-
-
+UNMERGED = (OmegaConfBaseException, TypeError)  # TypeError: a list where others have a mapping
 PATHS = ("folder", "resume", "run", "output")
 
 
@@ -229,10 +229,12 @@ def _composed(chosen: Choices) -> tuple[DictConfig, list[str]]:
     """`conf/run.yaml` and the files chosen, merged in their order; without one that doesn't fit the others."""
     merged, problems = load(MAIN), []
     del merged["defaults"]
+    with contextlib.suppress(*UNMERGED):  # at once: each merging copies all that is merged so far
+        return cast(DictConfig, OmegaConf.merge(merged, *map(_placed, chosen.files))), []
     for file in chosen.files:
         try:
             merged = cast(DictConfig, OmegaConf.merge(merged, _placed(file)))
-        except (OmegaConfBaseException, TypeError) as error:  # TypeError: a list where others have a mapping
+        except UNMERGED as error:
             problems.append(f"{file.origin or shown(file.path)}: {str(error).splitlines()[0]}")
     return merged, problems
 

@@ -2,10 +2,13 @@
 
 Words and files pass through `withhold_words` and `withhold_values` before anything else reads them. What is written
 down afterwards holds masks only; `reveal` gives a part the URI of a mask, and `scrub` cleans what libraries raise.
+Where no `scheme://` tells a URI, its key does, and where no key does, the form `user:secret@host`. The value of a key
+that names a secret, such as `token`, is masked as a whole: its mask is `***` and the key.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,13 +23,24 @@ HARMLESS = ("timeout", "mode", "cache", "uri", "check_same_thread", "driver", "c
 """Parameters of a query that hold no credentials; the values of all others are masked."""
 SHORTEST = 6  # a shorter secret is looked for as a whole word, so that a password `a` doesn't empty every text
 
+TRACKING = "tracking"  # whatever stands below this key, or one like it, may be a URI
+READABLE = ("experiment", "_target_")  # but for these
+ALIKE = 0.8  # how much a misspelt key is like it, from 0 to 1
+
 WITHHELD: dict[str, str] = {}
-"""The URIs with credentials that this process knows, by their masks."""
+"""The URIs with credentials and the secrets that this process knows, by their masks."""
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>:;,.)\]}]")
 _ADDRESS = re.compile(r"([^/?#]*)([^#]*)#?(.*)", re.DOTALL)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]%]*)(:\d*)?")
+_LOGIN = re.compile(r"[^\s'\"\[\]{},=/:@]+:[^\s'\"]+@[^\s'\"\[\]{},@]+")  # user:secret@host
+_ENTRY = re.compile(  # of a mapping in a word
+    r"""(["']?)([\w.-]+)\1\s*:\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s"'{\[][^,{}\[\]]*)""", re.DOTALL
+)
+_URI_NAME = re.compile(r"ur[il]s?$")
+_SECRET_NAME = re.compile(r"(passw(or)?d|pwd|token|secret|(api|access|account|auth|private|secret)[_-]?key)$")
+_NOTHING = re.compile(r"|null|none|true|false|\?{3}|\$\{.*\}|\*{3}.*", re.DOTALL | re.IGNORECASE)  # it is no secret
 
 
 def mask(uri: str) -> str:
@@ -53,12 +67,14 @@ def withhold_words(words: Sequence[str]) -> list[str]:
 
 
 def withhold_values(tree: Any, key: str = "") -> Any:
-    """A tree of plain values with masks in place of URIs with credentials."""
+    """A tree of plain values with masks in place of URIs with credentials; `key` is where the tree stands."""
     if isinstance(tree, Mapping):
-        return {name: withhold_values(value, str(name)) for name, value in tree.items()}
+        return {name: withhold_values(value, f"{key}.{name}" if key else str(name)) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(withhold_values(value, key) for value in tree)
-    return _withhold(tree) if isinstance(tree, str) and (_is_uri_key(key) or _URI.match(tree)) else tree
+        return type(tree)(withhold_values(value, f"{key}.{place}") for place, value in enumerate(tree))
+    if isinstance(tree, int | float) and not isinstance(tree, bool) and _is_secret_key(key):
+        return _withhold_secret(str(tree), key)
+    return _withhold_value(tree, key) if isinstance(tree, str) else tree
 
 
 def reveal(text: str) -> str:
@@ -68,6 +84,8 @@ def reveal(text: str) -> str:
     known = dict(WITHHELD)
     if uri := os.environ.get(URI_VARIABLE):
         known.setdefault(mask(uri), uri)
+    if text in known:
+        return known[text]
     for masked, uri in known.items():
         rest = masked.removeprefix(text)
         if masked.startswith(text) and uri.endswith(rest):  # a word may go on behind the URI
@@ -77,8 +95,9 @@ def reveal(text: str) -> str:
 
 def scrub(text: str) -> str:
     """A text of a library, such as an error's, without any credentials that this process knows or a URI shows."""
-    for uri in _known():
-        text = text.replace(uri, mask(uri))
+    for uri, masked in _known().items():
+        if masked == mask(uri):  # a secret alone is among those below
+            text = text.replace(uri, masked)
     for secret in sorted(_secrets(), key=len, reverse=True):
         pattern = re.escape(secret)
         text = re.sub(pattern if len(secret) >= SHORTEST else rf"(?<!\w){pattern}(?!\w)", MASK, text)
@@ -117,17 +136,50 @@ def _withhold(uri: str) -> str:
     return masked
 
 
+def _withhold_secret(secret: str, key: str) -> str:
+    if _NOTHING.fullmatch(secret):
+        return secret
+    WITHHELD[masked := f"{MASK}{key}"] = secret
+    return masked
+
+
+def _withhold_value(text: str, key: str) -> str:
+    if _is_secret_key(key):
+        return _withhold_secret(text, key)
+    return _withhold(text) if _is_uri_key(key) or _URI.match(text) else _withhold_logins(text)
+
+
+def _withhold_logins(text: str) -> str:
+    return text if _URI.search(text) else _LOGIN.sub(lambda found: _withhold(found[0]), text)
+
+
 def _withhold_word(word: str) -> str:
-    key, sign, value = word.partition("=")
-    if sign and _is_uri_key(key.rpartition(".")[2]) and value[:1] not in ("[", "{"):
-        start = len(key) + 1 + value.startswith(("'", '"'))
+    name, sign, value = word.partition("=")
+    key = name.strip().lstrip("+~-")
+    if sign and value[:1] in ("[", "{"):
+        word = f"{name}={_ENTRY.sub(lambda found: _withhold_entry(found, key), value)}"
+    elif sign and _is_secret_key(key):
+        quote = value[:1] if value[:1] in ("'", '"') else ""
+        return f"{name}={quote}{_withhold_secret(value.strip(quote) if quote else value, key)}{quote}"
+    if sign and _is_uri_key(key) and value[:1] not in ("[", "{"):
+        start = len(name) + 1 + value.startswith(("'", '"'))
     elif found := _URI.search(word):
         start = found.start()
     else:
-        return word
+        return _withhold_logins(word)
     end = _end_of_uri(word, start)
     rest = word[end:]
     return word[:start] + _withhold(word[start:end]) + (_withhold_word(rest) if _URI.search(rest) else rest)
+
+
+def _withhold_entry(found: re.Match[str], owner: str) -> str:
+    """An entry of a mapping in a word; `owner` is the key of the word."""
+    key, text = f"{owner}.{found[2]}", found[3]
+    if _URI.search(text) and not _is_secret_key(key):
+        return found[0]  # its end may be told by others
+    quote = text[0] if text[0] in ("'", '"') else ""
+    inner = text[1:-1] if quote else text
+    return found[0][: -len(text)] + quote + _withhold_value(inner, key) + quote
 
 
 def _end_of_uri(word: str, start: int) -> int:
@@ -142,17 +194,34 @@ def _end_of_uri(word: str, start: int) -> int:
     return closing.start() if closing else len(word)
 
 
-def _is_uri_key(name: str) -> bool:
-    return name == "uri" or name.endswith("_uri")
+def _is_uri_key(key: str) -> bool:
+    """Whether a key may hold a URI: by its own name, or because it is `tracking`, misspelt or not, or below it."""
+    names = key.lower().split(".")
+    alike = difflib.SequenceMatcher(None, names[0], TRACKING).ratio() >= ALIKE
+    return bool(_URI_NAME.search(_last(names))) or (alike and names[-1] not in READABLE)
 
 
-def _known() -> list[str]:
-    return list(filter(None, [*WITHHELD.values(), os.environ.get(URI_VARIABLE)]))
+def _is_secret_key(key: str) -> bool:
+    names = key.lower().split(".")
+    return bool(_SECRET_NAME.search(_last(names))) or (names[0] == TRACKING and _last(names).endswith("key"))
+
+
+def _last(names: Sequence[str]) -> str:
+    """The last name of a key that is no place in a list."""
+    return next((name for name in reversed(names) if not name.isdigit()), "")
+
+
+def _known() -> dict[str, str]:
+    """The masks by what they stand for."""
+    known = {uri: masked for masked, uri in WITHHELD.items()}
+    if uri := os.environ.get(URI_VARIABLE):
+        known.setdefault(uri, mask(uri))
+    return known
 
 
 def _secrets() -> set[str]:
     """What may stand in a text of a library: whatever of a URI its mask lacks, as it is and decoded."""
-    parts = {part for uri in _known() for part in _parts(uri) if part not in mask(uri)}
+    parts = {part for uri, masked in _known().items() for part in _parts(uri) if part not in masked}
     parts |= {os.environ.get(name, "") for name in SECRET_VARIABLES}
     plain = parts | {decode(part) for part in parts for decode in (unquote, unquote_plus)}
     encoded = {encode(part, safe="") for part in plain for encode in (quote, quote_plus)}
@@ -160,6 +229,8 @@ def _secrets() -> set[str]:
 
 
 def _parts(uri: str) -> set[str]:
+    """What of a URI is secret on its own; a user's name beside a password is not: `a` stands in many a text."""
     rest = uri.partition("://")[2] or uri
     userinfo = rest.rpartition("@")[0]
-    return {uri, rest, userinfo, userinfo.partition(":")[2], *re.split("[/?&=#@:]+", rest)}
+    user, _, password = userinfo.partition(":")
+    return {uri, rest, userinfo, password, *re.split("[/?&=#@:]+", rest)} - ({user} if password else set())

@@ -7,14 +7,16 @@ helper beside the parts, or one that a module imports, is none, and a new part j
 from __future__ import annotations
 
 import ast
-import contextlib
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from runner.allow import is_added, public
 from runner.classes import Class, derives, find_class, is_protocol, members
 from runner.errors import suggestion
-from runner.source import Definition, TargetError, find, locate, qualified
+from runner.source import Definition, TargetError, find, locate, offered, qualified
+
+MANY = 100  # names, as Optax has: of more than these only the nearest are located, which takes a while
 
 
 class PartKind(NamedTuple):
@@ -102,11 +104,14 @@ def _exports(home: str, name: str, found: Definition) -> bool:
 def _has_form(found: Definition | None, form: str | None) -> bool:
     if found is None or form is None:
         return found is not None and isinstance(found.node, ast.FunctionDef)
-    made, wanted = _made(found), find_class(form)
+    made = _made(found)
     if made is None or is_protocol(made):
         return False
+    if derives(made, form):
+        return True
+    wanted = find_class(form)  # last: reading the source of Flax's takes a while
     needed = members(wanted) if wanted is not None and is_protocol(wanted) else None
-    return derives(made, form) or (needed is not None and needed <= (members(made) or set()))
+    return needed is not None and needed <= (members(made) or set())
 
 
 def _made(found: Definition | None) -> Class | None:
@@ -132,19 +137,27 @@ def _made(found: Definition | None) -> Class | None:
 def _suggestion(target: str, wanted: Sequence[str]) -> str:
     """The nearest of ours that may stand there; anywhere, of those that the package of the target exports."""
     alike = [name for name, kind in KINDS.items() if target.startswith(f"{kind.homes[0]}.")]
-    names = [path for one in wanted or alike for path in (_parts(KINDS[one]) if one in KINDS else [one])]
-    home = names[0].rpartition(".")[0] if names else ""
-    return suggestion(f"{home}.{_short(target)}", names)
+    kinds = {path: one for one in wanted or alike for path in (_names(KINDS[one]) if one in KINDS else [one])}
+    meant = f"{next(iter(kinds)).rpartition('.')[0]}.{_short(target)}" if kinds else target
+    if len(kinds) > MANY:
+        near = difflib.get_close_matches(meant, kinds, n=len(kinds))
+        if (nearest := next((path for path in near if _is_of(kinds[path], path)), None)) is not None:
+            return f"did you mean {nearest}?"
+    return suggestion(meant, [path for path, one in kinds.items() if _is_of(one, path)])
 
 
-def _parts(kind: PartKind) -> Iterator[str]:
-    """The parts of ours of a kind."""
-    home = kind.homes[0]
-    module = find(home)
-    for name in module.symbols if module else ():
-        with contextlib.suppress(TargetError):
-            if _is_part(kind, f"{home}.{name}", locate(f"{home}.{name}")):
-                yield f"{home}.{name}"
+def _names(kind: PartKind) -> list[str]:
+    """What may be a part of ours of a kind, by its name alone."""
+    module = find(kind.homes[0])
+    return [f"{kind.homes[0]}.{name}" for name in offered(module)] if module else []
+
+
+def _is_of(wanted: str, path: str) -> bool:
+    """Whether one of those names is a part of that kind; a class is wanted by its own name."""
+    try:
+        return wanted not in KINDS or _is_part(KINDS[wanted], path, locate(path))
+    except TargetError:
+        return False
 
 
 def _short(target: str) -> str:

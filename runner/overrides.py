@@ -47,6 +47,8 @@ def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override],
 
 def parse(word: str) -> Override:
     """A word in Hydra's grammar; raises UserError, with a spelling that can be read where there is one."""
+    if not word.strip():
+        raise UserError("one of the words is empty; write group=option or key=value")
     depth = max(itertools.accumulate(BRACKETS.get(character, 0) for character in word), default=0)
     if len(word) > LONGEST or depth > DEEPEST:
         limit = f"more than {LONGEST:,} characters" if len(word) > LONGEST else f"more than {DEEPEST} brackets deep"
@@ -125,6 +127,8 @@ def _places(parent: ListConfig | DictConfig) -> Collection[Any]:
 def _refusal(override: Override, chooses: bool) -> str | None:
     name = override.key_or_group
     root = re.split(r"[./]", name)[0]
+    if not name:
+        return "a key is missing before the =; write group=option or key=value"
     if root == "hydra":
         return "Hydra's own settings have no effect here; see --help for what can be set"
     if override.package is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from components.types import UserError
-from runner.allow import refuse
+from runner.allow import is_added, public, refuse
 from runner.errors import suggestion
 
 _PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (its issue 106905)
@@ -63,7 +63,7 @@ def locate(target: str) -> Definition | None:
     module, _, name = target.rpartition(".")
     if reason := refuse(target):
         raise TargetError(reason)
-    _check_module(module)
+    check_module(module)
     return _follow(module, name, frozenset())
 
 
@@ -78,6 +78,19 @@ def qualified(module: Module, node: ast.expr) -> str | None:
     if isinstance(symbol, Imported):
         return f"{symbol.module}.{symbol.attribute}" if symbol.attribute else symbol.module
     return node.id if symbol is None else f"{module.name}.{node.id}"
+
+
+def offered(module: Module) -> list[str]:
+    """The public names of what may be a part: what the module defines itself, or imports from its own package."""
+    return [name for name, symbol in module.symbols.items() if name[0] != "_" and _is_offered(module, symbol)]
+
+
+def _is_offered(module: Module, symbol: Symbol) -> bool:
+    if isinstance(symbol, Imported):
+        source = f"{public(symbol.module)}."
+        own = source.startswith(f"{module.name}.") or is_added(source)
+        return own and symbol.attribute is not None and find(f"{symbol.module}.{symbol.attribute}") is None
+    return isinstance(symbol, ast.ClassDef | ast.FunctionDef | ast.Call | ast.Name | ast.Attribute)
 
 
 def find(name: str) -> Module | None:
@@ -104,7 +117,7 @@ def _spec(package: str) -> ModuleSpec | None:
         return None
 
 
-def _check_module(name: str) -> None:
+def check_module(name: str) -> None:
     """Raises TargetError where there is no such module, in Python or not."""
     package, _, last = name.rpartition(".")
     if package and find(name) is None:
@@ -137,8 +150,7 @@ def _unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition
             return _follow(star, name, seen)
     if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):  # made on demand
         return None
-    names = [one for one in module.symbols if not one.startswith("_")]
-    raise TargetError(f"{module.name} has no {name}; {suggestion(name, names)}")
+    raise TargetError(f"{module.name} has no {name}; {suggestion(name, offered(module))}")
 
 
 def _submodules(module: Module) -> list[str]:

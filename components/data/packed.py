@@ -61,6 +61,8 @@ class Packed:
         size = 0
         try:
             for chunk in format.unpack(file):
+                if not size and (inner := next((one for one in _FORMATS if one.magic.match(chunk)), None)):
+                    raise DataError(f"{self.path} is packed twice: {inner.name} inside {format.name}; unpack it once")
                 size += len(chunk)
                 self.check(size)
                 yield chunk

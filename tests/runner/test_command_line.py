@@ -126,6 +126,10 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
         (["-sc", "query=bash", "x"], "-sc: write -sc install=SHELL"),
         (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
         (["--cfg"], "argument --cfg/-c: expected one argument"),
+        (["--allow", "nothere", "--help"], "--allow nothere: there is no package nothere\n"),
+        (["--allow", "components.lay"], "--allow components.lay: there is no module components.lay; did you mean lay"),
+        ([""], "one of the words is empty; write group=option or key=value\n"),
+        (["=3"], "=3: a key is missing before the =; write group=option or key=value\n"),
     ],
 )
 def test_unknown_options(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:

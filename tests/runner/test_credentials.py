@@ -125,10 +125,31 @@ def test_a_uri_without_secrets_is_its_own_mask(uri: str) -> None:
         ("http://zebra@h", "http://***@h"),
         ("data.path=a@b.csv", "data.path=a@b.csv"),
         ("tracking.uri='", "tracking.uri='"),
+        ("tracking=me:zebra@h", "tracking=***@h"),
+        ("tracking.uri = me:zebra@h", "tracking.uri =***@h"),
+        ("Tracking.URI=me:zebra@h", "Tracking.URI=***@h"),
+        ("traking.server=me:zebra@h", "traking.server=***@h"),
+        ("MLFLOW_TRACKING_URI=me:zebra@h", "MLFLOW_TRACKING_URI=***@h"),
+        ("MLFLOW_TRACKING_TOKEN=zebra", "MLFLOW_TRACKING_TOKEN=***MLFLOW_TRACKING_TOKEN"),
+        ("--tracking.token='zebra quagga'", "--tracking.token='***tracking.token'"),
+        ("tracking.key=zebra", "tracking.key=***tracking.key"),
+        ("loss.API_key=17", "loss.API_key=***loss.API_key"),
+        ("tracking={uri: me:zebra@h, password: 'a, b'}", "tracking={uri: ***@h, password: '***tracking.password'}"),
+        ('tracking={"uri": "me:zeb,ra@h"}', 'tracking={"uri": "***@h"}'),
+        ("server=me:zebra@h", "server=***@h"),
+        ("loss={server: [me:zebra@h, me:quagga@i]}", "loss={server: [***@h, ***@i]}"),
+        ("me:zebra@h", "***@h"),
+        ("tracking=mlflow", "tracking=mlflow"),
+        ("tracking.experiment='cnn: deep'", "tracking.experiment='cnn: deep'"),
+        ("tracking.token=null", "tracking.token=null"),
+        ("training.epochs=3", "training.epochs=3"),
+        ("feature.columns.age.key=age", "feature.columns.age.key=age"),
+        ("runs.where=started > 10:30", "runs.where=started > 10:30"),
     ],
 )
 def test_words_are_masked_wherever_the_uri_stands_in_them(word: str, masked: str) -> None:
     assert withhold_words([word]) == [masked]
+    assert withhold_words([masked]) == [masked]
 
 
 def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +162,12 @@ def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reveal("http://***@j") == "http://***@j"
     with pytest.raises(UserError, match=r"aren't kept; give the whole URI in place of http://\*\*\*@j"):
         build({"store": ["http://***@j"]}, {})
+    assert withhold_values({"a": [{"token": "zebra"}, {"token": 17}, {"token": None}]}) == (
+        secrets := {"a": [{"token": "***a.0.token"}, {"token": "***a.1.token"}, {"token": None}]}
+    )
+    assert build(secrets, {})["a"] == ({"token": "zebra"}, {"token": "17"}, {"token": None})
+    with pytest.raises(UserError, match=r"aren't kept; give the whole secret in place of \*\*\*b.token"):
+        build({"b": {"token": "***b.token"}}, {})
 
 
 @pytest.mark.parametrize("text", ["zebra quagga", "p=zebra%20quagga", "p=zebra+quagga", "('zebra quagga',)"])
@@ -149,6 +176,12 @@ def test_texts_of_libraries_are_scrubbed(text: str, monkeypatch: pytest.MonkeyPa
     assert_secret(Path("nowhere"), scrub(text), scrub("no route to postgresql://me:quagga@unknown/db."))
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "dodo")
     assert scrub("Basic dodo: a dodos' day") == "Basic ***: a dodos' day"
+
+
+def test_a_user_is_scrubbed_from_uris_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "WITHHELD", {})
+    withhold_words(["tracking.uri=http://a:zebra@h", "loss.token=quagga"])
+    assert scrub("a run of a: a:zebra, http://a:b@i, quagga") == "a run of a: ***, http://***@i, ***"
 
 
 # ----------------------------------------------------------------------------------------------------- whole runs
@@ -164,6 +197,37 @@ def test_a_run_writes_and_prints_no_secret(spelling: str, table: Path, capsys: p
         printed += run(capsys, *words)[1]
     assert printed.count("***") >= 3
     assert_secret(table, printed)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("tracking.ur=me:zebra@127.0.0.1", "Tracking.URI=me:zebra@h", "tracking=me:zebra@h", "trackng.url=me:zebra@h"),
+        *("tracking.token=zebra", "tracking.password=zebra", "MLFLOW_TRACKING_TOKEN=zebra", "passwrd=me:zebra@h"),
+        *("MLFLOW_TRACKING_URI=me:zebra@h", "tracking={uri: 'me:zebra@h'}", "tracking={token: zebra, uri: me:zebra@h}"),
+        *(
+            "tracking={uri: ['me:zebra@h']}",
+            "loss={password: zebra}",
+            "trainig.secret=zebra",
+            "tracking.uri:me:zebra@h",
+        ),
+    ],
+)
+def test_a_mistaken_word_is_told_without_its_secret(word: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([word], [word, "--info"], [word, "--cfg", "job"], [f"--{word}"]):
+        printed = run(capsys, *WORDS, *words)[1]
+        assert "***" in printed
+        assert_secret(table, printed)
+
+
+@pytest.mark.parametrize(
+    "text", ["tracking: me:zebra@127.0.0.1", "tracking: {uri: [me:zebra@h], token: zebra}", "trackin: {ur: me:zebra@h}"]
+)
+def test_a_mistaken_file_is_told_without_its_secret(text: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_text(text)
+    for words in ([], ["--info"], ["--cfg", "job"]):
+        assert "zebra" not in run(capsys, "experiment=mine", *words)[1]
 
 
 @pytest.mark.parametrize("verb", ["train", "dry_run", "look", "sweep", "info"])

@@ -53,6 +53,14 @@ def test_a_wrong_row_is_named_by_its_line_in_a_packed_table_too(tmp_path: Path, 
             Csv(path=str(tmp_path / "table.csv")).sizes()
 
 
+@pytest.mark.parametrize("inner", PACKERS)
+def test_a_file_that_is_packed_twice_is_refused(tmp_path: Path, inner: str) -> None:
+    for outer in PACKERS:
+        (tmp_path / "table.csv").write_bytes(PACKERS[outer](PACKERS[inner](CODES)))
+        with pytest.raises(DataError, match=rf"table\.csv is packed twice: {inner} inside {outer}; unpack it once"):
+            Csv(path=str(tmp_path / "table.csv")).sizes()
+
+
 @pytest.mark.parametrize(
     ("kind", "damage"),
     [(kind, damage) for kind in PACKERS for damage in ("cut", "flipped", "behind") if (kind, damage) != UNSEEN],
