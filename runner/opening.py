@@ -75,23 +75,34 @@ def _go_on(path: Path, config: Config) -> None:
     comes here again and writes what is missing. The configuration goes last, because the command without `resume` finds
     the run by it: before, that command still goes on with the shorter run.
     """
-    (path / "summary.json").unlink(missing_ok=True)
-    epochs = [values["training"]["epochs"] for values in (_configuration(path), config.values)]
+    before, epochs = (values["training"]["epochs"] for values in (_configuration(path), config.values))
     files = _files(config)
-    if epochs[0] != epochs[1]:
-        files = {
-            "record.json": json.dumps(_prolonged(folders.read_json(path / "record.json"), *epochs), indent=1)
-        } | files
+    if before != epochs:
+        made = _prolonged(folders.read_json(path / "record.json"), before, epochs, _reached(path))
+        files = {"record.json": json.dumps(made, indent=1)} | files
+    (path / "summary.json").unlink(missing_ok=True)
     for name, text in files.items():
         if not (path / name).is_file() or (path / name).read_text() != text:
             folders.write_atomically(path / name, text)
 
 
-def _prolonged(record: dict[str, Any], before: int, epochs: int) -> dict[str, Any]:
-    """The record of a run with another number of epochs, and a tag that tells all that it has had."""
+def _reached(path: Path) -> int:
+    """The step that a run has reached: that of its newest checkpoint, damaged or not, or of its last epoch."""
+    named = (path / "checkpoints").glob(f"step_{'[0-9]' * 10}.*")
+    saved = [int(found.name[5:15]) for found in named if found.suffix in (".npz", ".damaged")]
+    return max([*saved, *(epoch["step"] for epoch in folders.summary(path).get("history", []))], default=0)
+
+
+def _prolonged(record: dict[str, Any], before: int, epochs: int, reached: int) -> dict[str, Any]:
+    """The record of a run with another number of epochs, and a tag that tells all that it has had.
+
+    Until which step it was one of `before` epochs is kept too: steps that are repeated are those of such a run.
+    """
     had = record["tags"].get("prolonged", f"{before} epochs").removesuffix(" epochs").split(" → ")
     tags = record["tags"] | {"prolonged": " → ".join(dict.fromkeys([*had, str(epochs)])) + " epochs"}
-    return record | {"tags": tags, "parameters": record["parameters"] | {"training.epochs": epochs}}
+    parameters = record["parameters"] | {"training.epochs": epochs}
+    until = record.get("epochs_until_step", {}) | {str(before): reached}
+    return record | {"tags": tags, "parameters": parameters, "epochs_until_step": until}
 
 
 def _named(config: Config, root: Path, data: Data) -> Folder:
