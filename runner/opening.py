@@ -28,6 +28,15 @@ class Member(NamedTuple):
     place: str  # for the display: "3/12"
 
 
+def check_folder(config: Config) -> None:
+    """Raises UserError, before the data is prepared, where there can't be a run's folder, or `resume` can't go on."""
+    root, name = Path(config.values["folder"]), config.values["resume"]
+    if not name:
+        folders.check_root(root)
+    elif reason := _refusal(folders.find(root, name), config, None):
+        raise UserError(f"resume={name}: {reason}")
+
+
 def open_folder(
     config: Config, data: Data, tracking: Any, member: Member | None = None, *, begins: str = ""
 ) -> tuple[Folder, bool]:
@@ -119,8 +128,8 @@ def _named(config: Config, root: Path, data: Data) -> Folder:
     return folder
 
 
-def _refusal(path: Path, config: Config, data: Data) -> str | None:
-    """Why a configuration can't go on with the run of a folder; None where it can."""
+def _refusal(path: Path, config: Config, data: Data | None) -> str | None:
+    """Why a configuration can't go on with the run of a folder; None where it can, as far as is known without data."""
     found, summary = folders.read_json(path / "record.json"), folders.summary(path)
     if found.get("kind", "run") != "run" or found.get("in_sweep"):
         which = "is of a sweep" if found.get("in_sweep") else f"is a {found['kind']}"
@@ -134,7 +143,7 @@ def _refusal(path: Path, config: Config, data: Data) -> str | None:
             f"its configuration was another one:\n{lines}\n"
             "Only training.epochs may grow; leave `resume` away to begin a new run"
         )
-    if any(split["digest"] != data.fingerprint for split in found["datasets"]):
+    if data is not None and any(split["digest"] != data.fingerprint for split in found["datasets"]):
         return "its data, or how it is split, was another one"
     if summary.get("status") == "finished" and not any((path / "checkpoints").glob("step_*.npz")):
         return "mode=clean has deleted what it would go on from; begin anew"
