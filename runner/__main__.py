@@ -17,6 +17,7 @@ from runner.allow import PACKAGES, allow, one_command, packages
 from runner.credentials import scrub, withhold_words
 from runner.errors import DiskError, RunError, is_of_disk, suggestion
 from runner.modes import MODES
+from runner.signals import Interruption
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
@@ -31,6 +32,13 @@ def main(words: Sequence[str] | None = None) -> int:
     1: the run diverged or failed.
     """
     _prepare_streams()
+    with Interruption() as interruption:
+        code = _answer(words)
+    return code if interruption.received is None else 128 + interruption.received
+
+
+def _answer(words: Sequence[str] | None) -> int:
+    """Does what the words say, and tells what goes wrong; the exit code."""
     try:
         with one_command():
             return _dispatch(withhold_words(sys.argv[1:] if words is None else words))

@@ -185,8 +185,10 @@ def _standing(run: Run, archive: Archive) -> Standing:
         return run.trainer.begin()
     standing, warnings = archive.load(run.trainer.like)
     _tell(run, f"going on from step {standing.step if standing else 0} in {run.folder.path}")
-    before = folders.read_json(run.folder.path / "record.json")["tags"]
-    for text in record.changed(before, record.surroundings(run.config)):
+    before = folders.read_json(run.folder.path / "record.json")
+    until = before.get("epochs_until_step", {})
+    run.trainer.epochs_until_step = {int(epochs): step for epochs, step in until.items()}
+    for text in record.changed(before["tags"], record.surroundings(run.config)):
         warnings.append(f"{text}: what follows may differ from an uninterrupted run, if only in the last digits")
     for text in warnings:
         _tell(run, f"warning: {text}")

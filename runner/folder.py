@@ -82,8 +82,23 @@ def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Fold
         if not isinstance(error, OSError):
             raise
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = f"no run can be recorded there: {error.strerror}; mend that, or choose another `folder`"
-        raise UserError(f"folder={root}: {reason}") from error
+        raise _unusable(root, error) from error
+
+
+def check_root(root: Path) -> None:
+    """Raises UserError where no folder can be made in `root`, or `root` itself can't be; leaves nothing there."""
+    try:
+        there = next(path for path in (root, *root.absolute().parents) if path.exists())
+        probe = there / f".new_{os.getpid()}_{time.time_ns()}"
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise _unusable(root, error) from error
+
+
+def _unusable(root: Path, error: OSError) -> UserError:
+    reason = f"no run can be recorded there: {error.strerror}; mend that, or choose another `folder`"
+    return UserError(f"folder={root}: {reason}")
 
 
 def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda path: True) -> Folder | None:

@@ -89,6 +89,7 @@ class Trainer:
         with at("weights"):
             self._carried = weights(parts.model.architecture, of_architecture(self.like)) if weights else {}
         self._trace()
+        self.epochs_until_step: Mapping[int, int] = {}  # of a run that was prolonged, what it was before
         self._began = time.monotonic()
         self._evaluated = False
 
@@ -204,7 +205,7 @@ class Trainer:
         return True
 
     def _dispatch(self, standing: Standing, chunk: Chunk) -> Any:
-        pace = Pace(np.int32(self.training.epochs * self.steps), np.float32(standing.control.scale))
+        pace = Pace(np.int32(self._epochs_at(standing.step) * self.steps), np.float32(standing.control.scale))
         arguments = self.given, standing.state, chunk.data, chunk.rows, np.int32(chunk.steps), pace
         before = self.clock.compiling
         self._compiled(TRAINING_STEP, self.program.train, chunk, *arguments)
@@ -213,6 +214,11 @@ class Trainer:
         standing.step += chunk.steps
         self.clock.steps += chunk.steps
         return report
+
+    def _epochs_at(self, step: int) -> int:
+        """How many epochs the run was to have when it first took a step: a prolonged one may have to repeat it."""
+        before = [epochs for epochs, until in self.epochs_until_step.items() if step < until]
+        return min([*before, self.training.epochs])
 
     def _look(self, standing: Standing, pending: list[Any], epoch: int, keep: int = 0) -> list[Any]:
         """Takes the reports that have come in, all but the last `keep`, and shows how it goes; gives what is left.

@@ -28,6 +28,15 @@ class Member(NamedTuple):
     place: str  # for the display: "3/12"
 
 
+def check_folder(config: Config) -> None:
+    """Raises UserError, before the data is prepared, where there can't be a run's folder, or `resume` can't go on."""
+    root, name = Path(config.values["folder"]), config.values["resume"]
+    if not name:
+        folders.check_root(root)
+    elif reason := _refusal(folders.find(root, name), config, None):
+        raise UserError(f"resume={name}: {reason}")
+
+
 def open_folder(
     config: Config, data: Data, tracking: Any, member: Member | None = None, *, begins: str = ""
 ) -> tuple[Folder, bool]:
@@ -75,23 +84,34 @@ def _go_on(path: Path, config: Config) -> None:
     comes here again and writes what is missing. The configuration goes last, because the command without `resume` finds
     the run by it: before, that command still goes on with the shorter run.
     """
-    (path / "summary.json").unlink(missing_ok=True)
-    epochs = [values["training"]["epochs"] for values in (_configuration(path), config.values)]
+    before, epochs = (values["training"]["epochs"] for values in (_configuration(path), config.values))
     files = _files(config)
-    if epochs[0] != epochs[1]:
-        files = {
-            "record.json": json.dumps(_prolonged(folders.read_json(path / "record.json"), *epochs), indent=1)
-        } | files
+    if before != epochs:
+        made = _prolonged(folders.read_json(path / "record.json"), before, epochs, _reached(path))
+        files = {"record.json": json.dumps(made, indent=1)} | files
+    (path / "summary.json").unlink(missing_ok=True)
     for name, text in files.items():
         if not (path / name).is_file() or (path / name).read_text() != text:
             folders.write_atomically(path / name, text)
 
 
-def _prolonged(record: dict[str, Any], before: int, epochs: int) -> dict[str, Any]:
-    """The record of a run with another number of epochs, and a tag that tells all that it has had."""
+def _reached(path: Path) -> int:
+    """The step that a run has reached: that of its newest checkpoint, damaged or not, or of its last epoch."""
+    named = (path / "checkpoints").glob(f"step_{'[0-9]' * 10}.*")
+    saved = [int(found.name[5:15]) for found in named if found.suffix in (".npz", ".damaged")]
+    return max([*saved, *(epoch["step"] for epoch in folders.summary(path).get("history", []))], default=0)
+
+
+def _prolonged(record: dict[str, Any], before: int, epochs: int, reached: int) -> dict[str, Any]:
+    """The record of a run with another number of epochs, and a tag that tells all that it has had.
+
+    Until which step it was one of `before` epochs is kept too: steps that are repeated are those of such a run.
+    """
     had = record["tags"].get("prolonged", f"{before} epochs").removesuffix(" epochs").split(" → ")
     tags = record["tags"] | {"prolonged": " → ".join(dict.fromkeys([*had, str(epochs)])) + " epochs"}
-    return record | {"tags": tags, "parameters": record["parameters"] | {"training.epochs": epochs}}
+    parameters = record["parameters"] | {"training.epochs": epochs}
+    until = record.get("epochs_until_step", {}) | {str(before): reached}
+    return record | {"tags": tags, "parameters": parameters, "epochs_until_step": until}
 
 
 def _named(config: Config, root: Path, data: Data) -> Folder:
@@ -108,8 +128,8 @@ def _named(config: Config, root: Path, data: Data) -> Folder:
     return folder
 
 
-def _refusal(path: Path, config: Config, data: Data) -> str | None:
-    """Why a configuration can't go on with the run of a folder; None where it can."""
+def _refusal(path: Path, config: Config, data: Data | None) -> str | None:
+    """Why a configuration can't go on with the run of a folder; None where it can, as far as is known without data."""
     found, summary = folders.read_json(path / "record.json"), folders.summary(path)
     if found.get("kind", "run") != "run" or found.get("in_sweep"):
         which = "is of a sweep" if found.get("in_sweep") else f"is a {found['kind']}"
@@ -123,7 +143,7 @@ def _refusal(path: Path, config: Config, data: Data) -> str | None:
             f"its configuration was another one:\n{lines}\n"
             "Only training.epochs may grow; leave `resume` away to begin a new run"
         )
-    if any(split["digest"] != data.fingerprint for split in found["datasets"]):
+    if data is not None and any(split["digest"] != data.fingerprint for split in found["datasets"]):
         return "its data, or how it is split, was another one"
     if summary.get("status") == "finished" and not any((path / "checkpoints").glob("step_*.npz")):
         return "mode=clean has deleted what it would go on from; begin anew"

@@ -23,7 +23,7 @@ from runner.folder import Folder
 from runner.log import LOG
 from runner.loop import Trainer
 from runner.numbers import collect
-from runner.opening import Member, open_folder
+from runner.opening import Member, check_folder, open_folder
 from runner.places import PLACES
 from runner.program import Program, as_arrays
 from runner.progress import Progress
@@ -59,6 +59,8 @@ def prepare_run(
         shown.note(f"warning: {warning}")
     if source is not None:
         config = _given(config, source)
+    if member is None:
+        check_folder(config)
     tracking = tracking_of(config)
     trainer = trainer_of(config, source, shown, signals)
     data = trainer.data

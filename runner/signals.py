@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM as a wish that the loop sees: the run saves and ends; a second one ends it at once."""
+"""Ctrl-C and SIGTERM: a command ends at once, until a run takes them as a wish to save and end.
+
+A signal that the parent process ignores (`command &` in a script) stays ignored.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,25 @@ from typing import Any
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 
-class Signals:
-    """While this context is open, `received` tells which signal came; outside the main thread none is caught."""
+class Interruption:
+    """While this context is open, a signal raises KeyboardInterrupt, and `received` tells which one came.
+
+    Python drops what a handler raises while JAX's callback of the garbage collector runs: what is noted isn't lost.
+    Outside the main thread none is caught.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Signals:
+    def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._catch) for number in CAUGHT}
+            handlers = {number: signal.getsignal(number) for number in CAUGHT}
+            self._before = {
+                number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
+            }
+            for number in self._before:
+                signal.signal(number, self._catch)
         return self
 
     def __exit__(
@@ -30,5 +42,32 @@ class Signals:
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        for caught in CAUGHT:
-            signal.signal(caught, self._before[caught])
+        raise KeyboardInterrupt
+
+
+class Signals(Interruption):
+    """While this context is open, `received` tells which signal came, so that a run saves and ends.
+
+    A second one ends it at once. Raises KeyboardInterrupt as it opens where the command was interrupted before.
+    """
+
+    def __enter__(self) -> Signals:
+        super().__enter__()
+        for command in self._commands():
+            if command.received is not None:
+                self.__exit__(None, None, None)
+                raise KeyboardInterrupt
+        return self
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        handlers = dict(self._before)
+        for command in self._commands():
+            handlers |= command._before
+        for caught, handler in handlers.items():
+            signal.signal(caught, handler)
+
+    def _commands(self) -> list[Interruption]:
+        """The command that this context is opened within; none where a run is started from Python."""
+        owners = {getattr(handler, "__self__", None) for handler in self._before.values()}
+        return [owner for owner in owners if isinstance(owner, Interruption)]

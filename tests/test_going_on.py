@@ -119,6 +119,23 @@ def test_a_prolonged_run_goes_on_wherever_it_is_killed(stops: Iterable[int], tmp
         assert state(folder) == wanted, disk.stopped_at
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_prolonged_run_that_loses_checkpoints_repeats_its_steps_as_they_were(lost: int, tmp_path: Path) -> None:
+    words = ("schedule=cosine", "training.batch_size=12", "training.keep_checkpoints=2")
+    folder = run("training.epochs=2", *words).folder
+    shutil.copytree(folder, tmp_path / "finished")
+    run("training.epochs=4", *words, f"resume={folder.name}")
+    wanted = state(folder)
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "finished", folder)
+    for path in sorted((folder / "checkpoints").glob("step_*.npz"))[-lost:]:
+        path.write_bytes(path.read_bytes()[:-100])
+    run("training.epochs=4", *words, f"resume={folder.name}")
+    assert "is passed over" in (folder / "log.txt").read_text()
+    found = state(folder)
+    assert {name: found[name] for name in wanted} == wanted
+
+
 @pytest.mark.parametrize("stops", [pytest.param((2, 5, 16, 30), id="some"), EVERY])
 @pytest.mark.parametrize("trouble", ["killed", "full"])
 def test_the_same_command_goes_on_wherever_a_run_is_stopped(trouble: str, stops: Iterable[int], tmp_path: Path) -> None:

@@ -433,6 +433,25 @@ def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
     assert points == [(record["step"], record["valid/loss"]) for record in summary(result.folder)["history"]]
 
 
+@pytest.mark.parametrize("mode", ["train", "look"])
+@pytest.mark.parametrize("folder", ["/proc/nope", "/dev/null/x", "file", "file/x/y"])
+def test_a_folder_that_cannot_be_is_refused_before_the_data_is_prepared(
+    folder: str, mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(preparation, "prepare", lambda *given, **options: pytest.fail("the data is prepared"))
+    Path("file").touch()
+    assert main([f"mode={mode}", f"folder={folder}", "tracking=none", "quiet=true"]) == 2
+    assert f"folder={folder}: no run can be recorded there: " in capsys.readouterr().err
+    assert [*map(str, Path().iterdir())] == ["file"]
+
+
+def test_a_run_that_has_finished_is_refused_before_the_data_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick("training.epochs=1")
+    monkeypatch.setattr(preparation, "prepare", lambda *given, **options: pytest.fail("the data is prepared"))
+    with pytest.raises(UserError, match=r"resume=last: that run has finished"):
+        quick("training.epochs=1", "resume=last")
+
+
 def test_missing_data_is_told_in_a_line_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,6 +61,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
 
 def _prepared(config: Config, shown: Progress) -> tuple[View, Any]:
     """The data of a configuration as the model gets it, and where records go."""
+    folders.check_root(Path(config.values["folder"]))
     with told(config):
         data, features = load_data(config, None, shown)
         data = limited(data, Training(**config.values["training"]))

@@ -23,6 +23,7 @@ from runner.look.text import number, share
 from runner.look.view import View, images
 from runner.progress import Progress
 from runner.tables import Section
+from runner.tracking import DELIVERY_SECONDS, Delivery, RepeatedDelivery
 
 MOST = 20  # examples in the table
 MOST_IMAGES = 32
@@ -40,6 +41,8 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
     answers, suffix = _answers(fitted, config.split)
     view = _view(fitted, shown)
     worst = order(answers)
+    tracking = json.loads((folder / "record.json").read_text())["tracking"]
+    delivery = RepeatedDelivery(folder, tracking["uri"]) if tracking else None
     (folder / "figures").mkdir(exist_ok=True)
     with shown.working("drawing"):
         figures.draw(folder)
@@ -49,10 +52,9 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
         if view is not None:
             _draw_images(answers, view, worst[:MOST_IMAGES], folder / "figures", suffix)
     (folder / "figures" / f"worst_mistakes{suffix}.txt").write_text("\n".join(map(str, sections)), encoding="utf-8")
-    tracking = json.loads((folder / "record.json").read_text())["tracking"]
     yield Look(sections, folder, tracking)
-    if tracking:
-        _deliver(folder, shown)
+    if delivery:
+        _deliver(delivery, folder, shown)
 
 
 def order(answers: Answers) -> np.ndarray:
@@ -169,11 +171,9 @@ def _residuals(answers: Answers) -> np.ndarray:
         return answers.target - answers.prediction
 
 
-def _deliver(folder: Path, shown: Progress) -> None:
+def _deliver(delivery: Delivery, folder: Path, shown: Progress) -> None:
     """Brings the figures to MLflow; what hinders that is told, and hinders nothing else."""
-    from runner.tracking import deliver
-
     with shown.working("bringing the figures to MLflow"):
-        outcome = deliver.again(folder)
-    if outcome.failed:
-        shown.note(f"warning: {outcome}; the figures are in {folder / 'figures'}")
+        delivery.close(DELIVERY_SECONDS)
+    if warning := delivery.warning():
+        shown.note(f"warning: {warning}; the figures are in {folder / 'figures'}")

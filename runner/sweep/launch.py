@@ -102,6 +102,7 @@ def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[Folder, Man
     """The sweep's folder: that of the same sweep where it was interrupted, else a new one."""
     config = plan.settings[0].config
     root = Path(config.values["folder"])
+    folders.check_root(root)
     mark = folders.digest({"settings": [setting.digest for setting in plan.settings]}, _rows(plan, source))
     if not config.values["fresh"] and (found := folders.interrupted(root, mark)) is not None:
         (found.path / "summary.json").unlink(missing_ok=True)

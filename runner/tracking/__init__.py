@@ -7,13 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from runner.credentials import URI_VARIABLE, mask
+from runner.credentials import URI_VARIABLE, mask, reveal
 from runner.folder import end_digest, runs
 from runner.log import LOG
 from runner.tracking import address
@@ -23,6 +23,8 @@ from runner.tracking.state import State, refusals
 DELIVERY_SECONDS = 2.0  # how long the end of a run waits for its record
 LOOK_SECONDS = 0.02  # between two looks at how far the child has come
 LATER = "`titrate mode=deliver` sends what is missing"
+SLOW = f"MLflow takes its time: a process in the background sends the rest; should it break off, {LATER}"
+AGAIN = "again"  # the word for the child that delivers a folder once more
 
 
 class Delivery(Protocol):
@@ -89,10 +91,7 @@ class ChildDelivery:
     def close(self, seconds: float) -> str | None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        over = time.monotonic() + seconds
-        while self._process.poll() is None and not self._has_ended() and time.monotonic() < over:
-            time.sleep(LOOK_SECONDS)
-        _forget(self._process)
+        _wait(self._process, seconds, self._has_ended)
         return State.load(self._folder).run_id
 
     def _has_ended(self) -> bool:
@@ -105,7 +104,7 @@ class ChildDelivery:
             if state.error is not None:
                 return f"MLflow lacks a part of the record: {state.error}; {LATER}"
         if self._process.poll() is None and not self._has_ended():
-            return f"MLflow takes its time: a process in the background sends the rest; should it break off, {LATER}"
+            return SLOW
         if refused := next(filter(None, map(refusals, states)), None):
             return f"{refused}; the run's folder has it"
         if self._process.poll() is None:
@@ -113,6 +112,17 @@ class ChildDelivery:
         if self._process.returncode != 0:
             return f"the delivery to MLflow broke off, see {self._folder / 'delivery.log'}; {LATER}"
         return None
+
+
+class RepeatedDelivery(ChildDelivery):
+    """Of a run that was delivered before and has new files, by a child process that waits for `close`."""
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        self._folder = folder
+        self._process = _start(folder, reveal(uri), AGAIN)
+
+    def _has_ended(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True)
@@ -189,30 +199,38 @@ def draw_in_background(folder: Path) -> None:
         _forget(_spawn("runner.figures", folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
 
+def _wait(process: subprocess.Popen[bytes], seconds: float, done: Callable[[], bool] = lambda: False) -> None:
+    """Waits so long at most until a process has ended, or is `done`, and lets it end when it will."""
+    over = time.monotonic() + seconds
+    while process.poll() is None and not done() and time.monotonic() < over:
+        time.sleep(LOOK_SECONDS)
+    _forget(process)
+
+
 def _forget(process: subprocess.Popen[bytes]) -> None:
     """Lets a process end when it will, and leaves no zombie."""
     if process.poll() is None:
         threading.Thread(target=process.wait, daemon=True).start()
 
 
-def _spawn(module: str, folder: Path, **options: Any) -> subprocess.Popen[bytes]:
+def _spawn(module: str, folder: Path, *words: str, **options: Any) -> subprocess.Popen[bytes]:
     """Starts a module of ours in a session of its own, so that what a terminal sends (Ctrl-C) passes it by."""
     house = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         # -P: a user's own `runner` or `components` in the working folder doesn't take the place of ours.
-        [sys.executable, "-P", "-m", module, str(folder.absolute())],
+        [sys.executable, "-P", "-m", module, str(folder.absolute()), *words],
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": path} | options.pop("env", {}),
         **options,
     )
 
 
-def _start(folder: Path, uri: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, uri: str, *words: str) -> subprocess.Popen[bytes]:
     """Starts the child that delivers; the pipe to it never blocks."""
     with (folder / "delivery.log").open("ab") as log:
         options = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "bufsize": 0, "env": {URI_VARIABLE: uri}}
-        child = _spawn("runner.tracking.deliver", folder, **options)
+        child = _spawn("runner.tracking.deliver", folder, *words, **options)
     assert child.stdin is not None
     os.set_blocking(child.stdin.fileno(), False)
     return child

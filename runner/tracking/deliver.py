@@ -11,7 +11,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -20,7 +20,7 @@ from components.types import UserError
 from runner import outbox
 from runner.credentials import MASK, URI_VARIABLE, reveal, scrub
 from runner.folder import end_digest, find, is_held, runs
-from runner.tracking import store
+from runner.tracking import AGAIN, store
 from runner.tracking.courier import Courier, draw
 from runner.tracking.identity import load_record
 from runner.tracking.state import State, refusals
@@ -44,16 +44,21 @@ class Outcome(NamedTuple):
         return f"{self.folder}: {self.note}{run}"
 
 
-def deliver(folder: Path, *, over: bool = True) -> State:
+def deliver(folder: Path, *, over: bool = True, gone: dict[str, str] | None = None) -> State:
     """Delivers what a checkpoint covers, and the run's end if it is over; doing so again is harmless.
 
+    `gone` holds the stores that can't be reached, and why: they aren't asked, and one that is found to be so is added.
     The caller holds the delivery lock. Raises whatever the store raises, having noted it, and drawn the figures.
     """
     record = load_record(folder)
     uri = record["tracking"]["uri"]
     try:
+        if gone is not None and uri in gone:
+            raise ConnectionError(gone[uri])
         return Courier(folder, record, store.connect(_whole(uri))).deliver(over=over)
     except Exception as error:
+        if gone is not None and uri not in gone and (reason := _refusal(uri, attempts=1)):
+            gone[uri] = reason
         state = replace(State.load(folder), error=f"{uri}: {_brief(error)}")
         state.save(folder)
         if over:
@@ -91,15 +96,26 @@ def main(folder: Path) -> int:
     """
     os.nice(19)  # the run goes first
     written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
+    gone: dict[str, str] = {}
     with written[0], written[1], _delivery_lock(folder, wait=True):
-        _attempt(folder, over=False)
+        _attempt(folder, gone, over=False)
         while os.read(sys.stdin.fileno(), 4096):
-            _attempt(folder, over=False)
-            _attempt_members(folder)
+            _attempt_all(folder, gone, over=False)
             importlib.import_module("runner.figures")  # ahead of the end, which draws some
             _rest()
-        members = _attempt_members(folder)
-        return 0 if _attempt(folder, over=True) and members else 1
+        return 0 if _attempt_all(folder, gone, over=True) else 1
+
+
+def main_again(folder: Path) -> int:
+    """The child that delivers a folder once more, with files that are new in it once standard input closes."""
+    written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
+    with written[0], written[1]:
+        with suppress(Exception):  # it is tried below; ahead of that MLflow is imported
+            store.connect(_whole(load_record(folder)["tracking"]["uri"]))
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        with _delivery_lock(folder, wait=True):
+            return 0 if _attempt(folder, {}, over=not is_held(folder)) else 1
 
 
 class _Scrubbed(io.TextIOBase):
@@ -115,18 +131,23 @@ class _Scrubbed(io.TextIOBase):
         self._stream.flush()
 
 
-def _attempt_members(sweep: Path) -> bool:
-    """Delivers what the runs in a sweep's folder still hold; whether all went well."""
+def _attempt_all(folder: Path, gone: dict[str, str], *, over: bool) -> bool:
+    """Delivers what a folder, and of a sweep the runs in it, still hold; whether all went well.
+
+    A store that was out of reach is asked once whether it still is, and for none of the runs where that is so.
+    """
+    for uri in [uri for uri in gone if _refusal(uri, attempts=1) is None]:
+        del gone[uri]
     went = []
-    for folder in runs(sweep):
-        with suppress(OSError), _delivery_lock(folder, wait=True):  # it may be deleted meanwhile
-            went.append(not is_pending(folder) or _attempt(folder, over=not is_held(folder)))
-    return all(went)
+    for member in runs(folder):
+        with suppress(OSError), _delivery_lock(member, wait=True):  # it may be deleted meanwhile
+            went.append(not is_pending(member) or _attempt(member, gone, over=not is_held(member)))
+    return _attempt(folder, gone, over=over) and all(went)
 
 
-def _attempt(folder: Path, *, over: bool) -> bool:
+def _attempt(folder: Path, gone: dict[str, str], *, over: bool) -> bool:
     try:
-        deliver(folder, over=over)
+        deliver(folder, over=over, gone=gone)
     except Exception:  # whatever a store raises: the next byte is the next attempt
         with suppress(OSError):  # the disk may be full
             sys.stderr.write(traceback.format_exc(limit=-4, chain=False))  # at once, so that no secret is split
@@ -158,15 +179,11 @@ def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
             return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
 
 
-def again(folder: Path) -> Outcome:
-    """Delivers a folder once more, with files that are new in it."""
-    return _outcome(folder, _refusal)
-
-
-def _refusal(uri: str) -> str | None:
-    """Why a store can't be reached; None where it can."""
+def _refusal(uri: str, *, attempts: int | None = None) -> str | None:
+    """Why a store can't be reached; None where it can. With one of `attempts`, a request isn't repeated."""
     try:
-        store.connect(_whole(uri)).search_experiments(max_results=1)
+        with store.one_attempt() if attempts == 1 else nullcontext():
+            store.connect(_whole(uri)).search_experiments(max_results=1)
     except Exception as error:  # whatever a store raises
         return _brief(error)
     return None
@@ -211,4 +228,4 @@ def _brief(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit((main_again if AGAIN in sys.argv[2:] else main)(Path(sys.argv[1])))

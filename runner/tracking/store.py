@@ -113,7 +113,7 @@ def create(client: MlflowClient, record: Mapping[str, Any], key: str) -> str:
     experiment_id = _experiment(client, record["tracking"])
     name = fit_text(record["name"], LONGEST_RUN_NAME, "record.json")
     try:
-        with _one_attempt():  # a repeated request would make a second run
+        with one_attempt():  # a repeated request would make a second run
             return client.create_run(experiment_id, record["created"], {FOLDER_TAG: key}, name).info.run_id
     except Exception:
         if (run_id := find(client, record, key)) is None:
@@ -266,9 +266,9 @@ def _points_of(run: Run) -> int:
 
 
 @contextmanager
-def _one_attempt() -> Iterator[None]:
+def one_attempt() -> Iterator[None]:
     """MLflow repeats no request."""
-    before = os.environ[RETRIES]
+    before = os.environ.get(RETRIES, ENVIRONMENT[RETRIES])
     os.environ[RETRIES] = "0"
     try:
         yield

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import sqlite3
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,6 +20,7 @@ import runner
 from components.data import Arrays, ScikitLearn
 from runner import answers
 from runner.__main__ import main
+from runner.tracking import ChildDelivery
 
 pytestmark = [
     pytest.mark.optax,
@@ -295,7 +297,7 @@ def figures_in(database: Path) -> dict[str, set[str]]:
 
 
 def test_both_reach_mlflow(capsys: pytest.CaptureFixture[str], database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("execution", "look.data"):
+    for module in ("execution", "look.data", "look.mistakes"):
         monkeypatch.setattr(f"runner.{module}.DELIVERY_SECONDS", 60)
     look(capsys)
     main([*QUICK])
@@ -307,9 +309,33 @@ def test_both_reach_mlflow(capsys: pytest.CaptureFixture[str], database: Path, m
     assert {"worst_mistakes.png", "worst_mistakes.txt", "learning_curves.png"} <= found["digits_mlp"]
 
 
-def test_a_store_out_of_reach_is_a_warning(capsys: pytest.CaptureFixture[str], database: Path) -> None:
+def test_a_store_out_of_reach_is_a_warning(
+    capsys: pytest.CaptureFixture[str], database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.look.mistakes.DELIVERY_SECONDS", 60)
     main([*QUICK])
     database.write_bytes(b"no database at all" * 100)
     tables = look(capsys, f"run={the_folder('digits_mlp').name}")
     assert any(title.startswith("warning: ") and "mlflow.db" in title for title in tables)
     assert "worst_mistakes.png" in images(the_folder("digits_mlp") / "figures")
+
+
+def test_a_store_that_never_answers_holds_a_look_up_no_longer_than_a_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["tracking=none", *QUICK])
+    path = the_folder("digits_mlp") / "record.json"
+    tracking = {"uri": "http://127.0.0.1:9", "experiment": "titrate"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tracking": tracking}))
+    slow = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)
+    monkeypatch.setattr("runner.tracking._start", lambda *given: slow)
+    waits: list[float] = []
+    close = ChildDelivery.close
+    monkeypatch.setattr(ChildDelivery, "close", lambda self, seconds: waits.append(seconds) or close(self, 0.0))
+    try:
+        tables = look(capsys, f"run={the_folder('digits_mlp').name}")
+    finally:
+        slow.kill()
+        slow.wait()
+    assert waits == [2.0]
+    assert any("a process in the background sends the rest" in title for title in tables)

@@ -415,6 +415,25 @@ def test_a_child_delivers_all_that_a_sweep_s_folder_holds_without_a_word(
     assert not (sweep / "broken" / "delivered.json").exists()
 
 
+def test_a_store_that_is_gone_is_asked_for_none_of_the_other_runs_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Path] = []
+    monkeypatch.setattr("runner.figures.draw", drawn.append)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    sweep, members = sweep_of_two(tmp_path, "http://127.0.0.1:9")
+    asked: list[str] = []
+    connect = store.connect
+    monkeypatch.setattr(store, "connect", lambda uri: asked.append(uri) or connect(uri))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(fileno=lambda: 0))
+    monkeypatch.setattr(os, "read", lambda *given: b"")  # it is closed
+    monkeypatch.setattr(os, "nice", lambda level: None)
+    assert deliver.main(sweep) == 1
+    assert len(asked) == 3  # at the beginning, once more without repeating, and once at the end
+    assert drawn == [*members, sweep]
+    assert all("Connection refused" in str(State.load(folder).error) for folder in (sweep, *members))
+
+
 def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep, members = sweep_of_two(tmp_path, "sqlite:////somewhere.db")
     for folder in (sweep, *members):

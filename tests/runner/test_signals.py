@@ -1,0 +1,91 @@
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import execution
+from runner.__main__ import main
+from runner.signals import CAUGHT, Interruption, Signals
+
+each = pytest.mark.parametrize("number", CAUGHT)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The signals do afterwards what they did before."""
+    before = {number: signal.getsignal(number) for number in CAUGHT}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+def send_and_lose(number: signal.Signals) -> None:
+    """As Python does where the signal comes in a callback of the garbage collector."""
+    with contextlib.suppress(KeyboardInterrupt):
+        send(number)
+
+
+@each
+@pytest.mark.parametrize("come", [send, send_and_lose])
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_signal_ends_a_command_that_starts_even_where_python_drops_it(
+    number: signal.Signals, come: Callable[[signal.Signals], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(number)
+    monkeypatch.setattr(execution, "conduct", lambda *given, **options: pytest.fail("it goes on"))
+    monkeypatch.setattr(execution.platform, "prepare", lambda cache: come(number))
+    assert main(["tracking=none", "quiet=true"]) == 128 + number
+    assert signal.getsignal(number) is before
+    assert not Path("outputs").exists()
+
+
+@each
+def test_a_lost_signal_is_seen_at_the_end_at_the_latest(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("runner.help.usage", lambda: send_and_lose(number))
+    assert main(["--help"]) == 128 + number
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@each
+def test_a_second_signal_does_what_it_would_without_a_run(number: signal.Signals) -> None:
+    came: list[int] = []
+    signal.signal(number, lambda number, frame: came.append(number))
+    with Interruption() as command, Signals() as signals:
+        send(number)
+        assert (signals.received, command.received, came) == (number, None, [])
+        send(number)
+        assert came == [number]
+
+
+@each
+@pytest.mark.parametrize("contexts", [(Interruption, Signals), (Signals,)])
+def test_an_ignored_signal_stays_ignored(number: signal.Signals, contexts: tuple[Any, ...]) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(context()) for context in contexts]
+        send(number)
+        assert signal.getsignal(number) == signal.SIG_IGN
+        assert [one.received for one in opened] == [None] * len(opened)
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+@each
+def test_the_handlers_of_a_caller_come_back(number: signal.Signals) -> None:
+    def own(number: int, frame: Any) -> None: ...
+
+    signal.signal(number, own)
+    with Signals() as signals:
+        send(number)
+        assert signals.received == number
+        assert signal.getsignal(number) is own
+    assert signal.getsignal(number) is own
