@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from runner.compose import Config
 from runner.figures import images as grids
 from runner.figures.canvas import short
 from runner.fitted import Fitted, opened
+from runner.folder import read_json, refuse_links
 from runner.look import tables
 from runner.look.data import Look
 from runner.look.text import number, share
@@ -37,6 +37,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
     """
     fitted = opened(config, shown)
     folder = fitted.folder
+    refuse_links(folder / "figures")
     answers, suffix = _answers(fitted, config.split)
     view = _view(fitted, shown)
     worst = order(answers)
@@ -49,10 +50,10 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
         if view is not None:
             _draw_images(answers, view, worst[:MOST_IMAGES], folder / "figures", suffix)
     (folder / "figures" / f"worst_mistakes{suffix}.txt").write_text("\n".join(map(str, sections)), encoding="utf-8")
-    tracking = json.loads((folder / "record.json").read_text())["tracking"]
+    tracking = read_json(folder / "record.json")["tracking"]
     yield Look(sections, folder, tracking)
     if tracking:
-        _deliver(folder, shown)
+        _deliver(folder, config.values["tracking"].get("uri"), shown)
 
 
 def order(answers: Answers) -> np.ndarray:
@@ -169,11 +170,11 @@ def _residuals(answers: Answers) -> np.ndarray:
         return answers.target - answers.prediction
 
 
-def _deliver(folder: Path, shown: Progress) -> None:
-    """Brings the figures to MLflow; what hinders that is told, and hinders nothing else."""
+def _deliver(folder: Path, given: str | None, shown: Progress) -> None:
+    """Brings the figures to MLflow, at `given` where the words say so; what hinders that is told, and no more."""
     from runner.tracking import deliver
 
     with shown.working("bringing the figures to MLflow"):
-        outcome = deliver.again(folder)
+        outcome = deliver.again(folder, given)
     if outcome.failed:
         shown.note(f"warning: {outcome}; the figures are in {folder / 'figures'}")

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from components.types import UserError
 from runner import outbox
-from runner.credentials import MASK, URI_VARIABLE, reveal, scrub
-from runner.folder import end_digest, find, is_held, runs
-from runner.tracking import store
+from runner.credentials import scrub
+from runner.folder import end_digest, find, is_held, open_lock, runs
+from runner.tracking import address, store
 from runner.tracking.courier import Courier, draw
 from runner.tracking.identity import load_record
 from runner.tracking.state import State, refusals
@@ -44,15 +44,16 @@ class Outcome(NamedTuple):
         return f"{self.folder}: {self.note}{run}"
 
 
-def deliver(folder: Path, *, over: bool = True) -> State:
+def deliver(folder: Path, *, over: bool = True, given: str | None = None) -> State:
     """Delivers what a checkpoint covers, and the run's end if it is over; doing so again is harmless.
 
-    The caller holds the delivery lock. Raises whatever the store raises, having noted it, and drawn the figures.
+    The caller holds the delivery lock; `given` is the URI that the user's words give.
+    Raises whatever the store raises, having noted it, and drawn the figures.
     """
     record = load_record(folder)
     uri = record["tracking"]["uri"]
     try:
-        return Courier(folder, record, store.connect(_whole(uri))).deliver(over=over)
+        return Courier(folder, record, store.connect(address.of_record(uri, given))).deliver(over=over)
     except Exception as error:
         state = replace(State.load(folder), error=f"{uri}: {_brief(error)}")
         state.save(folder)
@@ -61,13 +62,15 @@ def deliver(folder: Path, *, over: bool = True) -> State:
         raise
 
 
-def deliver_all(root: Path, only: Path | None = None) -> list[Outcome]:
+def deliver_all(root: Path, only: Path | None = None, *, given: str | None = None) -> list[Outcome]:
     """Delivers what the runs' folders below `root`, or that one folder, still hold; an outcome for each.
 
+    `given` is the URI that the user's words give.
     Raises UserError where a store didn't take everything, after trying all.
     """
-    refusal = functools.cache(_refusal)  # a store that is out of reach is asked once
-    outcomes = [_outcome(folder, refusal) for folder in (runs(root) if only is None else [only]) if is_pending(folder)]
+    refusal = functools.cache(functools.partial(_refusal, given=given))  # a store that is out of reach is asked once
+    pending = filter(is_pending, runs(root) if only is None else [only])
+    outcomes = [_outcome(folder, refusal, given) for folder in pending]
     failed = [str(outcome) for outcome in outcomes if outcome.failed]
     if failed:
         heading = f"MLflow didn't take {len(failed)} of {len(outcomes)} records; they stay in their folders:"
@@ -79,7 +82,8 @@ def command(config: Config) -> int:
     """`mode=deliver`: delivers what waits below `folder`, or in the run that `resume` names, and tells the outcome."""
     values = config.values
     root = Path(values["folder"])
-    outcomes = deliver_all(root, find(root, values["resume"]) if values["resume"] else None)
+    only = find(root, values["resume"]) if values["resume"] else None
+    outcomes = deliver_all(root, only, given=values["tracking"].get("uri"))
     print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
     return 0
 
@@ -141,32 +145,32 @@ def _rest() -> None:
     poll.poll(REST_SECONDS * 1000)
 
 
-def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
+def _outcome(folder: Path, refusal: Callable[[str], str | None], given: str | None) -> Outcome:
     try:
-        run_id, uri = State.load(folder).run_id, load_record(folder)["tracking"]["uri"]
-    except ValueError:
+        run_id, uri = State.load(folder).run_id, str(load_record(folder)["tracking"]["uri"])
+    except (ValueError, LookupError, TypeError):
         return Outcome(folder, None, "its record.json is damaged", failed=True)
     if reason := refusal(uri):
         return Outcome(folder, run_id, f"{uri}: {reason}", failed=True)
-    with _delivery_lock(folder, wait=False) as free:
-        if not free:
-            return Outcome(folder, run_id, "is being delivered by another process")
-        try:
-            state = deliver(folder, over=not is_held(folder))
+    try:
+        with _delivery_lock(folder, wait=False) as free:
+            if not free:
+                return Outcome(folder, run_id, "is being delivered by another process")
+            state = deliver(folder, over=not is_held(folder), given=given)
             return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", refusals(state)])))
-        except Exception as error:  # whatever a store raises: the other folders have their turn
-            return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
+    except Exception as error:  # whatever a store or a damaged file raises: the other folders have their turn
+        return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
 
 
-def again(folder: Path) -> Outcome:
-    """Delivers a folder once more, with files that are new in it."""
-    return _outcome(folder, _refusal)
+def again(folder: Path, given: str | None) -> Outcome:
+    """Delivers a folder once more, with files that are new in it; `given` is the URI that the user's words give."""
+    return _outcome(folder, functools.partial(_refusal, given=given), given)
 
 
-def _refusal(uri: str) -> str | None:
+def _refusal(uri: str, given: str | None) -> str | None:
     """Why a store can't be reached; None where it can."""
     try:
-        store.connect(_whole(uri)).search_experiments(max_results=1)
+        store.connect(address.of_record(uri, given)).search_experiments(max_results=1)
     except Exception as error:  # whatever a store raises
         return _brief(error)
     return None
@@ -175,7 +179,7 @@ def _refusal(uri: str) -> str | None:
 @contextmanager
 def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
     """Lets one process at a time deliver a folder; gives False where it is another one's turn."""
-    with (folder / "delivery.lock").open("w") as lock:
+    with os.fdopen(open_lock(folder / "delivery.lock"), "rb+", buffering=0) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -188,18 +192,12 @@ def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
 def is_pending(folder: Path) -> bool:
     """Whether MLflow lacks something of a folder; of a damaged one it does."""
     try:
-        state, record = State.load(folder), load_record(folder)
-    except ValueError:
+        if not load_record(folder)["tracking"]:
+            return False
+        state = State.load(folder)
+        return state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
+    except (ValueError, KeyError):
         return True
-    missing = state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
-    return missing and bool(record["tracking"])
-
-
-def _whole(uri: str) -> str:
-    """A URI with its credentials, which are never written down, so that the environment or a word has to give them."""
-    if MASK in (whole := reveal(uri)):
-        raise UserError(f"the credentials of {uri} aren't kept; set {URI_VARIABLE} to the whole URI")
-    return whole
 
 
 def _brief(error: Exception) -> str:
