@@ -150,6 +150,9 @@ class Courier:
                 self._client.log_artifact(run_id, str(path))
             store.log_tags(self._client, run_id, self._record["tags"])
             self._note(files=files)
+        if links := [path.name for path in map(self._folder.joinpath, (*FILES, *FOLDERS)) if path.is_symlink()]:
+            refused = [*self._state.refused, *(f"{name}: it is a link, which isn't followed" for name in links)]
+            self._note(refused=tuple(dict.fromkeys(refused)))
         if over:
             self._note(drawn=draw(self._folder, self._state.drawn))
             for name in FOLDERS:
