@@ -50,21 +50,25 @@ def of_record(uri: object, given: str | None) -> str:
     """
     if not isinstance(uri, str):
         raise UserError(f"record.json is damaged: its tracking.uri is {uri!r}, not the URI of a store")
-    whole = resolve(given)
-    if uri.rstrip("/") == mask(whole).rstrip("/"):
-        return whole
+    if is_own(uri, given):
+        return resolve(given)
     shown = uri if uri.isprintable() else repr(uri)
     if (database := sqlite_file(uri)) is None:
-        wanted = "the whole URI" if MASK in uri else shown
-        raise UserError(
-            f"only the record names {shown}, so nothing was sent there; "
-            f"to allow it, write tracking.uri={wanted} in the same command, or set {URI_VARIABLE} to it"
-        )
+        if MASK in uri:
+            remedy = f"its credentials aren't kept; give the whole URI, by {URI_VARIABLE} or tracking.uri"
+        else:
+            remedy = f"to allow it, write tracking.uri={shown} in the same command, or set {URI_VARIABLE} to it"
+        raise UserError(f"only the record names {shown}, so nothing was sent there; {remedy}")
     if not database.parent.is_dir():
         raise UserError(f"there is no folder {database.parent}")
     if not _is_store(database):
         raise UserError(f"{database} is no MLflow store, and a record alone makes none; tracking.uri={shown} makes it")
     return uri
+
+
+def is_own(uri: str, given: str | None) -> bool:
+    """Whether the user's words (`given`) or environment name the store of a record too."""
+    return uri.rstrip("/") == mask(resolve(given)).rstrip("/")
 
 
 def experiment(name: str | None) -> str:

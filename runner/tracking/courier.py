@@ -37,10 +37,11 @@ LINES_A_NOTE = 250  # points that are delivered between two notes of how far it 
 class Courier:
     """Brings MLflow up to a folder's record, step by step, each of which can be repeated without harm."""
 
-    def __init__(self, folder: Path, record: Mapping[str, Any], client: MlflowClient) -> None:
+    def __init__(self, folder: Path, record: Mapping[str, Any], client: MlflowClient, *, own: bool = True) -> None:
         self._folder = folder
         self._record = record
         self._client = client
+        self._own = own  # whether the user, rather than the record alone, names the store
         self._state = State.load(folder)
 
     def deliver(self, *, over: bool) -> State:
@@ -145,6 +146,8 @@ class Courier:
     def _send_files(self, run_id: str, over: bool) -> None:
         paths = [path for name in FILES if is_regular(path := self._folder / name)]
         files = zlib.crc32(b"".join(map(read_bytes, paths)))
+        if not self._own:
+            store.check_place(self._client, run_id, self._record["tracking"]["uri"])
         if files != self._state.files:  # new, or resumed with more epochs
             for path in paths:
                 self._client.log_artifact(run_id, str(path))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from components.types import UserError
 from runner import outbox
-from runner.credentials import scrub
+from runner.credentials import URI_VARIABLE, scrub
 from runner.folder import end_digest, find, is_held, open_lock, runs
 from runner.tracking import address, store
 from runner.tracking.courier import Courier, draw
@@ -53,7 +53,8 @@ def deliver(folder: Path, *, over: bool = True, given: str | None = None) -> Sta
     record = load_record(folder)
     uri = record["tracking"]["uri"]
     try:
-        return Courier(folder, record, store.connect(address.of_record(uri, given))).deliver(over=over)
+        client = store.connect(address.of_record(uri, given))
+        return Courier(folder, record, client, own=address.is_own(uri, given)).deliver(over=over)
     except Exception as error:
         state = replace(State.load(folder), error=f"{uri}: {_brief(error)}")
         state.save(folder)
@@ -93,17 +94,18 @@ def main(folder: Path) -> int:
 
     Of a sweep it delivers every run that its folder holds: what is missing is told by the folders, so no byte matters.
     """
+    given = os.environ.get(URI_VARIABLE)  # once: what MLflow does may change the environment
     os.nice(19)  # the run goes first
     written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
     with written[0], written[1], _delivery_lock(folder, wait=True):
-        _attempt(folder, over=False)
+        _attempt(folder, over=False, given=given)
         while os.read(sys.stdin.fileno(), 4096):
-            _attempt(folder, over=False)
-            _attempt_members(folder)
+            _attempt(folder, over=False, given=given)
+            _attempt_members(folder, given)
             importlib.import_module("runner.figures")  # ahead of the end, which draws some
             _rest()
-        members = _attempt_members(folder)
-        return 0 if _attempt(folder, over=True) and members else 1
+        members = _attempt_members(folder, given)
+        return 0 if _attempt(folder, over=True, given=given) and members else 1
 
 
 class _Scrubbed(io.TextIOBase):
@@ -119,18 +121,18 @@ class _Scrubbed(io.TextIOBase):
         self._stream.flush()
 
 
-def _attempt_members(sweep: Path) -> bool:
+def _attempt_members(sweep: Path, given: str | None) -> bool:
     """Delivers what the runs in a sweep's folder still hold; whether all went well."""
     went = []
     for folder in runs(sweep):
         with suppress(OSError), _delivery_lock(folder, wait=True):  # it may be deleted meanwhile
-            went.append(not is_pending(folder) or _attempt(folder, over=not is_held(folder)))
+            went.append(not is_pending(folder) or _attempt(folder, over=not is_held(folder), given=given))
     return all(went)
 
 
-def _attempt(folder: Path, *, over: bool) -> bool:
+def _attempt(folder: Path, *, over: bool, given: str | None) -> bool:
     try:
-        deliver(folder, over=over)
+        deliver(folder, over=over, given=given)
     except Exception:  # whatever a store raises: the next byte is the next attempt
         with suppress(OSError):  # the disk may be full
             sys.stderr.write(traceback.format_exc(limit=-4, chain=False))  # at once, so that no secret is split

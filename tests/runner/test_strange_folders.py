@@ -90,6 +90,17 @@ def test_a_record_alone_makes_no_database(tmp_path: Path, monkeypatch: pytest.Mo
         address.of_record(5, None)
 
 
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/a", "file:///etc", "s3://b/a", "mlflow-artifacts:/a", "../x"])
+def test_a_store_of_a_record_alone_keeps_files_beside_it(place: str, tmp_path: Path) -> None:
+    def client(place: str) -> Any:
+        return SimpleNamespace(get_run=lambda run_id: SimpleNamespace(info=SimpleNamespace(artifact_uri=place)))
+
+    uri = f"sqlite:///{tmp_path}/a b/mlflow.db"
+    store.check_place(client((tmp_path / "a b" / "mlruns").as_uri()), "0", uri)
+    with pytest.raises(UserError, match=f"sends a run's files to {place}; tracking.uri=sqlite"):
+        store.check_place(client(place), "0", uri)
+
+
 def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = tmp_path / "secrets"
     secrets.mkdir()

@@ -531,7 +531,7 @@ def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monk
     assert time.monotonic() - began < 2
     kill(delivery)
     with pytest.raises(Exception, match="Connection refused"):
-        deliver.deliver(folder)  # as the child would have done
+        deliver.deliver(folder, given="http://127.0.0.1:9")  # as the child would have done
     assert "http://127.0.0.1:9: " in str(delivery.warning())
     assert "Connection refused" in str(delivery.warning())
 
