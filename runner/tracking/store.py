@@ -193,7 +193,8 @@ def check_place(client: MlflowClient, run_id: str, uri: str) -> None:
     """
     place, database = client.get_run(run_id).info.artifact_uri or "", sqlite_file(uri)
     scheme, _, path = place.rpartition("://") if "://" in place else ("", "", place)
-    beside = database is not None and Path(unquote(path)).resolve().is_relative_to(database.parent.resolve())
+    homes = [Path("mlruns"), *([] if database is None else [database.parent])]  # MLflow's own home, and ours
+    beside = any(Path(unquote(path)).resolve().is_relative_to(home.resolve()) for home in homes)
     if scheme not in ("", "file") or not beside:
         raise UserError(f"the store sends a run's files to {place}; tracking.uri={uri} in the same command allows it")
 
