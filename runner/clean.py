@@ -43,7 +43,9 @@ def command(config: Config) -> int:
         print(nothing(root, found, wanted["where"]))
         return 0
     folders, given_up = wanted["delete"] == "folders", config.choices.get("tracking") == "none"
-    kept = dict(_whole(chosen, found, given_up) if folders else _alive(chosen))
+    kept = dict(_linked(root, chosen))
+    chosen = [entry for entry in chosen if entry.path not in kept]
+    kept |= dict(_whole(chosen, found, given_up) if folders else _alive(chosen))
     doomed = [one for entry in chosen if entry.path not in kept and (one := _doomed(entry, folders)).paths]
     doomed.sort(key=lambda one: -len(one.entry.path.parts))  # a sweep behind its runs
     failed = _deleted(root, doomed, kept) if wanted["confirm"] else False
@@ -54,6 +56,15 @@ def command(config: Config) -> int:
         print(f"kept {path.relative_to(root)}: {reason}")
     print(_total(gone, folders, wanted["confirm"]))
     return 1 if failed else 0
+
+
+def _linked(root: Path, chosen: Sequence[Entry]) -> Iterator[tuple[Path, str]]:
+    """The runs whose folder or checkpoints are links, with that as the reason: what stands elsewhere is not theirs."""
+    for entry in chosen:
+        above = entry.path.parents[: len(entry.path.relative_to(root).parts) - 1]
+        for path in (entry.path, *above, entry.path / "checkpoints"):
+            if path.is_symlink():
+                yield entry.path, f"{path.relative_to(root)} is a link, and nothing is deleted through links"
 
 
 def _alive(chosen: Sequence[Entry]) -> Iterator[tuple[Path, str]]:
@@ -118,7 +129,8 @@ def _deleted(root: Path, doomed: Sequence[Doomed], kept: dict[Path, str]) -> boo
     """Deletes, and notes in `kept` what had to stay after all; whether the disk didn't let go of something."""
     failed = False
     for leftover in (*root.glob(f"{GOING}*"), *root.glob(f"*/{GOING}*")):  # of a clean that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
+        if not leftover.parent.is_symlink() or leftover.parent == root:
+            shutil.rmtree(leftover, ignore_errors=True)
     for entry, paths, _ in doomed:
         try:
             if any(entry.path in path.parents for path in kept):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import yaml
 from hydra.core.override_parser.types import Override
@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from components.types import UserError
 from runner.catalog import EXPERIMENT, HOUSE, catalog, shown
 from runner.choices import Choices, File, asked, choose, load
-from runner.credentials import withhold_values, withhold_words
+from runner.credentials import mask, withhold_values, withhold_words
 from runner.errors import ConfigError
-from runner.folder import find
+from runner.folder import find, read_text
 from runner.inference import Suggestion, Suggestions, tell
 from runner.modes import OF_A_RUN
 from runner.numbers import spelt_alike
@@ -29,10 +29,12 @@ from runner.overrides import apply, label, read
 from runner.provenance import origins, said, who
 from runner.tree import resolve
 
+Contents = TypeVar("Contents", dict[str, Any], list[Any])
 Words: TypeAlias = tuple[list[Override], list[Override], list[str]]  # choices, settings, and what is wrong with others
 
 MAIN = HOUSE / "conf" / "run.yaml"
-OF_THE_COMMAND = ("mode", "run", "output", "folder", "quiet", "runs")  # what a word may change of a run that is done
+# What a word may change of a run that is done; where its record goes is the user's word, never the run's.
+OF_THE_COMMAND = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
 UNMERGED = (OmegaConfBaseException, TypeError)  # TypeError: a list where others have a mapping
 PATHS = ("folder", "resume", "run", "output")
 
@@ -117,10 +119,8 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     if not suits(config.values):
         check(config)
     config = _at_home(config)
-    if name := config.values["resume"]:
-        then = find(Path(config.values["folder"]), name, "resume") / "overrides.yaml"
-        before = [word for word in from_yaml(then.read_text()) if word not in overrides]
-        config = _at_home(compose([*before, *overrides]))
+    if (name := config.values["resume"]) and config.values["mode"] != "deliver":
+        config = _resumed(config, overrides, find(Path(config.values["folder"]), name, "resume"))
     if (name := config.values["run"]) and config.values["mode"] in OF_A_RUN:
         config = _frozen(config, find(Path(config.values["folder"]), name, "run"))
     check(_configured(config))
@@ -129,6 +129,21 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
         values = {**config.values, "data": dict(config.values["data"])}
         config = replace(config, values=values, split=values["data"].pop("split", None))
     return spelt_alike(config)
+
+
+def _resumed(config: Config, overrides: Sequence[str], folder: Path) -> Config:
+    """The configuration of a run that goes on: its words, and the command's on top.
+
+    Raises UserError where the run's words alone name a server, to which this user's credentials would go.
+    """
+    from runner.tracking import address
+
+    before = read_yaml(folder / "overrides.yaml", list)
+    found = _at_home(compose([*(word for word in map(str, before) if word not in overrides), *overrides]))
+    uri, given = (one.values["tracking"].get("uri") for one in (found, config))
+    if uri not in (None, given):
+        address.of_record(mask(address.resolve(uri)), given)
+    return found
 
 
 def _at_home(config: Config) -> Config:
@@ -150,8 +165,11 @@ def _frozen(config: Config, folder: Path) -> Config:
     """
     found = catalog()
     choices, settings, _ = read(config.overrides, found.files)
-    before = from_yaml((folder / "config.yaml").read_text())
-    mine = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in OF_THE_COMMAND}})
+    before = read_yaml(folder / "config.yaml", dict)
+    try:
+        mine = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in OF_THE_COMMAND}})
+    except OmegaConfBaseException as error:
+        raise UserError(f"{folder / 'config.yaml'} is damaged: {str(error).splitlines()[0]}") from error
     allowed = re.compile(rf"({'|'.join(OF_THE_COMMAND)})(\..*)?|data\..*|training\.evaluation_batch_size")
     wrong = [one for one in (*choices, *settings) if not allowed.fullmatch(one.key_or_group)]
     if wrong:
@@ -172,6 +190,19 @@ def to_yaml(values: Any) -> str:
 def from_yaml(text: str) -> Any:
     """Plain values from what `to_yaml` wrote."""
     return yaml.safe_load(text)
+
+
+def read_yaml(path: Path, kind: type[Contents]) -> Contents:
+    """The mapping or the list in a file of a run's folder; raises UserError where that is missing or damaged."""
+    try:
+        found = from_yaml(read_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(found, kind):
+        raise UserError(f"{path} is damaged: it holds {type(found).__name__}, not a {kind.__name__}")
+    return found
 
 
 def _draft(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:

@@ -19,7 +19,7 @@ from runner import folder as folders
 from runner.answering import Answering
 from runner.batches import gather
 from runner.catalog import HOUSE
-from runner.compose import Config, from_yaml
+from runner.compose import Config, from_yaml, read_yaml
 from runner.data import Data, Features, cache_folder
 from runner.errors import suggestion
 from runner.labelled import NEW, labelled
@@ -52,7 +52,7 @@ def load(name: str | Path, *, root: str | Path = "outputs", source: Source | Non
     """
     home = os.path.expanduser
     folder = folders.find(Path(home(root)), home(str(name)), "run").absolute()
-    values = from_yaml((folder / "config.yaml").read_text())
+    values = read_yaml(folder / "config.yaml", dict)
     return Fitted(folder, Config(values, values, {}, (), {}), source=source, shown=Quiet())
 
 

@@ -14,10 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from components.place import open_file
 from components.types import UserError
 
 LOCK = "lock"  # the file of a folder that a process holds
 LAST = "last"  # stands for the run that was begun last
+MOST_TEXT = 2**26  # bytes of a file of settings or figures; whoever made the folder may have filled it
 LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
 STALE_SECONDS = 60  # a folder is made in a moment
 NOT_THE_RUN = (
@@ -74,7 +76,7 @@ def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Fold
         lock = take_lock(temporary)
         assert lock is not None
         for file, text in files.items():
-            (temporary / file).write_text(text)
+            (temporary / file).write_text(text, encoding="utf-8")
         return Folder(_place(temporary, root, name, digest), lock)
     except BaseException as error:
         if lock is not None:
@@ -149,11 +151,45 @@ def summary(path: Path) -> dict[str, Any]:
     return read_json(path / "summary.json") if (path / "summary.json").exists() else {}
 
 
+def read_bytes(path: Path, first: int | None = None) -> bytes:
+    """The bytes of a regular file, or its `first` ones; raises UserError where it is another thing, or too large.
+
+    The folder may be a stranger's: a FIFO in place of a file would block, and a device never end.
+    """
+    with open_file(path) as file:
+        if first is None and (size := os.fstat(file.fileno()).st_size) > MOST_TEXT:
+            raise UserError(f"{path} is damaged: it has {size:,} bytes, more than {MOST_TEXT:,}")
+        return file.read(MOST_TEXT if first is None else first)
+
+
+def read_text(path: Path) -> str:
+    """The text of a regular file in UTF-8; raises UserError where it is missing, damaged or another thing."""
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: it is no UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a path is a regular file of its own folder, rather than a link to one somewhere else."""
+    return path.is_file() and not path.is_symlink()
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises UserError where a folder that files are written to is, or holds, anything but files and folders.
+
+    The run's folder may be a stranger's, and a link of his lead to files of this user's.
+    """
+    for path in (folder, *(folder.rglob("*") if folder.is_dir() and not folder.is_symlink() else ())):
+        if path.is_symlink() or (path.exists() and not (path.is_dir() or path.is_file())):
+            raise UserError(f"{path} is a link or no regular file, so nothing is written to {folder}; remove it")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; raises UserError where that is missing or damaged."""
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is missing or damaged ({error})") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} is damaged: it holds a {type(found).__name__}, not an object")
@@ -175,7 +211,8 @@ def write_atomically(path: Path, text: str) -> None:
     """Replaces a file's text whole or not at all."""
     temporary = path.with_suffix(".tmp")
     try:
-        with temporary.open("w") as file:
+        temporary.unlink(missing_ok=True)  # of a process that was killed; a stranger's link would lead elsewhere
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -195,8 +232,8 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
     for path in runs(root):
         if path.name == name:
             yield path
-        with suppress(OSError, ValueError, AttributeError):  # one that is missing or damaged names no run
-            if json.loads((path / "delivered.json").read_text()).get("run_id") == name:
+        with suppress(ValueError):  # one that is missing or damaged names no run
+            if read_json(path / "delivered.json").get("run_id") == name:
                 yield path
 
 
@@ -205,7 +242,7 @@ def _newest(root: Path) -> Iterator[Path]:
     created = {}
     for path in runs(root):
         with suppress(ValueError, KeyError):  # a damaged record is nobody's last
-            record = json.loads((path / "record.json").read_text())
+            record = read_json(path / "record.json")
             if record["kind"] == "run":
                 created[path] = record["created"]
     yield from sorted(created, key=lambda path: (created[path], path))[-1:]
@@ -219,9 +256,14 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def open_lock(path: Path) -> int:
+    """The descriptor of a file to be locked, made where it lacks; a link in its place is an OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+
+
 def take_lock(path: Path) -> int | None:
     """The descriptor that holds a folder's lock; None where another process has it."""
-    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = open_lock(path / LOCK)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import ChainMap
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from runner.folder import is_held, runs, summary
+from components.place import open_file
+from runner.folder import is_held, read_json, runs, summary
 
+LAST_POINTS = 2**20  # bytes that hold the last two points
 STAMPED = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*"  # how the name of a run's folder begins
 DAMAGED = "damaged"
 FACTS = ("folder", "name", "kind", "status", "created", "age", "epochs", "seconds")
@@ -57,7 +60,7 @@ def _hidden(path: Path) -> bool:
 def _entry(root: Path, path: Path) -> Entry:
     folder = path.relative_to(root).as_posix()
     try:
-        record, end = json.loads((path / "record.json").read_text()), summary(path)
+        record, end = read_json(path / "record.json"), summary(path)
         metrics = {name: value for name, value in _metrics(end).items() if value is not None}
         facts = {"folder": folder, **_facts(path, record, end)}
         words = frozenset(word.partition("=")[0].lstrip("+~") for word in record["tags"].get("overrides", "").split())
@@ -110,7 +113,9 @@ def _metrics(end: Mapping[str, Any]) -> dict[str, Any]:
 def _epochs(path: Path) -> int | None:
     """The epochs that a run without an end has behind it, by its last whole point."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        lines = (path / "points.jsonl").read_bytes().splitlines(keepends=True)
+        with open_file(path / "points.jsonl") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_POINTS))
+            lines = file.read(LAST_POINTS).splitlines(keepends=True)
         whole = [line for line in lines[-2:] if line.endswith(b"\n")]
         return int(json.loads(whole[-1])["values"]["epoch"])
     return None

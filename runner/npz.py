@@ -48,7 +48,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any])
     """Writes the file, and returns its digest once it is on the disk."""
     temporary = path.with_suffix(".tmp")
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # a stranger's link would lead elsewhere
+        with temporary.open("xb") as file:
             digest = _write(file, {NOTE: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays})
             file.flush()
             os.fsync(file.fileno())

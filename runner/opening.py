@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from components.types import UserError
 from runner import folder as folders
 from runner import record
-from runner.compose import Config, from_yaml, to_yaml
+from runner.compose import Config, read_yaml, to_yaml
 from runner.data import Data
 from runner.folder import Folder
 from runner.tracking import Delivery
@@ -72,9 +70,9 @@ def _files(config: Config) -> dict[str, str]:
 def _configuration(path: Path) -> dict[str, Any]:
     """The configuration that a run's folder says it has."""
     try:
-        return dict(from_yaml((path / "config.yaml").read_text()))
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise UserError(f"{path / 'config.yaml'} is missing or damaged: begin a new run by fresh=true") from error
+        return read_yaml(path / "config.yaml", dict)
+    except UserError as error:
+        raise UserError(f"{error}: begin a new run by fresh=true") from error
 
 
 def _go_on(path: Path, config: Config) -> None:
@@ -91,7 +89,7 @@ def _go_on(path: Path, config: Config) -> None:
         files = {"record.json": json.dumps(made, indent=1)} | files
     (path / "summary.json").unlink(missing_ok=True)
     for name, text in files.items():
-        if not (path / name).is_file() or (path / name).read_text() != text:
+        if not (path / name).is_file() or folders.read_text(path / name) != text:
             folders.write_atomically(path / name, text)
 
 

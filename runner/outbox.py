@@ -14,8 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.folder import write_atomically
+from components.types import UserError
+from runner.folder import read_bytes, read_text, write_atomically
 
+MOST_POINTS = 2**30  # bytes of points that are read; no run measures so many
 POINTS, COVERED, CUT = "points.jsonl", "points.covered", "points.cut"
 
 
@@ -68,16 +70,17 @@ def cover(folder: Path, offset: int) -> None:
 
 def covered(folder: Path) -> int:
     """How many bytes of points a durable checkpoint covers."""
+    path = folder / COVERED
     try:
-        return int((folder / COVERED).read_text())
-    except FileNotFoundError:
-        return 0
+        return int(read_text(path)) if path.exists() else 0
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: it holds no number of bytes") from error
 
 
 def read(folder: Path) -> bytes:
     """The points that a durable checkpoint covers, a line each."""
     size = covered(folder)
-    return (folder / POINTS).read_bytes()[:size] if size else b""
+    return read_bytes(folder / POINTS, min(size, MOST_POINTS)) if size > 0 else b""
 
 
 def parse(lines: Iterable[bytes]) -> Iterator[Point]:

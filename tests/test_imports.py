@@ -49,7 +49,7 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
         if group(path) == "types":
             assert not {name for name in names if top(name) in OURS}
     else:
-        assert {name.split(".")[1] for name in names if top(name) == "components"} <= {"types", "columns"}
+        assert {name.split(".")[1] for name in names if top(name) == "components"} <= {"types", "columns", "place"}
 
 
 def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from runner import answers as kept
 from runner.answers import Answers
 from runner.figures import classes, curves, sweep, values
+from runner.folder import refuse_links
 
 
 def draw(folder: Path) -> list[Path]:
     """Draws into the folder's `figures/` whatever its files give; the files drawn, none of an empty folder."""
+    refuse_links(folder / "figures")
     drawn = curves.draw(folder) + sweep.draw(folder)
     if (answers := kept.load(folder)) is not None:
         drawn += draw_answers(answers, folder / "figures")

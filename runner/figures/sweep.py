@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from runner.figures import canvas
+from runner.folder import read_json
 from runner.sweep import MANIFEST, REPEATS
 
 
@@ -17,7 +17,7 @@ def draw(folder: Path) -> list[Path]:
     """Draws a panel for each key into `sweep.png`; nothing where no run has ended, or the folder is no sweep's."""
     if not (folder / MANIFEST).exists():
         return []
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = read_json(folder / MANIFEST)
     monitor = f"best/{manifest['monitor']}"
     ended = [run for run in manifest["runs"] if monitor in run["metrics"]]
     if not ended or not manifest["keys"]:

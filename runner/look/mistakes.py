@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from runner.compose import Config
 from runner.figures import images as grids
 from runner.figures.canvas import short
 from runner.fitted import Fitted, opened
+from runner.folder import read_json, refuse_links
 from runner.look import tables
 from runner.look.data import Look
 from runner.look.text import number, share
@@ -38,11 +38,12 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
     """
     fitted = opened(config, shown)
     folder = fitted.folder
+    refuse_links(folder / "figures")
     answers, suffix = _answers(fitted, config.split)
     view = _view(fitted, shown)
     worst = order(answers)
-    tracking = json.loads((folder / "record.json").read_text())["tracking"]
-    delivery = RepeatedDelivery(folder, tracking["uri"]) if tracking else None
+    tracking = read_json(folder / "record.json")["tracking"]
+    delivery = RepeatedDelivery(folder, config.values["tracking"].get("uri")) if tracking else None
     (folder / "figures").mkdir(exist_ok=True)
     with shown.working("drawing"):
         figures.draw(folder)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.folder import write_atomically
+from runner.folder import read_json, write_atomically
 from runner.record import leaves
 from runner.sweep import MANIFEST
 from runner.sweep.plan import Plan, Setting, incomparable, key
@@ -54,7 +54,7 @@ def begin(plan: Plan) -> Manifest:
 
 def load(folder: Path) -> Manifest:
     """What `save` wrote."""
-    content = json.loads((folder / MANIFEST).read_text())
+    content = read_json(folder / MANIFEST)
     return Manifest(**content | {"runs": [Outcome(**one) for one in content["runs"]]})
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from runner.credentials import URI_VARIABLE, mask, reveal
+from runner.credentials import URI_VARIABLE, mask
 from runner.folder import end_digest, runs
 from runner.log import LOG
 from runner.tracking import address
@@ -117,9 +117,10 @@ class ChildDelivery:
 class RepeatedDelivery(ChildDelivery):
     """Of a run that was delivered before and has new files, by a child process that waits for `close`."""
 
-    def __init__(self, folder: Path, uri: str) -> None:
+    def __init__(self, folder: Path, given: str | None) -> None:
+        """`given` is the URI that the user's words give: the record alone names no server."""
         self._folder = folder
-        self._process = _start(folder, reveal(uri), AGAIN)
+        self._process = _start(folder, address.resolve(given), AGAIN)
 
     def _has_ended(self) -> bool:
         return False

@@ -42,6 +42,35 @@ def check(uri: str | None) -> str:
     return whole
 
 
+def of_record(uri: object, given: str | None) -> str:
+    """The whole URI of the store that a record names; raises UserError where nothing is to be sent there.
+
+    A folder may come from a stranger, and this user's credentials go to whatever server is asked. So a record names
+    the store that the user's words (`given`) or environment name too, or else a SQLite store that is there already.
+    """
+    if not isinstance(uri, str):
+        raise UserError(f"record.json is damaged: its tracking.uri is {uri!r}, not the URI of a store")
+    if is_own(uri, given):
+        return resolve(given)
+    shown = uri if uri.isprintable() else repr(uri)
+    if (database := sqlite_file(uri)) is None:
+        if MASK in uri:
+            remedy = f"its credentials aren't kept; give the whole URI, by {URI_VARIABLE} or tracking.uri"
+        else:
+            remedy = f"to allow it, write tracking.uri={shown} in the same command, or set {URI_VARIABLE} to it"
+        raise UserError(f"only the record names {shown}, so nothing was sent there; {remedy}")
+    if not database.parent.is_dir():
+        raise UserError(f"there is no folder {database.parent}")
+    if not _is_store(database):
+        raise UserError(f"{database} is no MLflow store, and a record alone makes none; tracking.uri={shown} makes it")
+    return uri
+
+
+def is_own(uri: str, given: str | None) -> bool:
+    """Whether the user's words (`given`) or environment name the store of a record too."""
+    return uri.rstrip("/") == mask(resolve(given)).rstrip("/")
+
+
 def experiment(name: str | None) -> str:
     """The name of the experiment; raises UserError where MLflow takes no such name."""
     key, found = "tracking.experiment", name
@@ -92,6 +121,19 @@ def _sqlite_problem(uri: str) -> str | None:
     if not database.parent.is_dir():
         return f"there is no folder {database.parent}; make it, or choose another `tracking.uri`"
     return f"{database} is a folder; name a file in it" if database.is_dir() else None
+
+
+def _is_store(database: Path) -> bool:
+    """Whether a file holds MLflow's tables; one that can't be read now, such as a locked one, may."""
+    if not database.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone() is not None
+    except sqlite3.OperationalError:
+        return True
+    except sqlite3.Error:
+        return False
 
 
 def _plugins() -> set[str]:

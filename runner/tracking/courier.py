@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.types import UserError
 from runner import outbox
-from runner.folder import end_digest, summary, write_atomically
+from runner.folder import end_digest, is_regular, read_bytes, read_json, summary, write_atomically
 from runner.tracking import identity, store
 from runner.tracking.names import fit
 from runner.tracking.state import State
@@ -37,10 +37,11 @@ LINES_A_NOTE = 250  # points that are delivered between two notes of how far it 
 class Courier:
     """Brings MLflow up to a folder's record, step by step, each of which can be repeated without harm."""
 
-    def __init__(self, folder: Path, record: Mapping[str, Any], client: MlflowClient) -> None:
+    def __init__(self, folder: Path, record: Mapping[str, Any], client: MlflowClient, *, own: bool = True) -> None:
         self._folder = folder
         self._record = record
         self._client = client
+        self._own = own  # whether the user, rather than the record alone, names the store
         self._state = State.load(folder)
 
     def deliver(self, *, over: bool) -> State:
@@ -143,24 +144,30 @@ class Courier:
                 yield key, float(value), time, step
 
     def _send_files(self, run_id: str, over: bool) -> None:
-        paths = [path for name in FILES if (path := self._folder / name).exists()]
-        files = zlib.crc32(b"".join(path.read_bytes() for path in paths))
+        paths = [path for name in FILES if is_regular(path := self._folder / name)]
+        files = zlib.crc32(b"".join(map(read_bytes, paths)))
+        if not self._own:
+            store.check_place(self._client, run_id, self._record["tracking"]["uri"])
         if files != self._state.files:  # new, or resumed with more epochs
             for path in paths:
                 self._client.log_artifact(run_id, str(path))
             store.log_tags(self._client, run_id, self._record["tags"])
             self._note(files=files)
+        if links := [path.name for path in map(self._folder.joinpath, (*FILES, *FOLDERS)) if path.is_symlink()]:
+            refused = [*self._state.refused, *(f"{name}: it is a link, which isn't followed" for name in links)]
+            self._note(refused=tuple(dict.fromkeys(refused)))
         if over:
             self._note(drawn=draw(self._folder, self._state.drawn))
             for name in FOLDERS:
-                if (self._folder / name).is_dir():
-                    self._client.log_artifacts(run_id, str(self._folder / name), name)
+                for path in _regular_files(self._folder / name):
+                    place = path.parent.relative_to(self._folder).as_posix()
+                    self._client.log_artifact(run_id, str(path), place)
 
     def _keep_names(self, names: Iterable[str]) -> None:
         """Notes the true names of those that MLflow gets under another, before it gets them."""
         changed = {fitted: name for name in names if (fitted := fit(name)) != name}
         path = self._folder / NAMES
-        known = json.loads(path.read_text()) if changed and path.exists() else {}
+        known = read_json(path) if changed and path.exists() else {}
         if changed.items() - known.items():
             write_atomically(path, json.dumps(known | changed, indent=1))
 
@@ -185,6 +192,13 @@ def _end_time(folder: Path) -> int:
     signs = ("summary.json", outbox.COVERED, "record.json")
     path = next(folder / name for name in signs if (folder / name).exists())
     return path.stat().st_mtime_ns // 1_000_000
+
+
+def _regular_files(folder: Path) -> list[Path]:
+    """The files below a folder, without links and what they lead to: in a stranger's folder to this user's files."""
+    if folder.is_symlink():
+        return []
+    return sorted(path for path in folder.rglob("*") if is_regular(path))
 
 
 def _figures(lines: Iterable[bytes]) -> Iterator[store.Figure]:

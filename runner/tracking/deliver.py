@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from components.types import UserError
 from runner import outbox
-from runner.credentials import MASK, URI_VARIABLE, reveal, scrub
-from runner.folder import end_digest, find, is_held, runs
-from runner.tracking import AGAIN, store
+from runner.credentials import URI_VARIABLE, scrub
+from runner.folder import end_digest, find, is_held, open_lock, runs
+from runner.tracking import AGAIN, address, store
 from runner.tracking.courier import Courier, draw
 from runner.tracking.identity import load_record
 from runner.tracking.state import State, refusals
@@ -44,20 +44,22 @@ class Outcome(NamedTuple):
         return f"{self.folder}: {self.note}{run}"
 
 
-def deliver(folder: Path, *, over: bool = True, gone: dict[str, str] | None = None) -> State:
+def deliver(folder: Path, *, over: bool = True, given: str | None = None, gone: dict[str, str] | None = None) -> State:
     """Delivers what a checkpoint covers, and the run's end if it is over; doing so again is harmless.
 
-    `gone` holds the stores that can't be reached, and why: they aren't asked, and one that is found to be so is added.
-    The caller holds the delivery lock. Raises whatever the store raises, having noted it, and drawn the figures.
+    `given` is the URI that the user's words give. `gone` holds the stores that can't be reached, and why: they aren't
+    asked, and one that is found to be so is added. The caller holds the delivery lock.
+    Raises whatever the store raises, having noted it, and drawn the figures.
     """
     record = load_record(folder)
     uri = record["tracking"]["uri"]
     try:
         if gone is not None and uri in gone:
             raise ConnectionError(gone[uri])
-        return Courier(folder, record, store.connect(_whole(uri))).deliver(over=over)
+        client = store.connect(address.of_record(uri, given))
+        return Courier(folder, record, client, own=address.is_own(uri, given)).deliver(over=over)
     except Exception as error:
-        if gone is not None and uri not in gone and (reason := _refusal(uri, attempts=1)):
+        if gone is not None and uri not in gone and (reason := _refusal(uri, given, attempts=1)):
             gone[uri] = reason
         state = replace(State.load(folder), error=f"{uri}: {_brief(error)}")
         state.save(folder)
@@ -66,13 +68,15 @@ def deliver(folder: Path, *, over: bool = True, gone: dict[str, str] | None = No
         raise
 
 
-def deliver_all(root: Path, only: Path | None = None) -> list[Outcome]:
+def deliver_all(root: Path, only: Path | None = None, *, given: str | None = None) -> list[Outcome]:
     """Delivers what the runs' folders below `root`, or that one folder, still hold; an outcome for each.
 
+    `given` is the URI that the user's words give.
     Raises UserError where a store didn't take everything, after trying all.
     """
-    refusal = functools.cache(_refusal)  # a store that is out of reach is asked once
-    outcomes = [_outcome(folder, refusal) for folder in (runs(root) if only is None else [only]) if is_pending(folder)]
+    refusal = functools.cache(functools.partial(_refusal, given=given))  # a store that is out of reach is asked once
+    pending = filter(is_pending, runs(root) if only is None else [only])
+    outcomes = [_outcome(folder, refusal, given) for folder in pending]
     failed = [str(outcome) for outcome in outcomes if outcome.failed]
     if failed:
         heading = f"MLflow didn't take {len(failed)} of {len(outcomes)} records; they stay in their folders:"
@@ -84,7 +88,8 @@ def command(config: Config) -> int:
     """`mode=deliver`: delivers what waits below `folder`, or in the run that `resume` names, and tells the outcome."""
     values = config.values
     root = Path(values["folder"])
-    outcomes = deliver_all(root, find(root, values["resume"]) if values["resume"] else None)
+    only = find(root, values["resume"]) if values["resume"] else None
+    outcomes = deliver_all(root, only, given=values["tracking"].get("uri"))
     print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
     return 0
 
@@ -94,28 +99,30 @@ def main(folder: Path) -> int:
 
     Of a sweep it delivers every run that its folder holds: what is missing is told by the folders, so no byte matters.
     """
+    given = os.environ.get(URI_VARIABLE)  # once: what MLflow does may change the environment
     os.nice(19)  # the run goes first
     written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
     gone: dict[str, str] = {}
     with written[0], written[1], _delivery_lock(folder, wait=True):
-        _attempt(folder, gone, over=False)
+        _attempt(folder, given, gone, over=False)
         while os.read(sys.stdin.fileno(), 4096):
-            _attempt_all(folder, gone, over=False)
+            _attempt_all(folder, given, gone, over=False)
             importlib.import_module("runner.figures")  # ahead of the end, which draws some
             _rest()
-        return 0 if _attempt_all(folder, gone, over=True) else 1
+        return 0 if _attempt_all(folder, given, gone, over=True) else 1
 
 
 def main_again(folder: Path) -> int:
     """The child that delivers a folder once more, with files that are new in it once standard input closes."""
+    given = os.environ.get(URI_VARIABLE)
     written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
     with written[0], written[1]:
         with suppress(Exception):  # it is tried below; ahead of that MLflow is imported
-            store.connect(_whole(load_record(folder)["tracking"]["uri"]))
+            store.connect(address.of_record(load_record(folder)["tracking"]["uri"], given))
         while os.read(sys.stdin.fileno(), 4096):
             pass
         with _delivery_lock(folder, wait=True):
-            return 0 if _attempt(folder, {}, over=not is_held(folder)) else 1
+            return 0 if _attempt(folder, given, {}, over=not is_held(folder)) else 1
 
 
 class _Scrubbed(io.TextIOBase):
@@ -131,23 +138,23 @@ class _Scrubbed(io.TextIOBase):
         self._stream.flush()
 
 
-def _attempt_all(folder: Path, gone: dict[str, str], *, over: bool) -> bool:
+def _attempt_all(folder: Path, given: str | None, gone: dict[str, str], *, over: bool) -> bool:
     """Delivers what a folder, and of a sweep the runs in it, still hold; whether all went well.
 
     A store that was out of reach is asked once whether it still is, and for none of the runs where that is so.
     """
-    for uri in [uri for uri in gone if _refusal(uri, attempts=1) is None]:
+    for uri in [uri for uri in gone if _refusal(uri, given, attempts=1) is None]:
         del gone[uri]
     went = []
     for member in runs(folder):
         with suppress(OSError), _delivery_lock(member, wait=True):  # it may be deleted meanwhile
-            went.append(not is_pending(member) or _attempt(member, gone, over=not is_held(member)))
-    return _attempt(folder, gone, over=over) and all(went)
+            went.append(not is_pending(member) or _attempt(member, given, gone, over=not is_held(member)))
+    return _attempt(folder, given, gone, over=over) and all(went)
 
 
-def _attempt(folder: Path, gone: dict[str, str], *, over: bool) -> bool:
+def _attempt(folder: Path, given: str | None, gone: dict[str, str], *, over: bool) -> bool:
     try:
-        deliver(folder, over=over, gone=gone)
+        deliver(folder, over=over, given=given, gone=gone)
     except Exception:  # whatever a store raises: the next byte is the next attempt
         with suppress(OSError):  # the disk may be full
             sys.stderr.write(traceback.format_exc(limit=-4, chain=False))  # at once, so that no secret is split
@@ -162,28 +169,28 @@ def _rest() -> None:
     poll.poll(REST_SECONDS * 1000)
 
 
-def _outcome(folder: Path, refusal: Callable[[str], str | None]) -> Outcome:
+def _outcome(folder: Path, refusal: Callable[[str], str | None], given: str | None) -> Outcome:
     try:
-        run_id, uri = State.load(folder).run_id, load_record(folder)["tracking"]["uri"]
-    except ValueError:
+        run_id, uri = State.load(folder).run_id, str(load_record(folder)["tracking"]["uri"])
+    except (ValueError, LookupError, TypeError):
         return Outcome(folder, None, "its record.json is damaged", failed=True)
     if reason := refusal(uri):
         return Outcome(folder, run_id, f"{uri}: {reason}", failed=True)
-    with _delivery_lock(folder, wait=False) as free:
-        if not free:
-            return Outcome(folder, run_id, "is being delivered by another process")
-        try:
-            state = deliver(folder, over=not is_held(folder))
+    try:
+        with _delivery_lock(folder, wait=False) as free:
+            if not free:
+                return Outcome(folder, run_id, "is being delivered by another process")
+            state = deliver(folder, over=not is_held(folder), given=given)
             return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", refusals(state)])))
-        except Exception as error:  # whatever a store raises: the other folders have their turn
-            return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
+    except Exception as error:  # whatever a store or a damaged file raises: the other folders have their turn
+        return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
 
 
-def _refusal(uri: str, *, attempts: int | None = None) -> str | None:
+def _refusal(uri: str, given: str | None, *, attempts: int | None = None) -> str | None:
     """Why a store can't be reached; None where it can. With one of `attempts`, a request isn't repeated."""
     try:
         with store.one_attempt() if attempts == 1 else nullcontext():
-            store.connect(_whole(uri)).search_experiments(max_results=1)
+            store.connect(address.of_record(uri, given)).search_experiments(max_results=1)
     except Exception as error:  # whatever a store raises
         return _brief(error)
     return None
@@ -192,7 +199,7 @@ def _refusal(uri: str, *, attempts: int | None = None) -> str | None:
 @contextmanager
 def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
     """Lets one process at a time deliver a folder; gives False where it is another one's turn."""
-    with (folder / "delivery.lock").open("w") as lock:
+    with os.fdopen(open_lock(folder / "delivery.lock"), "rb+", buffering=0) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -205,18 +212,12 @@ def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
 def is_pending(folder: Path) -> bool:
     """Whether MLflow lacks something of a folder; of a damaged one it does."""
     try:
-        state, record = State.load(folder), load_record(folder)
-    except ValueError:
+        if not load_record(folder)["tracking"]:
+            return False
+        state = State.load(folder)
+        return state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
+    except (ValueError, KeyError):
         return True
-    missing = state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
-    return missing and bool(record["tracking"])
-
-
-def _whole(uri: str) -> str:
-    """A URI with its credentials, which are never written down, so that the environment or a word has to give them."""
-    if MASK in (whole := reveal(uri)):
-        raise UserError(f"the credentials of {uri} aren't kept; set {URI_VARIABLE} to the whole URI")
-    return whole
 
 
 def _brief(error: Exception) -> str:

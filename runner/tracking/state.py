@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.folder import write_atomically
+from runner.folder import read_json, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class State:
     def load(cls, folder: Path) -> State:
         """The state of a folder; that of nothing delivered where there is none yet, or a damaged one."""
         try:
-            values = json.loads((folder / "delivered.json").read_text())
+            values = read_json(folder / "delivered.json")
             return cls(**values | {"refused": tuple(values.get("refused", ()))})
-        except (FileNotFoundError, ValueError, TypeError, AttributeError):  # delivering again does no harm
+        except (ValueError, TypeError):  # delivering again does no harm
             return cls()
 
     def save(self, folder: Path) -> None:

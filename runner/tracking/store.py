@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from components.types import UserError
 from runner.tracking.names import fit, fit_file, fit_text
@@ -183,6 +184,19 @@ def end(client: MlflowClient, run_id: str, status: str, tags: Mapping[str, str],
     """Ends a run as FINISHED, FAILED or KILLED, at a time in ms since 1970."""
     log_tags(client, run_id, tags)
     client.set_terminated(run_id, status, timestamp)
+
+
+def check_place(client: MlflowClient, run_id: str, uri: str) -> None:
+    """Raises UserError where a run's files would go elsewhere than beside the SQLite file of its store.
+
+    A store may be a stranger's, and say that they go to a server of his, or over files of this user's.
+    """
+    place, database = client.get_run(run_id).info.artifact_uri or "", sqlite_file(uri)
+    scheme, _, path = place.rpartition("://") if "://" in place else ("", "", place)
+    homes = [Path("mlruns"), *([] if database is None else [database.parent])]  # MLflow's own home, and ours
+    beside = any(Path(unquote(path)).resolve().is_relative_to(home.resolve()) for home in homes)
+    if scheme not in ("", "file") or not beside:
+        raise UserError(f"the store sends a run's files to {place}; tracking.uri={uri} in the same command allows it")
 
 
 def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

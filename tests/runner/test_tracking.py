@@ -330,7 +330,7 @@ def test_a_server_that_is_gone_costs_seconds_and_is_asked_once(
     connect = store.connect
     monkeypatch.setattr(store, "connect", lambda uri: asked.append(uri) or connect(uri))
     with pytest.raises(UserError, match="2 of 3 records") as failure:
-        deliver.deliver_all(tmp_path / "outputs")
+        deliver.deliver_all(tmp_path / "outputs", given="http://127.0.0.1:9")
     assert all(str(folder) in str(failure.value) for folder in gone)
     assert "Connection refused" in str(failure.value)
     assert asked.count("http://127.0.0.1:9") == 1
@@ -550,7 +550,7 @@ def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monk
     assert time.monotonic() - began < 2
     kill(delivery)
     with pytest.raises(Exception, match="Connection refused"):
-        deliver.deliver(folder)  # as the child would have done
+        deliver.deliver(folder, given="http://127.0.0.1:9")  # as the child would have done
     assert "http://127.0.0.1:9: " in str(delivery.warning())
     assert "Connection refused" in str(delivery.warning())
 

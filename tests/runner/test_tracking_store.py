@@ -191,7 +191,7 @@ def test_a_lost_answer_makes_no_second_run(tmp_path: Path, database: Path, clien
     with serve(database) as server:
         folder = finished(tmp_path, server.uri)
         server.lost |= {"runs/create", "experiments/create", "runs/log-batch", "runs/update"}
-        deliver.deliver(folder)
+        deliver.deliver(folder, given=server.uri)
         assert server.lost == set()
         (run,) = runs(client)
         assert (run.info.run_id, run.info.status) == (State.load(folder).run_id, "FINISHED")
@@ -427,7 +427,7 @@ def test_a_run_that_is_not_there_is_told_before_or_at_the_delivery(
         assert MLflow(uri=server.uri).describe()["uri"] == server.uri
         finished(tmp_path, server.uri, joins="0" * 32)
         with pytest.raises(UserError, match=r"MLFLOW_RUN_ID=0*: the store has no such run"):
-            deliver.deliver_all(tmp_path)
+            deliver.deliver_all(tmp_path, given=server.uri)
 
 
 # --------------------------------------------------------------------------------------------------- how a run ends
@@ -514,7 +514,7 @@ def test_figures_are_drawn_once_an_end_and_where_the_store_is_gone_too(
     folder = finished(tmp_path, "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(Exception, match="Connection refused"):
-        deliver.deliver(folder)
+        deliver.deliver(folder, given="http://127.0.0.1:9")
     assert drawn == [folder]
     tracking = {"uri": f"sqlite:///{database}", "experiment": "titrate"}
     (folder / "record.json").write_text(json.dumps(load_record(folder) | {"tracking": tracking}))

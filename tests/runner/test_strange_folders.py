@@ -1,0 +1,239 @@
+"""A run's folder may be a stranger's: it sends, reads, writes and deletes nothing of this user's."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from delivery import end, make, train
+
+from components.types import UserError
+from runner import figures
+from runner import folder as folders
+from runner.__main__ import main
+from runner.compose import configure
+from runner.tracking import address, deliver, store
+from runner.tracking.courier import Courier
+from runner.tracking.state import State
+
+pytestmark = pytest.mark.usefixtures("in_empty_folder")
+
+SERVER = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stores that were asked; none of them answers."""
+    found: list[str] = []
+
+    def connect(uri: str) -> Any:
+        found.append(uri)
+        raise ConnectionError("nobody there")
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(store, "connect", connect)
+    monkeypatch.setattr(figures, "draw", lambda folder: [])
+    return found
+
+
+def test_a_record_alone_names_no_server(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(Path("outputs/run").absolute(), SERVER)
+    assert main(["mode=deliver"]) == 2
+    assert f"only the record names {SERVER}" in (told := capsys.readouterr().err)
+    assert f"write tracking.uri={SERVER} in the same command, or set MLFLOW_TRACKING_URI to it" in told
+    (folder / "overrides.yaml").write_text(f"[tracking.uri={SERVER}]\n")  # the stranger's words, not this user's
+    assert main(["mode=deliver", "resume=run"]) == 2
+    assert main(["resume=run"]) == 2
+    assert f"only the record names {SERVER}" in capsys.readouterr().err
+    with pytest.raises(UserError, match="only the record names"):
+        deliver.deliver(folder)
+    assert asked == []
+    assert main(["mode=deliver", f"tracking.uri={SERVER}"]) == 2
+    with pytest.raises(OSError, match="nobody there"):
+        deliver.deliver(folder, given=SERVER)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{SERVER}/")
+    assert main(["mode=deliver"]) == 2
+    assert {uri.rstrip("/") for uri in asked} == {SERVER}
+    assert "nobody there" in capsys.readouterr().err
+
+
+def test_the_address_of_a_look_is_the_user_s_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = make(Path("outputs/run"), SERVER)
+    (folder / "config.yaml").write_text(f"tracking: {{_target_: runner.tracking.MLflow, uri: '{SERVER}'}}\n")
+    words = ["mode=look", "run=run"]
+    assert configure(words).values["tracking"]["uri"] is None
+    assert configure([*words, "tracking.uri=http://mine"]).values["tracking"]["uri"] == "http://mine"
+
+
+def test_a_record_alone_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path = tmp_path / "other.db"
+    uri = f"sqlite:///{path}"
+    for content in (None, "other tables"):
+        if content:
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("CREATE TABLE cookies (name)")
+        with pytest.raises(UserError, match=r"other\.db is no MLflow store.* tracking\.uri=sqlite:.* makes it"):
+            address.of_record(uri, None)
+        assert address.of_record(uri, uri) == uri
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE experiments (name)")
+    assert address.of_record(uri, None) == uri
+    assert address.of_record(f"sqlite:///{tmp_path}/mlflow.db", None) == f"sqlite:///{tmp_path}/mlflow.db"  # the usual
+    with pytest.raises(UserError, match="is damaged"):
+        address.of_record(5, None)
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/a", "file:///etc", "s3://b/a", "mlflow-artifacts:/a", "../x"])
+def test_a_store_of_a_record_alone_keeps_files_beside_it(place: str, tmp_path: Path) -> None:
+    def client(place: str) -> Any:
+        return SimpleNamespace(get_run=lambda run_id: SimpleNamespace(info=SimpleNamespace(artifact_uri=place)))
+
+    uri = f"sqlite:///{tmp_path}/a b/mlflow.db"
+    store.check_place(client((tmp_path / "a b" / "mlruns").as_uri()), "0", uri)
+    with pytest.raises(UserError, match=f"sends a run's files to {place}; tracking.uri=sqlite"):
+        store.check_place(client(place), "0", uri)
+
+
+def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "key").write_text("secret")
+    folder = make(tmp_path / "outputs/run", SERVER)
+    (folder / "profile").symlink_to(secrets)
+    (folder / "overrides.yaml").unlink()
+    (folder / "overrides.yaml").symlink_to(secrets / "key")
+    (folder / "figures" / "inner").mkdir(parents=True)
+    (folder / "figures" / "inner" / "a.png").touch()
+    (folder / "figures" / "key").symlink_to(secrets / "key")
+    (folder / "figures" / "all").symlink_to(secrets)
+    sent: list[tuple[str, str | None]] = []
+    client = SimpleNamespace(
+        log_artifact=lambda run_id, path, place=None: sent.append((Path(path).name, place)),
+        log_batch=lambda *given, **items: None,
+    )
+    monkeypatch.setattr(figures, "draw", lambda folder: [])
+    courier = Courier(folder, folders.read_json(folder / "record.json"), client)  # type: ignore[arg-type]
+    courier._send_files("0", over=True)
+    assert sent == [("config.yaml", None), ("record.json", None), ("a.png", "figures/inner")]
+    assert {text.partition(":")[0] for text in State.load(folder).refused} == {"profile", "overrides.yaml"}
+
+
+def test_nothing_is_written_through_links(tmp_path: Path) -> None:
+    (victim := tmp_path / "victim").write_text("mine")
+    folder = make(tmp_path / "run", SERVER)
+    train(folder, 1)
+    (folder / "figures").mkdir()
+    (folder / "figures" / "learning_curves.png").symlink_to(victim)
+    with pytest.raises(UserError, match=r"learning_curves\.png is a link"):
+        figures.draw(folder)
+    shutil.rmtree(folder / "figures")
+    (folder / "figures").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="figures is a link"):
+        figures.draw(folder)
+    for name in ("summary.tmp", "delivery.lock", "lock"):
+        (folder / name).symlink_to(victim)
+    end(folder)
+    assert deliver._outcome(folder, lambda uri: None, None).failed
+    with pytest.raises(OSError, match="lock"):
+        folders.take_lock(folder)
+    assert victim.read_text() == "mine"
+
+
+def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stamp = "2026-11-20_12-00-00"
+    elsewhere = tmp_path / "elsewhere"
+    for path in (elsewhere / f"{stamp}_a", Path("outputs") / f"{stamp}_c"):
+        end(make(path, "", tracking={}))
+    (elsewhere / f"{stamp}_a" / "checkpoints").mkdir()
+    for name in ("step_1.npz", "best_1.npz", "step_2.npz"):
+        (elsewhere / f"{stamp}_a" / "checkpoints" / name).touch()
+    Path("outputs", f"{stamp}_b").symlink_to(elsewhere / f"{stamp}_a")
+    Path("outputs", f"{stamp}_sweep").symlink_to(elsewhere)
+    Path("outputs", f"{stamp}_c", "checkpoints").symlink_to(elsewhere / f"{stamp}_a" / "checkpoints")
+    before = sorted(elsewhere.rglob("*"))
+    for what in ("checkpoints", "folders"):
+        words = ["mode=clean", "runs.where='status = finished'", f"runs.delete={what}", "runs.confirm=true"]
+        assert main(words) == 0
+        told = capsys.readouterr().out
+        assert f"{stamp}_b is a link, and nothing is deleted through links" in told
+        assert f"{stamp}_c/checkpoints is a link" in told
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_a_damaged_folder_stops_no_other_delivery(asked: list[str]) -> None:
+    damages = {"summary.json": "[", "points.covered": "x", "record.json": '{"tracking": {"uri": 5}}', "lock": None}
+    for name, text in damages.items():
+        folder = make(Path("outputs", name.partition(".")[0]), SERVER)
+        if text is None:
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_text(text)
+    (make(Path("outputs/bare"), SERVER) / "record.json").write_text("{}")
+    with pytest.raises(UserError, match="5 of 5 records"):
+        deliver.deliver_all(Path("outputs"), given=SERVER)
+    assert asked == [SERVER]
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**40)
+
+
+@pytest.mark.parametrize("put", [fifo, endless, huge])
+def test_what_is_no_file_of_a_sensible_size_is_not_read(
+    put: Callable[[Path], None], asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("record.json", "summary.json", "config.yaml", "overrides.yaml", "delivered.json", "points.jsonl")
+    for name in names:
+        folder = make(Path("outputs", f"2026-11-20_12-00-00_{name.partition('.')[0]}"), SERVER, kind="run")
+        (folder / name).unlink(missing_ok=True)
+        put(folder / name)
+        (folder / "points.covered").write_text("10" if name == "points.jsonl" else "0")
+    assert main(["mode=runs"]) == 0
+    assert capsys.readouterr().out.count("damaged") == 2
+    with pytest.raises(UserError, match="records; they stay"):
+        deliver.deliver_all(Path("outputs"), given=SERVER)
+    assert main(["mode=deliver", "resume=0123"]) == 2
+    config, overrides = (f"2026-11-20_12-00-00_{name}" for name in ("config", "overrides"))
+    capsys.readouterr()
+    assert main(["mode=predict", f"run={config}", "output=a.csv"]) == 2
+    assert "config.yaml" in capsys.readouterr().err
+    assert main([f"resume={overrides}"]) == 2
+    assert "overrides.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"- a", b"\xff\xfe\xff", b"a: [", b"null: 3", b"[" * 5000, None, ...])
+@pytest.mark.parametrize("mode", ["evaluate", "look"])
+def test_a_damaged_configuration_is_named(content: Any, mode: str) -> None:
+    path = make(Path("outputs/run"), SERVER) / "config.yaml"
+    path.unlink()
+    if content is ...:
+        path.symlink_to(path.name)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"outputs/run/config\.yaml"):
+        configure([f"mode={mode}", "run=run"])
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"- ["])
+def test_damaged_words_of_a_run_that_goes_on_are_named(content: bytes) -> None:
+    (make(Path("outputs/run"), SERVER) / "overrides.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"outputs/run/overrides\.yaml"):
+        configure(["resume=run"])
