@@ -422,6 +422,7 @@ def test_a_store_that_is_gone_is_asked_for_none_of_the_other_runs_of_a_sweep(
     monkeypatch.setattr("runner.figures.draw", drawn.append)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     sweep, members = sweep_of_two(tmp_path, "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     asked: list[str] = []
     connect = store.connect
     monkeypatch.setattr(store, "connect", lambda uri: asked.append(uri) or connect(uri))
@@ -455,7 +456,7 @@ def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.Mo
     assert MLflow(uri=uri).describe()["uri"] == "postgresql://***@host/db"
     make(tmp_path / "run", "postgresql://***@host/db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(UserError, match="set MLFLOW_TRACKING_URI"):
+    with pytest.raises(UserError, match="give the whole URI, by MLFLOW_TRACKING_URI or tracking.uri"):
         deliver.deliver_all(tmp_path)
 
 
