@@ -485,7 +485,8 @@ def main(words: Sequence[str]) -> int:
     if platform == "cpu" and not given.smallest:
         sys.exit("JAX finds no GPU; --smallest tries this script on the CPU")
     print(f"{kind}, JAX {version}, Python {sys.version.split()[0]}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
+    # Figures may still be drawn in the background as it ends.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bench = Bench(SMALLEST if given.smallest else Sizes(), platform, Path(folder))
         with contextlib.closing(bench):
             make_data(bench.folder / "data")

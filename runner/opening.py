@@ -31,7 +31,10 @@ def check_folder(config: Config) -> None:
     root, name = Path(config.values["folder"]), config.values["resume"]
     if not name:
         folders.check_root(root)
-    elif reason := _refusal(folders.find(root, name), config, None):
+        return
+    folder = folders.hold(folders.find(root, name))  # which tidies what a killed process left
+    folder.close()
+    if reason := _refusal(folder.path, config, None):
         raise UserError(f"resume={name}: {reason}")
 
 
