@@ -252,7 +252,7 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
         ("optimiser=adam", "optimiser: unknown key; did you mean optimizer?"),
         ("nadam", "nadam: can't be read; write group=option or key=value"),
         ("a=[1,", "a=[1,: can't be read; write group=option or key=value"),
-        ("", ": can't be read; write group=option or key=value"),
+        ("", "one of the words is empty; write group=option or key=value"),
         ("~training.patiense", "~training.patiense: there is no training.patiense to leave out"),
         ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
         ("seed=${sed}", "seed: there is no sed; did you mean seed?"),

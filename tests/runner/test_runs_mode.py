@@ -304,7 +304,8 @@ def test_a_cleaned_run_is_evaluated_as_before(printed: Printed) -> None:
     words = ["optimizer=sgd", "architecture.widths=[4]", "training.epochs=3", "training.limit_batches=2"]
     assert main([*words, "tracking=none", "quiet=true"]) == 0
     (path,) = Path("outputs").iterdir()
-    before = printed("mode=evaluate", f"run={path.name}")
+    asked = ("mode=evaluate", f"run={path.name}", "quiet=true")  # quiet: how long compiling took is another matter
+    before = printed(*asked)
     printed("mode=clean", 'runs.where="status = finished"', "runs.confirm=true")
     assert [name.partition("_")[0] for name in left(path)] == ["best"]
-    assert printed("mode=evaluate", f"run={path.name}") == before
+    assert printed(*asked) == before != []
