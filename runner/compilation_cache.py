@@ -28,6 +28,9 @@ def use(folder: Path) -> None:
     """Keeps compiled programs in a folder from now on."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_SECONDS)
+    # XLA's own cache of the algorithms that were fastest has no digests, and forgets the flags: with deterministic
+    # operations asked for, it gives algorithms that are not.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     compilation_cache.get_file_cache = _opened
     compilation_cache.reset_cache()  # it may have one already, of whoever used JAX before
 

@@ -1,5 +1,6 @@
 """A strict JAX for every test, and folders of its own for whatever a test writes."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing that earlier code encoded is taken for what this code does; processes that tests start inherit it."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TITRATE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        if os.environ.get("PYTHONDONTWRITEBYTECODE"):  # each process would compile all of JAX and MLflow: 4 s
+            patched.delenv("PYTHONDONTWRITEBYTECODE")
+            patched.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compiled")))
         yield
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax._src import compilation_cache as jax_cache
+from jax._src.compiler import get_compile_options
 from jax._src.lru_cache import LRUCache
 
 from runner import compilation_cache
@@ -101,3 +102,10 @@ def test_a_full_disk_only_keeps_nothing(folder: Path, monkeypatch: pytest.Monkey
         patched.setattr(LRUCache, "put", full)
         assert computed(folder) == (2, 3)
     assert not entries(folder)
+
+
+def test_xla_keeps_no_algorithms_beside_it(folder: Path) -> None:
+    """Those have no digests, and a run that asks for deterministic operations would get the fastest ones of another."""
+    options = get_compile_options(1, 1)  # which owns the next two
+    build = options.executable_build_options
+    assert build.debug_options.xla_gpu_per_fusion_autotune_cache_dir == ""

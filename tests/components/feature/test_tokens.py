@@ -89,7 +89,8 @@ def test_neither_the_cuts_into_blocks_nor_a_dictionary_change_tokens(texts: list
     assert [row for part in parts for row in tokens(part, ngrams=2, distinct=True)] == whole
     chosen = strings._replace(indices=np.array(rows, np.int64))
     assert tokens(chosen, ngrams=2, distinct=True) == [whole[row] for row in rows]
-    assert tokens(np.array(texts), ngrams=2, distinct=True) == whole
+    array = np.array(texts)  # NumPy drops zero bytes at the end of a string
+    assert tokens(array, ngrams=2, distinct=True) == tokens(to_strings(array.tolist()), ngrams=2, distinct=True)
 
 
 @pytest.mark.parametrize(("key", "most", "top"), [("int", None, None), ("int_len3", 3, 2)])
