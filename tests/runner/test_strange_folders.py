@@ -17,7 +17,8 @@ from runner import figures, files, yaml_file
 from runner import folder as folders
 from runner.__main__ import main
 from runner.compose import configure
-from runner.tracking import address, deliver, store
+from runner.outbox import Outbox
+from runner.tracking import ChildDelivery, address, deliver, draw_in_background, store
 from runner.tracking.courier import Courier
 from runner.tracking.state import State, missing
 
@@ -146,8 +147,14 @@ def test_nothing_is_written_through_links(tmp_path: Path) -> None:
     (folder / "figures").symlink_to(tmp_path)
     with pytest.raises(UserError, match="figures is a link"):
         figures.draw(folder)
-    for name in ("summary.tmp", "delivery.lock", "lock"):
+    for name in ("summary.tmp", "delivery.lock", "lock", "delivery.log", "log.txt", "points.cut"):
         (folder / name).symlink_to(victim)
+    with pytest.raises(UserError, match=r"delivery\.log is a link"):
+        ChildDelivery(folder, SERVER)
+    with pytest.raises(UserError, match=r"log\.txt is a link"):
+        draw_in_background(folder)
+    with pytest.raises(UserError, match=r"points\.cut is a link"):
+        Outbox(folder)
     end(folder)
     assert deliver._outcome(folder, lambda uri: None, None).failed
     with pytest.raises(OSError, match="lock"):
