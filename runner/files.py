@@ -59,7 +59,7 @@ def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except Exception:
+    except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
