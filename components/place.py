@@ -56,6 +56,20 @@ def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
     raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, places))}; {hint}")
 
 
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """The descriptor of a regular file.
+
+    Raises DataError where something else was opened, which may block or never end, OSError where nothing can be.
+    """
+    # Opening a FIFO would wait for the other end; what was opened is examined, so that nothing can take its place.
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise DataError(f"{path} is {_kind(mode)}; a regular file is needed")
+    return descriptor
+
+
 @contextmanager
 def open_file(path: Path) -> Iterator[io.BufferedReader]:
     """A regular file, or what a link to one leads to, opened for reading.
@@ -64,11 +78,7 @@ def open_file(path: Path) -> Iterator[io.BufferedReader]:
     doesn't fit into memory.
     """
     try:
-        # Opening a FIFO would wait for a writer; what was opened is examined, so that nothing can take its place.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise DataError(f"{path} is {_kind(mode)}; a regular file is needed")
+        with open(open_regular(path), "rb") as file:
             yield file
     except OSError as error:
         if os.path.lexists(path) and not os.path.isfile(path):

@@ -100,9 +100,10 @@ def _dispatch(words: list[str]) -> int:
         print(usage())
         return 0
     if given.cfg:
-        from runner.compose import compose, to_yaml
+        from runner import yaml_file
+        from runner.compose import compose
 
-        print(to_yaml(compose(given.overrides).raw), end="")
+        print(yaml_file.dump(compose(given.overrides).raw), end="")
         return 0
     return _inform(given.overrides) if given.info else _run(given.overrides, given.multirun)
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.types import UserError
+from runner import yaml_file
+from runner.yaml_file import OPTION
 
 HOUSE = Path(__file__).resolve().parent.parent  # holds conf/ and experiments/ beside this package
+MAIN = HOUSE / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
 
 
@@ -28,7 +29,7 @@ class Catalog:
 @functools.cache
 def defaults() -> dict[str, Any]:
     """The groups in the order of `conf/run.yaml`, each with the option, or list of options, chosen there."""
-    entries = yaml.safe_load((HOUSE / "conf" / "run.yaml").read_text(encoding="utf-8"))["defaults"]
+    entries = yaml_file.read(MAIN, "conf/run.yaml", OPTION)["defaults"]
     return {group: option for entry in entries if isinstance(entry, dict) for group, option in entry.items()}
 
 
@@ -40,7 +41,7 @@ def catalog() -> Catalog:
         return Catalog(ours, ())
     theirs = {group: _options(here, group) for group in ours}
     pairs = [(path, ours[group].get(name)) for group in ours for name, path in theirs[group].items()]
-    pairs += [(path, HOUSE / "conf" / "run.yaml") for path in (here / "conf").glob("run.yaml")]
+    pairs += [(path, MAIN) for path in (here / "conf").glob("run.yaml")]
     taken = [path for path, own in pairs if own and not _is_copy(path, own)]
     clashes = [f"{shown(path)}: one of Titrate's own has that name; rename the file" for path in taken]
     return Catalog({group: dict(sorted((theirs[group] | ours[group]).items())) for group in ours}, tuple(clashes))

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import yaml
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
+from runner import yaml_file
 from runner.catalog import EXPERIMENT, Catalog, defaults, misplaced, shown
 from runner.errors import suggestion
 from runner.inference import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
-from runner.overrides import DEEPEST, apply, label
+from runner.overrides import apply, label
 from runner.provenance import said
+from runner.yaml_file import OPTION
 
 OVERRIDE = re.compile(r"override /(\w+)")
-MOST_BYTES, MOST_VALUES = 1 << 20, 100_000  # of a YAML file
 
 
 class File(NamedTuple):
@@ -111,48 +111,14 @@ def _sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Ove
 def load(path: Path) -> DictConfig:
     """Reads a YAML file; raises UserError, with the line where there is one."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{shown(path)}: a configuration of more than {MOST_BYTES:,} bytes is refused")
-        text = path.read_text(encoding="utf-8")
-        if "&" in text and _values(yaml.compose(text), {}) > MOST_VALUES:
-            raise UserError(f"{shown(path)}: its anchors stand for more than {MOST_VALUES:,} values")
-        content = OmegaConf.load(io.StringIO(text))
-        deep = _depth(OmegaConf.to_container(content)) > DEEPEST
-    except UserError:
-        raise
-    except RecursionError:
-        deep = True
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{shown(path)}{line}: this is not YAML: {error.problem}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{shown(path)}: byte {error.start} is not UTF-8; save the file in that encoding") from error
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+        content = yaml_file.read(path, shown(path), OPTION, lambda text: OmegaConf.load(io.StringIO(text)))
+    except OmegaConfBaseException as error:
         raise UserError(f"{shown(path)}: can't be read: {str(error).splitlines()[0]}") from error
-    if deep:
-        raise UserError(f"{shown(path)}: its lists and mappings are nested more than {DEEPEST} deep")
     if not isinstance(content, DictConfig):
         raise UserError(f"{shown(path)}: keys and values are wanted, not a list")
     if wrong := [key for key in content if not isinstance(key, str)]:
         raise UserError(f"{shown(path)}: the key {wrong[0]!r} is no text; put it in quotes")
     return content
-
-
-def _values(node: yaml.Node | None, known: dict[yaml.Node, int]) -> int:
-    """How many values a YAML node stands for once its aliases are replaced."""
-    if node is None or isinstance(node, yaml.ScalarNode):
-        return 1
-    if node not in known:
-        known[node] = MOST_VALUES + 1  # what it counts as inside itself
-        inside = [one for pair in node.value for one in (pair if isinstance(pair, tuple) else [pair])]
-        known[node] = 1 + sum(_values(one, known) for one in inside)
-    return known[node]
-
-
-def _depth(tree: Any) -> int:
-    if not isinstance(tree, dict | list):
-        return 0
-    return 1 + max(map(_depth, tree.values() if isinstance(tree, dict) else tree), default=0)
 
 
 def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:

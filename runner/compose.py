@@ -11,28 +11,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-import yaml
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.catalog import EXPERIMENT, HOUSE, catalog, shown
+from runner import yaml_file
+from runner.catalog import EXPERIMENT, MAIN, catalog, shown
 from runner.choices import Choices, File, asked, choose, load
 from runner.credentials import mask, withhold_values, withhold_words
 from runner.errors import ConfigError
-from runner.folder import find, read_text
+from runner.folder import find
 from runner.inference import Suggestion, Suggestions, tell
 from runner.modes import OF_A_RUN
 from runner.numbers import spelt_alike
 from runner.overrides import apply, label, read
 from runner.provenance import origins, said, who
 from runner.tree import resolve
+from runner.yaml_file import CONFIGURATION
 
 Contents = TypeVar("Contents", dict[str, Any], list[Any])
 Words: TypeAlias = tuple[list[Override], list[Override], list[str]]  # choices, settings, and what is wrong with others
 
-MAIN = HOUSE / "conf" / "run.yaml"
 # What a word may change of a run that is done; where its record goes is the user's word, never the run's.
 OF_THE_COMMAND = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
 UNMERGED = (OmegaConfBaseException, TypeError)  # TypeError: a list where others have a mapping
@@ -182,24 +182,9 @@ def _frozen(config: Config, folder: Path) -> Config:
     return replace(config, values=values, raw=values, choices={}, other_data=other)
 
 
-def to_yaml(values: Any) -> str:
-    """Plain values as YAML, in their order."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def from_yaml(text: str) -> Any:
-    """Plain values from what `to_yaml` wrote."""
-    return yaml.safe_load(text)
-
-
 def read_yaml(path: Path, kind: type[Contents]) -> Contents:
     """The mapping or the list in a file of a run's folder; raises UserError where that is missing or damaged."""
-    try:
-        found = from_yaml(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+    found = yaml_file.read(path, str(path), CONFIGURATION)
     if not isinstance(found, kind):
         raise UserError(f"{path} is damaged: it holds {type(found).__name__}, not a {kind.__name__}")
     return found

@@ -14,12 +14,12 @@ import numpy as np
 
 from components.columns import is_table
 from components.types import Constants, Encoded, Ragged, Source, UserError
-from runner import answers, checkpoint, platform, record, transform
+from runner import answers, checkpoint, files, platform, record, transform
 from runner import folder as folders
 from runner.answering import Answering
 from runner.batches import gather
-from runner.catalog import HOUSE
-from runner.compose import Config, from_yaml, read_yaml
+from runner.catalog import MAIN
+from runner.compose import Config, read_yaml
 from runner.data import Data, Features, cache_folder
 from runner.errors import suggestion
 from runner.labelled import NEW, labelled
@@ -225,7 +225,7 @@ def _weights(state: Any, best: Any, meta: Mapping[str, Any]) -> Weights:
 
 def _record(folder: Path) -> dict[str, Any]:
     """What the folder says of the run; raises UserError where it isn't that of one run."""
-    found = folders.read_json(folder / "record.json")
+    found = files.read_json(folder / "record.json")
     if (kind := found.get("kind", "run")) != "run":
         inside = ", ".join(path.name for path in folders.runs(folder)) or "none"
         raise UserError(f"run={folder.name}: this is no run but a {kind}; the runs in it: {inside}")
@@ -234,6 +234,6 @@ def _record(folder: Path) -> dict[str, Any]:
 
 def _completed(config: Config) -> Config:
     """The configuration with the usual values of keys that a run of an earlier version didn't have."""
-    usual = from_yaml((HOUSE / "conf" / "run.yaml").read_text())
+    usual = read_yaml(MAIN, dict)
     values = {**usual, "augmentation": {}, **config.values, "training": usual["training"] | config.values["training"]}
     return replace(config, values=values, raw=values)

@@ -14,13 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from components.place import open_file
 from components.types import UserError
+from runner.files import read_json, refuse_links, write_atomically
 
 LOCK = "lock"  # the file of a folder that a process holds
 LAST = "last"  # stands for the run that was begun last
-MOST_TEXT = 2**26  # bytes of a file of settings or figures; whoever made the folder may have filled it
 LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
+FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # that are never replaced
+FOLDERS = ("checkpoints", "figures", "profile")
 STALE_SECONDS = 60  # a folder is made in a moment
 NOT_THE_RUN = (
     "mode",
@@ -110,12 +111,20 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
     """
     for path in sorted(root.glob(f"*_{digest}"), reverse=True):
         with suppress(PermissionError):  # somebody else's
-            if (path / "record.json").is_file() and (lock := take_lock(path)) is not None:
+            if _leads_away(path) or not can_resume(path):
+                continue
+            check_no_links(path)
+            if (lock := take_lock(path)) is not None:
                 found = _tidied(Folder(path, lock))
-                if can_resume(path) and same(path):
+                if can_resume(path) and same(path):  # another process may have ended it meanwhile
                     return found
                 found.close()
     return None
+
+
+def check_no_links(path: Path) -> None:
+    """Raises UserError where a link stands for what a run writes to in its folder; all else is replaced whole."""
+    refuse_links(*(path / name for name in (*FILES, *FOLDERS)))
 
 
 def find(root: Path, name: str, key: str = "resume") -> Path:
@@ -138,7 +147,13 @@ def hold(path: Path) -> Folder:
 def runs(root: Path) -> list[Path]:
     """The folders of all runs below `root`, oldest first; those of a sweep behind the sweep's own."""
     found = (path.parent for pattern in ("*/record.json", "*/*/record.json") for path in root.glob(pattern))
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    return sorted(path for path in shown if not _leads_away(path))
+
+
+def _leads_away(path: Path) -> bool:
+    """Whether a path is a link in the folder of a sweep, which holds its runs itself."""
+    return path.is_symlink() and (path.parent / "record.json").exists()
 
 
 def can_resume(path: Path) -> bool:
@@ -151,51 +166,6 @@ def summary(path: Path) -> dict[str, Any]:
     return read_json(path / "summary.json") if (path / "summary.json").exists() else {}
 
 
-def read_bytes(path: Path, first: int | None = None) -> bytes:
-    """The bytes of a regular file, or its `first` ones; raises UserError where it is another thing, or too large.
-
-    The folder may be a stranger's: a FIFO in place of a file would block, and a device never end.
-    """
-    with open_file(path) as file:
-        if first is None and (size := os.fstat(file.fileno()).st_size) > MOST_TEXT:
-            raise UserError(f"{path} is damaged: it has {size:,} bytes, more than {MOST_TEXT:,}")
-        return file.read(MOST_TEXT if first is None else first)
-
-
-def read_text(path: Path) -> str:
-    """The text of a regular file in UTF-8; raises UserError where it is missing, damaged or another thing."""
-    try:
-        return read_bytes(path).decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is damaged: it is no UTF-8 text ({error.reason} at byte {error.start})") from error
-
-
-def is_regular(path: Path) -> bool:
-    """Whether a path is a regular file of its own folder, rather than a link to one somewhere else."""
-    return path.is_file() and not path.is_symlink()
-
-
-def refuse_links(folder: Path) -> None:
-    """Raises UserError where a folder that files are written to is, or holds, anything but files and folders.
-
-    The run's folder may be a stranger's, and a link of his lead to files of this user's.
-    """
-    for path in (folder, *(folder.rglob("*") if folder.is_dir() and not folder.is_symlink() else ())):
-        if path.is_symlink() or (path.exists() and not (path.is_dir() or path.is_file())):
-            raise UserError(f"{path} is a link or no regular file, so nothing is written to {folder}; remove it")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; raises UserError where that is missing or damaged."""
-    try:
-        found = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is missing or damaged ({error})") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is damaged: it holds a {type(found).__name__}, not an object")
-    return found
-
-
 def summarize(path: Path, values: Mapping[str, Any]) -> None:
     """Writes what a run's folder says of its end."""
     write_atomically(path / "summary.json", json.dumps(values, indent=1))
@@ -205,22 +175,6 @@ def end_digest(folder: Path) -> str:
     """Tells one end of a run from another, and from that of a run that had no time to write a summary."""
     end = {key: value for key, value in summary(folder).items() if key != "run_id"}  # added after the delivery
     return hashlib.sha256(json.dumps(end, sort_keys=True).encode()).hexdigest() if end else "killed"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file's text whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.unlink(missing_ok=True)  # of a process that was killed; a stranger's link would lead elsewhere
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def _candidates(root: Path, name: str) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.allow import packages
-from runner.catalog import EXPERIMENT, HOUSE, Catalog, catalog, defaults
+from runner.catalog import EXPERIMENT, HOUSE, MAIN, Catalog, catalog, defaults
 from runner.code import version
 from runner.hints import show
 from runner.modes import MODES
@@ -86,7 +86,7 @@ def _title(path: Path) -> str:
 
 def _root() -> list[str]:
     """What `conf/run.yaml` has below its defaults list, comments and all."""
-    lines = (HOUSE / "conf" / "run.yaml").read_text(encoding="utf-8").splitlines()
+    lines = MAIN.read_text(encoding="utf-8").splitlines()
     below = lines[lines.index("defaults:") + 1 :]
     return [f"  {line}" for line in below if not line.startswith("  - ")]
 

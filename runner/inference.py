@@ -13,7 +13,7 @@ from components.types import UserError
 from runner import code
 from runner.build import build
 from runner.errors import at
-from runner.folder import write_atomically
+from runner.files import write_atomically
 from runner.places import PLACES
 from runner.source import TargetError, locate, qualified
 from runner.tables import Section, show

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from components.place import open_file
-from runner.folder import is_held, read_json, runs, summary
+from runner.files import read_json
+from runner.folder import is_held, runs, summary
 
 LAST_POINTS = 2**20  # bytes that hold the last two points
 STAMPED = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*"  # how the name of a run's folder begins

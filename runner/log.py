@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 from collections.abc import Iterator
@@ -10,12 +11,17 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from runner.credentials import scrub
+from runner.files import open_to_append
 
 LOG = logging.getLogger("titrate")
 LOG.propagate = False
 
 
 class _File(logging.FileHandler):
+    def _open(self) -> io.TextIOWrapper:
+        """As all files of a run's folder: never through a link."""
+        return io.TextIOWrapper(open_to_append(Path(self.baseFilename)), "utf-8", "backslashreplace")
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """A log that can't be written (the disk is full) stops nothing; the run's own files tell of it."""
 

@@ -12,7 +12,6 @@ import io
 import json
 import math
 import os
-import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from components.types import UserError
+from components.place import open_regular
+from components.types import DataError, UserError
+from runner.files import replacing
 
 NOTE = "meta"
 MARK = b"titrate sha256 "
@@ -46,18 +47,9 @@ class Contents(NamedTuple):
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> str:
     """Writes the file, and returns its digest once it is on the disk."""
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.unlink(missing_ok=True)  # a stranger's link would lead elsewhere
-        with temporary.open("xb") as file:
-            digest = _write(file, {NOTE: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays})
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        digest = _write(file, {NOTE: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays})
+    _sync_folder(path.parent)
     return digest
 
 
@@ -117,17 +109,14 @@ def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> str:
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """The file, if it is a regular one; whatever goes wrong with it within is told as its fault."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for a writer
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Damaged(f"{path} is no regular file")
+        with open(open_regular(path), "rb") as file:
             yield file
-    except (Damaged, MemoryError):
+    except MemoryError:
         raise
     except FileNotFoundError as error:
         raise Damaged(f"{path} is missing") from error
-    except IsADirectoryError as error:
-        raise Damaged(f"{path} is a folder") from error
+    except DataError as error:
+        raise Damaged(str(error)) from error
     except Exception as error:  # whatever the disk, zipfile, NumPy and JSON raise on bytes that nobody vouches for
         text = (str(error).splitlines() or [""])[0]
         raise Damaged(f"{path} can't be read: {text or type(error).__name__}") from error

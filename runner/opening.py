@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from components.types import UserError
 from runner import folder as folders
-from runner import record
-from runner.compose import Config, read_yaml, to_yaml
+from runner import record, yaml_file
+from runner.compose import Config, read_yaml
 from runner.data import Data
+from runner.files import read_json, read_text, write_atomically
 from runner.folder import Folder
 from runner.tracking import Delivery
 
@@ -32,7 +33,7 @@ def check_folder(config: Config) -> None:
     if not name:
         folders.check_root(root)
         return
-    folder = folders.hold(folders.find(root, name))  # which tidies what a killed process left
+    folder = _held(root, name)  # which tidies what a killed process left
     folder.close()
     if reason := _refusal(folder.path, config, None):
         raise UserError(f"resume={name}: {reason}")
@@ -67,7 +68,7 @@ def open_folder(
 
 def _files(config: Config) -> dict[str, str]:
     """What a folder says of the configuration."""
-    return {"overrides.yaml": to_yaml(list(config.overrides)), "config.yaml": to_yaml(config.values)}
+    return {"overrides.yaml": yaml_file.dump(list(config.overrides)), "config.yaml": yaml_file.dump(config.values)}
 
 
 def _configuration(path: Path) -> dict[str, Any]:
@@ -88,12 +89,12 @@ def _go_on(path: Path, config: Config) -> None:
     before, epochs = (values["training"]["epochs"] for values in (_configuration(path), config.values))
     files = _files(config)
     if before != epochs:
-        made = _prolonged(folders.read_json(path / "record.json"), before, epochs, _reached(path))
+        made = _prolonged(read_json(path / "record.json"), before, epochs, _reached(path))
         files = {"record.json": json.dumps(made, indent=1)} | files
     (path / "summary.json").unlink(missing_ok=True)
     for name, text in files.items():
-        if not (path / name).is_file() or folders.read_text(path / name) != text:
-            folders.write_atomically(path / name, text)
+        if not (path / name).is_file() or read_text(path / name) != text:
+            write_atomically(path / name, text)
 
 
 def _reached(path: Path) -> int:
@@ -118,7 +119,7 @@ def _prolonged(record: dict[str, Any], before: int, epochs: int, reached: int) -
 def _named(config: Config, root: Path, data: Data) -> Folder:
     """The folder that `resume` names, locked: its configuration and data are these, only the epochs may have grown."""
     name = config.values["resume"]
-    folder = folders.hold(folders.find(root, name))
+    folder = _held(root, name)
     try:
         if reason := _refusal(folder.path, config, data):
             raise UserError(f"resume={name}: {reason}")
@@ -129,9 +130,16 @@ def _named(config: Config, root: Path, data: Data) -> Folder:
     return folder
 
 
+def _held(root: Path, name: str) -> Folder:
+    """The folder that a name stands for, locked; raises UserError where something in it leads out of it."""
+    path = folders.find(root, name)
+    folders.check_no_links(path)
+    return folders.hold(path)
+
+
 def _refusal(path: Path, config: Config, data: Data | None) -> str | None:
     """Why a configuration can't go on with the run of a folder; None where it can, as far as is known without data."""
-    found, summary = folders.read_json(path / "record.json"), folders.summary(path)
+    found, summary = read_json(path / "record.json"), folders.summary(path)
     if found.get("kind", "run") != "run" or found.get("in_sweep"):
         which = "is of a sweep" if found.get("in_sweep") else f"is a {found['kind']}"
         return f"{path.name} {which}; the command that began it goes on"

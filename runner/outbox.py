@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.types import UserError
-from runner.folder import read_bytes, read_text, write_atomically
+from runner.files import open_to_append, open_to_change, read_bytes, read_text, write_atomically
 
 MOST_POINTS = 2**30  # bytes of points that are read; no run measures so many
 POINTS, COVERED, CUT = "points.jsonl", "points.covered", "points.cut"
@@ -38,12 +38,12 @@ class Outbox:
 
     def __init__(self, folder: Path, *, covered: int = 0) -> None:
         path = folder / POINTS
-        path.touch()
+        open_to_append(path).close()
         size = min(covered, path.stat().st_size)
         cover(folder, size)
         _cut(folder, size)
         self._times = _times(folder)
-        self._file = path.open("ab")
+        self._file = open_to_append(path)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point; its values may be NaN or infinite."""
@@ -90,7 +90,7 @@ def parse(lines: Iterable[bytes]) -> Iterator[Point]:
 
 
 def _cut(folder: Path, size: int) -> None:
-    with (folder / POINTS).open("rb+") as file:
+    with open_to_change(folder / POINTS) as file:
         file.seek(size)
         if rest := file.read():
             # Kept before it is cut: a kill in between leaves it in both places, which does no harm.
@@ -99,7 +99,7 @@ def _cut(folder: Path, size: int) -> None:
 
 
 def _append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
+    with open_to_append(path) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -13,6 +13,7 @@ import numpy as np
 
 from components.types import UserError
 from runner.errors import suggestion
+from runner.files import replacing
 
 Columns = Mapping[str, np.ndarray]  # each (rows,)
 
@@ -30,17 +31,11 @@ def check(path: Path) -> None:
 
 def write(path: Path, columns: Columns) -> None:
     """Writes a table to a path that `check` allows; raises UserError where that can't be done."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with replacing(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) as file:
             WRITERS[path.suffix](columns, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
     except OSError as error:
         raise UserError(f"output={path} can't be written ({error.strerror or error}); choose another place") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _csv(columns: Columns, file: BinaryIO) -> None:

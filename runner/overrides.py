@@ -16,10 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner.catalog import EXPERIMENT
+from runner.yaml_file import OPTION
 
 CONDITION = "runs.where"
 LONGEST = 10_000  # characters of a word
-DEEPEST = 50  # brackets within brackets
 SHOWN = 200  # characters of a word in a message
 TRAILING = re.compile(r",\s*(?=[\]}]|$)")  # a comma that nothing follows
 BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
@@ -50,9 +50,9 @@ def parse(word: str) -> Override:
     if not word.strip():
         raise UserError("one of the words is empty; write group=option or key=value")
     depth = max(itertools.accumulate(BRACKETS.get(character, 0) for character in word), default=0)
-    if len(word) > LONGEST or depth > DEEPEST:
-        limit = f"more than {LONGEST:,} characters" if len(word) > LONGEST else f"more than {DEEPEST} brackets deep"
-        raise UserError(f"{word[:SHOWN]}…: this word is {limit}; write it into a file in experiments/")
+    if len(word) > LONGEST or depth > OPTION.depth:
+        limit = f"{LONGEST:,} characters" if len(word) > LONGEST else f"{OPTION.depth} brackets deep"
+        raise UserError(f"{word[:SHOWN]}…: this word is more than {limit}; write it into a file in experiments/")
     for spelling in _readings(word):
         if (found := _parsed(spelling)) is not None:
             return found

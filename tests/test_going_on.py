@@ -159,6 +159,39 @@ def test_the_same_command_goes_on_wherever_a_run_is_stopped(trouble: str, stops:
         assert len(others) == over
 
 
+def test_no_run_goes_on_through_a_link(tmp_path: Path) -> None:
+    folder = run("training.epochs=1").folder
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / "mine").write_text("mine")
+    (folder / "summary.json").unlink()
+    for name in (*folders.FILES, *folders.FOLDERS, "figures/a.png", "profile/a"):
+        link, kept = folder / name, tmp_path / "kept"
+        link.parent.mkdir(exist_ok=True)
+        if link.exists():
+            link.rename(kept)
+        link.symlink_to(elsewhere if name in folders.FOLDERS else elsewhere / "mine")
+        with pytest.raises(UserError, match=f"{name} is a link"):
+            run("training.epochs=2", f"resume={folder.name}")
+        if name in ("log.txt", "lock", "checkpoints"):  # the command that began it, which reads the data first
+            with pytest.raises(UserError, match=f"{name} is a link"):
+                run("training.epochs=1")
+        link.unlink()
+        if kept.exists():
+            kept.rename(link)
+    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == {"mine": "mine"}
+    assert run("training.epochs=1").folder == folder
+
+
+def test_what_a_run_replaces_may_be_a_link(tmp_path: Path) -> None:
+    folder = run("training.epochs=1").folder
+    for name in ("summary.json", "config.yaml", "overrides.yaml", "record.json", "answers.npz", "transform.npz"):
+        (folder / name).rename(tmp_path / name)
+        (folder / name).symlink_to(tmp_path / name)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+    assert run("training.epochs=2", f"resume={folder.name}").status == "finished"
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
+
+
 def test_a_sweep_whose_disk_is_full_goes_on_by_the_same_command(tmp_path: Path) -> None:
     def sweep() -> SweepResult:
         return runner.multirun(*WORDS, "training.epochs=1", "seed=1,2", source=source())

@@ -13,10 +13,11 @@ NEXT = ("hydra-core==1.4.0rc3", "omegaconf==2.4.1rc1")
 HOUSE = Path(__file__).parent.parent
 PROGRAM = """
 import hydra, sys
-from runner.compose import configure, to_yaml
+from runner import yaml_file
+from runner.compose import configure
 from runner.errors import ConfigError
 from runner.sweep import plan
-print(to_yaml(configure(["experiment=digits_cnn", "metric=[accuracy,top_k]", "optimizer.b1=0.8"]).values))
+print(yaml_file.dump(configure(["experiment=digits_cnn", "metric=[accuracy,top_k]", "optimizer.b1=0.8"]).values))
 for words in ("optimizer=glob(ad*) seed=range(2)", "learning_rate=1e-3,1e-2 folds=2", "metric=[accuracy],[top_k]"):
     print([setting.varied for setting in plan.make(words.split(), multirun=True).settings])
 try:

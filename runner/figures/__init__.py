@@ -7,7 +7,7 @@ from pathlib import Path
 from runner import answers as kept
 from runner.answers import Answers
 from runner.figures import classes, curves, sweep, values
-from runner.folder import refuse_links
+from runner.files import refuse_links
 
 
 def draw(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from runner.figures import canvas
-from runner.folder import read_json
+from runner.files import read_json
 from runner.sweep import MANIFEST, REPEATS
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from runner import folder as folders
-from runner import record
+from runner import record, yaml_file
 from runner.batches import order
-from runner.compose import Config, to_yaml
+from runner.compose import Config
 from runner.data import Data
 from runner.figures import images as grids
 from runner.figures import target as target_figures
@@ -108,8 +108,8 @@ def _folder(config: Config, data: Data, described: Mapping[str, Any]) -> folders
     made = record.record(config, data, mark, described)
     made |= {"kind": "look", "name": f"look_{made['name']}"}
     files = {
-        "config.yaml": to_yaml(config.values),
-        "overrides.yaml": to_yaml(list(config.overrides)),
+        "config.yaml": yaml_file.dump(config.values),
+        "overrides.yaml": yaml_file.dump(list(config.overrides)),
         "record.json": json.dumps(made, indent=1),
     }
     return folders.create(Path(config.values["folder"]), made["name"], mark, files)

@@ -15,8 +15,8 @@ from runner.answers import Answers
 from runner.compose import Config
 from runner.figures import images as grids
 from runner.figures.canvas import short
+from runner.files import read_json, refuse_links
 from runner.fitted import Fitted, opened
-from runner.folder import read_json, refuse_links
 from runner.look import tables
 from runner.look.data import Look
 from runner.look.text import number, share

@@ -12,13 +12,13 @@ from typing import Any
 
 from components.types import Source, UserError
 from runner import folder as folders
-from runner import platform, record
+from runner import platform, record, yaml_file
 from runner.build import build, resolve
-from runner.compose import to_yaml
 from runner.credentials import scrub
 from runner.data import cache_folder
 from runner.errors import DiskError, reason
 from runner.execution import conduct, disk
+from runner.files import write_atomically
 from runner.folder import Folder
 from runner.opening import Member
 from runner.places import PLACES
@@ -113,8 +113,8 @@ def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[Folder, Man
     manifest = outcome.begin(plan)
     files = {
         "record.json": json.dumps(made, indent=1),
-        "overrides.yaml": to_yaml(list(plan.words)),
-        "config.yaml": to_yaml(values),
+        "overrides.yaml": yaml_file.dump(list(plan.words)),
+        "config.yaml": yaml_file.dump(values),
         MANIFEST: manifest.text(),
     }
     return folders.create(root, made["name"], mark, files), manifest
@@ -183,7 +183,8 @@ def _ended(member: Member) -> dict[str, Any] | None:
 
 def _folders(member: Member) -> list[Path]:
     """The folders that a run of the sweep has had, oldest first: one, but where its checkpoints were lost."""
-    return sorted(member.folder.glob(f"????-??-??_??-??-??_{member.label}_*"))
+    found = member.folder.glob(f"????-??-??_??-??-??_{member.label}_*")
+    return sorted(path for path in found if not path.is_symlink())
 
 
 def _outcome(setting: Setting, member: Member, around: _Surroundings) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _outcome(setting: Setting, member: Member, around: _Surroundings) -> dict[st
 def _kept(member: Member) -> str:
     """The file that keeps the traceback of a run that came to no folder."""
     name = f"failed_{member.label}.txt"
-    (member.folder / name).write_text(scrub(traceback.format_exc()))
+    write_atomically(member.folder / name, scrub(traceback.format_exc()))
     return name
 
 

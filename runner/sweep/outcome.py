@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.folder import read_json, write_atomically
+from runner.files import read_json, write_atomically
 from runner.record import leaves
 from runner.sweep import MANIFEST
 from runner.sweep.plan import Plan, Setting, incomparable, key

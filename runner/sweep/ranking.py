@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runner.files import write_atomically
 from runner.sweep import RANKING, REPEATS
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import key
@@ -70,13 +72,14 @@ def save(folder: Path, manifest: Manifest, rows: Sequence[Row]) -> None:
     """Writes the ranking into the sweep's folder, means and deviations in columns of their own."""
     keys = [name for name in manifest.keys if name not in REPEATS]
     names = list(shown(manifest))
-    with (folder / RANKING).open("w", newline="") as file:
+    with io.StringIO(newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["rank", *keys, "runs", *(column for name in names for column in (name, f"{name} deviation"))])
         for place, row in enumerate(rows, 1):
             figures = [row.figures.get(name, (None, None)) for name in names]
             values = [row.values.get(name) for name in keys]
             writer.writerow([place, *values, len(row.runs), *(number for pair in figures for number in pair)])
+        write_atomically(folder / RANKING, file.getvalue())
 
 
 def _row(words: tuple[str, ...], runs: Sequence[Outcome], names: Sequence[str]) -> Row:

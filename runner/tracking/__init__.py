@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner.credentials import URI_VARIABLE, mask
+from runner.files import open_to_append
 from runner.folder import end_digest, runs
 from runner.log import LOG
 from runner.tracking import address
 from runner.tracking.identity import claim, join, redirect
-from runner.tracking.state import State, refusals
+from runner.tracking.state import State, missing
 
 DELIVERY_SECONDS = 2.0  # how long the end of a run waits for its record
 LOOK_SECONDS = 0.02  # between two looks at how far the child has come
@@ -105,8 +106,8 @@ class ChildDelivery:
                 return f"MLflow lacks a part of the record: {state.error}; {LATER}"
         if self._process.poll() is None and not self._has_ended():
             return SLOW
-        if refused := next(filter(None, map(refusals, states)), None):
-            return f"{refused}; the run's folder has it"
+        if lacking := next(filter(None, map(missing, states)), None):
+            return f"{lacking}; the run's folder has it"
         if self._process.poll() is None:
             return None
         if self._process.returncode != 0:
@@ -196,7 +197,7 @@ class Nothing:
 
 def draw_in_background(folder: Path) -> None:
     """Draws the figures of a run, or of a sweep and its runs, in a child process; its errors go to the run's log."""
-    with (folder / "log.txt").open("ab") as log:
+    with open_to_append(folder / "log.txt") as log:
         _forget(_spawn("runner.figures", folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
 
@@ -229,7 +230,7 @@ def _spawn(module: str, folder: Path, *words: str, **options: Any) -> subprocess
 
 def _start(folder: Path, uri: str, *words: str) -> subprocess.Popen[bytes]:
     """Starts the child that delivers; the pipe to it never blocks."""
-    with (folder / "delivery.log").open("ab") as log:
+    with open_to_append(folder / "delivery.log") as log:
         options = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "bufsize": 0, "env": {URI_VARIABLE: uri}}
         child = _spawn("runner.tracking.deliver", folder, *words, **options)
     assert child.stdin is not None

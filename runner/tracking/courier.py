@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.types import UserError
 from runner import outbox
-from runner.folder import end_digest, is_regular, read_bytes, read_json, summary, write_atomically
+from runner.files import below, is_link, is_regular, read_bytes, read_json, write_atomically
+from runner.folder import end_digest, summary
 from runner.tracking import identity, store
 from runner.tracking.names import fit
 from runner.tracking.state import State
@@ -153,15 +154,14 @@ class Courier:
                 self._client.log_artifact(run_id, str(path))
             store.log_tags(self._client, run_id, self._record["tags"])
             self._note(files=files)
-        if links := [path.name for path in map(self._folder.joinpath, (*FILES, *FOLDERS)) if path.is_symlink()]:
-            refused = [*self._state.refused, *(f"{name}: it is a link, which isn't followed" for name in links)]
-            self._note(refused=tuple(dict.fromkeys(refused)))
         if over:
             self._note(drawn=draw(self._folder, self._state.drawn))
-            for name in FOLDERS:
-                for path in _regular_files(self._folder / name):
-                    place = path.parent.relative_to(self._folder).as_posix()
-                    self._client.log_artifact(run_id, str(path), place)
+        inner = [path for name in FOLDERS for path in below(self._folder / name)]
+        links = filter(is_link, (*map(self._folder.joinpath, (*FILES, *FOLDERS)), *inner))
+        self._note(links=tuple(path.relative_to(self._folder).as_posix() for path in links))
+        for path in filter(is_regular, inner) if over else ():
+            place = path.parent.relative_to(self._folder).as_posix()
+            self._client.log_artifact(run_id, str(path), place)
 
     def _keep_names(self, names: Iterable[str]) -> None:
         """Notes the true names of those that MLflow gets under another, before it gets them."""
@@ -192,13 +192,6 @@ def _end_time(folder: Path) -> int:
     signs = ("summary.json", outbox.COVERED, "record.json")
     path = next(folder / name for name in signs if (folder / name).exists())
     return path.stat().st_mtime_ns // 1_000_000
-
-
-def _regular_files(folder: Path) -> list[Path]:
-    """The files below a folder, without links and what they lead to: in a stranger's folder to this user's files."""
-    if folder.is_symlink():
-        return []
-    return sorted(path for path in folder.rglob("*") if is_regular(path))
 
 
 def _figures(lines: Iterable[bytes]) -> Iterator[store.Figure]:

@@ -23,7 +23,7 @@ from runner.folder import end_digest, find, is_held, open_lock, runs
 from runner.tracking import AGAIN, address, store
 from runner.tracking.courier import Courier, draw
 from runner.tracking.identity import load_record
-from runner.tracking.state import State, refusals
+from runner.tracking.state import State, missing
 
 if TYPE_CHECKING:
     from runner.compose import Config
@@ -181,7 +181,7 @@ def _outcome(folder: Path, refusal: Callable[[str], str | None], given: str | No
             if not free:
                 return Outcome(folder, run_id, "is being delivered by another process")
             state = deliver(folder, over=not is_held(folder), given=given)
-            return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", refusals(state)])))
+            return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", missing(state)])))
     except Exception as error:  # whatever a store or a damaged file raises: the other folders have their turn
         return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.folder import read_json, write_atomically
+from runner.files import read_json, write_atomically
 
 RUN_VARIABLE = "MLFLOW_RUN_ID"
 

@@ -2,7 +2,7 @@
 
 A character that MLflow refuses becomes `_xHHHH_`, its code in hexadecimal, as in XML names (.NET's `EncodeName`):
 `area (m2)` is `area _x0028_m2_x0029_`. An underscore that would begin such an escape is itself escaped, so no two
-names become one, and `unfit` gives the true name back. A name that is too long is cut, and ends in its digest.
+names become one. A name that is too long is cut, and ends in its digest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import re
 LONGEST_NAME = 250  # characters that MLflow takes
 
 _REFUSED = re.compile(r"[^/\w.\- :]")
-_ESCAPE = re.compile(r"_x([0-9A-F]{8}|[0-9A-F]{4})_")
 _LOOKS_ESCAPED = re.compile(r"_(?=x([0-9A-F]{4}|sha256))")
 _EMPTY = "_x00000000_"
 
@@ -31,11 +30,6 @@ def fit(name: str, longest: int = LONGEST_NAME) -> str:
 def fit_file(name: str) -> str:
     """A name as that of a single folder or file: it can't lead out of the folder that it stands in."""
     return fit(name, 120).replace("/", _code("/")).replace(":", _code(":"))
-
-
-def unfit(name: str) -> str:
-    """The true name that `fit` was given, unless it was cut."""
-    return "" if name == _EMPTY else _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
 
 
 def fit_text(text: str, longest: int, elsewhere: str) -> str:

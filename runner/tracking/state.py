@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.folder import read_json, write_atomically
+from runner.files import read_json, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class State:
     drawn: str | None = None  # the digest of the end whose figures the folder has
     described: str = ""  # as what
     refused: tuple[str, ...] = ()  # what the store took everything but, and why
+    links: tuple[str, ...] = ()  # what isn't sent, because it is a link or no regular file
     error: str | None = None  # why the last delivery broke off
 
     @classmethod
@@ -29,7 +30,7 @@ class State:
         """The state of a folder; that of nothing delivered where there is none yet, or a damaged one."""
         try:
             values = read_json(folder / "delivered.json")
-            return cls(**values | {"refused": tuple(values.get("refused", ()))})
+            return cls(**values | {key: tuple(values.get(key, ())) for key in ("refused", "links")})
         except (ValueError, TypeError):  # delivering again does no harm
             return cls()
 
@@ -38,9 +39,10 @@ class State:
         write_atomically(folder / "delivered.json", json.dumps(dataclasses.asdict(self)))
 
 
-def refusals(state: State) -> str | None:
-    """What the store refused, in a line; None where it took everything."""
-    if not state.refused:
+def missing(state: State) -> str | None:
+    """What MLflow lacks of a record that was delivered, and why, in a line; None where it has all."""
+    found = [*state.refused, *(f"{name}: it is a link or no regular file, and isn't sent" for name in state.links)]
+    if not found:
         return None
-    more = f" (and {len(state.refused) - 1} more)" if len(state.refused) > 1 else ""
-    return f"MLflow refused {state.refused[0]}{more}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"MLflow lacks {found[0]}{more}"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from runner.folder import write_atomically
+from runner.files import write_atomically
 from runner.outbox import Outbox, cover
 from runner.tracking import deliver
 

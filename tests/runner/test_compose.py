@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.types import UserError
+from runner import yaml_file
 from runner.catalog import EXPERIMENT, catalog, defaults
 from runner.check import check
-from runner.choices import MOST_BYTES
 from runner.completion import VERSION_BASE
-from runner.compose import compose, configure, from_yaml, to_yaml
+from runner.compose import compose, configure
 from runner.errors import ConfigError
 from runner.overrides import parse, quoted
 from runner.tree import dotted, leaves
@@ -177,7 +177,13 @@ def test_what_of_hydra_is_in_use_stays_as_it_was(in_empty_folder: Path) -> None:
 
 def test_yaml_goes_there_and_back() -> None:
     values = compose(["experiment=digits_cnn", "learning_rate=1e-5", "folder='1e-3'"]).values
-    assert from_yaml(to_yaml(values)) == values
+    assert yaml_file.parse(yaml_file.dump(values)) == values
+
+
+def test_a_path_that_is_no_utf8_is_written_and_read(tmp_path: Path) -> None:
+    values = {"path": os.fsdecode(b"caf\xe9.csv"), "again": [shared := ["\x85\u2028\U0001f600"], shared]}
+    (tmp_path / "config.yaml").write_text(yaml_file.dump(values), encoding="utf-8")
+    assert yaml_file.read(tmp_path / "config.yaml", "config.yaml", yaml_file.CONFIGURATION) == values
 
 
 # -------------------------------------------------------------------------------------------- the user's own folder
@@ -313,7 +319,7 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         (b"a: " + 60 * b"[" + 60 * b"]", "its lists and mappings are nested more than 50 deep"),
         (LAUGHS.encode(), "its anchors stand for more than 100,000 values"),
         (b"a: &a [*a]\n", "its anchors stand for more than 100,000 values"),
-        (MOST_BYTES * b"#" + b"\n", "a configuration of more than 1,048,576 bytes is refused"),
+        (yaml_file.OPTION.size * b"#" + b"\n", "a configuration of more than 1,048,576 bytes is refused"),
         ("folder: ä".encode("latin-1"), "byte 8 is not UTF-8; save the file in that encoding"),
         (b"training:\n\tepochs: 1\n", r"this is not YAML: found character '\t' that cannot start any token"),
         (b"seed: !!python/object/apply:os.getpid []\n", "this is not YAML: could not determine a constructor"),

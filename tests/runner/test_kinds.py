@@ -62,7 +62,7 @@ HELPERS = [
     "optax.apply_updates",
     "optax.global_norm",
     "runner.execution.execute",
-    "runner.folder.write_atomically",
+    "runner.files.write_atomically",
     "runner.tracking.deliver.main",
     "runner.tracking.ChildDelivery",
     "runner.tracking.Tracking",

@@ -191,11 +191,11 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.npz")
     (tmp_path / "endless.npz").symlink_to("/dev/zero")
     for name, fault in (
-        ("folder", "can't be read|is a folder|no regular file"),
-        ("fifo", "is no regular file"),
-        ("endless", "is no regular file"),
+        ("folder", "is a folder"),
+        ("fifo", "is a FIFO"),
+        ("endless", "is a character device"),
     ):
-        with pytest.raises(Damaged, match=rf"{name}\.npz.* ({fault})"):
+        with pytest.raises(Damaged, match=rf"{name}\.npz {fault}; a regular file is needed"):
             npz.read(tmp_path / f"{name}.npz")
 
 

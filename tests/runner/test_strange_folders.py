@@ -13,13 +13,14 @@ import pytest
 from delivery import end, make, train
 
 from components.types import UserError
-from runner import figures
+from runner import figures, files, yaml_file
 from runner import folder as folders
 from runner.__main__ import main
 from runner.compose import configure
-from runner.tracking import address, deliver, store
+from runner.outbox import Outbox
+from runner.tracking import ChildDelivery, address, deliver, draw_in_background, store
 from runner.tracking.courier import Courier
-from runner.tracking.state import State
+from runner.tracking.state import State, missing
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 
@@ -121,10 +122,17 @@ def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         log_batch=lambda *given, **items: None,
     )
     monkeypatch.setattr(figures, "draw", lambda folder: [])
-    courier = Courier(folder, folders.read_json(folder / "record.json"), client)  # type: ignore[arg-type]
+    courier = Courier(folder, files.read_json(folder / "record.json"), client)  # type: ignore[arg-type]
     courier._send_files("0", over=True)
     assert sent == [("config.yaml", None), ("record.json", None), ("a.png", "figures/inner")]
-    assert {text.partition(":")[0] for text in State.load(folder).refused} == {"profile", "overrides.yaml"}
+    state = State.load(folder)
+    assert state.links == ("overrides.yaml", "profile", "figures/all", "figures/key")
+    assert str(missing(state)).startswith(
+        "MLflow lacks overrides.yaml: it is a link or no regular file, and isn't sent ("
+    )
+    (folder / "profile").unlink()
+    courier._send_files("0", over=True)
+    assert "profile" not in State.load(folder).links
 
 
 def test_nothing_is_written_through_links(tmp_path: Path) -> None:
@@ -139,8 +147,14 @@ def test_nothing_is_written_through_links(tmp_path: Path) -> None:
     (folder / "figures").symlink_to(tmp_path)
     with pytest.raises(UserError, match="figures is a link"):
         figures.draw(folder)
-    for name in ("summary.tmp", "delivery.lock", "lock"):
+    for name in ("summary.tmp", "delivery.lock", "lock", "delivery.log", "log.txt", "points.cut"):
         (folder / name).symlink_to(victim)
+    with pytest.raises(UserError, match=r"delivery\.log is a link"):
+        ChildDelivery(folder, SERVER)
+    with pytest.raises(UserError, match=r"log\.txt is a link"):
+        draw_in_background(folder)
+    with pytest.raises(UserError, match=r"points\.cut is a link"):
+        Outbox(folder)
     end(folder)
     assert deliver._outcome(folder, lambda uri: None, None).failed
     with pytest.raises(OSError, match="lock"):
@@ -230,6 +244,66 @@ def test_a_damaged_configuration_is_named(content: Any, mode: str) -> None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"outputs/run/config\.yaml"):
         configure([f"mode={mode}", "run=run"])
+
+
+LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join(10 * [f'*a{level - 1}'])}]\n" for level in range(1, 30)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LAUGHS, "its anchors stand for more than 100,000 values"),
+        ("a: &a [*a]", "its anchors stand for more than 100,000 values"),
+        ("a: &a {<<: *a}", "its anchors stand for more than 100,000 values"),
+        ("[" * 101 + "]" * 101, "its lists and mappings are nested more than 100 deep"),
+        ("#" * 2**22 + "\n", "a configuration of more than 4,194,304 bytes is refused"),
+    ],
+    ids=range(5),
+)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("config.yaml", ["mode=evaluate", "run=run"]),
+        ("config.yaml", ["mode=predict", "run=run", "output=a.csv"]),
+        ("config.yaml", ["resume=run", "quiet=true", "tracking=none", "data=digits"]),
+        ("overrides.yaml", ["resume=run"]),
+    ],
+)
+def test_a_few_lines_that_are_millions_of_values_are_refused_by_name(
+    name: str, words: list[str], content: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(Path("outputs/run"), SERVER, tracking={})
+    (folder / name).write_text(content)
+    assert main(words) == 2
+    assert f"outputs/run/{name}: {message}" in capsys.readouterr().err
+
+
+def test_a_configuration_that_repeats_itself_is_read() -> None:
+    shared = [1, 2, 3]
+    text = yaml_file.dump({"first": shared, "second": {"a": shared, "b": shared}})
+    assert "*id001" in text
+    Path("config.yaml").write_text(text)
+    found = yaml_file.read(Path("config.yaml"), "config.yaml", yaml_file.CONFIGURATION)
+    assert found == {"first": shared, "second": {"a": shared, "b": shared}}
+
+
+def test_a_link_in_the_folder_of_a_sweep_is_none_of_its_runs() -> None:
+    sweep = make(Path("outputs/sweep"), SERVER, kind="sweep")
+    own, other = make(sweep / "1_abc", SERVER), make(Path("elsewhere/2_abc"), SERVER)
+    for path in (own, other):
+        end(path, status="interrupted")
+    (sweep / "2_abc").symlink_to(other.absolute())
+    assert folders.runs(sweep) == [own]
+    assert own in folders.runs(Path("outputs"))
+    assert sweep / "2_abc" not in folders.runs(Path("outputs"))
+    found = folders.interrupted(sweep, "abc")
+    assert found is not None
+    assert found.path == own
+    found.close()
+    Path("outputs/2_abc").symlink_to(other.absolute())  # the user's own
+    assert Path("outputs/2_abc") in folders.runs(Path("outputs"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"- ["])
