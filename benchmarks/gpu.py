@@ -200,10 +200,10 @@ def equal(bench: Bench) -> None:
         with bench.attempt(f"equal {experiment}"):
             words = (f"experiment={experiment}", f"training.epochs={epochs}")
             name = f"equal_{experiment}"
-            running = [bench.train(*words, name=f"{name}_cpu", platform="cpu")]
-            for variant in bench.sizes.variants:
-                running.append(bench.train(*words, name=f"{name}_{variant}", **VARIANTS[variant]))
-            for process in running:
+            on_cpu = bench.train(*words, name=f"{name}_cpu", platform="cpu")
+            variants = {one: VARIANTS[one] for one in bench.sizes.variants}
+            others = [bench.train(*words, name=f"{name}_{one}", **variables) for one, variables in variants.items()]
+            for process in (on_cpu, *others):
                 bench.finish(process)
             for variant in bench.sizes.variants:
                 apart = compare(bench, f"{name}_cpu", f"{name}_{variant}")
