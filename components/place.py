@@ -85,7 +85,7 @@ def open_file(path: Path) -> Iterator[io.BufferedReader]:
             raise DataError(f"{path} is {_kind_of(path)}; a regular file is needed") from error
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
     except MemoryError as error:
-        raise DataError(f"{path} is too large for the memory of this machine") from error
+        raise DataError(f"{path} is too large for the memory that is free; free some, or read less") from error
 
 
 def hash_file(path: Path, digest_size: int = 64) -> hashlib.blake2b:

@@ -23,10 +23,13 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     """
     from components.types import UserError
     from runner.compose import configure
-    from runner.execution import execute
+    from runner.memory import check_start
 
     config = configure(overrides)
     _refuse_modes(config)
+    check_start(config)
+    from runner.execution import execute
+
     if config.values["folds"] is not None and config.values["fold"] is None:
         raise UserError(f"folds={config.values['folds']} are several runs: runner.multirun takes them")
     return execute(config, source=source)
@@ -38,12 +41,15 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     Ctrl-C saves and returns, with the status `interrupted`; the same call goes on from there. A run that fails stops
     none of the others, and is told in its outcome. Raises UserError, before anything runs, for what a caller can mend.
     """
+    from runner.memory import check_start
     from runner.sweep import plan
-    from runner.sweep.launch import launch
 
     found = plan.make(overrides, multirun=True)
     assert isinstance(found, plan.Plan)
     _refuse_modes(found.settings[0].config)
+    check_start(found.settings[0].config)
+    from runner.sweep.launch import launch
+
     return launch(found, source=source)
 
 
@@ -53,6 +59,9 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
     `run` is the folder of a run, its name below `folder`, or its id in MLflow; `source` gives the rows again of a run
     that had them from Python. Raises UserError where there is no such run, or none that has saved its weights.
     """
+    from runner.memory import check_start
+
+    check_start()
     from runner import fitted
 
     return fitted.load(run, root=folder, source=source)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from components.types import UserError
 from runner.allow import PACKAGES, allow, one_command, packages
 from runner.credentials import scrub, withhold_words
-from runner.errors import DiskError, RunError, is_of_disk, suggestion
+from runner.errors import DiskError, RunError, is_of_disk, is_of_memory, suggestion
 from runner.modes import MODES
 from runner.signals import Interruption
 
@@ -56,17 +56,18 @@ def _answer(words: Sequence[str] | None) -> int:
         return 128 + signal.SIGINT
     except OSError as error:
         if not is_of_disk(error):
-            return _print_traceback()
+            return _print_unexpected(error)
         print(scrub(str(DiskError(error.filename or "the disk", error))), file=sys.stderr)
         return 1
-    except MemoryError:
+    except Exception as error:
+        return _print_unexpected(error)
+
+
+def _print_unexpected(error: Exception) -> int:
+    """Prints what is known of an error that nobody foresaw: the traceback, but where memory gave out; the exit code."""
+    if is_of_memory(error):
         print("the memory gave out: free some, or ask for less at once (rows, columns, batch sizes)", file=sys.stderr)
         return 1
-    except Exception:
-        return _print_traceback()
-
-
-def _print_traceback() -> int:
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
     return 1
 
@@ -163,13 +164,20 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
     found = plan.make(overrides, multirun=multirun)  # before JAX is imported
     if isinstance(found, plan.Plan):
         return _sweep(found)
-    return importlib.import_module(MODES[found.values["mode"]].module).command(found)
+    mode = MODES[found.values["mode"]]
+    if mode.jax:
+        from runner.memory import check_start
+
+        check_start(found)
+    return importlib.import_module(mode.module).command(found)
 
 
 def _sweep(plan: Plan) -> int:
+    from runner.memory import check_start
     from runner.sweep import report
 
-    if (first := plan.settings[0].config).values["mode"] == "dry_run":
+    check_start(first := plan.settings[0].config)
+    if first.values["mode"] == "dry_run":
         if not first.values["quiet"]:
             report.plan(plan)
             report.first(plan)

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from components.types import UserError
-from runner import npz
+from runner import memory, npz
 from runner.errors import DiskError
 from runner.folder import summary
 from runner.npz import Contents, Damaged, read
@@ -50,6 +50,8 @@ class Checkpoints:
         step, and that of the best: {"step": …, "best_step": …, …}. Raises DiskError where an earlier write failed.
         """
         self._take_results(len(self._pending) - AHEAD + 1)
+        if self._pending and memory.bytes_of((state, best)) > memory.free_of_host().left:
+            self.wait()  # one copy at a time may fit
         # The arrays are copied, because training donates their memory to the next step.
         state, best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, best))
         self._pending.append(self._writer.submit(self._write, state, best, dict(meta), then))

@@ -170,7 +170,9 @@ def _frozen(config: Config, folder: Path) -> Config:
         mine = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in OF_THE_COMMAND}})
     except OmegaConfBaseException as error:
         raise UserError(f"{folder / 'config.yaml'} is damaged: {str(error).splitlines()[0]}") from error
-    allowed = re.compile(rf"({'|'.join(OF_THE_COMMAND)})(\..*)?|data\..*|training\.evaluation_batch_size")
+    allowed = re.compile(
+        rf"({'|'.join(OF_THE_COMMAND)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)"
+    )
     wrong = [one for one in (*choices, *settings) if not allowed.fullmatch(one.key_or_group)]
     if wrong:
         words = ", ".join(str(one.input_line) for one in wrong)

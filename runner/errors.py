@@ -78,6 +78,24 @@ def is_of_disk(error: OSError, folder: Path | None = None) -> bool:
     return folder is not None and error.filename is not None and Path(error.filename).is_relative_to(folder)
 
 
+MEMORY = (  # what is said where memory gives out: by XLA, by C++, by Python of a thread, and by the loader of libraries
+    "RESOURCE_EXHAUSTED",
+    "bad_alloc",
+    "Out of memory",
+    "can't start new thread",
+    "failed to map segment",
+    "annot allocate memory",
+)
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether it is memory that gave out."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    kind = isinstance(error, RuntimeError | ImportError) and not isinstance(error, RunError)
+    return kind and any(word in str(error) for word in MEMORY)
+
+
 def reason(error: BaseException) -> str:
     """Why a run failed, for its record: the message of an error of ours, of others the kind too; no credentials."""
     own = isinstance(error, UserError | RunError)  # whose message says all there is to say

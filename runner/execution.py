@@ -15,7 +15,7 @@ from runner import folder as folders
 from runner.archive import Archive
 from runner.compose import Config
 from runner.data import cache_folder
-from runner.errors import DiskError, RunError, is_of_disk, reason
+from runner.errors import DiskError, RunError, is_of_disk, is_of_memory, reason
 from runner.log import LOG, held_back, write_to
 from runner.loop import Diverged
 from runner.model import parameter_count
@@ -169,7 +169,7 @@ def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
 def _failed(error: BaseException, path: Path) -> dict[str, Any]:
     """The summary of a run that an exception ended; a second Ctrl-C, or what its user can fix, leaves it resumable."""
     own = isinstance(error, KeyboardInterrupt | UserError | RunError)
-    resumable = own or (isinstance(error, OSError) and is_of_disk(error, path))
+    resumable = own or is_of_memory(error) or (isinstance(error, OSError) and is_of_disk(error, path))
     return {
         "status": "interrupted" if resumable else "failed",
         "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,

@@ -14,7 +14,7 @@ import numpy as np
 
 from components.columns import is_table
 from components.types import Constants, Encoded, Ragged, Source, UserError
-from runner import answers, checkpoint, files, platform, record, transform
+from runner import answers, checkpoint, files, memory, platform, record, transform
 from runner import folder as folders
 from runner.answering import Answering
 from runner.batches import gather
@@ -131,11 +131,14 @@ class Fitted:
                 f"not {type(rows).__name__}"
             )
         if not isinstance(rows, str):
-            encoded, remarks = self.transform.examined(rows)
+            with memory.enough("reading the new rows", "Free some, or predict fewer rows at once."):
+                encoded, remarks = self.transform.examined(rows)
             if tell is not None:
                 for text in remarks:
                     tell(text)
-            logits = self._answering.logits(encoded, *self.weights[:2])
+            size = self._training.evaluation_batch_size
+            with memory.enough("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
+                logits = self._answering.logits(encoded, *self.weights[:2])
             return predictions(self.classes, np.arange(len(logits)), logits)
         trainer = self._trainer_of(rows)
         _, said = trainer.examine(rows, *self.weights[:2])

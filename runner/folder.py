@@ -35,6 +35,7 @@ NOT_THE_RUN = (
     "output",
     "runs",
     "sweep",
+    "training.check_memory",
     "training.profile",
     "training.keep_checkpoints",
 )  # keys that change no result

@@ -14,6 +14,7 @@ from runner import code
 from runner.build import build
 from runner.errors import at
 from runner.files import write_atomically
+from runner.memory import enough
 from runner.places import PLACES
 from runner.source import TargetError, locate, qualified
 from runner.tables import Section, show
@@ -111,7 +112,8 @@ def _kept(source: Any, identity: str) -> Mapping[str, Any]:
     path = cache_folder() / "suggestion" / f"{text}.json"
     with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is found again
         return json.loads(path.read_text())
-    suggested: Mapping[str, Any] = source.suggest()
+    with enough("looking at the columns", "Free some, or let data.path be a sample of the rows."):
+        suggested: Mapping[str, Any] = source.suggest()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(suggested))

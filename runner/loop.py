@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,7 +169,7 @@ class Trainer:
             arguments = self.given, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
             needed = self._compiled("the evaluation", self.program.evaluate, chunk, *arguments)
             if needed and number == 0 and not self._evaluated:  # later, others may take for a moment what is free
-                memory.check("the evaluation", (EVALUATION, size), needed.more)
+                memory.check("the evaluation", (EVALUATION, size), needed.more, warn=self._warn)
                 self._evaluated = True
             report, answers = self.program.evaluate(*arguments)
             yield report, answers, chunk.mask
@@ -281,19 +281,24 @@ class Trainer:
     def compile(self) -> None:
         """Compiles a training step, before there is a state; raises RunError where it needs more memory than is free.
 
-        What is counted is all that training adds: the state, a copy of the best weights, and what a step computes with.
+        What is counted is all that training adds: the state, copies of it, and what a step computes with.
         """
         chunk, arguments = self._dispatch_like()
-        weights = memory.bytes_of((self.like.parameters, self.like.model_state))
-        held = memory.bytes_of(self.like) + weights
+        held = memory.held(self.like)
         batch = "training.batch_size", self.training.batch_size
-        memory.check("training", batch, held, held)
+        fits = memory.check("training", batch, held, held, warn=self._warn)
         with self._enough_memory():
             needed = self._compiled(TRAINING_STEP, self.program.train, chunk, *arguments)
         if needed:
             more = held + needed.more + (0 if self.batches.resident else memory.bytes_of(chunk.data))
             LOG.info("training needs %s, and %s", memory.size(more), memory.free() or "nothing says what is free")
-            memory.check("training", batch, more, held)
+            if fits:  # else it was warned of
+                memory.check("training", batch, more, held, warn=self._warn)
+
+    @property
+    def _warn(self) -> Callable[[str], None] | None:
+        """What takes a warning of too little memory; None: that is an error."""
+        return None if self.training.check_memory else self.progress.note
 
     def _dispatch_like(self) -> tuple[Chunk, tuple[Any, ...]]:
         """The first dispatch of an epoch, and the arguments of the program that takes it, with shapes for the state."""

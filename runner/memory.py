@@ -2,29 +2,56 @@
 
 The compiler says what a program needs, and a run compiles its programs anyway, so asking costs nothing. Without asking,
 a run that is too large ends as an allocation of the system's decides: with a traceback, or killed.
+
+JAX itself is asked for before it is imported: where a limit of the process is met while it starts or compiles, a thread
+of its own aborts the process, which nothing can catch.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import resource
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
+from runner.ahead import cores
+from runner.errors import RunError, is_of_memory
+from runner.tables import say
 
-from runner.errors import RunError
+if TYPE_CHECKING:
+    from runner.compose import Config
 
 GROUPS = (  # of control groups, version 2 and 1: controller, folder, and the files of the limit and of what is taken
     ("", "", "memory.max", "memory.current"),
     ("memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
 RECLAIMED = ("inactive_file", "total_inactive_file")  # what a group's use counts and the system gives up when asked
-EXHAUSTED = ("RESOURCE_EXHAUSTED", "bad_alloc", "Out of memory")
+MACHINE = "on this machine"
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+class Limit(NamedTuple):
+    """A limit of this process, in bytes, and what JAX takes of it; measured with JAX 0.10 on two cores."""
+
+    kind: int
+    taken: str  # in /proc/self/status
+    option: str  # of ulimit
+    imports: int
+    start: int  # without its threads
+
+
+LIMITS = (  # addresses are reserved that are never used
+    Limit(resource.RLIMIT_AS, "VmSize", "-v", 450_000_000, 1_250_000_000),
+    Limit(resource.RLIMIT_DATA, "VmData", "-d", 150_000_000, 150_000_000),
+)
+COMPILER = 200_000_000  # bytes below a limit that compiling and threads take at times
+START = 200_000_000  # bytes of memory that a process with JAX takes at least
+STACK = 2**23  # bytes of addresses that a thread takes, where no limit says it
 
 
 class Free(NamedTuple):
@@ -32,9 +59,22 @@ class Free(NamedTuple):
 
     bytes: int
     where: str
+    start: int = 0  # bytes of it that JAX takes as it starts
+    compiler: int = 0  # bytes of it that compiling takes at times
+
+    @property
+    def left(self) -> int:
+        """The bytes that programs may take."""
+        return self.bytes - self.compiler
+
+    @property
+    def remedy(self) -> str:
+        """What makes it more."""
+        return "end other processes" if self.where == MACHINE else "raise that limit"
 
     def __str__(self) -> str:
-        return f"{size(self.bytes)} are free {self.where}"
+        besides = f", of which compiling takes {size(self.compiler)}" if self.compiler else ""
+        return f"{size(self.bytes)} are free {self.where}{besides}"
 
 
 class Need(NamedTuple):
@@ -50,13 +90,20 @@ class Need(NamedTuple):
 
 def free() -> Free | None:
     """What is free on the device now; None where nothing says it."""
+    import jax
+
     device = jax.devices()[0]
     statistics = device.memory_stats() or {}
     if limit := statistics.get("bytes_limit"):
         return Free(limit - statistics.get("bytes_in_use", 0), f"on {device.device_kind}")
     if device.platform != "cpu":
         return None
-    return min(_free(), key=lambda one: one.bytes)
+    return free_of_host()
+
+
+def free_of_host() -> Free:
+    """What is free for this process beside the device's memory."""
+    return min(_free(), key=lambda one: one.left)
 
 
 def need(program: Any) -> Need | None:
@@ -68,22 +115,59 @@ def need(program: Any) -> Need | None:
     return Need(found.argument_size_in_bytes, results + found.temp_size_in_bytes)
 
 
-def check(what: str, batch: tuple[str, int], more: int, fixed: int = 0) -> None:
-    """Raises RunError where a program needs more memory than is free, with about the batch that would fit.
+def held(like: Any) -> int:
+    """Bytes that training holds all the time, where its state has these shapes: the state and the best weights.
+
+    On the CPU also the copy of both that a checkpoint is written from.
+    """
+    import jax
+
+    copies = 2 if jax.default_backend() == "cpu" else 1
+    return copies * bytes_of((like, like.parameters, like.model_state))
+
+
+def check(
+    what: str, batch: tuple[str, int], more: int, fixed: int = 0, *, warn: Callable[[str], None] | None = None
+) -> bool:
+    """Whether what a program needs is free; raises RunError where it isn't, with about the batch that would fit.
 
     Args:
         what: is done.
         batch: the key and the value of the batch's size.
         more: bytes that it needs beside what is there.
         fixed: those of them that don't grow with the batch.
+        warn: takes the error's text instead.
     """
     found = free()
-    if found is None or more <= found.bytes:
-        return
+    if found is None or more <= (left := found.left):
+        return True
     key, count = batch
-    fits = int(count * (found.bytes - fixed) / (more - fixed)) if more > fixed else 0
+    fits = int(count * (left - fixed) / (more - fixed)) if more > fixed else 0
     remedy = f"{key}={power_of_two(fits)} would fit" if fits > 0 else "no batch size would fit: choose a smaller model"
-    raise RunError(f"too little memory for {what}: it needs {size(more)} with {key}={count}, and {found}; {remedy}")
+    refuse(f"too little memory for {what}: it needs {size(more)} with {key}={count}, and {found}; {remedy}", warn)
+    return False
+
+
+def check_start(config: Config | None = None) -> None:
+    """Raises RunError, before JAX is imported, where too little memory is free for it to start."""
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    if bridge is not None and bridge.backends_are_initialized():
+        return
+    for found in _free():
+        if (need := found.start + found.compiler) > found.bytes:
+            training = config.values["training"] if config else {}
+            checked = training.get("check_memory", True)  # runs of earlier versions have no such key
+            warn = None if checked else functools.partial(say, error=True)
+            text = f"too little memory to start JAX: it needs about {size(need)}, and {size(found.bytes)} are free"
+            refuse(f"{text} {found.where}; {found.remedy}", warn)
+            return
+
+
+def refuse(text: str, warn: Callable[[str], None] | None) -> None:
+    """Raises RunError, with the word that makes it a warning; or gives that to `warn`."""
+    if warn is None:
+        raise RunError(f"{text}. If that is estimated too high: training.check_memory=false only warns")
+    warn(f"warning: {text}")
 
 
 @contextmanager
@@ -91,10 +175,8 @@ def enough(what: str, remedy: str) -> Iterator[None]:
     """Raises RunError, in two lines, where the memory gives out."""
     try:
         yield
-    except RunError:
-        raise
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(word in str(error) for word in EXHAUSTED):
+    except Exception as error:
+        if not is_of_memory(error):
             raise
         raise RunError(
             f"the memory gave out while {what}: {free() or 'more is needed than there is'}\n{remedy}"
@@ -103,6 +185,8 @@ def enough(what: str, remedy: str) -> Iterator[None]:
 
 def bytes_of(tree: Any) -> int:
     """Of all arrays of a tree, or of their shapes."""
+    import jax
+
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
@@ -122,15 +206,24 @@ def size(count: float) -> str:
 def _free() -> Iterator[Free]:
     """What each of those that limit this process leaves to it."""
     with suppress(OSError, LookupError, ValueError):  # what a system doesn't tell, or not to everyone
-        yield Free(_fields(Path("/proc/meminfo"))["MemAvailable"] * 1024, "on this machine")
-        for kind, name in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
-            if (limit := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY:
-                taken = _fields(Path("/proc/self/status"))[name] * 1024
-                yield Free(max(0, limit - taken), "below the limit of this process (ulimit)")
-    yield Free(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "on this machine")
+        yield Free(_fields(Path("/proc/meminfo"))["MemAvailable"] * 1024, MACHINE, START)
+        for limit in LIMITS:
+            if (most := resource.getrlimit(limit.kind)[0]) != resource.RLIM_INFINITY:
+                taken = _fields(Path("/proc/self/status"))[limit.taken] * 1024
+                where = f"below the limit of this process (ulimit {limit.option})"
+                start = limit.start + _stacks() + (0 if "jax" in sys.modules else limit.imports)
+                yield Free(max(0, most - taken), where, start, COMPILER)
+    yield Free(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), MACHINE, START)
     with suppress(OSError, LookupError, ValueError):
         for left in group_free():
-            yield Free(left, "in this process's control group")
+            yield Free(left, "in this process's control group", START)
+
+
+def _stacks() -> int:
+    """Bytes of addresses that the stacks of JAX's threads take: it starts two or three for each core."""
+    stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    threads = 3 * (int(os.environ.get("NPROC") or 0) or cores())
+    return threads * (STACK if stack == resource.RLIM_INFINITY else stack)
 
 
 def group_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:

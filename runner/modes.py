@@ -10,6 +10,7 @@ class Mode(NamedTuple):
 
     says: str
     module: str
+    jax: bool = True  # whether it imports JAX
 
 
 MODES = {
@@ -21,12 +22,13 @@ MODES = {
         "its predictions for data.split=… or data.path=…, into output=….csv, .parquet or .json",
         "runner.predict",
     ),
-    "runs": Mode("lists the runs below `folder`: runs.where=…, runs.sort=…, runs.last=…", "runner.runs"),
-    "clean": Mode("deletes checkpoints or folders of the runs that runs.where=… names", "runner.clean"),
+    "runs": Mode("lists the runs below `folder`: runs.where=…, runs.sort=…, runs.last=…", "runner.runs", jax=False),
+    "clean": Mode("deletes checkpoints or folders of the runs that runs.where=… names", "runner.clean", jax=False),
     "init": Mode(
         "makes this folder a project of your own; with data=csv data.path=… data.target=…, writes what is inferred",
         "runner.init",
+        jax=False,
     ),
-    "deliver": Mode("brings to MLflow what earlier runs could not", "runner.tracking.deliver"),
+    "deliver": Mode("brings to MLflow what earlier runs could not", "runner.tracking.deliver", jax=False),
 }
 OF_A_RUN = ("evaluate", "predict", "look")  # modes that may take `run`, and `data.split`

@@ -31,6 +31,7 @@ from runner.provenance import said, who
 from runner.settings import Training
 from runner.signals import Signals
 
+READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MOST_STEPS = 2**31 - 1  # int32
 MOST_PROGRAMS = 16  # compiled programs that are kept for runs to come
 
@@ -87,7 +88,8 @@ def trainer_of(config: Config, source: Source | None, shown: Progress, signals: 
         program = program_of(static, features, data)
         weights = weights_of(config)
         arrays = as_arrays(numbers, config.values["seed"])
-        return Trainer(program, data, training, arrays, weights=weights, progress=shown, signals=signals)
+        with memory.enough("preparing the first batch", READ_LESS):
+            return Trainer(program, data, training, arrays, weights=weights, progress=shown, signals=signals)
 
 
 def tracking_of(config: Config) -> Any:
@@ -117,7 +119,7 @@ def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[D
         if source is None:
             with at("data"):
                 source = build(config.values["data"], {}, PLACES["data"])
-        with memory.enough("preparing the data", "Free some, or read less: fewer rows, or fewer columns."):
+        with memory.enough("preparing the data", READ_LESS):
             data = prepare(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features

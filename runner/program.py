@@ -19,6 +19,7 @@ from components.types import Batch, Constants, Output, Plateau, Schedule, UserEr
 from runner.build import build
 from runner.data import Features
 from runner.errors import at
+from runner.hints import show
 from runner.memory import Need
 from runner.parts import Answers, Given, Parts, Report, answers, assemble, augmented, examples, extras, measure
 from runner.places import PLACES
@@ -76,6 +77,7 @@ class Program:
         encoded = _inputs(_gather(data, rows))
         model = self.parts(given).model
         with at("architecture"):
+            _check_sizes(self.static["architecture"])
             variables = model.init({"params": keys[0], "dropout": keys[1]}, encoded, given.constants, train=True)
             _check_shapes(variables)
         model_state = dict(variables)
@@ -184,6 +186,14 @@ def as_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
     """The numbers as the program takes them: strong float32, so that a change of spelling compiles nothing."""
     arrays = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
     return arrays | {"seed": np.asarray(seed, np.uint32)}
+
+
+def _check_sizes(node: Any) -> None:
+    """Raises UserError for a whole number that no shape can hold: JAX's own errors name neither it nor its key."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(node):
+        if isinstance(leaf, int) and abs(leaf) >= 2**63:
+            key = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise UserError(f"{key}: {show(leaf)} is too large; sizes are smaller than 2^63")
 
 
 def _check_shapes(variables: Any) -> None:

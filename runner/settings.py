@@ -24,6 +24,7 @@ class Training:
     precision: Literal["float32", "bfloat16"]
     limit_batches: Annotated[int, Range(1)] | None
     keep_checkpoints: Annotated[int, Range(1)]
+    check_memory: bool
     profile: bool
 
 

@@ -89,14 +89,17 @@ class Reader:
 
     def gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
         """How often each spelling of a gap occurs in some columns, by column; of those that aren't empty."""
+        if not names:  # Arrow takes none for all
+            return {}
         import pyarrow
+        from pyarrow import compute
 
         spelt = dataclasses.replace(self, nulls=("",))
         table = spelt._parsed(dict.fromkeys(names, pyarrow.string()), names)
         found: dict[str, dict[str, int]] = {}
         for name, column in pairs(table):
-            counts = column.value_counts().to_pylist()
-            found[name] = {one["values"]: one["counts"] for one in counts if one["values"] in self.nulls}
+            gaps = column.filter(compute.is_in(column, pyarrow.array(self.nulls, pyarrow.string())))
+            found[name] = {one["values"]: one["counts"] for one in gaps.value_counts().to_pylist()}
         return found
 
     def _others(self, table: pyarrow.Table) -> dict[str, Any]:

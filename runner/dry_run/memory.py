@@ -12,7 +12,7 @@ from jax.extend.core import Var
 
 from runner.dry_run.layers import Layer
 from runner.dry_run.subject import Subject
-from runner.memory import bytes_of
+from runner.memory import bytes_of, held
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,15 @@ class Memory:
     parameters: int
     optimizer_state: int
     model_state: int
+    checkpoint: int  # a copy that it is written from, where that is in the device's memory
     data: int  # the whole of it, or the batches of a dispatch
     activations: int  # what JAX keeps of a batch for the backward pass
     largest_layer: int  # the most that one layer takes and gives, of an evaluation's batch
 
     @property
     def held(self) -> int:
-        """What is there all the time: with a copy of the best weights."""
-        return 2 * (self.parameters + self.model_state) + self.optimizer_state + self.data
+        """What is there all the time: with copies of the best weights and for a checkpoint."""
+        return 2 * (self.parameters + self.model_state) + self.optimizer_state + self.checkpoint + self.data
 
     @property
     def working(self) -> int:
@@ -39,11 +40,13 @@ class Memory:
 
 def by_shapes(subject: Subject, rows: Sequence[Layer]) -> Memory:
     """The memory of a run whose layers these are."""
+    like = subject.like
     scale = subject.trainer.evaluation_batch_size / subject.batch_size
     return Memory(
-        parameters=bytes_of(subject.like.parameters),
-        optimizer_state=bytes_of(subject.like.optimizer_state),
-        model_state=bytes_of(subject.like.model_state),
+        parameters=bytes_of(like.parameters),
+        optimizer_state=bytes_of(like.optimizer_state),
+        model_state=bytes_of(like.model_state),
+        checkpoint=held(like) - bytes_of((like, like.parameters, like.model_state)),
         data=bytes_of(subject.chunk.data),
         activations=activations(subject, subject.batch_size),
         largest_layer=round(scale * max((row.taken + row.written for row in rows), default=0)),

@@ -48,7 +48,7 @@ def tell(config: Config, page: Page) -> None:
 
 def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work: float) -> None:
     """What compiling tells, and then the time; `work`: multiply-adds of an evaluation's batch."""
-    verdict = Verdict(subject, memory, memories.free())
+    verdict = Verdict(subject, memory, memories.free(), page.note)
     verdict.of_held()
     with contextlib.closing(_progress(config)) as shown:
         with shown.working("compiling the training step"), verdict.of_compiler():
@@ -62,7 +62,8 @@ def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work:
     page.section("memory as compiled", tables.compiled_memory(verdict, step, evaluated), right=(1,))
     verdict.of_compiled(step, evaluated)
     seconds = step.seconds + (evaluated.seconds if evaluated else 0.0)
-    found = pace(subject, step, judged, work)
+    with memories.enough("measuring the steps", "Try a smaller training.batch_size, or a smaller model."):
+        found = pace(subject, step, judged, work)
     page.section(f"time, {found.basis}", tables.time_table(found, subject, seconds), right=(1,))
 
 

@@ -67,6 +67,8 @@ def memory_table(memory: Memory, subject: Subject) -> Iterator[Row]:
     if memory.model_state:
         yield "model state", size(memory.model_state), "running moments and the like"
     yield "best weights", size(memory.parameters + memory.model_state), "a copy of the best so far"
+    if memory.checkpoint:
+        yield "checkpoint", size(memory.checkpoint), "a copy of the state and the best weights, to be written"
     yield "data", size(memory.data), "all of it, resident on the device" if resident else "of a dispatch, sent ahead"
     kept = f"that JAX keeps of {training.batch_size} examples for the backward pass"
     yield "activations, training", size(memory.activations), kept
@@ -88,10 +90,10 @@ def compile_table(subject: Subject, step: Compiled, evaluation: Compiled | None)
 
 def compiled_memory(verdict: Verdict, step: Compiled, evaluation: Compiled | None) -> Iterator[Row]:
     """What a run needs as compiled, and what there is."""
-    yield "training", size(verdict.training(step)), "at once, with the best weights"
+    yield "training", size(verdict.training(step)), "at once, with the best weights and copies to be saved"
     if evaluation is not None:
         needed = size(verdict.evaluation(evaluation))
-        yield "evaluation", needed, "at once, with the best weights and the optimizer state"
+        yield "evaluation", needed, "at once, with those and the optimizer state"
     if verdict.limit is not None:
         yield "free", size(verdict.limit), f"{verdict.where}, with what the data takes already"
         share = max(verdict.training(step), verdict.evaluation(evaluation) if evaluation else 0) / verdict.limit

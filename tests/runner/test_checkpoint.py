@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.types import UserError
-from runner import npz
+from runner import memory, npz
 from runner.checkpoint import Checkpoints, fitted, newest, read, write
 from runner.control import initial
 from runner.errors import RunError
@@ -42,6 +43,21 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert meta == {"history": [{"loss": 0.1}]}
     assert found["x"].tobytes() == values["x"].tobytes()
     np.testing.assert_array_equal(found["y"]["z"], values["y"]["z"])
+
+
+@pytest.mark.parametrize(("free", "written"), [(0, [1]), (10**6, [])])
+def test_where_memory_is_scarce_one_copy_is_held_at_a_time(
+    free: int, written: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_of_host", lambda: memory.Free(free, "in this test"))
+    checkpoints, found = Checkpoints(tmp_path / "c"), []
+    go_on = threading.Event()
+    threading.Timer(0.2, go_on.set).start()
+    for step in (1, 2):
+        then = (lambda: found.append(go_on.wait())) if step == 1 else (lambda: None)
+        checkpoints.save(tree(step), None, {"step": step, "best_step": None}, then=then)
+    assert [1] * len(found) == written
+    checkpoints.wait()
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:

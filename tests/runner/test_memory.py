@@ -3,6 +3,8 @@
 import logging
 import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -35,7 +37,8 @@ def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
     pattern = (
         r"too little memory for training: it needs .* with training\.batch_size=1000, and 400 kB are free in this test"
     )
-    found = re.fullmatch(pattern + r"; (training\.batch_size=(\d+)) would fit", told)
+    remedies = r"; (training\.batch_size=(\d+)) would fit\. .*: training\.check_memory=false only warns"
+    found = re.fullmatch(pattern + remedies, told)
     assert found
     assert 32 < int(found[2]) < 1000
     assert not Path("outputs").exists()
@@ -45,7 +48,7 @@ def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
 def test_an_evaluation_that_does_not_fit_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    leave(monkeypatch, 80_000)
+    leave(monkeypatch, 120_000)
     assert main([*WORDS, "training.evaluation_batch_size=10000"]) == 1
     told = re.search(
         r"too little memory for the evaluation: .* (training\.evaluation_batch_size=\d+) would fit",
@@ -102,6 +105,26 @@ def test_memory_that_gives_out_is_told_in_two_lines(
     assert main(WORDS) == 0
 
 
+def test_a_run_that_seems_too_large_is_tried_where_its_words_say_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*WORDS, "data=digits", "training.batch_size=500"]
+    assert main(words) == 0
+    leave(monkeypatch, 1000)
+    unchecked = [*words, "fresh=true", "training.check_memory=false"]
+    assert main(unchecked) == 0
+    training, evaluation = capsys.readouterr().err.splitlines()
+    assert training.startswith("warning: too little memory for training: it needs ")
+    assert evaluation.startswith("warning: too little memory for the evaluation: it needs ")
+    assert len({path.name.rpartition("_")[2] for path in Path("outputs").iterdir()}) == 1  # no other run
+    evaluate = ["mode=evaluate", f"run={min(Path('outputs').iterdir()).name}"]  # the one that was checked
+    assert main(evaluate) == 1
+    assert main([*evaluate, "training.check_memory=false"]) == 0
+    capsys.readouterr()
+    assert main([*unchecked, "mode=dry_run", "quiet=false"]) == 0
+    assert "\nwarning: too large for the device: " in capsys.readouterr().out
+
+
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="INTERNAL"), memory.enough("training", ""):
         raise RuntimeError("INTERNAL: broken")
@@ -127,6 +150,34 @@ def test_what_control_groups_leave_counts(group: str, limit: str, taken: str, tm
     (path.parent.parent / path.name).write_text("4000\n")
     (root / "memory.max").write_text("max\n")
     assert sorted(memory.group_free(root, own)) == [3500, 4000]
+
+
+def limited(option: str, size: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own that has a limit."""
+    shell = ["sh", "-c", f'ulimit {option} {size // 1024}; exec "$@"', "sh"]
+    command = [*shell, sys.executable, "-m", "runner", *WORDS, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.mark.parametrize(("option", "size"), [("-v", 250 * MB), ("-v", 1000 * MB), ("-d", 200 * MB)])
+def test_a_process_in_which_jax_would_abort_ends_in_a_line(option: str, size: int) -> None:
+    ended = limited(option, size)
+    (told,) = ended.stderr.splitlines()
+    assert re.fullmatch(
+        r"too little memory to start JAX: it needs about [\d.]+ .B, and [\d.]+ .B are free below the limit of this "
+        rf"process \(ulimit {option}\); raise that limit\. If .*: training\.check_memory=false only warns",
+        told,
+    )
+    assert ended.returncode == 1
+    assert limited(option, size, "mode=runs").returncode == 0  # which needs no JAX
+
+
+def test_a_library_that_finds_no_room_is_told_in_a_line() -> None:
+    ended = limited("-v", 250 * MB, "training.check_memory=false")
+    warning, told = ended.stderr.splitlines()
+    assert warning.startswith("warning: too little memory to start JAX: ")
+    assert told.startswith("the memory gave out: free some, ")
+    assert ended.returncode == 1
 
 
 def test_the_limit_of_the_process_counts() -> None:

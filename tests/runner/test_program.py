@@ -412,3 +412,9 @@ def test_an_array_that_no_machine_holds_is_named() -> None:
         runner.run(
             "experiment=digits_mlp", "architecture.widths=[1000000000,1000000000]", "tracking=none", "quiet=true"
         )
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_size_that_no_shape_holds_is_named() -> None:
+    with pytest.raises(UserError, match=rf"architecture: widths\.1: {2**63} is too large; sizes are smaller than"):
+        runner.run("experiment=digits_mlp", f"architecture.widths=[8,{2**63}]", "tracking=none", "quiet=true")

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from components.data.csv import NULLS, Csv
+from components.data.csv_table import Reader
+from components.data.packed import Packed
 from components.types import DataError, Strings
 
 
@@ -579,3 +581,11 @@ def test_california_housing_as_it_is_published() -> None:
     found = source.suggest()
     assert [row[0] for row in found["table"] if row[2] == "207"] == ["total_bedrooms"]
     assert found["feature"]["columns"]["ocean_proximity"]["_target_"] == "components.feature.Vocabulary"
+
+
+def test_spellings_of_gaps_are_counted_in_the_columns_that_were_named(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\nNaN,1\n,2\nNaN,\n3,x\n")
+    reader = Reader(Packed(path), ",", ("", "NaN"), {})
+    assert reader.gaps(["a"]) == {"a": {"NaN": 2}}
+    assert reader.gaps([]) == {}
