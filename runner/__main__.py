@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 from components.types import UserError
 from runner.allow import PACKAGES, allow, one_command, packages
 from runner.credentials import scrub, withhold_words
-from runner.errors import DiskError, RunError, is_of_disk, suggestion
+from runner.errors import FILTERING, DiskError, PartError, RunError, is_of_disk, suggestion
 from runner.modes import MODES
+from runner.provenance import told
 from runner.signals import Interruption
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ def _answer(words: Sequence[str] | None) -> int:
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)
         return 2
+    except PartError as error:
+        if os.environ.get(FILTERING) == "off":
+            return _print_traceback()
+        print(scrub(error.report()), file=sys.stderr)
+        return 1
     except RunError as error:
         print(scrub(str(error)), file=sys.stderr)
         return 1
@@ -162,7 +168,8 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
     found = plan.make(overrides, multirun=multirun)  # before JAX is imported
     if isinstance(found, plan.Plan):
         return _sweep(found)
-    return importlib.import_module(MODES[found.values["mode"]].module).command(found)
+    with told(found):
+        return importlib.import_module(MODES[found.values["mode"]].module).command(found)
 
 
 def _sweep(plan: Plan) -> int:

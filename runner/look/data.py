@@ -21,8 +21,9 @@ from runner.figures import target as target_figures
 from runner.figures.canvas import short
 from runner.look import tables
 from runner.look.view import Examples, View, images
-from runner.preparation import limited, load_data, told, tracking_of
+from runner.preparation import limited, load_data, tracking_of
 from runner.progress import Progress
+from runner.provenance import told
 from runner.settings import Training
 from runner.tables import Section
 from runner.tracking import DELIVERY_SECONDS, Delivery

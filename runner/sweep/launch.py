@@ -22,8 +22,9 @@ from runner.execution import conduct, disk
 from runner.folder import Folder
 from runner.opening import Member
 from runner.places import PLACES
-from runner.preparation import told, tracking_of
+from runner.preparation import tracking_of
 from runner.progress import progress
+from runner.provenance import told
 from runner.signals import Signals
 from runner.sweep import MANIFEST, outcome, ranking, report
 from runner.sweep.outcome import Manifest, Outcome
