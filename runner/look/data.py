@@ -77,7 +77,7 @@ def _sections(config: Config, view: View, figures: Path, shown: Progress) -> lis
         targets = {split: view.targets(split) for split in view.data.splits}
     with shown.working("drawing"):
         sections = [tables.splits(view), _spread(view, targets, figures), *_examples(view, examples, figures)]
-    (figures / "look.txt").write_text("\n".join(map(str, sections)), encoding="utf-8")
+    folders.write_atomically(figures / "look.txt", "\n".join(map(str, sections)))
     return sections
 
 

@@ -16,7 +16,7 @@ from runner.compose import Config
 from runner.figures import images as grids
 from runner.figures.canvas import short
 from runner.fitted import Fitted, opened
-from runner.folder import read_json, refuse_links
+from runner.folder import read_json, refuse_links, write_atomically
 from runner.look import tables
 from runner.look.data import Look
 from runner.look.text import number, share
@@ -52,7 +52,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
         sections = [section for section in _sections(answers, worst, view) if section is not None]
         if view is not None:
             _draw_images(answers, view, worst[:MOST_IMAGES], folder / "figures", suffix)
-    (folder / "figures" / f"worst_mistakes{suffix}.txt").write_text("\n".join(map(str, sections)), encoding="utf-8")
+    write_atomically(folder / "figures" / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
     yield Look(sections, folder, tracking)
     if delivery:
         _deliver(delivery, folder, shown)
