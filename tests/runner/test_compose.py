@@ -111,6 +111,7 @@ def test_the_command_line_wins_over_the_experiment_and_that_over_the_options(in_
     assert config.origins["optimizer.momentum"] == "the command line (optimizer.momentum=0.8)"
     assert config.origins["training.epochs"] == "conf/run.yaml"
     assert config.origins["experiment"] == "the command line (experiment=mine)"
+    assert config.origins["loss._target_"] == "conf/loss/mse.yaml, chosen by loss=mse"
     adam = compose(["experiment=mine", "optimizer=adam", "~optimizer.momentum", "~optimizer.nesterov"])
     assert adam.values["optimizer"] == {"_target_": "optax.adam"}
 

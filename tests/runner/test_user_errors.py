@@ -118,10 +118,10 @@ def words(key: str, name: str) -> list[str]:
 def test_the_part_and_the_users_own_lines_are_shown(
     key: str, name: str, raised: str, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words(key, name)) == 1
+    assert main(command := words(key, name)) == 1
     first, *shown, last = capsys.readouterr().err.splitlines()
     assert first.startswith(f"{key}: failing_parts.{name} raised {raised}"), first
-    assert first.endswith(f"[set by conf/{key.partition('.')[0]}/mine.yaml]")
+    assert first.endswith(f"[set by conf/{key.partition('.')[0]}/mine.yaml, chosen by {command[0]}]")
     assert len(shown) == len(lines)
     for line, text in zip(shown, lines, strict=True):
         assert line.startswith(("  failing_parts.py:", "  helper_parts.py:3: return losses / 0"))
