@@ -102,8 +102,8 @@ def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, A
         LOG.info("the record is closed")
     summary["run_id"] = run_id
     folders.summarize(path, summary)
-    if warning := delivery.warning():
-        _tell(run, f"warning: {warning}")
+    if note := delivery.note():
+        _tell(run, note)
     return summary
 
 

@@ -124,5 +124,5 @@ def _end(folder: Path, data: Data, status: str, delivery: Delivery, shown: Progr
     with shown.working("bringing it to MLflow"):
         summary["run_id"] = delivery.close(DELIVERY_SECONDS)
     folders.summarize(folder, summary)
-    if warning := delivery.warning():
-        shown.note(f"warning: {warning}")
+    if note := delivery.note():
+        shown.note(note)

@@ -176,5 +176,5 @@ def _deliver(delivery: Delivery, folder: Path, shown: Progress) -> None:
     """Brings the figures to MLflow; what hinders that is told, and hinders nothing else."""
     with shown.working("bringing the figures to MLflow"):
         delivery.close(DELIVERY_SECONDS)
-    if warning := delivery.warning():
-        shown.note(f"warning: {warning}; the figures are in {folder / 'figures'}")
+    if note := delivery.note():
+        shown.note(f"{note}; the figures are in {folder / 'figures'}")

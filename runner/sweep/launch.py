@@ -73,8 +73,8 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
                     run_id = delivery.close(DELIVERY_SECONDS)
             folders.summarize(folder.path, summary | {"run_id": run_id})
             _name_runs(folder.path)
-            if warning := delivery.warning():
-                shown.note(f"warning: {warning}")
+            if note := delivery.note():
+                shown.note(note)
     return SweepResult(
         summary["status"], tuple(rows), tuple(manifest.runs), folder.path.absolute(), run_id, signals.received
     )
