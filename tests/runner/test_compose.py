@@ -258,6 +258,7 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
         ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
         ("seed=${sed}", "seed: there is no sed; did you mean seed?"),
         ("seed=${seed}", "seed: ${seed} refers to itself"),
+        ("training.epochs=${training}", "training.epochs: ${training} refers to itself"),
         ("loss=${architecture}", "loss: there is no ${architecture}"),
         ("folder=a${seed}", "folder: a${seed} is not understood; a reference is a whole value, ${name}"),
         ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} is not understood"),
