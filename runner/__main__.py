@@ -23,7 +23,7 @@ from runner.signals import Interruption
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
 
-OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--allow", "--shell-completion")
+OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--version", "--allow", "--shell-completion")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -105,6 +105,11 @@ def _dispatch(words: list[str]) -> int:
 
         print(usage())
         return 0
+    if given.version:
+        from runner.code import version
+
+        print(f"titrate {version('titrate')}")
+        return 0
     if given.cfg:
         from runner.compose import compose, to_yaml
 
@@ -149,6 +154,7 @@ def _parser() -> _Parser:
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--cfg", "-c", choices=["job"])
     parser.add_argument("--info", action="store_true")
+    parser.add_argument("--version", action="store_true")
     parser.add_argument("--allow", action="append", default=[])
     parser.add_argument("--shell-completion", "-sc", action="store_true")
     return parser
