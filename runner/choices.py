@@ -165,6 +165,8 @@ def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: s
     try:
         if several and not isinstance(defaults()[group], list):
             raise UserError(said(f"{group}: one option is wanted, not a list", origin))
+        if several and (twice := [name for place, name in enumerate(option) if name in option[:place]]):
+            raise UserError(said(f"{group}: {twice[0]} is there twice; leave one out", origin))
         return [_file(catalog, group, name, origin) for name in (option if several else [option])]
     except UserError as error:
         chosen.problems.append(str(error))

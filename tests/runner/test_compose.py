@@ -275,6 +275,32 @@ def test_a_word_that_is_wrong(in_empty_folder: Path, word: str, message: str) ->
     assert found[0].startswith(message)
 
 
+def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> None:
+    expected = "metric: accuracy is there twice; leave one out [set by the command line (metric=[accuracy,accuracy])]"
+    assert wrong("metric=[accuracy,accuracy]") == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["optimizer=sgd", "optimizer=adam"],
+            "warning: optimizer=sgd optimizer=adam: the last one counts, optimizer=adam",
+        ),
+        (["seed=1", "+seed=2", "seed=3"], "warning: seed=1 +seed=2 seed=3: the last one counts, seed=3"),
+        (["seed=1", "seed=1"], ""),
+        (["training={epochs: 3}", "training={patience: 2}", "training.epochs=4"], ""),
+        (["optimizer=sgd", "optimizer={momentum: 0.5}", "~learning_rate", "learning_rate=0.5"], ""),
+    ],
+)
+def test_words_that_do_not_count_are_named(
+    in_empty_folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configure([*words, "quiet=true"])
+    assert capsys.readouterr().err.strip() == said
+    assert str(config.values["seed"]) in said or "seed" not in said
+
+
 def _checked(word: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         check(compose([word]))
