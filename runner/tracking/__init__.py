@@ -151,8 +151,8 @@ class MLflow:
     """A record in MLflow.
 
     `uri` is the tracking URI; None: that of MLFLOW_TRACKING_URI, or else `mlflow.db`, a SQLite file in the
-    working folder. `experiment` is the name of the MLflow experiment; None: that of MLFLOW_EXPERIMENT_NAME, or else
-    `titrate`. With MLFLOW_RUN_ID the record goes to that run.
+    working folder. `experiment` is the name of the MLflow experiment; None: that of MLFLOW_EXPERIMENT_NAME or
+    MLFLOW_EXPERIMENT_ID, or else `titrate`. With MLFLOW_RUN_ID the record of a run or a sweep goes to that run.
     """
 
     uri: str | None = None
@@ -176,7 +176,8 @@ class MLflow:
 
         Raises UserError where it can be known that it can't go there.
         """
-        return {"uri": mask(address.check(self.uri)), "experiment": address.experiment(self.experiment)}
+        uri = address.check(self.uri)
+        return {"uri": mask(uri), **address.experiment(self.experiment, uri)}
 
 
 @dataclass(frozen=True, kw_only=True)
