@@ -19,7 +19,8 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     """Trains what the overrides of the command line say; `source` takes the place of the one that `data` names.
 
     Ctrl-C saves and returns, with the status `interrupted`; the same call goes on from there.
-    Raises UserError for what the caller can mend; any other failure of the run is raised once it is recorded.
+    Raises UserError for what the caller can mend; any other failure of the run is raised once it is recorded, an
+    exception in a part of the caller's as the cause of a PartError.
     """
     from components.types import UserError
     from runner.compose import configure

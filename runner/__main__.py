@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, NoReturn
 from components.types import UserError
 from runner.allow import PACKAGES, allow, one_command, packages
 from runner.credentials import scrub, withhold_words
-from runner.errors import DiskError, RunError, is_of_disk, is_of_memory, suggestion
+from runner.errors import FILTERING, DiskError, PartError, RunError, is_of_disk, is_of_memory, suggestion
 from runner.modes import MODES
+from runner.provenance import told
 from runner.signals import Interruption
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
 
-OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--allow", "--shell-completion")
+OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--version", "--allow", "--shell-completion")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -45,6 +46,11 @@ def _answer(words: Sequence[str] | None) -> int:
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)
         return 2
+    except PartError as error:
+        if os.environ.get(FILTERING) == "off":
+            return _print_unexpected(error)
+        print(scrub(error.report()), file=sys.stderr)
+        return 1
     except RunError as error:
         print(scrub(str(error)), file=sys.stderr)
         return 1
@@ -100,6 +106,11 @@ def _dispatch(words: list[str]) -> int:
 
         print(usage())
         return 0
+    if given.version:
+        from runner.code import version
+
+        print(f"titrate {version('titrate')}")
+        return 0
     if given.cfg:
         from runner import yaml_file
         from runner.compose import compose
@@ -145,6 +156,7 @@ def _parser() -> _Parser:
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--cfg", "-c", choices=["job"])
     parser.add_argument("--info", action="store_true")
+    parser.add_argument("--version", action="store_true")
     parser.add_argument("--allow", action="append", default=[])
     parser.add_argument("--shell-completion", "-sc", action="store_true")
     return parser
@@ -169,7 +181,8 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
         from runner.memory import check_start
 
         check_start(found)
-    return importlib.import_module(mode.module).command(found)
+    with told(found):
+        return importlib.import_module(mode.module).command(found)
 
 
 def _sweep(plan: Plan) -> int:

@@ -31,7 +31,7 @@ class File(NamedTuple):
     path: Path
     group: str  # whose key its content goes under; "" and `experiment`: the root
     content: DictConfig
-    origin: str | None = None  # who set what it says, where it is no file on disk
+    origin: str | None = None  # who set what it says, where that is more than the file
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Choices:
 
 
 def choose(
-    catalog: Catalog, given: Iterable[Override], suggested: Suggestion | None = None, *, unknown: bool = False
+    catalog: Catalog, given: Sequence[Override], suggested: Suggestion | None = None, *, unknown: bool = False
 ) -> Choices:
     """Those of the command line, else those of the experiment or suggested, else those of `conf/run.yaml`.
 
@@ -54,6 +54,7 @@ def choose(
     """
     chosen = Choices()
     asked = {override.key_or_group: (_names(override.value()), label(override)) for override in given}
+    words = {override.key_or_group: override.input_line for override in given}
     answers = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
     name, origin = asked.get(EXPERIMENT, answers[EXPERIMENT])
     experiment = [] if name is None else _files(chosen, catalog, EXPERIMENT, name, origin)
@@ -74,7 +75,10 @@ def choose(
             content = OmegaConf.create(dict(suggested.feature))
             chosen.files.append(File(Path(f"{FEATURE}.yaml"), group, content, suggested.origin))
         elif group != EXPERIMENT and group not in chosen.broken:
-            chosen.files += _files(chosen, catalog, group, option, origin)
+            files = _files(chosen, catalog, group, option, origin)
+            if group in words:  # else it is an experiment or `conf/run.yaml` that chooses
+                files = [file._replace(origin=f"{shown(file.path)}, chosen by {words[group]}") for file in files]
+            chosen.files += files
     chosen.files += experiment
     return chosen
 
@@ -127,6 +131,8 @@ def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: s
     try:
         if several and not isinstance(defaults()[group], list):
             raise UserError(said(f"{group}: one option is wanted, not a list", origin))
+        if several and (twice := [name for place, name in enumerate(option) if name in option[:place]]):
+            raise UserError(said(f"{group}: {twice[0]} is there twice; leave one out", origin))
         return [_file(catalog, group, name, origin) for name in (option if several else [option])]
     except UserError as error:
         chosen.problems.append(str(error))

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from runner.folder import find
 from runner.inference import Suggestion, Suggestions, tell
 from runner.modes import OF_A_RUN
 from runner.numbers import spelt_alike
-from runner.overrides import apply, label, read
+from runner.overrides import apply, label, read, repeated, without
 from runner.provenance import origins, said, who
 from runner.tree import resolve
 from runner.yaml_file import CONFIGURATION
@@ -86,7 +87,11 @@ class Composer:
         return merged._replace(tree=copy.deepcopy(merged.tree))
 
     def tell(self, config: Config) -> None:
-        """Shows what was inferred, once."""
+        """Shows which words don't count, and what was inferred, once."""
+        for text in repeated(config.overrides):
+            if text not in self._told:
+                self._told.add(text)
+                print(f"warning: {text}", file=sys.stderr)
         suggested = config.inferred
         if suggested is not None and suggested.origin not in self._told and not config.values["quiet"]:
             self._told.add(suggested.origin)
@@ -139,7 +144,7 @@ def _resumed(config: Config, overrides: Sequence[str], folder: Path) -> Config:
     from runner.tracking import address
 
     before = read_yaml(folder / "overrides.yaml", list)
-    found = _at_home(compose([*(word for word in map(str, before) if word not in overrides), *overrides]))
+    found = _at_home(compose([*without(map(str, before), overrides), *overrides]))
     uri, given = (one.values["tracking"].get("uri") for one in (found, config))
     if uri not in (None, given):
         address.of_record(mask(address.resolve(uri)), given)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from components.types import DataError, UserError
 from runner.credentials import scrub
+from runner.user_code import Frame, user_frames
 
 FEW = 20  # names that a message lists
 
@@ -42,6 +43,11 @@ def at(key: str) -> Iterator[None]:
         raise
     except UserError as error:
         raise PlacedError(key, str(error)) from error
+    except Exception as error:
+        if (found := part_error(error)) is None or found is error:
+            raise
+        found.key = key
+        raise found from error
 
 
 @contextmanager
@@ -60,6 +66,38 @@ class RunError(RuntimeError):
     """A failure of a run whose message says all there is to say."""
 
 
+class PartError(RunError):
+    """The user's own part raised an exception, which is the cause of this one.
+
+    Attributes:
+        error: that exception.
+        frames: where in the user's code it came from.
+        key: that of the part in the configuration; "": unknown.
+        target: that of the part, or the function that was called.
+        origin: who chose the part.
+        log: the file that has the whole traceback.
+    """
+
+    def __init__(self, error: Exception, frames: tuple[Frame, ...]) -> None:
+        super().__init__()
+        self.error, self.frames = error, frames
+        self.key, self.target = "", frames[0].name
+        self.origin: str | None = None
+        self.log: Path | None = None
+
+    def __str__(self) -> str:
+        message = next(iter(str(self.error).strip().splitlines()), "")
+        kind = type(self.error).__name__
+        raised = f"{self.target} raised {f'{kind}: {message}' if message else kind}"
+        return (f"{self.key}: " if self.key else "") + raised + (f" [set by {self.origin}]" if self.origin else "")
+
+    def report(self) -> str:
+        """What is shown of it: the part and what it raised, the user's own frames, and where all frames are."""
+        whole = f"{self.log} has the whole traceback" if self.log else f"{FILTERING}=off shows the whole traceback"
+        return "\n".join([str(self), *(f"  {frame.place}: {frame.text}" for frame in self.frames), whole])
+
+
+FILTERING = "JAX_TRACEBACK_FILTERING"  # JAX's own variable: `off` shows tracebacks with all of their frames
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that is full, or fails
 
 
@@ -94,6 +132,18 @@ def is_of_memory(error: BaseException) -> bool:
         return True
     kind = isinstance(error, RuntimeError | ImportError) and not isinstance(error, RunError)
     return kind and any(word in str(error) for word in MEMORY)
+
+
+def part_error(error: Exception) -> PartError | None:
+    """The error of a part for an exception that the user's own code raised; None for any other, and for the disk's."""
+    if isinstance(error, PartError):
+        return error
+    if isinstance(error, UserError | RunError) or is_of_memory(error):
+        return None
+    if isinstance(error, OSError) and is_of_disk(error):
+        return None
+    frames = user_frames(error)
+    return PartError(error, frames) if frames else None
 
 
 def reason(error: BaseException) -> str:

@@ -15,13 +15,14 @@ from runner import folder as folders
 from runner.archive import Archive
 from runner.compose import Config
 from runner.data import cache_folder
-from runner.errors import DiskError, RunError, is_of_disk, is_of_memory, reason
+from runner.errors import DiskError, PartError, RunError, is_of_disk, is_of_memory, reason
 from runner.log import LOG, held_back, write_to
 from runner.loop import Diverged
 from runner.model import parameter_count
 from runner.opening import Member
 from runner.preparation import Run, prepare_run
 from runner.progress import progress
+from runner.provenance import told
 from runner.report import table
 from runner.signals import Signals
 from runner.standing import Standing
@@ -101,8 +102,8 @@ def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, A
         LOG.info("the record is closed")
     summary["run_id"] = run_id
     folders.summarize(path, summary)
-    if warning := delivery.warning():
-        _tell(run, f"warning: {warning}")
+    if note := delivery.note():
+        _tell(run, note)
     return summary
 
 
@@ -122,10 +123,12 @@ def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
     path = run.folder.path
     try:
         keep = run.trainer.training.keep_checkpoints
-        with contextlib.closing(Archive(path, delivery, keep=keep)) as archive:
+        with told(run.config), contextlib.closing(Archive(path, delivery, keep=keep)) as archive:
             summary = _trained(run, archive, signals)
     except BaseException as error:
         LOG.exception("the run failed")
+        if isinstance(error, PartError):
+            error.log = path / "log.txt"
         if any((path / "checkpoints").glob("step_*.npz")):
             _tell(run, f"resume={path.name} goes on from the last checkpoint")
         with contextlib.suppress(OSError):  # the disk may be full
@@ -168,7 +171,7 @@ def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
 
 def _failed(error: BaseException, path: Path) -> dict[str, Any]:
     """The summary of a run that an exception ended; a second Ctrl-C, or what its user can fix, leaves it resumable."""
-    own = isinstance(error, KeyboardInterrupt | UserError | RunError)
+    own = isinstance(error, KeyboardInterrupt | UserError | RunError) and not isinstance(error, PartError)
     resumable = own or is_of_memory(error) or (isinstance(error, OSError) and is_of_disk(error, path))
     return {
         "status": "interrupted" if resumable else "failed",

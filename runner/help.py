@@ -29,6 +29,7 @@ Titrate runs an experiment that a short YAML file describes, and keeps the recor
   titrate ... mode=MODE                          something else than training; see the modes below
   titrate --cfg job ...                          prints the composed configuration instead of running it
   titrate --info ...                             prints versions, folders, and who set each value
+  titrate --version                              prints the version of Titrate
   titrate --allow NAME ...                       lets configurations use parts from another Python package
   eval "$(titrate -sc install=bash)"             completes with the tab key (also zsh, fish)
 """
@@ -75,12 +76,14 @@ def _options(found: Catalog, group: str) -> list[str]:
 
 
 def _title(path: Path) -> str:
-    """The first line of a YAML file, which says in a comment what it is."""
+    """The first line of a YAML file, where it says in a comment what it is."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             first = file.readline(LONGEST_TITLE)
     except OSError as error:
         return f"can't be read: {error.strerror}"
+    if not first.startswith("#"):
+        return ""
     return first.removeprefix("#").strip().removeprefix("Question:").strip()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -43,6 +43,26 @@ def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override],
         else:
             (choices if chooses else settings).append(override)
     return choices, settings, problems
+
+
+def without(words: Iterable[str], others: Sequence[str]) -> list[str]:
+    """Words of an earlier command, without those whose values the words of a later one replace, and its own."""
+    replaced = {key for word in others if (key := _replaces(parse(word))) is not None}
+    return [word for word in words if word not in others and _replaces(parse(word)) not in replaced]
+
+
+def _replaces(override: Override) -> str | None:
+    """The key whose value a word replaces; None: a mapping adds to another, and a key that is left out has no value."""
+    return None if override.is_delete() or isinstance(override.value(), dict) else override.key_or_group
+
+
+def repeated(words: Iterable[str]) -> list[str]:
+    """What to say of words that give one key different values: the last one counts, so that a script may append."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        if (key := _replaces(parse(word))) is not None and word not in found.setdefault(key, []):
+            found[key].append(word)
+    return [f"{' '.join(some)}: the last one counts, {some[-1]}" for some in found.values() if len(some) > 1]
 
 
 def parse(word: str) -> Override:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from runner.batches import order
 from runner.build import build
 from runner.compose import Config
 from runner.data import Data, Features, cache_folder, prepare
-from runner.errors import ConfigError, PlacedError, at
+from runner.errors import at
 from runner.folder import Folder
 from runner.log import LOG
 from runner.loop import Trainer
@@ -27,7 +26,7 @@ from runner.opening import Member, check_folder, open_folder
 from runner.places import PLACES
 from runner.program import Program, as_arrays
 from runner.progress import Progress
-from runner.provenance import said, who
+from runner.provenance import told
 from runner.settings import Training
 from runner.signals import Signals
 
@@ -123,15 +122,6 @@ def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[D
             data = prepare(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features
-
-
-@contextlib.contextmanager
-def told(config: Config) -> Iterator[None]:
-    """What is found to be wrong with a part as it is built is told as the check would: with who set it."""
-    try:
-        yield
-    except PlacedError as error:
-        raise ConfigError(said(str(error), who(config.origins, error.key))) from error
 
 
 def _given(config: Config, source: Source) -> Config:

@@ -5,24 +5,30 @@ A signal that the parent process ignores (`command &` in a script) stays ignored
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
+AGAIN_SECONDS = 0.05  # after which a signal is sent again whose exception Python dropped
 
 
 class Interruption:
     """While this context is open, a signal raises KeyboardInterrupt, and `received` tells which one came.
 
-    Python drops what a handler raises while JAX's callback of the garbage collector runs: what is noted isn't lost.
-    Outside the main thread none is caught.
+    Python drops what a handler raises within a callback of the garbage collector (JAX has one) or a `__del__`: the
+    signal is then sent again. Outside the main thread none is caught.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._hook_before: Any = None
+        self._again: threading.Timer | None = None
+        self._closing = False
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
@@ -32,17 +38,34 @@ class Interruption:
             }
             for number in self._before:
                 signal.signal(number, self._catch)
+            self._hook_before, sys.unraisablehook = sys.unraisablehook, self._send_again
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again.join()
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._hook_before is not None:
+            sys.unraisablehook = self._hook_before
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        raise KeyboardInterrupt
+        if not self._closing:
+            raise KeyboardInterrupt
+
+    def _send_again(self, dropped: sys.UnraisableHookArgs) -> None:
+        """Takes what Python drops: a KeyboardInterrupt of ours comes again, all else is shown as before."""
+        if self.received is None or not issubclass(dropped.exc_type, KeyboardInterrupt):
+            self._hook_before(dropped)
+        elif not self._closing:
+            self._again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), self.received))
+            self._again.daemon = True
+            self._again.start()
 
 
 class Signals(Interruption):

@@ -70,7 +70,9 @@ def resolve(tree: Any) -> tuple[Any, dict[str, str]]:
         except UserError as error:
             problems[dotted(place)] = str(error)
             return value
-        return filled(found, there, (*seen, value))
+        before = len(problems)
+        made = filled(found, there, (*seen, value))
+        return made if len(problems) == before else value
 
     return filled(tree, (), ()), problems
 

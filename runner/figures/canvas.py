@@ -56,12 +56,16 @@ def finite(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a PNG file."""
+    """Writes a PNG file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in a script that the font lacks
-        figure.savefig(path, dpi=DOTS, pil_kwargs={"compress_level": 3})
-    return path
+    temporary = path.with_suffix(".tmp")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in a script that the font lacks
+            figure.savefig(temporary, format="png", dpi=DOTS, pil_kwargs={"compress_level": 3})
+        return temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def unknown(bad: np.ndarray) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from runner import folder as folders
-from runner import record, yaml_file
+from runner import files, record, yaml_file
 from runner.batches import order
 from runner.compose import Config
 from runner.data import Data
@@ -21,8 +21,9 @@ from runner.figures import target as target_figures
 from runner.figures.canvas import short
 from runner.look import tables
 from runner.look.view import Examples, View, images
-from runner.preparation import limited, load_data, told, tracking_of
+from runner.preparation import limited, load_data, tracking_of
 from runner.progress import Progress
+from runner.provenance import told
 from runner.settings import Training
 from runner.tables import Section
 from runner.tracking import DELIVERY_SECONDS, Delivery
@@ -76,7 +77,7 @@ def _sections(config: Config, view: View, figures: Path, shown: Progress) -> lis
         targets = {split: view.targets(split) for split in view.data.splits}
     with shown.working("drawing"):
         sections = [tables.splits(view), _spread(view, targets, figures), *_examples(view, examples, figures)]
-    (figures / "look.txt").write_text("\n".join(map(str, sections)), encoding="utf-8")
+    files.write_atomically(figures / "look.txt", "\n".join(map(str, sections)))
     return sections
 
 
@@ -123,5 +124,5 @@ def _end(folder: Path, data: Data, status: str, delivery: Delivery, shown: Progr
     with shown.working("bringing it to MLflow"):
         summary["run_id"] = delivery.close(DELIVERY_SECONDS)
     folders.summarize(folder, summary)
-    if warning := delivery.warning():
-        shown.note(f"warning: {warning}")
+    if note := delivery.note():
+        shown.note(note)

@@ -15,7 +15,7 @@ from runner.answers import Answers
 from runner.compose import Config
 from runner.figures import images as grids
 from runner.figures.canvas import short
-from runner.files import read_json, refuse_links
+from runner.files import read_json, refuse_links, write_atomically
 from runner.fitted import Fitted, opened
 from runner.look import tables
 from runner.look.data import Look
@@ -52,7 +52,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
         sections = [section for section in _sections(answers, worst, view) if section is not None]
         if view is not None:
             _draw_images(answers, view, worst[:MOST_IMAGES], folder / "figures", suffix)
-    (folder / "figures" / f"worst_mistakes{suffix}.txt").write_text("\n".join(map(str, sections)), encoding="utf-8")
+    write_atomically(folder / "figures" / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
     yield Look(sections, folder, tracking)
     if delivery:
         _deliver(delivery, folder, shown)
@@ -176,5 +176,5 @@ def _deliver(delivery: Delivery, folder: Path, shown: Progress) -> None:
     """Brings the figures to MLflow; what hinders that is told, and hinders nothing else."""
     with shown.working("bringing the figures to MLflow"):
         delivery.close(DELIVERY_SECONDS)
-    if warning := delivery.warning():
-        shown.note(f"warning: {warning}; the figures are in {folder / 'figures'}")
+    if note := delivery.note():
+        shown.note(f"{note}; the figures are in {folder / 'figures'}")

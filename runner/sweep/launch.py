@@ -22,8 +22,9 @@ from runner.files import write_atomically
 from runner.folder import Folder
 from runner.opening import Member
 from runner.places import PLACES
-from runner.preparation import told, tracking_of
+from runner.preparation import tracking_of
 from runner.progress import progress
+from runner.provenance import told
 from runner.signals import Signals
 from runner.sweep import MANIFEST, outcome, ranking, report
 from runner.sweep.outcome import Manifest, Outcome
@@ -72,8 +73,8 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
                     run_id = delivery.close(DELIVERY_SECONDS)
             folders.summarize(folder.path, summary | {"run_id": run_id})
             _name_runs(folder.path)
-            if warning := delivery.warning():
-                shown.note(f"warning: {warning}")
+            if note := delivery.note():
+                shown.note(note)
     return SweepResult(
         summary["status"], tuple(rows), tuple(manifest.runs), folder.path.absolute(), run_id, signals.received
     )

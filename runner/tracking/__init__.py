@@ -24,7 +24,6 @@ from runner.tracking.state import State, missing
 DELIVERY_SECONDS = 2.0  # how long the end of a run waits for its record
 LOOK_SECONDS = 0.02  # between two looks at how far the child has come
 LATER = "`titrate mode=deliver` sends what is missing"
-SLOW = f"MLflow takes its time: a process in the background sends the rest; should it break off, {LATER}"
 AGAIN = "again"  # the word for the child that delivers a folder once more
 
 
@@ -40,8 +39,8 @@ class Delivery(Protocol):
     def close(self, seconds: float) -> str | None:
         """Says that the run is over, and waits so long at most; the MLflow run's id, where it is known."""
 
-    def warning(self) -> str | None:
-        """After `close`: what MLflow lacks, why, and what to do; None where it lacks nothing."""
+    def note(self) -> str | None:
+        """After `close`: what MLflow lacks, why, and what to do, or what it still gets; None where it has all."""
 
 
 class Tracking(Protocol):
@@ -69,7 +68,7 @@ class NoDelivery:
     def close(self, seconds: float) -> None:
         draw_in_background(self._folder)
 
-    def warning(self) -> None: ...
+    def note(self) -> None: ...
 
 
 class ChildDelivery:
@@ -99,19 +98,19 @@ class ChildDelivery:
         """Whether MLflow has the end; figures may still be on their way, and nobody waits for those."""
         return State.load(self._folder).ended == end_digest(self._folder)
 
-    def warning(self) -> str | None:
+    def note(self) -> str | None:
         states = [State.load(folder) for folder in (self._folder, *runs(self._folder))]
         for state in states:
             if state.error is not None:
-                return f"MLflow lacks a part of the record: {state.error}; {LATER}"
+                return f"warning: MLflow lacks a part of the record: {state.error}; {LATER}"
         if self._process.poll() is None and not self._has_ended():
-            return SLOW
+            return f"MLflow: a process in the background delivers the rest (log: {self._folder / 'delivery.log'})"
         if lacking := next(filter(None, map(missing, states)), None):
-            return f"{lacking}; the run's folder has it"
+            return f"warning: {lacking}; the run's folder has it"
         if self._process.poll() is None:
             return None
         if self._process.returncode != 0:
-            return f"the delivery to MLflow broke off, see {self._folder / 'delivery.log'}; {LATER}"
+            return f"warning: the delivery to MLflow broke off, see {self._folder / 'delivery.log'}; {LATER}"
         return None
 
 
@@ -144,7 +143,7 @@ class _Share:
         self.whole.poke()
         return State.load(self.folder).run_id
 
-    def warning(self) -> None:
+    def note(self) -> None:
         """The sweep tells it for all."""
 
 
@@ -153,8 +152,8 @@ class MLflow:
     """A record in MLflow.
 
     `uri` is the tracking URI; None: that of MLFLOW_TRACKING_URI, or else `mlflow.db`, a SQLite file in the
-    working folder. `experiment` is the name of the MLflow experiment; None: that of MLFLOW_EXPERIMENT_NAME, or else
-    `titrate`. With MLFLOW_RUN_ID the record goes to that run.
+    working folder. `experiment` is the name of the MLflow experiment; None: that of MLFLOW_EXPERIMENT_NAME or
+    MLFLOW_EXPERIMENT_ID, or else `titrate`. With MLFLOW_RUN_ID the record of a run or a sweep goes to that run.
     """
 
     uri: str | None = None
@@ -178,7 +177,8 @@ class MLflow:
 
         Raises UserError where it can be known that it can't go there.
         """
-        return {"uri": mask(address.check(self.uri)), "experiment": address.experiment(self.experiment)}
+        uri = address.check(self.uri)
+        return {"uri": mask(uri), **address.experiment(self.experiment, uri)}
 
 
 @dataclass(frozen=True, kw_only=True)

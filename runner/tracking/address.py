@@ -17,6 +17,8 @@ from runner.tracking.identity import RUN_VARIABLE
 from runner.tracking.store import sqlite_file, sqlite_uri
 
 EXPERIMENT_VARIABLE, EXPERIMENT = "MLFLOW_EXPERIMENT_NAME", "titrate"
+ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
+DEFAULT_ID = "0"  # of the experiment that MLflow makes with a store
 LONGEST_EXPERIMENT = 500  # characters that MLflow takes
 FILES_VARIABLE = "MLFLOW_ALLOW_FILE_STORE"
 SERVERS, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql")
@@ -71,15 +73,29 @@ def is_own(uri: str, given: str | None) -> bool:
     return uri.rstrip("/") == mask(resolve(given)).rstrip("/")
 
 
-def experiment(name: str | None) -> str:
-    """The name of the experiment; raises UserError where MLflow takes no such name."""
-    key, found = "tracking.experiment", name
+def experiment(name: str | None, uri: str) -> dict[str, str | None]:
+    """The experiment of a store: its name, and its id where only the environment names one, by MLFLOW_EXPERIMENT_ID.
+
+    Raises UserError where MLflow takes no such name, or where a SQLite store lacks the id; a server is asked later.
+    """
+    key, found, number = "tracking.experiment", name, None
     if found is None:
-        key, found = EXPERIMENT_VARIABLE, os.environ.get(EXPERIMENT_VARIABLE) or EXPERIMENT
-    if not found.strip() or not found.isprintable() or len(found) > LONGEST_EXPERIMENT:
+        key, found, number = (
+            EXPERIMENT_VARIABLE,
+            *(os.environ.get(one) or None for one in (EXPERIMENT_VARIABLE, ID_VARIABLE)),
+        )
+    if found is not None and (not found.strip() or not found.isprintable() or len(found) > LONGEST_EXPERIMENT):
         shown = found if len(found) < 80 else f"{found[:80]}…"
         raise PlacedError(key, f"{shown!r}: choose a name of 1 to {LONGEST_EXPERIMENT} printable characters")
-    return found
+    if not number:
+        return {"experiment": found or EXPERIMENT}
+    database = sqlite_file(uri)
+    own = None if database is None else _experiment_name(database, number, uri)
+    if None not in (own, found) and own != found:
+        raise UserError(
+            f"{ID_VARIABLE}={number}: that experiment is {own}, but {EXPERIMENT_VARIABLE}={found}; unset one of them"
+        )
+    return {"experiment": found or own, "experiment_id": number}
 
 
 def _problem(uri: str) -> str | None:
@@ -156,3 +172,23 @@ def _has_run(database: Path, run_id: str) -> bool:
         found = connection.execute("SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'", (run_id,))
         return found.fetchone() is not None
     return True  # it can't be read now: the delivery will tell
+
+
+def _experiment_name(database: Path, number: str, uri: str) -> str | None:
+    """The name of the experiment of an id; None where that can't be read now, so that the delivery will tell."""
+    query = "SELECT name FROM experiments WHERE experiment_id = ? AND lifecycle_stage = 'active'"
+    found = None
+    if database.exists():
+        try:
+            with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                found = connection.execute(query, (number,)).fetchone()
+        except sqlite3.Error:
+            return None
+    elif number == DEFAULT_ID:
+        return None
+    if found is None:
+        raise UserError(
+            f"{ID_VARIABLE}={number}: {mask(uri)} has no such experiment; unset it, or name one of "
+            "`mlflow experiments search`"
+        )
+    return str(found[0])

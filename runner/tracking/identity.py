@@ -51,9 +51,9 @@ def redirect(folder: Path, tracking: Mapping[str, Any]) -> None:
 
 
 def join(folder: Path) -> None:
-    """Notes that the record goes to the run that MLFLOW_RUN_ID names, where that is set."""
+    """Notes that the record of a run or a sweep goes to the run that MLFLOW_RUN_ID names, where that is set."""
     record, run_id = load_record(folder), os.environ.get(RUN_VARIABLE)
-    if run_id and record.get("joins") != run_id:
+    if run_id and record.get("kind") != "look" and record.get("joins") != run_id:
         _write(folder, record | {"joins": run_id})
         (folder / "delivered.json").unlink(missing_ok=True)  # which tells of another run
 

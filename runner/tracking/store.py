@@ -242,6 +242,8 @@ def _experiment(client: MlflowClient, tracking: Mapping[str, Any]) -> str:
     from mlflow.exceptions import MlflowException
 
     name = tracking["experiment"]
+    if (number := tracking.get("experiment_id")) is not None:
+        return _existing_experiment(client, number, name, tracking["uri"])
     if (experiment := client.get_experiment_by_name(name)) is not None:
         _refuse_deleted(experiment, tracking["uri"])
         return experiment.experiment_id
@@ -254,6 +256,22 @@ def _experiment(client: MlflowClient, tracking: Mapping[str, Any]) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     return _experiment(client, tracking)  # another process made it in this very moment
+
+
+def _existing_experiment(client: MlflowClient, number: str, name: str | None, uri: str) -> str:
+    """The id that MLFLOW_EXPERIMENT_ID named when the run began."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        experiment = client.get_experiment(number)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise UserError(f"MLFLOW_EXPERIMENT_ID={number}: the store has no such experiment") from error
+    if name not in (None, experiment.name):
+        raise UserError(f"MLFLOW_EXPERIMENT_ID={number}: that experiment is {experiment.name}, not {name}")
+    _refuse_deleted(experiment, uri)
+    return experiment.experiment_id
 
 
 def _refuse_deleted(experiment: Any, uri: str) -> None:

@@ -99,7 +99,9 @@ def test_what_a_module_of_the_user_s_imports_stays_what_it_is() -> None:
 
 @pytest.mark.usefixtures("my_parts", "in_empty_folder")
 def test_what_only_building_finds_is_told_as_the_check_would(compose_and_check: Config) -> None:
-    with pytest.raises(UserError, match=r"^loss: mse needs a real-valued target.* \[set by conf/loss/mse\.yaml\]$"):
+    with pytest.raises(
+        UserError, match=r"^loss: mse needs a real-valued target.* \[set by conf/loss/mse\.yaml, chosen by loss=mse\]$"
+    ):
         execute(compose_and_check)
     assert not Path("outputs").exists()
 

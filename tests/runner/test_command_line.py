@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -52,6 +53,7 @@ def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--help"], 0),
         (["--info"], 0),
+        (["--version"], 0),
         (["--cfg", "job"], 0),
         (["optimizer=nadm", "optimizer.b3=1", "training.epochs=abc", "experiment=digits_cnn"], 2),
         (["architecture=sequential", "architecture.layers.0.features=0", "loss._target_=optax.sdg"], 2),
@@ -86,15 +88,23 @@ def test_a_module_of_the_working_folder_may_be_allowed(in_empty_folder: Path) ->
         assert done.stderr.startswith('loss.size: "x" is not a whole number')
 
 
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"titrate {metadata.version('titrate')}\n"
+
+
 def test_help_lists_all_there_is_to_choose(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
     Path("experiments").mkdir()
     Path("experiments/mine.yaml").write_text("# Question:  is it mine?\nseed: 1\n")
+    Path("experiments/bare.yaml").write_text("seed: 1\n")
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     words = text.split()
     assert all(group in words and option in words for group, found in catalog().files.items() for option in found)
     assert "  * nadam    Adam with Nesterov momentum (Dozat, 2016)." in text.splitlines()
     assert any(line.split() == ["mine", "is", "it", "mine?"] for line in text.splitlines())
+    assert any(line.split() == ["bare"] for line in text.splitlines())
+    assert "--version" in words
     assert "    epochs: 10" in text.splitlines()
     assert set(MODES) == set(get_args(settings("Settings")["mode"].hint)) <= set(words)
 

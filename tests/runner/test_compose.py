@@ -111,6 +111,7 @@ def test_the_command_line_wins_over_the_experiment_and_that_over_the_options(in_
     assert config.origins["optimizer.momentum"] == "the command line (optimizer.momentum=0.8)"
     assert config.origins["training.epochs"] == "conf/run.yaml"
     assert config.origins["experiment"] == "the command line (experiment=mine)"
+    assert config.origins["loss._target_"] == "conf/loss/mse.yaml, chosen by loss=mse"
     adam = compose(["experiment=mine", "optimizer=adam", "~optimizer.momentum", "~optimizer.nesterov"])
     assert adam.values["optimizer"] == {"_target_": "optax.adam"}
 
@@ -263,6 +264,7 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
         ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
         ("seed=${sed}", "seed: there is no sed; did you mean seed?"),
         ("seed=${seed}", "seed: ${seed} refers to itself"),
+        ("training.epochs=${training}", "training.epochs: ${training} refers to itself"),
         ("loss=${architecture}", "loss: there is no ${architecture}"),
         ("folder=a${seed}", "folder: a${seed} is not understood; a reference is a whole value, ${name}"),
         ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} is not understood"),
@@ -277,6 +279,32 @@ def test_a_word_that_is_wrong(in_empty_folder: Path, word: str, message: str) ->
     found = wrong(word) if word != "optimiser=adam" else _checked(word)
     assert len(found) == 1
     assert found[0].startswith(message)
+
+
+def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> None:
+    expected = "metric: accuracy is there twice; leave one out [set by the command line (metric=[accuracy,accuracy])]"
+    assert wrong("metric=[accuracy,accuracy]") == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["optimizer=sgd", "optimizer=adam"],
+            "warning: optimizer=sgd optimizer=adam: the last one counts, optimizer=adam",
+        ),
+        (["seed=1", "+seed=2", "seed=3"], "warning: seed=1 +seed=2 seed=3: the last one counts, seed=3"),
+        (["seed=1", "seed=1"], ""),
+        (["training={epochs: 3}", "training={patience: 2}", "training.epochs=4"], ""),
+        (["optimizer=sgd", "optimizer={momentum: 0.5}", "~learning_rate", "learning_rate=0.5"], ""),
+    ],
+)
+def test_words_that_do_not_count_are_named(
+    in_empty_folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configure([*words, "quiet=true"])
+    assert capsys.readouterr().err.strip() == said
+    assert str(config.values["seed"]) in said or "seed" not in said
 
 
 def _checked(word: str) -> tuple[str, ...]:

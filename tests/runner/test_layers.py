@@ -78,4 +78,6 @@ def test_layers_that_do_not_fit_are_told_without_a_traceback(capsys: pytest.Capt
         "architecture: layer 1 (Repeat): its layer 0 of copy 2 (Residual): its layer 0 (Conv) "
         "can't take an input of shape (32, 1, 1, "
     )
-    assert told.splitlines()[-1].endswith("does not fit into images of 1 x 1 [set by conf/architecture/mine.yaml]")
+    assert told.splitlines()[-1].endswith(
+        "does not fit into images of 1 x 1 [set by conf/architecture/mine.yaml, chosen by architecture=mine]"
+    )

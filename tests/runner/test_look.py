@@ -338,4 +338,4 @@ def test_a_store_that_never_answers_holds_a_look_up_no_longer_than_a_run(
         slow.kill()
         slow.wait()
     assert waits == [2.0]
-    assert any("a process in the background sends the rest" in title for title in tables)
+    assert any("a process in the background delivers the rest" in title for title in tables)

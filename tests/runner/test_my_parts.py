@@ -210,11 +210,11 @@ def words(key: str, name: str) -> list[str]:
 def test_a_part_that_does_not_fit_its_place_is_named(
     key: str, name: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words(key, name)) == 2
+    assert main(command := words(key, name)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     checked = "._target_" if "parameter" in message or "`train`" in message else ""
     assert line.startswith(f"{key}{checked}: {message}"), line
-    assert line.endswith(f"[set by conf/{key.partition('.')[0]}/mine.yaml]")
+    assert line.endswith(f"[set by conf/{key.partition('.')[0]}/mine.yaml, chosen by {command[0]}]")
     assert not Path("outputs").exists()
 
 

@@ -1,6 +1,9 @@
 import contextlib
+import gc
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,3 +92,52 @@ def test_the_handlers_of_a_caller_come_back(number: signal.Signals) -> None:
         assert signals.received == number
         assert signal.getsignal(number) is own
     assert signal.getsignal(number) is own
+
+
+@contextlib.contextmanager
+def garbage_callback(callback: Callable[..., None]) -> Iterator[None]:
+    """The collector of garbage calls back, as it does JAX."""
+    gc.callbacks.append(callback)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(callback)
+
+
+@each
+def test_a_signal_in_a_callback_of_the_garbage_collector_ends_a_command_at_once(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[str] = []
+
+    def callback(phase: str, facts: Any) -> None:
+        if not sent:
+            sent.append(phase)
+            send(number)
+
+    def usage() -> None:
+        with garbage_callback(callback):
+            gc.collect()
+        assert sent
+        time.sleep(60)
+        pytest.fail("it goes on")
+
+    hook = sys.unraisablehook
+    monkeypatch.setattr("runner.help.usage", usage)
+    began = time.monotonic()
+    assert main(["--help"]) == 128 + number
+    assert time.monotonic() - began < 30
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is hook
+
+
+def test_other_exceptions_that_python_drops_are_shown_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: shown.append(dropped.exc_type))
+
+    def callback(phase: str, facts: Any) -> None:
+        raise ZeroDivisionError
+
+    with Interruption(), garbage_callback(callback):
+        gc.collect()
+    assert set(shown) == {ZeroDivisionError}

@@ -463,7 +463,7 @@ def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.Mo
 def test_nothing_delivers_nothing(tmp_path: Path) -> None:
     delivery = Nothing().start(make(tmp_path / "run", ""))
     delivery.poke()
-    assert (Nothing().describe(), delivery.close(1.0), delivery.warning()) == ({}, None, None)
+    assert (Nothing().describe(), delivery.close(1.0), delivery.note()) == ({}, None, None)
 
 
 def test_the_run_itself_never_imports_mlflow() -> None:
@@ -509,7 +509,7 @@ def test_a_child_that_is_killed_loses_nothing(tmp_path: Path, database: Path, cl
     delivery.poke()  # no one is there, and that is no error
     end(folder)
     run_id = delivery.close(60)
-    assert "titrate mode=deliver" in str(delivery.warning())
+    assert "titrate mode=deliver" in str(delivery.note())
     assert [outcome.run_id for outcome in deliver.deliver_all(tmp_path / "outputs")] == [run_id]
     assert the_run(client).info.run_id == run_id
     assert the_run(client).info.status == "FINISHED"
@@ -547,13 +547,13 @@ def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monk
     for _ in range(100_000):  # more than a pipe holds
         delivery.poke()
     assert delivery.close(0.1) is None
-    assert "in the background" in str(delivery.warning())
+    assert "in the background" in str(delivery.note())
     assert time.monotonic() - began < 2
     kill(delivery)
     with pytest.raises(Exception, match="Connection refused"):
         deliver.deliver(folder, given="http://127.0.0.1:9")  # as the child would have done
-    assert "http://127.0.0.1:9: " in str(delivery.warning())
-    assert "Connection refused" in str(delivery.warning())
+    assert "http://127.0.0.1:9: " in str(delivery.note())
+    assert "Connection refused" in str(delivery.note())
 
 
 def kill(delivery: Any) -> None:

@@ -34,7 +34,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing outside a test says where a record goes, and figures take their time elsewhere."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("runner.figures.draw", lambda folder: [])
 
@@ -388,6 +388,47 @@ def test_the_experiment_of_the_environment_comes_below_that_of_the_words(monkeyp
 
 
 @pytest.mark.usefixtures("in_process")
+def test_a_run_goes_to_the_experiment_whose_id_the_environment_names(
+    tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{database}"
+    number = client.create_experiment("theirs")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", number)
+    tracking = MLflow(uri=uri).describe()
+    assert tracking["experiment"] == "theirs"
+    assert MLflow(uri=uri, experiment="yours").describe() == {"uri": uri, "experiment": "yours"}
+    folder = finished(tmp_path, uri, tracking=tracking)
+    assert client.get_run(goes_on(folder, uri)).info.experiment_id == number
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    assert MLflow(uri=uri).describe() == tracking
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "others")
+    with pytest.raises(UserError, match=f"MLFLOW_EXPERIMENT_ID={number}: that experiment is theirs, but MLFLOW_EXPERI"):
+        MLflow(uri=uri).describe()
+
+
+def test_an_experiment_that_is_not_there_is_refused_before_or_at_the_delivery(
+    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: sqlite.* has no such experiment"):
+        MLflow(uri=f"sqlite:///{database}").describe()
+    with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: sqlite.* has no such experiment"):
+        MLflow(uri=f"sqlite:///{database}.new").describe()
+    with serve(database) as server:
+        finished(tmp_path, server.uri, tracking=MLflow(uri=server.uri).describe())
+        with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: the store has no such experiment"):
+            deliver.deliver_all(tmp_path, given=server.uri)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_look_joins_no_run(tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"sqlite:///{database}"
+    given = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    assert goes_on(finished(tmp_path, uri, "look", kind="look"), uri) != given
+
+
+@pytest.mark.usefixtures("in_process")
 def test_a_run_joins_the_one_that_the_environment_names(
     tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -495,7 +536,8 @@ def test_the_end_of_a_run_waits_two_seconds_at_most_and_says_what_goes_on(
         slow[0].kill()
         slow[0].wait()
     assert waits == [2.0]
-    assert "a process in the background sends the rest" in capsys.readouterr().out
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "MLflow" in line and "record to" not in line]
+    assert line.startswith("MLflow: a process in the background delivers the rest (log: outputs/")
 
 
 def test_a_sweep_without_mlflow_has_the_figures_of_all_its_runs(tmp_path: Path, draws_in_background: None) -> None:

@@ -1,0 +1,175 @@
+"""Exceptions of the user's own parts: the part and the user's own lines are shown; those of our code stay whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import runner
+from runner.__main__ import main
+from runner.errors import PartError
+
+MODULE = """
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+from helper_parts import halve
+
+from components.types import Output, Schedule
+
+class Loss:
+    def outputs(self, target): return 10
+
+class DividingLoss(Loss):
+    def __call__(self, logits, target): return logits[:, 0] * halve(1)
+
+class TracedLoss(Loss):
+    def __call__(self, logits, target): return 1 if logits.sum() > 0 else 2
+
+class UnbuiltLoss(Loss):
+    def __init__(self): raise ValueError
+    def __call__(self, logits, target): return logits[:, 0]
+
+class EndlessLoss(Loss):
+    def __call__(self, logits, target): return self(logits, target)
+
+class InheritingLoss(DividingLoss): ...
+
+class AddingNet(nn.Module):
+    outputs: int
+    dtype: object = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, *, train): return Output(self.logits(nn.Dense(10)(x.reshape(len(x), -1))))
+
+    def logits(self, x): return jnp.add("a", x)
+
+class CountingMetric:
+    higher_is_better = True
+    collects = False
+    def bind(self, target): return self
+    def measure(self, output, batch): return {"hits": batch.mask.sum()}
+    def result(self, sums): return {}["hits"]
+
+class FailingPicture:
+    def __call__(self, key, inputs, target): raise RuntimeError("no picture")
+
+class MissingFile:
+    def sizes(self): return {"train": 1}
+    def blocks(self, part): return []
+    def splits(self): return {}
+    def fingerprint(self): return open("nothing.csv").read()
+
+def failing_rate(learning_rate): return Schedule(lambda step, total: {"learning_rate": undefined})
+
+def failing_sgd(learning_rate):
+    def update(updates, state, parameters=None): return updates.nothing
+    return optax.GradientTransformation(optax.sgd(0.1).init, update)
+"""
+HELPERS = """
+def halve(losses):
+    return losses / 0
+"""
+CASES = [
+    (
+        "loss",
+        "DividingLoss",
+        "ZeroDivisionError: division by zero",
+        ["return logits[:, 0] * halve(1)", "return losses"],
+    ),
+    ("loss", "InheritingLoss", "ZeroDivisionError: division by zero", ["return logits[:, 0] *", "return losses"]),
+    ("loss", "TracedLoss", "TracerBoolConversionError: Attempted boolean conversion", ["return 1 if logits.sum()"]),
+    ("loss", "UnbuiltLoss", "ValueError", ["def __init__(self): raise ValueError"]),
+    ("loss", "EndlessLoss", "RecursionError: maximum recursion depth exceeded", ["return self(logits, target)"]),
+    ("architecture", "AddingNet", "TypeError: ", ["return Output(", "def logits("]),
+    ("augmentation.mine", "FailingPicture", "RuntimeError: no picture", ["def __call__(self, key, inputs"]),
+    ("data", "MissingFile", "FileNotFoundError: [Errno 2] No such file or directory: 'nothing.csv'", ["fingerprint("]),
+    ("schedule", "failing_rate", "NameError: name 'undefined' is not defined", ["def failing_rate("]),
+    ("optimizer", "failing_sgd", "AttributeError: 'dict' object has no attribute 'nothing'", ["def update("]),
+]
+
+
+@pytest.fixture(autouse=True)
+def failing_parts(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user's, allowed, and one that it imports."""
+    Path("failing_parts.py").write_text(MODULE)
+    Path("helper_parts.py").write_text(HELPERS)
+    monkeypatch.setenv("TITRATE_ALLOW", "failing_parts")
+    monkeypatch.delenv("JAX_TRACEBACK_FILTERING", raising=False)
+    monkeypatch.syspath_prepend(str(in_empty_folder))
+    monkeypatch.delitem(sys.modules, "failing_parts", raising=False)
+
+
+def words(key: str, name: str) -> list[str]:
+    """A command that trains with a part of the module's."""
+    key, _, several = key.partition(".")
+    Path("conf", key).mkdir(parents=True)
+    node = f"_target_: failing_parts.{name}\n" + ("learning_rate: 0.1\n" if key == "schedule" else "")
+    Path("conf", key, "mine.yaml").write_text(f"mine: {{{node.strip()}}}\n" if several else node)
+    choice = f"{key}=[mine]" if several else f"{key}=mine"
+    return [choice, "tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1"]
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(("key", "name", "raised", "lines"), CASES, ids=[name for _, name, *_ in CASES])
+def test_the_part_and_the_users_own_lines_are_shown(
+    key: str, name: str, raised: str, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command := words(key, name)) == 1
+    first, *shown, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{key}: failing_parts.{name} raised {raised}"), first
+    assert first.endswith(f"[set by conf/{key.partition('.')[0]}/mine.yaml, chosen by {command[0]}]")
+    assert len(shown) == len(lines)
+    for line, text in zip(shown, lines, strict=True):
+        assert line.startswith(("  failing_parts.py:", "  helper_parts.py:3: return losses / 0"))
+        assert text in line
+    assert last == "JAX_TRACEBACK_FILTERING=off shows the whole traceback"
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.optax
+def test_the_log_has_the_whole_traceback_of_a_run_that_has_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words("metric.mine", "CountingMetric")) == 1
+    first, _, last = capsys.readouterr().err.splitlines()
+    (folder,) = Path("outputs").iterdir()
+    assert last == f"{folder}/log.txt has the whole traceback"
+    log = (folder / "log.txt").read_text()
+    assert "runner/sums.py" in log
+    assert "KeyError: 'hits'" in log
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["status"], summary["error"]) == ("failed", first)
+
+
+@pytest.mark.optax
+def test_the_whole_traceback_is_shown_where_jax_is_to_show_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_TRACEBACK_FILTERING", "off")
+    assert main(words("loss", "DividingLoss")) == 1
+    assert "runner/parts.py" in capsys.readouterr().err
+
+
+@pytest.mark.optax
+def test_a_mode_that_trains_nothing_shows_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words("loss", "DividingLoss"), "mode=dry_run"]) == 1
+    assert capsys.readouterr().err.startswith("loss: failing_parts.DividingLoss raised ZeroDivisionError")
+
+
+@pytest.mark.optax
+def test_from_python_the_exception_is_the_cause() -> None:
+    with pytest.raises(PartError, match=r"loss: failing_parts\.DividingLoss raised") as caught:
+        runner.run(*words("loss", "DividingLoss"))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.parts.check_numbers", None)
+    assert main(["experiment=digits_mlp", "tracking=none", "quiet=true", "training.limit_batches=1"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Traceback")
+    assert "runner/parts.py" in error
