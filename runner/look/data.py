@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from runner import folder as folders
 from runner import files, record, yaml_file
+from runner import folder as folders
 from runner.batches import order
 from runner.compose import Config
 from runner.data import Data
