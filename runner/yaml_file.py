@@ -12,8 +12,7 @@ from components.types import UserError
 from runner.files import read_bytes
 
 MOST_VALUES = 100_000  # that the anchors of a file may stand for
-
-
+LINE_BREAKS = "\x85\u2028\u2029"  # of YAML and no other: outside double quotes PyYAML folds or drops them
 FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser, where PyYAML was built with it
 
 
@@ -28,9 +27,21 @@ OPTION = Limits(1 << 20, 50)  # a file that a user wrote
 CONFIGURATION = Limits(1 << 22, 100)  # what became of several of them and of a command's words
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's, which writes every text so that it reads the same again."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> Any:
+    quoted = any(character in text for character in LINE_BREAKS)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def dump(values: Any) -> str:
     """Plain values as YAML, in their order."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def parse(text: str) -> Any:

@@ -135,7 +135,8 @@ class _Scrubbed(io.TextIOBase):
         return self._stream.write(scrub(text))
 
     def flush(self) -> None:
-        self._stream.flush()
+        if not self._stream.closed:  # which the end of the process may have done
+            self._stream.flush()
 
 
 def _attempt_all(folder: Path, given: str | None, gone: dict[str, str], *, over: bool) -> bool:

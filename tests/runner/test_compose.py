@@ -181,6 +181,15 @@ def test_yaml_goes_there_and_back() -> None:
     assert yaml_file.parse(yaml_file.dump(values)) == values
 
 
+CHARACTERS = st.sampled_from("a1:-#'\"\\ \n\t\r\x00\x85\u2028\ufeff\U0001f600")
+TEXT = st.text(CHARACTERS) | st.sampled_from(["null", "1e3", "on", "="])
+
+
+@given(st.lists(TEXT) | st.dictionaries(TEXT, st.none() | st.floats(allow_nan=False) | st.integers() | st.lists(TEXT)))
+def test_what_is_written_is_read_again(values: Any) -> None:
+    assert yaml_file.parse(yaml_file.dump(values)) == values
+
+
 def test_a_path_that_is_no_utf8_is_written_and_read(tmp_path: Path) -> None:
     values = {"path": os.fsdecode(b"caf\xe9.csv"), "again": [shared := ["\x85\u2028\U0001f600"], shared]}
     (tmp_path / "config.yaml").write_text(yaml_file.dump(values), encoding="utf-8")

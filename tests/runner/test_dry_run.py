@@ -93,7 +93,7 @@ def test_all_is_said_and_nothing_is_left(capsys: pytest.CaptureFixture[str]) -> 
     ]
     values = [" ".join(line.split()) for line in found["values"]]
     assert "seed=3 the command line (seed=3)" in values
-    assert 'optimizer._target_="optax.adam" conf/optimizer/adam.yaml' in values
+    assert 'optimizer._target_="optax.adam" conf/optimizer/adam.yaml, chosen by optimizer=adam' in values
     assert found["a batch of 32"][1:] == [
         "  inputs  float32 (32, 8, 8, 1)  image.values uint8 (32, 8, 8, 1)",
         "  target  int32 (32,)            target.ids int32 (32,)",
