@@ -45,6 +45,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def quick_compiler() -> Iterator[None]:
+    """Compiling takes most of the time of tiny runs, so XLA optimizes little, unless JAX's own variable says more."""
+    with pytest.MonkeyPatch.context() as patched:
+        if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+            patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for processes that tests start
+            jax.config.update("jax_disable_most_optimizations", True)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
     """Ctrl-C interrupts what tests start, though a shell that runs them in the background ignores it."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
