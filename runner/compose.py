@@ -148,7 +148,8 @@ def _resumed(config: Config, overrides: Sequence[str], folder: Path) -> Config:
     uri, given = (one.values["tracking"].get("uri") for one in (found, config))
     if uri not in (None, given):
         address.of_record(mask(address.resolve(uri)), given)
-    return found
+    # The name stands for what it was found as: the run's own words may have had another `folder`, with its original.
+    return replace(found, values=found.values | {"folder": config.values["folder"]})
 
 
 def _at_home(config: Config) -> Config:

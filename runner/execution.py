@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.types import Source, UserError
-from runner import answers, files, platform, record, transform
+from runner import answers, platform, record, transform
 from runner import folder as folders
 from runner.archive import Archive
 from runner.compose import Config
@@ -188,7 +188,7 @@ def _standing(run: Run, archive: Archive) -> Standing:
         return run.trainer.begin()
     standing, warnings = archive.load(run.trainer.like)
     _tell(run, f"going on from step {standing.step if standing else 0} in {run.folder.path}")
-    before = files.read_json(run.folder.path / "record.json")
+    before = folders.read_record(run.folder.path)
     until = before.get("epochs_until_step", {})
     run.trainer.epochs_until_step = {int(epochs): step for epochs, step in until.items()}
     for text in record.changed(before["tags"], record.surroundings(run.config)):

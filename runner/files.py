@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from components.place import open_file, open_regular
 from components.types import DataError, UserError
 
+Fields: TypeAlias = Mapping[str, type | tuple[type, ...]]  # of a JSON object: what kind of value each has
+NUMBER = (int, float)
+KINDS: dict[Any, str] = {str: "text", int: "a whole number", NUMBER: "a number", dict: "an object", list: "a list"}
 MOST_TEXT = 2**26  # bytes of a file of settings or figures; whoever made the folder may have filled it
 
 
@@ -43,6 +46,24 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} is damaged: it holds a {type(found).__name__}, not an object")
     return found
+
+
+def check_fields(path: Path, found: Any, fields: Fields, place: str = "") -> None:
+    """Raises UserError where what a file holds at a place isn't an object that has these fields."""
+    inside = f"{place}." if place else ""
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: {place} is {shown(found)}, not an object")
+    for key, kind in fields.items():
+        if key not in found:
+            raise UserError(f"{path} is damaged: {inside}{key} is missing")
+        if not isinstance(found[key], kind):
+            raise UserError(f"{path} is damaged: {inside}{key} is {shown(found[key])}, not {KINDS[kind]}")
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, short enough for a line."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 
 from components.columns import is_table
 from components.types import Constants, Encoded, Ragged, Source, UserError
-from runner import answers, checkpoint, files, memory, platform, record, transform
+from runner import answers, checkpoint, memory, platform, record, transform
 from runner import folder as folders
 from runner.answering import Answering
 from runner.batches import gather
@@ -228,7 +228,7 @@ def _weights(state: Any, best: Any, meta: Mapping[str, Any]) -> Weights:
 
 def _record(folder: Path) -> dict[str, Any]:
     """What the folder says of the run; raises UserError where it isn't that of one run."""
-    found = files.read_json(folder / "record.json")
+    found = folders.read_record(folder)
     if (kind := found.get("kind", "run")) != "run":
         inside = ", ".join(path.name for path in folders.runs(folder)) or "none"
         raise UserError(f"run={folder.name}: this is no run but a {kind}; the runs in it: {inside}")

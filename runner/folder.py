@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.types import UserError
-from runner.files import read_json, refuse_links, write_atomically
+from runner.files import NUMBER, Fields, check_fields, read_json, refuse_links, write_atomically
 
 LOCK = "lock"  # the file of a folder that a process holds
 LAST = "last"  # stands for the run that was begun last
@@ -23,6 +23,18 @@ LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # that are never replaced
 FOLDERS = ("checkpoints", "figures", "profile")
 STALE_SECONDS = 60  # a folder is made in a moment
+RECORD: Fields = {
+    "name": str,
+    "digest": str,
+    "created": NUMBER,
+    "tags": dict,
+    "parameters": dict,
+    "datasets": list,
+    "tracking": dict,
+}
+DATASET: Fields = {"name": str, "digest": str, "split": str, "rows": int}
+END: Fields = {"status": str, "metrics": dict, "history": list, "seconds": NUMBER}  # as far as a run's end has them
+EPOCH: Fields = {"epoch": int, "step": int}
 NOT_THE_RUN = (
     "mode",
     "folder",
@@ -162,9 +174,29 @@ def can_resume(path: Path) -> bool:
     return (path / "record.json").is_file() and summary(path).get("status", "interrupted") == "interrupted"
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """The `record.json` of a run's or a sweep's folder; raises UserError where it is missing or damaged."""
+    file = path / "record.json"
+    found = read_json(file)
+    check_fields(file, found, RECORD)
+    for number, dataset in enumerate(found["datasets"]):
+        check_fields(file, dataset, DATASET, f"datasets.{number}")
+    check_fields(file, found["tags"], dict.fromkeys(found["tags"], str), "tags")
+    if found["tracking"]:
+        check_fields(file, found["tracking"], {"uri": str}, "tracking")
+    return found
+
+
 def summary(path: Path) -> dict[str, Any]:
-    """What a run's folder says of its end; empty where it has none."""
-    return read_json(path / "summary.json") if (path / "summary.json").exists() else {}
+    """What a run's folder says of its end; empty where it has none. Raises UserError where that is damaged."""
+    file = path / "summary.json"
+    if not file.exists():
+        return {}
+    found = read_json(file)
+    check_fields(file, found, {key: kind for key, kind in END.items() if key in found})
+    for number, epoch in enumerate(found.get("history", [])):
+        check_fields(file, epoch, EPOCH, f"history.{number}")
+    return found
 
 
 def summarize(path: Path, values: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from runner import folder as folders
 from runner import record, yaml_file
 from runner.compose import Config, read_yaml
 from runner.data import Data
-from runner.files import read_json, read_text, write_atomically
+from runner.files import read_text, write_atomically
 from runner.folder import Folder
 from runner.tracking import Delivery
 
@@ -89,7 +89,7 @@ def _go_on(path: Path, config: Config) -> None:
     before, epochs = (values["training"]["epochs"] for values in (_configuration(path), config.values))
     files = _files(config)
     if before != epochs:
-        made = _prolonged(read_json(path / "record.json"), before, epochs, _reached(path))
+        made = _prolonged(folders.read_record(path), before, epochs, _reached(path))
         files = {"record.json": json.dumps(made, indent=1)} | files
     (path / "summary.json").unlink(missing_ok=True)
     for name, text in files.items():
@@ -139,7 +139,7 @@ def _held(root: Path, name: str) -> Folder:
 
 def _refusal(path: Path, config: Config, data: Data | None) -> str | None:
     """Why a configuration can't go on with the run of a folder; None where it can, as far as is known without data."""
-    found, summary = read_json(path / "record.json"), folders.summary(path)
+    found, summary = folders.read_record(path), folders.summary(path)
     if found.get("kind", "run") != "run" or found.get("in_sweep"):
         which = "is of a sweep" if found.get("in_sweep") else f"is a {found['kind']}"
         return f"{path.name} {which}; the command that began it goes on"

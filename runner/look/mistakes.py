@@ -15,8 +15,9 @@ from runner.answers import Answers
 from runner.compose import Config
 from runner.figures import images as grids
 from runner.figures.canvas import short
-from runner.files import read_json, refuse_links, write_atomically
+from runner.files import refuse_links, write_atomically
 from runner.fitted import Fitted, opened
+from runner.folder import read_record
 from runner.look import tables
 from runner.look.data import Look
 from runner.look.text import number, share
@@ -42,7 +43,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
     answers, suffix = _answers(fitted, config.split)
     view = _view(fitted, shown)
     worst = order(answers)
-    tracking = read_json(folder / "record.json")["tracking"]
+    tracking = read_record(folder)["tracking"]
     delivery = RepeatedDelivery(folder, config.values["tracking"].get("uri")) if tracking else None
     (folder / "figures").mkdir(exist_ok=True)
     with shown.working("drawing"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components.types import UserError
 from runner import outbox
 from runner.files import below, is_link, is_regular, read_bytes, read_json, write_atomically
-from runner.folder import end_digest, summary
+from runner.folder import end_digest, read_record, summary
 from runner.tracking import identity, store
 from runner.tracking.names import fit
 from runner.tracking.state import State
@@ -89,7 +89,7 @@ class Courier:
         if not self._record.get("in_sweep"):
             return None
         folder = self._folder.parent
-        record = identity.load_record(folder)
+        record = read_record(folder)
         if record["tracking"] != self._record["tracking"]:  # the run was gone on with alone, and recorded elsewhere
             return None
         return Courier(folder, record, self._client)._register()

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from components.types import UserError
 from runner import outbox
 from runner.credentials import URI_VARIABLE, scrub
-from runner.folder import end_digest, find, is_held, open_lock, runs
+from runner.folder import end_digest, find, is_held, open_lock, read_record, runs
 from runner.tracking import AGAIN, address, store
 from runner.tracking.courier import Courier, draw
-from runner.tracking.identity import load_record
 from runner.tracking.state import State, missing
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def deliver(folder: Path, *, over: bool = True, given: str | None = None, gone: 
     asked, and one that is found to be so is added. The caller holds the delivery lock.
     Raises whatever the store raises, having noted it, and drawn the figures.
     """
-    record = load_record(folder)
+    record = read_record(folder)
     uri = record["tracking"]["uri"]
     try:
         if gone is not None and uri in gone:
@@ -118,7 +117,7 @@ def main_again(folder: Path) -> int:
     written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
     with written[0], written[1]:
         with suppress(Exception):  # it is tried below; ahead of that MLflow is imported
-            store.connect(address.of_record(load_record(folder)["tracking"]["uri"], given))
+            store.connect(address.of_record(read_record(folder)["tracking"]["uri"], given))
         while os.read(sys.stdin.fileno(), 4096):
             pass
         with _delivery_lock(folder, wait=True):
@@ -172,9 +171,9 @@ def _rest() -> None:
 
 def _outcome(folder: Path, refusal: Callable[[str], str | None], given: str | None) -> Outcome:
     try:
-        run_id, uri = State.load(folder).run_id, str(load_record(folder)["tracking"]["uri"])
-    except (ValueError, LookupError, TypeError):
-        return Outcome(folder, None, "its record.json is damaged", failed=True)
+        run_id, uri = State.load(folder).run_id, read_record(folder)["tracking"]["uri"]
+    except UserError as error:
+        return Outcome(folder, None, str(error), failed=True)
     if reason := refusal(uri):
         return Outcome(folder, run_id, f"{uri}: {reason}", failed=True)
     try:
@@ -213,11 +212,11 @@ def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
 def is_pending(folder: Path) -> bool:
     """Whether MLflow lacks something of a folder; of a damaged one it does."""
     try:
-        if not load_record(folder)["tracking"]:
+        if not read_record(folder)["tracking"]:
             return False
         state = State.load(folder)
         return state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
-    except (ValueError, KeyError):
+    except ValueError:
         return True
 
 

@@ -10,14 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.files import read_json, write_atomically
+from runner.files import write_atomically
+from runner.folder import read_record
 
 RUN_VARIABLE = "MLFLOW_RUN_ID"
-
-
-def load_record(folder: Path) -> dict[str, Any]:
-    """What a folder says of its run, or of its sweep."""
-    return read_json(folder / "record.json")
 
 
 def key(folder: Path, record: Mapping[str, Any]) -> str:
@@ -30,7 +26,7 @@ def claim(folder: Path) -> bool:
 
     It is a copy where the folder that it was in still stands there. Where that is gone, it was moved.
     """
-    record = load_record(folder)
+    record = read_record(folder)
     before, here = record.get("path"), str(folder.resolve())
     if before == here:
         return False
@@ -44,7 +40,7 @@ def claim(folder: Path) -> bool:
 
 def redirect(folder: Path, tracking: Mapping[str, Any]) -> None:
     """Notes where the record goes; what was delivered elsewhere goes there from its beginning."""
-    record = load_record(folder)
+    record = read_record(folder)
     if record["tracking"] != tracking:
         _write(folder, record | {"tracking": dict(tracking)})
         (folder / "delivered.json").unlink(missing_ok=True)  # which tells of another store
@@ -52,7 +48,7 @@ def redirect(folder: Path, tracking: Mapping[str, Any]) -> None:
 
 def join(folder: Path) -> None:
     """Notes that the record of a run or a sweep goes to the run that MLFLOW_RUN_ID names, where that is set."""
-    record, run_id = load_record(folder), os.environ.get(RUN_VARIABLE)
+    record, run_id = read_record(folder), os.environ.get(RUN_VARIABLE)
     if run_id and record.get("kind") != "look" and record.get("joins") != run_id:
         _write(folder, record | {"joins": run_id})
         (folder / "delivered.json").unlink(missing_ok=True)  # which tells of another run
@@ -60,7 +56,7 @@ def join(folder: Path) -> None:
 
 def _is_another(folder: Path, other: Path, identity: str | None) -> bool:
     with suppress(OSError, ValueError):
-        return not other.samefile(folder) and load_record(other).get("id") == identity
+        return not other.samefile(folder) and read_record(other).get("id") == identity
     return False
 
 

@@ -1,5 +1,6 @@
 """A run's folder may be a stranger's: it sends, reads, writes and deletes nothing of this user's."""
 
+import json
 import os
 import shutil
 import sqlite3
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from delivery import end, make, train
 
+import runner
 from components.types import UserError
 from runner import figures, files, yaml_file
 from runner import folder as folders
@@ -311,3 +313,54 @@ def test_damaged_words_of_a_run_that_goes_on_are_named(content: bytes) -> None:
     (make(Path("outputs/run"), SERVER) / "overrides.yaml").write_bytes(content)
     with pytest.raises(UserError, match=r"outputs/run/overrides\.yaml"):
         configure(["resume=run"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that has finished."""
+    words = ("training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true")
+    return runner.run(*words, f"folder={tmp_path_factory.mktemp('outputs')}").folder
+
+
+@pytest.mark.optax
+def test_a_copy_goes_on_by_its_name_and_not_its_original(finished: Path) -> None:
+    copy = Path("outputs", finished.name)
+    shutil.copytree(finished, copy)
+    assert main([f"resume={copy.name}", "training.epochs=2"]) == 0
+    assert [folders.summary(folder)["epochs"] for folder in (finished, copy)] == [1, 2]
+
+
+def without(key: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda found: {name: value for name, value in found.items() if name != key}
+
+
+DAMAGES: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
+    *(("record.json", without(key), f"{key} is missing") for key in folders.RECORD),
+    ("record.json", lambda found: found | {"tags": []}, "tags is [], not an object"),
+    ("record.json", lambda found: found | {"tags": {"seed": 3}}, "tags.seed is 3, not text"),
+    ("record.json", lambda found: found | {"datasets": [{}]}, "datasets.0.name is missing"),
+    ("record.json", lambda found: found | {"datasets": [3]}, "datasets.0 is 3, not an object"),
+    ("record.json", lambda found: found | {"tracking": {"uri": 5}}, "tracking.uri is 5, not text"),
+    ("summary.json", lambda found: found | {"status": None}, "status is null, not text"),
+    ("summary.json", lambda found: found | {"history": {}}, "history is {}, not a list"),
+    ("summary.json", lambda found: found | {"history": [{"epoch": 1}]}, "history.0.step is missing"),
+]
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(("name", "damage", "fault"), DAMAGES, ids=[fault for _, _, fault in DAMAGES])
+def test_a_damaged_record_is_named(
+    name: str,
+    damage: Callable[[dict[str, Any]], Any],
+    fault: str,
+    finished: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = Path("outputs", finished.name)
+    shutil.copytree(finished, folder)
+    (folder / name).write_text(json.dumps(damage(json.loads((folder / name).read_text()))))
+    looking = [["mode=look", "run="]] if name == "record.json" else []
+    for words in (["mode=evaluate", "run="], ["training.epochs=2", "quiet=true", "resume="], *looking):
+        assert main([*words[:-1], f"{words[-1]}{folder.name}"]) == 2
+        assert f"{name} is damaged: {fault}" in capsys.readouterr().err
+    assert main(["mode=runs"]) == 0

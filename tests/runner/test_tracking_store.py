@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from components.types import UserError
 from runner.__main__ import main
+from runner.folder import read_record
 from runner.tracking import ChildDelivery, MLflow, Nothing, deliver, store
-from runner.tracking.identity import load_record
 from runner.tracking.names import LONGEST_NAME, fit, fit_file, fit_text
 from runner.tracking.state import State
 
@@ -135,7 +135,7 @@ def test_a_table_with_odd_columns_arrives(
     (folder,) = Path("outputs").iterdir()
     assert run.info.status == "FINISHED"
     assert State.load(folder).refused == ()
-    wanted = load_record(folder)["parameters"]
+    wanted = read_record(folder)["parameters"]
     assert {true_name(name) for name in run.data.params} == set(wanted)
     assert any("size _x0028_sqft_x0029_" in name for name in run.data.params)
     names = json.loads(Path(client.download_artifacts(run.info.run_id, "names.json")).read_text())
@@ -151,7 +151,7 @@ def test_odd_points_tags_parameters_data_sets_and_names_arrive(tmp_path: Path, d
         tags={"t [y]": "z" * 9000, "seed": "0"},
         datasets=[{"name": "d" * 600 + "(é)", "digest": "0", "split": "train", "rows": 1}],
     )
-    record = load_record(folder)
+    record = read_record(folder)
     (folder / "record.json").write_text(json.dumps(record | {"name": "n" * 400}))
     end(folder, metrics={"f (x)": float("nan"), "g": float("inf"), "h//i": 1.0})
     deliver.deliver(folder)
@@ -207,7 +207,7 @@ def test_a_lost_answer_makes_no_second_run(tmp_path: Path, database: Path, clien
 def test_an_empty_run_of_the_same_folder_is_deleted(tmp_path: Path, database: Path, client: Any) -> None:
     folder = finished(tmp_path, f"sqlite:///{database}")
     experiment = client.create_experiment("titrate")
-    tags = {"titrate.folder": load_record(folder)["id"]}
+    tags = {"titrate.folder": read_record(folder)["id"]}
     full, empty = (client.create_run(experiment, tags=tags).info.run_id for _ in range(2))
     client.log_metric(full, "train/loss", 1.0)
     assert deliver.deliver(folder).run_id == full
@@ -565,7 +565,7 @@ def test_figures_are_drawn_once_an_end_and_where_the_store_is_gone_too(
         deliver.deliver(folder, given="http://127.0.0.1:9")
     assert drawn == [folder]
     tracking = {"uri": f"sqlite:///{database}", "experiment": "titrate"}
-    (folder / "record.json").write_text(json.dumps(load_record(folder) | {"tracking": tracking}))
+    (folder / "record.json").write_text(json.dumps(read_record(folder) | {"tracking": tracking}))
     deliver.deliver(folder)
     deliver.deliver(folder)
     assert drawn == [folder]
