@@ -26,6 +26,7 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     from runner.compose import configure
     from runner.memory import check_start
 
+    _check_source(source)
     config = configure(overrides)
     _refuse_modes(config)
     check_start(config)
@@ -45,6 +46,7 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     from runner.memory import check_start
     from runner.sweep import plan
 
+    _check_source(source)
     found = plan.make(overrides, multirun=True)
     assert isinstance(found, plan.Plan)
     _refuse_modes(found.settings[0].config)
@@ -63,6 +65,7 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
     from runner.memory import check_start
 
     check_start()
+    _check_source(source)
     from runner import fitted
 
     return fitted.load(run, root=folder, source=source)
@@ -78,6 +81,19 @@ def load_transform(path: str | Path) -> Transform:
     from runner import transform
 
     return transform.load(Path(path))
+
+
+def _check_source(source: Source | None) -> None:
+    from components.types import UserError
+    from runner.conformance import check_conformance
+
+    if source is None:
+        return
+    try:
+        check_conformance(source, type(source).__name__, ("source",))
+    except UserError as error:
+        remedy = "a data frame, or columns by name, become one by components.data.Arrays(columns=…)"
+        raise UserError(f"source: {error}; {remedy}") from None
 
 
 def _refuse_modes(config: Config) -> None:

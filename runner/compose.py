@@ -187,7 +187,9 @@ def _frozen(config: Config, folder: Path) -> Config:
         apply(mine, one)
     values = cast(dict[str, Any], OmegaConf.to_container(mine))
     other = any(one.key_or_group == "data.path" for one in settings)
-    return replace(config, values=values, raw=values, choices={}, other_data=other)
+    given = [(one.key_or_group, one.value(), label(one)) for one in settings]
+    marks = origins(values, [("", before, str(folder / "config.yaml")), *given])
+    return replace(config, values=values, raw=values, choices={}, origins=marks, other_data=other)
 
 
 def read_yaml(path: Path, kind: type[Contents]) -> Contents:

@@ -43,7 +43,7 @@ def at(key: str) -> Iterator[None]:
         raise
     except UserError as error:
         raise PlacedError(key, str(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit in a part ends no run as if it were well
         if (found := part_error(error)) is None or found is error:
             raise
         found.key = key
@@ -78,7 +78,7 @@ class PartError(RunError):
         log: the file that has the whole traceback.
     """
 
-    def __init__(self, error: Exception, frames: tuple[Frame, ...]) -> None:
+    def __init__(self, error: Exception | SystemExit, frames: tuple[Frame, ...]) -> None:
         super().__init__()
         self.error, self.frames = error, frames
         self.key, self.target = "", frames[0].name
@@ -134,7 +134,7 @@ def is_of_memory(error: BaseException) -> bool:
     return kind and any(word in str(error) for word in MEMORY)
 
 
-def part_error(error: Exception) -> PartError | None:
+def part_error(error: Exception | SystemExit) -> PartError | None:
     """The error of a part for an exception that the user's own code raised; None for any other, and for the disk's."""
     if isinstance(error, PartError):
         return error

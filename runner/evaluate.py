@@ -46,9 +46,11 @@ def _show(figures: Mapping[str, float], path: str, fitted: Fitted) -> None:
 
 def _standing(fitted: Fitted) -> dict[str, Any]:
     """How far the run has come, as the report tells it."""
-    from runner.folder import is_held, summary
+    from runner.folder import is_held, read_record, summary
 
     status = "it goes on" if is_held(fitted.folder) else summary(fitted.folder).get("status", "interrupted")
     if status == "interrupted":
-        status = f"interrupted; resume={fitted.folder.name} goes on with it"
+        alone = not read_record(fitted.folder).get("in_sweep")
+        which = f"resume={fitted.folder.name}" if alone else "the command that began its sweep"
+        status = f"interrupted; {which} goes on with it"
     return {"status": status, "best_epoch": fitted.weights.epoch, "epochs": fitted.weights.epochs}

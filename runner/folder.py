@@ -23,7 +23,7 @@ LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # that are never replaced
 FOLDERS = ("checkpoints", "figures", "profile")
 STALE_SECONDS = 60  # a folder is made in a moment
-RECORD: Fields = {
+RECORD: dict[str, Any] = {
     "name": str,
     "digest": str,
     "created": NUMBER,
@@ -178,7 +178,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """The `record.json` of a run's or a sweep's folder; raises UserError where it is missing or damaged."""
     file = path / "record.json"
     found = read_json(file)
-    check_fields(file, found, RECORD)
+    check_fields(file, found, RECORD | ({"kind": str} if "kind" in found else {}))
     for number, dataset in enumerate(found["datasets"]):
         check_fields(file, dataset, DATASET, f"datasets.{number}")
     check_fields(file, found["tags"], dict.fromkeys(found["tags"], str), "tags")

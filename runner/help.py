@@ -24,7 +24,7 @@ Titrate runs an experiment that a short YAML file describes, and keeps the recor
   titrate experiment=NAME                        an experiment
   titrate experiment=NAME optimizer=sgd seed=3   the same with another optimizer and seed
   titrate KEY=VALUE ~KEY                         sets a key (any parameter of a part), leaves one out
-  titrate -m KEY=A,B,C GROUP=glob(*) ...         a sweep: all combinations, ranked at the end (also range(), choice())
+  titrate -m KEY=A,B,C 'GROUP=glob(*)' ...       a sweep: all combinations, ranked at the end (also range(), choice())
   titrate ... folds=5                            a cross-validation: mean and deviation of five runs
   titrate ... mode=MODE                          something else than training; see the modes below
   titrate --cfg job ...                          prints the composed configuration instead of running it

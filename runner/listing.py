@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.place import open_file
-from runner.files import read_json
-from runner.folder import is_held, runs, summary
+from runner.folder import is_held, read_record, runs, summary
 
 LAST_POINTS = 2**20  # bytes that hold the last two points
 STAMPED = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*"  # how the name of a run's folder begins
@@ -61,12 +60,12 @@ def _hidden(path: Path) -> bool:
 def _entry(root: Path, path: Path) -> Entry:
     folder = path.relative_to(root).as_posix()
     try:
-        record, end = read_json(path / "record.json"), summary(path)
+        record, end = read_record(path), summary(path)
         metrics = {name: value for name, value in _metrics(end).items() if value is not None}
         facts = {"folder": folder, **_facts(path, record, end)}
         words = frozenset(word.partition("=")[0].lstrip("+~") for word in record["tags"].get("overrides", "").split())
         return Entry(path, facts, metrics, dict(record["parameters"]), words)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return Entry(path, {"folder": folder, "status": DAMAGED, **_times(_changed(path))})
 
 

@@ -79,6 +79,6 @@ def of_new_rows(config: Config) -> Iterator[None]:
     except DataError as error:
         run = Path(str(config.values["run"])).name
         raise DataError(
-            f"{error}\n(run={run} stands as it was trained: mend {config.values['data']['path']}; "
-            "what types and columns say can be changed for another run)"
+            f"{error}\n(run={run} stands as it was trained: correct {config.values['data']['path']}, or say by words "
+            "of `data` how it is read; types and columns can be changed for another run)"
         ) from error

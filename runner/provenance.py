@@ -44,7 +44,7 @@ def told(config: Config) -> Iterator[None]:
         yield
     except PlacedError as error:
         raise ConfigError(said(str(error), who(config.origins, error.key))) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit in a part ends no run as if it were well
         if (found := part_error(error)) is None:
             raise
         _locate(found, config)

@@ -14,7 +14,7 @@ from runner.tables import Section, on_terminal, show
 if TYPE_CHECKING:
     from runner.compose import Config
 
-MOST = 4  # parameters that are shown because they differ
+MOST, NAMED = 4, 10  # parameters that are shown because they differ, and of the others those that are named
 UNTOLD = ("tracking", "sweep")  # parameters that change no result
 FRAME = 3  # what a terminal's table needs for a column beside its text
 ALWAYS = ("status", "folder")  # columns that are left out nowhere
@@ -32,8 +32,12 @@ def command(config: Config) -> int:
         print(nothing(root, found, wanted["where"]))
         return 0
     asked = [one.field for one in parse(wanted["where"] or "")] + [wanted["sort"].removeprefix("-")]
-    names, left_out = _fitting(_columns(shown, [named(name, found, "where") for name in asked]), shown)
+    fields, differing = [named(name, found, "where") for name in asked], _distinguishing(shown)
+    names, left_out = _fitting(_columns(shown, fields, differing[:MOST]), shown)
     show([Section("", [_headings(names), *_rows(shown, names)])])
+    if more := [name for name in differing[MOST:] if name not in names]:
+        rest = f" … ({len(more) - NAMED} more)" if len(more) > NAMED else ""
+        print(f"they also differ in {', '.join(more[:NAMED])}{rest}; runs.where and runs.sort show what they name")
     for line in _remarks(root, len(shown), len(chosen), left_out):
         print(line)
     return 0
@@ -44,14 +48,14 @@ def nothing(root: Path, found: Sequence[Entry], where: str | None) -> str:
     return f"none of the {len(found)} runs below {root} meets runs.where={where}" if found else f"no runs below {root}"
 
 
-def _columns(shown: Sequence[Entry], asked: Iterable[str]) -> list[str]:
+def _columns(shown: Sequence[Entry], asked: Iterable[str], distinguishing: Sequence[str]) -> list[str]:
     """The fields to show: what is always asked, the monitored figure, those of the test, what tells runs apart."""
     kinds = ["kind"] if {entry.facts.get("kind", "run") for entry in shown} != {"run"} else []
     monitors = [f"best/{entry.parameters.get('training.monitor')}" for entry in shown]
     tests = [name for entry in shown for name in entry.metrics if name.startswith("test/")]
     known = {name for entry in shown for name in entry.metrics}
     figures = [name for name in (*monitors, *tests) if name in known]
-    told = [*(name for name in asked if name not in ("age", "folder")), *_distinguishing(shown)]
+    told = [*(name for name in asked if name not in ("age", "folder")), *distinguishing]
     return list(dict.fromkeys(["created", "name", *kinds, "status", "epochs", "seconds", *figures, *told, "folder"]))
 
 
@@ -67,7 +71,7 @@ def _distinguishing(shown: Sequence[Entry]) -> list[str]:
         more = len(set(zip(*told.values(), values, strict=True))) > known
         if len(set(values)) > 1 and (more or (name in words and values not in told.values())):
             told[name] = values
-    return list(told)[1 : MOST + 1]
+    return list(told)[1:]
 
 
 def _fitting(columns: list[str], shown: Sequence[Entry]) -> tuple[list[str], list[str]]:

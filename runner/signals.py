@@ -9,18 +9,21 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
-AGAIN_SECONDS = 0.05  # after which a signal is sent again whose exception Python dropped
+AGAIN_SECONDS = 0.05  # after which a signal is sent again whose exception Python dropped, or that came at a bad time
+IMPORT_SECONDS = 5.0  # that a signal waits at most for the end of an import
 
 
 class Interruption:
     """While this context is open, a signal raises KeyboardInterrupt, and `received` tells which one came.
 
     Python drops what a handler raises within a callback of the garbage collector (JAX has one) or a `__del__`: the
-    signal is then sent again. Outside the main thread none is caught.
+    signal is then sent again. So is one that comes during an import, because an exception in the midst of that crashes
+    modules in C++ (JAX's). Outside the main thread none is caught.
     """
 
     def __init__(self) -> None:
@@ -28,6 +31,7 @@ class Interruption:
         self._before: dict[signal.Signals, Any] = {}
         self._hook_before: Any = None
         self._again: threading.Timer | None = None
+        self._deadline: float | None = None  # until which imports may go on
         self._closing = False
 
     def __enter__(self) -> Interruption:
@@ -38,7 +42,7 @@ class Interruption:
             }
             for number in self._before:
                 signal.signal(number, self._catch)
-            self._hook_before, sys.unraisablehook = sys.unraisablehook, self._send_again
+            self._hook_before, sys.unraisablehook = sys.unraisablehook, self._take_dropped
         return self
 
     def __exit__(
@@ -55,17 +59,32 @@ class Interruption:
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        if not self._closing:
+        if self._closing:
+            return
+        self._deadline = self._deadline or time.monotonic() + IMPORT_SECONDS
+        if not _is_importing(frame) or time.monotonic() > self._deadline:
             raise KeyboardInterrupt
+        self._send_again()
 
-    def _send_again(self, dropped: sys.UnraisableHookArgs) -> None:
+    def _take_dropped(self, dropped: sys.UnraisableHookArgs) -> None:
         """Takes what Python drops: a KeyboardInterrupt of ours comes again, all else is shown as before."""
         if self.received is None or not issubclass(dropped.exc_type, KeyboardInterrupt):
             self._hook_before(dropped)
         elif not self._closing:
-            self._again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), self.received))
-            self._again.daemon = True
-            self._again.start()
+            self._send_again()
+
+    def _send_again(self) -> None:
+        self._again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), self.received))
+        self._again.daemon = True
+        self._again.start()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Signals(Interruption):

@@ -67,7 +67,7 @@ def incomparable(settings: Sequence[Setting]) -> str | None:
         return "runs on different data are not ranked"
     if len({repr(one["feature"]["target"]) for one in values}) > 1:
         return "runs with different targets are not ranked"
-    if monitor.endswith("/loss") and len({one["loss"]["_target_"] for one in values}) > 1:
+    if monitor.endswith("/loss") and len({repr(one["loss"]) for one in values}) > 1:
         return f"{monitor} can't be compared between losses; set training.monitor to a metric"
     return None
 

@@ -18,7 +18,7 @@ from runner.tracking.store import sqlite_file, sqlite_uri
 
 EXPERIMENT_VARIABLE, EXPERIMENT = "MLFLOW_EXPERIMENT_NAME", "titrate"
 ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
-DEFAULT_ID = "0"  # of the experiment that MLflow makes with a store
+DEFAULT_ID, DEFAULT = "0", "Default"  # of the experiment that MLflow makes with a store
 LONGEST_EXPERIMENT = 500  # characters that MLflow takes
 FILES_VARIABLE = "MLFLOW_ALLOW_FILE_STORE"
 SERVERS, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql")
@@ -185,7 +185,7 @@ def _experiment_name(database: Path, number: str, uri: str) -> str | None:
         except sqlite3.Error:
             return None
     elif number == DEFAULT_ID:
-        return None
+        return DEFAULT  # which every new store has
     if found is None:
         raise UserError(
             f"{ID_VARIABLE}={number}: {mask(uri)} has no such experiment; unset it, or name one of "

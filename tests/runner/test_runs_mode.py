@@ -123,6 +123,21 @@ def test_what_distinguishes_runs_is_shown(printed: Printed) -> None:
     assert "batch_size" not in " ".join(printed("mode=runs")[0])
 
 
+def test_what_differs_but_has_no_column_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for n in range(2):
+        rates = {f"rate{k}": n for k in range(6)}
+        made("a", day=n + 1, parameters=rates, overrides=" ".join(f"{name}={n}" for name in rates))
+    assert main(["mode=runs"]) == 0
+    assert "they also differ in" not in capsys.readouterr().out, "the same difference under other names"
+    made("a", day=3, parameters=rates | {"rate4": 7}, overrides="rate4=7")
+    assert main(["mode=runs"]) == 0
+    assert "they also differ in" not in capsys.readouterr().out
+    for n in range(6):
+        made("a", day=n + 4, parameters=rates | {f"rate{n}": 8}, overrides=" ".join(f"{name}=1" for name in rates))
+    assert main(["mode=runs"]) == 0
+    assert "they also differ in rate4, rate5; runs.where and runs.sort show what they name" in capsys.readouterr().out
+
+
 def test_the_first_of_an_order(printed: Printed) -> None:
     for name, accuracy, day in (("a", 0.7, 3), ("b", 0.9, 1), ("c", 0.8, 2)):
         scored(name, accuracy, day=day)
@@ -195,10 +210,13 @@ def test_a_broken_folder_is_shown_as_damaged(printed: Printed) -> None:
     (scored("half", 0.5, day=2) / "record.json").write_text('{"name": "ha')
     (scored("end", 0.5, day=3) / "summary.json").write_text("[]")
     (scored("deleted", 0.5, day=4) / "record.json").unlink()
+    scored("kind", 0.5, day=6, kind=["x"])
+    distant = scored("distant", 0.5, day=7) / "record.json"
+    distant.write_text(json.dumps(json.loads(distant.read_text()) | {"created": 10**30}))
     Path("outputs/notes").mkdir()
     lines = printed("mode=runs")
-    assert sorted(names(lines)) == ["", "", "", "whole"]
-    assert len(printed("mode=runs", 'runs.where="status = damaged"')) == 4
+    assert sorted(names(lines)) == [*5 * [""], "whole"]
+    assert len(printed("mode=runs", 'runs.where="status = damaged"')) == 1 + 5
 
 
 def test_a_sweep_s_runs_are_listed_too(printed: Printed) -> None:

@@ -1,5 +1,6 @@
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -141,3 +142,26 @@ def test_other_exceptions_that_python_drops_are_shown_as_before(monkeypatch: pyt
     with Interruption(), garbage_callback(callback):
         gc.collect()
     assert set(shown) == {ZeroDivisionError}
+
+
+@each
+@pytest.mark.parametrize("longest", [60.0, 0.2])
+def test_a_signal_waits_for_the_end_of_an_import_but_not_for_ever(
+    number: signal.Signals, longest: float, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.signals.IMPORT_SECONDS", longest)
+    seconds = 0.3 if longest > 1 else 60
+    Path("slow_module.py").write_text(
+        f"import os, time\nos.kill(os.getpid(), {int(number)})\n"
+        f"end = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass\nwhole = True\n"
+    )
+    monkeypatch.syspath_prepend(str(in_empty_folder))
+
+    def usage() -> None:
+        importlib.import_module("slow_module")
+        time.sleep(60)
+        pytest.fail("it goes on")
+
+    monkeypatch.setattr("runner.help.usage", usage)
+    assert main(["--help"]) == 128 + number
+    assert hasattr(sys.modules.get("slow_module"), "whole") == (longest > 1)

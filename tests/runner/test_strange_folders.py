@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas
 import pytest
 from delivery import end, make, train
 
@@ -336,6 +337,7 @@ def without(key: str) -> Callable[[dict[str, Any]], Any]:
 
 DAMAGES: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     *(("record.json", without(key), f"{key} is missing") for key in folders.RECORD),
+    ("record.json", lambda found: found | {"kind": []}, "kind is [], not text"),
     ("record.json", lambda found: found | {"tags": []}, "tags is [], not an object"),
     ("record.json", lambda found: found | {"tags": {"seed": 3}}, "tags.seed is 3, not text"),
     ("record.json", lambda found: found | {"datasets": [{}]}, "datasets.0.name is missing"),
@@ -364,3 +366,35 @@ def test_a_damaged_record_is_named(
         assert main([*words[:-1], f"{words[-1]}{folder.name}"]) == 2
         assert f"{name} is damaged: {fault}" in capsys.readouterr().err
     assert main(["mode=runs"]) == 0
+
+
+def test_what_a_run_has_wrong_is_in_its_own_file(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("outputs", finished.name)
+    shutil.copytree(finished, folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("components.loss.SoftmaxCrossEntropy", "stranger.Loss"))
+    assert main(["mode=evaluate", f"run={folder.name}"]) == 2
+    error = capsys.readouterr().err
+    assert "loss" in error
+    assert f"[set by {config}]" in error
+    assert "conf/" not in error
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(("of_a_sweep", "remedy"), [(False, "resume="), (True, "the command that began its sweep")])
+def test_who_goes_on_with_an_interrupted_run_is_said(
+    of_a_sweep: bool, remedy: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("outputs", finished.name)
+    shutil.copytree(finished, folder)
+    (folder / "summary.json").unlink()
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | {"in_sweep": of_a_sweep}))
+    assert main(["mode=evaluate", f"run={folder.name}"]) == 0
+    assert f"interrupted; {remedy}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("call", [runner.run, runner.multirun])
+def test_a_table_in_place_of_a_source_is_refused_with_the_remedy(call: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match=r"source: `DataFrame` lacks `fingerprint`.*components\.data\.Arrays\(columns="):
+        call("training.epochs=1", source=pandas.DataFrame({"x": [1.0]}))

@@ -357,6 +357,10 @@ def test_mlflow_has_a_parent_with_a_child_a_run(
     ("words", "why"),
     [
         (["loss=mse,mae"], "valid/loss can't be compared between losses; set training.monitor to a metric"),
+        (
+            ["loss=huber", "loss.delta=1.0,2.0"],
+            "valid/loss can't be compared between losses; set training.monitor to a metric",
+        ),
         (["loss=mse,mae", "training.monitor=valid/rmse"], None),
         (["feature.target.normalize=z_score,min_max"], "runs with different targets are not ranked"),
         (["seed=1,2", "learning_rate=0.1,0.2"], None),

@@ -414,6 +414,12 @@ def test_an_experiment_that_is_not_there_is_refused_before_or_at_the_delivery(
         MLflow(uri=f"sqlite:///{database}").describe()
     with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: sqlite.* has no such experiment"):
         MLflow(uri=f"sqlite:///{database}.new").describe()
+    with monkeypatch.context() as patched:
+        patched.setenv("MLFLOW_EXPERIMENT_ID", "0")  # which every new store has
+        assert MLflow(uri=f"sqlite:///{database}.new").describe()["experiment"] == "Default"
+        patched.setenv("MLFLOW_EXPERIMENT_NAME", "others")
+        with pytest.raises(UserError, match="EXPERIMENT_ID=0: that experiment is Default, but MLFLOW_EXPERIMENT_N"):
+            MLflow(uri=f"sqlite:///{database}.new").describe()
     with serve(database) as server:
         finished(tmp_path, server.uri, tracking=MLflow(uri=server.uri).describe())
         with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: the store has no such experiment"):
