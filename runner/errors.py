@@ -62,8 +62,11 @@ def at_column(name: str) -> Iterator[None]:
         raise
 
 
-class RunError(RuntimeError):
-    """A failure of a run whose message says all there is to say."""
+class RunError(Exception):
+    """A failure of a run whose message says all there is to say.
+
+    It is no RuntimeError: contextlib drops one whose cause is a StopIteration, such as that of `next` in a part.
+    """
 
 
 class PartError(RunError):
@@ -86,7 +89,10 @@ class PartError(RunError):
         self.log: Path | None = None
 
     def __str__(self) -> str:
-        message = next(iter(str(self.error).strip().splitlines()), "")
+        try:
+            message = next(iter(str(self.error).strip().splitlines()), "")
+        except Exception:  # its class is the user's own
+            message = ""
         kind = type(self.error).__name__
         raised = f"{self.target} raised {f'{kind}: {message}' if message else kind}"
         return (f"{self.key}: " if self.key else "") + raised + (f" [set by {self.origin}]" if self.origin else "")
@@ -130,8 +136,7 @@ def is_of_memory(error: BaseException) -> bool:
     """Whether it is memory that gave out."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    kind = isinstance(error, RuntimeError | ImportError) and not isinstance(error, RunError)
-    return kind and any(word in str(error) for word in MEMORY)
+    return isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in MEMORY)
 
 
 def part_error(error: Exception | SystemExit) -> PartError | None:

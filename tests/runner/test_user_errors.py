@@ -29,6 +29,15 @@ class DividingLoss(Loss):
 class LeavingLoss(Loss):
     def __call__(self, logits, target): exit(0)
 
+class EmptyLoss(Loss):
+    def __call__(self, logits, target): return next(iter(()))
+
+class SilentError(Exception):
+    def __str__(self): raise ValueError
+
+class SilentLoss(Loss):
+    def __call__(self, logits, target): raise SilentError
+
 class TracedLoss(Loss):
     def __call__(self, logits, target): return 1 if logits.sum() > 0 else 2
 
@@ -85,6 +94,8 @@ CASES = [
     ),
     ("loss", "InheritingLoss", "ZeroDivisionError: division by zero", ["return logits[:, 0] *", "return losses"]),
     ("loss", "LeavingLoss", "SystemExit: 0", ["def __call__(self, logits, target): exit(0)"]),
+    ("loss", "EmptyLoss", "StopIteration", ["return next(iter(()))"]),
+    ("loss", "SilentLoss", "SilentError", ["raise SilentError"]),
     ("loss", "TracedLoss", "TracerBoolConversionError: Attempted boolean conversion", ["return 1 if logits.sum()"]),
     ("loss", "UnbuiltLoss", "ValueError", ["def __init__(self): raise ValueError"]),
     ("loss", "EndlessLoss", "RecursionError: maximum recursion depth exceeded", ["return self(logits, target)"]),
