@@ -41,7 +41,9 @@ def trained(monkeypatch: pytest.MonkeyPatch, *words: str) -> Trainer:
     return trainers[0]
 
 
-@pytest.mark.parametrize("architecture", ["mlp", "lenet5", "sequential", "fashion_cnn"])
+@pytest.mark.parametrize(
+    "architecture", ["mlp", pytest.param("lenet5", marks=pytest.mark.slow), "sequential", "fashion_cnn"]
+)
 def test_bfloat16_computes_in_it_and_keeps_everything_in_float32(architecture: str) -> None:
     words = ["quiet=true", "tracking=none", "training.epochs=1", "training.limit_batches=2", "training.batch_size=4"]
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), np.uint8)

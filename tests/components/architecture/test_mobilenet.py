@@ -74,6 +74,7 @@ LARGER = {  # as torchvision counts them
 }
 
 
+@pytest.mark.slow
 def test_larger_efficientnets_are_wider_and_deeper() -> None:
     assert {one: size(variables(one(1000), 32, 32, 3)["params"]) for one in LARGER} == LARGER
 
