@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -109,7 +110,11 @@ def is_regular(path: Path) -> bool:
 
 def is_link(path: Path) -> bool:
     """Whether a path is a link, or another thing than a file or a folder."""
-    return path.is_symlink() or (path.exists() and not (path.is_dir() or path.is_file()))
+    try:
+        mode = path.lstat().st_mode  # once: another process may replace it
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def below(path: Path) -> list[Path]:

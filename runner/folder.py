@@ -126,18 +126,11 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
         with suppress(PermissionError):  # somebody else's
             if _leads_away(path) or not can_resume(path):
                 continue
-            check_no_links(path)
-            if (lock := take_lock(path)) is not None:
-                found = _tidied(Folder(path, lock))
+            if (found := _take(path, to_write=True)) is not None:
                 if can_resume(path) and same(path):  # another process may have ended it meanwhile
                     return found
                 found.close()
     return None
-
-
-def check_no_links(path: Path) -> None:
-    """Raises UserError where a link stands for what a run writes to in its folder; all else is replaced whole."""
-    refuse_links(*(path / name for name in (*FILES, *FOLDERS)))
 
 
 def find(root: Path, name: str, key: str = "resume") -> Path:
@@ -150,11 +143,27 @@ def find(root: Path, name: str, key: str = "resume") -> Path:
     raise UserError(f"{key}={name}: no such run below {root}; there are {', '.join(near) or 'none'}")
 
 
-def hold(path: Path) -> Folder:
-    """A run's folder, locked."""
-    if (lock := take_lock(path)) is None:
+def hold(path: Path, *, to_write: bool = False) -> Folder:
+    """A run's folder, locked; raises UserError where another process has it.
+
+    Or, `to_write`, where a link stands for what a run writes to in its folder; all else is replaced whole.
+    """
+    if (found := _take(path, to_write=to_write)) is None:
         raise UserError(f"{path}: another process is running it")
-    return _tidied(Folder(path, lock))
+    return found
+
+
+def _take(path: Path, *, to_write: bool) -> Folder | None:
+    if to_write:
+        refuse_links(path / LOCK)
+    if (lock := take_lock(path)) is None:
+        return None
+    try:
+        refuse_links(*(path / name for name in (*FILES, *FOLDERS) if to_write))
+        return _tidied(Folder(path, lock))
+    except BaseException:
+        os.close(lock)
+        raise
 
 
 def runs(root: Path) -> list[Path]:
@@ -228,10 +237,10 @@ def _newest(root: Path) -> Iterator[Path]:
     """The run that was begun last, of a sweep or alone; nothing where there is none."""
     created = {}
     for path in runs(root):
-        with suppress(ValueError, KeyError):  # a damaged record is nobody's last
+        with suppress(ValueError, KeyError, TypeError):  # a damaged record is nobody's last
             record = read_json(path / "record.json")
             if record["kind"] == "run":
-                created[path] = record["created"]
+                created[path] = float(record["created"])
     yield from sorted(created, key=lambda path: (created[path], path))[-1:]
 
 

@@ -159,7 +159,10 @@ def check_start(config: Config | None = None) -> None:
             checked = training.get("check_memory", True)  # runs of earlier versions have no such key
             warn = None if checked else functools.partial(say, error=True)
             text = f"too little memory to start JAX: it needs about {size(need)}, and {size(found.bytes)} are free"
-            refuse(f"{text} {found.where}; {found.remedy}", warn)
+            text = f"{text} {found.where}; {found.remedy}"
+            if config is None:  # there is no word for it
+                raise RunError(text)
+            refuse(text, warn)
             return
 
 

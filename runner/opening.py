@@ -133,8 +133,7 @@ def _named(config: Config, root: Path, data: Data) -> Folder:
 def _held(root: Path, name: str) -> Folder:
     """The folder that a name stands for, locked; raises UserError where something in it leads out of it."""
     path = folders.find(root, name)
-    folders.check_no_links(path)
-    return folders.hold(path)
+    return folders.hold(path, to_write=True)
 
 
 def _refusal(path: Path, config: Config, data: Data | None) -> str | None:

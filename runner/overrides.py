@@ -60,8 +60,8 @@ def repeated(words: Iterable[str]) -> list[str]:
     """What to say of words that give one key different values: the last one counts, so that a script may append."""
     found: dict[str, list[str]] = {}
     for word in words:
-        if (key := _replaces(parse(word))) is not None and word not in found.setdefault(key, []):
-            found[key].append(word)
+        if (key := _replaces(parse(word))) is not None:
+            found[key] = [*(one for one in found.get(key, []) if one != word), word]
     return [f"{' '.join(some)}: the last one counts, {some[-1]}" for some in found.values() if len(some) > 1]
 
 

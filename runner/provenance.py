@@ -59,5 +59,5 @@ def _locate(error: PartError, config: Config) -> None:
     exact = [one for one in inside if any(f"{name}.".startswith(f"{one[1]}.") for name in names)]
     packages = {name.partition(".")[0] for name in names}
     near = [one for one in inside if one[1].partition(".")[0] in packages]
-    for key, target in (exact or near)[:1]:
+    for key, target in (exact or (near if len(near) == 1 else []))[:1]:
         error.key, error.target, error.origin = key, target, who(config.origins, key)

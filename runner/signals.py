@@ -30,7 +30,7 @@ class Interruption:
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._hook_before: Any = None
-        self._again: threading.Timer | None = None
+        self._timers: list[threading.Timer] = []  # that send a signal again
         self._deadline: float | None = None  # until which imports may go on
         self._closing = False
 
@@ -49,9 +49,9 @@ class Interruption:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing = True
-        if self._again is not None:
-            self._again.cancel()
-            self._again.join()
+        for timer in self._timers:
+            timer.cancel()
+            timer.join()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self._hook_before is not None:
@@ -74,9 +74,10 @@ class Interruption:
             self._send_again()
 
     def _send_again(self) -> None:
-        self._again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), self.received))
-        self._again.daemon = True
-        self._again.start()
+        timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), self.received))
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
 
 
 def _is_importing(frame: FrameType | None) -> bool:

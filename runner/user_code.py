@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sysconfig
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -49,7 +50,8 @@ def _is_users(frame: FrameType) -> bool:
 
 
 def _described(frame: FrameType, line: int) -> Frame:
-    path = Path(frame.f_code.co_filename)
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    path = shown = Path(frame.f_code.co_filename)
+    with suppress(OSError, ValueError):  # the working folder may be gone, or the file elsewhere
+        shown = path.relative_to(Path.cwd())
     text = linecache.getline(str(path), line).strip()
     return Frame(f"{_module(frame)}.{frame.f_code.co_qualname}", f"{shown}:{line}", text)

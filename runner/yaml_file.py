@@ -71,8 +71,9 @@ def read(path: Path, name: str, limits: Limits, load: Callable[[str], Any] = par
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{name}{line}: this is not YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{name}: can't be read: {str(error).splitlines()[0]}") from error
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:  # of a tag that doesn't fit
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{name}: can't be read: {reason}") from error
 
 
 def _aliased(text: str, depth: int) -> int:

@@ -23,6 +23,7 @@ class Verdict:
         self.where = free.where if free else ""
         self._subject, self._memory = subject, memory
         self._copies = memory.parameters + memory.model_state + memory.checkpoint
+        self._warned = False
         self._warn = None if subject.trainer.training.check_memory else warn
 
     def training(self, step: Compiled) -> int:
@@ -37,9 +38,10 @@ class Verdict:
         return need if program.memory is None else need + memory.optimizer_state
 
     def of_held(self) -> None:
-        """Raises RunError where no batch size fits, or warns of that."""
+        """Raises RunError where no batch size fits, or warns of that, once."""
         if self.limit is not None and self._memory.held + self._memory.parameters > self.limit:
             refuse(self._too_large(self._memory.held + self._memory.working, self._none()), self._warn)
+            self._warned = True
 
     @contextlib.contextmanager
     def of_compiler(self) -> Iterator[None]:
@@ -53,7 +55,7 @@ class Verdict:
 
     def of_compiled(self, step: Compiled, evaluation: Compiled | None) -> None:
         """Raises RunError where training or evaluation needs more than there is, or warns of that."""
-        if self.limit is None:
+        if self.limit is None or self._warned:
             return
         if (need := self.training(step)) > self.limit:
             refuse(self._training(need), self._warn)

@@ -156,7 +156,7 @@ class Courier:
             self._note(files=files)
         if over:
             self._note(drawn=draw(self._folder, self._state.drawn))
-        inner = [path for name in FOLDERS for path in below(self._folder / name)]
+        inner = [path for name in FOLDERS for path in below(self._folder / name) if path.suffix != ".tmp"]
         links = filter(is_link, (*map(self._folder.joinpath, (*FILES, *FOLDERS)), *inner))
         self._note(links=tuple(path.relative_to(self._folder).as_posix() for path in links))
         for path in filter(is_regular, inner) if over else ():

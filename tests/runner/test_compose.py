@@ -302,6 +302,7 @@ def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> No
             ["optimizer=sgd", "optimizer=adam"],
             "warning: optimizer=sgd optimizer=adam: the last one counts, optimizer=adam",
         ),
+        (["seed=1", "seed=2", "seed=1"], "warning: seed=2 seed=1: the last one counts, seed=1"),
         (["seed=1", "+seed=2", "seed=3"], "warning: seed=1 +seed=2 seed=3: the last one counts, seed=3"),
         (["seed=1", "seed=1"], ""),
         (["training={epochs: 3}", "training={patience: 2}", "training.epochs=4"], ""),
@@ -361,10 +362,13 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         (b"training:\n\tepochs: 1\n", r"this is not YAML: found character '\t' that cannot start any token"),
         (b"seed: !!python/object/apply:os.getpid []\n", "this is not YAML: could not determine a constructor"),
         (b"seed: " + 5000 * b"9", "can't be read: Exceeds the limit"),
+        (b"seed: !!bool perhaps\n", "can't be read: 'perhaps'"),
+        (b"seed: !!timestamp soon\n", "can't be read: "),
+        (b"seed: !!float ''\n", "can't be read: "),
         (b"3: 4\n", "the key 3 is no text; put it in quotes"),
         (b"defaults: ???\n", "write `- override /group: option` in its defaults, not ???"),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_a_file_that_is_no_configuration(in_empty_folder: Path, text: bytes, message: str) -> None:
     Path("experiments").mkdir()
