@@ -100,8 +100,9 @@ def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, A
         with run.progress.working("bringing the record to MLflow"):
             run_id = delivery.close(DELIVERY_SECONDS)
         LOG.info("the record is closed")
-    summary["run_id"] = run_id
-    folders.summarize(path, summary)
+    if run_id is not None:
+        summary["run_id"] = run_id
+        folders.summarize(path, summary)
     if note := delivery.note():
         _tell(run, note)
     return summary

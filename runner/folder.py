@@ -124,7 +124,10 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
     """
     for path in sorted(root.glob(f"*_{digest}"), reverse=True):
         with suppress(PermissionError):  # somebody else's
-            if _leads_away(path) or not can_resume(path):
+            if _leads_away(path):
+                continue
+            if not can_resume(path):
+                _tidy(path)
                 continue
             if (found := _take(path, to_write=True)) is not None:
                 if can_resume(path) and same(path):  # another process may have ended it meanwhile
@@ -266,6 +269,13 @@ def take_lock(path: Path) -> int | None:
         os.close(lock)
         return None
     return lock
+
+
+def _tidy(path: Path) -> None:
+    """Removes what a process left in a folder that was killed after its run's end."""
+    with suppress(OSError):
+        if (found := _take(path, to_write=False)) is not None:
+            found.close()
 
 
 def _tidied(folder: Folder) -> Folder:

@@ -159,6 +159,13 @@ def test_the_same_command_goes_on_wherever_a_run_is_stopped(trouble: str, stops:
         assert len(others) == over
 
 
+def test_what_a_kill_left_in_a_finished_run_goes_at_the_next_start() -> None:
+    folder = run("training.epochs=1").folder
+    (folder / "summary.tmp").write_text("{")
+    assert run("training.epochs=1").folder != folder
+    assert not (folder / "summary.tmp").exists()
+
+
 def test_no_run_goes_on_through_a_link(tmp_path: Path) -> None:
     folder = run("training.epochs=1").folder
     (elsewhere := tmp_path / "elsewhere").mkdir()
