@@ -65,7 +65,8 @@ def main(side: int = 224, *words: str) -> None:
     found = {}
     overrides = tuple(word for word in words if "=" in word)
     for network in [word for word in words if "=" not in word] or NETWORKS:
-        with tempfile.TemporaryDirectory() as name:
+        # Figures may still be drawn in the background as it ends.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             project(Path(name), side)
             found[network] = {cache: measure(Path(name), network, overrides) for cache in ("cold", "warm")}
     print(json.dumps({"seconds from return": found}, indent=1))

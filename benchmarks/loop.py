@@ -80,7 +80,8 @@ def as_float(images: jax.Array) -> jax.Array:
 def ours(case: str, source: Any, epochs: int) -> float:
     """Steps per second of the training loop, as a run records them."""
     architecture = "mlp" if case == "digits_mlp" else "fashion_cnn"
-    with tempfile.TemporaryDirectory() as folder:
+    # Figures may still be drawn in the background as it ends.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         result = runner.run(
             f"architecture={architecture}",
             f"training.epochs={epochs}",

@@ -50,7 +50,8 @@ def moments(folder: Path, began: float) -> dict[str, float]:
 
 
 def main(rounds: int = 5, *overrides: str) -> None:
-    with tempfile.TemporaryDirectory() as name:
+    # Figures may still be drawn in the background as it ends.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         command = [*TITRATE, "experiment=digits_cnn", "fresh=true", *overrides]
         timed(command, folder)
