@@ -29,7 +29,7 @@ from components.feature.crossed import Crossed
 from components.feature.numeric import Numeric
 from components.feature.vocabulary import Vocabulary
 from components.types import Block, Strings
-from runner.encode import encode
+from runner.data.encode import encode
 
 OCEAN = ("<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN")
 NUMBERS = {"income": "median_income", "age": "housing_median_age", "lat": "latitude", "lon": "longitude"}

@@ -29,8 +29,8 @@ from components.feature.counts import Counts
 from components.feature.statistic import Moments, Quantiles
 from components.feature.strings import to_strings
 from components.types import Block, Strings
-from runner.rows import take
-from runner.summarize import Wanted, summarize
+from runner.data.columns import take
+from runner.data.statistics import Wanted, summarize
 
 COPIES, ADAPT = 10, 84_500
 NUMBERS = ("median_income", "housing_median_age", "latitude", "longitude")

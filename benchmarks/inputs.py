@@ -31,10 +31,10 @@ from flax import linen as nn
 
 from components.feature import Bucketized, Crossed, Embedding, Label, Numeric, Vocabulary
 from components.types import Block, Output, Strings
-from runner.ahead import cores
-from runner.data import Data, Features, columns_of, listed, prepare
-from runner.encode import TARGET, encode
-from runner.model import Model
+from runner.data.encode import TARGET, encode
+from runner.data.load import Data, Features, columns_of, listed, prepare
+from runner.platform import cores
+from runner.program.model import Model
 
 BLOCK_ROWS = 1 << 17
 OCEAN = ("<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN")

@@ -399,7 +399,7 @@ def _yaml(folder: Path) -> Path:
 def _read_yaml(path: Path) -> Any:
     from omegaconf import OmegaConf
 
-    from runner.choices import load
+    from runner.config.choices import load
 
     return _text_keys(OmegaConf.to_container(load(path), resolve=False))
 
@@ -483,7 +483,7 @@ def _member_holds(content: bytes) -> Any:
 
 
 def _checkpoint(folder: Path) -> Path:
-    from runner.checkpoint import Checkpoints
+    from runner.training.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(folder / "checkpoints")
     for step in (1, 2):
@@ -495,7 +495,7 @@ def _checkpoint(folder: Path) -> Path:
 
 def _read_checkpoint(path: Path) -> Any:
     """The newer of two checkpoints, which is damaged; raises UserError where the older one is taken."""
-    from runner.checkpoint import Checkpoints
+    from runner.training.checkpoint import Checkpoints
 
     for other in path.parent.glob("*.damaged"):
         other.unlink()
@@ -524,8 +524,8 @@ FEATURE = {
 
 def _transform(folder: Path) -> Path:
     from components.data import Arrays
-    from runner import transform
-    from runner.data import Features, prepare
+    from runner.data import transform
+    from runner.data.load import Features, prepare
 
     rows = {"area": np.arange(20.0), "city": np.array(["Oslo", "Kyiv"] * 10, object), "kind": np.arange(20) % 2}
     data = prepare(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
@@ -534,7 +534,7 @@ def _transform(folder: Path) -> Path:
 
 
 def _read_transform(path: Path) -> Any:
-    from runner import transform
+    from runner.data import transform
 
     found = transform.load(path)
     constants = {name: [dict(one.host), dict(one.device), repr(one.static)] for name, one in found.constants.items()}

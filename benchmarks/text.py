@@ -21,7 +21,7 @@ from components.data import TextFolders
 from components.feature import Hashed, Tokens
 from components.feature.counts import Counts
 from components.types import Block, Column, Constants
-from runner.encode import encode
+from runner.data.encode import encode
 
 NOTHING = Constants()
 WORDS, PAIRS = Tokens(key="text", remove=("<br />",)), Tokens(key="text", remove=("<br />",), ngrams=2)

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from components.types import UserError
-from runner.allow import PACKAGES, allow, one_command, packages
+from runner.config.provenance import told
+from runner.config.verbs import MODES
 from runner.credentials import scrub, withhold_words
 from runner.errors import FILTERING, DiskError, PartError, RunError, is_of_disk, is_of_memory, suggestion
-from runner.modes import MODES
-from runner.provenance import told
-from runner.signals import Interruption
+from runner.signature.allow import PACKAGES, packages
+from runner.training.signals import Interruption
+from runner.user_code import allow, one_command
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
@@ -96,24 +97,24 @@ def _dispatch(words: list[str]) -> int:
         allow(name)
     _put_working_folder_last()
     if given.shell_completion:
-        from runner.completion import complete
+        from runner.modes.completion import complete
 
         complete(given.overrides)
         return 0
     _check_allowed(given.allow)
     if given.help:
-        from runner.help import usage
+        from runner.modes.help import usage
 
         print(usage())
         return 0
     if given.version:
-        from runner.code import version
+        from runner.signature.code import version
 
         print(f"titrate {version('titrate')}")
         return 0
     if given.cfg:
         from runner import yaml_file
-        from runner.compose import compose
+        from runner.config.compose import compose
 
         print(yaml_file.dump(compose(given.overrides).raw), end="")
         return 0
@@ -122,8 +123,8 @@ def _dispatch(words: list[str]) -> int:
 
 def _meant(option: str) -> str:
     """The option that was meant, or the key, which has no dashes."""
-    from runner.catalog import defaults
-    from runner.signature import settings
+    from runner.config.catalog import defaults
+    from runner.signature.parameters import settings
 
     key = option.lstrip("-").partition("=")[0]
     if key.partition(".")[0] in {**defaults(), **settings("Settings")}:
@@ -135,7 +136,7 @@ def _check_allowed(names: Sequence[str]) -> None:
     """Raises UserError for a package or module that isn't there."""
     if not names:
         return
-    from runner.source import TargetError, check_module
+    from runner.signature.source import TargetError, check_module
 
     for name in ",".join(names).split(","):
         try:
@@ -163,8 +164,8 @@ def _parser() -> _Parser:
 
 
 def _inform(overrides: Sequence[str]) -> int:
-    from runner.compose import compose
-    from runner.help import information
+    from runner.config.compose import compose
+    from runner.modes.help import information
 
     print(information(compose(overrides)))
     return 0
@@ -180,7 +181,7 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
     if mode.jax:
         from runner.memory import check_start
 
-        check_start(found)
+        check_start(found.values["training"])
     with told(found):
         return importlib.import_module(mode.module).command(found)
 
@@ -189,7 +190,8 @@ def _sweep(plan: Plan) -> int:
     from runner.memory import check_start
     from runner.sweep import report
 
-    check_start(first := plan.settings[0].config)
+    first = plan.settings[0].config
+    check_start(first.values["training"])
     if first.values["mode"] == "dry_run":
         if not first.values["quiet"]:
             report.plan(plan)

@@ -14,17 +14,14 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from runner.ahead import cores
 from runner.errors import RunError, is_of_memory
-from runner.tables import say
-
-if TYPE_CHECKING:
-    from runner.compose import Config
+from runner.platform import cores, uses_jax
+from runner.terminal import say
 
 GROUPS = (  # of control groups, version 2 and 1: controller, folder, and the files of the limit and of what is taken
     ("", "", "memory.max", "memory.current"),
@@ -148,19 +145,20 @@ def check(
     return False
 
 
-def check_start(config: Config | None = None) -> None:
-    """Raises RunError, before JAX is imported, where too little memory is free for it to start."""
-    bridge = sys.modules.get("jax._src.xla_bridge")
-    if bridge is not None and bridge.backends_are_initialized():
+def check_start(training: Mapping[str, Any] | None = None) -> None:
+    """Raises RunError, before JAX is imported, where too little memory is free for it to start.
+
+    `training` are the settings of that name; None: there are none that could allow it.
+    """
+    if uses_jax():
         return
     for found in _free():
         if (need := found.start + found.compiler) > found.bytes:
-            training = config.values["training"] if config else {}
-            checked = training.get("check_memory", True)  # runs of earlier versions have no such key
+            checked = (training or {}).get("check_memory", True)  # runs of earlier versions have no such key
             warn = None if checked else functools.partial(say, error=True)
             text = f"too little memory to start JAX: it needs about {size(need)}, and {size(found.bytes)} are free"
             text = f"{text} {found.where}; {found.remedy}"
-            if config is None:  # there is no word for it
+            if training is None:  # there is no word for it
                 raise RunError(text)
             refuse(text, warn)
             return

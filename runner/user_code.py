@@ -1,17 +1,58 @@
-"""The frames of a traceback that are the user's own code, neither Titrate's nor a library's."""
+"""The user's own packages, whose parts a configuration may name too, and their frames in a traceback."""
 
 from __future__ import annotations
 
+import contextlib
 import linecache
+import os
 import sysconfig
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+VARIABLE = "TITRATE_ALLOW"
 OURS = ("components", "runner")
 LIBRARIES = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def added() -> tuple[str, ...]:
+    """The packages that the user adds by TITRATE_ALLOW=name,name or --allow: all that they define may be named."""
+    return tuple(filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
+
+
+ALLOWED: list[str] = []  # by the command line
+
+
+def allow(name: str) -> None:
+    """Adds a package, in this process and those that it starts."""
+    ALLOWED.append(name)
+    os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), name]))
+
+
+@contextlib.contextmanager
+def one_command() -> Iterator[None]:
+    """What a command allows ends with it: a later call in the same process allows no more than its own user does."""
+    before = os.environ.get(VARIABLE)
+    try:
+        yield
+    finally:
+        ALLOWED.clear()
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def is_added(name: str) -> bool:
+    """Whether a dotted path is below a package that the user adds."""
+    return is_below(name, added())
+
+
+def is_below(name: str, packages: tuple[str, ...]) -> bool:
+    """Whether a dotted path is below one of some packages."""
+    return any(name.startswith(f"{package}.") for package in packages)
 
 
 class Frame(NamedTuple):
@@ -27,8 +68,6 @@ def user_frames(error: BaseException) -> tuple[Frame, ...]:
 
     Libraries that the user's code called are left out, and a line that calls itself is there once.
     """
-    from runner.allow import is_added  # which imports what raises our errors
-
     found: list[Frame] = []
     for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
         if _module(frame).partition(".")[0] in OURS:
@@ -43,8 +82,6 @@ def _module(frame: FrameType) -> str:
 
 
 def _is_users(frame: FrameType) -> bool:
-    from runner.allow import is_added
-
     file = frame.f_code.co_filename
     return is_added(f"{_module(frame)}.") or not file.startswith(("<", *LIBRARIES))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from runner.__main__ import main
-from runner.catalog import catalog
-from runner.check import check
-from runner.compose import compose
+from runner.config.catalog import catalog
+from runner.config.check import check
+from runner.config.compose import compose
 
 GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
 FILES = dict(re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", GUIDE, re.DOTALL))

@@ -12,11 +12,11 @@ from sample_files import ROWS, write_housing, write_reviews
 
 import runner
 from components.data import Arrays, write_idx
-from runner.build import build
-from runner.catalog import catalog, defaults
-from runner.check import check
-from runner.compose import compose
-from runner.folder import NOT_THE_RUN
+from runner.config.catalog import catalog, defaults
+from runner.config.check import check
+from runner.config.compose import compose
+from runner.run_folder import NOT_THE_RUN
+from runner.signature.build import build
 
 FILES = catalog().files
 EXPERIMENTS = sorted(FILES["experiment"])

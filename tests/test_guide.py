@@ -11,8 +11,8 @@ from sample_files import write_housing
 
 import components.feature
 from runner.__main__ import main
-from runner.check import check
-from runner.compose import compose
+from runner.config.check import check
+from runner.config.compose import compose
 
 GUIDE = (Path(__file__).parent.parent / "docs/features.md").read_text()
 FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))

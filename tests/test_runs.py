@@ -19,9 +19,10 @@ from delivery import InProcess
 import runner
 from components.data import Arrays
 from components.types import UserError
-from runner import npz, preparation
+from runner import npz
 from runner.__main__ import main
-from runner.execution import Result
+from runner.execution import prepare as preparation
+from runner.execution.execute import Result
 from runner.tracking import deliver
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -212,7 +213,8 @@ def test_a_disk_that_fills_up_ends_the_run_and_the_same_command_goes_on(
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signals = signal.SIGTERM) -> None:
     """Sends a signal as an epoch (from 0) begins."""
-    from runner import batches, loop
+    from runner.data import batches
+    from runner.training import trainer as loop
 
     def order(rows: np.ndarray, seed: int, now: int) -> np.ndarray:
         if now == epoch:

@@ -12,11 +12,11 @@ import pytest
 import runner
 from components.data import Arrays
 from components.types import UserError
-from runner import outbox
-from runner.archive import Archive
-from runner.batches import Batches
-from runner.execution import Result
-from runner.loop import Trainer
+from runner.data.batches import Batches
+from runner.execution.execute import Result
+from runner.record import outbox
+from runner.training.checkpoint_manager import Archive
+from runner.training.trainer import Trainer
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner import answers as kept
-from runner.answers import Answers
 from runner.figures import classes, curves, sweep, values
 from runner.files import refuse_links
+from runner.record import predictions as kept
+from runner.record.predictions import Answers
 
 
 def draw(folder: Path) -> list[Path]:

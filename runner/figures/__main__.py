@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from runner import figures
-from runner.folder import runs
+from runner.run_folder import runs
 
 
 def main(folder: Path) -> None:

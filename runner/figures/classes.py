@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runner.answers import Answers
 from runner.figures import canvas
+from runner.record.predictions import Answers
 
 NAMED = 30  # classes that a figure names; of more it shows colours, lines, or those that fare worst
 ROOMY = 15  # classes whose cells hold a share beside the count

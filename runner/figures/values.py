@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runner.answers import Answers
 from runner.figures import canvas
+from runner.record.predictions import Answers
 
 MOST = 9  # outputs with a panel of their own
 CLOUD = 5000  # rows beyond which points would hide each other

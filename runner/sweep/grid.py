@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from hydra.core.override_parser.types import Glob, Override
 
 from components.types import UserError
+from runner.config.overrides import parse
 from runner.errors import ConfigError, suggestion
-from runner.overrides import parse
 
 
 class Axis(list[str]):

@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from components.types import Source, UserError
-from runner import folder as folders
-from runner import platform, record, yaml_file
-from runner.build import build, resolve
+from runner import platform, yaml_file
+from runner import run_folder as folders
+from runner.config.provenance import told
 from runner.credentials import scrub
-from runner.data import cache_folder
+from runner.display.progress import progress
 from runner.errors import DiskError, reason
-from runner.execution import conduct, disk
+from runner.execution.execute import conduct, disk
+from runner.execution.open_folder import Member
+from runner.execution.prepare import tracking_of
 from runner.files import write_atomically
-from runner.folder import Folder
-from runner.opening import Member
-from runner.places import PLACES
-from runner.preparation import tracking_of
-from runner.progress import progress
-from runner.provenance import told
-from runner.signals import Signals
-from runner.sweep import MANIFEST, outcome, ranking, report
+from runner.platform import cache_folder
+from runner.record import description as record
+from runner.record.description import MANIFEST
+from runner.run_folder import Folder
+from runner.signature.build import build, resolve
+from runner.signature.places import PLACES
+from runner.sweep import outcome, ranking, report
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, Setting
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.tracking.state import State
+from runner.training.signals import Signals
 from runner.tree import parts
 
 OUTCOME = ("status", "metrics", "error", "monitor", "higher_is_better")  # what a sweep notes of a run's end

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.files import read_json, write_atomically
-from runner.record import leaves
-from runner.sweep import MANIFEST
+from runner.record.description import MANIFEST, leaves
 from runner.sweep.plan import Plan, Setting, incomparable, key
 
 

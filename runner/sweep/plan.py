@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runner import folder as folders
-from runner.compose import Composer, Config, configure
+from runner import run_folder as folders
+from runner.config.compose import Composer, configure
+from runner.config.config import Config
 from runner.credentials import withhold_words
 from runner.errors import ConfigError
 from runner.sweep import Grid

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.allow import ALLOWED
-from runner.report import opening
+from runner.display.tables import Section, show
+from runner.store_uri import opening
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, key
 from runner.sweep.ranking import Row, shown, table
-from runner.tables import Section, say, show
+from runner.terminal import say
+from runner.user_code import ALLOWED
 
 MOST, LAST = 120, 3  # runs of a plan that are printed, and of those at its end
 OF_SWEEPS = ("sweep", "folds", "fold", "mode")  # words that one run of the best setting has no need of

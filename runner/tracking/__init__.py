@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner import store_uri
 from runner.credentials import URI_VARIABLE, mask
 from runner.files import open_to_append
-from runner.folder import end_digest, runs
 from runner.log import LOG
+from runner.run_folder import end_digest, runs
 from runner.tracking import address
 from runner.tracking.identity import claim, join, redirect
 from runner.tracking.state import State, missing
@@ -120,7 +121,7 @@ class RepeatedDelivery(ChildDelivery):
     def __init__(self, folder: Path, given: str | None) -> None:
         """`given` is the URI that the user's words give: the record alone names no server."""
         self._folder = folder
-        self._process = _start(folder, address.resolve(given), AGAIN)
+        self._process = _start(folder, store_uri.resolve(given), AGAIN)
 
     def _has_ended(self) -> bool:
         return False
@@ -170,7 +171,7 @@ class MLflow:
                 LOG.info("%s is a copy: its record goes to an MLflow run of its own", path)
             redirect(path, tracking)
         join(folder)  # of a sweep, whose runs stand below that run
-        return ChildDelivery(folder, address.resolve(self.uri))
+        return ChildDelivery(folder, store_uri.resolve(self.uri))
 
     def describe(self) -> dict[str, Any]:
         """Where the record goes, for `record.json`, without credentials.

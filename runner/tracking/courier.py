@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import UserError
-from runner import outbox
 from runner.files import below, is_link, is_regular, read_bytes, read_json, write_atomically
-from runner.folder import end_digest, read_record, summary
+from runner.record import outbox
+from runner.run_folder import end_digest, read_record, summary
 from runner.tracking import identity, store
 from runner.tracking.names import fit
 from runner.tracking.state import State

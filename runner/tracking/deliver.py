@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from components.types import UserError
-from runner import outbox
+from runner import store_uri
 from runner.credentials import URI_VARIABLE, scrub
-from runner.folder import end_digest, find, is_held, open_lock, read_record, runs
-from runner.tracking import AGAIN, address, store
+from runner.record import outbox
+from runner.run_folder import end_digest, find, is_held, open_lock, read_record, runs
+from runner.tracking import AGAIN, store
 from runner.tracking.courier import Courier, draw
 from runner.tracking.state import State, missing
 
 if TYPE_CHECKING:
-    from runner.compose import Config
+    from runner.config.config import Config
 
 REST_SECONDS = 5.0  # between two deliveries, so that a run of short epochs keeps its processor
 
@@ -55,8 +56,8 @@ def deliver(folder: Path, *, over: bool = True, given: str | None = None, gone: 
     try:
         if gone is not None and uri in gone:
             raise ConnectionError(gone[uri])
-        client = store.connect(address.of_record(uri, given))
-        return Courier(folder, record, client, own=address.is_own(uri, given)).deliver(over=over)
+        client = store.connect(store_uri.of_record(uri, given))
+        return Courier(folder, record, client, own=store_uri.is_own(uri, given)).deliver(over=over)
     except Exception as error:
         if gone is not None and uri not in gone and (reason := _refusal(uri, given, attempts=1)):
             gone[uri] = reason
@@ -117,7 +118,7 @@ def main_again(folder: Path) -> int:
     written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
     with written[0], written[1]:
         with suppress(Exception):  # it is tried below; ahead of that MLflow is imported
-            store.connect(address.of_record(read_record(folder)["tracking"]["uri"], given))
+            store.connect(store_uri.of_record(read_record(folder)["tracking"]["uri"], given))
         while os.read(sys.stdin.fileno(), 4096):
             pass
         with _delivery_lock(folder, wait=True):
@@ -190,7 +191,7 @@ def _refusal(uri: str, given: str | None, *, attempts: int | None = None) -> str
     """Why a store can't be reached; None where it can. With one of `attempts`, a request isn't repeated."""
     try:
         with store.one_attempt() if attempts == 1 else nullcontext():
-            store.connect(address.of_record(uri, given)).search_experiments(max_results=1)
+            store.connect(store_uri.of_record(uri, given)).search_experiments(max_results=1)
     except Exception as error:  # whatever a store raises
         return _brief(error)
     return None

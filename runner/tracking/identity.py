@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.files import write_atomically
-from runner.folder import read_record
+from runner.run_folder import read_record
 
 RUN_VARIABLE = "MLFLOW_RUN_ID"
 

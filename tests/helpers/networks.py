@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from runner.dry_run.work import multiply_adds
+from runner.modes.dry_run.work import multiply_adds
 
 
 class Facts(NamedTuple):

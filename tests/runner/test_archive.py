@@ -7,11 +7,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from runner import outbox
-from runner.archive import Archive
-from runner.control import Control
-from runner.program import State
-from runner.standing import Standing
+from runner.program.program import State
+from runner.record import outbox
+from runner.training.checkpoint_manager import Archive
+from runner.training.monitor import Control
+from runner.training.trainer_state import Standing
 
 
 class Told:

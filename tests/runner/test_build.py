@@ -6,13 +6,12 @@ from typing import Any
 import jax
 import optax
 import pytest
+from runner.config.config import Config
 
 from components.loss import Huber
 from components.types import UserError
-from runner.build import build, resolve
-from runner.compose import Config
-from runner.execution import execute
-from runner.numbers import Number
+from runner.execution.execute import execute
+from runner.signature.build import Number, build, resolve
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def test_parts_resolve_wherever_their_package_defines_them(target: str) -> None:
         ("opaque_parts.run", "is no part: it is defined in `posix`"),
         ("opaque_parts.listing", "is no part: it is defined in `posix`"),
         ("opaque_parts.nothing", "can't be imported"),
-        ("runner.execution.execute", "not below an allowed package"),
+        ("runner.execution.execute.execute", "not below an allowed package"),
     ],
 )
 def test_strangers_are_refused(target: str, reason: str) -> None:
@@ -109,8 +108,8 @@ def test_what_only_building_finds_is_told_as_the_check_would(compose_and_check: 
 @pytest.fixture
 def compose_and_check() -> Config:
     """A configuration that the check lets pass, though the loss doesn't suit the target."""
-    from runner.check import check
-    from runner.compose import compose
+    from runner.config.check import check
+    from runner.config.compose import compose
 
     config = compose(["loss=mse", "tracking=none", "quiet=true"])
     check(config)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runner.check import check, problems
-from runner.compose import compose, configure
+from runner.config.check import check, problems
+from runner.config.compose import compose, configure
 from runner.errors import ConfigError
 
 PART = """

@@ -13,10 +13,10 @@ import pytest
 
 from components.types import UserError
 from runner import memory, npz
-from runner.checkpoint import Checkpoints, fitted, newest, read, write
-from runner.control import initial
 from runner.errors import RunError
-from runner.standing import Standing
+from runner.training.checkpoint import Checkpoints, fitted, newest, read, write
+from runner.training.monitor import initial
+from runner.training.trainer_state import Standing
 
 
 def tree(value: float) -> dict[str, Any]:

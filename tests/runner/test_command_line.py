@@ -18,10 +18,10 @@ import runner.__main__
 import runner.execution
 from components.types import UserError
 from runner.__main__ import main
-from runner.catalog import catalog
-from runner.compose import compose
-from runner.help import MODES
-from runner.signature import settings
+from runner.config.catalog import catalog
+from runner.config.compose import compose
+from runner.modes.help import MODES
+from runner.signature.parameters import settings
 from runner.tree import dotted, leaves
 
 HEAVY = {"jax", "jaxlib", "flax", "optax", "mlflow", "numpy", "pandas", "sklearn", "rich", "pyarrow"}

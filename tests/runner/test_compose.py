@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from components.types import UserError
 from runner import yaml_file
-from runner.catalog import EXPERIMENT, catalog, defaults
-from runner.check import check
-from runner.completion import VERSION_BASE
-from runner.compose import compose, configure
+from runner.config.catalog import EXPERIMENT, catalog, defaults
+from runner.config.check import check
+from runner.config.compose import compose, configure
+from runner.config.overrides import parse, quoted
 from runner.errors import ConfigError
-from runner.overrides import parse, quoted
+from runner.modes.completion import VERSION_BASE
 from runner.tree import dotted, leaves
 
 HOUSE = Path(__file__).parents[2]

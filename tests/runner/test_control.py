@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.types import Plateau
-from runner.control import Control, initial, observe
+from runner.training.monitor import Control, initial, observe
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["plateau"]
 LOSSES = GOLDEN["val_loss"]

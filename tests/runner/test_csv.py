@@ -9,15 +9,16 @@ import jax
 import numpy as np
 import pytest
 from pyarrow import csv
+from runner.config.config import Config
 
 import runner
 from components.data.csv import Csv
 from components.types import Constants
 from runner.__main__ import main
-from runner.build import build
-from runner.compose import Config, compose, configure
+from runner.config.compose import compose, configure
 from runner.errors import ConfigError
-from runner.inference import can_suggest
+from runner.signature.build import build
+from runner.suggest.suggestion import can_suggest
 from runner.sweep import plan
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]

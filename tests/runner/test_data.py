@@ -16,7 +16,8 @@ import runner.data
 from components.data import Arrays
 from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
-from runner.data import Data, Features, cache_folder, prepare
+from runner.data.load import Data, Features, prepare
+from runner.platform import cache_folder
 
 ROWS, BLOCK = 5000, 4096
 
@@ -330,7 +331,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(*args: Any) -> None:
         raise AssertionError("the rows were encoded again")
 
-    monkeypatch.setattr("runner.data.encode", encode)
+    monkeypatch.setattr("runner.data.load.encode", encode)
 
 
 def test_what_was_encoded_is_taken_from_the_cache_and_is_the_same(

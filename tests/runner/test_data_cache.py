@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from components.types import Ragged
-from runner import folder as folders
-from runner.data_cache import load, save
+from runner import run_folder as folders
+from runner.data.cache import load, save
 
 TREE = {
     "encoded": {
@@ -130,7 +130,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     def full(*args: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("runner.data_cache.np.save", full)
+    monkeypatch.setattr("runner.data.cache.np.save", full)
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path / "cache" / "entry", TREE)
     assert list((tmp_path / "cache").iterdir()) == []

@@ -15,7 +15,7 @@ import pytest
 
 from runner import memory
 from runner.__main__ import main
-from runner.dry_run.layers import Layer, layers
+from runner.modes.dry_run.layers import Layer, layers
 
 LENET5 = ("architecture=lenet5",)
 MLP = ("architecture=mlp", "architecture.widths=[64,64]")

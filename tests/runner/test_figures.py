@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from runner import figures
-from runner.answers import Answers, answers, save
 from runner.figures import images
 from runner.figures.classes import confusion, per_class
-from runner.outbox import Outbox, cover
+from runner.record.outbox import Outbox, cover
+from runner.record.predictions import Answers, answers, save
 
 OF_CLASSES = {"per_class.csv", "per_class.png", "predictions.png", "confusion.png"}
 OF_VALUES = {"residuals.png", "predictions.png"}

@@ -21,10 +21,11 @@ from pyarrow import csv, parquet
 import runner
 from components.data import Arrays
 from components.types import UserError
-from runner import answers, output
 from runner.__main__ import main
-from runner.execution import Result
-from runner.fitted import Fitted, load
+from runner.execution.execute import Result
+from runner.inference import output
+from runner.inference.trained_model import Fitted, load
+from runner.record import predictions as answers
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.types import UserError
-from runner import folder as folders
+from runner import run_folder as folders
 
 FILES = {"record.json": "{}"}
 

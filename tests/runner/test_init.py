@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import runner.init
 import yaml
 
-import runner.init
 from runner.__main__ import main
-from runner.catalog import HOUSE, catalog, defaults
-from runner.compose import compose
+from runner.config.catalog import HOUSE, catalog, defaults
+from runner.config.compose import compose
 
 TEMPLATE = Path(runner.init.__file__).parent / "template"
 FILES = sorted(

@@ -22,14 +22,15 @@ import yaml
 import components
 import runner
 from components import types
-from runner import npz, transform
+from runner import npz
 from runner.__main__ import main
-from runner.build import build
-from runner.catalog import catalog, defaults
-from runner.hints import of_element
-from runner.kinds import KINDS, belongs
-from runner.places import PLACES, find_misplaced
-from runner.source import TargetError
+from runner.config.catalog import catalog, defaults
+from runner.data import transform
+from runner.signature.build import build
+from runner.signature.kinds import KINDS, belongs
+from runner.signature.places import PLACES, find_misplaced
+from runner.signature.source import TargetError
+from runner.signature.type_hints import of_element
 from runner.tree import parts
 
 FIELDS = "__dataclass_fields__"
@@ -61,7 +62,7 @@ HELPERS = [
     "jax.nn.tanh",  # jax.numpy's
     "optax.apply_updates",
     "optax.global_norm",
-    "runner.execution.execute",
+    "runner.execution.execute.execute",
     "runner.files.write_atomically",
     "runner.tracking.deliver.main",
     "runner.tracking.ChildDelivery",

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from runner.__main__ import main
-from runner.check import problems
-from runner.compose import compose
-from runner.numbers import Number, collect
+from runner.config.check import problems
+from runner.config.compose import compose
+from runner.config.scalars import collect
+from runner.signature.build import Number
 
 pytestmark = pytest.mark.usefixtures("mine")
 

@@ -18,8 +18,8 @@ from sklearn.datasets import load_diabetes, load_digits
 
 import runner
 from components.data import Arrays, ScikitLearn
-from runner import answers
 from runner.__main__ import main
+from runner.record import predictions as answers
 from runner.tracking import ChildDelivery
 
 pytestmark = [
@@ -312,7 +312,7 @@ def test_both_reach_mlflow(capsys: pytest.CaptureFixture[str], database: Path, m
 def test_a_store_out_of_reach_is_a_warning(
     capsys: pytest.CaptureFixture[str], database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.look.mistakes.DELIVERY_SECONDS", 60)
+    monkeypatch.setattr("runner.modes.look.mistakes.DELIVERY_SECONDS", 60)
     main([*QUICK])
     database.write_bytes(b"no database at all" * 100)
     tables = look(capsys, f"run={the_folder('digits_mlp').name}")

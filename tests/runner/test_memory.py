@@ -13,9 +13,10 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner import loop, memory
+from runner import memory
 from runner.__main__ import main
 from runner.errors import RunError
+from runner.training import trainer as loop
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.types import MultiHot, Padded, UserError
-from runner.model import MIXED, as_dense, join, sparse
+from runner.program.model import MIXED, as_dense, join, sparse
 
 
 def multi_hot(ids: list[list[int]], size: int, weights: Any = 1.0) -> MultiHot:

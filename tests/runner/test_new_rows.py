@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.types import DataError
-from runner.new_rows import given
+from runner.data.python_rows import given
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from components.types import UserError
-from runner import answers, npz
+from runner import npz
 from runner.npz import Damaged
+from runner.record import predictions as answers
 
 ARRAYS = {
     "x": np.array([np.nan, -0.0, 1e-45, np.inf], np.float32),

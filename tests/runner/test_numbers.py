@@ -9,12 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from runner.allow import OPTAX
-from runner.build import resolve
-from runner.catalog import catalog
-from runner.compose import compose
-from runner.numbers import Number, collect
-from runner.signature import signature
+from runner.config.catalog import catalog
+from runner.config.compose import compose
+from runner.config.scalars import collect
+from runner.signature.allow import OPTAX
+from runner.signature.build import Number, resolve
+from runner.signature.parameters import signature
 
 PART = """
 from typing import Annotated

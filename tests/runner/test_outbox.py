@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner import outbox
-from runner.outbox import Outbox, cover, covered
+from runner.record import outbox
+from runner.record.outbox import Outbox, cover, covered
 
 
 @pytest.fixture(autouse=True)

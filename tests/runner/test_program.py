@@ -15,14 +15,14 @@ from components.augmentation import Flip
 from components.data import Arrays
 from components.feature import Image, Label, Numeric
 from components.types import UserError
-from runner import sums as summing
-from runner.batches import Batches, order
-from runner.catalog import defaults
-from runner.data import Data, Features, prepare
-from runner.numbers import Number
-from runner.parts import Given, Parts, augmented
-from runner.preparation import program_of
-from runner.program import Pace, Program, as_arrays
+from runner.config.catalog import defaults
+from runner.data.batches import Batches, order
+from runner.data.load import Data, Features, prepare
+from runner.execution.prepare import program_of
+from runner.program import metric_sums as summing
+from runner.program.parts import Given, Parts, augmented
+from runner.program.program import Pace, Program, as_arrays
+from runner.signature.build import Number
 
 CLASSES = 3
 
@@ -349,7 +349,7 @@ def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
 def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> None:
     data = prepared(images())
     resident = Batches(data)
-    monkeypatch.setattr("runner.batches.RESIDENT_BYTES", 0)
+    monkeypatch.setattr("runner.data.batches.RESIDENT_BYTES", 0)
     streamed = Batches(data)
     assert streamed.resident is None
     rows = data.splits["train"]
@@ -367,7 +367,7 @@ def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("streamed", [False, True])
 def test_from_any_step_on_there_are_the_rest_of_the_examples(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
     if streamed:
-        monkeypatch.setattr("runner.batches.RESIDENT_BYTES", 0)
+        monkeypatch.setattr("runner.data.batches.RESIDENT_BYTES", 0)
     batches = Batches(prepared(images()))
     labels = batches.encoded["target"]["ids"]
     for start in range(5):

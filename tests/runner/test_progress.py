@@ -7,8 +7,8 @@ import time
 import pytest
 from rich.console import Console
 
-from runner import progress as shown
-from runner.progress import Plain, Progress, Terminal, progress
+from runner.display import progress as shown
+from runner.display.progress import Plain, Progress, Terminal, progress
 
 RECORD = {"epoch": 3, "step": 300, "train/loss": 0.123456, "valid/accuracy": 0.9117, "learning_rate": 1e-3}
 

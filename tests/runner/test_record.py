@@ -10,7 +10,7 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.record import changed, leaves
+from runner.record.description import changed, leaves
 
 
 @pytest.mark.optax

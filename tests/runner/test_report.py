@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.report import table
+from runner.display.report import table
 from runner.sweep import report
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, make

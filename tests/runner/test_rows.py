@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.feature.strings import to_strings
 from components.types import Block, Ragged, row_count
-from runner.rows import concatenate, select, take
+from runner.data.columns import concatenate, select, take
 
 LISTS = st.lists(st.lists(st.integers(-9, 9), max_size=4), min_size=1, max_size=8)
 

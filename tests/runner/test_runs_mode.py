@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from runner import folder as folders
+from runner import run_folder as folders
 from runner.__main__ import main
-from runner.outbox import cover
+from runner.record.outbox import cover
 
 REPORT = (
     "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from components.types import Range
-from runner.build import resolve
-from runner.catalog import catalog
-from runner.hints import Kind, Part, Scalar
-from runner.signature import Parameter, call_parameters, settings, signature
-from runner.source import TargetError
+from runner.config.catalog import catalog
+from runner.signature.build import resolve
+from runner.signature.parameters import Parameter, call_parameters, settings, signature
+from runner.signature.source import TargetError
+from runner.signature.type_hints import Kind, Part, Scalar
 from runner.tree import parts
 
 SHARE = Annotated[Scalar, Range(0, 1, "[)")]
@@ -185,7 +185,7 @@ def test_imports_are_followed(package: Any) -> None:
     [
         ("os.system", "os.system is not below an allowed package"),
         ("adam", "adam is not below an allowed package"),
-        ("runner.build.build", "not below an allowed package"),
+        ("runner.signature.build.build", "not below an allowed package"),
         ("components.data.os.system", "there is no module components.data.os"),
         ("components.loss.math", "components.loss.math is a module"),
         ("components.optimiser.adam", "there is no module components.optimiser"),

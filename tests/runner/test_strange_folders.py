@@ -16,12 +16,12 @@ from delivery import end, make, train
 
 import runner
 from components.types import UserError
-from runner import figures, files, yaml_file
-from runner import folder as folders
+from runner import figures, files, store_uri, yaml_file
+from runner import run_folder as folders
 from runner.__main__ import main
-from runner.compose import configure
-from runner.outbox import Outbox
-from runner.tracking import ChildDelivery, address, deliver, draw_in_background, store
+from runner.config.compose import configure
+from runner.record.outbox import Outbox
+from runner.tracking import ChildDelivery, deliver, draw_in_background, store
 from runner.tracking.courier import Courier
 from runner.tracking.state import State, missing
 
@@ -86,14 +86,14 @@ def test_a_record_alone_makes_no_database(tmp_path: Path, monkeypatch: pytest.Mo
             with closing(sqlite3.connect(path)) as connection:
                 connection.execute("CREATE TABLE cookies (name)")
         with pytest.raises(UserError, match=r"other\.db is no MLflow store.* tracking\.uri=sqlite:.* makes it"):
-            address.of_record(uri, None)
-        assert address.of_record(uri, uri) == uri
+            store_uri.of_record(uri, None)
+        assert store_uri.of_record(uri, uri) == uri
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE experiments (name)")
-    assert address.of_record(uri, None) == uri
-    assert address.of_record(f"sqlite:///{tmp_path}/mlflow.db", None) == f"sqlite:///{tmp_path}/mlflow.db"  # the usual
+    assert store_uri.of_record(uri, None) == uri
+    assert store_uri.of_record(f"sqlite:///{tmp_path}/mlflow.db", None) == f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(UserError, match="is damaged"):
-        address.of_record(5, None)
+        store_uri.of_record(5, None)
 
 
 @pytest.mark.parametrize("place", ["http://127.0.0.1:9/a", "file:///etc", "s3://b/a", "mlflow-artifacts:/a", "../x"])

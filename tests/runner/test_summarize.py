@@ -11,11 +11,11 @@ from components.feature.numeric import Numeric
 from components.feature.statistic import Moments
 from components.feature.vocabulary import Vocabulary
 from components.types import Block, Constants, DataError, UserError
-from runner import new_rows
-from runner.ahead import ahead
-from runner.data import Features, prepare
-from runner.encode import encode
-from runner.summarize import Wanted, merged, summarize
+from runner.data import python_rows as new_rows
+from runner.data.encode import encode
+from runner.data.load import Features, prepare
+from runner.data.ordered_map import ahead
+from runner.data.statistics import Wanted, merged, summarize
 
 ROWS = 1000
 

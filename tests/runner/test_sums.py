@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from runner import sums as summing
+from runner.program import metric_sums as summing
 
 
 def test_sums_are_added_in_64_bits_and_the_latest_of_the_rest_stands() -> None:

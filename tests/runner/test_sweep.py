@@ -22,9 +22,9 @@ import runner
 from components.data import Arrays
 from components.types import UserError
 from runner.__main__ import main
-from runner.catalog import catalog
+from runner.config.catalog import catalog
 from runner.errors import ConfigError
-from runner.preparation import _PROGRAMS
+from runner.execution.prepare import _PROGRAMS
 from runner.sweep import plan, ranking
 from runner.sweep.grid import axes, combinations
 from runner.sweep.outcome import Manifest, Outcome
@@ -168,7 +168,7 @@ def test_a_run_that_fails_stops_none_of_the_others(capsys: pytest.CaptureFixture
 @pytest.mark.usefixtures("in_empty_folder")
 def test_an_interrupted_sweep_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     import runner.execution
-    from runner.loop import Trainer
+    from runner.training.trainer import Trainer
 
     words = (*QUICK, "seed=1,2,3")
     fit = Trainer.fit

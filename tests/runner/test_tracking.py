@@ -20,8 +20,8 @@ from delivery import end, make, train
 
 from components.types import UserError
 from runner import figures
-from runner.folder import find
-from runner.outbox import Outbox, cover
+from runner.record.outbox import Outbox, cover
+from runner.run_folder import find
 from runner.tracking import MLflow, Nothing, deliver, store
 from runner.tracking.courier import Courier
 from runner.tracking.state import State

@@ -19,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.types import UserError
+from runner import store_uri
 from runner.__main__ import main
-from runner.folder import read_record
+from runner.run_folder import read_record
 from runner.tracking import ChildDelivery, MLflow, Nothing, deliver, store
 from runner.tracking.names import LONGEST_NAME, fit, fit_file, fit_text
 from runner.tracking.state import State
@@ -308,7 +309,7 @@ def test_a_working_folder_of_any_name_has_its_store(
 
 def test_parameters_of_a_uri_are_no_part_of_its_path(tmp_path: Path, database: Path) -> None:
     uri = f"sqlite:///{database}?timeout=30"
-    assert store.sqlite_file(uri) == database
+    assert store_uri.sqlite_file(uri) == database
     assert MLflow(uri=uri).describe()["uri"] == uri
     deliver.deliver(finished(tmp_path, uri))
     assert {path.name for path in tmp_path.iterdir()} >= {"mlflow.db", "mlflow.db.lock", "mlruns"}
@@ -497,7 +498,7 @@ def test_why_a_run_failed_stands_in_its_log_in_mlflow_and_on_the_terminal(
     def fit(*given: Any) -> None:
         raise ArithmeticError("the second moon is missing")
 
-    monkeypatch.setattr("runner.loop.Trainer.fit", fit)
+    monkeypatch.setattr("runner.training.trainer.Trainer.fit", fit)
     Path("t.csv").write_text("\n".join(["size,y", *(f"{number % 7},{number % 5 / 4}" for number in range(60))]))
     words = ["data=csv", "data.path=t.csv", "data.target=y", "architecture.widths=[2]", "training.batch_size=42"]
     assert main([*words, "quiet=true"]) == 1

@@ -11,9 +11,10 @@ import pytest
 
 from components.data import Arrays
 from components.types import DataError, Ragged, UserError
-from runner import npz, transform
-from runner.build import build
-from runner.data import Data, Features, prepare
+from runner import npz
+from runner.data import transform
+from runner.data.load import Data, Features, prepare
+from runner.signature.build import build
 
 PART = "components.feature."
 ROWS = 60

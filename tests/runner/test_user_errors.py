@@ -183,7 +183,7 @@ def test_from_python_the_exception_is_the_cause() -> None:
 def test_a_fault_of_our_own_keeps_its_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.parts.check_numbers", None)
+    monkeypatch.setattr("runner.program.parts.check_numbers", None)
     assert main(["experiment=digits_mlp", "tracking=none", "quiet=true", "training.limit_batches=1"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("Traceback")

@@ -14,7 +14,7 @@ import runner
 from components.data import Arrays
 from components.types import UserError
 from runner.__main__ import main
-from runner.execution import Result
+from runner.execution.execute import Result
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 

@@ -12,7 +12,7 @@ import pytest
 
 from components.architecture.densenet import DenseNet, DenseNet121, DenseNet169, DenseNet201
 from components.types import Scalar, UserError
-from runner.dry_run import work
+from runner.modes.dry_run import work
 
 # parameters and multiply-adds of torchvision 0.28; channels after each stage from the paper's table 1 and section 4.1
 VARIANTS: dict[str, tuple[Callable[..., DenseNet], int, float, tuple[int, ...]]] = {

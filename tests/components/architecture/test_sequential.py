@@ -26,9 +26,9 @@ from components.layer import (
     Residual,
 )
 from components.types import Scalar, UserError
-from runner.build import build
-from runner.check import problems
-from runner.compose import compose
+from runner.config.check import problems
+from runner.config.compose import compose
+from runner.signature.build import build
 
 X = jax.random.normal(jax.random.key(0), (3, 6, 6, 2))
 

@@ -20,11 +20,11 @@ from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.layer import Normal, TruncatedNormal
 from components.types import Block, Constants, DataError, Padded, Ragged, UserError
-from runner.batches import gather
-from runner.data import Features, prepare
-from runner.numbers import Number
-from runner.parts import Given
-from runner.program import Pace, Program, as_arrays
+from runner.data.batches import gather
+from runner.data.load import Features, prepare
+from runner.program.parts import Given
+from runner.program.program import Pace, Program, as_arrays
+from runner.signature.build import Number
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
 TF = GOLDEN["fc_embedding"]

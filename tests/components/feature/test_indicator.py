@@ -21,9 +21,9 @@ from components.feature.tokens import Tokens
 from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.types import Block, Constants, Padded, Ragged, UserError
-from runner.batches import gather
-from runner.model import as_dense as dense
-from runner.model import join as side_by_side
+from runner.data.batches import gather
+from runner.program.model import as_dense as dense
+from runner.program.model import join as side_by_side
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
 

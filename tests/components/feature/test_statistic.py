@@ -24,7 +24,7 @@ from components.feature.statistic import (
 )
 from components.feature.strings import to_strings
 from components.types import Block, DataError, UserError
-from runner.summarize import Wanted, summarize
+from runner.data.statistics import Wanted, summarize
 
 NUMBERS = hnp.arrays(
     np.float64,

@@ -1,0 +1,1 @@
+"""From the profile of a table to words: which columns, which architecture, which optimizer."""
