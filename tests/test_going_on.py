@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import yaml
 from disk import Killed, stopping
-from runner.config.config import Config
 
 import runner
 from components.data import Arrays
@@ -22,6 +21,7 @@ from components.types import UserError
 from runner import run_folder as folders
 from runner.__main__ import main
 from runner.config.compose import configure
+from runner.config.config import Config
 from runner.errors import DiskError
 from runner.execution import execute as execution
 from runner.execution.execute import Result, execute

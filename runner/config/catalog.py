@@ -13,7 +13,7 @@ from components.types import UserError
 from runner import yaml_file
 from runner.yaml_file import OPTION
 
-HOUSE = Path(__file__).resolve().parent.parent  # holds conf/ and experiments/ beside this package
+HOUSE = Path(__file__).resolve().parents[2]  # holds conf/ and experiments/ beside this package
 MAIN = HOUSE / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
 

@@ -12,9 +12,8 @@ import pytest
 from runner.config.catalog import catalog
 from runner.config.compose import compose
 from runner.config.scalars import collect
-from runner.signature.allow import OPTAX
 from runner.signature.build import Number, resolve
-from runner.signature.parameters import signature
+from runner.signature.parameters import OPTAX, signature
 
 PART = """
 from typing import Annotated

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
 ]
 
-HELPERS = Path(__file__).parents[1] / "helpers"
+HELPERS = Path(__file__).parents[2] / "helpers"
 QUICK = ("training.epochs=1", "quiet=true", "architecture.widths=[8]", "training.batch_size=128")
 TEXTS = """
 _target_: components.data.Arrays
@@ -297,7 +297,7 @@ def figures_in(database: Path) -> dict[str, set[str]]:
 
 
 def test_both_reach_mlflow(capsys: pytest.CaptureFixture[str], database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("execution", "look.data", "look.mistakes"):
+    for module in ("execution.execute", "modes.look.data", "modes.look.mistakes"):
         monkeypatch.setattr(f"runner.{module}.DELIVERY_SECONDS", 60)
     look(capsys)
     main([*QUICK])

@@ -167,7 +167,7 @@ def test_a_run_that_fails_stops_none_of_the_others(capsys: pytest.CaptureFixture
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
 def test_an_interrupted_sweep_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    import runner.execution
+    import runner.execution.execute
     from runner.training.trainer import Trainer
 
     words = (*QUICK, "seed=1,2,3")
@@ -184,7 +184,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(monkeypatch: pytest.MonkeyPat
     assert first.status == "interrupted"
     assert [run.status for run in first.runs] == ["finished", "interrupted", None]
     begun = []
-    conduct = runner.execution.conduct
+    conduct = runner.execution.execute.conduct
     monkeypatch.setattr(
         "runner.sweep.launch.conduct",
         lambda config, *a, **k: (begun.append(config.values["seed"]), conduct(config, *a, **k))[1],
@@ -205,9 +205,9 @@ def test_files_that_change_while_it_runs_change_nothing(monkeypatch: pytest.Monk
     Path("experiments").mkdir()
     experiment = Path("experiments/mine.yaml")
     experiment.write_text("defaults:\n  - override /architecture: mlp\narchitecture: {widths: [8]}\n")
-    import runner.execution
+    import runner.execution.execute
 
-    conduct, seen = runner.execution.conduct, []
+    conduct, seen = runner.execution.execute.conduct, []
 
     def edited(config: Any, *arguments: Any, **options: Any) -> Any:
         experiment.write_text("architecture: {widths: [9]}\nnonsense: 1\n")

@@ -22,7 +22,7 @@ from runner.errors import ConfigError
 from runner.modes.completion import VERSION_BASE
 from runner.tree import dotted, leaves
 
-HOUSE = Path(__file__).parents[2]
+HOUSE = Path(__file__).parents[3]
 FILES = sorted((HOUSE / "conf").glob("*/*.yaml")) + sorted((HOUSE / "experiments").glob("*.yaml"))
 
 NAMED = ("architecture", "augmentation", "loss", "metric", "optimizer", "regularizer", "schedule", "weights")

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import optax
 import pytest
-from runner.config.config import Config
 
 from components.loss import Huber
 from components.types import UserError
+from runner.config.config import Config
 from runner.execution.execute import execute
 from runner.signature.build import Number, build, resolve
 

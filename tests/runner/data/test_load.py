@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import runner.data
+import runner.platform
 from components.data import Arrays
 from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
@@ -429,7 +429,7 @@ import tempfile
 from pathlib import Path
 from components.data import ScikitLearn
 from components.feature import Image, Label
-from runner.data import Features, prepare
+from runner.data.load import Features, prepare
 features = Features(Label(key="label"), {"image": Image(key="image")}, {"image": ("image",)})
 source = ScikitLearn(name="digits", valid=0.15, test=0.2, stratify="label")
 data = prepare(source, features, identity="", cache=Path(folder))
@@ -460,16 +460,16 @@ def test_a_user_without_a_home_has_a_cache_that_nobody_else_writes_to(
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # there is no home
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    runner.data._temporary_cache.cache_clear()
+    runner.platform._temporary_cache.cache_clear()
     usual = tmp_path / f"cache-{os.getuid()}"
     assert cache_folder() == usual / "titrate"
     assert usual.stat().st_mode & 0o077 == 0
     usual.chmod(0o777)  # as another might have made it
-    runner.data._temporary_cache.cache_clear()
+    runner.platform._temporary_cache.cache_clear()
     assert cache_folder().parent.parent == tmp_path
     assert cache_folder().parent != usual
     assert cache_folder() == cache_folder()
-    runner.data._temporary_cache.cache_clear()
+    runner.platform._temporary_cache.cache_clear()
 
 
 def test_the_fingerprint_is_that_of_the_rows_in_32_characters() -> None:

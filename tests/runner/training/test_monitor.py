@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from components.types import Plateau
 from runner.training.monitor import Control, initial, observe
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["plateau"]
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "training.json").read_text())["plateau"]
 LOSSES = GOLDEN["val_loss"]
 
 

@@ -59,10 +59,10 @@ def test_a_clone_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    import runner.record
+    import runner.record.description
 
     monkeypatch.chdir(Path(__file__).parent)
-    found = runner.record._git()
+    found = runner.record.description._git()
     if not found:
         pytest.skip("the tests run outside a repository")
     assert len(found["git.commit"]) == 40
@@ -71,7 +71,7 @@ def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.theirs.clean", "filter.theirs.process"])
 def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, setting: str) -> None:
-    import runner.record
+    import runner.record.description
 
     def git(*words: str) -> None:
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], check=True)
@@ -86,7 +86,7 @@ def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, settin
     subprocess.run(["git", "status"], check=False, capture_output=True)
     assert (in_empty_folder / "ran").exists()  # so it runs where nobody takes care
     (in_empty_folder / "ran").unlink()
-    found = runner.record._git()
+    found = runner.record.description._git()
     assert not (in_empty_folder / "ran").exists()
     assert found.get("git.dirty") == ("true" if setting == "core.fsmonitor" else None)
 

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 from pyarrow import csv
-from runner.config.config import Config
 
 import runner
 from components.data.csv import Csv
 from components.types import Constants
 from runner.__main__ import main
 from runner.config.compose import compose, configure
+from runner.config.config import Config
 from runner.errors import ConfigError
 from runner.signature.build import build
 from runner.suggest.suggestion import can_suggest

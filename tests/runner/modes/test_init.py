@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import runner.init
 import yaml
 
+import runner.modes.init
 from runner.__main__ import main
 from runner.config.catalog import HOUSE, catalog, defaults
 from runner.config.compose import compose
 
-TEMPLATE = Path(runner.init.__file__).parent / "template"
+TEMPLATE = Path(runner.modes.init.__file__).parent / "template"
 FILES = sorted(
     str(path.relative_to(TEMPLATE)) for path in TEMPLATE.rglob("*") if path.suffix in (".py", ".yaml", ".md")
 )

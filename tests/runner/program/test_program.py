@@ -29,7 +29,7 @@ CLASSES = 3
 
 @pytest.fixture(autouse=True)
 def users_own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "helpers"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "helpers"))
     monkeypatch.setenv("TITRATE_ALLOW", "parts")
 
 

@@ -5,9 +5,9 @@ import re
 import sys
 
 import pytest
-from runner.terminal import on_terminal, say
 
 from runner.display.tables import Section, show, write
+from runner.terminal import on_terminal, say
 
 BRACKETS = Section("sizes [a]", [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]], right=(1,))
 BARE = Section("", [["[link=x]", "1"], ["b", "22"]], headed=False)

@@ -291,7 +291,7 @@ def test_a_lone_output_is_a_column() -> None:
 
 
 def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "helpers"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "helpers"))
     monkeypatch.setenv("TITRATE_ALLOW", "parts")
     feature = {
         "target": {"_target_": "components.feature.Label", "key": "label"},
