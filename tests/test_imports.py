@@ -53,6 +53,20 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
         assert ours <= {"types", "closest", "columns", "place"}
 
 
+FEATURE = ("text", "base", "statistic", "normalizer", "number")  # each may import those before it, and itself
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to("components/feature")], ids=str)
+def test_what_columns_are_made_of_stands_in_rooms_behind_them(path: Path) -> None:
+    used = {name.split(".")[2] for name in imported(path) if name.startswith("components.feature.")}
+    room = path.parts[2].removesuffix(".py")
+    if room in FEATURE:
+        assert used <= set(FEATURE[: FEATURE.index(room) + 1])
+    elif room != "__init__":  # a column's own file, which `components.feature` exports
+        exported = imported(Path("components/feature/__init__.py"))
+        assert f"components.feature.{room}" in {name.rpartition(".")[0] for name in exported}
+
+
 def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:
     users = {path.stem for path in MODULES if {top(name) for name in imported(path)} & {"hydra", "omegaconf"}}
     assert users == {"choices", "completion", "compose", "grid", "overrides"}

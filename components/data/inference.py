@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.closest import closest_name, list_names, show_name
-from components.data.csv_file import Columns
-from components.data.csv_table import Kind
+from components.data.csv.reader import Columns, Kind
 from components.data.naming import setting, typed
-from components.data.overview import Overview, overview, rarest
-from components.data.texts import is_number
+from components.data.profile import Overview, is_number, overview, rarest
 from components.data.verdict import Verdict, infinite, is_usable, misspelt, named, verdict
 from components.types import DataError
 

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import csv
 
 import runner
-from components.data.csv import Csv
+from components.data.csv.source import Csv
 from components.types import Constants
 from runner.__main__ import main
 from runner.build import build

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from components.feature.normalizer import Clip, Log, MinMax, Robust, ZScore
 from components.feature.numeric import Numeric
-from components.feature.strings import to_strings
+from components.feature.text.string_ops import to_strings
 from components.types import Block, Constants, DataError, Padded, Ragged, Strings, Target, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "numbers.json").read_text())
