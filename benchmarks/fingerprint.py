@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from components.feature.fingerprint import buckets, cross, decimal, fingerprint64
-from components.feature.siphash import siphash
+from components.feature.text.fingerprint import buckets, cross, decimal, fingerprint64
+from components.feature.text.siphash import siphash
 
 LENGTHS = {"4-16": (4, 16), "17-32": (17, 32), "33-64": (33, 64), "200": (200, 200), "1-2000": (1, 2000)}
 

@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from components.feature.counts import Counts
 from components.feature.statistic import Moments, Quantiles
-from components.feature.strings import to_strings
+from components.feature.statistic.counts import Counts
+from components.feature.text.string_ops import to_strings
 from components.types import Block, Strings
 from runner.data.columns import take
 from runner.data.statistics import Wanted, summarize

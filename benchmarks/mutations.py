@@ -329,7 +329,7 @@ def _vocabulary(folder: Path) -> Path:
 
 
 def _read_vocabulary(path: Path) -> list[str]:
-    from components.feature.value_file import read_lines  # imports JAX
+    from components.feature.text.vocabulary_file import read_lines  # imports JAX
 
     return read_lines(str(path), None)
 
@@ -359,9 +359,9 @@ def _vectors(folder: Path) -> Path:
 
 
 def _read_vectors(path: Path) -> list[np.ndarray]:
-    from components.feature import vectors  # imports JAX
+    from components.feature.text import word_vectors  # imports JAX
 
-    return list(vectors.read(str(path), "word", WORDS, 4))
+    return list(word_vectors.read(str(path), "word", WORDS, 4))
 
 
 def _vectors_holds(content: bytes) -> list[np.ndarray]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from components.data import TextFolders
 from components.feature import Hashed, Tokens
-from components.feature.counts import Counts
+from components.feature.statistic.counts import Counts
 from components.types import Block, Column, Constants
 from runner.data.encode import encode
 

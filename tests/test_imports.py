@@ -66,12 +66,27 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
     if path.parts[0] == "components":
         assert not {name for name in names if top(name) in ("runner", *FRAMEWORKS)}
         layers = {"layer"} if group(path) in ("architecture", "feature") else set()
-        allowed = {"types", "place", "arrow", "columns", group(path)} | layers
+        allowed = {"types", "closest", "place", "arrow", "columns", group(path)} | layers
         assert {name.split(".")[1] for name in names if top(name) == "components"} <= allowed
         if group(path) == "types":
-            assert not {name for name in names if top(name) in OURS}
+            assert not {name for name in names if top(name) in OURS and not name.startswith("components.types.")}
     else:
-        assert {name.split(".")[1] for name in names if top(name) == "components"} <= {"types", "columns", "place"}
+        ours = {name.split(".")[1] for name in names if top(name) == "components"}
+        assert ours <= {"types", "closest", "columns", "place"}
+
+
+FEATURE = ("text", "base", "statistic", "normalizer", "number")  # each may import those before it, and itself
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to("components/feature")], ids=str)
+def test_what_columns_are_made_of_stands_in_rooms_behind_them(path: Path) -> None:
+    used = {name.split(".")[2] for name in imported(path) if name.startswith("components.feature.")}
+    room = path.parts[2].removesuffix(".py")
+    if room in FEATURE:
+        assert used <= set(FEATURE[: FEATURE.index(room) + 1])
+    elif room != "__init__":  # a column's own file, which `components.feature` exports
+        exported = imported(Path("components/feature/__init__.py"))
+        assert f"components.feature.{room}" in {name.rpartition(".")[0] for name in exported}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "runner"], ids=str)
@@ -110,7 +125,11 @@ def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:
     assert users == {"choices", "completion", "compose", "grid", "overrides"}
 
 
-def test_the_vocabulary_imports_no_framework() -> None:
-    tree = ast.parse((ROOT / "components/types.py").read_text())
+@pytest.mark.parametrize("path", [path for path in MODULES if group(path) == "types"], ids=str)
+def test_the_vocabulary_imports_no_framework(path: Path) -> None:
+    tree = ast.parse((ROOT / path).read_text())
     at_import = {top(name.name) for node in tree.body if isinstance(node, ast.Import) for name in node.names}
-    assert at_import <= {"functools", "itertools", "math"}
+    at_import |= {top(node.module or "") for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert at_import <= {"__future__", "collections", "components", "dataclasses", "functools", "itertools", "math"} | {
+        "typing"
+    }

@@ -1,11 +1,11 @@
 """Sources: where rows come from, and which of them are held out."""
 
 from components.data.arrays import Arrays as Arrays
-from components.data.csv import Csv as Csv
+from components.data.csv.source import Csv as Csv
 from components.data.holdout import split as split
 from components.data.idx import Idx as Idx
-from components.data.idx_file import read_idx as read_idx
-from components.data.idx_file import write_idx as write_idx
+from components.data.idx import read_idx as read_idx
+from components.data.idx import write_idx as write_idx
 from components.data.scikit_learn import ScikitLearn as ScikitLearn
 from components.data.table import Table as Table
 from components.data.text_folders import TextFolders as TextFolders

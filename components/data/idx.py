@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import math
+import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import numpy as np
 
-from components.data.idx_file import read_idx, read_idx_shape
-from components.data.packed import MAX_UNPACKED_GB
+from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
 from components.place import find, hash_file
 from components.types import DataError, Range
@@ -65,3 +68,85 @@ class Idx(Table):
 
     def _find(self, name: str) -> Path:
         return find(f"{self.path}/{name}", f"{self.path}/{name}.gz", file=True)
+
+
+_DTYPES: dict[int, np.dtype] = {
+    0x08: np.dtype("u1"),
+    0x09: np.dtype("i1"),
+    0x0B: np.dtype(">i2"),
+    0x0C: np.dtype(">i4"),
+    0x0D: np.dtype(">f4"),
+    0x0E: np.dtype(">f8"),
+}
+_CHUNK = 2**20
+_RANKS = 64  # as NumPy has them
+
+
+def read_idx(path: str | Path, *, max_unpacked_gb: float = MAX_UNPACKED_GB) -> np.ndarray:
+    """The array of an IDX file, of any rank and type of the format; one that is packed is unpacked, whatever its name.
+
+    Args:
+        path: of a regular file.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file unpacks to at most.
+
+    Raises:
+        DataError: the file is missing, no IDX file, truncated, longer than its header says, or damaged where it is
+            packed, or unpacks to too much.
+    """
+    packed = Packed(Path(path), max_unpacked_gb)
+    with packed.open() as file:
+        dtype, shape = _header(packed.path, file)
+        size = dtype.itemsize * math.prod(shape)
+        if not file.seekable():
+            packed.check(size)
+        content = _take(file, size + 1)  # a byte more, to see whether one trails, and what is packed has its checksum
+    if len(content) != size:
+        fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has bytes behind the"
+        raise DataError(f"{path} {fault} {size:,} bytes of data that its header asks for, {dtype.name} {shape}")
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def read_idx_shape(path: str | Path) -> tuple[int, ...]:
+    """The shape of an IDX file, from its header alone."""
+    with Packed(Path(path)).open() as file:
+        return _header(Path(path), file)[1]
+
+
+def write_idx(path: str | Path, array: np.ndarray) -> None:
+    """Writes an array as an IDX file, compressed if the name ends in .gz; equal arrays give equal bytes."""
+    codes = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
+    if array.dtype not in codes:
+        raise DataError(f"{array.dtype} can't be written as IDX, which knows {', '.join(map(str, codes))}")
+    code = codes[array.dtype]
+    header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
+    content = header + array.astype(_DTYPES[code]).tobytes()
+    Path(path).write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
+
+
+def _take(file: BinaryIO, size: int) -> bytearray:
+    """So many bytes, or what there is; no more memory is taken than there are."""
+    content = bytearray()
+    while len(content) < size and (chunk := file.read(min(size - len(content), _CHUNK))):
+        content += chunk
+    return content
+
+
+def _header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
+    start = file.read(4)
+    if len(start) < 4:
+        raise DataError(f"{path} is truncated: it has {len(start)} bytes, and an IDX header at least 4")
+    if start[:2] != b"\0\0":
+        raise DataError(f"{path} is no IDX file: it begins with {start.hex(' ')} instead of 00 00")
+    code, rank = start[2:]
+    if code not in _DTYPES:
+        known = ", ".join(f"{code:#04x} {dtype.name}" for code, dtype in _DTYPES.items())
+        raise DataError(f"{path} has the unknown type code {code:#04x}; IDX knows {known}")
+    if rank > _RANKS:
+        raise DataError(f"{path} has the rank {rank}; at most {_RANKS} is read")
+    sizes = file.read(4 * rank)
+    if len(sizes) < 4 * rank:
+        raise DataError(f"{path} is truncated: it has {4 + len(sizes)} bytes, a header of rank {rank} {4 + 4 * rank}")
+    shape = struct.unpack(f">{rank}I", sizes)
+    if math.prod(size or 1 for size in shape) * _DTYPES[code].itemsize > sys.maxsize:
+        raise DataError(f"{path} has the shape {shape}; no array can be that large")
+    return _DTYPES[code], shape

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from components.data.entries import entries
+from components.data.archive import entries
 from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
 from components.place import find, hash_file

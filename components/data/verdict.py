@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.data.csv_file import EXACT
-from components.data.csv_table import Kind
+from components.data.csv.reader import EXACT, Kind
 from components.data.naming import typed
-from components.data.overview import Overview, skewness
-from components.data.texts import Odd, foreign, is_prose, odd
+from components.data.profile import Odd, Overview, foreign, is_prose, odd, skewness
 from components.types import Strings
 
 FEW = 32  # strings of at most so many values are told apart one by one, of more embedded

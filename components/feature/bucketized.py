@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from components.feature import raw, scaling
-from components.feature.categorical import Categorical
-from components.feature.cells import NO_ID
-from components.feature.chain import Chain, chain
-from components.feature.lesson import Lesson
+from components.feature.base import raw
+from components.feature.base.column import Categorical
+from components.feature.base.values import NO_ID
 from components.feature.normalizer import Step
-from components.feature.numbers import Numbers, Read, cells, vectors, with_parents
+from components.feature.number import scaling
+from components.feature.number.numbers import Numbers, Read, cells, vectors, with_parents
+from components.feature.number.numeric_fit import Lesson
+from components.feature.number.pipeline import Chain, chain
 from components.feature.statistic import Extremes, Quantiles
 from components.types import Block, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 

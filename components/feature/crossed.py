@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from components.feature.categorical import Categorical, check_buckets
-from components.feature.cells import Cells, Form, cells
-from components.feature.fingerprint import buckets, cross, cross_ragged, fingerprint64
-from components.feature.strings import each
+from components.feature.base.column import Categorical, check_buckets
+from components.feature.base.values import Cells, Form, cells
+from components.feature.text.fingerprint import buckets, cross, cross_ragged, fingerprint64
+from components.feature.text.string_ops import each
 from components.types import Block, Constants, Encoded, Ragged, Range, Strings, UserError, Values
 
 

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature import vectors
-from components.feature.categorical import multi_hot
-from components.feature.cells import NO_ID
-from components.feature.value_file import find_file
+from components.feature.base.column import buckets_of, multi_hot
+from components.feature.base.values import NO_ID
+from components.feature.text import word_vectors
+from components.feature.text.vocabulary_file import find_file
 from components.layer import Spread, TruncatedNormal, initializer
 from components.layer.sparse import named, product
 from components.place import hash_file
@@ -94,7 +94,7 @@ class Embedding:
         static = {"buckets": buckets[first]}
         if self.vectors is None:
             return Constants(static=static)
-        found = vectors.read(self.vectors, first, parents[first], self.dimension)
+        found = word_vectors.read(self.vectors, first, parents[first], self.dimension)
         return Constants(initial=found._asdict(), static={**static, "with_vectors": int(found.known.sum())})
 
     def encode(
@@ -148,17 +148,6 @@ class Vectors(nn.Module):
         if self.trainable:
             return self.param("embedding", begin)
         return self.variable("frozen", "embedding", lambda: begin(self.make_rng("params"))).value
-
-
-def buckets_of(what: str, parents: Mapping[str, Constants], key: str) -> int:
-    """The number of ids of a categorical column; raises UserError where `key` is none."""
-    if key not in parents or "buckets" not in parents[key].static:
-        kind = "a raw column" if key not in parents else "no categorical column"
-        raise UserError(
-            f"{what} of `{key}`: it is {kind}; give the name of a feature column that makes ids of it, such as "
-            "Vocabulary, Hashed, Identity, Bucketized or Crossed"
-        )
-    return parents[key].static["buckets"]
 
 
 def _alike(host: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:

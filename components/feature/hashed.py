@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from components.feature.categorical import Categorical, check_buckets
-from components.feature.cells import cells, check_kind
-from components.feature.fingerprint import buckets, decimal, fingerprint64
-from components.feature.lookup import find, table
-from components.feature.siphash import siphash
-from components.feature.strings import each, to_strings
+from components.feature.base.column import Categorical, check_buckets
+from components.feature.base.values import cells, check_kind
+from components.feature.text.fingerprint import buckets, decimal, fingerprint64
+from components.feature.text.siphash import siphash
+from components.feature.text.string_ops import each, to_strings
+from components.feature.text.vocabulary_index import find, table
 from components.types import Block, Constants, Encoded, Range, Strings, UserError, Values
 
 

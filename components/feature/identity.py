@@ -8,9 +8,9 @@ from typing import Annotated
 
 import numpy as np
 
-from components.feature.categorical import Categorical, check_buckets
-from components.feature.cells import NO_ID, cells
-from components.feature.strings import shown
+from components.feature.base.column import Categorical, check_buckets
+from components.feature.base.values import NO_ID, cells
+from components.feature.text.string_ops import shown
 from components.types import Block, Constants, DataError, Encoded, Range, Strings, UserError, Values
 
 

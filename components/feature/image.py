@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import jax
 import numpy as np
 
-from components.feature import raw, scaling
+from components.feature.base import raw
+from components.feature.number import scaling
 from components.feature.statistic import Moments, Spread
 from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature import document_frequency as frequency
-from components.feature.categorical import multi_hot
-from components.feature.cells import NO_ID
-from components.feature.embedding import buckets_of
+from components.feature.base.column import buckets_of, multi_hot
+from components.feature.base.values import NO_ID
+from components.feature.statistic import document_frequency
 from components.layer.sparse import named
 from components.types import (
     Block,
@@ -51,7 +50,7 @@ class Indicator:
 
     key: str
     mode: Literal["count", "multi_hot", "tf_idf"] = "count"
-    formula: frequency.Formula = "keras"
+    formula: document_frequency.Formula = "keras"
     documents: Literal["learned", "counted"] = "learned"
     sequence: bool = False
 
@@ -65,7 +64,7 @@ class Indicator:
 
     def statistics(self) -> Mapping[str, Statistic]:
         counted = self.mode == "tf_idf" and self.documents == "counted"
-        return {"documents": frequency.DocumentFrequency(self.key)} if counted else {}
+        return {"documents": document_frequency.DocumentFrequency(self.key)} if counted else {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         """Raises UserError where `key` is no categorical column, or hasn't learned what `tf_idf` is to take from it."""
@@ -81,7 +80,7 @@ class Indicator:
         ids, weights = arrays["ids"], None if self.mode == "multi_hot" else arrays.get("weights")
         if self.sequence or (isinstance(ids, np.ndarray) and ids.ndim == 1):
             return {"ids": ids} if weights is None else {"ids": ids, "weights": weights}
-        found = frequency.bags(ids, weights)
+        found = document_frequency.bags(ids, weights)
         if self.mode == "tf_idf" and self.formula != "keras":
             found = found._replace(weights=found.weights / _cells(ids)[found.rows])
         together = {"ids": _as_rows(found, found.ids.astype(np.int32), NO_ID, ids)}
@@ -95,13 +94,13 @@ class Indicator:
 
     def _idf(self, results: Mapping[str, Any], parent: Constants, buckets: int) -> np.ndarray:
         if self.documents == "counted":
-            return frequency.of_counts(results["documents"], buckets, self.formula)
+            return document_frequency.of_counts(results["documents"], buckets, self.formula)
         if "documents" not in parent.host:
             raise UserError(
                 f"tf_idf of `{self.key}`: it hasn't learned how many rows its ids occur in, as a Vocabulary without "
                 "`values` and `path` does; documents=counted counts them"
             )
-        return frequency.of_vocabulary(parent.host, self.formula)
+        return document_frequency.of_vocabulary(parent.host, self.formula)
 
 
 def _weighted(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot:
@@ -121,10 +120,10 @@ def _one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size:
 def _cells(ids: Encoded) -> np.ndarray:
     """How many cells of each row hold a value, float32."""
     held = (ids.values if isinstance(ids, Ragged) else ids.reshape(-1)) != NO_ID
-    return np.bincount(frequency.row_numbers(ids)[held], minlength=row_count(ids)).astype(np.float32)
+    return np.bincount(document_frequency.row_numbers(ids)[held], minlength=row_count(ids)).astype(np.float32)
 
 
-def _as_rows(found: frequency.Bags, values: np.ndarray, nothing: Any, like: Encoded) -> Encoded:
+def _as_rows(found: document_frequency.Bags, values: np.ndarray, nothing: Any, like: Encoded) -> Encoded:
     """An array with an element for each of what was found, as rows: of any length, or as wide as those of `like`."""
     lengths = np.bincount(found.rows, minlength=row_count(like))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])

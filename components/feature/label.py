@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature import raw
+from components.feature.base import raw
 from components.feature.statistic import Distinct
-from components.feature.statistic.distinct import groups
+from components.feature.statistic.classes import groups
 from components.types import Block, BoundTarget, Constants, DataError, Statistic, UserError, Values
 
 

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature import scaling
-from components.feature.chain import Chain, chain
-from components.feature.expression import Expression
-from components.feature.lesson import Lesson
 from components.feature.normalizer import Step
-from components.feature.numbers import Numbers, Read, class_numbers, with_parents
+from components.feature.number import scaling
+from components.feature.number.expression import Expression
+from components.feature.number.numbers import Numbers, Read, class_numbers, with_parents
+from components.feature.number.numeric_fit import Lesson
+from components.feature.number.pipeline import Chain, chain
 from components.feature.statistic import Spread
 from components.types import Block, BoundTarget, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature import raw, scaling
+from components.feature.base import raw
 from components.feature.normalizer import constant
-from components.feature.numbers import vectors, with_parents
+from components.feature.number import scaling
+from components.feature.number.numbers import vectors, with_parents
 from components.feature.statistic import Covariance, Spread, principal
 from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature import text
-from components.feature.cells import cells
-from components.feature.strings import compact, encodable, to_strings
-from components.feature.unlearned import Unlearned
+from components.feature.base.column import Unlearned
+from components.feature.base.values import cells
+from components.feature.text import tokenize
+from components.feature.text.string_ops import compact, encodable, to_strings
 from components.types import Block, Constants, DataError, Ragged, Range, Strings, UserError, Values
 
 
@@ -39,8 +39,8 @@ class Tokens(Unlearned):
 
     key: str
     remove: tuple[str, ...] = ()
-    standardize: text.Standard | None = "lower_and_strip_punctuation"
-    split: text.Split | None = "whitespace"
+    standardize: tokenize.Standard | None = "lower_and_strip_punctuation"
+    split: tokenize.Split | None = "whitespace"
     separator: str | None = None
     ngrams: Annotated[int, Range(1)] | tuple[Annotated[int, Range(1)], ...] | None = None
     order: Literal["keras", "tft"] = "keras"
@@ -64,16 +64,16 @@ class Tokens(Unlearned):
     ) -> Mapping[str, Values]:
         """`tokens`: Ragged, of Strings."""
         texts, row = compact(self._texts(block, parents))
-        joined = self._standardized(self._removed(text.joined(texts)))
+        joined = self._standardized(self._removed(tokenize.joined(texts)))
         if self.separator is not None:
-            joined = joined.replace(self.separator.encode(), bytes([text.CUT]))
-        tokens = text.cut(joined, self.split if self.separator is None else None)
+            joined = joined.replace(self.separator.encode(), bytes([tokenize.CUT]))
+        tokens = tokenize.cut(joined, self.split if self.separator is None else None)
         if self._widths != (1,):
-            tokens = text.n_grams(tokens, self._widths, by_token=self.order == "tft")
+            tokens = tokenize.n_grams(tokens, self._widths, by_token=self.order == "tft")
         if self.distinct:
-            tokens = text.without_repetitions(tokens)
+            tokens = tokenize.without_repetitions(tokens)
         if self.max_tokens is not None:
-            tokens = text.shortened(tokens, self.max_tokens)
+            tokens = tokenize.shortened(tokens, self.max_tokens)
         return {"tokens": tokens if row is None else _rows(tokens, row)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
@@ -100,7 +100,7 @@ class Tokens(Unlearned):
         return joined
 
     def _standardized(self, joined: bytes) -> bytes:
-        return text.standardized(joined, self.standardize)
+        return tokenize.standardized(joined, self.standardize)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from components.feature.categorical import Categorical
-from components.feature.cells import NO_ID, Cells, cells, check_kind
-from components.feature.counts import Counts, most_frequent
-from components.feature.fingerprint import buckets, decimal, fingerprint64
-from components.feature.lookup import check_values, find, is_text, nearest, table
-from components.feature.strings import categories, each, shown, take, to_strings, together
-from components.feature.value_file import find_file, read_lines
+from components.feature.base.column import Categorical
+from components.feature.base.values import NO_ID, Cells, cells, check_kind
+from components.feature.statistic.counts import Counts, most_frequent
+from components.feature.text.fingerprint import buckets, decimal, fingerprint64
+from components.feature.text.string_ops import categories, each, shown, take, to_strings, together
+from components.feature.text.vocabulary_file import find_file, read_lines
+from components.feature.text.vocabulary_index import check_values, find, is_text, nearest, table
 from components.place import hash_file
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from components.feature import raw
-from components.feature.categorical import Categorical
-from components.feature.cells import NO_ID
+from components.feature.base import raw
+from components.feature.base.column import Categorical
+from components.feature.base.values import NO_ID
 from components.feature.identity import Identity
-from components.feature.numbers import cells, with_parents
+from components.feature.number.numbers import cells, with_parents
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, UserError, Values
 
 

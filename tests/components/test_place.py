@@ -152,7 +152,7 @@ def test_a_file_that_is_replaced_once_it_was_found_is_not_waited_for(tmp_path: P
     with pytest.MonkeyPatch.context() as patched:  # as if it had been regular when it was looked up
         os.unlink(tmp_path / "vectors.npy")
         fifo(tmp_path / "vectors.npy")
-        patched.setattr("components.feature.vectors.find_file", Path)
+        patched.setattr("components.feature.text.word_vectors.find_file", Path)
         with pytest.raises(DataError, match=r"vectors\.npy is a FIFO; a regular file is needed"):
             column.fit({}, parents)
 

@@ -5,19 +5,19 @@ too many distinct values, and then within a stated error. Numbers are summarized
 vector's elements, an image's channels); a column of single numbers has one.
 """
 
-from components.feature.statistic.by_key import ByKey as ByKey
-from components.feature.statistic.covariance import Covariance as Covariance
-from components.feature.statistic.covariance import Joint as Joint
-from components.feature.statistic.covariance import principal as principal
-from components.feature.statistic.distinct import Distinct as Distinct
+from components.feature.statistic.classes import ByKey as ByKey
+from components.feature.statistic.classes import Distinct as Distinct
+from components.feature.statistic.distribution import Distribution as Distribution
+from components.feature.statistic.distribution import Histogram as Histogram
+from components.feature.statistic.distribution import Quantiles as Quantiles
 from components.feature.statistic.elements import Key as Key
 from components.feature.statistic.elements import Numerical as Numerical
-from components.feature.statistic.histogram import Histogram as Histogram
+from components.feature.statistic.moments import Covariance as Covariance
 from components.feature.statistic.moments import Extremes as Extremes
 from components.feature.statistic.moments import Figures as Figures
+from components.feature.statistic.moments import Joint as Joint
 from components.feature.statistic.moments import Moments as Moments
 from components.feature.statistic.moments import Spread as Spread
 from components.feature.statistic.moments import Summary as Summary
 from components.feature.statistic.moments import Sums as Sums
-from components.feature.statistic.quantiles import Distribution as Distribution
-from components.feature.statistic.quantiles import Quantiles as Quantiles
+from components.feature.statistic.moments import principal as principal

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from components.feature import raw
+from components.feature.base import raw
 from components.types import Block
 
 Key: TypeAlias = "str | tuple[str, ...] | Callable[[Block], np.ndarray]"

@@ -11,7 +11,7 @@ import pytest
 
 import components.data
 from components.data import Arrays, Csv, Idx, ScikitLearn, TextFolders
-from components.data.idx_file import write_idx
+from components.data.idx import write_idx
 from components.data.table import Table
 
 NO_MATTER = {"path", "target", "max_unpacked_gb"}  # where a file lies, what a suggestion begins from, and a limit

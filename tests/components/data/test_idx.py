@@ -1,12 +1,18 @@
-"""Images and labels from IDX files: where they are looked up, what they become, and what is refused."""
+"""IDX: sources, files of every type and rank there and back, and every way in which a file can be wrong."""
 
+import gzip
 import os
+import re
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from components.data import Idx, write_idx
+from components.data import Idx, read_idx, write_idx
 from components.types import DataError
 
 TRAIN, TEST = ("images", "labels"), ("test-images", "test-labels")
@@ -119,3 +125,104 @@ def test_fashion_mnist_as_it_is_published() -> None:
     first = next(source.blocks("test"))
     assert first.columns["image"].shape[1:] == (28, 28, 1)
     assert source.splits()["valid"].tolist() == list(range(55_000, 60_000))
+
+
+DTYPES = ["uint8", "int8", "int16", "int32", "float32", "float64"]
+ARRAYS = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4))
+)
+
+
+@given(array=ARRAYS, suffix=st.sampled_from(["", ".gz"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_type_and_rank_survives_a_round_trip(tmp_path: Path, array: np.ndarray, suffix: str) -> None:
+    path = tmp_path / f"array{suffix}"
+    write_idx(path, array)
+    back = read_idx(path)
+    assert (back.dtype, back.shape, back.tobytes()) == (array.dtype, array.shape, array.tobytes())
+
+
+def test_the_bytes_are_those_of_the_format(tmp_path: Path) -> None:
+    write_idx(tmp_path / "array", np.array([[1, -2, 300]], np.int16))
+    assert (tmp_path / "array").read_bytes() == bytes.fromhex("00000b02 00000001 00000003 0001 fffe 012c")
+
+
+def test_equal_arrays_are_equal_files_when_compressed_too(tmp_path: Path) -> None:
+    for name in ("one.gz", "two.gz"):
+        write_idx(tmp_path / name, np.arange(9, dtype=np.uint8))
+    assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
+
+
+def test_a_type_that_the_format_lacks_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"int64 can't be written as IDX, which knows uint8, int8, int16"):
+        write_idx(tmp_path / "array", np.arange(3))
+
+
+HEADER = struct.pack(">HBBI", 0, 0x0D, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is truncated: it has 0 bytes, and an IDX header at least 4"),
+        (b"\x89PNG....", "is no IDX file: it begins with 89 50 4e 47 instead of 00 00"),
+        (b"\0\0\x0a\x01", r"unknown type code 0x0a; IDX knows 0x08 uint8, .* 0x0e float64"),
+        (HEADER[:6], "is truncated: it has 6 bytes, a header of rank 1 8"),
+        (HEADER + bytes(11), r"is truncated after 11 of the 12 bytes of data .* asks for, float32 \(3,\)"),
+        (HEADER + bytes(13), r"has bytes behind the 12 bytes of data .* asks for, float32 \(3,\)"),
+        (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + bytes(1), "has the rank 65; at most 64 is read"),
+        (b"\0\0\x08\xff" + bytes(4 * 255), "has the rank 255; at most 64 is read"),
+        (b"\0\0\x0e\x08" + b"\xff" * 32 + bytes(9), "has the shape .*; no array can be that large"),
+        (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, r"has the shape \(0, 4294967295, 4294967295\); no array can"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_wrong_file_is_refused_with_what_is_wrong(tmp_path: Path, content: bytes, message: str, suffix: str) -> None:
+    path = tmp_path / f"array{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    with pytest.raises(DataError, match=message):
+        read_idx(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing\.gz can't be read: No such file"):
+        read_idx(tmp_path / "nothing.gz")
+
+
+@pytest.fixture
+def compressed(tmp_path: Path) -> Path:
+    path = tmp_path / "array.gz"
+    write_idx(path, np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8))
+    return path
+
+
+def test_damaged_gzip_is_refused_with_its_place(compressed: Path) -> None:
+    content = bytearray(compressed.read_bytes())
+    content[2_500_000] ^= 0xFF
+    compressed.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_idx(compressed)
+    found = re.search(r"array\.gz is damaged gzip at or before byte ([\d,]+), after ([\d,]+)", str(caught.value))
+    assert found
+    assert 2_500_000 <= int(found[1].replace(",", "")) <= len(content)
+    assert int(found[2].replace(",", "")) >= 2**20
+
+
+def test_gzip_that_ends_early_is_refused(compressed: Path) -> None:
+    compressed.write_bytes(compressed.read_bytes()[:-5])
+    with pytest.raises(DataError, match=r"is damaged gzip .*: Compressed file ended"):
+        read_idx(compressed)
+
+
+def test_a_plain_file_may_be_called_gz_and_a_packed_one_not(tmp_path: Path) -> None:
+    (tmp_path / "array.gz").write_bytes(HEADER + bytes(12))
+    (tmp_path / "array").write_bytes(gzip.compress(HEADER + bytes(12)))
+    for name in ("array.gz", "array"):
+        np.testing.assert_array_equal(read_idx(tmp_path / name), np.zeros(3, np.float32))
+
+
+def test_64_axes_are_read_and_an_empty_array_too(tmp_path: Path) -> None:
+    (tmp_path / "array").write_bytes(b"\0\0\x08\x40" + struct.pack(">64I", *[1] * 64) + b"\7")
+    assert read_idx(tmp_path / "array").shape == (1,) * 64
+    (tmp_path / "array").write_bytes(b"\0\0\x08\x02" + struct.pack(">2I", 0, 2**32 - 1))
+    assert read_idx(tmp_path / "array").shape == (0, 2**32 - 1)

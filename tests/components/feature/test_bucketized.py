@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.feature.base.values import NO_ID
 from components.feature.bucketized import Bucketized
-from components.feature.cells import NO_ID
 from components.feature.normalizer import Log
 from components.types import Block, Constants, DataError, Ragged, UserError
 

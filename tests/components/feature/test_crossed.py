@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.feature.cells import NO_ID
+from components.feature.base.values import NO_ID
 from components.feature.crossed import Crossed
-from components.feature.fingerprint import fingerprint64
 from components.feature.hashed import Hashed
 from components.feature.identity import Identity
-from components.feature.strings import to_strings
+from components.feature.text.fingerprint import fingerprint64
+from components.feature.text.string_ops import to_strings
 from components.feature.vocabulary import Vocabulary
 from components.types import Block, Constants, DataError, Ragged, UserError
 

@@ -15,7 +15,7 @@ from components.feature import Numeric
 from components.feature.crossed import Crossed
 from components.feature.embedding import Embedding
 from components.feature.identity import Identity
-from components.feature.strings import to_strings
+from components.feature.text.string_ops import to_strings
 from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.layer import Normal, TruncatedNormal

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.feature.cells import NO_ID
+from components.feature.base.values import NO_ID
 from components.feature.hashed import Hashed
-from components.feature.strings import to_strings
+from components.feature.text.string_ops import to_strings
 from components.types import Block, DataError, Ragged, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "categorical.json").read_text())

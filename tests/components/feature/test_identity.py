@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.feature.cells import NO_ID
+from components.feature.base.values import NO_ID
 from components.feature.identity import Identity
 from components.types import Block, DataError, MultiHot, Padded, Ragged, UserError
 

@@ -16,7 +16,7 @@ from components.feature.crossed import Crossed
 from components.feature.hashed import Hashed
 from components.feature.identity import Identity
 from components.feature.indicator import Indicator
-from components.feature.strings import to_strings
+from components.feature.text.string_ops import to_strings
 from components.feature.tokens import Tokens
 from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted

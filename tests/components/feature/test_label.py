@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.feature.label import Label
-from components.feature.strings import to_strings
+from components.feature.text.string_ops import to_strings
 from components.types import Block, Constants, DataError, Target, UserError
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.feature.chain import chain
 from components.feature.normalizer import Clip, Log, Log1p, MinMax, Robust
+from components.feature.number.pipeline import chain
 from components.types import UserError
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.feature.cells import NO_ID
-from components.feature.strings import to_strings
+from components.feature.base.values import NO_ID
+from components.feature.text.string_ops import to_strings
 from components.feature.time import CYCLES, Time, TimePart
 from components.types import Block, Constants, DataError, Strings, UserError
 

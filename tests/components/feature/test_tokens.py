@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.feature.strings import to_strings
+from components.feature.text.string_ops import to_strings
 from components.feature.tokens import Tokens, WordCount
 from components.feature.vocabulary import Vocabulary
 from components.types import Block, Constants, DataError, Strings, UserError

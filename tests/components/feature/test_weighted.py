@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.feature.cells import NO_ID
+from components.feature.base.values import NO_ID
 from components.feature.identity import Identity
-from components.feature.strings import to_strings
+from components.feature.text.string_ops import to_strings
 from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.types import Block, Constants, DataError, Padded, Ragged, UserError

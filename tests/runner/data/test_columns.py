@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.feature.strings import to_strings
+from components.feature.text.string_ops import to_strings
 from components.types import Block, Ragged, row_count
 from runner.data.columns import concatenate, select, take
 

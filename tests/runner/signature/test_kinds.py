@@ -36,12 +36,12 @@ from runner.tree import parts
 FIELDS = "__dataclass_fields__"
 HELPERS = [
     "components.data.write_idx",
-    "components.data.idx_file.write_idx",
+    "components.data.idx.write_idx",
     "components.data.read_idx",
     "components.data.split",
     "components.architecture.branches.Series",  # a module of Flax that nobody exports
     "components.data.Table",  # has abstract methods
-    "components.data.csv.inference",
+    "components.data.csv.source.inference",
     "components.feature.Moments",
     "components.feature.Spread",
     "components.layer.activate",

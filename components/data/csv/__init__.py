@@ -1,0 +1,3 @@
+"""Tables from CSV files."""
+
+from components.data.csv.source import Csv as Csv

@@ -1,0 +1,51 @@
+"""SipHash-2-4 (Jean-Philippe Aumasson and Daniel J. Bernstein, 2012; https://eprint.iacr.org/2012/351), over many rows
+at once: TensorFlow's `to_hash_bucket_strong`, and the `salt` of Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from components.feature.text.packed_strings import Strings, absorb, hashed, rotate
+
+SEED = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
+
+
+def siphash(values: np.ndarray, offsets: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """SipHash-2-4 of each string under a key of two 64-bit numbers, uint64 (rows,).
+
+    String i is `values[offsets[i]:offsets[i + 1]]`, uint8, as in Arrow; offsets may begin above 0.
+    """
+    low, high = key
+    begin = np.array([seed ^ half for seed, half in zip(SEED, (low, high, low, high), strict=True)], np.uint64)
+    return hashed(values, offsets, [(0, lambda strings: _siphash(strings, begin))])
+
+
+def _siphash(strings: Strings, begin: np.ndarray) -> np.ndarray:
+    state = np.repeat(begin[:, None], len(strings.start), axis=1)
+    words = strings.length >> 3  # whole ones
+    absorb(state, strings, words, 1, _absorb)
+    rest = strings.length & 7
+    (ending,) = strings.words((words << 3).view(np.int64), 1)
+    ending = (ending & (np.uint64(1) << (rest << 3)) - 1) | (strings.length << 56)
+    v0, v1, v2, v3 = _absorb(state, [ending])
+    return np.bitwise_xor.reduce(_rounds([v0, v1, v2 ^ 0xFF, v3], 4))
+
+
+def _absorb(state: np.ndarray, data: Sequence[np.ndarray]) -> list[np.ndarray]:
+    (v0, v1, v2, v3), (word,) = state, data
+    v0, v1, v2, v3 = _rounds([v0, v1, v2, v3 ^ word], 2)
+    return [v0 ^ word, v1, v2, v3]
+
+
+def _rounds(state: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """SipRound, `count` times; rotated to the left, as in the paper, is to the right by what is left of 64."""
+    v0, v1, v2, v3 = state
+    for _ in range(count):
+        v0, v2 = v0 + v1, v2 + v3
+        v1, v3 = rotate(v1, 64 - 13) ^ v0, rotate(v3, 64 - 16) ^ v2
+        v2, v0 = v2 + v1, rotate(v0, 64 - 32) + v3
+        v1, v3 = rotate(v1, 64 - 17) ^ v2, rotate(v3, 64 - 21) ^ v0
+        v2 = rotate(v2, 64 - 32)
+    return [v0, v1, v2, v3]

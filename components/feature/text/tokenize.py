@@ -1,0 +1,102 @@
+"""Texts cut into tokens and put together to n-grams, all rows of a block at once.
+
+Tokens are Ragged: their strings one after the other, and where rows begin among them.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from components.feature.text.fingerprint import fingerprint64, fingerprint_cat64
+from components.feature.text.string_ops import gather
+from components.types import Ragged, Strings
+
+Standard: TypeAlias = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation"]
+Split: TypeAlias = Literal["whitespace", "character"]
+
+END, CUT = 0xFF, 0xFE  # bytes that no UTF-8 has: the end of a text, a separator
+LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+BETWEEN = np.isin(np.arange(256), [*b" \t\n\v\f\r", CUT, END])
+GATHERED = 1 << 16  # strings at once: the places of their bytes stay in the cache
+
+
+def joined(texts: Strings) -> bytes:
+    """The texts one after the other, each with END behind it."""
+    data = texts.data[texts.offsets[0] : texts.offsets[-1]]
+    return np.insert(data, texts.offsets[1:] - texts.offsets[0], END).tobytes()
+
+
+def standardized(text: bytes, how: Standard | None) -> bytes:
+    """In lower case, without punctuation, both of ASCII alone; or as it is."""
+    lower = LOWER if how in ("lower", "lower_and_strip_punctuation") else None
+    stripped = how in ("strip_punctuation", "lower_and_strip_punctuation")
+    return text.translate(lower, string.punctuation.encode() if stripped else b"")
+
+
+def cut(text: bytes, split: Split | None) -> Ragged:
+    """The tokens of joined texts: what whitespace, CUT and END leave, each character, or whole texts; none is empty."""
+    data = np.frombuffer(text, np.uint8)
+    if split == "character":
+        inside = data < CUT
+        begins = inside & (data & 0xC0 != 0x80)  # all but the later bytes of a character
+    else:
+        inside = ~BETWEEN[data] if split == "whitespace" else data < CUT
+        begins = inside.copy()
+        begins[1:] &= ~inside[:-1]
+    offsets = np.append(np.flatnonzero(begins[inside]), np.count_nonzero(inside))
+    rows = np.searchsorted(np.flatnonzero(begins), np.flatnonzero(data == END))
+    return Ragged(Strings(data[inside], offsets), np.append(0, rows))
+
+
+def n_grams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Ragged:
+    """Every run of so many tokens of a row, with spaces between them.
+
+    `by_token`: those that begin with the row's first token first; else those of the first width.
+    """
+    count = np.diff(tokens.offsets)
+    stop = np.repeat(tokens.offsets[1:], count)  # where the row of each token ends
+    fits = np.array([np.arange(len(stop)) + width <= stop for width in widths])  # (widths, tokens)
+    if by_token:
+        first, which = np.nonzero(fits.T)
+    else:
+        which, first = np.nonzero(fits)
+        order = np.argsort(np.repeat(np.arange(len(count)), count)[first], kind="stable")
+        which, first = which[order], first[order]
+    last = first + np.array(widths)[which]
+    rows = np.append(0, np.cumsum(fits.sum(axis=0)))[tokens.offsets]
+    strings = tokens.values
+    spaced = np.insert(strings.data, strings.offsets[1:], ord(" "))  # token i begins i bytes later than before
+    return Ragged(_pieces(spaced, strings.offsets[first] + first, strings.offsets[last] + last - 1), rows)
+
+
+def without_repetitions(tokens: Ragged) -> Ragged:
+    """Of a row's equal tokens the first; what tells them apart is Fingerprint64."""
+    rows = np.repeat(np.arange(len(tokens.offsets) - 1), np.diff(tokens.offsets))
+    values = fingerprint_cat64(rows.astype(np.uint64), fingerprint64(tokens.values.data, tokens.values.offsets))
+    _, first = np.unique(values, return_index=True)
+    return _some(tokens, np.sort(first))
+
+
+def shortened(tokens: Ragged, most: int) -> Ragged:
+    """The first tokens of each row."""
+    place = np.arange(tokens.offsets[-1]) - np.repeat(tokens.offsets[:-1], np.diff(tokens.offsets))
+    return _some(tokens, np.flatnonzero(place < most))
+
+
+def _some(tokens: Ragged, places: np.ndarray) -> Ragged:
+    return Ragged(gather(tokens.values, places), np.searchsorted(places, tokens.offsets))
+
+
+def _pieces(data: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Strings:
+    """`data[start[i]:stop[i]]` as strings."""
+    offsets = np.append(0, np.cumsum(stop - start))
+    pieces = np.empty(offsets[-1], np.uint8)
+    for at in range(0, len(start), GATHERED):
+        bounds = offsets[at : at + GATHERED + 1]
+        shift = start[at : at + GATHERED] - bounds[:-1]
+        pieces[bounds[0] : bounds[-1]] = data[np.arange(bounds[0], bounds[-1]) + np.repeat(shift, np.diff(bounds))]
+    return Strings(pieces, offsets)

@@ -1,0 +1,127 @@
+"""Arithmetic over columns: what it gives, what it names when it can't, and that it is never run as Python."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.feature.number.expression import Expression
+from components.feature.numeric import Numeric
+from components.types import Block, Constants, DataError, UserError
+
+ROWS = Block(
+    {
+        "a": np.array([1, 2, 3]),
+        "b": np.array([4.0, 5.0, 0.5]),
+        "odd name": np.array([[1.0], [2.0], [4.0]]),
+        "v": np.ones((3, 2)),
+    },
+    origin="somewhere",
+    first=7,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a / b", [0.25, 0.4, 6]),
+        ("(a + 2) * b", [12, 20, 2.5]),
+        ("-a ** 2 - +1", [-2, -5, -10]),
+        ("2 ** -a", [0.5, 0.25, 0.125]),
+        ("max(a, b, 4) + min(a, b)", [5, 7, 4.5]),
+        ("log(exp(a)) + log1p(0 * b) + sqrt(a * a) + abs(-a)", [3, 6, 9]),
+        ("`odd name` + a * `b`", [5, 12, 5.5]),
+        ("1 / a\n + 0.5", [1.5, 1, 1 / 3 + 0.5]),
+    ],
+)
+def test_it_is_arithmetic(text: str, expected: list[float]) -> None:
+    np.testing.assert_allclose(Expression(text)(ROWS)[:, 0], expected, rtol=1e-15)
+
+
+LEAVES = st.sampled_from(["a", "b", "2", "0.5", "(-3)"])
+TREES = st.recursive(LEAVES, lambda inner: st.builds("({} {} {})".format, inner, st.sampled_from("+-*"), inner))
+
+
+@settings(max_examples=25)
+@given(TREES.filter(lambda text: "a" in text or "b" in text))
+def test_it_is_what_python_makes_of_each_row(text: str) -> None:
+    expected = [
+        eval(text, {"a": float(a), "b": float(b)}) for a, b in zip(ROWS.columns["a"], ROWS.columns["b"], strict=True)
+    ]
+    np.testing.assert_array_equal(Expression(text)(ROWS)[:, 0], expected)
+
+
+def test_the_columns_that_it_names_are_its_keys() -> None:
+    column = Numeric(expression="`odd name` / (a + `odd name`) + log(b)")
+    assert column.keys == ("odd name", "a", "b")
+    assert not column.statistics()
+
+
+def test_a_column_of_it_needs_no_fit_of_the_data_and_may_read_other_columns() -> None:
+    column = Numeric(expression="ratio * 2")
+    constants = column.fit({}, {})
+    parent = {"ratio": {"values": np.array([[0.5], [1.5]], np.float32)}}
+    encoded = column.encode(Block({"ratio": np.array([9, 9])}, {"ratio": np.array([True, False])}), parent, constants)
+    assert np.asarray(column.layer(constants.static)(encoded, constants.device)).tolist() == [[1], [3]]
+    assert column.bind(constants).outputs == 1
+
+
+def test_a_gap_of_an_operand_is_a_gap_of_the_whole() -> None:
+    rows = Block({"a": np.array([1.0, 2.0, np.nan]), "b": np.ones(3)}, {"b": np.array([True, False, True])})
+    np.testing.assert_array_equal(Expression("b ** 0 + min(a, 5)")(rows, gaps=True)[:, 0], [2, np.nan, np.nan])
+    with pytest.raises(DataError, match="row 1 of data: column `b` has no value"):
+        Expression("b + a")(Block({"a": np.ones(3), "b": np.ones(3)}, rows.valid))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a / (b - 5)", r"row 8 of somewhere: `a / \(b - 5\)` is inf, where a is 2\.0 and b is 5\.0; a finite number"),
+        ("log(1 - a)", r"row 7 of somewhere: `log\(1 - a\)` is -inf, where a is 1\.0"),
+        ("(b - 1) ** 0.5 * 1", r"row 9 of somewhere: .* is nan, where b is 0\.5"),
+        ("exp(a * 40)", "row 9 of somewhere"),
+        ("a + v", r"column `v` of somewhere has rows of shape \(2,\); arithmetic takes single numbers"),
+        ("a + odd_name", "no column `odd_name` in somewhere; did you mean odd name?"),
+    ],
+)
+def test_what_is_no_finite_number_is_refused_with_its_operands(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Numeric(expression=text, missing=0.0).encode(ROWS, {}, Constants())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a +", "is no arithmetic: "),
+        ("`a", "is no arithmetic: "),
+        ("a b", "is no arithmetic: "),
+        ("1 + 2", "names no column"),
+        ("a > 2", r"holds a > 2; allowed: \+, -, \*, /, \*\*"),
+        ("a.real", r"holds a\.real; allowed"),
+        ("a[0]", r"holds a\[0\]"),
+        ("__import__('os').system('ls') + a", "holds "),
+        ("(lambda: a)()", "holds "),
+        ("a + '1'", "holds '1'"),
+        ("a + True", "holds True"),
+        ("a + 1e999", "holds 1e309"),
+        ("a % 2", "holds a % 2"),
+        ("a # b", "holds #"),
+        ("a\0", "is no arithmetic: "),
+        ("+".join(["a"] * 200), "is too long"),
+        ("log10(a)", "unknown function 'log10'; did you mean log1p?"),
+        ("log(a, 2)", "calls log with 2 values instead of one"),
+        ("max(a)", "calls max with 1 values instead of two or more"),
+        ("+".join(["a"] * 5000), "is too long"),
+    ],
+)
+def test_anything_else_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        Numeric(expression=text)
+    assert len(str(error.value)) < 400
+
+
+def test_equal_expressions_are_one() -> None:
+    columns: Any = {Numeric(expression="a / b"), Numeric(expression="a / b"), Numeric(expression="a/b")}
+    assert len(columns) == 2
