@@ -32,7 +32,9 @@ KINDS = {
     "target": PartKind("a target", ("components.feature",), "components.types.Target"),
     "column": PartKind("a feature column", ("components.feature",), "components.types.Column"),
     "architecture": PartKind("an architecture", ("components.architecture",), "flax.linen.Module"),
-    "layer": PartKind("a layer", ("components.layer", "flax.linen"), "flax.linen.Module"),
+    "layer": PartKind(
+        "a layer", ("components.layer", "flax.linen", "components.architecture.lenet.layers"), "flax.linen.Module"
+    ),
     "loss": PartKind("a loss", ("components.loss",), "components.types.Loss"),
     "metric": PartKind("a metric", ("components.metric",), "components.types.Metric"),
     "optimizer": PartKind("an optimizer", ("optax", "optax.contrib"), "optax.GradientTransformation"),

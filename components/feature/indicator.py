@@ -15,7 +15,7 @@ from components.feature import document_frequency as frequency
 from components.feature.categorical import multi_hot
 from components.feature.cells import NO_ID
 from components.feature.embedding import buckets_of
-from components.layer.sparse import named
+from components.layer.lowering.sparse import named
 from components.types import (
     Block,
     Constants,

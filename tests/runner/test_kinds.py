@@ -38,13 +38,13 @@ HELPERS = [
     "components.data.idx_file.write_idx",
     "components.data.read_idx",
     "components.data.split",
-    "components.architecture.branches.Series",  # a module of Flax that nobody exports
+    "components.architecture.block.branches.Series",  # a module of Flax that nobody exports
     "components.data.Table",  # has abstract methods
     "components.data.csv.inference",
     "components.feature.Moments",
     "components.feature.Spread",
     "components.layer.activate",
-    "components.layer.initializer.initializer",
+    "components.layer.initializer.get_initializer",
     "components.layer.InitializerName",
     "components.loss.UserError",
     "components.loss.Range",

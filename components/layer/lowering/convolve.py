@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.layer.depthwise import depthwise
+from components.layer.lowering.depthwise import depthwise
 from components.layer.shape import Padding, Pads, Pair, pads, reach
 
 BLOCK = 32  # channels that a product on the CPU needs to run at full speed

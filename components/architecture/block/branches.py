@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.ends import ConvNet
+from components.architecture.block.head import ConvNet
 from components.layer import AveragePool, ConvNorm, MaxPool
 from components.layer.shape import Padding, Size
 

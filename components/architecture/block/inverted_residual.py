@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import flax.linen as nn
 import jax
 
-from components.layer import ActivationName, ConvNorm, Rate, Spread, SqueezeExcite, StochasticDepth
+from components.layer import ActivationName, ConvNorm, Initializer, Rate, SqueezeExcite, StochasticDepth
 from components.types import Range
 
 DIVISOR = 8
@@ -53,7 +53,7 @@ class InvertedResidual(nn.Module):
     stride: int = 1
     symmetric: bool = False
     excitation: Excitation | None = None
-    initializer: Spread = "glorot_uniform"
+    initializer: Initializer = "glorot_uniform"
     linear: bool = True
     stochastic_depth: Rate | None = None
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from networks import facts, size, variables
 
-from components.architecture.lenet5_1998 import LeNet5_1998
+from components.architecture.lenet import LeNet5, LeNet5_1998
 from components.types import Output, UserError
+
+CENTRE = {(8, 8): (slice(12, 20), slice(12, 20)), (31, 33): (slice(0, 31), slice(0, 33))}
 
 
 def answer(module: LeNet5_1998, *image: int) -> Output:
@@ -49,15 +51,17 @@ def test_it_computes_what_the_paper_writes(begun: Any) -> None:
     p = jax.tree.map(np.float64, begun["params"])
     windows = partial(np.lib.stride_tricks.sliding_window_view, window_shape=(5, 5))
 
-    def squash(a: np.ndarray) -> np.ndarray:
+    def scaled_tanh(a: np.ndarray) -> np.ndarray:
         return 1.7159 * np.tanh(2 / 3 * a)
 
     def sums(maps: list[np.ndarray], layer: dict[str, np.ndarray]) -> list[np.ndarray]:
         total = [m[::2, ::2] + m[1::2, ::2] + m[::2, 1::2] + m[1::2, 1::2] for m in maps]
-        return [squash(s * layer["scale"][n] + layer["bias"][n]) for n, s in enumerate(total)]
+        return [scaled_tanh(s * layer["scale"][n] + layer["bias"][n]) for n, s in enumerate(total)]
 
     def conv(maps: list[np.ndarray], kernels: np.ndarray, bias: float) -> np.ndarray:
-        return squash(sum(np.einsum("hwij,ij->hw", windows(m), kernels[..., n]) for n, m in enumerate(maps)) + bias)
+        return scaled_tanh(
+            sum(np.einsum("hwij,ij->hw", windows(m), kernels[..., n]) for n, m in enumerate(maps)) + bias
+        )
 
     c1 = [conv([x[0, :, :, 0]], p["c1"]["kernel"][..., n], p["c1"]["bias"][n]) for n in range(6)]
     s2 = sums(c1, p["s2"])
@@ -70,8 +74,8 @@ def test_it_computes_what_the_paper_writes(begun: Any) -> None:
         c3.append(conv(seen, p["c3"]["kernel"][..., used : used + len(seen)], p["c3"]["bias"][n]))
         used += len(seen)
     s4 = np.stack(sums(c3, p["s4"]), axis=-1)
-    c5 = squash(s4.ravel() @ p["c5"]["kernel"] + p["c5"]["bias"])
-    f6 = squash(c5 @ p["f6"]["kernel"] + p["f6"]["bias"])
+    c5 = scaled_tanh(s4.ravel() @ p["c5"]["kernel"] + p["c5"]["bias"])
+    f6 = scaled_tanh(c5 @ p["f6"]["kernel"] + p["f6"]["bias"])
     np.testing.assert_allclose(output.features["f6"][0], f6, rtol=1e-4, atol=1e-5)
     seven = -np.ones((12, 7))  # figure 3
     seven[0] = seven[1:3, 5:] = seven[3, 4:6] = seven[4:6, 3:5] = seven[6:10, 2:4] = 1
@@ -104,3 +108,32 @@ def test_weights_begin_within_their_bounds(begun: Any) -> None:
     three, six = params["c3"]["kernel"][..., :3], params["c3"]["kernel"][..., -6:]
     assert 2.4 / 150 < three.max() <= 2.4 / 75
     assert 0.9 * 2.4 / 150 < six.max() <= 2.4 / 150
+
+
+@pytest.mark.parametrize("size", CENTRE)
+def test_small_images_are_padded_on_all_sides(size: tuple[int, int]) -> None:
+    module, image = LeNet5(3), jax.random.normal(jax.random.key(0), (2, *size, 1))
+    padded = np.zeros((2, 32, max(size[1], 32), 1), np.float32)
+    padded[:, *CENTRE[size]] = image
+
+    @jax.jit
+    def first_maps(*images: jax.Array) -> list[jax.Array]:
+        variables = module.init(jax.random.key(1), images[0], train=True)
+        return [module.apply(variables, x, train=False).features["c1"] for x in images]
+
+    np.testing.assert_allclose(*first_maps(image, padded), rtol=1e-5, atol=1e-6)
+
+
+def test_maps_of_todays_have_the_papers_sizes() -> None:
+    def features(x: jax.Array) -> dict[str, jax.Array]:
+        return LeNet5(10).init_with_output(jax.random.key(0), x, train=True)[0].features
+
+    shapes = jax.eval_shape(features, jnp.zeros((1, 28, 28, 1)))
+    assert {stage: feature.shape[1:] for stage, feature in shapes.items()} == {
+        "c1": (28, 28, 6),
+        "s2": (14, 14, 6),
+        "c3": (10, 10, 16),
+        "s4": (5, 5, 16),
+        "c5": (120,),
+        "f6": (84,),
+    }
