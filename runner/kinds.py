@@ -41,7 +41,7 @@ KINDS = {
     "schedule": PartKind("a schedule", ("components.schedule",), "components.types.Schedule"),
     "regularizer": PartKind("a regularizer", ("components.regularizer",), "components.types.Regularizer"),
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
-    "weights": PartKind("a source of weights", ("components.weights",), "components.types.Weights"),
+    "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),
     "sweep": PartKind("a sweep", ("runner.sweep",), "runner.sweep.Grid"),
     "function": PartKind("a function of jax.nn", ("jax.nn", "jax.nn.initializers"), None),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 CONVOLUTIONS = (0, 3, 6, 8, 10)  # their places among ReLU and pooling
 
-NAMES = (
-    Names(
+NAMING_SCHEMES = (
+    NamingScheme(
         "torchvision",
         (
             *(Rule(f"conv_{n}", f"features.{place}") for n, place in enumerate(CONVOLUTIONS)),

@@ -1,6 +1,6 @@
 """ConvNeXt in other libraries."""
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 BLOCK = r"stage_(\d+)_block_(\d+)"  # stages from 1, blocks from 0
 EXACT = {"epsilon": 1e-6}
@@ -11,7 +11,7 @@ DEPTHS = {  # blocks of each stage, as Keras calls the variants
 }
 
 
-def _torchvision() -> Names:
+def _torchvision() -> NamingScheme:
     """Stages and what halves the images before them share one numbering."""
     rules = [
         Rule("stem", "features.0.0"),
@@ -25,10 +25,10 @@ def _torchvision() -> Names:
         rules += [Rule(block + ours, theirs + name) for ours, name in layers.items()]
         rules += [Rule(f"stage_{n}_norm", f"features.{2 * n - 2}.0")]
         rules += [Rule(f"stage_{n}_downsample", f"features.{2 * n - 2}.1")]
-    return Names("torchvision", tuple(rules), fields=(EXACT,))
+    return NamingScheme("torchvision", tuple(rules), fields=(EXACT,))
 
 
-def _keras(variant: str) -> Names:
+def _keras(variant: str) -> NamingScheme:
     """The scales of branches are numbered through the whole network, in the first that a session builds."""
     name, places = f"convnext_{variant}", [(n, m) for n, depth in enumerate(DEPTHS[variant]) for m in range(depth)]
     block = f"{name}_stage_{{0:-1}}_block_{{1}}"
@@ -47,7 +47,7 @@ def _keras(variant: str) -> Names:
     for number, (n, m) in enumerate(places):
         leaves = (("layer_scale", f"variable_{number}" if number else "variable"),)
         rules.append(Rule(f"stage_{n + 1}_block_{m}", f"{name}_stage_{n}_block_{m}_layer_scale", leaves=leaves))
-    return Names("keras", tuple(rules), "keras", fields=(EXACT,))
+    return NamingScheme("keras", tuple(rules), "keras", fields=(EXACT,))
 
 
 TIMM = (
@@ -77,9 +77,9 @@ HUGGINGFACE = (
     Rule("head", "classifier"),
 )
 
-NAMES = (
+NAMING_SCHEMES = (
     _torchvision(),
-    Names("timm", TIMM, fields=(EXACT,)),
+    NamingScheme("timm", TIMM, fields=(EXACT,)),
     *(_keras(variant) for variant in DEPTHS),
-    Names("huggingface", HUGGINGFACE, fields=(EXACT,)),
+    NamingScheme("huggingface", HUGGINGFACE, fields=(EXACT,)),
 )

@@ -1,6 +1,6 @@
 """DenseNet in other libraries."""
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 TORCH = (
     Rule("stem/conv", "features.conv0"),
@@ -21,8 +21,8 @@ KERAS = (
     Rule("head", "predictions"),
 )
 
-NAMES = (
-    Names("torchvision", TORCH, fields=({"epsilon": 1e-5},)),
-    Names("timm", TORCH, fields=({"epsilon": 1e-5},)),
-    Names("keras", KERAS, framework="keras", fields=({"epsilon": 1.001e-5},)),
+NAMING_SCHEMES = (
+    NamingScheme("torchvision", TORCH, fields=({"epsilon": 1e-5},)),
+    NamingScheme("timm", TORCH, fields=({"epsilon": 1e-5},)),
+    NamingScheme("keras", KERAS, framework="keras", fields=({"epsilon": 1.001e-5},)),
 )

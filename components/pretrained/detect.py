@@ -1,4 +1,4 @@
-"""Which names a file has."""
+"""Detection of the naming scheme of a file."""
 
 from __future__ import annotations
 
@@ -9,54 +9,70 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from components.pretrained.convert import match_share, plan_conversion
+from components.pretrained.naming import NamingScheme
 from components.types import UserError
-from components.weights.carry import matches, plan
-from components.weights.names import Names
+
+SHOWN = 10  # names of the file that a message shows
 
 
-def names(architecture: Any, tensors: Mapping[str, Any], shapes: Mapping[str, Any], library: str | None) -> Names:
-    """Those that suit a file best, of the ones known for an architecture; `library` leaves only its own.
+def detect_scheme(
+    architecture: Any, tensors: Mapping[str, Any], shapes: Mapping[str, Any], library: str | None
+) -> NamingScheme:
+    """Returns the naming scheme of an architecture that fits a file best.
 
-    They stand in `NAMES` of the module here that is called as the architecture's own, or in that itself. Raises
-    UserError where none are known, or none at all suits.
+    Args:
+        architecture: a module. Its schemes are `NAMING_SCHEMES` of the module of this package that has the name of the
+            architecture's module, or of the architecture's module itself.
+        tensors: arrays of the file by name.
+        shapes: parameter tree of the architecture, of arrays or shapes.
+        library: only schemes of this library are tried; None: all.
+
+    Raises:
+        UserError: no scheme is known, or none fits any array of the file.
     """
-    known = _known(architecture)
-    kind, libraries = type(architecture).__name__, sorted({one.library for one in known})
-    wanted = [one for one in known if library in (None, one.library)]
-    if not wanted:
-        there = f"there are {', '.join(libraries)}" if libraries else "none are known at all"
-        raise UserError(f"no names of {library or 'another library'} are known for {kind}: {there}")
-    best = max(wanted, key=lambda one: matches(plan(one, shapes), tensors))
-    if not matches(plan(best, shapes), tensors):
-        few = ", ".join(sorted(tensors)[:3])
-        raise UserError(f"the file has none of the names that {library or ', '.join(libraries)} gives {kind}: {few}, …")
+    schemes = _known_schemes(architecture)
+    kind, libraries = type(architecture).__name__, ", ".join(sorted({one.library for one in schemes}))
+    tried = [one for one in schemes if library in (None, one.library)]
+    if not schemes:
+        raise UserError(f"{kind}: no library names its parameters. Define NAMING_SCHEMES beside the architecture.")
+    if not tried:
+        raise UserError(f"{kind}: no names of its parameters are known for library {library}. Known: {libraries}.")
+    best = max(tried, key=lambda one: match_share(plan_conversion(one, shapes), tensors))
+    if not match_share(plan_conversion(best, shapes), tensors):
+        names = ", ".join(sorted(tensors)[:SHOWN])
+        rest = f", … ({len(tensors) - SHOWN} more)" if len(tensors) > SHOWN else ""
+        raise UserError(f"{kind}: no array of the file has a name of {library or libraries}, got {names}{rest}.")
     return best
 
 
-def check_fields(names: Names, architecture: Any) -> None:
-    """Raises UserError where an architecture computes otherwise than that which its weights were trained for."""
-    wrong = [{f: v for f, v in one.items() if not _same(getattr(architecture, f), v)} for one in names.fields]
+def check_fields(scheme: NamingScheme, architecture: Any) -> None:
+    """Checks that an architecture computes what the weights were trained for.
+
+    Raises:
+        UserError: a field of the architecture has another value than the weights need.
+    """
+    wrong = [{f: v for f, v in one.items() if not _is_equal(getattr(architecture, f), v)} for one in scheme.fields]
     if wrong and all(wrong):
-        words = [" ".join(f"architecture.{f}={_word(v)}" for f, v in one.items()) for one in wrong]
+        words = [" ".join(f"architecture.{f}={_format_value(v)}" for f, v in one.items()) for one in wrong]
         raise UserError(
-            f"the weights of {names.library} are for {', or for '.join(words)}: set that, or weights.exact=false"
+            f"the weights of {scheme.library} need {', or '.join(words)}. Set that, or weights.exact=false."
         )
 
 
-def _same(given: Any, value: Any) -> bool:
-    if isinstance(value, float):
-        return given is not None and math.isclose(float(given), value, rel_tol=1e-5)
-    return type(given) is type(value) and given == value
+def _is_equal(value: Any, needed: Any) -> bool:
+    if isinstance(needed, float):
+        return value is not None and math.isclose(float(value), needed, rel_tol=1e-5)
+    return type(value) is type(needed) and value == needed
 
 
-def _word(value: Any) -> str:
-    """As it is written on the command line."""
-    plain = {"None": "null", "True": "true", "False": "false"}
-    return plain.get(str(value), str(value))
+def _format_value(value: Any) -> str:
+    """Returns a value as the command line writes it."""
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
-def _known(architecture: Any) -> tuple[Names, ...]:
+def _known_schemes(architecture: Any) -> tuple[NamingScheme, ...]:
     home = type(architecture).__module__
-    beside = f"{__package__}.{home.rpartition('.')[2]}"
-    module = importlib.import_module(beside) if importlib.util.find_spec(beside) else sys.modules[home]
-    return tuple(getattr(module, "NAMES", ()))
+    ours = f"{__package__}.{home.rpartition('.')[2]}"
+    module = importlib.import_module(ours) if importlib.util.find_spec(ours) else sys.modules[home]
+    return tuple(getattr(module, "NAMING_SCHEMES", ()))

@@ -1,4 +1,4 @@
-"""What training begins with: weights that are drawn, or those of a file."""
+"""The weights that training starts with: random, or those of a file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.place import find, hash_file
+from components.pretrained.convert import convert_weights, plan_conversion
+from components.pretrained.detect import check_fields, detect_scheme
+from components.pretrained.safetensors_file import read_safetensors
 from components.types import UserError
-from components.weights.carry import carried, plan
-from components.weights.choose import check_fields, names
-from components.weights.safetensors_file import read_safetensors
 
 
 @dataclass(frozen=True)
 class Random:
-    """Every parameter as it was drawn."""
+    """Random weights, as the initializer of each layer draws them."""
 
     def fingerprint(self) -> str:
         return ""
@@ -27,19 +27,21 @@ class Random:
 
 @dataclass(frozen=True, kw_only=True)
 class Safetensors:
-    """The weights of a safetensors file, carried over by the names that a library gives them.
+    """Weights of a safetensors file, with the names and the layout of another library.
+
+    The file must hold all parameters of the architecture in the right shape, and no others.
 
     Attributes:
-        path: of the file; looked up below $TITRATE_DATA, then in the working folder.
-        library: whose names they are; None: those that fit best.
-        skip: layers that stay as they were drawn, and arrays of the file that are left out: beginnings of our paths
-            or of their names, `*` for anything (`head`, `stage_4*`, `AuxLogits`).
+        path: path of the file below $TITRATE_DATA or the working folder.
+        library: library that names the arrays; None: the one whose names fit best.
+        skip: patterns over our paths and over names of the file, such as `head`, `stage_4*`, `AuxLogits`; `*` stands
+            for any characters. Layers that match keep their random weights, arrays of the file that match are ignored.
+        exact: whether fields of the architecture (padding, epsilon of normalization) must have the values that the
+            weights were trained with.
 
-        exact: whether fields of the architecture must be what the weights were trained with, as far as libraries differ
-            in them: how images are padded, the epsilon of normalization.
-
-    Everything else must be there, in the right shape, and nothing besides: raises UserError with what differs, and
-    DataError where there is no such file, or it is damaged.
+    Raises:
+        UserError: the weights do not fit the architecture.
+        DataError: there is no such file, or it is damaged.
     """
 
     path: str
@@ -54,11 +56,11 @@ class Safetensors:
         file = self._file()
         tensors = read_safetensors(file)
         try:
-            theirs = names(architecture, tensors, shapes, self.library)
-            found = carried(plan(theirs, shapes), tensors, skip=self.skip)
+            scheme = detect_scheme(architecture, tensors, shapes, self.library)
+            tree = convert_weights(plan_conversion(scheme, shapes), tensors, skip=self.skip)
             if self.exact:
-                check_fields(theirs, architecture)
-            return found
+                check_fields(scheme, architecture)
+            return tree
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
 

@@ -5,7 +5,7 @@ Its published weights take pixels from -1 to 1 (mean and deviation 0.5); their a
 
 from __future__ import annotations
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 LETTERS = ("ab", "abcde", "ab")  # of the modules of each stage
 PLACES = {
@@ -29,8 +29,8 @@ CONVOLUTIONS = {
     },
 }
 
-NAMES = (
-    Names(
+NAMING_SCHEMES = (
+    NamingScheme(
         "torchvision",
         (
             *(Rule(f"{a}/{x}", f"{b}.{y}") for a, b in CONVOLUTIONS.items() for x, y in PARTS.items()),

@@ -5,7 +5,7 @@ Normalization has scales in timm (`use_scale`), in Keras it has none.
 
 from __future__ import annotations
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 DEPTHS = (10, 20, 10)
 LAST = DEPTHS[2] - 1
@@ -32,7 +32,7 @@ LAYERS = (
 """A convolution and its normalization."""
 
 FIELDS = ({"linear_end": True, "epsilon": 1e-3},)
-TIMM = Names(
+TIMM = NamingScheme(
     "timm",
     (
         *(Rule(f"{ours}/conv", f"{theirs}.conv") for ours, theirs in LAYERS),
@@ -60,7 +60,7 @@ NUMBERED = (
 )
 """In the order in which Keras numbers them."""
 
-KERAS = Names(
+KERAS = NamingScheme(
     "keras",
     (
         Rule("last/conv", "conv_7b"),
@@ -73,8 +73,8 @@ KERAS = Names(
         *(Rule(f"{ours}/norm", f"batch_normalization_{n}") for n, ours in enumerate(NUMBERED)),
     ),
     framework="keras",
-    ranked=("conv2d", "batch_normalization"),
+    renumbered=("conv2d", "batch_normalization"),
     fields=FIELDS,
 )
 
-NAMES = (TIMM, KERAS)
+NAMING_SCHEMES = (TIMM, KERAS)

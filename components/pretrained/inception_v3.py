@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 
 def numbered(branch: str, *ends: int | str) -> tuple[str, ...]:
@@ -50,14 +50,14 @@ KERAS = (
     Rule("head", "predictions"),
 )
 
-NAMES = (
-    Names("torchvision", TORCH, fields=({"count_include_pad": True, "epsilon": 1e-3},)),
-    Names("timm", TORCH, fields=({"count_include_pad": True, "epsilon": 1e-3},)),
-    Names(
+NAMING_SCHEMES = (
+    NamingScheme("torchvision", TORCH, fields=({"count_include_pad": True, "epsilon": 1e-3},)),
+    NamingScheme("timm", TORCH, fields=({"count_include_pad": True, "epsilon": 1e-3},)),
+    NamingScheme(
         "keras",
         KERAS,
         "keras",
-        ranked=("conv2d", "batch_normalization"),
+        renumbered=("conv2d", "batch_normalization"),
         fields=({"count_include_pad": False, "epsilon": 1e-3},),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 LAYERS = (
     (r"stem/conv_(\d+)", "features.{0}"),
@@ -28,7 +28,7 @@ LAYERS = (
 )
 """A convolution and its normalization."""
 
-TIMM = Names(
+TIMM = NamingScheme(
     "timm",
     (
         *(Rule(f"{ours}/conv", f"{theirs}.conv") for ours, theirs in LAYERS),
@@ -38,4 +38,4 @@ TIMM = Names(
     fields=({"epsilon": 1e-3},),
 )
 
-NAMES = (TIMM,)
+NAMING_SCHEMES = (TIMM,)

@@ -11,7 +11,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 Parts: TypeAlias = Mapping[str, str]
 """Their layers of our parts: convolution and normalization, squeeze and excite, or one alone; # is the block's name."""
@@ -39,10 +39,10 @@ def _names(
     *inside: tuple[Parts, Blocks],
     fields: tuple[Mapping[str, Any], ...] = (SAME,),
     ignored: str = r".*\.num_batches_tracked",
-) -> Names:
+) -> NamingScheme:
     """Those of what stands outside of blocks, and of the parts of blocks."""
     rules = [rule for parts, blocks in ((ends, [("", "")]), *inside) for rule in _rules(parts, blocks)]
-    return Names(library, tuple(rules), "keras" if library == "keras" else "torch", ignored, fields=fields)
+    return NamingScheme(library, tuple(rules), "keras" if library == "keras" else "torch", ignored, fields=fields)
 
 
 def _rules(parts: Parts, blocks: Blocks) -> Iterable[Rule]:
@@ -59,7 +59,7 @@ def _through(name: str, depths: Sequence[int], first: int) -> Blocks:
     return [(STAGE.format(n), name.replace("#", f"{{0:{start:+d}}}")) for n, start in enumerate(starts, 1)]
 
 
-def _torchvision(blocks: Blocks, excited: Sequence[int], ends: Parts, epsilon: float) -> Names:
+def _torchvision(blocks: Blocks, excited: Sequence[int], ends: Parts, epsilon: float) -> NamingScheme:
     """MobileNet-v3 and EfficientNet: the parts of a block are numbered as they come, in `excited` stages one more."""
     inside: list[tuple[Parts, Blocks]] = []
     for n, block in enumerate(blocks, 1):
@@ -71,7 +71,7 @@ def _torchvision(blocks: Blocks, excited: Sequence[int], ends: Parts, epsilon: f
     return _names("torchvision", {"stem": stem, **ends}, *inside, fields=fields)
 
 
-def _huggingface_v1() -> Names:
+def _huggingface_v1() -> NamingScheme:
     """Depthwise convolutions have even numbers, those by 1 x 1 odd ones."""
     blocks = [f"stage_{n}_block_{m}/" for n, depth in enumerate(V1, 1) for m in range(depth)]
     inside: list[tuple[Parts, Blocks]] = []
@@ -200,4 +200,4 @@ HUGGINGFACE = (
     ),
 )
 
-NAMES = (*TORCHVISION, *TIMM, *KERAS, *HUGGINGFACE)
+NAMING_SCHEMES = (*TORCHVISION, *TIMM, *KERAS, *HUGGINGFACE)

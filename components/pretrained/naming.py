@@ -1,4 +1,4 @@
-"""How frameworks name and lay out the parameters of an architecture."""
+"""Naming schemes: how a library names and lays out the parameters of an architecture."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LEAVES: Mapping[Framework, Mapping[str, str]] = {
     "torch": {"kernel": "weight", "scale": "weight", "mean": "running_mean", "variance": "running_var"},
     "keras": {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "variance": "moving_variance"},
 }
-"""The parameters of a layer: ours, theirs; one that isn't listed has the same name."""
+"""Names of parameters, ours and those of the framework; a parameter that is not listed has the same name."""
 
 
 class _Number(int):
-    """A number in a name: `{0:+1}` writes it one higher."""
+    """A number in a name: `{0:+1}` formats it as one more."""
 
     def __format__(self, shift: str) -> str:
         return str(self + int(shift or 0))
@@ -25,15 +25,15 @@ class _Number(int):
 
 @dataclass(frozen=True)
 class Rule:
-    """How one kind of layer is called.
+    """How a library names one kind of layer.
 
     Attributes:
-        ours: a regular expression for the whole path of one of our modules below the architecture, parts joined by
-            `/`; its groups are numbers or words.
-        theirs: their name of that layer, in which `{0}` is the first group; `{0:+1}` is a number one higher.
-        flattened: of a dense layer on flattened maps, the path of the layer whose kernel made their channels (their
-            groups are filled in too): PyTorch has channels before places. None: nothing was flattened.
-        leaves: parameters that they call otherwise than the framework does.
+        ours: regular expression for the whole path of one of our modules below the architecture, names joined by `/`;
+            its groups are numbers or words.
+        theirs: the name of that layer in the library, where `{0}` is the first group; `{0:+1}` is a number plus one.
+        flattened: for a dense layer on flattened maps, the path of the layer whose kernel has their channels, with
+            groups as in `theirs`: PyTorch flattens channels before places. None: the layer flattens nothing.
+        leaves: (ours, theirs) of parameters whose names differ from those of the framework.
     """
 
     ours: str
@@ -43,28 +43,29 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Names:
-    """The names of a whole architecture in one library; of several rules for a module the first counts.
+class NamingScheme:
+    """The names of all parameters of an architecture in one library.
 
     Attributes:
-        library: who names them so.
-        rules: module by module.
-        framework: whose layout the arrays have.
-        ignored: a regular expression for names that stand for nothing that we have.
-        ranked: words that the library numbers as it goes (`conv2d`, `conv2d_7`): their numbers are made to begin
-            at 0, in their order.
-        fields: what fields of the architecture such weights are for, one mapping or another; shapes don't tell.
+        library: name of the library.
+        rules: the first rule that matches a module counts.
+        framework: the framework that lays out the arrays.
+        ignored: regular expression for names of the file that have no counterpart in our trees.
+        renumbered: words that the library numbers through a session (`conv2d`, `conv2d_7`); their numbers are made to
+            start at 0, in their order.
+        fields: values that the fields of the architecture need for such weights, as alternatives; shapes do not show
+            them. Empty: any.
     """
 
     library: str
     rules: tuple[Rule, ...]
     framework: Framework = "torch"
     ignored: str = r".*\.num_batches_tracked"
-    ranked: tuple[str, ...] = ()
+    renumbered: tuple[str, ...] = ()
     fields: tuple[Mapping[str, Any], ...] = ()
 
     def find(self, module: str) -> tuple[Rule, str, str | None] | None:
-        """The rule for one of our modules, their name of it, and what was flattened before it."""
+        """Returns the rule for one of our modules, the layer's name in the library, and what it flattens."""
         for rule in self.rules:
             if match := re.fullmatch(rule.ours, module):
                 groups = [_Number(one) if one and one.isdigit() else one for one in match.groups()]
@@ -72,7 +73,7 @@ class Names:
         return None
 
     def leaf(self, rule: Rule, name: str, *, normalization: bool) -> str:
-        """Their name of a parameter; in Keras that of a bias depends on whether it belongs to a normalization."""
+        """Returns the library's name of a parameter; Keras names biases of normalization layers differently."""
         if name in (own := dict(rule.leaves)):
             return own[name]
         if self.framework == "keras" and name == "bias" and not normalization:
@@ -80,6 +81,6 @@ class Names:
         return LEAVES[self.framework].get(name, name)
 
     @property
-    def joint(self) -> str:
-        """What stands between a layer and its parameter."""
+    def separator(self) -> str:
+        """The character between the name of a layer and that of its parameter."""
         return "." if self.framework == "torch" else "/"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 BLOCK = r"stage_(\d+)_block_(\d+)"  # stages from 1, blocks from 0
 
@@ -75,18 +75,18 @@ HUGGINGFACE = (
     Rule(r"head", "classifier.1"),
 )
 
-NAMES = (
-    Names("torchvision", TORCHVISION, fields=(TORCH,)),
-    Names("timm", TIMM, fields=(TORCH,)),
-    Names("timm", TIMM_DEEP, fields=(TORCH,)),
-    Names("timm", TIMM_LEGACY, fields=(TORCH | {"max_pool": "caffe", "version": "v1", "block": "bottleneck"},)),
-    Names("timm", TIMM_LEGACY_DEEP, fields=(TORCH | {"max_pool": "caffe"},)),
-    Names("timm", TIMM_V2, fields=(TORCH | {"version": "v2"},)),
-    Names(
+NAMING_SCHEMES = (
+    NamingScheme("torchvision", TORCHVISION, fields=(TORCH,)),
+    NamingScheme("timm", TIMM, fields=(TORCH,)),
+    NamingScheme("timm", TIMM_DEEP, fields=(TORCH,)),
+    NamingScheme("timm", TIMM_LEGACY, fields=(TORCH | {"max_pool": "caffe", "version": "v1", "block": "bottleneck"},)),
+    NamingScheme("timm", TIMM_LEGACY_DEEP, fields=(TORCH | {"max_pool": "caffe"},)),
+    NamingScheme("timm", TIMM_V2, fields=(TORCH | {"version": "v2"},)),
+    NamingScheme(
         "keras",
         KERAS,
         "keras",
         fields=(OF_KERAS, OF_KERAS | {"version": "v2", "max_pool": "keras", "downsample": "last"}),
     ),
-    Names("huggingface", HUGGINGFACE, fields=(TORCH,)),
+    NamingScheme("huggingface", HUGGINGFACE, fields=(TORCH,)),
 )

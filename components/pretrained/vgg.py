@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 DEPTHS = ((1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4))
 DENSE = {
@@ -11,7 +11,7 @@ DENSE = {
 }
 
 
-def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> Names:
+def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> NamingScheme:
     """PyTorch numbers all layers of its feature extractor in one row, ReLU and pooling included."""
     rules, place = [], 0
     for stage, depth in enumerate(depths, start=1):
@@ -24,10 +24,10 @@ def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> Names:
     first, second, head = DENSE[library]
     # The last stage has one number of channels, and its first convolution is in every variant.
     dense = (Rule("dense_0", first, flattened="stage_5_conv_0"), Rule("dense_1", second), Rule("head", head))
-    return Names(library, (*rules, *dense), fields=({"epsilon": 1e-5},) if batch_norm else ())
+    return NamingScheme(library, (*rules, *dense), fields=({"epsilon": 1e-5},) if batch_norm else ())
 
 
-KERAS = Names(
+KERAS = NamingScheme(
     "keras",
     (
         Rule(r"stage_(\d)_conv_(\d)", "block{0}_conv{1:+1}"),
@@ -38,7 +38,7 @@ KERAS = Names(
     framework="keras",
 )
 
-NAMES = (
+NAMING_SCHEMES = (
     *(_torch(library, depths, batch_norm=norm) for library in DENSE for depths in DEPTHS for norm in (False, True)),
     KERAS,
 )

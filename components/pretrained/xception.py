@@ -5,7 +5,7 @@ Those of timm are called so in its `legacy_xception`, which pads by `padding` 1 
 
 from __future__ import annotations
 
-from components.weights.names import Names, Rule
+from components.pretrained.naming import NamingScheme, Rule
 
 IN_KERAS = (
     (r"stage_([12])_block_0/conv_(\d+)", "block{0:+1}_sepconv{1:+1}"),
@@ -15,7 +15,7 @@ IN_KERAS = (
 )
 """Separable convolutions; both kernels of one belong to one layer."""
 
-KERAS = Names(
+KERAS = NamingScheme(
     "keras",
     (
         Rule(r"stem_(\d+)/conv", "block1_conv{0:+1}"),
@@ -31,7 +31,7 @@ KERAS = Names(
         Rule("head", "predictions"),
     ),
     framework="keras",
-    ranked=("conv2d", "batch_normalization"),
+    renumbered=("conv2d", "batch_normalization"),
     fields=({"padding": "SAME", "epsilon": 1e-3},),
 )
 
@@ -53,7 +53,7 @@ IN_TIMM = (
 )
 """Separable convolutions, and their normalizations."""
 
-TIMM = Names(
+TIMM = NamingScheme(
     "timm",
     (
         Rule(r"stem_(\d+)/conv", "conv{0:+1}"),
@@ -68,4 +68,4 @@ TIMM = Names(
     fields=({"padding": 1, "epsilon": 1e-5},),
 )
 
-NAMES = (KERAS, TIMM)
+NAMING_SCHEMES = (KERAS, TIMM)

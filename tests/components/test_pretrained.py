@@ -17,11 +17,11 @@ import pytest
 from networks import variables
 from safetensors.numpy import save_file
 
-from components import weights
+from components import pretrained
 from components.architecture import MobileNet, MobileStage
 from components.layer import BatchNorm, Conv, Dense, Flatten
+from components.pretrained import NamingScheme, Rule, Safetensors
 from components.types import DataError, Output, UserError
-from components.weights import Names, Rule, Safetensors
 
 
 class Little(nn.Module):
@@ -40,8 +40,8 @@ class Little(nn.Module):
         return Output(Dense(self.outputs, name="head")(Dense(5, name="dense")(x, train=train), train=train))
 
 
-NAMES = (
-    Names(
+NAMING_SCHEMES = (
+    NamingScheme(
         "torchvision",
         (
             Rule(r"conv_(\d)", "features.{0:+1}"),
@@ -50,7 +50,7 @@ NAMES = (
             Rule(r"head", "fc"),
         ),
     ),
-    Names(
+    NamingScheme(
         "keras",
         (
             Rule(r"conv_(\d)", "conv2d_{0}"),
@@ -59,7 +59,7 @@ NAMES = (
             Rule(r"head", "predictions"),
         ),
         framework="keras",
-        ranked=("conv2d",),
+        renumbered=("conv2d",),
     ),
 )
 IMAGE = (4, 4, 2)
@@ -101,14 +101,14 @@ KERAS = {
 }
 
 
-def carried(tensors: dict[str, np.ndarray], module: Little = Little(), **options: Any) -> dict[str, Any]:  # noqa: B008
+def converted(tensors: dict[str, np.ndarray], module: Little = Little(), **options: Any) -> dict[str, Any]:  # noqa: B008
     known = variables(module, *IMAGE)
-    names = weights.names(module, tensors, known, options.pop("library", None))
-    return weights.carried(weights.plan(names, known), tensors, **options)
+    scheme = pretrained.detect_scheme(module, tensors, known, options.pop("library", None))
+    return pretrained.convert_weights(pretrained.plan_conversion(scheme, known), tensors, **options)
 
 
 def test_pytorchs_kernels_are_turned_and_flattened_maps_put_in_our_order() -> None:
-    ours = carried(TORCH)
+    ours = converted(TORCH)
     params = ours["params"]
     np.testing.assert_array_equal(params["conv_1"]["kernel"], TORCH["features.2.weight"].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(params["head"]["kernel"], TORCH["fc.weight"].T)
@@ -120,7 +120,7 @@ def test_pytorchs_kernels_are_turned_and_flattened_maps_put_in_our_order() -> No
 
 
 def test_keras_kernels_stay_and_the_biases_of_normalization_have_their_own_name() -> None:
-    ours = carried(KERAS)
+    ours = converted(KERAS)
     np.testing.assert_array_equal(ours["params"]["dense"]["kernel"], KERAS["fc1/kernel"])
     np.testing.assert_array_equal(ours["params"]["conv_0"]["bias"], KERAS["conv2d/bias"])
     np.testing.assert_array_equal(ours["params"]["norm"]["bias"], KERAS["bn/beta"])
@@ -131,21 +131,22 @@ def test_numbers_that_keras_counts_on_from_an_earlier_model_count_from_0() -> No
     later = {
         name.replace("conv2d_1/", "conv2d_13/").replace("conv2d/", "conv2d_12/"): one for name, one in KERAS.items()
     }
-    jax.tree.map(np.testing.assert_array_equal, carried(later), carried(KERAS))
+    jax.tree.map(np.testing.assert_array_equal, converted(later), converted(KERAS))
 
 
 def test_all_that_the_network_has_is_carried_and_as_it_is() -> None:
     known = variables(Little(), *IMAGE)
     for tensors in (TORCH, KERAS):
-        assert jax.tree.map(np.shape, carried(tensors)) == jax.tree.map(np.shape, known)
+        assert jax.tree.map(np.shape, converted(tensors)) == jax.tree.map(np.shape, known)
 
 
 def test_what_is_skipped_stays_as_it_was_drawn() -> None:
     for skip in ("head", "fc", "fc.*", "he*"):
-        assert "head" not in carried(TORCH, skip=[skip])["params"]
-    assert "head" not in carried(TORCH, Little(outputs=7), skip=["head"])["params"]
+        assert "head" not in converted(TORCH, skip=[skip])["params"]
+    assert "head" not in converted(TORCH, Little(outputs=7), skip=["head"])["params"]
+    assert converted(TORCH, skip=["*1.weight"])["params"]["conv_0"].keys() == {"bias"}  # `*` crosses names
     extra = TORCH | {"aux.fc.weight": drawn(1)}
-    assert carried(extra, skip=["aux"])["params"].keys() == carried(TORCH)["params"].keys()
+    assert converted(extra, skip=["aux"])["params"].keys() == converted(TORCH)["params"].keys()
 
 
 @pytest.mark.parametrize(
@@ -155,30 +156,40 @@ def test_what_is_skipped_stays_as_it_was_drawn() -> None:
             TORCH,
             Little(outputs=7),
             {},
-            r"has otherwise fc.* our head/kernel \(5, 7\); weights.skip=\[head\] lets it begin",
+            r"Wrong shape: fc.* our head/kernel \(5, 7\)\. To train a new head .*set weights.skip=\[head\]",
         ),
         (
             TORCH,
             Little(depth=1),
             {},
-            r"lacks our dense/\w+, our dense/\w+; has besides features.2.weight, features.2.bias",
+            r"Missing: our dense/\w+, our dense/\w+\. Unexpected: .*, features.2.bias, features.2.weight",
         ),
-        ({n: one for n, one in TORCH.items() if n[:2] != "bn"}, Little(), {}, r"lacks bn.* \(our norm/\w+\)"),
-        (TORCH, Little(), {"library": "timm"}, "no names of timm are known for Little: there are keras, torchvision"),
-        ({"x": drawn(1)}, Little(), {}, "none of the names that keras, torchvision gives Little: x"),
-        (KERAS, Little(), {"library": "torchvision"}, "none of the names that torchvision gives Little: bn/beta"),
+        ({n: one for n, one in TORCH.items() if n[:2] != "bn"}, Little(), {}, r"Missing: bn.* \(our norm/\w+\)"),
+        (
+            TORCH,
+            Little(),
+            {"library": "timm"},
+            "Little: no names of its parameters are known for library timm. Known: keras, torchvision",
+        ),
+        ({"x": drawn(1)}, Little(), {}, "Little: no array of the file has a name of keras, torchvision, got x"),
+        (
+            KERAS,
+            Little(),
+            {"library": "torchvision"},
+            "Little: no array of the file has a name of torchvision, got bn/beta",
+        ),
     ],
 )
 def test_a_file_of_another_variant_is_refused_with_what_differs(
     tensors: Any, module: Little, options: Any, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        carried(tensors, module, **options)
+        converted(tensors, module, **options)
 
 
 def test_an_architecture_without_names_is_refused() -> None:
-    with pytest.raises(UserError, match=r"no names of another library are known for Dense: none are known at all"):
-        weights.names(Dense(3), TORCH, {}, None)
+    with pytest.raises(UserError, match=r"Dense: no library names its parameters\. Define NAMING_SCHEMES"):
+        pretrained.detect_scheme(Dense(3), TORCH, {}, None)
 
 
 def test_a_file_is_read_and_known_by_its_content(tmp_path: Path) -> None:
@@ -186,11 +197,11 @@ def test_a_file_is_read_and_known_by_its_content(tmp_path: Path) -> None:
     save_file({name: np.ascontiguousarray(one) for name, one in TORCH.items()}, path)
     part = Safetensors(path=str(path))
     assert part.fingerprint() == Safetensors(path=str(path), skip=("head",)).fingerprint()
-    jax.tree.map(np.testing.assert_array_equal, part(Little(), variables(Little(), *IMAGE)), carried(TORCH))
+    jax.tree.map(np.testing.assert_array_equal, part(Little(), variables(Little(), *IMAGE)), converted(TORCH))
     before = part.fingerprint()
     save_file({name: np.ascontiguousarray(one + 1) for name, one in TORCH.items()}, path)
     assert part.fingerprint() != before
-    with pytest.raises(UserError, match=r"little\.safetensors: the file has otherwise"):
+    with pytest.raises(UserError, match=r"little\.safetensors: the weights don't fit the architecture\. Wrong shape: "):
         part(Little(7), variables(Little(7), *IMAGE))
 
 
@@ -282,14 +293,14 @@ def test_a_damaged_or_hostile_file_is_refused_with_its_fault(tmp_path: Path, con
             np.where(np.eye(3, 5) == 1, np.nan, 1.0),
             r"fc\.weight \(our head/kernel\) has 3 values",
         ),
-        ("bn.weight", np.full(4, np.inf), r"bn\.weight \(our norm/scale\) has 4 values that aren't finite"),
+        ("bn.weight", np.full(4, np.inf), r"bn\.weight \(our norm/scale\) has 4 values that are not finite"),
         (
             "bn.bias",
             np.full(4, 1e300),
-            r"bn\.bias \(our norm/bias\) has 4 values that aren't finite in float32",
+            r"bn\.bias \(our norm/bias\) has 4 values that are not finite in float32",
         ),
-        ("fc.bias", np.zeros(3, np.int64), r"fc\.bias \(our head/bias\) is int64; weights are floats"),
-        ("fc.bias", np.zeros(3, bool), r"fc\.bias \(our head/bias\) is bool; weights are floats"),
+        ("fc.bias", np.zeros(3, np.int64), r"fc\.bias \(our head/bias\) must be an array of floats, got int64"),
+        ("fc.bias", np.zeros(3, bool), r"fc\.bias \(our head/bias\) must be an array of floats, got bool"),
     ],
 )
 def test_weights_that_are_no_finite_floats_are_named(
@@ -305,32 +316,32 @@ def test_weights_that_are_no_finite_floats_are_named(
 
 def test_fields_that_shapes_do_not_tell_must_be_those_that_the_weights_are_for() -> None:
     fields = ({"padding": "symmetric", "epsilon": 1e-5, "scale": None}, {"padding": "SAME", "epsilon": 1e-3})
-    names = Names("timm", (), fields=fields)
+    names = NamingScheme("timm", (), fields=fields)
     exact = [SimpleNamespace(padding="symmetric", epsilon=jnp.float32(1e-5), scale=None)]
     exact.append(SimpleNamespace(padding="SAME", epsilon=1e-3, scale=2))
     for architecture in exact:
-        weights.check_fields(names, architecture)
+        pretrained.check_fields(names, architecture)
     with pytest.raises(
         UserError,
-        match=r"timm are for architecture.epsilon=1e-05 architecture.scale=null, or for architecture.padding=SAME "
-        r"architecture.epsilon=0.001: set that, or weights.exact=false",
+        match=r"timm need architecture.epsilon=1e-05 architecture.scale=null, or architecture.padding=SAME "
+        r"architecture.epsilon=0.001\. Set that, or weights.exact=false",
     ):
-        weights.check_fields(names, SimpleNamespace(padding="symmetric", epsilon=1.001e-5, scale=2))
+        pretrained.check_fields(names, SimpleNamespace(padding="symmetric", epsilon=1.001e-5, scale=2))
 
 
 def test_a_file_for_other_fields_is_refused_unless_it_need_not_be_exact(tmp_path: Path) -> None:
     network = MobileNet(outputs=3, stages=(MobileStage(8, (1,)),), stem=8, top=8)
     known = variables(network, 4, 4, 3)
-    theirs = weights.plan(weights.names(network, {"features.0.0.weight": 0}, known, "torchvision"), known)
+    theirs = pretrained.plan_conversion(
+        pretrained.detect_scheme(network, {"features.0.0.weight": 0}, known, "torchvision"), known
+    )
     given = {
         one.name: drawn(*(one.shape[i] for i in (3, 2, 0, 1))) if len(one.shape) == 4 else drawn(*one.shape[::-1])
-        for one in theirs.wanted
+        for one in theirs.mappings
     }
     path = tmp_path / "network.safetensors"
     save_file({name: np.ascontiguousarray(one) for name, one in given.items()}, path)
-    with pytest.raises(
-        UserError, match=r"torchvision are for architecture.padding=symmetric architecture.epsilon=1e-05"
-    ):
+    with pytest.raises(UserError, match=r"torchvision need architecture.padding=symmetric architecture.epsilon=1e-05"):
         Safetensors(path=str(path))(network, known)
     assert Safetensors(path=str(path), exact=False)(network, known)["params"].keys() == known["params"].keys()
     Safetensors(path=str(path))(network.clone(padding="symmetric", epsilon=1e-5), known)
