@@ -42,8 +42,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.data import Csv, TextFolders, read_idx, write_idx
+from components.pretrained.safetensors_file import read_safetensors
 from components.types import Constants, Strings, UserError
-from components.weights.safetensors_file import read_safetensors
 
 SECONDS = 5.0  # of processor time that a reader may take for one file
 PATIENCE = 60  # seconds after which the whole ends, with a traceback: a reader waits

@@ -16,32 +16,52 @@ from components.types import BoundTarget, Range, Scalar, UserError
 class SoftmaxCrossEntropy:
     """-log of the probability of the right class, from a logit a class: (B, classes), (B,) int32 -> (B,).
 
-    With `label_smoothing` s the right class counts 1 - s and all classes share s (Szegedy et al., 2016). `rubbish` is
-    the penalty j of one more class, of what is like none: a logit of -j that is never right, nor smoothed to. Where
-    logits are negative penalties, this is equation 9 of LeCun et al., 1998.
+    With `label_smoothing` s the right class counts 1 - s and all classes share s (Szegedy et al., 2016).
     """
 
     label_smoothing: Annotated[Scalar, Range(0, 1, "[)")] | None = None
-    rubbish: Annotated[Scalar, Range(0)] | None = None
 
     def outputs(self, target: BoundTarget) -> int:
         """The number of classes; raises UserError for a real-valued target."""
         return len(_classes("softmax_cross_entropy", target))
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        surprise = self._surprise(logits.astype(jnp.float32))
+        surprise = -self._log_probabilities(logits.astype(jnp.float32))
         right = jnp.take_along_axis(surprise, target[:, None], axis=1)[:, 0]
         if self.label_smoothing is None:
             return right
         smoothing = jnp.asarray(self.label_smoothing, jnp.float32)
         return (1 - smoothing) * right + smoothing * surprise.mean(1)
 
-    def _surprise(self, logits: jax.Array) -> jax.Array:
-        """-log of the probability of each class."""
-        if self.rubbish is None:
-            return -jax.nn.log_softmax(logits)
-        rubbish = jnp.broadcast_to(-jnp.asarray(self.rubbish, jnp.float32), (len(logits), 1))
-        return -jax.nn.log_softmax(jnp.concatenate([logits, rubbish], axis=1))[:, :-1]
+    def _log_probabilities(self, logits: jax.Array) -> jax.Array:
+        """(B, classes) -> the same shape."""
+        return jax.nn.log_softmax(logits)
+
+
+@dataclass(frozen=True)
+class LeNet5_1998(SoftmaxCrossEntropy):  # noqa: N801
+    """Loss of LeNet-5 of 1998: softmax cross-entropy with a garbage class: (B, classes), (B,) int32 -> (B,).
+
+    loss = y_right + log(exp(-j) + sum over classes of exp(-y)), with penalties y = -logits. The garbage class has the
+    constant penalty j; no example belongs to it, and label smoothing gives it no share.
+
+    Attributes:
+        label_smoothing: as in `SoftmaxCrossEntropy`.
+        garbage_penalty: j, 0 or more. The paper calls for a positive constant and names no value.
+
+    References:
+        LeCun et al., 1998: Gradient-based learning applied to document recognition, equation 9.
+    """
+
+    garbage_penalty: Annotated[Scalar, Range(0)] = 10.0
+
+    def outputs(self, target: BoundTarget) -> int:
+        """Returns the number of classes; raises UserError for a real-valued target."""
+        return len(_classes("lenet5_1998", target))
+
+    def _log_probabilities(self, logits: jax.Array) -> jax.Array:
+        garbage = jnp.broadcast_to(-jnp.asarray(self.garbage_penalty, jnp.float32), (len(logits), 1))
+        return jax.nn.log_softmax(jnp.concatenate([logits, garbage], axis=1))[:, :-1]
 
 
 @dataclass(frozen=True)

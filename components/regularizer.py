@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
+from components.paths import leaves_with_paths
 from components.types import Range, Scalar
 
-PENALIZED = ("kernel", "embedding")  # the last part of a parameter's name
+PENALIZED = ("kernel", "embedding")  # names of parameters
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,5 @@ class L2:
 
 def _total(cost: Callable[[jax.Array], jax.Array], parameters: Any) -> jax.Array:
     """The summed cost of what is penalized in a tree of parameters."""
-    leaves = jax.tree_util.tree_leaves_with_path(parameters)
-    weights = [leaf for path, leaf in leaves if jax.tree_util.keystr(path[-1:], simple=True) in PENALIZED]
+    weights = [leaf for path, leaf in leaves_with_paths(parameters) if path.rpartition("/")[2] in PENALIZED]
     return sum((cost(leaf.astype(jnp.float32)).sum() for leaf in weights), jnp.float32(0))

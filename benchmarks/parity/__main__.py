@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT / "tests/helpers"))
 from drawn import drawn, images  # noqa: E402
 from networks import variables  # noqa: E402
 
-from components import weights  # noqa: E402
+from components import pretrained  # noqa: E402
 
 
 def cases() -> dict[str, Case]:
@@ -49,10 +49,10 @@ def compared(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
     scales = {name: 0.2 if re.fullmatch(case.quiet, name) else 1.0 for name in theirs.shapes}
     tensors = {name: np.float32(scales[name]) * drawn(name, shape) for name, shape in theirs.shapes.items()}
     known = variables(module, *x.shape[1:])
-    names = weights.names(module, tensors, known, case.library)
-    weights.check_fields(names, module)
-    plan = weights.plan(names, known)
-    mine = weights.carried(plan, tensors)
+    scheme = pretrained.detect_scheme(module, tensors, known, case.library)
+    pretrained.check_fields(scheme, module)
+    plan = pretrained.plan_conversion(scheme, known)
+    mine = pretrained.convert_weights(plan, tensors)
     outputs = jax.eval_shape(lambda v: module.apply(v, x, train=False).logits, mine).shape[-1]
     slope = drawn("slope", (len(x), outputs)) + 1
     answer, gradients = theirs.run(tensors, x, slope)
@@ -69,7 +69,7 @@ def compared(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
     rest = {name: tree for name, tree in mine.items() if name != "params"}
     logits, found = jax.tree.map(np.asarray, run(mine["params"], rest))
     full = {name: gradients.get(name, np.zeros_like(one)) for name, one in tensors.items()}
-    right = weights.carried(plan, full)["params"]
+    right = pretrained.convert_weights(plan, full)["params"]
     errors = jax.tree.map(lambda a, b: float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)), found, right)
     pairs = zip(jax.tree.leaves(found), jax.tree.leaves(right), strict=True)
     total = float(np.concatenate([np.ravel(a - b) for a, b in pairs]).std())

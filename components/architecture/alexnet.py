@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import flax.linen as nn
 import jax
 
-from components.architecture.ends import ConvNet, as_images
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
 from components.layer import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Normal, Rate
 from components.types import Output, Range, Scalar
 
@@ -59,7 +60,7 @@ class AlexNet(ConvNet, kw_only=True):
             dense = Dense(self.channels(width), "relu", True, Normal(0.01), self.initial_bias, name=f"dense_{n}")
             features[f"dense_{n}"] = x = dense(x, train=train)
             x = Dropout(self.dropout)(x, train=train)
-        return self.answer(x, features, train=train, initializer=Normal(0.01))
+        return self.apply_head(x, features, train=train, initializer=Normal(0.01))
 
     def _conv(self, n: int) -> Conv:
         first, halved = n < 2, n in HALVED

@@ -9,8 +9,19 @@ from typing import Annotated, TypeAlias
 import flax.linen as nn
 import jax
 
-from components.architecture.ends import ConvNet, as_images
-from components.layer import Conv, Dense, Epsilon, GlobalAveragePool, LayerNorm, Normal, Rate, Spread, StochasticDepth
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
+from components.layer import (
+    Conv,
+    Dense,
+    Epsilon,
+    GlobalAveragePool,
+    Initializer,
+    LayerNorm,
+    Normal,
+    Rate,
+    StochasticDepth,
+)
 from components.layer.shape import across
 from components.types import Output, Range, Scalar, UserError
 
@@ -29,7 +40,7 @@ class ConvNeXtBlock(nn.Module):
 
     layer_scale: LayerScale | None = 1e-6
     stochastic_depth: Rate | None = None
-    initializer: Spread = Normal(0.02)
+    initializer: Initializer = Normal(0.02)
     epsilon: Epsilon = 1e-6
 
     @nn.compact
@@ -61,7 +72,7 @@ class ConvNeXt(ConvNet, kw_only=True):
     widths: tuple[Annotated[int, Range(1)], ...]
     layer_scale: LayerScale | None = 1e-6
     stochastic_depth: Rate | None = None
-    initializer: Spread = Normal(0.02)
+    initializer: Initializer = Normal(0.02)
     epsilon: Epsilon = 1e-6
 
     @nn.compact
@@ -74,7 +85,7 @@ class ConvNeXt(ConvNet, kw_only=True):
             features[f"stage_{n}"] = x = self._stage(n, x, train)
         x = LayerNorm(self.epsilon, name="norm")(GlobalAveragePool()(x, train=train), train=train)
         features["pool"] = x
-        return self.answer(x, features, train=train, initializer=self.initializer)
+        return self.apply_head(x, features, train=train, initializer=self.initializer)
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
         channels = self.channels(self.widths[0])

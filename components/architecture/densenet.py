@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.ends import ConvNet, as_images
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
 from components.layer import (
     AveragePool,
     BatchNorm,
@@ -105,7 +106,7 @@ class DenseNet(ConvNet, kw_only=True):
             features[f"stage_{stage}"] = x
         x = nn.relu(BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.answer(x, features, train=train)
+        return self.apply_head(x, features, train=train)
 
 
 DenseNet121 = partial(DenseNet, depths=(6, 12, 24, 16))

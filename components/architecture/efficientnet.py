@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from components.architecture.inverted_residual import MobileStage
+from components.architecture.block.inverted_residual import MobileStage
 from components.architecture.mobilenet import MobileNet
 
 # Tan and Le, 2019. The images that each is for: 224, 240, 260, 300 and 380 pixels a side. Convolutions begin as in the

@@ -5,7 +5,8 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 
-from components.architecture.ends import ConvNet, as_images
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
 from components.layer import Conv, Dense, Dropout, Flatten, InitializerName, MaxPool, Rate
 from components.types import Output
 
@@ -45,4 +46,4 @@ class FashionCNN(ConvNet):
             x = dense(x, train=train)
             features[f"dense_{n}"] = x
             x = Dropout(self.dropout)(x, train=train)
-        return self.answer(x, features, train=train)
+        return self.apply_head(x, features, train=train)

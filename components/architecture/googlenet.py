@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.architecture.ends import ConvNet, as_images, check_auxiliary, logits
+from components.architecture.block.head import ConvNet, compute_logits
+from components.architecture.block.inputs import as_images, check_auxiliary
 from components.layer import (
     AveragePool,
     Conv,
@@ -22,11 +23,11 @@ from components.layer import (
     Flatten,
     GlobalAveragePool,
     Inception,
+    Initializer,
     LocalResponseNorm,
     MaxPool,
     Momentum,
     Rate,
-    Spread,
 )
 from components.types import Output, Range, Scalar
 
@@ -61,7 +62,7 @@ class Auxiliary(nn.Module):
     units: int
     layout: Layout
     dropout: Rate | None
-    initializer: Spread
+    initializer: Initializer
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -69,7 +70,7 @@ class Auxiliary(nn.Module):
         x = Flatten()(self.conv(name="conv")(x, train=train), train=train)
         dense = Dense(self.units, "relu", initializer=self.initializer, initial_bias=BIAS, name="dense")
         x = Dropout(self.dropout)(dense(x, train=train), train=train)
-        return logits(self.outputs, x, train=train, initializer=self.initializer)
+        return compute_logits(self.outputs, x, train=train, initializer=self.initializer)
 
 
 class GoogLeNet(ConvNet):
@@ -95,7 +96,7 @@ class GoogLeNet(ConvNet):
     dropout: Rate | None = 0.4
     auxiliary_dropout: Rate | None = 0.7
     reduction: Annotated[int, Range(1)] | None = None
-    initializer: Spread = "lecun_uniform"
+    initializer: Initializer = "lecun_uniform"
     momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3
 
@@ -115,7 +116,7 @@ class GoogLeNet(ConvNet):
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
-        return self.answer(x, features, train=train, auxiliary=tuple(heads), initializer=self.initializer)
+        return self.apply_head(x, features, train=train, auxiliary=tuple(heads), initializer=self.initializer)
 
     def _checked(self, image: jax.Array, judged: bool) -> jax.Array:
         """The images, if no window is larger than its maps."""

@@ -10,8 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.branches import Branches, Layers, Make, Series, Step, normalized, side_by_side
-from components.architecture.ends import ConvNet, as_images
+from components.architecture.block.branches import Branches, Layers, Make, Series, Step, normalized, side_by_side
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
 from components.layer import Conv, Dropout, Epsilon, GlobalAveragePool, Momentum, Rate
 from components.types import Output, Range, Scalar
 
@@ -106,7 +107,7 @@ class InceptionResNet(ConvNet, kw_only=True):
         if self.version == "v2":
             features["last"] = x = conv(Step(1536, 1), "last")(x, train=train)
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.answer(Dropout(self.dropout)(x, train=train), features, train=train)
+        return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
 
 
 class Residual(nn.Module):

@@ -9,16 +9,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.branches import Branches, Layers, Make, Series, Step, normalized
-from components.architecture.ends import ConvNet, as_images, check_auxiliary, logits
+from components.architecture.block.branches import Branches, Layers, Make, Series, Step, normalized
+from components.architecture.block.head import ConvNet, compute_logits
+from components.architecture.block.inputs import as_images, check_auxiliary
 from components.layer import (
     AveragePool,
     Dropout,
     Epsilon,
     GlobalAveragePool,
+    Initializer,
     Momentum,
     Rate,
-    Spread,
     SqueezeExcite,
     TruncatedNormal,
 )
@@ -108,7 +109,7 @@ class Auxiliary(nn.Module):
         x = self.conv(Step(128, 1), "conv_0")(x, train=train)
         x = self.last(Step(768, 5, 1, "VALID"), "conv_1")(x, train=train)
         x = GlobalAveragePool()(x, train=train)
-        return logits(self.outputs, x, train=train, initializer=TruncatedNormal(0.001))
+        return compute_logits(self.outputs, x, train=train, initializer=TruncatedNormal(0.001))
 
 
 class InceptionV3(ConvNet):
@@ -133,7 +134,7 @@ class InceptionV3(ConvNet):
     use_scale: bool = True
     count_include_pad: bool = False
     reduction: Annotated[int, Range(1)] | None = None
-    initializer: Spread = TruncatedNormal(0.1)
+    initializer: Initializer = TruncatedNormal(0.1)
     momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3
 
@@ -155,7 +156,7 @@ class InceptionV3(ConvNet):
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
-        return self.answer(x, features, train=train, auxiliary=heads, initializer=self.initializer)
+        return self.apply_head(x, features, train=train, auxiliary=heads, initializer=self.initializer)
 
     def _checked(self, image: jax.Array, judged: bool) -> jax.Array:
         x = as_images(self, image, SMALLEST)
@@ -163,7 +164,7 @@ class InceptionV3(ConvNet):
             check_auxiliary(x, JUDGED_SIDE, "classifier of InceptionV3 trains")
         return x
 
-    def _conv(self, spread: Spread) -> Make:
+    def _conv(self, spread: Initializer) -> Make:
         numbers = {"momentum": self.momentum, "epsilon": self.epsilon}
         return normalized(self, initializer=spread, use_scale=self.use_scale, **numbers)
 

@@ -7,8 +7,9 @@ from typing import Annotated, TypeAlias
 import flax.linen as nn
 import jax
 
-from components.architecture.branches import Branches, Layers, Parallel, Series, Step, normalized
-from components.architecture.ends import ConvNet, as_images
+from components.architecture.block.branches import Branches, Layers, Parallel, Series, Step, normalized
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
 from components.layer import Dropout, Epsilon, GlobalAveragePool, Momentum, Rate
 from components.types import Output, Range
 
@@ -86,4 +87,4 @@ class InceptionV4(ConvNet):
                 x = Parallel(block, conv, name=f"stage_{stage}_block_{n}")(x, train=train)
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.answer(Dropout(self.dropout)(x, train=train), features, train=train)
+        return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.ends import as_vectors, logits
+from components.architecture.block.head import compute_logits
+from components.architecture.block.inputs import as_vectors
 from components.layer import ActivationName, BatchNorm, Dense, Dropout, InitializerName, Rate, activate
 from components.types import MultiHot, Output, Range
 
@@ -49,4 +50,4 @@ class MLP(Stack):
     @nn.compact
     def __call__(self, inputs: jax.Array | MultiHot, *, train: bool) -> Output:
         x, features = self.hidden(inputs, train=train)
-        return Output(logits(self.outputs, x, train=train), features=features)
+        return Output(compute_logits(self.outputs, x, train=train), features=features)

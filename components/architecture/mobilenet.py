@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import flax.linen as nn
 import jax
 
-from components.architecture.ends import ConvNet, as_images
-from components.architecture.inverted_residual import Excitation, InvertedResidual, MobileStage, divisible
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
+from components.architecture.block.inverted_residual import Excitation, InvertedResidual, MobileStage, divisible
 from components.layer import (
     ActivationName,
     ConvNorm,
@@ -18,9 +19,9 @@ from components.layer import (
     Dropout,
     Epsilon,
     GlobalAveragePool,
+    Initializer,
     Momentum,
     Rate,
-    Spread,
     TruncatedNormal,
 )
 from components.types import Output, Range
@@ -62,7 +63,7 @@ class MobileNet(ConvNet, kw_only=True):
     padding: Literal["SAME", "symmetric"] = "SAME"
     dropout: Rate | None = 0.2
     stochastic_depth: Rate | None = None
-    initializer: Spread = TruncatedNormal(0.09)
+    initializer: Initializer = TruncatedNormal(0.09)
     momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3
 
@@ -84,7 +85,7 @@ class MobileNet(ConvNet, kw_only=True):
             dense = Dense(self._last(self.dense), self.activation, initializer=self.initializer, name="dense")
             features["dense"] = x = dense(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
-        return self.answer(x, features, train=train, initializer=self.initializer)
+        return self.apply_head(x, features, train=train, initializer=self.initializer)
 
     def channels(self, count: float) -> int:
         """So many, times the width: as a multiple of 8."""

@@ -9,8 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.ends import ConvNet, as_images
-from components.architecture.residual import Convolution, ResidualBlock
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
+from components.architecture.block.residual import Convolution, ResidualBlock
 from components.layer import BatchNorm, Conv, ConvNorm, Dropout, Epsilon, GlobalAveragePool, MaxPool, Momentum, Rate
 from components.types import Output, Range, Scalar, UserError
 
@@ -87,7 +88,7 @@ class ResNet(ConvNet, kw_only=True):
         if self.version == "v2":
             x = nn.relu(BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.answer(Dropout(self.dropout)(x, train=train), features, train=train)
+        return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
 
     def _check(self) -> None:
         if len(self.depths) != len(self.widths):

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.ends import as_array, logits
+from components.architecture.block.head import compute_logits
+from components.architecture.block.inputs import as_array
 from components.layer.composite import Layer, in_turn
 from components.types import Output, UserError
 
@@ -34,4 +35,4 @@ class Sequential(nn.Module):
             raise UserError(
                 f"the last layer gives {x.shape}, not vectors (B, D): end with Flatten or GlobalAveragePool"
             )
-        return Output(logits(self.outputs, x, train=train), features=features)
+        return Output(compute_logits(self.outputs, x, train=train), features=features)

@@ -8,7 +8,8 @@ from typing import Annotated
 import flax.linen as nn
 import jax
 
-from components.architecture.ends import ConvNet, as_images
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
 from components.layer import (
     BatchNorm,
     Conv,
@@ -64,7 +65,7 @@ class VGG(ConvNet, kw_only=True):
             dense = Dense(self.channels(width), "relu", initializer=self.initializer, name=f"dense_{n}")
             features[f"dense_{n}"] = x = dense(x, train=train)
             x = Dropout(self.dropout)(x, train=train)
-        return self.answer(x, features, train=train, initializer=self.initializer)
+        return self.apply_head(x, features, train=train, initializer=self.initializer)
 
 
 VGG11 = partial(VGG, depths=(1, 1, 2, 2, 2))  # the paper's A, B, D and E

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.ends import as_vectors, logits
+from components.architecture.block.head import compute_logits
+from components.architecture.block.inputs import as_vectors
 from components.architecture.mlp import Stack
 from components.layer import Dense, Normal
 from components.types import MultiHot, Output
@@ -26,4 +27,4 @@ class WideDeep(Stack):
         linear = Dense(self.outputs, use_bias=False, initializer=Normal(0.0), name="wide")
         x, features = self.hidden(deep, train=train)
         remembered = linear(as_vectors(self, wide), train=train).astype(jnp.float32)
-        return Output(logits(self.outputs, x, train=train) + remembered, features=features)
+        return Output(compute_logits(self.outputs, x, train=train) + remembered, features=features)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import flax.linen as nn
 import jax
 
-from components.architecture.ends import ConvNet, as_images
+from components.architecture.block.head import ConvNet
+from components.architecture.block.inputs import as_images
 from components.layer import (
     BatchNorm,
     ConvNorm,
@@ -68,7 +69,7 @@ class Xception(ConvNet):
         for n, count in enumerate(EXIT):
             x = nn.relu(Separable(self.channels(count), self.momentum, self.epsilon, name=f"exit_{n}")(x, train=train))
         features |= {"exit": x, "pool": (x := GlobalAveragePool()(x, train=train))}
-        return self.answer(Dropout(self.dropout)(x, train=train), features, train=train)
+        return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
 
 
 class Separable(nn.Module):

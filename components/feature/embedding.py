@@ -15,8 +15,8 @@ from components.feature.base.column import buckets_of, multi_hot
 from components.feature.base.values import NO_ID
 from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
-from components.layer import Spread, TruncatedNormal, initializer
-from components.layer.sparse import named, product
+from components.layer import Initializer, TruncatedNormal, get_initializer
+from components.layer.lowering.sparse import named, product
 from components.place import hash_file
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
 
@@ -47,7 +47,7 @@ class Embedding:
     key: str | tuple[str, ...]
     dimension: Annotated[int, Range(1)]
     combiner: Combiner | None = "mean"
-    initializer: Spread | None = None
+    initializer: Initializer | None = None
     max_norm: Annotated[float, Range(0, bounds="()")] | None = None
     trainable: bool = True
     vectors: str | None = None
@@ -123,7 +123,7 @@ class Vectors(nn.Module):
 
     shape: tuple[int, int]
     combiner: Combiner | None
-    initializer: Spread
+    initializer: Initializer
     max_norm: float | None
     trainable: bool
     endings: tuple[str, ...]
@@ -141,7 +141,7 @@ class Vectors(nn.Module):
 
     def _table(self, constants: Mapping[str, Any]) -> jax.Array:
         def begin(key: jax.Array) -> jax.Array:
-            drawn = initializer(self.initializer)(key, self.shape, jnp.float32)
+            drawn = get_initializer(self.initializer)(key, self.shape, jnp.float32)
             known = constants.get("known")
             return drawn if known is None else jnp.where(jnp.reshape(known, (-1, 1)), constants["vectors"], drawn)
 

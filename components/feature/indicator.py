@@ -14,7 +14,7 @@ import numpy as np
 from components.feature.base.column import buckets_of, multi_hot
 from components.feature.base.values import NO_ID
 from components.feature.statistic import document_frequency
-from components.layer.sparse import named
+from components.layer.lowering.sparse import named
 from components.types import (
     Block,
     Constants,

@@ -10,7 +10,6 @@ from components.layer.block import ConvNorm as ConvNorm
 from components.layer.composite import Branches as Branches
 from components.layer.composite import Repeat as Repeat
 from components.layer.composite import Residual as Residual
-from components.layer.connected import ConnectedConv as ConnectedConv
 from components.layer.convolution import Conv as Conv
 from components.layer.convolution import DepthwiseConv as DepthwiseConv
 from components.layer.convolution import SeparableConv as SeparableConv
@@ -21,12 +20,12 @@ from components.layer.dropout import Rate as Rate
 from components.layer.dropout import StochasticDepth as StochasticDepth
 from components.layer.excitation import SqueezeExcite as SqueezeExcite
 from components.layer.inception import Inception as Inception
+from components.layer.initializer import Initializer as Initializer
 from components.layer.initializer import InitializerName as InitializerName
 from components.layer.initializer import Normal as Normal
-from components.layer.initializer import Spread as Spread
 from components.layer.initializer import TruncatedNormal as TruncatedNormal
 from components.layer.initializer import Uniform as Uniform
-from components.layer.initializer import initializer as initializer
+from components.layer.initializer import get_initializer as get_initializer
 from components.layer.normalization import BatchNorm as BatchNorm
 from components.layer.normalization import Epsilon as Epsilon
 from components.layer.normalization import LayerNorm as LayerNorm
@@ -36,7 +35,3 @@ from components.layer.pooling import AveragePool as AveragePool
 from components.layer.pooling import DepthwiseMaxPool as DepthwiseMaxPool
 from components.layer.pooling import GlobalAveragePool as GlobalAveragePool
 from components.layer.pooling import MaxPool as MaxPool
-from components.layer.radial_basis import RadialBasis as RadialBasis
-from components.layer.squash import Squash as Squash
-from components.layer.squash import squash as squash
-from components.layer.subsampling import SubSampling as SubSampling

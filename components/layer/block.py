@@ -9,7 +9,7 @@ import jax
 
 from components.layer.activation import ActivationName, activate
 from components.layer.convolution import Conv
-from components.layer.initializer import Spread
+from components.layer.initializer import Initializer
 from components.layer.normalization import BatchNorm, Epsilon, Momentum
 from components.layer.shape import Padding, Size
 from components.types import Range, Scalar
@@ -27,7 +27,7 @@ class ConvNorm(nn.Module):
     padding: Padding = "SAME"
     activation: ActivationName | None = "relu"
     use_bias: bool = False
-    initializer: Spread = "he_normal"
+    initializer: Initializer = "he_normal"
     dilation: Size = 1
     groups: Annotated[int, Range(1)] = 1
     momentum: Momentum = 0.99

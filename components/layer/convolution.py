@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from components.layer.activation import ActivationName, activate
-from components.layer.convolve import convolve
-from components.layer.initializer import Spread, grouped
+from components.layer.initializer import Initializer, grouped
+from components.layer.lowering.convolve import convolve
 from components.layer.shape import Padding, Size, across, check_images, pair, reach
 from components.types import Range, Scalar, UserError
 
@@ -30,7 +30,7 @@ class Conv(nn.Module):
     padding: Padding = "SAME"
     activation: ActivationName | None = None
     use_bias: bool = True
-    initializer: Spread = "glorot_uniform"
+    initializer: Initializer = "glorot_uniform"
     dilation: Size = 1
     groups: Annotated[int, Range(1)] = 1
     initial_bias: Scalar = 0.0
@@ -59,7 +59,7 @@ class DepthwiseConv(nn.Module):
     padding: Padding = "SAME"
     activation: ActivationName | None = None
     use_bias: bool = True
-    initializer: Spread = "glorot_uniform"
+    initializer: Initializer = "glorot_uniform"
     dilation: Size = 1
     multiplier: Annotated[int, Range(1)] = 1
 
@@ -85,7 +85,7 @@ class SeparableConv(nn.Module):
     padding: Padding = "SAME"
     activation: ActivationName | None = None
     use_bias: bool = True
-    initializer: Spread = "glorot_uniform"
+    initializer: Initializer = "glorot_uniform"
     dilation: Size = 1
     multiplier: Annotated[int, Range(1)] = 1
 

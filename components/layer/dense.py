@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from components.layer.activation import ActivationName, activate
-from components.layer.initializer import Spread, initializer
+from components.layer.initializer import Initializer, get_initializer
+from components.layer.lowering.sparse import product
 from components.layer.shape import across
-from components.layer.sparse import product
 from components.types import MultiHot, Range, Scalar
 
 
@@ -21,14 +21,14 @@ class Dense(nn.Module):
     features: Annotated[int, Range(1)]
     activation: ActivationName | None = None
     use_bias: bool = True
-    initializer: Spread = "glorot_uniform"
+    initializer: Initializer = "glorot_uniform"
     initial_bias: Scalar = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array | MultiHot, *, train: bool) -> jax.Array:
         del train
         shape = (x.size if isinstance(x, MultiHot) else x.shape[-1], self.features)
-        kernel = self.param("kernel", initializer(self.initializer), shape, jnp.float32)
+        kernel = self.param("kernel", get_initializer(self.initializer), shape, jnp.float32)
         if isinstance(x, MultiHot):  # in float32: many small gradients are added up
             y = product(x, kernel).astype(x.weights.dtype)
         else:

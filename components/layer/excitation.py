@@ -9,7 +9,7 @@ import jax
 
 from components.layer.activation import ActivationName
 from components.layer.dense import Dense
-from components.layer.initializer import Spread
+from components.layer.initializer import Initializer
 from components.layer.shape import check_images
 from components.types import Range
 
@@ -27,7 +27,7 @@ class SqueezeExcite(nn.Module):
     activation: ActivationName = "relu"
     gate: ActivationName = "sigmoid"
     use_bias: bool = True
-    initializer: Spread = "glorot_uniform"
+    initializer: Initializer = "glorot_uniform"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from components.layer.block import ConvNorm
 from components.layer.convolution import Conv
 from components.layer.excitation import SqueezeExcite
-from components.layer.initializer import Spread
+from components.layer.initializer import Initializer
 from components.layer.normalization import Epsilon, Momentum
 from components.layer.pooling import MaxPool
 from components.layer.shape import Size
@@ -40,7 +40,7 @@ class Inception(nn.Module):
     batch_norm: bool = False
     momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3
-    initializer: Spread = "lecun_uniform"
+    initializer: Initializer = "lecun_uniform"
     initial_bias: Scalar = 0.0
     reduction: Annotated[int, Range(1)] | None = None
 

@@ -75,18 +75,18 @@ class Uniform:
         return limit * jax.random.uniform(key, tuple(shape), dtype, -1.0, 1.0)
 
 
-Spread: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform
+Initializer: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform
 """What a field named `initializer` takes: a name, or a part with a number of its own."""
 
 
-def initializer(spread: Spread) -> Draw:
+def get_initializer(initializer: Initializer) -> Draw:
     """The function of that name, or the part itself."""
-    return choose("initializer", INITIALIZERS, spread) if isinstance(spread, str) else spread
+    return choose("initializer", INITIALIZERS, initializer) if isinstance(initializer, str) else initializer
 
 
-def grouped(spread: Spread, groups: int) -> Draw:
+def grouped(initializer: Initializer, groups: int) -> Draw:
     """The same for a kernel (…, in / groups, out) of several groups: each is drawn as a kernel of its own."""
-    draw = initializer(spread)
+    draw = get_initializer(initializer)
     if groups == 1:
         return draw
 

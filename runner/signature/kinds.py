@@ -33,14 +33,16 @@ KINDS = {
     "target": PartKind("a target", ("components.feature",), "components.types.Target"),
     "column": PartKind("a feature column", ("components.feature",), "components.types.Column"),
     "architecture": PartKind("an architecture", ("components.architecture",), "flax.linen.Module"),
-    "layer": PartKind("a layer", ("components.layer", "flax.linen"), "flax.linen.Module"),
+    "layer": PartKind(
+        "a layer", ("components.layer", "flax.linen", "components.architecture.lenet.layers"), "flax.linen.Module"
+    ),
     "loss": PartKind("a loss", ("components.loss",), "components.types.Loss"),
     "metric": PartKind("a metric", ("components.metric",), "components.types.Metric"),
     "optimizer": PartKind("an optimizer", ("optax", "optax.contrib"), "optax.GradientTransformation"),
     "schedule": PartKind("a schedule", ("components.schedule",), "components.types.Schedule"),
     "regularizer": PartKind("a regularizer", ("components.regularizer",), "components.types.Regularizer"),
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
-    "weights": PartKind("a source of weights", ("components.weights",), "components.types.Weights"),
+    "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),
     "sweep": PartKind("a sweep", ("runner.sweep",), "runner.sweep.Grid"),
     "function": PartKind("a function of jax.nn", ("jax.nn", "jax.nn.initializers"), None),

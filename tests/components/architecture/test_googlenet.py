@@ -10,11 +10,11 @@ import pytest
 from networks import facts, size, variables
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.googlenet import Auxiliary, GoogLeNet, SEInception
 from components.layer import Conv
+from components.pretrained.googlenet import NAMING_SCHEMES
 from components.types import Output, UserError
-from components.weights.googlenet import NAMES
 
 torchvision = partial(GoogLeNet, layout="torchvision", batch_norm=True)
 
@@ -53,7 +53,7 @@ def test_parameters_work_and_stages_are_the_papers(
         "pool": (1024,),
     }
     if build is torchvision:
-        assert not weights.plan(NAMES[0], known.variables).unnamed
+        assert not pretrained.plan_conversion(NAMING_SCHEMES[0], known.variables).unnamed
 
 
 def test_excitation_belongs_to_every_module() -> None:

@@ -9,10 +9,10 @@ import pytest
 from networks import facts, size, variables
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.inception_v3 import InceptionV3, SEInceptionV3
+from components.pretrained.inception_v3 import NAMING_SCHEMES
 from components.types import Output, UserError
-from components.weights.inception_v3 import NAMES
 
 KERAS = {"auxiliary": None, "use_scale": False}
 
@@ -29,7 +29,7 @@ def train(module: InceptionV3, *images: int, streams: str = "params dropout") ->
 
 def unnamed(library: str, shapes: Any) -> tuple[str, ...]:
     """The parameters that a library doesn't have."""
-    return weights.plan(next(one for one in NAMES if one.library == library), shapes).unnamed
+    return pretrained.plan_conversion(next(one for one in NAMING_SCHEMES if one.library == library), shapes).unnamed
 
 
 def test_parameters_work_and_stages_are_the_papers() -> None:

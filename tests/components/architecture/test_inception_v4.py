@@ -8,10 +8,10 @@ import pytest
 from networks import facts
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.inception_v4 import InceptionV4
+from components.pretrained.inception_v4 import NAMING_SCHEMES
 from components.types import Output, UserError
-from components.weights.inception_v4 import NAMES
 
 
 def tiny(**fields: Any) -> InceptionV4:
@@ -36,7 +36,7 @@ def test_it_has_the_published_size_and_every_parameter_a_name() -> None:
         "stage_3": (8, 8, 1536),
         "pool": (1536,),
     }  # figure 9 of the paper
-    assert not weights.plan(NAMES[0], known.variables).unnamed
+    assert not pretrained.plan_conversion(NAMING_SCHEMES[0], known.variables).unnamed
 
 
 def test_any_width_channels_and_dtype_with_scales_or_without() -> None:

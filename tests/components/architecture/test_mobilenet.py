@@ -13,6 +13,7 @@ from drawn import images
 from networks import facts, size, variables
 from pairs import check_pair
 
+from components.architecture.block.inverted_residual import InvertedResidual, MobileStage
 from components.architecture.efficientnet import (
     EfficientNetB0,
     EfficientNetB1,
@@ -20,7 +21,6 @@ from components.architecture.efficientnet import (
     EfficientNetB3,
     EfficientNetB4,
 )
-from components.architecture.inverted_residual import InvertedResidual, MobileStage
 from components.architecture.mobilenet import MobileNet, MobileNetV1, MobileNetV2, MobileNetV3, MobileNetV3Small
 from components.layer import ConvNorm
 from components.types import Output, Scalar, UserError

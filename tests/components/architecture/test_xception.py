@@ -8,10 +8,10 @@ import pytest
 from networks import facts
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.xception import Xception
+from components.pretrained.xception import NAMING_SCHEMES
 from components.types import Output, UserError
-from components.weights.xception import NAMES
 
 
 def tiny(**fields: Any) -> Xception:
@@ -38,10 +38,10 @@ def test_it_has_the_published_size_and_every_parameter_a_name() -> None:
         "exit": (10, 10, 2048),
         "pool": (2048,),
     }  # figure 5 of the paper
-    for names in NAMES:
-        plan = weights.plan(names, known.variables)
+    for names in NAMING_SCHEMES:
+        plan = pretrained.plan_conversion(names, known.variables)
         assert not plan.unnamed
-        assert len({one.name for one in plan.wanted}) == len(plan.wanted)
+        assert len({one.name for one in plan.mappings}) == len(plan.mappings)
 
 
 def test_any_width_channels_and_dtype() -> None:

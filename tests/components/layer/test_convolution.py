@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from components.layer import Conv, DepthwiseConv, SeparableConv
-from components.layer.convolve import _blocks, convolve
+from components.layer.lowering.convolve import _blocks, convolve
 from components.layer.shape import Padding
 from components.types import UserError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.layer import Dense, Flatten
-from components.layer.sparse import product
+from components.layer.lowering.sparse import product
 from components.types import MultiHot
 
 

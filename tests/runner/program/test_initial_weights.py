@@ -27,9 +27,9 @@ import jax.numpy as jnp
 
 from components.layer import BatchNorm, Dense, Flatten
 from components.types import Output
-from components.weights import Names, Rule
+from components.pretrained import NamingScheme, Rule
 
-NAMES = (Names("timm", (Rule("hidden", "fc1"), Rule("norm", "bn"), Rule("head", "fc2"))),)
+NAMING_SCHEMES = (NamingScheme("timm", (Rule("hidden", "fc1"), Rule("norm", "bn"), Rule("head", "fc2"))),)
 
 
 class Mine(nn.Module):
@@ -99,15 +99,13 @@ def test_a_file_that_does_not_fit_leaves_no_folder_and_says_who_named_it(
     mine: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_file(mine | {"fc1.weight": mine["fc1.weight"][:, :9]}, "mine.safetensors")
-    message = (
-        r"weights: .*mine\.safetensors: the file has otherwise fc1\.weight is \(4, 9\), our hidden/kernel \(64, 4\)"
-    )
+    message = r"weights: .*mine\.safetensors: .* Wrong shape: fc1\.weight is \(4, 9\), our hidden/kernel \(64, 4\)"
     with pytest.raises(UserError, match=message):
         train()
     assert not Path("outputs").exists()
     words = ["data=digits", "feature=image", "weights=safetensors"]
     assert main([*words, "weights.path=mine.safetensors", "architecture=mlp"]) == 2
-    assert "no names of another library are known for MLP" in capsys.readouterr().err
+    assert "MLP: no library names its parameters" in capsys.readouterr().err
     assert main([*words, "architecture=mine"]) == 2
     assert "weights.path: a value must be given" in capsys.readouterr().err
     assert main([*words, "architecture=mine", "weights.path=other.safetensors"]) == 2

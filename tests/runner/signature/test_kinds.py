@@ -39,13 +39,13 @@ HELPERS = [
     "components.data.idx.write_idx",
     "components.data.read_idx",
     "components.data.split",
-    "components.architecture.branches.Series",  # a module of Flax that nobody exports
+    "components.architecture.block.branches.Series",  # a module of Flax that nobody exports
     "components.data.Table",  # has abstract methods
     "components.data.csv.source.inference",
     "components.feature.Moments",
     "components.feature.Spread",
     "components.layer.activate",
-    "components.layer.initializer.initializer",
+    "components.layer.initializer.get_initializer",
     "components.layer.InitializerName",
     "components.loss.UserError",
     "components.loss.Range",
@@ -55,7 +55,7 @@ HELPERS = [
     "components.schedule._schedule",
     "components.columns.as_column",
     "components.types.Schedule",
-    "components.weights.carried",
+    "components.pretrained.convert_weights",
     "flax.linen.init",
     "flax.linen.Module",
     "flax.linen.meta.Partitioned",
@@ -253,7 +253,7 @@ def test_a_transform_names_columns_alone(tmp_path: Path) -> None:
     column: dict[str, Any] = {"_target_": "components.feature.Label", "key": "x"}
     for target, message in {
         "components.data.Csv": "is a data source, not a feature column",
-        "components.weights.Safetensors": "is a source of weights, not a feature column",
+        "components.pretrained.Safetensors": "is a source of weights, not a feature column",
         "runner.tracking.MLflow": "is a tracker, not a feature column",
         "stranger.Column": "is not below an allowed package",
     }.items():
