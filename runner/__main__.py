@@ -12,11 +12,12 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from components.closest import suggest_name
 from components.types import UserError
 from runner.config.provenance import told
 from runner.config.verbs import MODES
 from runner.credentials import scrub, withhold_words
-from runner.errors import FILTERING, DiskError, PartError, RunError, is_of_disk, is_of_memory, suggestion
+from runner.errors import FILTERING, DiskError, PartError, RunError, is_of_disk, is_of_memory
 from runner.signature.allow import PACKAGES, packages
 from runner.training.signals import Interruption
 from runner.user_code import allow, one_command
@@ -129,7 +130,7 @@ def _meant(option: str) -> str:
     key = option.lstrip("-").partition("=")[0]
     if key.partition(".")[0] in {**defaults(), **settings("Settings")}:
         return f"write {option.lstrip('-') if '=' in option else f'{key}=VALUE'}"
-    return suggestion(option, OPTIONS)
+    return suggest_name(option, OPTIONS)
 
 
 def _check_allowed(names: Sequence[str]) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from components.types import DataError, UserError
 from runner.credentials import scrub
 from runner.user_code import Frame, user_frames
-
-FEW = 20  # names that a message lists
 
 
 class ConfigError(UserError):
@@ -155,13 +152,3 @@ def reason(error: BaseException) -> str:
     """Why a run failed, for its record: the message of an error of ours, of others the kind too; no credentials."""
     own = isinstance(error, UserError | RunError)  # whose message says all there is to say
     return scrub(str(error) if own else f"{type(error).__name__}: {error}")
-
-
-def suggestion(name: object, allowed: Iterable[str]) -> str:
-    """The nearest of the allowed names, and all where they are few: `did you mean nadam? (adam, nadam)`."""
-    names = list(dict.fromkeys(allowed))
-    nearest = difflib.get_close_matches(str(name), names, n=1)
-    listed = (", ".join(names) or "none") if len(names) <= FEW else ""
-    if nearest:
-        return f"did you mean {nearest[0]}?" + (f" ({listed})" if listed else "")
-    return f"allowed: {listed or f'{len(names)} others'}"

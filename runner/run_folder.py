@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import hashlib
 import json
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from components.closest import closest_names
 from components.types import UserError
 from runner.files import NUMBER, Fields, check_fields, read_json, refuse_links, write_atomically
 
@@ -142,7 +142,7 @@ def find(root: Path, name: str, key: str = "resume") -> Path:
         if (path / "record.json").is_file():
             return path
     known = [path.name for path in runs(root)]
-    near = difflib.get_close_matches(name, known, 3, 0.4) or known[-3:]
+    near = closest_names(name, known, cutoff=0.4) or known[-3:]
     raise UserError(f"{key}={name}: no such run below {root}; there are {', '.join(near) or 'none'}")
 
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from components.closest import suggest_name
 from components.types import UserError
-from runner.errors import suggestion
 
 Place: TypeAlias = tuple[str | int, ...]
 Seen: TypeAlias = tuple[str, ...]  # references followed on the way
@@ -87,7 +87,7 @@ def _find(tree: Any, place: Place, seen: Seen) -> tuple[Place, Any]:
             value, here = value[key], (*here, key)
         else:
             names = (dotted(one) for one, _ in leaves(tree))
-            raise UserError(f"there is no {dotted(place)}; {suggestion(dotted(place), names)}")
+            raise UserError(f"there is no {dotted(place)}; {suggest_name(dotted(place), names)}")
         if is_reference(value):
             here, value = _follow(tree, value, seen)
     return here, value

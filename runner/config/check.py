@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
+from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, defaults
 from runner.config.provenance import said, who
 from runner.config.verbs import OF_A_RUN
-from runner.errors import ConfigError, suggestion
+from runner.errors import ConfigError
 from runner.signature.kinds import find_fault
 from runner.signature.parameters import Parameter, Parameters, call_parameters, settings, signature
 from runner.signature.places import PLACES, find_misplaced
@@ -75,7 +76,7 @@ def _root(values: Mapping[str, Any]) -> Iterator[Mismatch]:
     known = settings("Settings")
     for key in values:
         if key not in known and key not in defaults():
-            yield Mismatch(str(key), f"unknown key; {suggestion(key, [*known, *defaults()])}")
+            yield Mismatch(str(key), f"unknown key; {suggest_name(key, [*known, *defaults()])}")
     yield from _arguments({key: value for key, value in values.items() if key in known}, known, "")
     for name, described in SECTIONS.items():
         section = values.get(name, {})
@@ -105,7 +106,7 @@ def _feature(feature: Any) -> Iterator[Mismatch]:
         if key in known:
             yield from mismatches(value, known[key], f"feature.{key}")
         else:
-            yield Mismatch(f"feature.{key}", f"unknown key; {suggestion(key, known)}")
+            yield Mismatch(f"feature.{key}", f"unknown key; {suggest_name(key, known)}")
 
 
 def _kinds(values: Mapping[str, Any]) -> Iterator[Mismatch]:
@@ -157,7 +158,7 @@ def _arguments(values: Mapping[str, Any], known: Parameters, owner: str, what: s
     for name, value in values.items():
         key = _join(owner, name)
         if name not in known:
-            yield Mismatch(key, f"no {what}; {suggestion(name, known)}")
+            yield Mismatch(key, f"no {what}; {suggest_name(name, known)}")
         elif value == "???":
             yield Mismatch(key, "a value must be given")
         elif not is_reference(value):
@@ -173,7 +174,7 @@ def _wiring(values: Mapping[str, Any]) -> Iterator[Mismatch]:
     for name, listed in inputs.items():
         for column in listed if isinstance(listed, list) else ():
             if isinstance(column, str) and column not in columns:
-                yield Mismatch(f"feature.inputs.{name}", f"no column {column}; {suggestion(column, columns)}")
+                yield Mismatch(f"feature.inputs.{name}", f"no column {column}; {suggest_name(column, columns)}")
     if target := _architecture(values):
         yield from _inputs(inputs, target)
 
@@ -198,7 +199,7 @@ def _inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Mismatch]:
         return
     for name in inputs:
         if name not in names:
-            yield Mismatch(f"feature.inputs.{name}", f"{target} takes no such input; {suggestion(name, names)}")
+            yield Mismatch(f"feature.inputs.{name}", f"{target} takes no such input; {suggest_name(name, names)}")
     for name, required in names.items():
         if required and name not in inputs:
             yield Mismatch("feature.inputs", f"{target} needs an input {name}")
@@ -211,7 +212,7 @@ def _monitor(values: Mapping[str, Any]) -> Iterator[Mismatch]:
     names = [f"{split}/{name}" for name in ("loss", *metrics) for split in ("valid", "train")]
     monitor = training.get("monitor")
     if isinstance(monitor, str) and monitor not in names:
-        yield Mismatch("training.monitor", f"no {monitor}; {suggestion(monitor, names)}")
+        yield Mismatch("training.monitor", f"no {monitor}; {suggest_name(monitor, names)}")
 
 
 def _folds(values: Mapping[str, Any]) -> Iterator[Mismatch]:

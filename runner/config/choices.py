@@ -13,12 +13,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from components.closest import suggest_name
 from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, Catalog, defaults, misplaced, shown
 from runner.config.overrides import apply, label
 from runner.config.provenance import said
-from runner.errors import suggestion
 from runner.suggest.suggestion import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
 from runner.yaml_file import OPTION
 
@@ -143,7 +143,7 @@ def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: s
 def _file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     files = catalog.files[group]
     if name is None or name not in files:
-        hint = misplaced(group, name or "null") or suggestion(name, files)
+        hint = misplaced(group, name or "null") or suggest_name(name, files)
         raise UserError(said(f"{group}: there is no {name or 'null'}; {hint}", origin))
     content = load(files[name])
     if group == EXPERIMENT and EXPERIMENT in content:
@@ -166,7 +166,7 @@ def _answers(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
         if group is None:
             chosen.problems.append(f"{origin}: write `- override /group: option` in its defaults, not {key}")
         elif group[1] not in groups:
-            chosen.problems.append(f"{origin}: there is no group {group[1]}; {suggestion(group[1], groups)}")
+            chosen.problems.append(f"{origin}: there is no group {group[1]}; {suggest_name(group[1], groups)}")
         else:
             found[group[1]] = (_names(option), origin)
     return found

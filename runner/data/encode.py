@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from components.closest import suggest_name
 from components.types import (
     Block,
     Column,
@@ -20,7 +21,7 @@ from components.types import (
 )
 from runner.data.columns import concatenate
 from runner.data.ordered_map import ahead
-from runner.errors import at_column, suggestion
+from runner.errors import at_column
 from runner.platform import cores
 
 TARGET = "target"  # the target's name among the columns
@@ -47,7 +48,7 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
             raise UserError(f"feature.inputs.{given} lists no column")
         for name in names:
             if name not in columns:
-                raise UserError(f"feature.inputs.{given}: no column `{name}`; {suggestion(name, columns)}")
+                raise UserError(f"feature.inputs.{given}: no column `{name}`; {suggest_name(name, columns)}")
             visit(name, ())
     return order
 
@@ -59,7 +60,7 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
         for key in column.keys:
             if key not in block.columns and key not in others:
                 place = f"feature.{TARGET}" if name == TARGET else f"feature.columns.{name}"
-                hint = suggestion(key, [*block.columns, *others])
+                hint = suggest_name(key, [*block.columns, *others])
                 raise UserError(f"{place}: there is no column `{key}` in {block.origin}; {hint}")
 
 

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from components.closest import suggest_name
 from components.types import UserError
-from runner.errors import suggestion
 from runner.files import replacing
 
 Columns = Mapping[str, np.ndarray]  # each (rows,)
@@ -22,7 +22,7 @@ def check(path: Path) -> None:
     """Raises UserError where a table can't be written to a path."""
     if path.suffix not in WRITERS:
         found = f"{path.suffix} is no format" if path.suffix else "its name must end with its format"
-        raise UserError(f"output={path}: {found}; {suggestion(path.suffix, WRITERS)}")
+        raise UserError(f"output={path}: {found}; {suggest_name(path.suffix, WRITERS)}")
     if path.exists():
         raise UserError(f"output={path} is there already; remove it, or choose another name")
     if not path.parent.is_dir():

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from components.closest import suggest_name
 from components.columns import is_table
 from components.types import Constants, Encoded, Ragged, Source, UserError
 from runner import memory, platform
@@ -27,7 +28,6 @@ from runner.data.labeled_rows import NEW, labelled
 from runner.data.load import Data, Features
 from runner.data.python_rows import given
 from runner.display.progress import Progress, Quiet
-from runner.errors import suggestion
 from runner.execution.prepare import dtype, load_data, program_of
 from runner.inference.predict_fn import Answering
 from runner.inference.predictions import Predictions, predictions
@@ -182,7 +182,7 @@ class Fitted:
 
     def _trainer_of(self, split: str) -> Trainer:
         if split not in self.splits:
-            raise UserError(f"run={self.folder.name}: it has no split {split}; {suggestion(split, self.splits)}")
+            raise UserError(f"run={self.folder.name}: it has no split {split}; {suggest_name(split, self.splits)}")
         return self._trainer
 
     @cached_property

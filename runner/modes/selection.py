@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from components.closest import suggest_name
 from components.types import UserError
-from runner.errors import suggestion
 from runner.modes.listing import FACTS, Entry
 
 FORM = 'write FIELD = VALUE, several joined by `and`: "status = finished and test/accuracy > 0.9"'
@@ -90,7 +90,7 @@ def named(name: str, entries: Sequence[Entry], key: str) -> str:
         return ends[0]
     if ends:
         raise UserError(f"runs.{key}: {name} may be {' or '.join(ends)}; write the whole name")
-    raise UserError(f"runs.{key}: none of the runs has a field {name}; {suggestion(name, known)}")
+    raise UserError(f"runs.{key}: none of the runs has a field {name}; {suggest_name(name, known)}")
 
 
 def spelt(value: Any) -> str:

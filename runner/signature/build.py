@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.closest import suggest_name
 from components.types import UserError
 from runner.credentials import MASK, reveal
-from runner.errors import suggestion
 from runner.signature.allow import packages, public, refuse
 from runner.signature.conformance import check_conformance
 from runner.signature.kinds import find_fault
@@ -79,7 +79,7 @@ def _part(node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[
         raise UserError(problem)
     hints = parameter_hints(target)
     if unknown := [name for name in node if hints and name not in hints and name != "_target_"]:
-        raise UserError(f"`{target}` has no parameter {unknown[0]}; {suggestion(unknown[0], hints)}")
+        raise UserError(f"`{target}` has no parameter {unknown[0]}; {suggest_name(unknown[0], hints)}")
     arguments = {
         name: build(value, numbers, hints.get(name, Any)) for name, value in node.items() if name != "_target_"
     }

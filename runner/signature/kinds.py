@@ -7,11 +7,10 @@ helper beside the parts, or one that a module imports, is none, and a new part j
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runner.errors import suggestion
+from components.closest import closest_names, suggest_name
 from runner.signature.allow import public
 from runner.signature.classes import Class, derives, find_class, is_protocol, members
 from runner.signature.source import Definition, TargetError, find, locate, offered, qualified
@@ -143,10 +142,10 @@ def _suggestion(target: str, wanted: Sequence[str]) -> str:
     kinds = {path: one for one in wanted or alike for path in (_names(KINDS[one]) if one in KINDS else [one])}
     meant = f"{next(iter(kinds)).rpartition('.')[0]}.{_short(target)}" if kinds else target
     if len(kinds) > MANY:
-        near = difflib.get_close_matches(meant, kinds, n=len(kinds))
+        near = closest_names(meant, kinds, count=len(kinds))
         if (nearest := next((path for path in near if _is_of(kinds[path], path)), None)) is not None:
             return f"did you mean {nearest}?"
-    return suggestion(meant, [path for path, one in kinds.items() if _is_of(one, path)])
+    return suggest_name(meant, [path for path, one in kinds.items() if _is_of(one, path)])
 
 
 def _names(kind: PartKind) -> list[str]:

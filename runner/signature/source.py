@@ -15,8 +15,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from components.closest import suggest_name
 from components.types import UserError
-from runner.errors import suggestion
 from runner.signature.allow import public, refuse
 from runner.user_code import is_added
 
@@ -123,7 +123,7 @@ def check_module(name: str) -> None:
     package, _, last = name.rpartition(".")
     if package and find(name) is None:
         names = _submodules(parent) if (parent := find(package)) else []
-        raise TargetError(f"there is no module {name}; {suggestion(last, names)}")
+        raise TargetError(f"there is no module {name}; {suggest_name(last, names)}")
     if not package and _spec(name) is None and name not in sys.modules:
         raise TargetError(f"there is no package {name}")
 
@@ -151,7 +151,7 @@ def _unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition
             return _follow(star, name, seen)
     if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):  # made on demand
         return None
-    raise TargetError(f"{module.name} has no {name}; {suggestion(name, offered(module))}")
+    raise TargetError(f"{module.name} has no {name}; {suggest_name(name, offered(module))}")
 
 
 def _submodules(module: Module) -> list[str]:

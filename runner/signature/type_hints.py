@@ -7,8 +7,8 @@ import sys
 import types
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
+from components.closest import suggest_name
 from components.types import Range
-from runner.errors import suggestion
 
 
 class Scalar:
@@ -133,7 +133,7 @@ def _element(kind: Any, key: int | str) -> Any:
 def _sentence(value: Any, hint: Any) -> str:
     wanted = " or ".join(_name(kind, limit) for kind, limit in alternatives(hint))
     words = [word for kind, _ in alternatives(hint) if get_origin(kind) is Literal for word in get_args(kind)]
-    nearest = f"; {suggestion(value, map(str, words))}" if words else ""
+    nearest = f"; {suggest_name(value, map(str, words))}" if words else ""
     if takes_number(hint) and isinstance(value, int | float) and not _held(value, Scalar):
         nearest += f"; float32 holds 0 and numbers of size {SMALLEST:g} to {LARGEST:g}"
     return f"{show(value)} is not {wanted}{nearest}"

@@ -128,7 +128,7 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
     ("words", "message"),
     [
         (["--hlep"], "there is no option --hlep; did you mean --help?"),
-        (["seed=1", "-x"], "there is no option -x; allowed: --help,"),
+        (["seed=1", "-x"], "there is no option -x; allowed: --allow, --cfg, --help,"),
         (["--seed=3"], "there is no option --seed=3; write seed=3\n"),
         (["--training.epochs", "3"], "there is no option --training.epochs; write training.epochs=VALUE\n"),
         (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, SHELL one of bash, zsh, fish\n"),

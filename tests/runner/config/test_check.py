@@ -88,7 +88,7 @@ def test_nothing_is_wrong_with_what_is_right(folder: Path) -> None:
             "loss.share: 1e-50 is not a number in [0, 1) or null; float32 holds 0 and numbers of size 1.17549e",
         ),
         ("table={a: inf}", "loss.table.a: Infinity is not a number"),
-        ("mode=men", 'loss.mode: "men" is not one of the words that are allowed; did you mean mean? (sum, mean)'),
+        ("mode=men", 'loss.mode: "men" is not one of the words that are allowed; did you mean mean? (mean, sum)'),
         ("name=3", "loss.name: 3 is not text"),
         ("flag=1", "loss.flag: 1 is not true or false"),
         ("sizes=3", "loss.sizes: 3 is not a list"),
@@ -182,7 +182,7 @@ def test_inputs_are_those_of_the_architecture(folder: Path) -> None:
     assert told(*words, "feature.inputs.extra=[sex]") == []
     found = told(*words, "~feature.inputs.wide", "feature.inputs.wied=[age]")
     assert [line.partition(" [")[0] for line in found] == [
-        "feature.inputs.wied: mine.Two takes no such input; did you mean wide? (wide, deep, extra)",
+        "feature.inputs.wied: mine.Two takes no such input; did you mean wide? (deep, extra, wide)",
         "feature.inputs: mine.Two needs an input wide",
     ]
     assert told(*words, "architecture._target_=mine.Any", "feature.inputs={other: [age]}") == []

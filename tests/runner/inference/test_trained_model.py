@@ -323,7 +323,7 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),
         ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "as many rows each, not {'image': 2, 'x': 1}"),
-        ("tset", r"has no split tset; did you mean test\? \(train, valid, test\)"),
+        ("tset", r"has no split tset; did you mean test\? \(test, train, valid\)"),
     ],
 )
 def test_wrong_rows_are_refused(fitted: Fitted, rows: Any, message: str) -> None:
@@ -423,7 +423,7 @@ def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("found.txt", ".txt is no format; allowed: .csv, .parquet, .json"),
+        ("found.txt", ".txt is no format; allowed: .csv, .json, .parquet"),
         ("found.parqet", "did you mean .parquet?"),
         ("found", "its name must end with its format; allowed: .csv"),
         ("lacking/found.csv", "there is no folder lacking; make it first"),
