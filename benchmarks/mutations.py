@@ -399,9 +399,9 @@ def _yaml(folder: Path) -> Path:
 def _read_yaml(path: Path) -> Any:
     from omegaconf import OmegaConf
 
-    from runner.config.choices import load
+    from runner.config.choices import load_yaml
 
-    return _text_keys(OmegaConf.to_container(load(path), resolve=False))
+    return _text_keys(OmegaConf.to_container(load_yaml(path), resolve=False))
 
 
 def _text_keys(node: Any) -> Any:
@@ -483,9 +483,9 @@ def _member_holds(content: bytes) -> Any:
 
 
 def _checkpoint(folder: Path) -> Path:
-    from runner.training.checkpoint import Checkpoints
+    from runner.training.checkpoint import CheckpointFiles
 
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = CheckpointFiles(folder / "checkpoints")
     for step in (1, 2):
         tree = {name: array + step for name, array in ARRAYS.items()}
         checkpoints.save(tree, None, META | {"step": step}, then=lambda: None)
@@ -495,12 +495,12 @@ def _checkpoint(folder: Path) -> Path:
 
 def _read_checkpoint(path: Path) -> Any:
     """The newer of two checkpoints, which is damaged; raises UserError where the older one is taken."""
-    from runner.training.checkpoint import Checkpoints
+    from runner.training.checkpoint import CheckpointFiles
 
     for other in path.parent.glob("*.damaged"):
         other.unlink()
     try:
-        found, damaged = Checkpoints(path.parent).load(ARRAYS, None)
+        found, damaged = CheckpointFiles(path.parent).load(ARRAYS, None)
     except UserError as error:
         raise RuntimeError("a damaged checkpoint ended the run") from error
     assert found is not None
@@ -525,18 +525,18 @@ FEATURE = {
 def _transform(folder: Path) -> Path:
     from components.data import Arrays
     from runner.data import transform
-    from runner.data.load import Features, prepare
+    from runner.data.load import Features, load_encoded
 
     rows = {"area": np.arange(20.0), "city": np.array(["Oslo", "Kyiv"] * 10, object), "kind": np.arange(20) % 2}
-    data = prepare(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
-    transform.save(folder, FEATURE, data.constants, data.encoded)
+    data = load_encoded(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
+    transform.save_transform(folder, FEATURE, data.constants, data.encoded)
     return folder / transform.FILE
 
 
 def _read_transform(path: Path) -> Any:
     from runner.data import transform
 
-    found = transform.load(path)
+    found = transform.load_transform(path)
     constants = {name: [dict(one.host), dict(one.device), repr(one.static)] for name, one in found.constants.items()}
     return [repr(found.features), constants, repr(found.forms)]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runner.config.config import Config
     from runner.data.transform import Transform
     from runner.execution.execute import Result
-    from runner.inference.trained_model import Fitted
+    from runner.inference.trained_model import TrainedModel
     from runner.sweep.launch import SweepResult
 
 
@@ -56,7 +56,7 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     return launch(found, source=source)
 
 
-def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> Fitted:
+def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
     """The model of a run, with its best weights: `load(…).predict(columns)`, `load(…).evaluate("test")`.
 
     `run` is the folder of a run, its name below `folder`, or its id in MLflow; `source` gives the rows again of a run
@@ -68,7 +68,7 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
     _check_source(source)
     from runner.inference import trained_model as fitted
 
-    return fitted.load(run, root=folder, source=source)
+    return fitted.load_model(run, root=folder, source=source)
 
 
 def load_transform(path: str | Path) -> Transform:
@@ -80,7 +80,7 @@ def load_transform(path: str | Path) -> Transform:
 
     from runner.data import transform
 
-    return transform.load(Path(path))
+    return transform.load_transform(Path(path))
 
 
 def _check_source(source: Source | None) -> None:

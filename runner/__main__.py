@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.config.provenance import told
-from runner.config.verbs import MODES
+from runner.config.provenance import with_origin
+from runner.config.verbs import VERBS
 from runner.credentials import scrub, withhold_words
-from runner.errors import FILTERING, DiskError, PartError, RunError, is_of_disk, is_of_memory
-from runner.signature.allow import PACKAGES, packages
+from runner.errors import FILTERING, DiskError, PartError, RunError, is_disk_error, is_memory_error
+from runner.signature.allow import PACKAGES, allowed_packages
 from runner.training.signals import Interruption
-from runner.user_code import allow, one_command
+from runner.user_code import allow_package, forget_added_packages
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _answer(words: Sequence[str] | None) -> int:
     """Does what the words say, and tells what goes wrong; the exit code."""
     try:
-        with one_command():
+        with forget_added_packages():
             return _dispatch(withhold_words(sys.argv[1:] if words is None else words))
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)
@@ -63,7 +63,7 @@ def _answer(words: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:
-        if not is_of_disk(error):
+        if not is_disk_error(error):
             return _print_unexpected(error)
         print(scrub(str(DiskError(error.filename or "the disk", error))), file=sys.stderr)
         return 1
@@ -73,7 +73,7 @@ def _answer(words: Sequence[str] | None) -> int:
 
 def _print_unexpected(error: Exception) -> int:
     """Prints what is known of an error that nobody foresaw: the traceback, but where memory gave out; the exit code."""
-    if is_of_memory(error):
+    if is_memory_error(error):
         print("the memory gave out: free some, or ask for less at once (rows, columns, batch sizes)", file=sys.stderr)
         return 1
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
@@ -95,7 +95,7 @@ def _dispatch(words: list[str]) -> int:
     if unknown:
         raise UserError(f"there is no option {unknown[0]}; {_meant(unknown[0])}")
     for name in given.allow:
-        allow(name)
+        allow_package(name)
     _put_working_folder_last()
     if given.shell_completion:
         from runner.modes.completion import complete
@@ -178,12 +178,12 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
     found = plan.make(overrides, multirun=multirun)  # before JAX is imported
     if isinstance(found, plan.Plan):
         return _sweep(found)
-    mode = MODES[found.values["mode"]]
+    mode = VERBS[found.values["mode"]]
     if mode.jax:
         from runner.memory import check_start
 
         check_start(found.values["training"])
-    with told(found):
+    with with_origin(found):
         return importlib.import_module(mode.module).command(found)
 
 
@@ -197,7 +197,7 @@ def _sweep(plan: Plan) -> int:
         if not first.values["quiet"]:
             report.plan(plan)
             report.first(plan)
-        return importlib.import_module(MODES["dry_run"].module).command(first)
+        return importlib.import_module(VERBS["dry_run"].module).command(first)
     from runner.sweep.launch import launch
 
     result = launch(plan)
@@ -213,7 +213,7 @@ def _put_working_folder_last() -> None:
     except FileNotFoundError as error:
         raise UserError("the working folder was deleted; cd into one that is there") from error
     rest = [path for path in sys.path if path not in ("", here)]
-    wanted = len(rest) < len(sys.path) or len(packages()) > len(PACKAGES)
+    wanted = len(rest) < len(sys.path) or len(allowed_packages()) > len(PACKAGES)
     sys.path[:] = [*rest, here] if wanted else rest
 
 

@@ -13,7 +13,7 @@ from sample_files import ROWS, write_housing, write_reviews
 import runner
 from components.data import Arrays, write_idx
 from runner.config.catalog import catalog, defaults
-from runner.config.check import check
+from runner.config.check import check_config
 from runner.config.compose import compose
 from runner.run_folder import NOT_THE_RUN
 from runner.signature.build import build
@@ -80,7 +80,7 @@ def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
     assert seeds is None or (len(set(seeds.groups())) > 1 and all(map(float, seeds.groups())))
     assert any(map(float, re.findall(r"\d+\.\d+", header["Result"])))
     assert re.search(r"\d", header["Time"])
-    check(compose([f"experiment={name}"]))
+    check_config(compose([f"experiment={name}"]))
 
 
 @pytest.mark.parametrize("group", [group for group in defaults() if group not in ("experiment", *NOT_THE_RUN)])

@@ -18,25 +18,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner import store_uri, yaml_file
-from runner.config.catalog import EXPERIMENT, MAIN, catalog, shown
-from runner.config.choices import Choices, File, asked, choose, load
+from runner.config.catalog import EXPERIMENT, MAIN, catalog, display_path
+from runner.config.choices import Choices, File, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
-from runner.config.overrides import apply, label, read, repeated, without
-from runner.config.provenance import origins, said, who
-from runner.config.scalars import spelt_alike
-from runner.config.verbs import OF_A_RUN
+from runner.config.overrides import apply, drop_overridden, find_repeated, override_origin, parse_overrides
+from runner.config.provenance import find_origins, format_problem, origin_of
+from runner.config.scalars import normalize_scalars
+from runner.config.verbs import RUN_VERBS
 from runner.credentials import mask, withhold_values, withhold_words
 from runner.errors import ConfigError
-from runner.run_folder import find
+from runner.run_folder import find_run
 from runner.suggest.suggestion import Suggestion, Suggestions, tell
-from runner.tree import resolve
+from runner.tree import resolve_references
 from runner.yaml_file import CONFIGURATION
 
 Contents = TypeVar("Contents", dict[str, Any], list[Any])
 Words: TypeAlias = tuple[list[Override], list[Override], list[str]]  # choices, settings, and what is wrong with others
 
 # What a word may change of a run that is done; where its record goes is the user's word, never the run's.
-OF_THE_COMMAND = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
+COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
 UNMERGED = (OmegaConfBaseException, TypeError)  # TypeError: a list where others have a mapping
 PATHS = ("folder", "resume", "run", "output")
 
@@ -63,7 +63,7 @@ class Composer:
         """What the files say that were chosen, and what was suggested; its tree is a copy to change."""
         words = (*(str(one.input_line) for one in given), repr(suggested), str(unknown))
         if words not in self._merged:
-            chosen = choose(self.catalog, given, suggested, unknown=unknown)
+            chosen = choose_options(self.catalog, given, suggested, unknown=unknown)
             tree, problems = _composed(chosen)
             settings = list(_set(chosen))
             if suggested is not None:
@@ -75,7 +75,7 @@ class Composer:
 
     def tell(self, config: Config) -> None:
         """Shows which words don't count, and what was inferred, once."""
-        for text in repeated(config.overrides):
+        for text in find_repeated(config.overrides):
             if text not in self._told:
                 self._told.add(text)
                 print(f"warning: {text}", file=sys.stderr)
@@ -90,11 +90,11 @@ def compose(overrides: Sequence[str], composer: Composer | None = None) -> Confi
 
     Raises ConfigError with everything that is wrong; then what `check` finds in the rest is told too.
     """
-    from runner.config.check import problems
+    from runner.config.check import find_config_problems
 
     config, found = _draft(withhold_words(overrides), composer or Composer())
     if found:
-        raise ConfigError(*found, *problems(config))
+        raise ConfigError(*found, *find_config_problems(config))
     return config
 
 
@@ -103,24 +103,24 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
 
     Raises ConfigError with everything that can be known to be wrong, UserError where there is no such run.
     """
-    from runner.config.check import check, suits
+    from runner.config.check import check_config, has_valid_root
 
     composer = composer or Composer()
     overrides = withhold_words(overrides)
     config = compose(overrides, composer)
-    if not suits(config.values):
-        check(config)
+    if not has_valid_root(config.values):
+        check_config(config)
     config = _at_home(config)
     if (name := config.values["resume"]) and config.values["mode"] != "deliver":
-        config = _resumed(config, overrides, find(Path(config.values["folder"]), name, "resume"))
-    if (name := config.values["run"]) and config.values["mode"] in OF_A_RUN:
-        config = _frozen(config, find(Path(config.values["folder"]), name, "run"))
-    check(_configured(config))
+        config = _resumed(config, overrides, find_run(Path(config.values["folder"]), name, "resume"))
+    if (name := config.values["run"]) and config.values["mode"] in RUN_VERBS:
+        config = _frozen(config, find_run(Path(config.values["folder"]), name, "run"))
+    check_config(_configured(config))
     composer.tell(config)
-    if config.values["mode"] in OF_A_RUN:
+    if config.values["mode"] in RUN_VERBS:
         values = {**config.values, "data": dict(config.values["data"])}
         config = replace(config, values=values, split=values["data"].pop("split", None))
-    return spelt_alike(config)
+    return normalize_scalars(config)
 
 
 def _resumed(config: Config, overrides: Sequence[str], folder: Path) -> Config:
@@ -129,10 +129,10 @@ def _resumed(config: Config, overrides: Sequence[str], folder: Path) -> Config:
     Raises UserError where the run's words alone name a server, to which this user's credentials would go.
     """
     before = read_yaml(folder / "overrides.yaml", list)
-    found = _at_home(compose([*without(map(str, before), overrides), *overrides]))
+    found = _at_home(compose([*drop_overridden(map(str, before), overrides), *overrides]))
     uri, given = (one.values["tracking"].get("uri") for one in (found, config))
     if uri not in (None, given):
-        store_uri.of_record(mask(store_uri.resolve(uri)), given)
+        store_uri.check_recorded_uri(mask(store_uri.resolve_store_uri(uri)), given)
     # The name stands for what it was found as: the run's own words may have had another `folder`, with its original.
     return replace(found, values=found.values | {"folder": config.values["folder"]})
 
@@ -155,15 +155,13 @@ def _frozen(config: Config, folder: Path) -> Config:
     Raises ConfigError for words that would make another run of it.
     """
     found = catalog()
-    choices, settings, _ = read(config.overrides, found.files)
+    choices, settings, _ = parse_overrides(config.overrides, found.files)
     before = read_yaml(folder / "config.yaml", dict)
     try:
-        mine = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in OF_THE_COMMAND}})
+        mine = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:
         raise UserError(f"{folder / 'config.yaml'} is damaged: {str(error).splitlines()[0]}") from error
-    allowed = re.compile(
-        rf"({'|'.join(OF_THE_COMMAND)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)"
-    )
+    allowed = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)")
     wrong = [one for one in (*choices, *settings) if not allowed.fullmatch(one.key_or_group)]
     if wrong:
         words = ", ".join(str(one.input_line) for one in wrong)
@@ -172,8 +170,8 @@ def _frozen(config: Config, folder: Path) -> Config:
         apply(mine, one)
     values = cast(dict[str, Any], OmegaConf.to_container(mine))
     other = any(one.key_or_group == "data.path" for one in settings)
-    given = [(one.key_or_group, one.value(), label(one)) for one in settings]
-    marks = origins(values, [("", before, str(folder / "config.yaml")), *given])
+    given = [(one.key_or_group, one.value(), override_origin(one)) for one in settings]
+    marks = find_origins(values, [("", before, str(folder / "config.yaml")), *given])
     return replace(config, values=values, raw=values, choices={}, origins=marks, other_data=other)
 
 
@@ -187,15 +185,15 @@ def read_yaml(path: Path, kind: type[Contents]) -> Contents:
 
 def _draft(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
     """As much of the configuration as can be made, without groups whose choice is broken; and what is wrong."""
-    from runner.config.check import problems
+    from runner.config.check import find_config_problems
 
-    words = read(overrides, composer.catalog.files)
-    question = asked(composer.catalog, words[0], words[1])
+    words = parse_overrides(overrides, composer.catalog.files)
+    question = find_source_to_profile(composer.catalog, words[0], words[1])
     if question is None:
         return _drafted(overrides, composer, words, None)
     if question not in composer.suggestions:  # that may take a while: not before all else is right
         config, found = _drafted(overrides, composer, words, None, unknown=True)
-        if found := [*found, *problems(config)]:
+        if found := [*found, *find_config_problems(config)]:
             return config, found
     try:
         return _drafted(overrides, composer, words, composer.suggestions[question])
@@ -211,10 +209,10 @@ def _drafted(
     chosen, tree, unmerged, by_files = composer.merged(given, suggested, unknown=unknown)
     settings = [one for one in settings if one.key_or_group.partition(".")[0] not in chosen.broken]
     raw, unapplied = _applied(chosen, tree, settings)
-    values, unresolved = resolve(raw)
-    by_words = [(one.key_or_group, one.value(), label(one)) for one in settings]
-    marks = origins(raw, [*by_files, *by_words])
-    lost = [said(f"{key}: {text}", who(marks, key)) for key, text in unresolved.items()]
+    values, unresolved = resolve_references(raw)
+    by_words = [(one.key_or_group, one.value(), override_origin(one)) for one in settings]
+    marks = find_origins(raw, [*by_files, *by_words])
+    lost = [format_problem(f"{key}: {text}", origin_of(marks, key)) for key, text in unresolved.items()]
     options = {group: option for group, option in chosen.options.items() if group not in chosen.broken}
     config = Config(values, raw, marks, tuple(overrides), options, inferred=suggested)
     return config, [*composer.catalog.clashes, *problems, *chosen.problems, *unmerged, *unapplied, *lost]
@@ -238,7 +236,7 @@ def _applied(chosen: Choices, merged: DictConfig, settings: Sequence[Override]) 
 
 def _composed(chosen: Choices) -> tuple[DictConfig, list[str]]:
     """`conf/run.yaml` and the files chosen, merged in their order; without one that doesn't fit the others."""
-    merged, problems = load(MAIN), []
+    merged, problems = load_yaml(MAIN), []
     del merged["defaults"]
     with contextlib.suppress(*UNMERGED):  # at once: each merging copies all that is merged so far
         return cast(DictConfig, OmegaConf.merge(merged, *map(_placed, chosen.files))), []
@@ -246,7 +244,7 @@ def _composed(chosen: Choices) -> tuple[DictConfig, list[str]]:
         try:
             merged = cast(DictConfig, OmegaConf.merge(merged, _placed(file)))
         except UNMERGED as error:
-            problems.append(f"{file.origin or shown(file.path)}: {str(error).splitlines()[0]}")
+            problems.append(f"{file.origin or display_path(file.path)}: {str(error).splitlines()[0]}")
     return merged, problems
 
 
@@ -259,5 +257,5 @@ def _set(chosen: Choices) -> Iterator[tuple[str, Any, str]]:
     """What the files set, the last word last: (key, value, origin)."""
     for group, origin in chosen.origins.items():
         yield group, {}, origin
-    for file in (File(MAIN, EXPERIMENT, load(MAIN)), *chosen.files):
-        yield "", OmegaConf.to_container(_placed(file)), file.origin or shown(file.path)
+    for file in (File(MAIN, EXPERIMENT, load_yaml(MAIN)), *chosen.files):
+        yield "", OmegaConf.to_container(_placed(file)), file.origin or display_path(file.path)

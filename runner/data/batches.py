@@ -25,7 +25,7 @@ class Chunk(NamedTuple):
     mask: np.ndarray  # (B,), bool: which examples of the last step are no filler
 
 
-def order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """The training examples in the order of an epoch (from 0).
 
     By sorting raw random bits, because NumPy promises only those to stay the same in later versions.
@@ -67,7 +67,7 @@ class Batches:
 
     def _gather(self, chunk: tuple[np.ndarray, int, np.ndarray]) -> Chunk:
         rows, steps, mask = chunk
-        data = gather(self.encoded, rows.reshape(-1))
+        data = gather_rows(self.encoded, rows.reshape(-1))
         return Chunk(data, np.arange(rows.size, dtype=np.int32).reshape(rows.shape), steps, mask)
 
 
@@ -85,7 +85,7 @@ def _resident(data: Data) -> Any:
     return _LAST[data.encoding]
 
 
-def gather(encoded: Mapping[str, Mapping[str, Encoded]], rows: np.ndarray) -> dict[str, dict[str, Any]]:
+def gather_rows(encoded: Mapping[str, Mapping[str, Encoded]], rows: np.ndarray) -> dict[str, dict[str, Any]]:
     """Some rows of every column; ragged ones are padded to the next of a few lengths."""
     return {name: {key: _rows(array, rows) for key, array in arrays.items()} for name, arrays in encoded.items()}
 

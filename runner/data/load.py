@@ -24,11 +24,11 @@ from components.types import (
     UserError,
 )
 from runner.data import cache as data_cache
-from runner.data.encode import TARGET, check_keys, encode, encoding_order, numbered_blocks, parents_of
-from runner.data.statistics import Wanted, summarize
-from runner.errors import at_column
+from runner.data.encode import TARGET, check_keys, encode_source, encoding_order, numbered_blocks, parent_keys
+from runner.data.statistics import StatisticsRequest, summarize
+from runner.errors import column_location
 from runner.signature.build import build
-from runner.signature.places import COLUMN, PLACES
+from runner.signature.places import COLUMN, SCHEMA
 
 _COLUMNS = "columns"  # of the statistics: those of all columns but the target
 VERSION = 3  # another one whenever the same configuration and rows are encoded differently than before
@@ -51,11 +51,11 @@ class Features:
     @classmethod
     def described(cls, feature: Mapping[str, Any]) -> Features:
         """Those that the plain values of a feature file describe; an error names the column."""
-        with at_column(TARGET):
-            target = build(feature["target"], {}, PLACES["feature.target"])
+        with column_location(TARGET):
+            target = build(feature["target"], {}, SCHEMA["feature.target"])
         columns = {}
         for name, node in feature["columns"].items():
-            with at_column(name):
+            with column_location(name):
                 columns[name] = build(node, {}, COLUMN)
         inputs = {name: tuple(listed) for name, listed in feature["inputs"].items()}
         return cls(target, columns, inputs, feature.get("sample"))
@@ -83,7 +83,7 @@ class Data:
     encoding: str = ""
 
 
-def prepare(
+def load_encoded(
     source: Source, features: Features, *, identity: str, cache: Path | None, fold: tuple[int, int] | None = None
 ) -> Data:
     """Encodes the rows of a source, or takes what was encoded before.
@@ -99,7 +99,7 @@ def prepare(
         UserError: the columns don't fit together, or not to the source.
         DataError: rows are wrong, or a split is empty.
     """
-    content = source.fingerprint() + "".join(_files(columns_of(features)))
+    content = source.fingerprint() + "".join(_files(reached_columns(features)))
     rows = f"{VERSION}\n{_digest(content)}\n{identity}"
     splits = source.splits if fold is None else functools.partial(_folds, source, *fold)
     learned, trouble = _kept(cache, _digest(f"{rows}\n{fold}"), lambda: _learned(source, features, splits()))
@@ -116,16 +116,16 @@ def prepare(
     )
 
 
-def columns_of(features: Features) -> dict[str, Column]:
+def reached_columns(features: Features) -> dict[str, Column]:
     """The columns that the inputs reach, each behind those that it reads, and the target."""
     order = encoding_order(features.columns, features.inputs)
     return {name: features.columns[name] for name in order} | {TARGET: features.target}
 
 
-def listed(features: Features) -> list[str]:
+def program_columns(features: Features) -> list[str]:
     """The columns that the program takes: those of the inputs, and the target."""
     names = {name for names in features.inputs.values() for name in names} | {TARGET}
-    return [name for name in columns_of(features) if name in names]
+    return [name for name in reached_columns(features) if name in names]
 
 
 def _kept(cache: Path | None, name: str, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
@@ -133,11 +133,11 @@ def _kept(cache: Path | None, name: str, make: Callable[[], dict[str, Any]]) -> 
     if cache is None:
         return make(), []
     entry = cache / "data" / name
-    if (found := data_cache.load(entry)) is not None:
+    if (found := data_cache.load_tree(entry)) is not None:
         return found, []
     made = make()
     try:
-        data_cache.save(entry, made)
+        data_cache.save_tree(entry, made)
     except OSError as error:
         return made, [f"the encoded data could not be kept in {entry.parent}: {error}"]
     return made, []
@@ -145,19 +145,19 @@ def _kept(cache: Path | None, name: str, make: Callable[[], dict[str, Any]]) -> 
 
 def _learned(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The splits, what the columns learn from the training split, and warnings."""
-    columns = columns_of(features)
+    columns = reached_columns(features)
     if empty := [name for name, rows in splits.items() if len(rows) == 0]:
         raise DataError(f"the {empty[0]} split is empty")
     check_keys(columns, next(numbered_blocks(source))[1])
     target = {TARGET: columns.pop(TARGET)}
-    wanted = {split: Wanted(target, rows) for split, rows in splits.items()}
-    wanted[_COLUMNS] = Wanted(columns, _sampled(splits["train"], features.sample))
+    wanted = {split: StatisticsRequest(target, rows) for split, rows in splits.items()}
+    wanted[_COLUMNS] = StatisticsRequest(columns, _sampled(splits["train"], features.sample))
     results = summarize(source, wanted, columns | target)
     warnings = features.target.review({split: results[split][TARGET] for split in splits})
     constants: dict[str, Constants] = {}
     for name, column in columns.items():
-        parents = {key: constants[key] for key in parents_of(columns, name)}
-        with at_column(name):
+        parents = {key: constants[key] for key in parent_keys(columns, name)}
+        with column_location(name):
             constants[name] = _arrays(column.fit(results[_COLUMNS][name], parents))
     constants[TARGET] = _arrays(features.target.fit(results["train"][TARGET], {}))
     learned = {name: one._asdict() for name, one in constants.items()}
@@ -180,7 +180,7 @@ def _sampled(rows: np.ndarray, sample: int | None) -> np.ndarray:
 
 
 def _encoded(source: Source, features: Features, constants: Mapping[str, Constants]) -> dict[str, Any]:
-    return encode(source, columns_of(features), constants, listed(features))
+    return encode_source(source, reached_columns(features), constants, program_columns(features))
 
 
 def _folds(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
@@ -193,7 +193,7 @@ def _folds(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
 def _files(columns: Mapping[str, Column]) -> Iterator[str]:
     """Changes with the files that columns read, a vocabulary for instance."""
     for name, column in columns.items():
-        with at_column(name):
+        with column_location(name):
             digest = column.fingerprint() if isinstance(column, ReadsFiles) else ""
         if digest:
             yield f" {name} {digest}"

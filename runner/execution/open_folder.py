@@ -15,11 +15,11 @@ from runner.config.config import Config
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
 from runner.record import description as record
-from runner.run_folder import Folder
+from runner.run_folder import RunFolder
 from runner.tracking import Delivery
 
 
-class Member(NamedTuple):
+class SweepMember(NamedTuple):
     """A run's place in a sweep."""
 
     folder: Path  # the sweep's
@@ -42,8 +42,8 @@ def check_folder(config: Config) -> None:
 
 
 def open_folder(
-    config: Config, data: Data, tracking: Any, member: Member | None = None, *, begins: str = ""
-) -> tuple[Folder, bool]:
+    config: Config, data: Data, tracking: Any, member: SweepMember | None = None, *, begins: str = ""
+) -> tuple[RunFolder, bool]:
     """The run's folder, locked: the one to go on in, or a new one; and whether it is resumed.
 
     `begins` is the fingerprint of the weights that training begins with: with others it is another run.
@@ -52,20 +52,20 @@ def open_folder(
     if config.values["resume"]:
         return _named(config, root, data), True
     content = data.fingerprint + begins
-    mark = folders.digest(config.values, content)
+    mark = folders.run_digest(config.values, content)
 
     def same(path: Path) -> bool:
-        return folders.digest(_configuration(path), content) == mark
+        return folders.run_digest(_configuration(path), content) == mark
 
-    if not config.values["fresh"] and (found := folders.interrupted(root, mark, same)) is not None:
+    if not config.values["fresh"] and (found := folders.find_interrupted(root, mark, same)) is not None:
         _go_on(found.path, config)
         return found, True
-    made = record.record(config, data, mark, tracking.describe())
+    made = record.describe_run(config, data, mark, tracking.describe())
     label = made["name"]
     if member is not None:
         made |= {"name": member.name, "in_sweep": True}
         label = member.label
-    return folders.create(root, label, mark, _files(config) | {"record.json": json.dumps(made, indent=1)}), False
+    return folders.create_folder(root, label, mark, _files(config) | {"record.json": json.dumps(made, indent=1)}), False
 
 
 def _files(config: Config) -> dict[str, str]:
@@ -103,7 +103,7 @@ def _reached(path: Path) -> int:
     """The step that a run has reached: that of its newest checkpoint, damaged or not, or of its last epoch."""
     named = (path / "checkpoints").glob(f"step_{'[0-9]' * 10}.*")
     saved = [int(found.name[5:15]) for found in named if found.suffix in (".npz", ".damaged")]
-    return max([*saved, *(epoch["step"] for epoch in folders.summary(path).get("history", []))], default=0)
+    return max([*saved, *(epoch["step"] for epoch in folders.read_summary(path).get("history", []))], default=0)
 
 
 def _prolonged(record: dict[str, Any], before: int, epochs: int, reached: int) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _prolonged(record: dict[str, Any], before: int, epochs: int, reached: int) -
     return record | {"tags": tags, "parameters": parameters, "epochs_until_step": until}
 
 
-def _named(config: Config, root: Path, data: Data) -> Folder:
+def _named(config: Config, root: Path, data: Data) -> RunFolder:
     """The folder that `resume` names, locked: its configuration and data are these, only the epochs may have grown."""
     name = config.values["resume"]
     folder = _held(root, name)
@@ -132,19 +132,22 @@ def _named(config: Config, root: Path, data: Data) -> Folder:
     return folder
 
 
-def _held(root: Path, name: str) -> Folder:
+def _held(root: Path, name: str) -> RunFolder:
     """The folder that a name stands for, locked; raises UserError where something in it leads out of it."""
-    path = folders.find(root, name)
-    return folders.hold(path, to_write=True)
+    path = folders.find_run(root, name)
+    return folders.lock_folder(path, to_write=True)
 
 
 def _refusal(path: Path, config: Config, data: Data | None) -> str | None:
     """Why a configuration can't go on with the run of a folder; None where it can, as far as is known without data."""
-    found, summary = folders.read_record(path), folders.summary(path)
+    found, summary = folders.read_record(path), folders.read_summary(path)
     if found.get("kind", "run") != "run" or found.get("in_sweep"):
         which = "is of a sweep" if found.get("in_sweep") else f"is a {found['kind']}"
         return f"{path.name} {which}; the command that began it goes on"
-    old, new = (dict(record.leaves(folders.of_the_run(values))) for values in (_configuration(path), config.values))
+    old, new = (
+        dict(record.dotted_leaves(folders.select_run_settings(values)))
+        for values in (_configuration(path), config.values)
+    )
     grown = new["training.epochs"] > old["training.epochs"]
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if wrong := [key for key in differing if not (key == "training.epochs" and grown)]:

@@ -14,21 +14,21 @@ import numpy as np
 from components.types import Source, UserError, Weights
 from runner import memory, platform
 from runner.config.config import Config
-from runner.config.provenance import told
-from runner.config.scalars import collect
+from runner.config.provenance import with_origin
+from runner.config.scalars import split_scalars
 from runner.config.settings import Training
-from runner.data.batches import order
-from runner.data.load import Data, Features, prepare
+from runner.data.batches import epoch_order
+from runner.data.load import Data, Features, load_encoded
 from runner.display.progress import Progress
-from runner.errors import at
-from runner.execution.open_folder import Member, check_folder, open_folder
+from runner.errors import error_location
+from runner.execution.open_folder import SweepMember, check_folder, open_folder
 from runner.log import LOG
 from runner.platform import cache_folder
 from runner.program.program import Program, as_arrays
-from runner.run_folder import Folder
+from runner.run_folder import RunFolder
 from runner.signature import code
 from runner.signature.build import build
-from runner.signature.places import PLACES
+from runner.signature.places import SCHEMA
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 
@@ -38,7 +38,7 @@ MOST_PROGRAMS = 16  # compiled programs that are kept for runs to come
 
 
 @dataclass
-class Run:
+class PreparedRun:
     """A run that is ready to take its steps."""
 
     config: Config
@@ -46,66 +46,66 @@ class Run:
     tracking: Any
     trainer: Trainer
     progress: Progress
-    folder: Folder
+    folder: RunFolder
     resumed: bool
 
 
 def prepare_run(
-    config: Config, source: Source | None, shown: Progress, signals: Signals, member: Member | None = None
-) -> Run:
+    config: Config, source: Source | None, shown: Progress, signals: Signals, member: SweepMember | None = None
+) -> PreparedRun:
     """A run that is ready; `source` takes the place of the one that `data` names, `member` says of which sweep it is.
 
     Raises UserError, before the run has a folder, for all that its user can mend.
     """
-    if warning := platform.unused_accelerator():
+    if warning := platform.find_unused_accelerator():
         shown.note(f"warning: {warning}")
     if source is not None:
         config = _given(config, source)
     if member is None:
         check_folder(config)
-    tracking = tracking_of(config)
-    trainer = trainer_of(config, source, shown, signals)
+    tracking = build_tracking(config)
+    trainer = make_trainer(config, source, shown, signals)
     data = trainer.data
-    with told(config), at("weights"):
-        begins = weights_of(config).fingerprint()
+    with with_origin(config), error_location("weights"):
+        begins = build_weights(config).fingerprint()
     trainer.compile()
     folder, resumed = open_folder(config, data, tracking, member, begins=begins)
     LOG.info("the folder is %s", folder.path)
-    return Run(config, data, tracking, trainer, shown, folder, resumed)
+    return PreparedRun(config, data, tracking, trainer, shown, folder, resumed)
 
 
-def trainer_of(config: Config, source: Source | None, shown: Progress, signals: Signals) -> Trainer:
+def make_trainer(config: Config, source: Source | None, shown: Progress, signals: Signals) -> Trainer:
     """What would train a configuration, with its data; raises UserError for all that its user can mend."""
-    static, numbers = collect(config)
-    static["architecture"] |= dtype(config)
-    with told(config):
+    static, numbers = split_scalars(config)
+    static["architecture"] |= dtype_arguments(config)
+    with with_origin(config):
         data, features = load_data(config, source, shown)
         training = Training(**config.values["training"])
-        data = limited(data, training)
+        data = limit_batches(data, training)
         if training.limit_batches is not None and not config.values["quiet"]:
             rows = ", ".join(f"{len(rows):,} rows of {name}" for name, rows in data.splits.items())
             shown.note(f"training.limit_batches={training.limit_batches}: {rows}")
         _check_splits(data, training)
-        program = program_of(static, features, data)
-        weights = weights_of(config)
+        program = get_program(static, features, data)
+        weights = build_weights(config)
         arrays = as_arrays(numbers, config.values["seed"])
-        with memory.enough("preparing the first batch", READ_LESS):
+        with memory.memory_error_location("preparing the first batch", READ_LESS):
             return Trainer(program, data, training, arrays, weights=weights, progress=shown, signals=signals)
 
 
-def tracking_of(config: Config) -> Any:
+def build_tracking(config: Config) -> Any:
     """Where the record goes; raises UserError where it can be known that it can't go there."""
-    with told(config):
-        with at("tracking"):
-            tracking = build(config.values["tracking"], {}, PLACES["tracking"])
+    with with_origin(config):
+        with error_location("tracking"):
+            tracking = build(config.values["tracking"], {}, SCHEMA["tracking"])
         tracking.describe()  # raises what can be known to be wrong
     return tracking
 
 
-def weights_of(config: Config) -> Weights:
+def build_weights(config: Config) -> Weights:
     """What training begins with."""
-    with at("weights"):
-        weights: Weights = build(config.values["weights"], {}, PLACES["weights"])
+    with error_location("weights"):
+        weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
         return weights
 
 
@@ -118,10 +118,10 @@ def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[D
     with shown.working("preparing the data"):
         cache = cache_folder() if source is None else None
         if source is None:
-            with at("data"):
-                source = build(config.values["data"], {}, PLACES["data"])
-        with memory.enough("preparing the data", READ_LESS):
-            data = prepare(source, features, identity=identity, cache=cache, fold=fold)
+            with error_location("data"):
+                source = build(config.values["data"], {}, SCHEMA["data"])
+        with memory.memory_error_location("preparing the data", READ_LESS):
+            data = load_encoded(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features
 
@@ -132,15 +132,15 @@ def _given(config: Config, source: Source) -> Config:
     return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})
 
 
-def limited(data: Data, training: Training) -> Data:
+def limit_batches(data: Data, training: Training) -> Data:
     """With `training.limit_batches`, of every split so many batches: the same rows whatever the seed."""
     if training.limit_batches is None:
         return data
     most = training.limit_batches * training.batch_size
-    return replace(data, splits={name: np.sort(order(rows, 0, 0)[:most]) for name, rows in data.splits.items()})
+    return replace(data, splits={name: np.sort(epoch_order(rows, 0, 0)[:most]) for name, rows in data.splits.items()})
 
 
-def dtype(config: Config) -> dict[str, str]:
+def dtype_arguments(config: Config) -> dict[str, str]:
     """What the architecture is told of the precision; nothing where it is the usual one."""
     precision = config.values["training"]["precision"]
     return {} if precision == "float32" else {"dtype": precision}
@@ -149,7 +149,7 @@ def dtype(config: Config) -> dict[str, str]:
 _PROGRAMS: dict[str, Program] = {}
 
 
-def program_of(static: Mapping[str, Any], features: Features, data: Data) -> Program:
+def get_program(static: Mapping[str, Any], features: Features, data: Data) -> Program:
     """The program of what is static: runs that differ only in their numbers share it. A few are kept."""
     groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer", "augmentation")
     learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.config.catalog import EXPERIMENT, HOUSE, MAIN, Catalog, catalog, defaults
-from runner.config.verbs import MODES
-from runner.signature.allow import packages
+from runner.config.verbs import VERBS
+from runner.signature.allow import allowed_packages
 from runner.signature.code import version
-from runner.signature.type_hints import show
+from runner.signature.type_hints import format_value
 from runner.tree import dotted, leaves
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def usage() -> str:
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_options(found, group)]
     lines += ["", "Experiments, experiment=NAME:", *_options(found, EXPERIMENT)]
-    lines += ["", "Modes, mode=NAME:", *_table({name: mode.says for name, mode in MODES.items()})]
+    lines += ["", "Modes, mode=NAME:", *_table({name: mode.says for name, mode in VERBS.items()})]
     lines += ["", "Other keys, KEY=VALUE, and their defaults:", *_root()]
     return "\n".join(lines)
 
@@ -56,14 +56,14 @@ def information(config: Config) -> str:
         "python": platform.python_version(),
         **{name: version(name) for name in DISTRIBUTIONS},
         "conf, experiments": f"below {HOUSE} and {Path.cwd()}",
-        "parts from": ", ".join(packages()),
+        "parts from": ", ".join(allowed_packages()),
     }
     return "\n".join([*_table(facts), "", *_table(values(config))])
 
 
 def values(config: Config) -> dict[str, str]:
     """Every value, `key=value`, with who set it."""
-    places = {dotted(place): show(value) for place, value in leaves(config.values)}
+    places = {dotted(place): format_value(value) for place, value in leaves(config.values)}
     return {f"{key}={value}": config.origins.get(key, "") for key, value in places.items()}
 
 

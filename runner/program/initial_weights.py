@@ -7,18 +7,18 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from runner.program.program import State
+from runner.program.program import TrainState
 
 ARCHITECTURE = "architecture"  # its name in the model
 
 
-def of_architecture(state: State) -> dict[str, Any]:
+def architecture_state(state: TrainState) -> dict[str, Any]:
     """What training changes of the architecture itself, {"params": …, "batch_stats": …}."""
     collections = {"params": state.parameters, **state.model_state}
     return {name: tree[ARCHITECTURE] for name, tree in collections.items() if ARCHITECTURE in tree}
 
 
-def replaced(state: State, arrays: Mapping[str, Any]) -> State:
+def replace_weights(state: TrainState, arrays: Mapping[str, Any]) -> TrainState:
     """The state with those arrays of the architecture, a part of that tree, in the place of its own."""
     collections = {"params": state.parameters, **state.model_state}
     merged = {name: _merged(tree, {ARCHITECTURE: arrays.get(name, {})}) for name, tree in collections.items()}

@@ -9,16 +9,18 @@ import jax
 import numpy as np
 
 from components.types import Metric
-from runner.errors import at
+from runner.errors import error_location
 from runner.program.returns import check_result
 
 LOSSES = ("loss", "objective")
 LAST = "last"  # what is not added up: the latest stands
 
-Sums = dict[str, dict[str, np.ndarray]]
+MetricSums = dict[str, dict[str, np.ndarray]]
 
 
-def add(sums: Sums, reports: Iterable[Mapping[str, Mapping[str, Any]]], metrics: Mapping[str, Metric]) -> Sums:
+def add_sums(
+    sums: MetricSums, reports: Iterable[Mapping[str, Mapping[str, Any]]], metrics: Mapping[str, Metric]
+) -> MetricSums:
     """The sums with further reports: counts and sums are added, rows of collecting metrics strung together."""
     for report in jax.device_get(list(reports)):
         sums = {
@@ -28,7 +30,7 @@ def add(sums: Sums, reports: Iterable[Mapping[str, Mapping[str, Any]]], metrics:
     return sums
 
 
-def figures(sums: Sums, metrics: Mapping[str, Metric], split: str) -> dict[str, float]:
+def compute_metrics(sums: MetricSums, metrics: Mapping[str, Metric], split: str) -> dict[str, float]:
     """The figures of a split: its mean loss, and each metric's result."""
     means = {name: sums[name]["sum"] / sums[name]["count"] for name in LOSSES if name in sums}
     results = {name: _result(name, metric, sums[name]) for name, metric in metrics.items() if name in sums}
@@ -36,18 +38,18 @@ def figures(sums: Sums, metrics: Mapping[str, Metric], split: str) -> dict[str, 
 
 
 def _result(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:
-    with at(f"metric.{name}"):
+    with error_location(f"metric.{name}"):
         result = metric.result(sums)
         check_result(result, type(metric).__name__)
     return result
 
 
-def to_plain(sums: Sums) -> dict[str, dict[str, Any]]:
+def sums_to_json(sums: MetricSums) -> dict[str, dict[str, Any]]:
     """The sums as JSON can keep them, to the last bit."""
     return {name: {key: value.tolist() for key, value in values.items()} for name, values in sums.items()}
 
 
-def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Sums:
+def sums_from_json(plain: Mapping[str, Mapping[str, Any]]) -> MetricSums:
     """What `to_plain` kept."""
     return {name: {key: np.asarray(value) for key, value in values.items()} for name, values in plain.items()}
 

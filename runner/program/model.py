@@ -120,13 +120,13 @@ def _widened(column: Padded, length: int) -> Padded:
     return Padded(jnp.pad(column.values, ((0, 0), (0, missing), (0, 0))), jnp.pad(column.mask, ((0, 0), (0, missing))))
 
 
-def sparse(architecture: nn.Module) -> frozenset[str]:
+def sparse_inputs(architecture: nn.Module) -> frozenset[str]:
     """The inputs that an architecture takes as MultiHot, because it says so in their annotations."""
     parameters = inspect.signature(architecture.__call__).parameters
     return frozenset(name for name, one in parameters.items() if re.search(r"\bMultiHot\b", str(one.annotation)))
 
 
-def wire(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:
+def match_inputs(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:
     """The inputs under the names that the architecture gives them: where each has just one, any name does."""
     taken = [name for name in inspect.signature(architecture.__call__).parameters if name != "train"]
     if len(inputs) == len(taken) == 1:

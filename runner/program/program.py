@@ -17,13 +17,24 @@ import optax
 
 from components.types import Batch, Constants, Output, Plateau, Schedule, UserError
 from runner.data.load import Features
-from runner.errors import at
+from runner.errors import error_location
 from runner.memory import Need
-from runner.program.parts import Answers, Given, Parts, Report, answers, assemble, augmented, examples, extras, measure
+from runner.program.parts import (
+    BuiltParts,
+    ExampleOutputs,
+    ProgramInputs,
+    StepSums,
+    augment,
+    build_parts,
+    example_outputs,
+    extra_losses,
+    make_batch,
+    measure,
+)
 from runner.program.returns import check_rates
 from runner.signature.build import build
-from runner.signature.places import PLACES
-from runner.signature.type_hints import show
+from runner.signature.places import SCHEMA
+from runner.signature.type_hints import format_value
 
 STREAMS = {"init": 0, "train": 1, "augment": 2}  # every use of randomness draws from a stream of its own
 STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
@@ -32,7 +43,7 @@ STEPS_OF_RAGGED_DATA = 4
 MOST_ELEMENTS = 2**48  # of one array, a petabyte of float32
 
 
-class State(NamedTuple):
+class TrainState(NamedTuple):
     """What training changes."""
 
     parameters: Any
@@ -42,7 +53,7 @@ class State(NamedTuple):
     first_bad: jax.Array  # (), int32: the first step whose objective was not finite, or -1
 
 
-class Pace(NamedTuple):
+class RateInputs(NamedTuple):
     """What the rate depends on beside the step."""
 
     total: Any  # (), int32: steps of the whole run
@@ -62,60 +73,62 @@ class Program:
         self.target_layer = features.target.layer(self._learned["target"].static)
         self.compiled: dict[Any, Need | None] = {}  # by shapes, what programs that are compiled need of memory
 
-    def parts(self, given: Given) -> Parts:
+    def parts(self, given: ProgramInputs) -> BuiltParts:
         """Everything that has numbers, built from plain values."""
-        return assemble(self.static, self.features, self._learned, given)
+        return build_parts(self.static, self.features, self._learned, given)
 
-    def plateau(self, given: Given) -> Plateau | None:
+    def plateau(self, given: ProgramInputs) -> Plateau | None:
         """The controller of the rate, if the schedule has one."""
-        with at("schedule"):
+        with error_location("schedule"):
             return self._schedule(given).plateau
 
-    def _init(self, given: Given, data: Any, rows: jax.Array) -> State:
+    def _init(self, given: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
         """The state before the first step; of the examples `rows` (B,) only the shapes matter."""
         keys = jax.random.split(_key(given, "init", 0), 2)
         encoded = _inputs(_gather(data, rows))
         model = self.parts(given).model
-        with at("architecture"):
+        with error_location("architecture"):
             _check_sizes(self.static["architecture"])
             variables = model.init({"params": keys[0], "dropout": keys[1]}, encoded, given.constants, train=True)
             _check_shapes(variables)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
-        optimizer = self._optimizer(given, jnp.int32(0), Pace(jnp.int32(1), jnp.float32(1)))[0]
-        return State(parameters, model_state, optimizer.init(parameters), jnp.int32(0), jnp.int32(-1))
+        optimizer = self._optimizer(given, jnp.int32(0), RateInputs(jnp.int32(1), jnp.float32(1)))[0]
+        return TrainState(parameters, model_state, optimizer.init(parameters), jnp.int32(0), jnp.int32(-1))
 
     def _train(
-        self, given: Given, state: State, data: Any, rows: jax.Array, count: jax.Array, pace: Pace
-    ) -> tuple[State, Report]:
+        self, given: ProgramInputs, state: TrainState, data: Any, rows: jax.Array, count: jax.Array, pace: RateInputs
+    ) -> tuple[TrainState, StepSums]:
         """Takes `count` steps, step i on the examples `rows[i]`; rows (steps, B), int32.
 
         Gives the new state and the sums of the report over those steps.
         """
 
-        def step(state: State, rows: jax.Array) -> tuple[State, Report]:
+        def step(state: TrainState, rows: jax.Array) -> tuple[TrainState, StepSums]:
             return self._step(given, state, _gather(data, rows), pace)
 
         if rows.shape[0] == 1:
             return step(state, rows[0])
         report = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(step, state, rows[0])[1])
 
-        def body(index: jax.Array, carry: tuple[State, Report]) -> tuple[State, Report]:
+        def body(index: jax.Array, carry: tuple[TrainState, StepSums]) -> tuple[TrainState, StepSums]:
             state, added = step(carry[0], rows[index])
             return state, jax.tree.map(jnp.add, carry[1], added) | {"last": added["last"]}
 
         return jax.lax.fori_loop(0, count, body, (state, report))
 
-    def _step(self, given: Given, state: State, encoded: Any, pace: Pace) -> tuple[State, Report]:
+    def _step(
+        self, given: ProgramInputs, state: TrainState, encoded: Any, pace: RateInputs
+    ) -> tuple[TrainState, StepSums]:
         parts = self.parts(given)
 
-        def objective(parameters: Any) -> tuple[jax.Array, tuple[Any, Report]]:
+        def objective(parameters: Any) -> tuple[jax.Array, tuple[Any, StepSums]]:
             variables = {"params": parameters, **state.model_state}
             batch, output, model_state = self.forward(parts, given, variables, encoded, step=state.step)
             report = measure(parts, output, batch, training=True)
             size = batch.target.shape[0]
             value = report["loss"]["sum"] / size
-            if more := extras(parts, parameters, output, batch):
+            if more := extra_losses(parts, parameters, output, batch):
                 value = sum(more, value)
                 report["objective"] = {"sum": value * size, "count": report["loss"]["count"]}
             return value, (model_state, report)
@@ -127,50 +140,52 @@ class Program:
         bad = (state.first_bad < 0) & ~jnp.isfinite(value)
         first_bad = jnp.where(bad, state.step, state.first_bad)
         report["last"] = {"learning_rate": rate, "first_bad": first_bad}
-        return State(parameters, model_state, optimizer_state, state.step + 1, first_bad), report
+        return TrainState(parameters, model_state, optimizer_state, state.step + 1, first_bad), report
 
     def _evaluate(
-        self, given: Given, parameters: Any, model_state: Any, data: Any, rows: jax.Array, mask: jax.Array
-    ) -> tuple[Report, Answers]:
+        self, given: ProgramInputs, parameters: Any, model_state: Any, data: Any, rows: jax.Array, mask: jax.Array
+    ) -> tuple[StepSums, ExampleOutputs]:
         """The sums of the report over the unmasked examples `rows` (B,), and what the model says of each."""
         parts = self.parts(given)
         variables = {"params": parameters, **model_state}
         batch, output, _ = self.forward(parts, given, variables, _gather(data, rows), step=None)
-        return measure(parts, output, batch._replace(mask=mask), training=False), answers(parts, output, batch)
+        return measure(parts, output, batch._replace(mask=mask), training=False), example_outputs(parts, output, batch)
 
     def forward(
-        self, parts: Parts, given: Given, variables: Any, encoded: Any, *, step: jax.Array | None
+        self, parts: BuiltParts, given: ProgramInputs, variables: Any, encoded: Any, *, step: jax.Array | None
     ) -> tuple[Batch, Output, Any]:
         """The batch, what the model makes of it, and its new state; `step` is that of training, None: inference."""
         target = self.target_layer(encoded["target"], given.constants["target"])
         training: dict[str, Any] = {"train": False, "mutable": []}
         if step is not None:
-            augment = partial(augmented, parts, _key(given, "augment", step)) if parts.augmentations else None
+            change = partial(augment, parts, _key(given, "augment", step)) if parts.augmentations else None
             mutable = [name for name in variables if name != "params"]
             streams = {"dropout": _key(given, "train", step)}
-            training = {"train": True, "augment": augment, "mutable": mutable, "rngs": streams}
-        with at("architecture"):
+            training = {"train": True, "augment": change, "mutable": mutable, "rngs": streams}
+        with error_location("architecture"):
             (inputs, target, output), model_state = parts.model.apply(
                 variables, _inputs(encoded), given.constants, target, **training
             )
-        return examples(parts, inputs, target), output, model_state
+        return make_batch(parts, inputs, target), output, model_state
 
-    def _schedule(self, given: Given) -> Schedule:
-        schedule: Schedule = build(self.static["schedule"], given.numbers, PLACES["schedule"])
+    def _schedule(self, given: ProgramInputs) -> Schedule:
+        schedule: Schedule = build(self.static["schedule"], given.numbers, SCHEMA["schedule"])
         return schedule
 
-    def _optimizer(self, given: Given, step: jax.Array, pace: Pace) -> tuple[optax.GradientTransformation, jax.Array]:
+    def _optimizer(
+        self, given: ProgramInputs, step: jax.Array, pace: RateInputs
+    ) -> tuple[optax.GradientTransformation, jax.Array]:
         """The optimizer with the schedule's numbers of a step, and the rate among them."""
-        with at("schedule"):
+        with error_location("schedule"):
             numbers = self._schedule(given).values(step, pace.total)
             check_rates(numbers, str(self.static["schedule"]["_target_"]))
         rate = numbers["learning_rate"] * pace.scale
         numbers = {**numbers, "learning_rate": rate}
-        with at("optimizer"):
-            return build(self.static["optimizer"], given.numbers, PLACES["optimizer"], **numbers), rate
+        with error_location("optimizer"):
+            return build(self.static["optimizer"], given.numbers, SCHEMA["optimizer"], **numbers), rate
 
 
-def steps_a_dispatch(state: State, *, ragged: bool) -> int:
+def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:
     """How many steps one dispatch takes: many, but one where convolutions run on the CPU (they crawl inside a loop).
 
     Of `ragged` data few, because all of a dispatch is padded to its longest row.
@@ -193,7 +208,7 @@ def _check_sizes(node: Any) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(node):
         if isinstance(leaf, int) and abs(leaf) >= 2**63:
             key = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise UserError(f"{key}: {show(leaf)} is too large; sizes are smaller than 2^63")
+            raise UserError(f"{key}: {format_value(leaf)} is too large; sizes are smaller than 2^63")
 
 
 def _check_shapes(variables: Any) -> None:
@@ -204,7 +219,7 @@ def _check_shapes(variables: Any) -> None:
             raise UserError(f"`{name}` would have the shape {leaf.shape}, more numbers than any machine holds")
 
 
-def _key(given: Given, stream: str, step: jax.Array | int) -> jax.Array:
+def _key(given: ProgramInputs, stream: str, step: jax.Array | int) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(given.numbers["seed"]), STREAMS[stream]), step)
 
 

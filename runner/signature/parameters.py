@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 from components.types import Range
 from runner.signature.annotation import hint
 from runner.signature.classes import BARE, Class, bases, derives, find_class, method
-from runner.signature.source import Definition, Module, find, locate, qualified
+from runner.signature.source import Definition, Module, find_definition, find_module, full_name
 from runner.signature.type_hints import Scalar
 
 
@@ -46,7 +46,7 @@ def signature(target: str) -> Parameters | None:
 
     Raises TargetError where there is no such target, or where it is defined outside the allowed packages.
     """
-    found = locate(target)
+    found = find_definition(target)
     parameters = _parameters(found) if found else None
     if parameters and target.startswith("optax."):
         return {name: one._replace(hint=OPTAX.get(name, one.hint)) for name, one in parameters.items()}
@@ -58,13 +58,13 @@ def call_parameters(target: str) -> Parameters | None:
 
     Raises TargetError as `signature` does.
     """
-    found = locate(target)
+    found = find_definition(target)
     return _of_call(found.module, found.node) if found and isinstance(found.node, ast.ClassDef) else None
 
 
 def settings(name: str) -> Parameters:
     """The fields of one of the dataclasses in `runner.config.settings`."""
-    module = find("runner.config.settings")
+    module = find_module("runner.config.settings")
     assert module is not None
     node = module.symbols[name]
     assert isinstance(node, ast.ClassDef)
@@ -121,13 +121,13 @@ def _of_call(module: Module, node: ast.ClassDef) -> Parameters | None:
 
 def _of_expression(module: Module, node: ast.expr) -> Parameters | None:
     """Those of `functools.partial(function, …)`, or of what another name stands for."""
-    if isinstance(node, ast.Call) and qualified(module, node.func) == "functools.partial":
+    if isinstance(node, ast.Call) and full_name(module, node.func) == "functools.partial":
         inner = _of_expression(module, node.args[0])
         given = {word.arg for word in node.keywords}
         free = list((inner or {}).items())[len(node.args) - 1 :]
         return None if inner is None else {k: Parameter(kind, r and k not in given) for k, (kind, r) in free}
-    name = qualified(module, node)
-    found = locate(name) if name else None
+    name = full_name(module, node)
+    found = find_definition(name) if name else None
     return _parameters(found) if found else None
 
 
@@ -139,7 +139,7 @@ def _fields(module: Module, node: ast.ClassDef, inherited: Parameters) -> Parame
             continue
         outer = one.annotation.value if isinstance(one.annotation, ast.Subscript) else one.annotation
         options = _options(module, one.value)
-        if qualified(module, outer) not in NO_FIELD and "init" not in options:  # nobody writes init=True
+        if full_name(module, outer) not in NO_FIELD and "init" not in options:  # nobody writes init=True
             name, before = one.target.id, inherited.get(one.target.id)
             required = not options & {"default", "default_factory"} and (before is None or before.required)
             found[name] = Parameter(hint(module, one.annotation), required)
@@ -148,7 +148,7 @@ def _fields(module: Module, node: ast.ClassDef, inherited: Parameters) -> Parame
 
 def _options(module: Module, value: ast.expr | None) -> set[str | None]:
     """What is said of a field: `default` for a plain value, the keywords of `field(…)`, or nothing."""
-    if isinstance(value, ast.Call) and qualified(module, value.func) in FIELD:
+    if isinstance(value, ast.Call) and full_name(module, value.func) in FIELD:
         return {word.arg for word in value.keywords}
     return {"default"} if value else set()
 
@@ -158,4 +158,4 @@ def _has_fields(module: Module, node: ast.ClassDef) -> bool:
     marks = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
     found = Class(module, node)
     named = "typing.NamedTuple" in bases(found)
-    return named or any(qualified(module, mark) in DATACLASS for mark in marks) or derives(found, "flax.linen.Module")
+    return named or any(full_name(module, mark) in DATACLASS for mark in marks) or derives(found, "flax.linen.Module")

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from components.types import UserError
-from runner.display.tables import Section, show
-from runner.errors import at
+from runner.display.tables import Section, print_tables
+from runner.errors import error_location
 from runner.files import write_atomically
-from runner.memory import enough
+from runner.memory import memory_error_location
 from runner.signature import code
 from runner.signature.build import build
-from runner.signature.places import PLACES
-from runner.signature.source import TargetError, locate, qualified
+from runner.signature.places import SCHEMA
+from runner.signature.source import TargetError, find_definition, full_name
 
 FEATURE = "inferred"  # the name of the feature option that a suggestion makes
 UNANSWERED = ("tracking", "sweep", "data", "experiment")  # groups that no suggestion answers
@@ -49,7 +49,7 @@ def can_suggest(target: object) -> bool:
 
 def _has_suggest(name: str, seen: frozenset[str]) -> bool:
     try:
-        found = locate(name) if "." in name and name not in seen else None
+        found = find_definition(name) if "." in name and name not in seen else None
     except TargetError:
         return False
     if found is None or isinstance(found.node, ast.FunctionDef):
@@ -60,7 +60,7 @@ def _has_suggest(name: str, seen: frozenset[str]) -> bool:
         return True
     else:
         others = found.node.bases
-    names = (qualified(found.module, one) for one in others)
+    names = (full_name(found.module, one) for one in others)
     return any(_has_suggest(other, seen | {name}) for other in names if other)
 
 
@@ -90,8 +90,8 @@ class Suggestions:
 
 def _suggestion(question: Question) -> Suggestion:
     node = question.node
-    with at("data"):
-        source = build(node, {}, PLACES["data"])
+    with error_location("data"):
+        source = build(node, {}, SCHEMA["data"])
     suggested = _kept(source, json.dumps([node, code.digest(code.packages(node))], sort_keys=True))
     others = {*question.chosen} - {"data"}
     return Suggestion(
@@ -112,7 +112,7 @@ def _kept(source: Any, identity: str) -> Mapping[str, Any]:
     path = cache_folder() / "suggestion" / f"{text}.json"
     with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is found again
         return json.loads(path.read_text())
-    with enough("looking at the columns", "Free some, or let data.path be a sample of the rows."):
+    with memory_error_location("looking at the columns", "Free some, or let data.path be a sample of the rows."):
         suggested: Mapping[str, Any] = source.suggest()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,4 +122,6 @@ def _kept(source: Any, identity: str) -> Mapping[str, Any]:
 
 def tell(suggested: Suggestion) -> None:
     """Prints what was inferred, column by column."""
-    show([Section(f"{suggested.origin}:", suggested.table, right=(2, 3))], [(note,) for note in suggested.notes])
+    print_tables(
+        [Section(f"{suggested.origin}:", suggested.table, right=(2, 3))], [(note,) for note in suggested.notes]
+    )

@@ -8,35 +8,35 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.errors import DiskError
-from runner.program.program import State
+from runner.program.program import TrainState
 from runner.record.outbox import Outbox, cover
-from runner.training.checkpoint import Checkpoints
-from runner.training.trainer_state import Standing
+from runner.training.checkpoint import CheckpointFiles
+from runner.training.trainer_state import TrainerState
 
 
-class Pokes(Protocol):
+class Notifiable(Protocol):
     """Whoever delivers points."""
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Says that a checkpoint covers more of them."""
 
 
-class Archive:
+class CheckpointManager:
     """The keeper of one run's folder; points are added after `load` or `begin`."""
 
-    def __init__(self, folder: Path, delivery: Pokes, *, keep: int = 2) -> None:
+    def __init__(self, folder: Path, delivery: Notifiable, *, keep: int = 2) -> None:
         self.folder, self._delivery = folder, delivery
-        self._checkpoints = Checkpoints(folder / "checkpoints", keep=keep)
+        self._checkpoints = CheckpointFiles(folder / "checkpoints", keep=keep)
         self._outbox: Outbox | None = None
 
-    def load(self, like: State) -> tuple[Standing | None, list[str]]:
+    def load(self, like: TrainState) -> tuple[TrainerState | None, list[str]]:
         """The standing of the newest undamaged checkpoint, None where there is none; and warnings about others.
 
         `like` has the shapes and dtypes of the state. Points that the checkpoint doesn't cover are cut.
         """
         found, warnings = self._checkpoints.load(like, (like.parameters, like.model_state))
         self._outbox = Outbox(self.folder, covered=found[2]["points"] if found else 0)
-        return Standing.restored(*found) if found else None, warnings
+        return TrainerState.restored(*found) if found else None, warnings
 
     def begin(self) -> None:
         """Opens the outbox of a run that has taken no step."""
@@ -45,13 +45,13 @@ class Archive:
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point."""
         assert self._outbox is not None
-        with self._told():
+        with self._disk_error_location():
             self._outbox.add(step, values)
 
-    def save(self, standing: Standing) -> None:
+    def save(self, standing: TrainerState) -> None:
         """Hands a checkpoint in, which covers all points so far; raises DiskError where it or an earlier one failed."""
         assert self._outbox is not None
-        with self._told():
+        with self._disk_error_location():
             offset = self._outbox.flush()
         best = standing.best if standing.best_step == standing.step else None
         meta = standing.meta() | {"points": offset}
@@ -74,7 +74,7 @@ class Archive:
                 self._outbox.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _disk_error_location(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -82,4 +82,4 @@ class Archive:
 
     def _covered(self, offset: int) -> None:
         cover(self.folder, offset)
-        self._delivery.poke()
+        self._delivery.notify()

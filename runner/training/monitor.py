@@ -8,7 +8,7 @@ from typing import NamedTuple
 from components.types import Plateau
 
 
-class Control(NamedTuple):
+class MonitorState(NamedTuple):
     """The standing of a run: plain numbers, which a checkpoint holds exactly."""
 
     best: float  # the best figure so far, by the plain comparison
@@ -21,21 +21,21 @@ class Control(NamedTuple):
     stopped: bool
 
 
-def initial(higher_is_better: bool) -> Control:
+def initial_monitor(higher_is_better: bool) -> MonitorState:
     """The standing before the first evaluation."""
     worst = -math.inf if higher_is_better else math.inf
-    return Control(worst, worst, 0, worst, 0, 0, 1.0, False)
+    return MonitorState(worst, worst, 0, worst, 0, 0, 1.0, False)
 
 
-def observe(
-    control: Control,
+def update_monitor(
+    control: MonitorState,
     value: float,
     *,
     plateau: Plateau | None,
     patience: int | None,
     min_delta: float,
     higher_is_better: bool,
-) -> tuple[Control, bool]:
+) -> tuple[MonitorState, bool]:
     """The standing after an evaluation, and whether its figure is the best so far; NaN never is.
 
     The run stops after `patience` evaluations that improve by no more than `min_delta`; None: never. The plateau
@@ -54,14 +54,14 @@ def observe(
     return control, best
 
 
-def _stop(control: Control, value: float, improved: bool, patience: int | None) -> Control:
+def _stop(control: MonitorState, value: float, improved: bool, patience: int | None) -> MonitorState:
     if improved:
         return control._replace(reference=value, wait=0, stopped=False)
     wait = control.wait + 1
     return control._replace(wait=wait, stopped=patience is not None and wait >= patience)
 
 
-def _cut(control: Control, value: float, improved: bool, plateau: Plateau) -> Control:
+def _cut(control: MonitorState, value: float, improved: bool, plateau: Plateau) -> MonitorState:
     control = control._replace(cooldown=max(control.cooldown - 1, 0))
     if improved:
         return control._replace(plateau_reference=value, plateau_wait=0)

@@ -14,20 +14,20 @@ import numpy as np
 from components.types import Metric, Weights
 from runner import memory
 from runner.config.settings import Training
-from runner.data.batches import Batches, Chunk, gather, order
+from runner.data.batches import Batches, Chunk, epoch_order, gather_rows
 from runner.data.load import Data
 from runner.display.progress import Progress
-from runner.errors import at
+from runner.errors import error_location
 from runner.log import LOG
 from runner.program import metric_sums as summing
-from runner.program.initial_weights import of_architecture, replaced
-from runner.program.parts import Answers, Given, Report, right
-from runner.program.program import Pace, Program, State, steps_a_dispatch
-from runner.training.checkpoint_manager import Archive
-from runner.training.monitor import initial, observe
+from runner.program.initial_weights import architecture_state, replace_weights
+from runner.program.parts import ExampleOutputs, ProgramInputs, StepSums, decode_targets
+from runner.program.program import Program, RateInputs, TrainState, steps_per_dispatch
+from runner.training.checkpoint_manager import CheckpointManager
+from runner.training.monitor import initial_monitor, update_monitor
 from runner.training.profile import Profile
 from runner.training.signals import Signals
-from runner.training.trainer_state import Standing
+from runner.training.trainer_state import TrainerState
 
 LOOK_SECONDS = 1.0
 AHEAD = 2  # dispatches under way at most, so that a signal is soon obeyed
@@ -44,7 +44,7 @@ class Diverged(RuntimeError):
 
 
 @dataclass
-class Clock:
+class Timings:
     """Where the seconds of this process went."""
 
     training: float = 0.0  # steps, without compiling them
@@ -74,20 +74,20 @@ class Trainer:
         self.program, self.data, self.training = program, data, training
         self.progress, self.signals = progress, signals
         self.seed = int(numbers["seed"])
-        self.clock = Clock()
+        self.clock = Timings()
         self.batches = Batches(data)
         constants = {name: dict(data.constants[name].device) for name in data.encoded}
-        self.given: Given = jax.device_put(Given(dict(numbers), constants))
+        self.given: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants))
         parts = program.parts(self.given)
         self.metrics: Mapping[str, Metric] = parts.metrics
         self.target = parts.target
-        self.plateau = program.plateau(Given(numbers, {}))
+        self.plateau = program.plateau(ProgramInputs(numbers, {}))
         rows, size = len(data.splits["train"]), training.batch_size
         self.steps = rows // size if training.drop_remainder else -(-rows // size)  # an epoch
-        self.like: State = jax.eval_shape(program.init, *self._first())
-        self.steps_a_dispatch = steps_a_dispatch(self.like, ragged=self.batches.ragged)
-        with at("weights"):
-            self._carried = weights(parts.model.architecture, of_architecture(self.like)) if weights else {}
+        self.like: TrainState = jax.eval_shape(program.init, *self._first())
+        self.steps_per_dispatch = steps_per_dispatch(self.like, ragged=self.batches.ragged)
+        with error_location("weights"):
+            self._carried = weights(parts.model.architecture, architecture_state(self.like)) if weights else {}
         self._trace()
         self.epochs_until_step: Mapping[int, int] = {}  # of a run that was prolonged, what it was before
         self._began = time.monotonic()
@@ -105,14 +105,14 @@ class Trainer:
         held_out = [len(rows) for name, rows in self.data.splits.items() if name != "train"]
         return min(self.training.evaluation_batch_size, max(held_out or [len(self.data.splits["train"])]))
 
-    def begin(self) -> Standing:
+    def begin(self) -> TrainerState:
         """The standing of a run that has taken no step."""
         with self._compiling("the initialization"), self._enough_memory():
             given, *rest = self._first()
             state = self.program.init(given._replace(constants=self._with_initial(given.constants)), *rest)
-        return Standing(replaced(state, self._carried), initial(self.higher_is_better))
+        return TrainerState(replace_weights(state, self._carried), initial_monitor(self.higher_is_better))
 
-    def fit(self, standing: Standing, archive: Archive) -> bool:
+    def fit(self, standing: TrainerState, archive: CheckpointManager) -> bool:
         """Trains until the last epoch or until patience is out; False where a signal stopped it (saved by then)."""
         self._began = time.monotonic() - standing.seconds
         first = standing.step // self.steps
@@ -142,47 +142,47 @@ class Trainer:
         """The figures of a split: {"valid/loss": …, …}."""
         with self._enough_memory("evaluating", EVALUATION):
             reports = [report for report, _, _ in self._examined(self.data.splits[split], parameters, model_state)]
-            return summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
+            return summing.compute_metrics(summing.add_sums({}, reports, self.metrics), self.metrics, split)
 
-    def examine(self, split: str, parameters: Any, model_state: Any) -> tuple[dict[str, float], Answers]:
+    def examine(self, split: str, parameters: Any, model_state: Any) -> tuple[dict[str, float], ExampleOutputs]:
         """The figures of a split, and what the model says of each of its rows, in their order."""
         reports, said = [], []
         with self._enough_memory("evaluating", EVALUATION):
             for report, answers, mask in self._examined(self.data.splits[split], parameters, model_state):
                 reports.append(report)
                 said.append([np.asarray(leaf)[mask] for leaf in answers])
-            figures = summing.figures(summing.add({}, reports, self.metrics), self.metrics, split)
-            return figures, Answers(*(np.concatenate(pieces) for pieces in zip(*said, strict=True)))
+            figures = summing.compute_metrics(summing.add_sums({}, reports, self.metrics), self.metrics, split)
+            return figures, ExampleOutputs(*(np.concatenate(pieces) for pieces in zip(*said, strict=True)))
 
     def targets(self, split: str) -> np.ndarray:
         """What is right for each row of a split: classes, int32 (N,), or numbers in their own unit, (N, outputs)."""
-        encoded = gather({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
+        encoded = gather_rows({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
         values = self.program.target_layer(encoded, self.given.constants["target"])
-        return right(self.target, values)
+        return decode_targets(self.target, values)
 
     def _examined(
         self, rows: np.ndarray, parameters: Any, model_state: Any
-    ) -> Iterator[tuple[Report, Answers, np.ndarray]]:
+    ) -> Iterator[tuple[StepSums, ExampleOutputs, np.ndarray]]:
         """Batch by batch: the sums, what is said of each example, and which examples are no filler."""
         size = self.evaluation_batch_size
         for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
             arguments = self.given, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
             needed = self._compiled("the evaluation", self.program.evaluate, chunk, *arguments)
             if needed and number == 0 and not self._evaluated:  # later, others may take for a moment what is free
-                memory.check("the evaluation", (EVALUATION, size), needed.more, warn=self._warn)
+                memory.check_need("the evaluation", (EVALUATION, size), needed.more, warn=self._warn)
                 self._evaluated = True
             report, answers = self.program.evaluate(*arguments)
             yield report, answers, chunk.mask
 
-    def _epoch(self, standing: Standing, epoch: int, archive: Archive, profile: Profile) -> bool:
+    def _epoch(self, standing: TrainerState, epoch: int, archive: CheckpointManager, profile: Profile) -> bool:
         """The rest of an epoch's steps; False where a signal stopped it."""
         start = standing.step - epoch * self.steps
         end = (epoch + 1) * self.steps
-        rows = order(self.data.splits["train"], self.seed, epoch)[: self.steps * self.training.batch_size]
+        rows = epoch_order(self.data.splits["train"], self.seed, epoch)[: self.steps * self.training.batch_size]
         pending: list[Any] = []
         looked = saved = before = time.monotonic()
         for chunk in self._timed(
-            self.batches.chunks(rows, self.training.batch_size, self.steps_a_dispatch, start=start)
+            self.batches.chunks(rows, self.training.batch_size, self.steps_per_dispatch, start=start)
         ):
             pending.append(self._dispatch(standing, chunk))
             profile.dispatched(pending[-1]["last"])
@@ -204,8 +204,8 @@ class Trainer:
         self.clock.training += time.monotonic() - before
         return True
 
-    def _dispatch(self, standing: Standing, chunk: Chunk) -> Any:
-        pace = Pace(np.int32(self._epochs_at(standing.step) * self.steps), np.float32(standing.control.scale))
+    def _dispatch(self, standing: TrainerState, chunk: Chunk) -> Any:
+        pace = RateInputs(np.int32(self._epochs_at(standing.step) * self.steps), np.float32(standing.control.scale))
         arguments = self.given, standing.state, chunk.data, chunk.rows, np.int32(chunk.steps), pace
         before = self.clock.compiling
         self._compiled(TRAINING_STEP, self.program.train, chunk, *arguments)
@@ -220,30 +220,30 @@ class Trainer:
         before = [epochs for epochs, until in self.epochs_until_step.items() if step < until]
         return min([*before, self.training.epochs])
 
-    def _look(self, standing: Standing, pending: list[Any], epoch: int, keep: int = 0) -> list[Any]:
+    def _look(self, standing: TrainerState, pending: list[Any], epoch: int, keep: int = 0) -> list[Any]:
         """Takes the reports that have come in, all but the last `keep`, and shows how it goes; gives what is left.
 
         Raises Diverged where the objective was not finite, or where all are taken and a parameter is not: only what is
         finite is evaluated and saved.
         """
         ready, left = pending[: len(pending) - keep], pending[len(pending) - keep :]
-        standing.sums = summing.add(standing.sums, ready, self.metrics)
+        standing.sums = summing.add_sums(standing.sums, ready, self.metrics)
         if standing.sums:
             if (bad := int(standing.sums["last"]["first_bad"])) >= 0 and self.training.on_nan == "stop":
                 raise Diverged(f"the objective is not finite at step {bad}", bad)
-            values = summing.figures(standing.sums, self.metrics, "train")
+            values = summing.compute_metrics(standing.sums, self.metrics, "train")
             self.progress.step(epoch, standing.step - epoch * self.steps, self.clock.steps_per_second(), values)
         if self.training.on_nan == "stop" and not left and not _is_finite(standing.state):
             raise Diverged(f"a parameter is not finite after {standing.step} steps", standing.step)
         return left
 
-    def _close_epoch(self, standing: Standing, epoch: int, archive: Archive) -> bool:
+    def _close_epoch(self, standing: TrainerState, epoch: int, archive: CheckpointManager) -> bool:
         """Evaluates, decides and saves; whether it is the best so far."""
-        record = summing.figures(standing.sums, self.metrics, "train")
+        record = summing.compute_metrics(standing.sums, self.metrics, "train")
         record["learning_rate"] = float(standing.sums["last"]["learning_rate"])
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", standing.state.parameters, standing.state.model_state)
-        standing.control, improved = observe(
+        standing.control, improved = update_monitor(
             standing.control,
             record[self.training.monitor],
             plateau=self.plateau,
@@ -262,7 +262,7 @@ class Trainer:
         self._save(standing, archive)
         return improved
 
-    def _save(self, standing: Standing, archive: Archive) -> None:
+    def _save(self, standing: TrainerState, archive: CheckpointManager) -> None:
         standing.seconds = self.seconds()
         archive.save(standing)
 
@@ -284,16 +284,20 @@ class Trainer:
         What is counted is all that training adds: the state, copies of it, and what a step computes with.
         """
         chunk, arguments = self._dispatch_like()
-        held = memory.held(self.like)
+        held = memory.training_bytes(self.like)
         batch = "training.batch_size", self.training.batch_size
-        fits = memory.check("training", batch, held, held, warn=self._warn)
+        fits = memory.check_need("training", batch, held, held, warn=self._warn)
         with self._enough_memory():
             needed = self._compiled(TRAINING_STEP, self.program.train, chunk, *arguments)
         if needed:
-            more = held + needed.more + (0 if self.batches.resident else memory.bytes_of(chunk.data))
-            LOG.info("training needs %s, and %s", memory.size(more), memory.free() or "nothing says what is free")
+            more = held + needed.more + (0 if self.batches.resident else memory.byte_count(chunk.data))
+            LOG.info(
+                "training needs %s, and %s",
+                memory.format_bytes(more),
+                memory.free_memory() or "nothing says what is free",
+            )
             if fits:  # else it was warned of
-                memory.check("training", batch, more, held, warn=self._warn)
+                memory.check_need("training", batch, more, held, warn=self._warn)
 
     @property
     def _warn(self) -> Callable[[str], None] | None:
@@ -303,9 +307,9 @@ class Trainer:
     def _dispatch_like(self) -> tuple[Chunk, tuple[Any, ...]]:
         """The first dispatch of an epoch, and the arguments of the program that takes it, with shapes for the state."""
         size = self.training.batch_size
-        rows = order(self.data.splits["train"], self.seed, 0)[: size * min(self.steps, self.steps_a_dispatch)]
-        chunk = next(iter(self.batches.chunks(rows, size, self.steps_a_dispatch)))
-        pace = Pace(np.int32(self.training.epochs * self.steps), np.float32(1))
+        rows = epoch_order(self.data.splits["train"], self.seed, 0)[: size * min(self.steps, self.steps_per_dispatch)]
+        chunk = next(iter(self.batches.chunks(rows, size, self.steps_per_dispatch)))
+        pace = RateInputs(np.int32(self.training.epochs * self.steps), np.float32(1))
         return chunk, (self.given, self.like, chunk.data, chunk.rows, np.int32(chunk.steps), pace)
 
     def _enough_memory(
@@ -313,7 +317,7 @@ class Trainer:
     ) -> contextlib.AbstractContextManager[None]:
         """Raises RunError where the memory gives out, with the size to make smaller."""
         size = self.evaluation_batch_size if key == EVALUATION else self.training.batch_size
-        return memory.enough(what, f"Try a smaller {key} (it was {size}).")
+        return memory.memory_error_location(what, f"Try a smaller {key} (it was {size}).")
 
     def _with_initial(self, constants: Mapping[str, Any]) -> dict[str, Any]:
         """The constants with those that only the beginning needs, which don't stay on the device."""
@@ -334,7 +338,7 @@ class Trainer:
         shapes = (what, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
         if shapes not in self.program.compiled:
             with self._compiling(f"{what} for {chunk.rows.shape[1]} examples"):
-                self.program.compiled[shapes] = memory.need(function.lower(*arguments).compile())
+                self.program.compiled[shapes] = memory.program_need(function.lower(*arguments).compile())
         return self.program.compiled[shapes]
 
     @contextlib.contextmanager
@@ -357,7 +361,7 @@ class Trainer:
             yield chunk
 
 
-def _is_finite(state: State) -> bool:
+def _is_finite(state: TrainState) -> bool:
     """Whether all parameters are finite, and no moment or the like is NaN."""
     parameters, model_state = (jax.tree.leaves(tree) for tree in (state.parameters, state.model_state))
     return all(np.isfinite(leaf).all() for leaf in parameters) and not any(np.isnan(leaf).any() for leaf in model_state)

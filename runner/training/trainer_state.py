@@ -8,21 +8,21 @@ from typing import Any
 import jax
 
 from runner.program import metric_sums as summing
-from runner.program.program import State
-from runner.training.monitor import Control
+from runner.program.program import TrainState
+from runner.training.monitor import MonitorState
 
 
 @dataclass
-class Standing:
+class TrainerState:
     """All that a checkpoint keeps."""
 
-    state: State
-    control: Control
+    state: TrainState
+    control: MonitorState
     step: int = 0  # steps taken: `state.step`, known without asking the device
     best: Any = None  # parameters and model state of the best evaluation
     best_step: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)  # one record an epoch
-    sums: summing.Sums = field(default_factory=dict)  # of the epoch that has begun
+    sums: summing.MetricSums = field(default_factory=dict)  # of the epoch that has begun
     seconds: float = 0.0
 
     def meta(self) -> dict[str, Any]:
@@ -32,20 +32,20 @@ class Standing:
             "best_step": self.best_step,
             "control": list(self.control),
             "history": list(self.history),  # it is written while training goes on
-            "sums": summing.to_plain(self.sums),
+            "sums": summing.sums_to_json(self.sums),
             "seconds": self.seconds,
         }
 
     @classmethod
-    def restored(cls, state: Any, best: Any, meta: dict[str, Any]) -> Standing:
+    def restored(cls, state: Any, best: Any, meta: dict[str, Any]) -> TrainerState:
         """What `meta` and the arrays were made of, on the device."""
         return cls(
             state=jax.tree.map(jax.device_put, state),
-            control=Control(*meta["control"]),
+            control=MonitorState(*meta["control"]),
             step=meta["step"],
             best=jax.tree.map(jax.device_put, best),
             best_step=meta["best_step"],
             history=meta["history"],
-            sums=summing.from_plain(meta["sums"]),
+            sums=summing.sums_from_json(meta["sums"]),
             seconds=meta["seconds"],
         )

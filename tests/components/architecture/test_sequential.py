@@ -27,7 +27,7 @@ from components.layer import (
     Residual,
 )
 from components.types import Scalar, UserError
-from runner.config.check import problems
+from runner.config.check import find_config_problems
 from runner.config.compose import compose
 from runner.signature.build import build
 
@@ -190,7 +190,7 @@ def test_every_layer_has_its_arguments_here() -> None:
 
 def test_every_layer_passes_the_check_of_a_configuration(in_empty_folder: object) -> None:
     parts = [{"_target_": target, **ARGUMENTS[name]} for name, target in TARGETS.items()]
-    assert problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
+    assert find_config_problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
 
 
 @pytest.mark.parametrize("name", TARGETS)

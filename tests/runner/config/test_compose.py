@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, catalog, defaults
-from runner.config.check import check
+from runner.config.check import check_config
 from runner.config.compose import compose, configure
 from runner.config.overrides import parse, quoted
 from runner.errors import ConfigError
@@ -57,7 +57,7 @@ def wrong(*words: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_every_file_composes_and_its_parts_take_what_it_says(path: Path) -> None:
-    check(compose([name(path), *WORDS.get(name(path), [])]))
+    check_config(compose([name(path), *WORDS.get(name(path), [])]))
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
@@ -319,7 +319,7 @@ def test_words_that_do_not_count_are_named(
 
 def _checked(word: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
-        check(compose([word]))
+        check_config(compose([word]))
     return caught.value.problems
 
 

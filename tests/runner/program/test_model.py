@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.types import MultiHot, Padded, UserError
-from runner.program.model import MIXED, as_dense, join, sparse
+from runner.program.model import MIXED, as_dense, join, sparse_inputs
 
 
 def multi_hot(ids: list[list[int]], size: int, weights: Any = 1.0) -> MultiHot:
@@ -67,4 +67,4 @@ def test_an_architecture_says_what_it_takes_sparse() -> None:
     class Mine(nn.Module):
         def __call__(self, a: jax.Array, b: "jax.Array | MultiHot", c: "MultiHotel", *, train: bool) -> None: ...  # noqa: F821
 
-    assert sparse(Mine()) == {"b"}
+    assert sparse_inputs(Mine()) == {"b"}

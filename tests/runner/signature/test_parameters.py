@@ -10,7 +10,7 @@ import yaml
 
 from components.types import Range
 from runner.config.catalog import catalog
-from runner.signature.build import resolve
+from runner.signature.build import import_target
 from runner.signature.parameters import Parameter, call_parameters, settings, signature
 from runner.signature.source import TargetError
 from runner.signature.type_hints import Kind, Part, Scalar
@@ -192,7 +192,10 @@ def test_imports_are_followed(package: Any) -> None:
         ("components.layer", "components.layer is a module"),
         ("components.lay.Dense", "did you mean layer?"),
         ("optax.nadm", "optax has no nadm; did you mean nadam?"),
-        ("components.loss.X", "has no X; allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy"),
+        (
+            "components.loss.X",
+            "has no X; allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy",
+        ),
         ("flax.linen.tanh", "jax.numpy.tanh is not below an allowed package"),
         ("mine.f", "there is no package mine"),
         ("components.data.idx.Path", "pathlib.Path is not below an allowed package"),
@@ -219,7 +222,7 @@ def targets() -> list[str]:
 @pytest.mark.parametrize("target", [*targets(), "flax.linen.Dense", "flax.linen.BatchNorm", "optax.lion"])
 def test_what_conf_names_is_read_as_python_sees_it(target: str) -> None:
     found = signature(target)
-    seen = dict(inspect.signature(resolve(target)).parameters)
+    seen = dict(inspect.signature(import_target(target)).parameters)
     for flax in ("parent", "name") if "parent" in seen else ():
         del seen[flax]
     assert found is not None

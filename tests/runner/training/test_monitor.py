@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.types import Plateau
-from runner.training.monitor import Control, initial, observe
+from runner.training.monitor import MonitorState, initial_monitor, update_monitor
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "training.json").read_text())["plateau"]
 LOSSES = GOLDEN["val_loss"]
 
 
-def standings(values: list[float], higher: bool = False, **settings: Any) -> list[tuple[Control, bool]]:
+def standings(values: list[float], higher: bool = False, **settings: Any) -> list[tuple[MonitorState, bool]]:
     """The standing after each of the values, and whether it was the best so far."""
     settings = {"plateau": None, "patience": None, "min_delta": 0.0} | settings
-    control, seen = initial(higher), []
+    control, seen = initial_monitor(higher), []
     for value in values:
-        control, best = observe(control, value, higher_is_better=higher, **settings)
+        control, best = update_monitor(control, value, higher_is_better=higher, **settings)
         seen.append((control, best))
     return seen
 
@@ -81,8 +81,10 @@ def test_going_on_from_a_saved_standing_changes_nothing(values: list[float], cut
         "min_delta": 0.01,
         "higher_is_better": True,
     }
-    control = saved = initial(True)
+    control = saved = initial_monitor(True)
     for step, value in enumerate(values):
-        control = observe(control, value, **settings)[0]
-        saved = observe(Control(*json.loads(json.dumps(saved))) if step == cut else saved, value, **settings)[0]
+        control = update_monitor(control, value, **settings)[0]
+        saved = update_monitor(
+            MonitorState(*json.loads(json.dumps(saved))) if step == cut else saved, value, **settings
+        )[0]
     assert saved == control
