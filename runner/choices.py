@@ -17,9 +17,9 @@ from components.types import UserError
 from runner import yaml_file
 from runner.catalog import EXPERIMENT, Catalog, defaults, misplaced, shown
 from runner.errors import suggestion
-from runner.inference import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
 from runner.overrides import apply, label
 from runner.provenance import said
+from runner.suggest.suggestions import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
 from runner.yaml_file import OPTION
 
 OVERRIDE = re.compile(r"override /(\w+)")

@@ -23,11 +23,11 @@ from runner.choices import Choices, File, asked, choose, load
 from runner.credentials import mask, withhold_values, withhold_words
 from runner.errors import ConfigError
 from runner.folder import find
-from runner.inference import Suggestion, Suggestions, tell
 from runner.modes import OF_A_RUN
 from runner.numbers import spelt_alike
 from runner.overrides import apply, label, read, repeated, without
 from runner.provenance import origins, said, who
+from runner.suggest.suggestions import Suggestion, Suggestions, show_suggestion
 from runner.tree import resolve
 from runner.yaml_file import CONFIGURATION
 
@@ -86,7 +86,7 @@ class Composer:
         merged = self._merged[words]
         return merged._replace(tree=copy.deepcopy(merged.tree))
 
-    def tell(self, config: Config) -> None:
+    def show_suggestion(self, config: Config) -> None:
         """Shows which words don't count, and what was inferred, once."""
         for text in repeated(config.overrides):
             if text not in self._told:
@@ -95,7 +95,7 @@ class Composer:
         suggested = config.inferred
         if suggested is not None and suggested.origin not in self._told and not config.values["quiet"]:
             self._told.add(suggested.origin)
-            tell(suggested)
+            show_suggestion(suggested)
 
 
 def compose(overrides: Sequence[str], composer: Composer | None = None) -> Config:
@@ -129,7 +129,7 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     if (name := config.values["run"]) and config.values["mode"] in OF_A_RUN:
         config = _frozen(config, find(Path(config.values["folder"]), name, "run"))
     check(_configured(config))
-    composer.tell(config)
+    composer.show_suggestion(config)
     if config.values["mode"] in OF_A_RUN:
         values = {**config.values, "data": dict(config.values["data"])}
         config = replace(config, values=values, split=values["data"].pop("split", None))

@@ -11,7 +11,7 @@ import yaml
 
 from runner.catalog import EXPERIMENT, catalog, defaults
 from runner.compose import Config, compose
-from runner.inference import Suggestion
+from runner.suggest.suggestions import Suggestion
 
 OF_A_COMMAND = ("mode", "folder", "fresh", "resume", "run", "output", "runs", "quiet", EXPERIMENT)
 

@@ -17,7 +17,7 @@ from runner.__main__ import main
 from runner.build import build
 from runner.compose import Config, compose, configure
 from runner.errors import ConfigError
-from runner.inference import can_suggest
+from runner.suggest.suggestions import can_suggest
 from runner.sweep import plan
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -108,7 +108,7 @@ def test_mistakes_in_the_table_are_told(words: list[str], message: str) -> None:
 
 
 def test_no_file_is_read_before_all_that_can_be_known_without_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Csv, "suggest", lambda self: pytest.fail("asked"))
+    monkeypatch.setattr(Csv, "profile", lambda self: pytest.fail("asked"))
     words = ["loss=msee", "optimizr=adam", "training.epoch=3", "seed=x", "tracking.urii=a", "metric=[rmse]"]
     found = wrong(*LINE, *words, "feature.columns.area.normalize=min_max", "architecture.widths=[4]")
     assert [word for word in words if any(word.partition("=")[0] in line for line in found)] == words[:-1]
@@ -134,8 +134,8 @@ def test_a_mistake_imports_no_jax() -> None:
 
 def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     read = []
-    original = Csv.suggest
-    monkeypatch.setattr(Csv, "suggest", lambda self: read.append(self.path) or original(self))
+    original = Csv.profile
+    monkeypatch.setattr(Csv, "profile", lambda self: read.append(self.path) or original(self))
     plan.make([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
     assert capsys.readouterr().out.count("inferred from houses.csv:") == 1
     assert read == ["houses.csv"]
@@ -143,8 +143,8 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_a_sweep_asks_a_table_that_says_nothing_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    original = Csv.suggest
-    monkeypatch.setattr(Csv, "suggest", lambda self: asked.append(self.path) or original(self))
+    original = Csv.profile
+    monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self.path) or original(self))
     with pytest.raises(ConfigError, match=r"data\.target=prize is no column"):
         plan.make([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
     assert asked == ["houses.csv"]
@@ -209,8 +209,8 @@ def plain(config: Config) -> dict[str, object]:
 
 def test_what_was_inferred_is_kept_for_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     first = compose(LINE).values
-    suggest, asked = Csv.suggest, []
-    monkeypatch.setattr(Csv, "suggest", lambda self: asked.append(self) or suggest(self))
+    profile, asked = Csv.profile, []
+    monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self) or profile(self))
     assert compose(LINE).values == first
     assert asked == []
     with Path("houses.csv").open("a") as file:

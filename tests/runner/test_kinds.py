@@ -40,7 +40,7 @@ HELPERS = [
     "components.data.split",
     "components.architecture.branches.Series",  # a module of Flax that nobody exports
     "components.data.Table",  # has abstract methods
-    "components.data.csv.source.inference",
+    "components.data.csv.source.read",
     "components.feature.Moments",
     "components.feature.Spread",
     "components.layer.activate",

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,12 +22,11 @@ from components.data.csv.errors import (
     refuse_zeros,
 )
 from components.data.packed import Packed
-from components.types import DataError, Values
+from components.data.profile import is_whole
+from components.types import ColumnType, DataError, Values
 
 if TYPE_CHECKING:
     import pyarrow
-
-Kind: TypeAlias = Literal["float", "int", "string", "bool", "timestamp"]
 
 CHUNK_BYTES = 1 << 19  # of what is searched at once, in a processor's cache
 INTEGERS = 2.0**63  # where an int64 ends
@@ -40,7 +39,7 @@ class Reader:
     file: Packed
     delimiter: str
     nulls: Sequence[str]
-    types: Mapping[str, Kind]
+    types: Mapping[str, ColumnType]
 
     def table(self) -> pyarrow.Table:
         """The columns, by the names in the first row; see `read`."""
@@ -88,7 +87,7 @@ class Reader:
                 ),
             )
 
-    def gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+    def count_spellings(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
         """How often each spelling of a gap occurs in some columns, by column; of those that aren't empty."""
         if not names:  # Arrow takes none for all
             return {}
@@ -182,19 +181,16 @@ def _check_names(file: Packed, delimiter: str, names: Sequence[str]) -> None:
     refuse_delimiter(file, delimiter, names)
 
 
-EXACT = 2.0**53  # beyond which float64 skips whole numbers
-
-
 class Columns(NamedTuple):
     """The columns of a file; a gap is 0, NaN, NaT or "" in the values."""
 
     values: Mapping[str, Values]
     valid: Mapping[str, np.ndarray]  # (rows,), bool: of those that have gaps
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, ColumnType]
     rows: int
 
 
-def read(file: Packed, *, delimiter: str, nulls: Sequence[str], types: Mapping[str, Kind]) -> Columns:
+def read(file: Packed, *, delimiter: str, nulls: Sequence[str], types: Mapping[str, ColumnType]) -> Columns:
     """The columns of a CSV file, by the names in its first row.
 
     Args:
@@ -217,8 +213,8 @@ def read(file: Packed, *, delimiter: str, nulls: Sequence[str], types: Mapping[s
 
 
 def _column(
-    file: Packed, delimiter: str, name: str, column: pyarrow.ChunkedArray, declared: Kind | None
-) -> tuple[Values, np.ndarray | None, Kind]:
+    file: Packed, delimiter: str, name: str, column: pyarrow.ChunkedArray, declared: ColumnType | None
+) -> tuple[Values, np.ndarray | None, ColumnType]:
     """A column's values, which of them are there (None: all), and their type."""
     import pyarrow
 
@@ -242,11 +238,6 @@ def _column(
     if declared == "int":
         return _integers(file, delimiter, name, arrow.numbers(column, "f8", valid, 0.0)), valid, "int"
     return arrow.numbers(column, "f8", valid, np.nan), valid, "float"
-
-
-def is_whole(values: np.ndarray) -> np.ndarray:
-    """Which numbers are whole, and not so large that float64 skips some."""
-    return (np.abs(values) <= EXACT) & (values == np.floor(values))
 
 
 def _integers(file: Packed, delimiter: str, name: str, values: np.ndarray) -> np.ndarray:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from components.closest import list_names, suggest_name
-from components.data import inference
 from components.data.csv.errors import DELIMITERS, line_of
-from components.data.csv.reader import Columns, Kind, Reader, read
-from components.data.holdout import split
+from components.data.csv.reader import Columns, Reader, read
 from components.data.packed import MAX_UNPACKED_GB, Packed
+from components.data.profile import Profile
 from components.data.table import Table
 from components.place import candidates, find, hash_file
-from components.types import Block, DataError, Range, Values, row_count
+from components.types import Block, ColumnType, DataError, Range, TableProfile, Values, row_count
 
 FEW = 3  # names of files that a message lists
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
@@ -37,15 +36,14 @@ class Csv(Table):
         types: the types of some columns; of the others they are found from all rows: `int` where all values are
             whole, else `float`, `bool` (true, false), `timestamp` (ISO 8601) or `string`; that too where all are digits
             and one begins with a 0, as 01000, or is too long for 64 bits. Declared, an `int` may be spelt 2.0.
-        target: the column to predict, from which `suggest` begins, a whole number where that is its name; new rows
-            may lack it.
+        target: the column to predict; an integer where that is its name. New rows may lack it.
         max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file unpacks to at most.
     """
 
     path: str
     delimiter: str = ","
     nulls: tuple[str, ...] = NULLS
-    types: dict[str, Kind] | None = None
+    types: dict[str, ColumnType] | None = None
     target: str | int | None = None
     valid: Annotated[float, Range(0, bounds="()")] = 0.15
     test: Annotated[float, Range(0, bounds="()")] = 0.15
@@ -91,31 +89,24 @@ class Csv(Table):
             raise DataError(f"{self.path} has no {columns} {names}, which data.types names; {hint}")
         return found
 
-    def suggest(self) -> Mapping[str, Any]:
-        """Answers to what else a run asks, from one pass over the columns; see `components.data.inference`.
+    def profile(self) -> TableProfile:
+        """Facts about the columns."""
+        found, types = self.columns, self.types or {}
 
-        Raises DataError where `target` is missing or can't be predicted.
-        """
-        types = dict(self.types or {})
-        table = inference.Suggested(self.columns, self._found_at, self._line, types, self._gaps, self._train)
-        return inference.suggest(table, self._target)
+        @cache
+        def count_spellings() -> Mapping[str, Mapping[str, int]]:
+            return Reader(self.file, self._mark, self.nulls, {}).count_spellings(list(found.valid))
 
-    def _train(self) -> int:
-        """The number of rows that are left to learn from."""
-        rows = self.columns.rows
-        try:
-            return len(split({"all": rows}, valid=self.valid, test=self.test, seed=self.seed)["train"])
-        except DataError as error:
-            hint = "" if rows < inference.SPLITS else ", or write data.valid=1 data.test=1"
-            raise DataError(f"{self._found_at} has {rows} rows: {error}; get more rows{hint}") from error
+        profiles = (
+            Profile(name, kind, name in types, found.values[name], found.valid.get(name), self._line, count_spellings)
+            for name, kind in found.kinds.items()
+        )
+        return TableProfile(self._found_at, tuple(profiles), self._target)
 
     @property
     def _found_at(self) -> str:
         """The file's name for people; the whole path where it isn't one from the working folder."""
         return self.path if os.path.isfile(os.path.expanduser(self.path)) else str(self.file)
-
-    def _gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
-        return Reader(self.file, self._mark, self.nulls, {}).gaps(names)
 
     @cached_property
     def _content(self) -> str:
