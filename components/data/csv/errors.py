@@ -65,7 +65,7 @@ def refuse_value(file: Packed, delimiter: str, record: int, name: str, text: str
     """Names a value that is not of the type declared."""
     line = line_of(file, delimiter, record)
     raise DataError(
-        f"{file}, line {line}: column `{name}` is {text!r}, not of the type {kind}; mend it, or change data.types"
+        f"{file}, line {line}: column `{name}` is {text!r}, not of the type {kind}; correct it, or change `types`"
     )
 
 
@@ -73,7 +73,8 @@ def refuse_delimiter(file: Packed, delimiter: str, names: Sequence[str]) -> None
     """Refuses one column whose name holds what other files are delimited by."""
     others = [word for word, mark in DELIMITERS.items() if mark != delimiter and mark in names[0]]
     if len(names) == 1 and others:
-        raise DataError(f"{file} has one column, {names[0]!r}; is it delimited otherwise? data.delimiter={others[0]}")
+        hint = f"does it have another delimiter? set `delimiter` to {others[0]}"
+        raise DataError(f"{file} has one column, {names[0]!r}; {hint}")
 
 
 def refuse_quotes(file: Packed, delimiter: str) -> None:

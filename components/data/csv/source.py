@@ -71,7 +71,7 @@ class Csv(Table):
         if place := folder(self.path):
             names = sorted(path.name for path in place.glob("*.[ct]sv"))[:FEW]
             hint = f"name a file in it, such as {', '.join(names)}" if names else "name a file"
-            raise DataError(f"data.path={self.path} is a folder, {place}; {hint}")
+            raise DataError(f"`path` (={self.path}) is a folder, {place}; {hint}")
         return Packed(find(self.path, file=True), self.max_unpacked_gb)
 
     @cached_property
@@ -86,7 +86,7 @@ class Csv(Table):
             hint = suggest_name(lacking[0], found.kinds) if alone else f"there are {list_names(found.kinds)}"
             names = ", ".join(f"`{name}`" for name in lacking)
             columns = "column" if alone else "columns"
-            raise DataError(f"{self.path} has no {columns} {names}, which data.types names; {hint}")
+            raise DataError(f"{self.path} has no {columns} {names}, which `types` names; {hint}")
         return found
 
     def profile(self) -> TableProfile:

@@ -145,21 +145,21 @@ def test_declared_integers_may_be_spelt_as_pandas_does_once_there_were_gaps(tmp_
     assert columns(Csv(path=path, types=types)) == {"y": [1, None, 3], "clock": ["01:30", "02:30", None]}
     for text, line in (("2.0\nx", "line 3: column `y` is 'x'"), ("2.0\n2.5", "3: column `y` is '2.5'")):
         write(Path(path), f"y,x\n{text.replace(chr(10), ',1' + chr(10))},1\n")
-        with pytest.raises(DataError, match=f"{line}, not of the type int; mend it"):
+        with pytest.raises(DataError, match=f"{line}, not of the type int; correct it"):
             Csv(path=path, types=types).sizes()
 
 
 def test_other_delimiters_and_quotes(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", 'a;b\n"x;""y""\nz";1\r\n\n"";2\n')
     assert columns(Csv(path=source.path, delimiter=";")) == {"a": ['x;"y"\nz', None], "b": [1, 2]}
-    with pytest.raises(DataError, match=r"has one column, 'a;b'; .* data.delimiter=semicolon$"):
+    with pytest.raises(DataError, match=r"has one column, 'a;b'; .* set `delimiter` to semicolon$"):
         source.sizes()
     for spelt in ("semicolon", ";"):
         assert Csv(path=source.path, delimiter=spelt).sizes() == {"all": 2}
     tabs = write(tmp_path / "tabs.csv", "a\tb\n1\t2\n")
     for spelt in ("tab", r"\t", "\t"):
         assert kinds(Csv(path=tabs.path, delimiter=spelt)) == {"a": "int", "b": "int"}
-    with pytest.raises(DataError, match=r"has one column, 'a;b'; .* data.delimiter=semicolon$"):
+    with pytest.raises(DataError, match=r"has one column, 'a;b'; .* set `delimiter` to semicolon$"):
         write(tmp_path / "decimals.csv", "a;b\n1,5;2\n").sizes()
 
 
@@ -199,7 +199,7 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
     with pytest.raises(DataError, match=r"no file .*data/house.csv or .*/house.csv; did you mean houses.csv\?"):
         Csv(path="house.csv").sizes()
     for folder in ("data", ".", ".."):
-        with pytest.raises(DataError, match=rf"data.path={re.escape(folder)} is a folder, .*; name a file"):
+        with pytest.raises(DataError, match=rf"`path` \(={re.escape(folder)}\) is a folder, .*; name a file"):
             Csv(path=folder).sizes()
 
 
@@ -214,11 +214,11 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ("a,b,a\n1,2,3\n", None, "has the column `a` twice"),
         ('a,b\n1,"x\ny"\n\n1,2,3\n', None, "table.csv, line 5: the number of fields is 3, not 2 as in the first line"),
         ("a,b\n1,2\n3\n", None, "line 3: the number of fields is 1, not 2"),
-        ('a,b\n"\n",1\n\n2,x\n', {"b": "float"}, "line 5: column `b` is 'x', not of the type float; mend it"),
+        ('a,b\n"\n",1\n\n2,x\n', {"b": "float"}, "line 5: column `b` is 'x', not of the type float; correct it"),
         ("a,b\n1,2\n2.5,1\n", {"a": "int"}, "line 3: column `a` is '2.5', not of the type int"),
         ("a,b\n1,1\n2,yes\n", {"b": "bool"}, "line 3: column `b` is 'yes', not of the type bool"),
         ("a,b\n1,2\n2,2020-01-01\n3,x", {"b": "timestamp"}, "line 2: column `b` is '2', not of the type timestamp"),
-        ("a,b\n1,2\n", {"bb": "int"}, "has no column `bb`, which data.types names; did you mean b?"),
+        ("a,b\n1,2\n", {"bb": "int"}, "has no column `bb`, which `types` names; did you mean b?"),
         (b"a,b\n1,2\n2,\xe9\n", None, "table.csv, line 3: byte 0xe9 isn't UTF-8; convert the file"),
         (b"a,b\n1,2\n2,\xe9\n", {"b": "string"}, "table.csv, line 3: byte 0xe9 isn't UTF-8"),
         (b"a,\xe9\n1,2\n", None, "table.csv, line 1: byte 0xe9 isn't UTF-8"),
