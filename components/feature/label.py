@@ -117,7 +117,7 @@ class Label:
         if sum(rows.values()) < len(rows):
             return f"{message} (rows of it: {places}), too few for {len(rows)} splits; get more of it, or leave it out"
         return (
-            f"{message} (rows of it: {places}); `stratify` ({self.key}) of the data spreads every class over the splits; "
+            f"{message} (rows of it: {places}); `stratify` ({self.key}) of the data spreads each class over the splits; "
             "another `seed` or a smaller `valid` may help too"
         )
 

@@ -40,7 +40,7 @@ HELPERS = [
     "components.data.split",
     "components.architecture.branches.Series",  # a module of Flax that nobody exports
     "components.data.Table",  # has abstract methods
-    "components.data.csv.source.read",
+    "components.data.csv.source.find",
     "components.feature.Moments",
     "components.feature.Spread",
     "components.layer.activate",

@@ -125,7 +125,7 @@ def test_a_suggestion_leaves_nothing_behind(tmp_path: Path) -> None:
     path = write(tmp_path / "table.csv", "zip,y\n1000,1\n2000,2\n1000,3\n2000,4\n").path
     types: Any = {"zip": "string"}
     suggest(Csv(path=path, types=types, target="y"))
-    assert Csv(path=path).columns.kinds == {"zip": "int", "y": "int"}
+    assert Csv(path=path).columns.types == {"zip": "int", "y": "int"}
 
 
 def becomes(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | None]:

@@ -30,7 +30,7 @@ def columns(source: Csv) -> dict[str, Any]:
 
 
 def kinds(source: Csv) -> dict[str, str]:
-    return dict(source.columns.kinds)
+    return dict(source.columns.types)
 
 
 # ---------------------------------------------------------------------------------------------------- values and types
@@ -224,10 +224,10 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         (b"a,\xe9\n1,2\n", None, "table.csv, line 1: byte 0xe9 isn't UTF-8"),
         ("a,b", None, "has no rows below the names of its columns"),
         ("\n\r\n", None, "table.csv is empty; its first line must name the columns"),
-        ("a,b\n1,2\n3,4\0\n", None, "line 3: there is a byte 0x00, as no text has but in UTF-16"),
+        ("a,b\n1,2\n3,4\0\n", None, "line 3: there is a byte 0x00, which only text in UTF-16 has"),
         (bytes(1 << 20) + b"\n", None, "line 1: there is a byte 0x00"),
         ("a,b\n1,2\n".encode("utf-16"), None, "table.csv is in UTF-16; convert it"),
-        ("a,b\n1,2\n".encode("utf-16-be"), None, "line 1: there is a byte 0x00, as no text has but in UTF-16"),
+        ("a,b\n1,2\n".encode("utf-16-be"), None, "line 1: there is a byte 0x00, which only text in UTF-16 has"),
         ('a,b\n1,"2"\n3,"4"5\n', None, "line 3: something follows a quote that is closed"),
         ('a,b\n1,"2" \n', None, "line 2: something follows a quote that is closed"),
         ('a,b\n1,"x\n2,"y"\n3,z"\n', None, "line 2: something follows a quote that is closed"),
