@@ -200,7 +200,7 @@ def _packed_csv(pack: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
 PACKED = re.compile(rb"\x1f\x8b|BZh[1-9](1AY&SY|\x17rE8P\x90)|\xfd7zXZ\0")
 
 
-def _packed_csv_holds(content: bytes) -> Cells:
+def _packed_csv_holds(content: bytes) -> CategoryValues:
     """What is left of a packed table that doesn't begin as one may be a table."""
     if PACKED.match(content):
         raise Nothing
@@ -217,15 +217,15 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
     return found
 
 
-def _csv_holds(content: bytes) -> Cells:
+def _csv_holds(content: bytes) -> CategoryValues:
     text = io.StringIO(content.decode("utf-8-sig"), newline="")
     names, *rows = [row for row in csv.reader(text, strict=True) if row]
     if len(set(names)) < len(names) or {len(row) for row in rows} != {len(names)}:
         raise Nothing
-    return Cells(dict(zip(names, zip(*rows, strict=True), strict=True)))
+    return CategoryValues(dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
-class Cells(NamedTuple):
+class CategoryValues(NamedTuple):
     """The texts in the cells of a table, which equal the values that they spell."""
 
     columns: dict[str, tuple[str, ...]]
@@ -361,7 +361,7 @@ def _vectors(folder: Path) -> Path:
 def _read_vectors(path: Path) -> list[np.ndarray]:
     from components.feature.text import word_vectors  # imports JAX
 
-    return list(word_vectors.read(str(path), "word", WORDS, 4))
+    return list(word_vectors.read_vectors(str(path), "word", WORDS, 4))
 
 
 def _vectors_holds(content: bytes) -> list[np.ndarray]:
@@ -579,8 +579,8 @@ class _Slow(BaseException):
 
 def _same(found: Any, wanted: Any) -> bool:
     """Whether two values are equal to the last bit, in type and shape too."""
-    if isinstance(wanted, Cells | Leaf):
-        return wanted.spell(found) if isinstance(wanted, Cells) else wanted.spells(found)
+    if isinstance(wanted, CategoryValues | Leaf):
+        return wanted.spell(found) if isinstance(wanted, CategoryValues) else wanted.spells(found)
     if isinstance(wanted, Mapping):
         both = isinstance(found, Mapping) and found.keys() == wanted.keys()
         return both and all(_same(found[key], wanted[key]) for key in wanted)

@@ -32,13 +32,12 @@ def candidates(*paths: str) -> list[Path]:
     return list(dict.fromkeys(root / os.path.expanduser(path) for root in roots() for path in paths))
 
 
-def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
+def find(*paths: str, file: bool = False) -> Path:
     """Where one of some paths is: relative ones are looked up below $TITRATE_DATA, then below the working folder.
 
     Args:
         paths: of a file or a folder; in each place the first that is there counts.
         file: whether a folder won't do.
-        key: what names the path in the configuration, for the message.
 
     Raises DataError where there is none, with the nearest name beside it, or something else than a file or a folder.
     """
@@ -48,10 +47,10 @@ def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
             return place
     for place in places:
         if os.path.lexists(place):
-            raise DataError(f"{place} is {_kind_of(place)}; {key} takes a regular file{'' if file else ' or a folder'}")
+            raise DataError(f"{place} is {_kind_of(place)}; a regular file{'' if file else ' or a folder'} is needed")
     others = [name for name in _beside(places) if name != places[0].name]
     near = closest_name(places[0].name, others)
-    remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct {key}"
+    remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct the path"
     hint = f"did you mean {Path(paths[0]).parent / near}?" if near else remedy
     raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, places))}; {hint}")
 

@@ -37,18 +37,18 @@ def split(
     rows = _number(sizes)
     pool = rows.get("all", rows.get("train"))
     if pool is None or (test is None) == ("test" not in rows):
-        given = f"the parts {', '.join(sizes)} with `data.test` (={test})"
+        given = f"the parts {', '.join(sizes)} with `test` (={test})"
         raise DataError(f"{given}: it says what to hold out where there is no test part, and only there")
     if empty := [part for part, size in sizes.items() if size == 0]:
         raise DataError(f"the part {empty[0]} of the data has no rows")
     if valid_from == "test":
         if "test" not in rows:
-            raise DataError("`data.valid_from` (=test) needs a test set of the source's own; take train")
+            raise DataError("`valid_from` (=test) needs a test set of the source's own; take train")
         pool = rows["test"]
     shares = ({} if test is None else {"test": test}) | {"valid": valid}
     counts = {name: _count(name, share, len(pool)) for name, share in shares.items()}
     if sum(counts.values()) >= len(pool):
-        given = " and ".join(f"`data.{name}` (={share:g})" for name, share in shares.items())
+        given = " and ".join(f"`{name}` (={share:g})" for name, share in shares.items())
         raise DataError(f"{given} hold out {sum(counts.values())} of {len(pool)} rows: none is left to {valid_from} on")
     held = _hold_out(counts, _order(len(pool), seed), np.zeros(len(pool), int) if strata is None else strata)
     if valid_from == "test":
@@ -109,10 +109,10 @@ def _number(sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
 
 def _count(name: str, share: float, rows: int) -> int:
     if not (0 < share < 1 or (share >= 1 and float(share).is_integer())):
-        raise DataError(f"`data.{name}` (={share:g}) is neither a share in (0, 1) nor a number of rows from 1")
+        raise DataError(f"`{name}` (={share:g}) is neither a share in (0, 1) nor a number of rows from 1")
     count = round(share * rows) if share < 1 else int(share)
     if count == 0:
-        raise DataError(f"`data.{name}` (={share:g}) of {rows} rows leaves the {name} split empty")
+        raise DataError(f"`{name}` (={share:g}) of {rows} rows leaves the {name} split empty")
     return count
 
 
@@ -160,5 +160,5 @@ def _too_small(name: object, rows: int, parts: str) -> str:
     number = "1 row" if rows == 1 else f"{rows} rows"
     return (
         f"class {name!r} is too small to stratify: it has {number} for {parts}; "
-        "leave the class out, get more of it, or set data.stratify=null"
+        "leave the class out, get more of it, or set `stratify` to null"
     )

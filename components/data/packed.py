@@ -54,7 +54,7 @@ class Packed:
         if size > self.max_unpacked_gb * 1e9:
             raise DataError(
                 f"{self.path} unpacks to more than {self.max_unpacked_gb:g} GB; "
-                f"if it may, raise data.max_unpacked_gb (={self.max_unpacked_gb:g})"
+                f"if it may, raise `max_unpacked_gb` (={self.max_unpacked_gb:g})"
             )
 
     def _unpacked(self, format: _Format, file: io.BufferedReader) -> Iterator[bytes]:

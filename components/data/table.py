@@ -96,12 +96,12 @@ class Table(ABC):
     def _column(self, part: str, name: str) -> np.ndarray:
         columns = self.columns_by_part[part]
         if name not in columns:
-            raise DataError(f"`data.stratify` (={name}) is no column; {suggest_name(name, columns)}")
+            raise DataError(f"`stratify` (={name}) is no column; {suggest_name(name, columns)}")
         strata = columns[name]
         if isinstance(strata, Strings):
             return np.array(strata.tolist())
         if isinstance(strata, Ragged) or strata.ndim != 1:
-            raise DataError(f"`data.stratify` (={name}) must be a column of single values")
+            raise DataError(f"`stratify` (={name}) must be a column of single values")
         return strata
 
 

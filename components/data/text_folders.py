@@ -90,7 +90,7 @@ class TextFolders(Table):
             option = "train" if folder == self.train else "test"
             raise DataError(
                 f"{find(self.path)} has no {folder}/CLASS/NAME{self.suffix}; "
-                f"set `data.{option}` (={folder}) to the name of the folder that holds a folder for each class"
+                f"set `{option}` (={folder}) to the name of the folder that holds a folder for each class"
             )
         if empty := sorted(classes - filled):
             there = ", ".join(sorted(filled))

@@ -12,11 +12,11 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
-from components.feature.normalizer import Step
+from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
-from components.feature.number.numbers import Numbers, Read, cells, vectors, with_parents
-from components.feature.number.numeric_fit import Lesson
-from components.feature.number.pipeline import Chain, chain
+from components.feature.number.numbers import NumberRows, Numbers, add_parents, as_vectors, flatten_sequences
+from components.feature.number.numeric_fit import NumericFit
+from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import Extremes, Quantiles
 from components.types import Block, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 
@@ -53,7 +53,7 @@ class Bucketized(Categorical):
     equal_width: Annotated[int, Range(2)] | None = None
     method: Literal["linear", "keras", "transform"] = "linear"
     duplicates: Literal["refuse", "keep"] = "refuse"
-    normalize: Step | tuple[Step, ...] | None = None
+    normalize: Normalizer | tuple[Normalizer, ...] | None = None
     missing: float | None = None
     size: Annotated[int, Range(1)] = 1
 
@@ -63,8 +63,8 @@ class Bucketized(Categorical):
         if self.boundaries is not None:
             _check(self.boundaries)
         if self.missing is not None:
-            self._chain.check_filler(self.missing)
-        if self.boundaries is None and self._chain.learned is not None:
+            self._pipeline.check_filler(self.missing)
+        if self.boundaries is None and self._pipeline.fitted is not None:
             raise UserError(
                 "`quantiles` and `equal_width` can't be learned of what `normalize` learns itself, and would be the "
                 "same without it"
@@ -80,57 +80,57 @@ class Bucketized(Categorical):
         return self.quantiles or self.equal_width or len(self.boundaries or ()) + 1
 
     def statistics(self) -> Mapping[str, Statistic]:
-        if self._chain.learned is not None:
-            return self._lesson.statistics()
-        learned = {"quantiles": Quantiles(self._lesson.numbers)} if self.quantiles else {}
-        return learned | ({} if self.boundaries else {"range": Extremes(self._lesson.numbers)})
+        if self._pipeline.fitted is not None:
+            return self._numeric_fit.statistics()
+        learned = {"quantiles": Quantiles(self._numeric_fit.numbers)} if self.quantiles else {}
+        return learned | ({} if self.boundaries else {"range": Extremes(self._numeric_fit.numbers)})
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         host = {"boundaries": self._boundaries(results).astype(np.float32)}
-        if self._chain.learned is not None:
-            host |= scaling.constants(self._lesson.spread(results), unit=1)
+        if self._pipeline.fitted is not None:
+            host |= scaling.make_constants(self._numeric_fit.offset_scale(results), unit=1)
         return Constants(host=host, static={"buckets": self.count * self.size})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         """`ids`: int32 (rows,), (rows, size) for vectors, or Ragged."""
-        read, there = self._read(with_parents(block, parents), derived=self.key in parents)
+        read, valid_mask = self._read(add_parents(block, parents), derived=self.key in parents)
         ids = _buckets(self._normalized(read.values, constants.host), constants.host["boundaries"])
         if self.size > 1:
             ids += np.arange(self.size, dtype=np.int32) * np.int32(self.count)
-        if there is not None:
-            ids[~there] = NO_ID
+        if valid_mask is not None:
+            ids[~valid_mask] = NO_ID
         return {"ids": read.rows(ids if self.size > 1 else ids[:, 0])}
 
     @property
-    def _chain(self) -> Chain:
-        return chain(self.normalize)
+    def _pipeline(self) -> Pipeline:
+        return make_pipeline(self.normalize)
 
     @property
-    def _lesson(self) -> Lesson:
-        return Lesson(Numbers(self.key, gaps=True, sequences=True, steps=self._chain.before), self._chain)
+    def _numeric_fit(self) -> NumericFit:
+        return NumericFit(Numbers(self.key, gaps=True, sequences=True, steps=self._pipeline.before), self._pipeline)
 
-    def _read(self, block: Block, *, derived: bool) -> tuple[Read, np.ndarray | None]:
+    def _read(self, block: Block, *, derived: bool) -> tuple[NumberRows, np.ndarray | None]:
         """The numbers that go to the boundaries, and which there are, (vectors, size); None: all."""
-        block, offsets = cells(block, self.key)
-        found, valid = raw.any_numbers(block, self.key)
-        values = vectors(block, self.key, found)
+        block, offsets = flatten_sequences(block, self.key)
+        found, valid = raw.read_any_numbers(block, self.key)
+        values = as_vectors(block, self.key, found)
         if values.shape[1] != self.size:
             given = f"has {values.shape[1]} numbers a row, not {self.size} as `size` says"
             raise DataError(f"column `{self.key}` of {block.origin} {given}")
-        there = ~np.isnan(values) if derived or self.missing is not None else None
+        valid_mask = ~np.isnan(values) if derived or self.missing is not None else None
         if valid is not None:
-            there = valid.reshape(values.shape) & (True if there is None else there)
-        if there is not None:
-            values = np.where(there, values, np.nan if self.missing is None else self.missing)
+            valid_mask = valid.reshape(values.shape) & (True if valid_mask is None else valid_mask)
+        if valid_mask is not None:
+            values = np.where(valid_mask, values, np.nan if self.missing is None else self.missing)
         if self.normalize is not None:
-            values = self._lesson.numbers.stepped(block, values)
-        return Read(values, offsets), None if self.missing is not None else there
+            values = self._numeric_fit.numbers.transform(block, values)
+        return NumberRows(values, offsets), None if self.missing is not None else valid_mask
 
     def _normalized(self, values: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
         """After the steps that come behind those fixed."""
-        return values if "offset" not in host else self._chain.rest(values, host["offset"], host["divisor"], np)
+        return values if "offset" not in host else self._pipeline.rest(values, host["offset"], host["divisor"], np)
 
     def _boundaries(self, results: Mapping[str, Any]) -> np.ndarray:
         """(count - 1, 1), or (count - 1, size) where each element has its own."""

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 
 from components.feature.base.column import Categorical, check_buckets
-from components.feature.base.values import Cells, Form, cells
-from components.feature.text.fingerprint import buckets, cross, cross_ragged, fingerprint64
-from components.feature.text.string_ops import each
+from components.feature.base.values import CategoryValues, Layout, read_values
+from components.feature.text.fingerprint import cross, cross_ragged, fingerprint64, to_buckets
+from components.feature.text.string_ops import apply_to_strings
 from components.types import Block, Constants, Encoded, Ragged, Range, Strings, UserError, Values
 
 
@@ -19,8 +19,8 @@ class Part(NamedTuple):
     """What a key of a cross holds."""
 
     values: np.ndarray  # (cells,), uint64: fingerprints of strings, integers as they are
-    there: np.ndarray | None  # (cells,), bool; None: all
-    form: Form
+    valid_mask: np.ndarray | None  # (cells,), bool; None: all
+    layout: Layout
     dense: bool  # whether TensorFlow has it dense: a raw column with as many cells in every row
 
 
@@ -77,8 +77,8 @@ class Crossed(Categorical):
         if self.order == "dense_last":
             parts.sort(key=lambda part: part.dense)
         crossed = _dense(parts, self.hash_key) if _regular(parts) else _ragged(parts, self.hash_key)
-        ids = buckets(crossed.values, self.buckets)
-        return Crossing(Cells(ids, crossed.there, crossed.form).ids(ids), tuple(parts))
+        ids = to_buckets(crossed.values, self.buckets)
+        return Crossing(CategoryValues(ids, crossed.valid_mask, crossed.layout).ids(ids), tuple(parts))
 
 
 def _check_distinct(names: tuple[str, ...]) -> None:
@@ -92,33 +92,33 @@ def _parts(block: Block, key: str, parents: Mapping[str, Mapping[str, Values]]) 
         return arrays.parts
     if "weights" in arrays:
         raise UserError(f"a cross has no weights, and `{key}` has some; cross the column that it weighs")
-    found = cells(block, key, parents, blank=False)
+    found = read_values(block, key, parents, empty_is_missing=False)
     if isinstance(found.values, Strings):
-        values = each(found.values, fingerprint64)
+        values = apply_to_strings(found.values, fingerprint64)
     else:
         values = found.values.view(np.uint64)
-    return (Part(values, found.there, found.form, "ids" not in arrays and isinstance(found.form, tuple)),)
+    return (Part(values, found.valid_mask, found.layout, "ids" not in arrays and isinstance(found.layout, tuple)),)
 
 
 def _regular(parts: list[Part]) -> bool:
     """Whether all rows of all parts have as many cells as the others."""
-    return all(isinstance(part.form, tuple) for part in parts)
+    return all(isinstance(part.layout, tuple) for part in parts)
 
 
 def _dense(parts: list[Part], hash_key: int | None) -> Part:
     """What they hold together: (rows,), or (rows, K), K the product of the parts'."""
-    rows = int(parts[0].form[0])
-    widths = [int(np.prod(part.form[1:])) for part in parts]
+    rows = int(parts[0].layout[0])
+    widths = [int(np.prod(part.layout[1:])) for part in parts]
 
     def spread(values: np.ndarray, axis: int) -> np.ndarray:
         shape = [rows, *(width if place == axis else 1 for place, width in enumerate(widths))]
         return np.broadcast_to(values.reshape(shape), (rows, *widths)).reshape(-1)
 
     hashes = cross([spread(part.values, axis) for axis, part in enumerate(parts)], hash_key)
-    gaps = [spread(part.there, axis) for axis, part in enumerate(parts) if part.there is not None]
+    gaps = [spread(part.valid_mask, axis) for axis, part in enumerate(parts) if part.valid_mask is not None]
     width = int(np.prod(widths))
-    there = np.logical_and.reduce(gaps) if gaps else None
-    return Part(hashes, there, (rows,) if width == 1 else (rows, width), dense=True)
+    valid_mask = np.logical_and.reduce(gaps) if gaps else None
+    return Part(hashes, valid_mask, (rows,) if width == 1 else (rows, width), dense=True)
 
 
 def _ragged(parts: list[Part], hash_key: int | None) -> Part:
@@ -129,10 +129,10 @@ def _ragged(parts: list[Part], hash_key: int | None) -> Part:
 
 def _filled(part: Part) -> Ragged:
     """The cells of a part that hold a value."""
-    offsets = part.form
+    offsets = part.layout
     if isinstance(offsets, tuple):
         offsets = np.arange(offsets[0] + 1) * int(np.prod(offsets[1:]))
-    if part.there is None:
+    if part.valid_mask is None:
         return Ragged(part.values, offsets)
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(part.there)])
-    return Ragged(part.values[part.there], before[offsets])
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(part.valid_mask)])
+    return Ragged(part.values[part.valid_mask], before[offsets])

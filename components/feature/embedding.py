@@ -94,7 +94,7 @@ class Embedding:
         static = {"buckets": buckets[first]}
         if self.vectors is None:
             return Constants(static=static)
-        found = word_vectors.read(self.vectors, first, parents[first], self.dimension)
+        found = word_vectors.read_vectors(self.vectors, first, parents[first], self.dimension)
         return Constants(initial=found._asdict(), static={**static, "with_vectors": int(found.known.sum())})
 
     def encode(

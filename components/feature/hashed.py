@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 
 from components.feature.base.column import Categorical, check_buckets
-from components.feature.base.values import cells, check_kind
-from components.feature.text.fingerprint import buckets, decimal, fingerprint64
+from components.feature.base.values import check_category_type, read_values
+from components.feature.text.fingerprint import fingerprint64, format_integers, to_buckets
 from components.feature.text.siphash import siphash
-from components.feature.text.string_ops import each, to_strings
-from components.feature.text.vocabulary_index import find, table
+from components.feature.text.string_ops import apply_to_strings, to_strings
+from components.feature.text.vocabulary_index import build_index, look_up
 from components.types import Block, Constants, Encoded, Range, Strings, UserError, Values
 
 
@@ -47,24 +47,26 @@ class Hashed(Categorical):
         return (self.key,)
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        host = {} if self.mask is None else table(to_strings([str(self.mask)]))
+        host = {} if self.mask is None else build_index(to_strings([str(self.mask)]))
         return Constants(host=host, static={"buckets": self.buckets})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        found = cells(block, self.key, parents, missing=self.missing, blank=self.mask not in ("", -1))
+        found = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self.mask not in ("", -1))
         if self.mask is not None:
-            check_kind(block, self.key, found, f"mask={self.mask!r} is of", isinstance(self.mask, str))
+            check_category_type(block, self.key, found, f"mask={self.mask!r} is of", isinstance(self.mask, str))
         if not isinstance(found.values, Strings):
-            return found.ids(self._ids(Strings(*decimal(found.values)), constants))
-        return found.ids(each(found.values, lambda data, offsets: self._ids(Strings(data, offsets), constants)))
+            return found.ids(self._ids(Strings(*format_integers(found.values)), constants))
+        return found.ids(
+            apply_to_strings(found.values, lambda data, offsets: self._ids(Strings(data, offsets), constants))
+        )
 
     def _ids(self, strings: Strings, constants: Constants) -> np.ndarray:
         if self.mask is None:
-            return buckets(self._hashes(strings), self.buckets)
-        masked = find(strings, fingerprint64(strings.data, strings.offsets), constants.host) == 0
-        return np.where(masked, 0, 1 + buckets(self._hashes(strings), self.buckets - 1))
+            return to_buckets(self._hashes(strings), self.buckets)
+        masked = look_up(strings, fingerprint64(strings.data, strings.offsets), constants.host) == 0
+        return np.where(masked, 0, 1 + to_buckets(self._hashes(strings), self.buckets - 1))
 
     def _hashes(self, strings: Strings) -> np.ndarray:
         if self.salt is None:

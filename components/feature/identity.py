@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 
 from components.feature.base.column import Categorical, check_buckets
-from components.feature.base.values import NO_ID, cells
-from components.feature.text.string_ops import shown
+from components.feature.base.values import NO_ID, read_values
+from components.feature.text.string_ops import format_category
 from components.types import Block, Constants, DataError, Encoded, Range, Strings, UserError, Values
 
 
@@ -43,12 +43,12 @@ class Identity(Categorical):
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        found = cells(block, self.key, parents)
+        found = read_values(block, self.key, parents)
         if found.empty:
             return found.ids(np.zeros(found.total, np.int32))
         if isinstance(found.values, Strings):
-            places = range(found.total) if found.there is None else np.flatnonzero(found.there).tolist()
-            texts = ", ".join(repr(shown(found.values, place)) for place in places[:3])
+            places = range(found.total) if found.valid_mask is None else np.flatnonzero(found.valid_mask).tolist()
+            texts = ", ".join(repr(format_category(found.values, place)) for place in places[:3])
             raise DataError(
                 f"column `{self.key}` of {block.origin} holds text ({texts}), and ids are whole numbers: "
                 "Vocabulary or Hashed make them"
@@ -57,7 +57,7 @@ class Identity(Categorical):
         if self.default is not None:
             return found.ids(np.where(known, ids, self.default))
         wrong = ~known if self.check else (ids <= NO_ID) | (ids >= 1 << 31)
-        wrong = wrong if found.there is None else wrong & found.there
+        wrong = wrong if found.valid_mask is None else wrong & found.valid_mask
         if wrong.any():
             place = int(np.argmax(wrong))
             raise DataError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.number import scaling
-from components.feature.statistic import Moments, Spread
+from components.feature.statistic import Moments, OffsetScale
 from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 
 WHITE = 255
@@ -56,9 +56,9 @@ class Image:
         return {"channels": Moments(key)} if self.normalize == "standardize" else {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        spread = results.get("channels", Spread(np.zeros(1), np.zeros(1)))
+        offset_scale = results.get("channels", OffsetScale(np.zeros(1), np.zeros(1)))
         unit = 1 if self.normalize is None else WHITE
-        device = scaling.constants(spread, unit)
+        device = scaling.make_constants(offset_scale, unit)
         if self.mean is not None:
             device["offset"] = _each(self.mean, unit)
         if self.deviation is not None:
@@ -105,7 +105,7 @@ class _Pixels:
 
 
 def _images(block: Block, key: str, size: tuple[int, int] | None) -> np.ndarray:
-    images = raw.column(block, key)
+    images = raw.read_column(block, key)
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(
             f"column `{key}` of {block.origin} is {images.dtype} {images.shape}; "

@@ -80,7 +80,7 @@ class Indicator:
         ids, weights = arrays["ids"], None if self.mode == "multi_hot" else arrays.get("weights")
         if self.sequence or (isinstance(ids, np.ndarray) and ids.ndim == 1):
             return {"ids": ids} if weights is None else {"ids": ids, "weights": weights}
-        found = document_frequency.bags(ids, weights)
+        found = document_frequency.make_bags(ids, weights)
         if self.mode == "tf_idf" and self.formula != "keras":
             found = found._replace(weights=found.weights / _cells(ids)[found.rows])
         together = {"ids": _as_rows(found, found.ids.astype(np.int32), NO_ID, ids)}
@@ -94,13 +94,13 @@ class Indicator:
 
     def _idf(self, results: Mapping[str, Any], parent: Constants, buckets: int) -> np.ndarray:
         if self.documents == "counted":
-            return document_frequency.of_counts(results["documents"], buckets, self.formula)
+            return document_frequency.weigh_ids(results["documents"], buckets, self.formula)
         if "documents" not in parent.host:
             raise UserError(
                 f"tf_idf of `{self.key}`: it hasn't learned how many rows its ids occur in, as a Vocabulary without "
                 "`values` and `path` does; documents=counted counts them"
             )
-        return document_frequency.of_vocabulary(parent.host, self.formula)
+        return document_frequency.weigh_vocabulary(parent.host, self.formula)
 
 
 def _weighted(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot:
@@ -120,7 +120,7 @@ def _one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size:
 def _cells(ids: Encoded) -> np.ndarray:
     """How many cells of each row hold a value, float32."""
     held = (ids.values if isinstance(ids, Ragged) else ids.reshape(-1)) != NO_ID
-    return np.bincount(document_frequency.row_numbers(ids)[held], minlength=row_count(ids)).astype(np.float32)
+    return np.bincount(document_frequency.number_rows(ids)[held], minlength=row_count(ids)).astype(np.float32)
 
 
 def _as_rows(found: document_frequency.Bags, values: np.ndarray, nothing: Any, like: Encoded) -> Encoded:

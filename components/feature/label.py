@@ -12,7 +12,7 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.statistic import Distinct
-from components.feature.statistic.classes import groups
+from components.feature.statistic.classes import group_rows
 from components.types import Block, BoundTarget, Constants, DataError, Statistic, UserError, Values
 
 
@@ -82,12 +82,12 @@ class Label:
     ) -> Mapping[str, np.ndarray]:
         """`ids`: int32 (rows,)."""
         numbers = {value: number for number, value in enumerate(constants.host["values"].tolist())}
-        values, rows = groups(block, self.key)
+        values, rows = group_rows(block, self.key)
         ids = np.array([numbers.get(value, -1) for value in values], np.int32)[rows]
         if (ids < 0).any():
             row = int(np.argmin(ids))
             known = ", ".join(constants.static["classes"])
-            value = raw.show(values[rows[row]])
+            value = raw.format_value(values[rows[row]])
             raise DataError(f"{block.where(row)}: column `{self.key}` is {value}, none of the classes {known}")
         return {"ids": ids}
 
@@ -117,8 +117,8 @@ class Label:
         if sum(rows.values()) < len(rows):
             return f"{message} (rows of it: {places}), too few for {len(rows)} splits; get more of it, or leave it out"
         return (
-            f"{message} (rows of it: {places}); data.stratify={self.key} spreads every class over the splits, "
-            "another data.seed or a smaller data.valid may do too"
+            f"{message} (rows: {places}); `stratify` ({self.key}) of the data spreads each class over the splits; "
+            "another `seed` or a smaller `valid` may help too"
         )
 
 

@@ -9,14 +9,14 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from components.feature.statistic import Distribution, Extremes, Moments, Quantiles, Spread
+from components.feature.statistic import Distribution, Extremes, Moments, OffsetScale, Quantiles
 from components.feature.statistic.elements import Key
 from components.types import DataError, Range, Statistic, UserError
 
 ROUNDING = 2.0**8 * np.finfo(np.float64).eps  # what equal numbers may seem to differ by, as a share of them
 
 
-class Fixed(Protocol):
+class FixedNormalizer(Protocol):
     """A function of numbers that learns nothing; `xp` is the library of the arrays, NumPy or `jax.numpy`."""
 
     def __call__(self, values: Any, xp: Any) -> Any: ...
@@ -25,21 +25,21 @@ class Fixed(Protocol):
         """The inverse; raises UserError where there is none."""
 
 
-class Learned(Protocol):
+class FittedNormalizer(Protocol):
     """Numbers are shifted and divided by what a statistic says, and go through a few fixed steps then."""
 
     @property
-    def after(self) -> tuple[Fixed, ...]: ...
+    def after(self) -> tuple[FixedNormalizer, ...]: ...
 
     def statistic(self, key: Key) -> Statistic: ...
 
-    def spread(self, result: Any) -> Spread:
+    def offset_scale(self, result: Any) -> OffsetScale:
         """What is subtracted, and what divided by then; raises DataError, without the column, if there is none."""
 
 
-def constant(spread: Spread) -> np.ndarray:
+def is_constant(offset_scale: OffsetScale) -> np.ndarray:
     """Where numbers differ by no more than their rounding in float64."""
-    return spread.width <= ROUNDING * np.abs(spread.offset)
+    return offset_scale.width <= ROUNDING * np.abs(offset_scale.offset)
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ class Clip:
 class ZScore:
     """(x - mean) / standard deviation, of the population."""
 
-    after: ClassVar[tuple[Fixed, ...]] = ()
+    after: ClassVar[tuple[FixedNormalizer, ...]] = ()
 
     def statistic(self, key: Key) -> Moments:
         return Moments(key)
 
-    def spread(self, result: Spread) -> Spread:
+    def offset_scale(self, result: OffsetScale) -> OffsetScale:
         return result
 
 
@@ -126,13 +126,13 @@ class MinMax:
         _check_order(self.low, self.high)
 
     @property
-    def after(self) -> tuple[Fixed, ...]:
+    def after(self) -> tuple[FixedNormalizer, ...]:
         return () if (self.low, self.high) == (0, 1) else (Stretch(self.low, self.high),)
 
     def statistic(self, key: Key) -> Extremes:
         return Extremes(key)
 
-    def spread(self, result: Spread) -> Spread:
+    def offset_scale(self, result: OffsetScale) -> OffsetScale:
         return result
 
 
@@ -143,7 +143,7 @@ class Robust:
     The two must differ, unless all numbers are equal.
     """
 
-    after: ClassVar[tuple[Fixed, ...]] = ()
+    after: ClassVar[tuple[FixedNormalizer, ...]] = ()
     low: Annotated[float, Range(0, 1)] = 0.25
     high: Annotated[float, Range(0, 1)] = 0.75
 
@@ -153,10 +153,10 @@ class Robust:
     def statistic(self, key: Key) -> Quantiles:
         return Quantiles(key)
 
-    def spread(self, result: Distribution) -> Spread:
+    def offset_scale(self, result: Distribution) -> OffsetScale:
         least, low, median, high, most = result.at(np.array([0, self.low, 0.5, self.high, 1]))
-        found = Spread(median, high - low)
-        if (level := constant(found) & ~constant(Spread(median, most - least))).any():
+        found = OffsetScale(median, high - low)
+        if (level := is_constant(found) & ~is_constant(OffsetScale(median, most - least))).any():
             raise DataError(
                 f"its quantiles {self.low:g} and {self.high:g} are both {low[level][0]:g}, and yet it isn't constant: "
                 "nothing to divide by; choose z_score, or Robust with a lower `low` or a higher `high`"
@@ -164,11 +164,11 @@ class Robust:
         return found
 
 
-Step: TypeAlias = (
+Normalizer: TypeAlias = (
     Literal["z_score", "min_max", "robust", "log", "log1p"] | ZScore | MinMax | Robust | Log | Log1p | Clip
 )
 
-NAMES: Mapping[str, Fixed | Learned] = {
+NAMES: Mapping[str, FixedNormalizer | FittedNormalizer] = {
     "z_score": ZScore(),
     "min_max": MinMax(),
     "robust": Robust(),

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.normalizer import Step
+from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
 from components.feature.number.expression import Expression
-from components.feature.number.numbers import Numbers, Read, class_numbers, with_parents
-from components.feature.number.numeric_fit import Lesson
-from components.feature.number.pipeline import Chain, chain
-from components.feature.statistic import Spread
+from components.feature.number.numbers import NumberRows, Numbers, add_parents, number_classes
+from components.feature.number.numeric_fit import NumericFit
+from components.feature.number.pipeline import Pipeline, make_pipeline
+from components.feature.statistic import OffsetScale
 from components.types import Block, BoundTarget, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 
 
@@ -49,7 +49,7 @@ class Numeric:
 
     key: str | tuple[str, ...] | None = None
     expression: str | None = None
-    normalize: Step | tuple[Step, ...] | None = None
+    normalize: Normalizer | tuple[Normalizer, ...] | None = None
     scale: Annotated[float, Range(0, bounds="()")] = 1.0
     missing: float | Literal["mean", "median"] | None = None
     indicate_missing: bool = False
@@ -60,17 +60,17 @@ class Numeric:
     def __post_init__(self) -> None:
         if (self.key is None) == (self.expression is None):
             raise UserError("`key` or `expression` must be given, and not both")
-        if not self._lessons:
+        if not self._numeric_fits:
             raise UserError("`key` lists no column")
         if isinstance(self.missing, int | float):
-            self._chain.check_filler(self.missing * self._factor)
+            self._pipeline.check_filler(self.missing * self._factor)
         if self.indicate_missing and self.missing is None:
             raise UserError("`indicate_missing` needs `missing`, what stands for a number that is missing")
         if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
             raise UserError("a `sequence` is of one `key`, without `per`: give each sequence a column of its own")
         if self.expression and self.size not in (None, 1):
             raise UserError(f"`size` (={self.size}) must be 1 for an `expression`, which gives single numbers")
-        if self.per and self._chain.learned is None:
+        if self.per and self._pipeline.fitted is None:
             raise UserError(f"`per` ({self.per}) needs a step of `normalize` that learns, as z_score does")
 
     @property
@@ -85,22 +85,25 @@ class Numeric:
     def statistics(self) -> Mapping[str, Statistic]:
         return {
             f"{what} {number}": statistic
-            for number, lesson in enumerate(self._lessons)
-            for what, statistic in lesson.statistics().items()
+            for number, numeric_fit in enumerate(self._numeric_fits)
+            for what, statistic in numeric_fit.statistics().items()
         }
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        of_each = [_numbered(results, number) for number in range(len(self._lessons))]
-        lessons = list(zip(self._lessons, of_each, strict=True))
-        spreads = [lesson.spread(found) for lesson, found in lessons]
-        spread = Spread(*(np.concatenate(parts, axis=-1) for parts in zip(*spreads, strict=True)))
-        device = scaling.constants(spread, unit=1 if self._chain.before else 1 / self.scale)
+        of_each = [_numbered(results, number) for number in range(len(self._numeric_fits))]
+        numeric_fits = list(zip(self._numeric_fits, of_each, strict=True))
+        fitted_scales = [numeric_fit.offset_scale(found) for numeric_fit, found in numeric_fits]
+        offset_scale = OffsetScale(*(np.concatenate(parts, axis=-1) for parts in zip(*fitted_scales, strict=True)))
+        device = scaling.make_constants(offset_scale, unit=1 if self._pipeline.before else 1 / self.scale)
         if self.missing is not None:
-            widths = [one.offset.shape[-1] for one in spreads]
-            fillers = [lesson.filler(found, width) for (lesson, found), width in zip(lessons, widths, strict=True)]
+            widths = [one.offset.shape[-1] for one in fitted_scales]
+            fillers = [
+                numeric_fit.filler(found, width)
+                for (numeric_fit, found), width in zip(numeric_fits, widths, strict=True)
+            ]
             device["missing"] = np.concatenate(fillers).astype(np.float32)
         host = {"classes": np.array(list(of_each[0]["per"]))} if self.per else {}
-        return Constants(host, device, {"outputs": spread.offset.shape[-1]})
+        return Constants(host, device, {"outputs": offset_scale.offset.shape[-1]})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -109,16 +112,16 @@ class Numeric:
 
         `class`, with `per`: int32 (rows,), from 1 in the order of what was learned, 0 for another.
         """
-        block = with_parents(block, parents)
-        reads = [self._read(block, lesson.numbers) for lesson in self._lessons]
+        block = add_parents(block, parents)
+        reads = [self._read(block, numeric_fit.numbers) for numeric_fit in self._numeric_fits]
         values = np.concatenate([read.values for read in reads], axis=1, dtype=np.float32)
-        classes = {"class": class_numbers(block, self.per, constants.host["classes"])} if self.per else {}
+        classes = {"class": number_classes(block, self.per, constants.host["classes"])} if self.per else {}
         return {"values": reads[0].rows(values), **classes}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         """(B, D), float32; Padded (B, T, D), if a sequence."""
         indicate = self.indicate_missing
-        return functools.partial(scaling.normalize, chain=self._chain, factor=self._factor, indicate=indicate)
+        return functools.partial(scaling.normalize, pipeline=self._pipeline, factor=self._factor, indicate=indicate)
 
     def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Any numbers will do."""
@@ -128,7 +131,7 @@ class Numeric:
         given = {"missing": self.missing is not None, "per": self.per, "sequence": self.sequence}
         if wrong := [name for name, value in given.items() if value]:
             raise UserError(f"a target can't have `{wrong[0]}`: every row needs numbers of its own, in one unit")
-        self._chain.undo(np.zeros(1), 0.0, 1.0, np)  # raises where a step has no inverse
+        self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises where a step has no inverse
         return BoundTarget(constants.static["outputs"], None, functools.partial(self._decode, constants.device))
 
     @property
@@ -138,23 +141,23 @@ class Numeric:
         return (self.key,) if isinstance(self.key, str) else self.key or ()
 
     @property
-    def _chain(self) -> Chain:
-        return chain(self.normalize)
+    def _pipeline(self) -> Pipeline:
+        return make_pipeline(self.normalize)
 
     @property
     def _factor(self) -> float:
         """What the numbers are multiplied by as such; where no step comes before, they are divided anyway."""
-        return self.scale if self._chain.before else 1.0
+        return self.scale if self._pipeline.before else 1.0
 
     @property
-    def _lessons(self) -> tuple[Lesson, ...]:
+    def _numeric_fits(self) -> tuple[NumericFit, ...]:
         size = 1 if self.expression else self.size
-        form = (self.missing is not None, self.sequence, self._factor, self._chain.before)
+        form = (self.missing is not None, self.sequence, self._factor, self._pipeline.before)
         return tuple(
-            Lesson(Numbers(source, *form), self._chain, self.missing, self.per, size) for source in self._sources
+            NumericFit(Numbers(source, *form), self._pipeline, self.missing, self.per, size) for source in self._sources
         )
 
-    def _read(self, block: Block, numbers: Numbers) -> Read:
+    def _read(self, block: Block, numbers: Numbers) -> NumberRows:
         found = numbers.read(block)
         if self.size not in (None, width := found.values.shape[1]):
             raise DataError(f"{numbers} of {block.origin} has {width} numbers a row, not {self.size} as `size` says")
@@ -163,8 +166,8 @@ class Numeric:
         return found
 
     def _decode(self, device: Mapping[str, Any], values: jax.Array) -> jax.Array:
-        offset, divisor = scaling.along(device["offset"], values), scaling.along(device["divisor"], values)
-        numbers = self._chain.undo(values, offset, divisor, jnp)
+        offset, divisor = scaling.align(device["offset"], values), scaling.align(device["divisor"], values)
+        numbers = self._pipeline.undo(values, offset, divisor, jnp)
         return numbers if self._factor == 1 else numbers / self._factor
 
 

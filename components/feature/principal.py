@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.normalizer import constant
+from components.feature.normalizer import is_constant
 from components.feature.number import scaling
-from components.feature.number.numbers import vectors, with_parents
-from components.feature.statistic import Covariance, Spread, principal
+from components.feature.number.numbers import add_parents, as_vectors
+from components.feature.statistic import Covariance, OffsetScale, find_principal_components
 from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 
 
@@ -47,14 +47,14 @@ class PrincipalComponents:
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         joint = results["joint"]
-        spread = Spread(joint.mean, np.sqrt(np.diag(joint.covariance)))
-        if (blurred := scaling.blurred(spread) & ~constant(spread)).any():
-            mean, deviation = (one[blurred][0] for one in spread)
+        offset_scale = OffsetScale(joint.mean, np.sqrt(np.diag(joint.covariance)))
+        if (blurred := scaling.is_blurred(offset_scale) & ~is_constant(offset_scale)).any():
+            mean, deviation = (one[blurred][0] for one in offset_scale)
             raise DataError(
                 f"{', '.join(self.keys)}: numbers of mean {mean:.10g} and standard deviation {deviation:.3g} would be "
                 "blurred by float32; subtract about that mean before, by `expression` of a Numeric"
             )
-        directions = principal(joint.covariance, self.components)
+        directions = find_principal_components(joint.covariance, self.components)
         if self.whiten:
             directions = directions / np.sqrt(self._variances(joint.covariance, directions))
         return Constants(device={"mean": joint.mean.astype(np.float32), "directions": directions.astype(np.float32)})
@@ -63,8 +63,8 @@ class PrincipalComponents:
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D), as in the data."""
-        block = with_parents(block, parents)
-        columns = [vectors(block, key, raw.numbers(block, key)) for key in self.keys]
+        block = add_parents(block, parents)
+        columns = [as_vectors(block, key, raw.read_numbers(block, key)) for key in self.keys]
         return {"values": np.concatenate(columns, axis=1, dtype=np.float32)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:

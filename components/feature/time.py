@@ -61,15 +61,17 @@ class Time(Unlearned):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D)."""
-        found, there = times(block, self.key, parents, self.format)
-        if self.missing is None and not there.all():
+        found, valid_mask = read_times(block, self.key, parents, self.format)
+        if self.missing is None and not valid_mask.all():
             remedy = "fill it in, leave the row out, or say what stands for it in `missing`"
-            raise raw.error(block, self.key, int(np.argmin(there)), "has no value", remedy)
+            raise raw.value_error(block, self.key, int(np.argmin(valid_mask)), "has no value", remedy)
         cyclic = self.encoding == "cyclic"
-        numbers = {part: part_of(found, part) for part in self.parts}
+        numbers = {part: extract_part(found, part) for part in self.parts}
         parts = [_cyclic(of, part) if cyclic else of[:, None] for part, of in numbers.items()]
         values = np.concatenate(parts, axis=1, dtype=np.float32)
-        return {"values": values if there.all() else np.where(there[:, None], values, np.float32(self.missing))}
+        return {
+            "values": values if valid_mask.all() else np.where(valid_mask[:, None], values, np.float32(self.missing))
+        }
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B, D), float32."""
@@ -104,9 +106,9 @@ class TimePart(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`ids`: int32 (rows,)."""
-        found, there = times(block, self.key, parents, self.format)
-        ids = (part_of(found, self.part) - CYCLES[self.part][0]).astype(np.int32)
-        return {"ids": np.where(there, ids, NO_ID)}
+        found, valid_mask = read_times(block, self.key, parents, self.format)
+        ids = (extract_part(found, self.part) - CYCLES[self.part][0]).astype(np.int32)
+        return {"ids": np.where(valid_mask, ids, NO_ID)}
 
 
 def _cyclic(numbers: np.ndarray, part: str) -> np.ndarray:
@@ -132,7 +134,7 @@ NEEDED = "a time is a timestamp or text, as 2026-10-25 or 2026-10-25T13:45:00; `
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 
 
-def times(
+def read_times(
     block: Block, key: str, parents: Mapping[str, Mapping[str, Values]], format: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """A column of times, datetime64 (rows,), and which rows have one: a gap and "" are none.
@@ -141,22 +143,22 @@ def times(
     """
     values = next(iter(parents[key].values())) if key in parents else block.columns.get(key)
     if values is None:
-        raw.column(block, key)  # raises
+        raw.read_column(block, key)  # raises
     valid = np.True_ if key in parents else block.valid.get(key, np.True_)
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "M":
-        there = ~np.isnat(values) & valid
-        return np.where(there, values, np.zeros(1, values.dtype)), there
+        valid_mask = ~np.isnat(values) & valid
+        return np.where(valid_mask, values, np.zeros(1, values.dtype)), valid_mask
     distinct, rows = _distinct(block, key, values)
-    there = np.array([value is not None and value != "" for value in distinct], bool)[rows] & valid
+    valid_mask = np.array([value is not None and value != "" for value in distinct], bool)[rows] & valid
     read = [_read(value, format) for value in distinct]
-    wrong = np.array([one is None for one in read], bool)[rows] & there
+    wrong = np.array([one is None for one in read], bool)[rows] & valid_mask
     if wrong.any():
         row = int(np.argmax(wrong))
         shape = NEEDED if format is None else f"a text like {format} is needed"
-        raise raw.error(block, key, row, f"is {raw.show(distinct[int(rows[row])])}", shape)
+        raise raw.value_error(block, key, row, f"is {raw.format_value(distinct[int(rows[row])])}", shape)
     # NumPy's own conversion takes six times as long.
     since = np.array([0 if one is None else (one - EPOCH) // MICROSECOND for one in read], np.int64)
-    return since.view("datetime64[us]")[rows], there
+    return since.view("datetime64[us]")[rows], valid_mask
 
 
 def _distinct(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarray]:
@@ -182,7 +184,7 @@ def _read(value: Any, format: str | None) -> datetime | None:
         return None
 
 
-def part_of(times: np.ndarray, part: str) -> np.ndarray:
+def extract_part(times: np.ndarray, part: str) -> np.ndarray:
     """A part of datetime64 (rows,), int64."""
     years, months, days = (times.astype(f"datetime64[{unit}]") for unit in "YMD")
     if part == "year":

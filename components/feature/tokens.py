@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base.column import Unlearned
-from components.feature.base.values import cells
+from components.feature.base.values import read_values
 from components.feature.text import tokenize
-from components.feature.text.string_ops import compact, encodable, to_strings
+from components.feature.text.string_ops import compact, is_encodable, to_strings
 from components.types import Block, Constants, DataError, Ragged, Range, Strings, UserError, Values
 
 
@@ -49,7 +49,7 @@ class Tokens(Unlearned):
 
     def __post_init__(self) -> None:
         for unwanted in (*self.remove, *([] if self.separator is None else [self.separator])):
-            if not (unwanted and encodable(unwanted)):
+            if not (unwanted and is_encodable(unwanted)):
                 raise UserError(f"`remove` and `separator` must be strings of a character or more, not {unwanted!r}")
         if self.separator is not None and self._standardized(self.separator.encode()) != self.separator.encode():
             raise UserError(
@@ -64,16 +64,16 @@ class Tokens(Unlearned):
     ) -> Mapping[str, Values]:
         """`tokens`: Ragged, of Strings."""
         texts, row = compact(self._texts(block, parents))
-        joined = self._standardized(self._removed(tokenize.joined(texts)))
+        joined = self._standardized(self._removed(tokenize.join_texts(texts)))
         if self.separator is not None:
             joined = joined.replace(self.separator.encode(), bytes([tokenize.CUT]))
-        tokens = tokenize.cut(joined, self.split if self.separator is None else None)
+        tokens = tokenize.split(joined, self.split if self.separator is None else None)
         if self._widths != (1,):
-            tokens = tokenize.n_grams(tokens, self._widths, by_token=self.order == "tft")
+            tokens = tokenize.make_ngrams(tokens, self._widths, by_token=self.order == "tft")
         if self.distinct:
-            tokens = tokenize.without_repetitions(tokens)
+            tokens = tokenize.drop_repetitions(tokens)
         if self.max_tokens is not None:
-            tokens = tokenize.shortened(tokens, self.max_tokens)
+            tokens = tokenize.truncate(tokens, self.max_tokens)
         return {"tokens": tokens if row is None else _rows(tokens, row)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
@@ -87,12 +87,12 @@ class Tokens(Unlearned):
         return widths if self.order == "keras" else tuple(sorted(widths))
 
     def _texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
-        found = cells(block, self.key, parents, blank=False)
+        found = read_values(block, self.key, parents, empty_is_missing=False)
         if found.empty and not isinstance(found.values, Strings):
             found = found._replace(values=to_strings([""] * found.total))
-        if not isinstance(found.values, Strings) or not isinstance(found.form, tuple) or len(found.form) > 1:
+        if not isinstance(found.values, Strings) or not isinstance(found.layout, tuple) or len(found.layout) > 1:
             raise DataError(f"column `{self.key}` of {block.origin} holds no strings, one a row; a text is a string")
-        return found.values if found.there is None else _emptied(found.values, ~found.there)
+        return found.values if found.valid_mask is None else _emptied(found.values, ~found.valid_mask)
 
     def _removed(self, joined: bytes) -> bytes:
         for unwanted in self.remove:
@@ -100,7 +100,7 @@ class Tokens(Unlearned):
         return joined
 
     def _standardized(self, joined: bytes) -> bytes:
-        return tokenize.standardized(joined, self.standardize)
+        return tokenize.standardize(joined, self.standardize)
 
 
 @dataclass(frozen=True, kw_only=True)

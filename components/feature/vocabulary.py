@@ -10,12 +10,19 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from components.feature.base.column import Categorical
-from components.feature.base.values import NO_ID, Cells, cells, check_kind
-from components.feature.statistic.counts import Counts, most_frequent
-from components.feature.text.fingerprint import buckets, decimal, fingerprint64
-from components.feature.text.string_ops import categories, each, shown, take, to_strings, together
+from components.feature.base.values import NO_ID, CategoryValues, check_category_type, read_values
+from components.feature.statistic.counts import Counts, find_most_frequent
+from components.feature.text.fingerprint import fingerprint64, format_integers, to_buckets
+from components.feature.text.string_ops import (
+    apply_to_strings,
+    concatenate_categories,
+    format_category,
+    take,
+    to_categories,
+    to_strings,
+)
 from components.feature.text.vocabulary_file import find_file, read_lines
-from components.feature.text.vocabulary_index import check_values, find, is_text, nearest, table
+from components.feature.text.vocabulary_index import build_index, check_values, is_text, look_up, suggest_value
 from components.place import hash_file
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
 
@@ -89,7 +96,7 @@ class Vocabulary(Categorical):
 
     def statistics(self) -> Mapping[str, Statistic]:
         learned = self.values is None and self.path is None
-        return {"counts": Counts(self.key, self.missing, self._blank)} if learned else {}
+        return {"counts": Counts(self.key, self.missing, self._empty_is_missing)} if learned else {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         """`host`: `data` and `offsets` of strings or `values` of integers, the mask first, and the `ids` of these.
@@ -100,7 +107,7 @@ class Vocabulary(Categorical):
         if self.mask is not None and isinstance(self.mask, str) != isinstance(values, Strings):
             kind = "text" if isinstance(values, Strings) else "whole numbers"
             raise self._wrong(f"the mask {self.mask!r} is of another kind than its values, {kind}")
-        host = table(values if self.mask is None else together(categories([self.mask]), values))
+        host = build_index(values if self.mask is None else concatenate_categories(to_categories([self.mask]), values))
         ids = np.arange(len(host["order"]), dtype=np.int32) + np.int32(self.oov if self.oov_first else 0)
         ids[: self.mask is not None] = 0
         size = len(ids) + self.oov
@@ -115,17 +122,19 @@ class Vocabulary(Categorical):
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        found = cells(block, self.key, parents, missing=self.missing, blank=self._blank)
+        found = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self._empty_is_missing)
         if found.empty:
             return found.ids(np.zeros(found.total, np.int32))
         if isinstance(found.values, Strings) or not constants.host.get("whole", False):
-            check_kind(block, self.key, found, "its vocabulary", is_text(constants.host))
+            check_category_type(block, self.key, found, "its vocabulary", is_text(constants.host))
         if isinstance(found.values, Strings):
-            ids = each(found.values, lambda data, offsets: self._of_strings(Strings(data, offsets), constants))
+            ids = apply_to_strings(
+                found.values, lambda data, offsets: self._of_strings(Strings(data, offsets), constants)
+            )
         elif is_text(constants.host):
-            ids = self._of_strings(Strings(*decimal(found.values)), constants)
+            ids = self._of_strings(Strings(*format_integers(found.values)), constants)
         else:
-            ids = self._ids(find(found.values, found.values, constants.host), found.values, constants)
+            ids = self._ids(look_up(found.values, found.values, constants.host), found.values, constants)
         if self.check:
             self._refuse_unknown(block, found, ids, constants)
         return found.ids(ids)
@@ -152,7 +161,7 @@ class Vocabulary(Categorical):
         return (ids >= first) & (ids < first + self.oov) if self.oov else ids == -1
 
     @property
-    def _blank(self) -> bool:
+    def _empty_is_missing(self) -> bool:
         return self.mask not in ("", -1)
 
     def _list(self, results: Mapping[str, Any]) -> tuple[Strings | np.ndarray, dict[str, np.ndarray]]:
@@ -161,10 +170,10 @@ class Vocabulary(Categorical):
             lines = read_lines(self.path, self.size)
             return to_strings(lines), {"whole": np.array(all(WHOLE.fullmatch(line) for line in lines))}
         if self.values is not None:
-            return categories(self.values), {}
+            return to_categories(self.values), {}
         tally = results["counts"]
         reserved = KERAS_OOV if self.oov_first else ()
-        places = most_frequent(tally, self.top, self.min_count or 1, without={self.mask, *reserved})
+        places = find_most_frequent(tally, self.top, self.min_count or 1, without={self.mask, *reserved})
         if not len(places):
             most = f"the most frequent value occurs {tally.counts.max()} times" if len(tally.counts) else "it has none"
             raise DataError(f"column `{self.key}`: no value to learn with min_count={self.min_count or 1}; {most}")
@@ -172,7 +181,7 @@ class Vocabulary(Categorical):
 
     def _of_strings(self, strings: Strings, constants: Constants) -> np.ndarray:
         hashes = fingerprint64(strings.data, strings.offsets)
-        return self._ids(find(strings, hashes, constants.host), hashes, constants)
+        return self._ids(look_up(strings, hashes, constants.host), hashes, constants)
 
     def _ids(self, numbers: np.ndarray, hashes: np.ndarray, constants: Constants) -> np.ndarray:
         """int32; `numbers` are those of the list, -1 where a value isn't in it."""
@@ -182,22 +191,22 @@ class Vocabulary(Categorical):
         if not self.oov:
             return np.where(known, ids, UNKNOWN if self.check else np.int32(self.default))
         if hashes.dtype == np.uint64:
-            others = buckets(hashes, self.oov)
+            others = to_buckets(hashes, self.oov)
         elif self.oov_method == "farmhash":
-            others = buckets(fingerprint64(*decimal(hashes)), self.oov)
+            others = to_buckets(fingerprint64(*format_integers(hashes)), self.oov)
         else:
             others = hashes % self.oov
         first = int(self.mask is not None) if self.oov_first else len(constants.host["ids"])
         return np.where(known, ids, first + others).astype(np.int32)
 
-    def _refuse_unknown(self, block: Block, found: Cells, ids: np.ndarray, constants: Constants) -> None:
-        unknown = (ids == UNKNOWN) & (True if found.there is None else found.there)
+    def _refuse_unknown(self, block: Block, found: CategoryValues, ids: np.ndarray, constants: Constants) -> None:
+        unknown = (ids == UNKNOWN) & (True if found.valid_mask is None else found.valid_mask)
         if unknown.any():
             place = int(np.argmax(unknown))
-            value = shown(found.values, place)
+            value = format_category(found.values, place)
             raise DataError(
                 f"{block.where(found.row(place))}: column `{self.key}` is {value!r}, which its vocabulary lacks; "
-                f"{nearest(value, constants.host)}`oov` or `default` gives unknown values an id"
+                f"{suggest_value(value, constants.host)}`oov` or `default` gives unknown values an id"
             )
 
     def _wrong(self, fault: str) -> UserError:

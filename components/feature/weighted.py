@@ -13,7 +13,7 @@ from components.feature.base import raw
 from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
 from components.feature.identity import Identity
-from components.feature.number.numbers import cells, with_parents
+from components.feature.number.numbers import add_parents, flatten_sequences
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, UserError, Values
 
 
@@ -66,10 +66,10 @@ class Weighted(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]]
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """float32, and the offsets of rows of any length."""
-        read = with_parents(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
-        found, offsets = cells(read, self.weight)
-        raw.column(found, self.weight)  # names a gap: no `missing` fills it, as `numbers` would say
-        return raw.numbers(found, self.weight).astype(np.float32), offsets
+        read = add_parents(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
+        found, offsets = flatten_sequences(read, self.weight)
+        raw.read_column(found, self.weight)  # names a gap: no `missing` fills it, as `numbers` would say
+        return raw.read_numbers(found, self.weight).astype(np.float32), offsets
 
     def _ids(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Any:
         if self.buckets is not None:

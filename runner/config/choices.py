@@ -19,7 +19,7 @@ from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, Catalog, defaults, display_path, misplaced
 from runner.config.overrides import apply, override_origin
 from runner.config.provenance import format_problem
-from runner.suggest.suggestion import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
+from runner.suggest.suggestions import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
 from runner.yaml_file import OPTION
 
 OVERRIDE = re.compile(r"override /(\w+)")

@@ -28,7 +28,7 @@ from runner.config.verbs import RUN_VERBS
 from runner.credentials import mask, withhold_values, withhold_words
 from runner.errors import ConfigError
 from runner.run_folder import find_run
-from runner.suggest.suggestion import Suggestion, Suggestions, tell
+from runner.suggest.suggestions import Suggestion, Suggestions, show_suggestion
 from runner.tree import resolve_references
 from runner.yaml_file import CONFIGURATION
 
@@ -73,7 +73,7 @@ class Composer:
         merged = self._merged[words]
         return merged._replace(tree=copy.deepcopy(merged.tree))
 
-    def tell(self, config: Config) -> None:
+    def show_suggestion(self, config: Config) -> None:
         """Shows which words don't count, and what was inferred, once."""
         for text in find_repeated(config.overrides):
             if text not in self._told:
@@ -82,7 +82,7 @@ class Composer:
         suggested = config.inferred
         if suggested is not None and suggested.origin not in self._told and not config.values["quiet"]:
             self._told.add(suggested.origin)
-            tell(suggested)
+            show_suggestion(suggested)
 
 
 def compose(overrides: Sequence[str], composer: Composer | None = None) -> Config:
@@ -116,7 +116,7 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     if (name := config.values["run"]) and config.values["mode"] in RUN_VERBS:
         config = _frozen(config, find_run(Path(config.values["folder"]), name, "run"))
     check_config(_configured(config))
-    composer.tell(config)
+    composer.show_suggestion(config)
     if config.values["mode"] in RUN_VERBS:
         values = {**config.values, "data": dict(config.values["data"])}
         config = replace(config, values=values, split=values["data"].pop("split", None))

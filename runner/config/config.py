@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runner.suggest.suggestion import Suggestion
+from runner.suggest.suggestions import Suggestion
 
 
 @dataclass(frozen=True)

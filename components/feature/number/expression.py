@@ -77,16 +77,16 @@ class Expression:
         bad = ~gap & ~(np.abs(values) <= raw.LARGEST)
         if bad.any():
             row = int(np.argmax(bad))
-            given = " and ".join(f"{name} is {raw.show(operand[row])}" for name, operand in operands.items())
+            given = " and ".join(f"{name} is {raw.format_value(operand[row])}" for name, operand in operands.items())
             raise DataError(
-                f"{block.where(row)}: `{self.text}` is {raw.show(values[row])}, where {given}; {raw.FINITE}, or guard "
-                "the expression, as `max(households, 1)` does"
+                f"{block.where(row)}: `{self.text}` is {raw.format_value(values[row])}, where {given}; {raw.FINITE}, "
+                "or guard the expression, as `max(households, 1)` does"
             )
         return np.where(gap, np.nan, values)[:, None]
 
 
 def _operand(block: Block, name: str, *, gaps: bool) -> np.ndarray:
-    values = raw.numbers(block, name, gaps=gaps)
+    values = raw.read_numbers(block, name, gaps=gaps)
     if values.size != len(values):
         shape = values.shape[1:]
         raise DataError(f"column `{name}` of {block.origin} has rows of shape {shape}; arithmetic takes single numbers")

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.normalizer import Fixed
+from components.feature.normalizer import FixedNormalizer
 from components.feature.number.expression import Expression
-from components.feature.statistic.classes import groups
+from components.feature.statistic.classes import group_rows
 from components.feature.statistic.elements import Key
 from components.types import Block, DataError, Ragged, Values
 
 
-class Read(NamedTuple):
+class NumberRows(NamedTuple):
     """Numbers, and of what row each vector of them is."""
 
     values: np.ndarray  # (vectors, D)
@@ -43,7 +43,7 @@ class Numbers:
     gaps: bool = False
     sequences: bool = False
     factor: float = 1.0
-    steps: tuple[Fixed, ...] = ()
+    steps: tuple[FixedNormalizer, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -56,34 +56,34 @@ class Numbers:
         return replace(self, factor=1.0, steps=())
 
     def __call__(self, block: Block) -> np.ndarray:
-        cells, _ = self._cells(block)
-        return self.stepped(cells, self._values(cells))
+        flat, _ = self._flatten(block)
+        return self.transform(flat, self._values(flat))
 
-    def read(self, block: Block) -> Read:
+    def read(self, block: Block) -> NumberRows:
         """The numbers as they are in the data; raises DataError where one can't go through the steps."""
-        cells, offsets = self._cells(block)
-        values = self._values(cells)
+        flat, offsets = self._flatten(block)
+        values = self._values(flat)
         if self.steps:
-            self.stepped(cells, values)
-        return Read(values, offsets)
+            self.transform(flat, values)
+        return NumberRows(values, offsets)
 
     def __str__(self) -> str:
         return f"`{self.source.text}`" if isinstance(self.source, Expression) else f"column `{self.source}`"
 
-    def _cells(self, block: Block) -> tuple[Block, np.ndarray | None]:
+    def _flatten(self, block: Block) -> tuple[Block, np.ndarray | None]:
         if not self.sequences or isinstance(self.source, Expression):
             return block, None
-        there = block.valid.get(self.source)
-        if there is not None and not (self.gaps or there.all()):
-            raise raw.gap(block, self.source, there)
-        return cells(block, self.source)
+        valid_mask = block.valid.get(self.source)
+        if valid_mask is not None and not (self.gaps or valid_mask.all()):
+            raise raw.missing_error(block, self.source, valid_mask)
+        return flatten_sequences(block, self.source)
 
     def _values(self, block: Block) -> np.ndarray:
         if isinstance(self.source, Expression):
             return self.source(block, gaps=self.gaps)
-        return vectors(block, self.source, raw.numbers(block, self.source, gaps=self.gaps))
+        return as_vectors(block, self.source, raw.read_numbers(block, self.source, gaps=self.gaps))
 
-    def stepped(self, block: Block, values: np.ndarray) -> np.ndarray:
+    def transform(self, block: Block, values: np.ndarray) -> np.ndarray:
         """Numbers of the block (vectors, D) after the steps; raises DataError where one isn't finite any more."""
         result = values.astype(np.float64) * self.factor
         for step in self.steps:
@@ -93,46 +93,48 @@ class Numbers:
             if bad.any():
                 row, element = np.argwhere(bad)[0]
                 raise DataError(
-                    f"{block.where(int(row))}: {self} is {raw.show(values[row, element])}, and its "
+                    f"{block.where(int(row))}: {self} is {raw.format_value(values[row, element])}, and its "
                     f"{type(step).__name__} isn't finite; mend it, leave the row out, or normalize by Log with a "
                     "larger offset"
                 )
         return result
 
 
-def vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
+def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
     """A column of numbers or vectors as (rows, D)."""
     if values.ndim > 2:
         raise DataError(f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not vectors")
     return values.reshape(len(values), values.shape[1] if values.ndim > 1 else 1)
 
 
-def cells(block: Block, key: str) -> tuple[Block, np.ndarray | None]:
+def flatten_sequences(block: Block, key: str) -> tuple[Block, np.ndarray | None]:
     """A column of sequences as a block with a row for each element, and the offsets; any other column as it is."""
     column = block.columns.get(key)
     if not isinstance(column, Ragged):
         return block, None
-    there = block.valid.get(key)
-    valid = {} if there is None else {key: np.repeat(there, np.diff(column.offsets))}
+    valid_mask = block.valid.get(key)
+    valid = {} if valid_mask is None else {key: np.repeat(valid_mask, np.diff(column.offsets))}
     found = _Elements({key: column.values}, valid, origin=block.origin, block=block, offsets=column.offsets)
     return found, column.offsets
 
 
-def class_numbers(block: Block, key: str, known: np.ndarray) -> np.ndarray:
+def number_classes(block: Block, key: str, known: np.ndarray) -> np.ndarray:
     """Which of the classes, from 1, that of each row is, int32 (rows,); 0: none of them."""
-    classes, numbers = groups(block, key)
+    classes, numbers = group_rows(block, key)
     if classes and len(known) and isinstance(classes[0], str) != (known.dtype.kind == "U"):
-        raise raw.error(block, key, 0, f"is {classes[numbers[0]]!r}", f"what was learned from is {known[0].item()!r}")
+        raise raw.value_error(
+            block, key, 0, f"is {classes[numbers[0]]!r}", f"what was learned from is {known[0].item()!r}"
+        )
     places = {value: place for place, value in enumerate(known.tolist(), 1)}
     return np.array([places.get(value, 0) for value in classes], np.int32)[numbers]
 
 
-def with_parents(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Block:
+def add_parents(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Block:
     """A block in which the feature columns that are read stand under their names, as they do for statistics."""
     if not parents:
         return block
     columns = {key: next(iter(arrays.values())) for key, arrays in parents.items()}
-    valid = {key: there for key, there in block.valid.items() if key not in parents}
+    valid = {key: valid_mask for key, valid_mask in block.valid.items() if key not in parents}
     ids = {key for key, arrays in parents.items() if next(iter(arrays)) == "ids"}
     return replace(block, columns={**block.columns, **columns}, valid=valid, ids=block.ids - parents.keys() | ids)
 

@@ -9,19 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from components.feature.normalizer import constant
+from components.feature.normalizer import is_constant
 from components.feature.number import scaling
 from components.feature.number.expression import Expression
 from components.feature.number.numbers import Numbers
-from components.feature.number.pipeline import Chain
-from components.feature.statistic import ByKey, Extremes, Moments, Quantiles, Spread
+from components.feature.number.pipeline import Pipeline
+from components.feature.statistic import ByKey, Extremes, Moments, OffsetScale, Quantiles
 from components.types import DataError, Statistic
 
 Missing = float | Literal["mean", "median"] | None
 
 
 @dataclass(frozen=True)
-class Lesson:
+class NumericFit:
     """What is learned of one column, or expression.
 
     Attributes:
@@ -33,40 +33,40 @@ class Lesson:
     """
 
     numbers: Numbers
-    chain: Chain
+    pipeline: Pipeline
     missing: Missing = None
     per: str | None = None
     size: int | None = None
 
     def statistics(self) -> dict[str, Statistic]:
         found: dict[str, Any] = {}
-        if self.chain.learned is not None:
-            found["spread"] = self.chain.learned.statistic(self.numbers.key)
+        if self.pipeline.fitted is not None:
+            found["offset_scale"] = self.pipeline.fitted.statistic(self.numbers.key)
         elif self.size is None:
-            found["spread"] = Extremes(self.numbers.key)
+            found["offset_scale"] = Extremes(self.numbers.key)
         if self.per is not None:
-            found["per"] = ByKey(found["spread"], self.per)
+            found["per"] = ByKey(found["offset_scale"], self.per)
         if isinstance(self.missing, str):
             found["missing"] = (Moments if self.missing == "mean" else Quantiles)(self.numbers.unchanged.key)
         return found
 
-    def spread(self, results: Mapping[str, Any]) -> Spread:
+    def offset_scale(self, results: Mapping[str, Any]) -> OffsetScale:
         """(D,) each, zeros where there is nothing to learn; with `per` (1 + classes, D), that of all rows first."""
-        if "spread" not in results:
-            return Spread(np.zeros(self.size or 1), np.zeros(self.size or 1))
-        found = results["spread"] if self.chain.learned is None else self._learned(results["spread"])
+        if "offset_scale" not in results:
+            return OffsetScale(np.zeros(self.size or 1), np.zeros(self.size or 1))
+        found = results["offset_scale"] if self.pipeline.fitted is None else self._learned(results["offset_scale"])
         if np.isnan(found.offset).any():
             raise DataError(
                 f"{self.numbers} has no value in any row that is learned from: leave it out, or mend the data"
             )
-        if self.chain.learned is None:
-            return Spread(np.zeros_like(found.offset), np.zeros_like(found.width))
+        if self.pipeline.fitted is None:
+            return OffsetScale(np.zeros_like(found.offset), np.zeros_like(found.width))
         if self.per is None:
             return found
         each = [self._learned(one, f" of class {value!r}") for value, one in results["per"].items()]
         # A class all of whose numbers are missing has nothing of its own.
-        each = [Spread(*np.where(np.isnan(one.offset), found, one)) for one in each]
-        return Spread(*np.stack([found, *each], axis=1))
+        each = [OffsetScale(*np.where(np.isnan(one.offset), found, one)) for one in each]
+        return OffsetScale(*np.stack([found, *each], axis=1))
 
     def filler(self, results: Mapping[str, Any], outputs: int) -> np.ndarray:
         """What stands for a gap, (outputs,)."""
@@ -76,17 +76,17 @@ class Lesson:
             return results["missing"].at(np.array([0.5]))[0]
         return np.full(outputs, self.missing)
 
-    def _learned(self, result: Any, of_class: str = "") -> Spread:
+    def _learned(self, result: Any, of_class: str = "") -> OffsetScale:
         """What the learned step makes of its statistic's result."""
-        assert self.chain.learned is not None
+        assert self.pipeline.fitted is not None
         try:
-            found = self.chain.learned.spread(result)
+            found = self.pipeline.fitted.offset_scale(result)
         except DataError as error:
             raise DataError(f"{self.numbers}{of_class}: {error}") from error
         ends = np.stack([found.offset - found.width, found.offset + found.width])
-        for place, (low, high) in enumerate([*self.chain.before_each(ends), ends]):
-            stage = Spread(low / 2 + high / 2, high / 2 - low / 2)
-            if (blurred := scaling.blurred(stage) & ~constant(found)).any():
+        for place, (low, high) in enumerate([*self.pipeline.before_each(ends), ends]):
+            stage = OffsetScale(low / 2 + high / 2, high / 2 - low / 2)
+            if (blurred := scaling.is_blurred(stage) & ~is_constant(found)).any():
                 centre, width = (float(one[blurred][0]) for one in stage)
                 raise DataError(self._blurred(of_class, centre, width, made=place > 0))
         return found

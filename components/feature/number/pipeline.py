@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from components.feature.normalizer import NAMES, Clip, Fixed, Learned, Step
+from components.feature.normalizer import NAMES, Clip, FittedNormalizer, FixedNormalizer, Normalizer
 from components.layer.table import choose
 from components.types import UserError
 
 
 @dataclass(frozen=True)
-class Chain:
+class Pipeline:
     """Steps one after the other, of which one at most is learned: it learns from what those before make."""
 
-    before: tuple[Fixed, ...]
-    learned: Learned | None
-    after: tuple[Fixed, ...]
+    before: tuple[FixedNormalizer, ...]
+    fitted: FittedNormalizer | None
+    after: tuple[FixedNormalizer, ...]
 
     def __call__(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
         for step in self.before:
@@ -64,26 +64,26 @@ class Chain:
         return values
 
 
-def chain(normalize: Step | tuple[Step, ...] | None) -> Chain:
+def make_pipeline(normalize: Normalizer | tuple[Normalizer, ...] | None) -> Pipeline:
     """The steps that a name, a part, or a list of them stands for; raises UserError where they don't fit together."""
     listed = () if normalize is None else normalize if isinstance(normalize, tuple) else (normalize,)
     steps: list[Any] = [choose("normalizer", NAMES, step) if isinstance(step, str) else step for step in listed]
     for step in steps:
         if not (hasattr(step, "statistic") or hasattr(step, "undo")):
             raise UserError(f"`normalize` lists {step}, which is no normalizer: there are {', '.join(NAMES)} and Clip")
-    learned = [place for place, step in enumerate(steps) if hasattr(step, "statistic")]
-    if len(learned) > 1:
-        given = " and ".join(str(listed[place]) for place in learned)
+    fitted = [place for place, step in enumerate(steps) if hasattr(step, "statistic")]
+    if len(fitted) > 1:
+        given = " and ".join(str(listed[place]) for place in fitted)
         raise UserError(
             f"`normalize` lists {given}, which learn from the data: only one step of a chain can, with log, log1p or "
             "Clip before and Clip after it"
         )
-    if not learned:
-        return Chain(tuple(steps), None, ())
-    place = learned[0]
+    if not fitted:
+        return Pipeline(tuple(steps), None, ())
+    place = fitted[0]
     if late := [listed[n] for n in range(place + 1, len(steps)) if not isinstance(steps[n], Clip)]:
         raise UserError(
             f"`normalize` lists {late[0]} after {listed[place]}, which makes numbers that have no logarithm: put it "
             "before"
         )
-    return Chain(tuple(steps[:place]), steps[place], steps[place].after + tuple(steps[place + 1 :]))
+    return Pipeline(tuple(steps[:place]), steps[place], steps[place].after + tuple(steps[place + 1 :]))

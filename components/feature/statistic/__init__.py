@@ -17,7 +17,7 @@ from components.feature.statistic.moments import Extremes as Extremes
 from components.feature.statistic.moments import Figures as Figures
 from components.feature.statistic.moments import Joint as Joint
 from components.feature.statistic.moments import Moments as Moments
-from components.feature.statistic.moments import Spread as Spread
+from components.feature.statistic.moments import OffsetScale as OffsetScale
 from components.feature.statistic.moments import Summary as Summary
 from components.feature.statistic.moments import Sums as Sums
-from components.feature.statistic.moments import principal as principal
+from components.feature.statistic.moments import find_principal_components as find_principal_components

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.statistic.elements import Numerical, elements
+from components.feature.statistic.elements import Numerical, read_elements
 from components.feature.text.string_ops import compact
 from components.types import Block, DataError, Strings
 
@@ -21,7 +21,7 @@ class Distinct:
     key: str
 
     def summarize(self, block: Block) -> Counter[Any]:
-        values, numbers = groups(block, self.key)
+        values, numbers = group_rows(block, self.key)
         counts = np.bincount(numbers, minlength=len(values)).tolist()
         return Counter({value: count for value, count in zip(values, counts, strict=True) if count})
 
@@ -32,11 +32,11 @@ class Distinct:
         return dict(sorted(state.items()))
 
 
-def groups(block: Block, key: str) -> tuple[list[Any], np.ndarray]:
+def group_rows(block: Block, key: str) -> tuple[list[Any], np.ndarray]:
     """The classes of a column, of which some may not occur, and the number of each row's among them."""
     strings = block.columns.get(key)
     if not isinstance(strings, Strings) or not block.valid.get(key, np.True_).all():
-        values, inverse = np.unique(raw.labels(block, key), return_inverse=True)
+        values, inverse = np.unique(raw.read_labels(block, key), return_inverse=True)
         return values.tolist(), inverse
     known, rows = compact(strings)
     numbers: dict[str, int] = {}
@@ -57,8 +57,8 @@ class ByKey:
     by: str
 
     def summarize(self, block: Block) -> dict[Any, Any]:
-        values = elements(block, self.statistic.key)
-        classes, numbers = groups(block, self.by)
+        values = read_elements(block, self.statistic.key)
+        classes, numbers = group_rows(block, self.by)
         if len(values) != len(numbers):
             what = f"column `{self.statistic.key}`" if isinstance(self.statistic.key, str) else self.statistic.key
             raise DataError(f"{what} of {block.origin} has not one vector a row: it can't be summarized by `{self.by}`")

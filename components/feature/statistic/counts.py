@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.feature.base.values import Cells, Form, cells
+from components.feature.base.values import CategoryValues, Layout, read_values
 from components.feature.text.fingerprint import fingerprint64
-from components.feature.text.string_ops import compact, take, together
+from components.feature.text.string_ops import compact, concatenate_categories, take
 from components.types import Block, DataError, Strings
 
 
@@ -39,10 +39,10 @@ class Counts:
 
     key: str
     missing: str | int | None = None
-    blank: bool = True
+    empty_is_missing: bool = True
 
     def summarize(self, block: Block) -> Tally:
-        found = cells(block, self.key, missing=self.missing, blank=self.blank)
+        found = read_values(block, self.key, missing=self.missing, empty_is_missing=self.empty_is_missing)
         distinct, inverse = compact(found.values) if isinstance(found.values, Strings) else (found.values, None)
         keys = fingerprint64(distinct.data, distinct.offsets) if isinstance(distinct, Strings) else distinct
         unique, first, codes = _unique(keys)
@@ -50,7 +50,7 @@ class Counts:
         counts, documents = _occurrences(found, codes, len(unique))
         kept = np.flatnonzero(counts)
         tokens = take(distinct, first[kept])
-        return Tally(unique[kept], tokens, counts[kept], documents[kept], _rows(found.form))
+        return Tally(unique[kept], tokens, counts[kept], documents[kept], _rows(found.layout))
 
     def merge(self, state: Tally, other: Tally) -> Tally:
         rows = state.rows + other.rows
@@ -63,13 +63,13 @@ class Counts:
             _added(codes, np.concatenate(pair), len(unique))
             for pair in ((state.counts, other.counts), (state.documents, other.documents))
         )
-        return Tally(unique, take(together(state.tokens, other.tokens), first), counts, documents, rows)
+        return Tally(unique, take(concatenate_categories(state.tokens, other.tokens), first), counts, documents, rows)
 
     def result(self, state: Tally) -> Tally:
         return state
 
 
-def most_frequent(tally: Tally, top: int | None, least: int, without: Collection[Any]) -> np.ndarray:
+def find_most_frequent(tally: Tally, top: int | None, least: int, without: Collection[Any]) -> np.ndarray:
     """The places of values, the most frequent first, and of those equally frequent the greatest (as Keras has them).
 
     At most `top`, each of which occurs `least` times or more, and is none of `without`.
@@ -96,11 +96,11 @@ def _unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ranked[new], order[new], codes
 
 
-def _occurrences(found: Cells, codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _occurrences(found: CategoryValues, codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """How many cells, and how many rows, hold each of `size` values."""
-    rows = _row_numbers(found.form)
-    if found.there is not None:
-        codes, rows = codes[found.there], None if rows is None else rows[found.there]
+    rows = _row_numbers(found.layout)
+    if found.valid_mask is not None:
+        codes, rows = codes[found.valid_mask], None if rows is None else rows[found.valid_mask]
     counts = np.bincount(codes, minlength=size)
     if rows is None:
         return counts, counts
@@ -108,16 +108,16 @@ def _occurrences(found: Cells, codes: np.ndarray, size: int) -> tuple[np.ndarray
     return counts, np.bincount(pairs[np.diff(pairs, prepend=-1) != 0] % max(size, 1), minlength=size)
 
 
-def _row_numbers(form: Form) -> np.ndarray | None:
+def _row_numbers(layout: Layout) -> np.ndarray | None:
     """The row of each cell; None where each has one."""
-    if not isinstance(form, tuple):
-        return np.repeat(np.arange(len(form) - 1), np.diff(form))
-    width = int(np.prod(form[1:]))
-    return None if width == 1 else np.repeat(np.arange(form[0]), width)
+    if not isinstance(layout, tuple):
+        return np.repeat(np.arange(len(layout) - 1), np.diff(layout))
+    width = int(np.prod(layout[1:]))
+    return None if width == 1 else np.repeat(np.arange(layout[0]), width)
 
 
-def _rows(form: Form) -> int:
-    return form[0] if isinstance(form, tuple) else len(form) - 1
+def _rows(layout: Layout) -> int:
+    return layout[0] if isinstance(layout, tuple) else len(layout) - 1
 
 
 def _added(codes: np.ndarray, numbers: np.ndarray, size: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from components.feature.statistic.elements import Key, elements
+from components.feature.statistic.elements import Key, read_elements
 from components.types import Block, Range, UserError
 
 LEVELS = 8  # of weights that may be full before all are compacted
@@ -70,7 +70,7 @@ class Quantiles:
     capacity: Annotated[int, Range(32)] = 1 << 18
 
     def summarize(self, block: Block) -> tuple[Sketch, ...]:
-        return self.of(elements(block, self.key))
+        return self.of(read_elements(block, self.key))
 
     def of(self, values: np.ndarray) -> tuple[Sketch, ...]:
         return tuple(self._compacted(_sketch(column)) for column in values.T)
@@ -124,8 +124,8 @@ def _halved(sketch: Sketch, places: np.ndarray, level: int) -> Sketch:
     counts = sketch.counts.copy()
     counts[pairs] -= 1 << level
     counts[pairs[np.arange(len(pairs)), kept]] += 2 << level
-    there = counts > 0
-    return Sketch(sketch.values[there], counts[there], sketch.error + (1 << level))
+    occupied = counts > 0
+    return Sketch(sketch.values[occupied], counts[occupied], sketch.error + (1 << level))
 
 
 def _quantiles(sketch: Sketch, probabilities: np.ndarray, method: str) -> np.ndarray:
@@ -157,7 +157,7 @@ class Histogram:
                 raise UserError(f"`boundaries` must increase, but {high} follows {low}")
 
     def summarize(self, block: Block) -> np.ndarray:
-        return self.of(elements(block, self.key))
+        return self.of(read_elements(block, self.key))
 
     def of(self, values: np.ndarray) -> np.ndarray:
         buckets, width = len(self.boundaries) + 1, values.shape[1]

@@ -41,7 +41,7 @@ class DocumentFrequency:
         if isinstance(flat, Strings) or flat.dtype != np.int32:
             raise DataError(f"column `{self.key}` of {block.origin} has no ids to count: give a categorical column")
         ids = cast(Encoded, values)
-        return Frequencies(row_count(ids), *np.unique(bags(ids).ids, return_counts=True))
+        return Frequencies(row_count(ids), *np.unique(make_bags(ids).ids, return_counts=True))
 
     def merge(self, state: Frequencies, other: Frequencies) -> Frequencies:
         ids, places = np.unique(np.concatenate([state.ids, other.ids]), return_inverse=True)
@@ -53,11 +53,11 @@ class DocumentFrequency:
         return state
 
 
-def bags(ids: Encoded, weights: Encoded | None = None) -> Bags:
+def make_bags(ids: Encoded, weights: Encoded | None = None) -> Bags:
     """The ids of each row, without those below 0, with the sums of their weights (1 each)."""
     flat = _flat(ids)
     kept, span = flat >= 0, int(flat.max(initial=0)) + 1
-    keys = (row_numbers(ids) * span + flat)[kept]
+    keys = (number_rows(ids) * span + flat)[kept]
     if weights is None:
         keys, counts = np.unique(keys, return_counts=True)
     else:
@@ -66,35 +66,35 @@ def bags(ids: Encoded, weights: Encoded | None = None) -> Bags:
     return Bags(keys // span, keys % span, counts.astype(np.float32))
 
 
-def row_numbers(values: Encoded) -> np.ndarray:
+def number_rows(values: Encoded) -> np.ndarray:
     """The row of each cell, int64."""
     if isinstance(values, Ragged):
         return np.repeat(np.arange(len(values.offsets) - 1), np.diff(values.offsets))
     return np.repeat(np.arange(len(values)), values.size // max(len(values), 1))
 
 
-def of_vocabulary(host: Mapping[str, np.ndarray], formula: Formula) -> np.ndarray:
+def weigh_vocabulary(host: Mapping[str, np.ndarray], formula: Formula) -> np.ndarray:
     """The inverse document frequency of each id of a learned vocabulary, float32.
 
     Values that it lacks have, as in Keras, the mean of those of its list; a mask has 0.
     """
     documents, rows = host["documents"], int(host["rows"])
-    weights = inverse(documents, rows, formula)
+    weights = inverse_document_frequency(documents, rows, formula)
     learned = documents > 0
     weights[~learned] = weights[learned].mean()
     weights[host["ids"][documents[host["ids"]] == 0]] = 0
     return weights.astype(np.float32)
 
 
-def of_counts(found: Frequencies, buckets: int, formula: Formula) -> np.ndarray:
+def weigh_ids(found: Frequencies, buckets: int, formula: Formula) -> np.ndarray:
     """That of each of `buckets` ids, float32, from their own counts."""
-    there = found.ids < buckets
+    in_range = found.ids < buckets
     documents = np.zeros(buckets, np.int64)
-    documents[found.ids[there]] = found.documents[there]
-    return inverse(documents, found.rows, formula).astype(np.float32)
+    documents[found.ids[in_range]] = found.documents[in_range]
+    return inverse_document_frequency(documents, found.rows, formula).astype(np.float32)
 
 
-def inverse(documents: np.ndarray, rows: int, formula: Formula) -> np.ndarray:
+def inverse_document_frequency(documents: np.ndarray, rows: int, formula: Formula) -> np.ndarray:
     """`keras`: log(1 + N / (1 + df)); `tft`: 1 + log((N + 1) / (df + 1)), unsmoothed 1 + log(N / df), with df >= 1."""
     if formula == "keras":
         return np.log(1 + rows / (1 + documents))

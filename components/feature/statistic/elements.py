@@ -29,11 +29,11 @@ class Numerical(Protocol):
     def result(self, state: Any) -> Any: ...
 
 
-def elements(block: Block, key: Key) -> np.ndarray:
+def read_elements(block: Block, key: Key) -> np.ndarray:
     """The numbers of a block, float64 (rows, D); of a column of rank above 2, like images, (rows * … , D)."""
     if callable(key):
         return key(block)
     if isinstance(key, tuple):
-        return np.concatenate([elements(block, one) for one in key], axis=1)
-    values = raw.numbers(block, key)
+        return np.concatenate([read_elements(block, one) for one in key], axis=1)
+    values = raw.read_numbers(block, key)
     return values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)

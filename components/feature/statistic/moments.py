@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.feature.statistic.elements import Key, elements
+from components.feature.statistic.elements import Key, read_elements
 from components.types import Block, UserError
 
 
-class Spread(NamedTuple):
+class OffsetScale(NamedTuple):
     """Where numbers lie and how wide they spread, float64, an element of the last axis each; NaN where all are gaps."""
 
     offset: np.ndarray
@@ -60,7 +60,7 @@ class Moments:
     key: Key
 
     def summarize(self, block: Block) -> Sums:
-        return self.of(elements(block, self.key))
+        return self.of(read_elements(block, self.key))
 
     def of(self, values: np.ndarray) -> Sums:
         gaps = np.isnan(values)
@@ -78,9 +78,9 @@ class Moments:
         squares = state.squares + other.squares + np.square(difference) * (state.total * share)
         return Sums(total, state.mean + difference * share, squares)
 
-    def result(self, state: Sums) -> Spread:
+    def result(self, state: Sums) -> OffsetScale:
         total = np.where(state.total, state.total, np.nan)
-        return Spread(np.where(state.total, state.mean, np.nan), np.sqrt(state.squares / total))
+        return OffsetScale(np.where(state.total, state.mean, np.nan), np.sqrt(state.squares / total))
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Extremes:
     key: Key
 
     def summarize(self, block: Block) -> Limits:
-        return self.of(elements(block, self.key))
+        return self.of(read_elements(block, self.key))
 
     def of(self, values: np.ndarray) -> Limits:
         low = np.fmin.reduce(values, axis=0, initial=np.nan)  # NaN is passed over
@@ -99,8 +99,8 @@ class Extremes:
     def merge(self, state: Limits, other: Limits) -> Limits:
         return Limits(np.fmin(state.low, other.low), np.fmax(state.high, other.high))
 
-    def result(self, state: Limits) -> Spread:
-        return Spread(state.low, state.high - state.low)
+    def result(self, state: Limits) -> OffsetScale:
+        return OffsetScale(state.low, state.high - state.low)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Summary:
     key: Key
 
     def summarize(self, block: Block) -> _Seen:
-        return self.of(elements(block, self.key))
+        return self.of(read_elements(block, self.key))
 
     def of(self, values: np.ndarray) -> _Seen:
         sums = Moments(self.key).of(values)
@@ -149,7 +149,7 @@ class Covariance:
     key: Key
 
     def summarize(self, block: Block) -> _Products:
-        return self.of(elements(block, self.key))
+        return self.of(read_elements(block, self.key))
 
     def of(self, values: np.ndarray) -> _Products:
         whole = values[~np.isnan(values).any(axis=1)]
@@ -169,7 +169,7 @@ class Covariance:
         return Joint(state.total, state.mean * (total / total), state.products / total)
 
 
-def principal(covariance: np.ndarray, components: int) -> np.ndarray:
+def find_principal_components(covariance: np.ndarray, components: int) -> np.ndarray:
     """Principal components, float64 (D, components): unit vectors along which the variance is largest, in that order.
 
     The element of each that is the farthest from 0 is positive, so that they are the same in every run.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.feature.text.farmhash import KINDS
-from components.feature.text.packed_strings import LANES, hashed
+from components.feature.text.packed_strings import LANES, hash_strings
 from components.types import Ragged
 
 MURMUR = np.uint64(0xC6A4A7935BD1E995)
@@ -20,7 +20,7 @@ def fingerprint64(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
     String i is `values[offsets[i]:offsets[i + 1]]`, uint8, as in Arrow; offsets may begin above 0.
     """
-    return hashed(values, offsets, KINDS)
+    return hash_strings(values, offsets, KINDS)
 
 
 def fingerprint_cat64(a: np.ndarray | np.uint64, b: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def cross_ragged(columns: Sequence[Ragged], hash_key: int | None = None) -> Ragg
     return crossed
 
 
-def buckets(hashes: np.ndarray, count: int) -> np.ndarray:
+def to_buckets(hashes: np.ndarray, count: int) -> np.ndarray:
     """The remainders of uint64 hashes by a `count` of 1 to 2**63: int32, or int64 where they need it."""
     whole = hashes // np.uint64(count)  # several times as fast as the remainder
     whole *= np.uint64(count)
@@ -95,7 +95,7 @@ def _times(crossed: Ragged, column: Ragged) -> Ragged:
     return Ragged(values, ends[crossed.offsets])
 
 
-def decimal(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def format_integers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Integers int64 (rows,) in decimal, as TensorFlow's `as_string`: uint8 (bytes,) and offsets int64 (rows + 1,)."""
     parts = [_decimal(values[first : first + LANES]) for first in range(0, len(values), LANES)]
     texts, lengths = zip(*parts, strict=True) if parts else ([np.empty(0, np.uint8)], [np.empty(0, np.int64)])

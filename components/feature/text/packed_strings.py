@@ -15,14 +15,14 @@ LANES = 1 << 13  # rows at once: a dozen intermediate results of so many words f
 PADDING = 64  # bytes: the most words that are read at once
 
 
-class Strings(NamedTuple):
+class PackedStrings(NamedTuple):
     """Some strings of a block, from the shortest to the longest."""
 
     block: np.ndarray  # (bytes + PADDING,), uint8
     start: np.ndarray  # (rows,), int64: where they begin there
     length: np.ndarray  # (rows,), uint64: their bytes
 
-    def words(self, at: np.ndarray | int, count: int) -> np.ndarray:
+    def read_words(self, at: np.ndarray | int, count: int) -> np.ndarray:
         """The little-endian words from byte `at` of each string on, uint64 (count, rows); past the end is anything.
 
         At most PADDING bytes. One element of `count` overlapping words a row is read in one go, whatever its alignment.
@@ -31,18 +31,18 @@ class Strings(NamedTuple):
         overlapping = np.ndarray(size, f"V{8 * count}", self.block, strides=(1,))
         return overlapping[self.start + at].view("<u8").reshape(-1, count).T
 
-    def ending(self, before: int, count: int) -> np.ndarray:
+    def read_ending(self, before: int, count: int) -> np.ndarray:
         """The same, from `before` bytes before the end of each string on."""
-        return self.words(self.length.view(np.int64) - before, count)
+        return self.read_words(self.length.view(np.int64) - before, count)
 
-    def part(self, rows: slice) -> Strings:
-        return Strings(self.block, self.start[rows], self.length[rows])
-
-
-Hash: TypeAlias = Callable[[Strings], np.ndarray]
+    def select(self, rows: slice) -> PackedStrings:
+        return PackedStrings(self.block, self.start[rows], self.length[rows])
 
 
-def hashed(values: np.ndarray, offsets: np.ndarray, kinds: Sequence[tuple[int, Hash]]) -> np.ndarray:
+Hash: TypeAlias = Callable[[PackedStrings], np.ndarray]
+
+
+def hash_strings(values: np.ndarray, offsets: np.ndarray, kinds: Sequence[tuple[int, Hash]]) -> np.ndarray:
     """A number for each string, uint64 (rows,).
 
     String i is `values[offsets[i]:offsets[i + 1]]`, uint8, as in Arrow; offsets may begin above 0. `kinds` is the
@@ -59,7 +59,7 @@ def hashed(values: np.ndarray, offsets: np.ndarray, kinds: Sequence[tuple[int, H
 
 
 def absorb(
-    state: np.ndarray, strings: Strings, steps: np.ndarray, words: int, step: Callable[..., Sequence[np.ndarray]]
+    state: np.ndarray, strings: PackedStrings, steps: np.ndarray, words: int, step: Callable[..., Sequence[np.ndarray]]
 ) -> None:
     """Takes into the state (n, rows) `words` words of each string, as many times over as `steps` (rows,) says.
 
@@ -67,7 +67,7 @@ def absorb(
     """
     for number in range(int(steps[-1])):
         left = slice(int(np.searchsorted(steps, number, side="right")), None)
-        data = strings.part(left).words(8 * words * number, words)
+        data = strings.select(left).read_words(8 * words * number, words)
         for old, new in zip(state, step(state[:, left], data), strict=True):
             old[left] = new
 
@@ -83,9 +83,9 @@ def _hash_block(result: np.ndarray, values: np.ndarray, offsets: np.ndarray, kin
     length = np.diff(offsets)
     # Numbers of at most 16 bits are sorted by radix, which is three times as fast.
     order = np.argsort(length.astype(np.min_scalar_type(int(length.max()))), kind="stable")
-    strings = Strings(block, (offsets[:-1] - offsets[0])[order], length[order].view(np.uint64))
+    strings = PackedStrings(block, (offsets[:-1] - offsets[0])[order], length[order].view(np.uint64))
     bounds = [*np.searchsorted(strings.length, [shortest for shortest, _ in kinds]).tolist(), len(order)]
     for (_, function), low, high in zip(kinds, bounds[:-1], bounds[1:], strict=True):
         for at in range(low, high, LANES):
             rows = slice(at, min(at + LANES, high))
-            result[order[rows]] = function(strings.part(rows))
+            result[order[rows]] = function(strings.select(rows))

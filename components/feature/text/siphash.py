@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.feature.text.packed_strings import Strings, absorb, hashed, rotate
+from components.feature.text.packed_strings import PackedStrings, absorb, hash_strings, rotate
 
 SEED = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 
@@ -19,15 +19,15 @@ def siphash(values: np.ndarray, offsets: np.ndarray, key: tuple[int, int]) -> np
     """
     low, high = key
     begin = np.array([seed ^ half for seed, half in zip(SEED, (low, high, low, high), strict=True)], np.uint64)
-    return hashed(values, offsets, [(0, lambda strings: _siphash(strings, begin))])
+    return hash_strings(values, offsets, [(0, lambda strings: _siphash(strings, begin))])
 
 
-def _siphash(strings: Strings, begin: np.ndarray) -> np.ndarray:
+def _siphash(strings: PackedStrings, begin: np.ndarray) -> np.ndarray:
     state = np.repeat(begin[:, None], len(strings.start), axis=1)
     words = strings.length >> 3  # whole ones
     absorb(state, strings, words, 1, _absorb)
     rest = strings.length & 7
-    (ending,) = strings.words((words << 3).view(np.int64), 1)
+    (ending,) = strings.read_words((words << 3).view(np.int64), 1)
     ending = (ending & (np.uint64(1) << (rest << 3)) - 1) | (strings.length << 56)
     v0, v1, v2, v3 = _absorb(state, [ending])
     return np.bitwise_xor.reduce(_rounds([v0, v1, v2 ^ 0xFF, v3], 4))

@@ -9,7 +9,7 @@ import numpy as np
 from components.types import Strings, UserError
 
 
-def each(strings: Strings, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+def apply_to_strings(strings: Strings, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """What a function of (data, offsets) makes of the strings, row by row; those that repeat are worked on once."""
     distinct, inverse = compact(strings)
     results = function(distinct.data, distinct.offsets)
@@ -46,7 +46,7 @@ def to_strings(texts: Sequence[str]) -> Strings:
     return Strings(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
 
-def encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
     """Whether a string has UTF-8; one with half of a surrogate pair has not."""
     try:
         text.encode()
@@ -55,7 +55,7 @@ def encodable(text: str) -> bool:
     return True
 
 
-def categories(values: Sequence[str | int]) -> Strings | np.ndarray:
+def to_categories(values: Sequence[str | int]) -> Strings | np.ndarray:
     """Python's strings or integers."""
     texts = [value for value in values if isinstance(value, str)]
     return to_strings(texts) if texts else np.array(values, np.int64)
@@ -66,7 +66,7 @@ def take(values: Strings | np.ndarray, places: np.ndarray) -> Strings | np.ndarr
     return gather(values, places) if isinstance(values, Strings) else values[places]
 
 
-def together(values: Strings | np.ndarray, others: Strings | np.ndarray) -> Strings | np.ndarray:
+def concatenate_categories(values: Strings | np.ndarray, others: Strings | np.ndarray) -> Strings | np.ndarray:
     """Categories, and others of the same kind behind them."""
     if not isinstance(values, Strings) or not isinstance(others, Strings):
         return np.concatenate([np.asarray(values), np.asarray(others)])
@@ -75,7 +75,7 @@ def together(values: Strings | np.ndarray, others: Strings | np.ndarray) -> Stri
     return Strings(np.concatenate(parts), np.concatenate([values.offsets - values.offsets[0], behind]))
 
 
-def shown(values: Strings | np.ndarray, place: int) -> str | int:
+def format_category(values: Strings | np.ndarray, place: int) -> str | int:
     """One of many strings or integers, for a message."""
     if not isinstance(values, Strings):
         return int(values[place])

@@ -24,20 +24,20 @@ BETWEEN = np.isin(np.arange(256), [*b" \t\n\v\f\r", CUT, END])
 GATHERED = 1 << 16  # strings at once: the places of their bytes stay in the cache
 
 
-def joined(texts: Strings) -> bytes:
+def join_texts(texts: Strings) -> bytes:
     """The texts one after the other, each with END behind it."""
     data = texts.data[texts.offsets[0] : texts.offsets[-1]]
     return np.insert(data, texts.offsets[1:] - texts.offsets[0], END).tobytes()
 
 
-def standardized(text: bytes, how: Standard | None) -> bytes:
+def standardize(text: bytes, how: Standard | None) -> bytes:
     """In lower case, without punctuation, both of ASCII alone; or as it is."""
     lower = LOWER if how in ("lower", "lower_and_strip_punctuation") else None
     stripped = how in ("strip_punctuation", "lower_and_strip_punctuation")
     return text.translate(lower, string.punctuation.encode() if stripped else b"")
 
 
-def cut(text: bytes, split: Split | None) -> Ragged:
+def split(text: bytes, split: Split | None) -> Ragged:
     """The tokens of joined texts: what whitespace, CUT and END leave, each character, or whole texts; none is empty."""
     data = np.frombuffer(text, np.uint8)
     if split == "character":
@@ -52,7 +52,7 @@ def cut(text: bytes, split: Split | None) -> Ragged:
     return Ragged(Strings(data[inside], offsets), np.append(0, rows))
 
 
-def n_grams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Ragged:
+def make_ngrams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Ragged:
     """Every run of so many tokens of a row, with spaces between them.
 
     `by_token`: those that begin with the row's first token first; else those of the first width.
@@ -73,7 +73,7 @@ def n_grams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Ragged:
     return Ragged(_pieces(spaced, strings.offsets[first] + first, strings.offsets[last] + last - 1), rows)
 
 
-def without_repetitions(tokens: Ragged) -> Ragged:
+def drop_repetitions(tokens: Ragged) -> Ragged:
     """Of a row's equal tokens the first; what tells them apart is Fingerprint64."""
     rows = np.repeat(np.arange(len(tokens.offsets) - 1), np.diff(tokens.offsets))
     values = fingerprint_cat64(rows.astype(np.uint64), fingerprint64(tokens.values.data, tokens.values.offsets))
@@ -81,7 +81,7 @@ def without_repetitions(tokens: Ragged) -> Ragged:
     return _some(tokens, np.sort(first))
 
 
-def shortened(tokens: Ragged, most: int) -> Ragged:
+def truncate(tokens: Ragged, most: int) -> Ragged:
     """The first tokens of each row."""
     place = np.arange(tokens.offsets[-1]) - np.repeat(tokens.offsets[:-1], np.diff(tokens.offsets))
     return _some(tokens, np.flatnonzero(place < most))

@@ -10,7 +10,7 @@ from components.types import DataError
 
 def find_file(path: str) -> Path:
     """A regular file below $TITRATE_DATA, or in the working folder; raises DataError where it is in neither."""
-    return find(path, file=True, key="the path")
+    return find(path, file=True)
 
 
 def read_lines(path: str, size: int | None) -> list[str]:

@@ -8,13 +8,13 @@ import numpy as np
 
 from components.closest import closest_name
 from components.feature.text.fingerprint import fingerprint64
-from components.feature.text.string_ops import encodable, gather, shown
+from components.feature.text.string_ops import format_category, gather, is_encodable
 from components.types import Strings, UserError
 
 COMPARED = 1000  # values that a wrong one is compared with
 
 
-def table(tokens: Strings | np.ndarray) -> dict[str, np.ndarray]:
+def build_index(tokens: Strings | np.ndarray) -> dict[str, np.ndarray]:
     """Distinct plain strings, as `data` and `offsets`, or int64, as `values`; `sorted` and `order` are to find them by.
 
     Raises UserError where two strings have the same fingerprint.
@@ -34,7 +34,7 @@ def is_text(host: Mapping[str, np.ndarray]) -> bool:
     return "data" in host
 
 
-def find(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
+def look_up(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
     """The number of each value in the list, int64, -1 where it isn't there.
 
     `keys` are the fingerprints of plain strings, or the integers once more.
@@ -61,10 +61,10 @@ def _verify(values: Strings, tokens: Strings, found: np.ndarray) -> None:
     found[rows[np.searchsorted(theirs.offsets, wrong, side="right") - 1]] = -1
 
 
-def nearest(value: str | int, host: Mapping[str, np.ndarray]) -> str:
+def suggest_value(value: str | int, host: Mapping[str, np.ndarray]) -> str:
     """A hint at the value of the list, among its first, that is most like one that it lacks."""
     tokens = Strings(host["data"], host["offsets"]) if is_text(host) else host["values"]
-    known = [str(shown(tokens, place)) for place in range(min(len(host["order"]), COMPARED))]
+    known = [str(format_category(tokens, place)) for place in range(min(len(host["order"]), COMPARED))]
     near = closest_name(value, known)
     return f"did you mean {near!r}? " if near else ""
 
@@ -79,7 +79,7 @@ def check_values(key: str, values: Sequence[str | int], mask: str | int | None) 
         raise UserError(f"{start}`values` and `mask` must be all text or all whole numbers")
     numbers: dict[str | int, int] = {}
     for number, value in enumerate(every, start=int(mask is None)):
-        if isinstance(value, str) and not encodable(value):
+        if isinstance(value, str) and not is_encodable(value):
             which = f"number {number} of `values`" if number else "the mask"
             raise UserError(f"{start}{which}, {value!r}, has no UTF-8; mend it")
         if numbers.setdefault(value, number) != number:

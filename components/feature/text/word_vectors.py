@@ -19,25 +19,25 @@ HEADER = re.compile(rb"\d+ \d+")  # of word2vec's text: how many words, and the 
 LINE_BYTES = 16 << 20  # of a line, at most
 
 
-class Found(NamedTuple):
+class WordVectors(NamedTuple):
     """The vectors of a column's ids."""
 
     vectors: np.ndarray  # (ids, dimension), float32; zeros where there is none
     known: np.ndarray  # (ids,), bool: where there is one
 
 
-def read(path: str, key: str, parent: Constants, dimension: int) -> Found:
+def read_vectors(path: str, key: str, parent: Constants, dimension: int) -> WordVectors:
     """The vectors of the ids of a categorical column; of a word that is there twice, the first.
 
     Raises DataError where the file is missing, of another width, or damaged, and where it has none of the words.
     """
     file, buckets = find_file(path), parent.static["buckets"]
     if file.suffix == ".npy":
-        return Found(_rows(file, (buckets, dimension)), np.ones(buckets, bool))
+        return WordVectors(_rows(file, (buckets, dimension)), np.ones(buckets, bool))
     words = _words(parent.host)
     if not words:
         raise DataError(f"column `{key}` has no list of words to look up in {file}: give a .npy with a row for each id")
-    found = Found(np.zeros((buckets, dimension), np.float32), np.zeros(buckets, bool))
+    found = WordVectors(np.zeros((buckets, dimension), np.float32), np.zeros(buckets, bool))
     _read_text(file, words, found)
     if not found.known.any():
         shown = ", ".join(repr(word.decode()) for word in list(words)[:3])
@@ -81,7 +81,7 @@ def _header(file: Path, opened: BinaryIO) -> tuple[tuple[int, ...], bool, np.dty
         raise DataError(f"{file} is no array in NumPy's format (.npy): {_line(error)}") from error
 
 
-def _read_text(file: Path, words: Mapping[bytes, int], found: Found) -> None:
+def _read_text(file: Path, words: Mapping[bytes, int], found: WordVectors) -> None:
     """Fills in the vectors of the words that the file has."""
     dimension, first = found.vectors.shape[1], True
     with open_file(file) as opened:

@@ -81,7 +81,7 @@ def test_a_missing_file_names_both_places_and_the_two_remedies(tmp_path: Path, m
     expected = (
         "there is no file /elsewhere/set/images or /elsewhere/set/images.gz or "
         f"{tmp_path}/set/images or {tmp_path}/set/images.gz; "
-        "set TITRATE_DATA to the folder that holds set/images, or correct data.path"
+        "set TITRATE_DATA to the folder that holds set/images, or correct the path"
     )
     with pytest.raises(DataError) as caught:
         Idx(path="set", train=TRAIN, test=1, valid=1).fingerprint()

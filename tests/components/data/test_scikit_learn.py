@@ -81,7 +81,7 @@ def test_an_unknown_set_is_refused_with_those_that_there_are() -> None:
 
 
 def test_an_unknown_column_to_stratify_by_is_refused_with_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"`data\.stratify` \(=labels\) is no column; did you mean label\?"):
+    with pytest.raises(DataError, match=r"`stratify` \(=labels\) is no column; did you mean label\?"):
         ScikitLearn(name="iris", valid=0.1, test=0.2, stratify="labels").splits()
 
 

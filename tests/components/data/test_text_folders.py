@@ -130,16 +130,16 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
         TextFolders(path="imdb/a.tar.gz", valid=1).fingerprint()
     assert str(caught.value) == (
         f"there is no /elsewhere/imdb/a.tar.gz or {tmp_path}/imdb/a.tar.gz; "
-        "set TITRATE_DATA to the folder that holds imdb/a.tar.gz, or correct data.path"
+        "set TITRATE_DATA to the folder that holds imdb/a.tar.gz, or correct the path"
     )
 
 
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ({"test": None}, {}, r"has no test/CLASS/NAME.txt; set `data.test` \(=test\) to the name of the folder"),
+        ({"test": None}, {}, r"has no test/CLASS/NAME.txt; set `test` \(=test\) to the name of the folder"),
         ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train; there are neg"),
-        ({}, {"suffix": ".text"}, r"has no train/CLASS/NAME.text; set `data.train` \(=train\)"),
+        ({}, {"suffix": ".text"}, r"has no train/CLASS/NAME.text; set `train` \(=train\)"),
         (
             {"set/train/neg/3.txt": "a\xff"},
             {},

@@ -23,7 +23,7 @@ def learned(column: Bucketized, rows: Block) -> Constants:
 
 
 def ids(column: Bucketized, values: Any, **valid: Any) -> Any:
-    rows = Block({"x": values}, {name: np.array(there) for name, there in valid.items()})
+    rows = Block({"x": values}, {name: np.array(valid_mask) for name, valid_mask in valid.items()})
     found = column.encode(rows, {}, learned(column, rows))["ids"]
     assert isinstance(found, Ragged) or found.dtype == np.int32
     return found.values.tolist() if isinstance(found, Ragged) else found.tolist()
@@ -123,9 +123,9 @@ def test_it_buckets_what_a_normalizer_makes() -> None:
 
 
 def test_a_cell_without_a_value_has_no_id_unless_it_is_said_what_it_counts_as() -> None:
-    x, there = np.array([-5.0, 5.0, np.nan, 5.0]), [True, True, True, False]
-    assert ids(Bucketized(key="x", boundaries=(0.0,)), x, x=there) == [0, 1, 1, NO_ID]
-    assert ids(Bucketized(key="x", boundaries=(0.0,), missing=-1.0), x, x=there) == [0, 1, 0, 0]
+    x, valid_mask = np.array([-5.0, 5.0, np.nan, 5.0]), [True, True, True, False]
+    assert ids(Bucketized(key="x", boundaries=(0.0,)), x, x=valid_mask) == [0, 1, 1, NO_ID]
+    assert ids(Bucketized(key="x", boundaries=(0.0,), missing=-1.0), x, x=valid_mask) == [0, 1, 0, 0]
     assert ids(Bucketized(key="x", boundaries=(0.0,)), np.array([-5, None, 5], object)) == [0, NO_ID, 1]
     pairs = np.array([[-5, None], [5, 5]], object)
     assert ids(Bucketized(key="x", boundaries=(0.0,), size=2), pairs, x=[True, False]) == [[0, NO_ID], [NO_ID, NO_ID]]

@@ -124,8 +124,8 @@ def test_a_label_without_a_class_is_refused_with_its_place(
 def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> None:
     expected = (
         "class c of column `y` never occurs in the training split (rows of it: 1 in valid, 2 in test); "
-        "data.stratify=y spreads every class over the splits, "
-        "another data.seed or a smaller data.valid may do too"
+        "`stratify` (y) of the data spreads each class over the splits; "
+        "another `seed` or a smaller `valid` may help too"
     )
     with pytest.raises(DataError) as caught:
         review(Label(key="y"), train="aabb", valid="abc", test="abcc")

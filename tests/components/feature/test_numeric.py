@@ -27,7 +27,7 @@ def block(columns: Mapping[str, Any], **valid: Any) -> Block:
             name: values if isinstance(values, Ragged | Strings) else np.asarray(values)
             for name, values in columns.items()
         },
-        {name: np.asarray(there) for name, there in valid.items()},
+        {name: np.asarray(valid_mask) for name, valid_mask in valid.items()},
     )
 
 

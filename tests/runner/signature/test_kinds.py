@@ -41,7 +41,7 @@ HELPERS = [
     "components.data.split",
     "components.architecture.block.branches.Series",  # a module of Flax that nobody exports
     "components.data.Table",  # has abstract methods
-    "components.data.csv.source.inference",
+    "components.data.csv.source.find",
     "components.feature.Moments",
     "components.feature.Spread",
     "components.layer.activate",
@@ -215,7 +215,7 @@ def test_annotations_say_what_stands_within_a_part() -> None:
         node = {**dense, "initializer": {"_target_": f"components.layer.{initializer}"}}
         assert (not list(find_misplaced_parts(node, Any, "a"))) == right
     numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
-    for step, right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.constant", False)):
+    for step, right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.is_constant", False)):
         for listed in (lambda node: node, lambda node: [node]):
             node = {**numeric, "normalize": listed({"_target_": f"components.feature.{step}"})}
             assert (not list(find_misplaced_parts(node, SCHEMA["feature.target"], "a"))) == right

@@ -20,7 +20,7 @@ from components.feature.statistic import (
     Moments,
     Quantiles,
     Summary,
-    principal,
+    find_principal_components,
 )
 from components.feature.text.string_ops import to_strings
 from components.types import Block, DataError, UserError
@@ -87,16 +87,20 @@ def test_gaps_are_counted_and_otherwise_passed_over(values: np.ndarray, holes: i
     figures = summary(Summary(Gappy()), values, data)
     deviation = summary(Moments(Gappy()), values, data).width
     for element, column in enumerate(values.T):
-        there = column[~np.isnan(column)]
-        size = max(np.abs(there), default=0)
-        assert (figures.count[element], figures.missing[element]) == (len(there), len(column) - len(there))
-        if not len(there):
+        present = column[~np.isnan(column)]
+        size = max(np.abs(present), default=0)
+        assert (figures.count[element], figures.missing[element]) == (len(present), len(column) - len(present))
+        if not len(present):
             assert np.isnan([figures.mean[element], figures.variance[element], figures.minimum[element]]).all()
             continue
-        assert (figures.minimum[element], figures.maximum[element]) == (there.min(), there.max())
-        for found, expected in ((figures.sum, there.sum()), (figures.mean, there.mean()), (deviation, there.std())):
+        assert (figures.minimum[element], figures.maximum[element]) == (present.min(), present.max())
+        for found, expected in (
+            (figures.sum, present.sum()),
+            (figures.mean, present.mean()),
+            (deviation, present.std()),
+        ):
             np.testing.assert_allclose(found[element], expected, rtol=1e-12, atol=1e-7 * size)
-        np.testing.assert_allclose(figures.variance[element], there.var(), rtol=1e-9, atol=1e-12 * size**2)
+        np.testing.assert_allclose(figures.variance[element], present.var(), rtol=1e-9, atol=1e-12 * size**2)
 
 
 @settings(max_examples=30)
@@ -144,14 +148,14 @@ def test_principal_components_go_from_the_largest_variance_down() -> None:
     block = Block({"x": random.normal(size=(500, 3)) * [1, 5, 2] @ turn, "y": random.normal(size=500)})
     statistic = Covariance(("x", "y"))
     covariance = statistic.result(statistic.summarize(block)).covariance
-    vectors = principal(covariance, 3)
+    vectors = find_principal_components(covariance, 3)
     assert vectors.shape == (4, 3)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-12)
     variances = np.diag(vectors.T @ covariance @ vectors)
     np.testing.assert_allclose(variances, np.sort(np.linalg.eigvalsh(covariance))[:0:-1], rtol=1e-9)
     assert (vectors.max(axis=0) == np.abs(vectors).max(axis=0)).all()
     with pytest.raises(UserError, match=r"`components` \(=5\) must be from 1 to the 4 elements of a row"):
-        principal(covariance, 5)
+        find_principal_components(covariance, 5)
 
 
 KINDS = st.lists(st.sampled_from(["a", "b", "ä", ""]), min_size=2, max_size=40)
