@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 import os
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.closest import closest_name
 from components.types import DataError
 
 KINDS = {
@@ -50,9 +50,9 @@ def find(*paths: str, file: bool = False, key: str = "data.path") -> Path:
         if os.path.lexists(place):
             raise DataError(f"{place} is {_kind_of(place)}; {key} takes a regular file{'' if file else ' or a folder'}")
     others = [name for name in _beside(places) if name != places[0].name]
-    near = difflib.get_close_matches(places[0].name, others, n=1)
+    near = closest_name(places[0].name, others)
     remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct {key}"
-    hint = f"did you mean {Path(paths[0]).parent / near[0]}?" if near else remedy
+    hint = f"did you mean {Path(paths[0]).parent / near}?" if near else remedy
     raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, places))}; {hint}")
 
 

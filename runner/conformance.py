@@ -21,14 +21,15 @@ def check_conformance(made: Any, target: str, wanted: Sequence[str]) -> None:
 def _fault(made: Any, target: str, wanted: str) -> str | None:
     """A kind is a class to inherit from or a protocol; of another class the methods are needed."""
     kind = KINDS.get(wanted)
-    form = _class(kind.form if kind and kind.form else wanted)
+    name = kind.form if kind and kind.form else wanted
+    form = _class(name)
     what = kind.title if kind else f"a {form.__name__}"
     if kind and not _is_protocol(form):
         fault = f"`{target}` makes a {type(made).__name__}, not {what} ({kind.form})"
         return None if isinstance(made, form) else fault
-    if missing := [f"`{name}`" for name in _members(form) if not hasattr(made, name)]:
+    if missing := [f"`{one}`" for one in _members(form) if not hasattr(made, one)]:
         gives = " gives None, which" if made is None else ""
-        return f"`{target}`{gives} lacks {', '.join(missing)}, which {what} has; see {form.__module__}.{form.__name__}"
+        return f"`{target}`{gives} lacks {', '.join(missing)}, which {what} has; see {name}"
     return None
 
 

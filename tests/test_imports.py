@@ -44,12 +44,13 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
     if path.parts[0] == "components":
         assert not {name for name in names if top(name) in ("runner", *FRAMEWORKS)}
         layers = {"layer"} if group(path) in ("architecture", "feature") else set()
-        allowed = {"types", "place", "paths", "arrow", "columns", group(path)} | layers
+        allowed = {"types", "closest", "place", "paths", "arrow", "columns", group(path)} | layers
         assert {name.split(".")[1] for name in names if top(name) == "components"} <= allowed
         if group(path) == "types":
-            assert not {name for name in names if top(name) in OURS}
+            assert not {name for name in names if top(name) in OURS and not name.startswith("components.types.")}
     else:
-        assert {name.split(".")[1] for name in names if top(name) == "components"} <= {"types", "columns", "place"}
+        ours = {name.split(".")[1] for name in names if top(name) == "components"}
+        assert ours <= {"types", "closest", "columns", "place"}
 
 
 def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:
@@ -57,7 +58,11 @@ def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:
     assert users == {"choices", "completion", "compose", "grid", "overrides"}
 
 
-def test_the_vocabulary_imports_no_framework() -> None:
-    tree = ast.parse((ROOT / "components/types.py").read_text())
+@pytest.mark.parametrize("path", [path for path in MODULES if group(path) == "types"], ids=str)
+def test_the_vocabulary_imports_no_framework(path: Path) -> None:
+    tree = ast.parse((ROOT / path).read_text())
     at_import = {top(name.name) for node in tree.body if isinstance(node, ast.Import) for name in node.names}
-    assert at_import <= {"functools", "itertools", "math"}
+    at_import |= {top(node.module or "") for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert at_import <= {"__future__", "collections", "components", "dataclasses", "functools", "itertools", "math"} | {
+        "typing"
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+from components.closest import list_names, suggest_name
 from components.data import csv_file, inference
 from components.data.csv_file import Columns, Kind
 from components.data.csv_mistake import DELIMITERS, line_of
 from components.data.csv_table import Reader
 from components.data.holdout import split
-from components.data.naming import listed
 from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
 from components.place import candidates, find, hash_file
@@ -86,10 +85,10 @@ class Csv(Table):
         if not found.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
         if lacking := [name for name in types if name not in found.kinds and name != self._target]:
-            near = difflib.get_close_matches(lacking[0], found.kinds, n=1) if len(lacking) == 1 else []
-            hint = f"did you mean {near[0]}?" if near else f"there are {listed(found.kinds)}"
+            alone = len(lacking) == 1
+            hint = suggest_name(lacking[0], found.kinds) if alone else f"there are {list_names(found.kinds)}"
             names = ", ".join(f"`{name}`" for name in lacking)
-            columns = "column" if len(lacking) == 1 else "columns"
+            columns = "column" if alone else "columns"
             raise DataError(f"{self.path} has no {columns} {names}, which data.types names; {hint}")
         return found
 

@@ -6,7 +6,6 @@ feature file; `values`, laid over what the options say; and for people `table`, 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.closest import closest_name, list_names, show_name
 from components.data.csv_file import Columns
 from components.data.csv_table import Kind
-from components.data.naming import listed, setting, shown, typed
+from components.data.naming import setting, typed
 from components.data.overview import Overview, overview, rarest
 from components.data.texts import is_number
 from components.data.verdict import Verdict, infinite, is_usable, misspelt, named, verdict
@@ -69,7 +69,10 @@ def suggest(table: Suggested, target: str | None) -> dict[str, Any]:
         "feature": {"target": aim.parts[0], **_feature({name: one.parts for name, one in used.items()}, set(found))},
         "values": values | {"data": values.get("data", {}) | {"types": types}},
         "table": [HEADING, *(_line(found[name], one, types, spelt) for name, one in verdicts.items())],
-        "notes": [*answer["notes"], *(f"{shown(name)} is {one.says}" for name, one in others.items() if not one.parts)],
+        "notes": [
+            *answer["notes"],
+            *(f"{show_name(name)} is {one.says}" for name, one in others.items() if not one.parts),
+        ],
     }
 
 
@@ -78,18 +81,18 @@ def _checked(table: Suggested, target: str | None) -> str:
     names, origin = list(table.columns.kinds), table.origin
     if len(names) < 2:
         raise DataError(
-            f"{origin} has one column only, {listed(names)}; one to predict and one to predict it from are needed"
+            f"{origin} has one column only, {list_names(names)}; one to predict and one to predict it from are needed"
         )
     if target is None:
-        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({listed(names)})")
+        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({list_names(names)})")
     if target not in names:
-        near = difflib.get_close_matches(target, names, n=1)
-        word = setting("data.target", near[0]) if near else ""
+        near = closest_name(target, names)
+        word = setting("data.target", near) if near else ""
         write = f"write {word} " if word.startswith("'") else ""
-        hint = f"did you mean {shown(near[0])}? {write}" if near else ""
+        hint = f"did you mean {show_name(near)}? {write}" if near else ""
         if all(map(is_number, names)):
             hint = "they all are numbers: does the first line lack the names of the columns? "
-        raise DataError(f"data.target={target} is no column of {origin}; {hint}({listed(names)})")
+        raise DataError(f"data.target={target} is no column of {origin}; {hint}({list_names(names)})")
     return target
 
 
@@ -114,8 +117,8 @@ def _target(column: Overview, table: Suggested) -> tuple[Verdict, dict[str, Any]
     else:
         count = "1 row" if rows == 1 else f"{rows} rows"
         answer["notes"].append(
-            f"class {value!r} of {shown(column.name)} has {count}, too few for {SPLITS} splits: a run may refuse it; "
-            "get more of it, or leave it out"
+            f"class {value!r} of {show_name(column.name)} has {count}, too few for {SPLITS} splits: a run may refuse "
+            "it; get more of it, or leave it out"
         )
     hint = f"; {typed(column.name, 'float')} makes it a number" if column.kind in ("int", "float") else ""
     part = {"_target_": named("Label"), "key": column.name}
@@ -201,7 +204,7 @@ def _line(
     if gaps:
         missing = _spelt(gaps) if sum(gaps.values()) == column.missing else f"{missing} ({_spelt(gaps)})"
     becomes = found.says if found.parts else "left out"
-    return shown(column.name), types.get(column.name, column.kind), missing, distinct, becomes
+    return show_name(column.name), types.get(column.name, column.kind), missing, distinct, becomes
 
 
 def _spelt(gaps: Mapping[str, int]) -> str:

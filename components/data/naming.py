@@ -3,22 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from itertools import islice
 
-FEW = 20  # names that a message lists
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")
-
-
-def shown(name: str) -> str:
-    """A name in a list; in quotes where it begins or ends with a space, or has none of its characters to see."""
-    return repr(name) if name != name.strip() or not name.isprintable() or not name else name
-
-
-def listed(names: Collection[str]) -> str:
-    """Names in a row, the first of many."""
-    rest = f", … ({len(names) - FEW:,} more)" if len(names) > FEW else ""
-    return ", ".join(map(shown, islice(names, FEW))) + rest
 
 
 def setting(key: str, value: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from components.closest import suggest_name
 from components.data import holdout
 from components.data.holdout import split
 from components.types import Block, DataError, Ragged, Range, Strings, Values
@@ -96,9 +96,7 @@ class Table(ABC):
     def _column(self, part: str, name: str) -> np.ndarray:
         columns = self.columns_by_part[part]
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(columns)}"
-            raise DataError(f"`data.stratify` (={name}) is no column; {hint}")
+            raise DataError(f"`data.stratify` (={name}) is no column; {suggest_name(name, columns)}")
         strata = columns[name]
         if isinstance(strata, Strings):
             return np.array(strata.tolist())

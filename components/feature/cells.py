@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.closest import suggest_name
 from components.feature.plain import plain
 from components.feature.strings import categories, compact, shown, take, to_strings, together
 from components.types import Block, DataError, Encoded, Ragged, Strings, Values
@@ -101,9 +101,7 @@ def check_kind(block: Block, key: str, found: Cells, what: str, text: bool) -> N
 
 def _raw(block: Block, key: str) -> Values:
     if key not in block.columns:
-        near = difflib.get_close_matches(key, block.columns, n=1)
-        hint = f"did you mean `{near[0]}`? There are" if near else "but"
-        raise DataError(f"there is no column `{key}` in {block.origin}, {hint} {', '.join(block.columns)}")
+        raise DataError(f"there is no column `{key}` in {block.origin}; {suggest_name(key, block.columns)}")
     return block.columns[key]
 
 

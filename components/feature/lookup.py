@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from components.closest import closest_name
 from components.feature.fingerprint import fingerprint64
 from components.feature.strings import encodable, gather, shown
 from components.types import Strings, UserError
@@ -65,8 +65,8 @@ def nearest(value: str | int, host: Mapping[str, np.ndarray]) -> str:
     """A hint at the value of the list, among its first, that is most like one that it lacks."""
     tokens = Strings(host["data"], host["offsets"]) if is_text(host) else host["values"]
     known = [str(shown(tokens, place)) for place in range(min(len(host["order"]), COMPARED))]
-    near = difflib.get_close_matches(str(value), known, n=1)
-    return f"did you mean {near[0]!r}? " if near else ""
+    near = closest_name(value, known)
+    return f"did you mean {near!r}? " if near else ""
 
 
 def check_values(key: str, values: Sequence[str | int], mask: str | int | None) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers as abstract
 from typing import Any
 
 import numpy as np
 
+from components.closest import suggest_name
 from components.types import Block, DataError, Ragged, Strings
 
 LARGEST = np.finfo(np.float32).max
@@ -96,9 +96,7 @@ def show(value: Any) -> str:
 def _found(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
     """A column, and which of its values are there, of its shape; None: all."""
     if key not in block.columns:
-        near = difflib.get_close_matches(key, block.columns, n=1)
-        hint = f"did you mean `{near[0]}`? There are" if near else "but"
-        raise DataError(f"there is no column `{key}` in {block.origin}, {hint} {', '.join(block.columns)}")
+        raise DataError(f"there is no column `{key}` in {block.origin}; {suggest_name(key, block.columns)}")
     values = block.columns[key]
     if isinstance(values, Ragged):
         raise DataError(f"column `{key}` of {block.origin} has rows of different lengths")

@@ -95,8 +95,8 @@ def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data.target=prize"], "data.target=prize is no column of houses.csv; did you mean price? (id, rooms, area"),
-        (["data.target=null"], "data.target is missing: which column of houses.csv is to be predicted? (id, rooms"),
+        (["data.target=prize"], "data.target=prize is no column of houses.csv; did you mean price? (area, id, price"),
+        (["data.target=null"], "data.target is missing: which column of houses.csv is to be predicted? (area, id"),
         (["data.path=house.csv"], "there is no file"),
         (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which data.types names; did you"),
         (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),

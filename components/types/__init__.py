@@ -1,0 +1,37 @@
+"""The types and protocols that parts share.
+
+Importing this package imports neither JAX nor NumPy, so that a configuration can be checked in an instant.
+"""
+
+from components.types.base import DataError as DataError
+from components.types.base import Range as Range
+from components.types.base import Scalar as Scalar
+from components.types.base import UserError as UserError
+from components.types.column import Column as Column
+from components.types.column import Constants as Constants
+from components.types.column import EncodesAsRead as EncodesAsRead
+from components.types.column import ReadsFiles as ReadsFiles
+from components.types.column import Remarks as Remarks
+from components.types.column import Statistic as Statistic
+from components.types.column import Target as Target
+from components.types.data import Block as Block
+from components.types.data import Encoded as Encoded
+from components.types.data import Foldable as Foldable
+from components.types.data import Ragged as Ragged
+from components.types.data import Source as Source
+from components.types.data import Strings as Strings
+from components.types.data import Values as Values
+from components.types.data import row_count as row_count
+from components.types.model import Batch as Batch
+from components.types.model import BoundTarget as BoundTarget
+from components.types.model import MultiHot as MultiHot
+from components.types.model import Output as Output
+from components.types.model import Padded as Padded
+from components.types.model import register as register
+from components.types.training import Augmentation as Augmentation
+from components.types.training import Loss as Loss
+from components.types.training import Metric as Metric
+from components.types.training import Plateau as Plateau
+from components.types.training import Regularizer as Regularizer
+from components.types.training import Schedule as Schedule
+from components.types.training import Weights as Weights

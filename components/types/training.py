@@ -1,0 +1,117 @@
+"""What trains and measures a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from components.types.base import Scalar
+from components.types.model import Batch, BoundTarget, Output
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+
+class Loss(Protocol):
+    """Compares logits with targets."""
+
+    def outputs(self, target: BoundTarget) -> int:
+        """The number of logits of an example. Raises UserError where the loss can't handle the target."""
+
+    def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
+        """The loss of each example: (B, outputs), (B, …) -> (B,)."""
+
+
+class Metric(Protocol):
+    """A number that describes a whole split, computed from sums over its batches.
+
+    Attributes:
+        higher_is_better: whether a larger number means a better model.
+        collects: True: `measure` returns rows (B, …), which the host gathers; only evaluations report the metric.
+    """
+
+    higher_is_better: bool
+    collects: bool
+
+    def bind(self, target: BoundTarget) -> Metric:
+        """The metric for a target."""
+
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+        """The int32 counts and float32 sums over the unmasked examples of a batch; rows where it collects."""
+
+    def result(self, sums: Mapping[str, np.ndarray]) -> float:
+        """The metric, from the 64-bit sums (or gathered rows) of a split."""
+
+
+class Plateau(NamedTuple):
+    """Lowers the learning rate when the monitored metric stops improving.
+
+    Attributes:
+        factor: what the rate is multiplied by.
+        patience: how many evaluations without improvement pass before a cut.
+        min_delta: the smallest change that is an improvement.
+        cooldown: how many evaluations after a cut don't count.
+        floor: the lowest scale of the rate.
+    """
+
+    factor: Scalar
+    patience: int
+    min_delta: float
+    cooldown: int
+    floor: float
+
+
+class Schedule(NamedTuple):
+    """The numbers of the optimizer over a run.
+
+    Attributes:
+        values: (step, total steps) -> {"learning_rate": …}.
+        plateau: lowers the rate in addition. None: nothing does.
+    """
+
+    values: Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]
+    plateau: Plateau | None = None
+
+
+class Augmentation(Protocol):
+    """Changes the examples of a training batch at random, on the device."""
+
+    def __call__(
+        self, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array
+    ) -> tuple[Mapping[str, Any], jax.Array]:
+        """The changed inputs and target.
+
+        Args:
+            key: a random key of the step.
+            inputs: arrays (B, …) by input name.
+            target: the encoded target of the B examples.
+
+        Raises:
+            UserError: it can't handle these inputs.
+        """
+
+
+class Weights(Protocol):
+    """Initial values of the parameters, in place of random ones."""
+
+    def fingerprint(self) -> str:
+        """A digest that changes when the weights change; "" without a file."""
+
+    def __call__(self, architecture: Any, shapes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arrays that replace random ones, a part of the tree {"params": …, "batch_stats": …}.
+
+        Args:
+            architecture: the module.
+            shapes: that tree of the architecture, of arrays or of their shapes.
+
+        Raises:
+            UserError: the weights don't fit.
+        """
+
+
+class Regularizer(Protocol):
+    """A penalty on the parameters."""
+
+    def __call__(self, parameters: Any) -> jax.Array:
+        """The penalty, a scalar."""

@@ -1,0 +1,34 @@
+import pytest
+
+from components.closest import closest_name, closest_names, list_names, suggest_name
+
+MANY = [f"name_{number:02}" for number in range(12)]
+
+
+def test_the_nearest_name_is_found() -> None:
+    assert closest_name("nadm", ["adam", "nadam", "sgd"]) == "nadam"
+    assert closest_name(1, ["10", "x"]) == "10"
+    assert closest_name("optimizer", ["adam", "sgd"]) is None
+    assert closest_names("adam", ["sgd", "adamw", "nadam", "adam", "adam"]) == ["adam", "nadam", "adamw"]
+    assert closest_names("ab", ["abcdef", "x"], cutoff=0.4) == ["abcdef"]
+
+
+def test_names_are_listed_in_order_ten_at_most() -> None:
+    assert list_names(["b", "a", "b"]) == "a, b"
+    assert list_names([" a", "b\n", ""]) == r"'', ' a', 'b\n'"
+    assert list_names(reversed(MANY)) == f"{', '.join(MANY[:10])}, … (2 more)"
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "hint"),
+    [
+        ("nadm", ["nadam", "adam"], "did you mean nadam? (adam, nadam)"),
+        ("sgd", ["nadam", "adam"], "allowed: adam, nadam"),
+        ("y", ["x", " y"], "did you mean ' y'? (' y', x)"),
+        ("x", [], "allowed: none"),
+        ("name_8", MANY, "did you mean name_08?"),
+        ("x", MANY, f"allowed: {', '.join(MANY[:10])}, … (2 more)"),
+    ],
+)
+def test_a_name_is_suggested(name: str, names: list[str], hint: str) -> None:
+    assert suggest_name(name, names) == hint
