@@ -24,7 +24,7 @@ EfficientNetB0 = partial(
     excitation="efficientnet",
     activation="swish",
     stochastic_depth=0.2,
-    initializer="he_normal_out",
+    initializer="he_normal_fan_out",
 )
 EfficientNetB1 = partial(EfficientNetB0, depth=1.1)
 EfficientNetB2 = partial(EfficientNetB0, width=1.1, depth=1.2, dropout=0.3)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from components.architecture.block.head import compute_logits
 from components.architecture.block.inputs import as_array
-from components.layer.composite import Layer, in_turn
+from components.layer.composite import Layer, apply_layers
 from components.types import Output, UserError
 
 
@@ -28,7 +28,7 @@ class Sequential(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
-        x, *given = in_turn(self.layers, as_array(self, inputs), train=train)
+        x, *given = apply_layers(self.layers, as_array(self, inputs), train=train)
         features = {f"layers_{n}": feature for n, feature in enumerate(given)}
         x = given[-1] if given else x
         if x.ndim != 2:

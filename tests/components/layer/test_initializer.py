@@ -18,7 +18,7 @@ SHAPES = {"dense": (200, 300), "conv": (3, 3, 64, 128)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name != "he_normal_out"])
+@pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name != "he_normal_fan_out"])
 def test_every_initializer_spreads_as_keras_does(name: InitializerName, shape: str) -> None:
     deviation, largest = SPREAD[name.title().replace("_", "")][shape]
     kernel = np.asarray(get_initializer(name)(jax.random.key(0), SHAPES[shape], jnp.float32))
@@ -29,7 +29,7 @@ def test_every_initializer_spreads_as_keras_does(name: InitializerName, shape: s
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_by_what_goes_out_it_spreads_as_by_what_comes_in_the_other_way_round(shape: str) -> None:
-    kernel = np.asarray(get_initializer("he_normal_out")(jax.random.key(0), SHAPES[shape], jnp.float32))
+    kernel = np.asarray(get_initializer("he_normal_fan_out")(jax.random.key(0), SHAPES[shape], jnp.float32))
     *places, _, out = SHAPES[shape]
     assert kernel.std() == pytest.approx((2 / np.prod([*places, out])) ** 0.5, rel=0.01)
 

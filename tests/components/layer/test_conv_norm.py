@@ -51,7 +51,7 @@ def test_the_moments_move_by_the_momentum(check_traced: Callable[..., None]) -> 
     np.testing.assert_allclose(moved, 0.1 * mean, rtol=1e-4, atol=1e-6)
 
 
-def test_scales_begin_as_they_are_told() -> None:
+def test_scales_start_at_initial_scale() -> None:
     params = ConvNorm(4, 1, initial_scale=0.0).init(KEY, X, train=True)["params"]
     np.testing.assert_array_equal(params["norm"]["scale"], np.zeros(4))
     params = BatchNorm(initial_scale=0.25).init(KEY, X, train=True)["params"]
