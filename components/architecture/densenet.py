@@ -1,4 +1,4 @@
-"""DenseNet."""
+"""DenseNet: each layer sees the maps of all layers before it."""
 
 from __future__ import annotations
 

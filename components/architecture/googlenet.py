@@ -1,4 +1,4 @@
-"""GoogLeNet."""
+"""GoogLeNet, and its variant with squeeze and excitation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inception-ResNet-v1 and v2."""
+"""Inception-ResNet-v1 and v2: blocks of parallel branches with residuals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inception-v3."""
+"""Inception-v3, and its variant with squeeze and excitation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inception-v4."""
+"""Inception-v4: blocks of parallel branches without residuals."""
 
 from __future__ import annotations
 

@@ -54,8 +54,7 @@ class MobileNet(ConvNet, kw_only=True):
         padding: of convolutions with a stride. `SAME`: an odd pixel last, as in TensorFlow and Keras; `symmetric`:
             equal on both sides, as in PyTorch, whose weights also need an epsilon of 1e-5 (v3 of torchvision: 1e-3).
         dropout: rate before the head; None: no dropout.
-        stochastic_depth: rate r of n blocks: block i, from 0, has the rate r * i / n (Tan and Le,
-            2019). None: there is none.
+        stochastic_depth: rate r; block i of n, from 0, has the rate r * i / n (Tan and Le, 2019). None: there is none.
         initializer: distribution of all kernels.
         momentum, epsilon: of batch normalization.
 

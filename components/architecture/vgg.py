@@ -1,4 +1,4 @@
-"""The networks of the Visual Geometry Group."""
+"""VGG: networks of convolutions of 3 x 3."""
 
 from __future__ import annotations
 

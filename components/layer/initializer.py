@@ -99,9 +99,9 @@ def grouped(initializer: Initializer, groups: int) -> Draw:
     if groups == 1:
         return draw
 
-    def drawn(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+    def draw_groups(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
         own = (*shape[:-1], shape[-1] // groups)
         kernels = jax.lax.map(lambda one: draw(one, own, dtype), jax.random.split(key, groups))
         return jnp.moveaxis(kernels, 0, -2).reshape(shape)
 
-    return drawn
+    return draw_groups
