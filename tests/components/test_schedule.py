@@ -21,7 +21,7 @@ KERAS = {name.split(": ")[0]: np.array(rates) for name, rates in GOLDEN["values"
 
 
 def rates(schedule: Schedule, total: int, steps: Sequence[int] = STEPS) -> np.ndarray:
-    """The rates at some steps of a run, as the compiled step finds them."""
+    """Returns the rates at some steps of a run, computed under jit."""
     values = jax.jit(jax.vmap(schedule.values, in_axes=(0, None)))
     return np.asarray(values(jnp.array(steps, jnp.int32), jnp.int32(total))["learning_rate"])
 
@@ -49,7 +49,7 @@ def test_a_staircase_steps_exactly_where_it_should() -> None:
 
 
 def test_piecewise_constant_is_that_of_keras_but_at_the_boundary() -> None:
-    """Keras still gives the first factor to step 100, the 101st; here a tenth of 1,000 steps is 100 of them."""
+    """At a boundary Keras has the factor before it; here the new factor starts at the boundary."""
     got = rates(piecewise_constant(0.01, (0.04, 0.4), (1.0, 0.5, 0.1)), 2500)
     expected = np.array(KERAS["PiecewiseConstantDecay([100, 1000], [0.01, 0.005, 0.001])"])
     boundary = np.isin(STEPS, [100, 1000])

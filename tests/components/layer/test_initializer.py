@@ -60,7 +60,7 @@ def test_a_deviation_of_its_own(part: type[Normal], check_traced: Callable[..., 
 
 @pytest.mark.parametrize("name", get_args(InitializerName))
 def test_each_group_is_drawn_as_a_kernel_of_its_own(name: InitializerName) -> None:
-    """Four groups of 16 channels and 48 features spread as a kernel of 16 and 48 does, and differ."""
+    """Four groups of 16 channels and 48 features: each has the distribution of one such kernel, and they differ."""
     kernel = np.asarray(grouped(name, 4)(jax.random.key(0), (3, 3, 16, 192), jnp.float32))
     alone = np.asarray(get_initializer(name)(jax.random.key(1), (3, 3, 16, 48), jnp.float32))
     groups = np.split(kernel, 4, axis=-1)
