@@ -16,7 +16,7 @@ from components.feature.base.values import NO_ID
 from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
 from components.layer import Initializer, TruncatedNormal, get_initializer
-from components.layer.lowering.sparse import named, product
+from components.layer.lowering.sparse import in_range, product
 from components.place import hash_file
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
 
@@ -161,7 +161,7 @@ def _endings(count: int) -> tuple[str, ...]:
 
 
 def _combined(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float | None) -> jax.Array:
-    ids, weights = named(x)
+    ids, weights = in_range(x)
     if combiner != "sum":
         weights = jnp.maximum(weights, 0)
     total = product(MultiHot(ids, _cut(weights, ids, table, longest), x.size), table)
@@ -174,7 +174,7 @@ def _combined(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float 
 
 
 def _sequence(x: MultiHot, table: jax.Array, longest: float | None) -> Padded:
-    ids, weights = named(x)
+    ids, weights = in_range(x)
     weights = _cut(weights, ids, table, longest)
     return Padded(jnp.asarray(table)[ids] * weights[..., None], x.ids != NO_ID)
 

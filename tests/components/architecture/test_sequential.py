@@ -71,13 +71,13 @@ TARGETS = {
 
 
 def logits(*layers: nn.Module, x: jax.Array = X) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of the logits; computes nothing."""
+    """Returns shape and dtype of the logits; computes nothing."""
     module = Sequential(4, layers)
     return jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x, train=True)[0].logits)
 
 
 def flow(tree: Any) -> str:
-    """A tree as the command line takes it."""
+    """Returns a tree in the syntax of the command line."""
     if isinstance(tree, dict):
         return "{" + ", ".join(f"{key}: {flow(value)}" for key, value in tree.items()) + "}"
     return "[" + ", ".join(map(flow, tree)) + "]" if isinstance(tree, list) else json.dumps(tree).strip('"')
