@@ -122,7 +122,7 @@ def longest(name: str, known: Container[str]) -> str | None:
 
 def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:
     users = {path.stem for path in MODULES if {top(name) for name in imported(path)} & {"hydra", "omegaconf"}}
-    assert users == {"choices", "completion", "compose", "grid", "overrides"}
+    assert users == {"choices", "completion", "compose", "earlier_run", "grid", "overrides"}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if group(path) == "types"], ids=str)

@@ -12,6 +12,7 @@ import numpy as np
 
 from components.types import Column, Constants, Encoded, Ragged, Remarks, Source, UserError
 from runner import npz
+from runner.config.legacy import rename_targets
 from runner.data.encode import TARGET, check_keys, encode_source, first_block
 from runner.data.load import Features, program_columns, reached_columns
 from runner.data.python_rows import as_source
@@ -128,6 +129,7 @@ def load_transform(path: Path) -> Transform:
             for name, one in meta["forms"].items()
         }
         feature = {key: dict(meta["feature"][key]) for key in ("target", "columns", "inputs")} | meta["feature"]
+        feature, _ = rename_targets(feature)
     features = Features.described(feature)
     if found.keys() != reached_columns(features).keys() or formed.keys() != set(program_columns(features)):
         raise npz.Damaged(f"{path} is no transform: what it holds of columns isn't that of the columns it names")

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from components.types import UserError
 from runner import run_folder as folders
 from runner import yaml_file
-from runner.config.compose import read_yaml
 from runner.config.config import Config
+from runner.config.earlier_run import add_defaults, read_config
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
 from runner.record import description as record
@@ -76,7 +76,7 @@ def _files(config: Config) -> dict[str, str]:
 def _configuration(path: Path) -> dict[str, Any]:
     """The configuration that a run's folder says it has."""
     try:
-        return read_yaml(path / "config.yaml", dict)
+        return read_config(path)
     except UserError as error:
         raise UserError(f"{error}: begin a new run by fresh=true") from error
 
@@ -145,7 +145,7 @@ def _refusal(path: Path, config: Config, data: Data | None) -> str | None:
         which = "is of a sweep" if found.get("in_sweep") else f"is a {found['kind']}"
         return f"{path.name} {which}; the command that began it goes on"
     old, new = (
-        dict(record.dotted_leaves(folders.select_run_settings(values)))
+        dict(record.dotted_leaves(add_defaults(folders.select_run_settings(values))))
         for values in (_configuration(path), config.values)
     )
     grown = new["training.epochs"] > old["training.epochs"]

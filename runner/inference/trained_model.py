@@ -17,9 +17,8 @@ from components.columns import is_table
 from components.types import Constants, Encoded, Ragged, Source, UserError
 from runner import memory, platform
 from runner import run_folder as folders
-from runner.config.catalog import MAIN
-from runner.config.compose import read_yaml
 from runner.config.config import Config
+from runner.config.earlier_run import add_missing_keys, read_config
 from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.data import transform
@@ -58,7 +57,7 @@ def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source
     """
     home = os.path.expanduser
     folder = folders.find_run(Path(home(root)), home(str(name)), "run").absolute()
-    values = read_yaml(folder / "config.yaml", dict)
+    values = read_config(folder)
     return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, shown=Quiet())
 
 
@@ -87,7 +86,8 @@ class TrainedModel:
         self.folder, self._source, self._shown = folder, source, shown
         self._record = _record(folder)
         self.splits: dict[str, int] = {one["split"]: one["rows"] for one in self._record["datasets"]}
-        self._config = _completed(config)
+        values = add_missing_keys(config.values)
+        self._config = replace(config, values=values, raw=values)
         self._training = Training(**self._config.values["training"])
         self._static, numbers = split_scalars(self._config)
         self._static["architecture"] |= dtype_arguments(self._config)
@@ -247,10 +247,3 @@ def _record(folder: Path) -> dict[str, Any]:
         inside = ", ".join(path.name for path in folders.list_runs(folder)) or "none"
         raise UserError(f"run={folder.name}: this is no run but a {kind}; the runs in it: {inside}")
     return found
-
-
-def _completed(config: Config) -> Config:
-    """The configuration with the usual values of keys that a run of an earlier version didn't have."""
-    usual = read_yaml(MAIN, dict)
-    values = {**usual, "augmentation": {}, **config.values, "training": usual["training"] | config.values["training"]}
-    return replace(config, values=values, raw=values)

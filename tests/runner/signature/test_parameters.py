@@ -11,7 +11,7 @@ import yaml
 from components.types import Range
 from runner.config.catalog import catalog
 from runner.signature.build import import_target
-from runner.signature.parameters import Parameter, call_parameters, settings, signature
+from runner.signature.parameters import UNKNOWN, Parameter, call_parameters, settings, signature
 from runner.signature.source import TargetError
 from runner.signature.type_hints import Kind, Part, Scalar
 from runner.tree import parts
@@ -234,3 +234,18 @@ def test_what_conf_names_is_read_as_python_sees_it(target: str) -> None:
 def test_settings_are_read_too() -> None:
     assert settings("Settings")["learning_rate"].hint == Annotated[Scalar, Range(0)]
     assert settings("Training")["on_nan"].hint == Literal["stop", "continue"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "default"),
+    [
+        ("components.layer.Dense", "features", UNKNOWN),
+        ("components.architecture.SEResNet18", "depths", [2, 2, 2, 2]),
+        ("components.data.Csv", "delimiter", ","),
+        ("components.data.Idx", "max_unpacked_gb", UNKNOWN),  # a constant of another module is no literal
+        ("components.loss.SoftmaxCrossEntropy", "label_smoothing", None),
+        ("optax.adam", "b1", 0.9),
+    ],
+)
+def test_a_default_is_read_where_it_is_a_literal(target: str, name: str, default: object) -> None:
+    assert (signature(target) or {})[name].default == default

@@ -89,8 +89,8 @@ def test_what_is_chosen_wins() -> None:
 @pytest.mark.parametrize("words", [["feature=diabetes", "experiment=diabetes_mlp"], ["mode=runs"]])
 def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list[str]) -> None:
     Path("houses.csv").unlink()
-    assert compose([*LINE, *words]).inferred is None
-    assert compose(["data.seed=3"]).inferred is None
+    assert compose([*LINE, *words]).suggestion is None
+    assert compose(["data.seed=3"]).suggestion is None
 
 
 @pytest.mark.parametrize(
