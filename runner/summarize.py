@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Column, Constants, EncodesAsRead, Source, Statistic, UserError
+from components.types import Block, Column, Constants, Source, StatelessEncode, Statistic, UserError
 from runner.ahead import ahead, cores
 from runner.encode import encoded_block, numbered_blocks, parents_of, rows_of
 from runner.errors import at_column
@@ -140,7 +140,7 @@ def _fixed(columns: Mapping[str, Column]) -> dict[str, Constants]:
             if not column.statistics():
                 with at_column(name):
                     fixed[name] = column.fit({}, {parent: fixed[parent] for parent in parents_of(columns, name)})
-            elif isinstance(column, EncodesAsRead) and column.encodes_as_read:
+            elif isinstance(column, StatelessEncode) and column.is_encode_stateless:
                 fixed[name] = Constants()
     return fixed
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.base.column import buckets_of, multi_hot
+from components.feature.base.column import get_buckets, multi_hot
 from components.feature.base.values import NO_ID
 from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
@@ -78,7 +78,7 @@ class Embedding:
 
         Raises UserError where a key is no categorical column, or the keys differ; DataError for a wrong file.
         """
-        buckets = {key: buckets_of("embedding", parents, key) for key in self.keys}
+        buckets = {key: get_buckets("embedding", parents, key) for key in self.keys}
         first, *others = self.keys
         for other in others:
             if buckets[other] != buckets[first]:

@@ -44,7 +44,7 @@ class Identity(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         found = read_values(block, self.key, parents)
-        if found.empty:
+        if found.is_empty:
             return found.ids(np.zeros(found.total, np.int32))
         if isinstance(found.values, Strings):
             places = range(found.total) if found.valid_mask is None else np.flatnonzero(found.valid_mask).tolist()

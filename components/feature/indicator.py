@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.base.column import buckets_of, multi_hot
+from components.feature.base.column import get_buckets, multi_hot
 from components.feature.base.values import NO_ID
 from components.feature.statistic import document_frequency
 from components.layer.sparse import named
@@ -68,7 +68,7 @@ class Indicator:
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         """Raises UserError where `key` is no categorical column, or hasn't learned what `tf_idf` is to take from it."""
-        buckets = buckets_of("indicator", parents, self.key)
+        buckets = get_buckets("indicator", parents, self.key)
         device = {"idf": self._idf(results, parents[self.key], buckets)} if self.mode == "tf_idf" else {}
         return Constants(device=device, static={"buckets": buckets})
 

@@ -43,7 +43,7 @@ class Label:
     def statistics(self) -> Mapping[str, Statistic]:
         return {"rows": Distinct(self.key)}
 
-    def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Compares the classes of the splits.
 
         Returns:
@@ -113,7 +113,7 @@ class Label:
         message = f"class {name} of column `{self.key}` never occurs in the training split"
         places = ", ".join(f"{count} in {split}" for split, count in rows.items() if count)
         if not places:
-            return f"{message}, nor in another; mend the data or `names`"
+            return f"{message}, nor in another; correct the data or `names`"
         if sum(rows.values()) < len(rows):
             return f"{message} (rows of it: {places}), too few for {len(rows)} splits; get more of it, or leave it out"
         return (

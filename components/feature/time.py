@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.base.column import Categorical, Unlearned
+from components.feature.base.column import Categorical, Stateless
 from components.feature.base.values import NO_ID
 from components.feature.text.string_ops import compact
 from components.types import Block, Constants, DataError, Strings, UserError, Values
@@ -32,7 +32,7 @@ CYCLES: dict[str, tuple[int, int]] = {  # the first number of each, and how many
 
 
 @dataclass(frozen=True, kw_only=True)
-class Time(Unlearned):
+class Time(Stateless):
     """Parts of a time as one float32 vector (D,), in the order given.
 
     Attributes:

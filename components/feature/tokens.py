@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.base.column import Unlearned
+from components.feature.base.column import Stateless
 from components.feature.base.values import read_values
 from components.feature.text import tokenize
 from components.feature.text.string_ops import compact, is_encodable, to_strings
@@ -18,7 +18,7 @@ from components.types import Block, Constants, DataError, Ragged, Range, Strings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokens(Unlearned):
+class Tokens(Stateless):
     """The tokens of a text: strings, of which `Vocabulary` or `Hashed` makes ids. Learns nothing.
 
     As they are by default, those of Keras's TextVectorization: lower case and punctuation are ASCII's alone, and so
@@ -88,7 +88,7 @@ class Tokens(Unlearned):
 
     def _texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
         found = read_values(block, self.key, parents, empty_is_missing=False)
-        if found.empty and not isinstance(found.values, Strings):
+        if found.is_empty and not isinstance(found.values, Strings):
             found = found._replace(values=to_strings([""] * found.total))
         if not isinstance(found.values, Strings) or not isinstance(found.layout, tuple) or len(found.layout) > 1:
             raise DataError(f"column `{self.key}` of {block.origin} holds no strings, one a row; a text is a string")
@@ -104,7 +104,7 @@ class Tokens(Unlearned):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordCount(Unlearned):
+class WordCount(Stateless):
     """How many tokens a text has (TensorFlow Transform's `word_count`): (B, 1), float32. Learns nothing.
 
     Attributes:

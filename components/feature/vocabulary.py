@@ -123,7 +123,7 @@ class Vocabulary(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         found = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self._empty_is_missing)
-        if found.empty:
+        if found.is_empty:
             return found.ids(np.zeros(found.total, np.int32))
         if isinstance(found.values, Strings) or not constants.host.get("whole", False):
             check_category_type(block, self.key, found, "its vocabulary", is_text(constants.host))
@@ -139,7 +139,7 @@ class Vocabulary(Categorical):
             self._refuse_unknown(block, found, ids, constants)
         return found.ids(ids)
 
-    def remarks(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
+    def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
         """How many values its list lacks, and how many cells no value where every row that it learned from had one."""
         given, host = encoded["ids"], constants.host
         ids = np.asarray(given.values if isinstance(given, Ragged) else given)

@@ -81,7 +81,7 @@ def check_values(key: str, values: Sequence[str | int], mask: str | int | None) 
     for number, value in enumerate(every, start=int(mask is None)):
         if isinstance(value, str) and not is_encodable(value):
             which = f"number {number} of `values`" if number else "the mask"
-            raise UserError(f"{start}{which}, {value!r}, has no UTF-8; mend it")
+            raise UserError(f"{start}{which}, {value!r}, has no UTF-8; correct it")
         if numbers.setdefault(value, number) != number:
             first = f"number {numbers[value]}" if numbers[value] else "the mask"
             raise UserError(f"{start}number {number} of `values`, {value!r}, is {first} too; leave one out")

@@ -25,7 +25,9 @@ def ids(column: Label, constants: Constants, labels: Any) -> list[int]:
 
 
 def review(column: Label, **splits: str) -> tuple[str, ...]:
-    return column.review({split: {"rows": dict(sorted(Counter(rows).items()))} for split, rows in splits.items()})
+    return column.validate_splits(
+        {split: {"rows": dict(sorted(Counter(rows).items()))} for split, rows in splits.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_label_without_a_class_is_refused_with_its_place(
 
 def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> None:
     expected = (
-        "class c of column `y` never occurs in the training split (rows of it: 1 in valid, 2 in test); "
+        "class c of column `y` never occurs in the training split (rows: 1 in valid, 2 in test); "
         "`stratify` (y) of the data spreads each class over the splits; "
         "another `seed` or a smaller `valid` may help too"
     )

@@ -274,8 +274,8 @@ def test_a_wrong_fingerprint_is_not_taken_for_a_value() -> None:
     [
         ({"values": ("a",), "oov": 1, "default": 0}, "`oov`, `default` and `check` each say what becomes of unknown"),
         ({"values": ("a", "b", "a")}, "number 3 of `values`, 'a', is number 1 too; leave one out"),
-        ({"values": ("a", "\ud800")}, r"number 2 of `values`, '\\ud800', has no UTF-8; mend it"),
-        ({"values": ("a",), "mask": "\ud800"}, r"the mask, '\\ud800', has no UTF-8; mend it"),
+        ({"values": ("a", "\ud800")}, r"number 2 of `values`, '\\ud800', has no UTF-8; correct it"),
+        ({"values": ("a",), "mask": "\ud800"}, r"the mask, '\\ud800', has no UTF-8; correct it"),
         ({"values": ("a", "b"), "mask": "b"}, "number 2 of `values`, 'b', is the mask too"),
         ({"values": ("a", 1)}, "`values` and `mask` must be all text or all whole numbers"),
         ({"values": ("a",), "mask": 0}, "`values` and `mask` must be all text or all whole numbers"),
@@ -337,11 +337,11 @@ def test_what_the_list_lacks_is_remarked_on(options: dict[str, Any], remarks: li
     column = Vocabulary(key="x", **options)
     constants = fitted(column, np.array(["a", "b", "b"]))
     found = encoded(column, np.array(["a", "c", "", "d"]), constants)
-    told = list(column.remarks({"ids": found}, constants))
+    told = list(column.warnings({"ids": found}, constants))
     assert told[: len(remarks)] == remarks
     gap = "column `x` has 1 gap, the first in row 2; in training it had none"
     assert told[len(remarks) :] == ([] if "missing" in options else [gap])
-    assert column.remarks({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
+    assert column.warnings({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
 
 
 @pytest.mark.parametrize("oov_first", [False, True])
@@ -350,11 +350,11 @@ def test_masked_cells_are_no_unknown_values(oov_first: bool) -> None:
     constants = fitted(column)
     found = encoded(column, np.array(["pad", "a", "c", "pad"]), constants)
     told = ("1 of 4 values of column `x` aren't in its vocabulary, the first in row 2",)
-    assert column.remarks({"ids": found}, constants) == told
-    assert column.remarks({"ids": found[:2]}, constants) == ()
+    assert column.warnings({"ids": found}, constants) == told
+    assert column.warnings({"ids": found[:2]}, constants) == ()
 
 
 def test_what_rows_of_several_values_lack_is_remarked_on_without_a_row() -> None:
     column = Vocabulary(key="x", values=("a", "b"))
     ragged = Ragged(np.array([0, -1, 1], np.int32), np.array([0, 2, 3]))
-    assert column.remarks({"ids": ragged}, fitted(column)) == ("1 of 3 values of column `x` aren't in its vocabulary",)
+    assert column.warnings({"ids": ragged}, fitted(column)) == ("1 of 3 values of column `x` aren't in its vocabulary",)
