@@ -294,9 +294,9 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"a\nb\na\n", {}, r"line 3 of .*colors\.txt is 'a', as line 1 is; leave one out"),
+        (b"a\nb\na\n", {}, r"line 3 of .*colors\.txt is 'a', like line 1; leave one out"),
         (b"a\nb\n", {"size": 3}, r"colors\.txt has 2 lines, fewer than size=3"),
-        (b"", {}, "is empty; one value a line is needed"),
+        (b"", {}, "is empty; one value per line is needed"),
         (b"a\n\xff", {}, "isn't UTF-8: byte 2 is 0xff"),
         ("a\nb".encode("utf-16"), {}, "is no text: byte 3 is 0x00, as in UTF-16; convert it"),
         (b"a\nb\n", {"default": 2}, "vocabulary of column `x`: default=2 is none of its ids, 0 to 1"),
