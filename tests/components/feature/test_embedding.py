@@ -294,8 +294,8 @@ def test_a_column_without_words_has_none_to_look_up(file: Path) -> None:
             {"a": words("x", "y"), "b": words("y", "x")},
             "the same id means one value of `a` and another of `b`; give both the same `values` or `path`",
         ),
-        ({"key": ("a", "b"), "combiner": None}, {}, "don't stand side by side: choose a combiner"),
-        ({"key": ("a", "a")}, {}, "`key` is one column, or different ones"),
+        ({"key": ("a", "b"), "combiner": None}, {}, "can't be concatenated: choose a combiner"),
+        ({"key": ("a", "a")}, {}, "`key` is one column, or several different ones"),
         ({"key": "a", "dimension": 0}, {}, "dimension=0; at least 1 is needed"),
     ],
 )

@@ -227,7 +227,7 @@ def test_nothing_to_learn_is_an_error(values: list[str], options: dict[str, Any]
 
 
 def test_a_mask_is_of_the_kind_of_what_is_learned() -> None:
-    with pytest.raises(UserError, match="the mask 'none' is of another kind than its values, whole numbers"):
+    with pytest.raises(UserError, match="the mask 'none' is of another type than its values, whole numbers"):
         fitted(Vocabulary(key="x", mask="none"), np.array([1, 2]))
 
 
@@ -272,7 +272,7 @@ def test_a_wrong_fingerprint_is_not_taken_for_a_value() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"values": ("a",), "oov": 1, "default": 0}, "`oov`, `default` and `check` each say what becomes of unknown"),
+        ({"values": ("a",), "oov": 1, "default": 0}, "`oov`, `default` and `check` each decide on unknown"),
         ({"values": ("a", "b", "a")}, "number 3 of `values`, 'a', is number 1 too; leave one out"),
         ({"values": ("a", "\ud800")}, r"number 2 of `values`, '\\ud800', has no UTF-8; correct it"),
         ({"values": ("a",), "mask": "\ud800"}, r"the mask, '\\ud800', has no UTF-8; correct it"),
@@ -281,7 +281,7 @@ def test_a_wrong_fingerprint_is_not_taken_for_a_value() -> None:
         ({"values": ("a",), "mask": 0}, "`values` and `mask` must be all text or all whole numbers"),
         ({"values": ()}, "`values` is empty; leave it out to learn the list"),
         ({"values": ("a",), "path": "b"}, "it has both `values` and `path`"),
-        ({"values": ("a",), "top": 3}, "`top` and `min_count` are about a list that is learned"),
+        ({"values": ("a",), "top": 3}, "`top` and `min_count` are for a list that is learned"),
         ({"size": 3}, "`size` is a number of lines of `path`"),
         ({"oov": -1}, "oov=-1 is 0 at least"),
     ],
