@@ -6,12 +6,17 @@ import hashlib
 import io
 import os
 import stat
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from components.closest import closest_name
 from components.types import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -91,6 +96,26 @@ def hash_file(path: Path, digest_size: int = 64) -> hashlib.blake2b:
     """The BLAKE2b hash of the bytes of a file."""
     with open_file(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=digest_size))  # type: ignore[return-value]
+
+
+def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Reads the header of an array in NumPy's format.
+
+    Returns:
+        The shape, whether the array is in Fortran's order, and its type.
+
+    Raises:
+        ValueError: the file has no such header.
+    """
+    import numpy as np
+
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return read[np.lib.format.read_magic(file)](file)
+    except Exception as error:  # NumPy evaluates the header: SyntaxError, RecursionError and others are possible
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _kind(mode: int) -> str:

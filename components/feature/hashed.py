@@ -1,4 +1,4 @@
-"""Ids of strings and integers without a list of them: by a hash."""
+"""Ids of strings and integers by a hash, without a list of values."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from components.types import Block, Constants, Encoded, Range, Strings, UserErro
 
 @dataclass(frozen=True, kw_only=True)
 class Hashed(Categorical):
-    """The remainder of a hash: TensorFlow's `categorical_column_with_hash_bucket`, and Keras's `Hashing`.
+    """Hash buckets: TensorFlow's `categorical_column_with_hash_bucket`, and Keras's `Hashing`.
 
-    The hash of a string is FarmHash's Fingerprint64 of its UTF-8, that of an integer the one of its decimal digits.
+    An id is the remainder of FarmHash's Fingerprint64 of a string's UTF-8, or of an integer's decimal digits.
 
     Attributes:
-        key: the raw column, strings or integers. Where every row has as many cells, "" and -1 are no values.
+        key: the raw column, strings or integers. Where all rows have the same number of values, "" and -1 are missing
+            values.
         buckets: the number of ids.
-        salt: hashes by SipHash-2-4 instead, under these two numbers (one is taken twice).
-        mask: the value that has id 0, alone; the others share the ids from 1 on.
-        missing: what stands in for a cell without a value; None: it has no id.
+        salt: the key of SipHash-2-4, which then replaces Fingerprint64: two numbers, or one that is used twice.
+        mask: the value that alone has id 0; the others share the ids from 1 on.
+        missing: replaces missing values. None: they have no id.
     """
 
     key: str
@@ -40,7 +41,7 @@ class Hashed(Categorical):
     def __post_init__(self) -> None:
         check_buckets(self.key, self.buckets)
         if self.mask is not None and self.buckets < 2:
-            raise UserError(f"column `{self.key}`: with a mask, buckets={self.buckets} leaves none to the others")
+            raise UserError(f"column `{self.key}`: with a mask, buckets={self.buckets} leaves none for other values")
 
     @property
     def keys(self) -> tuple[str, ...]:

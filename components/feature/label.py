@@ -1,4 +1,4 @@
-"""Classes to be predicted."""
+"""Classes as a target."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from components.types import Block, BoundTarget, Constants, DataError, Statistic
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """The class of an example, as an int32 number from 0.
+    """The class of an example, an int32 number from 0.
 
     Attributes:
-        key: the raw column, of integers, strings or booleans.
-        names: the classes in their order; integers in the data are indices of them, strings are matched.
-            None: the values that occur in the training split, sorted.
-        weight: `balanced` weighs an example by rows / (classes * rows of its class), counted in the training
-            split (King and Zeng, 2001), so that all classes weigh the same. None: every example weighs 1.
+        key: the raw column of integers, strings or booleans.
+        names: the classes in order. Integers in the data are indices of them; strings are the names. None: the values
+            of the training split, sorted.
+        weight: `balanced` weighs an example by rows / (classes * rows of its class) of the training split, so that all
+            classes weigh the same (King and Zeng, 2001). None: each example weighs 1.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Label:
     def statistics(self) -> Mapping[str, Statistic]:
         return {"rows": Distinct(self.key)}
 
-    def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Compares the classes of the splits.
 
         Returns:
@@ -58,7 +58,8 @@ class Label:
             classes |= {value: str(value) for counts in rows.values() for value in counts}
         for value, name in classes.items():
             if value not in rows["train"]:
-                raise DataError(self._absence(name, {split: counts.get(value, 0) for split, counts in rows.items()}))
+                counts = {split: counts.get(value, 0) for split, counts in rows.items()}
+                raise DataError(self._describe_absence(name, counts))
         if len(classes) < 2:
             raise DataError(f"column `{self.key}` has one class only, {', '.join(classes.values())}")
         absent = {split: [classes[value] for value in classes if value not in counts] for split, counts in rows.items()}
@@ -88,7 +89,7 @@ class Label:
             row = int(np.argmin(ids))
             known = ", ".join(constants.static["classes"])
             value = raw.format_value(values[rows[row]])
-            raise DataError(f"{block.where(row)}: column `{self.key}` is {value}, none of the classes {known}")
+            raise DataError(f"{block.where(row)}: column `{self.key}` is {value}, which is none of the classes {known}")
         return {"ids": ids}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
@@ -103,17 +104,17 @@ class Label:
         return BoundTarget(len(classes), classes, lambda logits: logits, weight, values)
 
     def _classes(self, rows: Mapping[Any, int]) -> dict[Any, str]:
-        """The name of each class, by its value in the data."""
+        """The name of each class by its value in the data."""
         if self.names is None:
             return {value: str(value) for value in rows}
         values = self.names if any(isinstance(value, str) for value in rows) else range(len(self.names))
         return dict(zip(values, self.names, strict=True))
 
-    def _absence(self, name: str, rows: Mapping[str, int]) -> str:
+    def _describe_absence(self, name: str, rows: Mapping[str, int]) -> str:
         message = f"class {name} of column `{self.key}` never occurs in the training split"
         places = ", ".join(f"{count} in {split}" for split, count in rows.items() if count)
         if not places:
-            return f"{message}, nor in another; mend the data or `names`"
+            return f"{message}, nor in another split; correct the data or `names`"
         if sum(rows.values()) < len(rows):
             return f"{message} (rows of it: {places}), too few for {len(rows)} splits; get more of it, or leave it out"
         return (

@@ -9,9 +9,9 @@ from components.types.base import Scalar as Scalar
 from components.types.base import UserError as UserError
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants
-from components.types.column import EncodesAsRead as EncodesAsRead
+from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import ReadsFiles as ReadsFiles
-from components.types.column import Remarks as Remarks
+from components.types.column import StatelessEncode as StatelessEncode
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
 from components.types.data import Block as Block

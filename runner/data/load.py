@@ -153,7 +153,7 @@ def _learned(source: Source, features: Features, splits: Mapping[str, np.ndarray
     wanted = {split: StatisticsRequest(target, rows) for split, rows in splits.items()}
     wanted[_COLUMNS] = StatisticsRequest(columns, _sampled(splits["train"], features.sample))
     results = summarize(source, wanted, columns | target)
-    warnings = features.target.review({split: results[split][TARGET] for split in splits})
+    warnings = features.target.validate_splits({split: results[split][TARGET] for split in splits})
     constants: dict[str, Constants] = {}
     for name, column in columns.items():
         parents = {key: constants[key] for key in parent_keys(columns, name)}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Column, Constants, EncodesAsRead, Source, Statistic, UserError
+from components.types import Block, Column, Constants, Source, StatelessEncode, Statistic, UserError
 from runner.data.columns import select_rows
 from runner.data.encode import block_rows, encode_block, numbered_blocks, parent_keys
 from runner.data.ordered_map import ordered_map
@@ -145,7 +145,7 @@ def _fixed(columns: Mapping[str, Column]) -> dict[str, Constants]:
             if not column.statistics():
                 with column_location(name):
                     fixed[name] = column.fit({}, {parent: fixed[parent] for parent in parent_keys(columns, name)})
-            elif isinstance(column, EncodesAsRead) and column.encodes_as_read:
+            elif isinstance(column, StatelessEncode) and column.is_encode_stateless:
                 fixed[name] = Constants()
     return fixed
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from components.types import Column, Constants, Encoded, Ragged, Remarks, Source, UserError
+from components.types import Column, Constants, Encoded, EncodingWarnings, Ragged, Source, UserError
 from runner import npz
 from runner.config.legacy import rename_targets
 from runner.data.encode import TARGET, check_keys, encode_source, first_block
@@ -69,11 +69,11 @@ class Transform:
             raise UserError("there are no rows: give columns, each with a row or more")
         check_keys(self.columns, first)
         kept = [name for name in program_columns(self.features) if name != TARGET]
-        remarking = {name: column for name, column in self.columns.items() if isinstance(column, Remarks)}
+        remarking = {name: column for name, column in self.columns.items() if isinstance(column, EncodingWarnings)}
         encoded = encode_source(source, self.columns, self.constants, list(dict.fromkeys([*kept, *remarking])))
         found = {name: encoded[name] for name in kept}
         self._check(found)
-        remarks = (column.remarks(encoded[name], self.constants[name]) for name, column in remarking.items())
+        remarks = (column.warnings(encoded[name], self.constants[name]) for name, column in remarking.items())
         return found, tuple(itertools.chain(*remarks))
 
     def _check(self, encoded: Rows) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of a block as columns and their statistics read them."""
+"""Numbers of a block, as columns and their statistics read them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ from components.types import Block, DataError, Ragged, Values
 
 
 class NumberRows(NamedTuple):
-    """Numbers, and of what row each vector of them is."""
+    """Vectors of numbers, and how they make up rows.
 
-    values: np.ndarray  # (vectors, D)
-    offsets: np.ndarray | None  # of the rows, where they are sequences; None: a vector a row
+    Attributes:
+        values: (vectors, D).
+        offsets: (rows + 1,) of rows that are sequences. None: each row has one vector.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray | None
 
     def rows(self, values: np.ndarray) -> np.ndarray | Ragged:
-        """An array with an element for each vector, as rows again."""
+        """Arranges an array with an element per vector as rows."""
         return values if self.offsets is None else Ragged(values, self.offsets)
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Finite numbers of a column, or of arithmetic over some, as float64 (vectors, D): what a statistic learns from.
+    """The finite numbers of a column or an expression; as a statistic's `key` it returns them as float64 (vectors, D).
 
     Attributes:
-        source: the column.
-        gaps: whether numbers may be missing, and are NaN then; else a gap is an error, and so is NaN.
-        sequences: whether rows may have any number of them.
-        factor: what they are multiplied by.
-        steps: what they go through then.
+        source: the column, or the expression.
+        gaps: whether numbers may be missing; they and NaN are NaN then. Otherwise both are errors.
+        sequences: whether rows may have any number of vectors.
+        factor: multiplies the numbers.
+        steps: the normalizers that follow.
     """
 
     source: str | Expression
@@ -47,22 +52,22 @@ class Numbers:
 
     @property
     def key(self) -> Key:
-        """What a statistic is to read: the column's name, where that says it all, so that others share it."""
+        """The key for a statistic: the column's name where nothing else is set, so that other columns can share it."""
         return self.source if isinstance(self.source, str) and self == Numbers(self.source) else self
 
     @property
-    def unchanged(self) -> Numbers:
-        """The same before any step."""
+    def without_steps(self) -> Numbers:
+        """The same numbers before the factor and the steps."""
         return replace(self, factor=1.0, steps=())
 
     def __call__(self, block: Block) -> np.ndarray:
         flat, _ = self._flatten(block)
-        return self.transform(flat, self._values(flat))
+        return self.transform(flat, self._read(flat))
 
     def read(self, block: Block) -> NumberRows:
-        """The numbers as they are in the data; raises DataError where one can't go through the steps."""
+        """The numbers as they are in the data; raises DataError where the steps don't map one to a finite number."""
         flat, offsets = self._flatten(block)
-        values = self._values(flat)
+        values = self._read(flat)
         if self.steps:
             self.transform(flat, values)
         return NumberRows(values, offsets)
@@ -70,21 +75,8 @@ class Numbers:
     def __str__(self) -> str:
         return f"`{self.source.text}`" if isinstance(self.source, Expression) else f"column `{self.source}`"
 
-    def _flatten(self, block: Block) -> tuple[Block, np.ndarray | None]:
-        if not self.sequences or isinstance(self.source, Expression):
-            return block, None
-        valid_mask = block.valid.get(self.source)
-        if valid_mask is not None and not (self.gaps or valid_mask.all()):
-            raise raw.missing_error(block, self.source, valid_mask)
-        return flatten_sequences(block, self.source)
-
-    def _values(self, block: Block) -> np.ndarray:
-        if isinstance(self.source, Expression):
-            return self.source(block, gaps=self.gaps)
-        return as_vectors(block, self.source, raw.read_numbers(block, self.source, gaps=self.gaps))
-
     def transform(self, block: Block, values: np.ndarray) -> np.ndarray:
-        """Numbers of the block (vectors, D) after the steps; raises DataError where one isn't finite any more."""
+        """Applies factor and steps to numbers of the block, (vectors, D); raises DataError for infinite results."""
         result = values.astype(np.float64) * self.factor
         for step in self.steps:
             with np.errstate(all="ignore"):
@@ -94,21 +86,34 @@ class Numbers:
                 row, element = np.argwhere(bad)[0]
                 raise DataError(
                     f"{block.where(int(row))}: {self} is {raw.format_value(values[row, element])}, and its "
-                    f"{type(step).__name__} isn't finite; mend it, leave the row out, or normalize by Log with a "
+                    f"{type(step).__name__} isn't finite; correct it, leave the row out, or normalize by Log with a "
                     "larger offset"
                 )
         return result
 
+    def _flatten(self, block: Block) -> tuple[Block, np.ndarray | None]:
+        if not self.sequences or isinstance(self.source, Expression):
+            return block, None
+        valid_mask = block.valid.get(self.source)
+        if valid_mask is not None and not (self.gaps or valid_mask.all()):
+            raise raw.missing_error(block, self.source, valid_mask)
+        return flatten_sequences(block, self.source)
+
+    def _read(self, block: Block) -> np.ndarray:
+        if isinstance(self.source, Expression):
+            return self.source(block, gaps=self.gaps)
+        return as_vectors(block, self.source, raw.read_numbers(block, self.source, gaps=self.gaps))
+
 
 def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
-    """A column of numbers or vectors as (rows, D)."""
+    """A column of numbers or vectors as (rows, D); raises DataError for a higher rank."""
     if values.ndim > 2:
         raise DataError(f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not vectors")
     return values.reshape(len(values), values.shape[1] if values.ndim > 1 else 1)
 
 
 def flatten_sequences(block: Block, key: str) -> tuple[Block, np.ndarray | None]:
-    """A column of sequences as a block with a row for each element, and the offsets; any other column as it is."""
+    """A column of sequences as a block with a row per element, and the offsets; another column's block, and None."""
     column = block.columns.get(key)
     if not isinstance(column, Ragged):
         return block, None
@@ -119,28 +124,29 @@ def flatten_sequences(block: Block, key: str) -> tuple[Block, np.ndarray | None]
 
 
 def number_classes(block: Block, key: str, known: np.ndarray) -> np.ndarray:
-    """Which of the classes, from 1, that of each row is, int32 (rows,); 0: none of them."""
+    """The number, from 1, of each row's class among the known ones, int32 (rows,); 0 for other classes."""
     classes, numbers = group_rows(block, key)
     if classes and len(known) and isinstance(classes[0], str) != (known.dtype.kind == "U"):
-        raise raw.value_error(
-            block, key, 0, f"is {classes[numbers[0]]!r}", f"what was learned from is {known[0].item()!r}"
-        )
+        fault = f"is {classes[numbers[0]]!r}"
+        raise raw.value_error(block, key, 0, fault, f"the training split has {known[0].item()!r}")
     places = {value: place for place, value in enumerate(known.tolist(), 1)}
     return np.array([places.get(value, 0) for value in classes], np.int32)[numbers]
 
 
 def add_parents(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Block:
-    """A block in which the feature columns that are read stand under their names, as they do for statistics."""
+    """A block with the encoded feature columns under their names, as statistics also get them."""
     if not parents:
         return block
     columns = {key: next(iter(arrays.values())) for key, arrays in parents.items()}
-    valid = {key: valid_mask for key, valid_mask in block.valid.items() if key not in parents}
+    valid = {key: mask for key, mask in block.valid.items() if key not in parents}
     ids = {key for key, arrays in parents.items() if next(iter(arrays)) == "ids"}
     return replace(block, columns={**block.columns, **columns}, valid=valid, ids=block.ids - parents.keys() | ids)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Elements(Block):
+    """The elements of sequences as rows. Messages name the row of the sequence."""
+
     block: Block
     offsets: np.ndarray
 

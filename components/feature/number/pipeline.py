@@ -15,26 +15,33 @@ from components.types import UserError
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Steps one after the other, of which one at most is learned: it learns from what those before make."""
+    """Normalizers one after the other, of which one at most is fitted, to the output of those before it.
+
+    Attributes:
+        before: the fixed normalizers before the fitted one.
+        fitted: the fitted one. None: none is.
+        after: the fixed normalizers after it.
+    """
 
     before: tuple[FixedNormalizer, ...]
     fitted: FittedNormalizer | None
     after: tuple[FixedNormalizer, ...]
 
     def __call__(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
+        """Normalizes numbers; `xp` is NumPy or `jax.numpy`, `offset` and `divisor` are those of the fitted one."""
         for step in self.before:
             values = step(values, xp)
         return self.rest(values, offset, divisor, xp)
 
     def rest(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """What comes behind `before`."""
+        """Applies the normalizers behind `before`."""
         values = (values - offset) / divisor
         for step in self.after:
             values = step(values, xp)
         return values
 
     def check_filler(self, value: float) -> None:
-        """Raises UserError where a number that stands for missing ones can't go through the steps."""
+        """Raises UserError where a number that replaces missing ones isn't finite, or not after `before`."""
         result = np.float64(value)
         for step in self.before:
             with np.errstate(all="ignore"):
@@ -42,10 +49,10 @@ class Pipeline:
         if not np.isfinite(result):
             raise UserError(f"`missing` (={value}) must be finite, through all of `normalize` too")
 
-    def before_each(self, values: np.ndarray) -> list[np.ndarray]:
-        """What numbers were before each of the fixed steps, that in the data first, to become these behind them.
+    def undo_each(self, values: np.ndarray) -> list[np.ndarray]:
+        """The numbers before each normalizer of `before`, given those after them; first the ones in the data.
 
-        A step without an inverse, like Clip, counts as one that changed nothing.
+        A normalizer without an inverse, like Clip, counts as one that changes nothing.
         """
         found: list[np.ndarray] = []
         for step in reversed(self.before):
@@ -55,7 +62,7 @@ class Pipeline:
         return found
 
     def undo(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """The inverse; raises UserError where a step has none."""
+        """The inverse; raises UserError where a normalizer has none."""
         for step in reversed(self.after):
             values = step.undo(values, xp)
         values = values * divisor + offset
@@ -65,7 +72,7 @@ class Pipeline:
 
 
 def make_pipeline(normalize: Normalizer | tuple[Normalizer, ...] | None) -> Pipeline:
-    """The steps that a name, a part, or a list of them stands for; raises UserError where they don't fit together."""
+    """The pipeline of a normalizer, or of several; raises UserError where they don't fit together."""
     listed = () if normalize is None else normalize if isinstance(normalize, tuple) else (normalize,)
     steps: list[Any] = [choose("normalizer", NAMES, step) if isinstance(step, str) else step for step in listed]
     for step in steps:
@@ -75,8 +82,8 @@ def make_pipeline(normalize: Normalizer | tuple[Normalizer, ...] | None) -> Pipe
     if len(fitted) > 1:
         given = " and ".join(str(listed[place]) for place in fitted)
         raise UserError(
-            f"`normalize` lists {given}, which learn from the data: only one step of a chain can, with log, log1p or "
-            "Clip before and Clip after it"
+            f"`normalize` lists {given}, which learn from the data: only one step can, with log, log1p or Clip before "
+            "and Clip after it"
         )
     if not fitted:
         return Pipeline(tuple(steps), None, ())

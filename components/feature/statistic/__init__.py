@@ -1,8 +1,8 @@
-"""Mergeable summaries of raw columns: the same however rows are cut into blocks, and blocks merged.
+"""Mergeable summaries of raw columns, which don't depend on how rows are cut into blocks, or on the order of merging.
 
-Counts, extremes and histograms are so exactly, moments up to rounding in float64, quantiles exactly until a column has
-too many distinct values, and then within a stated error. Numbers are summarized for each element of the last axis (a
-vector's elements, an image's channels); a column of single numbers has one.
+Counts, extremes and histograms are exact, moments up to rounding in float64. Quantiles are exact until a column has
+too many distinct values, then within a stated error. Numbers are summarized for each element of the last axis (a
+vector's elements, an image's channels); a column of single numbers has one element.
 """
 
 from components.feature.statistic.classes import ByKey as ByKey

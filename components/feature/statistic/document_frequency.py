@@ -1,4 +1,4 @@
-"""In how many rows ids occur, and how much that says of them."""
+"""In how many rows ids occur, and the weights that follow from it (inverse document frequency)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,36 @@ Formula: TypeAlias = Literal["keras", "tft", "tft_unsmoothed"]
 
 
 class Bags(NamedTuple):
-    """Rows as sets: each id once in each row that it occurs in, row by row, and there by increasing id."""
+    """Rows as bags: row by row, each id once per row, by increasing id.
 
-    rows: np.ndarray  # (n,), int64
-    ids: np.ndarray  # (n,), int64, not below 0
-    weights: np.ndarray  # (n,), float32: how often it occurs there, or the sum of its weights
+    Attributes:
+        rows: (n,), int64.
+        ids: (n,), int64, not below 0.
+        weights: (n,), float32: how often the id occurs in the row, or the sum of its weights.
+    """
+
+    rows: np.ndarray
+    ids: np.ndarray
+    weights: np.ndarray
 
 
 class Frequencies(NamedTuple):
-    """The rows that ids occur in."""
+    """In how many rows ids occur.
 
-    rows: int  # all of them
-    ids: np.ndarray  # (n,), int64, increasing
-    documents: np.ndarray  # (n,), int64: how many rows each occurs in
+    Attributes:
+        rows: the number of rows.
+        ids: (n,), int64, increasing.
+        documents: (n,), int64: in how many rows each id occurs.
+    """
+
+    rows: int
+    ids: np.ndarray
+    documents: np.ndarray
 
 
 @dataclass(frozen=True)
 class DocumentFrequency:
-    """In how many rows each id of a categorical column occurs; of one that learns nothing itself."""
+    """In how many rows each id of a stateless categorical column occurs."""
 
     key: str
 
@@ -54,20 +66,20 @@ class DocumentFrequency:
 
 
 def make_bags(ids: Encoded, weights: Encoded | None = None) -> Bags:
-    """The ids of each row, without those below 0, with the sums of their weights (1 each)."""
-    flat = _flat(ids)
+    """The ids of each row, without those below 0, and the sums of their weights. None: each weight is 1."""
+    flat = _flatten(ids)
     kept, span = flat >= 0, int(flat.max(initial=0)) + 1
     keys = (number_rows(ids) * span + flat)[kept]
     if weights is None:
         keys, counts = np.unique(keys, return_counts=True)
     else:
         keys, places = np.unique(keys, return_inverse=True)
-        counts = np.bincount(places, _flat(weights)[kept], len(keys))
+        counts = np.bincount(places, _flatten(weights)[kept], len(keys))
     return Bags(keys // span, keys % span, counts.astype(np.float32))
 
 
 def number_rows(values: Encoded) -> np.ndarray:
-    """The row of each cell, int64."""
+    """The row of each value, int64."""
     if isinstance(values, Ragged):
         return np.repeat(np.arange(len(values.offsets) - 1), np.diff(values.offsets))
     return np.repeat(np.arange(len(values)), values.size // max(len(values), 1))
@@ -76,7 +88,7 @@ def number_rows(values: Encoded) -> np.ndarray:
 def weigh_vocabulary(host: Mapping[str, np.ndarray], formula: Formula) -> np.ndarray:
     """The inverse document frequency of each id of a learned vocabulary, float32.
 
-    Values that it lacks have, as in Keras, the mean of those of its list; a mask has 0.
+    Ids of unknown values have the mean of those of the list, as in Keras. The id of a mask has 0.
     """
     documents, rows = host["documents"], int(host["rows"])
     weights = inverse_document_frequency(documents, rows, formula)
@@ -87,7 +99,7 @@ def weigh_vocabulary(host: Mapping[str, np.ndarray], formula: Formula) -> np.nda
 
 
 def weigh_ids(found: Frequencies, buckets: int, formula: Formula) -> np.ndarray:
-    """That of each of `buckets` ids, float32, from their own counts."""
+    """The inverse document frequency of each of `buckets` ids, float32."""
     in_range = found.ids < buckets
     documents = np.zeros(buckets, np.int64)
     documents[found.ids[in_range]] = found.documents[in_range]
@@ -95,7 +107,10 @@ def weigh_ids(found: Frequencies, buckets: int, formula: Formula) -> np.ndarray:
 
 
 def inverse_document_frequency(documents: np.ndarray, rows: int, formula: Formula) -> np.ndarray:
-    """`keras`: log(1 + N / (1 + df)); `tft`: 1 + log((N + 1) / (df + 1)), unsmoothed 1 + log(N / df), with df >= 1."""
+    """The weight of an id that occurs in df of N rows.
+
+    `keras`: log(1 + N / (1 + df)); `tft`: 1 + log((N + 1) / (df + 1)); `tft_unsmoothed`: 1 + log(N / max(df, 1)).
+    """
     if formula == "keras":
         return np.log(1 + rows / (1 + documents))
     if formula == "tft":
@@ -103,5 +118,5 @@ def inverse_document_frequency(documents: np.ndarray, rows: int, formula: Formul
     return 1 + np.log(rows / np.maximum(documents, 1))
 
 
-def _flat(values: Encoded) -> np.ndarray:
+def _flatten(values: Encoded) -> np.ndarray:
     return (values.values if isinstance(values, Ragged) else values).reshape(-1)

@@ -1,4 +1,4 @@
-"""FarmHash's farmhashna::Hash64 over many rows at once, by length in bytes; as Fingerprint64 it is fixed for good.
+"""FarmHash's farmhashna::Hash64 over many rows at once, by length in bytes. As Fingerprint64 it never changes.
 
 After FarmHash by Geoff Pike (Google, 2014, MIT licence; https://github.com/google/farmhash).
 """
@@ -57,7 +57,7 @@ def _to_64(strings: PackedStrings) -> np.ndarray:
 
 
 def _beyond_64(strings: PackedStrings) -> np.ndarray:
-    """64 bytes after the other, of the strings that have so many; then the last 64 of each."""
+    """Absorbs 64 bytes after the other, of the strings that have so many; then the last 64 bytes of each."""
     state = np.repeat(SEED[:, None], len(strings.start), axis=1)
     state[0] += strings.read_words(0, 1)[0]
     absorb(state, strings, strings.length - 1 >> 6, 8, partial(_stir, multiplier=K1, factor=1))
@@ -72,7 +72,7 @@ def _beyond_64(strings: PackedStrings) -> np.ndarray:
 
 
 def _stir(state: np.ndarray, data: np.ndarray, multiplier: np.ndarray | np.uint64, factor: int) -> list[np.ndarray]:
-    """The state x, y, z, v (two) and w (two) after 64 bytes more, data (8, rows)."""
+    """The state x, y, z, v (two) and w (two) after 64 more bytes, data (8, rows)."""
     x, y, z, v, v_next, w, w_next = state
     x = rotate(x + y + v + data[1], 37) * multiplier ^ w_next * factor
     y = rotate(y + v_next + data[6], 42) * multiplier + v * factor + data[5]
@@ -101,7 +101,7 @@ def _multiplier(strings: PackedStrings) -> np.ndarray:
 
 
 def _seed() -> np.ndarray:
-    """x, y, z, v and w before the first byte."""
+    """The state x, y, z, v and w before the first byte."""
     mask = (1 << 64) - 1
     y = (81 * int(K1) + 113) & mask
     mixed = (y * int(K2) + 113) & mask

@@ -13,9 +13,12 @@ SEED = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279
 
 
 def siphash(values: np.ndarray, offsets: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """SipHash-2-4 of each string under a key of two 64-bit numbers, uint64 (rows,).
+    """SipHash-2-4 of each string, uint64 (rows,).
 
-    String i is `values[offsets[i]:offsets[i + 1]]`, uint8, as in Arrow; offsets may begin above 0.
+    Args:
+        values: the bytes of the strings, uint8.
+        offsets: string i is `values[offsets[i]:offsets[i + 1]]`, as in Arrow; the first may be above 0.
+        key: two 64-bit numbers.
     """
     low, high = key
     begin = np.array([seed ^ half for seed, half in zip(SEED, (low, high, low, high), strict=True)], np.uint64)
@@ -40,7 +43,7 @@ def _absorb(state: np.ndarray, data: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _rounds(state: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
-    """SipRound, `count` times; rotated to the left, as in the paper, is to the right by what is left of 64."""
+    """SipRound, `count` times. The paper rotates to the left; this is a rotation to the right by the rest of 64."""
     v0, v1, v2, v3 = state
     for _ in range(count):
         v0, v2 = v0 + v1, v2 + v3

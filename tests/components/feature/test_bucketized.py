@@ -167,7 +167,7 @@ def test_what_float32_can_not_hold_has_its_bucket_too() -> None:
         ({"boundaries": (1e8, 1e8 + 1)}, r"in float32, but 100000000\.0 is followed by 100000001\.0"),
         ({"boundaries": (0.0, float("nan"))}, "is followed by nan"),
         ({"boundaries": (0.0, float("inf"))}, "must be finite"),
-        ({"quantiles": 3, "normalize": "z_score"}, "can't be learned of what `normalize` learns itself"),
+        ({"quantiles": 3, "normalize": "z_score"}, "can't be learned after a step of `normalize` that learns"),
         ({"quantiles": 3, "normalize": "log", "missing": 0.0}, r"`missing` \(=0\.0\) must be finite"),
     ],
 )
@@ -179,7 +179,7 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        (Bucketized(key="x", quantiles=2), np.full(3, 7.5), "column `x` is 7.5 in every row that is learned from"),
+        (Bucketized(key="x", quantiles=2), np.full(3, 7.5), "column `x` is 7.5 in every row of the training split"),
         (Bucketized(key="x", equal_width=2), np.full(3, np.nan), "column `x` has no value in any row"),
         (
             Bucketized(key="x", equal_width=2, size=3),

@@ -169,7 +169,7 @@ def test_a_mask_weighs_nothing() -> None:
         (
             Indicator(key="h", mode="tf_idf"),
             {"h": Constants(static={"buckets": 3})},
-            "tf_idf of `h`: it hasn't learned how many rows its ids occur in, .*; documents=counted counts them",
+            "tf_idf of `h`: it hasn't learned in how many rows its ids occur, .*; `documents: counted` counts them",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_what_it_can_not_stand_on_is_refused(column: Indicator, parents: Any, me
 
 
 def test_a_sequence_has_no_tf_idf() -> None:
-    with pytest.raises(UserError, match="tf_idf is about whole rows; leave `sequence` out"):
+    with pytest.raises(UserError, match="tf_idf needs whole rows; leave `sequence` out"):
         Indicator(key="id", mode="tf_idf", sequence=True)
 
 

@@ -25,7 +25,9 @@ def ids(column: Label, constants: Constants, labels: Any) -> list[int]:
 
 
 def review(column: Label, **splits: str) -> tuple[str, ...]:
-    return column.review({split: {"rows": dict(sorted(Counter(rows).items()))} for split, rows in splits.items()})
+    return column.validate_splits(
+        {split: {"rows": dict(sorted(Counter(rows).items()))} for split, rows in splits.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_the_words_of_a_dictionary_are_matched_with_those_that_occurred() -> Non
     constants = column.fit({"rows": {"a": 1, "b": 2}}, {})
     assert column.encode(Block({"y": rows}), {}, constants)["ids"].tolist() == [1, 0, 1]
     wrong = words._replace(indices=np.array([1, 3], np.int32))
-    with pytest.raises(DataError, match="row 1 of data: column `y` is 'c', none of the classes a, b"):
+    with pytest.raises(DataError, match="row 1 of data: column `y` is 'c', which is none of the classes a, b"):
         column.encode(Block({"y": wrong}), {}, constants)
 
 
@@ -94,15 +96,15 @@ def test_it_is_a_target() -> None:
 @pytest.mark.parametrize(
     ("names", "training", "labels", "message"),
     [
-        (None, ["a", "b"], ["a", "c"], "row 11 of somewhere: column `y` is 'c', none of the classes a, b"),
-        (("no", "yes"), [0, 1], [0, 2], "row 11 of somewhere: column `y` is 2, none of the classes no, yes"),
+        (None, ["a", "b"], ["a", "c"], "row 11 of somewhere: column `y` is 'c', which is none of the classes a, b"),
+        (("no", "yes"), [0, 1], [0, 2], "row 11 of somewhere: column `y` is 2, which is none of the classes no, yes"),
         (
             ("no", "yes"),
             [0, 1],
             [-1, 1],
-            "row 10 of somewhere: column `y` is -1, none of the classes no, yes",
+            "row 10 of somewhere: column `y` is -1, which is none of the classes no, yes",
         ),
-        (None, [0, 1], ["0", "1"], "row 10 of somewhere: column `y` is '0', none of the classes 0, 1"),
+        (None, [0, 1], ["0", "1"], "row 10 of somewhere: column `y` is '0', which is none of the classes 0, 1"),
         (
             None,
             [0, 1],
@@ -123,7 +125,7 @@ def test_a_label_without_a_class_is_refused_with_its_place(
 
 def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> None:
     expected = (
-        "class c of column `y` never occurs in the training split (rows of it: 1 in valid, 2 in test); "
+        "class c of column `y` never occurs in the training split (rows: 1 in valid, 2 in test); "
         "`stratify` (y) of the data spreads each class over the splits; "
         "another `seed` or a smaller `valid` may help too"
     )

@@ -69,7 +69,7 @@ class Scaled:
     def layer(self, static: Mapping[str, Any]) -> Any:
         return lambda encoded, constants: encoded["values"]
 
-    def review(self, results: Mapping[str, Any]) -> tuple[str, ...]:
+    def validate_splits(self, results: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
 
 
@@ -88,7 +88,7 @@ def test_threads_change_no_bit(size: int) -> None:
     alone = moments(Blocks(size), 1)
     for workers in (2, 5):
         several = moments(Blocks(size), workers)
-        assert (several.offset.tobytes(), several.width.tobytes()) == (alone.offset.tobytes(), alone.width.tobytes())
+        assert (several.offset.tobytes(), several.scale.tobytes()) == (alone.offset.tobytes(), alone.scale.tobytes())
 
 
 def test_encoding_depends_neither_on_threads_nor_on_blocks() -> None:

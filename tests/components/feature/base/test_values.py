@@ -96,10 +96,10 @@ def test_ids_of_another_column_are_all_values_but_no_id() -> None:
         (np.array([0.5, 1.0]), r"row 10 of rows\.csv: column `x` is 0\.5 \(float64\); a category is text or a whole"),
         (np.array([1, 2**63], np.uint64), r"row 11 of rows\.csv: column `x` is 9223372036854775808 \(uint64\)"),
         (np.array(["a", 3], object), r"row 11 of rows\.csv: column `x` is 3 among text"),
-        (np.array(["a", "\ud800"]), r"row 11 of rows\.csv: column `x` is '\\ud800', which has no UTF-8; mend it"),
+        (np.array(["a", "\ud800"]), r"row 11 of rows\.csv: column `x` is '\\ud800', which has no UTF-8; correct it"),
         (
             np.array([b"a", b"\xff"]),
-            r"row 11 of rows\.csv: column `x` is b'\\xff', which isn't UTF-8; decode it before",
+            r"row 11 of rows\.csv: column `x` is b'\\xff', which isn't UTF-8; decode it with its own encoding",
         ),
         (
             np.array([1, 10**400], object),

@@ -60,7 +60,7 @@ def test_moments_do_not_depend_on_blocks_or_merges(values: np.ndarray, data: st.
     result = summary(Moments("x"), values, data)
     size = np.abs(values).max()
     np.testing.assert_allclose(result.offset, values.mean(axis=0), rtol=1e-12, atol=1e-12 * size)
-    np.testing.assert_allclose(result.width, values.std(axis=0), rtol=1e-12, atol=1e-7 * size)
+    np.testing.assert_allclose(result.scale, values.std(axis=0), rtol=1e-12, atol=1e-7 * size)
 
 
 @settings(max_examples=40)
@@ -69,7 +69,7 @@ def test_moments_of_numbers_that_do_not_cancel_are_exact_to_12_digits(values: np
     values[0], values[-1] = 0, 3
     result = summary(Moments("x"), values, data)
     np.testing.assert_allclose(result.offset, [values.mean()], rtol=1e-12)
-    np.testing.assert_allclose(result.width, [values.std()], rtol=1e-12)
+    np.testing.assert_allclose(result.scale, [values.std()], rtol=1e-12)
 
 
 @settings(max_examples=40)
@@ -77,7 +77,7 @@ def test_moments_of_numbers_that_do_not_cancel_are_exact_to_12_digits(values: np
 def test_extremes_are_exact(values: np.ndarray, data: st.DataObject) -> None:
     result = summary(Extremes("x"), values, data)
     assert result.offset.tolist() == values.min(axis=0).tolist()
-    assert result.width.tolist() == (values.max(axis=0) - values.min(axis=0)).tolist()
+    assert result.scale.tolist() == (values.max(axis=0) - values.min(axis=0)).tolist()
 
 
 @settings(max_examples=30)
@@ -85,7 +85,7 @@ def test_extremes_are_exact(values: np.ndarray, data: st.DataObject) -> None:
 def test_gaps_are_counted_and_otherwise_passed_over(values: np.ndarray, holes: int, data: st.DataObject) -> None:
     values[np.random.default_rng(holes).random(values.shape) < 0.4] = np.nan
     figures = summary(Summary(Gappy()), values, data)
-    deviation = summary(Moments(Gappy()), values, data).width
+    std = summary(Moments(Gappy()), values, data).scale
     for element, column in enumerate(values.T):
         present = column[~np.isnan(column)]
         size = max(np.abs(present), default=0)
@@ -97,7 +97,7 @@ def test_gaps_are_counted_and_otherwise_passed_over(values: np.ndarray, holes: i
         for found, expected in (
             (figures.sum, present.sum()),
             (figures.mean, present.mean()),
-            (deviation, present.std()),
+            (std, present.std()),
         ):
             np.testing.assert_allclose(found[element], expected, rtol=1e-12, atol=1e-7 * size)
         np.testing.assert_allclose(figures.variance[element], present.var(), rtol=1e-9, atol=1e-12 * size**2)
@@ -211,7 +211,7 @@ def test_an_image_is_summarized_by_channel() -> None:
     statistic = Moments("x")
     result = statistic.result(statistic.summarize(Block({"x": images})))
     np.testing.assert_allclose(result.offset, images.mean(axis=(0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(result.width, images.std(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(result.scale, images.std(axis=(0, 1, 2)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [Moments, Extremes, Distinct, Summary, Quantiles, Covariance])
