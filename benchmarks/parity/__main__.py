@@ -98,7 +98,7 @@ def main() -> None:
         try:
             errors, record = compare(case)
         except ModuleNotFoundError as error:
-            print(f"{name:40} {error.name} is not installed: skipped", flush=True)
+            print(f"{name:40} {error.name} is missing: skipped", flush=True)
             continue
         shown = "  ".join(f"{what} {error:.1e}" for what, error in errors.items())
         print(f"{name:40} {case.side:4}  {shown}  {time.perf_counter() - began:.0f} s", flush=True)
