@@ -1,6 +1,6 @@
-"""The compiled half of a run: pure functions of (given, state, data), built from what is static.
+"""The compiled part of a run: pure functions of (inputs, state, data), built from what is static.
 
-Two settings that differ only in their numbers share one program and compile nothing anew.
+Two runs that differ only in their numbers share one program, and the second compiles nothing.
 """
 
 from __future__ import annotations
@@ -36,54 +36,75 @@ from runner.signature.build import build
 from runner.signature.places import SCHEMA
 from runner.signature.type_hints import format_value
 
-STREAMS = {"init": 0, "train": 1, "augment": 2}  # every use of randomness draws from a stream of its own
-STEPS_A_DISPATCH = 64  # of a small model: where steps are long, dispatching them costs little
-LARGE, STEPS_OF_A_LARGE_ONE = 1_000_000, 8  # parameters
+STREAMS = {"init": 0, "train": 1, "augment": 2}  # each use of randomness has its own stream of keys
+STEPS_PER_DISPATCH = 64  # of a small model. Where a step is long, its dispatch costs little.
+LARGE_MODEL = 1_000_000  # parameters
+STEPS_OF_LARGE_MODEL = 8
 STEPS_OF_RAGGED_DATA = 4
-MOST_ELEMENTS = 2**48  # of one array, a petabyte of float32
+MAX_ELEMENTS = 2**48  # of one array: a petabyte of float32
 
 
 class TrainState(NamedTuple):
-    """What training changes."""
+    """What training changes, on the device.
+
+    Attributes:
+        parameters: the model's parameters.
+        model_state: the other Flax collections of the model by name, such as running moments.
+        optimizer_state: the state of the Optax optimizer.
+        step: steps taken, int32 ().
+        first_bad: the first step whose objective was not finite, or -1, int32 ().
+    """
 
     parameters: Any
-    model_state: Any  # running moments and the like, by Flax collection
+    model_state: Any
     optimizer_state: Any
-    step: jax.Array  # (), int32: steps taken
-    first_bad: jax.Array  # (), int32: the first step whose objective was not finite, or -1
+    step: jax.Array
+    first_bad: jax.Array
 
 
 class RateInputs(NamedTuple):
-    """What the rate depends on beside the step."""
+    """What the learning rate depends on, other than the step.
 
-    total: Any  # (), int32: steps of the whole run
-    scale: Any  # (), float32: what the plateau's controller makes of the rate
+    Attributes:
+        total: steps of the whole run, int32 ().
+        scale: the plateau's factor of the rate, float32 ().
+    """
+
+    total: Any
+    scale: Any
 
 
 class Program:
-    """What is static of an experiment, as compiled functions; `data` are encoded columns by name, rows first."""
+    """The compiled functions of an experiment. Their `data` are encoded columns by name, with rows first.
+
+    Attributes:
+        init: (inputs, data, rows) -> the state before the first step.
+        train: (inputs, state, data, rows, count, rate inputs) -> the state after `count` steps, and metric sums.
+        evaluate: (inputs, parameters, model state, data, rows, mask) -> metric sums, and the outputs for each example.
+        compiled: the memory that each compiled function needs, by the shapes of its arguments.
+    """
 
     def __init__(self, static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> None:
         self.static = static
         self.features = features
-        self._learned = {name: constant._replace(device={}, initial={}) for name, constant in constants.items()}
+        self._constants = {name: constant._replace(device={}, initial={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
-        self.target_layer = features.target.layer(self._learned["target"].static)
-        self.compiled: dict[Any, Need | None] = {}  # by shapes, what programs that are compiled need of memory
+        self.target_layer = features.target.layer(self._constants["target"].static)
+        self.compiled: dict[Any, Need | None] = {}
 
     def parts(self, given: ProgramInputs) -> BuiltParts:
-        """Everything that has numbers, built from plain values."""
-        return build_parts(self.static, self.features, self._learned, given)
+        """Builds the parts with their numbers, from plain values."""
+        return build_parts(self.static, self.features, self._constants, given)
 
     def plateau(self, given: ProgramInputs) -> Plateau | None:
-        """The controller of the rate, if the schedule has one."""
+        """The plateau of the schedule, if it has one."""
         with error_location("schedule"):
             return self._schedule(given).plateau
 
     def _init(self, given: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
-        """The state before the first step; of the examples `rows` (B,) only the shapes matter."""
+        """The state before the first step. Only the shapes of the examples `rows` (B,) matter."""
         keys = jax.random.split(_key(given, "init", 0), 2)
         encoded = _inputs(_gather(data, rows))
         model = self.parts(given).model
@@ -99,9 +120,9 @@ class Program:
     def _train(
         self, given: ProgramInputs, state: TrainState, data: Any, rows: jax.Array, count: jax.Array, pace: RateInputs
     ) -> tuple[TrainState, StepSums]:
-        """Takes `count` steps, step i on the examples `rows[i]`; rows (steps, B), int32.
+        """Takes `count` steps. Step i sees the examples `rows[i]`; rows is int32 (steps, B).
 
-        Gives the new state and the sums of the report over those steps.
+        Returns the new state, and the metric sums over these steps.
         """
 
         def step(state: TrainState, rows: jax.Array) -> tuple[TrainState, StepSums]:
@@ -145,7 +166,7 @@ class Program:
     def _evaluate(
         self, given: ProgramInputs, parameters: Any, model_state: Any, data: Any, rows: jax.Array, mask: jax.Array
     ) -> tuple[StepSums, ExampleOutputs]:
-        """The sums of the report over the unmasked examples `rows` (B,), and what the model says of each."""
+        """The metric sums over the unmasked examples `rows` (B,), and the outputs for each example."""
         parts = self.parts(given)
         variables = {"params": parameters, **model_state}
         batch, output, _ = self.forward(parts, given, variables, _gather(data, rows), step=None)
@@ -154,7 +175,11 @@ class Program:
     def forward(
         self, parts: BuiltParts, given: ProgramInputs, variables: Any, encoded: Any, *, step: jax.Array | None
     ) -> tuple[Batch, Output, Any]:
-        """The batch, what the model makes of it, and its new state; `step` is that of training, None: inference."""
+        """The batch, the model's output for it, and the model's new state.
+
+        Args:
+            step: the training step. None: inference.
+        """
         target = self.target_layer(encoded["target"], given.constants["target"])
         training: dict[str, Any] = {"train": False, "mutable": []}
         if step is not None:
@@ -175,7 +200,7 @@ class Program:
     def _optimizer(
         self, given: ProgramInputs, step: jax.Array, pace: RateInputs
     ) -> tuple[optax.GradientTransformation, jax.Array]:
-        """The optimizer with the schedule's numbers of a step, and the rate among them."""
+        """The optimizer with the schedule's numbers at a step, and the learning rate."""
         with error_location("schedule"):
             numbers = self._schedule(given).values(step, pace.total)
             check_rates(numbers, str(self.static["schedule"]["_target_"]))
@@ -186,25 +211,26 @@ class Program:
 
 
 def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:
-    """How many steps one dispatch takes: many, but one where convolutions run on the CPU (they crawl inside a loop).
+    """The number of steps that one dispatch takes.
 
-    Of `ragged` data few, because all of a dispatch is padded to its longest row.
+    Many, but one for convolutions on the CPU: inside a compiled loop they are 20 times slower. Few for ragged data,
+    because a dispatch is padded to its longest row.
     """
     leaves = jax.tree.leaves(state.parameters)
     if jax.default_backend() == "cpu" and any(leaf.ndim > 2 for leaf in leaves):
         return 1
-    most = STEPS_OF_RAGGED_DATA if ragged else STEPS_A_DISPATCH
-    return most if sum(leaf.size for leaf in leaves) < LARGE else min(most, STEPS_OF_A_LARGE_ONE)
+    most = STEPS_OF_RAGGED_DATA if ragged else STEPS_PER_DISPATCH
+    return most if sum(leaf.size for leaf in leaves) < LARGE_MODEL else min(most, STEPS_OF_LARGE_MODEL)
 
 
 def as_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-    """The numbers as the program takes them: strong float32, so that a change of spelling compiles nothing."""
+    """The numbers as arrays. Their dtype is strong float32, so that 1 and 1.0 share one compiled program."""
     arrays = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
     return arrays | {"seed": np.asarray(seed, np.uint32)}
 
 
 def _check_sizes(node: Any) -> None:
-    """Raises UserError for a whole number that no shape can hold: JAX's own errors name neither it nor its key."""
+    """Raises UserError for a whole number that is no possible size. JAX's own errors name neither it nor its key."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(node):
         if isinstance(leaf, int) and abs(leaf) >= 2**63:
             key = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -212,9 +238,9 @@ def _check_sizes(node: Any) -> None:
 
 
 def _check_shapes(variables: Any) -> None:
-    """Raises UserError for an array with more elements than can be counted; that of memory is told with the rest."""
+    """Raises UserError for an array with more elements than any machine holds. `memory` checks smaller ones."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-        if math.prod(leaf.shape) > MOST_ELEMENTS:
+        if math.prod(leaf.shape) > MAX_ELEMENTS:
             name = "/".join(str(key.key) for key in path[1:])
             raise UserError(f"`{name}` would have the shape {leaf.shape}, more numbers than any machine holds")
 

@@ -62,7 +62,7 @@ def test_an_evaluation_that_does_not_fit_is_refused(
 def test_a_model_that_never_fits_is_refused_before_anything_is_compiled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loop.Trainer, "_compiled", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr(loop.Trainer, "_compile", lambda *_: pytest.fail("compiled"))
     assert main([*WORDS, "architecture.widths=[200000,200000]"]) == 1
     assert "no batch size would fit: choose a smaller model" in capsys.readouterr().err
     assert not Path("outputs").exists()
@@ -94,8 +94,8 @@ def test_memory_that_gives_out_is_told_in_two_lines(
         raise error
 
     for place, what, remedy in (
-        ("_epoch", "training", "Try a smaller training.batch_size (it was 32)."),
-        ("_examined", "evaluating", "Try a smaller training.evaluation_batch_size (it was 256)."),
+        ("_train_epoch", "training", "Try a smaller training.batch_size (it was 32)."),
+        ("_evaluate_batches", "evaluating", "Try a smaller training.evaluation_batch_size (it was 256)."),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(loop.Trainer, place, give_out)

@@ -252,7 +252,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
 
 
 def test_what_is_being_written_does_not_change_while_training_goes_on() -> None:
-    standing = TrainerState(state=None, control=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
+    standing = TrainerState(state=None, monitor=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
     meta = standing.meta()
     standing.history.append({"epoch": 2})
     assert meta["history"] == [{"epoch": 1}]

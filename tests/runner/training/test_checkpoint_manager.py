@@ -34,7 +34,7 @@ def standing(step: int, best_step: int) -> TrainerState:
     )
     return TrainerState(
         state=state,
-        control=MonitorState(0.25, 0.5, 1, 0.75, 2, 3, 0.125, True),
+        monitor=MonitorState(0.25, 0.5, 1, 0.75, 2, 3, 0.125, True),
         step=step,
         best=({"w": np.full(2, best_step, np.float32)}, {"m": np.float32(best_step)}),
         best_step=best_step,
