@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.layer.sparse import product
+from components.layer.lowering.sparse import product
 from components.types import MultiHot
 
 LARGEST = 1 << 27  # numbers of one-hot vectors that are tried

@@ -33,7 +33,7 @@ from components.layer import (
     MaxPool,
     SqueezeExcite,
 )
-from components.layer.convolve import convolve
+from components.layer.lowering.convolve import convolve
 
 CASES = {  # name: (batch, side, channels, features, kernel, stride, groups)
     "depthwise 3x3, 28x28x256": (16, 28, 256, 256, 3, 1, 256),

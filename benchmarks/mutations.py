@@ -42,8 +42,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.data import Csv, TextFolders, read_idx, write_idx
+from components.pretrained.safetensors_file import read_safetensors
 from components.types import Constants, Strings, UserError
-from components.weights.safetensors_file import read_safetensors
 
 SECONDS = 5.0  # of processor time that a reader may take for one file
 PATIENCE = 60  # seconds after which the whole ends, with a traceback: a reader waits
@@ -399,9 +399,9 @@ def _yaml(folder: Path) -> Path:
 def _read_yaml(path: Path) -> Any:
     from omegaconf import OmegaConf
 
-    from runner.choices import load
+    from runner.config.choices import load_yaml
 
-    return _text_keys(OmegaConf.to_container(load(path), resolve=False))
+    return _text_keys(OmegaConf.to_container(load_yaml(path), resolve=False))
 
 
 def _text_keys(node: Any) -> Any:
@@ -483,9 +483,9 @@ def _member_holds(content: bytes) -> Any:
 
 
 def _checkpoint(folder: Path) -> Path:
-    from runner.checkpoint import Checkpoints
+    from runner.training.checkpoint import CheckpointFiles
 
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = CheckpointFiles(folder / "checkpoints")
     for step in (1, 2):
         tree = {name: array + step for name, array in ARRAYS.items()}
         checkpoints.save(tree, None, META | {"step": step}, then=lambda: None)
@@ -495,12 +495,12 @@ def _checkpoint(folder: Path) -> Path:
 
 def _read_checkpoint(path: Path) -> Any:
     """The newer of two checkpoints, which is damaged; raises UserError where the older one is taken."""
-    from runner.checkpoint import Checkpoints
+    from runner.training.checkpoint import CheckpointFiles
 
     for other in path.parent.glob("*.damaged"):
         other.unlink()
     try:
-        found, damaged = Checkpoints(path.parent).load(ARRAYS, None)
+        found, damaged = CheckpointFiles(path.parent).load(ARRAYS, None)
     except UserError as error:
         raise RuntimeError("a damaged checkpoint ended the run") from error
     assert found is not None
@@ -524,19 +524,19 @@ FEATURE = {
 
 def _transform(folder: Path) -> Path:
     from components.data import Arrays
-    from runner import transform
-    from runner.data import Features, prepare
+    from runner.data import transform
+    from runner.data.load import Features, load_encoded
 
     rows = {"area": np.arange(20.0), "city": np.array(["Oslo", "Kyiv"] * 10, object), "kind": np.arange(20) % 2}
-    data = prepare(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
-    transform.save(folder, FEATURE, data.constants, data.encoded)
+    data = load_encoded(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
+    transform.save_transform(folder, FEATURE, data.constants, data.encoded)
     return folder / transform.FILE
 
 
 def _read_transform(path: Path) -> Any:
-    from runner import transform
+    from runner.data import transform
 
-    found = transform.load(path)
+    found = transform.load_transform(path)
     constants = {name: [dict(one.host), dict(one.device), repr(one.static)] for name, one in found.constants.items()}
     return [repr(found.features), constants, repr(found.forms)]
 

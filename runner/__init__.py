@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from components.types import Source
-    from runner.compose import Config
-    from runner.execution import Result
-    from runner.fitted import Fitted
+    from runner.config.config import Config
+    from runner.data.transform import Transform
+    from runner.execution.execute import Result
+    from runner.inference.trained_model import TrainedModel
     from runner.sweep.launch import SweepResult
-    from runner.transform import Transform
 
 
 def run(*overrides: str, source: Source | None = None) -> Result:
@@ -23,14 +23,14 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     exception in a part of the caller's as the cause of a PartError.
     """
     from components.types import UserError
-    from runner.compose import configure
+    from runner.config.compose import configure
     from runner.memory import check_start
 
     _check_source(source)
     config = configure(overrides)
     _refuse_modes(config)
-    check_start(config)
-    from runner.execution import execute
+    check_start(config.values["training"])
+    from runner.execution.execute import execute
 
     if config.values["folds"] is not None and config.values["fold"] is None:
         raise UserError(f"folds={config.values['folds']} are several runs: runner.multirun takes them")
@@ -50,13 +50,13 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     found = plan.make(overrides, multirun=True)
     assert isinstance(found, plan.Plan)
     _refuse_modes(found.settings[0].config)
-    check_start(found.settings[0].config)
+    check_start(found.settings[0].config.values["training"])
     from runner.sweep.launch import launch
 
     return launch(found, source=source)
 
 
-def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> Fitted:
+def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
     """The model of a run, with its best weights: `load(…).predict(columns)`, `load(…).evaluate("test")`.
 
     `run` is the folder of a run, its name below `folder`, or its id in MLflow; `source` gives the rows again of a run
@@ -66,9 +66,9 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
 
     check_start()
     _check_source(source)
-    from runner import fitted
+    from runner.inference import trained_model as fitted
 
-    return fitted.load(run, root=folder, source=source)
+    return fitted.load_model(run, root=folder, source=source)
 
 
 def load_transform(path: str | Path) -> Transform:
@@ -78,14 +78,14 @@ def load_transform(path: str | Path) -> Transform:
     """
     from pathlib import Path
 
-    from runner import transform
+    from runner.data import transform
 
-    return transform.load(Path(path))
+    return transform.load_transform(Path(path))
 
 
 def _check_source(source: Source | None) -> None:
     from components.types import UserError
-    from runner.conformance import check_conformance
+    from runner.signature.conformance import check_conformance
 
     if source is None:
         return

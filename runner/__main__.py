@@ -12,13 +12,15 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from components.closest import suggest_name
 from components.types import UserError
-from runner.allow import PACKAGES, allow, one_command, packages
+from runner.config.provenance import with_origin
+from runner.config.verbs import VERBS
 from runner.credentials import scrub, withhold_words
-from runner.errors import FILTERING, DiskError, PartError, RunError, is_of_disk, is_of_memory, suggestion
-from runner.modes import MODES
-from runner.provenance import told
-from runner.signals import Interruption
+from runner.errors import FILTERING, DiskError, PartError, RunError, is_disk_error, is_memory_error
+from runner.signature.allow import PACKAGES, allowed_packages
+from runner.training.signals import Interruption
+from runner.user_code import allow_package, forget_added_packages
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
@@ -41,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _answer(words: Sequence[str] | None) -> int:
     """Does what the words say, and tells what goes wrong; the exit code."""
     try:
-        with one_command():
+        with forget_added_packages():
             return _dispatch(withhold_words(sys.argv[1:] if words is None else words))
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)
@@ -61,7 +63,7 @@ def _answer(words: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:
-        if not is_of_disk(error):
+        if not is_disk_error(error):
             return _print_unexpected(error)
         print(scrub(str(DiskError(error.filename or "the disk", error))), file=sys.stderr)
         return 1
@@ -71,7 +73,7 @@ def _answer(words: Sequence[str] | None) -> int:
 
 def _print_unexpected(error: Exception) -> int:
     """Prints what is known of an error that nobody foresaw: the traceback, but where memory gave out; the exit code."""
-    if is_of_memory(error):
+    if is_memory_error(error):
         print("the memory gave out: free some, or ask for less at once (rows, columns, batch sizes)", file=sys.stderr)
         return 1
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
@@ -93,27 +95,27 @@ def _dispatch(words: list[str]) -> int:
     if unknown:
         raise UserError(f"there is no option {unknown[0]}; {_meant(unknown[0])}")
     for name in given.allow:
-        allow(name)
+        allow_package(name)
     _put_working_folder_last()
     if given.shell_completion:
-        from runner.completion import complete
+        from runner.modes.completion import complete
 
         complete(given.overrides)
         return 0
     _check_allowed(given.allow)
     if given.help:
-        from runner.help import usage
+        from runner.modes.help import usage
 
         print(usage())
         return 0
     if given.version:
-        from runner.code import version
+        from runner.signature.code import version
 
         print(f"titrate {version('titrate')}")
         return 0
     if given.cfg:
         from runner import yaml_file
-        from runner.compose import compose
+        from runner.config.compose import compose
 
         print(yaml_file.dump(compose(given.overrides).raw), end="")
         return 0
@@ -122,20 +124,20 @@ def _dispatch(words: list[str]) -> int:
 
 def _meant(option: str) -> str:
     """The option that was meant, or the key, which has no dashes."""
-    from runner.catalog import defaults
-    from runner.signature import settings
+    from runner.config.catalog import defaults
+    from runner.signature.parameters import settings
 
     key = option.lstrip("-").partition("=")[0]
     if key.partition(".")[0] in {**defaults(), **settings("Settings")}:
         return f"write {option.lstrip('-') if '=' in option else f'{key}=VALUE'}"
-    return suggestion(option, OPTIONS)
+    return suggest_name(option, OPTIONS)
 
 
 def _check_allowed(names: Sequence[str]) -> None:
     """Raises UserError for a package or module that isn't there."""
     if not names:
         return
-    from runner.source import TargetError, check_module
+    from runner.signature.source import TargetError, check_module
 
     for name in ",".join(names).split(","):
         try:
@@ -163,8 +165,8 @@ def _parser() -> _Parser:
 
 
 def _inform(overrides: Sequence[str]) -> int:
-    from runner.compose import compose
-    from runner.help import information
+    from runner.config.compose import compose
+    from runner.modes.help import information
 
     print(information(compose(overrides)))
     return 0
@@ -176,12 +178,12 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
     found = plan.make(overrides, multirun=multirun)  # before JAX is imported
     if isinstance(found, plan.Plan):
         return _sweep(found)
-    mode = MODES[found.values["mode"]]
+    mode = VERBS[found.values["mode"]]
     if mode.jax:
         from runner.memory import check_start
 
-        check_start(found)
-    with told(found):
+        check_start(found.values["training"])
+    with with_origin(found):
         return importlib.import_module(mode.module).command(found)
 
 
@@ -189,12 +191,13 @@ def _sweep(plan: Plan) -> int:
     from runner.memory import check_start
     from runner.sweep import report
 
-    check_start(first := plan.settings[0].config)
+    first = plan.settings[0].config
+    check_start(first.values["training"])
     if first.values["mode"] == "dry_run":
         if not first.values["quiet"]:
             report.plan(plan)
             report.first(plan)
-        return importlib.import_module(MODES["dry_run"].module).command(first)
+        return importlib.import_module(VERBS["dry_run"].module).command(first)
     from runner.sweep.launch import launch
 
     result = launch(plan)
@@ -210,7 +213,7 @@ def _put_working_folder_last() -> None:
     except FileNotFoundError as error:
         raise UserError("the working folder was deleted; cd into one that is there") from error
     rest = [path for path in sys.path if path not in ("", here)]
-    wanted = len(rest) < len(sys.path) or len(packages()) > len(PACKAGES)
+    wanted = len(rest) < len(sys.path) or len(allowed_packages()) > len(PACKAGES)
     sys.path[:] = [*rest, here] if wanted else rest
 
 

@@ -1,34 +1,44 @@
-"""What depends on the machine: caches of the compiler, memory, devices left unused."""
+"""What depends on the machine: cores, cache folders, devices, peak memory. Importing this imports no JAX."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import platform
 import resource
+import stat
+import sys
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
 
-import jax
-from jax._src import xla_bridge
-
 from components.types import UserError
-from runner import compilation_cache
-from runner.ahead import cores
 
 _FORKED = threading.Event()  # this process was, from one that had begun to use JAX
 
 
 def _note_fork() -> None:
-    if xla_bridge.backends_are_initialized():
+    if uses_jax():
         _FORKED.set()
 
 
 os.register_at_fork(after_in_child=_note_fork)
 
 
-def prepare(cache: Path) -> None:
+def uses_jax() -> bool:
+    """Whether this process has begun to use JAX, which has threads of its own from then on."""
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    return bridge is not None and bridge.backends_are_initialized()
+
+
+def start_jax(cache: Path) -> None:
     """Begins to use JAX, keeping what it compiles on the disk; raises UserError where that can't be."""
+    import jax
+
+    from runner import compilation_cache
+
     refuse_fork()
     try:
         jax.devices()
@@ -38,7 +48,7 @@ def prepare(cache: Path) -> None:
             f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {reason}\n"
             "Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`, a TPU its extra `tpu`"
         ) from error
-    compilation_cache.use(cache / "jax")
+    compilation_cache.use_compilation_cache(cache / "jax")
 
 
 def refuse_fork() -> None:
@@ -50,18 +60,22 @@ def refuse_fork() -> None:
         )
 
 
-def arithmetic() -> dict[str, str]:
+def arithmetic_settings() -> dict[str, str]:
     """What numbers are computed in, beside what the configuration says of it."""
+    import jax
+
     return {
         "x64": str(jax.config.jax_enable_x64).lower(),  # type: ignore[attr-defined]
         "matmul_precision": str(jax.config.jax_default_matmul_precision or "default"),  # type: ignore[attr-defined]
     }
 
 
-def last_digits() -> dict[str, str]:
+def hardware_settings() -> dict[str, str]:
     """What the last digits of a result depend on, beside code, versions and configuration."""
+    import jax
+
     device = jax.devices()[0]
-    return arithmetic() | {
+    return arithmetic_settings() | {
         "device": f"{device.platform}: {device.device_kind}",
         "cpu": _cpu(),
         "cores": os.environ.get("NPROC") or str(cores()),  # the threads that XLA divides sums among
@@ -79,11 +93,13 @@ def _cpu() -> str:
 
 def peak_memory_bytes() -> int:
     """The most memory in use: the device's since the process began, or on the CPU the process's since `forget_peak`."""
+    import jax
+
     statistics = jax.devices()[0].memory_stats() or {}
     return statistics.get("peak_bytes_in_use") or _peak_of_process()
 
 
-def forget_peak() -> None:
+def reset_peak_memory() -> None:
     """Begins to measure this process's peak anew, where the system can (Linux), for the runs of a sweep."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -96,11 +112,39 @@ def _peak_of_process() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def unused_accelerator() -> str | None:
+def find_unused_accelerator() -> str | None:
     """Names an accelerator that this machine has and JAX doesn't use, with the remedy; None if JAX_PLATFORMS is set."""
+    import jax
+
     if jax.default_backend() != "cpu" or os.environ.get("JAX_PLATFORMS"):
         return None
     for device, kind, extra in (("/dev/nvidia0", "an NVIDIA GPU", "cuda"), ("/dev/accel0", "a TPU", "tpu")):
         if Path(device).exists():
             return f"this machine has {kind}, but JAX runs on the CPU: install titrate with its extra `{extra}`"
     return None
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Where encoded data is kept: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate, ~/.cache/titrate, or without a home /tmp."""
+    if own := os.environ.get("TITRATE_CACHE"):
+        return Path(os.path.expanduser(own))
+    common = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
+    return (common if common.is_absolute() else _temporary_cache()) / "titrate"
+
+
+@functools.cache
+def _temporary_cache() -> Path:
+    """The cache of a user without a home: compiled programs run, so nobody else may have put them there."""
+    path = Path(tempfile.gettempdir(), f"cache-{os.getuid()}")
+    with contextlib.suppress(OSError):
+        path.mkdir(mode=0o700)
+    found = path.lstat() if os.path.lexists(path) else None
+    own = (
+        found is not None and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    )
+    return path if own else Path(tempfile.mkdtemp(prefix="cache-"))

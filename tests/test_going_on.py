@@ -18,14 +18,15 @@ from disk import Killed, stopping
 import runner
 from components.data import Arrays
 from components.types import UserError
-from runner import execution
-from runner import folder as folders
+from runner import run_folder as folders
 from runner.__main__ import main
-from runner.compose import Config, configure
+from runner.config.compose import configure
+from runner.config.config import Config
 from runner.errors import DiskError
-from runner.execution import Result, execute
-from runner.loop import Trainer
+from runner.execution import execute as execution
+from runner.execution.execute import Result, execute
 from runner.sweep.launch import SweepResult
+from runner.training.trainer import Trainer
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 

@@ -1,6 +1,8 @@
 """Who may import whom, read from the source: the walls of the house."""
 
 import ast
+import graphlib
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,26 @@ import pytest
 ROOT = Path(__file__).parent.parent
 OURS = ("components", "runner", "experiments", "benchmarks", "tests")
 FRAMEWORKS = ("hydra", "omegaconf", "mlflow")
+ROOMS = (
+    "display",
+    "signature",
+    "suggest",
+    "config",
+    "data",
+    "record",
+    "program",
+    "training",
+    "figures",
+    "tracking",
+    "execution",
+    "inference",
+    "sweep",
+    "modes",
+)
+"""The ladder of `runner/`: a room imports only rooms above it in this list, and the files beside them, its ground.
+
+`runner/__init__.py` and `runner/__main__.py` stand above all and import any of them.
+"""
 MODULES = sorted(
     path.relative_to(ROOT)
     for folder in ("components", "runner")
@@ -44,7 +66,7 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
     if path.parts[0] == "components":
         assert not {name for name in names if top(name) in ("runner", *FRAMEWORKS)}
         layers = {"layer"} if group(path) in ("architecture", "feature") else set()
-        allowed = {"types", "closest", "place", "arrow", "columns", group(path)} | layers
+        allowed = {"types", "closest", "paths", "place", "arrow", "columns", group(path)} | layers
         assert {name.split(".")[1] for name in names if top(name) == "components"} <= allowed
         if group(path) == "types":
             assert not {name for name in names if top(name) in OURS and not name.startswith("components.types.")}
@@ -67,9 +89,40 @@ def test_what_columns_are_made_of_stands_in_rooms_behind_them(path: Path) -> Non
         assert f"components.feature.{room}" in {name.rpartition(".")[0] for name in exported}
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "runner"], ids=str)
+def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
+    if path.name in ("__init__.py", "__main__.py") and len(path.parts) == 2:
+        return
+    own = level(path.parts[1])
+    assert not {name for name in imported(path) if top(name) == "runner" and level(name.split(".")[1]) > own}
+
+
+def level(room: str) -> int:
+    """The rung of the ladder on which a room or a file of `runner/` stands; 0: the ground."""
+    if (ROOT / "runner" / room).is_dir():
+        return ROOMS.index(room) + 1
+    return 0
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    names = {module(path): path for path in MODULES}
+    graph = {name: {found for one in imported(path) if (found := longest(one, names))} for name, path in names.items()}
+    order = graphlib.TopologicalSorter({name: found - {name} for name, found in graph.items()})
+    order.prepare()  # raises CycleError, which names the circle
+
+
+def module(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def longest(name: str, known: Container[str]) -> str | None:
+    """The module that an import of a name loads, or None where it is none of ours."""
+    return next((one for one in (name, name.rpartition(".")[0]) if one in known), None)
+
+
 def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:
     users = {path.stem for path in MODULES if {top(name) for name in imported(path)} & {"hydra", "omegaconf"}}
-    assert users == {"choices", "completion", "compose", "grid", "overrides"}
+    assert users == {"choices", "completion", "compose", "earlier_run", "grid", "overrides"}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if group(path) == "types"], ids=str)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from runner.__main__ import main
-from runner.catalog import catalog, defaults
+from runner.config.catalog import catalog, defaults
 from runner.sweep import plan
 from runner.tracking import NoDelivery
 

@@ -9,8 +9,8 @@ import jax
 import pytest
 
 import runner
-from runner.completion import VERSION_BASE
-from runner.execution import Result
+from runner.execution.execute import Result
+from runner.modes.completion import VERSION_BASE
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 

@@ -1,8 +1,9 @@
-"""Networks: Flax modules from inputs to an `Output`; how many outputs they have is for the loss to say."""
+"""Architectures: Flax modules from inputs to an `Output`; the loss determines the number of outputs."""
 
 from components.architecture.alexnet import AlexNet as AlexNet
 from components.architecture.alexnet import AlexNet2014 as AlexNet2014
 from components.architecture.alexnet import ZFNet as ZFNet
+from components.architecture.block.inverted_residual import MobileStage as MobileStage
 from components.architecture.convnext import ConvNeXt as ConvNeXt
 from components.architecture.convnext import ConvNeXtBase as ConvNeXtBase
 from components.architecture.convnext import ConvNeXtSmall as ConvNeXtSmall
@@ -25,9 +26,8 @@ from components.architecture.inception_resnet import InceptionResNetV2 as Incept
 from components.architecture.inception_v3 import InceptionV3 as InceptionV3
 from components.architecture.inception_v3 import SEInceptionV3 as SEInceptionV3
 from components.architecture.inception_v4 import InceptionV4 as InceptionV4
-from components.architecture.inverted_residual import MobileStage as MobileStage
-from components.architecture.lenet5 import LeNet5 as LeNet5
-from components.architecture.lenet5_1998 import LeNet5_1998 as LeNet5_1998
+from components.architecture.lenet import LeNet5 as LeNet5
+from components.architecture.lenet import LeNet5_1998 as LeNet5_1998
 from components.architecture.mlp import MLP as MLP
 from components.architecture.mobilenet import MobileNet as MobileNet
 from components.architecture.mobilenet import MobileNetV1 as MobileNetV1

@@ -15,8 +15,8 @@ from components.feature.base.column import get_buckets, multi_hot
 from components.feature.base.values import NO_ID
 from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
-from components.layer import Spread, TruncatedNormal, initializer
-from components.layer.sparse import named, product
+from components.layer import Initializer, TruncatedNormal, get_initializer
+from components.layer.lowering.sparse import in_range, product
 from components.place import hash_file
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
 
@@ -50,7 +50,7 @@ class Embedding:
     key: str | tuple[str, ...]
     dimension: Annotated[int, Range(1)]
     combiner: Combiner | None = "mean"
-    initializer: Spread | None = None
+    initializer: Initializer | None = None
     max_norm: Annotated[float, Range(0, bounds="()")] | None = None
     trainable: bool = True
     vectors: str | None = None
@@ -131,7 +131,7 @@ class Vectors(nn.Module):
 
     shape: tuple[int, int]
     combiner: Combiner | None
-    initializer: Spread
+    initializer: Initializer
     max_norm: float | None
     trainable: bool
     endings: tuple[str, ...]
@@ -149,7 +149,7 @@ class Vectors(nn.Module):
 
     def _table(self, constants: Mapping[str, Any]) -> jax.Array:
         def begin(key: jax.Array) -> jax.Array:
-            drawn = initializer(self.initializer)(key, self.shape, jnp.float32)
+            drawn = get_initializer(self.initializer)(key, self.shape, jnp.float32)
             known = constants.get("known")
             return drawn if known is None else jnp.where(jnp.reshape(known, (-1, 1)), constants["vectors"], drawn)
 
@@ -169,7 +169,7 @@ def _endings(count: int) -> tuple[str, ...]:
 
 
 def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float | None) -> jax.Array:
-    ids, weights = named(x)
+    ids, weights = in_range(x)
     if combiner != "sum":
         weights = jnp.maximum(weights, 0)
     total = product(MultiHot(ids, _limit(weights, ids, table, longest), x.size), table)
@@ -182,7 +182,7 @@ def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float |
 
 
 def _make_sequence(x: MultiHot, table: jax.Array, longest: float | None) -> Padded:
-    ids, weights = named(x)
+    ids, weights = in_range(x)
     weights = _limit(weights, ids, table, longest)
     return Padded(jnp.asarray(table)[ids] * weights[..., None], x.ids != NO_ID)
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from matplotlib.axes import Axes
 
-from runner import outbox
 from runner.figures import canvas
+from runner.record import outbox
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)
 RATE = "learning_rate"

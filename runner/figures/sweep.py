@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from runner.figures import canvas
 from runner.files import read_json
-from runner.sweep import MANIFEST, REPEATS
+from runner.record.description import MANIFEST, REPEATS
 
 
 def draw(folder: Path) -> list[Path]:

@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from components.types import UserError
-from runner import code
-from runner.build import build
-from runner.errors import at
+from runner.display.tables import Section, print_tables
+from runner.errors import error_location
 from runner.files import write_atomically
-from runner.memory import enough
-from runner.places import PLACES
-from runner.source import TargetError, locate, qualified
+from runner.memory import memory_error_location
+from runner.signature import code
+from runner.signature.build import build
+from runner.signature.places import SCHEMA
+from runner.signature.source import TargetError, find_definition, full_name
 from runner.suggest.suggest import suggest
-from runner.tables import Section, show
 
 FEATURE = "inferred"  # the name of the feature option that a suggestion makes
 UNANSWERED = ("tracking", "sweep", "data", "experiment")  # groups that no suggestion answers
@@ -64,7 +64,7 @@ def can_suggest(target: object) -> bool:
 
 def _has_profile(name: str, seen: frozenset[str]) -> bool:
     try:
-        found = locate(name) if "." in name and name not in seen else None
+        found = find_definition(name) if "." in name and name not in seen else None
     except TargetError:
         return False
     if found is None or isinstance(found.node, ast.FunctionDef):
@@ -75,7 +75,7 @@ def _has_profile(name: str, seen: frozenset[str]) -> bool:
         return True
     else:
         others = found.node.bases
-    names = (qualified(found.module, one) for one in others)
+    names = (full_name(found.module, one) for one in others)
     return any(_has_profile(other, seen | {name}) for other in names if other)
 
 
@@ -105,8 +105,8 @@ class Suggestions:
 
 def _make_suggestion(question: Question) -> Suggestion:
     node = question.node
-    with at("data"):
-        source = build(node, {}, PLACES["data"])
+    with error_location("data"):
+        source = build(node, {}, SCHEMA["data"])
     packages = {*code.packages(node), "runner.suggest"}
     suggested = _read_or_suggest(source, json.dumps([node, code.digest(packages)], sort_keys=True))
     others = {*question.chosen} - {"data"}
@@ -122,13 +122,13 @@ def _make_suggestion(question: Question) -> Suggestion:
 
 def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
     """The suggestion for a source; from the cache where the same code has seen the same rows before."""
-    from runner.data import cache_folder  # imports NumPy
+    from runner.platform import cache_folder  # imports NumPy
 
     text = hashlib.blake2b(f"{identity}\n{source.fingerprint()}".encode(), digest_size=16).hexdigest()
     path = cache_folder() / "suggestion" / f"{text}.json"
     with contextlib.suppress(OSError, ValueError):  # missing or damaged: it is made again
         return json.loads(path.read_text())
-    with enough("looking at the columns", "Free some, or let data.path be a sample of the rows."):
+    with memory_error_location("looking at the columns", "Free some, or let data.path be a sample of the rows."):
         suggested = suggest(source)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,4 +138,6 @@ def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
 
 def show_suggestion(suggested: Suggestion) -> None:
     """Prints what each column becomes."""
-    show([Section(f"{suggested.origin}:", suggested.table, right=(2, 3))], [(note,) for note in suggested.notes])
+    print_tables(
+        [Section(f"{suggested.origin}:", suggested.table, right=(2, 3))], [(note,) for note in suggested.notes]
+    )

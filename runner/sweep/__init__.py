@@ -7,9 +7,6 @@ from typing import Annotated
 
 from components.types import Range
 
-MANIFEST, RANKING = "sweep.json", "ranking.csv"  # in a sweep's folder
-REPEATS = ("seed", "fold", "data.seed")  # keys that repeat a setting rather than make another
-
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:

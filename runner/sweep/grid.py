@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from hydra.core.override_parser.types import Glob, Override
 
+from components.closest import suggest_name
 from components.types import UserError
-from runner.errors import ConfigError, suggestion
-from runner.overrides import parse
+from runner.config.overrides import parse
+from runner.errors import ConfigError
 
 
 class Axis(list[str]):
@@ -65,7 +66,7 @@ def _values(override: Override, options: Mapping[str, Mapping[str, object]]) -> 
         raise ConfigError(f"{word}: an interval has no list of values; write {name}=1,2,3, choice() or range()")
     if isinstance(pattern := override.value(), Glob):
         if name not in options:
-            raise ConfigError(f"{word}: glob() is for the options of a group; {suggestion(name, options)}")
+            raise ConfigError(f"{word}: glob() is for the options of a group; {suggest_name(name, options)}")
         if not (matched := pattern.filter(list(options[name]))):
             raise ConfigError(f"{word}: no option of {name} matches; there are {', '.join(options[name])}")
         return matched

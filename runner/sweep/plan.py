@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runner import folder as folders
-from runner.compose import Composer, Config, configure
+from runner import run_folder as folders
+from runner.config.compose import Composer, configure
+from runner.config.config import Config
 from runner.credentials import withhold_words
 from runner.errors import ConfigError
 from runner.sweep import Grid
@@ -102,7 +103,7 @@ def _settings(found: Sequence[Axis], varied: set[str], composer: Composer) -> tu
             folds = config.values["folds"] if config.values["fold"] is None else None
             for more in [()] if folds is None else [(f"fold={fold}",) for fold in range(folds)]:
                 config = configure([*words, *more], composer) if more else config
-                settings.append(Setting((*own, *more), config, folders.digest(config.values, "")))
+                settings.append(Setting((*own, *more), config, folders.run_digest(config.values, "")))
         except ConfigError as error:
             problems += error.problems
     return settings, problems

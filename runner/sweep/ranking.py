@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.files import write_atomically
-from runner.sweep import RANKING, REPEATS
+from runner.record.description import RANKING, REPEATS
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import key
 

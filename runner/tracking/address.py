@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.types import UserError
-from runner.credentials import MASK, URI_VARIABLE, mask, reveal
+from runner.credentials import MASK, URI_VARIABLE, mask
 from runner.errors import PlacedError
+from runner.store_uri import resolve_store_uri, sqlite_file
 from runner.tracking.identity import RUN_VARIABLE
-from runner.tracking.store import sqlite_file, sqlite_uri
 
 EXPERIMENT_VARIABLE, EXPERIMENT = "MLFLOW_EXPERIMENT_NAME", "titrate"
 ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
@@ -26,16 +26,9 @@ PLUGINS = "mlflow.tracking_store"  # the entry points of others
 DATABRICKS = ("databricks", "databricks-uc", "uc")
 
 
-def resolve(uri: str | None) -> str:
-    """The whole URI of the store; that of a SQLite file holds its absolute path."""
-    whole = reveal(uri or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db")
-    database = sqlite_file(whole)
-    return whole if database is None else sqlite_uri(database.absolute(), whole)
-
-
-def check(uri: str | None) -> str:
+def check_store(uri: str | None) -> str:
     """The same; raises UserError where no record can go there."""
-    whole = resolve(uri)
+    whole = resolve_store_uri(uri)
     if problem := _problem(whole):
         shown = mask(whole) if whole.isprintable() else repr(mask(whole))
         set_by = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "the working folder"
@@ -44,36 +37,7 @@ def check(uri: str | None) -> str:
     return whole
 
 
-def of_record(uri: object, given: str | None) -> str:
-    """The whole URI of the store that a record names; raises UserError where nothing is to be sent there.
-
-    A folder may come from a stranger, and this user's credentials go to whatever server is asked. So a record names
-    the store that the user's words (`given`) or environment name too, or else a SQLite store that is there already.
-    """
-    if not isinstance(uri, str):
-        raise UserError(f"record.json is damaged: its tracking.uri is {uri!r}, not the URI of a store")
-    if is_own(uri, given):
-        return resolve(given)
-    shown = uri if uri.isprintable() else repr(uri)
-    if (database := sqlite_file(uri)) is None:
-        if MASK in uri:
-            remedy = f"its credentials aren't kept; give the whole URI, by {URI_VARIABLE} or tracking.uri"
-        else:
-            remedy = f"to allow it, write tracking.uri={shown} in the same command, or set {URI_VARIABLE} to it"
-        raise UserError(f"only the record names {shown}, so nothing was sent there; {remedy}")
-    if not database.parent.is_dir():
-        raise UserError(f"there is no folder {database.parent}")
-    if not _is_store(database):
-        raise UserError(f"{database} is no MLflow store, and a record alone makes none; tracking.uri={shown} makes it")
-    return uri
-
-
-def is_own(uri: str, given: str | None) -> bool:
-    """Whether the user's words (`given`) or environment name the store of a record too."""
-    return uri.rstrip("/") == mask(resolve(given)).rstrip("/")
-
-
-def experiment(name: str | None, uri: str) -> dict[str, str | None]:
+def choose_experiment(name: str | None, uri: str) -> dict[str, str | None]:
     """The experiment of a store: its name, and its id where only the environment names one, by MLFLOW_EXPERIMENT_ID.
 
     Raises UserError where MLflow takes no such name, or where a SQLite store lacks the id; a server is asked later.
@@ -137,19 +101,6 @@ def _sqlite_problem(uri: str) -> str | None:
     if not database.parent.is_dir():
         return f"there is no folder {database.parent}; make it, or choose another `tracking.uri`"
     return f"{database} is a folder; name a file in it" if database.is_dir() else None
-
-
-def _is_store(database: Path) -> bool:
-    """Whether a file holds MLflow's tables; one that can't be read now, such as a locked one, may."""
-    if not database.is_file():
-        return False
-    try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone() is not None
-    except sqlite3.OperationalError:
-        return True
-    except sqlite3.Error:
-        return False
 
 
 def _plugins() -> set[str]:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shlex
 import shutil
 import sqlite3
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from components.types import UserError
+from runner.store_uri import encode_sqlite_path, sqlite_file, sqlite_uri
 from runner.tracking.names import fit, fit_file, fit_text
 
 if TYPE_CHECKING:
@@ -70,24 +70,6 @@ def connect(uri: str) -> MlflowClient:
             _make(database)
         _check(database)
         return MlflowClient(_as_mlflow_takes_it(uri, database))
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite store; None for other stores, and for a database in memory."""
-    found = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!file:|:memory:)(.+)", uri, re.DOTALL)
-    if found is None:
-        return None
-    if not {"%", "?"} & {*uri}:  # as nearly always: SQLAlchemy takes half a second to import
-        return Path(os.path.expanduser(found[1]))
-    from sqlalchemy.engine import make_url
-
-    return Path(os.path.expanduser(make_url(uri).database or ""))
-
-
-def sqlite_uri(database: Path, like: str = "sqlite:///") -> str:
-    """The URI of a SQLite file, with the driver and the parameters of `like`."""
-    driver, (_, sign, query) = like.partition("///")[0], like.partition("?")
-    return f"{driver}///{_encoded(str(database))}{sign}{query}"
 
 
 def find(client: MlflowClient, record: Mapping[str, Any], key: str) -> str | None:
@@ -352,7 +334,7 @@ def _make(database: Path) -> None:
 def _as_mlflow_takes_it(uri: str, database: Path) -> str:
     """The URI, by a link where the folder has characters that URIs encode: MLflow would make the folder they spell."""
     folder = database.parent.absolute()
-    return uri if _encoded(str(folder)) == str(folder) else sqlite_uri(_link(folder) / database.name, uri)
+    return uri if encode_sqlite_path(str(folder)) == str(folder) else sqlite_uri(_link(folder) / database.name, uri)
 
 
 @functools.cache
@@ -362,11 +344,6 @@ def _link(folder: Path) -> Path:
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     (home / "store").symlink_to(folder)
     return home / "store"
-
-
-def _encoded(path: str) -> str:
-    """A path with the characters encoded that mean something in a URI of SQLAlchemy."""
-    return path.replace("%", "%25").replace("?", "%3F")
 
 
 def _check(database: Path) -> None:

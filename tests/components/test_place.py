@@ -13,8 +13,8 @@ import pytest
 from components.data import Csv, Idx, TextFolders, read_idx
 from components.feature import Embedding, Vocabulary
 from components.place import find, open_file
+from components.pretrained import Safetensors
 from components.types import Constants, DataError
-from components.weights import Safetensors
 
 
 @pytest.fixture(autouse=True)

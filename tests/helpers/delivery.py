@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from runner.files import write_atomically
-from runner.outbox import Outbox, cover
+from runner.record.outbox import Outbox, cover
 from runner.tracking import deliver
 
 SUMMARY = {

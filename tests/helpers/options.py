@@ -4,8 +4,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from runner.build import build
-from runner.catalog import HOUSE
+from runner.config.catalog import HOUSE
+from runner.signature.build import build
 
 
 def options(group: str) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What models of other libraries answered, as `benchmarks/parity` recorded it, against ours with the same weights."""
+"""Comparison of our models with records of models of other libraries, which `benchmarks/parity` writes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 from drawn import drawn, images
 from networks import variables
 
-from components import weights
+from components import pretrained
 
 RECORDED = Path(__file__).parents[1] / "golden/weights"
 
 
 def check_pair(module: nn.Module, library: str, name: str, *, gradients: bool = False) -> None:
-    """Whether logits, and with `gradients` those too, are those of `tests/golden/weights/{name}.json` to 1e-4."""
+    """Asserts that logits, and with `gradients` the gradients, equal `tests/golden/weights/{name}.json` to 1e-4."""
     record = json.loads((RECORDED / f"{name}.json").read_text())
     x = images(record["side"], record["channels"])
     shapes = {theirs: tuple(shape) for theirs, shape in record["shapes"].items()}
     known = variables(module, *x.shape[1:])
     tensors = {theirs: drawn(theirs, shape) for theirs, shape in shapes.items()}
-    names = weights.names(module, tensors, known, library)
-    weights.check_fields(names, module)
-    plan = weights.plan(names, known)
-    ours = weights.carried(plan, tensors)
+    scheme = pretrained.detect_scheme(module, tensors, known, library)
+    pretrained.check_fields(scheme, module)
+    plan = pretrained.plan_conversion(scheme, known)
+    ours = pretrained.convert_weights(plan, tensors)
     right = np.array(record["logits"])
 
     def value(parameters: Any, rest: Any) -> Any:
@@ -39,13 +39,15 @@ def check_pair(module: nn.Module, library: str, name: str, *, gradients: bool = 
     (_, logits), *found = jax.jit(run)(ours["params"], rest) if gradients else (jax.jit(run)(ours["params"], rest),)
     np.testing.assert_allclose(logits, right, rtol=0, atol=1e-4 * np.abs(right).max())
     if gradients:
-        probes = weights.carried(plan, {theirs: drawn(f"{theirs}!", shape) for theirs, shape in shapes.items()})
+        probes = pretrained.convert_weights(
+            plan, {theirs: drawn(f"{theirs}!", shape) for theirs, shape in shapes.items()}
+        )
         _check_gradients(plan, found[0], probes["params"], record["gradients"])
 
 
-def _check_gradients(plan: weights.Plan, found: Any, probes: Any, right: dict[str, float]) -> None:
-    """The sums of gradients times what was drawn for each array."""
-    for one in plan.wanted:
+def _check_gradients(plan: pretrained.ConversionPlan, found: Any, probes: Any, right: dict[str, float]) -> None:
+    """Compares, for each array, the sum of its gradient times a random array with the record."""
+    for one in plan.mappings:
         if one.path[0] == "params":
             gradient, probe = (np.float64(_at(tree, one.path[1:])) for tree in (found, probes))
             scale = np.linalg.norm(gradient) * np.linalg.norm(probe)

@@ -15,13 +15,13 @@ from hypothesis import given, seed
 from hypothesis import strategies as st
 
 import runner.__main__
-import runner.execution
+import runner.execution.execute
 from components.types import UserError
 from runner.__main__ import main
-from runner.catalog import catalog
-from runner.compose import compose
-from runner.help import MODES
-from runner.signature import settings
+from runner.config.catalog import catalog
+from runner.config.compose import compose
+from runner.config.verbs import VERBS
+from runner.signature.parameters import settings
 from runner.tree import dotted, leaves
 
 HEAVY = {"jax", "jaxlib", "flax", "optax", "mlflow", "numpy", "pandas", "sklearn", "rich", "pyarrow"}
@@ -106,7 +106,7 @@ def test_help_lists_all_there_is_to_choose(capsys: pytest.CaptureFixture[str], i
     assert any(line.split() == ["bare"] for line in text.splitlines())
     assert "--version" in words
     assert "    epochs: 10" in text.splitlines()
-    assert set(MODES) == set(get_args(settings("Settings")["mode"].hint)) <= set(words)
+    assert set(VERBS) == set(get_args(settings("Settings")["mode"].hint)) <= set(words)
 
 
 def test_cfg_prints_the_composed_yaml(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
@@ -128,7 +128,7 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
     ("words", "message"),
     [
         (["--hlep"], "there is no option --hlep; did you mean --help?"),
-        (["seed=1", "-x"], "there is no option -x; allowed: --help,"),
+        (["seed=1", "-x"], "there is no option -x; allowed: --allow, --cfg, --help,"),
         (["--seed=3"], "there is no option --seed=3; write seed=3\n"),
         (["--training.epochs", "3"], "there is no option --training.epochs; write training.epochs=VALUE\n"),
         (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, SHELL one of bash, zsh, fish\n"),
@@ -302,6 +302,6 @@ def execution(result: Any) -> Any:
 def test_how_a_run_ended_is_the_exit_code(
     result: Any, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner.execution, "execute", execution(result))
+    monkeypatch.setattr(runner.execution.execute, "execute", execution(result))
     assert main([]) == code
     assert capsys.readouterr().err.startswith(said)

@@ -10,8 +10,8 @@ from delivery import InProcess, serve
 from components.types import UserError
 from runner import credentials
 from runner.__main__ import main
-from runner.build import build
 from runner.credentials import mask, reveal, scrub, withhold_values, withhold_words
+from runner.signature.build import build
 from runner.tracking import store
 
 pytestmark = [
@@ -315,7 +315,7 @@ def test_what_fails_with_a_secret_in_its_message_tells_no_one(
     def fit(*given: Any) -> None:
         raise RuntimeError(f"no route to {SPELLINGS['@ encoded']}, nor for zebra%40quagga")
 
-    monkeypatch.setattr("runner.loop.Trainer.fit", fit)
+    monkeypatch.setattr("runner.training.trainer.Trainer.fit", fit)
     code, failed = run(capsys, *WORDS, f"tracking.uri={SPELLINGS['@ encoded']}")
     (log,) = Path("outputs").glob("*/log.txt")
     line = "RuntimeError: no route to http://***@127.0.0.1:9/path, nor for ***"

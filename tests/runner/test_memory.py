@@ -13,9 +13,10 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner import loop, memory
+from runner import memory
 from runner.__main__ import main
 from runner.errors import RunError
+from runner.training import trainer as loop
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -24,7 +25,7 @@ MB = 2**20
 
 
 def leave(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(memory, "free", lambda: memory.Free(size, "in this test"))
+    monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(size, "in this test"))
 
 
 def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
@@ -126,9 +127,9 @@ def test_a_run_that_seems_too_large_is_tried_where_its_words_say_so(
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="INTERNAL"), memory.enough("training", ""):
+    with pytest.raises(RuntimeError, match="INTERNAL"), memory.memory_error_location("training", ""):
         raise RuntimeError("INTERNAL: broken")
-    with pytest.raises(RunError, match=r"^full$"), memory.enough("training", ""):
+    with pytest.raises(RunError, match=r"^full$"), memory.memory_error_location("training", ""):
         raise RunError("full")
 
 
@@ -149,7 +150,7 @@ def test_what_control_groups_leave_counts(group: str, limit: str, taken: str, tm
     (path.parent / "memory.stat").write_text("anon 1000\ninactive_file 1500\n")
     (path.parent.parent / path.name).write_text("4000\n")
     (root / "memory.max").write_text("max\n")
-    assert sorted(memory.group_free(root, own)) == [3500, 4000]
+    assert sorted(memory.control_group_free(root, own)) == [3500, 4000]
 
 
 def limited(option: str, size: int, *words: str) -> subprocess.CompletedProcess[str]:
@@ -182,11 +183,11 @@ def test_a_library_that_finds_no_room_is_told_in_a_line() -> None:
 
 def test_the_limit_of_the_process_counts() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
-    unlimited = memory.free()
+    unlimited = memory.free_memory()
     taken = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
     try:
         resource.setrlimit(resource.RLIMIT_AS, (taken + 64 * MB, before[1]))
-        limited = memory.free()
+        limited = memory.free_memory()
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     assert limited.bytes <= 64 * MB < unlimited.bytes

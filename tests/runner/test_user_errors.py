@@ -152,7 +152,7 @@ def test_the_log_has_the_whole_traceback_of_a_run_that_has_a_folder(capsys: pyte
     (folder,) = Path("outputs").iterdir()
     assert last == f"{folder}/log.txt has the whole traceback"
     log = (folder / "log.txt").read_text()
-    assert "runner/sums.py" in log
+    assert "runner/program/metric_sums.py" in log
     assert "KeyError: 'hits'" in log
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["status"], summary["error"]) == ("failed", first)
@@ -164,7 +164,7 @@ def test_the_whole_traceback_is_shown_where_jax_is_to_show_it(
 ) -> None:
     monkeypatch.setenv("JAX_TRACEBACK_FILTERING", "off")
     assert main(words("loss", "DividingLoss")) == 1
-    assert "runner/parts.py" in capsys.readouterr().err
+    assert "runner/program/parts.py" in capsys.readouterr().err
 
 
 @pytest.mark.optax
@@ -183,8 +183,8 @@ def test_from_python_the_exception_is_the_cause() -> None:
 def test_a_fault_of_our_own_keeps_its_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.parts.check_numbers", None)
+    monkeypatch.setattr("runner.program.parts.check_numbers", None)
     assert main(["experiment=digits_mlp", "tracking=none", "quiet=true", "training.limit_batches=1"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("Traceback")
-    assert "runner/parts.py" in error
+    assert "runner/program/parts.py" in error

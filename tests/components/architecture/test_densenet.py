@@ -12,7 +12,7 @@ import pytest
 
 from components.architecture.densenet import DenseNet, DenseNet121, DenseNet169, DenseNet201
 from components.types import Scalar, UserError
-from runner.dry_run import work
+from runner.modes.dry_run import work
 
 # parameters and multiply-adds of torchvision 0.28; channels after each stage from the paper's table 1 and section 4.1
 VARIANTS: dict[str, tuple[Callable[..., DenseNet], int, float, tuple[int, ...]]] = {
@@ -96,7 +96,7 @@ def test_half_precision() -> None:
 
 
 def draws(module: DenseNet, dropout: Scalar | None, *, train: bool) -> int:
-    """How many tensors of a step, or of inference, are drawn for dropout, whose rate may be traced."""
+    """Returns the number of random tensors for dropout in a step, or in inference."""
     variables, keys = networks.variables(module, 16, 16, 1), {"dropout": jax.random.key(0)}
 
     def run(variables: Any, dropout: Scalar | None, momentum: Scalar) -> Any:

@@ -10,11 +10,11 @@ import pytest
 from networks import facts, size, variables
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.googlenet import Auxiliary, GoogLeNet, SEInception
 from components.layer import Conv
+from components.pretrained.googlenet import NAMING_SCHEMES
 from components.types import Output, UserError
-from components.weights.googlenet import NAMES
 
 torchvision = partial(GoogLeNet, layout="torchvision", batch_norm=True)
 
@@ -24,7 +24,7 @@ def tiny(**fields: Any) -> GoogLeNet:
 
 
 def train(module: GoogLeNet, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
-    """What a training step answers, and the variables, as shapes."""
+    """Returns the output of a training step, and the variables, as shapes."""
     keys = {stream: jax.random.key(0) for stream in streams.split()}
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 
@@ -53,7 +53,7 @@ def test_parameters_work_and_stages_are_the_papers(
         "pool": (1024,),
     }
     if build is torchvision:
-        assert not weights.plan(NAMES[0], known.variables).unnamed
+        assert not pretrained.plan_conversion(NAMING_SCHEMES[0], known.variables).unnamed
 
 
 def test_excitation_belongs_to_every_module() -> None:

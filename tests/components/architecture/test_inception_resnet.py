@@ -10,10 +10,10 @@ import pytest
 from networks import facts, variables
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.inception_resnet import InceptionResNet, InceptionResNetV1, InceptionResNetV2
+from components.pretrained.inception_resnet import KERAS, TIMM
 from components.types import Output, UserError
-from components.weights.inception_resnet import KERAS, TIMM
 
 
 class Published(NamedTuple):
@@ -40,7 +40,7 @@ def tiny(version: str = "v1", **fields: Any) -> InceptionResNet:
 
 
 def train(module: InceptionResNet, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
-    """What a training step answers, and the variables that it begins with, as shapes."""
+    """Returns the output of the first training step, and the variables before it, as shapes."""
     keys = {stream: jax.random.key(0) for stream in streams.split()}
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 
@@ -56,9 +56,9 @@ def test_it_has_the_published_size_and_every_parameter_a_name(version: str) -> N
     end = {"last": (8, 8, 1536), "pool": (1536,)} if version == "v2" else {"pool": (1792,)}
     assert known.stages == {"stem": (71, 71, 192)} | stages | end
     for names in (TIMM, KERAS) if version == "v2" else ():
-        plan = weights.plan(names, known.variables)
+        plan = pretrained.plan_conversion(names, known.variables)
         assert not plan.unnamed
-        assert len({one.name for one in plan.wanted}) == len(plan.wanted)
+        assert len({one.name for one in plan.mappings}) == len(plan.mappings)
 
 
 def test_residual_scales_multiply_what_blocks_add() -> None:

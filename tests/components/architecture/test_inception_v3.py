@@ -9,10 +9,10 @@ import pytest
 from networks import facts, size, variables
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.inception_v3 import InceptionV3, SEInceptionV3
+from components.pretrained.inception_v3 import NAMING_SCHEMES
 from components.types import Output, UserError
-from components.weights.inception_v3 import NAMES
 
 KERAS = {"auxiliary": None, "use_scale": False}
 
@@ -22,14 +22,14 @@ def tiny(**fields: Any) -> InceptionV3:
 
 
 def train(module: InceptionV3, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
-    """What a training step answers, and the variables, as shapes."""
+    """Returns the output of a training step, and the variables, as shapes."""
     keys = {stream: jax.random.key(0) for stream in streams.split()}
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 
 
 def unnamed(library: str, shapes: Any) -> tuple[str, ...]:
-    """The parameters that a library doesn't have."""
-    return weights.plan(next(one for one in NAMES if one.library == library), shapes).unnamed
+    """Returns the parameters that a library does not name."""
+    return pretrained.plan_conversion(next(one for one in NAMING_SCHEMES if one.library == library), shapes).unnamed
 
 
 def test_parameters_work_and_stages_are_the_papers() -> None:

@@ -8,10 +8,10 @@ import pytest
 from networks import facts
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.inception_v4 import InceptionV4
+from components.pretrained.inception_v4 import NAMING_SCHEMES
 from components.types import Output, UserError
-from components.weights.inception_v4 import NAMES
 
 
 def tiny(**fields: Any) -> InceptionV4:
@@ -20,7 +20,7 @@ def tiny(**fields: Any) -> InceptionV4:
 
 
 def train(module: InceptionV4, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
-    """What a training step answers, and the variables that it begins with, as shapes."""
+    """Returns the output of the first training step, and the variables before it, as shapes."""
     keys = {stream: jax.random.key(0) for stream in streams.split()}
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 
@@ -36,7 +36,7 @@ def test_it_has_the_published_size_and_every_parameter_a_name() -> None:
         "stage_3": (8, 8, 1536),
         "pool": (1536,),
     }  # figure 9 of the paper
-    assert not weights.plan(NAMES[0], known.variables).unnamed
+    assert not pretrained.plan_conversion(NAMING_SCHEMES[0], known.variables).unnamed
 
 
 def test_any_width_channels_and_dtype_with_scales_or_without() -> None:

@@ -13,6 +13,7 @@ from drawn import images
 from networks import facts, size, variables
 from pairs import check_pair
 
+from components.architecture.block.inverted_residual import InvertedResidual, MobileStage
 from components.architecture.efficientnet import (
     EfficientNetB0,
     EfficientNetB1,
@@ -20,7 +21,6 @@ from components.architecture.efficientnet import (
     EfficientNetB3,
     EfficientNetB4,
 )
-from components.architecture.inverted_residual import InvertedResidual, MobileStage
 from components.architecture.mobilenet import MobileNet, MobileNetV1, MobileNetV2, MobileNetV3, MobileNetV3Small
 from components.layer import ConvNorm
 from components.types import Output, Scalar, UserError
@@ -40,14 +40,14 @@ tiny = partial(MobileNet, stages=STAGES, stem=8, top=24, dense=40)
 
 
 def answer(module: nn.Module, *shape: int, train: bool = False) -> Output:
-    """What it answers, as shapes and dtypes; with `train` it may draw."""
+    """Returns the output as shapes and dtypes; with `train`, dropout has a key."""
     rngs = {"dropout": jax.random.key(1)} if train else {}
     apply = partial(module.apply, train=train, rngs=rngs, mutable=["batch_stats"])
     return jax.eval_shape(apply, variables(module, *shape[1:]), jnp.zeros(shape))[0]
 
 
 def filled(module: nn.Module, *image: int) -> Any:
-    """Positive numbers for all that training changes: nothing is to be compiled for them."""
+    """Returns positive random numbers for all variables, without a compiled `init`."""
     random = np.random.RandomState(0)
     return jax.tree.map(lambda leaf: random.uniform(0.5, 1, leaf.shape).astype(np.float32), variables(module, *image))
 

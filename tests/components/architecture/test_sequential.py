@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from components import layer
 from components.architecture import MLP, Sequential
+from components.architecture.lenet import layers as layers_of_1998
 from components.layer import (
     Activation,
     BatchNorm,
@@ -26,9 +27,9 @@ from components.layer import (
     Residual,
 )
 from components.types import Scalar, UserError
-from runner.build import build
-from runner.check import problems
-from runner.compose import compose
+from runner.config.check import find_config_problems
+from runner.config.compose import compose
+from runner.signature.build import build
 
 X = jax.random.normal(jax.random.key(0), (3, 6, 6, 2))
 
@@ -38,7 +39,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what a layer needs; one that is new 
     "AveragePool": {"window": 2},
     "BatchNorm": {},
     "Branches": {"branches": [[], [CONV]]},
-    "ConnectedConv": {"table": [[0], [0, 1]], "kernel": 3},
+    "TableConv": {"table": [[0], [0, 1]], "kernel": 3},
     "Conv": {"features": 4, "kernel": 3},
     "ConvNorm": {"features": 4, "kernel": [3, 1]},
     "Dense": {"features": 4},
@@ -55,23 +56,28 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what a layer needs; one that is new 
     "Repeat": {"layers": [CONV], "times": 2},
     "Residual": {"layers": [CONV], "stochastic_depth": 0.5},
     "SeparableConv": {"features": 4, "kernel": 3},
-    "Squash": {},
+    "ScaledTanh": {},
     "SqueezeExcite": {},
     "StochasticDepth": {"rate": 0.5},
     "SubSampling": {},
 }
 OF_VECTORS = ("RadialBasis",)
-LAYERS = [name for name, one in vars(layer).items() if isinstance(one, type) and issubclass(one, nn.Module)]
+TARGETS = {
+    name: f"{module.__name__}.{name}"
+    for module in (layer, layers_of_1998)
+    for name, one in vars(module).items()
+    if isinstance(one, type) and issubclass(one, nn.Module) and one.__module__.startswith(module.__name__)
+}
 
 
 def logits(*layers: nn.Module, x: jax.Array = X) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of the logits; computes nothing."""
+    """Returns shape and dtype of the logits; computes nothing."""
     module = Sequential(4, layers)
     return jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x, train=True)[0].logits)
 
 
 def flow(tree: Any) -> str:
-    """A tree as the command line takes it."""
+    """Returns a tree in the syntax of the command line."""
     if isinstance(tree, dict):
         return "{" + ", ".join(f"{key}: {flow(value)}" for key, value in tree.items()) + "}"
     return "[" + ", ".join(map(flow, tree)) + "]" if isinstance(tree, list) else json.dumps(tree).strip('"')
@@ -179,17 +185,17 @@ def test_a_layer_that_does_not_fit_is_named_through_all_lists() -> None:
 
 
 def test_every_layer_has_its_arguments_here() -> None:
-    assert set(LAYERS) == set(ARGUMENTS)
+    assert set(TARGETS) == set(ARGUMENTS)
 
 
 def test_every_layer_passes_the_check_of_a_configuration(in_empty_folder: object) -> None:
-    parts = [{"_target_": f"components.layer.{name}", **ARGUMENTS[name]} for name in LAYERS]
-    assert problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
+    parts = [{"_target_": target, **ARGUMENTS[name]} for name, target in TARGETS.items()]
+    assert find_config_problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", TARGETS)
 def test_every_layer_can_stand_in_a_list(name: str) -> None:
-    part = {"_target_": f"components.layer.{name}", **ARGUMENTS[name]}
+    part = {"_target_": TARGETS[name], **ARGUMENTS[name]}
     between = [{"_target_": "components.layer.GlobalAveragePool"}] if name in OF_VECTORS else []
     layers = [CONV, *between, part, {"_target_": "components.layer.Flatten"}]
     node = {"_target_": "components.architecture.Sequential", "layers": layers}

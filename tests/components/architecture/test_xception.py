@@ -8,10 +8,10 @@ import pytest
 from networks import facts
 from pairs import check_pair
 
-from components import weights
+from components import pretrained
 from components.architecture.xception import Xception
+from components.pretrained.xception import NAMING_SCHEMES
 from components.types import Output, UserError
-from components.weights.xception import NAMES
 
 
 def tiny(**fields: Any) -> Xception:
@@ -20,7 +20,7 @@ def tiny(**fields: Any) -> Xception:
 
 
 def train(module: Xception, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
-    """What a training step answers, and the variables that it begins with, as shapes."""
+    """Returns the output of the first training step, and the variables before it, as shapes."""
     keys = {stream: jax.random.key(0) for stream in streams.split()}
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 
@@ -38,10 +38,10 @@ def test_it_has_the_published_size_and_every_parameter_a_name() -> None:
         "exit": (10, 10, 2048),
         "pool": (2048,),
     }  # figure 5 of the paper
-    for names in NAMES:
-        plan = weights.plan(names, known.variables)
+    for names in NAMING_SCHEMES:
+        plan = pretrained.plan_conversion(names, known.variables)
         assert not plan.unnamed
-        assert len({one.name for one in plan.wanted}) == len(plan.wanted)
+        assert len({one.name for one in plan.mappings}) == len(plan.mappings)
 
 
 def test_any_width_channels_and_dtype() -> None:

@@ -21,9 +21,9 @@ from components.feature.tokens import Tokens
 from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.types import Block, Constants, Padded, Ragged, UserError
-from runner.batches import gather
-from runner.model import as_dense as dense
-from runner.model import join as side_by_side
+from runner.data.batches import gather_rows
+from runner.program.model import as_dense as dense
+from runner.program.model import join as side_by_side
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
 
@@ -48,7 +48,7 @@ def answers(columns: Mapping[str, Any], **data: Any) -> dict[str, Any]:
         if not isinstance(column, Tokens):
             first = next(iter(encoded[name].values()))
             rows = np.arange(len(first.offsets) - 1 if isinstance(first, Ragged) else len(first))
-            arrays = gather({name: encoded[name]}, rows)[name]
+            arrays = gather_rows({name: encoded[name]}, rows)[name]
             found[name] = jax.jit(column.layer(constants[name].static))(arrays, constants[name].device)
     return found
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import Conv, InitializerName, Normal, TruncatedNormal, initializer
+from components.layer import Conv, InitializerName, Normal, TruncatedNormal, get_initializer
 from components.layer.initializer import INITIALIZERS, grouped
 from components.types import UserError
 
@@ -18,10 +18,10 @@ SHAPES = {"dense": (200, 300), "conv": (3, 3, 64, 128)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name != "he_normal_out"])
+@pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name != "he_normal_fan_out"])
 def test_every_initializer_spreads_as_keras_does(name: InitializerName, shape: str) -> None:
     deviation, largest = SPREAD[name.title().replace("_", "")][shape]
-    kernel = np.asarray(initializer(name)(jax.random.key(0), SHAPES[shape], jnp.float32))
+    kernel = np.asarray(get_initializer(name)(jax.random.key(0), SHAPES[shape], jnp.float32))
     assert kernel.std() == pytest.approx(deviation, rel=0.01)
     assert np.abs(kernel).max() == pytest.approx(largest, rel=0.02)
     assert abs(kernel.mean()) < 0.01 * deviation + 3 * deviation / kernel.size**0.5
@@ -29,7 +29,7 @@ def test_every_initializer_spreads_as_keras_does(name: InitializerName, shape: s
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_by_what_goes_out_it_spreads_as_by_what_comes_in_the_other_way_round(shape: str) -> None:
-    kernel = np.asarray(initializer("he_normal_out")(jax.random.key(0), SHAPES[shape], jnp.float32))
+    kernel = np.asarray(get_initializer("he_normal_fan_out")(jax.random.key(0), SHAPES[shape], jnp.float32))
     *places, _, out = SHAPES[shape]
     assert kernel.std() == pytest.approx((2 / np.prod([*places, out])) ** 0.5, rel=0.01)
 
@@ -40,12 +40,12 @@ def test_the_names_are_the_table() -> None:
 
 def test_an_unknown_name_brings_the_nearest() -> None:
     with pytest.raises(UserError, match=r"did you mean he_normal\?"):
-        initializer("he_norma")  # type: ignore[arg-type]
+        get_initializer("he_norma")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("part", [Normal, TruncatedNormal])
 def test_a_deviation_of_its_own(part: type[Normal], check_traced: Callable[..., None]) -> None:
-    kernel = np.asarray(initializer(part(0.02))(jax.random.key(0), (300, 200), jnp.float32))
+    kernel = np.asarray(get_initializer(part(0.02))(jax.random.key(0), (300, 200), jnp.float32))
     cut = part is TruncatedNormal
     assert kernel.std() == pytest.approx(0.02 * (0.8796 if cut else 1.0), rel=0.01)
     assert (np.abs(kernel).max() <= 0.04) == cut
@@ -60,9 +60,9 @@ def test_a_deviation_of_its_own(part: type[Normal], check_traced: Callable[..., 
 
 @pytest.mark.parametrize("name", get_args(InitializerName))
 def test_each_group_is_drawn_as_a_kernel_of_its_own(name: InitializerName) -> None:
-    """Four groups of 16 channels and 48 features spread as a kernel of 16 and 48 does, and differ."""
+    """Four groups of 16 channels and 48 features: each has the distribution of one such kernel, and they differ."""
     kernel = np.asarray(grouped(name, 4)(jax.random.key(0), (3, 3, 16, 192), jnp.float32))
-    alone = np.asarray(initializer(name)(jax.random.key(1), (3, 3, 16, 48), jnp.float32))
+    alone = np.asarray(get_initializer(name)(jax.random.key(1), (3, 3, 16, 48), jnp.float32))
     groups = np.split(kernel, 4, axis=-1)
     assert all(group.std() == pytest.approx(alone.std(), rel=0.03) for group in groups)
     assert len({float(group.sum()) for group in groups}) == 4

@@ -1,0 +1,1 @@
+"""Blocks and base classes that several architectures share."""

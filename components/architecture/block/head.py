@@ -1,0 +1,66 @@
+"""The last layer of architectures, and the base class of convolutional networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from components.layer import Dense, Initializer
+from components.types import MultiHot, Output, Range
+
+
+def compute_logits(
+    outputs: int, x: jax.Array | MultiHot, *, train: bool, initializer: Initializer = "glorot_uniform"
+) -> jax.Array:
+    """Applies the last layer, a dense layer named `head`: (B, D) -> (B, outputs) in float32.
+
+    Call it in a compact method: the parameters belong to the module around it.
+    """
+    return Dense(outputs, initializer=initializer, name="head")(x, train=train).astype(jnp.float32)
+
+
+class ConvNet(nn.Module):
+    """Base class of convolutional networks: images (B, H, W, C) -> (B, outputs).
+
+    Attributes:
+        outputs: number of logits.
+        width: factor for the channels of every layer, above 0.
+        head: whether the network computes logits; without them it computes `features`, the output of each stage.
+        dtype: dtype of the computation.
+    """
+
+    outputs: int
+    width: Annotated[float, Range(0, math.inf, "()")] = 1.0
+    head: bool = True
+    dtype: Any = jnp.float32
+
+    def channels(self, count: float) -> int:
+        """Returns `count` times the width, rounded half up, at least 1."""
+        return max(1, math.floor(count * self.width + 0.5))
+
+    def apply_head(
+        self,
+        x: jax.Array,
+        features: Mapping[str, jax.Array],
+        *,
+        train: bool,
+        auxiliary: tuple[tuple[Any, jax.Array], ...] = (),
+        initializer: Initializer = "glorot_uniform",
+    ) -> Output:
+        """Returns the output of the network for vectors (B, D). Call it in the compact method of the network.
+
+        Args:
+            x: input of the last layer.
+            features: output of each stage by name, in the order of the network.
+            train: whether this is a training step.
+            auxiliary: weight and logits of each auxiliary classifier.
+            initializer: distribution of the kernel of the last layer.
+        """
+        if not self.head:
+            return Output(None, features=features)
+        return Output(compute_logits(self.outputs, x, train=train, initializer=initializer), {}, auxiliary, features)

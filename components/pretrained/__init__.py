@@ -1,0 +1,12 @@
+"""Pretrained weights of other libraries: their names and layouts of the parameters of our architectures."""
+
+from components.pretrained.convert import ConversionPlan as ConversionPlan
+from components.pretrained.convert import convert_weights as convert_weights
+from components.pretrained.convert import match_share as match_share
+from components.pretrained.convert import plan_conversion as plan_conversion
+from components.pretrained.detect import check_fields as check_fields
+from components.pretrained.detect import detect_scheme as detect_scheme
+from components.pretrained.files import Random as Random
+from components.pretrained.files import Safetensors as Safetensors
+from components.pretrained.naming import NamingScheme as NamingScheme
+from components.pretrained.naming import Rule as Rule

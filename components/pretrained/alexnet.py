@@ -1,0 +1,20 @@
+"""Naming schemes of AlexNet."""
+
+from __future__ import annotations
+
+from components.pretrained.naming import NamingScheme, Rule
+
+CONVOLUTIONS = (0, 3, 6, 8, 10)  # their numbers; ReLU and pooling have numbers too
+
+NAMING_SCHEMES = (
+    NamingScheme(
+        "torchvision",
+        (
+            *(Rule(f"conv_{n}", f"features.{place}") for n, place in enumerate(CONVOLUTIONS)),
+            Rule("dense_0", "classifier.1", flattened="conv_4"),
+            Rule("dense_1", "classifier.4"),
+            Rule("head", "classifier.6"),
+        ),
+        fields=({"normalization": None, "strides": (4, 1), "paddings": (2, 2), "ceil_mode": False},),
+    ),
+)

@@ -1,0 +1,203 @@
+"""Naming schemes of MobileNets and EfficientNets.
+
+Some libraries number blocks stage by stage, others through all stages; the latter need the blocks of each stage.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from components.pretrained.naming import NamingScheme, Rule
+
+Parts: TypeAlias = Mapping[str, str]
+"""Our part to their layers: convolution and normalization, squeeze and excite, or a single layer; # is the block."""
+
+Blocks: TypeAlias = Sequence[tuple[str, str]]
+"""(ours, theirs) of some blocks; ours is a regular expression."""
+
+V1 = (1, 2, 2, 6, 2)  # blocks of each stage
+V2 = (1, 2, 3, 4, 3, 3, 1)
+V3 = (1, 2, 3, 4, 2, 3)
+V3_SMALL = (1, 2, 3, 2, 3)
+B0 = (1, 2, 2, 3, 3, 4, 1)
+EFFICIENTNETS = [[math.ceil(n * depth) for n in B0] for depth in (1.0, 1.1, 1.2, 1.4, 1.8)]
+STAGE = r"stage_{}_block_(\d+)/"
+FIRST, ANY = STAGE.format(1), STAGE.format(r"(\d+)")
+
+
+SAME = {"padding": "SAME", "epsilon": 1e-3}  # as in TensorFlow
+SYMMETRIC = {"padding": "symmetric", "epsilon": 1e-5}
+
+
+def _scheme(
+    library: str,
+    outside: Parts,
+    *inside: tuple[Parts, Blocks],
+    fields: tuple[Mapping[str, Any], ...] = (SAME,),
+    ignored: str = r".*\.num_batches_tracked",
+) -> NamingScheme:
+    """Returns a scheme from the layers outside of blocks, and the parts of blocks."""
+    rules = [rule for parts, blocks in ((outside, [("", "")]), *inside) for rule in _rules(parts, blocks)]
+    return NamingScheme(library, tuple(rules), "keras" if library == "keras" else "torch", ignored, fields=fields)
+
+
+def _rules(parts: Parts, blocks: Blocks) -> Iterable[Rule]:
+    for (ours, theirs), (part, names) in itertools.product(blocks, parts.items()):
+        layers = names.replace("#", theirs).split()
+        halves = ("/squeeze", "/excite") if part == "excitation" else ("/conv", "/norm")
+        for half, layer in zip(halves if layers[1:] else ("",), layers, strict=True):
+            yield Rule(f"{ours}{part}{half}", layer)
+
+
+def _through(name: str, depths: Sequence[int], first: int) -> Blocks:
+    """Returns the blocks of each stage, numbered through all stages from `first` on; # is the number."""
+    starts = itertools.accumulate(depths[:-1], initial=first)
+    return [(STAGE.format(n), name.replace("#", f"{{0:{start:+d}}}")) for n, start in enumerate(starts, 1)]
+
+
+def _torchvision(blocks: Blocks, excited: Sequence[int], outside: Parts, epsilon: float) -> NamingScheme:
+    """Returns the scheme of MobileNet-v3 or EfficientNet, which numbers the parts of a block in their order."""
+    inside: list[tuple[Parts, Blocks]] = []
+    for n, block in enumerate(blocks, 1):
+        present = {"expand": n > 1, "depthwise": True, "excitation": n in excited, "project": True}
+        for m, part in enumerate(part for part in present if present[part]):
+            names = f"#.{m}.fc1 #.{m}.fc2" if part == "excitation" else f"#.{m}.0 #.{m}.1"
+            inside.append(({part: names}, [block]))
+    stem, fields = "features.0.0 features.0.1", ({"padding": "symmetric", "epsilon": epsilon},)
+    return _scheme("torchvision", {"stem": stem, **outside}, *inside, fields=fields)
+
+
+def _huggingface_v1() -> NamingScheme:
+    """Returns the scheme of Hugging Face: depthwise convolutions have even numbers, those by 1 x 1 odd ones."""
+    blocks = [f"stage_{n}_block_{m}/" for n, depth in enumerate(V1, 1) for m in range(depth)]
+    inside: list[tuple[Parts, Blocks]] = []
+    for (n, block), (m, part) in itertools.product(enumerate(blocks), enumerate(("depthwise", "project"))):
+        inside.append(({part: "#.convolution #.normalization"}, [(block, f"mobilenet_v1.layer.{2 * n + m}")]))
+    stem = "mobilenet_v1.conv_stem.convolution mobilenet_v1.conv_stem.normalization"
+    return _scheme("huggingface", {"stem": stem, "head": "classifier"}, *inside)
+
+
+TORCHVISION_V2 = _through("features.#.conv", V2, 1)
+TORCHVISION_DENSE = {"dense": "classifier.0", "head": "classifier.3"}
+TORCHVISION = (
+    _scheme(
+        "torchvision",
+        {"stem": "features.0.0 features.0.1", "top": "features.18.0 features.18.1", "head": "classifier.1"},
+        ({"depthwise": "#.0.0 #.0.1", "project": "#.1 #.2"}, TORCHVISION_V2[:1]),
+        ({"expand": "#.0.0 #.0.1", "depthwise": "#.1.0 #.1.1", "project": "#.2 #.3"}, TORCHVISION_V2[1:]),
+        fields=(SYMMETRIC,),
+    ),
+    _torchvision(
+        _through("features.#.block", V3, 1),
+        (3, 5, 6),
+        {"top": "features.16.0 features.16.1", **TORCHVISION_DENSE},
+        1e-3,
+    ),
+    _torchvision(
+        _through("features.#.block", V3_SMALL, 1),
+        (1, 3, 4, 5),
+        {"top": "features.12.0 features.12.1", **TORCHVISION_DENSE},
+        1e-3,
+    ),
+    _torchvision(
+        [(STAGE.format(n), f"features.{n}.{{0}}.block") for n in range(1, 8)],
+        range(1, 8),
+        {"top": "features.8.0 features.8.1", "head": "classifier.1"},
+        1e-5,
+    ),
+)
+
+TIMM_EXCITATION = {"excitation": "#.se.conv_reduce #.se.conv_expand"}
+TIMM_SEPARABLE = {"depthwise": "#.conv_dw #.bn1", "project": "#.conv_pw #.bn2", **TIMM_EXCITATION}
+TIMM_INVERTED = {"expand": "#.conv_pw #.bn1", "depthwise": "#.conv_dw #.bn2", "project": "#.conv_pwl #.bn3"}
+TIMM_INSIDE = (
+    (TIMM_SEPARABLE, [(FIRST, "blocks.0.{0}")]),
+    (TIMM_INVERTED | TIMM_EXCITATION, [(ANY, "blocks.{0:-1}.{1}")]),
+)
+TIMM_ENDS = {"stem": "conv_stem bn1", "head": "classifier"}
+TIMM_LAST = {n: {"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5)}
+TIMM = tuple(
+    _scheme("timm", TIMM_ENDS | last, *inside, fields=(SYMMETRIC,))
+    for last, inside in (
+        ({}, ((TIMM_SEPARABLE, [(ANY, "blocks.{0:-1}.{1}")]),)),
+        ({"top": "conv_head bn2"}, TIMM_INSIDE),
+        *((last, TIMM_INSIDE) for last in TIMM_LAST.values()),
+    )
+)
+"""For models with symmetric padding; models named `tf_…` have the padding of TensorFlow."""
+
+KERAS_V2 = {part: f"#_{part} #_{part}_BN" for part in ("expand", "depthwise", "project")}
+KERAS_V3 = {part: f"#_{part} #_{part}_bn" for part in ("expand", "depthwise", "project")} | {
+    "excitation": "#_squeeze_excite_conv #_squeeze_excite_conv_1"
+}
+KERAS_V3_ENDS = {"stem": "conv conv_bn", "top": "conv_1 conv_1_bn", "dense": "conv_2", "head": "logits"}
+KERAS_EFFICIENTNET = {
+    "expand": "#_expand_conv #_expand_bn",
+    "depthwise": "#_dwconv #_bn",
+    "excitation": "#_se_reduce #_se_expand",
+    "project": "#_project_conv #_project_bn",
+}
+LETTERS = enumerate(string.ascii_lowercase[: max(map(max, EFFICIENTNETS))])
+KERAS_FIRST = [(FIRST, "expanded_conv")]
+KERAS = (
+    _scheme(
+        "keras",
+        {"stem": "conv1 conv1_bn", "head": "conv_preds"},
+        ({"depthwise": "conv_dw_# conv_dw_#_bn", "project": "conv_pw_# conv_pw_#_bn"}, _through("#", V1, 1)),
+    ),
+    _scheme(
+        "keras",
+        {"stem": "Conv1 bn_Conv1", "top": "Conv_1 Conv_1_bn", "head": "predictions"},
+        (KERAS_V2, [*KERAS_FIRST, *_through("block_#", V2, 0)[1:]]),
+    ),
+    _scheme("keras", KERAS_V3_ENDS, (KERAS_V3, [*KERAS_FIRST, *_through("expanded_conv_#", V3, 0)[1:]])),
+    _scheme("keras", KERAS_V3_ENDS, (KERAS_V3, [*KERAS_FIRST, *_through("expanded_conv_#", V3_SMALL, 0)[1:]])),
+    _scheme(
+        "keras",
+        {"stem": "stem_conv stem_bn", "top": "top_conv top_bn", "head": "predictions"},
+        (KERAS_EFFICIENTNET, [(rf"stage_(\d+)_block_{n}/", f"block{{0}}{letter}") for n, letter in LETTERS]),
+        ignored=r"normalization(_\d+)?/.*",
+    ),
+)
+
+HUGGINGFACE_V2 = {
+    "expand": "#.expand_1x1.convolution #.expand_1x1.normalization",
+    "depthwise": "#.conv_3x3.convolution #.conv_3x3.normalization",
+    "project": "#.reduce_1x1.convolution #.reduce_1x1.normalization",
+}
+HUGGINGFACE_EFFICIENTNET = {
+    "expand": "#.expansion.expand_conv #.expansion.expand_bn",
+    "depthwise": "#.depthwise_conv.depthwise_conv #.depthwise_conv.depthwise_norm",
+    "excitation": "#.squeeze_excite.reduce #.squeeze_excite.expand",
+    "project": "#.projection.project_conv #.projection.project_bn",
+}
+HUGGINGFACE = (
+    _huggingface_v1(),
+    _scheme(
+        "huggingface",
+        {
+            "stem": "mobilenet_v2.conv_stem.first_conv.convolution mobilenet_v2.conv_stem.first_conv.normalization",
+            "top": "mobilenet_v2.conv_1x1.convolution mobilenet_v2.conv_1x1.normalization",
+            "head": "classifier",
+        },
+        (HUGGINGFACE_V2, [(FIRST, "mobilenet_v2.conv_stem"), *_through("mobilenet_v2.layer.#", V2, -1)[1:]]),
+    ),
+    *(
+        _scheme(
+            "huggingface",
+            {
+                "stem": "efficientnet.embeddings.convolution efficientnet.embeddings.batchnorm",
+                "top": "efficientnet.encoder.top_conv efficientnet.encoder.top_bn",
+                "head": "classifier",
+            },
+            (HUGGINGFACE_EFFICIENTNET, _through("efficientnet.encoder.blocks.#", depths, 0)),
+        )
+        for depths in EFFICIENTNETS
+    ),
+)
+
+NAMING_SCHEMES = (*TORCHVISION, *TIMM, *KERAS, *HUGGINGFACE)

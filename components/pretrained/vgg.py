@@ -1,0 +1,44 @@
+"""Naming schemes of VGG."""
+
+from __future__ import annotations
+
+from components.pretrained.naming import NamingScheme, Rule
+
+DEPTHS = ((1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4))
+DENSE = {
+    "torchvision": ("classifier.0", "classifier.3", "classifier.6"),
+    "timm": ("pre_logits.fc1", "pre_logits.fc2", "head.fc"),
+}
+
+
+def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> NamingScheme:
+    """Returns the scheme of a library on PyTorch, which numbers all layers, including ReLU and pooling."""
+    rules, number = [], 0
+    for stage, depth in enumerate(depths, start=1):
+        for n in range(depth):
+            rules.append(Rule(f"stage_{stage}_conv_{n}", f"features.{number}"))
+            if batch_norm:
+                rules.append(Rule(f"stage_{stage}_norm_{n}", f"features.{number + 1}"))
+            number += 3 if batch_norm else 2
+        number += 1
+    first, second, head = DENSE[library]
+    # All convolutions of the last stage have as many channels; its first one is in every variant.
+    dense = (Rule("dense_0", first, flattened="stage_5_conv_0"), Rule("dense_1", second), Rule("head", head))
+    return NamingScheme(library, (*rules, *dense), fields=({"epsilon": 1e-5},) if batch_norm else ())
+
+
+KERAS = NamingScheme(
+    "keras",
+    (
+        Rule(r"stage_(\d)_conv_(\d)", "block{0}_conv{1:+1}"),
+        Rule("dense_0", "fc1"),
+        Rule("dense_1", "fc2"),
+        Rule("head", "predictions"),
+    ),
+    framework="keras",
+)
+
+NAMING_SCHEMES = (
+    *(_torch(library, depths, batch_norm=norm) for library in DENSE for depths in DEPTHS for norm in (False, True)),
+    KERAS,
+)

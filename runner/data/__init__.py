@@ -1,0 +1,1 @@
+"""From a source and feature columns to encoded arrays, and from those to batches."""

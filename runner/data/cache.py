@@ -1,0 +1,116 @@
+"""Trees of arrays and plain values as folders of npy files and one JSON, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.types import Ragged
+from runner.run_folder import LOCK, remove_abandoned, take_lock
+
+_INDEX = "index.json"
+_ARRAY, _RAGGED = "$array", "$ragged"  # keys of the JSON that stand for arrays
+_MAPPED_BYTES = 2**20  # smaller files are read, so that a table of a thousand columns needs no thousand open files
+
+
+def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
+    """Writes a tree of mappings, lists, arrays, `Ragged` and plain values, in place of what is there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder.parent, ".?*.????????")
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    lock = take_lock(draft)
+    assert lock is not None
+    try:
+        arrays: list[np.ndarray] = []
+        content: dict[str, Any] = {"tree": _flatten(tree, arrays)}
+        for number, array in enumerate(arrays):
+            np.save(draft / f"{number}.npy", array, allow_pickle=False)
+        content["checksums"] = [_checksum(draft / f"{number}.npy") for number in range(len(arrays))]
+        (draft / _INDEX).write_text(json.dumps({"content": content, "checksum": _checksum_of(content)}))
+        (draft / LOCK).unlink()
+        _rename(draft, folder)
+    finally:
+        os.close(lock)
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def load_tree(folder: Path) -> Any:
+    """What `save` wrote, lists as tuples, large arrays mapped into memory; None if missing or damaged."""
+    try:
+        index = json.loads(_regular(folder / _INDEX).read_text())
+        content = index["content"]
+        if index["checksum"] != _checksum_of(content):
+            return None
+        arrays = [_read(folder / f"{number}.npy", checksum) for number, checksum in enumerate(content["checksums"])]
+        return _restore(content["tree"], arrays)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def _rename(draft: Path, folder: Path) -> None:
+    """Puts a draft in place of what is there, whatever that is."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # it is one where another process has just written the same
+            raise
+
+
+def _read(file: Path, checksum: int) -> np.ndarray:
+    if _checksum(_regular(file)) != checksum:
+        raise ValueError(f"{file} is damaged")
+    return np.load(file, mmap_mode="r" if file.stat().st_size >= _MAPPED_BYTES else None)
+
+
+def _regular(file: Path) -> Path:
+    if not file.is_file():
+        raise ValueError(f"{file} is no regular file")
+    return file
+
+
+def _flatten(node: Any, arrays: list[np.ndarray]) -> Any:
+    """The tree as JSON; its arrays are appended to the list, and their numbers stand for them."""
+    if isinstance(node, np.ndarray):
+        arrays.append(node)
+        return {_ARRAY: len(arrays) - 1}
+    if isinstance(node, Ragged):
+        return {_RAGGED: [_flatten(part, arrays) for part in node]}
+    if isinstance(node, Mapping):
+        return {key: _flatten(value, arrays) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_flatten(value, arrays) for value in node]
+    return node
+
+
+def _restore(node: Any, arrays: list[np.ndarray]) -> Any:
+    if isinstance(node, dict):
+        if _ARRAY in node:
+            return arrays[node[_ARRAY]]
+        if _RAGGED in node:
+            return Ragged(*_restore(node[_RAGGED], arrays))
+        return {key: _restore(value, arrays) for key, value in node.items()}
+    return tuple(_restore(value, arrays) for value in node) if isinstance(node, list) else node
+
+
+def _checksum_of(content: Any) -> int:
+    return zlib.crc32(json.dumps(content).encode())
+
+
+def _checksum(file: Path) -> int:
+    checksum = 0
+    with file.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum

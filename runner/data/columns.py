@@ -1,0 +1,56 @@
+"""Rows of columns: dense, strings or ragged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.types import Block, Ragged, Strings
+
+
+def take_rows(values: Any, rows: np.ndarray) -> Any:
+    """Some rows, in the order given."""
+    if isinstance(values, Strings):
+        return values._replace(indices=rows if values.indices is None else values.indices[rows])
+    if not isinstance(values, Ragged):
+        return values[rows]
+    lengths = np.diff(values.offsets)[rows]
+    offsets = _offsets(lengths)
+    places = np.arange(offsets[-1]) + np.repeat(values.offsets[rows] - offsets[:-1], lengths)
+    return Ragged(take_rows(values.values, places), offsets)
+
+
+def concatenate_rows(pieces: Sequence[Any]) -> Any:
+    """All rows of several arrays, which are all dense or all ragged."""
+    if not isinstance(pieces[0], Ragged):
+        return np.concatenate(pieces)
+    lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])
+    return Ragged(np.concatenate([piece.values for piece in pieces]), _offsets(lengths))
+
+
+def select_rows(block: Block, rows: np.ndarray) -> Block:
+    """A block of some rows of another; it names them as that did."""
+    return _Selection(
+        columns={name: take_rows(values, rows) for name, values in block.columns.items()},
+        valid={name: valid[rows] for name, valid in block.valid.items()},
+        origin=block.origin,
+        first=block.first,
+        block=block,
+        rows=rows,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Selection(Block):
+    block: Block
+    rows: np.ndarray
+
+    def where(self, row: int) -> str:
+        return self.block.where(int(self.rows[row]))
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])

@@ -1,0 +1,63 @@
+"""What a run prints when it is over: its figures, and where everything is."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.display.tables import Section, print_tables
+from runner.store_uri import viewing_command
+
+SPLITS = (
+    ("test", "test/"),
+    ("valid", "best/valid/"),
+    ("train", "best/train/"),
+)  # and how their metrics begin
+
+
+def print_report(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any], quiet: bool) -> None:
+    """Prints the metrics of each split, how the run ended, where its folder is and how to open its record."""
+    if not quiet:
+        figures = Section("", list(_figures(summary.get("metrics", {}))))
+        print_tables([figures], list(_facts(summary, folder, tracking)))
+
+
+def _figures(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
+    """A heading and a row for each split that has metrics; nothing where none has."""
+    found = {split: _of(prefix, metrics) for split, prefix in SPLITS}
+    names = list(dict.fromkeys(name for values in found.values() for name in values))
+    if not names:
+        return
+    yield "split", *names
+    for split, values in found.items():
+        if values:
+            yield split, *(f"{values[name]:.5g}" if name in values else "" for name in names)
+
+
+def _of(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
+
+
+def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What else there is to say, as pairs."""
+    yield "status", _status(summary)
+    if summary.get("best_epoch") is not None:
+        yield "best epoch", f"{summary['best_epoch']} of {summary['epochs']}"
+    if (seconds := summary.get("seconds")) is not None:
+        pace = summary.get("metrics", {}).get("steps_per_second")
+        yield "time", f"{seconds:.1f} s" + (f", {pace:,.4g} steps/s" if pace else "")
+    yield "folder", str(folder)
+    if (folder / "profile").is_dir():
+        yield "profile", f"xprof --logdir {shlex.quote(str(folder / 'profile'))}"
+    if tracking:
+        yield "record", viewing_command(tracking["uri"])
+
+
+def _status(summary: Mapping[str, Any]) -> str:
+    status = summary["status"]
+    if status == "interrupted":
+        by = f" by {summary['stopped_by']}" if summary.get("stopped_by") else ""
+        return f"interrupted{by}; the same command (without fresh=true) goes on from here"
+    return f"{status}: {summary['error']}" if summary.get("error") else status

@@ -1,0 +1,1 @@
+"""One run from a `Config` to a `Result`: prepare it, open its folder, execute it."""

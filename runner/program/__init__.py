@@ -1,0 +1,1 @@
+"""The compiled, pure part of a run: initialization, training step, evaluation."""

@@ -1,0 +1,94 @@
+"""The URI of the store that a record goes to: which one counts, and its SQLite file. Nothing imports MLflow here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from components.types import UserError
+from runner.credentials import MASK, URI_VARIABLE, mask, reveal
+
+
+def resolve_store_uri(uri: str | None) -> str:
+    """The whole URI of the store; that of a SQLite file holds its absolute path."""
+    whole = reveal(uri or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db")
+    database = sqlite_file(whole)
+    return whole if database is None else sqlite_uri(database.absolute(), whole)
+
+
+def check_recorded_uri(uri: object, given: str | None) -> str:
+    """The whole URI of the store that a record names; raises UserError where nothing is to be sent there.
+
+    A folder may come from a stranger, and this user's credentials go to whatever server is asked. So a record names
+    the store that the user's words (`given`) or environment name too, or else a SQLite store that is there already.
+    """
+    if not isinstance(uri, str):
+        raise UserError(f"record.json is damaged: its tracking.uri is {uri!r}, not the URI of a store")
+    if is_named_by_user(uri, given):
+        return resolve_store_uri(given)
+    shown = uri if uri.isprintable() else repr(uri)
+    if (database := sqlite_file(uri)) is None:
+        if MASK in uri:
+            remedy = f"its credentials aren't kept; give the whole URI, by {URI_VARIABLE} or tracking.uri"
+        else:
+            remedy = f"to allow it, write tracking.uri={shown} in the same command, or set {URI_VARIABLE} to it"
+        raise UserError(f"only the record names {shown}, so nothing was sent there; {remedy}")
+    if not database.parent.is_dir():
+        raise UserError(f"there is no folder {database.parent}")
+    if not _is_store(database):
+        raise UserError(f"{database} is no MLflow store, and a record alone makes none; tracking.uri={shown} makes it")
+    return uri
+
+
+def is_named_by_user(uri: str, given: str | None) -> bool:
+    """Whether the user's words (`given`) or environment name the store of a record too."""
+    return uri.rstrip("/") == mask(resolve_store_uri(given)).rstrip("/")
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite store; None for other stores, and for a database in memory."""
+    found = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!file:|:memory:)(.+)", uri, re.DOTALL)
+    if found is None:
+        return None
+    if not {"%", "?"} & {*uri}:  # as nearly always: SQLAlchemy takes half a second to import
+        return Path(os.path.expanduser(found[1]))
+    from sqlalchemy.engine import make_url
+
+    return Path(os.path.expanduser(make_url(uri).database or ""))
+
+
+def sqlite_uri(database: Path, like: str = "sqlite:///") -> str:
+    """The URI of a SQLite file, with the driver and the parameters of `like`."""
+    driver, (_, sign, query) = like.partition("///")[0], like.partition("?")
+    return f"{driver}///{encode_sqlite_path(str(database))}{sign}{query}"
+
+
+def viewing_command(uri: str) -> str:
+    """How to look at a store: a database through MLflow's own server, a server at its address."""
+    if "sql" not in uri.partition(":")[0]:
+        return uri
+    if uri == sqlite_uri(Path.cwd() / "mlflow.db"):
+        return "mlflow ui"
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def _is_store(database: Path) -> bool:
+    """Whether a file holds MLflow's tables; one that can't be read now, such as a locked one, may."""
+    if not database.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone() is not None
+    except sqlite3.OperationalError:
+        return True
+    except sqlite3.Error:
+        return False
+
+
+def encode_sqlite_path(path: str) -> str:
+    """A path with the characters encoded that mean something in a URI of SQLAlchemy."""
+    return path.replace("%", "%25").replace("?", "%3F")

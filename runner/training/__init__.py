@@ -1,0 +1,1 @@
+"""The loop around the program: evaluations, early stopping, checkpoints, signals."""

@@ -1,0 +1,226 @@
+"""Checkpoints: single atomic files, written behind the training's back, the last few and the best.
+
+A checkpoint is a state and, in a file of its own, the best weights so far, which several checkpoints may share. The
+state's note holds the digest of its best weights, so the pair is read as it was written or not at all: a run that went
+on without them, or with those of another step, would report the figures of other weights. Where one of the two is
+damaged, the run goes on from the checkpoint before, and where none is whole from its beginning: either way to the same
+bits, only later.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+
+from components.types import UserError
+from runner import memory, npz
+from runner.errors import DiskError
+from runner.npz import Contents, Damaged, read
+from runner.run_folder import read_summary
+
+AHEAD = 2  # checkpoints that wait to be written, each a copy of the state
+
+Checkpoint: TypeAlias = tuple[Any, Any, dict[str, Any]]
+"""The state, the best weights (None: there are none yet) and the note."""
+
+
+class CheckpointFiles:
+    """The checkpoints of one run's folder, written by a thread in the order they were handed in."""
+
+    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+        self.folder, self._keep = folder, keep
+        folder.mkdir(exist_ok=True)
+        for path in folder.glob("*.tmp"):  # of a process that was killed as it wrote
+            path.unlink()
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: list[Future[None]] = []
+        self._best_digest: str | None = None
+
+    def save(self, state: Any, best: Any | None, meta: Mapping[str, Any], then: Callable[[], None]) -> None:
+        """Hands in a checkpoint; `then` is called once it is on the disk.
+
+        `best` holds the best parameters and model state if they are new since the last checkpoint; `meta` names the
+        step, and that of the best: {"step": …, "best_step": …, …}. Raises DiskError where an earlier write failed.
+        """
+        self._take_results(len(self._pending) - AHEAD + 1)
+        if self._pending and memory.byte_count((state, best)) > memory.free_host_memory().left:
+            self.wait()  # one copy at a time may fit
+        # The arrays are copied, because training donates their memory to the next step.
+        state, best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, best))
+        self._pending.append(self._writer.submit(self._write, state, best, dict(meta), then))
+
+    def wait(self) -> None:
+        """Returns once all that was handed in is on the disk; raises DiskError where a write failed."""
+        self._take_results(len(self._pending))
+
+    def close(self) -> None:
+        """Ends the writing, once what was handed in is written or has failed."""
+        self._writer.shutdown()
+
+    def load(self, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
+        """The newest usable checkpoint, None where there is none; and warnings about others.
+
+        What is damaged is renamed, and what a kill kept from being deleted goes. Raises UserError where a checkpoint is
+        of another model than `like` and `best_like`.
+        """
+        found, faults, warnings = _newest(self._states(), like, best_like)
+        damaged = {path for fault in faults for path in fault.paths}
+        if found is not None:
+            self._best_digest = found[2].get("best_digest")
+            damaged -= {_best(self.folder, step) for step in [found[2]["best_step"]] if step is not None}
+        for path in damaged:
+            _move_away(path)
+        self._prune()
+        return found, [*map(str, faults), *warnings]
+
+    def cut(self, step: int) -> int | None:
+        """Deletes the checkpoints from a step on; the step of the newest that is left, None where there is none."""
+        states = self._states()
+        for path in states:
+            if _step(path) >= step:
+                path.unlink()
+        return max((_step(path) for path in states if _step(path) < step), default=None)
+
+    def _write(self, state: Any, best: Any, meta: dict[str, Any], then: Callable[[], None]) -> None:
+        if best is not None:
+            self._best_digest = write(_best(self.folder, meta["best_step"]), best, {"step": meta["best_step"]})
+        write(self.folder / f"step_{meta['step']:010d}.npz", state, meta | {"best_digest": self._best_digest})
+        then()
+        self._prune()
+
+    def _prune(self) -> None:
+        states = self._states()
+        needed = set()
+        for path in states[-self._keep :]:
+            with suppress(Damaged):  # so its best weights serve nothing
+                if (step := npz.read_meta(path)["best_step"]) is not None:
+                    needed.add(_best(self.folder, step))
+        for path in (*states[: -self._keep], *(set(_bests(self.folder)) - needed)):
+            path.unlink(missing_ok=True)
+
+    def _states(self) -> list[Path]:
+        return _states(self.folder)
+
+    def _take_results(self, count: int) -> None:
+        """Waits for the first `count` of what was handed in; raises what went wrong with them and any other by now."""
+        while self._pending and (count > 0 or self._pending[0].done()):
+            count -= 1
+            try:
+                self._pending.pop(0).result()
+            except OSError as error:
+                raise DiskError(f"saving to {self.folder} failed, where the last checkpoint stands", error) from error
+
+
+def load_newest(folder: Path, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint of a folder, None where there is none; and warnings about others.
+
+    The state is None where a run was cleaned since, and kept its best weights alone. Nothing there is changed, so that
+    the run may be alive. Raises UserError where it holds another model.
+    """
+    found, faults, warnings = _newest(_states(folder), like, best_like)
+    for path in _bests(folder)[::-1] if found is None else []:
+        try:
+            meta, best, _ = read(path)
+        except Damaged as error:
+            warnings.append(str(error))
+        else:
+            history = read_summary(folder.parent).get("history", [])
+            found = None, fitted(best, best_like, path), {"best_step": meta["step"], "history": history, **meta}
+            break
+    return found, [*map(str, faults), *warnings]
+
+
+def write(path: Path, tree: Any, meta: Mapping[str, Any]) -> str:
+    """Writes a tree of arrays and its meta as one file that is there whole or not at all; its digest."""
+    leaves = {f"leaf{jax.tree_util.keystr(path)}": leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return npz.write(path, leaves, meta)
+
+
+def fitted(arrays: Mapping[str, np.ndarray], like: Any, path: Path) -> Any:
+    """The arrays as a tree like `like`; raises UserError where names, shapes or dtypes differ."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    wanted = {f"leaf{jax.tree_util.keystr(key)}": (leaf.shape, leaf.dtype) for key, leaf in leaves}
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if found != wanted:
+        name = min(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        raise UserError(
+            f"{path} holds another model than the code makes now ({name.removeprefix('leaf')} differs): "
+            "undo what was changed since, or begin anew by fresh=true"
+        )
+    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted])
+
+
+class _Unusable(Exception):
+    """Why the checkpoint of a state is passed over: one of its files is at fault."""
+
+    def __init__(self, state: Path, path: Path, reason: str) -> None:
+        super().__init__(f"checkpoint {state.name} is passed over: {reason}")
+        self.paths = (state, path)
+
+
+def _newest(states: Sequence[Path], like: Any, best_like: Any) -> tuple[Checkpoint | None, list[_Unusable], list[str]]:
+    """The newest whole checkpoint, why newer ones are passed over, and what else there is to say."""
+    faults: list[_Unusable] = []
+    for path in reversed(states):
+        try:
+            found, proven = _whole(path, like, best_like)
+        except _Unusable as fault:
+            faults.append(fault)
+        else:
+            return found, faults, [] if proven else [f"{path} has no digest: an earlier Titrate wrote it"]
+    return None, faults, []
+
+
+def _whole(path: Path, like: Any, best_like: Any) -> tuple[Checkpoint, bool]:
+    """A checkpoint, and whether digests prove it; raises _Unusable, or UserError as `fitted`."""
+    state = _read(path, path)
+    meta, best = state.meta, None
+    if meta["best_step"] is not None:
+        beside = _best(path.parent, meta["best_step"])
+        kept = _read(beside, path)
+        if state.digest is not None and kept.digest != meta["best_digest"]:
+            raise _Unusable(path, beside, f"{beside} holds other weights than those it was saved with")
+        best = fitted(kept.arrays, best_like, beside)
+    return (fitted(state.arrays, like, path), best, meta), state.digest is not None
+
+
+def _read(path: Path, state: Path) -> Contents:
+    """A file that the checkpoint of a state needs; raises _Unusable."""
+    try:
+        found = read(path)
+    except Damaged as error:
+        raise _Unusable(state, path, str(error)) from error
+    if found.meta.get("step") != _step(path) or (path == state and "best_step" not in found.meta):
+        raise _Unusable(state, path, f"{path} holds what was saved under another name")
+    return found
+
+
+def _move_away(path: Path) -> None:
+    """Renames what is damaged, file or folder, so that it isn't in the way of what follows."""
+    if path.exists():
+        free = (path.with_suffix(f".{count}.damaged") for count in itertools.count(1))
+        path.rename(next(name for name in free if not name.exists()))
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"step_{'[0-9]' * 10}.npz"))
+
+
+def _bests(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"best_{'[0-9]' * 10}.npz"))
+
+
+def _best(folder: Path, step: int) -> Path:
+    return folder / f"best_{step:010d}.npz"
+
+
+def _step(path: Path) -> int:
+    """The step that a file of a checkpoint is named after."""
+    return int(path.stem.partition("_")[2])

@@ -1,0 +1,62 @@
+"""Patterns over paths of parameters."""
+
+import jax.numpy as jnp
+import pytest
+
+from components.paths import leaves_with_paths, matches
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("head", "head"),
+        ("head", "head/kernel"),
+        ("head/kernel", "head/kernel"),
+        ("stage_4*", "stage_4_block_0/conv/kernel"),
+        ("stage_*_block_0", "stage_12_block_0/conv/kernel"),
+        ("*/kernel", "head/kernel"),
+        ("**/kernel", "kernel"),
+        ("**/kernel", "stage_1/conv/kernel"),
+        ("wide/**", "wide/kernel"),
+        ("wide/**", "wide/dense/kernel"),
+        ("wide/**/kernel", "wide/kernel"),
+        ("wide/**/kernel", "wide/a/b/kernel"),
+        ("**", "a/b"),
+        ("*", "a/b"),
+        ("a/**/b/*", "a/x/y/b/c"),
+        ("price.usd", "price.usd/kernel"),
+    ],
+)
+def test_a_pattern_names_a_path_or_a_module_above_it(pattern: str, path: str) -> None:
+    assert matches(pattern, path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("head", "heads/kernel"),
+        ("head", "a/head/kernel"),
+        ("kernel", "head/kernel"),
+        ("*/kernel", "a/b/kernel"),
+        ("stage*kernel", "stage_1/kernel"),
+        ("**/kernel", "head/kernels"),
+        ("wide/**/kernel", "wide/bias"),
+        ("wide/**", "wider/kernel"),
+        ("a.b", "acb"),
+        ("price", "price.usd/kernel"),
+    ],
+)
+def test_a_pattern_names_nothing_else(pattern: str, path: str) -> None:
+    assert not matches(pattern, path)
+
+
+def test_names_end_at_the_separators() -> None:
+    assert matches("AuxLogits", "AuxLogits.fc.weight", separators="./")
+    assert matches("features.*.bias", "features.12.bias", separators="./")
+    assert not matches("features.*", "features", separators="./")
+    assert not matches("AuxLogits", "AuxLogits.fc.weight")
+
+
+def test_paths_of_a_tree() -> None:
+    tree = {"b": {"kernel": jnp.ones(1)}, "a": jnp.zeros(2)}
+    assert [(path, leaf.shape) for path, leaf in leaves_with_paths(tree)] == [("a", (2,)), ("b/kernel", (1,))]

@@ -1,0 +1,347 @@
+"""Conversion of weights of other libraries: names, layouts and errors, for a network of a few layers."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import variables
+from safetensors.numpy import save_file
+
+from components import pretrained
+from components.architecture import MobileNet, MobileStage
+from components.layer import BatchNorm, Conv, Dense, Flatten
+from components.pretrained import NamingScheme, Rule, Safetensors
+from components.types import DataError, Output, UserError
+
+
+class Little(nn.Module):
+    """Two convolutions, a normalization and two dense layers."""
+
+    outputs: int = 3
+    depth: int = 2
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> Output:
+        x = image
+        for n in range(self.depth):
+            x = Conv(4, 3, groups=n + 1, name=f"conv_{n}")(x, train=train)
+        x = Flatten()(BatchNorm(name="norm")(x, train=train), train=train)
+        return Output(Dense(self.outputs, name="head")(Dense(5, name="dense")(x, train=train), train=train))
+
+
+NAMING_SCHEMES = (
+    NamingScheme(
+        "torchvision",
+        (
+            Rule(r"conv_(\d)", "features.{0:+1}"),
+            Rule(r"norm", "bn"),
+            Rule(r"dense", "classifier.0", flattened="conv_1"),
+            Rule(r"head", "fc"),
+        ),
+    ),
+    NamingScheme(
+        "keras",
+        (
+            Rule(r"conv_(\d)", "conv2d_{0}"),
+            Rule(r"norm", "bn"),
+            Rule(r"dense", "fc1"),
+            Rule(r"head", "predictions"),
+        ),
+        framework="keras",
+        renumbered=("conv2d",),
+    ),
+)
+IMAGE = (4, 4, 2)
+RANDOM = np.random.default_rng(0)
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+TORCH = {
+    "features.1.weight": drawn(4, 2, 3, 3),
+    "features.1.bias": drawn(4),
+    "features.2.weight": drawn(4, 2, 3, 3),
+    "features.2.bias": drawn(4),
+    "bn.weight": drawn(4),
+    "bn.bias": drawn(4),
+    "bn.running_mean": drawn(4),
+    "bn.running_var": drawn(4),
+    "bn.num_batches_tracked": np.array(7),
+    "classifier.0.weight": drawn(5, 64),
+    "classifier.0.bias": drawn(5),
+    "fc.weight": drawn(3, 5),
+    "fc.bias": drawn(3),
+}
+KERAS = {
+    "conv2d/kernel": drawn(3, 3, 2, 4),
+    "conv2d/bias": drawn(4),
+    "conv2d_1/kernel": drawn(3, 3, 2, 4),
+    "conv2d_1/bias": drawn(4),
+    "bn/gamma": drawn(4),
+    "bn/beta": drawn(4),
+    "bn/moving_mean": drawn(4),
+    "bn/moving_variance": drawn(4),
+    "fc1/kernel": drawn(64, 5),
+    "fc1/bias": drawn(5),
+    "predictions/kernel": drawn(5, 3),
+    "predictions/bias": drawn(3),
+}
+
+
+def converted(tensors: dict[str, np.ndarray], module: Little = Little(), **options: Any) -> dict[str, Any]:  # noqa: B008
+    known = variables(module, *IMAGE)
+    scheme = pretrained.detect_scheme(module, tensors, known, options.pop("library", None))
+    return pretrained.convert_weights(pretrained.plan_conversion(scheme, known), tensors, **options)
+
+
+def test_pytorchs_kernels_are_turned_and_flattened_maps_put_in_our_order() -> None:
+    ours = converted(TORCH)
+    params = ours["params"]
+    np.testing.assert_array_equal(params["conv_1"]["kernel"], TORCH["features.2.weight"].transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(params["head"]["kernel"], TORCH["fc.weight"].T)
+    np.testing.assert_array_equal(ours["batch_stats"]["norm"]["variance"], TORCH["bn.running_var"])
+    maps = drawn(1, 4, 4, 4)  # (B, H, W, C)
+    flat = maps.transpose(0, 3, 1, 2).reshape(1, -1)
+    theirs = flat @ TORCH["classifier.0.weight"].T
+    np.testing.assert_allclose(maps.reshape(1, -1) @ params["dense"]["kernel"], theirs, rtol=1e-4)
+
+
+def test_keras_kernels_stay_and_the_biases_of_normalization_have_their_own_name() -> None:
+    ours = converted(KERAS)
+    np.testing.assert_array_equal(ours["params"]["dense"]["kernel"], KERAS["fc1/kernel"])
+    np.testing.assert_array_equal(ours["params"]["conv_0"]["bias"], KERAS["conv2d/bias"])
+    np.testing.assert_array_equal(ours["params"]["norm"]["bias"], KERAS["bn/beta"])
+    np.testing.assert_array_equal(ours["batch_stats"]["norm"]["mean"], KERAS["bn/moving_mean"])
+
+
+def test_numbers_that_keras_counts_on_from_an_earlier_model_count_from_0() -> None:
+    later = {
+        name.replace("conv2d_1/", "conv2d_13/").replace("conv2d/", "conv2d_12/"): one for name, one in KERAS.items()
+    }
+    jax.tree.map(np.testing.assert_array_equal, converted(later), converted(KERAS))
+
+
+def test_all_that_the_network_has_is_carried_and_as_it_is() -> None:
+    known = variables(Little(), *IMAGE)
+    for tensors in (TORCH, KERAS):
+        assert jax.tree.map(np.shape, converted(tensors)) == jax.tree.map(np.shape, known)
+
+
+def test_what_is_skipped_stays_as_it_was_drawn() -> None:
+    for skip in ("head", "fc", "fc.*", "he*"):
+        assert "head" not in converted(TORCH, skip=[skip])["params"]
+    assert "head" not in converted(TORCH, Little(outputs=7), skip=["head"])["params"]
+    assert converted(TORCH, skip=["*1.weight"])["params"]["conv_0"].keys() == {"bias"}  # `*` crosses names
+    extra = TORCH | {"aux.fc.weight": drawn(1)}
+    assert converted(extra, skip=["aux"])["params"].keys() == converted(TORCH)["params"].keys()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "module", "options", "message"),
+    [
+        (
+            TORCH,
+            Little(outputs=7),
+            {},
+            r"Wrong shape: fc.* our head/kernel \(5, 7\)\. To train a new head .*set weights.skip=\[head\]",
+        ),
+        (
+            TORCH,
+            Little(depth=1),
+            {},
+            r"Missing: our dense/\w+, our dense/\w+\. Unexpected: .*, features.2.bias, features.2.weight",
+        ),
+        ({n: one for n, one in TORCH.items() if n[:2] != "bn"}, Little(), {}, r"Missing: bn.* \(our norm/\w+\)"),
+        (
+            TORCH,
+            Little(),
+            {"library": "timm"},
+            "Little: no names of its parameters are known for library timm. Known: keras, torchvision",
+        ),
+        ({"x": drawn(1)}, Little(), {}, "Little: no array of the file has a name of keras, torchvision, got x"),
+        (
+            KERAS,
+            Little(),
+            {"library": "torchvision"},
+            "Little: no array of the file has a name of torchvision, got bn/beta",
+        ),
+    ],
+)
+def test_a_file_of_another_variant_is_refused_with_what_differs(
+    tensors: Any, module: Little, options: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        converted(tensors, module, **options)
+
+
+def test_an_architecture_without_names_is_refused() -> None:
+    with pytest.raises(UserError, match=r"Dense: no library names its parameters\. Define NAMING_SCHEMES"):
+        pretrained.detect_scheme(Dense(3), TORCH, {}, None)
+
+
+def test_a_file_is_read_and_known_by_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "little.safetensors"
+    save_file({name: np.ascontiguousarray(one) for name, one in TORCH.items()}, path)
+    part = Safetensors(path=str(path))
+    assert part.fingerprint() == Safetensors(path=str(path), skip=("head",)).fingerprint()
+    jax.tree.map(np.testing.assert_array_equal, part(Little(), variables(Little(), *IMAGE)), converted(TORCH))
+    before = part.fingerprint()
+    save_file({name: np.ascontiguousarray(one + 1) for name, one in TORCH.items()}, path)
+    assert part.fingerprint() != before
+    with pytest.raises(UserError, match=r"little\.safetensors: the weights don't fit the architecture\. Wrong shape: "):
+        part(Little(7), variables(Little(7), *IMAGE))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_a_file_in_another_precision_is_read_in_float32(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "little.safetensors"
+    save_file({name: np.ascontiguousarray(one.astype(jnp.dtype(dtype))) for name, one in TORCH.items()}, path)
+    found = Safetensors(path=str(path))(Little(), variables(Little(), *IMAGE))["params"]["norm"]["scale"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, TORCH["bn.weight"].astype(jnp.dtype(dtype)).astype(np.float32))
+
+
+def test_a_file_that_is_not_there_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+    save_file({"x": drawn(100)}, tmp_path / "little.safetensors")
+    with pytest.raises(DataError, match=r"there is no file .*; did you mean .*little\.safetensors\?"):
+        Safetensors(path=str(tmp_path / "litle.safetensors")).fingerprint()
+
+
+def laid(entries: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
+    """Returns the bytes of a file; entries are arrays by name, as (dtype, shape, start, end), or the header itself."""
+    if isinstance(entries, dict):
+        keys = ("dtype", "shape", "data_offsets")
+        described = {name: dict(zip(keys, (one[0], one[1], one[2:]), strict=True)) for name, one in entries.items()}
+        entries = json.dumps(described).encode()
+    return (len(entries) if length is None else length).to_bytes(8, "little") + entries + data
+
+
+ONE = {"x": ("F32", [2], 0, 8)}
+ENTRY = b'{"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}'
+PICKLED, ZIPPED = io.BytesIO(), io.BytesIO()
+pickle.dump({"x": np.zeros(3)}, PICKLED)
+np.savez(ZIPPED, x=np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "its header has 0 bytes, not 2 to 16,777,216"),
+        (laid(ONE, bytes(7)), r"array 'x' lies from byte 0 to 8 of 7; one of F32 \(2\) that begins at 0 has 8 bytes"),
+        (laid(ONE, bytes(9)), "1 bytes trail behind its arrays"),
+        (laid(ONE)[:-5], "it ends 5 bytes before its header does"),
+        (laid(ONE, length=2**63), "its header has 9,223,372,036,854,775,808 bytes"),
+        (laid(b"{}", length=10**8), "its header has 100,000,000 bytes, not 2 to 16,777,216"),
+        (PICKLED.getvalue(), r"its header has [\d,]+ bytes"),
+        (ZIPPED.getvalue(), r"its header has [\d,]+ bytes"),
+        (
+            laid({"x": ("F8_E4M3", [8], 0, 8)}, bytes(8)),
+            "array 'x' is of the type F8_E4M3; F64, .* are read",
+        ),
+        (laid({"x": ("F8_E5M2", [8], 0, 8)}, bytes(8)), "array 'x' is of the type F8_E5M2"),
+        (laid({"x": ("F4", [8], 0, 4)}, bytes(4)), "array 'x' is of the type F4"),
+        (laid({"x": ("C64", [1], 0, 8)}, bytes(8)), "array 'x' is of the type C64"),
+        (laid({"x": (["F32"], [2], 0, 8)}, bytes(8)), r"array 'x' is of the type \['F32'\]"),
+        (laid({"x": ("F32", [1] * 100, 0, 4)}, bytes(4)), r"array 'x' has the shape \(1, 1, .*…\), which no array can"),
+        (laid({"x": ("F32", [0, 2**62], 0, 0)}), r"array 'x' has the shape \(0, 4611686018427387904\), which no array"),
+        (laid({"x": ("F32", [2**62, 4], 0, 4)}, bytes(4)), "array 'x' has the shape .*, which no array can have"),
+        (laid({"x": ("F32", [-2], 0, 8)}, bytes(8)), "array 'x' has no whole numbers as its shape"),
+        (laid({"x": ("F32", [2.0], 0, 8)}, bytes(8)), "array 'x' has no whole numbers as its shape"),
+        (laid({"x": ("F32", [True, 2], 0, 8)}, bytes(8)), "array 'x' has no whole numbers as its shape"),
+        (laid({"x": ("F32", [2], 0, 4, 8)}, bytes(8)), "array 'x' has 3 data_offsets, not 2"),
+        (laid(ONE | {"y": ("F32", [2], 4, 12)}, bytes(12)), "array 'y' lies from byte 4 to 12 of 12; .* begins at 8"),
+        (laid(ONE | {"y": ("F32", [1], 12, 16)}, bytes(16)), "array 'y' lies from byte 12 to 16 of 16; .* begins at 8"),
+        (laid({"x": ("F32", [2], 8, 16)}, bytes(8)), "array 'x' lies from byte 8 to 16 of 8"),
+        (laid(b'{"x": ' + ENTRY + b', "x": ' + ENTRY + b"}", bytes(8)), "its header is no JSON: 'x' is there twice"),
+        (laid(b'{"x": {"dtype": "F32"}}'), "array 'x' isn't described by data_offsets, dtype, shape"),
+        (laid(b"[1]"), "its header is a list, not a table of arrays"),
+        (laid(b'{"__metadata__": [1]}'), "its __metadata__ is no table of texts"),
+        (laid(b'{"__metadata__": {"a": 1}}'), "its __metadata__ is no table of texts"),
+        (
+            laid(b'{"__metadata__": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+            "its header is no JSON: maximum recursion",
+        ),
+        (laid(b'{"x": NaN}'), "its header is no JSON: NaN is none of its values"),
+        (laid(b'{"x": ' + b"9" * 5000 + b"}"), "its header is no JSON: Exceeds the limit"),
+        (laid(b"\xff\xff"), "its header is no JSON: 'utf-8' codec"),
+    ],
+)
+def test_a_damaged_or_hostile_file_is_refused_with_its_fault(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "little.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=rf"little\.safetensors(?: can't be read as safetensors)?: {message}"):
+        Safetensors(path=str(tmp_path / "little.safetensors"))(Little(), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        (
+            "fc.weight",
+            np.where(np.eye(3, 5) == 1, np.nan, 1.0),
+            r"fc\.weight \(our head/kernel\) has 3 values",
+        ),
+        ("bn.weight", np.full(4, np.inf), r"bn\.weight \(our norm/scale\) has 4 values that are not finite"),
+        (
+            "bn.bias",
+            np.full(4, 1e300),
+            r"bn\.bias \(our norm/bias\) has 4 values that are not finite in float32",
+        ),
+        ("fc.bias", np.zeros(3, np.int64), r"fc\.bias \(our head/bias\) must be an array of floats, got int64"),
+        ("fc.bias", np.zeros(3, bool), r"fc\.bias \(our head/bias\) must be an array of floats, got bool"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_named(
+    tmp_path: Path, name: str, array: np.ndarray, message: str
+) -> None:
+    path = tmp_path / "little.safetensors"
+    save_file({one: np.ascontiguousarray(values) for one, values in (TORCH | {name: array}).items()}, path)
+    with pytest.raises(UserError, match=rf"little\.safetensors: {message}"):
+        Safetensors(path=str(path))(Little(), variables(Little(), *IMAGE))
+    layer = message.split("our ")[1].split("/")[0]
+    assert layer not in Safetensors(path=str(path), skip=(layer,))(Little(), variables(Little(), *IMAGE))["params"]
+
+
+def test_fields_that_shapes_do_not_tell_must_be_those_that_the_weights_are_for() -> None:
+    fields = ({"padding": "symmetric", "epsilon": 1e-5, "scale": None}, {"padding": "SAME", "epsilon": 1e-3})
+    names = NamingScheme("timm", (), fields=fields)
+    exact = [SimpleNamespace(padding="symmetric", epsilon=jnp.float32(1e-5), scale=None)]
+    exact.append(SimpleNamespace(padding="SAME", epsilon=1e-3, scale=2))
+    for architecture in exact:
+        pretrained.check_fields(names, architecture)
+    with pytest.raises(
+        UserError,
+        match=r"timm need architecture.epsilon=1e-05 architecture.scale=null, or architecture.padding=SAME "
+        r"architecture.epsilon=0.001\. Set that, or weights.exact=false",
+    ):
+        pretrained.check_fields(names, SimpleNamespace(padding="symmetric", epsilon=1.001e-5, scale=2))
+
+
+def test_a_file_for_other_fields_is_refused_unless_it_need_not_be_exact(tmp_path: Path) -> None:
+    network = MobileNet(outputs=3, stages=(MobileStage(8, (1,)),), stem=8, top=8)
+    known = variables(network, 4, 4, 3)
+    theirs = pretrained.plan_conversion(
+        pretrained.detect_scheme(network, {"features.0.0.weight": 0}, known, "torchvision"), known
+    )
+    given = {
+        one.name: drawn(*(one.shape[i] for i in (3, 2, 0, 1))) if len(one.shape) == 4 else drawn(*one.shape[::-1])
+        for one in theirs.mappings
+    }
+    path = tmp_path / "network.safetensors"
+    save_file({name: np.ascontiguousarray(one) for name, one in given.items()}, path)
+    with pytest.raises(UserError, match=r"torchvision need architecture.padding=symmetric architecture.epsilon=1e-05"):
+        Safetensors(path=str(path))(network, known)
+    assert Safetensors(path=str(path), exact=False)(network, known)["params"].keys() == known["params"].keys()
+    Safetensors(path=str(path))(network.clone(padding="symmetric", epsilon=1e-5), known)

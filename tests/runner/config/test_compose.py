@@ -1,0 +1,427 @@
+"""From words to plain values: what wins, who set what, and how choices go wrong."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.types import UserError
+from runner import yaml_file
+from runner.config.catalog import EXPERIMENT, catalog, defaults
+from runner.config.check import check_config
+from runner.config.compose import compose, configure
+from runner.config.overrides import parse, quoted
+from runner.errors import ConfigError
+from runner.modes.completion import VERSION_BASE
+from runner.tree import dotted, leaves
+
+HOUSE = Path(__file__).parents[3]
+FILES = sorted((HOUSE / "conf").glob("*/*.yaml")) + sorted((HOUSE / "experiments").glob("*.yaml"))
+
+NAMED = ("architecture", "augmentation", "loss", "metric", "optimizer", "regularizer", "schedule", "weights")
+
+WORDS = {  # beside the option: what it can't do without, or so that no table is looked for
+    "data=csv": ["feature=image", "data.path=table.csv"],
+    "data=california_housing": ["feature=image"],
+    "weights=safetensors": ["weights.path=resnet18.safetensors"],
+    "architecture=wide_deep": ["feature=california_housing_wide_deep"],
+    "feature=california_housing_wide_deep": ["architecture=wide_deep"],
+}
+
+
+def name(path: Path) -> str:
+    """`conf/optimizer/nadam.yaml` as `optimizer=nadam`."""
+    return f"{'experiment' if path.parent.name == 'experiments' else path.parent.name}={path.stem}"
+
+
+def write(path: str, text: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+
+def wrong(*words: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        compose(words)
+    return caught.value.problems
+
+
+# ------------------------------------------------------------------------------------------ what we ship in conf/
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_composes_and_its_parts_take_what_it_says(path: Path) -> None:
+    check_config(compose([name(path), *WORDS.get(name(path), [])]))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_is_short_and_says_what_it_is(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 40
+    assert lines[0].startswith("# ")
+    assert ("defaults:" in lines) <= (path.parent.name == "experiments")
+
+
+OTHER_NAMES = {"performance": "reduce_on_plateau"}  # a second file for the same target
+
+
+@pytest.mark.parametrize("group", NAMED)
+def test_a_file_has_the_name_of_its_target(group: str) -> None:
+    for option, path in catalog().files[group].items():
+        content = yaml.safe_load(path.read_text())
+        target = content["_target_"] if "_target_" in content else content[option]["_target_"]
+        assert target.rpartition(".")[2].lower().replace("_", "") == OTHER_NAMES.get(option, option).replace("_", "")
+
+
+def test_only_the_root_and_experiments_choose() -> None:
+    assert set(defaults()) - {EXPERIMENT} == {path.name for path in (HOUSE / "conf").iterdir() if path.is_dir()}
+
+
+# -------------------------------------------------------------------------------------------------- values and who
+
+
+def test_values_are_plain_and_resolved() -> None:
+    config = compose(["learning_rate=1e-2"])
+    assert config.values["schedule"]["learning_rate"] == 0.01
+    assert config.raw["schedule"]["learning_rate"] == "${learning_rate}"
+    assert type(config.values) is type(config.values["training"]) is dict
+    assert type(config.values["architecture"]["widths"]) is list
+    assert config.values["experiment"] is None
+    assert config.values["regularizer"] == {}
+    assert config.overrides == ("learning_rate=1e-2",)
+
+
+def test_the_command_line_wins_over_the_experiment_and_that_over_the_options(in_empty_folder: Path) -> None:
+    write(
+        "experiments/mine.yaml",
+        "defaults:\n  - override /optimizer: sgd\n  - override /metric: [accuracy, top_k]\n"
+        "optimizer: {momentum: 0.9, nesterov: true}\nseed: 3\n",
+    )
+    config = compose(["experiment=mine", "optimizer.momentum=0.8", "loss=mse"])
+    assert config.values["optimizer"] == {"_target_": "optax.sgd", "momentum": 0.8, "nesterov": True}
+    assert config.values["seed"] == 3
+    assert config.values["experiment"] == "mine"
+    assert config.choices["metric"] == ["accuracy", "top_k"]
+    assert (config.choices["optimizer"], config.choices["loss"], config.choices["data"]) == ("sgd", "mse", "digits")
+    assert config.origins["optimizer._target_"] == "conf/optimizer/sgd.yaml"
+    assert config.origins["optimizer.nesterov"] == "experiments/mine.yaml"
+    assert config.origins["optimizer.momentum"] == "the command line (optimizer.momentum=0.8)"
+    assert config.origins["training.epochs"] == "conf/run.yaml"
+    assert config.origins["experiment"] == "the command line (experiment=mine)"
+    assert config.origins["loss._target_"] == "conf/loss/mse.yaml, chosen by loss=mse"
+    adam = compose(["experiment=mine", "optimizer=adam", "~optimizer.momentum", "~optimizer.nesterov"])
+    assert adam.values["optimizer"] == {"_target_": "optax.adam"}
+
+
+def test_every_leaf_has_an_origin() -> None:
+    config = compose(["experiment=digits_cnn", "architecture.layers.4.rate=0.1", "optimizer.b1=0.8"])
+    assert config.origins["architecture.layers.3._target_"] == "conf/architecture/sequential.yaml"
+    assert config.origins["architecture.layers.4.rate"] == "the command line (architecture.layers.4.rate=0.1)"
+    assert config.origins["optimizer.b1"] == "the command line (optimizer.b1=0.8)"
+    assert config.values["architecture"]["layers"][4]["rate"] == 0.1
+    assert set(config.origins) == {dotted(place) for place, _ in leaves(config.values)}
+
+
+def test_keys_may_be_set_that_no_file_lists_and_left_out_that_one_does() -> None:
+    words = ["optimizer.b1=0.8", "+optimizer.b2=0.9", "++seed=1", "architecture=fashion_cnn", "~architecture.dropout"]
+    config = compose(words)
+    assert config.values["optimizer"] == {"_target_": "optax.nadam", "b1": 0.8, "b2": 0.9}
+    assert config.values["seed"] == 1
+    assert "dropout" not in config.values["architecture"]
+    assert compose(["architecture={widths: [3]}"]).values["architecture"]["widths"] == [3]
+
+
+@pytest.mark.parametrize("words", [["metric=[]"], ["metric=accuracy"], ["metric=[accuracy,top_k]"]])
+def test_of_some_groups_several_are_chosen(words: list[str]) -> None:
+    config = compose(words)
+    chosen = config.choices["metric"]
+    assert list(config.values["metric"]) == ([chosen] if isinstance(chosen, str) else chosen)
+
+
+def test_an_element_of_a_list_may_be_left_out() -> None:
+    before = compose(["experiment=digits_cnn"]).values["architecture"]["layers"]
+    words = ["experiment=digits_cnn", "~architecture.layers.0", "architecture.layers.0.features=8"]
+    after = compose(words).values["architecture"]["layers"]
+    assert after == [before[1] | {"features": 8}, *before[2:]]
+
+
+def test_what_an_experiment_says_of_a_metric_goes_with_the_metric(in_empty_folder: Path) -> None:
+    write(
+        "experiments/mine.yaml",
+        "defaults:\n  - override /metric: [accuracy, top_k]\nmetric: {top_k: {k: 3}, own: {_target_: my.Metric}}\n",
+    )
+    assert list(compose(["experiment=mine", "metric=accuracy"]).values["metric"]) == ["accuracy", "own"]
+    assert compose(["experiment=mine", "metric=[top_k]"]).values["metric"]["top_k"]["k"] == 3
+    assert compose(["experiment=mine"]).values["metric"]["top_k"]["k"] == 3
+
+
+def test_paths_may_begin_at_home(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    words = ["folder=~/runs", "mode=predict", "run=~/runs/one", "output=~/out.csv"]
+    with pytest.raises(UserError, match="run=/home/ada/runs/one: no such run below /home/ada/runs;"):
+        configure(words)
+    assert configure(["folder=~"]).values["folder"] == "/home/ada"
+
+
+def test_what_of_hydra_is_in_use_stays_as_it_was(in_empty_folder: Path) -> None:
+    write("theirs/app.yaml", "x: 1\n")
+    with hydra.initialize_config_dir(str(Path("theirs").absolute()), **VERSION_BASE):
+        before = GlobalHydra.instance().hydra
+        compose(["experiment=digits_cnn"])
+        assert GlobalHydra.instance().hydra is before
+        assert hydra.compose("app") == {"x": 1}
+    compose(["experiment=digits_cnn"])
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_yaml_goes_there_and_back() -> None:
+    values = compose(["experiment=digits_cnn", "learning_rate=1e-5", "folder='1e-3'"]).values
+    assert yaml_file.parse(yaml_file.dump(values)) == values
+
+
+CHARACTERS = st.sampled_from("a1:-#'\"\\ \n\t\r\x00\x85\u2028\ufeff\U0001f600")
+TEXT = st.text(CHARACTERS) | st.sampled_from(["null", "1e3", "on", "="])
+
+
+@given(st.lists(TEXT) | st.dictionaries(TEXT, st.none() | st.floats(allow_nan=False) | st.integers() | st.lists(TEXT)))
+def test_what_is_written_is_read_again(values: Any) -> None:
+    assert yaml_file.parse(yaml_file.dump(values)) == values
+
+
+def test_a_path_that_is_no_utf8_is_written_and_read(tmp_path: Path) -> None:
+    values = {"path": os.fsdecode(b"caf\xe9.csv"), "again": [shared := ["\x85\u2028\U0001f600"], shared]}
+    (tmp_path / "config.yaml").write_text(yaml_file.dump(values), encoding="utf-8")
+    assert yaml_file.read(tmp_path / "config.yaml", "config.yaml", yaml_file.CONFIGURATION) == values
+
+
+# -------------------------------------------------------------------------------------------- the user's own folder
+
+
+def test_the_working_folder_adds_options_and_experiments(in_empty_folder: Path) -> None:
+    write("conf/optimizer/slow.yaml", "_target_: optax.sgd\nmomentum: 0.5\n")
+    write("experiments/2024.yaml", "defaults:\n  - override /optimizer: slow\n")
+    config = compose(["experiment=2024"])
+    assert config.values["optimizer"] == {"_target_": "optax.sgd", "momentum": 0.5}
+    assert config.values["experiment"] == "2024"
+    assert config.origins["optimizer.momentum"] == "conf/optimizer/slow.yaml"
+    write("conf/optimizer/slow.yaml", "_target_: optax.adam\n")
+    assert compose(["experiment=2024"]).values["optimizer"] == {"_target_": "optax.adam"}, "read anew every time"
+
+
+def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
+    write("conf/optimizer/adam.yaml", "_target_: optax.sgd\n")
+    write("conf/run.yaml", "seed: 5\n")
+    write("experiments/digits_cnn.yaml", "seed: 5\n")
+    write("conf/optimizer/sgd.yaml", (HOUSE / "conf/optimizer/sgd.yaml").read_text())  # a copy does no harm
+    assert wrong() == tuple(
+        f"{file}: one of Titrate's own has that name; rename the file"
+        for file in ("conf/optimizer/adam.yaml", "experiments/digits_cnn.yaml", "conf/run.yaml")
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["my exp", "-x", "null", "1e3", "a.b", "a@b:c", """it's "so\\""", "[a]", "日本", "x" * 230]
+)
+def test_an_experiment_may_have_any_name(in_empty_folder: Path, name: str) -> None:
+    write(f"experiments/{name}.yaml", "seed: 7\n")
+    config = compose([f"experiment={quoted(name)}"])
+    assert (config.values["experiment"], config.values["seed"]) == (name, 7)
+
+
+def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder: Path) -> None:
+    write("experiments/old.yml", "seed: 1\n")
+    write("experiments/inner/deep.yaml", "seed: 1\n")
+    os.symlink("nowhere", "experiments/gone.yaml")
+    os.symlink("ada@host.1234:1", "experiments/.#open.yaml")
+    os.mkfifo("experiments/pipe.yaml")
+    assert not {"old", "deep", "gone", "open", ".#open", "pipe"} & {*catalog().files["experiment"]}
+    for word, hint in {
+        "old": "there is no old; rename experiments/old.yml to old.yaml [",
+        "deep": "there is no deep; subfolders are not searched: move experiments/inner/deep.yaml to experiments/deep.y",
+        "gone": "there is no gone; experiments/gone.yaml is a link to a file that is gone [",
+        "x" * 300: f"there is no {'x' * 300}; allowed: ",
+    }.items():
+        assert wrong(f"experiment={word}")[0].startswith(f"experiment: {hint}")
+
+
+# ------------------------------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("optimizer=nadm", "optimizer: there is no nadm; did you mean nadam? (adam, adamw, nadam, rmsprop, sgd)"),
+        ("optimizer=null", "optimizer: there is no null; allowed: adam, adamw,"),
+        ("optimizer=[adam,sgd]", "optimizer: one option is wanted, not a list"),
+        ("metric=[accuracy,topk]", "metric: there is no topk; did you mean top_k?"),
+        ("experiment=digit_cnn", "experiment: there is no digit_cnn; did you mean digits_cnn?"),
+        ("+experiment=digits_cnn", "+experiment=digits_cnn: leave the + away: experiment=digits_cnn"),
+        ("experiment.seed=3", "experiment.seed=3: an experiment is one name; write experiment=NAME"),
+        ("~optimizer", "~optimizer: a choice can't be left out"),
+        ("optimizer@other=adam", "optimizer@other=adam: a group has one place"),
+        ("hydra.run.dir=here", "hydra.run.dir=here: Hydra's own settings have no effect here"),
+        ("hydra/launcher=basic", "hydra/launcher=basic: Hydra's own settings"),
+        ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values are a sweep"),
+        ("seed=range(3)", "seed=range(3): several values"),
+        ("optimiser=adam", "optimiser: unknown key; did you mean optimizer?"),
+        ("nadam", "nadam: can't be read; write group=option or key=value"),
+        ("a=[1,", "a=[1,: can't be read; write group=option or key=value"),
+        ("", "one of the words is empty; write group=option or key=value"),
+        ("~training.patiense", "~training.patiense: there is no training.patiense to leave out"),
+        ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
+        ("seed=${sed}", "seed: there is no sed; did you mean seed?"),
+        ("seed=${seed}", "seed: ${seed} refers to itself"),
+        ("training.epochs=${training}", "training.epochs: ${training} refers to itself"),
+        ("loss=${architecture}", "loss: there is no ${architecture}"),
+        ("folder=a${seed}", "folder: a${seed} is not understood; a reference is a whole value, ${name}"),
+        ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} is not understood"),
+        ("a=" + 1000 * "[", "a=" + 198 * "[" + "…: this word is more than 50 brackets deep"),
+        ("folder=" + 20_000 * "x", "folder=" + 193 * "x" + "…: this word is more than 10,000 characters"),
+        ("~loss._target_.a", "~loss._target_.a: there is no loss._target_.a to leave out"),
+        ("~architecture.widths.9", "~architecture.widths.9: there is no architecture.widths.9 to leave out"),
+        ("architecture.widths.a=3", "architecture.widths.a=3: "),
+    ],
+)
+def test_a_word_that_is_wrong(in_empty_folder: Path, word: str, message: str) -> None:
+    found = wrong(word) if word != "optimiser=adam" else _checked(word)
+    assert len(found) == 1
+    assert found[0].startswith(message)
+
+
+def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> None:
+    expected = "metric: accuracy is there twice; leave one out [set by the command line (metric=[accuracy,accuracy])]"
+    assert wrong("metric=[accuracy,accuracy]") == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["optimizer=sgd", "optimizer=adam"],
+            "warning: optimizer=sgd optimizer=adam: the last one counts, optimizer=adam",
+        ),
+        (["seed=1", "seed=2", "seed=1"], "warning: seed=2 seed=1: the last one counts, seed=1"),
+        (["seed=1", "+seed=2", "seed=3"], "warning: seed=1 +seed=2 seed=3: the last one counts, seed=3"),
+        (["seed=1", "seed=1"], ""),
+        (["training={epochs: 3}", "training={patience: 2}", "training.epochs=4"], ""),
+        (["optimizer=sgd", "optimizer={momentum: 0.5}", "~learning_rate", "learning_rate=0.5"], ""),
+    ],
+)
+def test_words_that_do_not_count_are_named(
+    in_empty_folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configure([*words, "quiet=true"])
+    assert capsys.readouterr().err.strip() == said
+    assert str(config.values["seed"]) in said or "seed" not in said
+
+
+def _checked(word: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        check_config(compose([word]))
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\ntraining: [1, 2\nfolder: x\n", "experiments/mine.yaml, line 3: this is not YAML: "),
+        ("seed: 1\nseed: 2\n", "experiments/mine.yaml, line 2: this is not YAML: found duplicate key seed"),
+        ("- seed\n", "experiments/mine.yaml: keys and values are wanted, not a list"),
+        ("seed: ${\n", "experiments/mine.yaml: can't be read: "),
+        ("defaults: [optimizer: sgd]\n", "experiments/mine.yaml: write `- override /group: option` in its defaults"),
+        ("defaults: [_self_]\n", "experiments/mine.yaml: write `- override /group: option`"),
+        ("defaults: [override /optimiser: sgd]\n", "experiments/mine.yaml: there is no group optimiser; did you mean"),
+        ("defaults: [override /optimizer: sdg]\n", "optimizer: there is no sdg; did you mean sgd?"),
+        ("experiment: digits_cnn\n", "experiments/mine.yaml: an experiment can't choose another"),
+        ("architecture: [1]\n", "experiments/mine.yaml: Cannot merge DictConfig with ListConfig"),
+    ],
+)
+def test_an_experiment_that_is_wrong(in_empty_folder: Path, text: str, message: str) -> None:
+    write("experiments/mine.yaml", text)
+    found = wrong("experiment=mine")
+    assert len(found) == 1
+    assert found[0].startswith(message)
+
+
+LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join(9 * [f'*a{level - 1}'])}]\n" for level in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: " + 1000 * b"[", "its lists and mappings are nested more than 50 deep"),
+        (b"a: " + 60 * b"[" + 60 * b"]", "its lists and mappings are nested more than 50 deep"),
+        (LAUGHS.encode(), "its anchors stand for more than 100,000 values"),
+        (b"a: &a [*a]\n", "its anchors stand for more than 100,000 values"),
+        (yaml_file.OPTION.size * b"#" + b"\n", "a configuration of more than 1,048,576 bytes is refused"),
+        ("folder: ä".encode("latin-1"), "byte 8 is not UTF-8; save the file in that encoding"),
+        (b"training:\n\tepochs: 1\n", r"this is not YAML: found character '\t' that cannot start any token"),
+        (b"seed: !!python/object/apply:os.getpid []\n", "this is not YAML: could not determine a constructor"),
+        (b"seed: " + 5000 * b"9", "can't be read: Exceeds the limit"),
+        (b"seed: !!bool perhaps\n", "can't be read: 'perhaps'"),
+        (b"seed: !!timestamp soon\n", "can't be read: "),
+        (b"seed: !!float ''\n", "can't be read: "),
+        (b"3: 4\n", "the key 3 is no text; put it in quotes"),
+        (b"defaults: ???\n", "write `- override /group: option` in its defaults, not ???"),
+    ],
+    ids=range(14),
+)
+def test_a_file_that_is_no_configuration(in_empty_folder: Path, text: bytes, message: str) -> None:
+    Path("experiments").mkdir()
+    Path("experiments/mine.yaml").write_bytes(text)
+    found = wrong("experiment=mine")
+    assert len(found) == 1
+    assert found[0].startswith("experiments/mine.yaml")
+    assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("seed = 3", 3),
+        ("seed= 3", 3),
+        ("architecture.widths=[64,32,]", [64, 32]),
+        ("architecture={a: [1,],}", {"a": [1]}),
+        ("folder=a (b", "a (b"),
+        ("folder='", "'"),
+        ("folder=it's \\\"so\\", "it's \\\"so\\"),
+    ],
+)
+def test_a_hint_can_be_followed(word: str, value: Any) -> None:
+    if word == "seed= 3":  # Hydra reads that
+        assert parse(word).value() == value
+        return
+    with pytest.raises(UserError, match="can't be read; write ") as caught:
+        parse(word)
+    (hint,) = shlex.split(str(caught.value).rpartition("; write ")[2])
+    assert parse(hint).value() == value
+
+
+@pytest.mark.parametrize("text", ["~/data", "ä.csv", "a#b;c", "b=c", "9" * 5000, "x && y"])
+def test_text_without_structure_needs_no_quotes(text: str) -> None:
+    assert parse(f"folder={text}").value() == text
+
+
+@given(st.text("\\\"' ,[]{}$~%\n=:ä1", max_size=8))
+def test_quotes_keep_any_text(text: str) -> None:
+    assert parse(f"folder={quoted(text)}").value() == text
+
+
+def test_options_have_no_defaults_list(in_empty_folder: Path) -> None:
+    write("conf/loss/mine.yaml", "defaults: [mse]\n")
+    assert wrong("loss=mine") == ("conf/loss/mine.yaml: only experiments may have a defaults list",)
+
+
+def test_what_hangs_on_a_broken_choice_is_not_complained_of(in_empty_folder: Path) -> None:
+    found: Any = wrong("optimizer=nadm", "optimizer.b9=1", "architecture.width=[1]")
+    assert [line.partition(":")[0] for line in found] == ["optimizer", "architecture.width"]
+    found = wrong("experiment=digit_cnn", "architecture.foo=1", "loss=mse", "loss.foo=1")
+    assert [line.partition(":")[0] for line in found] == ["experiment", "loss.foo"]

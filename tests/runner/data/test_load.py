@@ -1,0 +1,479 @@
+"""The way from a source to encoded arrays: which rows teach, who reads whom, what is kept, and what is refused."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import runner.platform
+from components.data import Arrays
+from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
+from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
+from runner.data.load import Data, Features, load_encoded
+from runner.platform import cache_folder
+
+ROWS, BLOCK = 5000, 4096
+
+
+@pytest.fixture(autouse=True)
+def several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.data.table.BLOCK_ROWS", BLOCK)
+
+
+@dataclass(frozen=True)
+class Ids:
+    """A test's own column: the number of a string among those of the training split."""
+
+    key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {"rows": Distinct(self.key)}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        return Constants(host={"values": np.array(list(results["rows"]))}, static={"size": len(results["rows"])})
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+        values = block.columns[self.key]
+        assert isinstance(values, np.ndarray)
+        return {"ids": np.searchsorted(constants.host["values"], values).astype(np.int32)}
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
+        return lambda encoded, constants: encoded["ids"]
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A test's own column: two columns of ids as one."""
+
+    keys: tuple[str, str]
+    base: int = 10
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        return Constants(device={"base": np.array(self.base, np.int32)})
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+        first, second = (parents[key]["ids"] for key in self.keys)
+        return {"ids": first * self.base + second}
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
+        return lambda encoded, constants: encoded["ids"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A test's own column: the bytes of a text of any length."""
+
+    key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        return Constants(static={"vocabulary": ("bytes", 256)})
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+        texts = [text.encode() for text in block.columns[self.key]]
+        offsets = np.cumsum([0, *map(len, texts)])
+        return {"bytes": Ragged(np.frombuffer(b"".join(texts), np.uint8), offsets)}
+
+    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
+        return lambda encoded, constants: encoded["bytes"]
+
+
+def columns() -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    return {
+        "x": random.normal(size=ROWS),
+        "city": random.choice(["Oslo", "Rome", "Kyiv"], ROWS),
+        "day": random.choice(["Mon", "Tue"], ROWS),
+        "text": np.array(["é" * (row % 4) for row in range(ROWS)]),
+        "label": np.arange(ROWS) % 3,
+    }
+
+
+def source(**changes: Any) -> Arrays:
+    return Arrays(**{"columns": columns(), "valid": 0.2, "test": 0.1, "stratify": "label", **changes})
+
+
+def features(columns: Mapping[str, Any] | None = None, *inputs: str, target: Any = None) -> Features:
+    columns = columns or {"x": Numeric(key="x", normalize="z_score")}
+    return Features(target or Label(key="label", weight="balanced"), columns, {"input": inputs or tuple(columns)})
+
+
+def everything() -> Features:
+    parts = {"cross": Cross(("city", "day")), "city": Ids("city"), "day": Ids("day"), "text": Text("text")}
+    return Features(
+        Label(key="label", weight="balanced"),
+        {**parts, "x": Numeric(key="x", normalize="z_score")},
+        {"wide": ("cross",), "deep": ("x",), "words": ("text",)},
+    )
+
+
+def prepared(source: Any, features: Features, cache: Path | None = None, identity: str = "") -> Data:
+    return load_encoded(source, features, identity=identity, cache=cache)
+
+
+def texts(ragged: Encoded) -> list[str]:
+    assert isinstance(ragged, Ragged)
+    pairs = zip(ragged.offsets[:-1], ragged.offsets[1:], strict=True)
+    return [ragged.values[start:stop].tobytes().decode() for start, stop in pairs]
+
+
+def flat(data: Data) -> Iterator[tuple[str, np.ndarray]]:
+    for name, arrays in data.encoded.items():
+        for key, array in arrays.items():
+            for number, part in enumerate(array if isinstance(array, Ragged) else (array,)):
+                yield f"{name}/{key}/{number}", part
+    yield from data.splits.items()
+    for name, constants in data.constants.items():
+        for kind in ("host", "device"):
+            yield from ((f"{name}/{kind}/{key}", array) for key, array in getattr(constants, kind).items())
+
+
+def assert_equal(one: Data, other: Data) -> None:
+    first, second = dict(flat(one)), dict(flat(other))
+    assert first.keys() == second.keys()
+    for key, array in first.items():
+        assert array.dtype == second[key].dtype
+        np.testing.assert_array_equal(array, second[key])
+    assert {k: c.static for k, c in one.constants.items()} == {k: c.static for k, c in other.constants.items()}
+    assert (one.fingerprint, one.warnings) == (other.fingerprint, other.warnings)
+
+
+# ---------------------------------------------------------------------------------------------------- the passes
+
+
+def test_constants_come_from_the_training_rows_alone_and_all_rows_are_encoded() -> None:
+    given, data = columns(), prepared(source(), features())
+    rows = data.splits["train"]
+    np.testing.assert_allclose(data.constants["x"].device["offset"], [given["x"][rows].mean()], rtol=1e-6)
+    np.testing.assert_allclose(data.constants["x"].device["divisor"], [given["x"][rows].std()], rtol=1e-6)
+    np.testing.assert_array_equal(data.encoded["x"]["values"][:, 0], given["x"].astype(np.float32))
+    np.testing.assert_array_equal(data.encoded["target"]["ids"], given["label"])
+    assert {name: len(rows) for name, rows in data.splits.items()} == {"train": 3500, "valid": 1000, "test": 500}
+
+
+def test_parts_follow_each_other_in_the_encoded_rows() -> None:
+    parts = {"train": {"x": [1.0, 2, 3], "y": [0, 1, 0]}, "test": {"x": [4.0, 5], "y": [1, 0]}}
+    table = Arrays(columns=parts, valid=1, seed=None)
+    data = prepared(table, features({"x": Numeric(key="x")}, target=Label(key="y")))
+    assert data.encoded["x"]["values"].tolist() == [[1], [2], [3], [4], [5]]
+    assert data.splits["test"].tolist() == [3, 4]
+
+
+def test_a_cross_reads_other_columns_wherever_they_stand_in_the_mapping() -> None:
+    given, data = columns(), prepared(source(), everything())
+    cities, days = np.unique(given["city"]).tolist(), np.unique(given["day"]).tolist()
+    expected = [cities.index(c) * 10 + days.index(d) for c, d in zip(given["city"], given["day"], strict=True)]
+    assert data.encoded["cross"]["ids"].tolist() == expected
+
+
+def test_only_columns_that_stand_in_an_input_are_given_to_the_program() -> None:
+    data = prepared(source(), everything())
+    assert set(data.encoded) == {"cross", "x", "text", "target"}
+    assert set(data.constants) == {*data.encoded, "city", "day"}  # which the cross reads, of new rows too
+
+
+def test_a_column_that_no_input_reaches_is_not_even_fitted() -> None:
+    data = prepared(source(), features({"x": Numeric(key="x"), "odd": Numeric(key="city")}, "x"))
+    assert set(data.encoded) == {"x", "target"}
+
+
+def test_text_of_any_length_is_carried_across_blocks() -> None:
+    assert texts(prepared(source(), everything()).encoded["text"]["bytes"]) == columns()["text"].tolist()
+
+
+def test_a_statistic_that_two_columns_want_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    summarize = Moments.summarize
+
+    def counted(self: Moments, block: Block) -> Any:
+        seen.append(len(block.columns[self.key]))
+        return summarize(self, block)
+
+    monkeypatch.setattr(Moments, "summarize", counted)
+    two = {name: Numeric(key="x", normalize="z_score", scale=scale) for name, scale in (("a", 1.0), ("b", 2.0))}
+    data = prepared(source(), features(two))
+    assert sum(seen) == len(data.splits["train"])
+
+
+def test_a_bad_row_of_a_scattered_split_is_named_by_its_own_number() -> None:
+    given = columns()
+    given["x"][4321] = np.nan
+    for seed in range(3):  # in training, where the first pass finds it, or held out, where the second does
+        with pytest.raises(DataError, match="row 4321 of the arrays: column `x` is nan"):
+            prepared(source(columns=given, seed=seed), features())
+
+
+# -------------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("columns", "inputs", "message"),
+    [
+        (
+            {"x": Numeric(key="txt")},
+            ("x",),
+            r"feature\.columns\.x: there is no column `txt` in the arrays; did you mean text\?",
+        ),
+        ({"x": Numeric(key="x")}, ("y",), r"feature\.inputs\.input: no column `y`; allowed: x"),
+        (
+            {"a": Cross(("a", "b")), "b": Ids("day")},
+            ("a",),
+            r"feature\.columns\.a: there is no column `a` in the arrays",
+        ),
+        (
+            {"a": Cross(("b", "day")), "b": Cross(("c", "day")), "c": Cross(("a", "day"))},
+            ("a",),
+            r"feature\.columns: a -> b -> c -> a is a circle",
+        ),
+        ({"target": Numeric(key="x")}, ("target",), r"feature\.columns\.target: this name is the target's own"),
+    ],
+)
+def test_columns_that_do_not_fit_together_are_refused(
+    columns: Mapping[str, Any], inputs: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        prepared(source(), features(columns, *inputs))
+
+
+def test_an_input_without_columns_is_refused() -> None:
+    with pytest.raises(UserError, match=r"feature\.inputs\.deep lists no column"):
+        prepared(source(), Features(Label(key="label"), {}, {"deep": ()}))
+
+
+def test_a_target_that_the_source_lacks_is_refused_with_the_nearest() -> None:
+    with pytest.raises(
+        UserError, match=r"feature\.target: there is no column `labels` in the arrays; did you mean label\?"
+    ):
+        prepared(source(), features(target=Label(key="labels")))
+
+
+def test_a_class_that_a_split_lacks_is_an_error_in_training_and_a_warning_elsewhere() -> None:
+    given = {"x": np.arange(10.0), "y": np.array(list("ababababac"))}
+    with pytest.raises(DataError, match=r"class c of column `y` never occurs .* \(rows of it: 1 in test\)"):
+        prepared(Arrays(columns=given, valid=2, test=2, seed=None), features(target=Label(key="y")))
+    given["y"][[0, 9]] = "c", "b"
+    data = prepared(Arrays(columns=given, valid=2, test=2, seed=None), features(target=Label(key="y")))
+    assert data.warnings == (
+        "the valid split has no example of class c of column `y`",
+        "the test split has no example of class c of column `y`",
+    )
+
+
+class Wrong(Arrays):
+    """A source with a fault."""
+
+    def splits(self) -> dict[str, np.ndarray]:
+        return super().splits() | {"valid": np.zeros(0, np.int64)}
+
+
+def test_an_empty_split_is_refused() -> None:
+    with pytest.raises(DataError, match="the valid split is empty"):
+        prepared(Wrong(columns=columns(), valid=1, test=1), features())
+
+
+def test_a_source_with_fewer_rows_than_it_says_is_refused() -> None:
+    class Short(Arrays):
+        def blocks(self, part: str) -> Iterator[Block]:
+            yield next(super().blocks(part))
+
+    with pytest.raises(DataError, match="the part all of the data has 4096 rows instead of 5000"):
+        prepared(Short(columns=columns(), valid=1, test=1), features())
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        (np.zeros(3, np.float32), "feature column `x` encoded 4096 rows as 3 of `ids`"),
+        (np.zeros(4096, np.int64), "feature column `x` encoded `ids` as int64; at most 32 bits"),
+        (np.full(4096, "a"), "feature column `x` encoded `ids` as <U1"),
+    ],
+)
+def test_a_column_that_encodes_what_no_device_can_take_is_refused(encoded: np.ndarray, message: str) -> None:
+    class Odd(Ids):
+        def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+            return {"ids": encoded}
+
+    with pytest.raises(UserError, match=message):
+        prepared(source(), features({"x": Odd("city")}))
+
+
+# ------------------------------------------------------------------------------------------------------- the cache
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Path:
+    """A cache that holds one data set: the folder of its encoded rows, not that of what its columns learned."""
+    prepared(source(), everything(), tmp_path)
+    return max((tmp_path / "data").iterdir(), key=lambda folder: sum(f.stat().st_size for f in folder.iterdir()))
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(*args: Any) -> None:
+        raise AssertionError("the rows were encoded again")
+
+    monkeypatch.setattr("runner.data.load.encode_source", encode)
+
+
+def test_what_was_encoded_is_taken_from_the_cache_and_is_the_same(
+    tmp_path: Path, entry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = prepared(source(), everything())
+    forbid(monkeypatch)
+    data = prepared(source(), everything(), tmp_path)
+    assert_equal(data, expected)
+    assert texts(data.encoded["text"]["bytes"]) == columns()["text"].tolist()
+    assert data.constants["text"].static == {"vocabulary": ("bytes", 256)}
+
+
+def test_warnings_are_kept_too(tmp_path: Path) -> None:
+    table = Arrays(columns={"x": [1.0, 2, 3, 4], "y": [0, 1, 0, 1]}, valid=1, test=1, seed=None)
+    for _ in range(2):
+        data = prepared(table, features({"x": Numeric(key="x")}, target=Label(key="y")), tmp_path)
+        assert len(data.warnings) == 2
+
+
+def test_a_damaged_entry_is_encoded_anew_and_mended(
+    tmp_path: Path, entry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry / "1.npy").write_bytes(b"")
+    expected = prepared(source(), everything())
+    assert_equal(prepared(source(), everything(), tmp_path), expected)
+    forbid(monkeypatch)
+    assert_equal(prepared(source(), everything(), tmp_path), expected)
+
+
+def test_another_configuration_source_or_split_is_another_entry(tmp_path: Path, entry: Path) -> None:
+    prepared(source(), everything(), tmp_path, identity="another")
+    prepared(source(seed=1), everything(), tmp_path)
+    given = columns()
+    given["x"][0] += 1
+    prepared(source(columns=given), everything(), tmp_path)
+    assert len(list((tmp_path / "data").iterdir())) == 8  # what was learned, and what was encoded
+
+
+def test_a_file_that_a_column_reads_is_read_again_once_it_is_another(tmp_path: Path) -> None:
+    parts = features({"city": Vocabulary(key="city", path=str(tmp_path / "cities.txt"))})
+    for cities in (["Oslo", "Rome", "Kyiv"], ["Kyiv", "Oslo", "Rome"]):
+        (tmp_path / "cities.txt").write_text("\n".join(cities))
+        data = prepared(source(), parts, tmp_path, identity="the same")
+        assert data.encoded["city"]["ids"].tolist() == [cities.index(city) for city in columns()["city"]]
+
+
+def test_what_has_no_identity_is_encoded_by_no_name() -> None:
+    assert prepared(source(), features()).encoding == ""
+    assert prepared(source(), features(), identity="some").encoding != ""
+
+
+def test_folds_that_learn_the_same_share_what_is_encoded(tmp_path: Path) -> None:
+    labels = features({"x": Numeric(key="x", normalize="z_score")})
+    folds = [load_encoded(source(), labels, identity="folds", cache=tmp_path, fold=(5, fold)) for fold in range(5)]
+    assert len({data.encoding for data in folds}) == 1
+    assert len({data.fingerprint for data in folds}) == 5
+    assert len({data.constants["x"].device["offset"].item() for data in folds}) == 5
+    held = np.concatenate([data.splits["valid"] for data in folds])
+    assert sorted([*held, *folds[0].splits["test"]]) == list(range(ROWS))
+    assert len(list((tmp_path / "data").iterdir())) == 6
+
+
+@dataclass(frozen=True)
+class Largest(Ids):
+    """A test's own column, which encodes by what it learned and keeps as a plain value: whether a number is largest."""
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        return Constants(static={"largest": max(results["rows"])})
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
+        return {"ids": (block.columns[self.key] >= constants.static["largest"]).astype(np.int32)}
+
+
+def test_folds_that_learn_other_plain_values_share_nothing_that_is_encoded(tmp_path: Path) -> None:
+    given = Arrays(columns={"x": np.arange(12), "label": np.arange(12) % 2}, valid=1, test=2, seed=None)
+    parts = features({"x": Largest("x")}, target=Label(key="label"))
+    for fold, largest in ((0, 9), (4, 7), (0, 9)):
+        data = load_encoded(given, parts, identity="folds", cache=tmp_path, fold=(5, fold))
+        assert data.encoded["x"]["ids"].tolist() == (np.arange(12) >= largest).astype(int).tolist()
+
+
+def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    data = prepared(source(), everything(), tmp_path / "file")
+    assert data.encoded["x"]["values"].shape == (ROWS, 1)
+    (warning,) = data.warnings
+    assert warning.startswith(f"the encoded data could not be kept in {tmp_path / 'file' / 'data'}")
+
+
+def test_a_repeated_run_does_not_import_scikit_learn(tmp_path: Path) -> None:
+    program = """
+import sys
+import tempfile
+from pathlib import Path
+from components.data import ScikitLearn
+from components.feature import Image, Label
+from runner.data.load import Features, load_encoded
+features = Features(Label(key="label"), {"image": Image(key="image")}, {"image": ("image",)})
+source = ScikitLearn(name="digits", valid=0.15, test=0.2, stratify="label")
+data = load_encoded(source, features, identity="", cache=Path(folder))
+assert data.encoded["image"]["values"].shape == (1797, 8, 8, 1)
+assert data.warnings == ()
+"""
+    exec(program, {"folder": tmp_path})
+    again = f"folder = {str(tmp_path)!r}{program}assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", again], check=True)
+
+
+def test_the_cache_stands_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("TITRATE_CACHE", raising=False)
+    assert cache_folder() == Path("/home/ada/.cache/titrate")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert cache_folder() == Path("/xdg/titrate")
+    monkeypatch.setenv("TITRATE_CACHE", "~/own")
+    assert cache_folder() == Path("/home/ada/own")
+
+
+def test_a_user_without_a_home_has_a_cache_that_nobody_else_writes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TITRATE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # there is no home
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    runner.platform._temporary_cache.cache_clear()
+    usual = tmp_path / f"cache-{os.getuid()}"
+    assert cache_folder() == usual / "titrate"
+    assert usual.stat().st_mode & 0o077 == 0
+    usual.chmod(0o777)  # as another might have made it
+    runner.platform._temporary_cache.cache_clear()
+    assert cache_folder().parent.parent == tmp_path
+    assert cache_folder().parent != usual
+    assert cache_folder() == cache_folder()
+    runner.platform._temporary_cache.cache_clear()
+
+
+def test_the_fingerprint_is_that_of_the_rows_in_32_characters() -> None:
+    one, other = prepared(source(), features()), prepared(source(), everything())
+    assert one.fingerprint == other.fingerprint
+    assert len(one.fingerprint) == 32
+    assert prepared(source(seed=3), features()).fingerprint != one.fingerprint

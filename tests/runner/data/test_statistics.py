@@ -1,0 +1,214 @@
+"""What columns learn: in one pass, the same to the bit for any number of threads, from derived columns too."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.feature.numeric import Numeric
+from components.feature.statistic import Moments
+from components.feature.vocabulary import Vocabulary
+from components.types import Block, Constants, DataError, UserError
+from runner.data import python_rows as new_rows
+from runner.data.encode import encode_source
+from runner.data.load import Features, load_encoded
+from runner.data.ordered_map import ordered_map
+from runner.data.statistics import StatisticsRequest, merge_states, summarize
+
+ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A test's own source: numbers in blocks of a few rows."""
+
+    size: int
+    rows: int = ROWS
+
+    def fingerprint(self) -> str:
+        return f"{self.size}"
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"all": self.rows}
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        random = np.random.default_rng(0)
+        columns = {"x": random.normal(size=self.rows) * 1e6, "y": np.arange(self.rows)}
+        for first in range(0, self.rows, self.size):
+            yield Block({name: values[first : first + self.size] for name, values in columns.items()}, first=first)
+
+    def splits(self) -> Mapping[str, np.ndarray]:
+        return {"train": np.arange(0, self.rows, 2), "valid": np.arange(1, self.rows, 2)}
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A test's own column: a number times another; with `learn`, less the mean."""
+
+    key: str
+    by: float = 1.0
+    learn: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def statistics(self) -> Mapping[str, Any]:
+        return {"moments": Moments(self.key)} if self.learn else {}
+
+    def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        mean = results["moments"].offset if self.learn else np.zeros(1)
+        return Constants(host={"mean": mean}, static={"read": tuple(parents)})
+
+    def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Any]:
+        values = parents[self.key]["values"] if self.key in parents else block.columns[self.key]
+        return {"values": ((values - constants.host["mean"]) * self.by).astype(np.float32)}
+
+    def layer(self, static: Mapping[str, Any]) -> Any:
+        return lambda encoded, constants: encoded["values"]
+
+    def validate_splits(self, results: Mapping[str, Any]) -> tuple[str, ...]:
+        return ()
+
+
+def features(sample: int | None = None, **columns: Any) -> Features:
+    return Features(Scaled("y"), columns, {"input": tuple(columns)}, sample)
+
+
+def moments(source: Blocks, workers: int) -> Any:
+    columns = {"a": Scaled("x", learn=True)}
+    wanted = {"train": StatisticsRequest(columns, source.splits()["train"])}
+    return summarize(source, wanted, columns, workers=workers)["train"]["a"]["moments"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 400])
+def test_threads_change_no_bit(size: int) -> None:
+    alone = moments(Blocks(size), 1)
+    for workers in (2, 5):
+        several = moments(Blocks(size), workers)
+        assert (several.offset.tobytes(), several.scale.tobytes()) == (alone.offset.tobytes(), alone.scale.tobytes())
+
+
+def test_encoding_depends_neither_on_threads_nor_on_blocks() -> None:
+    columns, learned = {"a": Scaled("x", by=3.0)}, {"a": Constants(host={"mean": np.ones(1)})}
+    found = [
+        encode_source(Blocks(size), columns, learned, ["a"], workers=n)["a"]["values"]
+        for size in (3, 400)
+        for n in (1, 3)
+    ]
+    assert all(np.array_equal(one, found[0]) for one in found)
+
+
+@pytest.mark.parametrize("count", range(1, 20))
+def test_neighbours_are_merged_in_their_order(count: int) -> None:
+    class Joined:
+        def merge(self, left: str, right: str) -> str:
+            return f"({left}{right})"
+
+    key: Any = (Joined(), ())
+    key = (key[0], ())
+    whole = merge_states([{"train": {key: chr(ord("a") + n)}} for n in range(count)])["train"][key]
+    assert whole.replace("(", "").replace(")", "") == "".join(chr(ord("a") + n) for n in range(count))
+    assert max(sum(1 if c == "(" else -1 for c in whole[:n] if c in "()") for n in range(len(whole) + 1)) <= 5
+
+
+def test_a_column_learns_from_one_that_does_not() -> None:
+    data = load_encoded(Blocks(50), features(b=Scaled("a", learn=True), a=Scaled("x", by=2.0)), identity="", cache=None)
+    rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
+    np.testing.assert_allclose(data.constants["b"].host["mean"], [(rows * 2).astype(np.float32).mean()], rtol=1e-4)
+    assert data.constants["b"].static == {"read": ("a",)}
+
+
+def test_a_column_that_would_learn_from_one_that_learns_is_refused() -> None:
+    columns = features(b=Scaled("a", learn=True), a=Scaled("x", learn=True))
+    with pytest.raises(UserError, match=r"feature\.columns\.b learns from `a`, which learns from the data itself"):
+        load_encoded(Blocks(50), columns, identity="", cache=None)
+
+
+def test_a_column_learns_from_one_that_learns_for_the_device_alone() -> None:
+    columns = features(x=Numeric(key="x", normalize="z_score"), b=Scaled("x", learn=True))
+    data = load_encoded(Blocks(50), columns, identity="", cache=None)
+    rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
+    np.testing.assert_allclose(data.constants["b"].host["mean"], [rows.mean()], rtol=1e-4)
+
+
+def test_the_ids_of_another_column_are_learned_from_as_they_are_encoded() -> None:
+    """-1, an unknown value, is one among ids; the gap isn't."""
+    columns = {"i": Vocabulary(key="x", values=("p", "r")), "v": Vocabulary(key="i", missing=7)}
+    source = new_rows.as_source({"x": ["p", "q", "q", "r", "r", None]})
+    counted = summarize(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns)["train"]["v"]["counts"]
+    assert dict(zip(counted.tokens.tolist(), counted.counts.tolist(), strict=True)) == {-1: 2, 0: 1, 1: 2, 7: 1}
+
+
+def test_two_columns_that_see_different_things_under_one_name_share_no_statistic() -> None:
+    columns = features(x=Scaled("x", by=2.0), b=Scaled("x", learn=True), y=Scaled("y", learn=True))
+    data = load_encoded(Blocks(50), columns, identity="", cache=None)
+    rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
+    np.testing.assert_allclose(data.constants["b"].host["mean"], [2 * rows.mean()], rtol=1e-4)
+
+
+def test_a_sample_is_always_the_same_rows() -> None:
+    means = [
+        load_encoded(Blocks(size), features(sample, a=Scaled("y", learn=True)), identity="", cache=None)
+        .constants["a"]
+        .host["mean"][0]
+        for size, sample in ((50, None), (50, ROWS), (50, 20), (7, 20))
+    ]
+    assert means[0] == means[1] == np.arange(0, ROWS, 2).mean()
+    assert means[2] != means[0]
+    np.testing.assert_allclose(means[3], means[2], rtol=1e-12)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_results_come_in_order_and_so_does_the_first_error(workers: int) -> None:
+    assert list(ordered_map(lambda n: n * n, range(20), workers)) == [n * n for n in range(20)]
+
+    def fail(number: int) -> int:
+        if number >= 3:
+            raise DataError(f"row {number}")
+        return number
+
+    with pytest.raises(DataError, match="row 3"):
+        list(ordered_map(fail, range(20), workers))
+
+
+class WithGaps(Blocks):
+    """The same with a gap in every third row, which holds a number that is none of its values."""
+
+    def blocks(self, part: str) -> Iterator[Block]:
+        for block in super().blocks(part):
+            there = np.asarray(block.columns["y"]) % 3 > 0
+            yield replace(
+                block, columns={**block.columns, "x": np.where(there, block.columns["x"], 1e9)}, valid={"x": there}
+            )
+
+
+def test_nothing_is_learned_from_gaps_of_scattered_rows() -> None:
+    source = WithGaps(64)
+    data = load_encoded(
+        source, features(x=Numeric(key="x", normalize="z_score", missing="mean")), identity="", cache=None
+    )
+    rows = source.splits()["train"]
+    values = np.concatenate([block.columns["x"] for block in Blocks(64).blocks("all")])[rows[rows % 3 > 0]]
+    for name, expected in (("offset", values.mean()), ("divisor", values.std()), ("missing", values.mean())):
+        np.testing.assert_allclose(data.constants["x"].device[name], [expected], rtol=1e-6)
+
+
+def test_a_target_reads_the_raw_column_whatever_feature_columns_are_called() -> None:
+    columns = {"y": Scaled("x", by=2.0)}
+    data = load_encoded(
+        Blocks(64), Features(Scaled("y", learn=True), columns, {"input": ("y",)}), identity="", cache=None
+    )
+    rows = np.arange(ROWS)
+    expected = rows - rows[::2].mean()
+    np.testing.assert_allclose(data.encoded["target"]["values"], expected, rtol=1e-6)
+
+
+def test_the_gaps_of_a_raw_column_are_none_of_the_feature_column_of_its_name() -> None:
+    columns = features(x=Scaled("x", by=2.0), b=Numeric(key="x", normalize="z_score"))
+    source = WithGaps(64)
+    data = load_encoded(source, columns, identity="", cache=None)
+    stored = np.concatenate([block.columns["x"] for block in source.blocks("all")])[source.splits()["train"]]
+    np.testing.assert_allclose(data.constants["b"].device["offset"], [2 * stored.mean()], rtol=1e-5)

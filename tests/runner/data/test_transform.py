@@ -1,0 +1,183 @@
+"""What columns learned is one file, which encodes rows as the run did, without its data and its other libraries."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.data import Arrays
+from components.types import DataError, Ragged, UserError
+from runner import npz
+from runner.data import transform
+from runner.data.load import Data, Features, load_encoded
+from runner.signature.build import build
+
+PART = "components.feature."
+ROWS = 60
+FEATURE: dict[str, Any] = {
+    "target": {"_target_": PART + "Label", "key": "kind"},
+    "columns": {
+        "size": {"_target_": PART + "Numeric", "key": "area", "normalize": ["log1p", "z_score"], "missing": "median"},
+        "robust": {"_target_": PART + "Numeric", "key": "area", "normalize": "robust", "per": "city", "missing": 0},
+        "step": {"_target_": PART + "Bucketized", "key": "area", "quantiles": 4, "missing": 1},
+        "city_id": {"_target_": PART + "Vocabulary", "key": "city", "min_count": 2, "oov": 2},
+        "city_vector": {"_target_": PART + "Embedding", "key": "city_id", "dimension": 3},
+        "hashed": {"_target_": PART + "Hashed", "key": "city", "buckets": 7, "salt": [1, 2]},
+        "cross": {"_target_": PART + "Crossed", "keys": ["step", "city_id"], "buckets": 11},
+        "axes": {"_target_": PART + "PrincipalComponents", "key": ["x", "y"], "components": 1},
+        "hour": {"_target_": PART + "Time", "key": "time", "parts": ["hour"], "encoding": "cyclic"},
+        "words": {"_target_": PART + "Tokens", "key": "text", "ngrams": 2},
+        "word_ids": {"_target_": PART + "Vocabulary", "key": "words", "top": 5, "oov": 3},
+        "bag": {"_target_": PART + "Indicator", "key": "word_ids", "mode": "tf_idf"},
+    },
+    "inputs": {
+        "wide": ["cross", "hashed", "city_id"],
+        "deep": ["size", "robust", "city_vector", "axes", "hour"],
+        "text": ["bag"],
+    },
+}
+
+
+def raw(rows: int = ROWS, seed: int = 0) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    times = np.datetime64("2020-01-01") + random.integers(0, 10**6, rows).astype("m8[s]")
+    texts = [" ".join(random.choice(["Ä", "red", "blue", "日本", "a"], random.integers(0, 5))) for _ in range(rows)]
+    return {
+        "area": np.where(random.random(rows) < 0.1, np.nan, random.lognormal(3, 1, rows)),
+        "city": random.choice(["Oslo", "Rome", "Kyiv", "東京"], rows),
+        "x": random.normal(size=rows),
+        "y": random.normal(size=rows),
+        "time": times,
+        "text": np.array(texts, object),
+        "kind": np.arange(rows) % 2,
+    }
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    source = Arrays(columns=raw(), valid=10, test=10, stratify="kind")
+    return load_encoded(source, Features(**build(FEATURE, {})), identity="", cache=None)
+
+
+@pytest.fixture(scope="module")
+def folder(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run")
+    transform.save_transform(path, FEATURE, data.constants, data.encoded)
+    return path
+
+
+def leaves(arrays: Any) -> list[tuple[str, Any]]:
+    return [
+        (f"{name}/{key}", part)
+        for name, parts in arrays.items()
+        for key, array in parts.items()
+        for part in (array if isinstance(array, Ragged) else (array,))
+    ]
+
+
+def test_what_was_saved_encodes_as_what_was_learned(data: Data, folder: Path) -> None:
+    found = transform.load_transform(folder)(raw())
+    expected = {name: arrays for name, arrays in data.encoded.items() if name != "target"}
+    assert list(found) == list(expected)
+    for (name, array), (_, wanted) in zip(leaves(found), leaves(expected), strict=True):
+        assert array.dtype == wanted.dtype, name
+        np.testing.assert_array_equal(array, wanted, err_msg=name)
+
+
+def test_any_cut_of_new_rows_gives_the_same(folder: Path) -> None:
+    loaded, rows = transform.load_transform(folder), raw(40, seed=1)
+    whole = dict(leaves(loaded(rows)))
+    parts = [
+        dict(leaves(loaded({key: values[cut] for key, values in rows.items()}))) for cut in (slice(7), slice(7, 40))
+    ]
+    for name in ("size/values", "cross/ids", "hashed/ids", "city_vector/ids", "axes/values"):
+        matching = [key for key in whole if key.startswith(name.partition("/")[0])]
+        for key in matching:
+            np.testing.assert_array_equal(np.concatenate([part[key] for part in parts]), whole[key])
+
+
+def test_it_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "serve.py"
+    script.write_text(
+        "import sys, json\n"
+        "for name in ('hydra', 'omegaconf', 'mlflow', 'pyarrow', 'pandas', 'sklearn', 'optax', 'matplotlib'):\n"
+        "    sys.modules[name] = None\n"
+        "import runner\n"
+        f"transform = runner.load_transform({str(folder)!r})\n"
+        "found = transform({'area': [1.0, 2.0], 'city': ['Oslo', 'x'], 'x': [0.0, 1.0], 'y': [0.0, 1.0],\n"
+        "    'time': ['2020-01-01T10:00', '2020-01-01'], 'text': ['red A', '']})\n"
+        "print(json.dumps({name: {key: getattr(array, 'values', array).tolist() for key, array in arrays.items()}\n"
+        "    for name, arrays in found.items()}))\n"
+    )
+    said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    found = json.loads(said.stdout)
+    assert found["size"]["values"] == [[1.0], [2.0]]
+    assert set(found) == {name for names in FEATURE["inputs"].values() for name in names}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"city": None}, UserError, r"there is no column `city` in the new rows"),
+        ({"x": np.array(["a"] * 3)}, DataError, r"row 0 of the new rows: column `x` is 'a'; a number is needed"),
+        ({"city": np.arange(3)}, DataError, r"column `city` of the new rows holds whole numbers"),
+        ({"x": np.zeros((3, 2))}, UserError, r"a new row is encoded as|numbers a row"),
+    ],
+)
+def test_wrong_rows_are_refused(folder: Path, changes: dict[str, Any], kind: type, message: str) -> None:
+    rows = {key: values for key, values in (raw(3) | changes).items() if values is not None}
+    with pytest.raises(kind, match=message):
+        transform.load_transform(folder)(rows)
+
+
+def test_a_missing_file_or_one_of_another_version_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no"):
+        transform.load_transform(tmp_path)
+    meta, arrays, _ = npz.read(folder / transform.FILE)
+    npz.write(tmp_path / transform.FILE, arrays, meta | {"version": 1})
+    with pytest.raises(UserError, match="has version 1, this Titrate reads 2"):
+        transform.load_transform(tmp_path)
+
+
+def spoilt(meta: dict[str, Any], arrays: dict[str, Any], what: str) -> None:
+    """Changes what a transform holds in a way that its digest can't tell."""
+    match what:
+        case "a list of columns":
+            meta["columns"] = []
+        case "no features":
+            del meta["feature"]
+        case "a number of features":
+            meta["feature"] = 3
+        case "a form of no dtype":
+            next(iter(meta["forms"].values()))["ids"] = ["float33", [], False]
+        case "a third side":
+            arrays["size/sideways/mean"] = np.zeros(1)
+        case "an array of nobody's":
+            arrays["nobody/host/mean"] = np.zeros(1)
+        case "no column of those it names":
+            del meta["columns"]["hour"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("a list of columns", "no features", "a number of features", "a form of no dtype", "a third side"),
+        *("an array of nobody's", "no column of those it names"),
+    ],
+)
+def test_a_whole_file_that_is_no_transform_is_refused(folder: Path, tmp_path: Path, what: str) -> None:
+    meta, arrays, _ = npz.read(folder / transform.FILE)
+    spoilt(meta, arrays, what)
+    npz.write(tmp_path / transform.FILE, arrays, meta)
+    with pytest.raises(UserError, match=r"transform\.npz is no transform"):
+        transform.load_transform(tmp_path)
+
+
+def test_a_damaged_file_is_refused_with_its_fault(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / transform.FILE).write_bytes((folder / transform.FILE).read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"transform\.npz can't be read: it is no npz file, or cut short"):
+        transform.load_transform(tmp_path)

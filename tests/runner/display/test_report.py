@@ -1,0 +1,155 @@
+"""What is said at the end: how a run or a sweep went, with which figures, and where everything is."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.display.report import print_report
+from runner.sweep import report
+from runner.sweep.outcome import Manifest, Outcome
+from runner.sweep.plan import Plan, make
+from runner.sweep.ranking import rank
+
+SUMMARY = {
+    "status": "finished",
+    "epochs": 10,
+    "best_epoch": 7,
+    "seconds": 12.34,
+    "metrics": {
+        "best/train/loss": 0.1,
+        "best/valid/loss": 0.2,
+        "best/valid/accuracy": 0.91,
+        "test/loss": 0.25,
+        "test/accuracy": 0.9117,
+        "steps_per_second": 1234.5,
+    },
+}
+TRACKING = {"uri": "http://localhost:5000", "experiment": "titrate"}
+
+
+def printed(capsys: pytest.CaptureFixture[str], tracking: dict[str, Any] = TRACKING, **summary: Any) -> list[str]:
+    print_report(SUMMARY | summary, Path("outputs/run"), tracking, quiet=False)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys) == [
+        "split  loss  accuracy",
+        "test   0.25  0.9117",
+        "valid  0.2   0.91",
+        "train  0.1",
+        "status      finished",
+        "best epoch  7 of 10",
+        "time        12.3 s, 1,234 steps/s",
+        "folder      outputs/run",
+        "record      http://localhost:5000",
+    ]
+
+
+def test_an_interrupted_run_tells_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, {}, status="interrupted", stopped_by="SIGTERM", metrics={}, best_epoch=None)
+    assert lines == [
+        "status  interrupted by SIGTERM; the same command (without fresh=true) goes on from here",
+        "time    12.3 s",
+        "folder  outputs/run",
+    ]
+
+
+def test_a_diverged_run_tells_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, status="diverged", metrics={}, error="not finite at step 3. Try a smaller learning_rate")
+    assert "status      diverged: not finite at step 3. Try a smaller learning_rate" in lines
+
+
+@pytest.mark.parametrize(
+    ("uri", "opening"),
+    [
+        ("sqlite:///{here}/mlflow.db", "mlflow ui"),
+        ("sqlite:////a b/mlflow.db", "mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'"),
+        ("postgresql://host/db", "mlflow ui --backend-store-uri postgresql://host/db"),
+        ("https://host", "https://host"),
+    ],
+)
+def test_the_record_is_opened_where_it_is(
+    in_empty_folder: Path, capsys: pytest.CaptureFixture[str], uri: str, opening: str
+) -> None:
+    lines = printed(capsys, {"uri": uri.format(here=in_empty_folder), "experiment": "titrate"})
+    assert lines[-1] == f"record      {opening}"
+
+
+def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    out = "\n".join(printed(capsys))
+    assert "│ test  │ 0.25 │ 0.9117   │" in out
+    assert "folder      outputs/run" in out
+
+
+def test_names_with_brackets_are_no_markup(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    lines = printed(capsys, {}, status="failed", error="[/x]", metrics={"test/loss[0]": 0.5, "test/[/dim]": 1.0})
+    assert any("loss[0]" in line and "[/dim]" in line for line in lines)
+    assert "status      failed: [/x]" in lines
+
+
+def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report(SUMMARY, Path("outputs/run"), TRACKING, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def ended(runs: list[Outcome], monitor: str | None, *, quiet: bool) -> None:
+    """Ends a sweep of `a`."""
+    manifest = Manifest(["a"], runs, monitor)
+    summary = {"status": "failed", "error": "some failed", "best": "titrate a=1", "seconds": 3.0}
+    report.end(Plan((), (), ()), manifest, rank(manifest), summary, Path("out"), {}, quiet)
+
+
+RUNS = [
+    Outcome(["a=[/b]"], {"a": "[/b]"}, "finished", "0", {"best/valid/loss": 0.5}),
+    Outcome(["a=2"], {"a": 2}, "failed", "1", error="[/x] is wrong\nand more"),
+    Outcome(["a=3"], {"a": 3}, "diverged", "2"),
+    Outcome(["a=4"], {"a": 4}),
+]
+
+
+def test_a_sweep_is_ranked_and_its_failures_told(capsys: pytest.CaptureFixture[str]) -> None:
+    ended(RUNS, "valid/loss", quiet=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "rank  a     runs    valid/loss",
+        "1     [/b]  1       0.5",
+        "2     2     0 of 1",
+        "3     3     0 of 1",
+        "4     4     0 of 1",
+        "",
+        "failed  why            folder",
+        "a=2     [/x] is wrong  1",
+        "a=3     diverged       2",
+        "",
+        "status  failed: some failed",
+        "best    titrate a=1",
+        "time    3.0 s",
+        "folder  out",
+    ]
+
+
+def test_a_terminal_shows_a_sweep_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    ended(RUNS, "valid/loss", quiet=False)
+    out = capsys.readouterr().out
+    assert "│ 1    │ [/b] │ 1      │ 0.5        │" in out
+    assert "│ a=2    │ [/x] is wrong │ 1      │" in out
+
+
+def test_a_quiet_sweep_tells_its_failures_as_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    ended([*RUNS, Outcome([], {}, "failed", error="alone")], None, quiet=True)
+    assert capsys.readouterr() == ("", "a=2: [/x] is wrong\na=3: diverged\nthe run: alone\n")
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_best_of_a_fold_is_a_command_of_one_run() -> None:
+    plan = make(["folds=3", "fold=1", "seed=4", "learning_rate=0.1,0.2"], multirun=True)
+    assert isinstance(plan, Plan)
+    manifest = Manifest(["learning_rate"], [Outcome(list(one.varied), {}) for one in plan.settings])
+    line = report.line(plan, rank(manifest)[0])
+    assert line == "titrate seed=4 learning_rate=0.1"
+    make(line.split()[1:], multirun=False)  # which is whole

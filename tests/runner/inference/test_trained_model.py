@@ -1,0 +1,487 @@
+"""A run as a model: it finds the run's own figures again, predicts splits and new rows, and writes them to files."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas
+import pyarrow
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import csv, parquet
+
+import runner
+from components.data import Arrays
+from components.types import UserError
+from runner.__main__ import main
+from runner.execution.execute import Result
+from runner.inference import output
+from runner.inference.trained_model import TrainedModel, load_model
+from runner.record import predictions as answers
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+QUICK = ("training.epochs=2", "tracking=none", "quiet=true", "architecture.widths=[8]")
+ROWS = 60
+
+
+def columns() -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    return {
+        "image": random.integers(0, 256, (ROWS, 8, 8, 1), np.uint8),
+        "x": random.normal(5, 3, ROWS),
+        "y": random.normal(-2, 9, (ROWS, 2)),
+        "text": np.array(["ab" * (row % 7) for row in range(ROWS)]),
+        "label": np.array(["cat", "dog", "eel"])[np.arange(ROWS) % 3],
+    }
+
+
+def source(**changed: Any) -> Arrays:
+    return Arrays(columns=columns() | changed, valid=12, test=12, seed=0)
+
+
+def train(*overrides: str, **changed: Any) -> Result:
+    return runner.run(*QUICK, *overrides, source=source(**changed))
+
+
+def option(group: str, name: str, content: Mapping[str, Any]) -> str:
+    """A part of the user's own, in the working folder; the word that chooses it."""
+    path = Path("conf", group, f"{name}.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(dict(content)))
+    return f"{group}={name}"
+
+
+def table(target: str) -> str:
+    numeric = "components.feature.Numeric"
+    return option(
+        "feature",
+        f"of_{target}",
+        {
+            "target": {"_target_": numeric, "key": target, "normalize": "z_score"},
+            "columns": {"x": {"_target_": numeric, "key": "x", "normalize": "z_score"}},
+            "inputs": {"x": ["x"]},
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of a run on images."""
+    with jax.numpy_dtype_promotion("standard"):
+        return train(f"folder={tmp_path_factory.mktemp('runs')}").folder
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path) -> TrainedModel:
+    return load_model(folder, source=source())
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the run's folder, to be spoilt."""
+    return Path(shutil.copytree(folder, tmp_path / "outputs" / folder.name))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that the command line can ask about."""
+    with jax.numpy_dtype_promotion("standard"):
+        return runner.run(*QUICK, f"folder={tmp_path_factory.mktemp('digits')}").folder
+
+
+def test_the_runs_own_figures_are_found_again_to_the_bit(folder: Path, fitted: TrainedModel) -> None:
+    metrics = json.loads((folder / "summary.json").read_text())["metrics"]
+    for split in ("test", "valid"):
+        begin = "best/valid/" if split == "valid" else "test/"
+        expected = {f"{split}/{name}": metrics[f"{begin}{name}"] for name in ("loss", "accuracy")}
+        assert fitted.evaluate(split) == expected
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("training.precision=bfloat16", "feature.target.weight=balanced"),
+        ("training.batch_size=7", "metric=[accuracy,top_k]", "metric.top_k.k=2"),
+        ("folds=3", "fold=1", "training.evaluation_batch_size=5", "learning_rate=1"),
+        ("feature.columns.image.normalize=standardize", "schedule=cosine", "architecture.dropout=0.3"),
+    ],
+    ids=lambda overrides: overrides[0].partition("=")[0],
+)
+def test_so_are_those_of_runs_of_other_kinds(overrides: tuple[str, ...]) -> None:
+    result = train(*overrides)
+    expected = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
+    assert load_model(result.folder, source=source()).evaluate() == expected != {}
+
+
+def test_a_run_on_a_few_batches_is_asked_about_whole_splits() -> None:
+    fitted = load_model(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
+    assert len(fitted.answers("train").row) > 7
+
+
+def test_rows_without_the_names_of_their_columns_are_refused(fitted: TrainedModel) -> None:
+    with pytest.raises(UserError, match=r"predict takes the name of a split, or new rows by column, \{'image'"):
+        fitted.predict(np.zeros((2, 8, 8, 1)))  # type: ignore[arg-type]
+
+
+def test_the_predictions_of_a_split_are_what_its_figures_say(fitted: TrainedModel) -> None:
+    found, said = fitted.predict("test"), fitted.answers("test")
+    assert found.target is not None
+    assert found.probabilities is not None
+    assert (found.prediction == found.target).mean() == pytest.approx(fitted.evaluate()["test/accuracy"])
+    assert said.loss.mean() == pytest.approx(fitted.evaluate()["test/loss"])
+    np.testing.assert_array_equal(found.target, columns()["label"][found.row])
+    np.testing.assert_array_equal(said.row, found.row)
+    np.testing.assert_array_equal(np.array(said.classes)[said.prediction], found.prediction)
+    np.testing.assert_array_equal(said.probability, found.probabilities.max(1))
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-6)
+    assert list(found.columns()) == [
+        *("row", "target", "prediction"),
+        *("probability_cat", "probability_dog", "probability_eel"),
+    ]
+
+
+def test_the_answers_are_those_that_the_run_kept(folder: Path, fitted: TrainedModel) -> None:
+    kept = answers.load_predictions(folder)
+    assert kept is not None
+    for name, value in vars(fitted.answers("test")).items():
+        np.testing.assert_array_equal(value, getattr(kept, name), err_msg=name)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.data())
+def test_a_prediction_depends_on_its_own_row_alone(folder: Path, fitted: TrainedModel, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=40))
+    batch_size = data.draw(st.sampled_from([1, 3, 256]))
+    found = with_batches(folder, batch_size).predict({"image": columns()["image"][rows]})
+    whole = fitted.predict({"image": columns()["image"]})
+    assert whole.probabilities is not None
+    assert found.target is None
+    assert found.row.tolist() == list(range(len(rows)))
+    np.testing.assert_allclose(found.probabilities, whole.probabilities[rows], rtol=1e-5, atol=1e-6)
+
+
+BATCHED: dict[int, TrainedModel] = {}
+
+
+def with_batches(folder: Path, size: int) -> TrainedModel:
+    """The same model, asked in batches of that size."""
+    if size not in BATCHED:
+        copy = Path(shutil.copytree(folder, folder.parent / f"batches_of_{size}"))
+        change(copy, lambda values: values["training"].update(evaluation_batch_size=size))
+        BATCHED[size] = load_model(copy)
+    return BATCHED[size]
+
+
+def change(folder: Path, how: Callable[[dict[str, Any]], Any]) -> None:
+    """Changes the configuration that a run's folder holds."""
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    how(values)
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_new_rows_need_no_data_and_get_what_their_split_got(folder: Path, fitted: TrainedModel) -> None:
+    known = fitted.predict("test")
+    assert known.probabilities is not None
+    found = load_model(folder).predict({"image": columns()["image"][known.row], "not read": [0] * len(known.row)})
+    np.testing.assert_array_equal(found.prediction, known.prediction)
+    np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-6)
+
+
+def test_asking_again_compiles_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model, image = load_model(folder, source=source()), columns()["image"]
+    model.predict({"image": image[:3]})
+    model.evaluate("test")
+    caplog.clear()
+    with jax.log_compiles(), caplog.at_level(logging.DEBUG):
+        model.predict({"image": image[5:16]})
+        model.evaluate("valid")
+    assert not [record.message for record in caplog.records if "ompil" in record.message]
+
+
+def test_classes_come_back_as_the_data_has_them(tmp_path: Path) -> None:
+    labels = np.array([3, 10, 7])[np.arange(ROWS) % 3]
+    result = train("training.epochs=1", label=labels)
+    model = load_model(result.folder, source=source(label=labels))
+    found = model.predict("test")
+    assert model.classes == found.classes == (3, 7, 10)
+    assert found.target is not None
+    np.testing.assert_array_equal(found.target, labels[found.row])
+    assert {*found.prediction.tolist()} <= {3, 7, 10}
+    assert model.answers("test").classes == ("3", "7", "10"), "in the record they are names"
+    output.write_table(tmp_path / "found.parquet", found.columns())
+    assert str(parquet.read_table(tmp_path / "found.parquet")["prediction"].type) == "int64"
+
+
+def test_data_frames_are_asked_about_with_their_gaps() -> None:
+    filled = {"_target_": "components.feature.Numeric", "key": "x", "normalize": "z_score", "missing": "mean"}
+    feature = {
+        "target": {"_target_": "components.feature.Label", "key": "label"},
+        "columns": {"x": filled},
+        "inputs": {"x": ["x"]},
+    }
+    frame = pandas.DataFrame({"x": columns()["x"], "label": columns()["label"]})
+    frame.loc[3, "x"] = np.nan
+    frame["whole"] = pandas.array([1, None] * (ROWS // 2), "Int64")
+    whole = Arrays(columns=frame, valid=12, test=12, seed=0)
+    result = runner.run(*QUICK, option("feature", "filled", feature), source=whole)
+    model = load_model(result.folder, source=whole)
+    assert model.evaluate()["test/loss"] == result.metrics["test/loss"]
+    known = model.predict("test")
+    for rows in (frame.iloc[known.row], pyarrow.table(frame.iloc[known.row]), dict(frame.iloc[known.row].items())):
+        np.testing.assert_array_equal(model.predict(rows).prediction, known.prediction)
+        assert model.evaluate(rows)["new/loss"] == pytest.approx(result.metrics["test/loss"], rel=1e-5)
+    gaps = [[None, 1.0], [pandas.NA, Decimal(1)], pandas.Series([None, 1], dtype="Int64"), np.array([np.nan, 1.0])]
+    first, *others = [model.predict({"x": gap}).probabilities for gap in gaps]
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+    transform = runner.load_transform(result.folder)
+    for key, array in transform({"x": frame["x"].to_numpy()})["x"].items():
+        np.testing.assert_array_equal(transform(frame)["x"][key], array)
+    with pytest.raises(UserError, match="row 0 of the new rows: column `label` has no value"):
+        model.evaluate(pandas.DataFrame({"x": [1.0], "label": [None]}))
+
+
+def test_a_folder_stays_the_same_wherever_the_program_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    result = train("folder=here", "training.epochs=1")
+    model = load_model(Path("here", result.folder.name))
+    monkeypatch.chdir("/")
+    assert result.folder.is_absolute()
+    assert model.folder == result.folder
+
+
+def test_a_batch_may_be_larger_than_any_split(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no larger than the rows that are evaluated: a batch of so many would fill any memory."""
+    copy = Path(shutil.copytree(folder, folder.parent / "large_batches"))
+    change(copy, lambda values: values["training"].update(evaluation_batch_size=10**9))
+    model = load_model(copy, source=source())
+    assert model.evaluate()["test/loss"] == pytest.approx(load_model(folder, source=source()).evaluate()["test/loss"])
+    assert model._trainer.evaluation_batch_size == 12
+
+
+def test_what_columns_learned_from_the_training_split_encodes_new_rows() -> None:
+    result = train(table("y"), "loss=mse", "metric=[rmse]")
+    model, given = load_model(result.folder, source=source()), columns()
+    known, lone = model.predict("test"), load_model(result.folder).predict({"x": [given["x"][7]]})
+    everyone = load_model(result.folder).predict({"x": given["x"]})
+    assert model.classes is known.probabilities is None
+    assert known.prediction.shape == (12, 2)
+    assert known.prediction.dtype == np.float32
+    np.testing.assert_allclose(known.target, given["y"][known.row], rtol=1e-5)
+    np.testing.assert_allclose(known.prediction, everyone.prediction[known.row], rtol=1e-5)
+    np.testing.assert_allclose(lone.prediction, everyone.prediction[7:8], rtol=1e-5)
+    error = np.sqrt(np.square(known.prediction - given["y"][known.row]).mean())
+    assert model.evaluate()["test/rmse"] == pytest.approx(error, rel=1e-5)
+    assert list(known.columns()) == ["row", "target_0", "target_1", "prediction_0", "prediction_1"]
+
+
+def test_a_lone_output_is_a_column() -> None:
+    result = train(table("y"), "loss=mse", "metric=[]", y=np.arange(ROWS))
+    found = load_model(result.folder).predict({"x": range(3)})
+    assert {name: values.shape for name, values in found.columns().items()} == {"row": (3,), "prediction": (3,)}
+
+
+def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "helpers"))
+    monkeypatch.setenv("TITRATE_ALLOW", "parts")
+    feature = {
+        "target": {"_target_": "components.feature.Label", "key": "label"},
+        "columns": {"text": {"_target_": "parts.Tokens", "key": "text"}},
+        "inputs": {"tokens": ["text"]},
+    }
+    words = (option("feature", "text", feature), option("architecture", "mean", {"_target_": "parts.MeanEmbedding"}))
+    result = runner.run(*QUICK[:3], *words, source=source())
+    model = load_model(result.folder, source=source())
+    known = model.predict("test")
+    assert known.probabilities is not None
+    assert model.evaluate()["test/loss"] == result.metrics["test/loss"]
+    found = load_model(result.folder).predict({"text": columns()["text"][known.row]})
+    np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-5)
+    assert load_model(result.folder).predict({"text": ["a" * 999]}).prediction.shape == (1,)
+    monkeypatch.delenv("TITRATE_ALLOW")
+    with pytest.raises(UserError, match=r"parts\.Tokens is not below an allowed package .*--allow"):
+        load_model(result.folder)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({}, "there are no rows"),
+        ({"image": np.zeros((0, 8, 8, 1), np.uint8)}, "there are no rows"),
+        ({"imgae": [0]}, r"no column `image` in the new rows; did you mean imgae\?"),
+        ({"image": np.zeros((2, 8, 8, 1))}, r"column `image` of the new rows is float64 \(2, 8, 8, 1\)"),
+        ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), a row of the run as uint8 \(8, 8, 1\)"),
+        ({"image": [[0], [0, 1]]}, "column `image` is no array"),
+        ({"image": 3}, "column `image` is 3, not an array"),
+        ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "as many rows each, not {'image': 2, 'x': 1}"),
+        ("tset", r"has no split tset; did you mean test\? \(test, train, valid\)"),
+    ],
+)
+def test_wrong_rows_are_refused(fitted: TrainedModel, rows: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        fitted.predict(rows)
+
+
+def test_vectors_are_not_stretched() -> None:
+    numeric = "components.feature.Numeric"
+    feature = {
+        "target": {"_target_": numeric, "key": "x"},
+        "columns": {"y": {"_target_": numeric, "key": "y", "normalize": "z_score"}},
+        "inputs": {"y": ["y"]},
+    }
+    model = load_model(train(option("feature", "vector", feature), "loss=mse", "metric=[]").folder)
+    message = r"feature.columns.y: a new row is encoded as float32 \(1,\), a row of the run as float32 \(2,\)"
+    with pytest.raises(UserError, match=message):
+        model.predict({"y": [1.0, 2.0]})
+
+
+def test_a_wrong_value_is_named_with_its_row_and_column() -> None:
+    model = load_model(train(table("y"), "loss=mse", "metric=[]").folder)
+    faults = (("old", "is 'old'; a number is needed"), (None, "has no value"), (np.nan, "is nan; a finite"))
+    for value, message in faults:
+        with pytest.raises(UserError, match=f"row 2 of the new rows: column `x` {message}"):
+            model.predict({"x": [1.0, 2.0, value]})
+
+
+def test_a_run_is_known_by_its_path_its_name_and_its_mlflow_run_id(copied: Path) -> None:
+    (copied / "delivered.json").write_text(json.dumps({"run_id": "abcdef"}))
+    for name in (copied, copied.name, "abcdef"):
+        assert load_model(name).folder.resolve() == copied.resolve()
+    assert load_model(copied.name, root=copied.parent).classes == ("cat", "dog", "eel")
+    with pytest.raises(UserError, match=f"run=abcdeg: no such run below outputs; there are {copied.name}"):
+        load_model("abcdeg")
+
+
+def test_other_data_is_refused(folder: Path) -> None:
+    other = load_model(folder, source=source(label=np.roll(columns()["label"], 1)))
+    with pytest.raises(UserError, match="its data, or how it is split, isn't what it was"):
+        other.evaluate()
+
+
+def test_a_folder_that_holds_no_weights_is_told(copied: Path) -> None:
+    shutil.rmtree(copied / "checkpoints")
+    with pytest.raises(
+        UserError, match="it has no checkpoint to read: it was broken off before the first, or they were del"
+    ):
+        load_model(copied)
+
+
+def test_a_folder_that_is_no_runs_is_told(copied: Path) -> None:
+    record = json.loads((copied / "record.json").read_text())
+    (copied / "record.json").write_text(json.dumps(record | {"kind": "sweep"}))
+    with pytest.raises(UserError, match="this is no run but a sweep; the runs in it: none"):
+        load_model(copied)
+
+
+def test_a_run_of_an_earlier_version_has_the_usual_values_of_new_keys(copied: Path, fitted: TrainedModel) -> None:
+    change(copied, lambda values: [values.pop("fold"), values["training"].pop("profile")])
+    assert load_model(copied, source=source()).evaluate() == fitted.evaluate()
+
+
+def test_data_given_from_python_cannot_be_had_by_the_command(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=evaluate", f"run={copied.name}"]) == 2
+    assert "its data was given from Python (Arrays); only from there, runner.load(" in capsys.readouterr().err
+
+
+def test_evaluate_prints_the_figures_of_a_split(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = json.loads((digits / "summary.json").read_text())["metrics"]
+    for words, split, begin in ((["quiet=true"], "test", "test/"), (["data.split=valid"], "valid", "best/valid/")):
+        assert main(["mode=evaluate", f"run={digits}", *words]) == 0
+        printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert ["split", "loss", "accuracy"] in printed
+        assert [split, *(f"{metrics[begin + name]:.5g}" for name in ("loss", "accuracy"))] in printed
+        assert ["status", "finished"] in printed
+    assert main(["mode=evaluate", f"run={digits}", "data.split=tets"]) == 2
+    assert "no split tets; did you mean test?" in capsys.readouterr().err
+
+
+def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = load_model(digits).predict("valid").columns()
+    words = ["mode=predict", f"run={digits}", "data.split=valid", "output=found.parquet"]
+    assert main(words) == 0
+    assert "270 predictions for the valid split are in found.parquet" in capsys.readouterr().out
+    found = parquet.read_table("found.parquet")
+    assert found.column_names == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name].to_numpy(), values)
+    assert main(words) == 2
+    assert "output=found.parquet is there already; remove it" in capsys.readouterr().err
+    assert main([*words[:2], "output=found.csv", "quiet=true"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert csv.read_csv("found.csv").num_rows == 359
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("found.txt", ".txt is no format; allowed: .csv, .json, .parquet"),
+        ("found.parqet", "did you mean .parquet?"),
+        ("found", "its name must end with its format; allowed: .csv"),
+        ("lacking/found.csv", "there is no folder lacking; make it first"),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_computed(
+    copied: Path, capsys: pytest.CaptureFixture[str], name: str, message: str
+) -> None:
+    shutil.rmtree(copied / "checkpoints")  # else this would be the error
+    assert main(["mode=predict", f"run={copied}", f"output={name}"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_files_of_every_format_hold_the_same(tmp_path: Path) -> None:
+    columns = {
+        "row": np.arange(4),
+        "prediction": np.array(['a "b", c', "d\ne", "é", "1"]),
+        "share": np.array([0.1, 1e-30, np.nan, np.inf], np.float32),
+    }
+    for suffix in output.WRITERS:
+        output.write_table(tmp_path / f"table{suffix}", columns)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json", "table.parquet"]
+    options = csv.ParseOptions(newlines_in_values=True)
+    one = csv.read_csv(tmp_path / "table.csv", parse_options=options).to_pydict()
+    other = parquet.read_table(tmp_path / "table.parquet").to_pydict()
+    text = (tmp_path / "table.json").read_text()
+    third = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    for found in (one, other, {name: [record[name] for record in third] for name in columns}):
+        assert found["row"] == [0, 1, 2, 3]
+        assert found["prediction"] == columns["prediction"].tolist()
+        assert np.array(found["share"][:2], np.float32).tolist() == columns["share"][:2].tolist()
+    assert [record["share"] for record in third] == [0.1, 1e-30, None, None]
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(columns: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(output.WRITERS, ".csv", full)
+    with pytest.raises(UserError, match=r"table.csv can't be written \(No space left on device\)"):
+        output.write_table(tmp_path / "table.csv", {"row": np.arange(2)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_words_of_the_data_are_held_against_the_run_s_own(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=evaluate", f"run={digits}", "data.sed=1"]) == 2
+    assert "data.sed: no parameter of components.data.ScikitLearn; did you mean seed?" in capsys.readouterr().err
+    assert main(["mode=evaluate", f"run={digits}", "data.valid=0.3"]) == 2
+    assert "its data, or how it is split, isn't what it was" in capsys.readouterr().err
+    assert main(["mode=evaluate", f"run={digits}", "optimizer=sgd", "seed=3"]) == 2
+    assert "optimizer=sgd, seed=3: run=" in capsys.readouterr().err
+
+
+def test_code_that_changed_since_is_told(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = json.loads((digits / "record.json").read_text())
+    before = record["tags"]["code"]
+    (digits / "record.json").write_text(json.dumps(record | {"tags": record["tags"] | {"code": "another"}}))
+    assert main(["mode=evaluate", f"run={digits}"]) == 0
+    assert f"warning: code was another, is {before}: what the run says may differ" in capsys.readouterr().out
+    (digits / "record.json").write_text(json.dumps(record))

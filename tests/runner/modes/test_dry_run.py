@@ -1,0 +1,254 @@
+"""A dry run says exactly what would run, and whether it fits, while it computes and leaves nothing."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+
+from runner import memory
+from runner.__main__ import main
+from runner.modes.dry_run.layers import Layer, layers
+
+LENET5 = ("architecture=lenet5",)
+MLP = ("architecture=mlp", "architecture.widths=[64,64]")
+CNN = ("experiment=digits_cnn",)
+WORK = {
+    LENET5: {
+        "c1": 28 * 28 * 6 * 5 * 5,
+        "c3": 10 * 10 * 16 * 5 * 5 * 6,
+        "c5": 400 * 120,
+        "f6": 120 * 84,
+        "head": 84 * 10,
+    },
+    MLP: {"dense_0": 64 * 64, "dense_1": 64 * 64, "head": 64 * 10},
+    CNN: {
+        "layers_0": 8 * 8 * 32 * 3 * 3,
+        "layers_1": 8 * 8 * 64 * 3 * 3 * 32,
+        "layers_5": 1024 * 128,
+        "head": 128 * 10,
+    },
+}
+PARAMETERS = {
+    LENET5: 61_706,
+    MLP: 65 * 64 + 65 * 64 + 65 * 10,
+    CNN: 10 * 32 + (9 * 32 + 1) * 64 + 1025 * 128 + 129 * 10,
+}
+LAYER = re.compile(r"  (\S+) +(\S*) .*?([\d,]+)  +([\d,.]+)  +([\d.]+ .?B)")
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """The lines of each section of plain output, by the words that its title begins with."""
+    blocks = [block.splitlines() for block in text.strip().split("\n\n")]
+    return {lines[0].partition(":")[0].partition(",")[0]: lines[1:] for lines in blocks}
+
+
+def numbers(lines: list[str]) -> dict[str, tuple[int, int]]:
+    """Parameters and multiply-adds by layer, from the lines of the layer table."""
+    found = [match for line in lines if (match := LAYER.fullmatch(line))]
+    return {
+        match[1].removeprefix("architecture/"): (int(match[3].replace(",", "")), int(match[4].replace(",", "")))
+        for match in found
+    }
+
+
+@pytest.fixture
+def without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device has no memory at all, so that a dry run ends once it has said all that shapes tell."""
+    monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(-(10**9), "in this test"))
+
+
+@pytest.mark.usefixtures("without_compiling")
+@pytest.mark.parametrize("words", [LENET5, MLP, CNN], ids=["lenet5", "mlp", "cnn"])
+def test_the_layers_are_counted_exactly(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=dry_run", *words]) == 1
+    found = numbers(sections(capsys.readouterr().out)["layers"])
+    total = found.pop("total")
+    assert {name: work for name, (_, work) in found.items() if work} == WORK[words]
+    assert total == (PARAMETERS[words], sum(WORK[words].values()))
+    assert total[0] == sum(parameters for parameters, _ in found.values())
+
+
+def test_all_is_said_and_nothing_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=dry_run", "seed=3", "architecture.widths=[8]", "optimizer=adam"]) == 0
+    found = sections(capsys.readouterr().out)
+    assert list(found) == [
+        "values",
+        "a batch of 32",
+        "splits",
+        "layers",
+        "memory by shapes",
+        "compiling",
+        "memory as compiled",
+        "time",
+    ]
+    values = [" ".join(line.split()) for line in found["values"]]
+    assert "seed=3 the command line (seed=3)" in values
+    assert 'optimizer._target_="optax.adam" conf/optimizer/adam.yaml, chosen by optimizer=adam' in values
+    assert found["a batch of 32"][1:] == [
+        "  inputs  float32 (32, 8, 8, 1)  image.values uint8 (32, 8, 8, 1)",
+        "  target  int32 (32,)            target.ids int32 (32,)",
+    ]
+    assert "train 1,168, valid 270, test 359" in found["splits"][0]
+    assert found["splits"][1].endswith("37, the last one of 16 examples")
+    shapes = {line.split()[0]: line.split()[-2:] for line in found["memory by shapes"][:2]}
+    assert shapes == {"parameters": ["2.44", "kB"], "gradients": ["2.44", "kB"]}
+    assert {line.split("  ")[1] for line in found["time"]} == {"a step", "an epoch", "the run"}
+    assert not list(Path.cwd().iterdir())
+
+
+def test_the_run_takes_the_program_that_the_dry_run_compiled(tmp_path: Path) -> None:
+    words = ["training.limit_batches=2", "training.epochs=1", "tracking=none", "quiet=true"]
+    environment = os.environ | {"TITRATE_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "runner", *words]
+    subprocess.run([*command, "mode=dry_run"], check=True, env=environment)
+    before = {path.name for path in tmp_path.glob("cache/jax/*-cache")}
+    subprocess.run(command, check=True, env=environment)
+    added = {path.name for path in tmp_path.glob("cache/jax/*-cache")} - before
+    assert any(name.startswith("jit__train") for name in before)
+    assert not any(name.startswith("jit__train") for name in added)
+
+
+def test_a_model_that_is_too_large_allocates_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=dry_run", "architecture.widths=[200000,200000]"]) == 1
+    printed = capsys.readouterr()
+    parameters, work = numbers(sections(printed.out)["layers"])["total"]
+    assert parameters == 65 * 200_000 + 200_001 * 200_000 + 200_001 * 10
+    assert work == 64 * 200_000 + 200_000**2 + 200_000 * 10
+    assert printed.err.startswith("too large for the device: a run with training.batch_size=32 needs 1.44 TB, ")
+    assert "no batch size would fit" in printed.err
+    assert max(array.nbytes for array in jax.live_arrays()) < 2**30
+
+
+def test_a_batch_size_that_fits_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = 1797 * (64 + 4)  # which is on the device already
+    monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(600_000 - data, "in this test"))
+    words = ["mode=dry_run", "architecture.widths=[32]", "training.evaluation_batch_size=32", "quiet=true"]
+    assert main([*words, "training.batch_size=1000"]) == 1
+    told = re.search(r"600 kB are free in this test; (training\.batch_size=(\d+)) would fit", capsys.readouterr().err)
+    assert told
+    assert 32 < int(told[2]) < 1000
+    assert main([*words, told[1]]) == 0
+    assert main([*words, f"training.batch_size={int(2.4 * int(told[2]))}"]) == 1
+    assert main([*words, "training.evaluation_batch_size=1500", "data.valid=1500", "data.test=100"]) == 1
+    *_, last = capsys.readouterr().err.splitlines()
+    assert re.search(r"training\.evaluation_batch_size=\d+ would fit\. If", last)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["loss=mse"],
+        ["architecture=sequential", "architecture.layers.2.window=20"],
+        ["training.batch_size=5000"],
+        ["feature.columns.image.key=imag"],
+    ],
+)
+def test_mistakes_are_told_as_a_run_tells_them(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for mode in ("dry_run", "train"):
+        assert main([f"mode={mode}", "tracking=none", "quiet=true", *words]) == 2
+        told.append(capsys.readouterr().err)
+    assert told[0] == told[1] != ""
+    assert not list(Path.cwd().iterdir())
+
+
+class Scanned(nn.Module):
+    """Three layers in a loop; one of them over again by `remat`."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, _: None = None) -> tuple[jax.Array, None]:
+        return nn.relu(nn.remat(nn.Dense)(4, name="dense")(x)), None
+
+
+class Looped(nn.Module):
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        several = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "length": 3}
+        return nn.scan(Scanned, **several)(name="loop")(x, None)[0]
+
+
+class Attending(nn.Module):
+    """Work in a module beside its submodules, and a table that is used twice."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        table = nn.Embed(5, 4, name="table")
+        x = nn.MultiHeadDotProductAttention(2, name="attention")(table(x), table(x))
+        return table.attend(x)
+
+
+class Convolved(nn.Module):
+    """Grouped, dilated and transposed convolutions."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Conv(8, (3, 3), feature_group_count=4, padding="VALID", name="grouped")(x)
+        x = nn.Conv(6, (3, 3), kernel_dilation=2, padding="VALID", name="dilated")(x)
+        return nn.ConvTranspose(2, (2, 2), strides=(2, 2), name="transposed")(x)
+
+
+class Branched(nn.Module):
+    """Of two branches the larger counts, and a loop of unknown length counts once."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        small, large = jnp.ones((4, 1)), jnp.ones((4, 8))
+        y = jax.lax.cond(x.sum() > 0, lambda: (x @ small).sum(), lambda: (x @ large).sum())
+        square = nn.Dense(4, name="dense")(jnp.eye(4))
+        return jax.lax.while_loop(lambda z: z.sum() < y, lambda z: z @ square, x)
+
+
+@pytest.mark.parametrize(
+    ("module", "x", "parameters", "work"),
+    [
+        (Looped(), jnp.ones((2, 4)), {"loop/dense": 60}, {"loop/dense": 3 * 2 * 4 * 4}),
+        (
+            Attending(),
+            jnp.ones((1, 3), jnp.int32),
+            {"table": 20, **{f"attention/{name}": 20 for name in ("query", "key", "value", "out")}},
+            {
+                "attention": 2 * 3 * 3 * 4,
+                "table.attend": 3 * 4 * 5,
+                **{f"attention/{name}": 3 * 4 * 4 for name in ("query", "key", "value", "out")},
+            },
+        ),
+        (
+            Convolved(),
+            jnp.ones((2, 9, 9, 4)),
+            {"grouped": 9 * 8 + 8, "dilated": 9 * 8 * 6 + 6, "transposed": 4 * 6 * 2 + 2},
+            {
+                "grouped": 2 * 7 * 7 * 8 * 9,
+                "dilated": 2 * 3 * 3 * 6 * 9 * 8,
+                "transposed": 2 * 3 * 3 * 6 * 4 * 2,
+            },
+        ),
+        (
+            Branched(),
+            jnp.ones((2, 4)),
+            {"dense": 20},
+            {"(elsewhere)": 2 * 4 * 8 + 2 * 4 * 4, "dense": 4 * 4 * 4},
+        ),
+    ],
+    ids=["loop", "attention", "convolution", "branch"],
+)
+def test_layers_of_any_make(module: nn.Module, x: jax.Array, parameters: dict[str, int], work: dict[str, int]) -> None:
+    found = traced(module, x)
+    assert {layer.name: layer.parameters for layer in found if layer.parameters} == parameters
+    assert {layer.name: layer.multiply_adds for layer in found if layer.multiply_adds} == work
+
+
+def traced(module: nn.Module, x: jax.Array) -> list[Layer]:
+    """The layers of a Flax module."""
+    apply: Callable[..., Any] = module.apply
+    parameters = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
+    return layers(lambda these, x: apply({"params": these}, x), parameters, x)[0]

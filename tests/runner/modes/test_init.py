@@ -1,0 +1,160 @@
+"""The project that `mode=init` makes: nothing is overwritten, and everything in it works."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import runner.modes.init
+from runner.__main__ import main
+from runner.config.catalog import HOUSE, catalog, defaults
+from runner.config.compose import compose
+
+TEMPLATE = Path(runner.modes.init.__file__).parent / "template"
+FILES = sorted(
+    str(path.relative_to(TEMPLATE)) for path in TEMPLATE.rglob("*") if path.suffix in (".py", ".yaml", ".md")
+)
+OPTIONS = [Path(file).parts[1:] for file in FILES if file.startswith("conf/")]  # (group, NAME.yaml)
+EXPERIMENTS = sorted(path.stem for path in (TEMPLATE / "experiments").glob("*.yaml"))
+README = (TEMPLATE / "README.md").read_text()
+COMMANDS = re.findall(r"^    (titrate .*)$", README, re.MULTILINE)
+SHORT = ("tracking=none", "quiet=true", "training.epochs=1", "data.rows=200")
+REPORT = (
+    "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
+    "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules}); sys.exit(code)"
+)
+
+
+@pytest.fixture
+def project(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder after `mode=init`, whose module may be named, and is forgotten after the test."""
+    monkeypatch.setenv("TITRATE_ALLOW", "my_parts")
+    sys.modules.pop("my_parts", None)
+    assert main(["mode=init"]) == 0
+    yield in_empty_folder
+    sys.modules.pop("my_parts", None)
+
+
+def test_it_writes_the_template_and_says_so(in_empty_folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", REPORT, "mode=init"], capture_output=True, text=True, check=True)
+    assert sorted(str(path.relative_to(in_empty_folder)) for path in in_empty_folder.rglob("*.*")) == FILES
+    *lines, imported = done.stdout.splitlines()
+    assert {line.strip() for line in lines} >= {*FILES, "titrate experiment=rentals_residual"}
+    assert {"jax", "numpy", "mlflow"}.isdisjoint(imported.split())
+
+
+def test_nothing_is_overwritten(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("README.md").write_text("mine")
+    Path("conf").write_text("no folder")
+    assert main(["mode=init"]) == 2
+    assert f"mode=init: {in_empty_folder} has README.md, conf already; nothing was written" in capsys.readouterr().err
+    assert sorted(path.name for path in in_empty_folder.iterdir()) == ["README.md", "conf"]
+    assert Path("README.md").read_text() == "mine"
+
+
+def test_a_second_time_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=init"]) == 2
+    assert "my_parts.py already" in capsys.readouterr().err
+
+
+def test_its_names_are_none_of_ours(project: Path) -> None:
+    found = catalog()
+    assert found.clashes == ()
+    assert all(
+        path.is_relative_to(project) for group, name in OPTIONS for path in [found.files[group][Path(name).stem]]
+    )
+
+
+def test_there_is_a_part_of_each_kind(project: Path) -> None:
+    groups = {group for group, _ in OPTIONS}
+    assert groups == set(defaults()) - {"tracking", "sweep", "experiment", "augmentation", "weights"}
+    named = "".join(Path(file).read_text() for file in FILES if file.endswith(".yaml"))
+    defined = re.findall(r"^(?:class|def) ([A-Za-z]\w*)", Path("my_parts.py").read_text(), re.MULTILINE)
+    assert all(f"my_parts.{name}" in named for name in defined)
+
+
+def test_every_option_is_named_by_an_experiment(project: Path) -> None:
+    chosen = [compose([f"experiment={name}"]).choices for name in EXPERIMENTS]
+    for group, file in OPTIONS:
+        options = [
+            option for one in chosen for option in (one[group] if isinstance(one[group], list) else [one[group]])
+        ]
+        assert Path(file).stem in options
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
+    lines = (TEMPLATE / "experiments" / f"{name}.yaml").read_text().splitlines()
+    header = {line[2:].partition(":")[0]: line.partition(":")[2].strip() for line in lines if line.startswith("# ")}
+    assert list(header)[:4] == ["Question", "Result", "Time", "Command"]
+    assert header["Command"] == f"titrate --allow my_parts experiment={name}"
+    assert re.search(r"\d\.\d", header["Result"])
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("folds", [[], ["folds=2"]], ids=["", "folds=2"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_runs(project: Path, name: str, folds: list[str]) -> None:
+    assert main([f"experiment={name}", *SHORT, *folds]) == 0
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(
+    "words", ["loss.quantile=0.9 training.precision=bfloat16", "optimizer.momentum=0 schedule.peak=0.5"]
+)
+def test_its_numbers_may_be_set(project: Path, words: str) -> None:
+    assert main(["experiment=rentals_additive", *SHORT, *words.split()]) == 0
+
+
+@pytest.mark.optax
+def test_its_parts_mix_with_ours(project: Path) -> None:
+    words = "data=rentals feature=rentals architecture=mlp loss=mse metric=[rmse,relative_error] optimizer=adam"
+    assert main([*words.split(), "schedule=triangle", "regularizer=[l2,group_lasso]", *SHORT]) == 0
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_its_readme_runs(project: Path, command: str) -> None:
+    words = shlex.split(command)[1:]
+    if "mode=runs" in words:
+        assert main(["experiment=rentals_residual", *SHORT]) == 0
+    assert main([*words, *(SHORT if "experiment" in command else [])]) == 0
+
+
+def test_mistakes_are_told_as_its_readme_says(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command, told = re.search(r"^ *\$ titrate (.*)\n *(.*)$", README, re.MULTILINE).groups()  # type: ignore[union-attr]
+    capsys.readouterr()
+    assert main(shlex.split(command)) == 2
+    assert capsys.readouterr().err.startswith(told)
+
+
+@pytest.mark.optax
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("loss=pinball", "pinball needs a real-valued target"),
+        ("metric=[relative_error]", "relative_error needs a real-valued target"),
+        ("data=rentals feature=rentals feature.target.key=hours", "there is no column `hours` in rentals"),
+        ("experiment=rentals_residual feature.target.key=temperature", "positive numbers are needed"),
+        ("experiment=rentals_residual architecture=additive", "my_parts.Additive needs an input calendar"),
+    ],
+)
+def test_its_parts_tell_mistakes(project: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
+    assert main([*words.split(), "tracking=none", "quiet=true"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_its_files_are_short_and_shipped() -> None:
+    for file in FILES:
+        if file.endswith(".yaml"):
+            text = (TEMPLATE / file).read_text()
+            assert text.startswith("# ")
+            assert len(text.splitlines()) <= 25
+            assert yaml.safe_load(text)
+    ignored = (HOUSE / ".gitignore").read_text().split()
+    assert not [file for file in FILES if any(part in ignored for part in Path(file).parts)]

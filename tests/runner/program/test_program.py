@@ -1,0 +1,425 @@
+"""The compiled half of a run, by hand: every kind of part that the protocols carry, and what a number may change."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import runner
+from components.augmentation import Flip
+from components.data import Arrays
+from components.feature import Image, Label, Numeric
+from components.types import UserError
+from runner.config.catalog import defaults
+from runner.data.batches import Batches, epoch_order
+from runner.data.load import Data, Features, load_encoded
+from runner.execution.prepare import get_program
+from runner.program import metric_sums as summing
+from runner.program.parts import BuiltParts, ProgramInputs, augment
+from runner.program.program import Program, RateInputs, as_arrays
+from runner.signature.build import ScalarSlot
+
+CLASSES = 3
+
+
+@pytest.fixture(autouse=True)
+def users_own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "helpers"))
+    monkeypatch.setenv("TITRATE_ALLOW", "parts")
+
+
+def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
+    """What is static of an experiment: an architecture, and defaults for the rest."""
+    return {
+        "architecture": architecture,
+        "loss": {"_target_": "components.loss.SoftmaxCrossEntropy"},
+        "metric": {"accuracy": {"_target_": "components.metric.Accuracy"}},
+        "optimizer": {"_target_": "optax.sgd"},
+        "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
+        "regularizer": {},
+        "augmentation": {},
+        **groups,
+    }
+
+
+def columns(rows: int = 24) -> dict[str, Any]:
+    """A few examples of every kind of column."""
+    random = np.random.default_rng(0)
+    return {
+        "image": random.integers(0, 256, (rows, 8, 8, 1), np.uint8),
+        "x": random.random(rows),
+        "y": random.random(rows),
+        "text": np.array(["ab" * (row % 7) for row in range(rows)]),
+        "label": np.arange(rows) % CLASSES,
+        "sign": np.arange(rows) % 2,
+        "rare": np.arange(rows) % 4 // 3,
+    }
+
+
+def prepared(features: Features, rows: int = 24) -> Data:
+    return load_encoded(Arrays(columns=columns(rows), valid=6, test=6, seed=None), features, identity="", cache=None)
+
+
+def images(**target: Any) -> Features:
+    return Features(Label(**{"key": "label", **target}), {"image": Image(key="image")}, {"image": ("image",)})
+
+
+MLP = {"_target_": "components.architecture.MLP", "widths": (4,)}
+
+
+class Session:
+    """A program with its data, driven by hand."""
+
+    def __init__(self, static: dict[str, Any], features: Features, data: Data, **numbers: float) -> None:
+        self.data, self.program = data, Program(static, features, data.constants)
+        self.given = ProgramInputs(
+            as_arrays({"learning_rate": 0.1, **numbers}, seed=0),
+            {name: dict(constant.device) for name, constant in data.constants.items()},
+        )
+        self.batches = Batches(data)
+        chunk = next(iter(self.batches.chunks(data.splits["train"][:4], 4, 1)))
+        self.state = self.program.init(self.given, chunk.data, chunk.rows[0])
+
+    def change(self, **numbers: float) -> None:
+        """Other numbers from now on."""
+        changed = {name: np.float32(value) for name, value in numbers.items()}
+        self.given = self.given._replace(numbers={**self.given.numbers, **changed})
+
+    def train(self, *, rows: np.ndarray | None = None, steps: int = 1, batch: int = 4) -> list[Any]:
+        """An epoch; the reports of its dispatches."""
+        reports = []
+        for chunk in self.batches.chunks(self.data.splits["train"] if rows is None else rows, batch, steps):
+            self.state, report = self.program.train(
+                self.given,
+                self.state,
+                chunk.data,
+                chunk.rows,
+                np.int32(chunk.steps),
+                RateInputs(np.int32(9), np.float32(1)),
+            )
+            reports.append(jax.device_get(report))
+        return reports
+
+    def evaluate(self, split: str, batch: int = 4) -> dict[str, float]:
+        """The figures of a split."""
+        metrics = self.program.parts(self.given).metrics
+        state = self.state.parameters, self.state.model_state
+        reports = [
+            self.program.evaluate(self.given, *state, chunk.data, chunk.rows[0], chunk.mask)[0]
+            for chunk in self.batches.chunks(self.data.splits[split], batch, 1, pad=True)
+        ]
+        return summing.compute_metrics(summing.add_sums({}, reports, metrics), metrics, split)
+
+
+def leaves(tree: Any) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def test_a_step_is_that_of_the_optimizer_by_hand() -> None:
+    features = images()
+    session = Session(static(MLP), features, prepared(features))
+    before = jax.device_get(session.state.parameters)
+    rows = session.data.splits["train"][:4]
+    image = session.data.encoded["image"]["values"][rows].astype(np.float32) / 255
+    label = session.data.encoded["target"]["ids"][rows]
+
+    def loss(parameters: Any) -> jax.Array:
+        hidden = jax.nn.relu(
+            image.reshape(4, -1) @ parameters["dense_0"]["kernel"] + parameters["dense_0"]["bias"][None]
+        )
+        logits = hidden @ parameters["head"]["kernel"] + parameters["head"]["bias"][None]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
+
+    value, gradients = jax.value_and_grad(loss)(before["architecture"])
+    (report,) = session.train(rows=rows)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * np.asarray(g), before["architecture"], gradients)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        session.state.parameters["architecture"],
+        expected,
+    )
+    assert report["loss"]["sum"] / 4 == pytest.approx(float(value), rel=1e-5)
+    assert "objective" not in report  # it is the loss
+
+
+def test_another_number_compiles_nothing_anew_and_changes_the_result() -> None:
+    features = images()
+    architecture = MLP | {"dropout": ScalarSlot("architecture.dropout")}
+    session = Session(static(architecture), features, prepared(features), **{"architecture.dropout": 0.0})
+    session.train()
+    traces = session.program.train._cache_size()
+    before = leaves(session.state.parameters)
+    session.change(learning_rate=1, **{"architecture.dropout": 0.5})
+    session.train()
+    assert session.program.train._cache_size() == traces
+    assert any((a != b).any() for a, b in zip(before, leaves(session.state.parameters), strict=True))
+
+
+def test_many_steps_a_dispatch_are_the_same_steps() -> None:
+    features = images()
+    one, many = (Session(static(MLP), features, prepared(features)) for _ in range(2))
+    ones, (report, *rest) = one.train(steps=1), many.train(steps=64)
+    assert rest == []
+    for a, b in zip(leaves(one.state), leaves(many.state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert report["accuracy"]["examples"] == sum(other["accuracy"]["examples"] for other in ones) == 12
+    assert report["loss"]["sum"] == pytest.approx(sum(other["loss"]["sum"] for other in ones), rel=1e-5)
+
+
+def test_padding_counts_nowhere_in_an_evaluation() -> None:
+    features = images()
+    session = Session(static(MLP), features, prepared(features))
+    whole, padded = session.evaluate("valid", batch=6), session.evaluate("valid", batch=4)
+    assert whole == pytest.approx(padded, rel=1e-6)
+    assert set(whole) == {"valid/loss", "valid/accuracy"}
+
+
+def test_the_first_bad_step_is_remembered() -> None:
+    features = images()
+    session = Session(static(MLP), features, prepared(features))
+    session.change(learning_rate=float("inf"))
+    reports = session.train()
+    assert [report["last"]["first_bad"].item() for report in reports] == [-1, 1, 1]
+
+
+def test_class_weights_weigh_the_loss_but_not_the_metrics() -> None:
+    features = images(key="rare", weight="balanced")
+    data = prepared(features)
+    weights = data.constants["target"].device["weight"]
+    session = Session(static(MLP), features, data)
+    session.change(learning_rate=0)
+    assert weights.tolist() == pytest.approx([2 / 3, 2])
+    plain = Session(static(MLP), images(key="rare"), prepared(images(key="rare")))
+    plain.change(learning_rate=0)
+    rows = np.flatnonzero(data.encoded["target"]["ids"] == 1)[:2]
+    (weighed,), (unweighed,) = session.train(rows=rows, batch=2), plain.train(rows=rows, batch=2)
+    assert weighed["loss"]["sum"] == pytest.approx(unweighed["loss"]["sum"] * weights[1], rel=1e-5)
+    assert weighed["accuracy"] == unweighed["accuracy"]
+    assert weighed["loss"]["count"] == 2  # the objective is divided by the examples, not by their weights
+
+
+def test_a_table_with_a_cross_of_columns_feeds_two_inputs() -> None:
+    from parts import Bucket, Cross  # type: ignore[import-not-found]
+
+    features = Features(
+        Label(key="label"),
+        {
+            "x": Numeric(key="x", normalize="z_score"),
+            "a": Bucket(key="x", buckets=3),
+            "b": Bucket(key="y", buckets=4),
+            "a_x_b": Cross(of=("a", "b"), buckets=5),
+        },
+        {"wide": ("a_x_b", "b"), "deep": ("x", "a")},
+    )
+    session = Session(static({"_target_": "parts.WideDeep"}), features, prepared(features))
+    kernels = {leaf.shape for leaf in leaves(session.state.parameters) if leaf.ndim == 2}
+    assert kernels == {(4, 8), (8, CLASSES), (9, CLASSES)}
+    session.train()
+    assert 0 <= session.evaluate("test")["test/accuracy"] <= 1
+
+
+def test_a_text_of_any_length_is_padded_a_batch_and_masked() -> None:
+    from parts import Tokens
+
+    features = Features(Label(key="label"), {"text": Tokens(key="text")}, {"text": ("text",)})
+    session = Session(static({"_target_": "parts.MeanEmbedding"}), features, prepared(features))
+    assert session.batches.resident is None
+    session.train()
+    apart = [session.evaluate("valid", batch=batch)["valid/loss"] for batch in (1, 6)]
+    assert apart[0] == pytest.approx(apart[1], rel=1e-5)
+    widths = {chunk.data["text"]["ids"].values.shape[1] for chunk in session.batches.chunks(np.arange(24), 1, 1)}
+    assert widths == {8, 12}
+
+
+def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone() -> None:
+    features = images()
+    penalty = {"l2": {"_target_": "components.regularizer.L2", "strength": ScalarSlot("regularizer.l2.strength")}}
+    session = Session(
+        static({"_target_": "parts.TwoHeads", "weight": 0.5}, regularizer=penalty),
+        features,
+        prepared(features),
+        **{"regularizer.l2.strength": 0.1},
+    )
+    parameters = jax.device_get(session.state.parameters)
+    parts = session.program.parts(session.given)
+    rows = session.data.splits["train"][:4]
+    encoded = {"image": {"values": session.data.encoded["image"]["values"][rows]}}
+    *_, output = parts.model.apply({"params": parameters}, encoded, session.given.constants, train=True)
+    label = session.data.encoded["target"]["ids"][rows]
+    expected = (
+        parts.loss(output.logits, label).mean()
+        + 0.5 * parts.loss(output.auxiliary[0][1], label).mean()
+        + output.losses["activity"].mean()
+        + parts.penalties["l2"](parameters)
+    )
+    (report,) = session.train(rows=rows)
+    assert report["objective"]["sum"] / 4 == pytest.approx(float(expected), rel=1e-5)
+    assert report["loss"]["sum"] / 4 == pytest.approx(float(parts.loss(output.logits, label).mean()), rel=1e-5)
+
+
+def test_augmentations_change_training_batches_at_every_step_and_nothing_else() -> None:
+    features = images()
+    dark = {"_target_": "components.augmentation.Crop", "padding": 1, "fill": ScalarSlot("augmentation.crop.fill")}
+    flip = {"_target_": "components.augmentation.Flip", "probability": 0.5}
+
+    def losses(**augmentation: Any) -> tuple[list[float], float]:
+        session = Session(
+            static(MLP, augmentation=augmentation),
+            features,
+            prepared(features),
+            **{"augmentation.crop.fill": 0.0, "learning_rate": 0.0},
+        )
+        steps = [session.train(rows=session.data.splits["train"][:4])[0] for _ in range(3)]
+        return [float(one["loss"]["sum"]) for one in steps], session.evaluate("valid")["valid/loss"]
+
+    (plain, untouched), (changed, same) = losses(), losses(crop=dark, flip=flip)
+    assert len(set(plain)) == 1
+    assert len(set(changed)) == 3
+    assert same == untouched
+
+
+def test_step_i_takes_the_rate_that_the_schedule_has_at_i_from_0_on() -> None:
+    halving = {"_target_": "components.schedule.exponential", "decay_rate": 0.5, "decay_steps": 1.0}
+    features = images()
+    session = Session(
+        static(MLP, schedule=halving | {"learning_rate": ScalarSlot("learning_rate")}), features, prepared(features)
+    )
+    reports = session.train(steps=2)  # of steps 0 and 1, and of step 2
+    assert [report["last"]["learning_rate"].item() for report in reports] == pytest.approx([0.05, 0.025])
+
+
+def test_dropout_draws_anew_at_every_step_by_the_seed_and_never_in_evaluation() -> None:
+    features = images()
+    session = Session(static(MLP | {"dropout": 0.5}), features, prepared(features), learning_rate=0)
+    evaluated = set()
+
+    def losses(seed: int) -> list[float]:
+        """Of the same examples and parameters at three steps."""
+        session.given = session.given._replace(numbers={**session.given.numbers, "seed": np.uint32(seed)})
+        session.state = session.state._replace(step=jax.numpy.int32(0))
+        evaluated.add(session.evaluate("valid")["valid/loss"])
+        return [session.train(rows=session.data.splits["train"][:4])[0]["loss"]["sum"].item() for _ in range(3)]
+
+    seen, other = losses(seed=0), losses(seed=1)
+    assert len({*seen, *other}) == 6
+    assert losses(seed=0) == seen
+    assert len(evaluated) == 1
+
+
+def test_a_metric_may_collect_the_scores_of_a_split() -> None:
+    features = Features(Label(key="sign"), {"x": Numeric(key="x")}, {"x": ("x",)})
+    session = Session(
+        static(
+            MLP,
+            loss={"_target_": "components.loss.BinaryCrossEntropy"},
+            metric={"area": {"_target_": "parts.AreaUnderCurve"}},
+        ),
+        features,
+        prepared(features),
+    )
+    assert "area" not in session.train()[0]
+    area = session.evaluate("test", batch=4)["test/area"]
+    assert 0 <= area <= 1
+    assert area == session.evaluate("test", batch=6)["test/area"]
+
+
+def test_five_folds_compile_once() -> None:
+    features = Features(Label(key="label"), {"x": Numeric(key="x", normalize="z_score")}, {"x": ("x",)})
+    data = prepared(features, rows=25)
+    session = Session(static(MLP), features, data)
+    session.train(rows=np.arange(20), batch=5)
+    traces = session.program.train._cache_size()
+    for fold in range(5):
+        rows = np.setdiff1d(np.arange(25), np.arange(fold * 5, fold * 5 + 5))
+        values = data.encoded["x"]["values"][rows]
+        constants = {"x": {"offset": values.mean(0), "divisor": values.std(0)}}
+        session.given = session.given._replace(constants={**session.given.constants, **constants})
+        session.train(rows=rows, batch=5)
+    assert session.program.train._cache_size() == traces
+
+
+def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
+    rows = np.arange(100, 200)
+    assert epoch_order(rows, 1, 2).tolist() == epoch_order(rows, 1, 2).tolist()
+    assert sorted(epoch_order(rows, 1, 2)) == rows.tolist()
+    pairs = [(seed, epoch) for seed in range(3) for epoch in range(3)]
+    assert len({str(epoch_order(rows, *pair)) for pair in pairs}) == len(pairs)
+
+
+def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = prepared(images())
+    resident = Batches(data)
+    monkeypatch.setattr("runner.data.batches.RESIDENT_BYTES", 0)
+    streamed = Batches(data)
+    assert streamed.resident is None
+    rows = data.splits["train"]
+    for start in range(4):
+        pairs = zip(resident.chunks(rows, 4, 2, start=start), streamed.chunks(rows, 4, 2, start=start), strict=True)
+        for a, b in pairs:
+            assert (a.steps, a.mask.tolist()) == (b.steps, b.mask.tolist())
+            for step in range(a.steps):
+                np.testing.assert_array_equal(
+                    np.asarray(a.data["image"]["values"])[a.rows[step]],
+                    b.data["image"]["values"][b.rows[step]],
+                )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_from_any_step_on_there_are_the_rest_of_the_examples(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
+    if streamed:
+        monkeypatch.setattr("runner.data.batches.RESIDENT_BYTES", 0)
+    batches = Batches(prepared(images()))
+    labels = batches.encoded["target"]["ids"]
+    for start in range(5):
+        seen = []
+        for chunk in batches.chunks(np.arange(14), 4, 2, start=start):
+            taken = np.asarray(chunk.data["target"]["ids"])[chunk.rows[: chunk.steps]]
+            seen += taken[:, chunk.mask].reshape(-1).tolist()
+        assert seen == labels[4 * start : 14].tolist()
+
+
+def test_other_data_is_not_taken_for_what_is_on_the_device() -> None:
+    data = prepared(images())
+    turned = {name: {key: array[::-1] for key, array in arrays.items()} for name, arrays in data.encoded.items()}
+    for one in (data, replace(data, encoded=turned)):
+        resident = Batches(replace(one, encoding=f"{id(one)}")).resident
+        np.testing.assert_array_equal(resident["target"]["ids"], one.encoded["target"]["ids"])
+
+
+def test_augmentations_draw_each_by_itself() -> None:
+    mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
+    twice = BuiltParts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
+    inputs, _ = augment(twice, jax.random.key(1), {"image": mirrored}, np.zeros(32))
+    changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
+    assert 0 < changed.sum() < 32, "what one mirrors, the other mirrors back"
+
+
+def test_a_program_serves_those_that_have_all_but_numbers_alike() -> None:
+    features = images()
+    data = prepared(features)
+    base = static(MLP, feature={})
+    program = get_program(base, features, data)
+    assert get_program(static(MLP, feature={}), features, data) is program
+    for group in defaults().keys() - {"data", "weights", "tracking", "sweep", "experiment"}:
+        assert get_program(base | {group: {"other": 1}}, features, data) is not program, group
+    learned = {**data.constants, "target": data.constants["target"]._replace(static={"classes": ("a", "b")})}
+    assert get_program(base, features, replace(data, constants=learned)) is not program
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_an_array_that_no_machine_holds_is_named() -> None:
+    with pytest.raises(UserError, match=r"`.*kernel` would have the shape \(1000000000, 1000000000\), more numbers"):
+        runner.run(
+            "experiment=digits_mlp", "architecture.widths=[1000000000,1000000000]", "tracking=none", "quiet=true"
+        )
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_size_that_no_shape_holds_is_named() -> None:
+    with pytest.raises(UserError, match=rf"architecture: widths\.1: {2**63} is too large; sizes are smaller than"):
+        runner.run("experiment=digits_mlp", f"architecture.widths=[8,{2**63}]", "tracking=none", "quiet=true")

@@ -1,0 +1,101 @@
+"""What a run says of itself from its first instant."""
+
+import json
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runner
+from components.data import Arrays
+from runner.record.description import dotted_leaves, list_changes
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_record_of_a_run() -> None:
+    columns = {"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}
+    overrides = ["optimizer=sgd", "optimizer.momentum=0.5", "metric=[accuracy,top_k]", "metric.top_k.k=2", "seed=4"]
+    result = runner.run(
+        *overrides,
+        "training.epochs=1",
+        "tracking=none",
+        "quiet=true",
+        source=Arrays(columns=columns, valid=12, test=12),
+    )
+    record = json.loads((result.folder / "record.json").read_text())
+    assert record["name"] == "Arrays_mlp"
+    assert result.folder.name.endswith(record["digest"])
+    assert record["tags"].items() >= {"seed": "4", "digest": record["digest"]}.items()
+    assert {"jax", "titrate", "python", "device", "host", "overrides"} <= set(record["tags"])
+    parameters = record["parameters"]
+    assert parameters["optimizer"] == "sgd"
+    assert parameters["optimizer.momentum"] == 0.5
+    assert parameters["metric"] == "accuracy,top_k"
+    assert parameters["architecture.widths"] == [64, 64]
+    assert parameters["training.epochs"] == 1
+    assert not [key for key in parameters if "_target_" in key or key in ("folder", "quiet", "mode")]
+    rows = {dataset["split"]: dataset["rows"] for dataset in record["datasets"]}
+    assert rows == {"train": 36, "valid": 12, "test": 12}
+    assert len({dataset["digest"] for dataset in record["datasets"]}) == 1
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_clone_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = metadata.version
+
+    def version(package: str) -> str:
+        if package == "titrate":
+            raise metadata.PackageNotFoundError(package)
+        return found(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+    source = Arrays(columns={"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}, valid=12, test=12)
+    result = runner.run("experiment=digits_mlp", "training.epochs=1", "tracking=none", "quiet=true", source=source)
+    assert json.loads((result.folder / "record.json").read_text())["tags"]["titrate"] == "not installed"
+
+
+def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import runner.record.description
+
+    monkeypatch.chdir(Path(__file__).parent)
+    found = runner.record.description._git()
+    if not found:
+        pytest.skip("the tests run outside a repository")
+    assert len(found["git.commit"]) == 40
+    assert found["git.dirty"] in ("true", "false")
+
+
+@pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.theirs.clean", "filter.theirs.process"])
+def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, setting: str) -> None:
+    import runner.record.description
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], check=True)
+
+    git("init", "--quiet")
+    Path("file.txt").write_text("one")
+    Path(".gitattributes").write_text("*.txt filter=theirs")
+    git("add", ".")
+    git("commit", "--quiet", "--message=first")
+    git("config", setting, f"touch {in_empty_folder}/ran; cat")
+    Path("file.txt").write_text("two")
+    subprocess.run(["git", "status"], check=False, capture_output=True)
+    assert (in_empty_folder / "ran").exists()  # so it runs where nobody takes care
+    (in_empty_folder / "ran").unlink()
+    found = runner.record.description._git()
+    assert not (in_empty_folder / "ran").exists()
+    assert found.get("git.dirty") == ("true" if setting == "core.fsmonitor" else None)
+
+
+def test_leaves_have_dotted_names() -> None:
+    tree = {"a": {"b": 1, "c": [1, 2]}, "d": [{"e": 3}], "f": {}}
+    assert dict(dotted_leaves(tree)) == {"a.b": 1, "a.c": [1, 2], "d.0.e": 3, "f": {}}
+
+
+def test_only_code_and_versions_count_as_changed() -> None:
+    before, now = {"jax": "1", "seed": "0", "code": "a"}, {"jax": "2", "code": "a"}
+    assert list_changes(before, now) == ["jax was 1, is 2"]

@@ -1,0 +1,158 @@
+"""The outbox keeps every point once, with the time it was first made, whatever kills the run."""
+
+import itertools
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.record import outbox
+from runner.record.outbox import Outbox, cover, covered
+
+
+@pytest.fixture(autouse=True)
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by a millisecond whenever it is read."""
+    clock = itertools.count(1)
+    monkeypatch.setattr("time.time_ns", lambda: next(clock) * 1_000_000)
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "points.jsonl").read_text().splitlines()]
+
+
+def read(folder: Path) -> list[outbox.Point]:
+    return list(outbox.parse(outbox.read(folder).splitlines()))
+
+
+def test_points_come_back_once_they_are_covered(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    box.add(10, {"train/loss": 0.5, "learning_rate": 1e-3})
+    offset = box.flush()
+    box.add(20, {"train/loss": 0.25})
+    box.flush()
+    assert read(tmp_path) == []
+    cover(tmp_path, offset)
+    assert read(tmp_path) == [(10, 1, {"train/loss": 0.5, "learning_rate": 1e-3})]
+    box.close()
+
+
+def test_values_need_not_be_finite_and_keep_every_bit(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    box.add(1, {"a": math.inf, "b": -math.inf, "c": math.nan, "d": 0.1 + 0.2})
+    cover(tmp_path, box.flush())
+    box.close()
+    values = read(tmp_path)[0].values
+    assert (values["a"], values["b"], values["d"]) == (math.inf, -math.inf, 0.1 + 0.2)
+    assert math.isnan(values["c"])
+
+
+def test_flush_tells_the_size_on_the_disk(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    box.add(1, {"a": 1.0})
+    assert box.flush() == (tmp_path / "points.jsonl").stat().st_size > 0
+    box.close()
+
+
+def test_nothing_is_covered_at_first(tmp_path: Path) -> None:
+    assert covered(tmp_path) == 0
+    assert outbox.read(tmp_path) == b""
+
+
+def test_what_no_checkpoint_covers_is_cut_but_keeps_its_time(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    box.add(1, {"a": 1.0})
+    offset = box.flush()
+    box.add(2, {"a": 2.0})
+    box.add(2, {"b": 2.0})
+    box.close()
+    with (tmp_path / "points.jsonl").open("a") as file:
+        file.write('{"step": 3, "timest')  # killed in the midst of writing
+    box = Outbox(tmp_path, covered=offset)
+    assert [line["step"] for line in lines(tmp_path)] == [1]
+    box.add(2, {"b": 2.0})
+    box.add(3, {"a": 3.0})
+    box.add(2, {"a": 2.0})
+    box.close()
+    assert [(line["step"], line["timestamp"]) for line in lines(tmp_path)] == [(1, 1), (2, 3), (3, 5), (2, 2)]
+
+
+def test_an_older_checkpoint_takes_the_cover_back(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    box.add(1, {"a": 1.0})
+    older = box.flush()
+    box.add(2, {"a": 2.0})
+    cover(tmp_path, box.flush())
+    box.close()
+    Outbox(tmp_path, covered=older).close()
+    assert covered(tmp_path) == older
+    assert [point.step for point in read(tmp_path)] == [1]
+
+
+def test_a_checkpoint_that_was_saved_but_not_yet_noted_counts(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    box.add(1, {"a": 1.0})
+    offset = box.flush()
+    box.close()
+    Outbox(tmp_path, covered=offset).close()
+    assert [point.step for point in read(tmp_path)] == [1]
+
+
+@settings(deadline=None, max_examples=50)  # each waits for the disk
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), max_size=6))
+def test_however_often_killed_every_point_is_there_once_at_its_first_time(
+    tmp_path_factory: pytest.TempPathFactory, lives: list[tuple[int, bool, int]]
+) -> None:
+    """A life: points are made, perhaps a checkpoint, then a kill; the next one goes on from a late checkpoint."""
+    folder, checkpoints, first = tmp_path_factory.mktemp("run"), [(0, 0)], {}
+    for made, saved, back in [*lives, (5, True, 0)]:
+        step, offset = checkpoints[max(len(checkpoints) - 1 - back, 0)]
+        del checkpoints[max(len(checkpoints) - back, 1) :]
+        box = Outbox(folder, covered=offset)
+        for _ in range(made):
+            step += 1
+            box.add(step, {"a": float(step)})
+        if saved:
+            checkpoints.append((step, box.flush()))
+        box.close()
+        for line in lines(folder):
+            assert first.setdefault(line["step"], line["timestamp"]) == line["timestamp"]
+    assert [line["step"] for line in lines(folder)] == list(range(1, step + 1))
+
+
+def test_a_flush_returns_once_all_points_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, synced = Outbox(tmp_path), []
+    sync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    box.add(1, {"a": 1.0})
+    assert [box.flush()] == synced
+    box.close()
+
+
+def test_a_kill_between_keeping_and_cutting_loses_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Outbox(tmp_path)
+    box.add(1, {"a": 1.0})
+    box.close()
+    first = lines(tmp_path)
+
+    def killed(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "_append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Outbox(tmp_path)
+    assert lines(tmp_path) == first, "cut before it was kept"
+    box = Outbox(tmp_path)
+    box.add(1, {"a": 2.0})
+    box.close()
+    assert [point["timestamp"] for point in lines(tmp_path)] == [point["timestamp"] for point in first]

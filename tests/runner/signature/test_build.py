@@ -1,0 +1,116 @@
+"""Plain values to parts: what is called with what, and what is refused even where the check could not read it."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+import pytest
+
+from components.loss import Huber
+from components.types import UserError
+from runner.config.config import Config
+from runner.execution.execute import execute
+from runner.signature.build import ScalarSlot, build, import_target
+
+
+@pytest.fixture
+def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user's, allowed, whose source tells no signature and which brings strangers along."""
+    (tmp_path / "opaque_parts.py").write_text(
+        "import functools, os\n"
+        "from os import system as run\n"
+        "from components.data import write_idx\n"
+        "listing = functools.partial(os.system, 'ls')\n"
+        "class Ones:\n"
+        "    def __call__(self, key, shape, dtype=None): return 1\n"
+        "def anything(**given):\n"
+        "    raise TypeError(f'no {given}')\n"
+        "class Plain: pass\n"
+        "class Narrow:\n"
+        "    def __init__(self, *, width): self.width = width\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("TITRATE_ALLOW", "opaque_parts")
+
+
+def test_numbers_lists_and_parts_within_parts_become_what_they_stand_for() -> None:
+    node = {"_target_": "components.loss.Huber", "delta": ScalarSlot("loss.delta")}
+    assert build({"losses": [node, None, "a"]}, {"loss.delta": 2.5}) == {"losses": (Huber(2.5), None, "a")}
+
+
+def test_what_the_runner_gives_wins() -> None:
+    node = {"_target_": "components.loss.Huber", "delta": 1.0}
+    assert build(node, {}, delta=3.0) == Huber(3.0)
+
+
+@pytest.mark.parametrize("target", ["optax.nadam", "jax.nn.relu", "components.loss.Huber", "runner.tracking.MLflow"])
+def test_parts_resolve_wherever_their_package_defines_them(target: str) -> None:
+    assert callable(import_target(target))
+    assert import_target("optax.nadam") is optax.nadam
+    assert import_target("jax.nn.relu") is jax.nn.relu
+
+
+@pytest.mark.usefixtures("my_parts")
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("os.system", "not below an allowed package"),
+        ("builtins.eval", "not below an allowed package"),
+        ("components.data.os.system", "can't be imported"),
+        ("components.data.scikit_learn.version", "is no part: it is defined in `importlib.metadata`"),
+        ("opaque_parts.run", "is no part: it is defined in `posix`"),
+        ("opaque_parts.listing", "is no part: it is defined in `posix`"),
+        ("opaque_parts.nothing", "can't be imported"),
+        ("runner.execution.execute.execute", "not below an allowed package"),
+    ],
+)
+def test_strangers_are_refused(target: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        import_target(target)
+
+
+@pytest.mark.usefixtures("my_parts")
+def test_a_call_that_does_not_fit_names_the_target_and_what_it_was_given() -> None:
+    with pytest.raises(UserError, match=r"`opaque_parts.Narrow` has no parameter widht; did you mean width\?"):
+        build({"_target_": "opaque_parts.Narrow", "widht": 3}, {})
+    with pytest.raises(TypeError, match=r"no \{'a': 1\}"):  # an error inside the part is the part's own
+        build({"_target_": "opaque_parts.anything", "a": 1}, {})
+
+
+@pytest.mark.usefixtures("my_parts")
+def test_a_part_of_the_user_s_within_a_part_has_the_methods_of_what_belongs_there() -> None:
+    def dense(name: str) -> Any:
+        return build({"_target_": "components.layer.Dense", "features": 3, "initializer": {"_target_": name}}, {})
+
+    assert dense("opaque_parts.Ones").initializer("key", (2, 3)) == 1
+    with pytest.raises(UserError, match=r"^`opaque_parts.Narrow` can't be called with nothing"):
+        dense("opaque_parts.Narrow")
+    with pytest.raises(UserError, match=r"^`opaque_parts.Plain` lacks `__call__`, which a Normal has"):
+        dense("opaque_parts.Plain")
+
+
+@pytest.mark.usefixtures("my_parts")
+def test_what_a_module_of_the_user_s_imports_stays_what_it_is() -> None:
+    with pytest.raises(UserError, match=r"^opaque_parts.write_idx is not a part that a configuration may name"):
+        build({"_target_": "opaque_parts.write_idx", "path": "here", "array": 1}, {})
+
+
+@pytest.mark.usefixtures("my_parts", "in_empty_folder")
+def test_what_only_building_finds_is_told_as_the_check_would(compose_and_check: Config) -> None:
+    with pytest.raises(
+        UserError, match=r"^loss: mse needs a real-valued target.* \[set by conf/loss/mse\.yaml, chosen by loss=mse\]$"
+    ):
+        execute(compose_and_check)
+    assert not Path("outputs").exists()
+
+
+@pytest.fixture
+def compose_and_check() -> Config:
+    """A configuration that the check lets pass, though the loss doesn't suit the target."""
+    from runner.config.check import check_config
+    from runner.config.compose import compose
+
+    config = compose(["loss=mse", "tracking=none", "quiet=true"])
+    check_config(config)
+    return config

@@ -1,0 +1,386 @@
+"""What a configuration, an override or an artifact may name: parts, each where its kind belongs, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import flax.linen as nn
+import optax
+import pytest
+import yaml
+
+import components
+import runner
+from components import types
+from runner import npz
+from runner.__main__ import main
+from runner.config.catalog import catalog, defaults
+from runner.data import transform
+from runner.signature.build import build
+from runner.signature.kinds import KINDS, may_stand
+from runner.signature.places import SCHEMA, find_misplaced_parts
+from runner.signature.source import TargetError
+from runner.signature.type_hints import element_hint
+from runner.tree import parts
+
+FIELDS = "__dataclass_fields__"
+HELPERS = [
+    "components.data.write_idx",
+    "components.data.idx.write_idx",
+    "components.data.read_idx",
+    "components.data.split",
+    "components.architecture.block.branches.Series",  # a module of Flax that nobody exports
+    "components.data.Table",  # has abstract methods
+    "components.data.csv.source.find",
+    "components.feature.Moments",
+    "components.feature.Spread",
+    "components.layer.activate",
+    "components.layer.initializer.get_initializer",
+    "components.layer.InitializerName",
+    "components.loss.UserError",
+    "components.loss.Range",
+    "components.loss._numbers",
+    "components.metric.dataclasses.replace",
+    "components.place.find",
+    "components.schedule._schedule",
+    "components.columns.as_column",
+    "components.types.Schedule",
+    "components.pretrained.convert_weights",
+    "flax.linen.init",
+    "flax.linen.Module",
+    "flax.linen.meta.Partitioned",
+    "jax.nn.tanh",  # jax.numpy's
+    "optax.apply_updates",
+    "optax.global_norm",
+    "runner.execution.execute.execute",
+    "runner.files.write_atomically",
+    "runner.tracking.deliver.main",
+    "runner.tracking.ChildDelivery",
+    "runner.tracking.Tracking",
+    "os.system",
+    "builtins.eval",
+    "",
+    "loss",
+    "components",
+    "components..loss.MSE",
+]
+
+
+def allowed(target: Any, *wanted: str) -> bool:
+    try:
+        return may_stand(target, wanted)
+    except TargetError:
+        return False
+
+
+def modules(package: ModuleType) -> Iterator[str]:
+    yield package.__name__
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if "template" not in found.name and "__main__" not in found.name:
+            yield found.name
+
+
+def callables(*names: str) -> dict[str, Any]:
+    """Everything that can be called in some modules, by the first of its dotted names that end alike."""
+    found = {}
+    for name in names:
+        for one, value in vars(importlib.import_module(name)).items():
+            if callable(value):
+                found.setdefault((one, id(value)), (f"{name}.{one}", value))
+    return dict(found.values())
+
+
+def makes(value: Any, *kinds: type) -> bool:
+    """Whether a call of a class, or of a `partial` of one, makes an instance of one of some classes."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    return isinstance(value, type) and issubclass(value, kinds)
+
+
+def conforms(protocol: type) -> Callable[[Any], bool]:
+    names = {name for one in protocol.__mro__ for name in (*vars(one), *vars(one).get("__annotations__", {}))}
+    needed = [name for name in names if name[0] != "_" or name == "__call__"]
+    return lambda value: isinstance(value, type) and {*needed} <= {*dir(value), *getattr(value, FIELDS, ())}
+
+
+def returns(name: str) -> Callable[[Any], bool]:
+    def does(value: Any) -> bool:
+        while isinstance(value, functools.partial):
+            value = value.func
+        return name in str(getattr(value, "__annotations__", {}).get("return", "")) or makes(
+            value, optax.GradientTransformation
+        )
+
+    return does
+
+
+IN_PYTHON: dict[str, Callable[[Any], bool]] = {
+    "source": conforms(types.Source),
+    "target": conforms(types.Target),
+    "column": conforms(types.Column),
+    "architecture": lambda value: makes(value, nn.Module),
+    "layer": lambda value: makes(value, nn.Module),
+    "loss": conforms(types.Loss),
+    "metric": conforms(types.Metric),
+    "optimizer": returns("GradientTransformation"),
+    "schedule": returns("Schedule"),
+    "regularizer": conforms(types.Regularizer),
+    "augmentation": conforms(types.Augmentation),
+    "weights": conforms(types.Weights),
+    "tracking": lambda value: hasattr(value, "start") and hasattr(value, "describe"),
+    "sweep": lambda value: hasattr(value, "ask"),
+    "function": lambda value: value.__module__.startswith(("jax._src.nn.", "jax.nn.")),
+}
+"""What Python itself finds of a part of each kind, to hold the sources against."""
+
+
+def test_all_that_can_be_called_is_a_part_of_its_kind_or_refused() -> None:
+    """A helper that is new in an allowed package is refused, or stands here with what it is."""
+    ours = callables(*modules(components), *modules(runner))
+    theirs = callables("optax", "optax.contrib", "flax.linen", "jax.nn", "jax.nn.initializers")
+    found = {name: value for name, value in {**ours, **theirs}.items() if allowed(name)}
+    for name, value in found.items():
+        kinds = [kind for kind in KINDS if allowed(name, kind)]
+        assert kinds, name
+        assert all(IN_PYTHON[kind](value) for kind in kinds), (name, kinds)
+        homes = [vars(importlib.import_module(home)) for kind in kinds for home in KINDS[kind].homes]
+        assert any(home.get(name.rpartition(".")[2]) is value for home in homes), name
+    assert len(found) > 250
+    assert len(ours) > 10 * sum(name in ours for name in found)  # most of what can be called is no part
+
+
+def test_what_conf_names_stands_where_its_kind_belongs() -> None:
+    """Every option of every group, and no part where another group has its own."""
+    assert {place.partition(".")[0] for place in SCHEMA} == defaults().keys() - {"experiment"}
+    for group, options in catalog().files.items():
+        for path in options.values():
+            tree = yaml.safe_load(path.read_text())
+            if group in SCHEMA:
+                assert not list(find_misplaced_parts(tree, SCHEMA[group], group)), path
+            elif group == "feature":
+                assert not list(find_misplaced_parts(tree["target"], SCHEMA["feature.target"], "feature.target")), path
+                assert not list(find_misplaced_parts(tree["columns"], SCHEMA["feature.columns"], "feature.columns")), (
+                    path
+                )
+            for _, node in parts(tree):
+                others = {*KINDS} - {"layer", "architecture", "target", "column"}
+                assert sum(allowed(node["_target_"], kind) for kind in others) <= 1
+
+
+@pytest.mark.parametrize("target", HELPERS)
+def test_a_helper_is_no_part(target: str) -> None:
+    assert not allowed(target)
+    for place in SCHEMA:
+        with pytest.raises(types.UserError):
+            build({"a": {"_target_": target}}, {}, dict[str, element_hint(SCHEMA[place], "a")])  # type: ignore[misc]
+    with pytest.raises(types.UserError):
+        build([{"_target_": target}], {})
+
+
+@pytest.mark.parametrize(
+    ("place", "target", "message"),
+    [
+        ("loss", "components.metric.MAE", "is a metric, not a loss; did you mean components.loss.MAE?"),
+        ("optimizer", "components.schedule.cosine", "is a schedule, not an optimizer; did you mean optax."),
+        ("architecture.layers.0", "components.architecture.MLP", "is an architecture, not a layer;"),
+        ("architecture.layers.0", "components.layer.Normal", "is not a layer;"),
+        ("architecture", "components.layer.Dense", "is a layer, not an architecture;"),
+        ("feature.target", "components.feature.Image", "is a feature column, not a target; did you mean components."),
+        ("feature.columns.image", "components.data.Idx", "is a data source, not a feature column;"),
+        ("loss", "os.system", "is not below an allowed package"),
+    ],
+)
+def test_a_part_in_the_place_of_another_is_named_with_what_belongs_there(
+    in_empty_folder: Path, capsys: pytest.CaptureFixture[str], place: str, target: str, message: str
+) -> None:
+    architecture = ["architecture=sequential"] if "layers" in place else []
+    assert main([*architecture, f"{place}={{_target_: {target}}}"]) == 2
+    line = next(line for line in capsys.readouterr().err.splitlines() if f"{place}._target_: " in line)
+    assert line.startswith(f"{place}._target_: {target} {message}")
+
+
+def test_annotations_say_what_stands_within_a_part() -> None:
+    dense = {"_target_": "components.layer.Dense", "features": 3}
+    for initializer, right in (("Normal", True), ("Uniform", True), ("Dense", False), ("activate", False)):
+        node = {**dense, "initializer": {"_target_": f"components.layer.{initializer}"}}
+        assert (not list(find_misplaced_parts(node, Any, "a"))) == right
+    numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
+    for step, right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.is_constant", False)):
+        for listed in (lambda node: node, lambda node: [node]):
+            node = {**numeric, "normalize": listed({"_target_": f"components.feature.{step}"})}
+            assert (not list(find_misplaced_parts(node, SCHEMA["feature.target"], "a"))) == right
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """A target that would write a file there if it were called."""
+    array = {"_target_": "components.columns.as_column", "name": "x", "given": [1, 2]}
+    return {"_target_": "components.data.write_idx", "path": str(folder / "written"), "array": array}
+
+
+@pytest.mark.parametrize("place", ["target", "columns", "key", "normalize", "unknown"])
+def test_a_transform_of_a_stranger_s_runs_nothing(tmp_path: Path, place: str) -> None:
+    numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
+    feature = {"target": dict(numeric), "columns": {"x": dict(numeric)}, "inputs": {"x": ["x"]}}
+    if place == "target":
+        feature["target"] = written(tmp_path)
+    elif place == "columns":
+        feature["columns"]["x"] = written(tmp_path)  # type: ignore[index]
+    else:
+        feature["columns"]["x"][place] = [written(tmp_path)]  # type: ignore[index]
+    meta = {"version": transform.VERSION, "feature": feature, "columns": {}, "forms": {}}
+    npz.write(tmp_path / "transform.npz", {}, meta)
+    fault = (
+        "`components.feature.Numeric` has no parameter unknown"
+        if place == "unknown"
+        else "components.data.write_idx is not a"
+    )
+    with pytest.raises(types.UserError, match=rf"^feature\.(target|columns\.x): {fault}"):
+        runner.load_transform(tmp_path / "transform.npz")
+    assert not (tmp_path / "written").exists()
+
+
+def test_a_transform_names_columns_alone(tmp_path: Path) -> None:
+    """A part of another kind, or one of a module that the user has not allowed, is nothing that a file may name."""
+    (tmp_path / "stranger.py").write_text("raise SystemExit('imported')")
+    column: dict[str, Any] = {"_target_": "components.feature.Label", "key": "x"}
+    for target, message in {
+        "components.data.Csv": "is a data source, not a feature column",
+        "components.pretrained.Safetensors": "is a source of weights, not a feature column",
+        "runner.tracking.MLflow": "is a tracker, not a feature column",
+        "stranger.Column": "is not below an allowed package",
+    }.items():
+        feature = {"target": column, "columns": {"x": {"_target_": target}}, "inputs": {"x": ["x"]}}
+        meta = {"version": transform.VERSION, "feature": feature, "columns": {}, "forms": {}}
+        npz.write(tmp_path / "transform.npz", {}, meta)
+        with pytest.raises(types.UserError, match=message):
+            runner.load_transform(tmp_path)
+
+
+@pytest.mark.optax
+def test_a_run_folder_of_a_stranger_s_runs_nothing(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1"]) == 0
+    (folder,) = Path("outputs").iterdir()
+    path = folder / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for key in ("loss", "architecture", "metric.accuracy", "data", "optimizer", "schedule"):
+        forged = json.loads(json.dumps(config))
+        group, _, name = key.partition(".")
+        (forged[group] if name else forged)[name or group] = written(Path.cwd())
+        path.write_text(yaml.safe_dump(forged))
+        with pytest.raises(types.UserError, match=rf"{key}: components.data.write_idx is not a"):
+            runner.load(folder).evaluate("train")
+        assert main(["mode=evaluate", f"run={folder.name}"]) == 2
+        assert f"{key}._target_: components.data.write_idx is not a" in capsys.readouterr().err
+        assert not Path("written").exists()
+    path.write_text("loss: !!python/object/apply:os.system ['touch written']")
+    assert main(["mode=evaluate", f"run={folder.name}"]) != 0
+    assert not Path("written").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("loss: !!python/object/apply:os.system ['touch written']", "this is not YAML: could not determine a constru"),
+        ("loss: !!python/name:os.system", "this is not YAML: could not determine a constru"),
+        ("learning_rate: ${oc.env:TITRATE_SECRET}", "${oc.env:TITRATE_SECRET} is not understood; a reference is"),
+        ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not understood; a reference is"),
+        ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect here; leave `hydra`"),
+        ("loss: {_target_: components.loss.MSE, _partial_: true}", "loss._partial_: no parameter of components.loss"),
+        ("loss: {_target_: [components.loss.MSE]}", "loss._target_: ['components.loss.MSE'] is no dotted name"),
+        ("training: {epochs: {_target_: os.system}}", 'training.epochs: {"_target_": "os.system"} is not a whole'),
+        ("stranger: {_target_: os.system}", "stranger: unknown key"),
+    ],
+)
+def test_an_experiment_of_a_stranger_s_runs_nothing(
+    in_empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv("TITRATE_SECRET", "12345.678")
+    Path("experiments").mkdir()
+    Path("experiments/strange.yaml").write_text(text)
+    assert main(["experiment=strange"]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert "12345.678" not in told
+    assert not Path("written").exists()
+
+
+def options() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The parts that the options of `conf/` hold, with their groups."""
+    for group, files in catalog().files.items():
+        for path in files.values():
+            outer: list[Any] = []
+            for place, node in parts(yaml.safe_load(path.read_text())):
+                if group != "experiment" and not any(place[: len(one)] == one for one in outer):
+                    outer.append(place)
+                    yield group, node
+
+
+def test_building_parts_touches_no_file_and_starts_nothing() -> None:
+    """A part may be built of whatever a stranger's file says: it opens its files when it is asked for their content."""
+    given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}, "schedule": {"learning_rate": 0.1}}
+    built = {}
+    for _ in range(2):  # the sources of signatures are read the first time
+        for group, node in options():
+            arguments = {"path": "nowhere"} if node.get("path") == "???" else given.get(group, {})
+            with audited() as events:
+                build(node, {}, **arguments)
+            built[group, node["_target_"]] = [event for event in events if event.startswith(TOUCHING)]
+    assert len(built) > 80
+    assert not {part: events for part, events in built.items() if events}
+
+
+def test_what_a_command_allows_ends_with_it(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TITRATE_ALLOW", raising=False)
+    Path("allowed_once.py").write_text("class Loss:\n    def __init__(self, size: int = 1): ...\n")
+    words = ["loss._target_=allowed_once.Loss", "loss.size=x"]
+    for _ in range(2):
+        assert main(["--allow", "allowed_once", *words]) == 2
+        assert 'loss.size: "x" is not a whole number' in capsys.readouterr().err
+        assert main(words) == 2
+        assert "allowed_once.Loss is not below an allowed package" in capsys.readouterr().err
+        assert "TITRATE_ALLOW" not in os.environ
+    monkeypatch.setenv("TITRATE_ALLOW", "another")
+    assert main(["--allow", "allowed_once", *words]) == 2
+    assert os.environ["TITRATE_ALLOW"] == "another"
+
+
+TOUCHING = ("open", "os.", "shutil.", "subprocess.", "socket.", "ctypes.", "urllib.", "tempfile.", "compile")
+_EVENTS: list[list[str]] = []
+
+
+def _listen(event: str, arguments: tuple[Any, ...]) -> None:
+    for events in _EVENTS:
+        events.append(event)
+
+
+@contextlib.contextmanager
+def audited() -> Iterator[list[str]]:
+    """What Python's audit hook hears meanwhile; a hook can't be taken away, but it can be deaf."""
+    if not _HOOKED:
+        sys.addaudithook(_listen)
+        _HOOKED.append(True)
+    events: list[str] = []
+    _EVENTS.append(events)
+    try:
+        yield events
+    finally:
+        _EVENTS.remove(events)
+
+
+_HOOKED: list[bool] = []

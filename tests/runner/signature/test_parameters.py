@@ -1,0 +1,251 @@
+"""Signatures read from source are those that Python itself sees."""
+
+import inspect
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+
+from components.types import Range
+from runner.config.catalog import catalog
+from runner.signature.build import import_target
+from runner.signature.parameters import UNKNOWN, Parameter, call_parameters, settings, signature
+from runner.signature.source import TargetError
+from runner.signature.type_hints import Kind, Part, Scalar
+from runner.tree import parts
+
+SHARE = Annotated[Scalar, Range(0, 1, "[)")]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Writes the modules of a package `mine`, which is allowed."""
+    monkeypatch.setenv("TITRATE_ALLOW", "mine")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(**modules: str) -> None:
+        (tmp_path / "mine").mkdir()
+        for name, text in {"__init__": "", **modules}.items():
+            (tmp_path / "mine" / f"{name}.py").write_text(text)
+
+    return write
+
+
+HEADER = """
+import dataclasses, functools, math
+import typing as t
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, KW_ONLY
+from typing import Annotated, ClassVar, Literal, NamedTuple, Optional, TypeAlias, Union
+import flax.linen as nn
+from components.types import Range, Scalar
+"""
+
+
+@pytest.mark.parametrize("first", ["", "from __future__ import annotations"])
+def test_annotations_become_hints(package: Any, first: str) -> None:
+    annotations = {
+        "int": int,
+        "'float'": float,
+        "bool | None": bool | None,
+        "Optional[str]": str | None,
+        "Union[int, str]": int | str,
+        "Scalar": Scalar,
+        "Annotated[Scalar, Range(0, 1, '[)')]": SHARE,
+        "Annotated[Scalar, Range(high=-1.5)] | None": Annotated[Scalar, Range(high=-1.5)] | None,
+        "Annotated[int, Range(0, 2**32 - 1)]": Annotated[int, Range(0, 2**32 - 1)],
+        "Annotated[float, Range(0, math.inf, '()')]": Annotated[float, Range(0, math.inf, "()")],
+        "Annotated[float, UNIT]": Annotated[float, Range(0, 1)],
+        "Annotated[int, 'a note']": int,
+        "Literal['a', 'b'] | None": Literal["a", "b"] | None,
+        "t.Literal[1]": Literal[1],
+        "Kind": Literal["x", "y"],
+        "Size": int | tuple[int, int],
+        "tuple[Scalar, ...]": tuple[Scalar, ...],
+        "list[int]": tuple[int, ...],
+        "Sequence[str]": tuple[str, ...],
+        "dict[str, int]": dict[str, int],
+        "Mapping[str, tuple[float, ...]]": dict[str, tuple[float, ...]],
+        "Layer": Annotated[Part, Kind("mine.part.Layer")],
+        "nn.Module": Annotated[Part, Kind("flax.linen.Module")],
+        "Endless": tuple[Any, ...],
+        "t.Callable[[int], int]": Any,
+        "nn.initializers.Initializer": Any,
+        "Nowhere": Any,
+        "Literal[Layer.x]": Any,
+        "'int |'": Any,
+    }
+    aliases = """
+UNIT = Range(0, 1)
+Kind: TypeAlias = Literal["x", "y"]
+Size = "int | tuple[int, int]"
+Endless = tuple["Endless", ...]
+class Layer: pass
+"""
+    arguments = ", ".join(f"a{n}: {text}" for n, text in enumerate(annotations))
+    package(part=f"{first}\n{HEADER}{aliases}\ndef f({arguments}): pass")
+    found = signature("mine.part.f")
+    assert found is not None
+    assert dict(zip(annotations, (one.hint for one in found.values()), strict=True)) == annotations
+
+
+def required(target: str) -> dict[str, bool] | None:
+    found = signature(target)
+    return None if found is None else {name: one.required for name, one in found.items()}
+
+
+def test_functions(package: Any) -> None:
+    package(
+        part=f"""{HEADER}
+def f(a, b=1, *, c, d=2): pass
+half = functools.partial(f, 0, c=3)
+quarter = functools.partial(half, b=2)
+same = f
+def anything(a, **others): pass
+def unnamed(a, /, b): pass
+try:
+    from absent import g
+except ImportError:
+    def g(a): pass
+"""
+    )
+    assert required("mine.part.f") == {"a": True, "b": False, "c": True, "d": False}
+    assert required("mine.part.half") == {"b": False, "c": False, "d": False}
+    assert required("mine.part.quarter") == {"b": False, "c": False, "d": False}
+    assert required("mine.part.same") == required("mine.part.f")
+    assert required("mine.part.anything") is None
+    assert required("mine.part.unnamed") is None
+
+
+def test_classes(package: Any) -> None:
+    package(
+        part=f"""{HEADER}
+class Plain:
+    def __init__(self, a, b=1): pass
+class Child(Plain):
+    c: int
+@dataclass(frozen=True)
+class Record:
+    a: int
+    _: KW_ONLY
+    shared: ClassVar[int] = 1
+    made: list = field(init=False)
+    c: list = field(default_factory=list)
+    b: int = 2
+@dataclasses.dataclass
+class More(Record):
+    d: int = field(kw_only=True)
+    a: int = 0
+    b: str
+class Undecorated(Record):
+    e: int
+class Pair(NamedTuple):
+    a: int
+    b: int = 0
+class Layer(nn.Module):
+    a: int
+    b: int = 0
+class Deep(Layer):
+    c: int = 0
+    @nn.compact
+    def __call__(self, x, y=None, *, train): pass
+class Deeper(Deep): pass
+class Strange(Exception):
+    a: int
+""",
+    )
+    assert required("mine.part.Plain") == required("mine.part.Child") == {"a": True, "b": False}
+    assert required("mine.part.Record") == {"a": True, "c": False, "b": False}
+    assert required("mine.part.More") == {"a": False, "c": False, "b": False, "d": True}
+    assert required("mine.part.Undecorated") == required("mine.part.Record")
+    assert required("mine.part.Pair") == required("mine.part.Layer") == {"a": True, "b": False}
+    assert required("mine.part.Deep") == {"a": True, "b": False, "c": False}
+    assert required("mine.part.Strange") is None
+    taken = call_parameters("mine.part.Deeper")
+    assert taken is not None
+    assert {name: one.required for name, one in taken.items()} == {"x": True, "y": False, "train": True}
+
+
+def test_imports_are_followed(package: Any) -> None:
+    package(
+        __init__="from mine.other import f as g\nfrom .stars import *\nfrom . import other\n",
+        other="from .deep import f\nimport os\nfrom os import system\nimport mine.deep as deep\n",
+        deep="def f(a): pass\n",
+        stars="def star(b): pass\n",
+    )
+    assert signature("mine.g") == {"a": Parameter(Any, True)}
+    assert signature("mine.star") == {"b": Parameter(Any, True)}
+    assert signature("mine.other.f") == signature("mine.g")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("os.system", "os.system is not below an allowed package"),
+        ("adam", "adam is not below an allowed package"),
+        ("runner.signature.build.build", "not below an allowed package"),
+        ("components.data.os.system", "there is no module components.data.os"),
+        ("components.loss.math", "components.loss.math is a module"),
+        ("components.optimiser.adam", "there is no module components.optimiser"),
+        ("components.layer", "components.layer is a module"),
+        ("components.lay.Dense", "did you mean layer?"),
+        ("optax.nadm", "optax has no nadm; did you mean nadam?"),
+        (
+            "components.loss.X",
+            "has no X; allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy",
+        ),
+        ("flax.linen.tanh", "jax.numpy.tanh is not below an allowed package"),
+        ("mine.f", "there is no package mine"),
+        ("components.data.idx.Path", "pathlib.Path is not below an allowed package"),
+    ],
+)
+def test_targets_that_lead_nowhere(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TITRATE_ALLOW", "mine")
+    with pytest.raises(TargetError, match=message):
+        signature(target)
+
+
+def test_a_module_with_a_syntax_error_is_named_with_its_line(package: Any) -> None:
+    package(part="x = 1\ndef f(:\n")
+    with pytest.raises(TargetError, match=r"part\.py, line 2"):
+        signature("mine.part.f")
+
+
+def targets() -> list[str]:
+    files = [path for options in catalog().files.values() for path in options.values()]
+    trees = [yaml.safe_load(path.read_text()) for path in files]
+    return sorted({node["_target_"] for tree in trees for _, node in parts(tree)})
+
+
+@pytest.mark.parametrize("target", [*targets(), "flax.linen.Dense", "flax.linen.BatchNorm", "optax.lion"])
+def test_what_conf_names_is_read_as_python_sees_it(target: str) -> None:
+    found = signature(target)
+    seen = dict(inspect.signature(import_target(target)).parameters)
+    for flax in ("parent", "name") if "parent" in seen else ():
+        del seen[flax]
+    assert found is not None
+    assert {name: one.required for name, one in found.items()} == {
+        name: one.default is inspect.Parameter.empty for name, one in seen.items()
+    }
+
+
+def test_settings_are_read_too() -> None:
+    assert settings("Settings")["learning_rate"].hint == Annotated[Scalar, Range(0)]
+    assert settings("Training")["on_nan"].hint == Literal["stop", "continue"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "default"),
+    [
+        ("components.layer.Dense", "features", UNKNOWN),
+        ("components.architecture.SEResNet18", "depths", [2, 2, 2, 2]),
+        ("components.data.Csv", "delimiter", ","),
+        ("components.data.Idx", "max_unpacked_gb", UNKNOWN),  # a constant of another module is no literal
+        ("components.loss.SoftmaxCrossEntropy", "label_smoothing", None),
+        ("optax.adam", "b1", 0.9),
+    ],
+)
+def test_a_default_is_read_where_it_is_a_literal(target: str, name: str, default: object) -> None:
+    assert (signature(target) or {})[name].default == default

@@ -1,0 +1,332 @@
+"""One's own table in a line: what is inferred and by whom it says so, written down, and asked about new rows."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from pyarrow import csv
+
+import runner
+from components.data.csv.source import Csv
+from components.types import Constants
+from runner.__main__ import main
+from runner.config.compose import compose, configure
+from runner.config.config import Config
+from runner.errors import ConfigError
+from runner.signature.build import build
+from runner.suggest.suggestions import can_suggest
+from runner.sweep import plan
+
+pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
+
+LINE = ("data=csv", "data.path=houses.csv", "data.target=price")
+QUICK = ("training.epochs=1", "architecture.widths=[4]", "tracking=none")
+HEADER = "id,rooms,area,where,price"
+ROWS = [
+    f"{n},{n % 7 or ''},{(n * 37) % 101 + 0.5},{('North', 'South')[n % 2]},{n % 7 + (n % 2) / 2}" for n in range(1, 81)
+]
+
+
+@pytest.fixture(autouse=True)
+def houses(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of eighty houses in the working folder, which nobody has looked at yet."""
+    monkeypatch.setenv("TITRATE_CACHE", str(in_empty_folder / "cache"))
+    Path("houses.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """That of a run on the houses."""
+    here = tmp_path_factory.mktemp("houses")
+    with pytest.MonkeyPatch.context() as patched, jax.numpy_dtype_promotion("standard"):
+        patched.chdir(here)
+        Path("houses.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
+        yield str(here / runner.run(*LINE, *QUICK, "quiet=true").folder)
+
+
+def wrong(*words: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        compose(words)
+    return caught.value.problems
+
+
+# ---------------------------------------------------------------------------------------------------- what is inferred
+
+
+def test_a_line_answers_what_nobody_chose_and_says_who_did() -> None:
+    config = compose(LINE)
+    assert {group: config.choices[group] for group in ("data", "feature", "loss", "metric", "architecture")} == {
+        "data": "csv",
+        "feature": "inferred",
+        "loss": "mse",
+        "metric": ["rmse", "mae"],
+        "architecture": "mlp",
+    }
+    assert config.values["feature"]["columns"].keys() == {"rooms", "area", "where"}
+    assert config.values["feature"]["target"]["key"] == "price"
+    assert config.values["feature"]["inputs"] == {"columns": ["rooms", "area", "where"]}
+    for key in ("feature.columns.rooms.missing", "loss._target_", "training.batch_size", "data.types.area"):
+        assert config.origins[key].startswith(("inferred from houses.csv", "conf/loss/mse.yaml"))
+    assert config.origins["data.path"] == "the command line (data.path=houses.csv)"
+    assert config.origins["training.monitor"] == "conf/run.yaml"
+
+
+def test_what_is_chosen_wins() -> None:
+    words = ("loss=mae", "architecture=mlp", "training.batch_size=7", "data.types.rooms=int", "data.seed=5")
+    config = compose([*LINE, *words, "feature.columns.area.normalize=min_max", "~feature.columns.where"])
+    assert config.choices["loss"] == "mae"
+    assert config.values["architecture"]["widths"] == [64, 64], "that of the option, as it was chosen"
+    assert config.values["training"]["batch_size"] == 7
+    assert config.values["data"]["types"]["rooms"] == "int"
+    assert config.values["feature"]["columns"]["area"]["normalize"] == "min_max"
+    assert "where" not in config.values["feature"]["columns"]
+
+
+@pytest.mark.parametrize("words", [["feature=diabetes", "experiment=diabetes_mlp"], ["mode=runs"]])
+def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list[str]) -> None:
+    Path("houses.csv").unlink()
+    assert compose([*LINE, *words]).suggestion is None
+    assert compose(["data.seed=3"]).suggestion is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.target=prize"], "data.target=prize is no column of houses.csv; did you mean price? (area, id, price"),
+        (["data.target=null"], "data.target is missing: which column of houses.csv is to be predicted? (area, id"),
+        (["data.path=house.csv"], "there is no file"),
+        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` names; did you"),
+        (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),
+    ],
+)
+def test_mistakes_in_the_table_are_told(words: list[str], message: str) -> None:
+    (found,) = wrong(*LINE, *words)
+    assert message in found
+
+
+def test_no_file_is_read_before_all_that_can_be_known_without_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Csv, "profile", lambda self: pytest.fail("asked"))
+    words = ["loss=msee", "optimizr=adam", "training.epoch=3", "seed=x", "tracking.urii=a", "metric=[rmse]"]
+    found = wrong(*LINE, *words, "feature.columns.area.normalize=min_max", "architecture.widths=[4]")
+    assert [word for word in words if any(word.partition("=")[0] in line for line in found)] == words[:-1]
+    assert len(found) == len(words) - 1
+
+
+def test_mistakes_in_the_words_about_the_data_are_told_before_a_file_is_read() -> None:
+    with pytest.raises(ConfigError) as caught:
+        configure(["data=csv", "data.target=price", "data.sed=3"])
+    assert {line.partition(":")[0] for line in caught.value.problems} == {"data.path", "data.sed"}
+
+
+def test_a_mistake_imports_no_jax() -> None:
+    code = (
+        "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
+        "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules}); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *LINE[:2]], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "data.target is missing" in done.stderr
+    assert {"jax", "mlflow", "pandas"}.isdisjoint(done.stdout.split())
+
+
+def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    read = []
+    original = Csv.profile
+    monkeypatch.setattr(Csv, "profile", lambda self: read.append(self.path) or original(self))
+    plan.make([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
+    assert capsys.readouterr().out.count("inferred from houses.csv:") == 1
+    assert read == ["houses.csv"]
+
+
+def test_a_sweep_asks_a_table_that_says_nothing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    original = Csv.profile
+    monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self.path) or original(self))
+    with pytest.raises(ConfigError, match=r"data\.target=prize is no column"):
+        plan.make([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
+    assert asked == ["houses.csv"]
+
+
+def test_a_source_that_inherits_the_suggestion_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my_tables.py").write_text(
+        "from components import data\n\nPlain = data.Csv\n\n\nclass Mine(Plain):\n    pass\n\n\n"
+        "class Other(data.Table):\n    pass\n"
+    )
+    monkeypatch.setenv("TITRATE_ALLOW", "my_tables")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    known = {name: can_suggest(f"my_tables.{name}") for name in ("Plain", "Mine", "Other", "Nothing")}
+    assert known == {"Plain": True, "Mine": True, "Other": False, "Nothing": False}
+    assert compose([*LINE, "data._target_=my_tables.Mine"]).choices["feature"] == "inferred"
+
+
+NAMES = [
+    "a.b",
+    "a b",
+    "",
+    "1",
+    "null",
+    "ä/€",
+    "it's",
+    '""q""',
+    "{x: 1}",
+    "[y]",
+    "~z",
+    "#",
+    "\\",
+    "- k",
+    "target",
+    "a=b",
+]
+
+
+def test_any_name_of_a_column_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [[n * 0.5 + place for place, _ in enumerate(NAMES)] for n in range(40)]
+    header = ",".join(f'"{name}"' for name in [*NAMES, "far off", "price"])
+    seconds = 1_700_000_000
+    lines = [",".join(map(str, [*row, seconds + n % 9, n % 7 + 0.5])) for n, row in enumerate(rows)]
+    Path("houses.csv").write_text("\n".join([header, *lines]) + "\n")
+    config = configure(LINE)
+    plain_names = [name.replace('""', '"') for name in NAMES]
+    assert list(config.values["data"]["types"]) == [*plain_names, "far off", "price"]
+    columns = config.values["feature"]["columns"].values()
+    assert [part.get("key") for part in columns] == [*plain_names, None]
+    for part in build(config.values["feature"]["columns"], {}).values():
+        block = next(build(config.values["data"], {}).blocks("all"))
+        assert part.encode(block, {}, Constants())["values"].shape == (40, 1)
+    assert main(["mode=init", *LINE, "quiet=true"]) == 0
+    assert plain(configure(["experiment=houses"])) == plain(configure([*LINE, "quiet=true"]))
+
+
+# ---------------------------------------------------------------------------------------------------- written down
+
+
+def plain(config: Config) -> dict[str, object]:
+    return {key: value for key, value in config.values.items() if key not in ("experiment", "mode", "quiet")}
+
+
+def test_what_was_inferred_is_kept_for_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compose(LINE).values
+    profile, asked = Csv.profile, []
+    monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self) or profile(self))
+    assert compose(LINE).values == first
+    assert asked == []
+    with Path("houses.csv").open("a") as file:
+        file.write("81,3,4.5,West,9.5\n")
+    compose(LINE)
+    assert len(asked) == 1
+
+
+def test_init_writes_files_that_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["optimizer=sgd", "optimizer.momentum=0.5", "seed=3", "data.valid=9"]
+    words += ["feature.columns.area.key=[area,rooms]", "feature.columns.area.missing=0"]
+    assert main(["mode=init", *LINE, *words]) == 0
+    told = capsys.readouterr().out
+    assert "rooms" in told
+    assert "id is left out: it numbers the rows" in told
+    assert "titrate experiment=houses" in told
+    files = ["conf/data/houses.yaml", "conf/feature/houses.yaml", "experiments/houses.yaml"]
+    assert all(file in told and Path(file).exists() for file in files)
+    assert plain(configure(["experiment=houses"])) == plain(configure([*LINE, *words, "quiet=true"]))
+    assert "where" in Path(files[1]).read_text()
+    assert "# id is left out: it numbers the rows." in Path(files[1]).read_text()
+    header = Path(files[2]).read_text().splitlines()[:4]
+    assert [line.split()[1] for line in header] == ["Question:", "Result:", "Time:", "Command:"]
+
+
+def test_init_overwrites_nothing_and_takes_no_name_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["mode=init", *LINE, "quiet=true"]
+    Path("experiments").mkdir()
+    Path("experiments/houses.yaml").write_text("seed: 1\n")
+    assert main(words) == 2
+    assert "has experiments/houses.yaml already; nothing was written" in capsys.readouterr().err
+    assert not Path("conf").exists()
+    Path("houses.csv").rename("digits.csv")
+    assert main([*words, "data.path=digits.csv"]) == 0
+    assert Path("experiments/digits_csv.yaml").exists()
+    assert configure(["experiment=digits_csv"]).values["data"]["path"] == "digits.csv"
+
+
+# ------------------------------------------------------------------------------------------------------------ new rows
+
+
+def predicted(folder: str, output: str = "found.csv") -> list[float]:
+    assert main(["mode=predict", f"run={folder}", "data.path=new.csv", f"output={output}", "quiet=true"]) == 0
+    found = csv.read_csv(output)
+    assert found.column_names == ["row", "prediction"]
+    assert found["row"].to_pylist() == list(range(found.num_rows))
+    return found["prediction"].to_pylist()
+
+
+def refused(folder: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]) == 2
+    assert not Path("found.csv").exists()
+    return capsys.readouterr().err
+
+
+def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = [row.rpartition(",")[0] for row in (HEADER, *ROWS)]
+    Path("new.csv").write_text("\n".join([f"more,{without[0]}", *(f"x,{row}" for row in without[1:]), "x,,,5,West"]))
+    found = predicted(folder)
+    fitted = runner.load(folder)
+    np.testing.assert_allclose(found, fitted.predict(Csv(path="new.csv")).prediction, rtol=1e-6)
+    lone = fitted.predict({"where": ["North"], "area": [(2 * 37) % 101 + 0.5], "rooms": [2.0]})
+    np.testing.assert_allclose(found[1], lone.prediction[0], rtol=1e-5)
+    monkeypatch.chdir(Path(folder).parents[1])
+    test = fitted.predict("test")
+    np.testing.assert_allclose(np.array(found)[test.row], test.prediction, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "rooms,area,where\n1,2,North\n\n2,x2,South\n",
+            "new.csv, line 4: column `area` is 'x2', not of the type",
+        ),
+        ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
+        ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` names; did you mean aria?"),
+        ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` names; there are rooms"),
+        ("rooms,area,where\n1,x,North\n", "stands as it was trained: correct new.csv"),
+        ("rooms,area,where\n", "has no rows below the names of its columns"),
+        ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
+    ],
+)
+def test_wrong_new_rows_are_named(folder: str, capsys: pytest.CaptureFixture[str], text: str, message: str) -> None:
+    Path("new.csv").write_text(text)
+    assert message in refused(folder, capsys)
+
+
+def test_a_value_of_the_target_does_not_matter_to_a_prediction(folder: str) -> None:
+    Path("new.csv").write_text(f"{HEADER}\n1,2,3.5,North,\n2,3,4.5,South,dear\n")
+    assert len(predicted(folder)) == 2
+
+
+def test_values_that_training_never_saw_are_remarked_on(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("new.csv").write_text("rooms,area,where\n1,2,North\n2,3,West\n3,4,\n")
+    words = ["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "1 of 2 values of column `where` aren't in its vocabulary, the first in row 1\n" in told
+    assert "column `where` has 1 gap, the first in row 2; in training it had none\n" in told
+
+
+def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    fitted = runner.load(folder)
+    source = Csv(path=str(Path(folder).parents[1] / "houses.csv"))
+    prices = np.array([float(row.rpartition(",")[2]) for row in ROWS])
+    error = np.abs(np.asarray(fitted.predict(source).prediction) - prices).mean()
+    assert fitted.evaluate(source)["new/mae"] == pytest.approx(error, rel=1e-4)
+    Path("new.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
+    assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv", "quiet=true"]) == 0
+    told = capsys.readouterr().out.split()
+    assert told[:6] == ["rows", "of", "loss", "rmse", "mae", "new.csv"]
+    assert float(told[8]) == pytest.approx(error, rel=1e-3)
+    Path("new.csv").write_text("rooms,area,where\n1,2,North\n")
+    assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 2
+    assert "there is no column `price` in new.csv" in capsys.readouterr().err

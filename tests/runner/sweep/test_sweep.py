@@ -1,0 +1,373 @@
+"""Sweeps: what the words mean, what comes of each run, what stands in the folder and in MLflow at the end."""
+
+import csv
+import errno
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import runner
+from components.data import Arrays
+from components.types import UserError
+from runner.__main__ import main
+from runner.config.catalog import catalog
+from runner.errors import ConfigError
+from runner.execution.prepare import _PROGRAMS
+from runner.sweep import plan, ranking
+from runner.sweep.grid import axes, combinations
+from runner.sweep.outcome import Manifest, Outcome
+
+QUICK = ("architecture.widths=[8]", "training.epochs=2", "training.batch_size=16", "tracking=none", "quiet=true")
+
+
+def source(rows: int = 60) -> Arrays:
+    images = np.random.default_rng(0).integers(0, 256, (rows, 4, 4, 1), np.uint8)
+    return Arrays(columns={"image": images, "label": np.arange(rows) % 3}, valid=15, test=15, stratify="label")
+
+
+def settings(*words: str) -> list[tuple[str, ...]]:
+    return [setting.varied for setting in plan.make(words, multirun=True).settings]
+
+
+@pytest.mark.parametrize(
+    ("words", "varied"),
+    [
+        (["seed=1,2"], [("seed=1",), ("seed=2",)]),
+        (["seed=choice(1,2)"], [("seed=1",), ("seed=2",)]),
+        (["seed=range(0,6,3)"], [("seed=0",), ("seed=3",)]),
+        (["seed=1", "learning_rate=1e-3,1e-2"], [("learning_rate=0.001",), ("learning_rate=0.01",)]),
+        (["optimizer=glob(ad*)"], [("optimizer=adam",), ("optimizer=adamw",)]),
+        (["metric=[accuracy],[accuracy,top_k]"], [("metric=[accuracy]",), ("metric=[accuracy,top_k]",)]),
+        (["architecture.widths=[8],[8,8]"], [("architecture.widths=[8]",), ("architecture.widths=[8,8]",)]),
+        (
+            ["folds=2", "seed=1,2"],
+            [("seed=1", "fold=0"), ("seed=1", "fold=1"), ("seed=2", "fold=0"), ("seed=2", "fold=1")],
+        ),
+        (["folds=3", "fold=0,2"], [("fold=0",), ("fold=2",)]),
+        (["seed=4"], [()]),
+    ],
+)
+def test_the_grammar_is_hydra_s(words: list[str], varied: list[tuple[str, ...]]) -> None:
+    assert settings(*words) == varied
+
+
+@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_every_combination_stands_there_once_and_the_last_word_varies_fastest(sizes: list[int]) -> None:
+    words = [f"k{place}={','.join(map(str, range(size)))}" for place, size in enumerate(sizes)]
+    found = combinations(axes(words, {}))
+    assert len(set(found)) == len(found) == math.prod(sizes)
+    numbers = [[int(word.partition("=")[2]) for word in words] for words in found]
+    assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trainig.epochs=1,2", "seed=1,2"], "trainig: unknown key; did you mean training?"),
+        (["training.epochs=1,x"], 'training.epochs: "x" is not a whole number'),
+        (["optimizer=glob(q*)"], r"optimizer=glob\(q\*\): no option of optimizer matches; there are adam,"),
+        (["optimzer=glob(*)"], r"glob\(\) is for the options of a group; did you mean optimizer\?"),
+        (["learning_rate=interval(0,1)"], r"an interval has no list of values; write learning_rate=1,2,3"),
+        (["seed=1,1"], "a value stands there twice"),
+        (["learning_rate=1,1.0"], "learning_rate=1 and learning_rate=1.0 are the same run"),
+        (["seed=range(3,3)"], "there is no value in it"),
+        (["seed=range(10000)"], r"these are 10,000 runs, more than sweep.limit=100; set sweep.confirm=true"),
+        (["seed=range(30)", "folds=5"], "these are 150 runs"),
+        (["seed=range(5)", "sweep.limit=4"], "these are 5 runs, more than sweep.limit=4"),
+        (["seed=1,2", "mode=clean"], "mode=clean: one run is wanted, not a sweep"),
+        (["seed=1,2", "mode=runs"], "mode=runs: one run is wanted, not a sweep"),
+        (["folds=5", "fold=5"], "fold: 5 is none of the 5 folds, which count from 0"),
+        (["fold=1"], "fold: 1 of how many"),
+        (["folds=1"], r"folds: 1 is not a whole number in \[2, inf\)"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(
+    words: list[str], message: str, in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-m", *words]) == 2
+    printed = capsys.readouterr()
+    assert re.search(message, printed.err)
+    assert printed.out == ""
+    assert not Path("outputs").exists()
+
+
+def test_a_sweep_without_its_option_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"seed=1,2: several values are a sweep; put -m before them, or write a list"):
+        plan.make(["seed=1,2"], multirun=False)
+
+
+def test_all_mistakes_of_all_runs_are_told_once() -> None:
+    with pytest.raises(ConfigError) as raised:
+        plan.make(["training.epochs=1,0,x", "seed=1,2", "trainig=3"], multirun=True)
+    assert len(raised.value.problems) == 3
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_numbers_compile_once_and_the_best_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    _PROGRAMS.clear()
+    result = runner.multirun(*QUICK, "learning_rate=1e-5,1e-2", "seed=1,2", source=source())
+    (program,) = _PROGRAMS.values()
+    assert program.train._cache_size() == 2  # a step of 64, and one of the remainder
+    assert result.status == "finished"
+    assert result.ranking[0].words == ("learning_rate=0.01",)
+    best = result.ranking[0]
+    losses = [run.metrics["best/valid/loss"] for run in best.runs]
+    assert best.figures["best/valid/loss"].mean == pytest.approx(np.mean(losses))
+    assert best.figures["best/valid/loss"].deviation == pytest.approx(np.std(losses, ddof=1))
+    alone = runner.run(*QUICK, "learning_rate=1e-2", "seed=2", source=source())
+    assert alone.metrics["best/valid/loss"] in losses  # a run is the same, alone or in a sweep
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_folds_hold_every_row_out_once_and_share_one_program() -> None:
+    _PROGRAMS.clear()
+    result = runner.multirun(*QUICK, "folds=3", source=source(63))
+    assert len(_PROGRAMS) == 1
+    assert [run.words for run in result.runs] == [["fold=0"], ["fold=1"], ["fold=2"]]
+    (row,) = result.ranking
+    assert len(row.runs) == 3
+    assert row.figures["best/valid/loss"].deviation is not None
+    summary = json.loads((result.folder / "summary.json").read_text())
+    assert summary["metrics"]["deviation/best/valid/loss"] == row.figures["best/valid/loss"].deviation
+    with pytest.raises(UserError, match=r"runner\.multirun takes them"):
+        runner.run(*QUICK, "folds=3", source=source())
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_run_that_fails_stops_none_of_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data=digits", "tracking=none", "training.epochs=1", "training.limit_batches=2"]
+    words += ["training.batch_size=16,100000", "seed=1,2"]
+    assert main(["-m", *words]) == 1
+    printed = capsys.readouterr().out
+    assert "4 runs of data=digits" in printed
+    assert re.search(r"training.batch_size=100000 seed=1 +training\.batch_size=100000 is larger than", printed)
+    assert "status  failed: 2 of 4 runs failed" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("best ")]
+    assert line.endswith(f"titrate {' '.join(words[:4])} training.batch_size=16")
+    rows = list(csv.DictReader(next(Path("outputs").glob("*/ranking.csv")).read_text().splitlines()))
+    assert [row["training.batch_size"] for row in rows] == ["16", "100000"]
+    assert [row["runs"] for row in rows] == ["2", "0"]
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_an_interrupted_sweep_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    import runner.execution.execute
+    from runner.training.trainer import Trainer
+
+    words = (*QUICK, "seed=1,2,3")
+    fit = Trainer.fit
+
+    def interrupted(self: Trainer, standing: Any, archive: Any) -> bool:
+        if self.seed == 2:
+            self.signals.received = signal.SIGINT
+        return fit(self, standing, archive)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "fit", interrupted)
+        first = runner.multirun(*words, source=source())
+    assert first.status == "interrupted"
+    assert [run.status for run in first.runs] == ["finished", "interrupted", None]
+    begun = []
+    conduct = runner.execution.execute.run_once
+    monkeypatch.setattr(
+        "runner.sweep.launch.run_once",
+        lambda config, *a, **k: (begun.append(config.values["seed"]), conduct(config, *a, **k))[1],
+    )
+    again = runner.multirun(*words, source=source())
+    assert begun == [2, 3]
+    assert again.folder == first.folder
+    assert again.status == "finished"
+    assert again.runs[1].folder == first.runs[1].folder
+    third = runner.multirun(*words, source=source())
+    assert third.folder != first.folder  # what has finished is left alone
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_files_that_change_while_it_runs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("conf/architecture").mkdir(parents=True)
+    Path("experiments").mkdir()
+    experiment = Path("experiments/mine.yaml")
+    experiment.write_text("defaults:\n  - override /architecture: mlp\narchitecture: {widths: [8]}\n")
+    import runner.execution.execute
+
+    conduct, seen = runner.execution.execute.run_once, []
+
+    def edited(config: Any, *arguments: Any, **options: Any) -> Any:
+        experiment.write_text("architecture: {widths: [9]}\nnonsense: 1\n")
+        seen.append(config.values["architecture"]["widths"])
+        return conduct(config, *arguments, **options)
+
+    monkeypatch.setattr("runner.sweep.launch.run_once", edited)
+    words = [word for word in QUICK if not word.startswith("architecture")]
+    result = runner.multirun("experiment=mine", *words, "seed=1,2", source=source())
+    assert result.status == "finished"
+    assert seen == [[8], [8]]
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_sweep_goes_on_with_its_own_data_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (*QUICK, "seed=1,2")
+    with monkeypatch.context() as patched:
+        patched.setattr("runner.sweep.launch._run_all", lambda *given: None)  # as if it were killed at once
+        first = runner.multirun(*words, source=source())
+    assert first.status == "interrupted"
+    other = runner.multirun(*words, source=source(63))
+    assert other.folder != first.folder
+    assert runner.multirun(*words, source=source()).folder == first.folder
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_what_had_ended_when_the_sweep_was_killed_is_not_run_again() -> None:
+    words = (*QUICK, "seed=1,2", "training.batch_size=16,1000")
+    words = tuple(word for word in words if word != "training.batch_size=16")
+    first = runner.multirun(*words, source=source())
+    assert [run.status for run in first.runs] == ["finished", "failed", "finished", "failed"]
+    manifest = json.loads((first.folder / "sweep.json").read_text())
+    manifest["runs"][2] |= {"status": None, "metrics": {}, "folder": None}
+    (first.folder / "sweep.json").write_text(json.dumps(manifest))
+    (first.folder / "summary.json").unlink()
+    made = sorted(first.folder.glob("*/record.json"))
+    again = runner.multirun(*words, source=source())
+    assert again.folder == first.folder
+    assert [run.status for run in again.runs] == [run.status for run in first.runs]
+    assert again.runs[2].metrics == first.runs[2].metrics
+    assert sorted(first.folder.glob("*/record.json")) == made
+
+
+def test_a_sweep_that_is_killed_goes_on(in_empty_folder: Path) -> None:
+    words = ["-m", "architecture.widths=[8]", "training.epochs=100", "tracking=none", "quiet=true", "seed=1,2"]
+    command = [sys.executable, "-m", "runner", *words]
+    process = subprocess.Popen(command)
+    began = time.monotonic()
+    while not any(checkpointed("2_")):
+        assert process.poll() is None
+        assert time.monotonic() - began < 120
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert subprocess.run(command, check=False).returncode == 0
+    (folder,) = Path("outputs").iterdir()
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+    runs = [json.loads(path.read_text()) for path in folder.glob("*/summary.json")]
+    assert [run["status"] for run in runs] == ["finished"] * 2
+    assert [run["epochs"] for run in runs] == [100] * 2
+
+
+def checkpointed(label: str) -> Iterator[Path]:
+    """The checkpoints of a sweep's run."""
+    return Path("outputs").glob(f"*/*_{label}*/checkpoints/step_*.npz")
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("in_empty_folder")
+def test_a_disk_that_fails_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("runner.sweep.outcome.Manifest.save", full)
+    words = ["architecture.widths=[8]", "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
+    assert main(["-m", *words, "seed=1,2"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"outputs/\S+: No space left on device; once that is fixed, the same command goes on", line)
+
+
+def test_a_figure_of_one_run_has_no_deviation_and_a_failed_setting_comes_last() -> None:
+    def run(rate: float, seed: int, loss: float | None) -> Outcome:
+        status = "failed" if loss is None else "finished"
+        metrics = {} if loss is None else {"best/valid/accuracy": loss, "test/accuracy": loss / 2}
+        return Outcome([f"a={rate}", f"seed={seed}"], {"a": rate, "seed": seed}, status, "f", metrics)
+
+    runs = [run(1, 0, None), run(2, 0, 0.5), run(2, 1, 0.7), run(3, 0, 0.9), run(3, 1, None), run(4, 0, float("nan"))]
+    manifest = Manifest(["a", "seed"], runs, "valid/accuracy", higher_is_better=True)
+    rows = ranking.rank(manifest)
+    assert [row.values["a"] for row in rows] == [3, 2, 1, 4]
+    table = ranking.table(manifest, rows)
+    assert table[0] == ["rank", "a", "runs", "valid/accuracy", "test/accuracy"]
+    assert table[1] == ["1", "3", "1 of 2", "0.9", "0.45"]
+    assert table[2] == ["2", "2", "2", "0.6 ± 0.14", "0.3 ± 0.071"]
+    assert table[3] == ["3", "1", "0 of 1", "", ""]
+
+
+def test_globs_find_all_that_there_is() -> None:
+    assert [word for (word,) in settings("optimizer=glob(*)")] == [
+        f"optimizer={name}" for name in catalog().files["optimizer"]
+    ]
+
+
+def wait_for(condition: Any) -> None:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < 120
+        time.sleep(0.1)
+
+
+@pytest.mark.optax
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+def test_mlflow_has_a_parent_with_a_child_a_run(
+    database: Path, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runner.tracking import store
+
+    monkeypatch.setattr("runner.sweep.launch.DELIVERY_SECONDS", 60)
+    uri = f"sqlite:///{database}"
+    words = [word for word in QUICK if word != "tracking=none"]
+    result = runner.multirun(*words, f"tracking.uri={uri}", "seed=1,2", source=source())
+    client = store.connect(uri)
+    assert result.run_id is not None
+    wait_for(lambda: client.list_artifacts(result.run_id, "figures"))  # which come a moment after the end
+    parent = client.get_run(result.run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["runs"] == 2
+    assert parent.data.metrics["test/accuracy"] == result.ranking[0].figures["test/accuracy"].mean
+    assert parent.data.tags["best"].startswith("titrate ")
+    assert "seed" not in parent.data.params
+    artifacts = {artifact.path for artifact in client.list_artifacts(result.run_id)}
+    assert {"sweep.json", "ranking.csv", "overrides.yaml", "config.yaml", "figures"} <= artifacts
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{result.run_id}'")
+    assert {child.info.run_name for child in children} == {"seed=1", "seed=2"}
+    for child in children:
+        assert child.info.status == "FINISHED"
+        assert len(client.get_metric_history(child.info.run_id, "valid/loss")) == 2
+        names = {artifact.path for artifact in client.list_artifacts(child.info.run_id, "figures")}
+        assert "figures/learning_curves.png" in names
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["loss=mse,mae"], "valid/loss can't be compared between losses; set training.monitor to a metric"),
+        (
+            ["loss=huber", "loss.delta=1.0,2.0"],
+            "valid/loss can't be compared between losses; set training.monitor to a metric",
+        ),
+        (["loss=mse,mae", "training.monitor=valid/rmse"], None),
+        (["feature.target.normalize=z_score,min_max"], "runs with different targets are not ranked"),
+        (["seed=1,2", "learning_rate=0.1,0.2"], None),
+        (["data.valid=0.1,0.2"], None),
+    ],
+)
+def test_runs_are_ranked_where_their_figures_can_be_compared(words: list[str], why: str | None) -> None:
+    made = plan.make(["experiment=diabetes_mlp", *words], multirun=True)
+    assert isinstance(made, plan.Plan)
+    assert plan.incomparable(made.settings) == why

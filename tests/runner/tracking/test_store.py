@@ -1,0 +1,581 @@
+"""A record arrives in whatever store it meets: odd names, lost answers, full disks, deleted runs, copied folders."""
+
+import json
+import posixpath
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from delivery import InProcess, end, make, serve, train
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.types import UserError
+from runner import store_uri
+from runner.__main__ import main
+from runner.run_folder import read_record
+from runner.tracking import ChildDelivery, MLflow, Nothing, deliver, store
+from runner.tracking.names import LONGEST_NAME, fit, fit_file, fit_text
+from runner.tracking.state import DeliveryState
+
+pytestmark = [
+    pytest.mark.optax,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing outside a test says where a record goes, and figures take their time elsewhere."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("runner.figures.draw", lambda folder: [])
+
+
+@pytest.fixture
+def client(database: Path) -> Any:
+    return store.connect(f"sqlite:///{database}")
+
+
+def finished(tmp_path: Path, uri: str, name: str = "run", **record: Any) -> Path:
+    """The folder of a run that is over."""
+    folder = make(tmp_path / "outputs" / name, uri, **record)
+    train(folder, 2)
+    end(folder)
+    return folder
+
+
+def runs(client: Any, experiment: str = "titrate") -> list[Any]:
+    found = client.get_experiment_by_name(experiment)
+    return client.search_runs([found.experiment_id])
+
+
+# ------------------------------------------------------------------------------------------------ names and values
+
+
+def accepts(name: str) -> bool:
+    """Whether MLflow takes a name, by the words of its validation."""
+    path = posixpath.normpath(name)
+    odd = path != name or path == "." or path.startswith(("..", "/"))
+    return re.fullmatch(r"[/\w.\- :]*", name) is not None and not odd and len(name) <= LONGEST_NAME
+
+
+def true_name(name: str) -> str:
+    """What a name stands for that was not cut, as the escapes of XML names are read."""
+    escape = r"_x([0-9A-F]{8}|[0-9A-F]{4})_"
+    return "" if name == "_x00000000_" else re.sub(escape, lambda found: chr(int(found[1], 16)), name)
+
+
+ODD = st.text(st.sampled_from("ab/._x0028AFD\ud800:(% \n-é☃\U0001f600\0") | st.characters(), max_size=12)
+
+
+@given(ODD, ODD)
+def test_every_name_is_made_fit_and_given_back_and_no_two_become_one(one: str, other: str) -> None:
+    assert accepts(fit(one))
+    assert true_name(fit(one)) == one
+    assert (fit(one) == fit(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("name", "fitted"),
+    [
+        ("valid/loss", "valid/loss"),
+        ("architecture.größe", "architecture.größe"),
+        ("sepal length (cm)", "sepal length _x0028_cm_x0029_"),
+        ("_x0028_", "_x005F_x0028_"),
+        ("a//b", "a_x002F__x002F_b"),
+        ("..", "_x002E__x002E_"),
+        ("", "_x00000000_"),
+    ],
+)
+def test_names_that_mlflow_takes_stay_and_others_are_escaped(name: str, fitted: str) -> None:
+    assert (fit(name), true_name(fitted)) == (fitted, name)
+
+
+def test_long_names_are_cut_and_stay_apart() -> None:
+    one, other = fit("(" * 300 + "a"), fit("(" * 300 + "b")
+    assert one != other
+    assert accepts(one)
+    assert len(one) == LONGEST_NAME
+    assert len(fit_file("../" * 400)) <= 255
+    assert "/" not in fit_file("../../../escape")
+
+
+def test_long_texts_say_where_they_are_in_full() -> None:
+    assert fit_text("a\ud800\0", 80, "config.yaml") == "a\\ud800\\x00"
+    cut = fit_text("x" * 9000, 8000, "record.json")
+    assert len(cut) == 8000
+    assert cut.endswith("x … (9,000 characters, in full in record.json)")
+
+
+TABLE = """size (sqft),price [EUR],rate %,größe,a=b,y
+500,0,0.94,klein,0,0.0
+501,9,0.41,groß,1,0.7
+502,18,0.81,klein,2,1.4
+503,27,0.51,klein,0,2.1
+"""
+
+
+def test_a_table_with_odd_columns_arrives(
+    in_empty_folder: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, *rows = TABLE.splitlines()
+    Path("t.csv").write_text("\n".join([header, *rows * 15]))
+    monkeypatch.setattr("runner.tracking._start", InProcess)
+    words = ["data=csv", "data.path=t.csv", "data.target=y", "architecture.widths=[2]", "training.epochs=1"]
+    assert main([*words, "training.batch_size=42", "quiet=true"]) == 0
+    (run,) = runs(client)
+    (folder,) = Path("outputs").iterdir()
+    assert run.info.status == "FINISHED"
+    assert DeliveryState.load(folder).refused == ()
+    wanted = read_record(folder)["parameters"]
+    assert {true_name(name) for name in run.data.params} == set(wanted)
+    assert any("size _x0028_sqft_x0029_" in name for name in run.data.params)
+    names = json.loads(Path(client.download_artifacts(run.info.run_id, "names.json")).read_text())
+    assert names == {fit(name): name for name in wanted if fit(name) != name}
+
+
+def test_odd_points_tags_parameters_data_sets_and_names_arrive(tmp_path: Path, database: Path, client: Any) -> None:
+    folder = finished(
+        tmp_path,
+        f"sqlite:///{database}",
+        name="a 'b' \"c\"",
+        parameters={"p (x)": "\udcff\0", "": 1, "p" * 300: "long", "q": "v" * 7000},
+        tags={"t [y]": "z" * 9000, "seed": "0"},
+        datasets=[{"name": "d" * 600 + "(é)", "digest": "0", "split": "train", "rows": 1}],
+    )
+    record = read_record(folder)
+    (folder / "record.json").write_text(json.dumps(record | {"name": "n" * 400}))
+    end(folder, metrics={"f (x)": float("nan"), "g": float("inf"), "h//i": 1.0})
+    deliver.deliver(folder)
+    (run,) = runs(client)
+    assert DeliveryState.load(folder).refused == ()
+    assert run.data.params["p _x0028_x_x0029_"] == "\\udcff\\x00"
+    assert len(run.data.params) == 4
+    assert len(run.info.run_name) == 250
+    assert run.data.tags["t _x005B_y_x005D_"].endswith("in full in record.json)")
+    assert run.data.metrics["h_x002F__x002F_i"] == 1.0
+    assert str(run.data.metrics["f _x0028_x_x0029_"]) == "nan"
+    assert len(run.inputs.dataset_inputs) == 1
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 2
+
+
+def test_what_the_store_refuses_holds_nothing_else_back(
+    tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    finished(tmp_path, f"sqlite:///{database}", parameters={f"p{i}": i for i in range(9)})
+    log_batch = client.log_batch
+
+    def strict(run_id: str, **given: Any) -> None:
+        if any(item.key in ("p5", "valid/loss") for items in given.values() for item in items):
+            raise MlflowException.invalid_parameter_value("odd\nkey")
+        log_batch(run_id, **given)
+
+    monkeypatch.setattr(client, "log_batch", strict)
+    monkeypatch.setattr(store, "connect", lambda uri: client)
+    (outcome,) = deliver.deliver_all(tmp_path)
+    assert outcome.note == "delivered; MLflow lacks param p5: odd (and 1 more)"
+    (run,) = runs(client)
+    assert sorted(run.data.params) == ["p0", "p1", "p2", "p3", "p4", "p6", "p7", "p8"]
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 2
+    assert deliver.deliver_all(tmp_path) == []
+
+
+# ------------------------------------------------------------------------------------------------ a run, and one only
+
+
+def test_a_lost_answer_makes_no_second_run(tmp_path: Path, database: Path, client: Any) -> None:
+    with serve(database) as server:
+        folder = finished(tmp_path, server.uri)
+        server.lost |= {"runs/create", "experiments/create", "runs/log-batch", "runs/update"}
+        deliver.deliver(folder, given=server.uri)
+        assert server.lost == set()
+        (run,) = runs(client)
+        assert (run.info.run_id, run.info.status) == (DeliveryState.load(folder).run_id, "FINISHED")
+        assert run.data.params == {"seed": "0"}
+
+
+def test_an_empty_run_of_the_same_folder_is_deleted(tmp_path: Path, database: Path, client: Any) -> None:
+    folder = finished(tmp_path, f"sqlite:///{database}")
+    experiment = client.create_experiment("titrate")
+    tags = {"titrate.folder": read_record(folder)["id"]}
+    full, empty = (client.create_run(experiment, tags=tags).info.run_id for _ in range(2))
+    client.log_metric(full, "train/loss", 1.0)
+    assert deliver.deliver(folder).run_id == full
+    assert [run.info.run_id for run in runs(client)] == [full]
+    assert client.get_run(empty).info.lifecycle_stage == "deleted"
+
+
+def test_a_deleted_run_is_told_with_the_commands_that_help(tmp_path: Path, database: Path, client: Any) -> None:
+    folder = finished(tmp_path, f"sqlite:///{database}")
+    run_id = deliver.deliver(folder).run_id
+    client.delete_run(run_id)
+    for name in ("nothing", "delivered.json"):  # also where the folder forgot the run
+        end(folder, metrics={"test/loss": 1.0, "test/other": len(name)})
+        (folder / name).unlink(missing_ok=True)
+        with pytest.raises(UserError, match=f"the MLflow run {run_id} was deleted; .* mlflow runs restore --run-id"):
+            deliver.deliver_all(tmp_path)
+    client.restore_run(run_id)
+    deliver.deliver_all(tmp_path)
+    assert client.get_run(run_id).data.metrics["test/loss"] == 1.0
+
+
+def test_a_deleted_experiment_is_told_with_the_commands_that_help(tmp_path: Path, database: Path, client: Any) -> None:
+    uri = f"sqlite:///{database}"
+    folder = finished(tmp_path, uri)
+    deliver.deliver(folder)
+    number = client.get_experiment_by_name("titrate").experiment_id
+    client.delete_experiment(number)
+    end(folder, metrics={"test/loss": 1.0})
+    other = finished(tmp_path, uri, "other")
+    with pytest.raises(UserError) as failure:
+        deliver.deliver_all(tmp_path)
+    for one in (folder, other):
+        assert f"{one}: {uri}: the MLflow experiment titrate was deleted" in str(failure.value)
+    assert f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {number}" in str(failure.value)
+    assert f"mlflow gc --backend-store-uri {uri} --experiment-ids {number}" in str(failure.value)
+    client.restore_experiment(number)
+    deliver.deliver_all(tmp_path)
+    assert {run.info.status for run in runs(client)} == {"FINISHED"}
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.tracking._start", InProcess)
+
+
+def goes_on(folder: Path, uri: str) -> str | None:
+    """Resumes a folder's run, and ends it; the id in MLflow."""
+    return MLflow(uri=uri).start(folder).close(60)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_copy_gets_a_run_of_its_own_and_a_moved_folder_keeps_its_own(
+    tmp_path: Path, database: Path, client: Any
+) -> None:
+    uri = f"sqlite:///{database}"
+    folder = finished(tmp_path, uri)
+    first = goes_on(folder, uri)
+    copy = Path(shutil.copytree(folder, tmp_path / "outputs" / "copy"))
+    second = goes_on(copy, uri)
+    assert second != first
+    assert goes_on(folder, uri) == first
+    assert goes_on(copy, uri) == second
+    assert client.get_run(second).data.tags["titrate.copied_from"] == str(folder)
+    moved = folder.rename(tmp_path / "outputs" / "moved")
+    (moved / "delivered.json").unlink()  # so that it has to be found by its tag
+    assert goes_on(moved, uri) == first
+    assert {run.info.run_id for run in runs(client)} == {first, second}
+    for run_id in (first, second):
+        assert len(client.get_metric_history(run_id, "train/loss")) == 2
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_run_without_mlflow_that_is_copied_is_known_as_a_copy_too(tmp_path: Path, database: Path) -> None:
+    folder = finished(tmp_path, "")
+    Nothing().start(folder).close(1)
+    copy = Path(shutil.copytree(folder, tmp_path / "outputs" / "copy"))
+    assert goes_on(copy, f"sqlite:///{database}") != goes_on(folder, f"sqlite:///{database}")
+
+
+# ------------------------------------------------------------------------------------------- where the record goes
+
+
+@pytest.mark.parametrize("name", ["a?b", "50%25 c#ü", "x%3Fy"])
+def test_a_working_folder_of_any_name_has_its_store(
+    name: str, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / name
+    home.mkdir()
+    monkeypatch.chdir(home)
+    shutil.copy(empty_store, "mlflow.db")
+    folder = finished(Path(), MLflow().describe()["uri"])
+    run_id = deliver.deliver(folder).run_id
+    with closing(sqlite3.connect("mlflow.db")) as connection:
+        assert connection.execute("SELECT run_uuid FROM runs").fetchall() == [(run_id,)]
+    assert Path(f"mlruns/titrate/{run_id}/artifacts/config.yaml").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_parameters_of_a_uri_are_no_part_of_its_path(tmp_path: Path, database: Path) -> None:
+    uri = f"sqlite:///{database}?timeout=30"
+    assert store_uri.sqlite_file(uri) == database
+    assert MLflow(uri=uri).describe()["uri"] == uri
+    deliver.deliver(finished(tmp_path, uri))
+    assert {path.name for path in tmp_path.iterdir()} >= {"mlflow.db", "mlflow.db.lock", "mlruns"}
+    assert not [path for path in tmp_path.iterdir() if "?" in path.name]
+
+
+def test_an_experiment_s_files_stay_in_the_folder(tmp_path: Path, database: Path, client: Any) -> None:
+    uri, name = f"sqlite:///{database}", "../escape"
+    run_id = deliver.deliver(finished(tmp_path, uri, tracking={"uri": uri, "experiment": name})).run_id
+    place = client.get_run(run_id).info.artifact_uri
+    assert Path(place.removeprefix("file://")).resolve().is_relative_to(tmp_path / "mlruns")
+    assert client.get_experiment_by_name(name) is not None
+    assert not (tmp_path / "escape").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ({"uri": "http://host\n:5000"}, r"^tracking.uri: 'http://host\\n:5000': no URI holds line breaks"),
+        ({"uri": " http://host"}, "spaces at its ends"),
+        ({"uri": "sqlite:///:memory:"}, "write sqlite:///FILE"),
+        ({"uri": "sqlite:///"}, "write sqlite:///FILE"),
+        ({"uri": "sqlite:///."}, "is a folder"),
+        ({"uri": "mlruns"}, "no records in plain folders"),
+        ({"uri": "file:///tmp/mlruns"}, "no records in plain folders"),
+        ({"uri": "http://"}, "write http://HOST"),
+        ({"uri": "http:host"}, "write http://HOST"),
+        ({"uri": "http://host:port"}, "can't be read"),
+        ({"uri": "redis://host"}, "MLflow has no such store; allowed: http"),
+        ({"experiment": ""}, "^tracking.experiment: '': choose a name"),
+        ({"experiment": "a\nb"}, "choose a name of 1 to 500 printable characters"),
+        ({"experiment": "x" * 501}, "choose a name"),
+    ],
+)
+def test_what_no_record_can_go_to_is_refused_before_the_run(words: dict[str, str], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        MLflow(**words).describe()
+
+
+def test_what_the_environment_says_is_refused_by_its_name(
+    in_empty_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "redis://host")
+    assert main(["data=digits"]) == 2
+    assert capsys.readouterr().err.startswith("MLFLOW_TRACKING_URI: redis://host: MLflow has no such store")
+    assert not Path("outputs").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "a\tb")
+    assert main(["mode=dry_run", "data=digits"]) == 2
+    assert capsys.readouterr().err.startswith("MLFLOW_EXPERIMENT_NAME: 'a\\tb': choose a name")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    assert MLflow(uri="mlruns", experiment="e").describe()["uri"] == "mlruns"
+
+
+def test_a_disk_that_fills_as_tables_are_made_leaves_no_half_store(tmp_path: Path) -> None:
+    database = tmp_path / "new.db"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        with pytest.raises(Exception, match="disk"):
+            store.connect(f"sqlite:///{database}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.db.lock"]
+
+
+# ---------------------------------------------------------------------------------------- MLflow's own variables
+
+
+def test_the_experiment_of_the_environment_comes_below_that_of_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MLflow().describe()["experiment"] == "titrate"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert MLflow().describe()["experiment"] == "mine"
+    assert MLflow(experiment="yours").describe()["experiment"] == "yours"
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_run_goes_to_the_experiment_whose_id_the_environment_names(
+    tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{database}"
+    number = client.create_experiment("theirs")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", number)
+    tracking = MLflow(uri=uri).describe()
+    assert tracking["experiment"] == "theirs"
+    assert MLflow(uri=uri, experiment="yours").describe() == {"uri": uri, "experiment": "yours"}
+    folder = finished(tmp_path, uri, tracking=tracking)
+    assert client.get_run(goes_on(folder, uri)).info.experiment_id == number
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    assert MLflow(uri=uri).describe() == tracking
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "others")
+    with pytest.raises(UserError, match=f"MLFLOW_EXPERIMENT_ID={number}: that experiment is theirs, but MLFLOW_EXPERI"):
+        MLflow(uri=uri).describe()
+
+
+def test_an_experiment_that_is_not_there_is_refused_before_or_at_the_delivery(
+    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: sqlite.* has no such experiment"):
+        MLflow(uri=f"sqlite:///{database}").describe()
+    with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: sqlite.* has no such experiment"):
+        MLflow(uri=f"sqlite:///{database}.new").describe()
+    with monkeypatch.context() as patched:
+        patched.setenv("MLFLOW_EXPERIMENT_ID", "0")  # which every new store has
+        assert MLflow(uri=f"sqlite:///{database}.new").describe()["experiment"] == "Default"
+        patched.setenv("MLFLOW_EXPERIMENT_NAME", "others")
+        with pytest.raises(UserError, match="EXPERIMENT_ID=0: that experiment is Default, but MLFLOW_EXPERIMENT_N"):
+            MLflow(uri=f"sqlite:///{database}.new").describe()
+    with serve(database) as server:
+        finished(tmp_path, server.uri, tracking=MLflow(uri=server.uri).describe())
+        with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: the store has no such experiment"):
+            deliver.deliver_all(tmp_path, given=server.uri)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_look_joins_no_run(tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"sqlite:///{database}"
+    given = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    assert goes_on(finished(tmp_path, uri, "look", kind="look"), uri) != given
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_run_joins_the_one_that_the_environment_names(
+    tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{database}"
+    given = client.create_run(client.create_experiment("theirs"), run_name="given").info.run_id
+    client.log_param(given, "seed", "theirs")
+    folder = finished(tmp_path, uri, parameters={"seed": 0, "width": 3})
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    assert goes_on(folder, uri) == given
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    (folder / "delivered.json").unlink()
+    assert goes_on(folder, uri) == given  # also when it is resumed without the variable
+    run = client.get_run(given)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "given")
+    assert run.data.params == {"seed": "theirs", "width": "3"}
+    assert DeliveryState.load(folder).refused[0].startswith("param seed: ")
+    assert client.get_experiment_by_name("titrate") is None
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_runs_of_a_sweep_stand_below_the_one_that_the_environment_names(
+    tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{database}"
+    given = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    sweep = finished(tmp_path, uri, "sweep", kind="sweep")
+    finished(sweep.parent / "sweep", uri, "x", in_sweep=True)
+    (sweep / "outputs" / "x").rename(sweep / "x")
+    assert goes_on(sweep, uri) == given
+    (child,) = runs(client)
+    assert child.data.tags["mlflow.parentRunId"] == given
+    assert child.info.run_id != given
+
+
+def test_a_run_that_is_not_there_is_told_before_or_at_the_delivery(
+    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(UserError, match=r"MLFLOW_RUN_ID=0*: sqlite.* has no such run"):
+        MLflow(uri=f"sqlite:///{database}").describe()
+    with serve(database) as server:
+        assert MLflow(uri=server.uri).describe()["uri"] == server.uri
+        finished(tmp_path, server.uri, joins="0" * 32)
+        with pytest.raises(UserError, match=r"MLFLOW_RUN_ID=0*: the store has no such run"):
+            deliver.deliver_all(tmp_path, given=server.uri)
+
+
+# --------------------------------------------------------------------------------------------------- how a run ends
+
+
+@pytest.mark.usefixtures("in_process")
+def test_why_a_run_failed_stands_in_its_log_in_mlflow_and_on_the_terminal(
+    in_empty_folder: Path,
+    database: Path,
+    client: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fit(*given: Any) -> None:
+        raise ArithmeticError("the second moon is missing")
+
+    monkeypatch.setattr("runner.training.trainer.Trainer.fit", fit)
+    Path("t.csv").write_text("\n".join(["size,y", *(f"{number % 7},{number % 5 / 4}" for number in range(60))]))
+    words = ["data=csv", "data.path=t.csv", "data.target=y", "architecture.widths=[2]", "training.batch_size=42"]
+    assert main([*words, "quiet=true"]) == 1
+    reason = "ArithmeticError: the second moon is missing"
+    assert reason in capsys.readouterr().err
+    (folder,) = Path("outputs").iterdir()
+    assert reason in (folder / "log.txt").read_text()
+    (run,) = runs(client)
+    assert (run.info.status, run.data.tags["status"], run.data.tags["error"]) == ("FAILED", "failed", reason)
+    assert run.data.tags["mlflow.note.content"] == f"failed: {reason}"
+
+
+def test_a_reason_goes_when_the_run_goes_on_and_spares_what_somebody_wrote(
+    tmp_path: Path, database: Path, client: Any
+) -> None:
+    folder = make(tmp_path / "run", f"sqlite:///{database}")
+    note = lambda: runs(client)[0].data.tags.get("mlflow.note.content")  # noqa: E731
+    deliver.deliver(folder)
+    assert note().startswith("killed: its process ended before it could say why")
+    deliver.deliver(folder, over=False)
+    assert (note(), runs(client)[0].data.tags["error"]) == ("", "")
+    client.set_tag(runs(client)[0].info.run_id, "mlflow.note.content", "mine")
+    end(folder, status="diverged", error="NaN")
+    deliver.deliver(folder)
+    assert (note(), runs(client)[0].data.tags["error"]) == ("mine", "NaN")
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+def test_the_end_of_a_run_waits_two_seconds_at_most_and_says_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = [subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)]
+    monkeypatch.setattr("runner.tracking._start", lambda folder, uri: slow[0])
+    waits: list[float] = []
+    close = ChildDelivery.close
+    monkeypatch.setattr(ChildDelivery, "close", lambda self, seconds: waits.append(seconds) or close(self, 0.0))
+    Path("t.csv").write_text("\n".join(["size,y", *(f"{number % 7},{number % 5 / 4}" for number in range(60))]))
+    words = ["data=csv", "data.path=t.csv", "data.target=y", "architecture.widths=[2]", "training.epochs=1"]
+    try:
+        assert main([*words, "training.batch_size=42"]) == 0
+    finally:
+        slow[0].kill()
+        slow[0].wait()
+    assert waits == [2.0]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "MLflow" in line and "record to" not in line]
+    assert line.startswith("MLflow: a process in the background delivers the rest (log: outputs/")
+
+
+def test_a_sweep_without_mlflow_has_the_figures_of_all_its_runs(tmp_path: Path, draws_in_background: None) -> None:
+    sweep = make(tmp_path / "sweep", "", tracking={}, kind="sweep")
+    delivery = Nothing().start(sweep)
+    member = make(sweep / "a", "", tracking={}, in_sweep=True)
+    train(member, 2)
+    delivery.child(member).close(1)
+    delivery.close(1)
+    figure = member / "figures" / "learning_curves.png"
+    deadline = time.monotonic() + 60
+    while not figure.exists() or figure.stat().st_size < 1000:
+        assert time.monotonic() < deadline, (sweep / "log.txt").read_text()
+        time.sleep(0.05)
+
+
+def test_figures_are_drawn_once_an_end_and_where_the_store_is_gone_too(
+    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Path] = []
+    monkeypatch.setattr("runner.figures.draw", drawn.append)
+    folder = finished(tmp_path, "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(Exception, match="Connection refused"):
+        deliver.deliver(folder, given="http://127.0.0.1:9")
+    assert drawn == [folder]
+    tracking = {"uri": f"sqlite:///{database}", "experiment": "titrate"}
+    (folder / "record.json").write_text(json.dumps(read_record(folder) | {"tracking": tracking}))
+    deliver.deliver(folder)
+    deliver.deliver(folder)
+    assert drawn == [folder]
+    end(folder, epochs=30)
+    deliver.deliver(folder)
+    assert drawn == [folder, folder]

@@ -1,0 +1,306 @@
+"""Checkpoints: whole or not at all, the last two and the best, a damaged one passed over."""
+
+import errno
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.types import UserError
+from runner import memory, npz
+from runner.errors import RunError
+from runner.training.checkpoint import CheckpointFiles, fitted, load_newest, read, write
+from runner.training.monitor import initial_monitor
+from runner.training.trainer_state import TrainerState
+
+
+def tree(value: float) -> dict[str, Any]:
+    return {"kernel": np.full((3, 2), value, np.float32), "count": (np.int32(value), np.array([], np.uint8))}
+
+
+def save(checkpoints: CheckpointFiles, step: int, best_step: int | None) -> None:
+    best = {"w": np.full(2, step, np.float32)} if best_step == step else None
+    checkpoints.save(tree(step), best, {"step": step, "best_step": best_step}, then=lambda: None)
+    checkpoints.wait()
+
+
+BEST = {"w": np.zeros(2, np.float32)}
+
+
+def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    values = {
+        "x": np.array([np.nan, -0.0, 1e-45, np.inf], np.float32),
+        "y": {"z": np.arange(3, dtype=np.int32)},
+    }
+    write(tmp_path / "a.npz", values, {"history": [{"loss": 0.1}]})
+    meta, arrays, _ = read(tmp_path / "a.npz")
+    found = fitted(arrays, values, tmp_path)
+    assert meta == {"history": [{"loss": 0.1}]}
+    assert found["x"].tobytes() == values["x"].tobytes()
+    np.testing.assert_array_equal(found["y"]["z"], values["y"]["z"])
+
+
+@pytest.mark.parametrize(("free", "written"), [(0, [1]), (10**6, [])])
+def test_where_memory_is_scarce_one_copy_is_held_at_a_time(
+    free: int, written: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_host_memory", lambda: memory.Free(free, "in this test"))
+    checkpoints, found = CheckpointFiles(tmp_path / "c"), []
+    go_on = threading.Event()
+    threading.Timer(0.2, go_on.set).start()
+    for step in (1, 2):
+        then = (lambda: found.append(go_on.wait())) if step == 1 else (lambda: None)
+        checkpoints.save(tree(step), None, {"step": step, "best_step": None}, then=then)
+    assert [1] * len(found) == written
+    checkpoints.wait()
+
+
+def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 2)):
+        save(checkpoints, step, best)
+        bests = {f"best_{one:010d}.npz" for one in ({1} if step < 3 else set()) | ({2} if step > 1 else set())}
+        assert {path.name for path in (tmp_path / "c").glob("best_*")} == bests
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "best_0000000002.npz",
+        "step_0000000004.npz",
+        "step_0000000005.npz",
+    ]
+    (state, best, meta), damaged = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], damaged, best["w"].tolist()) == (5, [], [2, 2])
+    np.testing.assert_array_equal(state["kernel"], tree(5)["kernel"])
+
+
+def test_the_best_that_each_kept_checkpoint_needs_stays(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    save(checkpoints, 2, 2)
+    (tmp_path / "c" / "step_0000000002.npz").write_bytes(b"")
+    (_, best, meta), _ = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
+
+
+def damage(path: Path, how: str) -> None:
+    """Damages the file of step 2, beside which there is one of step 1."""
+    content = path.read_bytes()
+    middle = len(content) // 2
+    match how:
+        case "truncated":
+            path.write_bytes(content[:middle])
+        case "empty":
+            path.write_bytes(b"")
+        case "flipped":
+            path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        case "lost":
+            path.write_bytes(content[: middle - 50] + content[middle + 50 :])
+        case "swapped":
+            path.write_bytes(content[:64] + content[128:192] + content[64:128] + content[192:])
+        case "of another step":
+            path.write_bytes(path.with_name(path.name.replace("2", "1")).read_bytes())
+        case "of another kind":
+            other = "best" if path.name.startswith("step") else "step"
+            path.write_bytes(path.with_name(f"{other}{path.name[4:]}").read_bytes())
+        case "a folder":
+            path.unlink()
+            (path / "within").mkdir(parents=True)
+        case "a pipe":
+            path.unlink()
+            os.mkfifo(path)
+        case "gone":
+            path.unlink()
+
+
+HOW = ["truncated", "empty", "flipped", "lost", "swapped", "of another step", "of another kind", "a folder", "a pipe"]
+
+
+@pytest.mark.parametrize(("name", "how"), [*(("step", how) for how in HOW), *(("best", how) for how in (*HOW, "gone"))])
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, name: str, how: str) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    save(checkpoints, 2, 2)
+    path = tmp_path / "c" / f"{name}_0000000002.npz"
+    damage(path, how)
+    found, warnings = load_newest(tmp_path / "c", tree(0), BEST)
+    assert (found[2]["step"], len(warnings)) == (1, 1)
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    (state, best, meta), warnings = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
+    assert state["kernel"][0, 0] == 1
+    assert len(warnings) == 1
+    assert warnings[0].startswith("checkpoint step_0000000002.npz is passed over: ")
+    assert str(path) in warnings[0]
+    save(checkpoints, 2, 2)
+    (_, best, meta), warnings = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist(), warnings) == (2, [2, 2], [])
+
+
+def test_best_weights_that_two_share_are_kept_for_the_one_that_is_whole(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    save(checkpoints, 2, 1)
+    state, arrays, _ = read(tmp_path / "c" / "step_0000000002.npz")
+    npz.write(tmp_path / "c" / "step_0000000002.npz", arrays, state | {"best_digest": "0" * 64})
+    (_, best, meta), warnings = CheckpointFiles(tmp_path / "c").load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
+    assert "holds other weights than those it was saved with" in warnings[0]
+    assert (tmp_path / "c" / "best_0000000001.npz").exists()
+
+
+def test_stale_best_weights_are_not_taken(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    write(tmp_path / "c" / "best_0000000001.npz", {"w": np.full(2, 9, np.float32)}, {"step": 1})
+    found, warnings = checkpoints.load(tree(0), BEST)
+    assert found is None
+    assert "holds other weights than those it was saved with" in warnings[0]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read_with_a_warning(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    for path in sorted((tmp_path / "c").iterdir()):
+        meta, arrays, _ = read(path)
+        meta.pop("best_digest", None)
+        np.savez(path, allow_pickle=False, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
+    (_, best, meta), warnings = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
+    assert warnings == [f"{tmp_path / 'c' / 'step_0000000001.npz'} has no digest: an earlier Titrate wrote it"]
+    save(checkpoints, 2, 1)
+    assert CheckpointFiles(tmp_path / "c").load(tree(0), BEST)[0][2]["step"] == 2
+
+
+def test_a_kept_checkpoint_that_is_damaged_meanwhile_ends_nothing(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
+    save(checkpoints, 2, 2)
+    assert checkpoints.load(tree(0), BEST)[0][2]["step"] == 2
+
+
+def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, None)
+    (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
+    found, damaged = checkpoints.load(tree(0), BEST)
+    assert found is None
+    assert "checkpoint step_0000000001.npz is passed over: " in damaged[0]
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert CheckpointFiles(tmp_path / "c").load(tree(0), BEST) == (None, [])
+
+
+def test_another_shape_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.npz", {"w": np.zeros(3, np.float32)}, {})
+    with pytest.raises(UserError, match=r"another model than the code makes now \(\['w'\] differs\).*fresh=true"):
+        fitted(read(tmp_path / "a.npz").arrays, BEST, tmp_path / "a.npz")
+    with pytest.raises(UserError, match=r"\['v'\] differs"):
+        fitted(read(tmp_path / "a.npz").arrays, {"w": np.zeros(3, np.float32), "v": np.zeros(3)}, tmp_path / "a.npz")
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, None)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        told: list[int] = []
+        checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, then=lambda: told.append(2))
+        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command goes on"):
+            checkpoints.wait()
+    assert told == []
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["step_0000000001.npz"]
+
+
+def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    state = tree(1)
+    checkpoints.save(state, None, {"step": 1, "best_step": None}, then=lambda: None)
+    state["kernel"][:] = 9
+    checkpoints.wait()
+    assert checkpoints.load(tree(0), BEST)[0][0]["kernel"][0, 0] == 1
+
+
+def test_meta_is_json_to_the_last_bit(tmp_path: Path) -> None:
+    value = 0.1 + 0.2
+    write(tmp_path / "a.npz", {}, {"value": value, "bad": float("inf")})
+    assert read(tmp_path / "a.npz").meta == {"value": value, "bad": float("inf")}
+    assert json.loads(json.dumps(value)) == value
+
+
+def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path: Path) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, None)
+    with pytest.raises(UserError, match="another model"):
+        checkpoints.load({"kernel": np.zeros(5, np.float32)}, BEST)
+    assert checkpoints.load(tree(0), BEST)[0][2]["step"] == 1
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "step_0000000009.tmp").write_bytes(b"half")
+    CheckpointFiles(tmp_path / "c")
+    assert not list((tmp_path / "c").iterdir())
+
+
+def test_what_is_being_written_does_not_change_while_training_goes_on() -> None:
+    standing = TrainerState(state=None, control=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
+    meta = standing.meta()
+    standing.history.append({"epoch": 2})
+    assert meta["history"] == [{"epoch": 1}]
+
+
+def test_a_disk_that_fills_between_two_files_leaves_no_checkpoint_without_its_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = CheckpointFiles(tmp_path / "c")
+    save(checkpoints, 1, 1)
+    written: list[Path] = []
+    whole = npz.write
+
+    def full(path: Path, *content: Any) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+        whole(path, *content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(npz, "write", full)
+        with pytest.raises(RunError, match="No space left"):
+            save(checkpoints, 2, 2)
+    assert len(written) == 1
+    (_, best, meta), damaged = checkpoints.load(tree(0), BEST)
+    assert (meta["step"], best["w"].tolist(), damaged) == (1, [1, 1], [])
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, bool]] = []  # whether it was the folder, and whether the file had its name by then
+    sync, path = os.fsync, tmp_path / "a.npz"
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write(path, {"w": np.zeros(2)}, {})
+    assert synced == [(False, False), (True, True)]
+
+
+def test_of_a_run_that_was_cleaned_the_newest_best_weights_are_found(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    for step in (1, 2):
+        write(tmp_path / "c" / f"best_{step:010d}.npz", {"w": np.full(2, step, np.float32)}, {"step": step})
+    found, warnings = load_newest(tmp_path / "c", tree(0), BEST)
+    assert found is not None
+    state, best, meta = found
+    assert (state, best["w"].tolist(), meta["best_step"], warnings) == (None, [2, 2], 2, [])
