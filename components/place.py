@@ -1,4 +1,4 @@
-"""Where the files that a configuration names are looked up, and how they are opened."""
+"""Finding and opening the files that a user names."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ KINDS = {
 
 
 def roots() -> list[Path]:
-    """The folders below which relative paths are looked up, in their order."""
+    """The folders below which relative paths are looked up, in order."""
     return [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
 
 
 def candidates(*paths: str) -> list[Path]:
-    """The places where some paths may be, in the order in which they are tried."""
+    """The places where paths may be, in the order in which they are tried."""
     return list(dict.fromkeys(root / os.path.expanduser(path) for root in roots() for path in paths))
 
 
 def find(*paths: str, file: bool = False) -> Path:
-    """Where one of some paths is: relative ones are looked up below $TITRATE_DATA, then below the working folder.
+    """Finds a file or a folder. Relative paths are looked up below $TITRATE_DATA, then below the working folder.
 
     Args:
-        paths: of a file or a folder; in each place the first that is there counts.
-        file: whether a folder won't do.
+        paths: its possible paths; in each place the first that exists counts.
+        file: whether it must be a file.
 
-    Raises DataError where there is none, with the nearest name beside it, or something else than a file or a folder.
+    Raises:
+        DataError: there is none (the message has the nearest name in its folder), or something that is neither.
     """
     places = candidates(*paths)
     for place in places:
@@ -52,8 +53,9 @@ def find(*paths: str, file: bool = False) -> Path:
             return place
     for place in places:
         if os.path.lexists(place):
-            raise DataError(f"{place} is {_kind_of(place)}; a regular file{'' if file else ' or a folder'} is needed")
-    others = [name for name in _beside(places) if name != places[0].name]
+            needed = "a regular file" if file else "a regular file or a folder"
+            raise DataError(f"{place} is {_describe_path(place)}; {needed} is needed")
+    others = [name for name in _list_neighbours(places) if name != places[0].name]
     near = closest_name(places[0].name, others)
     remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct the path"
     hint = f"did you mean {Path(paths[0]).parent / near}?" if near else remedy
@@ -61,35 +63,38 @@ def find(*paths: str, file: bool = False) -> Path:
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """The descriptor of a regular file.
+    """Opens a regular file, and returns its descriptor.
 
-    Raises DataError where something else was opened, which may block or never end, OSError where nothing can be.
+    Raises:
+        DataError: it is something else, which may block or never end.
+        OSError: it can't be opened.
     """
-    # Opening a FIFO would wait for the other end; what was opened is examined, so that nothing can take its place.
+    # Opening a FIFO would wait for the other end. The open descriptor is examined, so no other file can replace it.
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise DataError(f"{path} is {_kind(mode)}; a regular file is needed")
+        raise DataError(f"{path} is {_describe_mode(mode)}; a regular file is needed")
     return descriptor
 
 
 @contextmanager
 def open_file(path: Path) -> Iterator[io.BufferedReader]:
-    """A regular file, or what a link to one leads to, opened for reading.
+    """Opens a regular file, or a link to one, for reading.
 
-    Raises DataError for anything else, which may block or never end, and where the file can't be opened or read, or
-    doesn't fit into memory.
+    Raises:
+        DataError: it is something else, which may block or never end; it can't be opened or read; or, within the
+            context, it doesn't fit into memory.
     """
     try:
         with open(open_regular(path), "rb") as file:
             yield file
     except OSError as error:
         if os.path.lexists(path) and not os.path.isfile(path):
-            raise DataError(f"{path} is {_kind_of(path)}; a regular file is needed") from error
+            raise DataError(f"{path} is {_describe_path(path)}; a regular file is needed") from error
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
     except MemoryError as error:
-        raise DataError(f"{path} is too large for the memory that is free; free some, or read less") from error
+        raise DataError(f"{path} doesn't fit into the free memory; free some, or read less") from error
 
 
 def hash_file(path: Path, digest_size: int = 64) -> hashlib.blake2b:
@@ -118,19 +123,19 @@ def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _kind(mode: int) -> str:
+def _describe_mode(mode: int) -> str:
     return KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
-def _kind_of(path: Path) -> str:
+def _describe_path(path: Path) -> str:
     try:
-        return _kind(path.stat().st_mode)
+        return _describe_mode(path.stat().st_mode)
     except OSError:
         return "a link that leads nowhere"
 
 
-def _beside(places: Iterable[Path]) -> list[str]:
-    """What the folders hold in which something was looked up; a folder that can't be read holds nothing."""
+def _list_neighbours(places: Iterable[Path]) -> list[str]:
+    """The names in the folders of some places. A folder that can't be read has none."""
     names: list[str] = []
     for folder in dict.fromkeys(place.parent for place in places):
         try:

@@ -159,5 +159,5 @@ def test_a_file_that_is_replaced_once_it_was_found_is_not_waited_for(tmp_path: P
 
 def test_what_does_not_fit_into_memory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "huge").write_text("")
-    with pytest.raises(DataError, match="huge is too large for the memory"), open_file(tmp_path / "huge"):
+    with pytest.raises(DataError, match="huge doesn't fit into the free memory"), open_file(tmp_path / "huge"):
         raise MemoryError

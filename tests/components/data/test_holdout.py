@@ -48,9 +48,9 @@ def test_validation_out_of_the_test_part_leaves_the_training_rows_whole(
 
 
 def test_validation_out_of_a_test_part_needs_one_that_is_larger() -> None:
-    with pytest.raises(DataError, match=r"`valid_from` \(=test\) needs a test set of the source's own"):
+    with pytest.raises(DataError, match=r"`valid_from` \(=test\) needs a source with a test set"):
         split({"all": 10}, valid=2, test=2, valid_from="test")
-    with pytest.raises(DataError, match=r"hold out 4 of 4 rows: none is left to test on"):
+    with pytest.raises(DataError, match=r"hold out 4 of 4 rows, which leaves none to test on"):
         split({"train": 10, "test": 4}, valid=4, valid_from="test")
 
 
@@ -112,7 +112,7 @@ def test_another_seed_holds_out_other_rows() -> None:
             {"valid": 5, "test": 0.5},
             r"`test` \(=0\.5\) and `valid` \(=5\) hold out 10 of 10",
         ),
-        ({"train": 10, "test": 1}, {"valid": 11}, "hold out 11 of 10 rows: none is left to train on"),
+        ({"train": 10, "test": 1}, {"valid": 11}, "hold out 11 of 10 rows, which leaves none to train on"),
         (
             {"all": 10},
             {"valid": 1.5, "test": 2},

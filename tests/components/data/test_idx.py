@@ -154,7 +154,7 @@ def test_equal_arrays_are_equal_files_when_compressed_too(tmp_path: Path) -> Non
 
 
 def test_a_type_that_the_format_lacks_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"int64 can't be written as IDX, which knows uint8, int8, int16"):
+    with pytest.raises(DataError, match=r"int64 can't be written as IDX; allowed: uint8, int8, int16"):
         write_idx(tmp_path / "array", np.arange(3))
 
 

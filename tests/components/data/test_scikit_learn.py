@@ -76,7 +76,7 @@ def test_the_fingerprint_tells_sets_and_splits_apart() -> None:
 
 
 def test_an_unknown_set_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(UserError, match="'mnist' is not offered; there are digits, diabetes"):
+    with pytest.raises(UserError, match=r"`name` \(='mnist'\) is no data set of scikit-learn; allowed: breast_cancer"):
         ScikitLearn(name="mnist", valid=0.1, test=0.2)  # type: ignore[arg-type]
 
 
