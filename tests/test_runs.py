@@ -221,7 +221,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signal
             os.kill(os.getpid(), number)
         return batches.epoch_order(rows, seed, now)
 
-    monkeypatch.setattr(loop, "order", order)
+    monkeypatch.setattr(loop, "epoch_order", order)
 
 
 LAYERS = "[{_target_: components.layer.Conv, features: 2, kernel: 3}, {_target_: components.layer.Flatten}]"

@@ -86,7 +86,7 @@ def run_once(
     config: Config, signals: Signals, *, source: Source | None = None, member: SweepMember | None = None
 ) -> Result:
     """Executes one run, alone or as a member of a sweep: prepare, train, evaluate, record."""
-    position = "" if member is None else member.place
+    position = "" if member is None else member.position
     epochs = config.values["training"]["epochs"]
     progress = make_progress(quiet=config.values["quiet"], epochs=epochs, place=position)
     platform.reset_peak_memory()
