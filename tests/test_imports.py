@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from collections.abc import Container
 from pathlib import Path
 
@@ -87,6 +88,16 @@ def test_what_columns_are_made_of_stands_in_rooms_behind_them(path: Path) -> Non
     elif room != "__init__":  # a column's own file, which `components.feature` exports
         exported = imported(Path("components/feature/__init__.py"))
         assert f"components.feature.{room}" in {name.rpartition(".")[0] for name in exported}
+
+
+WORDS = re.compile(r"\btitrate\b|\bmode=|\b(data|feature|training|architecture|weights)\.[a-z_]+=|\bconf/")
+COLUMNS = (("components", "data"), ("components", "feature"))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[:2] in COLUMNS], ids=str)
+def test_sources_and_columns_have_no_words_of_the_command_line(path: Path) -> None:
+    texts = [node.value for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Constant)]
+    assert not [text for text in texts if isinstance(text, str) and WORDS.search(text)]
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "runner"], ids=str)

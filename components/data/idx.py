@@ -104,7 +104,7 @@ def read_idx(path: str | Path, *, max_unpacked_gb: float = MAX_UNPACKED_GB) -> n
         content = _read_bytes(file, size + 1)
     if len(content) != size:
         fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has bytes behind the"
-        raise DataError(f"{path} {fault} {size:,} bytes of data that its header asks for, {dtype.name} {shape}")
+        raise DataError(f"{path} {fault} {size:,} bytes of data that its header announces, {dtype.name} {shape}")
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -142,7 +142,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]
     code, rank = start[2:]
     if code not in _DTYPES:
         known = ", ".join(f"{code:#04x} {dtype.name}" for code, dtype in _DTYPES.items())
-        raise DataError(f"{path} has the unknown type code {code:#04x}; IDX knows {known}")
+        raise DataError(f"{path} has the unknown type code {code:#04x}; allowed: {known}")
     if rank > _RANKS:
         raise DataError(f"{path} has the rank {rank}; at most {_RANKS} is read")
     sizes = file.read(4 * rank)

@@ -26,7 +26,7 @@ KINDS = {
     b"6": "a FIFO",
     b"S": "a sparse file",
 }
-WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever their size says
+WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever size they state
 OTHER_NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))  # mode, user, …, device
 OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 RECORD = re.compile(rb"([0-9]{1,9}) ")
@@ -129,8 +129,8 @@ def _parse_records(content: bytes, place: int) -> Iterator[tuple[str, str]]:
         start = stop
 
 
-def _choose_size(stated: str | None, otherwise: int, place: int) -> int:
-    return otherwise if stated is None else _parse_number(stated.encode(errors="replace"), place, 10)
+def _choose_size(stated: str | None, default: int, place: int) -> int:
+    return default if stated is None else _parse_number(stated.encode(errors="replace"), place, 10)
 
 
 def _parse_number(field: bytes, place: int, base: int = 8) -> int:

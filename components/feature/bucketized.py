@@ -117,7 +117,7 @@ class Bucketized(Categorical):
         found, valid = raw.read_any_numbers(block, self.key)
         values = as_vectors(block, self.key, found)
         if values.shape[1] != self.size:
-            given = f"has {values.shape[1]} numbers a row, not {self.size} as `size` says"
+            given = f"has {values.shape[1]} numbers per row, not `size` (={self.size})"
             raise DataError(f"column `{self.key}` of {block.origin} {given}")
         valid_mask = ~np.isnan(values) if derived or self.missing is not None else None
         if valid is not None:

@@ -34,7 +34,7 @@ class Label:
 
     def __post_init__(self) -> None:
         if self.names is not None and len(set(self.names)) < len(self.names):
-            raise UserError(f"`names` gives a class twice: {', '.join(self.names)}")
+            raise UserError(f"`names` has a class twice: {', '.join(self.names)}")
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ class Numeric:
         if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
             raise UserError("a `sequence` has one `key`, and no `per`: give each sequence a column of its own")
         if self.expression and self.size not in (None, 1):
-            raise UserError(f"`size` (={self.size}) must be 1 for an `expression`, which gives single numbers")
+            raise UserError(f"`size` (={self.size}) must be 1 for an `expression`, which has single numbers")
         if self.per and self._pipeline.fitted is None:
             raise UserError(f"`per` ({self.per}) needs a step of `normalize` that learns, as z_score does")
 
@@ -159,9 +159,10 @@ class Numeric:
     def _read(self, block: Block, numbers: Numbers) -> NumberRows:
         found = numbers.read(block)
         if self.size not in (None, width := found.values.shape[1]):
-            raise DataError(f"{numbers} of {block.origin} has {width} numbers a row, not {self.size} as `size` says")
+            raise DataError(f"{numbers} of {block.origin} has {width} numbers per row, not `size` (={self.size})")
         if self.sequence and found.offsets is None:
-            raise DataError(f"{numbers} of {block.origin} has as many numbers in each row: it is no `sequence`")
+            fault = "has the same number of values in each row"
+            raise DataError(f"{numbers} of {block.origin} {fault}: it is no `sequence`")
         return found
 
     def _decode(self, device: Mapping[str, Any], values: jax.Array) -> jax.Array:

@@ -81,7 +81,7 @@ class Vocabulary(Categorical):
         if listed and (self.top is not None or self.min_count is not None):
             raise self._error("`top` and `min_count` are for a list that is learned; leave out `values` and `path`")
         if self.size is not None and self.path is None:
-            raise self._error("`size` is a number of lines of `path`, which it lacks")
+            raise self._error("`size` is a number of lines of `path`, which isn't set")
         if self.oov < 0 or self.default < -1:
             raise self._error(f"oov={self.oov} is 0 at least, default={self.default} is -1 at least")
         if (self.oov > 0) + (self.default != -1) + self.check > 1:
@@ -217,7 +217,7 @@ class Vocabulary(Categorical):
             value = format_category(found.values, place)
             raise DataError(
                 f"{block.where(found.row(place))}: column `{self.key}` is {value!r}, which its vocabulary lacks; "
-                f"{suggest_value(value, constants.host)}`oov` or `default` gives unknown values an id"
+                f"{suggest_value(value, constants.host)}set `oov` or `default` to give unknown values an id"
             )
 
     def _error(self, fault: str) -> UserError:

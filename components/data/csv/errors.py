@@ -1,6 +1,6 @@
 """Errors of CSV files: each message names the line.
 
-Arrow says what is wrong with a file, but not where in the file; Python's `csv` reads it again to count lines.
+Arrow reports what is wrong with a file, but not the line. Python's `csv` reads the file again to count lines.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def find_line(file: Packed, delimiter: str, record: int) -> int:
 
 
 def raise_read_error(file: Packed, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
-    """Raises DataError for what Arrow says is wrong with a file, with lines and names in place of numbers."""
+    """Raises DataError for an error of Arrow, with lines and names in place of its numbers."""
     if "Empty CSV file" in message:
         _raise_empty_error(file)
     if "straddling" in message:

@@ -61,7 +61,7 @@ def make_ngrams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Rag
     Args:
         tokens: the tokens.
         widths: the lengths of n-grams.
-        by_token: orders them by their first token, then by width; otherwise by width first.
+        by_token: whether they are ordered by their first token, then by width. False: by width first.
     """
     count = np.diff(tokens.offsets)
     stop = np.repeat(tokens.offsets[1:], count)  # where the row of each token ends

@@ -31,7 +31,7 @@ def build_index(tokens: Strings | np.ndarray) -> dict[str, np.ndarray]:
     ranked = keys[order]
     if isinstance(tokens, Strings) and (same := np.flatnonzero(ranked[1:] == ranked[:-1])).size:
         one, other = gather(tokens, order[[same[0], same[0] + 1]]).tolist()
-        raise UserError(f"{one!r} and {other!r} have the same fingerprint, and can't be told apart: leave one out")
+        raise UserError(f"{one!r} and {other!r} have the same fingerprint; leave one out")
     kept = {"data": tokens.data, "offsets": tokens.offsets} if isinstance(tokens, Strings) else {"values": tokens}
     return {**kept, "sorted": ranked, "order": order}
 
@@ -64,11 +64,11 @@ def _verify(values: Strings, tokens: Strings, found: np.ndarray) -> None:
     lengths, wanted = np.diff(values.offsets)[rows], np.diff(tokens.offsets)[found[rows]]
     found[rows[lengths != wanted]] = -1
     rows = rows[lengths == wanted]
-    theirs = gather(tokens, found[rows])
+    expected = gather(tokens, found[rows])
     every = len(rows) == len(found)  # the usual case, without a copy
-    ours = values.data[values.offsets[0] : values.offsets[-1]] if every else gather(values, rows).data
-    wrong = np.flatnonzero(ours != theirs.data)
-    found[rows[np.searchsorted(theirs.offsets, wrong, side="right") - 1]] = -1
+    actual = values.data[values.offsets[0] : values.offsets[-1]] if every else gather(values, rows).data
+    wrong = np.flatnonzero(actual != expected.data)
+    found[rows[np.searchsorted(expected.offsets, wrong, side="right") - 1]] = -1
 
 
 def suggest_value(value: str | int, host: Mapping[str, np.ndarray]) -> str:

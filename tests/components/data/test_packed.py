@@ -128,7 +128,7 @@ def test_an_array_is_unpacked_no_further_than_its_header_asks(tmp_path: Path, ki
     path = tmp_path / "array"
     write_idx(path, np.arange(24, dtype=np.uint8))
     path.write_bytes(PACKERS[kind](path.read_bytes() + bytes(ZEROS)))
-    with pytest.raises(DataError, match=r"array has bytes behind the 24 bytes of data that its header asks for"):
+    with pytest.raises(DataError, match=r"array has bytes behind the 24 bytes of data that its header announces"):
         read_idx(path, max_unpacked_gb=0.003)
     path.write_bytes(PACKERS[kind](struct.pack(">HBBII", 0, 0x0E, 2, 2**31, 2**28)))
     with pytest.raises(DataError, match=r"array unpacks to more than 2 GB; if that is right, raise `max_unpacked_gb`"):

@@ -151,7 +151,7 @@ def test_a_held_out_split_that_lacks_classes_is_worth_a_warning() -> None:
 
 
 def test_names_must_differ() -> None:
-    with pytest.raises(UserError, match="`names` gives a class twice: a, b, a"):
+    with pytest.raises(UserError, match="`names` has a class twice: a, b, a"):
         Label(key="y", names=("a", "b", "a"))
 
 

@@ -350,7 +350,7 @@ def test_a_missing_value_is_refused_with_its_place() -> None:
         (Numeric(key="y", normalize="z_score"), "no column `y` in data; did you mean ys?"),
         (Numeric(key="x", normalize="log"), r"row 1 of data: column `x` is 0\.0, and its Log isn't finite"),
         (Numeric(key="x", normalize=("log", "z_score"), missing=1.0), "row 1 of data: column `x` is 0.0"),
-        (Numeric(key="x", size=2), "column `x` of data has 1 numbers a row, not 2 as `size` says"),
+        (Numeric(key="x", size=2), "column `x` of data has 1 numbers per row, not `size` \\(=2\\)"),
         (Numeric(key="x", sequence=True), "it is no `sequence`"),
     ],
 )

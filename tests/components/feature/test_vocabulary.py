@@ -139,7 +139,7 @@ def test_without_ids_for_unknown_values_they_are_refused_on_request() -> None:
     message = "row 11 of somewhere: column `x` is 'INLAN', which its vocabulary lacks; did you mean 'INLAND'"
     with pytest.raises(DataError, match=message):
         ids(np.array(["", "INLAN"]), values=OCEAN, check=True)
-    with pytest.raises(DataError, match="row 12 of somewhere: column `x` is 7, which its vocabulary lacks; `oov`"):
+    with pytest.raises(DataError, match="row 12 of somewhere: column `x` is 7, which its vocabulary lacks; set `oov`"):
         ids(Ragged(np.array([1, 2, 7]), np.array([0, 1, 1, 3])), values=(1, 2), check=True)
     assert ids(np.array(["", "INLAND"]), values=OCEAN, check=True) == [NO_ID, 2]
 
