@@ -26,7 +26,7 @@ def matches(pattern: str, path: str, *, separators: str = "/", crosses: bool = F
         pattern: names, `*` and `**`, joined by separators.
         path: names joined by separators.
         separators: characters that end a name. PyTorch joins names with `.`.
-        crosses: whether any `*` crosses names, then `**` means the same.
+        crosses: whether `*` crosses names, as `**` does.
     """
     return _compile(pattern, separators, crosses).fullmatch(path) is not None
 
