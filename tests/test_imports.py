@@ -76,6 +76,17 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
         assert ours <= {"types", "closest", "columns", "place"}
 
 
+@pytest.mark.parametrize("room", ["layer/lowering", "architecture/block"])
+def test_a_room_that_others_share_imports_none_of_them(room: str) -> None:
+    inside = [path for path in MODULES if path.is_relative_to(f"components/{room}")]
+    used = {name for path in inside for name in imported(path) if top(name) == "components"}
+    shared = f"components.{room.replace('/', '.')}."
+    ground = ("components.types.", "components.layer.shape.") if room == "layer/lowering" else ("components.types.",)
+    layers = ("components.layer.",) if room == "architecture/block" else ()
+    assert inside
+    assert {name for name in used if not name.startswith((shared, *ground, *layers))} == set()
+
+
 FEATURE = ("text", "base", "statistic", "normalizer", "number")  # each may import those before it, and itself
 
 

@@ -183,8 +183,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _is_skipped(skip: Sequence[str], *names: str) -> bool:
-    patterns = [re.sub(r"\*+", "**", pattern) for pattern in skip]  # here a `*` crosses names
-    return any(matches(pattern, name, separators="./") for pattern in patterns for name in names)
+    return any(matches(pattern, name, separators="./", crosses=True) for pattern in skip for name in names)
 
 
 def _is_ignored(scheme: NamingScheme, name: str) -> bool:
