@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong with a configuration before JAX is imported, told at once."""
+"""Checks a configuration before JAX is imported, and finds all of its problems at once."""
 
 from __future__ import annotations
 
@@ -27,75 +27,77 @@ FEATURE = {
     "inputs": dict[str, tuple[str, ...]],
 }
 FEATURE_OPTIONS = {"sample": Annotated[int, Range(1)] | None}
-LACKS = "is missing; "  # a word of the command: no file is to blame
-SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the settings that describe them
-GIVEN = {
+MISSING_WORD = "is missing; "  # begins the problem of a word that the command line lacks, which no file has set
+SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the classes that describe them
+FILLED_IN = {
     "optimizer": {"learning_rate": "comes from the schedule; set learning_rate instead"},
     "architecture": {"outputs": "comes from the data and the loss", "dtype": "comes from training.precision"},
 }
-"""Parameters that the runner fills in, by group, and what to tell who sets one."""
-NEEDED = {
-    "optimizer": ("learning_rate", "the rate that the schedule gives step by step"),
-    "architecture": ("outputs", "how many numbers the loss needs of an example"),
+"""Parameters that the runner fills in, by group, and the remedy for a user who sets one."""
+REQUIRED = {
+    "optimizer": ("learning_rate", "the learning rate of each step, from the schedule"),
+    "architecture": ("outputs", "the number of outputs that the loss needs for an example"),
 }
-"""Those among them that a part can't do without, and what they are."""
+"""The parameter among them that a part must have, by group, and what it is."""
 
 
 def check_config(config: Config) -> None:
-    """Raises ConfigError with everything that is wrong, each with its key, what is allowed and who set it."""
-    if found := find_config_problems(config):
-        raise ConfigError(*found)
+    """Raises ConfigError with all problems: the key, what is wrong, what is allowed, and who set it."""
+    if problems := find_config_problems(config):
+        raise ConfigError(*problems)
 
 
 def find_config_problems(config: Config) -> list[str]:
-    """What is wrong, a line each; of a group that the values lack there is nothing more to say."""
+    """All problems, a line each. A group that the values lack is skipped."""
     values = config.values
-    found = [*_root(values), *_places(values), *_parts(values), *_wiring(values)]
-    found += [*_monitor(values), *_folds(values), *_precision(values), *_verbs(values)]
-    wrong = {f"${{{one.key}}}" for one in found}
-    again = {dotted(place) for place, value in leaves(config.raw) if is_reference(value) and value in wrong}
+    problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
+    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_verb(values)]
+    references = {f"${{{problem.key}}}" for problem in problems}  # to a wrong value, which is reported once
+    repeated = {dotted(path) for path, value in leaves(config.raw) if is_reference(value) and value in references}
     return [
-        format_problem(f"{key}: {problem}", None if problem.startswith(LACKS) else origin_of(config.origins, key))
-        for key, problem in found
-        if key not in again
+        format_problem(
+            f"{key}: {problem}", None if problem.startswith(MISSING_WORD) else origin_of(config.origins, key)
+        )
+        for key, problem in problems
+        if key not in repeated
     ]
 
 
 def has_valid_root(values: Mapping[str, Any]) -> bool:
-    """Whether the keys beside the groups are all there, and of their kind."""
-    return not any(_root(values))
+    """Whether all keys that belong to no group exist, with values of the right type."""
+    return not any(_check_root(values))
 
 
 def is_complete_part(group: str, node: Any) -> bool:
-    """Whether a part has all that it needs, and nothing is wrong with it."""
-    return isinstance(node, dict) and "_target_" in node and not any(_parts({group: node}))
+    """Whether a part has all required parameters, and no problems."""
+    return isinstance(node, dict) and "_target_" in node and not any(_check_parts({group: node}))
 
 
-def _root(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """The keys beside the groups, and those of the sections among them."""
+def _check_root(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """The keys that belong to no group, and those of the sections."""
     known = settings("Settings")
     for key in values:
         if key not in known and key not in defaults():
             yield Problem(str(key), f"unknown key; {suggest_name(key, [*known, *defaults()])}")
-    yield from _arguments({key: value for key, value in values.items() if key in known}, known, "")
+    yield from _check_arguments({key: value for key, value in values.items() if key in known}, known, "")
     for name, described in SECTIONS.items():
         section = values.get(name, {})
         if isinstance(section, dict):
-            yield from _arguments(section, settings(described), name)
+            yield from _check_arguments(section, settings(described), name)
         else:
             yield from find_problems(section, dict[str, Any], name)
 
 
-def _places(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Whether parts stand where each group has them."""
+def _check_groups(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """The shape of each group: a part, or parts by name."""
     for group in values:
         if group == "feature":
-            yield from _feature(values[group])
+            yield from _check_feature(values[group])
         elif group in defaults() and group != EXPERIMENT:
             yield from find_problems(values[group], SCHEMA[group], group)
 
 
-def _feature(feature: Any) -> Iterator[Problem]:
+def _check_feature(feature: Any) -> Iterator[Problem]:
     if not isinstance(feature, dict):
         yield from find_problems(feature, dict[str, Any], "feature")
         return
@@ -109,8 +111,8 @@ def _feature(feature: Any) -> Iterator[Problem]:
             yield Problem(f"feature.{key}", f"unknown key; {suggest_name(key, known)}")
 
 
-def _kinds(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Parts that may not stand where they do."""
+def _find_misplaced(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Parts of a kind that their place doesn't take."""
     for place, hint in SCHEMA.items():
         group, _, name = place.partition(".")
         value = values.get(group)
@@ -118,25 +120,25 @@ def _kinds(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield from find_misplaced_parts(value, hint, place)
 
 
-def _parts(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Every target with its arguments, wherever it stands; of one that may not stand there, nothing more."""
-    wrong = list(_kinds(values))
-    yield from wrong
-    misfits = {one.key for one in wrong}
-    for place, node in parts(values):
-        key = dotted(place)
-        if f"{key}._target_" in misfits:
+def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Each target and its arguments, at any depth. Of a misplaced part, only that is a problem."""
+    misplaced = list(_find_misplaced(values))
+    yield from misplaced
+    misplaced_keys = {problem.key for problem in misplaced}
+    for path, node in parts(values):
+        key = dotted(path)
+        if f"{key}._target_" in misplaced_keys:
             continue
-        given = GIVEN.get(key, {})
+        filled_in = FILLED_IN.get(key, {})
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
             known = signature(node["_target_"])
         except TargetError as error:
             yield Problem(f"{key}._target_", str(error))
             continue
-        if known is not None and key in NEEDED and (needed := NEEDED[key])[0] not in known:
+        if known is not None and key in REQUIRED and (needed := REQUIRED[key])[0] not in known:
             yield Problem(f"{key}._target_", f"{node['_target_']} lacks the parameter `{needed[0]}`: {needed[1]}")
-        for name, reason in given.items():
+        for name, reason in filled_in.items():
             if name in arguments:
                 del arguments[name]
                 yield Problem(f"{key}.{name}", reason)
@@ -146,12 +148,12 @@ def _parts(values: Mapping[str, Any]) -> Iterator[Problem]:
             if values.get("mode") in RUN_VERBS:
                 known = known | {"split": Parameter(str, required=False)}
         if known is not None:
-            known = {name: parameter for name, parameter in known.items() if name not in given}
-            yield from _arguments(arguments, known, key, f"parameter of {node['_target_']}")
+            known = {name: parameter for name, parameter in known.items() if name not in filled_in}
+            yield from _check_arguments(arguments, known, key, f"parameter of {node['_target_']}")
 
 
-def _arguments(values: Mapping[str, Any], known: Parameters, owner: str, what: str = "key") -> Iterator[Problem]:
-    """Values against the parameters that they are given for."""
+def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, what: str = "key") -> Iterator[Problem]:
+    """Values against the parameters that they are for."""
     for name, parameter in known.items():
         if parameter.required and name not in values:
             yield Problem(_join(owner, name), "is missing, and has no default")
@@ -165,8 +167,8 @@ def _arguments(values: Mapping[str, Any], known: Parameters, owner: str, what: s
             yield from find_problems(value, known[name].hint, key)
 
 
-def _wiring(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Columns to inputs, and inputs to the architecture."""
+def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """The columns of inputs, and the inputs of the architecture."""
     feature = values.get("feature")
     columns, inputs = map(feature.get, ("columns", "inputs")) if isinstance(feature, dict) else (None, None)
     if not isinstance(columns, dict) or not isinstance(inputs, dict):
@@ -175,12 +177,12 @@ def _wiring(values: Mapping[str, Any]) -> Iterator[Problem]:
         for column in listed if isinstance(listed, list) else ():
             if isinstance(column, str) and column not in columns:
                 yield Problem(f"feature.inputs.{name}", f"no column {column}; {suggest_name(column, columns)}")
-    if target := _architecture(values):
-        yield from _inputs(inputs, target)
+    if target := _architecture_target(values):
+        yield from _match_inputs(inputs, target)
 
 
-def _architecture(values: Mapping[str, Any]) -> str | None:
-    """The target of the architecture, where it is one."""
+def _architecture_target(values: Mapping[str, Any]) -> str | None:
+    """The target of the architecture, or None if it is no architecture."""
     node = values.get("architecture")
     target = node.get("_target_") if isinstance(node, dict) else None
     try:
@@ -189,8 +191,8 @@ def _architecture(values: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
-    """Names matter only where there are several."""
+def _match_inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
+    """The names of inputs against those of the architecture. A single input may have any name."""
     taken = call_parameters(target)
     if taken is not None and "train" not in taken:
         yield Problem("architecture._target_", f"{target} lacks `train` in its `__call__`: whether it is training")
@@ -205,7 +207,7 @@ def _inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
             yield Problem("feature.inputs", f"{target} needs an input {name}")
 
 
-def _monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     metrics, training = values.get("metric"), values.get("training")
     if not isinstance(metrics, dict) or not isinstance(training, dict):
         return
@@ -215,7 +217,7 @@ def _monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("training.monitor", f"no {monitor}; {suggest_name(monitor, names)}")
 
 
-def _folds(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:
     folds, fold = values.get("folds"), values.get("fold")
     if isinstance(fold, int) and folds is None:
         yield Problem("fold", f"{fold} of how many? set folds too")
@@ -223,9 +225,9 @@ def _folds(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("fold", f"{fold} is none of the {folds} folds, which count from 0")
 
 
-def _precision(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Only an architecture that has a `dtype` can compute in another."""
-    training, target = values.get("training"), _architecture(values)
+def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Only an architecture with a field `dtype` computes in another precision."""
+    training, target = values.get("training"), _architecture_target(values)
     if not isinstance(training, dict) or training.get("precision") in (None, "float32"):
         return
     known = signature(target) if target else None
@@ -233,8 +235,8 @@ def _precision(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("training.precision", f"{target} computes in float32 only; it would need a field `dtype`")
 
 
-def _verbs(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Keys that only some modes read."""
+def _check_verb(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Keys that only some modes take."""
     mode = values.get("mode")
     if mode in ("evaluate", "predict") and values.get("run") is None:
         yield Problem("run", f"is missing; mode={mode} needs a run's folder, its MLflow run id or last, see mode=runs")

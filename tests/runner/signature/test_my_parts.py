@@ -185,12 +185,20 @@ CASES = [
         "ArrayPenalty returns float32 (3,); it must return one number, float32 ()",
     ),
     ("regularizer.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which a regularizer has;"),
-    ("augmentation.mine", "OnlyInputs", "OnlyInputs returns a mapping of `inputs` to float32 (32, 8, 8, 1); it must return"),
+    (
+        "augmentation.mine",
+        "OnlyInputs",
+        "OnlyInputs returns a mapping of `inputs` to float32 (32, 8, 8, 1); it must return",
+    ),
     ("augmentation.mine", "Renames", "Renames returns the inputs pixels; it must return inputs"),
     ("augmentation.mine", "Halves", "Halves returns `inputs` as float32 (16, 8, 8, 1); it must return 32 examples"),
     ("augmentation.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which an augmentation has;"),
     ("schedule", "bare_rate", "`strange_parts.bare_rate` makes a function, not a schedule (components.types.Schedule)"),
-    ("schedule", "no_rate", "strange_parts.no_rate.values returns a mapping of `momentum` to float32 (); it must return"),
+    (
+        "schedule",
+        "no_rate",
+        "strange_parts.no_rate.values returns a mapping of `momentum` to float32 (); it must return",
+    ),
     (
         "schedule",
         "rates",
