@@ -124,10 +124,5 @@ def _split_path(path: str, is_folder: bool = False) -> tuple[str, str]:
 def _make_part(files: list[tuple[str, bytes]]) -> _Part:
     names = np.array([name for name, _ in files])
     classes, rows = np.unique([_split_path(name)[1] for name, _ in files], return_inverse=True)
-    labels = _to_strings([name.encode() for name in classes.tolist()])
-    return _Part(names, _to_strings([text for _, text in files]), labels._replace(indices=rows))
-
-
-def _to_strings(texts: list[bytes]) -> Strings:
-    offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    return Strings(np.frombuffer(b"".join(texts), np.uint8), offsets)
+    labels = Strings.from_bytes([name.encode() for name in classes.tolist()])
+    return _Part(names, Strings.from_bytes([text for _, text in files]), labels._replace(indices=rows))

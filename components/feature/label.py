@@ -94,7 +94,7 @@ class Label:
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B,), int32."""
-        return _ids
+        return _get_ids
 
     def bind(self, constants: Constants) -> BoundTarget:
         classes = constants.static["classes"]
@@ -123,5 +123,5 @@ class Label:
         )
 
 
-def _ids(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+def _get_ids(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
     return jnp.asarray(encoded["ids"])

@@ -17,6 +17,9 @@ from components.feature.base.values import NO_ID
 from components.feature.text.string_ops import compact
 from components.types import Block, Constants, DataError, Strings, UserError, Values
 
+NEEDED = "a time is a timestamp or text, as 2026-10-25 or 2026-10-25T13:45:00; `format` reads other texts"
+EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+
 Cycle: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 Part: TypeAlias = Literal["year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 
@@ -69,13 +72,13 @@ class Time(Stateless):
         numbers = {part: extract_part(found, part) for part in self.parts}
         parts = [_to_circle(of, part) if cyclic else of[:, None] for part, of in numbers.items()]
         values = np.concatenate(parts, axis=1, dtype=np.float32)
-        return {
-            "values": values if valid_mask.all() else np.where(valid_mask[:, None], values, np.float32(self.missing))
-        }
+        if not valid_mask.all():
+            values = np.where(valid_mask[:, None], values, np.float32(self.missing))
+        return {"values": values}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B, D), float32."""
-        return _values
+        return _get_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +129,8 @@ def _check_format(format: str | None) -> None:
         raise UserError(f"`format` (={format!r}) is not one of Python's strptime: {error}") from None
 
 
-def _values(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+def _get_values(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
     return jnp.asarray(encoded["values"])
-
-
-NEEDED = "a time is a timestamp or text, as 2026-10-25 or 2026-10-25T13:45:00; `format` reads other texts"
-EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 
 
 def read_times(

@@ -125,10 +125,10 @@ class WordCount(Stateless):
         return {"counts": np.diff(tokens.offsets).astype(np.int32)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        return _counts
+        return _get_counts
 
 
-def _counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+def _get_counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
     return jnp.asarray(encoded["counts"], jnp.float32)[:, None]
 
 

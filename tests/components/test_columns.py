@@ -116,7 +116,7 @@ def test_a_name_that_two_columns_have_is_refused() -> None:
         as_columns(pandas.DataFrame([[1, 2]], columns=["a", "a"]), "the rows")
 
 
-def test_neither_pandas_nor_arrow_is_imported_for_what_is_not_theirs() -> None:
+def test_pandas_and_arrow_are_imported_only_for_their_own_objects() -> None:
     program = (
         "import sys, numpy, components.columns as columns\n"
         "columns.as_columns({'x': [1, None], 'y': numpy.zeros(2), 'z': ['a', 'b']}, 'rows')\n"

@@ -104,7 +104,7 @@ def test_what_is_no_regular_file_is_refused_by_name(
 
 @pytest.mark.parametrize("reader", [idx, text_in_folder], ids=lambda reader: reader.__name__)
 @pytest.mark.parametrize("kind", [fifo, endless], ids=lambda kind: kind.__name__)
-def test_nor_is_one_read_that_lies_in_a_folder(
+def test_what_is_no_regular_file_in_a_folder_is_refused_too(
     tmp_path: Path, reader: Callable[[Path], None], kind: Callable[[Path], None]
 ) -> None:
     kind(tmp_path / "given")
@@ -138,7 +138,9 @@ def test_of_two_places_the_one_with_a_regular_file_counts(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nobody_is_called_so/x", "\ud800", ""])
-def test_a_path_that_no_file_can_have_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_a_path_that_no_file_can_have_is_a_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"there is no file|is a folder"):
         Csv(path=path).fingerprint()

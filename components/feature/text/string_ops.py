@@ -44,8 +44,7 @@ def to_strings(texts: Sequence[str]) -> Strings:
         encoded = [text.encode() for text in texts]
     except UnicodeEncodeError as error:
         raise UserError(f"{error.object!r} has no UTF-8; correct it") from error
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    return Strings(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+    return Strings.from_bytes(encoded)
 
 
 def is_encodable(text: str) -> bool:

@@ -13,7 +13,7 @@ SEEDS = st.one_of(st.none(), st.integers(0, 2**32))
 
 
 @given(rows=st.integers(3, 200), valid=st.integers(1, 50), test=st.integers(1, 50), seed=SEEDS)
-def test_three_splits_of_all_rows_are_disjoint_complete_and_of_the_size_asked_for(
+def test_three_splits_of_all_rows_are_disjoint_complete_and_of_the_right_sizes(
     rows: int, valid: int, test: int, seed: int | None
 ) -> None:
     valid, test = min(valid, rows // 3), min(test, rows // 3)

@@ -124,7 +124,7 @@ def test_nothing_is_unpacked_beyond_a_limit_that_can_be_raised(
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_an_array_is_unpacked_no_further_than_its_header_asks(tmp_path: Path, kind: str) -> None:
+def test_an_array_is_unpacked_no_further_than_its_header_says(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "array"
     write_idx(path, np.arange(24, dtype=np.uint8))
     path.write_bytes(PACKERS[kind](path.read_bytes() + bytes(ZEROS)))

@@ -22,8 +22,7 @@ def of(values: Values, kind: ColumnType = "float", valid: np.ndarray | None = No
 
 
 def texts(*values: str) -> Strings:
-    data = [value.encode() for value in values]
-    return Strings(np.frombuffer(b"".join(data), np.uint8), np.cumsum([0, *map(len, data)], dtype=np.int64))
+    return Strings.from_bytes([value.encode() for value in values])
 
 
 def test_counts_and_places(tmp_path: Path) -> None:

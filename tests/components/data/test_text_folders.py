@@ -161,7 +161,7 @@ def test_an_empty_class_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
-def test_a_damaged_archive_is_told_with_the_place(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_archive_is_refused_with_its_place(tmp_path: Path, damage: str) -> None:
     path = archive(tmp_path / "a.tar.gz", TEXTS | {"set/train/pos/3.txt": os.urandom(40_000).hex()})
     content = bytearray(path.read_bytes())
     if damage == "flipped":
@@ -265,7 +265,7 @@ def test_a_sparse_file_of_pax_is_known_by_its_own_name(tmp_path: Path) -> None:
         sizes(tmp_path / "a.tar", SOUND + content + END)
 
 
-def test_what_nobody_asks_for_may_be_anything(tmp_path: Path) -> None:
+def test_files_that_are_not_wanted_may_be_anything(tmp_path: Path) -> None:
     others = (
         header("train/a/link", 0, b"2") + header("fifo", 0, b"6") + text("README.txt") + header("train/c.txt", 0, b"1")
     )

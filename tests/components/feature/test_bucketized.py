@@ -122,7 +122,7 @@ def test_it_buckets_what_a_normalizer_makes() -> None:
         ids(Bucketized(key="x", boundaries=(1.0,), normalize="log"), np.array([1.0, 0.0]))
 
 
-def test_a_cell_without_a_value_has_no_id_unless_it_is_said_what_it_counts_as() -> None:
+def test_a_missing_value_has_no_id_unless_missing_replaces_it() -> None:
     x, valid_mask = np.array([-5.0, 5.0, np.nan, 5.0]), [True, True, True, False]
     assert ids(Bucketized(key="x", boundaries=(0.0,)), x, x=valid_mask) == [0, 1, 1, NO_ID]
     assert ids(Bucketized(key="x", boundaries=(0.0,), missing=-1.0), x, x=valid_mask) == [0, 1, 0, 0]

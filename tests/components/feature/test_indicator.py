@@ -85,7 +85,7 @@ def test_weights_are_summed_the_negative_too() -> None:
     )
 
 
-def test_each_id_is_there_once_in_a_row() -> None:
+def test_each_id_occurs_once_per_row() -> None:
     found = indicated(ragged([[3, 1, 3, 3], [], [0]]))
     np.testing.assert_array_equal(found.ids[0, :2], [1, 3])
     np.testing.assert_array_equal(found.weights[0], [1, 3, 0, 0, 0, 0, 0, 0])

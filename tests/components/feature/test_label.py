@@ -81,7 +81,7 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     )
 
 
-def test_without_weight_there_is_none_and_logits_are_left_alone() -> None:
+def test_without_weight_all_examples_weigh_the_same_and_logits_do_not_change() -> None:
     column = Label(key="y")
     bound = column.bind(fitted(column, [0, 1]))
     logits = np.ones((2, 2), np.float32)

@@ -333,7 +333,7 @@ def test_values_of_another_kind_are_refused() -> None:
         ({"oov": 1, "missing": "a"}, ["2 of 4 values of column `x` aren't in its vocabulary, the first in row 1"]),
     ],
 )
-def test_what_the_list_lacks_is_remarked_on(options: dict[str, Any], remarks: list[str]) -> None:
+def test_unknown_values_are_warned_of(options: dict[str, Any], remarks: list[str]) -> None:
     column = Vocabulary(key="x", **options)
     constants = fitted(column, np.array(["a", "b", "b"]))
     found = encoded(column, np.array(["a", "c", "", "d"]), constants)
@@ -345,7 +345,7 @@ def test_what_the_list_lacks_is_remarked_on(options: dict[str, Any], remarks: li
 
 
 @pytest.mark.parametrize("oov_first", [False, True])
-def test_masked_cells_are_no_unknown_values(oov_first: bool) -> None:
+def test_masked_values_are_no_unknown_values(oov_first: bool) -> None:
     column = Vocabulary(key="x", values=("a", "b"), mask="pad", oov=2, oov_first=oov_first)
     constants = fitted(column)
     found = encoded(column, np.array(["pad", "a", "c", "pad"]), constants)
@@ -354,7 +354,7 @@ def test_masked_cells_are_no_unknown_values(oov_first: bool) -> None:
     assert column.warnings({"ids": found[:2]}, constants) == ()
 
 
-def test_what_rows_of_several_values_lack_is_remarked_on_without_a_row() -> None:
+def test_unknown_values_in_rows_of_several_values_are_warned_of_without_a_row() -> None:
     column = Vocabulary(key="x", values=("a", "b"))
     ragged = Ragged(np.array([0, -1, 1], np.int32), np.array([0, 2, 3]))
     assert column.warnings({"ids": ragged}, fitted(column)) == ("1 of 3 values of column `x` aren't in its vocabulary",)

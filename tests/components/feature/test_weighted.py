@@ -63,7 +63,7 @@ def test_a_categorical_column_is_weighed() -> None:
         column.encode(block, {"words": found}, fitted)
 
 
-def test_a_gap_of_a_ragged_weight_is_one_where_there_are_ids() -> None:
+def test_a_missing_weight_of_a_ragged_row_is_an_error_where_it_has_ids() -> None:
     column, offsets = Weighted(key="x", weight="w", buckets=4), np.array([0, 2, 2])
     values = {"x": Ragged(np.array([0, 1]), offsets), "w": Ragged(np.array([0.5, 2.0]), offsets)}
     found: Any = column.encode(Block(values, {"w": np.array([True, False])}), {}, column.fit({}, {}))

@@ -47,7 +47,7 @@ def test_the_target_decides_what_is_learned(
     assert found["values"]["data"].get("stratify") == ("y" if part == "Label" else None)
 
 
-def test_each_column_becomes_what_suits_it_or_is_said_to_be_left_out(tmp_path: Path) -> None:
+def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_path: Path) -> None:
     found = suggested(
         tmp_path,
         {
@@ -156,7 +156,7 @@ def test_whole_numbers_that_name_rows_are_left_out(tmp_path: Path, values: list[
     assert (part is None) == said.startswith("left out")
 
 
-def test_numbers_far_from_0_are_brought_there_before_they_are_float32(tmp_path: Path) -> None:
+def test_numbers_far_from_0_are_moved_near_it_before_they_are_float32(tmp_path: Path) -> None:
     seconds = [1_700_000_000 + 60 * (n % 50) for n in range(200)]
     said, part = becomes(tmp_path, seconds)
     assert said == "minus 1700001470, z-score"
@@ -166,7 +166,7 @@ def test_numbers_far_from_0_are_brought_there_before_they_are_float32(tmp_path: 
     assert becomes(tmp_path, [1000.5 + n % 2 / 1000 for n in range(200)])[0] == "minus 1000.5005, z-score"
 
 
-def test_infinite_numbers_are_told_without_a_warning(tmp_path: Path) -> None:
+def test_infinite_numbers_are_reported_without_a_warning_of_numpy(tmp_path: Path) -> None:
     assert becomes(tmp_path, [*NUMBERS, "inf"])[0] == "z-score, but is inf or NaN in 1 row, which a run refuses"
     assert becomes(tmp_path, [*NUMBERS, "1e300"])[0] == "z-score"
     message = r"column `y` .* is inf or NaN in 1 row, the first is .*table.csv, line 122; correct"
@@ -182,7 +182,7 @@ def test_a_target_of_few_whole_numbers_is_classes_however_they_are_spelt(tmp_pat
     assert Csv(path=str(tmp_path / "table.csv"), types=types).columns.values["y"][:3].tolist() == [0, 1, 0]
 
 
-def test_names_that_a_configuration_cannot_hold_are_left_out_and_said(tmp_path: Path) -> None:
+def test_columns_with_names_that_a_configuration_cannot_hold_are_left_out(tmp_path: Path) -> None:
     data = {"y": NUMBERS, "a ${b}": repeated(1, 2), "???": repeated(1, 2), "_target_": repeated(1, 2), "c": NUMBERS}
     found = suggested(tmp_path, data, target="y")
     assert found["feature"]["columns"].keys() == found["values"]["data"]["types"].keys() - {"y"} == {"c"}
@@ -248,7 +248,7 @@ def test_types_that_were_declared_decide(tmp_path: Path) -> None:
     assert suggested(tmp_path, data, target="z", types={"z": "float"})["choices"]["loss"] == "mse"
 
 
-def test_what_is_known_of_gaps_and_classes_is_told(tmp_path: Path) -> None:
+def test_spellings_of_gaps_and_rare_classes_are_reported(tmp_path: Path) -> None:
     data: dict[str, list[Any]] = {"y": [*repeated("a", "b"), "c"], "x": [*repeated("NA", "US", "", "FR"), "US"]}
     found = suggested(tmp_path, data, target="y")
     assert {row[0]: row[2] for row in found["table"]}["x"] == "60 (30 as NA)"
@@ -297,7 +297,7 @@ def test_names_are_shown_and_spelt_as_they_are(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_predicted_is_told(
+def test_a_target_that_cannot_be_predicted_is_refused(
     tmp_path: Path, data: dict[str, list[Any]], target: str | None, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):

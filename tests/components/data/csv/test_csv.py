@@ -76,7 +76,7 @@ def test_gaps_are_marked_in_every_type_and_nan_is_one(tmp_path: Path) -> None:
     assert values["s"].tolist() == ["a", "", "a", ""]
 
 
-def test_what_a_gap_is_called_can_be_said(tmp_path: Path) -> None:
+def test_the_spellings_of_a_missing_value_can_be_set(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", "x,y\n1,NA\n?,b\n")
     assert kinds(source) == {"x": "string", "y": "string"}
     other = Csv(path=source.path, nulls=("?",))
@@ -139,7 +139,7 @@ def test_digits_are_found_wherever_a_field_is_cut(tmp_path: Path, monkeypatch: p
         assert kinds(Csv(path=path, delimiter=";")) == {"a": "int", "b": "string"}
 
 
-def test_declared_integers_may_be_spelt_as_pandas_does_once_there_were_gaps(tmp_path: Path) -> None:
+def test_declared_integers_may_be_written_like_floats(tmp_path: Path) -> None:
     path = write(tmp_path / "table.csv", "y,clock\n1.0,01:30\n,02:30\n3,\n").path
     types: Any = {"y": "int"}
     assert columns(Csv(path=path, types=types)) == {"y": [1, None, 3], "clock": ["01:30", "02:30", None]}
@@ -175,7 +175,7 @@ def test_rows_are_named_by_the_lines_they_begin_in(tmp_path: Path) -> None:
     assert [block.where(row) for row in range(5)] == [f"{source.path}, line {n}" for n in (2, 5, 6, 9, 12)]
 
 
-def test_splits_are_disjoint_and_by_class_where_asked(tmp_path: Path) -> None:
+def test_splits_are_disjoint_and_stratified_on_request(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", "a,b\n" + "1,x\n2,y\n" * 20)
     assert {name: len(rows) for name, rows in source.splits().items()} == {"train": 28, "valid": 6, "test": 6}
     again = Csv(path=source.path, stratify="b", valid=4, test=0.5)
@@ -236,7 +236,7 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ('a,b\n1,"""x""" \n', None, "line 2: something follows a quote that is closed"),
     ],
 )
-def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str | bytes, types: Any, message: str) -> None:
+def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, text: str | bytes, types: Any, message: str) -> None:
     source = Csv(path=write(tmp_path / "table.csv", text).path, types=types)
     with pytest.raises(DataError, match=message):
         source.sizes()

@@ -22,14 +22,11 @@ texts = st.lists(st.text(max_size=6), max_size=12)
 
 
 def read(values: Any, valid: Any = None, **options: Any) -> list[Any]:
-    """The value of each cell; None where there is none."""
+    """The values, with None for missing ones."""
     found = read_values(Block({"x": values}, {} if valid is None else {"x": np.array(valid)}), "x", **options)
     listed = found.values.tolist()
-    return (
-        listed
-        if found.valid_mask is None
-        else [v if t else None for v, t in zip(listed, found.valid_mask, strict=True)]
-    )
+    mask = [True] * len(listed) if found.valid_mask is None else found.valid_mask
+    return [value if valid else None for value, valid in zip(listed, mask, strict=True)]
 
 
 @pytest.mark.parametrize(

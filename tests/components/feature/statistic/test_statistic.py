@@ -82,7 +82,7 @@ def test_extremes_are_exact(values: np.ndarray, data: st.DataObject) -> None:
 
 @settings(max_examples=30)
 @given(values=NUMBERS, holes=st.integers(0, 2**32), data=st.data())
-def test_gaps_are_counted_and_otherwise_passed_over(values: np.ndarray, holes: int, data: st.DataObject) -> None:
+def test_gaps_are_counted_and_ignored(values: np.ndarray, holes: int, data: st.DataObject) -> None:
     values[np.random.default_rng(holes).random(values.shape) < 0.4] = np.nan
     figures = summary(Summary(Gappy()), values, data)
     std = summary(Moments(Gappy()), values, data).scale
