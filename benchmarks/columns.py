@@ -29,7 +29,7 @@ from components.feature.crossed import Crossed
 from components.feature.numeric import Numeric
 from components.feature.vocabulary import Vocabulary
 from components.types import Block, Strings
-from runner.data.encode import encode
+from runner.data.encode import encode_source
 
 OCEAN = ("<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN")
 NUMBERS = {"income": "median_income", "age": "housing_median_age", "lat": "latitude", "lon": "longitude"}
@@ -108,7 +108,7 @@ def main(rounds: int = 9, path: str | None = None) -> None:
     for number in range(rounds + 1):
         for name, (rows, workers) in timed.items():
             begun = time.perf_counter()
-            encode(rows, COLUMNS, constants, KEPT, workers=workers)  # type: ignore[arg-type]
+            encode_source(rows, COLUMNS, constants, KEPT, workers=workers)  # type: ignore[arg-type]
             if number:
                 rates[name].append(rows.rows / (time.perf_counter() - begun) / 1e6)
     for name, of in rates.items():

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from components.feature.text.fingerprint import buckets, cross, decimal, fingerprint64
+from components.feature.text.fingerprint import cross, fingerprint64, format_integers, to_buckets
 from components.feature.text.siphash import siphash
 
 LENGTHS = {"4-16": (4, 16), "17-32": (17, 32), "33-64": (33, 64), "200": (200, 200), "1-2000": (1, 2000)}
@@ -56,10 +56,10 @@ def tasks(rows: int) -> dict[str, tuple[int, Callable[[], Any]]]:
     hashes = fingerprint64(*given)
     return found | {
         "siphash of 4-16 bytes": (rows, lambda: siphash(*given, (133, 137))),
-        "decimal of up to 9 digits": (rows, lambda: decimal(integers)),
-        "fingerprint64 of integers": (rows, lambda: fingerprint64(*decimal(integers))),
+        "decimal of up to 9 digits": (rows, lambda: format_integers(integers)),
+        "fingerprint64 of integers": (rows, lambda: fingerprint64(*format_integers(integers))),
         "cross of two": (rows, lambda: cross([hashes, hashes])),
-        "buckets": (rows, lambda: buckets(hashes, 1000)),
+        "buckets": (rows, lambda: to_buckets(hashes, 1000)),
     }
 
 

@@ -29,8 +29,8 @@ from components.feature.statistic import Moments, Quantiles
 from components.feature.statistic.counts import Counts
 from components.feature.text.string_ops import to_strings
 from components.types import Block, Strings
-from runner.data.columns import take
-from runner.data.statistics import Wanted, summarize
+from runner.data.columns import take_rows
+from runner.data.statistics import StatisticsRequest, summarize
 
 COPIES, ADAPT = 10, 84_500
 NUMBERS = ("median_income", "housing_median_age", "latitude", "longitude")
@@ -67,7 +67,7 @@ class Rows:
 def _slice(values: Any, first: int, last: int) -> Any:
     if isinstance(values, Strings) and values.indices is None:
         return values._replace(offsets=values.offsets[first : last + 1])
-    return take(values, slice(first, last)) if isinstance(values, Strings) else values[first:last]
+    return take_rows(values, slice(first, last)) if isinstance(values, Strings) else values[first:last]
 
 
 def columns(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -87,7 +87,7 @@ def main(rounds: int = 7, path: str | None = None) -> None:
     wanted, timed = {}, {}
     for (name, given), size, workers in itertools.product(columns(file), (8192, 65536), (1, 2)):
         count = len(given[NUMBERS[0]])
-        wanted["train"] = Wanted({"housing": Learner()}, np.arange(count))
+        wanted["train"] = StatisticsRequest({"housing": Learner()}, np.arange(count))
         timed[f"{name:10} blocks of {size:5}, {workers} threads"] = Rows(given, count, size), workers
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for number, (name, (source, workers)) in itertools.product(range(rounds + 1), timed.items()):

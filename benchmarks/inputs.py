@@ -31,8 +31,8 @@ from flax import linen as nn
 
 from components.feature import Bucketized, Crossed, Embedding, Label, Numeric, Vocabulary
 from components.types import Block, Output, Strings
-from runner.data.encode import TARGET, encode
-from runner.data.load import Data, Features, columns_of, listed, prepare
+from runner.data.encode import TARGET, encode_source
+from runner.data.load import Data, Features, load_encoded, program_columns, reached_columns
 from runner.platform import cores
 from runner.program.model import Model
 
@@ -107,13 +107,13 @@ def measure(raw: Mapping[str, Any], size: int) -> tuple[float, float]:
     """Rows per second of encoding alone, and with the dense inputs of batches of that size."""
     features = Features(Label(key="label"), columns(), {"inputs": INPUT})
     source = Housing(raw)
-    data = prepare(source, features, identity="", cache=None)
-    named = {name: column for name, column in columns_of(features).items() if name != TARGET}
-    kept = [name for name in listed(features) if name != TARGET]
+    data = load_encoded(source, features, identity="", cache=None)
+    named = {name: column for name, column in reached_columns(features).items() if name != TARGET}
+    kept = [name for name in program_columns(features) if name != TARGET]
     dense, state = compiled(data, features, size)
     for _ in range(2):  # the first compiles, and warms caches
         start = time.perf_counter()
-        encoded = encode(source, named, data.constants, kept)
+        encoded = encode_source(source, named, data.constants, kept)
         between = time.perf_counter()
         arrays = jax.tree.map(jax.device_put, encoded)
         jax.block_until_ready(dense(state, arrays))
@@ -149,12 +149,12 @@ def encode_rate(raw: Mapping[str, Any], workers: int, rounds: int) -> float:
     """Rows per second of encoding alone, the best of so many rounds."""
     features = Features(Label(key="label"), columns(), {"inputs": INPUT})
     source = Housing(raw)
-    constants = prepare(source, features, identity="", cache=None).constants
-    named = {name: column for name, column in columns_of(features).items() if name != TARGET}
+    constants = load_encoded(source, features, identity="", cache=None).constants
+    named = {name: column for name, column in reached_columns(features).items() if name != TARGET}
     seconds = []
     for _ in range(rounds):
         start = time.perf_counter()
-        encode(source, named, constants, list(INPUT), workers=workers)
+        encode_source(source, named, constants, list(INPUT), workers=workers)
         seconds.append(time.perf_counter() - start)
     return len(raw["age"]) / min(seconds)
 

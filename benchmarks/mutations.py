@@ -200,7 +200,7 @@ def _packed_csv(pack: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
 PACKED = re.compile(rb"\x1f\x8b|BZh[1-9](1AY&SY|\x17rE8P\x90)|\xfd7zXZ\0")
 
 
-def _packed_csv_holds(content: bytes) -> Cells:
+def _packed_csv_holds(content: bytes) -> CategoryValues:
     """What is left of a packed table that doesn't begin as one may be a table."""
     if PACKED.match(content):
         raise Nothing
@@ -217,15 +217,15 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
     return found
 
 
-def _csv_holds(content: bytes) -> Cells:
+def _csv_holds(content: bytes) -> CategoryValues:
     text = io.StringIO(content.decode("utf-8-sig"), newline="")
     names, *rows = [row for row in csv.reader(text, strict=True) if row]
     if len(set(names)) < len(names) or {len(row) for row in rows} != {len(names)}:
         raise Nothing
-    return Cells(dict(zip(names, zip(*rows, strict=True), strict=True)))
+    return CategoryValues(dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
-class Cells(NamedTuple):
+class CategoryValues(NamedTuple):
     """The texts in the cells of a table, which equal the values that they spell."""
 
     columns: dict[str, tuple[str, ...]]
@@ -361,7 +361,7 @@ def _vectors(folder: Path) -> Path:
 def _read_vectors(path: Path) -> list[np.ndarray]:
     from components.feature.text import word_vectors  # imports JAX
 
-    return list(word_vectors.read(str(path), "word", WORDS, 4))
+    return list(word_vectors.read_vectors(str(path), "word", WORDS, 4))
 
 
 def _vectors_holds(content: bytes) -> list[np.ndarray]:
@@ -399,9 +399,9 @@ def _yaml(folder: Path) -> Path:
 def _read_yaml(path: Path) -> Any:
     from omegaconf import OmegaConf
 
-    from runner.config.choices import load
+    from runner.config.choices import load_yaml
 
-    return _text_keys(OmegaConf.to_container(load(path), resolve=False))
+    return _text_keys(OmegaConf.to_container(load_yaml(path), resolve=False))
 
 
 def _text_keys(node: Any) -> Any:
@@ -483,9 +483,9 @@ def _member_holds(content: bytes) -> Any:
 
 
 def _checkpoint(folder: Path) -> Path:
-    from runner.training.checkpoint import Checkpoints
+    from runner.training.checkpoint import CheckpointFiles
 
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = CheckpointFiles(folder / "checkpoints")
     for step in (1, 2):
         tree = {name: array + step for name, array in ARRAYS.items()}
         checkpoints.save(tree, None, META | {"step": step}, then=lambda: None)
@@ -495,12 +495,12 @@ def _checkpoint(folder: Path) -> Path:
 
 def _read_checkpoint(path: Path) -> Any:
     """The newer of two checkpoints, which is damaged; raises UserError where the older one is taken."""
-    from runner.training.checkpoint import Checkpoints
+    from runner.training.checkpoint import CheckpointFiles
 
     for other in path.parent.glob("*.damaged"):
         other.unlink()
     try:
-        found, damaged = Checkpoints(path.parent).load(ARRAYS, None)
+        found, damaged = CheckpointFiles(path.parent).load(ARRAYS, None)
     except UserError as error:
         raise RuntimeError("a damaged checkpoint ended the run") from error
     assert found is not None
@@ -525,18 +525,18 @@ FEATURE = {
 def _transform(folder: Path) -> Path:
     from components.data import Arrays
     from runner.data import transform
-    from runner.data.load import Features, prepare
+    from runner.data.load import Features, load_encoded
 
     rows = {"area": np.arange(20.0), "city": np.array(["Oslo", "Kyiv"] * 10, object), "kind": np.arange(20) % 2}
-    data = prepare(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
-    transform.save(folder, FEATURE, data.constants, data.encoded)
+    data = load_encoded(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
+    transform.save_transform(folder, FEATURE, data.constants, data.encoded)
     return folder / transform.FILE
 
 
 def _read_transform(path: Path) -> Any:
     from runner.data import transform
 
-    found = transform.load(path)
+    found = transform.load_transform(path)
     constants = {name: [dict(one.host), dict(one.device), repr(one.static)] for name, one in found.constants.items()}
     return [repr(found.features), constants, repr(found.forms)]
 
@@ -579,8 +579,8 @@ class _Slow(BaseException):
 
 def _same(found: Any, wanted: Any) -> bool:
     """Whether two values are equal to the last bit, in type and shape too."""
-    if isinstance(wanted, Cells | Leaf):
-        return wanted.spell(found) if isinstance(wanted, Cells) else wanted.spells(found)
+    if isinstance(wanted, CategoryValues | Leaf):
+        return wanted.spell(found) if isinstance(wanted, CategoryValues) else wanted.spells(found)
     if isinstance(wanted, Mapping):
         both = isinstance(found, Mapping) and found.keys() == wanted.keys()
         return both and all(_same(found[key], wanted[key]) for key in wanted)

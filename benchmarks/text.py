@@ -21,7 +21,7 @@ from components.data import TextFolders
 from components.feature import Hashed, Tokens
 from components.feature.statistic.counts import Counts
 from components.types import Block, Column, Constants
-from runner.data.encode import encode
+from runner.data.encode import encode_source
 
 NOTHING = Constants()
 WORDS, PAIRS = Tokens(key="text", remove=("<br />",)), Tokens(key="text", remove=("<br />",), ngrams=2)
@@ -45,7 +45,7 @@ def counted(block: Block) -> Any:
 
 def whole(source: Train, workers: int) -> None:
     columns: dict[str, Column] = {"words": PAIRS, "ids": IDS}
-    encode(source, columns, dict.fromkeys(columns, NOTHING), ["ids"], workers=workers)
+    encode_source(source, columns, dict.fromkeys(columns, NOTHING), ["ids"], workers=workers)
 
 
 def main(rounds: int = 5) -> None:

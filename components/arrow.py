@@ -1,4 +1,7 @@
-"""Arrow's columns as arrays, without copies where there are none in Arrow; its own ways import pandas, for seconds."""
+"""Columns of Arrow as NumPy arrays and `Strings`, without copies where nothing is missing.
+
+Arrow's own `to_numpy` imports pandas, which takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,66 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.types import Strings
+from components.types import DataError, Ragged, Strings, Values
 
 if TYPE_CHECKING:
     import pyarrow
 
 
-def valid(column: pyarrow.ChunkedArray) -> np.ndarray | None:
-    """Which values are there, (rows,), bool; None: all."""
+def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None]:
+    """A column's values, and which rows have one, (rows,), bool; None: all.
+
+    A missing value is 0, False, NaN, NaT or "". Times with a time zone are in UTC.
+
+    Raises:
+        DataError: the column, called `name`, is of a type that has no counterpart, or has gaps within lists.
+    """
     import pyarrow
 
-    return numbers(column.is_valid().cast(pyarrow.uint8()), "?", None, False) if column.null_count else None
+    types, kind = pyarrow.types, column.type
+    if types.is_dictionary(kind):
+        return convert_column(name, column.cast(kind.value_type))
+    valid = valid_mask(column)
+    if types.is_string_view(kind) or types.is_null(kind):
+        column, kind = column.cast(pyarrow.large_string()), pyarrow.large_string()
+    if types.is_string(kind) or types.is_large_string(kind):
+        return _convert_strings(column, valid), valid
+    if types.is_binary(kind) or types.is_large_binary(kind):
+        return np.array([*column.to_pylist(), None], object)[:-1], valid
+    if types.is_boolean(kind):
+        return convert_numbers(column.cast(pyarrow.uint8()), "?", valid, False), valid
+    if types.is_integer(kind):
+        return convert_numbers(column, str(kind), valid, 0), valid
+    if types.is_floating(kind) or types.is_decimal(kind):
+        column = column.cast(pyarrow.float64()) if types.is_decimal(kind) else column
+        return convert_numbers(column, f"f{column.type.bit_width // 8}", valid, np.nan), valid
+    if types.is_temporal(kind) and not (types.is_time(kind) or types.is_duration(kind)):
+        return _convert_times(column, valid), valid
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _convert_lists(name, column), valid
+    raise DataError(f"column `{name}` is of Arrow's type {kind}, which no column can take")
 
 
-def numbers(column: pyarrow.ChunkedArray | pyarrow.Array, dtype: str, valid: np.ndarray | None, gap: Any) -> np.ndarray:
-    """A column of fixed width as an array, with `gap` where it has none."""
+def valid_mask(column: pyarrow.ChunkedArray) -> np.ndarray | None:
+    """Which rows have a value, (rows,), bool; None: all."""
+    import pyarrow
+
+    return convert_numbers(column.is_valid().cast(pyarrow.uint8()), "?", None, False) if column.null_count else None
+
+
+def convert_numbers(
+    column: pyarrow.ChunkedArray | pyarrow.Array, dtype: str, valid: np.ndarray | None, missing: Any
+) -> np.ndarray:
+    """A column of fixed width as an array of `dtype`, with `missing` where `valid` is False."""
     import pyarrow
 
     array = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
     values = np.frombuffer(array.buffers()[1] or b"", dtype)[array.offset : array.offset + len(array)]
-    return values if valid is None else np.where(valid, values, gap)
+    return values if valid is None else np.where(valid, values, missing)
 
 
-def strings(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> Strings:
-    """Strings; as a dictionary, in the order in which they occur, where most occur more than once."""
-
-    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
-    distinct = len(encoded.dictionary)
-    if 2 * distinct > len(column):
-        return plain(column)
-    data, offsets, _ = plain(encoded.dictionary)
-    if valid is not None:
-        offsets = np.append(offsets, offsets[-1])
-    return Strings(data, offsets, numbers(encoded.indices, "i4", valid, np.int32(distinct)))
-
-
-def plain(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
-    """Strings without a dictionary; a gap has no bytes in what the reader of CSV makes."""
+def plain_strings(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
+    """Strings without a dictionary."""
     import pyarrow
 
     large = column.cast(pyarrow.large_string())
@@ -50,3 +76,38 @@ def plain(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
     _, offsets, data = array.buffers()
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     return Strings(np.frombuffer(data or b"", np.uint8), bounds)
+
+
+def _convert_strings(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> Strings:
+    """Strings; as a dictionary, in the order in which they occur, where most occur more than once."""
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    distinct = len(encoded.dictionary)
+    if 2 * distinct > len(column):
+        return plain_strings(column if valid is None else column.fill_null(""))
+    data, offsets, _ = plain_strings(encoded.dictionary)
+    if valid is not None:
+        offsets = np.append(offsets, offsets[-1])
+    return Strings(data, offsets, convert_numbers(encoded.indices, "i4", valid, np.int32(distinct)))
+
+
+def _convert_times(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> np.ndarray:
+    import pyarrow
+
+    unit = "D" if pyarrow.types.is_date(column.type) else column.type.unit
+    if unit == "D":
+        column = column.cast(pyarrow.date32()).cast(pyarrow.int32()).cast(pyarrow.int64())
+    return convert_numbers(column, f"M8[{unit}]", valid, np.array("NaT", f"M8[{unit}]"))
+
+
+def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarray:
+    """Rows of any length; an array with one more axis where the type says that all have the same length."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    values, valid = convert_column(name, compute.list_flatten(column))
+    if valid is not None:
+        raise DataError(f"column `{name}` has gaps within its lists; leave them out")
+    if pyarrow.types.is_fixed_size_list(column.type) and not column.null_count and isinstance(values, np.ndarray):
+        return values.reshape(len(column), column.type.list_size, *values.shape[1:])
+    lengths = compute.list_value_length(column).fill_null(0).to_numpy()
+    return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]))

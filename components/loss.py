@@ -1,4 +1,4 @@
-"""Losses: one value an example, in float32; the program weighs and averages them."""
+"""Losses: one float32 value for each example. The program weighs and averages them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from components.types import BoundTarget, Range, Scalar, UserError
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy:
-    """-log of the probability of the right class, from a logit a class: (B, classes), (B,) int32 -> (B,).
+    """Softmax cross-entropy with optional label smoothing: (B, classes), (B,) int32 -> (B,).
 
-    With `label_smoothing` s the right class counts 1 - s and all classes share s (Szegedy et al., 2016).
+    loss = -sum over classes of q * log softmax(logits), where q is 1 for the right class and 0 for the others.
+
+    Attributes:
+        label_smoothing: s in [0, 1): q is 1 - s + s / classes for the right class, s / classes for the others (Szegedy
+            et al., 2016). None: 0, and the smoothing is not computed.
     """
 
     label_smoothing: Annotated[Scalar, Range(0, 1, "[)")] | None = None
 
     def outputs(self, target: BoundTarget) -> int:
-        """The number of classes; raises UserError for a real-valued target."""
+        """Returns the number of classes; raises UserError for a real-valued target."""
         return len(_classes("softmax_cross_entropy", target))
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        surprise = -self._log_probabilities(logits.astype(jnp.float32))
-        right = jnp.take_along_axis(surprise, target[:, None], axis=1)[:, 0]
+        costs = -self._log_probabilities(logits.astype(jnp.float32))
+        right = jnp.take_along_axis(costs, target[:, None], axis=1)[:, 0]
         if self.label_smoothing is None:
             return right
         smoothing = jnp.asarray(self.label_smoothing, jnp.float32)
-        return (1 - smoothing) * right + smoothing * surprise.mean(1)
+        return (1 - smoothing) * right + smoothing * costs.mean(1)
 
     def _log_probabilities(self, logits: jax.Array) -> jax.Array:
-        """(B, classes) -> the same shape."""
+        """Returns the logarithms of the probabilities: (B, classes) -> the same shape."""
         return jax.nn.log_softmax(logits)
 
 
@@ -66,13 +70,13 @@ class LeNet5_1998(SoftmaxCrossEntropy):  # noqa: N801
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """-log of the probability of the right one of two classes, from one logit: (B, 1), (B,) int32 -> (B,).
+    """Binary cross-entropy: (B, 1), (B,) int32 -> (B,).
 
-    The logit is that of the second class against the first.
+    loss = log(1 + exp(-logit)) for the second class, log(1 + exp(logit)) for the first.
     """
 
     def outputs(self, target: BoundTarget) -> int:
-        """One; raises UserError unless the target has two classes."""
+        """Returns 1; raises UserError unless the target has two classes."""
         classes = _classes("binary_cross_entropy", target)
         if len(classes) != 2:
             raise UserError(
@@ -88,10 +92,10 @@ class BinaryCrossEntropy:
 
 @dataclass(frozen=True)
 class MSE:
-    """Mean squared error over the outputs of an example: (B, outputs), (B, outputs) -> (B,)."""
+    """Squared error, mean over the outputs of an example: (B, outputs), (B, outputs) -> (B,)."""
 
     def outputs(self, target: BoundTarget) -> int:
-        """The numbers of an example; raises UserError for a target of classes."""
+        """Returns the number of outputs; raises UserError for a target of classes."""
         return _numbers("mse", target)
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
@@ -100,10 +104,10 @@ class MSE:
 
 @dataclass(frozen=True)
 class MAE:
-    """Mean absolute error over the outputs of an example: (B, outputs), (B, outputs) -> (B,)."""
+    """Absolute error, mean over the outputs of an example: (B, outputs), (B, outputs) -> (B,)."""
 
     def outputs(self, target: BoundTarget) -> int:
-        """The numbers of an example; raises UserError for a target of classes."""
+        """Returns the number of outputs; raises UserError for a target of classes."""
         return _numbers("mae", target)
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
@@ -112,15 +116,21 @@ class MAE:
 
 @dataclass(frozen=True)
 class Huber:
-    """Half the squared error up to `delta`, in the target's scaled unit, and linear beyond (Huber, 1964).
+    """Huber loss, mean over the outputs of an example: (B, outputs), (B, outputs) -> (B,).
 
-    Means over the outputs of an example: (B, outputs), (B, outputs) -> (B,).
+    error² / 2 up to `delta`, delta * (|error| - delta / 2) beyond it.
+
+    Attributes:
+        delta: threshold in the unit of the scaled target, above 0.
+
+    References:
+        Huber, 1964: Robust estimation of a location parameter.
     """
 
     delta: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
 
     def outputs(self, target: BoundTarget) -> int:
-        """The numbers of an example; raises UserError for a target of classes."""
+        """Returns the number of outputs; raises UserError for a target of classes."""
         return _numbers("huber", target)
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Metrics of a whole split, from sums over its batches; the weights of examples in the loss play no part."""
+"""Metrics of a whole split, from sums over its batches. The weights of examples do not count."""
 
 from __future__ import annotations
 
@@ -15,95 +15,99 @@ import numpy as np
 from components.types import Batch, BoundTarget, Output, Range, UserError
 
 
-def _same(values: jax.Array) -> jax.Array:
+def _identity(values: jax.Array) -> jax.Array:
     return values
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The share of examples whose likeliest class is the right one; a lone logit is that of the second of two."""
+    """Share of examples whose most probable class is right; a single logit is that of the second of two classes."""
 
     higher_is_better = True
     collects = False
 
     def bind(self, target: BoundTarget) -> Accuracy:
-        """Itself; raises UserError for a real-valued target."""
+        """Returns itself; raises UserError for a real-valued target."""
         _classes("accuracy", target)
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The examples of the batch, and those that are right."""
+        """Returns the number of examples in the batch, and of right ones."""
         return _shares(jnp.argmax(_scores(output), axis=1) == batch.target, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Between 0 and 1."""
+        """Returns the share, between 0 and 1."""
         return float(sums["hits"] / sums["examples"])
 
 
 @dataclass(frozen=True)
 class TopK:
-    """The share of examples whose class is among the `k` likeliest; of classes as likely, the first goes first."""
+    """Share of examples whose class is among the k most probable ones; of equal classes, the first comes first.
+
+    Attributes:
+        k: number of classes, at least 1 and at most the number of classes of the target.
+    """
 
     k: Annotated[int, Range(1)]
     higher_is_better = True
     collects = False
 
     def bind(self, target: BoundTarget) -> TopK:
-        """Itself; raises UserError for a real-valued target, and where there are fewer than `k` classes."""
+        """Returns itself; raises UserError for a real-valued target or fewer than `k` classes."""
         classes = _classes("top_k", target)
         if self.k > len(classes):
             raise UserError(f"top_k.k is {self.k}, the target has {len(classes)} classes: choose k of at most that")
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The examples of the batch, and those whose class is among the likeliest."""
-        likeliest = jax.lax.top_k(_scores(output), self.k)[1]  # (B, k)
-        return _shares(jnp.any(likeliest == batch.target[:, None], axis=1), batch)
+        """Returns the number of examples in the batch, and of those whose class is among the most probable ones."""
+        top = jax.lax.top_k(_scores(output), self.k)[1]  # (B, k)
+        return _shares(jnp.any(top == batch.target[:, None], axis=1), batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Between 0 and 1."""
+        """Returns the share, between 0 and 1."""
         return float(sums["hits"] / sums["examples"])
 
 
 @dataclass(frozen=True)
 class MAE:
-    """Mean absolute error, over examples and outputs, in the target's own unit."""
+    """Mean absolute error over examples and outputs, in the unit of the target."""
 
-    decode: Callable[[jax.Array], jax.Array] = _same  # the target's, from `bind`
+    decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; `bind` sets it
     higher_is_better = False
     collects = False
 
     def bind(self, target: BoundTarget) -> MAE:
-        """A copy that undoes the scaling of the target; raises UserError for a target of classes."""
+        """Returns a copy that undoes the scaling of the target; raises UserError for a target of classes."""
         return dataclasses.replace(self, decode=_numbers("mae", target).decode)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The examples of the batch, and the sum of their errors."""
+        """Returns the number of examples in the batch, and the sum of their errors."""
         return _errors(jnp.abs(_difference(self.decode, output, batch)), batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """0 or more."""
+        """Returns the error, 0 or more."""
         return float(sums["error"] / sums["examples"])
 
 
 @dataclass(frozen=True)
 class RMSE:
-    """Root of the mean squared error, over examples and outputs, in the target's own unit."""
+    """Root of the mean squared error over examples and outputs, in the unit of the target."""
 
-    decode: Callable[[jax.Array], jax.Array] = _same  # the target's, from `bind`
+    decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; `bind` sets it
     higher_is_better = False
     collects = False
 
     def bind(self, target: BoundTarget) -> RMSE:
-        """A copy that undoes the scaling of the target; raises UserError for a target of classes."""
+        """Returns a copy that undoes the scaling of the target; raises UserError for a target of classes."""
         return dataclasses.replace(self, decode=_numbers("rmse", target).decode)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The examples of the batch, and the sum of their squared errors."""
+        """Returns the number of examples in the batch, and the sum of their squared errors."""
         return _errors(jnp.square(_difference(self.decode, output, batch)), batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """0 or more."""
+        """Returns the error, 0 or more."""
         return math.sqrt(sums["error"] / sums["examples"])
 
 
@@ -128,7 +132,7 @@ def _logits(output: Output) -> jax.Array:
 
 
 def _scores(output: Output) -> jax.Array:
-    """A score a class, (B, classes); a lone logit is measured against 0."""
+    """Returns a score for each class, (B, classes); with a single logit, the first class has the score 0."""
     logits = _logits(output)
     return jnp.concatenate([jnp.zeros_like(logits), logits], axis=1) if logits.shape[1] == 1 else logits
 

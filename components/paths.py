@@ -19,20 +19,25 @@ def leaves_with_paths(tree: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
-def matches(pattern: str, path: str, *, separators: str = "/") -> bool:
+def matches(pattern: str, path: str, *, separators: str = "/", crosses: bool = False) -> bool:
     """Returns whether a pattern names a path, or a module above it.
 
     Args:
         pattern: names, `*` and `**`, joined by separators.
         path: names joined by separators.
         separators: characters that end a name. PyTorch joins names with `.`.
+        crosses: whether `*` crosses names, as `**` does.
     """
-    return _compile(pattern, separators).fullmatch(path) is not None
+    return _compile(pattern, separators, crosses).fullmatch(path) is not None
 
 
 @functools.lru_cache(maxsize=1024)
-def _compile(pattern: str, separators: str) -> re.Pattern[str]:
+def _compile(pattern: str, separators: str, crosses: bool) -> re.Pattern[str]:
     end = f"[{re.escape(separators)}]"
+    if crosses:
+        expression = ".*".join(map(re.escape, re.split(r"\*+", pattern)))
+        return re.compile(f"{expression}(?:{end}.*)?", re.DOTALL)
+    pattern = re.sub(rf"(^|{end})\*\*(?:{end}\*\*)+(?={end}|$)", r"\1**", pattern)  # a/**/**/b is a/**/b
     expression, place = "", 0
     # A `**` between separators may stand for no name at all, so it takes one of its separators with it.
     for match in re.finditer(rf"(?:^|(?<={end}))\*\*{end}|{end}\*\*$|\*+", pattern):

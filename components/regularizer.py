@@ -1,4 +1,4 @@
-"""Penalties on the parameters: kernels and embeddings pay, biases and normalization don't."""
+"""Penalties on kernels and embeddings; biases and normalization have none."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ import jax.numpy as jnp
 from components.paths import leaves_with_paths
 from components.types import Range, Scalar
 
-PENALIZED = ("kernel", "embedding")  # names of parameters
+PENALIZED = ("kernel", "embedding")  # names of parameters, whatever the module
 
 
 @dataclass(frozen=True)
 class L1:
-    """`strength` times the sum of absolute weights (Tibshirani, 1996)."""
+    """L1 penalty: strength * sum of |weight|.
+
+    Attributes:
+        strength: 0 or more.
+
+    References:
+        Tibshirani, 1996: Regression shrinkage and selection via the lasso.
+    """
 
     strength: Annotated[Scalar, Range(0)]
 
@@ -27,7 +34,14 @@ class L1:
 
 @dataclass(frozen=True)
 class L2:
-    """`strength` times the sum of squared weights, without a half (Hoerl and Kennard, 1970)."""
+    """L2 penalty: strength * sum of weight², without a factor of 1/2.
+
+    Attributes:
+        strength: 0 or more.
+
+    References:
+        Hoerl and Kennard, 1970: Ridge regression.
+    """
 
     strength: Annotated[Scalar, Range(0)]
 
@@ -36,6 +50,6 @@ class L2:
 
 
 def _total(cost: Callable[[jax.Array], jax.Array], parameters: Any) -> jax.Array:
-    """The summed cost of what is penalized in a tree of parameters."""
+    """Returns the sum of a cost over the penalized weights of a tree of parameters."""
     weights = [leaf for path, leaf in leaves_with_paths(parameters) if path.rpartition("/")[2] in PENALIZED]
     return sum((cost(leaf.astype(jnp.float32)).sum() for leaf in weights), jnp.float32(0))

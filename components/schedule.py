@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: pure functions of the step, from 0 on, and of the steps of the whole run."""
+"""Schedules of the learning rate: pure functions of the step, counted from 0, and of the steps of the whole run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ Rate = Callable[[jax.Array, jax.Array], jax.Array]  # (step, total steps), float
 
 
 def constant(learning_rate: Annotated[Scalar, Range(0)]) -> Schedule:
-    """One rate for the whole run."""
+    """Constant rate.
+
+    Args:
+        learning_rate: 0 or more.
+    """
     return _schedule(lambda step, total: _float(learning_rate))
 
 
@@ -25,9 +29,13 @@ def exponential(
     decay_steps: Annotated[Scalar, Range(0, math.inf, "()")] | None = None,
     staircase: bool = False,
 ) -> Schedule:
-    """learning_rate · decay_rate ^ (step / decay_steps), the exponent rounded down in a `staircase`.
+    """Exponential decay: rate = learning_rate * decay_rate ** (step / decay_steps).
 
-    `decay_steps` of None are the steps of the whole run.
+    Args:
+        learning_rate: rate of step 0, 0 or more.
+        decay_rate: above 0.
+        decay_steps: steps in which the rate falls by `decay_rate`, above 0; None: the steps of the whole run.
+        staircase: whether the exponent is rounded down.
     """
 
     def rate(step: jax.Array, total: jax.Array) -> jax.Array:
@@ -43,10 +51,15 @@ def piecewise_constant(
     boundaries: tuple[Annotated[float, Range(0, 1, "()")], ...],
     factors: tuple[Annotated[float, Range(0)], ...],
 ) -> Schedule:
-    """learning_rate · factors[i] from boundaries[i - 1] of the run on, until boundaries[i].
+    """Piecewise constant rate: learning_rate * factors[i] between boundaries[i - 1] and boundaries[i].
 
-    Raises UserError unless `boundaries`, shares of the run, rise, and `factors` are one more. Each boundary is
-    rounded to a step.
+    Args:
+        learning_rate: 0 or more.
+        boundaries: shares of the run, in (0, 1) and increasing; each is rounded to a step.
+        factors: 0 or more, one more than boundaries.
+
+    Raises:
+        UserError: the boundaries do not increase, or there are not as many factors.
     """
     if len(factors) != len(boundaries) + 1:
         raise UserError(
@@ -68,9 +81,16 @@ def cosine(
     warmup: Annotated[Scalar, Range(0, 1)] = 0.0,
     final: Annotated[Scalar, Range(0, 1)] = 0.0,
 ) -> Schedule:
-    """Rises from 0 in a line for `warmup`, then falls along half a cosine to `final`.
+    """Linear warm-up from 0, then cosine decay.
 
-    `warmup` is a share of the run, `final` one of the rate (Loshchilov and Hutter, 2017; Goyal et al., 2017).
+    Args:
+        learning_rate: rate after the warm-up, 0 or more.
+        warmup: share of the run, in [0, 1].
+        final: rate at the end, as a share of `learning_rate`, in [0, 1].
+
+    References:
+        Loshchilov and Hutter, 2017: SGDR: stochastic gradient descent with warm restarts.
+        Goyal et al., 2017: Accurate, large minibatch SGD.
     """
 
     def rate(step: jax.Array, total: jax.Array) -> jax.Array:
@@ -82,7 +102,7 @@ def cosine(
     return _schedule(rate)
 
 
-def performance(
+def reduce_on_plateau(
     learning_rate: Annotated[Scalar, Range(0)],
     factor: Annotated[Scalar, Range(0, 1, "()")],
     patience: Annotated[int, Range(1)],
@@ -90,9 +110,15 @@ def performance(
     cooldown: Annotated[int, Range(0)] = 0,
     floor: Annotated[float, Range(0, 1)] = 0.0,
 ) -> Schedule:
-    """One rate, multiplied by `factor` after `patience` evaluations that improve by no more than `min_delta`.
+    """Constant rate, reduced when the monitored metric stops improving.
 
-    The `cooldown` evaluations after a cut don't count; the rate never falls below `floor`, a share of the first.
+    Args:
+        learning_rate: rate at the start, 0 or more.
+        factor: the rate is multiplied by it, in (0, 1).
+        patience: evaluations without improvement before a reduction, at least 1.
+        min_delta: smallest change that counts as improvement, 0 or more.
+        cooldown: evaluations after a reduction that do not count.
+        floor: smallest rate, as a share of `learning_rate`, in [0, 1].
     """
     return constant(learning_rate)._replace(plateau=Plateau(factor, patience, min_delta, cooldown, floor))
 

@@ -1,4 +1,4 @@
-"""How a run happens. From Python: `runner.run("experiment=digits_cnn", "seed=3")`."""
+"""Titrate from Python: `runner.run("experiment=digits_cnn", "seed=3")`, `runner.load(folder)` and the like."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ if TYPE_CHECKING:
     from runner.config.config import Config
     from runner.data.transform import Transform
     from runner.execution.execute import Result
-    from runner.inference.trained_model import Fitted
+    from runner.inference.trained_model import TrainedModel
     from runner.sweep.launch import SweepResult
 
 
 def run(*overrides: str, source: Source | None = None) -> Result:
-    """Trains what the overrides of the command line say; `source` takes the place of the one that `data` names.
+    """Trains the run that overrides of the command line describe.
 
-    Ctrl-C saves and returns, with the status `interrupted`; the same call goes on from there.
-    Raises UserError for what the caller can mend; any other failure of the run is raised once it is recorded, an
-    exception in a part of the caller's as the cause of a PartError.
+    Ctrl-C saves and returns a result with the status `interrupted`. The same call goes on from there.
+
+    Args:
+        overrides: the words of a command line.
+        source: takes the place of the source that `data` names.
+
+    Raises:
+        UserError: a mistake that the caller can fix.
+        PartError: a part of the caller's raised an exception, which is the cause.
+        RunError, Exception: any other failure of the run, once it is recorded.
     """
     from components.types import UserError
     from runner.config.compose import configure
@@ -38,10 +45,16 @@ def run(*overrides: str, source: Source | None = None) -> Result:
 
 
 def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
-    """Runs all combinations of the values that the overrides give, as `titrate -m` does, and ranks them.
+    """Runs all combinations of the values of the overrides, as `titrate -m` does, and ranks them.
 
-    Ctrl-C saves and returns, with the status `interrupted`; the same call goes on from there. A run that fails stops
-    none of the others, and is told in its outcome. Raises UserError, before anything runs, for what a caller can mend.
+    Ctrl-C saves and returns a result with the status `interrupted`. The same call goes on from there. A run that fails
+    doesn't stop the others; its outcome says why it failed.
+
+    Args:
+        overrides: the words of a command line.
+        source: takes the place of the source that `data` names.
+
+    Raises UserError, before the first run, for mistakes that the caller can fix.
     """
     from runner.memory import check_start
     from runner.sweep import plan
@@ -56,11 +69,15 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     return launch(found, source=source)
 
 
-def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> Fitted:
-    """The model of a run, with its best weights: `load(…).predict(columns)`, `load(…).evaluate("test")`.
+def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
+    """Loads a run as a model with its best weights: `load(…).predict(columns)`, `load(…).evaluate("test")`.
 
-    `run` is the folder of a run, its name below `folder`, or its id in MLflow; `source` gives the rows again of a run
-    that had them from Python. Raises UserError where there is no such run, or none that has saved its weights.
+    Args:
+        run: the folder of a run, the folder's name below `folder`, or the id of its MLflow run.
+        folder: where runs are looked up by name.
+        source: the rows of a run that got them from Python.
+
+    Raises UserError if there is no such run, or if it has saved no weights.
     """
     from runner.memory import check_start
 
@@ -68,19 +85,19 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
     _check_source(source)
     from runner.inference import trained_model as fitted
 
-    return fitted.load(run, root=folder, source=source)
+    return fitted.load_model(run, root=folder, source=source)
 
 
 def load_transform(path: str | Path) -> Transform:
-    """What a run's columns learned, from its folder or its `transform.npz`: `load_transform(…)({"size": [70.0]})`.
+    """Loads the fitted columns of a run, from its folder or its `transform.npz`: `load_transform(…)({"size": [70.0]})`.
 
-    Needs neither the run's data, its weights nor its configuration; and neither Hydra, MLflow nor Arrow.
+    It needs neither data, weights nor configuration of the run, and imports neither Hydra, MLflow nor Arrow.
     """
     from pathlib import Path
 
     from runner.data import transform
 
-    return transform.load(Path(path))
+    return transform.load_transform(Path(path))
 
 
 def _check_source(source: Source | None) -> None:
@@ -92,7 +109,7 @@ def _check_source(source: Source | None) -> None:
     try:
         check_conformance(source, type(source).__name__, ("source",))
     except UserError as error:
-        remedy = "a data frame, or columns by name, become one by components.data.Arrays(columns=…)"
+        remedy = "components.data.Arrays(columns=…) makes one of a data frame, or of columns by name"
         raise UserError(f"source: {error}; {remedy}") from None
 
 

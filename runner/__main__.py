@@ -1,4 +1,4 @@
-"""The command line. It imports neither JAX nor MLflow: help and mistakes are answered at once."""
+"""The command line. It imports neither JAX nor MLflow, so help and error messages come at once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.config.provenance import told
-from runner.config.verbs import MODES
+from runner.config.provenance import with_origin
+from runner.config.verbs import VERBS
 from runner.credentials import scrub, withhold_words
-from runner.errors import FILTERING, DiskError, PartError, RunError, is_of_disk, is_of_memory
-from runner.signature.allow import PACKAGES, packages
+from runner.errors import FILTERING, DiskError, PartError, RunError, is_disk_error, is_memory_error
+from runner.signature.allow import PACKAGES, allowed_packages
 from runner.training.signals import Interruption
-from runner.user_code import allow, one_command
+from runner.user_code import allow_package, forget_added_packages
 
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
@@ -29,21 +29,21 @@ OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--version", "--allow", "-
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Does what the words say; returns the exit code.
+    """Runs a command, and returns its exit code.
 
-    0: done; 2: the user's mistake, told on standard error; 128 + n: stopped by signal n, with everything saved;
-    1: the run diverged or failed.
+    0: done. 1: the run diverged or failed. 2: a mistake of the user, explained on standard error. 128 + n: stopped by
+    signal n, with everything saved.
     """
     _prepare_streams()
     with Interruption() as interruption:
-        code = _answer(words)
+        code = _run_command(words)
     return code if interruption.received is None else 128 + interruption.received
 
 
-def _answer(words: Sequence[str] | None) -> int:
-    """Does what the words say, and tells what goes wrong; the exit code."""
+def _run_command(words: Sequence[str] | None) -> int:
+    """Runs a command, and prints its errors. Returns the exit code."""
     try:
-        with one_command():
+        with forget_added_packages():
             return _dispatch(withhold_words(sys.argv[1:] if words is None else words))
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)
@@ -56,14 +56,14 @@ def _answer(words: Sequence[str] | None) -> int:
     except RunError as error:
         print(scrub(str(error)), file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever read our output has seen enough
-        with contextlib.suppress(AttributeError, OSError):  # there is no such stream, or it is none of the system's
+    except BrokenPipeError:  # the reader of our output has closed it
+        with contextlib.suppress(AttributeError, OSError):  # standard output is closed, or no file
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:
-        if not is_of_disk(error):
+        if not is_disk_error(error):
             return _print_unexpected(error)
         print(scrub(str(DiskError(error.filename or "the disk", error))), file=sys.stderr)
         return 1
@@ -72,17 +72,20 @@ def _answer(words: Sequence[str] | None) -> int:
 
 
 def _print_unexpected(error: Exception) -> int:
-    """Prints what is known of an error that nobody foresaw: the traceback, but where memory gave out; the exit code."""
-    if is_of_memory(error):
-        print("the memory gave out: free some, or ask for less at once (rows, columns, batch sizes)", file=sys.stderr)
+    """Prints the traceback of an unforeseen error, or a line if memory gave out. Returns the exit code."""
+    if is_memory_error(error):
+        print(
+            "the memory gave out: free some, or lower what is held at once (rows, columns, batch sizes)",
+            file=sys.stderr,
+        )
         return 1
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
     return 1
 
 
 def _prepare_streams() -> None:
-    """Leaves no standard stream that the next file would take the place of, or that a character breaks."""
-    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:  # one of 0, 1, 2 was closed
+    """Opens closed standard streams, so that no file takes their place; and makes all characters printable."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:  # 0, 1 or 2 was closed
         pass
     os.close(opened)
     for stream in (sys.stdout, sys.stderr):
@@ -91,39 +94,39 @@ def _prepare_streams() -> None:
 
 
 def _dispatch(words: list[str]) -> int:
-    given, unknown = _parser().parse_known_intermixed_args(words)
+    arguments, unknown = _make_parser().parse_known_intermixed_args(words)
     if unknown:
-        raise UserError(f"there is no option {unknown[0]}; {_meant(unknown[0])}")
-    for name in given.allow:
-        allow(name)
+        raise UserError(f"there is no option {unknown[0]}; {_suggest_option(unknown[0])}")
+    for name in arguments.allow:
+        allow_package(name)
     _put_working_folder_last()
-    if given.shell_completion:
+    if arguments.shell_completion:
         from runner.modes.completion import complete
 
-        complete(given.overrides)
+        complete(arguments.overrides)
         return 0
-    _check_allowed(given.allow)
-    if given.help:
+    _check_allowed(arguments.allow)
+    if arguments.help:
         from runner.modes.help import usage
 
         print(usage())
         return 0
-    if given.version:
+    if arguments.version:
         from runner.signature.code import version
 
         print(f"titrate {version('titrate')}")
         return 0
-    if given.cfg:
+    if arguments.cfg:
         from runner import yaml_file
         from runner.config.compose import compose
 
-        print(yaml_file.dump(compose(given.overrides).raw), end="")
+        print(yaml_file.dump(compose(arguments.overrides).raw), end="")
         return 0
-    return _inform(given.overrides) if given.info else _run(given.overrides, given.multirun)
+    return _print_information(arguments.overrides) if arguments.info else _run(arguments.overrides, arguments.multirun)
 
 
-def _meant(option: str) -> str:
-    """The option that was meant, or the key, which has no dashes."""
+def _suggest_option(option: str) -> str:
+    """The nearest option, or the key if it was written with dashes."""
     from runner.config.catalog import defaults
     from runner.signature.parameters import settings
 
@@ -134,7 +137,7 @@ def _meant(option: str) -> str:
 
 
 def _check_allowed(names: Sequence[str]) -> None:
-    """Raises UserError for a package or module that isn't there."""
+    """Raises UserError for a package or module that doesn't exist."""
     if not names:
         return
     from runner.signature.source import TargetError, check_module
@@ -151,7 +154,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
-def _parser() -> _Parser:
+def _make_parser() -> _Parser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--help", "-h", action="store_true")
@@ -164,7 +167,7 @@ def _parser() -> _Parser:
     return parser
 
 
-def _inform(overrides: Sequence[str]) -> int:
+def _print_information(overrides: Sequence[str]) -> int:
     from runner.config.compose import compose
     from runner.modes.help import information
 
@@ -175,16 +178,16 @@ def _inform(overrides: Sequence[str]) -> int:
 def _run(overrides: Sequence[str], multirun: bool) -> int:
     from runner.sweep import plan
 
-    found = plan.make(overrides, multirun=multirun)  # before JAX is imported
-    if isinstance(found, plan.Plan):
-        return _sweep(found)
-    mode = MODES[found.values["mode"]]
-    if mode.jax:
+    config = plan.make(overrides, multirun=multirun)  # before JAX is imported
+    if isinstance(config, plan.Plan):
+        return _sweep(config)
+    verb = VERBS[config.values["mode"]]
+    if verb.jax:
         from runner.memory import check_start
 
-        check_start(found.values["training"])
-    with told(found):
-        return importlib.import_module(mode.module).command(found)
+        check_start(config.values["training"])
+    with with_origin(config):
+        return importlib.import_module(verb.module).command(config)
 
 
 def _sweep(plan: Plan) -> int:
@@ -197,7 +200,7 @@ def _sweep(plan: Plan) -> int:
         if not first.values["quiet"]:
             report.plan(plan)
             report.first(plan)
-        return importlib.import_module(MODES["dry_run"].module).command(first)
+        return importlib.import_module(VERBS["dry_run"].module).command(first)
     from runner.sweep.launch import launch
 
     result = launch(plan)
@@ -207,13 +210,13 @@ def _sweep(plan: Plan) -> int:
 
 
 def _put_working_folder_last() -> None:
-    """What the user's own folder holds can add to what is installed, never take its place."""
+    """Moves the working folder to the end of the import path: it adds modules, and never replaces installed ones."""
     try:
         here = os.getcwd()
     except FileNotFoundError as error:
         raise UserError("the working folder was deleted; cd into one that is there") from error
     rest = [path for path in sys.path if path not in ("", here)]
-    wanted = len(rest) < len(sys.path) or len(packages()) > len(PACKAGES)
+    wanted = len(rest) < len(sys.path) or len(allowed_packages()) > len(PACKAGES)
     sys.path[:] = [*rest, here] if wanted else rest
 
 

@@ -24,7 +24,7 @@ UNBOUNDED = -1
 SHORTEST_SECONDS = 0.1  # of compiling, that an entry is made for
 
 
-def use(folder: Path) -> None:
+def use_compilation_cache(folder: Path) -> None:
     """Keeps compiled programs in a folder from now on."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_SECONDS)
@@ -35,7 +35,7 @@ def use(folder: Path) -> None:
     compilation_cache.reset_cache()  # it may have one already, of whoever used JAX before
 
 
-class Proven(LRUCache):
+class VerifiedCache(LRUCache):
     """A folder of entries with digests."""
 
     def get(self, key: str) -> bytes | None:
@@ -65,9 +65,9 @@ class Proven(LRUCache):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _opened(path: str) -> tuple[Proven, str] | None:
+def _opened(path: str) -> tuple[VerifiedCache, str] | None:
     try:
-        return Proven(path, max_size=UNBOUNDED), path
+        return VerifiedCache(path, max_size=UNBOUNDED), path
     except OSError as error:
         LOG.info("compiled programs can't be kept in %s: %s", path, error.strerror or error)
         return None

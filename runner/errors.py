@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.types import DataError, UserError
 from runner.credentials import scrub
-from runner.user_code import Frame, user_frames
+from runner.user_code import UserFrame, user_frames
 
 
 class ConfigError(UserError):
@@ -32,7 +32,7 @@ class PlacedError(UserError):
 
 
 @contextmanager
-def at(key: str) -> Iterator[None]:
+def error_location(key: str) -> Iterator[None]:
     """Names the key in the errors of what is built or asked within; one that names a key already stays."""
     try:
         yield
@@ -41,17 +41,17 @@ def at(key: str) -> Iterator[None]:
     except UserError as error:
         raise PlacedError(key, str(error)) from error
     except (Exception, SystemExit) as error:  # sys.exit in a part ends no run as if it were well
-        if (found := part_error(error)) is None or found is error:
+        if (found := as_part_error(error)) is None or found is error:
             raise
         found.key = key
         raise found from error
 
 
 @contextmanager
-def at_column(name: str) -> Iterator[None]:
+def column_location(name: str) -> Iterator[None]:
     """Names the column in errors that are about how it is configured; those about a row name that themselves."""
     try:
-        with at("feature.target" if name == "target" else f"feature.columns.{name}"):
+        with error_location("feature.target" if name == "target" else f"feature.columns.{name}"):
             yield
     except PlacedError as error:
         if isinstance(error.__cause__, DataError):
@@ -78,7 +78,7 @@ class PartError(RunError):
         log: the file that has the whole traceback.
     """
 
-    def __init__(self, error: Exception | SystemExit, frames: tuple[Frame, ...]) -> None:
+    def __init__(self, error: Exception | SystemExit, frames: tuple[UserFrame, ...]) -> None:
         super().__init__()
         self.error, self.frames = error, frames
         self.key, self.target = "", frames[0].name
@@ -101,7 +101,7 @@ class PartError(RunError):
 
 
 FILTERING = "JAX_TRACEBACK_FILTERING"  # JAX's own variable: `off` shows tracebacks with all of their frames
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that is full, or fails
+DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that is full, or fails
 
 
 class DiskError(RunError):
@@ -112,14 +112,14 @@ class DiskError(RunError):
         super().__init__(f"{what}: {reason}; once that is fixed, the same command goes on")
 
 
-def is_of_disk(error: OSError, folder: Path | None = None) -> bool:
+def is_disk_error(error: OSError, folder: Path | None = None) -> bool:
     """Whether it is the disk that failed, or something below a folder that can't be read or written."""
-    if error.errno in DISK:
+    if error.errno in DISK_ERRNOS:
         return True
     return folder is not None and error.filename is not None and Path(error.filename).is_relative_to(folder)
 
 
-MEMORY = (  # what is said where memory gives out: by XLA, by C++, by Python of a thread, and by the loader of libraries
+MEMORY_MESSAGES = (  # of XLA, of C++, of Python where it starts a thread, and of the loader of libraries
     "RESOURCE_EXHAUSTED",
     "bad_alloc",
     "Out of memory",
@@ -129,26 +129,26 @@ MEMORY = (  # what is said where memory gives out: by XLA, by C++, by Python of 
 )
 
 
-def is_of_memory(error: BaseException) -> bool:
+def is_memory_error(error: BaseException) -> bool:
     """Whether it is memory that gave out."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in MEMORY)
+    return isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in MEMORY_MESSAGES)
 
 
-def part_error(error: Exception | SystemExit) -> PartError | None:
+def as_part_error(error: Exception | SystemExit) -> PartError | None:
     """The error of a part for an exception that the user's own code raised; None for any other, and for the disk's."""
     if isinstance(error, PartError):
         return error
-    if isinstance(error, UserError | RunError) or is_of_memory(error):
+    if isinstance(error, UserError | RunError) or is_memory_error(error):
         return None
-    if isinstance(error, OSError) and is_of_disk(error):
+    if isinstance(error, OSError) and is_disk_error(error):
         return None
     frames = user_frames(error)
     return PartError(error, frames) if frames else None
 
 
-def reason(error: BaseException) -> str:
+def describe_failure(error: BaseException) -> str:
     """Why a run failed, for its record: the message of an error of ours, of others the kind too; no credentials."""
     own = isinstance(error, UserError | RunError)  # whose message says all there is to say
     return scrub(str(error) if own else f"{type(error).__name__}: {error}")

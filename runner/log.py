@@ -33,7 +33,7 @@ class _Scrubbed(logging.Formatter):
 
 
 @contextmanager
-def held_back() -> Iterator[MemoryHandler]:
+def buffer_log() -> Iterator[MemoryHandler]:
     """Keeps what is logged by this thread's run, until `write_to` gives it a file."""
     own, memory = threading.get_ident(), MemoryHandler(1_000_000)
     memory.addFilter(lambda record: record.thread == own)

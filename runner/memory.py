@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from runner.errors import RunError, is_of_memory
+from runner.errors import RunError, is_memory_error
 from runner.platform import cores, uses_jax
-from runner.terminal import say
+from runner.terminal import print_line
 
 GROUPS = (  # of control groups, version 2 and 1: controller, folder, and the files of the limit and of what is taken
     ("", "", "memory.max", "memory.current"),
@@ -70,8 +70,8 @@ class Free(NamedTuple):
         return "end other processes" if self.where == MACHINE else "raise that limit"
 
     def __str__(self) -> str:
-        besides = f", of which compiling takes {size(self.compiler)}" if self.compiler else ""
-        return f"{size(self.bytes)} are free {self.where}{besides}"
+        besides = f", of which compiling takes {format_bytes(self.compiler)}" if self.compiler else ""
+        return f"{format_bytes(self.bytes)} are free {self.where}{besides}"
 
 
 class Need(NamedTuple):
@@ -85,7 +85,7 @@ class Need(NamedTuple):
         return self.arguments + self.more
 
 
-def free() -> Free | None:
+def free_memory() -> Free | None:
     """What is free on the device now; None where nothing says it."""
     import jax
 
@@ -95,15 +95,15 @@ def free() -> Free | None:
         return Free(limit - statistics.get("bytes_in_use", 0), f"on {device.device_kind}")
     if device.platform != "cpu":
         return None
-    return free_of_host()
+    return free_host_memory()
 
 
-def free_of_host() -> Free:
+def free_host_memory() -> Free:
     """What is free for this process beside the device's memory."""
     return min(_free(), key=lambda one: one.left)
 
 
-def need(program: Any) -> Need | None:
+def program_need(program: Any) -> Need | None:
     """What a compiled program needs; None where the platform doesn't say."""
     found = program.memory_analysis()
     if found is None:
@@ -112,7 +112,7 @@ def need(program: Any) -> Need | None:
     return Need(found.argument_size_in_bytes, results + found.temp_size_in_bytes)
 
 
-def held(like: Any) -> int:
+def training_bytes(like: Any) -> int:
     """Bytes that training holds all the time, where its state has these shapes: the state and the best weights.
 
     On the CPU also the copy of both that a checkpoint is written from.
@@ -120,10 +120,10 @@ def held(like: Any) -> int:
     import jax
 
     copies = 2 if jax.default_backend() == "cpu" else 1
-    return copies * bytes_of((like, like.parameters, like.model_state))
+    return copies * byte_count((like, like.parameters, like.model_state))
 
 
-def check(
+def check_need(
     what: str, batch: tuple[str, int], more: int, fixed: int = 0, *, warn: Callable[[str], None] | None = None
 ) -> bool:
     """Whether what a program needs is free; raises RunError where it isn't, with about the batch that would fit.
@@ -135,13 +135,15 @@ def check(
         fixed: those of them that don't grow with the batch.
         warn: takes the error's text instead.
     """
-    found = free()
+    found = free_memory()
     if found is None or more <= (left := found.left):
         return True
     key, count = batch
     fits = int(count * (left - fixed) / (more - fixed)) if more > fixed else 0
     remedy = f"{key}={power_of_two(fits)} would fit" if fits > 0 else "no batch size would fit: choose a smaller model"
-    refuse(f"too little memory for {what}: it needs {size(more)} with {key}={count}, and {found}; {remedy}", warn)
+    refuse_or_warn(
+        f"too little memory for {what}: it needs {format_bytes(more)} with {key}={count}, and {found}; {remedy}", warn
+    )
     return False
 
 
@@ -155,16 +157,16 @@ def check_start(training: Mapping[str, Any] | None = None) -> None:
     for found in _free():
         if (need := found.start + found.compiler) > found.bytes:
             checked = (training or {}).get("check_memory", True)  # runs of earlier versions have no such key
-            warn = None if checked else functools.partial(say, error=True)
-            text = f"too little memory to start JAX: it needs about {size(need)}, and {size(found.bytes)} are free"
-            text = f"{text} {found.where}; {found.remedy}"
+            warn = None if checked else functools.partial(print_line, error=True)
+            left = f"{format_bytes(found.bytes)} are free {found.where}"
+            text = f"too little memory to start JAX: it needs about {format_bytes(need)}, and {left}; {found.remedy}"
             if training is None:  # there is no word for it
                 raise RunError(text)
-            refuse(text, warn)
+            refuse_or_warn(text, warn)
             return
 
 
-def refuse(text: str, warn: Callable[[str], None] | None) -> None:
+def refuse_or_warn(text: str, warn: Callable[[str], None] | None) -> None:
     """Raises RunError, with the word that makes it a warning; or gives that to `warn`."""
     if warn is None:
         raise RunError(f"{text}. If that is estimated too high: training.check_memory=false only warns")
@@ -172,19 +174,19 @@ def refuse(text: str, warn: Callable[[str], None] | None) -> None:
 
 
 @contextmanager
-def enough(what: str, remedy: str) -> Iterator[None]:
+def memory_error_location(what: str, remedy: str) -> Iterator[None]:
     """Raises RunError, in two lines, where the memory gives out."""
     try:
         yield
     except Exception as error:
-        if not is_of_memory(error):
+        if not is_memory_error(error):
             raise
         raise RunError(
-            f"the memory gave out while {what}: {free() or 'more is needed than there is'}\n{remedy}"
+            f"the memory gave out while {what}: {free_memory() or 'more is needed than there is'}\n{remedy}"
         ) from error
 
 
-def bytes_of(tree: Any) -> int:
+def byte_count(tree: Any) -> int:
     """Of all arrays of a tree, or of their shapes."""
     import jax
 
@@ -196,7 +198,7 @@ def power_of_two(count: int) -> int:
     return 2 ** (count.bit_length() - 1)
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes as people read them, three digits of them: 4,096,000 -> 4.1 MB."""
     power = 0
     while count >= 999.5 and power + 1 < len(UNITS):
@@ -216,7 +218,7 @@ def _free() -> Iterator[Free]:
                 yield Free(max(0, most - taken), where, start, COMPILER)
     yield Free(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), MACHINE, START)
     with suppress(OSError, LookupError, ValueError):
-        for left in group_free():
+        for left in control_group_free():
             yield Free(left, "in this process's control group", START)
 
 
@@ -227,7 +229,7 @@ def _stacks() -> int:
     return threads * (STACK if stack == resource.RLIM_INFINITY else stack)
 
 
-def group_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+def control_group_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
     """What the control groups, version 1 or 2, that this process is in leave to it."""
     lines = own.read_text().splitlines() if own.exists() else []
     for _, controllers, path in (line.split(":", 2) for line in lines):

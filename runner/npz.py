@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from components.place import open_regular
+from components.place import open_regular, read_npy_header
 from components.types import DataError, UserError
 from runner.files import replacing
 
@@ -171,10 +171,9 @@ def _array(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> np.nda
     if info.compress_type != zipfile.ZIP_STORED:
         raise _Fault(f"its member {name} is compressed, which no Titrate does")
     data = io.BytesIO(archive.read(info))
-    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
-        shape, fortran, dtype = header[np.lib.format.read_magic(data)](data)
-    except Exception as error:  # whatever NumPy raises on what isn't a header
+        shape, fortran, dtype = read_npy_header(data)
+    except ValueError as error:
         raise _Fault(f"its member {name} is no array") from error
     if dtype.hasobject:
         raise _Fault(f"its member {name} holds objects, which are never read")

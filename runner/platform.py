@@ -33,7 +33,7 @@ def uses_jax() -> bool:
     return bridge is not None and bridge.backends_are_initialized()
 
 
-def prepare(cache: Path) -> None:
+def start_jax(cache: Path) -> None:
     """Begins to use JAX, keeping what it compiles on the disk; raises UserError where that can't be."""
     import jax
 
@@ -48,7 +48,7 @@ def prepare(cache: Path) -> None:
             f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {reason}\n"
             "Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`, a TPU its extra `tpu`"
         ) from error
-    compilation_cache.use(cache / "jax")
+    compilation_cache.use_compilation_cache(cache / "jax")
 
 
 def refuse_fork() -> None:
@@ -60,7 +60,7 @@ def refuse_fork() -> None:
         )
 
 
-def arithmetic() -> dict[str, str]:
+def arithmetic_settings() -> dict[str, str]:
     """What numbers are computed in, beside what the configuration says of it."""
     import jax
 
@@ -70,12 +70,12 @@ def arithmetic() -> dict[str, str]:
     }
 
 
-def last_digits() -> dict[str, str]:
+def hardware_settings() -> dict[str, str]:
     """What the last digits of a result depend on, beside code, versions and configuration."""
     import jax
 
     device = jax.devices()[0]
-    return arithmetic() | {
+    return arithmetic_settings() | {
         "device": f"{device.platform}: {device.device_kind}",
         "cpu": _cpu(),
         "cores": os.environ.get("NPROC") or str(cores()),  # the threads that XLA divides sums among
@@ -99,7 +99,7 @@ def peak_memory_bytes() -> int:
     return statistics.get("peak_bytes_in_use") or _peak_of_process()
 
 
-def forget_peak() -> None:
+def reset_peak_memory() -> None:
     """Begins to measure this process's peak anew, where the system can (Linux), for the runs of a sweep."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -112,7 +112,7 @@ def _peak_of_process() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def unused_accelerator() -> str | None:
+def find_unused_accelerator() -> str | None:
     """Names an accelerator that this machine has and JAX doesn't use, with the remedy; None if JAX_PLATFORMS is set."""
     import jax
 

@@ -53,7 +53,7 @@ NOT_THE_RUN = (
 )  # keys that change no result
 
 
-class Folder:
+class RunFolder:
     """A run's folder, locked until it is closed or the process ends, however it ends."""
 
     def __init__(self, path: Path, lock: int) -> None:
@@ -65,22 +65,22 @@ class Folder:
         os.close(self._lock)
 
 
-def digest(values: Mapping[str, Any], fingerprint: str) -> str:
+def run_digest(values: Mapping[str, Any], fingerprint: str) -> str:
     """What a run is known by: its resolved configuration, without what changes no result, and its data."""
-    text = json.dumps(of_the_run(values), sort_keys=True)
+    text = json.dumps(select_run_settings(values), sort_keys=True)
     return hashlib.sha256(f"{text}\n{fingerprint}".encode()).hexdigest()[:10]
 
 
-def of_the_run(values: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+def select_run_settings(values: Mapping[str, Any], within: str = "") -> dict[str, Any]:
     """The part of a configuration that its results depend on."""
     return {
-        key: of_the_run(value, f"{key}.") if isinstance(value, Mapping) and not within else value
+        key: select_run_settings(value, f"{key}.") if isinstance(value, Mapping) and not within else value
         for key, value in values.items()
         if f"{within}{key}" not in NOT_THE_RUN
     }
 
 
-def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Folder:
+def create_folder(root: Path, name: str, digest: str, files: Mapping[str, str]) -> RunFolder:
     """A new locked folder `TIME_NAME_DIGEST` below `root`, with `files` in it from its first instant."""
     temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
     lock = None
@@ -91,7 +91,7 @@ def create(root: Path, name: str, digest: str, files: Mapping[str, str]) -> Fold
         assert lock is not None
         for file, text in files.items():
             (temporary / file).write_text(text, encoding="utf-8")
-        return Folder(_place(temporary, root, name, digest), lock)
+        return RunFolder(_place(temporary, root, name, digest), lock)
     except BaseException as error:
         if lock is not None:
             os.close(lock)
@@ -117,7 +117,7 @@ def _unusable(root: Path, error: OSError) -> UserError:
     return UserError(f"folder={root}: {reason}")
 
 
-def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda path: True) -> Folder | None:
+def find_interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda path: True) -> RunFolder | None:
     """The newest folder of that digest whose run neither ended nor lives, locked; None where there is none.
 
     `same` tells whether a folder's configuration is still that of its digest: a run may have been prolonged.
@@ -136,17 +136,17 @@ def interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda p
     return None
 
 
-def find(root: Path, name: str, key: str = "resume") -> Path:
+def find_run(root: Path, name: str, key: str = "resume") -> Path:
     """The folder that a path, a folder's name, an MLflow run id or `last` names; `key` is what asked for it."""
     for path in _candidates(root, name):
         if (path / "record.json").is_file():
             return path
-    known = [path.name for path in runs(root)]
+    known = [path.name for path in list_runs(root)]
     near = closest_names(name, known, cutoff=0.4) or known[-3:]
     raise UserError(f"{key}={name}: no such run below {root}; there are {', '.join(near) or 'none'}")
 
 
-def hold(path: Path, *, to_write: bool = False) -> Folder:
+def lock_folder(path: Path, *, to_write: bool = False) -> RunFolder:
     """A run's folder, locked; raises UserError where another process has it.
 
     Or, `to_write`, where a link stands for what a run writes to in its folder; all else is replaced whole.
@@ -156,20 +156,20 @@ def hold(path: Path, *, to_write: bool = False) -> Folder:
     return found
 
 
-def _take(path: Path, *, to_write: bool) -> Folder | None:
+def _take(path: Path, *, to_write: bool) -> RunFolder | None:
     if to_write:
         refuse_links(path / LOCK)
     if (lock := take_lock(path)) is None:
         return None
     try:
         refuse_links(*(path / name for name in (*FILES, *FOLDERS) if to_write))
-        return _tidied(Folder(path, lock))
+        return _tidied(RunFolder(path, lock))
     except BaseException:
         os.close(lock)
         raise
 
 
-def runs(root: Path) -> list[Path]:
+def list_runs(root: Path) -> list[Path]:
     """The folders of all runs below `root`, oldest first; those of a sweep behind the sweep's own."""
     found = (path.parent for pattern in ("*/record.json", "*/*/record.json") for path in root.glob(pattern))
     shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
@@ -183,7 +183,7 @@ def _leads_away(path: Path) -> bool:
 
 def can_resume(path: Path) -> bool:
     """Whether a run was begun there and did not come to an end of its own."""
-    return (path / "record.json").is_file() and summary(path).get("status", "interrupted") == "interrupted"
+    return (path / "record.json").is_file() and read_summary(path).get("status", "interrupted") == "interrupted"
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def read_record(path: Path) -> dict[str, Any]:
     return found
 
 
-def summary(path: Path) -> dict[str, Any]:
+def read_summary(path: Path) -> dict[str, Any]:
     """What a run's folder says of its end; empty where it has none. Raises UserError where that is damaged."""
     file = path / "summary.json"
     if not file.exists():
@@ -211,14 +211,14 @@ def summary(path: Path) -> dict[str, Any]:
     return found
 
 
-def summarize(path: Path, values: Mapping[str, Any]) -> None:
+def write_summary(path: Path, values: Mapping[str, Any]) -> None:
     """Writes what a run's folder says of its end."""
     write_atomically(path / "summary.json", json.dumps(values, indent=1))
 
 
 def end_digest(folder: Path) -> str:
     """Tells one end of a run from another, and from that of a run that had no time to write a summary."""
-    end = {key: value for key, value in summary(folder).items() if key != "run_id"}  # added after the delivery
+    end = {key: value for key, value in read_summary(folder).items() if key != "run_id"}  # added after the delivery
     return hashlib.sha256(json.dumps(end, sort_keys=True).encode()).hexdigest() if end else "killed"
 
 
@@ -228,7 +228,7 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
         return
     yield Path(name)
     yield root / name
-    for path in runs(root):
+    for path in list_runs(root):
         if path.name == name:
             yield path
         with suppress(ValueError):  # one that is missing or damaged names no run
@@ -239,7 +239,7 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
 def _newest(root: Path) -> Iterator[Path]:
     """The run that was begun last, of a sweep or alone; nothing where there is none."""
     created = {}
-    for path in runs(root):
+    for path in list_runs(root):
         with suppress(ValueError, KeyError, TypeError):  # a damaged record is nobody's last
             record = read_json(path / "record.json")
             if record["kind"] == "run":
@@ -278,7 +278,7 @@ def _tidy(path: Path) -> None:
             found.close()
 
 
-def _tidied(folder: Folder) -> Folder:
+def _tidied(folder: RunFolder) -> RunFolder:
     """Without what a process left that was killed as it wrote a file; what the delivery writes is not the run's."""
     for path in folder.path.glob("*.tmp"):
         if path.name not in ("delivered.tmp", "names.tmp"):

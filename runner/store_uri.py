@@ -13,14 +13,14 @@ from components.types import UserError
 from runner.credentials import MASK, URI_VARIABLE, mask, reveal
 
 
-def resolve(uri: str | None) -> str:
+def resolve_store_uri(uri: str | None) -> str:
     """The whole URI of the store; that of a SQLite file holds its absolute path."""
     whole = reveal(uri or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db")
     database = sqlite_file(whole)
     return whole if database is None else sqlite_uri(database.absolute(), whole)
 
 
-def of_record(uri: object, given: str | None) -> str:
+def check_recorded_uri(uri: object, given: str | None) -> str:
     """The whole URI of the store that a record names; raises UserError where nothing is to be sent there.
 
     A folder may come from a stranger, and this user's credentials go to whatever server is asked. So a record names
@@ -28,8 +28,8 @@ def of_record(uri: object, given: str | None) -> str:
     """
     if not isinstance(uri, str):
         raise UserError(f"record.json is damaged: its tracking.uri is {uri!r}, not the URI of a store")
-    if is_own(uri, given):
-        return resolve(given)
+    if is_named_by_user(uri, given):
+        return resolve_store_uri(given)
     shown = uri if uri.isprintable() else repr(uri)
     if (database := sqlite_file(uri)) is None:
         if MASK in uri:
@@ -44,9 +44,9 @@ def of_record(uri: object, given: str | None) -> str:
     return uri
 
 
-def is_own(uri: str, given: str | None) -> bool:
+def is_named_by_user(uri: str, given: str | None) -> bool:
     """Whether the user's words (`given`) or environment name the store of a record too."""
-    return uri.rstrip("/") == mask(resolve(given)).rstrip("/")
+    return uri.rstrip("/") == mask(resolve_store_uri(given)).rstrip("/")
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -64,10 +64,10 @@ def sqlite_file(uri: str) -> Path | None:
 def sqlite_uri(database: Path, like: str = "sqlite:///") -> str:
     """The URI of a SQLite file, with the driver and the parameters of `like`."""
     driver, (_, sign, query) = like.partition("///")[0], like.partition("?")
-    return f"{driver}///{encode_path(str(database))}{sign}{query}"
+    return f"{driver}///{encode_sqlite_path(str(database))}{sign}{query}"
 
 
-def opening(uri: str) -> str:
+def viewing_command(uri: str) -> str:
     """How to look at a store: a database through MLflow's own server, a server at its address."""
     if "sql" not in uri.partition(":")[0]:
         return uri
@@ -89,6 +89,6 @@ def _is_store(database: Path) -> bool:
         return False
 
 
-def encode_path(path: str) -> str:
+def encode_sqlite_path(path: str) -> str:
     """A path with the characters encoded that mean something in a URI of SQLAlchemy."""
     return path.replace("%", "%25").replace("?", "%3F")

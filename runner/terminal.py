@@ -15,13 +15,13 @@ def on_terminal() -> bool:
     return terminal and (sys.stdout.encoding or "").lower().startswith("utf")
 
 
-def say(text: str, *, error: bool = False) -> None:
+def print_line(text: str, *, error: bool = False) -> None:
     """A line that nobody need read: the terminal may be gone, or the reader of the pipe."""
     with suppress(OSError, ValueError):  # ValueError: the stream is closed
-        line(text, error=error)
+        write_line(text, error=error)
 
 
-def line(text: str, *, error: bool = False) -> None:
+def write_line(text: str, *, error: bool = False) -> None:
     """Writes a line, a character that the stream lacks as its number; raises OSError where nobody reads it."""
     stream = sys.stderr if error else sys.stdout
     if stream is None:  # started without one

@@ -12,18 +12,18 @@ from typing import Any, TypeAlias
 from components.closest import suggest_name
 from components.types import UserError
 
-Place: TypeAlias = tuple[str | int, ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
 Seen: TypeAlias = tuple[str, ...]  # references followed on the way
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
-def dotted(place: Place) -> str:
+def dotted(place: KeyPath) -> str:
     """`("architecture", "layers", 4, "rate")` as `architecture.layers.4.rate`."""
     return ".".join(map(str, place))
 
 
-def leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+def leaves(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """The values that hold no others, with their places; an empty list or mapping is one too."""
     if isinstance(tree, dict | list) and tree:
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
@@ -32,7 +32,7 @@ def leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
         yield place, tree
 
 
-def parts(tree: Any, place: Place = ()) -> Iterator[tuple[Place, dict[str, Any]]]:
+def parts(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """The mappings with `_target_`, outer ones first, with their places."""
     if isinstance(tree, dict) and "_target_" in tree:
         yield place, tree
@@ -46,7 +46,7 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def home(tree: Any, place: Place) -> Place:
+def resolve_path(tree: Any, place: KeyPath) -> KeyPath:
     """Where in a raw tree the value of a place stands itself, once references are followed.
 
     Raises UserError where one leads nowhere.
@@ -54,11 +54,11 @@ def home(tree: Any, place: Place) -> Place:
     return _find(tree, place, ())[0]
 
 
-def resolve(tree: Any) -> tuple[Any, dict[str, str]]:
+def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
     """A raw tree with values for its references, and by key what is wrong with those that had to stay."""
     problems: dict[str, str] = {}
 
-    def filled(value: Any, place: Place, seen: Seen) -> Any:
+    def filled(value: Any, place: KeyPath, seen: Seen) -> Any:
         if isinstance(value, dict):
             return {key: filled(one, (*place, key), seen) for key, one in value.items()}
         if isinstance(value, list):
@@ -77,9 +77,9 @@ def resolve(tree: Any) -> tuple[Any, dict[str, str]]:
     return filled(tree, (), ()), problems
 
 
-def _find(tree: Any, place: Place, seen: Seen) -> tuple[Place, Any]:
+def _find(tree: Any, place: KeyPath, seen: Seen) -> tuple[KeyPath, Any]:
     value: Any = tree
-    here: Place = ()
+    here: KeyPath = ()
     for key in place:
         if isinstance(value, list) and str(key).isdigit() and int(key) < len(value):
             value, here = value[int(key)], (*here, int(key))
@@ -93,7 +93,7 @@ def _find(tree: Any, place: Place, seen: Seen) -> tuple[Place, Any]:
     return here, value
 
 
-def _follow(tree: Any, reference: str, seen: Seen) -> tuple[Place, Any]:
+def _follow(tree: Any, reference: str, seen: Seen) -> tuple[KeyPath, Any]:
     name = REFERENCE.fullmatch(reference)
     if name is None:
         raise UserError(f"{reference} is not understood; a reference is a whole value, ${{name}}")

@@ -18,7 +18,7 @@ OURS = ("components", "runner")
 LIBRARIES = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-def added() -> tuple[str, ...]:
+def added_packages() -> tuple[str, ...]:
     """The packages that the user adds by TITRATE_ALLOW=name,name or --allow: all that they define may be named."""
     return tuple(filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
 
@@ -26,14 +26,14 @@ def added() -> tuple[str, ...]:
 ALLOWED: list[str] = []  # by the command line
 
 
-def allow(name: str) -> None:
+def allow_package(name: str) -> None:
     """Adds a package, in this process and those that it starts."""
     ALLOWED.append(name)
     os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), name]))
 
 
 @contextlib.contextmanager
-def one_command() -> Iterator[None]:
+def forget_added_packages() -> Iterator[None]:
     """What a command allows ends with it: a later call in the same process allows no more than its own user does."""
     before = os.environ.get(VARIABLE)
     try:
@@ -45,9 +45,9 @@ def one_command() -> Iterator[None]:
             os.environ[VARIABLE] = before
 
 
-def is_added(name: str) -> bool:
+def is_user_code(name: str) -> bool:
     """Whether a dotted path is below a package that the user adds."""
-    return is_below(name, added())
+    return is_below(name, added_packages())
 
 
 def is_below(name: str, packages: tuple[str, ...]) -> bool:
@@ -55,7 +55,7 @@ def is_below(name: str, packages: tuple[str, ...]) -> bool:
     return any(name.startswith(f"{package}.") for package in packages)
 
 
-class Frame(NamedTuple):
+class UserFrame(NamedTuple):
     """A place in the user's code."""
 
     name: str  # dotted, of the function: `my_parts.Loss.__call__`
@@ -63,18 +63,18 @@ class Frame(NamedTuple):
     text: str  # that line of the source
 
 
-def user_frames(error: BaseException) -> tuple[Frame, ...]:
+def user_frames(error: BaseException) -> tuple[UserFrame, ...]:
     """The user's frames that an exception came from, outermost first; none where no package of parts raised it.
 
     Libraries that the user's code called are left out, and a line that calls itself is there once.
     """
-    found: list[Frame] = []
+    found: list[UserFrame] = []
     for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
         if _module(frame).partition(".")[0] in OURS:
             break
         if _is_users(frame):
             found.append(_described(frame, line))
-    return tuple(dict.fromkeys(reversed(found))) if any(is_added(frame.name) for frame in found) else ()
+    return tuple(dict.fromkeys(reversed(found))) if any(is_user_code(frame.name) for frame in found) else ()
 
 
 def _module(frame: FrameType) -> str:
@@ -83,12 +83,12 @@ def _module(frame: FrameType) -> str:
 
 def _is_users(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    return is_added(f"{_module(frame)}.") or not file.startswith(("<", *LIBRARIES))
+    return is_user_code(f"{_module(frame)}.") or not file.startswith(("<", *LIBRARIES))
 
 
-def _described(frame: FrameType, line: int) -> Frame:
+def _described(frame: FrameType, line: int) -> UserFrame:
     path = shown = Path(frame.f_code.co_filename)
     with suppress(OSError, ValueError):  # the working folder may be gone, or the file elsewhere
         shown = path.relative_to(Path.cwd())
     text = linecache.getline(str(path), line).strip()
-    return Frame(f"{_module(frame)}.{frame.f_code.co_qualname}", f"{shown}:{line}", text)
+    return UserFrame(f"{_module(frame)}.{frame.f_code.co_qualname}", f"{shown}:{line}", text)

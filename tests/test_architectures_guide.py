@@ -8,7 +8,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.config.catalog import catalog
-from runner.config.check import check
+from runner.config.check import check_config
 from runner.config.compose import compose
 
 GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
@@ -26,7 +26,7 @@ def test_its_files_and_commands_run(in_empty_folder: Path, capsys: pytest.Captur
     for command in COMMANDS:
         words = [*shlex.split(command), "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
         if "small_resnet" in command:  # compiles long, and `experiments/fashion_mnist_resnet.yaml` is much the same
-            check(compose(words))
+            check_config(compose(words))
         else:
             assert main(words) == 0, (command, capsys.readouterr().err)
 

@@ -11,7 +11,7 @@ from two_steps import take_two_steps
 
 from components.data import Arrays
 from runner.config.catalog import catalog
-from runner.config.check import check
+from runner.config.check import check_config
 from runner.config.compose import compose
 from runner.signature.build import build
 
@@ -64,4 +64,4 @@ def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
     assert seeds is None or (len(set(seeds.groups())) > 1 and all(map(float, seeds.groups())))
     assert any(map(float, re.findall(r"\d+\.\d+", header["Result"])))
     assert re.search(r"\d", header["Time"])
-    check(compose([f"experiment={name}"]))
+    check_config(compose([f"experiment={name}"]))

@@ -11,7 +11,7 @@ from sample_files import write_housing
 
 import components.feature
 from runner.__main__ import main
-from runner.config.check import check
+from runner.config.check import check_config
 from runner.config.compose import compose
 
 GUIDE = (Path(__file__).parent.parent / "docs/features.md").read_text()
@@ -55,7 +55,7 @@ def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_file_that_no_command_shows_is_sound(folder: Path) -> None:
-    check(compose(["data=imdb", "feature=reviews"]))
+    check_config(compose(["data=imdb", "feature=reviews"]))
 
 
 @pytest.mark.optax

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from collections.abc import Container
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
         assert ours <= {"types", "closest", "columns", "place"}
 
 
+@pytest.mark.parametrize("room", ["layer/lowering", "architecture/block"])
+def test_a_room_that_others_share_imports_none_of_them(room: str) -> None:
+    inside = [path for path in MODULES if path.is_relative_to(f"components/{room}")]
+    used = {name for path in inside for name in imported(path) if top(name) == "components"}
+    shared = f"components.{room.replace('/', '.')}."
+    ground = ("components.types.", "components.layer.shape.") if room == "layer/lowering" else ("components.types.",)
+    layers = ("components.layer.",) if room == "architecture/block" else ()
+    assert inside
+    assert {name for name in used if not name.startswith((shared, *ground, *layers))} == set()
+
+
 FEATURE = ("text", "base", "statistic", "normalizer", "number")  # each may import those before it, and itself
 
 
@@ -87,6 +99,16 @@ def test_what_columns_are_made_of_stands_in_rooms_behind_them(path: Path) -> Non
     elif room != "__init__":  # a column's own file, which `components.feature` exports
         exported = imported(Path("components/feature/__init__.py"))
         assert f"components.feature.{room}" in {name.rpartition(".")[0] for name in exported}
+
+
+WORDS = re.compile(r"\btitrate\b|\bmode=|\b(data|feature|training|architecture|weights)\.[a-z_]+=|\bconf/")
+COLUMNS = (("components", "data"), ("components", "feature"))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[:2] in COLUMNS], ids=str)
+def test_sources_and_columns_have_no_words_of_the_command_line(path: Path) -> None:
+    texts = [node.value for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Constant)]
+    assert not [text for text in texts if isinstance(text, str) and WORDS.search(text)]
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "runner"], ids=str)
@@ -122,7 +144,7 @@ def longest(name: str, known: Container[str]) -> str | None:
 
 def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:
     users = {path.stem for path in MODULES if {top(name) for name in imported(path)} & {"hydra", "omegaconf"}}
-    assert users == {"choices", "completion", "compose", "grid", "overrides"}
+    assert users == {"choices", "completion", "compose", "earlier_run", "grid", "overrides"}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if group(path) == "types"], ids=str)

@@ -26,10 +26,10 @@ from components.data import Arrays
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, catalog, defaults
 from runner.config.compose import compose, configure
-from runner.display.progress import progress
-from runner.execution.prepare import trainer_of
+from runner.display.progress import make_progress
+from runner.execution.prepare import make_trainer
 from runner.signature.parameters import signature
-from runner.signature.source import locate
+from runner.signature.source import find_definition
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 
@@ -101,7 +101,7 @@ def families() -> dict[str, list[str]]:
     """The networks by the module that defines them."""
     found: dict[str, list[str]] = {}
     for name in NETWORKS:
-        definition = locate(target(name))
+        definition = find_definition(target(name))
         assert definition is not None
         found.setdefault(definition.module.name, []).append(name)
     return found
@@ -178,7 +178,7 @@ def fit(group: str, option: str, sides: Iterable[int] = (), more: Iterable[str] 
             words = [word for word in words if not word.startswith("data.")]
         try:
             with Signals() as signals:
-                trainer = trainer_of(configure(words), source, progress(quiet=True, epochs=2), signals)
+                trainer = make_trainer(configure(words), source, make_progress(quiet=True, epochs=2), signals)
         except UserError as error:
             problems.setdefault(str(error), " ".join(f"{key}={value}" for key, value in combination.items()))
         else:

@@ -219,9 +219,9 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signal
     def order(rows: np.ndarray, seed: int, now: int) -> np.ndarray:
         if now == epoch:
             os.kill(os.getpid(), number)
-        return batches.order(rows, seed, now)
+        return batches.epoch_order(rows, seed, now)
 
-    monkeypatch.setattr(loop, "order", order)
+    monkeypatch.setattr(loop, "epoch_order", order)
 
 
 LAYERS = "[{_target_: components.layer.Conv, features: 2, kernel: 3}, {_target_: components.layer.Flatten}]"
@@ -440,7 +440,7 @@ def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
 def test_a_folder_that_cannot_be_is_refused_before_the_data_is_prepared(
     folder: str, mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(preparation, "prepare", lambda *given, **options: pytest.fail("the data is prepared"))
+    monkeypatch.setattr(preparation, "load_encoded", lambda *given, **options: pytest.fail("the data is prepared"))
     Path("file").touch()
     assert main([f"mode={mode}", f"folder={folder}", "tracking=none", "quiet=true"]) == 2
     assert f"folder={folder}: no run can be recorded there: " in capsys.readouterr().err
@@ -449,7 +449,7 @@ def test_a_folder_that_cannot_be_is_refused_before_the_data_is_prepared(
 
 def test_a_run_that_has_finished_is_refused_before_the_data_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     quick("training.epochs=1")
-    monkeypatch.setattr(preparation, "prepare", lambda *given, **options: pytest.fail("the data is prepared"))
+    monkeypatch.setattr(preparation, "load_encoded", lambda *given, **options: pytest.fail("the data is prepared"))
     with pytest.raises(UserError, match=r"resume=last: that run has finished"):
         quick("training.epochs=1", "resume=last")
 

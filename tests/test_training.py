@@ -15,7 +15,7 @@ from components.types import UserError
 from runner.data.batches import Batches
 from runner.execution.execute import Result
 from runner.record import outbox
-from runner.training.checkpoint_manager import Archive
+from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.trainer import Trainer
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -184,8 +184,10 @@ def test_every_epoch_has_an_order_of_its_own_by_the_seed(monkeypatch: pytest.Mon
 
 def test_within_an_epoch_it_is_saved_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
-    save = Archive.save
-    monkeypatch.setattr(Archive, "save", lambda self, standing: (saved.append(standing.step), save(self, standing))[1])
+    save = CheckpointManager.save
+    monkeypatch.setattr(
+        CheckpointManager, "save", lambda self, standing: (saved.append(standing.step), save(self, standing))[1]
+    )
     quick("training.checkpoint_minutes=0")
     assert saved == [4, 8]  # the end of an epoch always saves
     saved.clear()

@@ -1,1 +1,1 @@
-"""Models of other libraries against ours, with the same weights: logits and gradients in float32."""
+"""Comparison of our models with those of other libraries: logits and gradients in float32, with equal weights."""

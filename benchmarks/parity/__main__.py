@@ -1,11 +1,11 @@
-"""Models of other libraries against ours with the same random weights: the errors of logits and gradients.
+"""Compares our models with those of other libraries, with equal random weights: errors of logits and gradients.
 
     KERAS_BACKEND=torch uv run --with torch==2.13.0 --with torchvision --with timm --with transformers \\
         --with keras==3.15.1 python -m benchmarks.parity [part of a name ...] [--record]
     smallest: alexnet/torchvision
 
-Prints for each pair the largest differences, as shares of the largest number (of a logit, of the gradient of each
-array). With --record, what the thin pairs answer is written to `tests/golden/weights`.
+Prints for each pair the largest differences, relative to the largest number of the logits or of the gradient of each
+array. With --record, writes logits and gradients of the thin pairs to `tests/golden/weights`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from components import pretrained  # noqa: E402
 
 
 def cases() -> dict[str, Case]:
-    """Those of every module beside this one, by `name/library`."""
+    """Returns the cases of all modules of this package, by `name/library`."""
     found = {}
     for one in pkgutil.iter_modules(here.__path__):
         if one.name not in ("__main__", "case"):
@@ -43,8 +43,8 @@ def cases() -> dict[str, Case]:
     return found
 
 
-def compared(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
-    """The errors, and what is recorded of theirs."""
+def compare(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
+    """Returns the errors, and the record of the other library's model."""
     theirs, module, x = case.theirs(), case.ours(), images(case.side, case.channels)
     scales = {name: 0.2 if re.fullmatch(case.quiet, name) else 1.0 for name in theirs.shapes}
     tensors = {name: np.float32(scales[name]) * drawn(name, shape) for name, shape in theirs.shapes.items()}
@@ -70,14 +70,14 @@ def compared(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
     logits, found = jax.tree.map(np.asarray, run(mine["params"], rest))
     full = {name: gradients.get(name, np.zeros_like(one)) for name, one in tensors.items()}
     right = pretrained.convert_weights(plan, full)["params"]
-    errors = jax.tree.map(lambda a, b: float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)), found, right)
+    ratios = jax.tree.map(lambda a, b: float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)), found, right)
     pairs = zip(jax.tree.leaves(found), jax.tree.leaves(right), strict=True)
     total = float(np.concatenate([np.ravel(a - b) for a, b in pairs]).std())
     size = float(np.concatenate([np.ravel(b) for b in jax.tree.leaves(right)]).std())
-    told = {
+    errors = {
         "logits": float(np.abs(logits - answer).max() / np.abs(answer).max()),
         "gradients, all": total / size,
-        "gradients, worst array": max(jax.tree.leaves(errors)),
+        "gradients, worst array": max(jax.tree.leaves(ratios)),
     }
     record = {
         "side": case.side,
@@ -86,7 +86,7 @@ def compared(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
         "logits": answer.tolist(),
         "gradients": {n: float((g.astype(np.float64) * drawn(f"{n}!", g.shape)).sum()) for n, g in gradients.items()},
     }
-    return told, record
+    return errors, record
 
 
 def main() -> None:
@@ -96,9 +96,9 @@ def main() -> None:
             continue
         began = time.perf_counter()
         try:
-            errors, record = compared(case)
+            errors, record = compare(case)
         except ModuleNotFoundError as error:
-            print(f"{name:40} {error.name} is missing: nothing is compared", flush=True)
+            print(f"{name:40} {error.name} is missing: skipped", flush=True)
             continue
         shown = "  ".join(f"{what} {error:.1e}" for what, error in errors.items())
         print(f"{name:40} {case.side:4}  {shown}  {time.perf_counter() - began:.0f} s", flush=True)

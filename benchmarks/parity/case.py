@@ -1,4 +1,4 @@
-"""What is compared: one of our architectures, and how another library builds and runs the same."""
+"""Cases of the comparison: one of our architectures, and the same model of another library."""
 
 from __future__ import annotations
 
@@ -13,20 +13,30 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Theirs(Protocol):
-    """A model of another library, in inference."""
+    """A model of another library, in inference.
 
-    shapes: Mapping[str, tuple[int, ...]]  # of everything that has a name, as in a safetensors file
+    Attributes:
+        shapes: shapes of its arrays by name, as in a safetensors file.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
 
     def run(self, tensors: Tensors, images: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, Tensors]:
-        """With those weights: the logits of images (B, H, W, C), and the gradients of sum(slope * logits)."""
+        """Returns the logits of images (B, H, W, C) with these weights, and the gradients of sum(slope * logits)."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A pair; `thin` ones are small enough to be recorded for the tests.
+    """A pair of models.
 
-    `quiet` is a regular expression for the names of arrays that are drawn a fifth as large, where random numbers would
-    grow from block to block.
+    Attributes:
+        library: name of the library.
+        ours, theirs: functions that build the models.
+        side: side of the images in pixels.
+        thin: whether the models are small enough to be recorded for the tests.
+        channels: channels of the images.
+        quiet: regular expression for names of arrays that get a fifth of the random weights, where activations would
+            grow from block to block.
     """
 
     library: str
@@ -58,7 +68,7 @@ class Torch:
 
 
 class Keras:
-    """A model of Keras on PyTorch (KERAS_BACKEND=torch), that answers with logits."""
+    """A model of Keras on PyTorch (KERAS_BACKEND=torch) without softmax."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -77,7 +87,7 @@ class Keras:
 
 
 def thinner(model: Any, by: int) -> Any:
-    """A model of PyTorch with a part of its channels, but those that come in and go out."""
+    """Reduces the channels of all layers of a PyTorch model, except the input and the output, by a factor."""
     import torch
     from torch import nn as tnn
 
@@ -113,12 +123,12 @@ def thinner(model: Any, by: int) -> Any:
 
 
 def thinner_keras(model: Any, by: int) -> Any:
-    """The same of a model of Keras."""
+    """Reduces the channels of all layers of a Keras model, except the input and the output, by a factor."""
     import keras
 
     config = model.get_config()
     for one in config["layers"]:
-        one.pop("build_config", None)  # the shapes that it was built for
+        one.pop("build_config", None)  # shapes of the model before the reduction
     layers = [one for one in config["layers"] if "filters" in one["config"] or "units" in one["config"]]
     for one in layers:
         for word in ("filters", "units"):

@@ -1,4 +1,4 @@
-"""ConvNeXt against those of torchvision, timm, Keras and Hugging Face."""
+"""Cases of ConvNeXt: torchvision, timm, Keras and Hugging Face."""
 
 from __future__ import annotations
 

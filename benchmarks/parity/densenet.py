@@ -1,4 +1,4 @@
-"""DenseNet against torchvision, timm and Keras."""
+"""Cases of DenseNet: torchvision, timm and Keras."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.parity.case import Case, Keras, Torch, thinner_keras
 from components.architecture.densenet import DenseNet, DenseNet121, DenseNet169, DenseNet201
 
-SIDE = 32  # pixels: the more places, the likelier one where rounding decides whether ReLU is on
+SIDE = 32  # pixels: on larger images it is likelier that rounding changes the sign of an input of a ReLU
 THIN = (2, 1, 1, 1)  # layers of each stage
 
 

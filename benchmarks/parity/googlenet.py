@@ -1,6 +1,6 @@
-"""GoogLeNet against torchvision's, auxiliary classifiers carried along.
+"""Case of GoogLeNet: torchvision, whose auxiliary classifiers are converted too.
 
-At 224 rounding puts a number on the other side of a ReLU's bend: gradients before it differ by some 1e-3.
+At 224 pixels, rounding changes the sign of an input of a ReLU: gradients before it differ by about 1e-3.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import flax.linen as nn
 from benchmarks.parity.case import Case, Torch, thinner
 from components.architecture.googlenet import GoogLeNet
 
-THIN = 8  # times fewer channels
+THIN = 8  # factor of the reduction of channels
 
 
 def ours(outputs: int = 1000, width: float = 1.0) -> nn.Module:

@@ -1,7 +1,7 @@
-"""Inception-ResNet-v2 against timm's and Keras's.
+"""Cases of Inception-ResNet-v2: timm and Keras.
 
-Where an input of ReLU lies so near zero that rounding changes its sign, gradients differ by some 1e-3, as PyTorch's own
-do between float32 and float64. On images of these sides none does.
+Where rounding changes the sign of an input of a ReLU, gradients differ by about 1e-3; PyTorch's own differ as much
+between float32 and float64. On images of these sizes no sign changes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from benchmarks.parity.case import Case, Keras, Theirs, Torch, thinner
 from components.architecture.inception_resnet import InceptionResNetV2
 
-TIMM, KERAS, THIN = 123, 139, 75  # the sides of images
+TIMM, KERAS, THIN = 123, 139, 75  # sides of the images
 
 
 def timm() -> Theirs:
@@ -23,13 +23,13 @@ def timm() -> Theirs:
 def keras() -> Theirs:
     import keras
 
-    keras.backend.clear_session()  # weights are drawn by their names, in which layers are counted
+    keras.backend.clear_session()  # names of weights depend on the number of layers in the session
     fields = {"weights": None, "classifier_activation": None}
     return Keras(keras.applications.InceptionResNetV2(input_shape=(KERAS, KERAS, 3), **fields))
 
 
 def thin() -> Theirs:
-    """With one block in each of the first two stages."""
+    """Builds a model with one block in each of the first two stages."""
     import timm
 
     model = thinner(timm.create_model("inception_resnet_v2", num_classes=5), 16)

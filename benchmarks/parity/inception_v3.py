@@ -1,7 +1,7 @@
-"""Inception-v3 against torchvision's (its auxiliary classifier carried along), timm's and Keras's.
+"""Cases of Inception-v3: torchvision, whose auxiliary classifier is converted too, timm and Keras.
 
-The larger the images, the likelier rounding puts one of the millions of numbers on the other side of a ReLU's bend:
-then the gradients of all layers before it differ by some 1e-3, and those of all after it don't.
+On larger images it is likelier that rounding changes the sign of one of the millions of inputs of ReLUs. Then the
+gradients of all layers before it differ by about 1e-3, and those of the layers after it do not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.parity.case import Case, Keras, Torch, thinner, thinner_keras
 from components.architecture.inception_v3 import SMALLEST, InceptionV3
 
-THIN = 8  # times fewer channels
+THIN = 8  # factor of the reduction of channels
 Torchs = partial(InceptionV3, count_include_pad=True)
 Kerass = partial(InceptionV3, auxiliary=None, use_scale=False)
 
@@ -39,7 +39,7 @@ def timm() -> Torch:
 
 
 def keras(side: int, classes: int = 1000) -> Any:
-    """The second model of a session, whose layers have higher numbers than the first's."""
+    """Builds the second model of a session: its layers have higher numbers than those of the first."""
     from keras.applications import InceptionV3
 
     shape = (side, side, 3)

@@ -1,7 +1,7 @@
-"""Inception-v4 against timm's.
+"""Case of Inception-v4: timm.
 
-Where an input of ReLU lies so near zero that rounding changes its sign, gradients differ by some 1e-3, as PyTorch's own
-do between float32 and float64. On images of this side none does.
+Where rounding changes the sign of an input of a ReLU, gradients differ by about 1e-3; PyTorch's own differ as much
+between float32 and float64. On images of these sizes no sign changes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def full() -> Theirs:
 
 
 def thin() -> Theirs:
-    """With one block of each kind."""
+    """Builds a model with one block of each kind."""
     import timm
     import torch
 

@@ -1,4 +1,4 @@
-"""MobileNets and EfficientNets against those of torchvision, timm, Keras and Hugging Face."""
+"""Cases of MobileNets and EfficientNets: torchvision, timm, Keras and Hugging Face."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.architecture.efficientnet import EfficientNetB0, EfficientNetB2
 from components.architecture.mobilenet import MobileNetV1, MobileNetV2, MobileNetV3, MobileNetV3Small
 
 SIDE, THIN = 64, 32
-FEW = 48  # where at 64 a number that float32 rounds across 0 or 6 turns a gradient on or off
+FEW = 48  # pixels, where at 64 rounding moves a number across 0 or 6, which changes a gradient
 TORCH = {"padding": "symmetric", "epsilon": 1e-5}
 
 
@@ -28,7 +28,7 @@ def timm(name: str) -> Theirs:
 
 
 def keras(name: str, side: int = SIDE, **fields: Any) -> Theirs:
-    """Without the preprocessing that EfficientNets begin with."""
+    """Builds a model without the preprocessing layers of EfficientNet."""
     import keras
 
     options = {"weights": None, "input_shape": (side, side, 3), "classifier_activation": None} | fields
@@ -53,7 +53,7 @@ def thin(library: str, theirs: Callable[[], Theirs], **fields: Any) -> Case:
     return Case(library, partial(MobileNetV2, outputs=10, width=1 / 4, **fields), theirs, THIN, thin=True)
 
 
-V3 = {"padding": "symmetric"}  # theirs
+V3 = {"padding": "symmetric"}  # fields of their models
 B0 = {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280}
 CASES = {
     "mobilenet_v2/torchvision": full("torchvision", MobileNetV2, partial(torchvision, "mobilenet_v2"), **TORCH),

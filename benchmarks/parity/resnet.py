@@ -1,4 +1,4 @@
-"""Residual networks against those of torchvision, timm, Keras and Hugging Face."""
+"""Cases of residual networks: torchvision, timm, Keras and Hugging Face."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.parity.case import Case, Keras, Theirs, Torch, thinner
 from components.architecture import resnet
 
-SIDE, THIN = 96, 32  # of the images
+SIDE, THIN = 96, 32  # sides of the images
 
 KERAS = {"version": "v1", "use_bias": True, "momentum": 0.99, "epsilon": 1.001e-5}
 KERAS_V2 = KERAS | {"version": "v2", "max_pool": "keras", "downsample": "last"}
@@ -67,9 +67,9 @@ def thin_keras() -> Theirs:
 
 
 def full(library: str, ours: partial[Any], theirs: Callable[[], Theirs], side: int = SIDE, **fields: Any) -> Case:
-    """Of a side at which rounding carries no number over the corner of a ReLU.
+    """Returns a case with a side of images at which rounding changes the sign of no input of a ReLU.
 
-    One that it does carry over changes gradients by 1e-3: so far PyTorch's own in float32 and float64 are then apart.
+    Such a change makes gradients differ by 1e-3, as PyTorch's own do between float32 and float64.
     """
     quiet = r".*bn3\.weight" if ours.keywords.get("reduction") else ""
     return Case(library, partial(ours, outputs=1000, **fields), theirs, side, quiet=quiet)

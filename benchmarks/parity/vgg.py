@@ -1,4 +1,4 @@
-"""VGG and AlexNet, of torchvision, timm and Keras."""
+"""Cases of VGG and AlexNet: torchvision, timm and Keras."""
 
 from __future__ import annotations
 

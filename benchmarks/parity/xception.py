@@ -1,7 +1,7 @@
-"""Xception against Keras's and timm's.
+"""Cases of Xception: Keras and timm.
 
-Where an input of ReLU lies so near zero that rounding changes its sign, gradients differ by some 1e-3, as PyTorch's own
-do between float32 and float64. On images of these sides none does.
+Where rounding changes the sign of an input of a ReLU, gradients differ by about 1e-3; PyTorch's own differ as much
+between float32 and float64. On images of these sizes no sign changes.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from types import SimpleNamespace
 from benchmarks.parity.case import Case, Keras, Theirs, Torch, thinner_keras
 from components.architecture.xception import Xception
 
-KERAS, TIMM, THIN = 91, 75, 75  # the sides of images
+KERAS, TIMM, THIN = 91, 75, 75  # sides of the images
 
 
 def keras() -> Theirs:
     import keras
 
-    keras.backend.clear_session()  # weights are drawn by their names, in which layers are counted
+    keras.backend.clear_session()  # names of weights depend on the number of layers in the session
     fields = {"weights": None, "classifier_activation": None}
     return Keras(keras.applications.Xception(input_shape=(KERAS, KERAS, 3), **fields))
 
 
 def thin() -> Theirs:
-    """With one block in the middle flow."""
+    """Builds a model with one block in the middle flow."""
     import keras
 
     keras.backend.clear_session()

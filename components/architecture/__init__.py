@@ -1,4 +1,4 @@
-"""Networks: Flax modules from inputs to an `Output`; how many outputs they have is for the loss to say."""
+"""Architectures: Flax modules from inputs to an `Output`; the loss determines the number of outputs."""
 
 from components.architecture.alexnet import AlexNet as AlexNet
 from components.architecture.alexnet import AlexNet2014 as AlexNet2014

@@ -1,4 +1,4 @@
-"""AlexNet, and the net that mended its first layers."""
+"""AlexNet, and ZFNet with its finer first layers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,32 @@ from components.types import Output, Range, Scalar
 Count = Annotated[int, Range(1)]
 Side = Annotated[int, Range(0)]
 
-STAGES = ((0,), (1,), (2, 3, 4))  # the convolutions before each max-pooling
-HALVED = (1, 3, 4)  # those that are split in groups, and whose biases begin at 1
+STAGES = ((0,), (1,), (2, 3, 4))  # convolutions before each max-pooling
+GROUPED = (1, 3, 4)  # convolutions with groups, whose biases start at `initial_bias`
 
 
 class AlexNet(ConvNet, kw_only=True):
-    """AlexNet (Krizhevsky et al., 2012): images (B, H, W, C) -> (B, outputs), 62,378,344 parameters at 227 x 227.
+    """AlexNet: images (B, H, W, C) -> (B, outputs), 62,378,344 parameters at 227 x 227.
 
-    Five convolutions with ReLU, max-pooling of 3 x 3 by 2 after the first two, which are normalized across channels,
-    and after the last; then dense layers, each with dropout. `kernels`, `strides` and `paddings` are those of the
-    first two convolutions, the others are 3 x 3. With `groups` of 2, convolutions 2, 4 and 5 are split as over the
-    paper's two GPUs: 60,965,224 parameters. Weights begin normal, of deviation 0.01; the biases of convolutions 2, 4
-    and 5 and of the dense layers at `initial_bias`, others at zero. Raises UserError below 67 x 67 pixels, ZFNet and
-    AlexNet2014 below 63 x 63.
+    Five convolutions with ReLU, and max-pooling of 3 x 3 with stride 2 after the first, the second and the last; then
+    dense layers, each with ReLU and dropout. Kernels start normal with standard deviation 0.01.
+
+    Attributes:
+        convolutions: channels of the convolutions.
+        kernels, strides, paddings: of the first two convolutions; the others are 3 x 3 with stride 1 and padding 1.
+        groups: groups of convolutions 2, 4 and 5; 2 for the two GPUs of the paper: 60,965,224 parameters.
+        normalization: place of local response normalization at the first two poolings; None: there is none.
+        ceil_mode: whether the size after pooling is rounded up.
+        dense: units of the dense layers.
+        dropout: rate after each dense layer; None: no dropout.
+        initial_bias: value that the biases of convolutions 2, 4 and 5 and of the dense layers start at; the other
+            biases start at 0.
+
+    Raises:
+        UserError: a side of the images is below 67 pixels, for ZFNet and AlexNet2014 below 63.
+
+    References:
+        Krizhevsky et al., 2012: ImageNet classification with deep convolutional neural networks.
     """
 
     convolutions: tuple[Count, Count, Count, Count, Count] = (96, 256, 384, 384, 256)
@@ -63,7 +76,7 @@ class AlexNet(ConvNet, kw_only=True):
         return self.apply_head(x, features, train=train, initializer=Normal(0.01))
 
     def _conv(self, n: int) -> Conv:
-        first, halved = n < 2, n in HALVED
+        first, grouped = n < 2, n in GROUPED
         return Conv(
             self.channels(self.convolutions[n]),
             self.kernels[n] if first else 3,
@@ -71,13 +84,13 @@ class AlexNet(ConvNet, kw_only=True):
             self.paddings[n] if first else 1,
             activation="relu",
             initializer=Normal(0.01),
-            groups=self.groups if halved else 1,
-            initial_bias=self.initial_bias if halved else 0.0,
+            groups=self.groups if grouped else 1,
+            initial_bias=self.initial_bias if grouped else 0.0,
             name=f"conv_{n}",
         )
 
     def _smallest(self) -> int:
-        """The side that leaves the last pooling its window."""
+        """Returns the smallest side of images for which the last pooling has one window."""
         side = 3
         for kernel, stride, padding in list(zip(self.kernels, self.strides, self.paddings, strict=True))[::-1]:
             pooled = 2 * side + (0 if self.ceil_mode else 1)
@@ -93,8 +106,8 @@ ZFNet = partial(
     normalization="after_pooling",
     ceil_mode=True,
     initial_bias=0.0,
-)  # Zeiler and Fergus, 2014, figure 3
+)  # Zeiler and Fergus, 2014: Visualizing and understanding convolutional networks, figure 3
 
 AlexNet2014 = partial(
     AlexNet, convolutions=(64, 192, 384, 256, 256), paddings=(2, 2), normalization=None, initial_bias=0.0
-)  # Krizhevsky, 2014, as torchvision has it
+)  # Krizhevsky, 2014: One weird trick for parallelizing convolutional neural networks, as in torchvision

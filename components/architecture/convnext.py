@@ -1,4 +1,4 @@
-"""ConvNeXt: a convolutional network that borrows from transformers what made them better."""
+"""ConvNeXt: a convolutional network with design choices of vision transformers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from components.architecture.block.inputs import as_images
 from components.layer import (
     Conv,
     Dense,
+    DepthwiseConv,
     Epsilon,
     GlobalAveragePool,
     Initializer,
@@ -25,17 +26,22 @@ from components.layer import (
 from components.layer.shape import across
 from components.types import Output, Range, Scalar, UserError
 
-EXPANSION = 4  # units of the first dense layer of a block, for each of its channels
-PATCH = 4  # pixels a side that each place of the first map sees
+EXPANSION = 4  # units of the first dense layer of a block for each channel
+PATCH = 4  # side in pixels of the patches of the stem
 
 LayerScale: TypeAlias = Annotated[Scalar, Range(0, math.inf, "[)")]
 
 
 class ConvNeXtBlock(nn.Module):
-    """A depthwise convolution by 7 x 7, then two dense layers at each place, added to the input: (B, H, W, C) -> same.
+    """Depthwise convolution by 7 x 7 and two dense layers at each place, added to the input: (B, H, W, C) -> the same.
 
-    The first dense layer has four units a channel, with GELU; the branch is normalized once, before it, and its
-    channels are scaled by numbers that begin at `layer_scale`, or not at all where that is None.
+    Layer normalization stands before the first dense layer, which has 4 * C units and GELU.
+
+    Attributes:
+        layer_scale: value that the scales of the branch's channels start at; None: there are no scales.
+        stochastic_depth: rate of examples that skip the branch in training; None: no example does.
+        initializer: distribution of the kernels.
+        epsilon: of layer normalization.
     """
 
     layer_scale: LayerScale | None = 1e-6
@@ -46,7 +52,7 @@ class ConvNeXtBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         channels = x.shape[-1]
-        depthwise = Conv(channels, 7, initializer=self.initializer, groups=channels, name="depthwise")
+        depthwise = DepthwiseConv(7, initializer=self.initializer, name="depthwise")
         y = LayerNorm(self.epsilon, name="norm")(depthwise(x, train=train), train=train)
         expand = Dense(EXPANSION * channels, "gelu", initializer=self.initializer, name="expand")
         y = Dense(channels, initializer=self.initializer, name="project")(expand(y, train=train), train=train)
@@ -56,16 +62,25 @@ class ConvNeXtBlock(nn.Module):
 
 
 class ConvNeXt(ConvNet, kw_only=True):
-    """Patches of 4 x 4 pixels, stages of blocks, each from the second on at half the side, the mean (Liu et al., 2022).
+    """ConvNeXt: images (B, H, W, C) -> (B, outputs).
 
-    Kernels, the head's too, are drawn with standard deviation 0.02: the reference implementation cuts the normal
-    distribution at 2, a hundred times as far out. Raises UserError where depths and widths are not of as many stages,
-    and below 32 x 32 pixels, or half of that for each stage less.
+    Patches of 4 x 4 pixels, stages of blocks, each after the first at half the side of the one before, and the mean.
+    Kernels start normal with standard deviation 0.02. The authors' code truncates the distribution at ±2, which is 100
+    standard deviations away.
 
     Attributes:
-        depths, widths: the blocks and channels of each stage.
-        layer_scale: what the scales of each branch begin at (Touvron et al., 2021); None: there are none.
-        stochastic_depth: the rate of the last block; that of the first is 0, and it grows evenly in between.
+        depths, widths: blocks and channels of each stage.
+        layer_scale: value that the scales of each branch start at (Touvron et al., 2021); None: there are no scales.
+        stochastic_depth: rate of the last block; it grows linearly from 0 at the first block. None: there is none.
+        initializer: distribution of all kernels.
+        epsilon: of layer normalization.
+
+    Raises:
+        UserError: depths and widths have different lengths, or a side of the images is below 32 pixels for four
+            stages; one stage less halves that.
+
+    References:
+        Liu et al., 2022: A ConvNet for the 2020s.
     """
 
     depths: tuple[Annotated[int, Range(1)], ...]
@@ -93,7 +108,7 @@ class ConvNeXt(ConvNet, kw_only=True):
         return LayerNorm(self.epsilon, name="stem_norm")(x, train=train)
 
     def _stage(self, n: int, x: jax.Array, train: bool) -> jax.Array:
-        """Stage n, from 1."""
+        """Applies stage n, counted from 1."""
         if n > 1:
             x = LayerNorm(self.epsilon, name=f"stage_{n}_norm")(x, train=train)
             channels, name = self.channels(self.widths[n - 1]), f"stage_{n}_downsample"

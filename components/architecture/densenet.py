@@ -1,4 +1,4 @@
-"""DenseNet."""
+"""DenseNet: each layer sees the maps of all layers before it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from components.layer import (
     MaxPool,
     Momentum,
     Rate,
+    activate,
 )
 from components.types import Output, Range, Scalar
 
 
 class NormConv(nn.Module):
-    """Batch normalization, ReLU, a SAME convolution without bias, dropout: (B, H, W, C) -> (B, H, W, features)."""
+    """Batch normalization, ReLU, SAME convolution without bias, dropout: (B, H, W, C) -> (B, H, W, features)."""
 
     features: int
     kernel: int
@@ -39,15 +40,18 @@ class NormConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = nn.relu(BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
+        x = activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         conv = Conv(self.features, self.kernel, use_bias=False, initializer="he_normal", name="conv")
         return Dropout(self.dropout)(conv(x, train=train), train=train)
 
 
 class DenseLayer(nn.Module):
-    """Maps, and the channels that convolutions of them add: (B, H, W, C) -> (B, H, W, C + growth).
+    """Concatenates the input and a convolution by 3 x 3 of it: images (B, H, W, C) -> (B, H, W, C + growth).
 
-    One by 3 x 3, after one by 1 x 1 to `bottleneck` channels where that isn't None.
+    Attributes:
+        growth: channels of the convolution by 3 x 3.
+        bottleneck: channels of a convolution by 1 x 1 before it; None: there is none.
+        conv: makes each convolution.
     """
 
     growth: int
@@ -64,19 +68,27 @@ class DenseLayer(nn.Module):
 
 
 class DenseNet(ConvNet, kw_only=True):
-    """DenseNet (Huang et al., 2017): images (B, H, W, C) -> (B, outputs).
+    """DenseNet: images (B, H, W, C) -> (B, outputs).
 
-    Each layer sees the maps of all the layers before it in its stage, and adds `growth` channels to them. Between
-    stages a convolution by 1 x 1 keeps a part of the channels and average pooling halves the side. Kernels are drawn
-    from He's normal distribution, as in the paper, that of the head from Glorot's uniform one. Raises UserError below
-    29 x 29 pixels, where there are four stages.
+    Each layer sees the maps of all layers before it in its stage and adds `growth` channels to them. Between stages a
+    convolution by 1 x 1 reduces the channels and average pooling halves the side. Kernels start He normal, as in the
+    paper, the kernel of the head Glorot uniform.
 
     Attributes:
-        depths: the layers of each stage.
-        growth: the channels that a layer adds; before the first stage there are twice as many.
-        bottleneck: how many times `growth` the convolution by 1 x 1 before that by 3 x 3 gives; None: there is none.
-        compression: the part of its channels that a stage passes on.
-        dropout: the rate after each convolution but the first; the paper's is 0.2 for data without augmentation.
+        depths: layers of each stage.
+        growth: channels that a layer adds; the stem has twice as many.
+        bottleneck: channels of the convolution by 1 x 1 before each one by 3 x 3, in units of `growth`; None: there is
+            none.
+        compression: share of its channels that a stage passes on, in (0, 1].
+        dropout: rate after each convolution but the first; None: no dropout. The paper uses 0.2 for data without
+            augmentation.
+        momentum, epsilon: of batch normalization.
+
+    Raises:
+        UserError: a side of the images is below 29 pixels for four stages.
+
+    References:
+        Huang et al., 2017: Densely connected convolutional networks.
     """
 
     depths: tuple[Annotated[int, Range(1)], ...]
@@ -104,7 +116,7 @@ class DenseNet(ConvNet, kw_only=True):
             for n in range(depth):
                 x = DenseLayer(growth, bottleneck, conv, name=f"stage_{stage}_block_{n}")(x, train=train)
             features[f"stage_{stage}"] = x
-        x = nn.relu(BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
+        x = activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         return self.apply_head(x, features, train=train)
 

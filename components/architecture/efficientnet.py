@@ -1,4 +1,8 @@
-"""EfficientNet: the stages of its search, and how the larger ones grow in width, depth and resolution together."""
+"""EfficientNet: the stages of B0, and the widths and depths of B1 to B4.
+
+References:
+    Tan and Le, 2019: EfficientNet: rethinking model scaling for convolutional neural networks.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,8 @@ from functools import partial
 from components.architecture.block.inverted_residual import MobileStage
 from components.architecture.mobilenet import MobileNet
 
-# Tan and Le, 2019. The images that each is for: 224, 240, 260, 300 and 380 pixels a side. Convolutions begin as in the
-# authors' code; they draw the head from a uniform distribution.
+# Sides of the images of B0 to B4: 224, 240, 260, 300 and 380 pixels. Kernels of convolutions start as in the authors'
+# code, where the kernel of the head starts uniform.
 EfficientNetB0 = partial(
     MobileNet,
     stages=(
@@ -21,10 +25,10 @@ EfficientNetB0 = partial(
         MobileStage(320, (6,), excite=True),
     ),
     narrow=True,
-    excitation="efficientnet",
+    squeeze_excite="efficientnet",
     activation="swish",
     stochastic_depth=0.2,
-    initializer="he_normal_out",
+    initializer="he_normal_fan_out",
 )
 EfficientNetB1 = partial(EfficientNetB0, depth=1.1)
 EfficientNetB2 = partial(EfficientNetB0, width=1.1, depth=1.2, dropout=0.3)

@@ -1,4 +1,4 @@
-"""The convolutional network for Fashion-MNIST."""
+"""A convolutional network for Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -7,27 +7,36 @@ import jax
 
 from components.architecture.block.head import ConvNet
 from components.architecture.block.inputs import as_images
-from components.layer import Conv, Dense, Dropout, Flatten, InitializerName, MaxPool, Rate
+from components.layer import Conv, Dense, Dropout, Flatten, Initializer, MaxPool, Rate
 from components.types import Output
 
 STAGES = (
     ((64, 7),),
     ((128, 3), (128, 3)),
     ((256, 3), (256, 3)),
-)  # (features, kernel) of the convolutions of each
+)  # (features, kernel) of the convolutions of each stage
 WIDTHS = (128, 64)
 
 
 class FashionCNN(ConvNet):
-    """The CNN of Hands-On Machine Learning, chapter 14 (Géron, 2019): images (B, H, W, C) -> (B, outputs).
+    """The CNN of Hands-On Machine Learning, chapter 14: images (B, H, W, C) -> (B, outputs).
 
-    Three stages of SAME convolutions with ReLU, each halved by max-pooling, then two dense layers, each followed
-    by dropout; He initialization, as in the book's third edition: 1,413,834 parameters for ten classes of 28 x 28 x 1.
-    Raises UserError below 8 x 8 pixels.
+    Three stages of SAME convolutions with ReLU, each followed by max-pooling by 2, then two dense layers with ReLU and
+    dropout: 1,413,834 parameters for ten classes of 28 x 28 x 1.
+
+    Attributes:
+        dropout: rate after each dense layer; None: no dropout.
+        initializer: distribution of all kernels but the head's; He normal as in the book's third edition.
+
+    Raises:
+        UserError: a side of the images is below 8 pixels.
+
+    References:
+        Géron, 2019: Hands-On Machine Learning with Scikit-Learn, Keras, and TensorFlow.
     """
 
     dropout: Rate | None = 0.5
-    initializer: InitializerName = "he_normal"
+    initializer: Initializer = "he_normal"
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:

@@ -1,4 +1,4 @@
-"""GoogLeNet."""
+"""GoogLeNet, and its variant with squeeze and excitation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from components.types import Output, Range, Scalar
 
 Layout = Literal["paper", "torchvision"]
 
-# 1 x 1, before 3 x 3, 3 x 3, before 5 x 5, 5 x 5, after the pool: rows 3a and 3b, 4a to 4e, 5a and 5b of table 1
+# Channels of the six convolutions of each module, in the order of `Inception`: rows 3a and 3b, 4a to 4e, 5a and 5b of
+# table 1
 STAGES = (
     ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
     (
@@ -45,16 +46,23 @@ STAGES = (
     ),
     ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 )
-JUDGED = ("stage_2_block_0", "stage_2_block_3")  # 4a and 4d have auxiliary classifiers
-JUDGED_SIDE = 65  # from here on 4a has the 5 x 5 maps that their pooling takes
+AUXILIARY_BLOCKS = ("stage_2_block_0", "stage_2_block_3")  # 4a and 4d have auxiliary classifiers
+AUXILIARY_SIDE = 65  # smallest side of images for which 4a has maps of 5 x 5, the window of their pooling
 BIAS = 0.2
 
 
 class Auxiliary(nn.Module):
-    """A small classifier on maps in between: (B, H, W, C) -> (B, outputs) in float32.
+    """Auxiliary classifier on the maps of a module: images (B, H, W, C) -> (B, outputs) in float32.
 
-    The means of 5 x 5 pixels, every third, or for torchvision of 4 x 4 parts of the maps; a convolution by 1 x 1, a
-    dense layer, dropout, and the outputs.
+    Average pooling, a convolution by 1 x 1, a dense layer, dropout, and the logits.
+
+    Attributes:
+        outputs: number of logits.
+        conv: makes the convolution.
+        units: units of the dense layer.
+        layout: `paper`: average pooling of 5 x 5 with stride 3; `torchvision`: adaptive average pooling to 4 x 4.
+        dropout: rate before the logits; None: no dropout.
+        initializer: distribution of the dense kernels.
     """
 
     outputs: int
@@ -66,7 +74,7 @@ class Auxiliary(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = AveragePool(5, 3)(x, train=train) if self.layout == "paper" else _parts(x, 4)
+        x = AveragePool(5, 3)(x, train=train) if self.layout == "paper" else _adaptive_mean(x, 4)
         x = Flatten()(self.conv(name="conv")(x, train=train), train=train)
         dense = Dense(self.units, "relu", initializer=self.initializer, initial_bias=BIAS, name="dense")
         x = Dropout(self.dropout)(dense(x, train=train), train=train)
@@ -74,20 +82,31 @@ class Auxiliary(nn.Module):
 
 
 class GoogLeNet(ConvNet):
-    """GoogLeNet (Szegedy et al., 2015): images (B, H, W, C) -> (B, outputs).
+    """GoogLeNet: images (B, H, W, C) -> (B, outputs).
 
-    Three convolutions, nine Inception modules, the mean of the maps: 6,998,552 parameters for 1,000 classes of
-    224 x 224 x 3, and 6,379,728 in two auxiliary classifiers on the first and fourth module of stage 2, whose losses
-    count `auxiliary` times in training; None: there are none. Local response normalization with AlexNet's numbers, or
-    with `batch_norm` batch normalization after every convolution, and neither that nor biases (Ioffe and Szegedy,
-    2015). With `reduction`, squeeze and excitation in each module (Hu et al., 2018).
+    Three convolutions, nine Inception modules in three stages, and the mean of the maps: 6,998,552 parameters for 1,000
+    classes of 224 x 224 x 3, and 6,379,728 in two auxiliary classifiers on the first and the fourth module of stage 2.
+    Kernels, and biases at 0.2, start as in Caffe's model (BVLC, 2014); the paper does not describe this.
 
-    Layout `paper` is that of its figure 3, all SAME. `torchvision` is what the weights of torchvision want, beside
-    `batch_norm`: 3 x 3 for 5 x 5, padding by half a kernel, pooling in ceiling mode, the last by 2 x 2. Kernels, and
-    biases at 0.2, start as in Caffe's model of it (BVLC, 2014), as the paper is silent.
+    Attributes:
+        layout: `paper`: figure 3, with SAME padding. `torchvision`: what its weights need, with `batch_norm`: windows
+            of 3 x 3 in place of 5 x 5, padding by half a kernel, pooling in ceiling mode, the last pooling of 2 x 2.
+        batch_norm: whether batch normalization after every convolution replaces biases and local response
+            normalization (Ioffe and Szegedy, 2015).
+        auxiliary: weight of the loss of each auxiliary classifier in training, 0 or more; None: there are none.
+        dropout: rate before the head; None: no dropout.
+        auxiliary_dropout: rate before the logits of the auxiliary classifiers; None: no dropout.
+        reduction: channels for each unit of squeeze and excitation in each module (Hu et al., 2018); None: there is
+            none.
+        initializer: distribution of all kernels.
+        momentum, epsilon: of batch normalization.
 
-    Raises UserError for `torchvision` below 31 x 31 pixels, and for `paper` with auxiliary classifiers below 65 x 65
-    in training.
+    Raises:
+        UserError: a side of the images is below 31 pixels for `torchvision`, or, in training with auxiliary
+            classifiers, below 65 pixels for `paper`.
+
+    References:
+        Szegedy et al., 2015: Going deeper with convolutions.
     """
 
     layout: Layout = "paper"
@@ -102,8 +121,8 @@ class GoogLeNet(ConvNet):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        judged = self.auxiliary if train and self.head else None
-        x = self._stem(self._checked(image, judged is not None), train)
+        weight = self.auxiliary if train and self.head else None
+        x = self._stem(self._check(image, weight is not None), train)
         features = {"stem": x}
         heads: list[tuple[Scalar, jax.Array]] = []
         for stage, blocks in enumerate(STAGES, 1):
@@ -111,18 +130,18 @@ class GoogLeNet(ConvNet):
             for n, numbers in enumerate(blocks):
                 name = f"stage_{stage}_block_{n}"
                 x = self._inception(numbers, name)(x, train=train)
-                if judged is not None and name in JUDGED:
-                    heads.append((judged, self._judge(f"auxiliary_{len(heads)}")(x, train=train)))
+                if weight is not None and name in AUXILIARY_BLOCKS:
+                    heads.append((weight, self._auxiliary(f"auxiliary_{len(heads)}")(x, train=train)))
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
         return self.apply_head(x, features, train=train, auxiliary=tuple(heads), initializer=self.initializer)
 
-    def _checked(self, image: jax.Array, judged: bool) -> jax.Array:
-        """The images, if no window is larger than its maps."""
+    def _check(self, image: jax.Array, auxiliary: bool) -> jax.Array:
+        """Returns the images; raises UserError where a window is larger than its maps."""
         x = as_images(self, image, 31 if self.layout == "torchvision" else 1)
-        if judged and self.layout == "paper":
-            check_auxiliary(x, JUDGED_SIDE, "classifiers of GoogLeNet train")
+        if auxiliary and self.layout == "paper":
+            check_auxiliary(x, AUXILIARY_SIDE, "classifiers of GoogLeNet train")
         return x
 
     def _conv(self) -> Callable[..., nn.Module]:
@@ -161,13 +180,13 @@ class GoogLeNet(ConvNet):
             name=name,
         )
 
-    def _judge(self, name: str) -> Auxiliary:
+    def _auxiliary(self, name: str) -> Auxiliary:
         conv, units = partial(self._conv(), self.channels(128), 1), self.channels(1024)
         return Auxiliary(self.outputs, conv, units, self.layout, self.auxiliary_dropout, self.initializer, name=name)
 
 
-def _parts(x: jax.Array, count: int) -> jax.Array:
-    """The means of so many parts of the rows and of the columns, that overlap where they must."""
+def _adaptive_mean(x: jax.Array, count: int) -> jax.Array:
+    """Returns the means of `count` x `count` parts of the maps; parts overlap where they do not divide the sides."""
     for axis in (1, 2):
         size = x.shape[axis]
         bounds = [(n * size // count, -(-(n + 1) * size // count)) for n in range(count)]

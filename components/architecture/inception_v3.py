@@ -1,4 +1,4 @@
-"""Inception-v3."""
+"""Inception-v3, and its variant with squeeze and excitation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from typing import Annotated
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from components.architecture.block.branches import Branches, Layers, Make, Series, Step, normalized
+from components.architecture.block.branches import (
+    Branches,
+    Layers,
+    MakeConv,
+    Parallel,
+    Pool,
+    Series,
+    Step,
+    make_conv_norm,
+)
 from components.architecture.block.head import ConvNet, compute_logits
 from components.architecture.block.inputs import as_images, check_auxiliary
 from components.layer import (
@@ -20,14 +28,13 @@ from components.layer import (
     Initializer,
     Momentum,
     Rate,
-    SqueezeExcite,
     TruncatedNormal,
 )
 from components.types import Output, Range, Scalar
 
-SMALLEST = 75  # pixels a side that leave one place at the end
-JUDGED = "stage_2_block_4"  # has the auxiliary classifier
-JUDGED_SIDE = 299  # from here on its maps are 17 x 17, which the classifier takes
+SMALLEST = 75  # smallest side of images for which the last maps have a place
+AUXILIARY_BLOCK = "stage_2_block_4"  # has the auxiliary classifier
+AUXILIARY_SIDE = 299  # smallest side of images for which its maps are 17 x 17, which the classifier needs
 
 STEM: Layers = (
     Step(32, 3, 2, "VALID"),
@@ -38,9 +45,7 @@ STEM: Layers = (
     Step(192, 3, 1, "VALID"),
     "max",
 )
-A: Branches = ((Step(64, 1),), (Step(48, 1), Step(64, 5)), (Step(64, 1), Step(96, 3), Step(96, 3)))  # figure 5
 _CROSS: Branches = ((Step(384, (1, 3)),), (Step(384, (3, 1)),))
-C: Branches = ((Step(320, 1),), (Step(384, 1), _CROSS), (Step(448, 1), Step(384, 3), _CROSS))  # figure 7
 TO_B: Branches = (  # figure 10
     (Step(384, 3, 2, "VALID"),),
     (Step(64, 1), Step(96, 3), Step(96, 3, 2, "VALID")),
@@ -53,55 +58,53 @@ TO_C: Branches = (
 )
 
 
-def _b(narrow: int) -> Branches:
-    """7 x 7 as 1 x 7 and 7 x 1, with so many channels in between (figure 6)."""
+def _a(pooled: int, mean: Pool) -> Branches:
+    """Returns the block of stage 1 (figure 5), with `pooled` channels after average pooling."""
+    return (Step(64, 1),), (Step(48, 1), Step(64, 5)), (Step(64, 1), Step(96, 3), Step(96, 3)), (mean, Step(pooled, 1))
+
+
+def _b(narrow: int, mean: Pool) -> Branches:
+    """Returns the block of stage 2, with 7 x 7 as 1 x 7 and 7 x 1 on `narrow` channels (figure 6)."""
     wide, high = Step(narrow, (1, 7)), Step(narrow, (7, 1))
     return (
         (Step(192, 1),),
         (Step(narrow, 1), wide, Step(192, (7, 1))),
         (Step(narrow, 1), high, wide, high, Step(192, (1, 7))),
+        (mean, Step(192, 1)),
     )
 
 
-STAGES: tuple[tuple[tuple[Branches, int | None], ...], ...] = (
-    ((A, 32), (A, 64), (A, 64)),
-    ((TO_B, None), (_b(128), 192), (_b(160), 192), (_b(160), 192), (_b(192), 192)),
-    ((TO_C, None), (C, 192), (C, 192)),
-)
-"""The branches of each block, and the channels of one more, a convolution by 1 x 1 after average pooling."""
+def _c(mean: Pool) -> Branches:
+    """Returns the block of stage 3 (figure 7)."""
+    return (
+        (Step(320, 1),),
+        (Step(384, 1), _CROSS),
+        (Step(448, 1), Step(384, 3), _CROSS),
+        (mean, Step(192, 1)),
+    )
 
 
-class Block(nn.Module):
-    """Branches side by side, `pooled` those of the one after average pooling: (B, H, W, C) -> (B, h, w, all channels).
-
-    With `reduction`, squeeze and excitation through so many times fewer units scales what they give.
-    """
-
-    branches: Branches
-    pooled: int | None
-    conv: Make
-    count_include_pad: bool
-    reduction: int | None
-
-    @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        maps = [Series(layers, self.conv, name=f"branch_{n}")(x, train=train) for n, layers in enumerate(self.branches)]
-        if self.pooled is not None:
-            means = AveragePool(3, 1, "SAME", count_include_pad=self.count_include_pad)(x, train=train)
-            last = Series((Step(self.pooled, 1),), self.conv, name=f"branch_{len(maps)}")
-            maps.append(last(means, train=train))
-        y = jnp.concatenate(maps, axis=-1)
-        if self.reduction is None:
-            return y
-        return SqueezeExcite(max(1, y.shape[-1] // self.reduction), name="excitation")(y, train=train)
+def _stages(mean: Pool) -> tuple[tuple[Branches, ...], ...]:
+    """Returns the blocks of each stage; `mean` is the kind of average pooling."""
+    return (
+        (_a(32, mean), _a(64, mean), _a(64, mean)),
+        (TO_B, _b(128, mean), _b(160, mean), _b(160, mean), _b(192, mean)),
+        (TO_C, _c(mean), _c(mean)),
+    )
 
 
 class Auxiliary(nn.Module):
-    """A small classifier on maps of 17 x 17 or more: (B, H, W, C) -> (B, outputs) in float32."""
+    """Auxiliary classifier on maps of at least 17 x 17: images (B, H, W, C) -> (B, outputs) in float32.
+
+    Attributes:
+        outputs: number of logits.
+        conv: makes the first convolution.
+        last: makes the second convolution.
+    """
 
     outputs: int
-    conv: Make
-    last: Make
+    conv: MakeConv
+    last: MakeConv
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -113,20 +116,31 @@ class Auxiliary(nn.Module):
 
 
 class InceptionV3(ConvNet):
-    """Inception-v3 (Szegedy et al., 2016), as its authors released it: images (B, H, W, C) -> (B, outputs).
+    """Inception-v3 as its authors released it: images (B, H, W, C) -> (B, outputs).
 
     Five convolutions, then eleven modules in three stages, each convolution with batch normalization: 23,834,568
-    parameters for 1,000 classes of 299 x 299 x 3, 17,216 less without `use_scale`, and 3,326,696 in an auxiliary
-    classifier after stage 2, whose loss counts `auxiliary` times in training; None: there is none. The paper trains
-    with labels smoothed by 0.1, which is a field of the loss. With `reduction`, squeeze and excitation in each module
-    (Hu et al., 2018).
+    parameters for 1,000 classes of 299 x 299 x 3, 17,216 less without `use_scale`, and 3,326,696 in the auxiliary
+    classifier after stage 2. The paper trains with labels smoothed by 0.1: `loss.label_smoothing=0.1`.
 
-    The weight of that loss, dropout, epsilon, and the deviations of the auxiliary classifier's last two kernels are
-    those of the release (TF-slim), whose momentum of 0.9997 is for millions of steps: here it is Keras's 0.99. Other
-    kernels start with torchvision's deviation of 0.1; all are cut at twice theirs. Weights of Keras want
-    `use_scale: false`; those of torchvision and timm want `count_include_pad: true`, for average pooling.
+    The weight of the auxiliary loss, dropout, epsilon, and the standard deviations of the last two kernels of the
+    auxiliary classifier are those of the release (TF-slim). Its momentum, 0.9997, is for millions of steps; the default
+    here is that of Keras. Other kernels start truncated normal with standard deviation 0.1, as in torchvision.
 
-    Raises UserError below 75 x 75 pixels, and with an auxiliary classifier below 299 x 299 in training.
+    Attributes:
+        auxiliary: weight of the loss of the auxiliary classifier in training, 0 or more; None: there is none.
+        dropout: rate before the head; None: no dropout.
+        use_scale: whether normalization has scales; weights of Keras need `false`.
+        count_include_pad: whether average pooling counts its padding; weights of torchvision and timm need `true`.
+        reduction: channels for each unit of squeeze and excitation in each module (Hu et al., 2018); None: there is
+            none.
+        initializer: distribution of the kernels.
+        momentum, epsilon: of batch normalization.
+
+    Raises:
+        UserError: a side of the images is below 75 pixels, or below 299 in training with the auxiliary classifier.
+
+    References:
+        Szegedy et al., 2016: Rethinking the Inception architecture for computer vision.
     """
 
     auxiliary: Annotated[Scalar, Range(0)] | None = 0.4
@@ -140,33 +154,33 @@ class InceptionV3(ConvNet):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        judged = self.auxiliary if train and self.head else None
+        weight = self.auxiliary if train and self.head else None
         conv = self._conv(self.initializer)
-        x = Series(STEM, conv, name="stem")(self._checked(image, judged is not None), train=train)
+        x = Series(STEM, conv, name="stem")(self._check(image, weight is not None), train=train)
         features = {"stem": x}
         heads: tuple[tuple[Scalar, jax.Array], ...] = ()
-        for stage, blocks in enumerate(STAGES, 1):
-            for n, (branches, pooled) in enumerate(blocks):
+        for stage, blocks in enumerate(_stages("mean_padded" if self.count_include_pad else "mean"), 1):
+            for n, branches in enumerate(blocks):
                 name = f"stage_{stage}_block_{n}"
-                block = Block(branches, pooled, conv, self.count_include_pad, self.reduction, name=name)
-                x = block(x, train=train)
-                if judged is not None and name == JUDGED:
-                    judge = Auxiliary(self.outputs, conv, self._conv(TruncatedNormal(0.01)), name="auxiliary_0")
-                    heads = ((judged, judge(x, train=train)),)
+                x = Parallel(branches, conv, self.reduction, name=name)(x, train=train)
+                if weight is not None and name == AUXILIARY_BLOCK:
+                    auxiliary = Auxiliary(self.outputs, conv, self._conv(TruncatedNormal(0.01)), name="auxiliary_0")
+                    heads = ((weight, auxiliary(x, train=train)),)
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
         return self.apply_head(x, features, train=train, auxiliary=heads, initializer=self.initializer)
 
-    def _checked(self, image: jax.Array, judged: bool) -> jax.Array:
+    def _check(self, image: jax.Array, auxiliary: bool) -> jax.Array:
+        """Returns the images; raises UserError where a window is larger than its maps."""
         x = as_images(self, image, SMALLEST)
-        if judged:
-            check_auxiliary(x, JUDGED_SIDE, "classifier of InceptionV3 trains")
+        if auxiliary:
+            check_auxiliary(x, AUXILIARY_SIDE, "classifier of InceptionV3 trains")
         return x
 
-    def _conv(self, spread: Initializer) -> Make:
+    def _conv(self, initializer: Initializer) -> MakeConv:
         numbers = {"momentum": self.momentum, "epsilon": self.epsilon}
-        return normalized(self, initializer=spread, use_scale=self.use_scale, **numbers)
+        return make_conv_norm(self, initializer=initializer, use_scale=self.use_scale, **numbers)
 
 
 SEInceptionV3 = partial(InceptionV3, reduction=16)

@@ -1,4 +1,4 @@
-"""Inception-v4."""
+"""Inception-v4: blocks of parallel branches without residuals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 import flax.linen as nn
 import jax
 
-from components.architecture.block.branches import Branches, Layers, Parallel, Series, Step, normalized
+from components.architecture.block.branches import Branches, Layers, Parallel, Series, Step, make_conv_norm
 from components.architecture.block.head import ConvNet
 from components.architecture.block.inputs import as_images
 from components.layer import Dropout, Epsilon, GlobalAveragePool, Momentum, Rate
@@ -15,7 +15,7 @@ from components.types import Output, Range
 
 Depth: TypeAlias = Annotated[int, Range(1)]
 
-SMALLEST = 75  # pixels a side that leave one place at the end
+SMALLEST = 75  # smallest side of images for which the last maps have a place
 
 STEM: Layers = (  # figure 3
     Step(32, 3, 2, "VALID"),
@@ -58,16 +58,26 @@ TO_C: Branches = (  # figure 8
     ("max",),
 )
 STAGES: tuple[tuple[Layers, Branches], ...] = (((), A), ((TO_B,), B), ((TO_C,), C))
-"""What leads to each stage, and the block that it repeats."""
+"""For each stage, the layers before it and the block that it repeats."""
 
 
 class InceptionV4(ConvNet):
-    """Inception-v4: images (B, H, W, C) -> (B, outputs) (Szegedy et al., 2017).
+    """Inception-v4: images (B, H, W, C) -> (B, outputs).
 
-    Three kinds of blocks, `depths` of each, whose branches of convolutions are put next to one another; reductions
-    between them halve the image. Kernels are drawn from He's normal distribution, as in the authors' code. There
-    normalization has no scales, in timm it does; its momentum there, 0.9997, is for millions of steps. Raises
-    UserError below 75 x 75 pixels.
+    Three stages of blocks of parallel branches, with reductions between them that halve the image. Kernels start He
+    normal, as in the authors' code. Its momentum, 0.9997, is for millions of steps.
+
+    Attributes:
+        depths: blocks of each stage.
+        dropout: rate before the head; None: no dropout.
+        use_scale: whether normalization has scales: in timm it has, in the authors' code it has none.
+        momentum, epsilon: of batch normalization.
+
+    Raises:
+        UserError: a side of the images is below 75 pixels.
+
+    References:
+        Szegedy et al., 2017: Inception-v4, Inception-ResNet and the impact of residual connections on learning.
     """
 
     depths: tuple[Depth, Depth, Depth] = (4, 7, 3)
@@ -79,7 +89,7 @@ class InceptionV4(ConvNet):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         x = as_images(self, image, SMALLEST)
-        conv = normalized(self, use_scale=self.use_scale, momentum=self.momentum, epsilon=self.epsilon)
+        conv = make_conv_norm(self, use_scale=self.use_scale, momentum=self.momentum, epsilon=self.epsilon)
         features = {"stem": (x := Series(STEM, conv, name="stem")(x, train=train))}
         for stage, ((entry, block), depth) in enumerate(zip(STAGES, self.depths, strict=True), 1):
             x = Series(entry, conv, name=f"stage_{stage}_entry")(x, train=train)

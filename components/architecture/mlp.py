@@ -10,27 +10,36 @@ import jax.numpy as jnp
 
 from components.architecture.block.head import compute_logits
 from components.architecture.block.inputs import as_vectors
-from components.layer import ActivationName, BatchNorm, Dense, Dropout, InitializerName, Rate, activate
+from components.layer import ActivationName, BatchNorm, Dense, Dropout, Initializer, Rate, activate
 from components.types import MultiHot, Output, Range
 
 
 class Stack(nn.Module):
-    """A stack of dense layers (Rumelhart et al., 1986).
+    """Base class of networks with a stack of dense layers.
 
-    Each of `widths` is a layer of so many units: a matrix product with a bias, or with batch normalization in its
-    place; then the activation; then, unless the rate is None, dropout.
+    Attributes:
+        outputs: number of logits.
+        widths: units of each layer.
+        activation: name of the activation function of each layer.
+        initializer: distribution of the kernels, but that of the head.
+        batch_norm: whether batch normalization replaces the biases.
+        dropout: rate after each layer; None: no dropout.
+        dtype: dtype of the computation.
+
+    References:
+        Rumelhart et al., 1986: Learning representations by back-propagating errors.
     """
 
     outputs: int
     widths: tuple[Annotated[int, Range(1)], ...]
     activation: ActivationName = "relu"
-    initializer: InitializerName = "glorot_uniform"
+    initializer: Initializer = "glorot_uniform"
     batch_norm: bool = False
     dropout: Rate | None = None
     dtype: Any = jnp.float32
 
     def hidden(self, inputs: jax.Array | MultiHot, *, train: bool) -> tuple[Any, dict[str, jax.Array]]:
-        """What the last layer gives, (B, D), and what each gives; the input itself where there is no layer."""
+        """Returns the output of the last layer, (B, D), and that of each layer by name. Call it in a compact method."""
         x = as_vectors(self, inputs)
         features = {}
         for n, width in enumerate(self.widths):
@@ -45,7 +54,7 @@ class Stack(nn.Module):
 
 
 class MLP(Stack):
-    """A stack of dense layers, and one more for the outputs: any input (B, ...), flattened -> (B, outputs)."""
+    """Dense network: any input (B, ...), flattened -> (B, outputs)."""
 
     @nn.compact
     def __call__(self, inputs: jax.Array | MultiHot, *, train: bool) -> Output:

@@ -1,4 +1,4 @@
-"""Networks for small devices, of depthwise convolutions."""
+"""MobileNets: networks of depthwise convolutions for mobile devices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import jax
 
 from components.architecture.block.head import ConvNet
 from components.architecture.block.inputs import as_images
-from components.architecture.block.inverted_residual import Excitation, InvertedResidual, MobileStage, divisible
+from components.architecture.block.inverted_residual import (
+    InvertedResidual,
+    MobileStage,
+    SqueezeExciteKind,
+    round_channels,
+)
 from components.layer import (
     ActivationName,
     ConvNorm,
@@ -28,27 +33,35 @@ from components.types import Output, Range
 
 
 class MobileNet(ConvNet, kw_only=True):
-    """A convolution by 3 x 3 with stride 2, stages of blocks, one convolution by 1 x 1 more, the mean, the head.
+    """MobileNet or EfficientNet: images (B, H, W, C) -> (B, outputs).
 
-    MobileNet-v1 (Howard et al., 2017), v2 (Sandler et al., 2018), v3 (Howard et al., 2019) and EfficientNet (Tan and
-    Le, 2019) are tables of stages. All channels are multiples of 8, times `width` too. All kernels, the head's too,
-    are drawn alike; initializer and epsilon of MobileNets are those of their authors' TensorFlow code, whose momentum,
-    0.997 or 0.9997, is for millions of steps.
+    A convolution by 3 x 3 with stride 2, stages of blocks, a convolution by 1 x 1, the mean, and the head. The versions
+    differ in their tables of stages. Numbers of channels are multiples of 8, after multiplication by `width`. All
+    kernels have one initializer; it and the epsilon of MobileNets are those of their authors' TensorFlow code, where
+    the momentum, 0.997 or 0.9997, is for millions of steps.
 
     Attributes:
-        block: inverted: expansion, depthwise convolution, linear projection, and a sum where shapes are equal (v2);
-            separable: a depthwise convolution and one by 1 x 1, both with activation (v1).
-        stem: the channels of the first convolution.
-        top: those of the convolution by 1 x 1 after the stages; None: there is none.
-        dense: the units of a dense layer after the mean; None: there is none.
-        narrow: whether a width below 1 makes the last layer before the head narrower too.
-        depth: multiplies the blocks of each stage, rounded up; those that are added repeat the last expansion.
-        activation: that of all convolutions and the dense layer, but of stages with one of their own.
-        padding: of convolutions with a stride. SAME: with the odd pixel last, as in TensorFlow and Keras; symmetric:
-            as many pixels on each side, as in PyTorch, whose weights are for an epsilon of 1e-5 too (but torchvision's
-            of v3).
-        dropout: the rate before the head.
-        stochastic_depth: the rate after the last block; block i of n, from 0, has i / n of it (Tan and Le, 2019).
+        stages: the stages, in order.
+        block: `inverted`: expansion, depthwise convolution, linear projection, and a sum where shapes are equal (v2);
+            `separable`: a depthwise convolution and a convolution by 1 x 1, both with activation (v1).
+        stem: channels of the first convolution.
+        top: channels of the convolution by 1 x 1 after the stages; None: there is none.
+        dense: units of a dense layer after the mean; None: there is none.
+        narrow: whether a `width` below 1 applies to the last layer before the head too.
+        depth: factor for the blocks of each stage, rounded up; additional blocks repeat the last expansion.
+        squeeze_excite: kind of squeeze and excitation in the stages that have it.
+        activation: name of the activation function, for stages without one of their own.
+        padding: of convolutions with a stride. `SAME`: an odd pixel last, as in TensorFlow and Keras; `symmetric`:
+            equal on both sides, as in PyTorch, whose weights also need an epsilon of 1e-5 (v3 of torchvision: 1e-3).
+        dropout: rate before the head; None: no dropout.
+        stochastic_depth: rate r; block i of n, from 0, has the rate r * i / n (Tan and Le, 2019). None: there is none.
+        initializer: distribution of all kernels.
+        momentum, epsilon: of batch normalization.
+
+    References:
+        Howard et al., 2017: MobileNets: efficient convolutional neural networks for mobile vision applications.
+        Sandler et al., 2018: MobileNetV2: inverted residuals and linear bottlenecks.
+        Howard et al., 2019: Searching for MobileNetV3.
     """
 
     stages: tuple[MobileStage, ...]
@@ -58,7 +71,7 @@ class MobileNet(ConvNet, kw_only=True):
     dense: Annotated[int, Range(1)] | None = None
     narrow: bool = False
     depth: Annotated[float, Range(0, math.inf, "()")] = 1.0
-    excitation: Excitation = "mobilenet_v3"
+    squeeze_excite: SqueezeExciteKind = "mobilenet_v3"
     activation: ActivationName = "relu6"
     padding: Literal["SAME", "symmetric"] = "SAME"
     dropout: Rate | None = 0.2
@@ -88,11 +101,11 @@ class MobileNet(ConvNet, kw_only=True):
         return self.apply_head(x, features, train=train, initializer=self.initializer)
 
     def channels(self, count: float) -> int:
-        """So many, times the width: as a multiple of 8."""
-        return divisible(count * self.width)
+        """Returns `count` times the width, rounded to a multiple of 8."""
+        return round_channels(count * self.width)
 
     def _last(self, count: int) -> int:
-        """The channels of the last layer before the head."""
+        """Returns the channels of the last layer before the head."""
         return self.channels(count) if self.narrow or self.width > 1 else count
 
     def _depth(self, stage: MobileStage) -> int:
@@ -108,7 +121,7 @@ class MobileNet(ConvNet, kw_only=True):
         )
 
     def _block(self, n: int, m: int) -> InvertedResidual:
-        """Block m, from 0, of stage n, from 1."""
+        """Returns block m, from 0, of stage n, from 1."""
         stage, depths = self.stages[n - 1], [self._depth(one) for one in self.stages]
         share = (sum(depths[: n - 1]) + m) / sum(depths)
         return InvertedResidual(
@@ -118,7 +131,7 @@ class MobileNet(ConvNet, kw_only=True):
             stage.kernel,
             stage.stride if m == 0 else 1,
             symmetric=self.padding == "symmetric",
-            excitation=self.excitation if stage.excite else None,
+            squeeze_excite=self.squeeze_excite if stage.excite else None,
             initializer=self.initializer,
             linear=self.block == "inverted",
             stochastic_depth=None if self.stochastic_depth is None else self.stochastic_depth * share,

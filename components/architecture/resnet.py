@@ -1,4 +1,4 @@
-"""Residual networks: ResNet, ResNeXt, wide ones, and those with squeeze and excitation."""
+"""Residual networks: ResNet, ResNeXt, wide residual networks, and their variants with squeeze and excitation."""
 
 from __future__ import annotations
 
@@ -12,43 +12,66 @@ import jax.numpy as jnp
 from components.architecture.block.head import ConvNet
 from components.architecture.block.inputs import as_images
 from components.architecture.block.residual import Convolution, ResidualBlock
-from components.layer import BatchNorm, Conv, ConvNorm, Dropout, Epsilon, GlobalAveragePool, MaxPool, Momentum, Rate
+from components.layer import (
+    BatchNorm,
+    Conv,
+    ConvNorm,
+    Dropout,
+    Epsilon,
+    GlobalAveragePool,
+    MaxPool,
+    Momentum,
+    Rate,
+    activate,
+)
 from components.types import Output, Range, Scalar, UserError
 
-EXPANSION = 4  # channels that a bottleneck gives, for each of its width
-UNGROUPED = 64  # channels of the first stage to which `group_width` refers
+EXPANSION = 4  # channels of the output of a bottleneck for each of `widths`
+UNGROUPED = 64  # channels of `widths` that `group_width` refers to
 
 
 class ResNet(ConvNet, kw_only=True):
-    """Stages of residual blocks, each from the second on at half the side of the one before it (He et al., 2015).
+    """Residual network: images (B, H, W, C) -> (B, outputs).
 
-    A basic block is two convolutions by 3 x 3 with `widths` channels; a bottleneck goes down to them by 1 x 1, has one
-    by 3 x 3, and goes up to four times as many by 1 x 1. Kernels are drawn from He's normal distribution by the
-    connections that come in, those of the head from Glorot's uniform one. Raises UserError where fields contradict each
-    other, and below 5 x 5 pixels where max_pool is `caffe`.
+    A stem of convolutions, stages of residual blocks, each after the first at half the side of the one before, and the
+    mean. Kernels start He normal, the kernel of the head Glorot uniform.
 
     Attributes:
-        version: where a bottleneck has its stride, and where a block is normalized. v1: in its first convolution, as
-            in the paper and Keras; v1.5: in that by 3 x 3, as in PyTorch; v2: there too, and normalization and ReLU
-            stand before the convolutions (He et al., 2016).
-        stem: the channels of the convolutions before the first stage; the first has the stride.
-        max_pool: that after them. torch: padded; keras: padded with zeros, which v2 can tell apart; caffe: not
-            padded, its size rounded up; None: none.
-        shortcut: what carries the input to the sum where channels change: a projection by 1 x 1, or the identity with
-            zeros for new channels (the paper's option A). Where channels stay, it is the identity.
-        projection_kernel: the side of projections that have a stride.
-        downsample: which block of a stage has the stride, for the first the stages from the second on, for the last
-            those before the last (Keras, v2).
-        groups, group_width: the groups of convolutions by 3 x 3 in bottlenecks, and the channels of each for 64 of
-            `widths` (Xie et al., 2017); one group of 128 is twice as wide (Zagoruyko and Komodakis, 2016).
-        squeeze_first: whether a bottleneck's first convolution has half of the channels of its second (SENet-154).
-        reduction: how many channels share a unit of squeeze and excitation, which ends each branch; None: there is none
-            (Hu et al., 2018).
-        block_dropout: the rate before the last convolution of each block; `dropout`: that before the head.
-        stochastic_depth: the rate of the last block; those before it have their linear share (Huang et al., 2016).
-        residual_scale: what the scale of the last normalization of each block begins with, 0 in Goyal et al., 2017;
+        block: `basic`: two convolutions by 3 x 3 with `widths` channels; `bottleneck`: a convolution by 1 x 1 to
+            `widths` channels, a convolution by 3 x 3, and a convolution by 1 x 1 to four times as many channels.
+        depths: blocks of each stage.
+        widths: channels of each stage.
+        version: place of the stride in a bottleneck, and of normalization. `v1`: stride in the first convolution, as in
+            the paper and Keras; `v1.5`: in the convolution by 3 x 3, as in PyTorch; `v2`: as in v1.5, with
+            normalization and ReLU before the convolutions (He et al., 2016).
+        stem: channels of the convolutions before the first stage; the first has the stride.
+        stem_kernel, stem_stride: of the stem.
+        max_pool: max-pooling of 3 x 3 after the stem. `torch`: padded; `keras`: padded with zeros, which differs in v2;
+            `caffe`: not padded, in ceiling mode; None: there is none.
+        shortcut: where channels change, `projection`: a convolution by 1 x 1; `identity`: the input, with zeros for new
+            channels (option A of the paper). Where channels stay, the shortcut is the input.
+        projection_kernel: side of the window of projections with a stride.
+        downsample: the block of a stage that has the stride: the `first`, in stages after the first; or the `last`, in
+            stages before the last, as in v2 of Keras.
+        groups, group_width: groups of the convolutions by 3 x 3 in bottlenecks, and channels of each group for 64 of
+            `widths` (Xie et al., 2017). One group of 128 is twice as wide (Zagoruyko and Komodakis, 2016).
+        squeeze_first: whether the first convolution of a bottleneck has half of the channels of the second (SENet-154).
+        reduction: channels for each unit of squeeze and excitation after each branch (Hu et al., 2018); None: there is
+            none.
+        dropout: rate before the head; None: no dropout.
+        block_dropout: rate before the last convolution of each block; None: no dropout.
+        stochastic_depth: rate of the last block; it grows linearly over the blocks (Huang et al., 2016). None: there is
+            none.
+        residual_scale: value that the scale of the last normalization of each block starts at, 0 in Goyal et al., 2017;
             None: 1.
-        use_bias: biases in convolutions, as in Keras; in v2 in those that no normalization follows.
+        use_bias: whether convolutions have biases, as in Keras; in v2, those without normalization after them.
+        momentum, epsilon: of batch normalization.
+
+    Raises:
+        UserError: fields contradict each other, or a side of the images is below 5 pixels with `max_pool=caffe`.
+
+    References:
+        He et al., 2015: Deep residual learning for image recognition.
     """
 
     block: Literal["basic", "bottleneck"]
@@ -80,13 +103,13 @@ class ResNet(ConvNet, kw_only=True):
         x = as_images(self, image, smallest=2 * self.stem_stride + 1 if self.max_pool == "caffe" else 1)
         x = self._stem(x, train)
         features = {"stem": x}
-        x = self._pooled(x, train)
+        x = self._pool(x, train)
         for stage, depth in enumerate(self.depths, 1):
             for n in range(depth):
                 x = self._block(stage, n)(x, train=train)
             features[f"stage_{stage}"] = x
         if self.version == "v2":
-            x = nn.relu(BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
+            x = activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
 
@@ -100,7 +123,7 @@ class ResNet(ConvNet, kw_only=True):
             raise UserError("no normalization ends a block of version=v2: residual_scale needs another version")
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
-        """The first convolutions; in v2 the first block normalizes what the last of them gives."""
+        """Applies the first convolutions; in v2 the first block normalizes the output of the last."""
         for n, count in enumerate(self.stem):
             fields = (self.channels(count), self.stem_kernel, self.stem_stride if n == 0 else 1, self.stem_kernel // 2)
             name = f"stem_{n}"
@@ -112,7 +135,7 @@ class ResNet(ConvNet, kw_only=True):
                 x = conv(x, train=train)
         return x
 
-    def _pooled(self, x: jax.Array, train: bool) -> jax.Array:
+    def _pool(self, x: jax.Array, train: bool) -> jax.Array:
         if self.max_pool is None:
             return x
         if self.max_pool == "keras":
@@ -121,7 +144,7 @@ class ResNet(ConvNet, kw_only=True):
         return MaxPool(3, 2, padding=1 if self.max_pool == "torch" else 0, ceil_mode=caffe)(x, train=train)
 
     def _block(self, stage: int, n: int) -> ResidualBlock:
-        """Block n, from 0, of a stage, from 1."""
+        """Returns block n, from 0, of a stage, from 1."""
         first, last = n == 0 and stage > 1, n == self.depths[stage - 1] - 1 and stage < len(self.depths)
         stride = 2 if (first if self.downsample == "first" else last) else 1
         position = sum(self.depths[: stage - 1]) + n + 1

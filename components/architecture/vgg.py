@@ -1,4 +1,4 @@
-"""The networks of the Visual Geometry Group."""
+"""VGG: networks of convolutions of 3 x 3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.layer import (
     Dropout,
     Epsilon,
     Flatten,
-    InitializerName,
+    Initializer,
     MaxPool,
     Momentum,
     Rate,
@@ -29,13 +29,26 @@ Count = Annotated[int, Range(1)]
 
 
 class VGG(ConvNet, kw_only=True):
-    """VGG (Simonyan and Zisserman, 2015): images (B, H, W, C) -> (B, outputs).
+    """VGG: images (B, H, W, C) -> (B, outputs).
 
-    Stages of SAME convolutions of 3 x 3 with ReLU, each halved by max-pooling: stage n has `depths[n]` of `widths[n]`
-    channels. Then dense layers, each with dropout. With `batch_norm` every convolution is normalized, and keeps its
-    bias. Kernels begin as Glorot and Bengio, 2010, draw them, with which the paper needs no pre-training. Raises
-    UserError below 32 x 32 pixels for five stages. The dense layers are as large as what is left of the image: they
-    fit its size alone, in the paper 224.
+    Stages of SAME convolutions of 3 x 3 with ReLU, each followed by max-pooling by 2; then dense layers, each with ReLU
+    and dropout. The first dense layer fits images of one size, 224 x 224 in the paper.
+
+    Attributes:
+        depths: convolutions of each stage.
+        widths: channels of each stage.
+        dense: units of the dense layers.
+        batch_norm: whether batch normalization follows every convolution, which keeps its bias.
+        dropout: rate after each dense layer; None: no dropout.
+        initializer: distribution of all kernels. With Glorot uniform the network trains without the pre-training of the
+            paper.
+        momentum, epsilon: of batch normalization.
+
+    Raises:
+        UserError: depths and widths have different lengths, or a side of the images is below 32 pixels for five stages.
+
+    References:
+        Simonyan and Zisserman, 2015: Very deep convolutional networks for large-scale image recognition.
     """
 
     depths: tuple[Count, ...]
@@ -43,7 +56,7 @@ class VGG(ConvNet, kw_only=True):
     dense: tuple[Count, ...] = (4096, 4096)
     batch_norm: bool = False
     dropout: Rate | None = 0.5
-    initializer: InitializerName = "glorot_uniform"
+    initializer: Initializer = "glorot_uniform"
     momentum: Momentum = 0.9
     epsilon: Epsilon = 1e-5
 
@@ -68,7 +81,7 @@ class VGG(ConvNet, kw_only=True):
         return self.apply_head(x, features, train=train, initializer=self.initializer)
 
 
-VGG11 = partial(VGG, depths=(1, 1, 2, 2, 2))  # the paper's A, B, D and E
+VGG11 = partial(VGG, depths=(1, 1, 2, 2, 2))  # configurations A, B, D and E of the paper
 VGG13 = partial(VGG, depths=(2, 2, 2, 2, 2))
 VGG16 = partial(VGG, depths=(2, 2, 3, 3, 3))
 VGG19 = partial(VGG, depths=(2, 2, 4, 4, 4))

@@ -1,4 +1,4 @@
-"""A linear model and a deep one, trained together."""
+"""A linear model and a dense network, trained together."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from components.types import MultiHot, Output
 
 
 class WideDeep(Stack):
-    """A linear model of `wide` and a stack of dense layers on `deep`, whose logits are added (Cheng et al., 2016).
+    """Wide & Deep, a linear model plus a dense network: `wide` and `deep` (B, ...), flattened -> (B, outputs).
 
-    Crosses of categories belong into `wide`, which remembers combinations; numbers and embeddings into `deep`, which
-    generalizes. Both are (B, ...), flattened -> (B, outputs). The linear model starts at zero and has no bias beside
-    that of the deep one. A network that puts `wide` beside the last hidden layer and a dense layer on both computes
-    the same function: its kernel is one of ours on top of the other.
+    The logits of both are added. Crosses of categories belong into `wide`, which memorizes combinations; numbers and
+    embeddings belong into `deep`, which generalizes. The kernel of the linear model starts at zero, and it has no bias.
+    A dense layer on the concatenation of `wide` and the last hidden layer computes the same function.
+
+    Attributes are those of `MLP`.
+
+    References:
+        Cheng et al., 2016: Wide & deep learning for recommender systems.
     """
 
     @nn.compact
     def __call__(self, wide: jax.Array | MultiHot, deep: jax.Array | MultiHot, *, train: bool) -> Output:
         linear = Dense(self.outputs, use_bias=False, initializer=Normal(0.0), name="wide")
         x, features = self.hidden(deep, train=train)
-        remembered = linear(as_vectors(self, wide), train=train).astype(jnp.float32)
-        return Output(compute_logits(self.outputs, x, train=train) + remembered, features=features)
+        wide_logits = linear(as_vectors(self, wide), train=train).astype(jnp.float32)
+        return Output(compute_logits(self.outputs, x, train=train) + wide_logits, features=features)

@@ -1,4 +1,4 @@
-"""Xception."""
+"""Xception: a network of depthwise separable convolutions with residuals."""
 
 from __future__ import annotations
 
@@ -20,31 +20,38 @@ from components.layer import (
     Momentum,
     Rate,
     SeparableConv,
+    activate,
 )
 from components.layer.shape import Padding
 from components.types import Output, Range
 
-SMALLEST = 7  # pixels a side that the convolutions of the stem, which aren't padded, fit into
+SMALLEST = 7  # smallest side of images for the convolutions of the stem, which have no padding
 
 STEM = ((32, 2), (64, 1))  # (features, stride)
 DOWN = ((128, 128), (256, 256), (728, 728), (728, 1024))
-"""The convolutions of the first block of each stage, which halves the image."""
+"""Channels of the convolutions in the first block of each stage, which halves the image."""
 MIDDLE = (728, 728, 728)
 EXIT = (1536, 2048)
 
 
 class Xception(ConvNet):
-    """Depthwise separable convolutions with residuals: images (B, H, W, C) -> (B, outputs) (Chollet, 2017).
+    """Xception: images (B, H, W, C) -> (B, outputs).
 
-    Nothing stands between the depthwise and the pointwise half; each pair is normalized. The entry flow are two
-    convolutions and the first blocks of three stages, the middle flow the other `depth` blocks of the third, the exit
-    flow the fourth and two more convolutions. Kernels are drawn from Glorot's uniform distribution, as Keras does,
-    depthwise ones channel by channel; momentum and epsilon are Keras's too, dropout is the paper's alone. Raises
-    UserError below 7 x 7 pixels.
+    The entry flow is two convolutions and the first block of stages 1 to 3; the middle flow is the other blocks of
+    stage 3; the exit flow is stage 4 and two separable convolutions. Kernels start Glorot uniform, depthwise ones
+    channel by channel; they, momentum and epsilon are as in Keras. Dropout is that of the paper.
 
     Attributes:
-        depth: the blocks of the middle flow.
-        padding: that of max-pooling: SAME in Keras, 1 in PyTorch, which begins a pixel earlier where sides are even.
+        depth: blocks of the middle flow.
+        dropout: rate before the head; None: no dropout.
+        padding: of max-pooling: `SAME` in Keras, 1 in PyTorch, whose windows start a pixel earlier on even sides.
+        momentum, epsilon: of batch normalization.
+
+    Raises:
+        UserError: a side of the images is below 7 pixels.
+
+    References:
+        Chollet, 2017: Xception: deep learning with depthwise separable convolutions.
     """
 
     depth: Annotated[int, Range(0)] = 8
@@ -67,13 +74,15 @@ class Xception(ConvNet):
                 x = block(name=f"stage_{stage}_block_{n}")(x, train=train)
             features[f"stage_{stage}"] = x
         for n, count in enumerate(EXIT):
-            x = nn.relu(Separable(self.channels(count), self.momentum, self.epsilon, name=f"exit_{n}")(x, train=train))
+            x = activate(
+                "relu", Separable(self.channels(count), self.momentum, self.epsilon, name=f"exit_{n}")(x, train=train)
+            )
         features |= {"exit": x, "pool": (x := GlobalAveragePool()(x, train=train))}
         return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
 
 
 class Separable(nn.Module):
-    """A separable convolution by 3 x 3 and normalization: (B, H, W, C) -> (B, H, W, features)."""
+    """Separable convolution by 3 x 3, batch normalization: images (B, H, W, C) -> (B, H, W, features)."""
 
     features: int
     momentum: Momentum
@@ -86,10 +95,13 @@ class Separable(nn.Module):
 
 
 class Block(nn.Module):
-    """Separable convolutions, each after ReLU, and a shortcut: (B, H, W, C) -> (B, h, w, features of the last).
+    """Separable convolutions, each after ReLU, added to a shortcut: (B, H, W, C) -> (B, h, w, last of `widths`).
 
-    With `padding`, max-pooling halves the image at the end and the shortcut is a convolution by 1 x 1; at None nothing
-    changes the size, and it is the identity.
+    Attributes:
+        widths: channels of each convolution.
+        padding: of max-pooling after the convolutions, with a convolution by 1 x 1 as the shortcut; None: there is no
+            pooling, and the shortcut is the input.
+        momentum, epsilon: of batch normalization.
     """
 
     widths: tuple[int, ...]
@@ -101,8 +113,8 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         y = x
         for n, width in enumerate(self.widths):
-            # The paper has no ReLU before the very first: what the stem gives is its own ReLU already.
-            y = Separable(width, self.momentum, self.epsilon, name=f"conv_{n}")(nn.relu(y), train=train)
+            # The paper has no ReLU before the first block. The stem ends with ReLU, so one more changes nothing.
+            y = Separable(width, self.momentum, self.epsilon, name=f"conv_{n}")(activate("relu", y), train=train)
         return self._shortcut(x, train) + (y if self.padding is None else MaxPool(3, 2, self.padding)(y, train=train))
 
     def _shortcut(self, x: jax.Array, train: bool) -> jax.Array:

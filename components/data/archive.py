@@ -1,4 +1,4 @@
-"""The folders and texts below a folder, or in a tar archive."""
+"""Folders and texts below a folder, or in a tar archive."""
 
 from __future__ import annotations
 
@@ -17,22 +17,30 @@ Wanted: TypeAlias = Callable[[str, bool], bool]
 Entry: TypeAlias = tuple[str, bytes | None]
 
 
-def entries(packed: Packed, wanted: Wanted) -> Iterator[Entry]:
-    """Those of which `wanted(path, is a folder)`: their paths, with slashes, and texts in UTF-8; None of a folder.
+def read_entries(packed: Packed, wanted: Wanted) -> Iterator[Entry]:
+    """Reads the wanted folders and files.
 
-    An archive may have a path several times: the last counts, as where it is unpacked.
+    An archive may have a path several times. The last one counts, as where an archive is unpacked.
 
-    Raises DataError where one is no regular file, can't be read or is no UTF-8, for an archive that is damaged or none,
-    and where it unpacks to more than the limit.
+    Args:
+        packed: a folder, or a tar archive.
+        wanted: (path, whether it is a folder) -> whether it is wanted.
+
+    Yields:
+        The path, with slashes, and the text in UTF-8; None for a folder.
+
+    Raises:
+        DataError: a file is no regular file, can't be read or isn't UTF-8; or the archive is damaged, no archive, or
+            unpacks to too much.
     """
-    found = _below(packed.path, wanted) if packed.path.is_dir() else _in_archive(packed, wanted)
+    found = _read_folder(packed.path, wanted) if packed.path.is_dir() else _read_archive(packed, wanted)
     for name, text in found:
         _check(packed.path, name, text)
         yield name, text
 
 
-def _below(folder: Path, wanted: Wanted) -> Iterator[Entry]:
-    """Links are followed, but for those that lead back into a folder that is being read."""
+def _read_folder(folder: Path, wanted: Wanted) -> Iterator[Entry]:
+    """Follows links, except those that lead back into a folder that is being read."""
     left: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(folder, "", ())]
     while left:
         place, path, above = left.pop()
@@ -55,7 +63,7 @@ def _below(folder: Path, wanted: Wanted) -> Iterator[Entry]:
                 yield name, text
 
 
-def _in_archive(packed: Packed, wanted: Wanted) -> Iterator[Entry]:
+def _read_archive(packed: Packed, wanted: Wanted) -> Iterator[Entry]:
     taken = 0
 
     def is_wanted(path: str, kind: str, size: int) -> bool:
@@ -83,11 +91,11 @@ def _check(path: Path, name: str, text: bytes | None) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{path} has a name that is no UTF-8, {os.fsencode(name)!r}; rename it") from error
+        raise DataError(f"{path} has a name that isn't UTF-8, {os.fsencode(name)!r}; rename it") from error
     try:
         (text or b"").decode()
     except UnicodeDecodeError as error:
         value = error.object[error.start]
         raise DataError(
-            f"{name} of {path} is no UTF-8: byte {value:#04x} at offset {error.start}; convert it"
+            f"{name} of {path} isn't UTF-8: byte {value:#04x} at offset {error.start}; convert it"
         ) from error

@@ -1,4 +1,4 @@
-"""Rows given from Python."""
+"""The source for rows given from Python."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from components.types import Block, DataError, Range, Values, row_count
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrays(Table):
-    """Columns that are there already: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`.
+    """Columns in memory: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`.
 
-    A column is anything that NumPy makes an array of, the rows along its first axis; `Strings` or `Ragged`; or a column
-    of pandas, Polars or Arrow. In the place of a mapping of columns may stand a data frame or a table of theirs.
+    Attributes:
+        columns: the columns by name, or a data frame or table of pandas, Polars or Arrow. A column is anything that
+            NumPy makes an array of, with the rows along its first axis; `Strings` or `Ragged`; or a column of pandas,
+            Polars or Arrow.
     """
 
     columns: Mapping[str, Any] | Any
@@ -30,7 +32,7 @@ class Arrays(Table):
         content = hashlib.blake2b(digest_size=16)
         for part, (columns, valid) in self._parts.items():
             for name, values in columns.items():
-                for array in [*_leaves(values), *([valid[name]] if name in valid else [])]:
+                for array in [*_list_arrays(values), *([valid[name]] if name in valid else [])]:
                     content.update(f"{part}/{name} {array.dtype} {array.shape}".encode())
                     content.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
         return content.hexdigest()
@@ -66,10 +68,10 @@ class Arrays(Table):
         return set(self.columns) == {"train", "test"} and all(map(is_table, self.columns.values()))
 
 
-def _leaves(values: Values) -> Iterator[np.ndarray]:
-    """The arrays that make up a column."""
+def _list_arrays(values: Values) -> Iterator[np.ndarray]:
+    """The arrays that a column consists of."""
     if isinstance(values, np.ndarray):
         yield values
     else:
         for part in values:
-            yield from () if part is None else _leaves(part)
+            yield from () if part is None else _list_arrays(part)

@@ -1,4 +1,7 @@
-"""Images and labels from IDX files."""
+"""IDX files, the format of MNIST (LeCun, Cortes and Burges, 1998), plain or packed, and the source for them.
+
+A file has two zero bytes, the type, the rank, a 32-bit integer for each dimension, and the numbers, all big-endian.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,27 @@ from components.data.table import Table
 from components.place import find, hash_file
 from components.types import DataError, Range
 
+_DTYPES: dict[int, np.dtype] = {
+    0x08: np.dtype("u1"),
+    0x09: np.dtype("i1"),
+    0x0B: np.dtype(">i2"),
+    0x0C: np.dtype(">i4"),
+    0x0D: np.dtype(">f4"),
+    0x0E: np.dtype(">f8"),
+}
+_CHUNK = 2**20
+_RANKS = 64  # the most that NumPy allows
+
 
 @dataclass(frozen=True, kw_only=True)
 class Idx(Table):
-    """Images and labels from IDX files, as `image` and `label`; images without channels get one: (28, 28, 1).
+    """Images and labels from IDX files, as `image` and `label`. Images without channels get one: (28, 28, 1).
 
     Attributes:
-        path: their folder; a relative one is looked up below $TITRATE_DATA, then below the working folder.
-        train: the names of the files of images and of labels; on disk each may be packed, and end in .gz.
-        test: the same of the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file unpacks to at most.
+        path: the folder. A relative one is looked up below $TITRATE_DATA, then below the working folder.
+        train: the names of the files of images and of labels. On disk each may be packed, and end in .gz.
+        test: the same for the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file may unpack to.
     """
 
     path: str
@@ -70,68 +84,56 @@ class Idx(Table):
         return find(f"{self.path}/{name}", f"{self.path}/{name}.gz", file=True)
 
 
-_DTYPES: dict[int, np.dtype] = {
-    0x08: np.dtype("u1"),
-    0x09: np.dtype("i1"),
-    0x0B: np.dtype(">i2"),
-    0x0C: np.dtype(">i4"),
-    0x0D: np.dtype(">f4"),
-    0x0E: np.dtype(">f8"),
-}
-_CHUNK = 2**20
-_RANKS = 64  # as NumPy has them
-
-
 def read_idx(path: str | Path, *, max_unpacked_gb: float = MAX_UNPACKED_GB) -> np.ndarray:
-    """The array of an IDX file, of any rank and type of the format; one that is packed is unpacked, whatever its name.
+    """Reads the array of an IDX file, of any rank and type of the format. A packed file may have any name.
 
     Args:
-        path: of a regular file.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file unpacks to at most.
+        path: a regular file.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file may unpack to.
 
     Raises:
-        DataError: the file is missing, no IDX file, truncated, longer than its header says, or damaged where it is
-            packed, or unpacks to too much.
+        DataError: the file is missing, no IDX file, truncated, damaged, longer than its header says, or too large.
     """
     packed = Packed(Path(path), max_unpacked_gb)
     with packed.open() as file:
-        dtype, shape = _header(packed.path, file)
+        dtype, shape = _read_header(packed.path, file)
         size = dtype.itemsize * math.prod(shape)
         if not file.seekable():
             packed.check(size)
-        content = _take(file, size + 1)  # a byte more, to see whether one trails, and what is packed has its checksum
+        # One more byte shows whether more follows, and lets a packed file check its checksum.
+        content = _read_bytes(file, size + 1)
     if len(content) != size:
         fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has bytes behind the"
-        raise DataError(f"{path} {fault} {size:,} bytes of data that its header asks for, {dtype.name} {shape}")
+        raise DataError(f"{path} {fault} {size:,} bytes of data that its header announces, {dtype.name} {shape}")
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def read_idx_shape(path: str | Path) -> tuple[int, ...]:
-    """The shape of an IDX file, from its header alone."""
+    """Reads the shape of an IDX file from its header."""
     with Packed(Path(path)).open() as file:
-        return _header(Path(path), file)[1]
+        return _read_header(Path(path), file)[1]
 
 
 def write_idx(path: str | Path, array: np.ndarray) -> None:
-    """Writes an array as an IDX file, compressed if the name ends in .gz; equal arrays give equal bytes."""
+    """Writes an array as an IDX file, compressed if the name ends in .gz. Equal arrays give equal bytes."""
     codes = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
     if array.dtype not in codes:
-        raise DataError(f"{array.dtype} can't be written as IDX, which knows {', '.join(map(str, codes))}")
+        raise DataError(f"an array of {array.dtype} can't be written as IDX; allowed: {', '.join(map(str, codes))}")
     code = codes[array.dtype]
     header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
     content = header + array.astype(_DTYPES[code]).tobytes()
     Path(path).write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
 
 
-def _take(file: BinaryIO, size: int) -> bytearray:
-    """So many bytes, or what there is; no more memory is taken than there are."""
+def _read_bytes(file: BinaryIO, size: int) -> bytearray:
+    """Reads up to `size` bytes. It allocates no more memory than the file has bytes."""
     content = bytearray()
     while len(content) < size and (chunk := file.read(min(size - len(content), _CHUNK))):
         content += chunk
     return content
 
 
-def _header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
+def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
     start = file.read(4)
     if len(start) < 4:
         raise DataError(f"{path} is truncated: it has {len(start)} bytes, and an IDX header at least 4")
@@ -140,7 +142,7 @@ def _header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
     code, rank = start[2:]
     if code not in _DTYPES:
         known = ", ".join(f"{code:#04x} {dtype.name}" for code, dtype in _DTYPES.items())
-        raise DataError(f"{path} has the unknown type code {code:#04x}; IDX knows {known}")
+        raise DataError(f"{path} has the unknown type code {code:#04x}; allowed: {known}")
     if rank > _RANKS:
         raise DataError(f"{path} has the rank {rank}; at most {_RANKS} is read")
     sizes = file.read(4 * rank)

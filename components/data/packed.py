@@ -1,4 +1,4 @@
-"""Files that may be packed: they are unpacked as they are read, and no further than a limit."""
+"""Files that may be packed. They are unpacked while they are read, up to a limit."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 from components.place import open_file
 from components.types import DataError
 
-MAX_UNPACKED_GB = 2.0  # unless a source is told otherwise
+MAX_UNPACKED_GB = 2.0  # the default of sources
 CHUNK_BYTES = 1 << 20
 PADDING = b"\0"
-XZ_BYTES = 1 << 28  # of memory for its dictionary, four times as much as `xz -9` needs
+XZ_BYTES = 1 << 28  # of memory for the dictionary of xz, four times as much as `xz -9` needs
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A regular file, which may be packed: gzip, bzip2, xz or Zstandard, known by its first bytes.
+    """A regular file that may be packed: gzip, bzip2, xz or Zstandard, recognized by its first bytes.
 
     Attributes:
         path: the file.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) it is unpacked to at most.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) it may unpack to.
     """
 
     path: Path
@@ -40,24 +40,25 @@ class Packed:
 
     @contextmanager
     def open(self) -> Iterator[io.BufferedReader]:
-        """Its content, unpacked as it is read; only a file that isn't packed is seekable.
+        """Opens the content, which is unpacked while it is read. Only a file that isn't packed is seekable.
 
-        Raises DataError for anything but a regular file; while reading, where it is damaged or unpacks to too much.
+        Raises:
+            DataError: it is no regular file; or, while reading, it is damaged or unpacks to too much.
         """
         with open_file(self.path) as file:
             start = file.peek(16)
             found = next((one for one in _FORMATS if one.magic.match(start)), None)
-            yield io.BufferedReader(_Chunks(self._unpacked(found, file)), CHUNK_BYTES) if found else file
+            yield io.BufferedReader(_Chunks(self._unpack(found, file)), CHUNK_BYTES) if found else file
 
     def check(self, size: int) -> None:
-        """Raises DataError where it would unpack to more than the limit."""
+        """Raises DataError for an unpacked size above the limit."""
         if size > self.max_unpacked_gb * 1e9:
             raise DataError(
                 f"{self.path} unpacks to more than {self.max_unpacked_gb:g} GB; "
-                f"if it may, raise data.max_unpacked_gb (={self.max_unpacked_gb:g})"
+                f"if that is right, raise `max_unpacked_gb` (={self.max_unpacked_gb:g})"
             )
 
-    def _unpacked(self, format: _Format, file: io.BufferedReader) -> Iterator[bytes]:
+    def _unpack(self, format: _Format, file: io.BufferedReader) -> Iterator[bytes]:
         size = 0
         try:
             for chunk in format.unpack(file):
@@ -72,7 +73,7 @@ class Packed:
 
 
 class _Chunks(io.RawIOBase):
-    """A file of chunks."""
+    """A file that reads from an iterator of chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._rest = chunks, memoryview(b"")
@@ -91,7 +92,7 @@ class _Chunks(io.RawIOBase):
 class _Format(NamedTuple):
     name: str
     magic: re.Pattern[bytes]
-    unpack: Callable[[io.BufferedReader], Iterator[bytes]]  # the chunks; none is empty
+    unpack: Callable[[io.BufferedReader], Iterator[bytes]]  # yields chunks that aren't empty
 
 
 def _gzip(file: io.BufferedReader) -> Iterator[bytes]:
@@ -108,9 +109,9 @@ def _xz(file: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _streams(file: io.BufferedReader, new: Callable[[], Any]) -> Iterator[bytes]:
-    """The content of packed streams, one behind the other.
+    """The content of packed streams, one after the other.
 
-    Python's own `BZ2File` ends silently where the second is damaged, and `LZMAFile` takes no limit of memory.
+    Python's own `BZ2File` ends silently where the second stream is damaged, and `LZMAFile` has no limit of memory.
     """
     data = file.read(CHUNK_BYTES)
     while data:
@@ -127,7 +128,7 @@ def _streams(file: io.BufferedReader, new: Callable[[], Any]) -> Iterator[bytes]
 
 
 def _zstandard(file: io.BufferedReader) -> Iterator[bytes]:
-    import pyarrow  # Python has none before 3.14
+    import pyarrow  # Python has no Zstandard before 3.14
 
     stream = pyarrow.CompressedInputStream(file, "zstd")
     return iter(lambda: stream.read(CHUNK_BYTES), b"")

@@ -1,76 +1,188 @@
-"""Columns at a glance: gaps, different values, extremes."""
+"""Facts about the columns of a table, each computed when it is first read."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from components.data.csv.reader import Columns, Kind, is_whole
-from components.types import Strings, Values
+from components.types import ColumnType, OddTexts, Strings, TextKind, Values, row_count
 
-NARROW = 1 << 24  # whole numbers that lie so close together are ticked off
+EXACT = 2.0**53  # beyond which float64 skips whole numbers
+FAR = 1000  # standard deviations from 0, see `ColumnProfile.is_far_from_zero`
+NARROW = 1 << 24  # whole numbers in so small a range are counted in an array of flags
+TEXTS = 1000  # texts, from the first, that decide what texts are
+WORDS = 4.0  # per text, on average, that make prose
+GROUPED = re.compile(r"[-+]?\d{1,3}([,.]\d{3})+([.,]\d+)?")
+COMMA = re.compile(r"[-+]?\d*,\d+")
+DATE = re.compile(r"(\d{1,2}|\d{4})([/.-])\d{1,2}\2(\d{4}|\d{1,2})( .*)?")
 
 
-class Overview(NamedTuple):
-    """What is to be known of a column without looking at what it means."""
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """A `ColumnProfile` of values in memory.
+
+    Attributes:
+        name: the column's name.
+        kind: its type.
+        is_declared: whether the user gave the type.
+        values: its values in all rows.
+        valid: (rows,), bool: which rows have a value. None: all.
+        where: describes where a row is, for messages.
+        count_spellings: the spellings of missing values and their counts, by column.
+    """
 
     name: str
-    kind: Kind
-    rows: int
-    missing: int
-    distinct: int | None  # of strings, truths and numbers that are all whole
-    constant: bool  # of what isn't missing
-    values: Values  # all of them
-    there: np.ndarray  # those that aren't missing; of strings none
+    kind: ColumnType
+    is_declared: bool
+    values: Values
+    valid: np.ndarray | None
+    where: Callable[[int], str]
+    count_spellings: Callable[[], Mapping[str, Mapping[str, int]]]
 
     @property
-    def present(self) -> int:
-        return self.rows - self.missing
+    def rows(self) -> int:
+        return row_count(self.values)
+
+    @cached_property
+    def missing(self) -> int:
+        return 0 if self.valid is None else int(len(self.valid) - self.valid.sum())
 
     @property
+    def first_missing(self) -> str:
+        assert self.valid is not None
+        return self.where(int(np.argmin(self.valid)))
+
+    @property
+    def spellings(self) -> Mapping[str, int]:
+        return self.count_spellings().get(self.name, {}) if self.missing else {}
+
+    @cached_property
+    def distinct(self) -> int | None:
+        if isinstance(self.values, Strings):
+            return _count_strings(self.values) - bool(self.missing)
+        numbers = self.numbers
+        whole = self.kind == "float" and len(numbers) > 0 and bool(is_whole(numbers).all())
+        return _count_integers(numbers.astype(np.int64)) if whole or self.kind in ("int", "bool") else None
+
+    @cached_property
+    def is_constant(self) -> bool:
+        if isinstance(self.values, Strings):
+            return self.distinct == 1
+        numbers = self.numbers
+        return len(numbers) > 0 and bool((numbers == numbers[0]).all())
+
+    @property
+    def rarest(self) -> tuple[str, int]:
+        values = self.values.tolist() if isinstance(self.values, Strings) else self.values
+        found, counts = np.unique(np.asarray(values), return_counts=True)
+        place = int(counts.argmin())
+        return str(found[place]), int(counts[place])
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The values that aren't missing; of strings none."""
+        if isinstance(self.values, Strings):
+            return np.empty(0)
+        return np.asarray(self.values if self.valid is None else np.asarray(self.values)[self.valid])
+
+    @cached_property
+    def minimum(self) -> float:
+        return self.numbers.min().item()
+
+    @cached_property
+    def maximum(self) -> float:
+        return self.numbers.max().item()
+
+    @cached_property
+    def median(self) -> float:
+        return np.median(self.numbers).item()
+
+    @property
+    def skewness(self) -> float:
+        if not self.is_far_from_zero:
+            return skewness(self.numbers)
+        # Of whole numbers beyond 2**53 the difference alone is exact in float64.
+        return skewness(self.numbers - (self.median if self.distinct is None else round(self.median)))
+
+    @cached_property
+    def is_far_from_zero(self) -> bool:
+        numbers = self.numbers.astype(np.float64)
+        with np.errstate(all="ignore"):
+            return bool(0 < FAR * numbers.std() < abs(numbers.mean()))
+
+    @cached_property
     def infinite(self) -> int:
-        """How many numbers are none that can be reckoned with."""
-        return int((~np.isfinite(self.there)).sum()) if self.kind == "float" else 0
+        return int((~np.isfinite(self.numbers)).sum()) if self.kind == "float" else 0
+
+    @property
+    def first_infinite(self) -> str:
+        return self.where(int(np.argmin(np.isfinite(np.asarray(self.values)))))
+
+    @property
+    def has_time_of_day(self) -> bool:
+        return bool((self.numbers.astype("datetime64[D]") != self.numbers).any())
+
+    @cached_property
+    def odd_texts(self) -> OddTexts | None:
+        if not isinstance(self.values, Strings):
+            return None
+        texts, indices = self.values._replace(indices=None).tolist(), self.values.indices
+        number = np.array([is_number(text) for text in texts], bool)
+        held = number if indices is None else number[indices]
+        rows = int((~held).sum())
+        if not 0 < 2 * rows < self.rows - self.missing:
+            return None
+        odd = dict.fromkeys(np.array(texts, object)[~number].tolist())
+        return OddTexts(rows, self.where(int(np.argmin(held))), tuple(odd))
+
+    @cached_property
+    def text_kind(self) -> TextKind | None:
+        if not isinstance(self.values, Strings):
+            return None
+        first = self.values._replace(indices=None, offsets=self.values.offsets[: TEXTS + 1]).tolist()
+        texts = [text for text in first if text]
+        other = next((text for text in texts if not is_number(text)), None)
+        if other and all(GROUPED.fullmatch(text) or COMMA.fullmatch(text) or is_number(text) for text in texts):
+            return TextKind("numbers", other)
+        example = next(iter(texts), "")
+        if texts and all(DATE.fullmatch(text) for text in texts):
+            return TextKind("dates", example)
+        is_prose = sum(len(text.split()) for text in texts) >= WORDS * max(len(texts), 1)
+        return TextKind("prose" if is_prose else "names", example)
 
 
-def overview(columns: Columns, name: str) -> Overview:
-    """Counts what a column has."""
-    values, valid, kind = columns.values[name], columns.valid.get(name), columns.kinds[name]
-    missing = 0 if valid is None else int(len(valid) - valid.sum())
-    if isinstance(values, Strings):
-        different = _different(values, missing)
-        return Overview(name, kind, columns.rows, missing, different, different == 1, values, np.empty(0))
-    there = np.asarray(values if valid is None else np.asarray(values)[valid])
-    constant = len(there) > 0 and bool((there == there[0]).all())
-    whole = kind in ("int", "bool") or (kind == "float" and len(there) > 0 and bool(is_whole(there).all()))
-    distinct = _count(there.astype(np.int64)) if whole else None
-    return Overview(name, kind, columns.rows, missing, distinct, constant, values, there)
+def is_whole(values: np.ndarray) -> np.ndarray:
+    """Which numbers are whole, and not so large that float64 skips some."""
+    return (np.abs(values) <= EXACT) & (values == np.floor(values))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number, or empty."""
+    try:
+        float(text)
+    except ValueError:
+        return not text
+    return True
 
 
 def skewness(values: np.ndarray) -> float:
-    """The third moment of numbers, standardized; 0 where they are constant or not all finite."""
+    """The third standardized moment of numbers; 0 where they are constant or not all finite."""
     numbers = values.astype(np.float64)
     with np.errstate(all="ignore"):
-        deviation = numbers - numbers.mean()
-        width = math.sqrt(np.square(deviation).mean())
-    if not (0 < width < math.inf):
+        deviations = numbers - numbers.mean()
+        std = math.sqrt(np.square(deviations).mean())
+    if not (0 < std < math.inf):
         return 0.0
-    return float((deviation / width) @ np.square(deviation / width)) / len(numbers)
+    return float((deviations / std) @ np.square(deviations / std)) / len(numbers)
 
 
-def rarest(column: Overview) -> tuple[str, int]:
-    """The rarest value of a column without gaps, and how many rows have it."""
-    values = column.values
-    found, counts = np.unique(values.tolist() if isinstance(values, Strings) else values, return_counts=True)
-    place = int(counts.argmin())
-    return str(found[place]), int(counts[place])
-
-
-def _count(values: np.ndarray) -> int:
-    """The number of different integers."""
+def _count_integers(values: np.ndarray) -> int:
+    """The number of distinct integers."""
     if not len(values):
         return 0
     low, high = int(values.min()), int(values.max())
@@ -81,64 +193,6 @@ def _count(values: np.ndarray) -> int:
     return int(seen.sum())
 
 
-def _different(strings: Strings, missing: int) -> int:
-    """The number of different strings; those of a dictionary are, but for the one that stands for gaps."""
-    distinct = len(strings.offsets) - 1 if strings.indices is not None else len(set(strings.tolist()))
-    return distinct - bool(missing)
-
-
-LOOKED_AT = 1000  # texts, from the first
-WORDS = 4.0  # a text, on average, from which on they are prose
-GROUPED = re.compile(r"[-+]?\d{1,3}([,.]\d{3})+([.,]\d+)?")
-COMMA = re.compile(r"[-+]?\d*,\d+")
-DATE = re.compile(r"(\d{1,2}|\d{4})([/.-])\d{1,2}\2(\d{4}|\d{1,2})( .*)?")
-
-
-class Odd(NamedTuple):
-    """Texts among numbers."""
-
-    rows: int  # that hold one
-    first: int  # of these rows
-    texts: tuple[str, ...]  # the different ones
-
-
-def odd(strings: Strings, present: int) -> Odd | None:
-    """The texts that are no numbers, where most of those present are; else None."""
-    texts = strings._replace(indices=None).tolist()
-    number = np.array([is_number(text) for text in texts], bool)
-    held = number if strings.indices is None else number[strings.indices]
-    rows = int((~held).sum())
-    if not 0 < 2 * rows < present:
-        return None
-    return Odd(rows, int(np.argmin(held)), tuple(dict.fromkeys(np.array(texts, object)[~number].tolist())))
-
-
-def foreign(strings: Strings) -> str | None:
-    """What texts are that are all numbers or dates, but spelt as nothing reads them; None where they aren't."""
-    texts = [text for text in _first(strings) if text]
-    other = next((text for text in texts if not is_number(text)), None)
-    if other and all(GROUPED.fullmatch(text) or COMMA.fullmatch(text) or is_number(text) for text in texts):
-        return f"numbers such as {other!r} need a point before decimals and nothing between thousands; mend the file"
-    if texts and all(DATE.fullmatch(text) for text in texts):
-        return f"dates such as {texts[0]!r} aren't ISO 8601; a column `Time` takes them with `format`, as '%d/%m/%Y'"
-    return None
-
-
-def is_prose(strings: Strings) -> bool:
-    """Whether texts have some words each."""
-    texts = [text for text in _first(strings) if text]
-    return sum(len(text.split()) for text in texts) >= WORDS * max(len(texts), 1)
-
-
-def _first(strings: Strings) -> list[str]:
-    """The first of the different texts."""
-    return strings._replace(indices=None, offsets=strings.offsets[: LOOKED_AT + 1]).tolist()
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is one, or empty."""
-    try:
-        float(text)
-    except ValueError:
-        return not text
-    return True
+def _count_strings(strings: Strings) -> int:
+    """The number of distinct strings, with "" where a value is missing. The strings of a dictionary are distinct."""
+    return len(strings.offsets) - 1 if strings.indices is not None else len(set(strings.tolist()))

@@ -1,4 +1,4 @@
-"""The small data sets that scikit-learn brings along."""
+"""The source for the small data sets of scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from components.closest import suggest_name
 from components.data.table import Table
 from components.types import DataError, Range, UserError
 
@@ -17,12 +18,15 @@ _SIZES = {"digits": 1797, "diabetes": 442, "breast_cancer": 569, "iris": 150, "w
 
 @dataclass(frozen=True, kw_only=True)
 class ScikitLearn(Table):
-    """A data set that comes with scikit-learn, which takes seconds to import: only reading does that.
+    """A data set that comes with scikit-learn. Only reading imports scikit-learn, which takes seconds.
 
     - `digits`: `image`, uint8 (8, 8, 1), and `label`, 0 to 9. The 17 levels of gray are spread over 0 to 255
-      (16 becomes 255), so that they mean what they mean in every other image.
-    - `diabetes`: `age`, `sex`, `bmi`, `bp`, `s1` to `s6`, as they were measured, and `progression`.
-    - `breast_cancer`, `iris`, `wine`: `measurements`, vectors of 30, 4 or 13, and `label`, the class by name.
+      (16 becomes 255), as in other images.
+    - `diabetes`: `age`, `sex`, `bmi`, `bp`, `s1` to `s6` as they were measured, and `progression`.
+    - `breast_cancer`, `iris`, `wine`: `measurements`, vectors of 30, 4 or 13 numbers, and `label`, the class by name.
+
+    Attributes:
+        name: the data set.
     """
 
     name: Literal["digits", "diabetes", "breast_cancer", "iris", "wine"]
@@ -30,7 +34,8 @@ class ScikitLearn(Table):
 
     def __post_init__(self) -> None:
         if self.name not in _SIZES:
-            raise UserError(f"scikit-learn's {self.name!r} is not offered; there are {', '.join(_SIZES)}")
+            hint = suggest_name(self.name, _SIZES)
+            raise UserError(f"`name` (={self.name!r}) is no data set of scikit-learn; {hint}")
 
     def content(self) -> str:
         return f"{self.name} of scikit-learn {version('scikit-learn')}"

@@ -1,4 +1,4 @@
-"""What sources that fit into memory have in common."""
+"""The base class of sources that fit into memory."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from components.data import holdout
 from components.data.holdout import split
 from components.types import Block, DataError, Ragged, Range, Strings, Values
 
-BLOCK_ROWS, BLOCK_BYTES = 1 << 17, 1 << 22  # of a block, at most: so much is worked on in the cache
+BLOCK_ROWS, BLOCK_BYTES = 1 << 17, 1 << 22  # of a block, at most, so that it stays in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table(ABC):
-    """Rows in memory, part by part, and which of them are held out.
+    """Rows in memory, part by part, and their splits.
 
     Attributes:
-        valid: rows held out for validation: a share in (0, 1), or a count from 1.
-        test: the same for testing, where the source has no test set of its own.
-        stratify: a column whose classes every split gets in equal shares; None: no regard to classes.
-        seed: of the shuffling before rows are held out; None holds out the last rows, in their order.
-        valid_from: the part that `valid` is held out of; `test`: the test set, where the source has its own.
+        valid: the rows of the validation split: a share in (0, 1), or a count from 1.
+        test: the same for the test split, where the source has no test set.
+        stratify: a column of classes, of which each split gets an equal share. None: splits ignore classes.
+        seed: of the shuffling before rows are held out. None: the last rows are held out, in their order.
+        valid_from: the part that `valid` is held out of; `test` is the test set of a source that has one.
     """
 
     valid: Annotated[float, Range(0, bounds="()")]
@@ -38,7 +38,7 @@ class Table(ABC):
 
     @abstractmethod
     def content(self) -> str:
-        """Changes when the rows do; found without reading more than it must."""
+        """A digest that changes when the rows change. It reads as little as possible."""
 
     @abstractmethod
     def sizes(self) -> Mapping[str, int]:
@@ -46,41 +46,41 @@ class Table(ABC):
 
     @abstractmethod
     def read(self) -> Mapping[str, Mapping[str, Values]]:
-        """The columns of each part, whole."""
+        """All columns of each part."""
 
     @abstractmethod
     def origin(self, part: str) -> str:
-        """What a part is called in messages."""
+        """The name of a part in messages."""
 
     def fingerprint(self) -> str:
-        """Changes when the rows do, or what is held out of them."""
+        """A digest that changes when the rows or the splits change."""
         held = f"{self.valid=}, {self.test=}, {self.stratify=}, {self.seed=}"
         return f"{self.content()}, {held}" + (f", {self.valid_from=}" if self.valid_from != "train" else "")
 
     @cached_property
     def columns_by_part(self) -> Mapping[str, Mapping[str, Values]]:
-        """What `read` gave, kept: the rows are passed several times."""
+        """The result of `read`, which is kept because the rows are needed several times."""
         return self.read()
 
     def blocks(self, part: str) -> Iterator[Block]:
-        """The rows of a part, some thousands at a time."""
+        """The rows of a part, some thousands per block."""
         columns = self.columns_by_part[part]
-        for first, stop in _cuts(columns, self.sizes()[part]):
+        for first, stop in _find_bounds(columns, self.sizes()[part]):
             yield self.block(part, {name: _slice(values, first, stop) for name, values in columns.items()}, first)
 
     def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
-        """Some rows of a part, of which `first` is the number of the first."""
+        """Makes a block of some rows of a part; `first` is the number of the first."""
         return Block(columns, origin=self.origin(part), first=first)
 
     def splits(self) -> dict[str, np.ndarray]:
-        """The row numbers of `train`, `valid` and `test`, over all parts."""
+        """The row numbers of `train`, `valid` and `test`, counted over all parts."""
         sizes = self.sizes()
         test = self.test if isinstance(self.test, int | float) else None
         strata = self._classes("all" if "all" in sizes else self.valid_from)
         return split(sizes, valid=self.valid, test=test, seed=self.seed, strata=strata, valid_from=self.valid_from)
 
     def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
-        """The same with what isn't for testing in `count` parts, of which `fold` (from 0) validates."""
+        """The splits of a cross-validation; `fold` of `count` is the number, from 0, of the fold that validates."""
         splits = self.splits()
         strata = self._classes(*self.sizes())
         pool = np.sort(np.concatenate([splits["train"], splits["valid"]]))
@@ -96,41 +96,41 @@ class Table(ABC):
     def _column(self, part: str, name: str) -> np.ndarray:
         columns = self.columns_by_part[part]
         if name not in columns:
-            raise DataError(f"`data.stratify` (={name}) is no column; {suggest_name(name, columns)}")
+            raise DataError(f"`stratify` (={name}) is no column; {suggest_name(name, columns)}")
         strata = columns[name]
         if isinstance(strata, Strings):
             return np.array(strata.tolist())
         if isinstance(strata, Ragged) or strata.ndim != 1:
-            raise DataError(f"`data.stratify` (={name}) must be a column of single values")
+            raise DataError(f"`stratify` (={name}) must be a column of single values")
         return strata
 
 
-def _cuts(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:
-    """Where blocks begin and end: of few enough rows and bytes each, or of one row."""
-    width = sum(_width(values) for values in columns.values())
-    ends = sum((_ends(values) for values in columns.values() if not _width(values)), np.zeros(1, np.int64))
+def _find_bounds(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:
+    """Where blocks begin and end. Each has few enough rows and bytes, or one row."""
+    width = sum(_row_bytes(values) for values in columns.values())
+    ends = sum((_find_ends(values) for values in columns.values() if not _row_bytes(values)), np.zeros(1, np.int64))
     most = max(min(BLOCK_ROWS, BLOCK_BYTES // max(width, 1)), 1)
     first = 0
     while first < rows:
         stop = min(first + most, rows)
-        if len(ends) > 1:  # of rows of any length
+        if len(ends) > 1:  # there are rows of different lengths
             room = BLOCK_BYTES - width * (stop - first)
             stop = min(stop, max(int(np.searchsorted(ends, ends[first] + room, side="right")) - 1, first + 1))
         yield first, stop
         first = stop
 
 
-def _ends(values: Any) -> np.ndarray:
-    """How many bytes there are before each row, and in all."""
+def _find_ends(values: Any) -> np.ndarray:
+    """How many bytes stand before each row, and in total."""
     if isinstance(values, Ragged):
-        return _ends(values.values)[values.offsets]
+        return _find_ends(values.values)[values.offsets]
     if isinstance(values, Strings) and values.indices is None:
         return values.offsets - values.offsets[0]
-    return np.arange((values.rows if isinstance(values, Strings) else len(values)) + 1) * _width(values)
+    return np.arange((values.rows if isinstance(values, Strings) else len(values)) + 1) * _row_bytes(values)
 
 
-def _width(values: Any) -> int:
-    """The bytes of a row, where all have as many; else 0."""
+def _row_bytes(values: Any) -> int:
+    """The bytes of a row, where all rows have the same number; else 0."""
     if isinstance(values, Strings):
         return 0 if values.indices is None else values.indices.itemsize
     return 0 if isinstance(values, Ragged) else values.nbytes // max(len(values), 1)

@@ -1,4 +1,4 @@
-"""Texts from a folder for each class."""
+"""The source for texts in one folder per class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from components.data.archive import entries
+from components.closest import suggest_name
+from components.data.archive import read_entries
 from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
 from components.place import find, hash_file
@@ -24,13 +25,13 @@ class TextFolders(Table):
     Rows are in the order of their paths. Files whose names begin with a dot are left out.
 
     Attributes:
-        path: a folder that holds them at any depth, or a tar archive, compressed or not, which is read in place; a
-            relative one is looked up below $TITRATE_DATA, then below the working folder.
+        path: a folder that holds them at any depth, or a tar archive, compressed or not, which isn't unpacked on disk.
+            A relative path is looked up below $TITRATE_DATA, then below the working folder.
         train: the name of the folder with a folder for each class.
-        test: the same of the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
-        classes: which of those folders are read; None: all.
-        suffix: what the names of the files end in.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) an archive unpacks to at most.
+        test: the same for the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
+        classes: the folders of classes that are read. None: all.
+        suffix: the end of the names of files that are read.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) an archive may unpack to.
     """
 
     path: str
@@ -67,19 +68,19 @@ class TextFolders(Table):
         folders = {folder: part for part, folder in given.items() if isinstance(folder, str)}
         classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
         texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
-        for path, text in entries(Packed(find(self.path), self.max_unpacked_gb), self._wanted):
-            folder, name = _place(path, text is None)
+        for path, text in read_entries(Packed(find(self.path), self.max_unpacked_gb), self._is_wanted):
+            folder, name = _split_path(path, text is None)
             classes[folder].add(name)
             if text is not None:
-                texts[folder][path] = text  # the last of a path that an archive has twice
+                texts[folder][path] = text  # the last one, where an archive has a path twice
         for folder in folders:
-            self._check(folder, classes[folder], {_place(path)[1] for path in texts[folder]})
+            self._check(folder, classes[folder], {_split_path(path)[1] for path in texts[folder]})
         alone = len(folders) == 1
-        return {"all" if alone else part: _part(sorted(texts[folder].items())) for folder, part in folders.items()}
+        return {"all" if alone else part: _make_part(sorted(texts[folder].items())) for folder, part in folders.items()}
 
-    def _wanted(self, path: str, is_folder: bool) -> bool:
-        """Whether it is the folder of a class, or a text in one."""
-        folder, label = _place(path, is_folder)
+    def _is_wanted(self, path: str, is_folder: bool) -> bool:
+        """Whether a path is the folder of a class, or a text in one."""
+        folder, label = _split_path(path, is_folder)
         if folder not in (self.train, self.test) or label not in (self.classes or (label,)):
             return False
         name = path.rpartition("/")[2]
@@ -90,11 +91,12 @@ class TextFolders(Table):
             option = "train" if folder == self.train else "test"
             raise DataError(
                 f"{find(self.path)} has no {folder}/CLASS/NAME{self.suffix}; "
-                f"set `data.{option}` (={folder}) to the name of the folder that holds a folder for each class"
+                f"set `{option}` (={folder}) to the name of the folder that holds a folder for each class"
             )
         if empty := sorted(classes - filled):
-            there = ", ".join(sorted(filled))
-            raise DataError(f"{find(self.path)} has no text of class {empty[0]} in {folder}; there are {there}")
+            raise DataError(
+                f"{find(self.path)} has no text of class {empty[0]} in {folder}; {suggest_name(empty[0], filled)}"
+            )
 
 
 class _Part(NamedTuple):
@@ -105,7 +107,7 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Files(Block):
-    """Rows that are files."""
+    """Rows that are files. Messages name a row by its file."""
 
     names: np.ndarray
 
@@ -113,19 +115,14 @@ class _Files(Block):
         return f"{self.names[self.first + row]} of {self.origin}"
 
 
-def _place(path: str, is_folder: bool = False) -> tuple[str, str]:
-    """The last two folders of a path, those of the part and of the class."""
+def _split_path(path: str, is_folder: bool = False) -> tuple[str, str]:
+    """The last two folders of a path: that of the part, and that of the class."""
     *_, folder, label, name = ["", "", *path.split("/")]
     return (label, name) if is_folder else (folder, label)
 
 
-def _part(files: list[tuple[str, bytes]]) -> _Part:
+def _make_part(files: list[tuple[str, bytes]]) -> _Part:
     names = np.array([name for name, _ in files])
-    classes, rows = np.unique([_place(name)[1] for name, _ in files], return_inverse=True)
-    labels = _strings([name.encode() for name in classes.tolist()])
-    return _Part(names, _strings([text for _, text in files]), labels._replace(indices=rows))
-
-
-def _strings(texts: list[bytes]) -> Strings:
-    offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    return Strings(np.frombuffer(b"".join(texts), np.uint8), offsets)
+    classes, rows = np.unique([_split_path(name)[1] for name, _ in files], return_inverse=True)
+    labels = Strings.from_bytes([name.encode() for name in classes.tolist()])
+    return _Part(names, Strings.from_bytes([text for _, text in files]), labels._replace(indices=rows))

@@ -12,38 +12,38 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
-from components.feature.normalizer import Step
+from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
-from components.feature.number.numbers import Numbers, Read, cells, vectors, with_parents
-from components.feature.number.numeric_fit import Lesson
-from components.feature.number.pipeline import Chain, chain
+from components.feature.number.numbers import NumberRows, Numbers, add_parents, as_vectors, flatten_sequences
+from components.feature.number.numeric_fit import NumericFit
+from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import Extremes, Quantiles
 from components.types import Block, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 
-FEW = 255  # boundaries, which uint8 can count: up to so many, comparing with each is faster than searching
+FEW = 255  # boundaries that uint8 can count: comparing with so few is faster than a binary search
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bucketized(Categorical):
-    """Which of the buckets between boundaries a number lies in: as many as there are boundaries not above it.
+    """The bucket between boundaries that a number lies in; its id is how many boundaries aren't above the number.
 
-    Numbers and boundaries are compared in float32, as in TensorFlow. NaN is above all boundaries, unless `missing` says
-    what it counts as; a cell without a value has no id. Of vectors, element d has the ids from d * buckets on; rows of
-    any number of numbers have as many ids.
+    Numbers and boundaries are compared in float32, as in TensorFlow. NaN is above all boundaries, unless `missing`
+    replaces it; a missing value has no id. Of vectors, element d has the ids from d * buckets on. In rows of any
+    length each number has an id.
 
     Attributes:
         key: the column.
         boundaries: increasing numbers.
-        quantiles: instead, the number of buckets, each with as many rows of the training split, as far as equal
-            numbers allow.
-        equal_width: instead, the number of buckets that the range of the training split is divided into.
-        method: how a quantile lies between two rows: `linear` as in NumPy; `keras` as in Keras's Discretization, but
-            exact (Keras itself summarizes more than 100 rows, and has fewer boundaries of fewer rows than buckets);
-            `transform` as in TensorFlow Transform.
-        duplicates: `keep` allows learned boundaries that leave a bucket empty, where many rows have the same number, as
-            Keras and TensorFlow Transform do; by default that is an error.
-        normalize: steps that numbers go through before, as in Numeric.
-        missing: what a number that is missing counts as, in the unit of the data. None: it has no id.
+        quantiles: in place of `boundaries`, the number of buckets, each with the same number of rows of the training
+            split, as far as equal numbers allow.
+        equal_width: in place of `boundaries`, the number of equal parts of the training split's range.
+        method: how a quantile between two rows is computed: `linear` as in NumPy; `keras` as in Keras's
+            Discretization, but exact (Keras itself summarizes more than 100 rows, and has fewer boundaries for fewer
+            rows than buckets); `transform` as in TensorFlow Transform.
+        duplicates: `keep` allows learned boundaries that leave a bucket empty, where many rows have the same number,
+            as Keras and TensorFlow Transform do; `refuse` makes that an error.
+        normalize: normalizers that numbers go through first, as in Numeric.
+        missing: replaces missing numbers, in the unit of the data. None: they have no id.
         size: how many numbers a row has.
     """
 
@@ -53,7 +53,7 @@ class Bucketized(Categorical):
     equal_width: Annotated[int, Range(2)] | None = None
     method: Literal["linear", "keras", "transform"] = "linear"
     duplicates: Literal["refuse", "keep"] = "refuse"
-    normalize: Step | tuple[Step, ...] | None = None
+    normalize: Normalizer | tuple[Normalizer, ...] | None = None
     missing: float | None = None
     size: Annotated[int, Range(1)] = 1
 
@@ -63,11 +63,11 @@ class Bucketized(Categorical):
         if self.boundaries is not None:
             _check(self.boundaries)
         if self.missing is not None:
-            self._chain.check_filler(self.missing)
-        if self.boundaries is None and self._chain.learned is not None:
+            self._pipeline.check_filler(self.missing)
+        if self.boundaries is None and self._pipeline.fitted is not None:
             raise UserError(
-                "`quantiles` and `equal_width` can't be learned of what `normalize` learns itself, and would be the "
-                "same without it"
+                "`quantiles` and `equal_width` can't be learned after a step of `normalize` that learns, and would be "
+                "the same without it"
             )
 
     @property
@@ -80,75 +80,79 @@ class Bucketized(Categorical):
         return self.quantiles or self.equal_width or len(self.boundaries or ()) + 1
 
     def statistics(self) -> Mapping[str, Statistic]:
-        if self._chain.learned is not None:
-            return self._lesson.statistics()
-        learned = {"quantiles": Quantiles(self._lesson.numbers)} if self.quantiles else {}
-        return learned | ({} if self.boundaries else {"range": Extremes(self._lesson.numbers)})
+        if self._pipeline.fitted is not None:
+            return self._numeric_fit.statistics()
+        learned = {"quantiles": Quantiles(self._numeric_fit.numbers)} if self.quantiles else {}
+        return learned | ({} if self.boundaries else {"range": Extremes(self._numeric_fit.numbers)})
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         host = {"boundaries": self._boundaries(results).astype(np.float32)}
-        if self._chain.learned is not None:
-            host |= scaling.constants(self._lesson.spread(results), unit=1)
+        if self._pipeline.fitted is not None:
+            host |= scaling.make_constants(self._numeric_fit.fit_scale(results), unit=1)
         return Constants(host=host, static={"buckets": self.count * self.size})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         """`ids`: int32 (rows,), (rows, size) for vectors, or Ragged."""
-        read, there = self._read(with_parents(block, parents), derived=self.key in parents)
-        ids = _buckets(self._normalized(read.values, constants.host), constants.host["boundaries"])
+        read, valid_mask = self._read(add_parents(block, parents), derived=self.key in parents)
+        ids = _find_buckets(self._normalized(read.values, constants.host), constants.host["boundaries"])
         if self.size > 1:
             ids += np.arange(self.size, dtype=np.int32) * np.int32(self.count)
-        if there is not None:
-            ids[~there] = NO_ID
+        if valid_mask is not None:
+            ids[~valid_mask] = NO_ID
         return {"ids": read.rows(ids if self.size > 1 else ids[:, 0])}
 
     @property
-    def _chain(self) -> Chain:
-        return chain(self.normalize)
+    def _pipeline(self) -> Pipeline:
+        return make_pipeline(self.normalize)
 
     @property
-    def _lesson(self) -> Lesson:
-        return Lesson(Numbers(self.key, gaps=True, sequences=True, steps=self._chain.before), self._chain)
+    def _numeric_fit(self) -> NumericFit:
+        return NumericFit(Numbers(self.key, gaps=True, sequences=True, steps=self._pipeline.before), self._pipeline)
 
-    def _read(self, block: Block, *, derived: bool) -> tuple[Read, np.ndarray | None]:
-        """The numbers that go to the boundaries, and which there are, (vectors, size); None: all."""
-        block, offsets = cells(block, self.key)
-        found, valid = raw.any_numbers(block, self.key)
-        values = vectors(block, self.key, found)
+    def _read(self, block: Block, *, derived: bool) -> tuple[NumberRows, np.ndarray | None]:
+        """The numbers to compare, and a mask (vectors, size): False where one is missing; None: none is."""
+        block, offsets = flatten_sequences(block, self.key)
+        found, valid = raw.read_any_numbers(block, self.key)
+        values = as_vectors(block, self.key, found)
         if values.shape[1] != self.size:
-            given = f"has {values.shape[1]} numbers a row, not {self.size} as `size` says"
+            given = f"has {values.shape[1]} numbers per row, not `size` (={self.size})"
             raise DataError(f"column `{self.key}` of {block.origin} {given}")
-        there = ~np.isnan(values) if derived or self.missing is not None else None
+        valid_mask = ~np.isnan(values) if derived or self.missing is not None else None
         if valid is not None:
-            there = valid.reshape(values.shape) & (True if there is None else there)
-        if there is not None:
-            values = np.where(there, values, np.nan if self.missing is None else self.missing)
+            valid_mask = valid.reshape(values.shape) & (True if valid_mask is None else valid_mask)
+        if valid_mask is not None:
+            values = np.where(valid_mask, values, np.nan if self.missing is None else self.missing)
         if self.normalize is not None:
-            values = self._lesson.numbers.stepped(block, values)
-        return Read(values, offsets), None if self.missing is not None else there
+            values = self._numeric_fit.numbers.transform(block, values)
+        return NumberRows(values, offsets), None if self.missing is not None else valid_mask
 
     def _normalized(self, values: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
-        """After the steps that come behind those fixed."""
-        return values if "offset" not in host else self._chain.rest(values, host["offset"], host["divisor"], np)
+        """Applies the fitted normalizer and those after it."""
+        return values if "offset" not in host else self._pipeline.rest(values, host["offset"], host["divisor"], np)
 
     def _boundaries(self, results: Mapping[str, Any]) -> np.ndarray:
-        """(count - 1, 1), or (count - 1, size) where each element has its own."""
+        """The boundaries, (count - 1, 1), or (count - 1, size) where each element has its own."""
         if self.boundaries is not None:
             return np.array(self.boundaries, np.float64).reshape(-1, 1)
         low, width = results["range"]
         if not (wide := width > 0).all():
             same = low[place := int(np.argmin(wide))]
             fault = f"is {same:g} in every row" if not np.isnan(same) else "has no value in any row"
-            raise DataError(f"{self._element(place)} {fault} that is learned from: nothing to divide; leave it out")
+            raise DataError(f"{self._element(place)} {fault} of the training split; leave it out")
         places = np.arange(1, self.count) / self.count
-        found = results["quantiles"].at(places, self.method) if self.quantiles else low + width * places[:, None]
+        found = results["quantiles"].quantiles(places, self.method) if self.quantiles else low + width * places[:, None]
         if self.duplicates == "refuse":
             self._check_filled(np.concatenate([low[None], found]).astype(np.float32))
         return found
 
     def _check_filled(self, ends: np.ndarray) -> None:
-        """Raises DataError where a bucket begins where the next one does, (count, size), and so is empty."""
+        """Raises DataError for an empty bucket: one that begins where the next one begins.
+
+        Args:
+            ends: (count, size), where buckets begin.
+        """
         filled = 1 + (np.diff(ends, axis=0) > 0).sum(axis=0)
         if (filled == self.count).all():
             return
@@ -156,16 +160,16 @@ class Bucketized(Categorical):
         asked = f"quantiles={self.quantiles}" if self.quantiles else f"equal_width={self.equal_width}"
         raise DataError(
             f"{self._element(place)}: {asked} fills only {filled[place]} buckets, as too many rows have the same "
-            "number in float32; choose fewer, give `boundaries`, or leave the others empty by `duplicates: keep`"
+            "number in float32; choose fewer, give `boundaries`, or allow empty ones with `duplicates: keep`"
         )
 
     def _element(self, place: int) -> str:
         return f"column `{self.key}`" + (f", element {place}," if self.size > 1 else "")
 
 
-def _buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
-    """How many boundaries aren't above each number, int32; NaN is above all."""
-    with np.errstate(over="ignore"):  # what float32 can't hold is infinite there, and has its bucket
+def _find_buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
+    """How many boundaries aren't above each number, int32. NaN is above all."""
+    with np.errstate(over="ignore"):  # a number that float32 can't hold becomes infinite, which has a bucket
         values = values.astype(np.float32)
     if len(boundaries) > FEW:
         columns = np.broadcast_to(boundaries, (len(boundaries), values.shape[1])).T

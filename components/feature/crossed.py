@@ -1,4 +1,4 @@
-"""Ids of what several columns hold together."""
+"""Crosses: ids of combinations of values of several columns."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 
 from components.feature.base.column import Categorical, check_buckets
-from components.feature.base.values import Cells, Form, cells
-from components.feature.text.fingerprint import buckets, cross, cross_ragged, fingerprint64
-from components.feature.text.string_ops import each
+from components.feature.base.values import CategoryValues, Layout, read_values
+from components.feature.text.fingerprint import cross, cross_ragged, fingerprint64, to_buckets
+from components.feature.text.string_ops import apply_to_strings
 from components.types import Block, Constants, Encoded, Ragged, Range, Strings, UserError, Values
 
 
 class Part(NamedTuple):
-    """What a key of a cross holds."""
+    """The values of one key of a cross.
 
-    values: np.ndarray  # (cells,), uint64: fingerprints of strings, integers as they are
-    there: np.ndarray | None  # (cells,), bool; None: all
-    form: Form
-    dense: bool  # whether TensorFlow has it dense: a raw column with as many cells in every row
+    Attributes:
+        values: (values,), uint64: fingerprints of strings, or integers.
+        valid_mask: (values,), bool: False where a value is missing. None: none is.
+        layout: how the values make up rows.
+        is_dense: whether TensorFlow would have a dense tensor: a raw column with the same number of values in all rows.
+    """
+
+    values: np.ndarray
+    valid_mask: np.ndarray | None
+    layout: Layout
+    is_dense: bool
 
 
 class Crossing(dict[str, Encoded]):
-    """The ids of a cross, and its parts, for a cross that it is a key of."""
+    """The ids of a cross, with its parts, which a cross of this cross needs."""
 
     def __init__(self, encoded: Mapping[str, Encoded], parts: tuple[Part, ...]) -> None:
         super().__init__(encoded)
@@ -34,21 +41,22 @@ class Crossing(dict[str, Encoded]):
 
 @dataclass(frozen=True, kw_only=True)
 class Crossed(Categorical):
-    """The remainder of the Fingerprint64 of values of several columns: TensorFlow's `crossed_column`.
+    """Hashed combinations of values of several columns: TensorFlow's `crossed_column`.
 
-    Each choice of a value from every column has an id, the last column's value changing fastest; where one has none,
-    there is no id. Strings enter by their Fingerprint64, integers and the ids of categorical columns as they are. A
-    cross among the keys is taken for its own keys, as in TensorFlow; hashed columns, which TensorFlow refuses, may be
-    keys, and collide once more.
+    Each combination of a value of every column has an id, a remainder of its Fingerprint64; the last column's value
+    changes fastest. Where a column has no value, there is no id. Strings are hashed first; integers and the ids of
+    categorical columns are not. As in TensorFlow, a cross among the keys stands for its own keys. Hashed columns may be
+    keys too, which TensorFlow refuses because their ids collide a second time.
 
-    TensorFlow hashes what it holds as dense tensors, raw columns with as many cells in every row, behind all others,
-    whatever the order of the keys: ids agree with it so. Keras's `HashedCrossing` has dense keys only.
+    TensorFlow hashes dense tensors, which are raw columns with the same number of values in all rows, after all other
+    keys; by default ids agree with it. Keras's `HashedCrossing` has dense keys only.
 
     Attributes:
-        keys: two or more: raw columns of strings or integers, whose "" and -1 are values here, or categorical columns.
+        keys: two or more raw columns of strings or integers, whose "" and -1 are ordinary values here, or categorical
+            columns.
         buckets: the number of ids.
-        hash_key: what the hash begins with; None or 0: TensorFlow's own number.
-        order: `given` hashes in the order of the keys, raw ones too.
+        hash_key: what the hash begins with. None or 0: TensorFlow's own number.
+        order: `dense_last` is TensorFlow's order; `given` hashes in the order of the keys.
     """
 
     keys: tuple[str, ...]
@@ -71,68 +79,68 @@ class Crossed(Categorical):
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        parts = [part for key in self.keys for part in _parts(block, key, parents)]
+        parts = [part for key in self.keys for part in _read_parts(block, key, parents)]
         if len(parts) != len(constants.static["crossed"]):
-            raise UserError(f"a cross among {', '.join(self.keys)} came without its parts; list its keys instead")
+            raise UserError(f"a cross among {', '.join(self.keys)} has lost its parts; list its keys instead")
         if self.order == "dense_last":
-            parts.sort(key=lambda part: part.dense)
-        crossed = _dense(parts, self.hash_key) if _regular(parts) else _ragged(parts, self.hash_key)
-        ids = buckets(crossed.values, self.buckets)
-        return Crossing(Cells(ids, crossed.there, crossed.form).ids(ids), tuple(parts))
+            parts.sort(key=lambda part: part.is_dense)
+        crossed = _cross_dense(parts, self.hash_key) if _are_regular(parts) else _cross_rows(parts, self.hash_key)
+        ids = to_buckets(crossed.values, self.buckets)
+        return Crossing(CategoryValues(ids, crossed.valid_mask, crossed.layout).ids(ids), tuple(parts))
 
 
 def _check_distinct(names: tuple[str, ...]) -> None:
     if again := [name for number, name in enumerate(names) if name in names[:number]]:
-        raise UserError(f"a cross of {', '.join(names)}: `{again[0]}` is there twice; leave one out")
+        raise UserError(f"a cross of {', '.join(names)}: `{again[0]}` occurs twice; leave one out")
 
 
-def _parts(block: Block, key: str, parents: Mapping[str, Mapping[str, Values]]) -> tuple[Part, ...]:
+def _read_parts(block: Block, key: str, parents: Mapping[str, Mapping[str, Values]]) -> tuple[Part, ...]:
     arrays = parents.get(key, {})
     if isinstance(arrays, Crossing):
         return arrays.parts
     if "weights" in arrays:
-        raise UserError(f"a cross has no weights, and `{key}` has some; cross the column that it weighs")
-    found = cells(block, key, parents, blank=False)
+        raise UserError(f"a cross has no weights, but `{key}` has; cross the column that it weighs")
+    found = read_values(block, key, parents, empty_is_missing=False)
     if isinstance(found.values, Strings):
-        values = each(found.values, fingerprint64)
+        values = apply_to_strings(found.values, fingerprint64)
     else:
         values = found.values.view(np.uint64)
-    return (Part(values, found.there, found.form, "ids" not in arrays and isinstance(found.form, tuple)),)
+    return (Part(values, found.valid_mask, found.layout, "ids" not in arrays and isinstance(found.layout, tuple)),)
 
 
-def _regular(parts: list[Part]) -> bool:
-    """Whether all rows of all parts have as many cells as the others."""
-    return all(isinstance(part.form, tuple) for part in parts)
+def _are_regular(parts: list[Part]) -> bool:
+    """Whether in each part all rows have the same number of values."""
+    return all(isinstance(part.layout, tuple) for part in parts)
 
 
-def _dense(parts: list[Part], hash_key: int | None) -> Part:
-    """What they hold together: (rows,), or (rows, K), K the product of the parts'."""
-    rows = int(parts[0].form[0])
-    widths = [int(np.prod(part.form[1:])) for part in parts]
+def _cross_dense(parts: list[Part], hash_key: int | None) -> Part:
+    """Crosses parts with a fixed number of values per row: (rows,), or (rows, K), K the product of the numbers."""
+    rows = int(parts[0].layout[0])
+    widths = [int(np.prod(part.layout[1:])) for part in parts]
 
-    def spread(values: np.ndarray, axis: int) -> np.ndarray:
+    def broadcast(values: np.ndarray, axis: int) -> np.ndarray:
         shape = [rows, *(width if place == axis else 1 for place, width in enumerate(widths))]
         return np.broadcast_to(values.reshape(shape), (rows, *widths)).reshape(-1)
 
-    hashes = cross([spread(part.values, axis) for axis, part in enumerate(parts)], hash_key)
-    gaps = [spread(part.there, axis) for axis, part in enumerate(parts) if part.there is not None]
+    hashes = cross([broadcast(part.values, axis) for axis, part in enumerate(parts)], hash_key)
+    gaps = [broadcast(part.valid_mask, axis) for axis, part in enumerate(parts) if part.valid_mask is not None]
     width = int(np.prod(widths))
-    there = np.logical_and.reduce(gaps) if gaps else None
-    return Part(hashes, there, (rows,) if width == 1 else (rows, width), dense=True)
+    valid_mask = np.logical_and.reduce(gaps) if gaps else None
+    return Part(hashes, valid_mask, (rows,) if width == 1 else (rows, width), is_dense=True)
 
 
-def _ragged(parts: list[Part], hash_key: int | None) -> Part:
-    """The same of rows of any length."""
-    crossed = cross_ragged([_filled(part) for part in parts], hash_key)
-    return Part(crossed.values, None, crossed.offsets, dense=False)
+def _cross_rows(parts: list[Part], hash_key: int | None) -> Part:
+    """Crosses parts of which some have rows of different lengths."""
+    crossed = cross_ragged([_drop_missing(part) for part in parts], hash_key)
+    return Part(crossed.values, None, crossed.offsets, is_dense=False)
 
 
-def _filled(part: Part) -> Ragged:
-    """The cells of a part that hold a value."""
-    offsets = part.form
+def _drop_missing(part: Part) -> Ragged:
+    """The values of a part that aren't missing."""
+    offsets = part.layout
     if isinstance(offsets, tuple):
         offsets = np.arange(offsets[0] + 1) * int(np.prod(offsets[1:]))
-    if part.there is None:
+    if part.valid_mask is None:
         return Ragged(part.values, offsets)
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(part.there)])
-    return Ragged(part.values[part.there], before[offsets])
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(part.valid_mask)])
+    return Ragged(part.values[part.valid_mask], before[offsets])

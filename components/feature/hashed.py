@@ -1,4 +1,4 @@
-"""Ids of strings and integers without a list of them: by a hash."""
+"""Ids of strings and integers by a hash, without a list of values."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Annotated, Any
 import numpy as np
 
 from components.feature.base.column import Categorical, check_buckets
-from components.feature.base.values import cells, check_kind
-from components.feature.text.fingerprint import buckets, decimal, fingerprint64
+from components.feature.base.values import check_category_type, read_values
+from components.feature.text.fingerprint import fingerprint64, format_integers, to_buckets
 from components.feature.text.siphash import siphash
-from components.feature.text.string_ops import each, to_strings
-from components.feature.text.vocabulary_index import find, table
+from components.feature.text.string_ops import apply_to_strings, to_strings
+from components.feature.text.vocabulary_index import build_index, look_up
 from components.types import Block, Constants, Encoded, Range, Strings, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hashed(Categorical):
-    """The remainder of a hash: TensorFlow's `categorical_column_with_hash_bucket`, and Keras's `Hashing`.
+    """Hash buckets: TensorFlow's `categorical_column_with_hash_bucket`, and Keras's `Hashing`.
 
-    The hash of a string is FarmHash's Fingerprint64 of its UTF-8, that of an integer the one of its decimal digits.
+    An id is the remainder of FarmHash's Fingerprint64 of a string's UTF-8, or of an integer's decimal digits.
 
     Attributes:
-        key: the raw column, strings or integers. Where every row has as many cells, "" and -1 are no values.
+        key: the raw column, strings or integers. Where all rows have the same number of values, "" and -1 are missing
+            values.
         buckets: the number of ids.
-        salt: hashes by SipHash-2-4 instead, under these two numbers (one is taken twice).
-        mask: the value that has id 0, alone; the others share the ids from 1 on.
-        missing: what stands in for a cell without a value; None: it has no id.
+        salt: the key of SipHash-2-4, which then replaces Fingerprint64: two numbers, or one that is used twice.
+        mask: the value that alone has id 0; the others share the ids from 1 on.
+        missing: replaces missing values. None: they have no id.
     """
 
     key: str
@@ -40,31 +41,33 @@ class Hashed(Categorical):
     def __post_init__(self) -> None:
         check_buckets(self.key, self.buckets)
         if self.mask is not None and self.buckets < 2:
-            raise UserError(f"column `{self.key}`: with a mask, buckets={self.buckets} leaves none to the others")
+            raise UserError(f"column `{self.key}`: with a mask, buckets={self.buckets} leaves none for other values")
 
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        host = {} if self.mask is None else table(to_strings([str(self.mask)]))
+        host = {} if self.mask is None else build_index(to_strings([str(self.mask)]))
         return Constants(host=host, static={"buckets": self.buckets})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        found = cells(block, self.key, parents, missing=self.missing, blank=self.mask not in ("", -1))
+        found = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self.mask not in ("", -1))
         if self.mask is not None:
-            check_kind(block, self.key, found, f"mask={self.mask!r} is of", isinstance(self.mask, str))
+            check_category_type(block, self.key, found, f"mask={self.mask!r} is of", isinstance(self.mask, str))
         if not isinstance(found.values, Strings):
-            return found.ids(self._ids(Strings(*decimal(found.values)), constants))
-        return found.ids(each(found.values, lambda data, offsets: self._ids(Strings(data, offsets), constants)))
+            return found.ids(self._ids(Strings(*format_integers(found.values)), constants))
+        return found.ids(
+            apply_to_strings(found.values, lambda data, offsets: self._ids(Strings(data, offsets), constants))
+        )
 
     def _ids(self, strings: Strings, constants: Constants) -> np.ndarray:
         if self.mask is None:
-            return buckets(self._hashes(strings), self.buckets)
-        masked = find(strings, fingerprint64(strings.data, strings.offsets), constants.host) == 0
-        return np.where(masked, 0, 1 + buckets(self._hashes(strings), self.buckets - 1))
+            return to_buckets(self._hashes(strings), self.buckets)
+        masked = look_up(strings, fingerprint64(strings.data, strings.offsets), constants.host) == 0
+        return np.where(masked, 0, 1 + to_buckets(self._hashes(strings), self.buckets - 1))
 
     def _hashes(self, strings: Strings) -> np.ndarray:
         if self.salt is None:

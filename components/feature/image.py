@@ -13,7 +13,7 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.number import scaling
-from components.feature.statistic import Moments, Spread
+from components.feature.statistic import Moments, OffsetScale
 from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 
 WHITE = 255
@@ -22,30 +22,30 @@ Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """An image: uint8 (H, W, C) from 0, black, to 255, white, stays so until the device makes float32 of it.
+    """An image, uint8 (H, W, C) from 0, black, to 255, white. The device converts it to float32.
 
     Attributes:
         key: the raw column.
-        size: the height and width that images are resized to, once, before they are kept: bilinear over the area
-            that a pixel covers (the triangle filter, so that nothing is aliased), each pass rounded to bytes, by
-            Pillow. None: as they are.
-        normalize: `unit` divides by 255; `standardize` gives each channel mean 0 and standard deviation 1
-            over the training split (a constant one is shifted, and divided by 255). None: neither.
-        mean: what is subtracted after that, one number or one for each channel, in their order after `order`.
-        deviation: what the rest is divided by, likewise.
-        order: `bgr` turns the three channels round, as networks want them that were trained in Caffe.
+        size: the height and width that images are resized to, once, before they are cached: bilinear over the area
+            that a pixel covers (Pillow's triangle filter, without aliasing), each pass rounded to bytes. None: the
+            images keep their size.
+        normalize: `unit` divides by 255; `standardize` gives each channel mean 0 and standard deviation 1 over the
+            training split (a constant one is shifted, and divided by 255). None: neither.
+        mean: is subtracted after that: one number, or one for each channel in their order after `order`.
+        std: the rest is divided by it: one number, or one for each channel.
+        order: `bgr` reverses the three channels, for networks that were trained in Caffe.
     """
 
     key: str
     size: tuple[Annotated[int, Range(1)], Annotated[int, Range(1)]] | None = None
     normalize: Literal["unit", "standardize"] | None = "unit"
     mean: tuple[float, ...] | float | None = None
-    deviation: tuple[Positive, ...] | Positive | None = None
+    std: tuple[Positive, ...] | Positive | None = None
     order: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self) -> None:
-        if self.normalize == "standardize" and (self.mean is not None or self.deviation is not None):
-            raise UserError("`mean` and `deviation` are learned where normalize=standardize; choose unit, or null")
+        if self.normalize == "standardize" and (self.mean is not None or self.std is not None):
+            raise UserError("`mean` and `std` are learned where `normalize` is standardize; choose unit, or null")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -56,37 +56,37 @@ class Image:
         return {"channels": Moments(key)} if self.normalize == "standardize" else {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        spread = results.get("channels", Spread(np.zeros(1), np.zeros(1)))
+        fitted = results.get("channels", OffsetScale(np.zeros(1), np.zeros(1)))
         unit = 1 if self.normalize is None else WHITE
-        device = scaling.constants(spread, unit)
+        device = scaling.make_constants(fitted, unit)
         if self.mean is not None:
-            device["offset"] = _each(self.mean, unit)
-        if self.deviation is not None:
-            device["divisor"] = _each(self.deviation, unit)
+            device["offset"] = _to_bytes(self.mean, unit)
+        if self.std is not None:
+            device["divisor"] = _to_bytes(self.std, unit)
         return Constants(device=device)
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: uint8 (rows, H, W, C)."""
-        return {"values": _images(block, self.key, self.size)}
+        return {"values": _read_images(block, self.key, self.size)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        """(B, H, W, C), float32; raises UserError where the fields are for other channels."""
-        return partial(_scaled, order=self.order)
+        """(B, H, W, C), float32; raises UserError where the parameters are for another number of channels."""
+        return partial(_scale, order=self.order)
 
 
-def _each(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:
-    """A number a channel, or one for all, in the unit of the bytes."""
+def _to_bytes(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:
+    """One number per channel, or one for all, in the unit of bytes."""
     return np.atleast_1d(np.asarray(numbers, np.float64) * unit).astype(np.float32)
 
 
-def _scaled(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, order: str) -> jax.Array:
+def _scale(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, order: str) -> jax.Array:
     images = encoded["values"]
     channels = images.shape[-1]
     if order == "bgr" and channels != 3:
-        raise UserError(f"order=bgr is for images of 3 channels, these have {channels}")
-    for name, field in (("offset", "mean"), ("divisor", "deviation")):
+        raise UserError(f"`order` (=bgr) is for images of 3 channels, these have {channels}")
+    for name, field in (("offset", "mean"), ("divisor", "std")):
         if len(constants[name]) not in (1, channels):
             raise UserError(f"`{field}` has {len(constants[name])} numbers, the images have {channels} channels")
     return scaling.scale({"values": images[..., ::-1] if order == "bgr" else images}, constants)
@@ -94,29 +94,29 @@ def _scaled(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, order: 
 
 @dataclass(frozen=True)
 class _Pixels:
-    """The pixels of resized images, float64 (pixels, channels): what their statistics are about."""
+    """The pixels of resized images, float64 (pixels, channels), as the key of a statistic."""
 
     key: str
     size: tuple[int, int]
 
     def __call__(self, block: Block) -> np.ndarray:
-        images = _images(block, self.key, self.size)
+        images = _read_images(block, self.key, self.size)
         return images.reshape(-1, images.shape[-1]).astype(np.float64)
 
 
-def _images(block: Block, key: str, size: tuple[int, int] | None) -> np.ndarray:
-    images = raw.column(block, key)
+def _read_images(block: Block, key: str, size: tuple[int, int] | None) -> np.ndarray:
+    images = raw.read_column(block, key)
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(
             f"column `{key}` of {block.origin} is {images.dtype} {images.shape}; "
             f"images are uint8, 0 to {WHITE}, (rows, height, width, channels)"
         )
-    return images if size in (None, images.shape[1:3]) else _resized(images, *size)
+    return images if size in (None, images.shape[1:3]) else _resize(images, *size)
 
 
-def _resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Channel by channel: Pillow would multiply the colors of four by the last."""
-    import PIL.Image  # 50 ms, of which most runs have no need
+def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes channel by channel: of four channels, Pillow takes the last for opacity."""
+    import PIL.Image  # takes 50 ms, and most runs don't need it
 
     result = np.empty((len(images), height, width, images.shape[-1]), np.uint8)
     for image, small in zip(images, result, strict=True):

@@ -1,4 +1,4 @@
-"""Categories as vectors with a place for each id."""
+"""Categories as vectors with an element for each id."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.base.column import buckets_of, multi_hot
+from components.feature.base.column import get_buckets, multi_hot
 from components.feature.base.values import NO_ID
 from components.feature.statistic import document_frequency
-from components.layer.lowering.sparse import named
+from components.layer.lowering.sparse import in_range
 from components.types import (
     Block,
     Constants,
@@ -31,21 +31,22 @@ from components.types import (
 
 @dataclass(frozen=True, kw_only=True)
 class Indicator:
-    """Which ids of a categorical column a row has: TensorFlow's `indicator_column`, and Keras's `CategoryEncoding`.
+    """One-hot, multi-hot and tf-idf vectors: TensorFlow's `indicator_column`, and Keras's `CategoryEncoding`.
 
-    An id that is out of range, or that a cell lacks, stands for nothing.
+    Ids that are out of range, or missing, count for nothing.
 
     Attributes:
         key: the categorical column.
-        mode: `count`: how often each id occurs, or the sum of its weights; a categorical column that an input lists
-            is that already. `multi_hot`: 1 for those that occur. `tf_idf`: how often they do, times how rare that is.
-        formula: of `tf_idf`, in N rows of which the id occurs in df. `keras`: count * log(1 + N / (1 + df)), as in
-            TextVectorization; `tft`: count / cells of the row * (1 + log((N + 1) / (df + 1))), as in TensorFlow
-            Transform; `tft_unsmoothed`: with 1 + log(N / df), and a df of 1 at least.
-        documents: where df is from. `learned`: the vocabulary that `key` names has learned it; values that it lacks
-            have, as in Keras, the mean weight of those of its list. `counted`: counted in the training split, which
-            `key`, a column that learns nothing itself, makes ids of (Hashed, a vocabulary that is given).
-        sequence: a vector for each cell, with a mask of those that hold a value (Keras's `one_hot`).
+        mode: `count`: how often each id occurs, or the sum of its weights; an input makes that of a categorical column
+            without an indicator too. `multi_hot`: 1 for ids that occur. `tf_idf`: term frequency times inverse document
+            frequency.
+        formula: of `tf_idf`, for an id that occurs in df of N rows. `keras`: count * log(1 + N / (1 + df)), as in
+            TextVectorization; `tft`: count / ids of the row * (1 + log((N + 1) / (df + 1))), as in TensorFlow
+            Transform; `tft_unsmoothed`: with 1 + log(N / max(df, 1)).
+        documents: where df is from. `learned`: from the vocabulary `key`, which has learned its list; as in Keras,
+            unknown values have the mean weight of the list. `counted`: from the training split; `key` is a stateless
+            column then, like Hashed, or a vocabulary with a given list.
+        sequence: whether each value becomes a vector of its own, with a mask of the missing ones (Keras's `one_hot`).
     """
 
     key: str
@@ -56,7 +57,7 @@ class Indicator:
 
     def __post_init__(self) -> None:
         if self.sequence and self.mode == "tf_idf":
-            raise UserError(f"indicator of `{self.key}`: tf_idf is about whole rows; leave `sequence` out")
+            raise UserError(f"indicator of `{self.key}`: tf_idf needs whole rows; leave `sequence` out")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -67,68 +68,68 @@ class Indicator:
         return {"documents": document_frequency.DocumentFrequency(self.key)} if counted else {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        """Raises UserError where `key` is no categorical column, or hasn't learned what `tf_idf` is to take from it."""
-        buckets = buckets_of("indicator", parents, self.key)
+        """Raises UserError where `key` is no categorical column, or hasn't learned the df that `tf_idf` needs."""
+        buckets = get_buckets("indicator", parents, self.key)
         device = {"idf": self._idf(results, parents[self.key], buckets)} if self.mode == "tf_idf" else {}
         return Constants(device=device, static={"buckets": buckets})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        """`ids`, each once in a row but of a sequence or single cells, and `weights` where they are not all 1."""
+        """`ids`, each once per row unless `sequence` is set, and `weights` where they aren't all 1."""
         arrays: Mapping[str, Any] = parents[self.key]
         ids, weights = arrays["ids"], None if self.mode == "multi_hot" else arrays.get("weights")
         if self.sequence or (isinstance(ids, np.ndarray) and ids.ndim == 1):
             return {"ids": ids} if weights is None else {"ids": ids, "weights": weights}
-        found = document_frequency.bags(ids, weights)
+        found = document_frequency.make_bags(ids, weights)
         if self.mode == "tf_idf" and self.formula != "keras":
-            found = found._replace(weights=found.weights / _cells(ids)[found.rows])
-        together = {"ids": _as_rows(found, found.ids.astype(np.int32), NO_ID, ids)}
+            found = found._replace(weights=found.weights / _count_values(ids)[found.rows])
+        encoded = {"ids": _as_rows(found, found.ids.astype(np.int32), NO_ID, ids)}
         if self.mode == "multi_hot":
-            return together
-        return {**together, "weights": _as_rows(found, found.weights, np.float32(0), ids)}
+            return encoded
+        return {**encoded, "weights": _as_rows(found, found.weights, np.float32(0), ids)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], MultiHot | Padded]:
-        """MultiHot (B, buckets); of a sequence Padded (B, T, buckets)."""
-        return functools.partial(_one_hots if self.sequence else _weighted, size=static["buckets"])
+        """MultiHot (B, buckets); for sequences Padded (B, T, buckets)."""
+        return functools.partial(_make_one_hots if self.sequence else _weigh, size=static["buckets"])
 
     def _idf(self, results: Mapping[str, Any], parent: Constants, buckets: int) -> np.ndarray:
         if self.documents == "counted":
-            return document_frequency.of_counts(results["documents"], buckets, self.formula)
+            return document_frequency.weigh_ids(results["documents"], buckets, self.formula)
         if "documents" not in parent.host:
             raise UserError(
-                f"tf_idf of `{self.key}`: it hasn't learned how many rows its ids occur in, as a Vocabulary without "
-                "`values` and `path` does; documents=counted counts them"
+                f"tf_idf of `{self.key}`: it hasn't learned in how many rows its ids occur, as a Vocabulary without "
+                "`values` and `path` does; `documents: counted` counts them"
             )
-        return document_frequency.of_vocabulary(parent.host, self.formula)
+        return document_frequency.weigh_vocabulary(parent.host, self.formula)
 
 
-def _weighted(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot:
+def _weigh(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot:
     x = multi_hot(encoded, size)
     if "idf" not in constants:
         return x
-    ids, weights = named(x)
+    ids, weights = in_range(x)
     return MultiHot(ids, weights * jnp.asarray(constants["idf"])[ids], size)
 
 
-def _one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> Padded:
+def _make_one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> Padded:
     x = multi_hot(encoded, size)
-    ids, weights = named(x)
+    ids, weights = in_range(x)
     return Padded(weights[..., None] * jax.nn.one_hot(ids, size), x.ids != NO_ID)
 
 
-def _cells(ids: Encoded) -> np.ndarray:
-    """How many cells of each row hold a value, float32."""
+def _count_values(ids: Encoded) -> np.ndarray:
+    """How many values each row has, float32."""
     held = (ids.values if isinstance(ids, Ragged) else ids.reshape(-1)) != NO_ID
-    return np.bincount(document_frequency.row_numbers(ids)[held], minlength=row_count(ids)).astype(np.float32)
+    return np.bincount(document_frequency.number_rows(ids)[held], minlength=row_count(ids)).astype(np.float32)
 
 
-def _as_rows(found: document_frequency.Bags, values: np.ndarray, nothing: Any, like: Encoded) -> Encoded:
-    """An array with an element for each of what was found, as rows: of any length, or as wide as those of `like`."""
+def _as_rows(found: document_frequency.Bags, values: np.ndarray, padding: Any, like: Encoded) -> Encoded:
+    """Arranges an array with an element per id of the bags as rows: of any length, or of the width of `like`."""
     lengths = np.bincount(found.rows, minlength=row_count(like))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     if isinstance(like, Ragged):
         return Ragged(values, offsets)
-    wide = np.full((len(like), like.size // max(len(like), 1)), nothing)
+    wide = np.full((len(like), like.size // max(len(like), 1)), padding)
     wide[found.rows, np.arange(len(values)) - offsets[found.rows]] = values
     return wide

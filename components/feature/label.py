@@ -1,4 +1,4 @@
-"""Classes to be predicted."""
+"""Classes as a target."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.statistic import Distinct
-from components.feature.statistic.classes import groups
+from components.feature.statistic.classes import group_rows
 from components.types import Block, BoundTarget, Constants, DataError, Statistic, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """The class of an example, as an int32 number from 0.
+    """The class of an example, an int32 number from 0.
 
     Attributes:
-        key: the raw column, of integers, strings or booleans.
-        names: the classes in their order; integers in the data are indices of them, strings are matched.
-            None: the values that occur in the training split, sorted.
-        weight: `balanced` weighs an example by rows / (classes * rows of its class), counted in the training
-            split (King and Zeng, 2001), so that all classes weigh the same. None: every example weighs 1.
+        key: the raw column of integers, strings or booleans.
+        names: the classes in order. Integers in the data are indices of them; strings are the names. None: the values
+            of the training split, sorted.
+        weight: `balanced` weighs an example by rows / (classes * rows of its class) of the training split, so that all
+            classes weigh the same (King and Zeng, 2001). None: each example weighs 1.
     """
 
     key: str
@@ -34,7 +34,7 @@ class Label:
 
     def __post_init__(self) -> None:
         if self.names is not None and len(set(self.names)) < len(self.names):
-            raise UserError(f"`names` gives a class twice: {', '.join(self.names)}")
+            raise UserError(f"`names` has a class twice: {', '.join(self.names)}")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class Label:
     def statistics(self) -> Mapping[str, Statistic]:
         return {"rows": Distinct(self.key)}
 
-    def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Compares the classes of the splits.
 
         Returns:
@@ -58,7 +58,8 @@ class Label:
             classes |= {value: str(value) for counts in rows.values() for value in counts}
         for value, name in classes.items():
             if value not in rows["train"]:
-                raise DataError(self._absence(name, {split: counts.get(value, 0) for split, counts in rows.items()}))
+                counts = {split: counts.get(value, 0) for split, counts in rows.items()}
+                raise DataError(self._describe_absence(name, counts))
         if len(classes) < 2:
             raise DataError(f"column `{self.key}` has one class only, {', '.join(classes.values())}")
         absent = {split: [classes[value] for value in classes if value not in counts] for split, counts in rows.items()}
@@ -82,18 +83,18 @@ class Label:
     ) -> Mapping[str, np.ndarray]:
         """`ids`: int32 (rows,)."""
         numbers = {value: number for number, value in enumerate(constants.host["values"].tolist())}
-        values, rows = groups(block, self.key)
+        values, rows = group_rows(block, self.key)
         ids = np.array([numbers.get(value, -1) for value in values], np.int32)[rows]
         if (ids < 0).any():
             row = int(np.argmin(ids))
             known = ", ".join(constants.static["classes"])
-            value = raw.show(values[rows[row]])
-            raise DataError(f"{block.where(row)}: column `{self.key}` is {value}, none of the classes {known}")
+            value = raw.format_value(values[rows[row]])
+            raise DataError(f"{block.where(row)}: column `{self.key}` is {value}, which is none of the classes {known}")
         return {"ids": ids}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B,), int32."""
-        return _ids
+        return _get_ids
 
     def bind(self, constants: Constants) -> BoundTarget:
         classes = constants.static["classes"]
@@ -103,24 +104,24 @@ class Label:
         return BoundTarget(len(classes), classes, lambda logits: logits, weight, values)
 
     def _classes(self, rows: Mapping[Any, int]) -> dict[Any, str]:
-        """The name of each class, by its value in the data."""
+        """The name of each class by its value in the data."""
         if self.names is None:
             return {value: str(value) for value in rows}
         values = self.names if any(isinstance(value, str) for value in rows) else range(len(self.names))
         return dict(zip(values, self.names, strict=True))
 
-    def _absence(self, name: str, rows: Mapping[str, int]) -> str:
+    def _describe_absence(self, name: str, rows: Mapping[str, int]) -> str:
         message = f"class {name} of column `{self.key}` never occurs in the training split"
         places = ", ".join(f"{count} in {split}" for split, count in rows.items() if count)
         if not places:
-            return f"{message}, nor in another; mend the data or `names`"
+            return f"{message}, nor in another split; correct the data or `names`"
         if sum(rows.values()) < len(rows):
             return f"{message} (rows of it: {places}), too few for {len(rows)} splits; get more of it, or leave it out"
         return (
-            f"{message} (rows of it: {places}); data.stratify={self.key} spreads every class over the splits, "
-            "another data.seed or a smaller data.valid may do too"
+            f"{message} (rows: {places}); `stratify` ({self.key}) of the data spreads each class over the splits; "
+            "another `seed` or a smaller `valid` may help too"
         )
 
 
-def _ids(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+def _get_ids(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
     return jnp.asarray(encoded["ids"])

@@ -1,4 +1,4 @@
-"""Normalizers of numbers: steps that are fixed, and steps that learn two numbers of each element from the data."""
+"""Normalizers of numbers: fixed ones, and ones that are fitted to the training split."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from components.feature.statistic import Distribution, Extremes, Moments, Quantiles, Spread
+from components.feature.statistic import Distribution, Extremes, Moments, OffsetScale, Quantiles
 from components.feature.statistic.elements import Key
 from components.types import DataError, Range, Statistic, UserError
 
-ROUNDING = 2.0**8 * np.finfo(np.float64).eps  # what equal numbers may seem to differ by, as a share of them
+ROUNDING = 2.0**8 * np.finfo(np.float64).eps  # relative difference below which numbers count as equal
 
 
-class Fixed(Protocol):
-    """A function of numbers that learns nothing; `xp` is the library of the arrays, NumPy or `jax.numpy`."""
+class FixedNormalizer(Protocol):
+    """A function of numbers that isn't fitted. `xp` is the library of the arrays, NumPy or `jax.numpy`."""
 
     def __call__(self, values: Any, xp: Any) -> Any: ...
 
@@ -25,26 +25,32 @@ class Fixed(Protocol):
         """The inverse; raises UserError where there is none."""
 
 
-class Learned(Protocol):
-    """Numbers are shifted and divided by what a statistic says, and go through a few fixed steps then."""
+class FittedNormalizer(Protocol):
+    """(x - offset) / scale, fitted to a statistic of the training split, and fixed normalizers after it."""
 
     @property
-    def after(self) -> tuple[Fixed, ...]: ...
+    def after(self) -> tuple[FixedNormalizer, ...]:
+        """The fixed normalizers that follow."""
 
-    def statistic(self, key: Key) -> Statistic: ...
+    def statistic(self, key: Key) -> Statistic:
+        """The statistic that it is fitted to."""
 
-    def spread(self, result: Any) -> Spread:
-        """What is subtracted, and what divided by then; raises DataError, without the column, if there is none."""
+    def offset_scale(self, result: Any) -> OffsetScale:
+        """Offset and scale, from the statistic's result.
+
+        Raises:
+            DataError: there is none; the message doesn't name the column.
+        """
 
 
-def constant(spread: Spread) -> np.ndarray:
+def is_constant(fitted: OffsetScale) -> np.ndarray:
     """Where numbers differ by no more than their rounding in float64."""
-    return spread.width <= ROUNDING * np.abs(spread.offset)
+    return fitted.scale <= ROUNDING * np.abs(fitted.offset)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """The numbers from 0 to 1 as those from `low` to `high`."""
+    """Maps the range from 0 to 1 to the one from `low` to `high`."""
 
     low: float
     high: float
@@ -63,7 +69,11 @@ def _check_order(low: float, high: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """log(x + offset); the sum must be above 0. For an offset of 1, `log1p` is exact near 0 too."""
+    """log(x + offset); the sum must be above 0. For an offset of 1, `log1p` is also exact near 0.
+
+    Attributes:
+        offset: is added to each number.
+    """
 
     offset: float = 0.0
 
@@ -87,7 +97,12 @@ class Log1p:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """The nearest number from `low` to `high`."""
+    """The nearest number from `low` to `high`.
+
+    Attributes:
+        low: the lower bound.
+        high: the upper bound.
+    """
 
     low: float = -math.inf
     high: float = math.inf
@@ -99,25 +114,30 @@ class Clip:
         return xp.clip(values, self.low, self.high)
 
     def undo(self, values: Any, xp: Any) -> Any:
-        raise UserError("a target can't be clipped by Clip, as its numbers must be given back; clip the data itself")
+        raise UserError("a target can't be clipped by Clip, as predictions must be mapped back; clip the data itself")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZScore:
     """(x - mean) / standard deviation, of the population."""
 
-    after: ClassVar[tuple[Fixed, ...]] = ()
+    after: ClassVar[tuple[FixedNormalizer, ...]] = ()
 
     def statistic(self, key: Key) -> Moments:
         return Moments(key)
 
-    def spread(self, result: Spread) -> Spread:
+    def offset_scale(self, result: OffsetScale) -> OffsetScale:
         return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinMax:
-    """The range that was learned, to the one from `low` to `high`; what lies beyond goes on beyond."""
+    """Maps the range of the training split to the one from `low` to `high`. Other numbers are extrapolated.
+
+    Attributes:
+        low: where the smallest number goes.
+        high: where the largest number goes.
+    """
 
     low: float = 0.0
     high: float = 1.0
@@ -126,24 +146,28 @@ class MinMax:
         _check_order(self.low, self.high)
 
     @property
-    def after(self) -> tuple[Fixed, ...]:
+    def after(self) -> tuple[FixedNormalizer, ...]:
         return () if (self.low, self.high) == (0, 1) else (Stretch(self.low, self.high),)
 
     def statistic(self, key: Key) -> Extremes:
         return Extremes(key)
 
-    def spread(self, result: Spread) -> Spread:
+    def offset_scale(self, result: OffsetScale) -> OffsetScale:
         return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robust:
-    """(x - median) / (quantile of `high` - quantile of `low`), by default the quartiles: outliers count for little.
+    """(x - median) / (quantile of `high` - quantile of `low`), so that outliers have little influence.
 
-    The two must differ, unless all numbers are equal.
+    The two quantiles must differ, unless all numbers are equal.
+
+    Attributes:
+        low: the lower probability; by default that of the first quartile.
+        high: the upper probability; by default that of the third quartile.
     """
 
-    after: ClassVar[tuple[Fixed, ...]] = ()
+    after: ClassVar[tuple[FixedNormalizer, ...]] = ()
     low: Annotated[float, Range(0, 1)] = 0.25
     high: Annotated[float, Range(0, 1)] = 0.75
 
@@ -153,22 +177,22 @@ class Robust:
     def statistic(self, key: Key) -> Quantiles:
         return Quantiles(key)
 
-    def spread(self, result: Distribution) -> Spread:
-        least, low, median, high, most = result.at(np.array([0, self.low, 0.5, self.high, 1]))
-        found = Spread(median, high - low)
-        if (level := constant(found) & ~constant(Spread(median, most - least))).any():
+    def offset_scale(self, result: Distribution) -> OffsetScale:
+        least, low, median, high, most = result.quantiles(np.array([0, self.low, 0.5, self.high, 1]))
+        found = OffsetScale(median, high - low)
+        if (level := is_constant(found) & ~is_constant(OffsetScale(median, most - least))).any():
             raise DataError(
-                f"its quantiles {self.low:g} and {self.high:g} are both {low[level][0]:g}, and yet it isn't constant: "
-                "nothing to divide by; choose z_score, or Robust with a lower `low` or a higher `high`"
+                f"its quantiles {self.low:g} and {self.high:g} are both {low[level][0]:g}, although it isn't constant: "
+                "there is nothing to divide by; choose z_score, or Robust with a lower `low` or a higher `high`"
             )
         return found
 
 
-Step: TypeAlias = (
+Normalizer: TypeAlias = (
     Literal["z_score", "min_max", "robust", "log", "log1p"] | ZScore | MinMax | Robust | Log | Log1p | Clip
 )
 
-NAMES: Mapping[str, Fixed | Learned] = {
+NAMES: Mapping[str, FixedNormalizer | FittedNormalizer] = {
     "z_score": ZScore(),
     "min_max": MinMax(),
     "robust": Robust(),

@@ -11,23 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.normalizer import constant
+from components.feature.normalizer import is_constant
 from components.feature.number import scaling
-from components.feature.number.numbers import vectors, with_parents
-from components.feature.statistic import Covariance, Spread, principal
+from components.feature.number.numbers import add_parents, as_vectors
+from components.feature.statistic import Covariance, OffsetScale, find_principal_components
 from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrincipalComponents:
-    """Columns of numbers, or vectors of them, projected to the directions along which they vary most (Pearson, 1901).
+    """The principal components of columns of numbers or vectors: projections to the directions of largest variance.
 
-    The mean is subtracted first, and the covariance is that of the population, over the training split.
+    The mean is subtracted first. Mean and (population) covariance are those of the training split.
 
     Attributes:
         key: the column, or several, side by side.
-        components: the number of directions, at most that of the numbers.
-        whiten: divides each component by its standard deviation.
+        components: the number of directions, at most the number of elements.
+        whiten: whether to divide each component by its standard deviation.
+
+    References:
+        Pearson, 1901.
     """
 
     key: str | tuple[str, ...]
@@ -47,14 +50,14 @@ class PrincipalComponents:
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         joint = results["joint"]
-        spread = Spread(joint.mean, np.sqrt(np.diag(joint.covariance)))
-        if (blurred := scaling.blurred(spread) & ~constant(spread)).any():
-            mean, deviation = (one[blurred][0] for one in spread)
+        fitted = OffsetScale(joint.mean, np.sqrt(np.diag(joint.covariance)))
+        if (blurred := scaling.is_blurred(fitted) & ~is_constant(fitted)).any():
+            mean, std = (one[blurred][0] for one in fitted)
             raise DataError(
-                f"{', '.join(self.keys)}: numbers of mean {mean:.10g} and standard deviation {deviation:.3g} would be "
-                "blurred by float32; subtract about that mean before, by `expression` of a Numeric"
+                f"{', '.join(self.keys)}: numbers of mean {mean:.10g} and standard deviation {std:.3g} would lose "
+                "precision in float32; subtract about that mean first, by `expression` of a Numeric"
             )
-        directions = principal(joint.covariance, self.components)
+        directions = find_principal_components(joint.covariance, self.components)
         if self.whiten:
             directions = directions / np.sqrt(self._variances(joint.covariance, directions))
         return Constants(device={"mean": joint.mean.astype(np.float32), "directions": directions.astype(np.float32)})
@@ -63,26 +66,26 @@ class PrincipalComponents:
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D), as in the data."""
-        block = with_parents(block, parents)
-        columns = [vectors(block, key, raw.numbers(block, key)) for key in self.keys]
+        block = add_parents(block, parents)
+        columns = [as_vectors(block, key, raw.read_numbers(block, key)) for key in self.keys]
         return {"values": np.concatenate(columns, axis=1, dtype=np.float32)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B, components), float32."""
-        return _projected
+        return _project
 
     def _variances(self, covariance: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Those along the directions, all above 0."""
+        """The variances along the directions; raises DataError where one is 0."""
         variances = np.einsum("dc,de,ec->c", directions, covariance, directions)
         above = int(np.sum(variances > len(covariance) * np.finfo(np.float64).eps * variances[0]))
         if above < self.components:
             raise DataError(
-                f"{', '.join(self.keys)} vary along {above} directions in the rows that are learned from, and `whiten` "
+                f"{', '.join(self.keys)} vary along {above} directions in the training split, and `whiten` "
                 f"would divide by 0: `components` (={self.components}) can be {above} at most"
             )
         return variances
 
 
-def _projected(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+def _project(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
     values = jnp.asarray(encoded["values"]) - jnp.reshape(constants["mean"], (1, -1))
     return jnp.matmul(values, constants["directions"], precision="highest")

@@ -1,4 +1,4 @@
-"""Times: their parts as numbers, as points of a circle, or as categories."""
+"""Parts of times as numbers, as points on a circle, or as categories."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.base.column import Categorical, Unlearned
+from components.feature.base.column import Categorical, Stateless
 from components.feature.base.values import NO_ID
 from components.feature.text.string_ops import compact
 from components.types import Block, Constants, DataError, Strings, UserError, Values
 
+NEEDED = "a time is a timestamp or text, as 2026-10-25 or 2026-10-25T13:45:00; `format` reads other texts"
+EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+
 Cycle: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 Part: TypeAlias = Literal["year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 
-CYCLES: dict[str, tuple[int, int]] = {  # the first number of each, and how many there are
+CYCLES: dict[str, tuple[int, int]] = {  # the first number of each part, and how many there are
     "month": (1, 12),
     "day": (1, 31),
     "day_of_year": (1, 366),
@@ -32,16 +35,16 @@ CYCLES: dict[str, tuple[int, int]] = {  # the first number of each, and how many
 
 
 @dataclass(frozen=True, kw_only=True)
-class Time(Unlearned):
+class Time(Stateless):
     """Parts of a time as one float32 vector (D,), in the order given.
 
     Attributes:
-        key: the raw column, of timestamps or text. A text with an offset from UTC, or Z, is taken in UTC.
-        parts: weekday counts from Monday, 0; day_of_year from 1.
+        key: the raw column of timestamps or texts. A text with an offset from UTC, or Z, is converted to UTC.
+        parts: the parts in order. `weekday` counts from Monday, 0; `day_of_year` from 1.
         encoding: `number`: the part itself. `cyclic`: sine and cosine of 2 pi (part - first) / period, so that 23
             o'clock is near 0; the periods are 12 months, 31 days, 366 days of the year, 7, 24, 60 and 60.
-        format: of texts, in the words of Python's strptime (slow beside ISO); None: ISO 8601.
-        missing: what each number of a row without a time is; None: such a row is an error.
+        format: of texts, as in Python's strptime, which is slower than ISO. None: ISO 8601.
+        missing: each number of a row without a time. None: such a row is an error.
     """
 
     key: str
@@ -53,7 +56,7 @@ class Time(Unlearned):
     def __post_init__(self) -> None:
         _check_format(self.format)
         if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise UserError(f"`parts` (={', '.join(self.parts)}) must be at least one, and each once")
+            raise UserError(f"`parts` (={', '.join(self.parts)}) must be one or more, each once")
         if self.encoding == "cyclic" and "year" in self.parts:
             raise UserError("`parts`: a year has no period to be `cyclic` over; list it in a column of its own")
 
@@ -61,19 +64,21 @@ class Time(Unlearned):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D)."""
-        found, there = times(block, self.key, parents, self.format)
-        if self.missing is None and not there.all():
-            remedy = "fill it in, leave the row out, or say what stands for it in `missing`"
-            raise raw.error(block, self.key, int(np.argmin(there)), "has no value", remedy)
+        found, valid_mask = read_times(block, self.key, parents, self.format)
+        if self.missing is None and not valid_mask.all():
+            remedy = "fill it in, leave the row out, or set `missing`"
+            raise raw.value_error(block, self.key, int(np.argmin(valid_mask)), "has no value", remedy)
         cyclic = self.encoding == "cyclic"
-        numbers = {part: part_of(found, part) for part in self.parts}
-        parts = [_cyclic(of, part) if cyclic else of[:, None] for part, of in numbers.items()]
+        numbers = {part: extract_part(found, part) for part in self.parts}
+        parts = [_to_circle(of, part) if cyclic else of[:, None] for part, of in numbers.items()]
         values = np.concatenate(parts, axis=1, dtype=np.float32)
-        return {"values": values if there.all() else np.where(there[:, None], values, np.float32(self.missing))}
+        if not valid_mask.all():
+            values = np.where(valid_mask[:, None], values, np.float32(self.missing))
+        return {"values": values}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """(B, D), float32."""
-        return _values
+        return _get_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +86,9 @@ class TimePart(Categorical):
     """A part of a time as a category, to be embedded or crossed: its first number is id 0.
 
     Attributes:
-        key: the raw column, of timestamps or text. A text with an offset from UTC, or Z, is taken in UTC.
-        part: what becomes an id; a row without a time has none.
-        format: of texts, in the words of Python's strptime (slow beside ISO); None: ISO 8601.
+        key: the raw column of timestamps or texts. A text with an offset from UTC, or Z, is converted to UTC.
+        part: the part that is the id. A row without a time has no id.
+        format: of texts, as in Python's strptime, which is slower than ISO. None: ISO 8601.
     """
 
     key: str
@@ -104,12 +109,12 @@ class TimePart(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`ids`: int32 (rows,)."""
-        found, there = times(block, self.key, parents, self.format)
-        ids = (part_of(found, self.part) - CYCLES[self.part][0]).astype(np.int32)
-        return {"ids": np.where(there, ids, NO_ID)}
+        found, valid_mask = read_times(block, self.key, parents, self.format)
+        ids = (extract_part(found, self.part) - CYCLES[self.part][0]).astype(np.int32)
+        return {"ids": np.where(valid_mask, ids, NO_ID)}
 
 
-def _cyclic(numbers: np.ndarray, part: str) -> np.ndarray:
+def _to_circle(numbers: np.ndarray, part: str) -> np.ndarray:
     """Sine and cosine, (rows, 2)."""
     first, period = CYCLES[part]
     angles = 2 * np.pi * np.arange(period) / period
@@ -124,46 +129,46 @@ def _check_format(format: str | None) -> None:
         raise UserError(f"`format` (={format!r}) is not one of Python's strptime: {error}") from None
 
 
-def _values(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+def _get_values(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
     return jnp.asarray(encoded["values"])
 
 
-NEEDED = "a time is a timestamp or text, as 2026-10-25 or 2026-10-25T13:45:00; `format` reads other texts"
-EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
-
-
-def times(
+def read_times(
     block: Block, key: str, parents: Mapping[str, Mapping[str, Values]], format: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A column of times, datetime64 (rows,), and which rows have one: a gap and "" are none.
+    """Reads a column of times.
 
-    Raises DataError, which names the row, for what is no time.
+    Returns:
+        datetime64 (rows,), and a mask (rows,), bool: False where a time is missing, or "".
+
+    Raises:
+        DataError: a value is no time; the message names the row.
     """
     values = next(iter(parents[key].values())) if key in parents else block.columns.get(key)
     if values is None:
-        raw.column(block, key)  # raises
+        raw.read_column(block, key)  # raises
     valid = np.True_ if key in parents else block.valid.get(key, np.True_)
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "M":
-        there = ~np.isnat(values) & valid
-        return np.where(there, values, np.zeros(1, values.dtype)), there
-    distinct, rows = _distinct(block, key, values)
-    there = np.array([value is not None and value != "" for value in distinct], bool)[rows] & valid
-    read = [_read(value, format) for value in distinct]
-    wrong = np.array([one is None for one in read], bool)[rows] & there
+        valid_mask = ~np.isnat(values) & valid
+        return np.where(valid_mask, values, np.zeros(1, values.dtype)), valid_mask
+    distinct, rows = _find_distinct(block, key, values)
+    valid_mask = np.array([value is not None and value != "" for value in distinct], bool)[rows] & valid
+    read = [_parse(value, format) for value in distinct]
+    wrong = np.array([one is None for one in read], bool)[rows] & valid_mask
     if wrong.any():
         row = int(np.argmax(wrong))
         shape = NEEDED if format is None else f"a text like {format} is needed"
-        raise raw.error(block, key, row, f"is {raw.show(distinct[int(rows[row])])}", shape)
+        raise raw.value_error(block, key, row, f"is {raw.format_value(distinct[int(rows[row])])}", shape)
     # NumPy's own conversion takes six times as long.
     since = np.array([0 if one is None else (one - EPOCH) // MICROSECOND for one in read], np.int64)
-    return since.view("datetime64[us]")[rows], there
+    return since.view("datetime64[us]")[rows], valid_mask
 
 
-def _distinct(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarray]:
-    """Values that are worked on once, and which of them each row has."""
+def _find_distinct(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarray]:
+    """The distinct values, as far as they are known, and the number of each row's value among them."""
     if isinstance(values, Strings):
         known, rows = compact(values)
-        texts = known.tolist() or [""]  # the dictionary of a column of gaps alone may be empty
+        texts = known.tolist() or [""]  # the dictionary may be empty where all values are missing
         return texts, np.arange(values.rows) if rows is None else rows
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "UO":
         kind = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "of different lengths"
@@ -171,8 +176,8 @@ def _distinct(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarra
     return values.tolist(), np.arange(len(values))
 
 
-def _read(value: Any, format: str | None) -> datetime | None:
-    """A time in UTC; None for what is no time."""
+def _parse(value: Any, format: str | None) -> datetime | None:
+    """A time in UTC; None for a value that is no time."""
     if isinstance(value, date):
         value, format = value.isoformat(), None
     try:
@@ -182,8 +187,8 @@ def _read(value: Any, format: str | None) -> datetime | None:
         return None
 
 
-def part_of(times: np.ndarray, part: str) -> np.ndarray:
-    """A part of datetime64 (rows,), int64."""
+def extract_part(times: np.ndarray, part: str) -> np.ndarray:
+    """A part of times, datetime64 (rows,), as int64."""
     years, months, days = (times.astype(f"datetime64[{unit}]") for unit in "YMD")
     if part == "year":
         return years.astype(np.int64) + 1970

@@ -1,4 +1,4 @@
-"""Texts as tokens, and how many there are of them."""
+"""Tokens of texts, and their number."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.base.column import Unlearned
-from components.feature.base.values import cells
+from components.feature.base.column import Stateless
+from components.feature.base.values import read_values
 from components.feature.text import tokenize
-from components.feature.text.string_ops import compact, encodable, to_strings
+from components.feature.text.string_ops import compact, is_encodable, to_strings
 from components.types import Block, Constants, DataError, Ragged, Range, Strings, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokens(Unlearned):
-    """The tokens of a text: strings, of which `Vocabulary` or `Hashed` makes ids. Learns nothing.
+class Tokens(Stateless):
+    """The tokens of a text, as strings. `Vocabulary` or `Hashed` makes ids of them. It is stateless.
 
-    As they are by default, those of Keras's TextVectorization: lower case and punctuation are ASCII's alone, and so
-    is the whitespace that a text is split at (no-break spaces stay). A gap has no tokens.
+    By default they are those of Keras's TextVectorization: lower case, punctuation and whitespace are those of ASCII
+    only, so no-break spaces stay. A missing text has no tokens.
 
     Attributes:
-        key: the raw column, of strings.
-        remove: strings that a space takes the place of, first of all and one after the other, such as `<br />`.
-        standardize: what becomes of the text then; None: it stays as it is.
-        split: where it is cut; `character` takes spaces for tokens too, None the whole text for one.
-        separator: a string at which the text is cut instead; what is empty between two is no token.
-        ngrams: 2: tokens and pairs of neighbours, joined by a space, and so on; (2, 3): pairs and triples alone.
-        order: `keras`: the n-grams of the first length first; `tft`: those that begin with the first token, as in
-            TensorFlow Transform.
-        distinct: each n-gram only where it occurs first in a text (TensorFlow Transform's `bag_of_words`).
-        max_tokens: how many n-grams of a text are kept, the first ones; None: all.
+        key: the raw column of strings.
+        remove: strings that are replaced by a space first, one after the other, such as `<br />`.
+        standardize: what is done to the text next. None: nothing.
+        split: where the text is split; at `character`, spaces are tokens too. None: the whole text is one token.
+        separator: a string at which the text is split in place of `split`. No token is empty.
+        ngrams: 2: tokens and pairs of neighbours, joined by a space, and so on; (2, 3): pairs and triples only.
+            None: tokens only.
+        order: `keras`: n-grams of the first length first; `tft`: n-grams with the first token first, as in TensorFlow
+            Transform.
+        distinct: whether to keep each n-gram only where it first occurs in a text (TensorFlow Transform's
+            `bag_of_words`).
+        max_tokens: how many n-grams of a text are kept, the first ones. None: all.
     """
 
     key: str
@@ -49,12 +51,12 @@ class Tokens(Unlearned):
 
     def __post_init__(self) -> None:
         for unwanted in (*self.remove, *([] if self.separator is None else [self.separator])):
-            if not (unwanted and encodable(unwanted)):
+            if not (unwanted and is_encodable(unwanted)):
                 raise UserError(f"`remove` and `separator` must be strings of a character or more, not {unwanted!r}")
-        if self.separator is not None and self._standardized(self.separator.encode()) != self.separator.encode():
+        if self.separator is not None and self._standardize(self.separator.encode()) != self.separator.encode():
             raise UserError(
                 f"`separator` (={self.separator!r}) is never found after `standardize` (={self.standardize}); "
-                "give the separator as it is then, or standardize=null"
+                "write the separator as it is after that, or set `standardize` to null"
             )
         if not self._widths or len(set(self._widths)) < len(self._widths):
             raise UserError(f"`ngrams` (={self.ngrams}) must be a length, or different lengths")
@@ -64,51 +66,51 @@ class Tokens(Unlearned):
     ) -> Mapping[str, Values]:
         """`tokens`: Ragged, of Strings."""
         texts, row = compact(self._texts(block, parents))
-        joined = self._standardized(self._removed(tokenize.joined(texts)))
+        joined = self._standardize(self._remove(tokenize.join_texts(texts)))
         if self.separator is not None:
             joined = joined.replace(self.separator.encode(), bytes([tokenize.CUT]))
-        tokens = tokenize.cut(joined, self.split if self.separator is None else None)
+        tokens = tokenize.split(joined, self.split if self.separator is None else None)
         if self._widths != (1,):
-            tokens = tokenize.n_grams(tokens, self._widths, by_token=self.order == "tft")
+            tokens = tokenize.make_ngrams(tokens, self._widths, by_token=self.order == "tft")
         if self.distinct:
-            tokens = tokenize.without_repetitions(tokens)
+            tokens = tokenize.drop_repetitions(tokens)
         if self.max_tokens is not None:
-            tokens = tokenize.shortened(tokens, self.max_tokens)
-        return {"tokens": tokens if row is None else _rows(tokens, row)}
+            tokens = tokenize.truncate(tokens, self.max_tokens)
+        return {"tokens": tokens if row is None else _select_rows(tokens, row)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
         raise UserError(f"the tokens of `{self.key}` are strings: list a column that makes ids or numbers of them")
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        """The lengths of n-grams, in the order in which a token's stand."""
+        """The lengths of n-grams, in the order of those with the same first token."""
         ngrams = self.ngrams if self.ngrams is not None else 1
         widths = tuple(range(1, ngrams + 1)) if isinstance(ngrams, int) else ngrams
         return widths if self.order == "keras" else tuple(sorted(widths))
 
     def _texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
-        found = cells(block, self.key, parents, blank=False)
-        if found.empty and not isinstance(found.values, Strings):
+        found = read_values(block, self.key, parents, empty_is_missing=False)
+        if found.is_empty and not isinstance(found.values, Strings):
             found = found._replace(values=to_strings([""] * found.total))
-        if not isinstance(found.values, Strings) or not isinstance(found.form, tuple) or len(found.form) > 1:
+        if not isinstance(found.values, Strings) or not isinstance(found.layout, tuple) or len(found.layout) > 1:
             raise DataError(f"column `{self.key}` of {block.origin} holds no strings, one a row; a text is a string")
-        return found.values if found.there is None else _emptied(found.values, ~found.there)
+        return found.values if found.valid_mask is None else _empty(found.values, ~found.valid_mask)
 
-    def _removed(self, joined: bytes) -> bytes:
+    def _remove(self, joined: bytes) -> bytes:
         for unwanted in self.remove:
             joined = joined.replace(unwanted.encode(), b" ")
         return joined
 
-    def _standardized(self, joined: bytes) -> bytes:
-        return tokenize.standardized(joined, self.standardize)
+    def _standardize(self, joined: bytes) -> bytes:
+        return tokenize.standardize(joined, self.standardize)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordCount(Unlearned):
-    """How many tokens a text has (TensorFlow Transform's `word_count`): (B, 1), float32. Learns nothing.
+class WordCount(Stateless):
+    """The number of tokens of a text, (B, 1), float32 (TensorFlow Transform's `word_count`). It is stateless.
 
     Attributes:
-        key: the feature column that gives the tokens.
+        key: the feature column of the tokens.
     """
 
     key: str
@@ -123,24 +125,24 @@ class WordCount(Unlearned):
         return {"counts": np.diff(tokens.offsets).astype(np.int32)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        return _counts
+        return _get_counts
 
 
-def _counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+def _get_counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
     return jnp.asarray(encoded["counts"], jnp.float32)[:, None]
 
 
-def _emptied(texts: Strings, gaps: np.ndarray) -> Strings:
-    """The same with an empty string in some rows."""
+def _empty(texts: Strings, gaps: np.ndarray) -> Strings:
+    """Replaces the strings of some rows by empty ones."""
     strings = len(texts.offsets) - 1
     rows = np.arange(strings) if texts.indices is None else texts.indices
     if not np.diff(texts.offsets)[rows[gaps]].any():
-        return texts  # they are already
+        return texts  # they are empty already
     return Strings(texts.data, np.append(texts.offsets, texts.offsets[-1]), np.where(gaps, strings, rows))
 
 
-def _rows(tokens: Ragged, rows: np.ndarray) -> Ragged:
-    """The tokens of some rows, which refer to them as to a dictionary."""
+def _select_rows(tokens: Ragged, rows: np.ndarray) -> Ragged:
+    """The tokens of rows that refer to texts as to a dictionary."""
     counts = np.diff(tokens.offsets)[rows]
     offsets = np.append(0, np.cumsum(counts))
     places = np.arange(offsets[-1]) + np.repeat(tokens.offsets[rows] - offsets[:-1], counts)

@@ -13,19 +13,19 @@ from components.feature.base import raw
 from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
 from components.feature.identity import Identity
-from components.feature.number.numbers import cells, with_parents
+from components.feature.number.numbers import add_parents, flatten_sequences
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weighted(Categorical):
-    """Ids, each with a number that it counts by: TensorFlow's `weighted_categorical_column`.
+    """Ids with weights: TensorFlow's `weighted_categorical_column`.
 
-    Where every row has as many cells, one of weight 0 holds no value, as in TensorFlow.
+    Where all rows have the same number of values, one of weight 0 is missing, as in TensorFlow.
 
     Attributes:
         key: a categorical column; or a raw column of ids, with `buckets`.
-        weight: the column of finite numbers, as many in each row as there are ids.
+        weight: a column of finite numbers, in each row as many as ids.
         buckets: the number of ids of a raw column.
     """
 
@@ -54,7 +54,7 @@ class Weighted(Categorical):
         if (different := given != weighed).any():
             row = int(np.argmax(different))
             raise DataError(
-                f"{block.where(row)}: column `{self.weight}` has {weighed[row]} weights of {given[row]} ids of "
+                f"{block.where(row)}: column `{self.weight}` has {weighed[row]} weights for {given[row]} ids of "
                 f"`{self.key}`; each needs one"
             )
         if isinstance(ids, Ragged):
@@ -65,11 +65,11 @@ class Weighted(Categorical):
     def _weights(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]]
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """float32, and the offsets of rows of any length."""
-        read = with_parents(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
-        found, offsets = cells(read, self.weight)
-        raw.column(found, self.weight)  # names a gap: no `missing` fills it, as `numbers` would say
-        return raw.numbers(found, self.weight).astype(np.float32), offsets
+        """The weights in float32, and the offsets of rows of different lengths."""
+        read = add_parents(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
+        found, offsets = flatten_sequences(read, self.weight)
+        raw.read_column(found, self.weight)  # refuses gaps: the error of `read_numbers` would name `missing`
+        return raw.read_numbers(found, self.weight).astype(np.float32), offsets
 
     def _ids(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Any:
         if self.buckets is not None:
@@ -80,6 +80,6 @@ class Weighted(Categorical):
 
 
 def _lengths(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
-    """How many cells each row has."""
+    """How many values each row has."""
     rows = np.ones(len(values), np.int64) if offsets is None else np.diff(offsets)
     return rows * math.prod(values.shape[1:])

@@ -1,16 +1,16 @@
-"""What architectures are built of: Flax modules called as `layer(x, train=…)`; their numbers may be traced.
+"""Layers: Flax modules with the call `layer(x, train=…)`; numbers among their fields may be traced.
 
-They compute in the dtype of their input and keep their parameters in float32. Images are (B, H, W, C).
+A layer computes in the dtype of its input and keeps its parameters in float32. Images are (B, H, W, C).
 """
 
 from components.layer.activation import Activation as Activation
 from components.layer.activation import ActivationName as ActivationName
 from components.layer.activation import activate as activate
-from components.layer.block import ConvNorm as ConvNorm
 from components.layer.composite import Branches as Branches
 from components.layer.composite import Repeat as Repeat
 from components.layer.composite import Residual as Residual
 from components.layer.convolution import Conv as Conv
+from components.layer.convolution import ConvNorm as ConvNorm
 from components.layer.convolution import DepthwiseConv as DepthwiseConv
 from components.layer.convolution import SeparableConv as SeparableConv
 from components.layer.dense import Dense as Dense
@@ -18,7 +18,6 @@ from components.layer.dense import Flatten as Flatten
 from components.layer.dropout import Dropout as Dropout
 from components.layer.dropout import Rate as Rate
 from components.layer.dropout import StochasticDepth as StochasticDepth
-from components.layer.excitation import SqueezeExcite as SqueezeExcite
 from components.layer.inception import Inception as Inception
 from components.layer.initializer import Initializer as Initializer
 from components.layer.initializer import InitializerName as InitializerName
@@ -35,3 +34,4 @@ from components.layer.pooling import AveragePool as AveragePool
 from components.layer.pooling import DepthwiseMaxPool as DepthwiseMaxPool
 from components.layer.pooling import GlobalAveragePool as GlobalAveragePool
 from components.layer.pooling import MaxPool as MaxPool
+from components.layer.squeeze_excite import SqueezeExcite as SqueezeExcite

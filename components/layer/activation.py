@@ -1,4 +1,4 @@
-"""Activation functions by name, with the slopes that Keras gives them."""
+"""Activation functions by name, with the slopes that Keras uses."""
 
 from __future__ import annotations
 
@@ -49,12 +49,16 @@ FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def activate(name: ActivationName | None, x: jax.Array) -> jax.Array:
-    """Applies an activation function to every number; None leaves them as they are."""
+    """Applies an activation function, element by element; None is the identity."""
     return x if name is None else choose("activation", FUNCTIONS, name)(x)
 
 
 class Activation(nn.Module):
-    """An activation function as a layer of its own: any shape -> the same."""
+    """Activation function as a layer: any shape -> the same shape.
+
+    Attributes:
+        function: name of the activation function.
+    """
 
     function: ActivationName
 

@@ -1,4 +1,4 @@
-"""Layers that are made of layers."""
+"""Layers that hold layers: residual sums, parallel branches, repetition."""
 
 from __future__ import annotations
 
@@ -11,39 +11,57 @@ import jax
 import jax.numpy as jnp
 
 from components.layer.activation import ActivationName, activate
-from components.layer.block import ConvNorm
+from components.layer.convolution import ConvNorm
 from components.layer.dropout import Rate, StochasticDepth
 from components.types import Range, UserError
 
-TRAINING = ("train", "update_stats")  # parameters that are true in training
-INFERENCE = ("deterministic", "use_running_average")  # and those that are false then, of Flax's own layers
+TRAINING = ("train", "update_stats")  # parameters of Flax's own layers that are true in training
+INFERENCE = ("deterministic", "use_running_average")  # and those that are false in training
 
 Layer: TypeAlias = nn.Module
-"""What a list of layers holds: from one array to one array, ours or Flax's own."""
+"""An element of a list of layers: ours or Flax's own, from one array to one array."""
 
 
-class Misfit(UserError):
-    """What a layer among others can't take; the message begins with its place."""
+class LayerShapeError(UserError):
+    """A layer of a list can't take its input; the message starts with the place of the layer."""
 
 
-def in_turn(layers: Sequence[Layer], x: jax.Array, *, train: bool, of: str = "") -> tuple[jax.Array, ...]:
-    """Calls layers, ours or Flax's own, one after another: x, then what each gives.
+def apply_layers(layers: Sequence[Layer], x: jax.Array, *, train: bool, of: str = "") -> tuple[jax.Array, ...]:
+    """Applies layers, ours or Flax's own, one after another.
 
-    Raises UserError with the place and the class of the one that can't take what the one before it gives, through all
-    lists that it stands in; `of` says which list this is, where there are several.
+    Args:
+        layers: the layers, in order.
+        x: input of the first layer.
+        train: whether this is a training step.
+        of: which list of several this is, for messages, such as ` of branch 1`.
+
+    Returns:
+        The input, then the output of each layer.
+
+    Raises:
+        LayerShapeError: a layer can't take the output of the layer before it.
     """
-    given = [x]
+    arrays = [x]
     for n, layer in enumerate(layers):
-        given.append(_called(f"layer {n}{of} ({type(layer).__name__})", layer, given[-1], train))
-    return tuple(given)
+        arrays.append(_apply(f"layer {n}{of} ({type(layer).__name__})", layer, arrays[-1], train))
+    return tuple(arrays)
 
 
 class Residual(nn.Module):
-    """Layers one after another, whose sum with their input is activated (He et al., 2016): (B, ...) -> (B, ...).
+    """Layers one after another, added to their input, then an activation: (B, ...) -> (B, ...).
 
-    Where they change the shape of images, a `shortcut` of None is a convolution by 1 x 1 with batch normalization, of
-    the least stride that fits; else it is a list of layers, an empty one the input itself. `stochastic_depth` is the
-    rate at which examples lose the layers in training, or None. Raises UserError where the two shapes differ.
+    Attributes:
+        layers: the layers of the residual branch.
+        shortcut: layers of the shortcut; an empty list: the input itself; None: the input, or where the layers change
+            the shape of images, a convolution by 1 x 1 with batch normalization and the smallest stride that fits.
+        activation: name of the activation function after the sum; None: no activation.
+        stochastic_depth: rate of examples that skip the layers in training; None: no example does.
+
+    Raises:
+        UserError: the outputs of layers and shortcut have different shapes.
+
+    References:
+        He et al., 2016: Deep residual learning for image recognition.
     """
 
     layers: tuple[Layer, ...]
@@ -53,9 +71,9 @@ class Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        y = in_turn(self.layers, x, train=train)[-1]
+        y = apply_layers(self.layers, x, train=train)[-1]
         if self.shortcut is not None:
-            around = in_turn(self.shortcut, x, train=train, of=" of the shortcut")[-1]
+            around = apply_layers(self.shortcut, x, train=train, of=" of the shortcut")[-1]
         else:
             around = x if x.shape == y.shape else _projection(x, y)(x, train=train)
         if around.shape != y.shape:
@@ -64,10 +82,16 @@ class Residual(nn.Module):
 
 
 class Branches(nn.Module):
-    """Lists of layers side by side on the same input, their channels joined (Szegedy et al., 2015).
+    """Lists of layers on the same input, with their channels concatenated: (B, ..., C) -> (B, ..., all channels).
 
-    An empty list gives the input itself: (B, ..., C) -> (B, ..., the sum of all channels). Raises UserError where
-    there are no branches, or where they give something else than channels for the same places.
+    Attributes:
+        branches: lists of layers; an empty list is the identity.
+
+    Raises:
+        UserError: there is no branch, or the outputs differ in more than their channels.
+
+    References:
+        Szegedy et al., 2015: Going deeper with convolutions.
     """
 
     branches: tuple[tuple[Layer, ...], ...]
@@ -75,19 +99,24 @@ class Branches(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         lists = enumerate(self.branches)
-        given = [in_turn(layers, x, train=train, of=f" of branch {n}")[-1] for n, layers in lists]
-        if not given:
+        outputs = [apply_layers(layers, x, train=train, of=f" of branch {n}")[-1] for n, layers in lists]
+        if not outputs:
             raise UserError("it has no branches: list at least one")
-        for n, y in enumerate(given):
-            if y.shape[:-1] != given[0].shape[:-1]:
+        for n, y in enumerate(outputs):
+            if y.shape[:-1] != outputs[0].shape[:-1]:
                 raise UserError(
-                    f"branch {n} gives {y.shape}, branch 0 {given[0].shape}: all but their channels must be the same"
+                    f"branch {n} gives {y.shape}, branch 0 {outputs[0].shape}: all but their channels must be the same"
                 )
-        return jnp.concatenate(given, axis=-1)
+        return jnp.concatenate(outputs, axis=-1)
 
 
 class Repeat(nn.Module):
-    """A list of layers so many times, one after another, each time with parameters of its own: (B, ...) -> (B, ...)."""
+    """A list of layers several times, one after another, each copy with its own parameters: (B, ...) -> (B, ...).
+
+    Attributes:
+        layers: the layers of a copy.
+        times: number of copies.
+    """
 
     layers: tuple[Layer, ...]
     times: Annotated[int, Range(1)]
@@ -97,39 +126,39 @@ class Repeat(nn.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         for n, layers in enumerate(self.copies):
-            x = in_turn(layers, x, train=train, of=f" of copy {n}")[-1]
+            x = apply_layers(layers, x, train=train, of=f" of copy {n}")[-1]
         return x
 
 
-def _called(place: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
+def _apply(place: str, layer: Layer, x: jax.Array, train: bool) -> jax.Array:
     try:
         y = layer(x, **_modes(layer, train))
-    except Misfit as error:
-        raise Misfit(f"{place}: its {error}") from error
+    except LayerShapeError as error:
+        raise LayerShapeError(f"{place}: its {error}") from error
     except Exception as error:
         if not isinstance(error, UserError) and not type(layer).__module__.startswith("flax."):
-            raise  # an error in a layer of the user's is the layer's own
-        raise Misfit(f"{place} can't take an input of shape {x.shape}: {_reason(error)}") from error
+            raise  # an exception in the code of a user's layer keeps its traceback
+        raise LayerShapeError(f"{place} can't take an input of shape {x.shape}: {_reason(error)}") from error
     if not isinstance(y, jax.Array):
-        raise Misfit(f"{place} gives a {type(y).__name__}, not an array")
+        raise LayerShapeError(f"{place} gives a {type(y).__name__}, not an array")
     return y
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).partition(" (https")[0]  # Flax ends with a link
-    lost = not isinstance(error, UserError) and any(name in text for name in INFERENCE)
-    return f"{text} List such a layer itself, or take components.layer.Dropout or BatchNorm." if lost else text
+    text = str(error).partition(" (https")[0]  # messages of Flax end with a link
+    without_mode = not isinstance(error, UserError) and any(name in text for name in INFERENCE)
+    return f"{text} List such a layer itself, or take components.layer.Dropout or BatchNorm." if without_mode else text
 
 
 def _modes(layer: Layer, train: bool) -> dict[str, bool]:
-    """Whether this is training, as the layer calls it; a field of that name that is set stands."""
-    taken = inspect.signature(layer.__call__).parameters
+    """Returns the arguments of a layer that say whether this is training; a field of that name that is set wins."""
+    parameters = inspect.signature(layer.__call__).parameters
     modes = dict.fromkeys(TRAINING, train) | dict.fromkeys(INFERENCE, not train)
-    return {name: mode for name, mode in modes.items() if name in taken and getattr(layer, name, None) is None}
+    return {name: mode for name, mode in modes.items() if name in parameters and getattr(layer, name, None) is None}
 
 
 def _projection(x: jax.Array, y: jax.Array) -> ConvNorm:
-    """The convolution by 1 x 1 that gives images x the shape of y."""
+    """Returns a convolution by 1 x 1 from images of the shape of x to the shape of y."""
     if x.ndim == y.ndim == 4:
         height, width = (-(-before // after) for before, after in zip(x.shape[1:3], y.shape[1:3], strict=True))
         if (-(-x.shape[1] // height), -(-x.shape[2] // width)) == y.shape[1:3]:

@@ -16,7 +16,15 @@ from components.types import MultiHot, Range, Scalar
 
 
 class Dense(nn.Module):
-    """A matrix product, a bias, an activation: (..., C) or MultiHot -> (..., features)."""
+    """Matrix product, bias, activation: (..., C) or MultiHot (B, C) -> (..., features).
+
+    Attributes:
+        features: units of the layer.
+        activation: name of the activation function; None: no activation.
+        use_bias: whether each unit has a bias.
+        initializer: distribution of the kernel (C, features).
+        initial_bias: value that biases start at.
+    """
 
     features: Annotated[int, Range(1)]
     activation: ActivationName | None = None
@@ -29,7 +37,7 @@ class Dense(nn.Module):
         del train
         shape = (x.size if isinstance(x, MultiHot) else x.shape[-1], self.features)
         kernel = self.param("kernel", get_initializer(self.initializer), shape, jnp.float32)
-        if isinstance(x, MultiHot):  # in float32: many small gradients are added up
+        if isinstance(x, MultiHot):  # in float32: the gradient is a sum of many small terms
             y = product(x, kernel).astype(x.weights.dtype)
         else:
             y = x @ kernel.astype(x.dtype)
@@ -40,7 +48,7 @@ class Dense(nn.Module):
 
 
 class Flatten(nn.Module):
-    """All numbers of an example in one row: (B, ...) -> (B, D)."""
+    """Reshapes each example to a vector: (B, ...) -> (B, D)."""
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train

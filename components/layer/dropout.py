@@ -1,4 +1,4 @@
-"""Dropout, of numbers and of whole branches."""
+"""Dropout of elements and of residual branches."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ Rate: TypeAlias = Annotated[Scalar, Range(0, 1, "[)")]
 
 
 class Dropout(nn.Module):
-    """In training, zeroes numbers with probability `rate` and divides the rest by 1 - rate: any shape -> the same.
+    """In training, sets elements to zero at random and divides the others by 1 - rate: any shape -> the same shape.
 
-    A rate of None is no dropout; a rate of 0 changes nothing but still draws from the stream `dropout`, so that
-    one compiled program serves every rate (Srivastava et al., 2014).
+    Attributes:
+        rate: probability that an element is zero, in [0, 1). None disables dropout. A rate of 0 keeps every element
+            but still consumes a key of the stream `dropout`, so that one compiled program serves every rate.
+
+    References:
+        Srivastava et al., 2014: Dropout: a simple way to prevent neural networks from overfitting.
     """
 
     rate: Rate | None
@@ -30,10 +34,16 @@ class Dropout(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """In training, zeroes examples with probability `rate` and divides the rest by 1 - rate: (B, ...) -> the same.
+    """In training, sets examples to zero at random and divides the others by 1 - rate: (B, ...) -> the same shape.
 
-    It ends the branch of a residual block, before the sum; examples are drawn one by one, which is called drop path
-    too (Huang et al., 2016). A rate of None is none of it, one of 0 still draws, as in `Dropout`.
+    It ends the branch of a residual block, before the sum. Other names: drop path, drop connect.
+
+    Attributes:
+        rate: probability that an example is zero, in [0, 1). None disables it. A rate of 0 keeps every example but
+            still consumes a random key.
+
+    References:
+        Huang et al., 2016: Deep networks with stochastic depth.
     """
 
     rate: Rate | None
@@ -46,7 +56,7 @@ class StochasticDepth(nn.Module):
 
 
 def _drop(x: jax.Array, rate: Scalar, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Zeroes with probability `rate` what a draw of `shape` stands for, and divides the rest by 1 - rate."""
+    """Draws a mask of `shape`, which broadcasts against x, and scales the kept elements by 1 / (1 - rate)."""
     keep = 1 - jnp.asarray(rate, jnp.float32)
     kept = jax.random.bernoulli(key, keep, shape)
     return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))

@@ -10,24 +10,33 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.layer.block import ConvNorm
-from components.layer.convolution import Conv
-from components.layer.excitation import SqueezeExcite
+from components.layer.convolution import Conv, ConvNorm
 from components.layer.initializer import Initializer
 from components.layer.normalization import Epsilon, Momentum
 from components.layer.pooling import MaxPool
 from components.layer.shape import Size
+from components.layer.squeeze_excite import SqueezeExcite
 from components.types import Range, Scalar
 
 
 class Inception(nn.Module):
-    """The module of GoogLeNet (Szegedy et al., 2015): (B, H, W, C) -> (B, H, W, one + three + five + pool).
+    """Inception module of GoogLeNet: images (B, H, W, C) -> (B, H, W, one + three + five + pool).
 
-    Fields are the columns of the paper's table 1: a convolution by 1 x 1; one by 3 x 3 and one by 5 x 5, each after
-    one by 1 x 1; and one by 1 x 1 after max-pooling; their channels are joined in this order. All have ReLU, and a
-    bias that starts at `initial_bias`, or with `batch_norm` normalization instead of it (Ioffe and Szegedy, 2015).
-    `five_kernel` is 3 in torchvision. With `reduction`, squeeze and excitation through so many times fewer units
-    scales what comes out (Hu et al., 2018, figure 2).
+    Four branches on the same input, with their channels concatenated in this order: a convolution by 1 x 1; by 1 x 1
+    then 3 x 3; by 1 x 1 then 5 x 5; max-pooling of 3 x 3 then a convolution by 1 x 1. All convolutions have ReLU.
+
+    Attributes:
+        one, three_reduce, three, five_reduce, five, pool: channels of the convolutions, the columns of table 1.
+        five_kernel: window of the third branch; torchvision uses 3.
+        batch_norm: whether batch normalization replaces the biases (Ioffe and Szegedy, 2015).
+        momentum, epsilon: of batch normalization.
+        initializer: distribution of the kernels.
+        initial_bias: value that biases start at.
+        reduction: channels for each unit of squeeze and excitation on the output (Hu et al., 2018, figure 2); None:
+            no squeeze and excitation.
+
+    References:
+        Szegedy et al., 2015: Going deeper with convolutions.
     """
 
     one: Annotated[int, Range(1)]
@@ -51,9 +60,9 @@ class Inception(nn.Module):
         three = self._branch("branch_1", x, (self.three_reduce, 1), (self.three, 3), train=train)
         five = self._branch("branch_2", x, (self.five_reduce, 1), (self.five, self.five_kernel), train=train)
         y = jnp.concatenate([one, three, five, self._branch("branch_3", pooled, (self.pool, 1), train=train)], axis=-1)
-        if self.reduction is None:
-            return y
-        return SqueezeExcite(max(1, y.shape[-1] // self.reduction), name="excitation")(y, train=train)
+        return (
+            y if self.reduction is None else SqueezeExcite(reduction=self.reduction, name="excitation")(y, train=train)
+        )
 
     def _branch(self, name: str, x: jax.Array, *steps: tuple[int, Size], train: bool) -> jax.Array:
         for n, (features, kernel) in enumerate(steps):

@@ -1,4 +1,4 @@
-"""Initializers of kernels: zero mean, and a variance that falls with the connections of a unit or is given."""
+"""Initializers of kernels: distributions with mean zero, by name or with a parameter of their own."""
 
 from __future__ import annotations
 
@@ -24,26 +24,30 @@ from components.layer.table import choose
 from components.types import Range, Scalar
 
 InitializerName: TypeAlias = Literal[
-    "glorot_normal", "glorot_uniform", "he_normal", "he_normal_out", "he_uniform", "lecun_normal", "lecun_uniform"
+    "glorot_normal", "glorot_uniform", "he_normal", "he_normal_fan_out", "he_uniform", "lecun_normal", "lecun_uniform"
 ]
 
 Draw: TypeAlias = Callable[..., jax.Array]
 """(key, shape, dtype) -> kernel; shapes are (…, in, out)."""
 
 INITIALIZERS: Mapping[str, Draw] = {
-    "glorot_normal": glorot_normal(),  # Glorot and Bengio, 2010: variance 2 / (in + out)
+    "glorot_normal": glorot_normal(),  # variance 2 / (fan_in + fan_out): Glorot and Bengio, 2010
     "glorot_uniform": glorot_uniform(),
-    "he_normal": he_normal(),  # He et al., 2015: 2 / in
-    "he_normal_out": variance_scaling(2.0, "fan_out", "normal"),  # the same of what goes out: 2 / out
+    "he_normal": he_normal(),  # 2 / fan_in: He et al., 2015
+    "he_normal_fan_out": variance_scaling(2.0, "fan_out", "normal"),  # 2 / fan_out
     "he_uniform": he_uniform(),
-    "lecun_normal": lecun_normal(),  # LeCun et al., 1998; Klambauer et al., 2017: 1 / in
+    "lecun_normal": lecun_normal(),  # 1 / fan_in: LeCun et al., 1998; Klambauer et al., 2017
     "lecun_uniform": lecun_uniform(),
 }
 
 
 @dataclass(frozen=True)
 class Normal:
-    """A normal distribution around zero of that standard deviation (0.01 in Krizhevsky et al., 2012)."""
+    """Normal distribution with mean zero.
+
+    Attributes:
+        stddev: standard deviation, 0 or more; Krizhevsky et al., 2012, use 0.01.
+    """
 
     stddev: Annotated[Scalar, Range(0)]
 
@@ -53,9 +57,10 @@ class Normal:
 
 @dataclass(frozen=True)
 class TruncatedNormal:
-    """A normal distribution around zero, cut at twice its standard deviation, as Keras and TensorFlow draw it.
+    """Normal distribution with mean zero, truncated at two standard deviations, as in Keras and TensorFlow.
 
-    `stddev` is that before the cut; after it, it is 0.88 times as large.
+    Attributes:
+        stddev: standard deviation before truncation, 0 or more; after truncation it is 0.88 times as large.
     """
 
     stddev: Annotated[Scalar, Range(0)]
@@ -66,7 +71,11 @@ class TruncatedNormal:
 
 @dataclass(frozen=True)
 class Uniform:
-    """A uniform distribution around zero, up to `limit` over the connections of a unit (2.4 in LeCun et al., 1998)."""
+    """Uniform distribution between -limit / fan_in and limit / fan_in.
+
+    Attributes:
+        limit: 0 or more; LeCun et al., 1998, use 2.4.
+    """
 
     limit: Annotated[Scalar, Range(0)]
 
@@ -76,23 +85,23 @@ class Uniform:
 
 
 Initializer: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform
-"""What a field named `initializer` takes: a name, or a part with a number of its own."""
+"""A value of a field `initializer`: the name of a distribution, or a part with a parameter of its own."""
 
 
 def get_initializer(initializer: Initializer) -> Draw:
-    """The function of that name, or the part itself."""
+    """Returns the function of a name; a part is that function itself."""
     return choose("initializer", INITIALIZERS, initializer) if isinstance(initializer, str) else initializer
 
 
 def grouped(initializer: Initializer, groups: int) -> Draw:
-    """The same for a kernel (…, in / groups, out) of several groups: each is drawn as a kernel of its own."""
+    """Returns the function for a kernel (…, in / groups, out), which draws the kernel of each group by itself."""
     draw = get_initializer(initializer)
     if groups == 1:
         return draw
 
-    def drawn(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+    def draw_groups(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
         own = (*shape[:-1], shape[-1] // groups)
         kernels = jax.lax.map(lambda one: draw(one, own, dtype), jax.random.split(key, groups))
         return jnp.moveaxis(kernels, 0, -2).reshape(shape)
 
-    return drawn
+    return draw_groups

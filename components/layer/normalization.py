@@ -1,4 +1,4 @@
-"""Normalization, over a batch and across channels."""
+"""Normalization over a batch, over channels and across neighboring channels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,21 @@ Epsilon: TypeAlias = Annotated[Scalar, Range(0, math.inf, "()")]
 
 
 class BatchNorm(nn.Module):
-    """Normalizes each channel over the batch, then scales and shifts it: (B, ..., C) -> the same.
+    """Batch normalization: (B, ..., C) -> the same shape.
 
-    Training takes the moments of the batch and moves the running ones (collection `batch_stats`) towards them by
-    1 - momentum; inference takes the running ones. Moments are float32, the variance is not corrected for the
-    size of the batch. All rows of a training batch count, so none may be padding (Ioffe and Szegedy, 2015).
-    Scales start at `initial_scale`: at 0 a residual block begins as the identity (Goyal et al., 2017).
+    Normalizes each channel with the moments of the batch in training, and with running moments in inference; then
+    scales and shifts it. In training, running = momentum * running + (1 - momentum) * batch; the running moments are
+    the collection `batch_stats`. Moments are float32; the variance is the biased one. All rows of a training batch
+    count, so no row may be padding.
+
+    Attributes:
+        momentum: share of the running moments that a step keeps, in [0, 1).
+        epsilon: added to the variance, above 0.
+        use_scale: whether each channel has a scale.
+        initial_scale: value that scales start at; with 0 a residual block starts as the identity (Goyal et al., 2017).
+
+    References:
+        Ioffe and Szegedy, 2015: Batch normalization.
     """
 
     momentum: Momentum = 0.99
@@ -52,9 +61,15 @@ class BatchNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Normalizes the channels of each place, then scales and shifts them: (B, ..., C) -> the same (Ba et al., 2016).
+    """Layer normalization: normalizes the channels of each place, then scales and shifts them: any shape -> the same.
 
-    Moments are float32, the variance is not corrected for the number of channels.
+    Moments are float32; the variance is the biased one.
+
+    Attributes:
+        epsilon: added to the variance, above 0.
+
+    References:
+        Ba et al., 2016: Layer normalization.
     """
 
     epsilon: Epsilon = 1e-6
@@ -66,17 +81,26 @@ class LayerNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         y = x.astype(jnp.float32)
-        centred = y - y.mean(-1, keepdims=True)
-        variance = jnp.square(centred).mean(-1, keepdims=True)
-        normal = centred * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))
+        centered = y - y.mean(-1, keepdims=True)
+        variance = jnp.square(centered).mean(-1, keepdims=True)
+        normal = centered * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))
         return (normal * across(scale, y) + across(bias, y)).astype(x.dtype)
 
 
 class LocalResponseNorm(nn.Module):
-    """Divides by a power of the squares in nearby channels: (B, H, W, C) -> the same (Krizhevsky et al., 2012).
+    """Local response normalization: images (B, H, W, C) -> the same shape.
 
-    By (bias + alpha * sum of squares) ** beta, the sum over `radius` channels on either side and its own, in float32.
-    The defaults are the paper's: k = 2, n = 5, alpha = 1e-4 (which PyTorch divides by n), beta = 0.75.
+    y = x / (bias + alpha * sum of squares) ** beta, in float32, where the sum is over a channel and `radius` channels
+    on either side. The defaults are those of the paper.
+
+    Attributes:
+        radius: channels on either side; n = 2 * radius + 1 in the paper.
+        bias: k in the paper, above 0.
+        alpha: factor of the sum, 0 or more; PyTorch divides it by n.
+        beta: exponent, 0 or more.
+
+    References:
+        Krizhevsky et al., 2012: ImageNet classification with deep convolutional neural networks.
     """
 
     radius: Annotated[int, Range(0)] = 2
@@ -95,6 +119,7 @@ class LocalResponseNorm(nn.Module):
 
 
 def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns mean and variance of each channel: (..., C) -> (C,), (C,)."""
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axes)
     return mean, jnp.square(x - across(mean, x)).mean(axes)

@@ -1,9 +1,8 @@
-"""Pooling."""
+"""Pooling layers."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Annotated
 
 import flax.linen as nn
@@ -11,19 +10,26 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from components.layer.lowering.pooling import larger, pool
 from components.layer.shape import Padding, Pads, Pair, Size, check_images, pads, pair
 from components.types import Range, UserError
 
-PLACES = 9  # windows up to 3 x 3 are combined place by place: on the CPU 2 to 100 times as fast as XLA's reduction
-
 
 class MaxPool(nn.Module):
-    """The largest number of each window, by channel: (B, H, W, C) -> (B, h, w, C); NaN wins.
+    """Maximum of each window, by channel: images (B, H, W, C) -> (B, h, w, C).
 
-    Where several are largest, the gradient goes to the first, row by row, as in TensorFlow. A stride of None is
-    the window's size. With `ceil_mode`, h and w are rounded up: windows that begin on the image or the padding before
-    it count, though they end outside (as in PyTorch). Raises UserError for anything but images, for images smaller
-    than the window, and for padding that a window fits into.
+    A NaN in a window makes its maximum NaN. Of equal maxima, the first gets the gradient, row by row, as in TensorFlow.
+
+    Attributes:
+        window: height and width in pixels, or one number for both.
+        stride: pixels between two windows; None: the size of the window.
+        padding: SAME, VALID, pixels on each side, or ((top, bottom), (left, right)).
+        ceil_mode: whether h and w are rounded up: windows count that start on the image or on the padding before it
+            and end outside, as in PyTorch.
+
+    Raises:
+        UserError: the input is not a batch of images, the window is larger than the image, or the padding is as large
+            as the window.
     """
 
     window: Size
@@ -34,14 +40,17 @@ class MaxPool(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
         window, stride, around, beyond = _sizes(self, x)
-        return _pool(x, _larger, lax.max, -jnp.inf, window, stride, _sum(around, beyond))
+        return pool(x, larger, lax.max, -jnp.inf, window, stride, _add_pads(around, beyond))
 
 
 class AveragePool(nn.Module):
-    """The mean of each window, by channel: (B, H, W, C) -> (B, h, w, C).
+    """Mean of each window, by channel: images (B, H, W, C) -> (B, h, w, C).
 
-    Padding is left out of means, or with `count_include_pad` counts as zeros (what `ceil_mode` adds never counts).
-    Stride, `ceil_mode` and errors are as in `MaxPool`.
+    Attributes and errors are those of `MaxPool`.
+
+    Attributes:
+        count_include_pad: whether the padding counts as zeros; otherwise it is left out of the means. Rows and columns
+            that `ceil_mode` adds never count.
     """
 
     window: Size
@@ -53,15 +62,15 @@ class AveragePool(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
         window, stride, around, beyond = _sizes(self, x)
-        inside, outside = jnp.ones_like(x[:1, :, :, :1]), _sum(around, beyond)
-        total = _pool(x, jnp.add, lax.add, 0.0, window, stride, outside)
+        inside, outside = jnp.ones_like(x[:1, :, :, :1]), _add_pads(around, beyond)
+        total = pool(x, jnp.add, lax.add, 0.0, window, stride, outside)
         if self.count_include_pad:
             inside, outside = jnp.pad(inside, ((0, 0), *around, (0, 0)), constant_values=1), beyond
-        return total / _pool(inside, jnp.add, lax.add, 0.0, window, stride, outside)
+        return total / pool(inside, jnp.add, lax.add, 0.0, window, stride, outside)
 
 
 class GlobalAveragePool(nn.Module):
-    """The mean of each channel over the image: (B, H, W, C) -> (B, C)."""
+    """Mean of each channel over the image: (B, H, W, C) -> (B, C)."""
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
@@ -70,9 +79,15 @@ class GlobalAveragePool(nn.Module):
 
 
 class DepthwiseMaxPool(nn.Module):
-    """The largest of every `window` channels next to one another: (..., C) -> (..., C / window); NaN wins.
+    """Maximum over neighboring channels: (..., C) -> (..., C / window).
 
-    The first of equal ones gets the gradient. Raises UserError where the window doesn't divide the channels.
+    A NaN in a window makes its maximum NaN. Of equal maxima, the first gets the gradient.
+
+    Attributes:
+        window: number of channels of a window.
+
+    Raises:
+        UserError: the window does not divide the channels.
     """
 
     window: Annotated[int, Range(1)]
@@ -81,11 +96,11 @@ class DepthwiseMaxPool(nn.Module):
         del train
         if x.shape[-1] % self.window:
             raise UserError(f"a depthwise pooling window of {self.window} does not divide {x.shape[-1]} channels")
-        return functools.reduce(_larger, [x[..., n :: self.window] for n in range(self.window)])
+        return functools.reduce(larger, [x[..., n :: self.window] for n in range(self.window)])
 
 
 def _sizes(layer: MaxPool | AveragePool, x: jax.Array) -> tuple[Pair, Pair, Pads, Pads]:
-    """Window and stride, the padding around the image, and what `ceil_mode` adds beyond it."""
+    """Returns window, stride, the padding around the image, and the padding that `ceil_mode` adds after it."""
     window = pair(layer.window)
     check_images("a pooling window", x, window, layer.padding)
     stride = window if layer.stride is None else pair(layer.stride)
@@ -94,49 +109,18 @@ def _sizes(layer: MaxPool | AveragePool, x: jax.Array) -> tuple[Pair, Pair, Pads
     if any(max(pad) >= size for pad, size in zip(around, window, strict=True)):
         raise UserError(f"a pooling window of {window[0]} x {window[1]} fits into a padding of {around}: pad less")
     rows, columns = (
-        _beyond(*side) if layer.ceil_mode else 0 for side in zip(image, around, window, stride, strict=True)
+        _overhang(*side) if layer.ceil_mode else 0 for side in zip(image, around, window, stride, strict=True)
     )
     return window, stride, around, ((0, rows), (0, columns))
 
 
-def _beyond(size: int, pad: Pair, window: int, stride: int) -> int:
-    """How far the last window that begins before the padding at the end sticks out of it."""
+def _overhang(size: int, pad: Pair, window: int, stride: int) -> int:
+    """Returns the pixels of the last window behind the padding; 0 where that window would start behind the image."""
     rest = -(size + sum(pad) - window) % stride
     start = size + sum(pad) + rest - window
     return rest if start < size + pad[0] else 0
 
 
-def _sum(around: Pads, beyond: Pads) -> Pads:
+def _add_pads(around: Pads, beyond: Pads) -> Pads:
     (top, bottom), (left, right) = around
     return (top, bottom + beyond[0][1]), (left, right + beyond[1][1])
-
-
-def _pool(
-    x: jax.Array,
-    combine: Callable[[jax.Array, jax.Array], jax.Array],
-    primitive: Callable[..., jax.Array],
-    start: float,
-    window: Pair,
-    stride: Pair,
-    around: Pads,
-) -> jax.Array:
-    """Combines the numbers of each window, place by place; `primitive` does the same in XLA's own reduction.
-
-    The reduction is slow to differentiate on the CPU, while slices combined one after another fuse into one loop.
-    """
-    if window[0] * window[1] > PLACES:
-        return lax.reduce_window(x, start, primitive, (1, *window, 1), (1, *stride, 1), ((0, 0), *around, (0, 0)))
-    x = jnp.pad(x, ((0, 0), *around, (0, 0)), constant_values=start)
-    return functools.reduce(combine, _places(x, window, stride))
-
-
-def _places(x: jax.Array, window: Pair, stride: Pair) -> list[jax.Array]:
-    """What each place of the window, row by row, sees of the image: (B, H, W, C) -> arrays (B, h, w, C)."""
-    height, width = ((n - k) // s * s + 1 for n, k, s in zip(x.shape[1:3], window, stride, strict=True))
-    corners = [(top, left) for top in range(window[0]) for left in range(window[1])]
-    return [x[:, top : top + height : stride[0], left : left + width : stride[1]] for top, left in corners]
-
-
-def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The larger of two, with the whole gradient: `jnp.maximum` would share it between equal ones."""
-    return jnp.where((b > a) | jnp.isnan(b), b, a)

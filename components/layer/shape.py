@@ -1,4 +1,4 @@
-"""Shapes: what several layers ask of them."""
+"""Sizes, padding and checks of images, for several layers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Side: TypeAlias = Annotated[int, Range(0)]
 """Rows or columns of padding."""
 
 Padding: TypeAlias = Literal["SAME", "VALID"] | Side | tuple[tuple[Side, Side], tuple[Side, Side]]
-"""SAME: a place for every stride, with padding where it sticks out; VALID: only places inside the image.
+"""SAME: one window for each stride, with the padding that this needs; VALID: windows inside the image only.
 
-A number pads every side by as many pixels, as in PyTorch; ((top, bottom), (left, right)) each side by its own.
+A number: pixels on each side, as in PyTorch; ((top, bottom), (left, right)): pixels of each side.
 """
 
 Pair: TypeAlias = tuple[int, int]
@@ -27,19 +27,19 @@ Pads: TypeAlias = tuple[Pair, Pair]
 
 
 def pair(size: Size) -> Pair:
-    """Height and width."""
+    """Returns height and width."""
     height, width = (size, size) if isinstance(size, int) else size
     return height, width
 
 
 def reach(window: Pair, dilation: Pair) -> Pair:
-    """The pixels that a window spans whose places are `dilation` pixels apart."""
+    """Returns the pixels that a window spans, with `dilation` pixels between its places."""
     height, width = ((size - 1) * step + 1 for size, step in zip(window, dilation, strict=True))
     return height, width
 
 
 def pads(image: Pair, window: Pair, stride: Pair, padding: Padding) -> Pads:
-    """What is put around images of that height and width; SAME puts the odd pixel last, as TensorFlow does."""
+    """Returns the padding of images of that height and width; SAME puts an odd pixel last, as TensorFlow does."""
     if isinstance(padding, str):
         rows, columns = lax.padtype_to_pads(image, window, stride, padding)
     else:
@@ -48,19 +48,19 @@ def pads(image: Pair, window: Pair, stride: Pair, padding: Padding) -> Pads:
 
 
 def places(image: Pair, window: Pair, stride: Pair, around: Pads) -> Pair:
-    """How many places a window has on images of that height and width, padded."""
+    """Returns the number of windows, by height and width, on padded images."""
     sides = zip(image, window, stride, around, strict=True)
     height, width = ((size + sum(pad) - span) // step + 1 for size, span, step, pad in sides)
     return height, width
 
 
 def across(vector: jax.Array, x: jax.Array) -> jax.Array:
-    """A number a channel, (C,), made ready to be combined with x (..., C): in its dtype, (1, ..., 1, C)."""
+    """Reshapes one number for each channel, (C,), to (1, ..., 1, C), in the dtype of x (..., C)."""
     return vector.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def check_images(layer: str, x: jax.Array, window: Pair = (1, 1), padding: Padding = "SAME") -> None:
-    """Raises UserError unless x is a batch of images (B, H, W, C) that the window of the layer fits into."""
+    """Raises UserError unless x is a batch of images (B, H, W, C) at least as large as the window of the layer."""
     if x.ndim != 4:
         raise UserError(f"{layer} takes images (B, H, W, C), got {x.shape}")
     height, width = x.shape[1:3]

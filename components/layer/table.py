@@ -1,4 +1,4 @@
-"""Choosing from a table by name."""
+"""Choice from a table by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ Entry = TypeVar("Entry")
 
 
 def choose(what: str, table: Mapping[str, Entry], name: str) -> Entry:
-    """The entry of that name; raises UserError with the nearest name and all names where there is none."""
+    """Returns the entry of a name.
+
+    Raises:
+        UserError: there is no such name; the message has the nearest name.
+    """
     if name in table:
         return table[name]
     raise UserError(f"unknown {what} {name!r}; {suggest_name(name, table)}")

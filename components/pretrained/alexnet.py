@@ -1,10 +1,10 @@
-"""What others call the parameters of AlexNet."""
+"""Naming schemes of AlexNet."""
 
 from __future__ import annotations
 
 from components.pretrained.naming import NamingScheme, Rule
 
-CONVOLUTIONS = (0, 3, 6, 8, 10)  # their places among ReLU and pooling
+CONVOLUTIONS = (0, 3, 6, 8, 10)  # their numbers; ReLU and pooling have numbers too
 
 NAMING_SCHEMES = (
     NamingScheme(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.closest import list_names
 from components.paths import leaves_with_paths, matches
 from components.pretrained.naming import NamingScheme
 from components.types import UserError
 
 HEAD = "head"  # the layer that computes the logits
-SHOWN = 10  # names that a list of a message shows
 
 
 class ArrayMapping(NamedTuple):
@@ -183,8 +183,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _is_skipped(skip: Sequence[str], *names: str) -> bool:
-    patterns = [re.sub(r"\*+", "**", pattern) for pattern in skip]  # here a `*` crosses names
-    return any(matches(pattern, name, separators="./") for pattern in patterns for name in names)
+    return any(matches(pattern, name, separators="./", crosses=True) for pattern in skip for name in names)
 
 
 def _is_ignored(scheme: NamingScheme, name: str) -> bool:
@@ -195,15 +194,9 @@ def _check_complete(*, missing: list[str], unexpected: list[str], wrong: list[st
     """Raises UserError unless all lists are empty. `only_head`: all wrong shapes are of the head."""
     problems = {"Missing": missing, "Unexpected": unexpected, "Wrong shape": wrong}
     if any(problems.values()):
-        lists = " ".join(f"{title}: {_shorten(names)}." for title, names in problems.items() if names)
+        lists = " ".join(f"{title}: {list_names(names)}." for title, names in problems.items() if names)
         remedy = f" To train a new head for other classes, set weights.skip=[{HEAD}]."
         raise UserError(
             f"the weights don't fit the architecture. {lists}"
             + ("" if missing or unexpected or not only_head else remedy)
         )
-
-
-def _shorten(names: Iterable[str]) -> str:
-    names = sorted(names)
-    rest = f", … ({len(names) - SHOWN} more)" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + rest

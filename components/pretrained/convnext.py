@@ -1,10 +1,10 @@
-"""ConvNeXt in other libraries."""
+"""Naming schemes of ConvNeXt."""
 
 from components.pretrained.naming import NamingScheme, Rule
 
 BLOCK = r"stage_(\d+)_block_(\d+)"  # stages from 1, blocks from 0
 EXACT = {"epsilon": 1e-6}
-DEPTHS = {  # blocks of each stage, as Keras calls the variants
+DEPTHS = {  # blocks of each stage by Keras's name of the variant
     "tiny": (3, 3, 9, 3),
     "small": (3, 3, 27, 3),
     "base": (3, 3, 27, 3),
@@ -12,7 +12,7 @@ DEPTHS = {  # blocks of each stage, as Keras calls the variants
 
 
 def _torchvision() -> NamingScheme:
-    """Stages and what halves the images before them share one numbering."""
+    """Returns the scheme of torchvision, which numbers stages and the layers between them together."""
     rules = [
         Rule("stem", "features.0.0"),
         Rule("stem_norm", "features.0.1"),
@@ -29,8 +29,8 @@ def _torchvision() -> NamingScheme:
 
 
 def _keras(variant: str) -> NamingScheme:
-    """The scales of branches are numbered through the whole network, in the first that a session builds."""
-    name, places = f"convnext_{variant}", [(n, m) for n, depth in enumerate(DEPTHS[variant]) for m in range(depth)]
+    """Returns the scheme of Keras, which numbers the scales of branches through the network, the first of a session."""
+    name, blocks = f"convnext_{variant}", [(n, m) for n, depth in enumerate(DEPTHS[variant]) for m in range(depth)]
     block = f"{name}_stage_{{0:-1}}_block_{{1}}"
     rules = [
         Rule("stem", f"{name}_stem/{name}_stem_conv"),
@@ -44,7 +44,7 @@ def _keras(variant: str) -> NamingScheme:
         Rule("norm", f"{name}_head_layernorm"),
         Rule("head", f"{name}_head_dense"),
     ]
-    for number, (n, m) in enumerate(places):
+    for number, (n, m) in enumerate(blocks):
         leaves = (("layer_scale", f"variable_{number}" if number else "variable"),)
         rules.append(Rule(f"stage_{n + 1}_block_{m}", f"{name}_stage_{n}_block_{m}_layer_scale", leaves=leaves))
     return NamingScheme("keras", tuple(rules), "keras", fields=(EXACT,))

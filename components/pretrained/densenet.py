@@ -1,4 +1,4 @@
-"""DenseNet in other libraries."""
+"""Naming schemes of DenseNet."""
 
 from components.pretrained.naming import NamingScheme, Rule
 

@@ -65,4 +65,4 @@ class Safetensors:
             raise UserError(f"{file}: {error}") from error
 
     def _file(self) -> Path:
-        return find(self.path, file=True, key="weights.path")
+        return find(self.path, file=True)

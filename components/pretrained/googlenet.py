@@ -1,13 +1,13 @@
-"""The names of GoogLeNet's layers in torchvision, whose model is `layout: torchvision, batch_norm: true`.
+"""Naming scheme of GoogLeNet in torchvision, for `layout: torchvision, batch_norm: true`.
 
-Its published weights take pixels from -1 to 1 (mean and deviation 0.5); their auxiliary classifiers are untrained.
+The published weights need pixels between -1 and 1 (mean 0.5, std 0.5); their auxiliary classifiers are untrained.
 """
 
 from __future__ import annotations
 
 from components.pretrained.naming import NamingScheme, Rule
 
-LETTERS = ("ab", "abcde", "ab")  # of the modules of each stage
+LETTERS = ("ab", "abcde", "ab")  # letters of the modules of each stage
 PLACES = {
     "0_conv_0": "1",
     "1_conv_0": "2.0",

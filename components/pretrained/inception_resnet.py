@@ -1,6 +1,6 @@
-"""What others call the parameters of Inception-ResNet-v2.
+"""Naming schemes of Inception-ResNet-v2.
 
-Normalization has scales in timm (`use_scale`), in Keras it has none.
+Normalization has scales in timm (`use_scale: true`) and none in Keras.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LAYERS = (
     *((rf"{ours}/branch_(\d+)/conv_(\d+)", f"{theirs}.branch{{1}}.{{2}}") for ours, theirs in BLOCKS),
     (r"last", "conv2d_7b"),
 )
-"""A convolution and its normalization."""
+"""Layers with a convolution and its normalization: (ours, theirs)."""
 
 FIELDS = ({"linear_end": True, "epsilon": 1e-3},)
 TIMM = NamingScheme(
@@ -44,9 +44,9 @@ TIMM = NamingScheme(
 )
 
 
-def _branches(place: str, *lengths: int) -> tuple[str, ...]:
-    """The convolutions of branches of those lengths."""
-    return tuple(f"{place}/branch_{n}/conv_{m}" for n, length in enumerate(lengths) for m in range(length))
+def _branches(module: str, *lengths: int) -> tuple[str, ...]:
+    """Returns the convolutions of branches of those lengths."""
+    return tuple(f"{module}/branch_{n}/conv_{m}" for n, length in enumerate(lengths) for m in range(length))
 
 
 NUMBERED = (
@@ -58,7 +58,7 @@ NUMBERED = (
     *_branches("stage_3_entry/fork_0", 2, 2, 3),
     *(conv for n in range(DEPTHS[2]) for conv in _branches(f"stage_3_block_{n}", 1, 3)),
 )
-"""In the order in which Keras numbers them."""
+"""Convolutions, in the order of their numbers in Keras."""
 
 KERAS = NamingScheme(
     "keras",

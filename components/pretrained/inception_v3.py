@@ -1,4 +1,4 @@
-"""The names of Inception-v3's layers; published weights of all three libraries take pixels from -1 to 1."""
+"""Naming schemes of Inception-v3. The published weights of all three libraries need pixels between -1 and 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from components.pretrained.naming import NamingScheme, Rule
 
 
 def numbered(branch: str, *ends: int | str) -> tuple[str, ...]:
-    """What torchvision calls the convolutions of a branch."""
+    """Returns torchvision's names of the convolutions of a branch."""
     return tuple(f"{branch}_{end}" for end in ends)
 
 
@@ -24,9 +24,12 @@ STAGES: tuple[Mapping[str, tuple[tuple[str, ...], ...]], ...] = (
     {"Mixed_6a": TO_B, "Mixed_6b": B, "Mixed_6c": B, "Mixed_6d": B, "Mixed_6e": B},
     {"Mixed_7a": TO_C, "Mixed_7b": C, "Mixed_7c": C},
 )
-FORK = {"a": "fork_0/branch_0/conv_0", "b": "fork_0/branch_1/conv_0"}  # what stands side by side ends so
+FORK = {
+    "a": "fork_0/branch_0/conv_0",
+    "b": "fork_0/branch_1/conv_0",
+}  # ours by the last letter of convolutions inside a fork
 
-TRUNK = {  # ours to torchvision's, in the order in which Keras numbers them
+TRUNK = {  # ours to torchvision's, in the order of their numbers in Keras
     **{f"stem/conv_{n}": name for n, name in enumerate(STEM)},
     **{
         f"stage_{stage}_block_{block}/branch_{branch}/{FORK.get(name[-1], f'conv_{n}')}": f"{mixed}.{name}"

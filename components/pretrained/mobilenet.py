@@ -1,6 +1,6 @@
-"""MobileNets and EfficientNets in other libraries.
+"""Naming schemes of MobileNets and EfficientNets.
 
-Some number blocks stage by stage and some through all stages, for which the blocks of each stage must be known.
+Some libraries number blocks stage by stage, others through all stages; the latter need the blocks of each stage.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 from components.pretrained.naming import NamingScheme, Rule
 
 Parts: TypeAlias = Mapping[str, str]
-"""Their layers of our parts: convolution and normalization, squeeze and excite, or one alone; # is the block's name."""
+"""Our part to their layers: convolution and normalization, squeeze and excite, or a single layer; # is the block."""
 
 Blocks: TypeAlias = Sequence[tuple[str, str]]
-"""What we call some blocks, as a regular expression, and what they do."""
+"""(ours, theirs) of some blocks; ours is a regular expression."""
 
 V1 = (1, 2, 2, 6, 2)  # blocks of each stage
 V2 = (1, 2, 3, 4, 3, 3, 1)
@@ -29,19 +29,19 @@ STAGE = r"stage_{}_block_(\d+)/"
 FIRST, ANY = STAGE.format(1), STAGE.format(r"(\d+)")
 
 
-SAME = {"padding": "SAME", "epsilon": 1e-3}  # as TensorFlow has it
+SAME = {"padding": "SAME", "epsilon": 1e-3}  # as in TensorFlow
 SYMMETRIC = {"padding": "symmetric", "epsilon": 1e-5}
 
 
-def _names(
+def _scheme(
     library: str,
-    ends: Parts,
+    outside: Parts,
     *inside: tuple[Parts, Blocks],
     fields: tuple[Mapping[str, Any], ...] = (SAME,),
     ignored: str = r".*\.num_batches_tracked",
 ) -> NamingScheme:
-    """Those of what stands outside of blocks, and of the parts of blocks."""
-    rules = [rule for parts, blocks in ((ends, [("", "")]), *inside) for rule in _rules(parts, blocks)]
+    """Returns a scheme from the layers outside of blocks, and the parts of blocks."""
+    rules = [rule for parts, blocks in ((outside, [("", "")]), *inside) for rule in _rules(parts, blocks)]
     return NamingScheme(library, tuple(rules), "keras" if library == "keras" else "torch", ignored, fields=fields)
 
 
@@ -54,37 +54,37 @@ def _rules(parts: Parts, blocks: Blocks) -> Iterable[Rule]:
 
 
 def _through(name: str, depths: Sequence[int], first: int) -> Blocks:
-    """The blocks of each stage, numbered through all of them from `first` on: # in the name."""
+    """Returns the blocks of each stage, numbered through all stages from `first` on; # is the number."""
     starts = itertools.accumulate(depths[:-1], initial=first)
     return [(STAGE.format(n), name.replace("#", f"{{0:{start:+d}}}")) for n, start in enumerate(starts, 1)]
 
 
-def _torchvision(blocks: Blocks, excited: Sequence[int], ends: Parts, epsilon: float) -> NamingScheme:
-    """MobileNet-v3 and EfficientNet: the parts of a block are numbered as they come, in `excited` stages one more."""
+def _torchvision(blocks: Blocks, excited: Sequence[int], outside: Parts, epsilon: float) -> NamingScheme:
+    """Returns the scheme of MobileNet-v3 or EfficientNet, which numbers the parts of a block in their order."""
     inside: list[tuple[Parts, Blocks]] = []
     for n, block in enumerate(blocks, 1):
-        there = {"expand": n > 1, "depthwise": True, "excitation": n in excited, "project": True}
-        for m, part in enumerate(part for part in there if there[part]):
+        present = {"expand": n > 1, "depthwise": True, "excitation": n in excited, "project": True}
+        for m, part in enumerate(part for part in present if present[part]):
             names = f"#.{m}.fc1 #.{m}.fc2" if part == "excitation" else f"#.{m}.0 #.{m}.1"
             inside.append(({part: names}, [block]))
     stem, fields = "features.0.0 features.0.1", ({"padding": "symmetric", "epsilon": epsilon},)
-    return _names("torchvision", {"stem": stem, **ends}, *inside, fields=fields)
+    return _scheme("torchvision", {"stem": stem, **outside}, *inside, fields=fields)
 
 
 def _huggingface_v1() -> NamingScheme:
-    """Depthwise convolutions have even numbers, those by 1 x 1 odd ones."""
+    """Returns the scheme of Hugging Face: depthwise convolutions have even numbers, those by 1 x 1 odd ones."""
     blocks = [f"stage_{n}_block_{m}/" for n, depth in enumerate(V1, 1) for m in range(depth)]
     inside: list[tuple[Parts, Blocks]] = []
     for (n, block), (m, part) in itertools.product(enumerate(blocks), enumerate(("depthwise", "project"))):
         inside.append(({part: "#.convolution #.normalization"}, [(block, f"mobilenet_v1.layer.{2 * n + m}")]))
     stem = "mobilenet_v1.conv_stem.convolution mobilenet_v1.conv_stem.normalization"
-    return _names("huggingface", {"stem": stem, "head": "classifier"}, *inside)
+    return _scheme("huggingface", {"stem": stem, "head": "classifier"}, *inside)
 
 
 TORCHVISION_V2 = _through("features.#.conv", V2, 1)
 TORCHVISION_DENSE = {"dense": "classifier.0", "head": "classifier.3"}
 TORCHVISION = (
-    _names(
+    _scheme(
         "torchvision",
         {"stem": "features.0.0 features.0.1", "top": "features.18.0 features.18.1", "head": "classifier.1"},
         ({"depthwise": "#.0.0 #.0.1", "project": "#.1 #.2"}, TORCHVISION_V2[:1]),
@@ -121,14 +121,14 @@ TIMM_INSIDE = (
 TIMM_ENDS = {"stem": "conv_stem bn1", "head": "classifier"}
 TIMM_LAST = {n: {"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5)}
 TIMM = tuple(
-    _names("timm", TIMM_ENDS | last, *inside, fields=(SYMMETRIC,))
+    _scheme("timm", TIMM_ENDS | last, *inside, fields=(SYMMETRIC,))
     for last, inside in (
         ({}, ((TIMM_SEPARABLE, [(ANY, "blocks.{0:-1}.{1}")]),)),
         ({"top": "conv_head bn2"}, TIMM_INSIDE),
         *((last, TIMM_INSIDE) for last in TIMM_LAST.values()),
     )
 )
-"""Those whose own padding is symmetric; the ones called `tf_` are padded as in TensorFlow."""
+"""For models with symmetric padding; models named `tf_…` have the padding of TensorFlow."""
 
 KERAS_V2 = {part: f"#_{part} #_{part}_BN" for part in ("expand", "depthwise", "project")}
 KERAS_V3 = {part: f"#_{part} #_{part}_bn" for part in ("expand", "depthwise", "project")} | {
@@ -144,19 +144,19 @@ KERAS_EFFICIENTNET = {
 LETTERS = enumerate(string.ascii_lowercase[: max(map(max, EFFICIENTNETS))])
 KERAS_FIRST = [(FIRST, "expanded_conv")]
 KERAS = (
-    _names(
+    _scheme(
         "keras",
         {"stem": "conv1 conv1_bn", "head": "conv_preds"},
         ({"depthwise": "conv_dw_# conv_dw_#_bn", "project": "conv_pw_# conv_pw_#_bn"}, _through("#", V1, 1)),
     ),
-    _names(
+    _scheme(
         "keras",
         {"stem": "Conv1 bn_Conv1", "top": "Conv_1 Conv_1_bn", "head": "predictions"},
         (KERAS_V2, [*KERAS_FIRST, *_through("block_#", V2, 0)[1:]]),
     ),
-    _names("keras", KERAS_V3_ENDS, (KERAS_V3, [*KERAS_FIRST, *_through("expanded_conv_#", V3, 0)[1:]])),
-    _names("keras", KERAS_V3_ENDS, (KERAS_V3, [*KERAS_FIRST, *_through("expanded_conv_#", V3_SMALL, 0)[1:]])),
-    _names(
+    _scheme("keras", KERAS_V3_ENDS, (KERAS_V3, [*KERAS_FIRST, *_through("expanded_conv_#", V3, 0)[1:]])),
+    _scheme("keras", KERAS_V3_ENDS, (KERAS_V3, [*KERAS_FIRST, *_through("expanded_conv_#", V3_SMALL, 0)[1:]])),
+    _scheme(
         "keras",
         {"stem": "stem_conv stem_bn", "top": "top_conv top_bn", "head": "predictions"},
         (KERAS_EFFICIENTNET, [(rf"stage_(\d+)_block_{n}/", f"block{{0}}{letter}") for n, letter in LETTERS]),
@@ -177,7 +177,7 @@ HUGGINGFACE_EFFICIENTNET = {
 }
 HUGGINGFACE = (
     _huggingface_v1(),
-    _names(
+    _scheme(
         "huggingface",
         {
             "stem": "mobilenet_v2.conv_stem.first_conv.convolution mobilenet_v2.conv_stem.first_conv.normalization",
@@ -187,7 +187,7 @@ HUGGINGFACE = (
         (HUGGINGFACE_V2, [(FIRST, "mobilenet_v2.conv_stem"), *_through("mobilenet_v2.layer.#", V2, -1)[1:]]),
     ),
     *(
-        _names(
+        _scheme(
             "huggingface",
             {
                 "stem": "efficientnet.embeddings.convolution efficientnet.embeddings.batchnorm",

@@ -1,4 +1,4 @@
-"""What other libraries call the parameters of residual networks."""
+"""Naming schemes of residual networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMM = (
     Rule(rf"{BLOCK}/excitation/squeeze", "layer{0}.{1}.se.fc1"),
     Rule(rf"{BLOCK}/excitation/excite", "layer{0}.{1}.se.fc2"),
 )
-TIMM_DEEP = (  # three convolutions in a row with their normalizations and activations
+TIMM_DEEP = (  # the stem is a sequence of three convolutions with normalizations and activations
     Rule(r"stem_0/conv", "conv1.0"),
     Rule(r"stem_0/norm", "conv1.1"),
     Rule(r"stem_1/conv", "conv1.3"),
@@ -32,7 +32,7 @@ TIMM_DEEP = (  # three convolutions in a row with their normalizations and activ
     Rule(r"stem_2/norm", "bn1"),
     *TIMM,
 )
-TIMM_LEGACY = (  # with bottlenecks; its basic blocks have one ReLU more, before the excitation
+TIMM_LEGACY = (  # for bottlenecks: its basic blocks have one more ReLU, before squeeze and excitation
     Rule(r"stem_0/conv", "layer0.conv1"),
     Rule(r"stem_0/norm", "layer0.bn1"),
     Rule(rf"{BLOCK}/excitation/squeeze", "layer{0}.{1}.se_module.fc1"),

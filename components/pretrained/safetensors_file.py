@@ -1,7 +1,7 @@
-"""Files of weights in the format safetensors, read without mapping them into memory, and to the last byte.
+"""Reader of safetensors files. It reads the whole file and checks every byte of it.
 
-Eight bytes with the length of a header, the header, which is JSON (type, shape and place of each array), and the arrays
-one behind the other: all little-endian.
+The format, all little-endian: 8 bytes with the length of the header; the header, in JSON, with dtype, shape and offsets
+of each array; the arrays, without gaps.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 from components.place import open_file
 from components.types import DataError
 
-HEADER_BYTES = 16 << 20  # at most: some hundred thousand arrays
-RANKS = 64  # as NumPy has them
-LENGTH = 8  # bytes that hold the length of the header
-METADATA = "__metadata__"  # the key of what people noted
+HEADER_BYTES = 16 << 20  # largest header: some hundred thousand arrays
+RANKS = 64  # largest rank in NumPy
+LENGTH = 8  # bytes of the length of the header
+METADATA = "__metadata__"  # key of free text
 FIELDS = {"dtype", "shape", "data_offsets"}
 
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bfloat16"}
@@ -33,12 +33,13 @@ OTHERS = {
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name: those of floats in float32, others as they are.
+    """Returns the arrays of a file by name: floats in float32, other dtypes unchanged.
 
-    Raises DataError, with the array, for one of another type, or that is cut off or misplaced; and for a file that
-    isn't whole, or no safetensors file.
+    Raises:
+        DataError: the file is not a safetensors file or not complete, or an array has an unknown dtype or wrong
+            offsets; the message names the array.
     """
-    import ml_dtypes  # noqa: F401  tells NumPy of bfloat16
+    import ml_dtypes  # noqa: F401  registers bfloat16 with NumPy
 
     with open_file(path) as file:
         length = int.from_bytes(file.read(LENGTH), "little")
@@ -59,7 +60,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _entries(path: Path, header: bytes) -> dict[str, dict[str, Any]]:
-    """What the header says of each array."""
+    """Returns the description of each array in the header."""
     try:
         found = json.loads(header.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -81,7 +82,7 @@ def _entries(path: Path, header: bytes) -> dict[str, dict[str, Any]]:
 
 
 def _array(path: Path, name: str, entry: dict[str, Any], content: bytes, place: int) -> tuple[np.ndarray, int]:
-    """An array that begins at a place, and where it stops."""
+    """Returns the array that must start at byte `place`, and the byte after its end."""
     kind, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
     dtype = FLOATS.get(kind) or OTHERS.get(kind) if isinstance(kind, str) else None
     if dtype is None:

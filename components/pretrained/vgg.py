@@ -1,4 +1,4 @@
-"""What others call the parameters of VGG."""
+"""Naming schemes of VGG."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ DENSE = {
 
 
 def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> NamingScheme:
-    """PyTorch numbers all layers of its feature extractor in one row, ReLU and pooling included."""
-    rules, place = [], 0
+    """Returns the scheme of a library on PyTorch, which numbers all layers, including ReLU and pooling."""
+    rules, number = [], 0
     for stage, depth in enumerate(depths, start=1):
         for n in range(depth):
-            rules.append(Rule(f"stage_{stage}_conv_{n}", f"features.{place}"))
+            rules.append(Rule(f"stage_{stage}_conv_{n}", f"features.{number}"))
             if batch_norm:
-                rules.append(Rule(f"stage_{stage}_norm_{n}", f"features.{place + 1}"))
-            place += 3 if batch_norm else 2
-        place += 1
+                rules.append(Rule(f"stage_{stage}_norm_{n}", f"features.{number + 1}"))
+            number += 3 if batch_norm else 2
+        number += 1
     first, second, head = DENSE[library]
-    # The last stage has one number of channels, and its first convolution is in every variant.
+    # All convolutions of the last stage have as many channels; its first one is in every variant.
     dense = (Rule("dense_0", first, flattened="stage_5_conv_0"), Rule("dense_1", second), Rule("head", head))
     return NamingScheme(library, (*rules, *dense), fields=({"epsilon": 1e-5},) if batch_norm else ())
 

@@ -1,7 +1,4 @@
-"""What others call the parameters of Xception.
-
-Those of timm are called so in its `legacy_xception`, which pads by `padding` 1 and has an `epsilon` of 1e-5.
-"""
+"""Naming schemes of Xception: Keras, and `legacy_xception` of timm with `padding: 1` and `epsilon: 1e-5`."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ IN_KERAS = (
     (r"stage_4_block_0/conv_(\d+)", "block13_sepconv{0:+1}"),
     (r"exit_(\d+)", "block14_sepconv{0:+1}"),
 )
-"""Separable convolutions; both kernels of one belong to one layer."""
+"""Separable convolutions: (ours, theirs). In Keras, both kernels belong to one layer."""
 
 KERAS = NamingScheme(
     "keras",
@@ -41,7 +38,7 @@ BLOCKS = (
     (r"stage_3_block_(\d+)", "block{0:+3}", 1),
     (r"stage_4_block_(0)", "block12", 1),
 )
-"""With the place of its first convolution: the first block has no ReLU before it."""
+"""(ours, theirs, number of the first convolution); the very first block has no ReLU before its convolutions."""
 
 IN_TIMM = (
     *(
@@ -51,7 +48,7 @@ IN_TIMM = (
     ),
     (r"exit_(\d+)", "conv{0:+3}", "bn{0:+3}"),
 )
-"""Separable convolutions, and their normalizations."""
+"""Separable convolutions: (ours, their convolution, their normalization)."""
 
 TIMM = NamingScheme(
     "timm",

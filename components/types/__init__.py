@@ -9,9 +9,9 @@ from components.types.base import Scalar as Scalar
 from components.types.base import UserError as UserError
 from components.types.column import Column as Column
 from components.types.column import Constants as Constants
-from components.types.column import EncodesAsRead as EncodesAsRead
+from components.types.column import EncodingWarnings as EncodingWarnings
 from components.types.column import ReadsFiles as ReadsFiles
-from components.types.column import Remarks as Remarks
+from components.types.column import StatelessEncode as StatelessEncode
 from components.types.column import Statistic as Statistic
 from components.types.column import Target as Target
 from components.types.data import Block as Block
@@ -28,6 +28,12 @@ from components.types.model import MultiHot as MultiHot
 from components.types.model import Output as Output
 from components.types.model import Padded as Padded
 from components.types.model import register as register
+from components.types.profile import ColumnProfile as ColumnProfile
+from components.types.profile import ColumnType as ColumnType
+from components.types.profile import OddTexts as OddTexts
+from components.types.profile import Profiled as Profiled
+from components.types.profile import TableProfile as TableProfile
+from components.types.profile import TextKind as TextKind
 from components.types.training import Augmentation as Augmentation
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric

@@ -87,11 +87,11 @@ class Column(Protocol):
 
 
 @runtime_checkable
-class EncodesAsRead(Protocol):
+class StatelessEncode(Protocol):
     """A column whose `encode` may need no constants, so that other columns can learn from its encoded values."""
 
     @property
-    def encodes_as_read(self) -> bool:
+    def is_encode_stateless(self) -> bool:
         """Whether `encode` ignores its constants."""
 
 
@@ -104,10 +104,10 @@ class ReadsFiles(Protocol):
 
 
 @runtime_checkable
-class Remarks(Protocol):
+class EncodingWarnings(Protocol):
     """A column that warns of unusual values that it encodes all the same, when new rows are predicted."""
 
-    def remarks(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
+    def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
         """The warnings about all encoded rows, one sentence each."""
 
 
@@ -115,7 +115,7 @@ class Remarks(Protocol):
 class Target(Column, Protocol):
     """A column to predict."""
 
-    def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Checks the results of its statistics, by split.
 
         Returns:

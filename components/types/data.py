@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -26,6 +26,14 @@ class Strings(NamedTuple):
     data: np.ndarray
     offsets: np.ndarray
     indices: np.ndarray | None = None
+
+    @classmethod
+    def from_bytes(cls, texts: Sequence[bytes]) -> Strings:
+        """Strings without a dictionary, of texts in UTF-8."""
+        import numpy as np
+
+        offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(texts), np.uint8), offsets)
 
     @property
     def rows(self) -> int:

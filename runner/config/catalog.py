@@ -43,11 +43,11 @@ def catalog() -> Catalog:
     pairs = [(path, ours[group].get(name)) for group in ours for name, path in theirs[group].items()]
     pairs += [(path, MAIN) for path in (here / "conf").glob("run.yaml")]
     taken = [path for path, own in pairs if own and not _is_copy(path, own)]
-    clashes = [f"{shown(path)}: one of Titrate's own has that name; rename the file" for path in taken]
+    clashes = [f"{display_path(path)}: one of Titrate's own has that name; rename the file" for path in taken]
     return Catalog({group: dict(sorted((theirs[group] | ours[group]).items())) for group in ours}, tuple(clashes))
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """A file as messages name it: from its house or from the working folder."""
     return str(path.relative_to(HOUSE if HOUSE in path.parents else _here()))
 
@@ -57,12 +57,12 @@ def misplaced(group: str, name: str) -> str | None:
     folder = _folder(_here(), group)
     path, other = folder / f"{name}.yaml", folder / f"{name}.yml"
     if os.path.isfile(other):
-        return f"rename {shown(other)} to {path.name}"
+        return f"rename {display_path(other)} to {path.name}"
     if os.path.islink(path) and not os.path.exists(path):
-        return f"{shown(path)} is a link to a file that is gone"
+        return f"{display_path(path)} is a link to a file that is gone"
     for inner in sorted(one / path.name for one in folder.glob("*/")):
         if os.path.isfile(inner):
-            return f"subfolders are not searched: move {shown(inner)} to {shown(folder / path.name)}"
+            return f"subfolders are not searched: move {display_path(inner)} to {display_path(folder / path.name)}"
     return None
 
 

@@ -16,10 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from components.closest import suggest_name
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import EXPERIMENT, Catalog, defaults, misplaced, shown
-from runner.config.overrides import apply, label
-from runner.config.provenance import said
-from runner.suggest.suggestion import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
+from runner.config.catalog import EXPERIMENT, Catalog, defaults, display_path, misplaced
+from runner.config.overrides import apply, override_origin
+from runner.config.provenance import format_problem
+from runner.suggest.suggestions import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
 from runner.yaml_file import OPTION
 
 OVERRIDE = re.compile(r"override /(\w+)")
@@ -45,7 +45,7 @@ class Choices:
     problems: list[str] = field(default_factory=list)
 
 
-def choose(
+def choose_options(
     catalog: Catalog, given: Sequence[Override], suggested: Suggestion | None = None, *, unknown: bool = False
 ) -> Choices:
     """Those of the command line, else those of the experiment or suggested, else those of `conf/run.yaml`.
@@ -53,7 +53,7 @@ def choose(
     With `unknown` those that a source may suggest can't be used yet.
     """
     chosen = Choices()
-    asked = {override.key_or_group: (_names(override.value()), label(override)) for override in given}
+    asked = {override.key_or_group: (_names(override.value()), override_origin(override)) for override in given}
     words = {override.key_or_group: override.input_line for override in given}
     answers = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
     name, origin = asked.get(EXPERIMENT, answers[EXPERIMENT])
@@ -77,21 +77,23 @@ def choose(
         elif group != EXPERIMENT and group not in chosen.broken:
             files = _files(chosen, catalog, group, option, origin)
             if group in words:  # else it is an experiment or `conf/run.yaml` that chooses
-                files = [file._replace(origin=f"{shown(file.path)}, chosen by {words[group]}") for file in files]
+                files = [file._replace(origin=f"{display_path(file.path)}, chosen by {words[group]}") for file in files]
             chosen.files += files
     chosen.files += experiment
     return chosen
 
 
-def asked(catalog: Catalog, given: Sequence[Override], settings: Sequence[Override]) -> Question | None:
+def find_source_to_profile(
+    catalog: Catalog, given: Sequence[Override], settings: Sequence[Override]
+) -> Question | None:
     """The source that the words choose, where they choose nothing that makes it needless to ask what it suggests."""
-    from runner.config.check import is_whole
+    from runner.config.check import is_complete_part
 
     words = {one.key_or_group: one.value() for one in settings}
     node = _sourced(catalog, given, settings)
     if words.get("mode", "train") not in MODES or words.get("run") or node is None:
         return None
-    if not is_whole("data", node) or not can_suggest(node["_target_"]):
+    if not is_complete_part("data", node) or not can_suggest(node["_target_"]):
         return None
     return Question(node, tuple(sorted(one.key_or_group for one in given)))
 
@@ -103,7 +105,7 @@ def _sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Ove
     if path is None or {"feature", EXPERIMENT} & asked.keys():
         return None
     try:
-        tree = OmegaConf.create({"data": load(path)})
+        tree = OmegaConf.create({"data": load_yaml(path)})
         for one in settings:
             if one.key_or_group.startswith("data."):
                 apply(tree, one)
@@ -112,16 +114,16 @@ def _sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Ove
     return cast(dict[str, Any], OmegaConf.to_container(tree))["data"]
 
 
-def load(path: Path) -> DictConfig:
+def load_yaml(path: Path) -> DictConfig:
     """Reads a YAML file; raises UserError, with the line where there is one."""
     try:
-        content = yaml_file.read(path, shown(path), OPTION, lambda text: OmegaConf.load(io.StringIO(text)))
+        content = yaml_file.read(path, display_path(path), OPTION, lambda text: OmegaConf.load(io.StringIO(text)))
     except OmegaConfBaseException as error:
-        raise UserError(f"{shown(path)}: can't be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{display_path(path)}: can't be read: {str(error).splitlines()[0]}") from error
     if not isinstance(content, DictConfig):
-        raise UserError(f"{shown(path)}: keys and values are wanted, not a list")
+        raise UserError(f"{display_path(path)}: keys and values are wanted, not a list")
     if wrong := [key for key in content if not isinstance(key, str)]:
-        raise UserError(f"{shown(path)}: the key {wrong[0]!r} is no text; put it in quotes")
+        raise UserError(f"{display_path(path)}: the key {wrong[0]!r} is no text; put it in quotes")
     return content
 
 
@@ -130,9 +132,9 @@ def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: s
     several = isinstance(option, list)
     try:
         if several and not isinstance(defaults()[group], list):
-            raise UserError(said(f"{group}: one option is wanted, not a list", origin))
+            raise UserError(format_problem(f"{group}: one option is wanted, not a list", origin))
         if several and (twice := [name for place, name in enumerate(option) if name in option[:place]]):
-            raise UserError(said(f"{group}: {twice[0]} is there twice; leave one out", origin))
+            raise UserError(format_problem(f"{group}: {twice[0]} is there twice; leave one out", origin))
         return [_file(catalog, group, name, origin) for name in (option if several else [option])]
     except UserError as error:
         chosen.problems.append(str(error))
@@ -144,20 +146,20 @@ def _file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     files = catalog.files[group]
     if name is None or name not in files:
         hint = misplaced(group, name or "null") or suggest_name(name, files)
-        raise UserError(said(f"{group}: there is no {name or 'null'}; {hint}", origin))
-    content = load(files[name])
+        raise UserError(format_problem(f"{group}: there is no {name or 'null'}; {hint}", origin))
+    content = load_yaml(files[name])
     if group == EXPERIMENT and EXPERIMENT in content:
-        raise UserError(f"{shown(files[name])}: an experiment can't choose another; copy its lines")
+        raise UserError(f"{display_path(files[name])}: an experiment can't choose another; copy its lines")
     if group == EXPERIMENT and "hydra" in content:
-        raise UserError(f"{shown(files[name])}: Hydra's own settings have no effect here; leave `hydra` out")
+        raise UserError(f"{display_path(files[name])}: Hydra's own settings have no effect here; leave `hydra` out")
     if group != EXPERIMENT and "defaults" in content:
-        raise UserError(f"{shown(files[name])}: only experiments may have a defaults list")
+        raise UserError(f"{display_path(files[name])}: only experiments may have a defaults list")
     return File(files[name], group, content)
 
 
 def _answers(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
     """What the defaults list of an experiment chooses; the list is taken out of the file's content."""
-    origin = shown(experiment.path)
+    origin = display_path(experiment.path)
     groups = [group for group in defaults() if group != EXPERIMENT]
     found = {}
     for entry in _plain(experiment.content):

@@ -1,263 +1,248 @@
-"""From the words of the command line to plain values: files are merged in order, and every value keeps its origin."""
+"""From the words of the command line to a checked `Config`: YAML files are merged, and every value keeps its origin."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner import store_uri, yaml_file
-from runner.config.catalog import EXPERIMENT, MAIN, catalog, shown
-from runner.config.choices import Choices, File, asked, choose, load
+from runner.config.catalog import EXPERIMENT, MAIN, catalog, display_path
+from runner.config.check import check_config, find_config_problems, has_valid_root
+from runner.config.choices import Choices, File, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
-from runner.config.overrides import apply, label, read, repeated, without
-from runner.config.provenance import origins, said, who
-from runner.config.scalars import spelt_alike
-from runner.config.verbs import OF_A_RUN
-from runner.credentials import mask, withhold_values, withhold_words
+from runner.config.earlier_run import check_server, merge_words, overlay_run
+from runner.config.legacy import rename_targets
+from runner.config.overrides import apply, find_repeated, override_origin, parse_overrides
+from runner.config.provenance import find_origins, format_problem, origin_of
+from runner.config.scalars import normalize_scalars
+from runner.config.verbs import RUN_VERBS
+from runner.credentials import withhold_values, withhold_words
 from runner.errors import ConfigError
-from runner.run_folder import find
-from runner.suggest.suggestion import Suggestion, Suggestions, tell
-from runner.tree import resolve
-from runner.yaml_file import CONFIGURATION
+from runner.run_folder import find_run
+from runner.suggest.suggestions import Suggestion, Suggestions, show_suggestion
+from runner.tree import resolve_references
 
-Contents = TypeVar("Contents", dict[str, Any], list[Any])
-Words: TypeAlias = tuple[list[Override], list[Override], list[str]]  # choices, settings, and what is wrong with others
+ParsedWords: TypeAlias = tuple[list[Override], list[Override], list[str]]
+"""Choices of options, settings of values, and what is wrong with the other words."""
 
-# What a word may change of a run that is done; where its record goes is the user's word, never the run's.
-OF_THE_COMMAND = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
-UNMERGED = (OmegaConfBaseException, TypeError)  # TypeError: a list where others have a mapping
+MERGE_ERRORS = (OmegaConfBaseException, TypeError)  # TypeError: a list where another file has a mapping
 PATHS = ("folder", "resume", "run", "output")
 
 
-class Merged(NamedTuple):
-    """The files of some choices."""
+def configure(words: Sequence[str], composer: Composer | None = None) -> Config:
+    """The checked configuration that the words of a command line describe.
 
-    chosen: Choices
-    tree: DictConfig  # all of them merged
-    problems: list[str]
-    settings: tuple[tuple[str, Any, str], ...]  # (key, value, origin), the last one last
+    With `resume` it stands on top of the words of that run, with `run` on top of the configuration of that run.
 
-
-class Composer:
-    """Composes configurations of one instant: files are read once, and choices that recur are merged once."""
-
-    def __init__(self) -> None:
-        self.catalog = catalog()
-        self._merged: dict[tuple[str, ...], Merged] = {}
-        self.suggestions = Suggestions()
-        self._told: set[str] = set()
-
-    def merged(self, given: Sequence[Override], suggested: Suggestion | None, *, unknown: bool = False) -> Merged:
-        """What the files say that were chosen, and what was suggested; its tree is a copy to change."""
-        words = (*(str(one.input_line) for one in given), repr(suggested), str(unknown))
-        if words not in self._merged:
-            chosen = choose(self.catalog, given, suggested, unknown=unknown)
-            tree, problems = _composed(chosen)
-            settings = list(_set(chosen))
-            if suggested is not None:
-                tree.merge_with(dict(suggested.values))
-                settings.append(("", dict(suggested.values), suggested.origin))
-            self._merged[words] = Merged(chosen, tree, problems, tuple(settings))
-        merged = self._merged[words]
-        return merged._replace(tree=copy.deepcopy(merged.tree))
-
-    def tell(self, config: Config) -> None:
-        """Shows which words don't count, and what was inferred, once."""
-        for text in repeated(config.overrides):
-            if text not in self._told:
-                self._told.add(text)
-                print(f"warning: {text}", file=sys.stderr)
-        suggested = config.inferred
-        if suggested is not None and suggested.origin not in self._told and not config.values["quiet"]:
-            self._told.add(suggested.origin)
-            tell(suggested)
-
-
-def compose(overrides: Sequence[str], composer: Composer | None = None) -> Config:
-    """The configuration that the overrides describe.
-
-    Raises ConfigError with everything that is wrong; then what `check` finds in the rest is told too.
+    Raises:
+        ConfigError: all that is wrong with the words and the files.
+        UserError: there is no such run.
     """
-    from runner.config.check import problems
+    composer = composer or Composer()
+    words = withhold_words(words)
+    config = compose(words, composer)
+    if not has_valid_root(config.values):
+        check_config(config)
+    config = _expand_home(config)
+    if (name := config.values["resume"]) and config.values["mode"] != "deliver":
+        config = _resume(config, words, name)
+    if (name := config.values["run"]) and config.values["mode"] in RUN_VERBS:
+        config = overlay_run(config, find_run(Path(config.values["folder"]), name, "run"))
+    check_config(_without_python_source(config))
+    composer.print_notes(config)
+    if config.values["mode"] in RUN_VERBS:
+        values = {**config.values, "data": dict(config.values["data"])}
+        config = replace(config, values=values, split=values["data"].pop("split", None))
+    return normalize_scalars(config)
 
-    config, found = _draft(withhold_words(overrides), composer or Composer())
-    if found:
-        raise ConfigError(*found, *problems(config))
+
+def compose(words: Sequence[str], composer: Composer | None = None) -> Config:
+    """The configuration that the words describe, unchecked.
+
+    Raises ConfigError for words and files that can't be composed, with what `check_config` finds in the rest.
+    """
+    config, problems = _compose(withhold_words(words), composer or Composer())
+    if problems:
+        raise ConfigError(*problems, *find_config_problems(config))
     return config
 
 
-def configure(overrides: Sequence[str], composer: Composer | None = None) -> Config:
-    """The checked configuration that the overrides describe; with `resume`, on top of those of the run it names.
+class Merged(NamedTuple):
+    """The merged files of some choices.
 
-    Raises ConfigError with everything that can be known to be wrong, UserError where there is no such run.
+    Attributes:
+        choices: the choices.
+        tree: the content of all files.
+        problems: what is wrong with the files.
+        settings: (key, value, origin) of each file, in the order of merging.
     """
-    from runner.config.check import check, suits
 
-    composer = composer or Composer()
-    overrides = withhold_words(overrides)
-    config = compose(overrides, composer)
-    if not suits(config.values):
-        check(config)
-    config = _at_home(config)
-    if (name := config.values["resume"]) and config.values["mode"] != "deliver":
-        config = _resumed(config, overrides, find(Path(config.values["folder"]), name, "resume"))
-    if (name := config.values["run"]) and config.values["mode"] in OF_A_RUN:
-        config = _frozen(config, find(Path(config.values["folder"]), name, "run"))
-    check(_configured(config))
-    composer.tell(config)
-    if config.values["mode"] in OF_A_RUN:
-        values = {**config.values, "data": dict(config.values["data"])}
-        config = replace(config, values=values, split=values["data"].pop("split", None))
-    return spelt_alike(config)
+    choices: Choices
+    tree: DictConfig
+    problems: list[str]
+    settings: tuple[tuple[str, Any, str], ...]
 
 
-def _resumed(config: Config, overrides: Sequence[str], folder: Path) -> Config:
-    """The configuration of a run that goes on: its words, and the command's on top.
+class Composer:
+    """Composes several configurations from the same files: it reads each file once, and merges equal choices once."""
 
-    Raises UserError where the run's words alone name a server, to which this user's credentials would go.
-    """
-    before = read_yaml(folder / "overrides.yaml", list)
-    found = _at_home(compose([*without(map(str, before), overrides), *overrides]))
-    uri, given = (one.values["tracking"].get("uri") for one in (found, config))
-    if uri not in (None, given):
-        store_uri.of_record(mask(store_uri.resolve(uri)), given)
-    # The name stands for what it was found as: the run's own words may have had another `folder`, with its original.
-    return replace(found, values=found.values | {"folder": config.values["folder"]})
+    def __init__(self) -> None:
+        self.catalog = catalog()
+        self.suggestions = Suggestions()
+        self._merged: dict[tuple[str, ...], Merged] = {}
+        self._printed: set[str] = set()
+
+    def merge(self, words: Sequence[Override], suggestion: Suggestion | None, *, unknown: bool = False) -> Merged:
+        """Merges the files of the options that were chosen or suggested. The caller may change the tree.
+
+        Args:
+            words: the choices of the command line.
+            suggestion: choices and values that stand between the files and the words.
+            unknown: whether choices are still open that a suggestion will answer.
+        """
+        key = (*(str(word.input_line) for word in words), repr(suggestion), str(unknown))
+        if key not in self._merged:
+            choices = choose_options(self.catalog, words, suggestion, unknown=unknown)
+            tree, problems = _merge_files(choices)
+            settings = list(_list_settings(choices))
+            if suggestion is not None:
+                tree.merge_with(dict(suggestion.values))
+                settings.append(("", dict(suggestion.values), suggestion.origin))
+            self._merged[key] = Merged(choices, tree, problems, tuple(settings))
+        merged = self._merged[key]
+        return merged._replace(tree=copy.deepcopy(merged.tree))
+
+    def print_notes(self, config: Config) -> None:
+        """Prints each warning about the words, and each suggestion, once."""
+        for text in (*find_repeated(config.overrides), *config.warnings):
+            if text not in self._printed:
+                self._printed.add(text)
+                print(f"warning: {text}", file=sys.stderr)
+        suggestion = config.suggestion
+        if suggestion is not None and suggestion.origin not in self._printed and not config.values["quiet"]:
+            self._printed.add(suggestion.origin)
+            show_suggestion(suggestion)
 
 
-def _at_home(config: Config) -> Config:
-    """The configuration with the home folder for the `~` of paths at the root."""
+def _compose(words: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
+    """As much of the configuration as can be composed, without groups whose choice is wrong; and the problems."""
+    parsed = parse_overrides(words, composer.catalog.files)
+    question = find_source_to_profile(composer.catalog, parsed[0], parsed[1])
+    if question is None:
+        return _merge_words(words, composer, parsed, None)
+    if question not in composer.suggestions:  # a profile may take a while, so all else is checked before
+        config, problems = _merge_words(words, composer, parsed, None, unknown=True)
+        if problems := [*problems, *find_config_problems(config)]:
+            return config, problems
+    try:
+        return _merge_words(words, composer, parsed, composer.suggestions[question])
+    except UserError as error:
+        config, problems = _merge_words(words, composer, parsed, None, unknown=True)
+        return config, [str(error), *problems]
+
+
+def _merge_words(
+    words: Sequence[str],
+    composer: Composer,
+    parsed: ParsedWords,
+    suggestion: Suggestion | None,
+    *,
+    unknown: bool = False,
+) -> tuple[Config, list[str]]:
+    """Merges files and words, resolves references, and notes who set each value."""
+    choices_of_words, settings, wrong_words = parsed
+    choices, tree, wrong_files, file_settings = composer.merge(choices_of_words, suggestion, unknown=unknown)
+    settings = [one for one in settings if one.key_or_group.partition(".")[0] not in choices.broken]
+    raw, wrong_settings = _apply_settings(choices, tree, settings)
+    raw, warnings = rename_targets(raw)
+    values, wrong_references = resolve_references(raw)
+    word_settings = [(one.key_or_group, one.value(), override_origin(one)) for one in settings]
+    origins = find_origins(raw, [*file_settings, *word_settings])
+    config = Config(
+        values=values,
+        raw=raw,
+        origins=origins,
+        overrides=tuple(words),
+        choices={group: option for group, option in choices.options.items() if group not in choices.broken},
+        suggestion=suggestion,
+        warnings=warnings,
+    )
+    problems = [*composer.catalog.clashes, *wrong_words, *choices.problems, *wrong_files, *wrong_settings]
+    problems += [format_problem(f"{key}: {text}", origin_of(origins, key)) for key, text in wrong_references.items()]
+    return config, problems
+
+
+def _merge_files(choices: Choices) -> tuple[DictConfig, list[str]]:
+    """Merges `conf/run.yaml` and the chosen files in their order. A file that doesn't fit the others is a problem."""
+    merged, problems = load_yaml(MAIN), []
+    del merged["defaults"]
+    with contextlib.suppress(*MERGE_ERRORS):  # all at once: each merge copies all that is merged so far
+        return cast(DictConfig, OmegaConf.merge(merged, *map(_at_its_key, choices.files))), []
+    for file in choices.files:
+        try:
+            merged = cast(DictConfig, OmegaConf.merge(merged, _at_its_key(file)))
+        except MERGE_ERRORS as error:
+            problems.append(f"{file.origin or display_path(file.path)}: {str(error).splitlines()[0]}")
+    return merged, problems
+
+
+def _apply_settings(
+    choices: Choices, tree: DictConfig, settings: Sequence[Override]
+) -> tuple[dict[str, Any], list[str]]:
+    """The raw tree with the settings of the command line, and the settings that have no place in it."""
+    problems = []
+    for setting in settings:
+        try:
+            apply(tree, setting)
+        except UserError as error:
+            problems.append(str(error))
+    raw = cast(dict[str, Any], withhold_values(OmegaConf.to_container(tree)))
+    for group in choices.options:
+        raw.setdefault(group, {})  # a group of which none of several was chosen
+    for group in choices.broken:
+        del raw[group]
+    return raw | {EXPERIMENT: choices.options[EXPERIMENT]}, problems
+
+
+def _list_settings(choices: Choices) -> Iterator[tuple[str, Any, str]]:
+    """What the files set, in the order of merging: (key, value, origin)."""
+    for group, origin in choices.origins.items():
+        yield group, {}, origin
+    for file in (File(MAIN, EXPERIMENT, load_yaml(MAIN)), *choices.files):
+        yield "", OmegaConf.to_container(_at_its_key(file)), file.origin or display_path(file.path)
+
+
+def _at_its_key(file: File) -> DictConfig:
+    """The content of a file below the key of its group. An experiment's content stands at the root."""
+    return file.content if file.group == EXPERIMENT else OmegaConf.create({file.group: file.content})
+
+
+def _resume(config: Config, words: Sequence[str], name: str) -> Config:
+    """The configuration of the run that `resume` names: its words, and on top those of this command."""
+    folder = find_run(Path(config.values["folder"]), name, "resume")
+    resumed = _expand_home(compose(merge_words(folder, words)))
+    check_server(resumed, config)
+    # The words of a copied run may name the folder of the original. The run goes on in the folder that was found.
+    return replace(resumed, values=resumed.values | {"folder": config.values["folder"]})
+
+
+def _expand_home(config: Config) -> Config:
+    """The configuration with the home folder in place of `~` in the paths at the root."""
     paths = {key: os.path.expanduser(config.values[key]) for key in PATHS if config.values[key] is not None}
     return replace(config, values=config.values | paths)
 
 
-def _configured(config: Config) -> Config:
-    """What of a configuration can be checked: all but data that a run was given from Python."""
-    given = "given" in (config.values.get("data") or {})
-    return replace(config, values={key: one for key, one in config.values.items() if not (given and key == "data")})
-
-
-def _frozen(config: Config, folder: Path) -> Config:
-    """The configuration of an earlier run, with the words that say what to do with it and with which data.
-
-    Raises ConfigError for words that would make another run of it.
-    """
-    found = catalog()
-    choices, settings, _ = read(config.overrides, found.files)
-    before = read_yaml(folder / "config.yaml", dict)
-    try:
-        mine = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in OF_THE_COMMAND}})
-    except OmegaConfBaseException as error:
-        raise UserError(f"{folder / 'config.yaml'} is damaged: {str(error).splitlines()[0]}") from error
-    allowed = re.compile(
-        rf"({'|'.join(OF_THE_COMMAND)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)"
-    )
-    wrong = [one for one in (*choices, *settings) if not allowed.fullmatch(one.key_or_group)]
-    if wrong:
-        words = ", ".join(str(one.input_line) for one in wrong)
-        raise ConfigError(f"{words}: run={config.values['run']} stands as it was trained; leave this away")
-    for one in settings:
-        apply(mine, one)
-    values = cast(dict[str, Any], OmegaConf.to_container(mine))
-    other = any(one.key_or_group == "data.path" for one in settings)
-    given = [(one.key_or_group, one.value(), label(one)) for one in settings]
-    marks = origins(values, [("", before, str(folder / "config.yaml")), *given])
-    return replace(config, values=values, raw=values, choices={}, origins=marks, other_data=other)
-
-
-def read_yaml(path: Path, kind: type[Contents]) -> Contents:
-    """The mapping or the list in a file of a run's folder; raises UserError where that is missing or damaged."""
-    found = yaml_file.read(path, str(path), CONFIGURATION)
-    if not isinstance(found, kind):
-        raise UserError(f"{path} is damaged: it holds {type(found).__name__}, not a {kind.__name__}")
-    return found
-
-
-def _draft(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
-    """As much of the configuration as can be made, without groups whose choice is broken; and what is wrong."""
-    from runner.config.check import problems
-
-    words = read(overrides, composer.catalog.files)
-    question = asked(composer.catalog, words[0], words[1])
-    if question is None:
-        return _drafted(overrides, composer, words, None)
-    if question not in composer.suggestions:  # that may take a while: not before all else is right
-        config, found = _drafted(overrides, composer, words, None, unknown=True)
-        if found := [*found, *problems(config)]:
-            return config, found
-    try:
-        return _drafted(overrides, composer, words, composer.suggestions[question])
-    except UserError as error:
-        config, found = _drafted(overrides, composer, words, None, unknown=True)
-        return config, [str(error), *found]
-
-
-def _drafted(
-    overrides: Sequence[str], composer: Composer, words: Words, suggested: Suggestion | None, *, unknown: bool = False
-) -> tuple[Config, list[str]]:
-    given, settings, problems = words
-    chosen, tree, unmerged, by_files = composer.merged(given, suggested, unknown=unknown)
-    settings = [one for one in settings if one.key_or_group.partition(".")[0] not in chosen.broken]
-    raw, unapplied = _applied(chosen, tree, settings)
-    values, unresolved = resolve(raw)
-    by_words = [(one.key_or_group, one.value(), label(one)) for one in settings]
-    marks = origins(raw, [*by_files, *by_words])
-    lost = [said(f"{key}: {text}", who(marks, key)) for key, text in unresolved.items()]
-    options = {group: option for group, option in chosen.options.items() if group not in chosen.broken}
-    config = Config(values, raw, marks, tuple(overrides), options, inferred=suggested)
-    return config, [*composer.catalog.clashes, *problems, *chosen.problems, *unmerged, *unapplied, *lost]
-
-
-def _applied(chosen: Choices, merged: DictConfig, settings: Sequence[Override]) -> tuple[dict[str, Any], list[str]]:
-    """The raw tree with the settings in it, and which of them have no place there."""
-    problems = []
-    for one in settings:
-        try:
-            apply(merged, one)
-        except UserError as error:
-            problems.append(str(error))
-    raw = cast(dict[str, Any], withhold_values(OmegaConf.to_container(merged)))
-    for group in chosen.options:
-        raw.setdefault(group, {})  # where several may be chosen, and none is
-    for group in chosen.broken:
-        del raw[group]
-    return raw | {EXPERIMENT: chosen.options[EXPERIMENT]}, problems
-
-
-def _composed(chosen: Choices) -> tuple[DictConfig, list[str]]:
-    """`conf/run.yaml` and the files chosen, merged in their order; without one that doesn't fit the others."""
-    merged, problems = load(MAIN), []
-    del merged["defaults"]
-    with contextlib.suppress(*UNMERGED):  # at once: each merging copies all that is merged so far
-        return cast(DictConfig, OmegaConf.merge(merged, *map(_placed, chosen.files))), []
-    for file in chosen.files:
-        try:
-            merged = cast(DictConfig, OmegaConf.merge(merged, _placed(file)))
-        except UNMERGED as error:
-            problems.append(f"{file.origin or shown(file.path)}: {str(error).splitlines()[0]}")
-    return merged, problems
-
-
-def _placed(file: File) -> DictConfig:
-    """What a file says, at its place in the whole."""
-    return file.content if file.group == EXPERIMENT else OmegaConf.create({file.group: file.content})
-
-
-def _set(chosen: Choices) -> Iterator[tuple[str, Any, str]]:
-    """What the files set, the last word last: (key, value, origin)."""
-    for group, origin in chosen.origins.items():
-        yield group, {}, origin
-    for file in (File(MAIN, EXPERIMENT, load(MAIN)), *chosen.files):
-        yield "", OmegaConf.to_container(_placed(file)), file.origin or shown(file.path)
+def _without_python_source(config: Config) -> Config:
+    """The configuration without `data`, if a run got its data from Python: there is nothing to check."""
+    from_python = "given" in (config.values.get("data") or {})
+    return replace(config, values={k: v for k, v in config.values.items() if not (from_python and k == "data")})

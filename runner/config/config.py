@@ -1,22 +1,35 @@
-"""A composed configuration: what all that comes after composing reads."""
+"""`Config`: a composed configuration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from runner.suggest.suggestion import Suggestion
+from runner.suggest.suggestions import Suggestion
 
 
 @dataclass(frozen=True)
 class Config:
-    """A composed configuration, in plain Python."""
+    """A composed configuration, in plain Python values.
 
-    values: dict[str, Any]  # references resolved; `experiment` is the name of the one chosen, or None
-    raw: dict[str, Any]  # the same with "${name}" still there as text
-    origins: dict[str, str]  # dotted leaf -> who set it: a file, or the command line with the word
+    Attributes:
+        values: the tree of values, with references resolved. `experiment` is the name of the chosen one, or None.
+        raw: the same tree with references, "${name}", as text.
+        origins: who set each value, by dotted key: a file, or the command line with the word.
+        overrides: the words of the command line, with masks in place of credentials.
+        choices: the chosen option of each group, or the list of them.
+        split: `data.split`, in the modes that read a finished run.
+        other_data: whether the words name another `data.path`, in those modes.
+        suggestion: what a table's profile led to. None: nothing was left to suggest.
+        warnings: sentences for the user, such as the new names of old words.
+    """
+
+    values: dict[str, Any]
+    raw: dict[str, Any]
+    origins: dict[str, str]
     overrides: tuple[str, ...]
-    choices: dict[str, Any]  # group -> the option chosen, or the list of them
-    split: str | None = None  # `data.split`, in the modes that ask which split of a run is meant
-    other_data: bool = False  # in those modes: the words name another `data.path`
-    inferred: Suggestion | None = None  # what the source suggested
+    choices: dict[str, Any]
+    split: str | None = None
+    other_data: bool = False
+    suggestion: Suggestion | None = None
+    warnings: tuple[str, ...] = ()

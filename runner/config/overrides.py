@@ -26,7 +26,7 @@ BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
 STRUCTURE = {*BRACKETS, *"'\","}  # characters that more than plain text has
 
 
-def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override], list[Override], list[str]]:
+def parse_overrides(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override], list[Override], list[str]]:
     """The choices of options, the settings of values, and what is wrong with the other words."""
     choices: list[Override] = []
     settings: list[Override] = []
@@ -45,7 +45,7 @@ def read(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override],
     return choices, settings, problems
 
 
-def without(words: Iterable[str], others: Sequence[str]) -> list[str]:
+def drop_overridden(words: Iterable[str], others: Sequence[str]) -> list[str]:
     """Words of an earlier command, without those whose values the words of a later one replace, and its own."""
     replaced = {key for word in others if (key := _replaces(parse(word))) is not None}
     return [word for word in words if word not in others and _replaces(parse(word)) not in replaced]
@@ -56,7 +56,7 @@ def _replaces(override: Override) -> str | None:
     return None if override.is_delete() or isinstance(override.value(), dict) else override.key_or_group
 
 
-def repeated(words: Iterable[str]) -> list[str]:
+def find_repeated(words: Iterable[str]) -> list[str]:
     """What to say of words that give one key different values: the last one counts, so that a script may append."""
     found: dict[str, list[str]] = {}
     for word in words:
@@ -113,7 +113,7 @@ def _spellings(word: str) -> Iterator[str]:
             yield f"{key}={quoted(text)}"
 
 
-def label(override: Override) -> str:
+def override_origin(override: Override) -> str:
     """Who set a value, for messages."""
     return f"the command line ({override.input_line})"
 

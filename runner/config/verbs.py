@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Mode(NamedTuple):
+class Verb(NamedTuple):
     """A verb of the command line: `command(config) -> exit code` of its module does it."""
 
     says: str
@@ -13,28 +13,28 @@ class Mode(NamedTuple):
     jax: bool = True  # whether it imports JAX
 
 
-MODES = {
-    "train": Mode("trains, evaluates on the test split with the best weights, records", "runner.execution.execute"),
-    "dry_run": Mode("trains nothing: what would run, layer by layer, its memory and its time", "runner.modes.dry_run"),
-    "look": Mode("shows the data as the model gets it; with run=…, the run's worst mistakes", "runner.modes.look"),
-    "evaluate": Mode(
+VERBS = {
+    "train": Verb("trains, evaluates on the test split with the best weights, records", "runner.execution.execute"),
+    "dry_run": Verb("trains nothing: what would run, layer by layer, its memory and its time", "runner.modes.dry_run"),
+    "look": Verb("shows the data as the model gets it; with run=…, the run's worst mistakes", "runner.modes.look"),
+    "evaluate": Verb(
         "the figures of the run that run=… names, on data.split=… or data.path=…", "runner.modes.evaluate"
     ),
-    "predict": Mode(
+    "predict": Verb(
         "its predictions for data.split=… or data.path=…, into output=….csv, .parquet or .json",
         "runner.modes.predict",
     ),
-    "runs": Mode(
+    "runs": Verb(
         "lists the runs below `folder`: runs.where=…, runs.sort=…, runs.last=…", "runner.modes.runs", jax=False
     ),
-    "clean": Mode(
+    "clean": Verb(
         "deletes checkpoints or folders of the runs that runs.where=… names", "runner.modes.clean", jax=False
     ),
-    "init": Mode(
+    "init": Verb(
         "makes this folder a project of your own; with data=csv data.path=… data.target=…, writes what is inferred",
         "runner.modes.init",
         jax=False,
     ),
-    "deliver": Mode("brings to MLflow what earlier runs could not", "runner.tracking.deliver", jax=False),
+    "deliver": Verb("brings to MLflow what earlier runs could not", "runner.tracking.deliver", jax=False),
 }
-OF_A_RUN = ("evaluate", "predict", "look")  # modes that may take `run`, and `data.split`
+RUN_VERBS = ("evaluate", "predict", "look")  # modes that may take `run`, and `data.split`

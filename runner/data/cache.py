@@ -21,7 +21,7 @@ _ARRAY, _RAGGED = "$array", "$ragged"  # keys of the JSON that stand for arrays
 _MAPPED_BYTES = 2**20  # smaller files are read, so that a table of a thousand columns needs no thousand open files
 
 
-def save(folder: Path, tree: Mapping[str, Any]) -> None:
+def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
     """Writes a tree of mappings, lists, arrays, `Ragged` and plain values, in place of what is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder.parent, ".?*.????????")
@@ -42,7 +42,7 @@ def save(folder: Path, tree: Mapping[str, Any]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def load(folder: Path) -> Any:
+def load_tree(folder: Path) -> Any:
     """What `save` wrote, lists as tuples, large arrays mapped into memory; None if missing or damaged."""
     try:
         index = json.loads(_regular(folder / _INDEX).read_text())

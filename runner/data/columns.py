@@ -11,7 +11,7 @@ import numpy as np
 from components.types import Block, Ragged, Strings
 
 
-def take(values: Any, rows: np.ndarray) -> Any:
+def take_rows(values: Any, rows: np.ndarray) -> Any:
     """Some rows, in the order given."""
     if isinstance(values, Strings):
         return values._replace(indices=rows if values.indices is None else values.indices[rows])
@@ -20,10 +20,10 @@ def take(values: Any, rows: np.ndarray) -> Any:
     lengths = np.diff(values.offsets)[rows]
     offsets = _offsets(lengths)
     places = np.arange(offsets[-1]) + np.repeat(values.offsets[rows] - offsets[:-1], lengths)
-    return Ragged(take(values.values, places), offsets)
+    return Ragged(take_rows(values.values, places), offsets)
 
 
-def concatenate(pieces: Sequence[Any]) -> Any:
+def concatenate_rows(pieces: Sequence[Any]) -> Any:
     """All rows of several arrays, which are all dense or all ragged."""
     if not isinstance(pieces[0], Ragged):
         return np.concatenate(pieces)
@@ -31,10 +31,10 @@ def concatenate(pieces: Sequence[Any]) -> Any:
     return Ragged(np.concatenate([piece.values for piece in pieces]), _offsets(lengths))
 
 
-def select(block: Block, rows: np.ndarray) -> Block:
+def select_rows(block: Block, rows: np.ndarray) -> Block:
     """A block of some rows of another; it names them as that did."""
     return _Selection(
-        columns={name: take(values, rows) for name, values in block.columns.items()},
+        columns={name: take_rows(values, rows) for name, values in block.columns.items()},
         valid={name: valid[rows] for name, valid in block.valid.items()},
         origin=block.origin,
         first=block.first,

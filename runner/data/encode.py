@@ -19,9 +19,9 @@ from components.types import (
     Values,
     row_count,
 )
-from runner.data.columns import concatenate
-from runner.data.ordered_map import ahead
-from runner.errors import at_column
+from runner.data.columns import concatenate_rows
+from runner.data.ordered_map import ordered_map
+from runner.errors import column_location
 from runner.platform import cores
 
 TARGET = "target"  # the target's name among the columns
@@ -38,7 +38,7 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
             circle = " -> ".join([*path[path.index(name) :], name])
             hint = "give a column that was to read a raw one of its name another name"
             raise UserError(f"feature.columns: {circle} is a circle: {hint}")
-        for parent in parents_of(columns, name):
+        for parent in parent_keys(columns, name):
             visit(parent, (*path, name))
         if name not in order:
             order.append(name)
@@ -64,7 +64,7 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
                 raise UserError(f"{place}: there is no column `{key}` in {block.origin}; {hint}")
 
 
-def encode(
+def encode_source(
     source: Source,
     columns: Mapping[str, Column],
     constants: Mapping[str, Constants],
@@ -78,29 +78,31 @@ def encode(
     """
 
     def kept_of(numbered: tuple[int, Block]) -> dict[str, dict[str, Any]]:
-        done = encoded_block(numbered[1], columns, constants)
+        done = encode_block(numbered[1], columns, constants)
         for name in kept:
             _check_kept(name, done[name])
         return {name: dict(done[name]) for name in kept}
 
-    pieces = list(ahead(kept_of, numbered_blocks(source), workers or cores()))
+    pieces = list(ordered_map(kept_of, numbered_blocks(source), workers or cores()))
     keys = {name: list(pieces[0][name]) for name in kept}
     # What is joined is let go, so that no more than one array is there twice.
-    return {name: {key: concatenate([piece[name].pop(key) for piece in pieces]) for key in keys[name]} for name in kept}
+    return {
+        name: {key: concatenate_rows([piece[name].pop(key) for piece in pieces]) for key in keys[name]} for name in kept
+    }
 
 
-def encoded_block(
+def encode_block(
     block: Block, columns: Mapping[str, Column], constants: Mapping[str, Constants]
 ) -> dict[str, Mapping[str, Values]]:
     """What each column makes of a block; `columns` lists parents first."""
     done: dict[str, Mapping[str, Values]] = {}
     for name, column in columns.items():
-        parents = {key: done[key] for key in parents_of(columns, name)}
-        with at_column(name):
+        parents = {key: done[key] for key in parent_keys(columns, name)}
+        with column_location(name):
             done[name] = column.encode(block, parents, constants[name])
         for key, values in done[name].items():
-            if (count := row_count(values)) != rows_of(block):
-                raise UserError(f"feature column `{name}` encoded {rows_of(block)} rows as {count} of `{key}`")
+            if (count := row_count(values)) != block_rows(block):
+                raise UserError(f"feature column `{name}` encoded {block_rows(block)} rows as {count} of `{key}`")
     return done
 
 
@@ -110,7 +112,7 @@ def numbered_blocks(source: Source) -> Iterator[tuple[int, Block]]:
     for part, size in source.sizes().items():
         stop += size
         for block in source.blocks(part):
-            if rows := rows_of(block):
+            if rows := block_rows(block):
                 yield start, block
                 start += rows
         if start != stop:
@@ -122,12 +124,12 @@ def first_block(source: Source) -> Block | None:
     return next((block for _, block in numbered_blocks(source)), None)
 
 
-def rows_of(block: Block) -> int:
+def block_rows(block: Block) -> int:
     """The number of rows of a block."""
     return row_count(next(iter(block.columns.values())))
 
 
-def parents_of(columns: Mapping[str, Column], name: str) -> list[str]:
+def parent_keys(columns: Mapping[str, Column], name: str) -> list[str]:
     """The feature columns that a column reads; its own name, and any key of the target, is a raw column."""
     keys = () if name == TARGET else columns[name].keys
     return [key for key in keys if key in columns and key not in (name, TARGET)]

@@ -10,13 +10,13 @@ import numpy as np
 
 from components.columns import Columns, as_columns, is_table
 from components.types import Block, Source, row_count
-from runner.data.columns import take
+from runner.data.columns import take_rows
 
 BLOCK_ROWS = 1 << 17
 ORIGIN = "the new rows"
 
 
-def given(rows: Mapping[str, Any] | Any) -> Source:
+def as_source(rows: Mapping[str, Any] | Any) -> Source:
     """A source of raw columns, or of a data frame; what is a source already stays.
 
     Raises DataError where the columns don't fit.
@@ -38,6 +38,6 @@ class _NewRows:
     def blocks(self, part: str) -> Iterator[Block]:
         for first in range(0, self.count, BLOCK_ROWS):
             rows = np.arange(first, min(first + BLOCK_ROWS, self.count))
-            values = {name: take(column, rows) for name, column in self.columns.values.items()}
+            values = {name: take_rows(column, rows) for name, column in self.columns.values.items()}
             valid = {name: mask[rows] for name, mask in self.columns.valid.items()}
             yield Block(values, valid, ORIGIN, first)

@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Column, Constants, EncodesAsRead, Source, Statistic, UserError
-from runner.data.columns import select
-from runner.data.encode import encoded_block, numbered_blocks, parents_of, rows_of
-from runner.data.ordered_map import ahead
-from runner.errors import at_column
+from components.types import Block, Column, Constants, Source, StatelessEncode, Statistic, UserError
+from runner.data.columns import select_rows
+from runner.data.encode import block_rows, encode_block, numbered_blocks, parent_keys
+from runner.data.ordered_map import ordered_map
+from runner.errors import column_location
 from runner.platform import cores
 
 Reader = tuple[str, ...]  # the feature columns that a column reads: they hide raw columns of their names
 States = dict[tuple[Statistic, Reader], Any]
 
 
-class Wanted(NamedTuple):
+class StatisticsRequest(NamedTuple):
     """Which columns learn from which rows."""
 
     columns: Mapping[str, Column]
@@ -32,7 +32,11 @@ class Wanted(NamedTuple):
 
 
 def summarize(
-    source: Source, wanted: Mapping[str, Wanted], columns: Mapping[str, Column], *, workers: int | None = None
+    source: Source,
+    wanted: Mapping[str, StatisticsRequest],
+    columns: Mapping[str, Column],
+    *,
+    workers: int | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Results of statistics, by name of what is wanted, column and name of the statistic.
 
@@ -43,14 +47,14 @@ def summarize(
     for one in wanted.values():
         _check(columns, one.columns, fixed)
     states = functools.partial(_states, wanted, columns, fixed)
-    total = merged(ahead(states, numbered_blocks(source), workers or cores()))
+    total = merge_states(ordered_map(states, numbered_blocks(source), workers or cores()))
     return {
         name: {column: _results(columns, column, total.get(name, {})) for column in one.columns}
         for name, one in wanted.items()
     }
 
 
-def merged(states: Iterable[dict[str, States]]) -> dict[str, States]:
+def merge_states(states: Iterable[dict[str, States]]) -> dict[str, States]:
     """All states as one: equal neighbours first, as in a binary counter."""
     waiting: list[tuple[int, dict[str, States]]] = []
     for state in states:
@@ -65,7 +69,7 @@ def merged(states: Iterable[dict[str, States]]) -> dict[str, States]:
 
 
 def _states(
-    wanted: Mapping[str, Wanted],
+    wanted: Mapping[str, StatisticsRequest],
     columns: Mapping[str, Column],
     fixed: Mapping[str, Constants],
     numbered: tuple[int, Block],
@@ -74,7 +78,7 @@ def _states(
     start, block = numbered
     found = {}
     for name, one in wanted.items():
-        low, high = np.searchsorted(one.rows, (start, start + rows_of(block)))
+        low, high = np.searchsorted(one.rows, (start, start + block_rows(block)))
         readers = {column: one.columns[column] for column in one.columns if one.columns[column].statistics()}
         if readers and low < high:
             selected = _selected(block, columns, readers, one.rows[low:high] - start)
@@ -85,10 +89,10 @@ def _states(
 def _summarized(
     readers: Mapping[str, Column], columns: Mapping[str, Column], fixed: Mapping[str, Constants], block: Block
 ) -> States:
-    done = encoded_block(block, _ancestors(columns, readers), fixed)
+    done = encode_block(block, _ancestors(columns, readers), fixed)
     states: States = {}
     for name, column in readers.items():
-        parents = tuple(parents_of(columns, name))
+        parents = tuple(parent_keys(columns, name))
         read = {one: next(iter(done[one].items())) for one in parents}  # the first array, and what it is called
         values = {one: array for one, (_, array) in read.items()}
         ids = frozenset(one for one, (what, _) in read.items() if what == "ids")
@@ -108,7 +112,7 @@ def _merge(left: dict[str, States], right: dict[str, States]) -> dict[str, State
 
 
 def _results(columns: Mapping[str, Column], name: str, states: States) -> dict[str, Any]:
-    parents = tuple(parents_of(columns, name))
+    parents = tuple(parent_keys(columns, name))
     return {key: one.result(states[one, parents]) for key, one in columns[name].statistics().items()}
 
 
@@ -116,20 +120,20 @@ def _selected(block: Block, columns: Mapping[str, Column], readers: Mapping[str,
     """The rows, of the raw columns that are read for the statistics."""
     keys = {key for column in {**_ancestors(columns, readers), **readers}.values() for key in column.keys}
     needed = {key: values for key, values in block.columns.items() if key in keys}
-    if len(rows) == rows_of(block):
+    if len(rows) == block_rows(block):
         return replace(block, columns=needed)
-    return select(replace(block, columns=needed, valid={k: v for k, v in block.valid.items() if k in keys}), rows)
+    return select_rows(replace(block, columns=needed, valid={k: v for k, v in block.valid.items() if k in keys}), rows)
 
 
 def _ancestors(columns: Mapping[str, Column], readers: Mapping[str, Column]) -> dict[str, Column]:
     """The feature columns that some read, parents first."""
     names: set[str] = set()
-    waiting = [parent for name in readers for parent in parents_of(columns, name)]
+    waiting = [parent for name in readers for parent in parent_keys(columns, name)]
     while waiting:
         name = waiting.pop()
         if name not in names:
             names.add(name)
-            waiting += parents_of(columns, name)
+            waiting += parent_keys(columns, name)
     return {name: column for name, column in columns.items() if name in names}
 
 
@@ -137,11 +141,11 @@ def _fixed(columns: Mapping[str, Column]) -> dict[str, Constants]:
     """What the columns know that encode without having learned anything, and that read no other than such."""
     fixed: dict[str, Constants] = {}
     for name, column in columns.items():
-        if all(parent in fixed for parent in parents_of(columns, name)):
+        if all(parent in fixed for parent in parent_keys(columns, name)):
             if not column.statistics():
-                with at_column(name):
-                    fixed[name] = column.fit({}, {parent: fixed[parent] for parent in parents_of(columns, name)})
-            elif isinstance(column, EncodesAsRead) and column.encodes_as_read:
+                with column_location(name):
+                    fixed[name] = column.fit({}, {parent: fixed[parent] for parent in parent_keys(columns, name)})
+            elif isinstance(column, StatelessEncode) and column.is_encode_stateless:
                 fixed[name] = Constants()
     return fixed
 

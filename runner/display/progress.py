@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
-from runner.terminal import on_terminal, say
+from runner.terminal import on_terminal, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -41,7 +41,7 @@ class Progress(Protocol):
         """Nothing more is to be shown; again is harmless."""
 
 
-def progress(*, quiet: bool, epochs: int, place: str = "") -> Progress:
+def make_progress(*, quiet: bool, epochs: int, place: str = "") -> Progress:
     """A display for a run of so many epochs that suits standard output; of a sweep's it shows less, and its `place`."""
     if quiet:
         return Quiet()
@@ -56,7 +56,7 @@ class Quiet:
     """Shows notes only, on standard error."""
 
     def note(self, text: str) -> None:
-        say(text, error=True)
+        print_line(text, error=True)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
@@ -78,14 +78,14 @@ class Plain:
         self._epochs, self._brief = epochs, brief
 
     def note(self, text: str) -> None:
-        say(text)
+        print_line(text)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
         began = time.monotonic()
         yield
         if (seconds := time.monotonic() - began) > WORTH_A_LINE and not self._brief:
-            say(f"{what} took {seconds:.1f} s")
+            print_line(f"{what} took {seconds:.1f} s")
 
     def start(self, epochs: int, steps: int, epoch: int) -> None: ...
 
@@ -93,7 +93,7 @@ class Plain:
 
     def epoch(self, epoch: int, record: Mapping[str, float], seconds: float, best: bool) -> None:
         if not self._brief:
-            say(epoch_line(epoch, self._epochs, record, seconds, best))
+            print_line(epoch_line(epoch, self._epochs, record, seconds, best))
 
     def close(self) -> None: ...
 

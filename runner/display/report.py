@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.display.tables import Section, show
-from runner.store_uri import opening
+from runner.display.tables import Section, print_tables
+from runner.store_uri import viewing_command
 
 SPLITS = (
     ("test", "test/"),
@@ -17,11 +17,11 @@ SPLITS = (
 )  # and how their metrics begin
 
 
-def table(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any], quiet: bool) -> None:
+def print_report(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any], quiet: bool) -> None:
     """Prints the metrics of each split, how the run ended, where its folder is and how to open its record."""
     if not quiet:
         figures = Section("", list(_figures(summary.get("metrics", {}))))
-        show([figures], list(_facts(summary, folder, tracking)))
+        print_tables([figures], list(_facts(summary, folder, tracking)))
 
 
 def _figures(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
@@ -52,7 +52,7 @@ def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
     if (folder / "profile").is_dir():
         yield "profile", f"xprof --logdir {shlex.quote(str(folder / 'profile'))}"
     if tracking:
-        yield "record", opening(tracking["uri"])
+        yield "record", viewing_command(tracking["uri"])
 
 
 def _status(summary: Mapping[str, Any]) -> str:

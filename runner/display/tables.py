@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from runner.terminal import line, on_terminal
+from runner.terminal import on_terminal, write_line
 
 Row = Sequence[str]
 
@@ -24,16 +24,16 @@ class Section(NamedTuple):
         return "\n".join([self.title, *(f"  {line}" for line in lines), ""] if self.title else lines)
 
 
-def show(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
+def print_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
     """Prints tables, those without rows left out, and below them pairs of a word and what there is to say of it.
 
     That nobody reads it any more stops nothing.
     """
     with suppress(OSError, ValueError):
-        write(sections, facts)
+        write_tables(sections, facts)
 
 
-def write(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
+def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
     """The same, but raises OSError where nobody reads it."""
     filled = [section for section in sections if section.rows]
     lines = _aligned(facts)
@@ -41,7 +41,7 @@ def write(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
         _draw(filled, lines)
     else:
         for text in (*filled, *lines):
-            line(str(text))
+            write_line(str(text))
 
 
 def _aligned(rows: Sequence[Row], right: Collection[int] = ()) -> list[str]:

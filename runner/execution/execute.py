@@ -1,4 +1,4 @@
-"""A run from its configuration to its result: checked, prepared, resumed or begun, trained, evaluated, recorded."""
+"""One run from a `Config` to a `Result`: prepare, train, evaluate, record."""
 
 from __future__ import annotations
 
@@ -11,44 +11,56 @@ from typing import Any
 
 from components.types import Source, UserError
 from runner import platform
-from runner import run_folder as folders
 from runner.config.config import Config
-from runner.config.provenance import told
-from runner.data import transform
-from runner.display.progress import progress
-from runner.display.report import table
-from runner.errors import DiskError, PartError, RunError, is_of_disk, is_of_memory, reason
-from runner.execution.open_folder import Member
-from runner.execution.prepare import Run, prepare_run
-from runner.log import LOG, held_back, write_to
+from runner.config.provenance import with_origin
+from runner.data.transform import save_transform
+from runner.display.progress import make_progress
+from runner.display.report import print_report
+from runner.errors import DiskError, PartError, RunError, describe_failure, is_disk_error, is_memory_error
+from runner.execution.open_folder import SweepMember
+from runner.execution.prepare import PreparedRun, prepare_run
+from runner.log import LOG, buffer_log, write_to
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
-from runner.record import description as record
-from runner.record import predictions as answers
+from runner.record.description import describe_environment, list_changes
+from runner.record.predictions import make_recorded, save_predictions
+from runner.run_folder import read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
-from runner.training.checkpoint_manager import Archive
+from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.signals import Signals
 from runner.training.trainer import Diverged
-from runner.training.trainer_state import Standing
+from runner.training.trainer_state import TrainerState
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run."""
+    """The result of a run.
 
-    status: str  # finished, interrupted, diverged
+    Attributes:
+        status: `finished`, `interrupted` or `diverged`.
+        metrics: the final metrics and costs, by name.
+        history: a record for each epoch.
+        folder: the run folder, absolute.
+        run_id: the id of the MLflow run, if it is known by now.
+        signal: the signal that interrupted the run.
+        error: what went wrong.
+        monitor: the name of the monitored value.
+        higher_is_better: the direction of the monitored value.
+    """
+
+    status: str
     metrics: Mapping[str, float]
-    history: tuple[Mapping[str, float], ...]  # one record an epoch
-    folder: Path  # absolute
-    run_id: str | None  # of MLflow, where it is known by now
-    signal: int | None = None  # what interrupted it
-    error: str | None = None  # what went wrong
+    history: tuple[Mapping[str, float], ...]
+    folder: Path
+    run_id: str | None
+    signal: int | None = None
+    error: str | None = None
     monitor: str = "valid/loss"
-    higher_is_better: bool = False  # of the monitored figure
+    higher_is_better: bool = False
 
 
 def command(config: Config) -> int:
-    """`mode=train`; the exit code."""
+    """`mode=train`: trains. Returns the exit code."""
     result = execute(config)
     if result.status == "interrupted":
         return 128 + (result.signal or signal.SIGINT)
@@ -56,26 +68,34 @@ def command(config: Config) -> int:
 
 
 def execute(config: Config, *, source: Source | None = None) -> Result:
-    """Does what a checked configuration says.
+    """Executes one run alone.
 
-    Raises UserError for what its user can mend, RunError where it can't go on; other errors once they are recorded.
+    Args:
+        config: a checked configuration.
+        source: takes the place of the source that `data` names.
+
+    Raises UserError for what the user can fix, RunError for other foreseen failures; any other error once it is
+    recorded.
     """
-    platform.prepare(cache_folder())
+    platform.start_jax(cache_folder())
     with Signals() as signals:
-        return conduct(config, signals, source=source)
+        return run_once(config, signals, source=source)
 
 
-def conduct(config: Config, signals: Signals, *, source: Source | None = None, member: Member | None = None) -> Result:
-    """The only way that a run happens: alone, or as a member of a sweep, with as much less to say."""
-    place = "" if member is None else member.place
-    shown = progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"], place=place)
-    platform.forget_peak()
-    with contextlib.closing(shown), held_back() as memory:
+def run_once(
+    config: Config, signals: Signals, *, source: Source | None = None, member: SweepMember | None = None
+) -> Result:
+    """Executes one run, alone or as a member of a sweep: prepare, train, evaluate, record."""
+    position = "" if member is None else member.position
+    epochs = config.values["training"]["epochs"]
+    progress = make_progress(quiet=config.values["quiet"], epochs=epochs, place=position)
+    platform.reset_peak_memory()
+    with contextlib.closing(progress), buffer_log() as buffer:
         LOG.info("imported and checked")
-        run = prepare_run(config, source, shown, signals, member)
-        with contextlib.closing(run.folder), disk(run.folder.path):
-            write_to(memory, run.folder.path / "log.txt")
-            summary = _delivered(run, signals, member)
+        run = prepare_run(config, source, progress, signals, member)
+        with contextlib.closing(run.folder), disk_error_location(run.folder.path):
+            write_to(buffer, run.folder.path / "log.txt")
+            summary = _train_and_deliver(run, signals, member)
     return Result(
         status=summary["status"],
         metrics=summary["metrics"],
@@ -89,54 +109,44 @@ def conduct(config: Config, signals: Signals, *, source: Source | None = None, m
     )
 
 
-def _delivered(run: Run, signals: Signals, member: Member | None) -> dict[str, Any]:
-    """Does the run and says what came of it, then waits a little for its record: the summary."""
+def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember | None) -> dict[str, Any]:
+    """Trains and prints the report, then waits a little for the delivery of the record. Returns the summary."""
     path = run.folder.path
-    transform.save(path, run.config.values["feature"], run.data.constants, run.data.encoded)
+    save_transform(path, run.config.values["feature"], run.data.constants, run.data.encoded)
     delivery = member.delivery.child(path) if member else run.tracking.start(path)
     try:
-        summary = _recorded(run, signals, delivery)
+        summary = _train_and_record(run, signals, delivery)
         run.progress.close()
         if member is None:
-            table(summary, path, run.tracking.describe(), run.config.values["quiet"])
+            print_report(summary, path, run.tracking.describe(), run.config.values["quiet"])
     finally:
         with run.progress.working("bringing the record to MLflow"):
             run_id = delivery.close(DELIVERY_SECONDS)
         LOG.info("the record is closed")
     if run_id is not None:
         summary["run_id"] = run_id
-        folders.summarize(path, summary)
+        write_summary(path, summary)
     if note := delivery.note():
-        _tell(run, note)
+        _log_and_note(run, note)
     return summary
 
 
-@contextlib.contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Raises DiskError where the disk fails, or a file below a run's folder can't be written."""
-    try:
-        yield
-    except OSError as error:
-        if not is_of_disk(error, path):
-            raise
-        raise DiskError(path, error) from error
-
-
-def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
-    """Trains and evaluates, while the points go to the record, and writes down how it ended: the summary."""
+def _train_and_record(run: PreparedRun, signals: Signals, delivery: Delivery) -> dict[str, Any]:
+    """Trains and evaluates, and writes the summary into the run folder, of a failure too. Returns the summary."""
     path = run.folder.path
     try:
         keep = run.trainer.training.keep_checkpoints
-        with told(run.config), contextlib.closing(Archive(path, delivery, keep=keep)) as archive:
-            summary = _trained(run, archive, signals)
+        manager = CheckpointManager(path, delivery, keep=keep)
+        with with_origin(run.config), contextlib.closing(manager):
+            summary = _train(run, manager, signals)
     except BaseException as error:
         LOG.exception("the run failed")
         if isinstance(error, PartError):
             error.log = path / "log.txt"
         if any((path / "checkpoints").glob("step_*.npz")):
-            _tell(run, f"resume={path.name} goes on from the last checkpoint")
+            _log_and_note(run, f"resume={path.name} goes on from the last checkpoint")
         with contextlib.suppress(OSError):  # the disk may be full
-            folders.summarize(path, _failed(error, path))
+            write_summary(path, _summarize_failure(error, path))
         raise
     if summary["error"]:
         LOG.error(summary["error"])
@@ -145,72 +155,60 @@ def _recorded(run: Run, signals: Signals, delivery: Delivery) -> dict[str, Any]:
     return summary
 
 
-def _trained(run: Run, archive: Archive, signals: Signals) -> dict[str, Any]:
-    """Resumes or begins, trains to the end, and evaluates the best; the summary, which stands in the folder by then."""
+def _train(run: PreparedRun, checkpoints: CheckpointManager, signals: Signals) -> dict[str, Any]:
+    """Trains to the end, evaluates the best weights, and writes the summary. Returns it."""
     for text in run.data.warnings:
-        _tell(run, f"warning: {text}")
-    standing = _standing(run, archive)
+        _log_and_note(run, f"warning: {text}")
+    state = _resume_or_begin(run, checkpoints)
     error = None
     try:
-        status = "finished" if run.trainer.fit(standing, archive) else "interrupted"
+        status = "finished" if run.trainer.fit(state, checkpoints) else "interrupted"
     except Diverged as diverged:
-        status, error = "diverged", _advice(diverged, run, archive)
-    archive.wait()
+        status, error = "diverged", _advise(diverged, run, checkpoints)
+    checkpoints.wait()
     summary = {
         "status": status,
         "stopped_by": signals.received.name if status == "interrupted" and signals.received else None,
         "error": error,
         "run_id": None,
-        "metrics": _final(run, standing) if status == "finished" else {},
-        "history": standing.history,
-        "epochs": len(standing.history),
-        "best_epoch": standing.best_step and round(standing.best_step / run.trainer.steps),
+        "metrics": _final_metrics(run, state) if status == "finished" else {},
+        "history": state.history,
+        "epochs": len(state.history),
+        "best_epoch": state.best_step and round(state.best_step / run.trainer.steps),
         "seconds": run.trainer.seconds(),
         "monitor": run.trainer.training.monitor,
         "higher_is_better": run.trainer.higher_is_better,
     }
-    folders.summarize(run.folder.path, summary)
+    write_summary(run.folder.path, summary)
     return summary
 
 
-def _failed(error: BaseException, path: Path) -> dict[str, Any]:
-    """The summary of a run that an exception ended; a second Ctrl-C, or what its user can fix, leaves it resumable."""
-    own = isinstance(error, KeyboardInterrupt | UserError | RunError) and not isinstance(error, PartError)
-    resumable = own or is_of_memory(error) or (isinstance(error, OSError) and is_of_disk(error, path))
-    return {
-        "status": "interrupted" if resumable else "failed",
-        "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,
-        "error": reason(error),
-        "run_id": None,
-        "metrics": {},
-    }
-
-
-def _standing(run: Run, archive: Archive) -> Standing:
+def _resume_or_begin(run: PreparedRun, checkpoints: CheckpointManager) -> TrainerState:
+    """The trainer's state of the newest checkpoint, or that before the first step."""
     if not run.resumed:
-        archive.begin()
+        checkpoints.begin()
         return run.trainer.begin()
-    standing, warnings = archive.load(run.trainer.like)
-    _tell(run, f"going on from step {standing.step if standing else 0} in {run.folder.path}")
-    before = folders.read_record(run.folder.path)
+    state, warnings = checkpoints.load(run.trainer.like)
+    _log_and_note(run, f"going on from step {state.step if state else 0} in {run.folder.path}")
+    before = read_record(run.folder.path)
     until = before.get("epochs_until_step", {})
     run.trainer.epochs_until_step = {int(epochs): step for epochs, step in until.items()}
-    for text in record.changed(before["tags"], record.surroundings(run.config)):
+    for text in list_changes(before["tags"], describe_environment(run.config)):
         warnings.append(f"{text}: what follows may differ from an uninterrupted run, if only in the last digits")
     for text in warnings:
-        _tell(run, f"warning: {text}")
-    return standing or run.trainer.begin()
+        _log_and_note(run, f"warning: {text}")
+    return state or run.trainer.begin()
 
 
-def _final(run: Run, standing: Standing) -> dict[str, float]:
-    """The figures of the whole run: of the best weights on every split that was held out, and of its cost."""
-    parameters, model_state = standing.best or (standing.state.parameters, standing.state.model_state)
-    best = next((epoch for epoch in standing.history if epoch["step"] == standing.best_step), standing.history[-1])
-    found = {f"best/{name}": value for name, value in best.items() if name.startswith(("train/", "valid/"))}
-    found |= _examined(run, parameters, model_state)
+def _final_metrics(run: PreparedRun, state: TrainerState) -> dict[str, float]:
+    """The metrics of the best weights on each split that was held out, and the costs of the run."""
+    parameters, model_state = state.best or (state.state.parameters, state.state.model_state)
+    best = next((epoch for epoch in state.history if epoch["step"] == state.best_step), state.history[-1])
+    metrics = {f"best/{name}": value for name, value in best.items() if name.startswith(("train/", "valid/"))}
+    metrics |= _evaluate_held_out(run, parameters, model_state)
     clock = run.trainer.clock
-    return found | {
-        "epochs": len(standing.history),
+    return metrics | {
+        "epochs": len(state.history),
         "steps_per_second": clock.steps_per_second(),
         "input_wait_fraction": clock.waiting / clock.training if clock.training else 0.0,
         "compile_seconds": clock.compiling,
@@ -219,24 +217,22 @@ def _final(run: Run, standing: Standing) -> dict[str, float]:
     }
 
 
-def _examined(run: Run, parameters: Any, model_state: Any) -> dict[str, float]:
-    """The figures of the test split; what is said of its rows, or else of those of `valid`, is kept in the folder."""
+def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> dict[str, float]:
+    """The metrics of the test split. The predictions for it, or for the valid split, are kept in the run folder."""
     splits = run.data.splits
     split = next((name for name in ("test", "valid") if name in splits), None)
     if split is None:
         return {}
-    figures, said = run.trainer.examine(split, parameters, model_state)
-    target = run.trainer.target
-    right = run.trainer.targets(split)
-    answers.save(
-        run.folder.path, answers.answers(split, target.classes, splits[split], right, said.logits, said.losses)
-    )
-    return figures if split == "test" else {}
+    metrics, outputs = run.trainer.examine(split, parameters, model_state)
+    classes, targets = run.trainer.target.classes, run.trainer.targets(split)
+    predictions = make_recorded(split, classes, splits[split], targets, outputs.logits, outputs.losses)
+    save_predictions(run.folder.path, predictions)
+    return metrics if split == "test" else {}
 
 
-def _advice(diverged: Diverged, run: Run, archive: Archive) -> str:
+def _advise(diverged: Diverged, run: PreparedRun, checkpoints: CheckpointManager) -> str:
     rate = run.config.values["learning_rate"]
-    good = archive.last_good(diverged.step)
+    good = checkpoints.last_good(diverged.step)
     kept = "no checkpoint was made before it" if good is None else f"the last good checkpoint is that of step {good}"
     return (
         f"{diverged}; {kept}. Try a smaller learning_rate (it was {rate:g}), look for extreme values in the data, "
@@ -244,6 +240,33 @@ def _advice(diverged: Diverged, run: Run, archive: Archive) -> str:
     )
 
 
-def _tell(run: Run, text: str) -> None:
+def _summarize_failure(error: BaseException, path: Path) -> dict[str, Any]:
+    """The summary of a run that an exception ended.
+
+    The run stays resumable after a second Ctrl-C, and after an error that the user can fix.
+    """
+    fixable = isinstance(error, KeyboardInterrupt | UserError | RunError) and not isinstance(error, PartError)
+    resumable = fixable or is_memory_error(error) or (isinstance(error, OSError) and is_disk_error(error, path))
+    return {
+        "status": "interrupted" if resumable else "failed",
+        "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,
+        "error": describe_failure(error),
+        "run_id": None,
+        "metrics": {},
+    }
+
+
+@contextlib.contextmanager
+def disk_error_location(path: Path) -> Iterator[None]:
+    """Raises DiskError if the disk fails, or a file below a run folder can't be written."""
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_error(error, path):
+            raise
+        raise DiskError(path, error) from error
+
+
+def _log_and_note(run: PreparedRun, text: str) -> None:
     LOG.info(text)
     run.progress.note(text)

@@ -1,4 +1,7 @@
-"""All that comes before the first step: data, program, trainer, and last the folder, so that a mistake leaves none."""
+"""Prepares a run: loads data, builds the program and the trainer, then creates the run folder.
+
+The folder comes last, so that a configuration error leaves no folder behind.
+"""
 
 from __future__ import annotations
 
@@ -12,160 +15,126 @@ import jax
 import numpy as np
 
 from components.types import Source, UserError, Weights
-from runner import memory, platform
 from runner.config.config import Config
-from runner.config.provenance import told
-from runner.config.scalars import collect
+from runner.config.provenance import with_origin
+from runner.config.scalars import split_scalars
 from runner.config.settings import Training
-from runner.data.batches import order
-from runner.data.load import Data, Features, prepare
+from runner.data.batches import epoch_order
+from runner.data.load import Data, Features, load_encoded
 from runner.display.progress import Progress
-from runner.errors import at
-from runner.execution.open_folder import Member, check_folder, open_folder
+from runner.errors import error_location
+from runner.execution.open_folder import SweepMember, check_folder, open_folder
 from runner.log import LOG
-from runner.platform import cache_folder
+from runner.memory import memory_error_location
+from runner.platform import cache_folder, find_unused_accelerator
 from runner.program.program import Program, as_arrays
-from runner.run_folder import Folder
+from runner.run_folder import RunFolder
 from runner.signature import code
 from runner.signature.build import build
-from runner.signature.places import PLACES
+from runner.signature.places import SCHEMA
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
-MOST_STEPS = 2**31 - 1  # int32
-MOST_PROGRAMS = 16  # compiled programs that are kept for runs to come
+MAX_STEPS = 2**31 - 1  # of an int32 counter
+MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
 
 
 @dataclass
-class Run:
-    """A run that is ready to take its steps."""
+class PreparedRun:
+    """A run that is ready to take its steps.
+
+    Attributes:
+        config: its configuration.
+        data: its encoded rows.
+        tracking: where its record goes.
+        trainer: what trains it.
+        progress: what shows how it goes on.
+        folder: its folder, locked.
+        resumed: whether it goes on from an earlier process.
+    """
 
     config: Config
     data: Data
     tracking: Any
     trainer: Trainer
     progress: Progress
-    folder: Folder
+    folder: RunFolder
     resumed: bool
 
 
 def prepare_run(
-    config: Config, source: Source | None, shown: Progress, signals: Signals, member: Member | None = None
-) -> Run:
-    """A run that is ready; `source` takes the place of the one that `data` names, `member` says of which sweep it is.
+    config: Config, source: Source | None, progress: Progress, signals: Signals, member: SweepMember | None = None
+) -> PreparedRun:
+    """Prepares a run.
 
-    Raises UserError, before the run has a folder, for all that its user can mend.
+    Args:
+        config: a checked configuration.
+        source: takes the place of the source that `data` names.
+        progress: shows what takes time.
+        signals: tells the trainer when to stop.
+        member: the sweep that the run is a member of.
+
+    Raises UserError for all that the user can fix, before there is a folder.
     """
-    if warning := platform.unused_accelerator():
-        shown.note(f"warning: {warning}")
+    if warning := find_unused_accelerator():
+        progress.note(f"warning: {warning}")
     if source is not None:
-        config = _given(config, source)
+        config = _name_python_source(config, source)
     if member is None:
         check_folder(config)
-    tracking = tracking_of(config)
-    trainer = trainer_of(config, source, shown, signals)
-    data = trainer.data
-    with told(config), at("weights"):
-        begins = weights_of(config).fingerprint()
+    tracking = build_tracking(config)
+    trainer = make_trainer(config, source, progress, signals)
+    with with_origin(config), error_location("weights"):
+        weights_fingerprint = build_weights(config).fingerprint()
     trainer.compile()
-    folder, resumed = open_folder(config, data, tracking, member, begins=begins)
+    folder, resumed = open_folder(config, trainer.data, tracking, member, begins=weights_fingerprint)
     LOG.info("the folder is %s", folder.path)
-    return Run(config, data, tracking, trainer, shown, folder, resumed)
+    return PreparedRun(config, trainer.data, tracking, trainer, progress, folder, resumed)
 
 
-def trainer_of(config: Config, source: Source | None, shown: Progress, signals: Signals) -> Trainer:
-    """What would train a configuration, with its data; raises UserError for all that its user can mend."""
-    static, numbers = collect(config)
-    static["architecture"] |= dtype(config)
-    with told(config):
-        data, features = load_data(config, source, shown)
+def make_trainer(config: Config, source: Source | None, progress: Progress, signals: Signals) -> Trainer:
+    """Loads the data and builds the trainer. Raises UserError for all that the user can fix."""
+    static, numbers = split_scalars(config)
+    static["architecture"] |= dtype_arguments(config)
+    with with_origin(config):
+        data, features = load_data(config, source, progress)
         training = Training(**config.values["training"])
-        data = limited(data, training)
+        data = limit_batches(data, training)
         if training.limit_batches is not None and not config.values["quiet"]:
             rows = ", ".join(f"{len(rows):,} rows of {name}" for name, rows in data.splits.items())
-            shown.note(f"training.limit_batches={training.limit_batches}: {rows}")
+            progress.note(f"training.limit_batches={training.limit_batches}: {rows}")
         _check_splits(data, training)
-        program = program_of(static, features, data)
-        weights = weights_of(config)
+        program = get_program(static, features, data)
+        weights = build_weights(config)
         arrays = as_arrays(numbers, config.values["seed"])
-        with memory.enough("preparing the first batch", READ_LESS):
-            return Trainer(program, data, training, arrays, weights=weights, progress=shown, signals=signals)
+        with memory_error_location("preparing the first batch", READ_LESS):
+            return Trainer(program, data, training, arrays, weights=weights, progress=progress, signals=signals)
 
 
-def tracking_of(config: Config) -> Any:
-    """Where the record goes; raises UserError where it can be known that it can't go there."""
-    with told(config):
-        with at("tracking"):
-            tracking = build(config.values["tracking"], {}, PLACES["tracking"])
-        tracking.describe()  # raises what can be known to be wrong
-    return tracking
-
-
-def weights_of(config: Config) -> Weights:
-    """What training begins with."""
-    with at("weights"):
-        weights: Weights = build(config.values["weights"], {}, PLACES["weights"])
-        return weights
-
-
-def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[Data, Features]:
-    """The encoded data and its columns; what the cache holds serves only the same configuration, rows and code."""
+def load_data(config: Config, source: Source | None, progress: Progress) -> tuple[Data, Features]:
+    """The encoded data and its columns. The cache serves the same configuration, rows and code only."""
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
-    chosen = [config.values["data"], config.values["feature"]]
-    identity = json.dumps([chosen, code.digest(code.packages(chosen))], sort_keys=True)
+    nodes = [config.values["data"], config.values["feature"]]
+    identity = json.dumps([nodes, code.digest(code.packages(nodes))], sort_keys=True)
     features = Features.described(config.values["feature"])
-    with shown.working("preparing the data"):
+    with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None
         if source is None:
-            with at("data"):
-                source = build(config.values["data"], {}, PLACES["data"])
-        with memory.enough("preparing the data", READ_LESS):
-            data = prepare(source, features, identity=identity, cache=cache, fold=fold)
+            with error_location("data"):
+                source = build(config.values["data"], {}, SCHEMA["data"])
+        with memory_error_location("preparing the data", READ_LESS):
+            data = load_encoded(source, features, identity=identity, cache=cache, fold=fold)
     LOG.info("the data is ready")
     return data, features
 
 
-def _given(config: Config, source: Source) -> Config:
-    """The configuration with a source from Python in place of the one it names."""
-    name = type(source).__name__
-    return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})
-
-
-def limited(data: Data, training: Training) -> Data:
-    """With `training.limit_batches`, of every split so many batches: the same rows whatever the seed."""
+def limit_batches(data: Data, training: Training) -> Data:
+    """With `training.limit_batches`, the rows of so many batches of each split: the same rows for any seed."""
     if training.limit_batches is None:
         return data
     most = training.limit_batches * training.batch_size
-    return replace(data, splits={name: np.sort(order(rows, 0, 0)[:most]) for name, rows in data.splits.items()})
-
-
-def dtype(config: Config) -> dict[str, str]:
-    """What the architecture is told of the precision; nothing where it is the usual one."""
-    precision = config.values["training"]["precision"]
-    return {} if precision == "float32" else {"dtype": precision}
-
-
-_PROGRAMS: dict[str, Program] = {}
-
-
-def program_of(static: Mapping[str, Any], features: Features, data: Data) -> Program:
-    """The program of what is static: runs that differ only in their numbers share it. A few are kept."""
-    groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer", "augmentation")
-    learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}
-    key = repr(([static[group] for group in groups], learned))
-    if key not in _PROGRAMS:
-        if len(_PROGRAMS) >= MOST_PROGRAMS:
-            _forget_programs()
-        _PROGRAMS[key] = Program(static, features, data.constants)
-    return _PROGRAMS[key]
-
-
-def _forget_programs() -> None:
-    """Frees what was compiled: JAX's own caches would keep it, and a long sweep of architectures grow with each."""
-    _PROGRAMS.clear()
-    jax.clear_caches()
-    gc.collect()
+    return replace(data, splits={name: np.sort(epoch_order(rows, 0, 0)[:most]) for name, rows in data.splits.items()})
 
 
 def _check_splits(data: Data, training: Training) -> None:
@@ -174,11 +143,61 @@ def _check_splits(data: Data, training: Training) -> None:
         raise UserError(
             f"training.batch_size={training.batch_size} is larger than the training split: choose at most {rows}"
         )
-    if training.epochs * -(-rows // training.batch_size) > MOST_STEPS:
-        raise UserError(f"training.epochs={training.epochs} are more steps than can be counted: {MOST_STEPS:,}")
+    if training.epochs * -(-rows // training.batch_size) > MAX_STEPS:
+        raise UserError(f"training.epochs={training.epochs} are more steps than can be counted: {MAX_STEPS:,}")
     split = training.monitor.partition("/")[0]
     if split != "train" and split not in data.splits:
         raise UserError(
             f"training.monitor={training.monitor}: the data has no such split (it has {', '.join(data.splits)}); "
             f"hold some out by data.{split}=0.1, or set training.monitor=train/loss"
         )
+
+
+def build_tracking(config: Config) -> Any:
+    """The tracking. Raises UserError if it is known already that no record can go there."""
+    with with_origin(config):
+        with error_location("tracking"):
+            tracking = build(config.values["tracking"], {}, SCHEMA["tracking"])
+        tracking.describe()
+    return tracking
+
+
+def build_weights(config: Config) -> Weights:
+    """The weights that training begins with."""
+    with error_location("weights"):
+        weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
+        return weights
+
+
+def dtype_arguments(config: Config) -> dict[str, str]:
+    """The architecture's argument `dtype`, unless the precision is the default."""
+    precision = config.values["training"]["precision"]
+    return {} if precision == "float32" else {"dtype": precision}
+
+
+_PROGRAMS: dict[str, Program] = {}
+
+
+def get_program(static: Mapping[str, Any], features: Features, data: Data) -> Program:
+    """The program of a static tree. Runs that differ only in their numbers share one. A few programs are kept."""
+    groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer", "augmentation")
+    learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}
+    key = repr(([static[group] for group in groups], learned))
+    if key not in _PROGRAMS:
+        if len(_PROGRAMS) >= MAX_PROGRAMS:
+            _forget_programs()
+        _PROGRAMS[key] = Program(static, features, data.constants)
+    return _PROGRAMS[key]
+
+
+def _forget_programs() -> None:
+    """Frees the compiled programs. JAX's own caches would keep them, and grow in a long sweep of architectures."""
+    _PROGRAMS.clear()
+    jax.clear_caches()
+    gc.collect()
+
+
+def _name_python_source(config: Config, source: Source) -> Config:
+    """The configuration with the name of a source from Python in place of the source that it names."""
+    name = type(source).__name__
+    return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})

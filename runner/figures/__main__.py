@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from runner import figures
-from runner.run_folder import runs
+from runner.run_folder import list_runs
 
 
 def main(folder: Path) -> None:
     """Draws them one run after the other."""
     os.nice(19)  # runs go first
-    for path in (folder, *runs(folder)):
+    for path in (folder, *list_runs(folder)):
         figures.draw(path)
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from runner.figures import canvas
-from runner.record.predictions import Answers
+from runner.record.predictions import RecordedPredictions
 
 NAMED = 30  # classes that a figure names; of more it shows colours, lines, or those that fare worst
 ROOMY = 15  # classes whose cells hold a share beside the count
@@ -30,7 +30,7 @@ class PerClass(NamedTuple):
     f1: np.ndarray  # their harmonic mean
 
 
-def draw(answers: Answers, folder: Path, suffix: str) -> list[Path]:
+def draw(answers: RecordedPredictions, folder: Path, suffix: str) -> list[Path]:
     """Draws the confusion matrix, each class's figures (also as a table) and the predictions."""
     figures = per_class(answers)
     drawn = [
@@ -43,14 +43,14 @@ def draw(answers: Answers, folder: Path, suffix: str) -> list[Path]:
     return drawn
 
 
-def confusion(answers: Answers) -> np.ndarray:
+def confusion(answers: RecordedPredictions) -> np.ndarray:
     """How often each class (first axis) was said to be each class, int64 (classes, classes)."""
     count = len(_names(answers))
     pairs = answers.target.astype(np.int64) * count + answers.prediction
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
 
-def per_class(answers: Answers) -> PerClass:
+def per_class(answers: RecordedPredictions) -> PerClass:
     """The figures of each class; one that doesn't occur has no recall, one that is never said no precision."""
     count = len(_names(answers))
     rows, predicted, right = (
@@ -61,12 +61,12 @@ def per_class(answers: Answers) -> PerClass:
         return PerClass(rows, predicted, right / predicted, right / rows, 2 * right / (rows + predicted))
 
 
-def _names(answers: Answers) -> tuple[str, ...]:
+def _names(answers: RecordedPredictions) -> tuple[str, ...]:
     assert answers.classes is not None
     return answers.classes
 
 
-def _write(answers: Answers, figures: PerClass, path: Path) -> Path:
+def _write(answers: RecordedPredictions, figures: PerClass, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -76,7 +76,7 @@ def _write(answers: Answers, figures: PerClass, path: Path) -> Path:
     return path
 
 
-def _draw_confusion(answers: Answers) -> Figure:
+def _draw_confusion(answers: RecordedPredictions) -> Figure:
     counts, names = confusion(answers), _names(answers)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(2 + 0.4 * len(names), 4, 14))
@@ -101,7 +101,7 @@ def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
         axis.text(column, row, text, ha="center", va="center", fontsize=7, color=color, in_layout=False)
 
 
-def _draw_classes(answers: Answers, figures: PerClass) -> Figure:
+def _draw_classes(answers: RecordedPredictions, figures: PerClass) -> Figure:
     """F1 as bars, precision and recall as marks; of many classes those that fare worst."""
     names, title = _names(answers), f"{answers.split}: each class"
     shown = np.arange(len(names))
@@ -120,7 +120,7 @@ def _draw_classes(answers: Answers, figures: PerClass) -> Figure:
     return figure
 
 
-def _draw_predictions(answers: Answers, figures: PerClass) -> Figure:
+def _draw_predictions(answers: RecordedPredictions, figures: PerClass) -> Figure:
     figure, [frequency, sureness, truth] = canvas.panels(3)
     _draw_frequency(frequency, _names(answers), figures)
     assert answers.probability is not None

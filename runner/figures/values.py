@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from runner.figures import canvas
-from runner.record.predictions import Answers
+from runner.record.predictions import RecordedPredictions
 
 MOST = 9  # outputs with a panel of their own
 CLOUD = 5000  # rows beyond which points would hide each other
 BINS = 40
 
 
-def draw(answers: Answers, folder: Path, suffix: str) -> list[Path]:
+def draw(answers: RecordedPredictions, folder: Path, suffix: str) -> list[Path]:
     """Draws residuals and histograms, one panel an output; nothing where the answers aren't in the target's form."""
     if answers.target.shape != answers.prediction.shape or not answers.target[0].size:
         return []
@@ -27,7 +27,7 @@ def draw(answers: Answers, folder: Path, suffix: str) -> list[Path]:
     ]
 
 
-def _draw(answers: Answers, what: str, panel: Callable[[Axes, np.ndarray, np.ndarray], None]) -> Figure:
+def _draw(answers: RecordedPredictions, what: str, panel: Callable[[Axes, np.ndarray, np.ndarray], None]) -> Figure:
     rows = len(answers.row)
     targets, predictions = answers.target.reshape(rows, -1), answers.prediction.reshape(rows, -1)
     outputs = targets.shape[1]

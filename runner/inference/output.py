@@ -18,7 +18,7 @@ from runner.files import replacing
 Columns = Mapping[str, np.ndarray]  # each (rows,)
 
 
-def check(path: Path) -> None:
+def check_output_path(path: Path) -> None:
     """Raises UserError where a table can't be written to a path."""
     if path.suffix not in WRITERS:
         found = f"{path.suffix} is no format" if path.suffix else "its name must end with its format"
@@ -29,7 +29,7 @@ def check(path: Path) -> None:
         raise UserError(f"output={path}: there is no folder {path.parent}; make it first, or choose another")
 
 
-def write(path: Path, columns: Columns) -> None:
+def write_table(path: Path, columns: Columns) -> None:
     """Writes a table to a path that `check` allows; raises UserError where that can't be done."""
     try:
         with replacing(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) as file:

@@ -8,18 +8,18 @@ import jax
 import numpy as np
 
 from components.types import Output, UserError, row_count
-from runner.data.batches import gather
+from runner.data.batches import gather_rows
 from runner.data.transform import Rows
-from runner.program.parts import Given
+from runner.program.parts import ProgramInputs
 from runner.program.program import Program
 
 SIZES = tuple(2**power for power in range(0, 32, 4))  # of batches: few are compiled, and a lone row is quick
 
 
-class Answering:
+class PredictFn:
     """The model, asked about examples whose target nobody knows."""
 
-    def __init__(self, program: Program, given: Given, batch_size: int) -> None:
+    def __init__(self, program: Program, given: ProgramInputs, batch_size: int) -> None:
         self.program, self.given, self._batch_size = program, given, batch_size
         self._answer = jax.jit(self._logits)
 
@@ -30,11 +30,11 @@ class Answering:
         pieces = []
         for first in range(0, count, size):
             filled = np.arange(first, first + size).clip(max=count - 1)  # the last batch: with its last row
-            said = self._answer(self.given, parameters, model_state, gather(rows, filled))
+            said = self._answer(self.given, parameters, model_state, gather_rows(rows, filled))
             pieces.append(np.asarray(said)[: count - first])
         return np.concatenate(pieces)
 
-    def _logits(self, given: Given, parameters: Any, model_state: Any, rows: Any) -> jax.Array:
+    def _logits(self, given: ProgramInputs, parameters: Any, model_state: Any, rows: Any) -> jax.Array:
         parts = self.program.parts(given)
         variables = {"params": parameters, **model_state}
         answered: Any = parts.model.apply(variables, rows, given.constants, train=False)

@@ -40,7 +40,7 @@ class Predictions:
         return found
 
 
-def predictions(
+def make_predictions(
     classes: tuple[str | int | bool, ...] | None, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None
 ) -> Predictions:
     """Predictions from logits (N, outputs), which of a real-valued target are numbers in its own unit.

@@ -17,25 +17,24 @@ from components.columns import is_table
 from components.types import Constants, Encoded, Ragged, Source, UserError
 from runner import memory, platform
 from runner import run_folder as folders
-from runner.config.catalog import MAIN
-from runner.config.compose import read_yaml
 from runner.config.config import Config
-from runner.config.scalars import collect
+from runner.config.earlier_run import add_missing_keys, read_config
+from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.data import transform
-from runner.data.batches import gather
-from runner.data.labeled_rows import NEW, labelled
+from runner.data.batches import gather_rows
+from runner.data.labeled_rows import NEW, encode_labeled
 from runner.data.load import Data, Features
-from runner.data.python_rows import given
+from runner.data.python_rows import as_source
 from runner.display.progress import Progress, Quiet
-from runner.execution.prepare import dtype, load_data, program_of
-from runner.inference.predict_fn import Answering
-from runner.inference.predictions import Predictions, predictions
+from runner.execution.prepare import dtype_arguments, get_program, load_data
+from runner.inference.predict_fn import PredictFn
+from runner.inference.predictions import Predictions, make_predictions
 from runner.platform import cache_folder
-from runner.program.parts import Given
-from runner.program.program import Program, State, as_arrays
+from runner.program.parts import ProgramInputs
+from runner.program.program import Program, TrainState, as_arrays
 from runner.record import description as record
-from runner.record import predictions as answers
+from runner.record.predictions import RecordedPredictions, make_recorded
 from runner.training import checkpoint
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
@@ -50,24 +49,26 @@ class Weights(NamedTuple):
     epochs: int  # trained so far
 
 
-def load(name: str | Path, *, root: str | Path = "outputs", source: Source | None = None) -> Fitted:
+def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
     """The run that a folder, a folder's name below `root` or an MLflow run id names, as a model.
 
     `source` takes the place of the one that the run's configuration names; it must hold the same rows.
     Raises UserError where there is no such run, or where it has saved no weights.
     """
     home = os.path.expanduser
-    folder = folders.find(Path(home(root)), home(str(name)), "run").absolute()
-    values = read_yaml(folder / "config.yaml", dict)
-    return Fitted(folder, Config(values, values, {}, (), {}), source=source, shown=Quiet())
+    folder = folders.find_run(Path(home(root)), home(str(name)), "run").absolute()
+    values = read_config(folder)
+    return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, shown=Quiet())
 
 
-def opened(config: Config, shown: Progress) -> Fitted:
+def open_model(config: Config, shown: Progress) -> TrainedModel:
     """The run that a command asks about, whose own configuration `config` is, with the command's words on top."""
-    return Fitted(folders.find(Path(config.values["folder"]), config.values["run"], "run"), config, shown=shown)
+    return TrainedModel(
+        folders.find_run(Path(config.values["folder"]), config.values["run"], "run"), config, shown=shown
+    )
 
 
-class Fitted:
+class TrainedModel:
     """A trained model.
 
     Attributes:
@@ -81,23 +82,26 @@ class Fitted:
     """
 
     def __init__(self, folder: Path, config: Config, *, source: Source | None = None, shown: Progress) -> None:
-        platform.prepare(cache_folder())
+        platform.start_jax(cache_folder())
         self.folder, self._source, self._shown = folder, source, shown
         self._record = _record(folder)
         self.splits: dict[str, int] = {one["split"]: one["rows"] for one in self._record["datasets"]}
-        self._config = _completed(config)
+        values = add_missing_keys(config.values)
+        self._config = replace(config, values=values, raw=values)
         self._training = Training(**self._config.values["training"])
-        self._static, numbers = collect(self._config)
-        self._static["architecture"] |= dtype(self._config)
+        self._static, numbers = split_scalars(self._config)
+        self._static["architecture"] |= dtype_arguments(self._config)
         self._numbers = as_arrays(numbers, self._config.values["seed"])
-        self.transform = transform.load(folder)
+        self.transform = transform.load_transform(folder)
         self.features, self._learned = self.transform.features, self.transform.constants
         self._target = self.features.target.bind(self._learned["target"])
         self.classes = self._target.values or self._target.classes
         self._program = _program(self._static, self.features, self._learned)
         self._given = _given(self._numbers, self._learned)
         self.weights = _best(folder, self._like(), shown)
-        for text in record.changed(self._record["tags"], record.versions(self._config) | platform.arithmetic()):
+        for text in record.list_changes(
+            self._record["tags"], record.code_versions(self._config) | platform.arithmetic_settings()
+        ):
             shown.note(f"warning: {text}: what the run says may differ")
 
     @property
@@ -112,7 +116,7 @@ class Fitted:
         them, but with the target too: {"new/loss": …, …}."""
         platform.refuse_fork()
         if not isinstance(split, str):
-            data = labelled(given(split), self.features, self._learned)
+            data = encode_labeled(as_source(split), self.features, self._learned)
             trainer, split = self._trainer_on(data), NEW
         else:
             trainer = self._trainer_of(split)
@@ -137,26 +141,28 @@ class Fitted:
                 f"not {type(rows).__name__}"
             )
         if not isinstance(rows, str):
-            with memory.enough("reading the new rows", "Free some, or predict fewer rows at once."):
-                encoded, remarks = self.transform.examined(rows)
+            with memory.memory_error_location("reading the new rows", "Free some, or predict fewer rows at once."):
+                encoded, remarks = self.transform.transform_with_warnings(rows)
             if tell is not None:
                 for text in remarks:
                     tell(text)
             size = self._training.evaluation_batch_size
-            with memory.enough("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
+            with memory.memory_error_location(
+                "predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."
+            ):
                 logits = self._answering.logits(encoded, *self.weights[:2])
-            return predictions(self.classes, np.arange(len(logits)), logits)
+            return make_predictions(self.classes, np.arange(len(logits)), logits)
         trainer = self._trainer_of(rows)
         _, said = trainer.examine(rows, *self.weights[:2])
-        return predictions(self.classes, trainer.data.splits[rows], said.logits, trainer.targets(rows))
+        return make_predictions(self.classes, trainer.data.splits[rows], said.logits, trainer.targets(rows))
 
-    def answers(self, split: str = "test") -> answers.Answers:
+    def answers(self, split: str = "test") -> RecordedPredictions:
         """What the model says of the examples of a split, with what is right and the loss of each."""
         platform.refuse_fork()
         trainer = self._trainer_of(split)
         _, said = trainer.examine(split, *self.weights[:2])
         row, right = trainer.data.splits[split], trainer.targets(split)
-        return answers.answers(split, self._target.classes, row, right, said.logits, said.losses)
+        return make_recorded(split, self._target.classes, row, right, said.logits, said.losses)
 
     @cached_property
     def data(self) -> Data:
@@ -177,8 +183,8 @@ class Fitted:
         return replace(data, constants=self._learned)
 
     @cached_property
-    def _answering(self) -> Answering:
-        return Answering(self._program, self._given, self._training.evaluation_batch_size)
+    def _answering(self) -> PredictFn:
+        return PredictFn(self._program, self._given, self._training.evaluation_batch_size)
 
     def _trainer_of(self, split: str) -> Trainer:
         if split not in self.splits:
@@ -193,31 +199,33 @@ class Fitted:
         settings = self._training, self._numbers
         return Trainer(self._program, data, *settings, progress=self._shown, signals=Signals())
 
-    def _like(self) -> State:
+    def _like(self) -> TrainState:
         """The shapes and dtypes of the state, from a row that says nothing."""
         rows = {
-            name: {key: _empty(form) for key, form in arrays.items()} for name, arrays in self.transform.forms.items()
+            name: {key: _empty(form) for key, form in arrays.items()} for name, arrays in self.transform.layouts.items()
         }
-        return jax.eval_shape(self._program.init, self._given, gather(rows, np.zeros(1, int)), np.zeros(1, np.int32))
+        return jax.eval_shape(
+            self._program.init, self._given, gather_rows(rows, np.zeros(1, int)), np.zeros(1, np.int32)
+        )
 
 
 def _program(static: Mapping[str, Any], features: Features, learned: Mapping[str, Constants]) -> Program:
     """The compiled functions, those of the run itself where it took its steps in this process."""
-    return program_of(static, features, Data(encoded={}, splits={}, constants=learned, fingerprint="", warnings=()))
+    return get_program(static, features, Data(encoded={}, splits={}, constants=learned, fingerprint="", warnings=()))
 
 
-def _given(numbers: Mapping[str, Any], learned: Mapping[str, Constants]) -> Given:
-    return jax.device_put(Given(numbers, {name: dict(constants.device) for name, constants in learned.items()}))
+def _given(numbers: Mapping[str, Any], learned: Mapping[str, Constants]) -> ProgramInputs:
+    return jax.device_put(ProgramInputs(numbers, {name: dict(constants.device) for name, constants in learned.items()}))
 
 
-def _empty(form: transform.Form) -> Encoded:
+def _empty(form: transform.ArrayLayout) -> Encoded:
     array = np.zeros((1, *form.shape), form.dtype)
     return Ragged(array, np.array([0, 1])) if form.ragged else array
 
 
-def _best(folder: Path, like: State, shown: Progress) -> Weights:
+def _best(folder: Path, like: TrainState, shown: Progress) -> Weights:
     """The best weights that the run has saved so far."""
-    found, warnings = checkpoint.newest(folder / "checkpoints", like, (like.parameters, like.model_state))
+    found, warnings = checkpoint.load_newest(folder / "checkpoints", like, (like.parameters, like.model_state))
     for text in warnings:
         shown.note(f"warning: {text}")
     if found is None:
@@ -236,13 +244,6 @@ def _record(folder: Path) -> dict[str, Any]:
     """What the folder says of the run; raises UserError where it isn't that of one run."""
     found = folders.read_record(folder)
     if (kind := found.get("kind", "run")) != "run":
-        inside = ", ".join(path.name for path in folders.runs(folder)) or "none"
+        inside = ", ".join(path.name for path in folders.list_runs(folder)) or "none"
         raise UserError(f"run={folder.name}: this is no run but a {kind}; the runs in it: {inside}")
     return found
-
-
-def _completed(config: Config) -> Config:
-    """The configuration with the usual values of keys that a run of an earlier version didn't have."""
-    usual = read_yaml(MAIN, dict)
-    values = {**usual, "augmentation": {}, **config.values, "training": usual["training"] | config.values["training"]}
-    return replace(config, values=values, raw=values)

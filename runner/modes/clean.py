@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from components.types import UserError
-from runner.display.tables import Section, show
+from runner.display.tables import Section, print_tables
 from runner.modes.listing import DAMAGED, Entry, entries
 from runner.modes.runs import nothing
 from runner.modes.selection import select
-from runner.run_folder import hold, is_held
+from runner.run_folder import is_held, lock_folder
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -51,7 +51,7 @@ def command(config: Config) -> int:
     failed = _deleted(root, doomed, kept) if wanted["confirm"] else False
     gone = [one for one in doomed if one.entry.path not in kept]
     if gone:
-        show([Section("", [["status", "size", "folder"], *map(_row, gone)])])
+        print_tables([Section("", [["status", "size", "folder"], *map(_row, gone)])])
     for path, reason in kept.items():
         print(f"kept {path.relative_to(root)}: {reason}")
     print(_total(gone, folders, wanted["confirm"]))
@@ -146,7 +146,7 @@ def _deleted(root: Path, doomed: Sequence[Doomed], kept: dict[Path, str]) -> boo
 
 def _held(folder: Path, paths: Sequence[Path]) -> None:
     """Deletes while no process can begin to run there; raises UserError where one does."""
-    held = hold(folder)
+    held = lock_folder(folder)
     try:
         for path in paths:
             _delete(path)

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, HOUSE, catalog
-from runner.config.choices import load
+from runner.config.choices import load_yaml
 
 SHELLS = ("bash", "zsh", "fish")
 # Hydra 1.4 warns of the argument that 1.3 warns of the lack of.
@@ -40,4 +40,4 @@ def _offer(group: str, path: Path) -> None:
     """Makes an option known to Hydra, unless it stands in our `conf/`, where Hydra finds it itself."""
     if path.parent.parent != HOUSE / "conf":
         package = "_global_" if group == EXPERIMENT else group
-        ConfigStore.instance().store(path.stem, load(path), group, package)
+        ConfigStore.instance().store(path.stem, load_yaml(path), group, package)

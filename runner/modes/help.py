@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner.config.catalog import EXPERIMENT, HOUSE, MAIN, Catalog, catalog, defaults
-from runner.config.verbs import MODES
-from runner.signature.allow import packages
+from runner.config.verbs import VERBS
+from runner.signature.allow import allowed_packages
 from runner.signature.code import version
-from runner.signature.source import TargetError, locate
-from runner.signature.type_hints import show
+from runner.signature.source import TargetError, find_definition
+from runner.signature.type_hints import format_value
 from runner.tree import dotted, leaves
 from runner.yaml_file import OPTION, read
 
@@ -57,10 +57,13 @@ class Option(NamedTuple):
 
 
 def options(found: Catalog, group: str) -> list[Option]:
-    """The options of a group, sorted by name."""
+    """The options of a group, sorted by name; numbers in names count, so that 18 comes before 101."""
     chosen = defaults()[group]
     named = chosen if isinstance(chosen, list) else [chosen]
-    return [Option(group, name, _title(path), name in named, path) for name, path in found.files[group].items()]
+    files = sorted(
+        found.files[group].items(), key=lambda item: re.sub(r"\d+", lambda digits: f"{digits[0]:>9}", item[0])
+    )
+    return [Option(group, name, _title(path), name in named, path) for name, path in files]
 
 
 def usage() -> str:
@@ -71,7 +74,7 @@ def usage() -> str:
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_options(found, group)]
     lines += ["", "Experiments, experiment=NAME:", *_options(found, EXPERIMENT)]
-    lines += ["", "Modes, mode=NAME:", *_table({name: mode.says for name, mode in MODES.items()})]
+    lines += ["", "Modes, mode=NAME:", *_table({name: mode.says for name, mode in VERBS.items()})]
     lines += ["", "Other keys, KEY=VALUE, and their defaults:", *_root()]
     return "\n".join(lines)
 
@@ -82,14 +85,14 @@ def information(config: Config) -> str:
         "python": platform.python_version(),
         **{name: version(name) for name in DISTRIBUTIONS},
         "conf, experiments": f"below {HOUSE} and {Path.cwd()}",
-        "parts from": ", ".join(packages()),
+        "parts from": ", ".join(allowed_packages()),
     }
     return "\n".join([*_table(facts), "", *_table(values(config))])
 
 
 def values(config: Config) -> dict[str, str]:
     """Every value, `key=value`, with who set it."""
-    places = {dotted(place): show(value) for place, value in leaves(config.values)}
+    places = {dotted(place): format_value(value) for place, value in leaves(config.values)}
     return {f"{key}={value}": config.origins.get(key, "") for key, value in places.items()}
 
 
@@ -116,7 +119,7 @@ def _lines(found: list[Option]) -> Iterable[str]:
 def _module(option: Option) -> str:
     """The module that defines what an option chooses; "" where it chooses no one definition."""
     try:
-        definition = locate(str(read(option.path, option.name, OPTION).get("_target_")))
+        definition = find_definition(str(read(option.path, option.name, OPTION).get("_target_")))
     except TargetError:
         return ""
     return "" if definition is None else definition.module.name

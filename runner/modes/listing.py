@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.place import open_file
-from runner.run_folder import is_held, read_record, runs, summary
+from runner.run_folder import is_held, list_runs, read_record, read_summary
 
 LAST_POINTS = 2**20  # bytes that hold the last two points
 STAMPED = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*"  # how the name of a run's folder begins
@@ -49,7 +49,7 @@ class Entry:
 def entries(root: Path) -> list[Entry]:
     """The runs below `root`, those of a sweep too, the newest first; what can't be read is `damaged`."""
     stamped = (path for pattern in (STAMPED, f"*/{STAMPED}") for path in root.glob(pattern) if path.is_dir())
-    paths = {path for path in (*runs(root), *stamped) if not _hidden(path.relative_to(root))}
+    paths = {path for path in (*list_runs(root), *stamped) if not _hidden(path.relative_to(root))}
     return sorted((_entry(root, path) for path in paths), key=lambda entry: (entry.facts["age"], entry.path))
 
 
@@ -60,7 +60,7 @@ def _hidden(path: Path) -> bool:
 def _entry(root: Path, path: Path) -> Entry:
     folder = path.relative_to(root).as_posix()
     try:
-        record, end = read_record(path), summary(path)
+        record, end = read_record(path), read_summary(path)
         metrics = {name: value for name, value in _metrics(end).items() if value is not None}
         facts = {"folder": folder, **_facts(path, record, end)}
         words = frozenset(word.partition("=")[0].lstrip("+~") for word in record["tags"].get("overrides", "").split())

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import DataError, UserError
-from runner.display.progress import progress
-from runner.errors import at
+from runner.display.progress import make_progress
+from runner.errors import error_location
 from runner.inference import output
 from runner.signature.build import build
-from runner.signature.places import PLACES
+from runner.signature.places import SCHEMA
 
 if TYPE_CHECKING:
     from components.types import Source
@@ -26,16 +26,16 @@ def command(config: Config) -> int:
     for that split of the run's own data, by default what was held out.
     """
     path = Path(config.values["output"])
-    output.check(path)  # before JAX is imported
+    output.check_output_path(path)  # before JAX is imported
     rows = new_rows(config)
-    from runner.inference.trained_model import opened
+    from runner.inference.trained_model import open_model
 
-    with closing(progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])) as shown:
-        fitted = opened(config, shown)
+    with closing(make_progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])) as shown:
+        fitted = open_model(config, shown)
         split = config.split or fitted.held_out if rows is None else None
-        with of_new_rows(config) if rows is not None else nullcontext():
+        with new_rows_error_location(config) if rows is not None else nullcontext():
             columns = fitted.predict(rows if rows is not None else str(split), tell=shown.note).columns()
-        output.write(path, columns)
+        output.write_table(path, columns)
     if not config.values["quiet"]:
         which = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
         print(f"{len(columns['row']):,} predictions for {which} are in {path}")
@@ -52,11 +52,11 @@ def new_rows(config: Config, *, labelled: bool = False) -> Source | None:
             f"run={run}: its data was given from Python, so there is nothing that reads data.path="
             f"{config.values['data']['path']}; runner.load({run!r}).predict(columns) takes new rows"
         )
-    with at("data"):
+    with error_location("data"):
         data = config.values["data"] if labelled else _without_target(config.values)
-        source: Source = build(data, {}, PLACES["data"])
+        source: Source = build(data, {}, SCHEMA["data"])
         source.fingerprint()  # whether there is such a file, and what is wrong with it, is found now
-        with of_new_rows(config):
+        with new_rows_error_location(config):
             source.sizes()
     return source
 
@@ -72,7 +72,7 @@ def _without_target(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def of_new_rows(config: Config) -> Iterator[None]:
+def new_rows_error_location(config: Config) -> Iterator[None]:
     """Says of a wrong row what can be done about it once a run is trained."""
     try:
         yield

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.display.tables import Section, show
+from runner.display.tables import Section, print_tables
 from runner.modes.listing import Entry, entries
 from runner.modes.selection import named, parse, select, spelt
 from runner.terminal import on_terminal
@@ -35,7 +35,7 @@ def command(config: Config) -> int:
     asked = [one.field for one in parse(wanted["where"] or "")] + [wanted["sort"].removeprefix("-")]
     fields, differing = [named(name, found, "where") for name in asked], _distinguishing(shown)
     names, left_out = _fitting(_columns(shown, fields, differing[:MOST]), shown)
-    show([Section("", [_headings(names), *_rows(shown, names)])])
+    print_tables([Section("", [_headings(names), *_rows(shown, names)])])
     if more := [name for name in differing[MOST:] if name not in names]:
         rest = f" … ({len(more) - NAMED} more)" if len(more) > NAMED else ""
         print(f"they also differ in {', '.join(more[:NAMED])}{rest}; runs.where and runs.sort show what they name")

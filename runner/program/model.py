@@ -1,4 +1,4 @@
-"""Puts feature columns and an architecture together; neither knows the other."""
+"""Joins feature columns and an architecture into one Flax module. Neither depends on the other."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ from runner.program.returns import check_output
 
 register()
 Arrays = Mapping[str, Any]
-Augment: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # (inputs by name, target) -> the same, changed
-MIXED = 4096  # places of the sparse columns of an input with dense ones too, above which it stays sparse
+Augment: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # (inputs by name, target) -> the same, augmented
+MAX_DENSE_SIZE = 4096  # of the sparse columns of an input with dense columns too. A larger input is sparse.
 
 
 class Model(nn.Module):
-    """The device halves of the columns, joined into inputs, and the architecture that takes them."""
+    """The layers of the columns, joined into inputs, and the architecture that takes the inputs.
 
-    columns: Mapping[str, Callable[..., Any]]  # (encoded, constants) -> array, Padded or MultiHot
+    Attributes:
+        columns: the layer of each column: (encoded, constants) -> an array, Padded or MultiHot.
+        inputs: the columns of each input.
+        sparse: the inputs that the architecture takes as MultiHot.
+        architecture: the network.
+    """
+
+    columns: Mapping[str, Callable[..., Any]]
     inputs: Mapping[str, tuple[str, ...]]
-    sparse: frozenset[str]  # the inputs that the architecture takes as MultiHot
+    sparse: frozenset[str]
     architecture: nn.Module
 
     def __call__(
@@ -40,7 +47,7 @@ class Model(nn.Module):
     ) -> tuple[Mapping[str, Any], Any, Output]:
         """Encoded columns of B examples and their target -> (inputs by name, target, the architecture's output).
 
-        Inputs and target are those that the architecture saw: as `augment` changed them.
+        The returned inputs and target are those that the architecture saw, after `augment`.
         """
         arrays = {name: layer(encoded[name], constants[name]) for name, layer in self.columns.items()}
         inputs = {name: join([arrays[column] for column in columns]) for name, columns in self.inputs.items()}
@@ -53,7 +60,7 @@ class Model(nn.Module):
 
 
 def join(arrays: list[Any]) -> Any:
-    """One input from its columns' arrays: concatenated (B, D), or a lone array of any rank as it is."""
+    """Joins the arrays of an input's columns into (B, D). A lone array of any rank stays as it is."""
     if len(arrays) == 1:
         return arrays[0]
     if all(isinstance(array, Padded) for array in arrays):
@@ -66,7 +73,7 @@ def join(arrays: list[Any]) -> Any:
         raise UserError(
             f"columns that share an input must be vectors (B, D); one of them is {shape}: give it its own input"
         )
-    if sum(sizes) > MIXED:
+    if sum(sizes) > MAX_DENSE_SIZE:
         return _join_sparse([as_sparse(array) for array in arrays])
     return jnp.concatenate([as_dense(array) for array in arrays], axis=1)
 
@@ -78,7 +85,7 @@ def _shape(array: Any) -> tuple[int, ...]:
 
 
 def as_sparse(array: Any) -> MultiHot:
-    """An array (B, D) as MultiHot, every place of which is set; MultiHot as it is."""
+    """An array (B, D) as MultiHot, with an entry for each element. MultiHot stays as it is."""
     if isinstance(array, MultiHot):
         return array
     places = jnp.arange(array.shape[1], dtype=jnp.int32)[None]
@@ -86,18 +93,18 @@ def as_sparse(array: Any) -> MultiHot:
 
 
 def as_dense(array: Any) -> Any:
-    """MultiHot as an array (B, size); anything else as it is."""
+    """MultiHot as an array (B, size). Anything else stays as it is."""
     if not isinstance(array, MultiHot):
         return array
     if array.ids.shape[1] == 1:
         return jnp.where(array.ids == jnp.arange(array.size)[None], array.weights, 0)
     rows = jnp.arange(array.ids.shape[0])[:, None]
-    places = jnp.where(array.ids < 0, array.size, array.ids)  # below 0 they would be counted from the end
+    places = jnp.where(array.ids < 0, array.size, array.ids)  # a negative index would count from the end
     return jnp.zeros((len(rows), array.size), jnp.float32).at[rows, places].add(array.weights, mode="drop")
 
 
 def _join_sparse(parts: list[MultiHot]) -> MultiHot:
-    """Sparse vectors side by side, as one."""
+    """Concatenates sparse vectors."""
     start, ids = 0, []
     for part in parts:
         ids.append(jnp.where((part.ids >= 0) & (part.ids < part.size), part.ids + start, -1))
@@ -106,28 +113,28 @@ def _join_sparse(parts: list[MultiHot]) -> MultiHot:
 
 
 def _join_padded(columns: list[Padded]) -> Padded:
-    """Sequences side by side, (B, T, D): as long as the longest of a row, the others followed by zeros."""
+    """Concatenates sequences (B, T, D) along D. Shorter ones are padded with zeros to the longest."""
     if wrong := [column.values.shape for column in columns if column.values.ndim != 3]:
         raise UserError(f"sequences that share an input must be (B, T, D); one of them is {wrong[0]}")
     longest = max(column.mask.shape[1] for column in columns)
-    widened = [_widened(column, longest) for column in columns]
-    values = jnp.concatenate([jnp.where(one.mask[..., None], one.values, 0) for one in widened], axis=2)
-    return Padded(values, functools.reduce(jnp.logical_or, [one.mask for one in widened]))
+    padded = [_pad(column, longest) for column in columns]
+    values = jnp.concatenate([jnp.where(one.mask[..., None], one.values, 0) for one in padded], axis=2)
+    return Padded(values, functools.reduce(jnp.logical_or, [one.mask for one in padded]))
 
 
-def _widened(column: Padded, length: int) -> Padded:
+def _pad(column: Padded, length: int) -> Padded:
     missing = length - column.mask.shape[1]
     return Padded(jnp.pad(column.values, ((0, 0), (0, missing), (0, 0))), jnp.pad(column.mask, ((0, 0), (0, missing))))
 
 
-def sparse(architecture: nn.Module) -> frozenset[str]:
-    """The inputs that an architecture takes as MultiHot, because it says so in their annotations."""
+def sparse_inputs(architecture: nn.Module) -> frozenset[str]:
+    """The inputs that an architecture takes as MultiHot, by the annotations of its `__call__`."""
     parameters = inspect.signature(architecture.__call__).parameters
     return frozenset(name for name, one in parameters.items() if re.search(r"\bMultiHot\b", str(one.annotation)))
 
 
-def wire(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:
-    """The inputs under the names that the architecture gives them: where each has just one, any name does."""
+def match_inputs(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The columns of each input, under the architecture's own names. A single input may have any name."""
     taken = [name for name in inspect.signature(architecture.__call__).parameters if name != "train"]
     if len(inputs) == len(taken) == 1:
         return {taken[0]: next(iter(inputs.values()))}
@@ -139,5 +146,5 @@ def wire(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict
 
 
 def parameter_count(parameters: Any) -> int:
-    """How many numbers a tree of parameters holds."""
+    """The number of parameters in a tree."""
     return sum(leaf.size for leaf in jax.tree.leaves(parameters))

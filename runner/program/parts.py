@@ -1,4 +1,4 @@
-"""The parts of an experiment, built from plain values inside a trace, and what they say of a batch."""
+"""The parts of an experiment, built from plain values inside a trace, and the sums that they compute for a batch."""
 
 from __future__ import annotations
 
@@ -11,33 +11,43 @@ import numpy as np
 
 from components.types import Augmentation, Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer, UserError
 from runner.data.load import Features
-from runner.errors import at
-from runner.program.model import Model, sparse, wire
+from runner.errors import error_location
+from runner.program.model import Model, match_inputs, sparse_inputs
 from runner.program.returns import check_augmented, check_numbers, check_sums
 from runner.signature.build import build
 from runner.signature.conformance import check_conformance
-from runner.signature.places import PLACES
-from runner.signature.type_hints import of_element
+from runner.signature.places import SCHEMA
+from runner.signature.type_hints import element_hint
 
-Report = dict[str, dict[str, jax.Array]]
-
-
-class Given(NamedTuple):
-    """What enters the program and training doesn't change."""
-
-    numbers: Mapping[str, Any]  # by their names in the configuration, float32; and `seed`, uint32
-    constants: Mapping[str, Any]  # what each column and the target learned, by name: their arrays for the device
+StepSums = dict[str, dict[str, jax.Array]]
 
 
-class Answers(NamedTuple):
-    """What the model says of each example."""
+class ProgramInputs(NamedTuple):
+    """The inputs of the program that training doesn't change.
 
-    logits: Any  # (B, outputs), float32; of a real-valued target in its own unit
-    losses: Any  # (B,), float32
+    Attributes:
+        numbers: scalars by their keys in the configuration, float32; and `seed`, uint32.
+        constants: arrays on the device that each column and the target learned, by name.
+    """
+
+    numbers: Mapping[str, Any]
+    constants: Mapping[str, Any]
 
 
-class Parts(NamedTuple):
-    """The parts with their numbers."""
+class ExampleOutputs(NamedTuple):
+    """The model's outputs for each example.
+
+    Attributes:
+        logits: float32 (B, outputs). For a real-valued target they are in its own unit.
+        losses: float32 (B,).
+    """
+
+    logits: Any
+    losses: Any
+
+
+class BuiltParts(NamedTuple):
+    """The parts of an experiment, with their numbers."""
 
     model: Model
     target: BoundTarget
@@ -47,107 +57,119 @@ class Parts(NamedTuple):
     augmentations: Mapping[str, Augmentation]
 
 
-def assemble(static: Mapping[str, Any], features: Features, learned: Mapping[str, Constants], given: Given) -> Parts:
-    """The parts that the static tree describes; `learned` holds what the target knows beside its arrays.
+def build_parts(
+    static: Mapping[str, Any], features: Features, learned: Mapping[str, Constants], given: ProgramInputs
+) -> BuiltParts:
+    """Builds the parts that the static tree describes.
 
-    Raises PlacedError where parts don't fit together.
+    Args:
+        static: the configuration, with `ScalarSlot`s in place of numbers.
+        features: the target and the columns.
+        learned: the constants of the target and the columns, without arrays on the device.
+        given: numbers and arrays.
+
+    Raises PlacedError if parts don't fit together.
     """
     numbers = given.numbers
     target = features.target.bind(learned["target"]._replace(device=given.constants["target"]))
-    with at("loss"):
-        loss = build(static["loss"], numbers, PLACES["loss"])
+    with error_location("loss"):
+        loss = build(static["loss"], numbers, SCHEMA["loss"])
         outputs = loss.outputs(target)
         if not isinstance(outputs, int | np.integer):
-            raise UserError(f"{_name(loss)}.outputs gives {outputs!r}; it needs to give a whole number")
-    with at("architecture"):
-        architecture = build(static["architecture"], numbers, PLACES["architecture"], outputs=outputs)
-        inputs = wire(features.inputs, architecture)
+            raise UserError(f"{_name(loss)}.outputs returns {outputs!r}; it must return a whole number")
+    with error_location("architecture"):
+        architecture = build(static["architecture"], numbers, SCHEMA["architecture"], outputs=outputs)
+        inputs = match_inputs(features.inputs, architecture)
     used = {column for columns in features.inputs.values() for column in columns}
     columns = {name: column.layer(learned[name].static) for name, column in features.columns.items() if name in used}
     metrics = {}
     for name, node in static["metric"].items():
-        with at(f"metric.{name}"):
-            metrics[name] = build(node, numbers, of_element(PLACES["metric"], name)).bind(target)
+        with error_location(f"metric.{name}"):
+            metrics[name] = build(node, numbers, element_hint(SCHEMA["metric"], name)).bind(target)
             check_conformance(metrics[name], f"{node['_target_']}.bind", ["metric"])
-    penalties = _by_name("regularizer", static, numbers)
-    augmentations = _by_name("augmentation", static, numbers)
-    model = Model(columns, inputs, sparse(architecture), architecture)
-    return Parts(model, target, loss, metrics, penalties, augmentations)
+    penalties = _build_group("regularizer", static, numbers)
+    augmentations = _build_group("augmentation", static, numbers)
+    model = Model(columns, inputs, sparse_inputs(architecture), architecture)
+    return BuiltParts(model, target, loss, metrics, penalties, augmentations)
 
 
-def _by_name(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a group of which several may be chosen."""
-    found = {}
+def _build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Builds the parts of a group of which several may be chosen."""
+    parts = {}
     for name, node in static[group].items():
-        with at(f"{group}.{name}"):
-            found[name] = build(node, numbers, of_element(PLACES[group], name))
-    return found
+        with error_location(f"{group}.{name}"):
+            parts[name] = build(node, numbers, element_hint(SCHEMA[group], name))
+    return parts
 
 
-def augmented(parts: Parts, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array) -> tuple[Any, jax.Array]:
-    """Inputs and target as the augmentations change them, one after another."""
+def augment(parts: BuiltParts, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array) -> tuple[Any, jax.Array]:
+    """Applies the augmentations to inputs and target, one after another."""
     for number, (name, augmentation) in enumerate(parts.augmentations.items()):
-        with at(f"augmentation.{name}"):
+        with error_location(f"augmentation.{name}"):
             changed = augmentation(jax.random.fold_in(key, number), inputs, target)
             check_augmented(changed, inputs, target, _name(augmentation))
             inputs, target = changed
     return inputs, target
 
 
-def examples(parts: Parts, inputs: Mapping[str, Any], target: jax.Array) -> Batch:
-    """The batch that a loss and metrics see: inputs by name, the target as losses see it, nothing masked."""
-    everyone = jnp.ones(target.shape[0], bool)
+def make_batch(parts: BuiltParts, inputs: Mapping[str, Any], target: jax.Array) -> Batch:
+    """The batch that losses and metrics see. No example is masked."""
+    mask = jnp.ones(target.shape[0], bool)
     weight = jnp.ones(target.shape[0], jnp.float32) if parts.target.weight is None else parts.target.weight(target)
-    return Batch(inputs, target, everyone, weight)
+    return Batch(inputs, target, mask, weight)
 
 
-def measure(parts: Parts, output: Output, batch: Batch, *, training: bool) -> Report:
-    """The sums of the loss and of every metric over the unmasked examples; in training without collecting metrics."""
-    report: Report = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
+def measure(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+    """The sums of the loss and of each metric over the unmasked examples. Training leaves out metrics that collect."""
+    report: StepSums = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
     if output.logits is not None:
         report["loss"]["sum"] = _weighted(_losses(parts, output.logits, batch), batch)
     for name, metric in parts.metrics.items():
         if not (training and metric.collects):
-            with at(f"metric.{name}"):
+            with error_location(f"metric.{name}"):
                 sums = metric.measure(output, batch)
                 check_sums(sums, _name(metric), len(batch.mask) if metric.collects else None)
             report[name] = dict(sums)
     return report
 
 
-def answers(parts: Parts, output: Output, batch: Batch) -> Answers:
-    """What the model says of each example, masked or not."""
+def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleOutputs:
+    """The outputs for each example, masked or not."""
     if output.logits is None:
-        return Answers(jnp.zeros((batch.target.shape[0], 0)), jnp.zeros(batch.target.shape[0]))
-    return Answers(parts.target.decode(output.logits), _losses(parts, output.logits, batch))
+        return ExampleOutputs(jnp.zeros((batch.target.shape[0], 0)), jnp.zeros(batch.target.shape[0]))
+    return ExampleOutputs(parts.target.decode(output.logits), _losses(parts, output.logits, batch))
 
 
-def right(target: BoundTarget, values: Any) -> np.ndarray:
-    """Targets as losses see them in their own form: classes, int32 (N,), or numbers in their own unit, (N, outputs)."""
+def decode_targets(target: BoundTarget, values: Any) -> np.ndarray:
+    """Targets as the user knows them: classes, int32 (N,), or numbers in their own unit, (N, outputs).
+
+    Args:
+        values: the targets as losses see them.
+    """
     if target.classes is not None:
         return np.asarray(values)
     numbers = np.asarray(target.decode(jnp.asarray(values)))
     return numbers.reshape(len(numbers), -1)
 
 
-def extras(parts: Parts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
-    """What the objective holds beside the mean loss: auxiliary and internal losses, and the penalties."""
+def extra_losses(parts: BuiltParts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
+    """The terms of the objective other than the mean loss: auxiliary losses, internal losses, penalties."""
     size = batch.target.shape[0]
     auxiliary = [w * _weighted(_losses(parts, logits, batch), batch) / size for w, logits in output.auxiliary]
     internal = [_weighted(losses, batch) / size for losses in output.losses.values()]
     return [*auxiliary, *internal, *(_penalty(*named, parameters) for named in parts.penalties.items())]
 
 
-def _losses(parts: Parts, logits: jax.Array, batch: Batch) -> jax.Array:
+def _losses(parts: BuiltParts, logits: jax.Array, batch: Batch) -> jax.Array:
     """(B,)"""
-    with at("loss"):
+    with error_location("loss"):
         losses = parts.loss(logits, batch.target)
         check_numbers(losses, batch.mask.shape, _name(parts.loss), "a number for each example")
     return losses
 
 
 def _penalty(name: str, regularizer: Regularizer, parameters: Any) -> jax.Array:
-    with at(f"regularizer.{name}"):
+    with error_location(f"regularizer.{name}"):
         penalty = regularizer(parameters)
         check_numbers(penalty, (), _name(regularizer), "one number")
     return penalty

@@ -12,8 +12,8 @@ from typing import Any
 
 from runner.config.config import Config
 from runner.data.load import Data
-from runner.platform import last_digits
-from runner.run_folder import of_the_run
+from runner.platform import hardware_settings
+from runner.run_folder import select_run_settings
 from runner.signature import code
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # which fetches nothing that is missing
@@ -23,17 +23,17 @@ MANIFEST, RANKING = "sweep.json", "ranking.csv"  # in a sweep's folder
 REPEATS = ("seed", "fold", "data.seed")  # keys that repeat a setting rather than make another
 
 
-def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:
+def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a run that begins now, as plain values."""
     source = config.choices.get("data", "data")
     return {
         "kind": "run",
         "id": uuid.uuid4().hex,
-        "name": name(config),
+        "name": run_name(config),
         "digest": digest,
         "created": int(time.time() * 1000),
-        "tags": tags(config) | {"digest": digest},
-        "parameters": dict(parameters(config)),
+        "tags": run_tags(config) | {"digest": digest},
+        "parameters": dict(run_parameters(config)),
         "datasets": [
             {"name": source, "digest": data.fingerprint, "split": split, "rows": len(rows)}
             for split, rows in data.splits.items()
@@ -42,34 +42,34 @@ def record(config: Config, data: Data, digest: str, tracking: Mapping[str, Any])
     }
 
 
-def of_sweep(
+def describe_sweep(
     config: Config, words: Sequence[str], values: Mapping[str, Any], digest: str, tracking: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The record of a sweep that begins now; of the configuration of its first run `values` are common to all."""
-    own = {key: value for key, value in tags(config).items() if key != "seed" or "seed" in values}
+    own = {key: value for key, value in run_tags(config).items() if key != "seed" or "seed" in values}
     return {
         "kind": "sweep",
         "id": uuid.uuid4().hex,
-        "name": f"{name(config)}_sweep",
+        "name": f"{run_name(config)}_sweep",
         "digest": digest,
         "created": int(time.time() * 1000),
         "tags": own | {"digest": digest, "overrides": " ".join(words)},
-        "parameters": {key: value for key, value in parameters(config) if key in values},
+        "parameters": {key: value for key, value in run_parameters(config) if key in values},
         "datasets": [],
         "tracking": dict(tracking),
     }
 
 
-def name(config: Config) -> str:
+def run_name(config: Config) -> str:
     """What the run is called: its experiment, or its data and architecture."""
     chosen = config.values["experiment"]
     parts = [str(config.choices[group]) for group in ("data", "architecture") if group in config.choices]
     return chosen or "_".join(parts) or "runs"
 
 
-def tags(config: Config) -> dict[str, str]:
+def run_tags(config: Config) -> dict[str, str]:
     """Where and with what the run was made."""
-    return surroundings(config) | {
+    return describe_environment(config) | {
         "host": platform.node(),
         "seed": str(config.values["seed"]),
         "overrides": " ".join(config.overrides),
@@ -77,43 +77,43 @@ def tags(config: Config) -> dict[str, str]:
     }
 
 
-def versions(config: Config) -> dict[str, str]:
+def code_versions(config: Config) -> dict[str, str]:
     """With what code and which versions a configuration runs now."""
     packages = {package: code.version(package) for package in PACKAGES}
     used = code.digest({"runner", *code.packages(config.values)})
     return packages | {"python": platform.python_version(), "code": used}
 
 
-def surroundings(config: Config) -> dict[str, str]:
+def describe_environment(config: Config) -> dict[str, str]:
     """All that the bits of a result depend on beside the configuration and the data."""
-    return versions(config) | last_digits()
+    return code_versions(config) | hardware_settings()
 
 
-def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def list_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """How what is known now differs from what a run began with, a line each; what it didn't note can't be told."""
     return [f"{key} was {before[key]}, is {value}" for key, value in now.items() if before.get(key, value) != value]
 
 
-def parameters(config: Config) -> Iterator[tuple[str, Any]]:
+def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
     """The leaves that matter under their dotted names, and the option that each group took."""
     chosen = {group: option for group, option in config.choices.items() if group != "experiment"}
     for group, option in chosen.items():
         yield group, ",".join(option) if isinstance(option, list | tuple) else option
     yield from (
         (key, value)
-        for key, value in leaves(of_the_run(config.values))
+        for key, value in dotted_leaves(select_run_settings(config.values))
         if not key.endswith("_target_") and key not in chosen
     )
 
 
-def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of a tree of plain values under their dotted names; a list of plain values is one leaf."""
     if isinstance(node, Mapping) and node:
         for key, value in node.items():
-            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from dotted_leaves(value, f"{prefix}.{key}" if prefix else str(key))
     elif isinstance(node, list) and any(isinstance(value, Mapping | list) for value in node):
         for index, value in enumerate(node):
-            yield from leaves(value, f"{prefix}.{index}")
+            yield from dotted_leaves(value, f"{prefix}.{index}")
     elif prefix:
         yield prefix, node
 

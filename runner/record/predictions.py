@@ -13,7 +13,7 @@ FILE = "answers.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
+class RecordedPredictions:
     """The answers of a model, an example a row.
 
     Attributes:
@@ -43,26 +43,26 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
 
-def answers(
+def make_recorded(
     split: str,
     classes: tuple[str, ...] | None,
     row: np.ndarray,
     target: np.ndarray,
     logits: np.ndarray,
     loss: np.ndarray,
-) -> Answers:
+) -> RecordedPredictions:
     """Answers from logits (N, outputs); of a real-valued target they are the predictions.
 
     A model without logits, (N, 0), says the first class, as likely as any.
     """
     if classes is None:
-        return Answers(
+        return RecordedPredictions(
             split=split, classes=None, row=row, target=target, prediction=logits, probability=None, loss=loss
         )
     shares = probabilities(logits)
     prediction = shares.argmax(1).astype(np.int32)
     probability = shares[np.arange(len(shares)), prediction]
-    return Answers(
+    return RecordedPredictions(
         split=split,
         classes=classes,
         row=row,
@@ -73,13 +73,13 @@ def answers(
     )
 
 
-def save(folder: Path, kept: Answers) -> None:
+def save_predictions(folder: Path, kept: RecordedPredictions) -> None:
     """Writes them into a run's folder."""
     arrays = {name: value for name, value in vars(kept).items() if isinstance(value, np.ndarray)}
     npz.write(folder / FILE, arrays, {"split": kept.split, "classes": kept.classes})
 
 
-def load(folder: Path) -> Answers | None:
+def load_predictions(folder: Path) -> RecordedPredictions | None:
     """Those of a run's folder; None where it has none. Raises UserError where they are damaged."""
     path = folder / FILE
     if not path.exists():
@@ -87,7 +87,9 @@ def load(folder: Path) -> Answers | None:
     meta, arrays, _ = npz.read(path)
     with npz.unpacked(path, "file of answers"):
         classes = meta["classes"] and tuple(map(str, meta["classes"]))
-        found = Answers(split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays)
+        found = RecordedPredictions(
+            split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays
+        )
         if len({len(array) for array in vars(found).values() if isinstance(array, np.ndarray)}) != 1:
             raise ValueError("its arrays are not of one length")
         return found

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 from components.types import Range
-from runner.signature.source import Module, TargetError, locate, qualified
+from runner.signature.source import Module, TargetError, find_definition, full_name
 from runner.signature.type_hints import Kind, Part, Scalar
 
 Seen = frozenset[str]  # aliases on the way here: one that names itself is not followed again
@@ -55,12 +55,12 @@ def _hint(module: Module, node: ast.expr | None, seen: Seen) -> Any:
         return _hint(module, node.left, seen) | _hint(module, node.right, seen)
     if isinstance(node, ast.Subscript):
         return _generic(module, node, seen)
-    name = node and qualified(module, node)
+    name = node and full_name(module, node)
     return PLAIN.get(name) or _alias(name, seen) if name else Any
 
 
 def _generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
-    name = qualified(module, node.value) or ""
+    name = full_name(module, node.value) or ""
     arguments = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "typing.Literal":
         return cast(Any, Literal)[tuple(ast.literal_eval(one) for one in arguments)]
@@ -81,7 +81,7 @@ def _generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
 def _alias(name: str, seen: Seen) -> Any:
     """What a name in an allowed package stands for: a class wants such a part, an expression is another annotation."""
     try:
-        found = None if name in seen else locate(name)
+        found = None if name in seen else find_definition(name)
     except TargetError:
         return Any
     if found is None or isinstance(found.node, ast.FunctionDef):
@@ -93,12 +93,12 @@ def _alias(name: str, seen: Seen) -> Any:
 
 def _range(module: Module, node: ast.expr) -> Range | None:
     """The `Range(…)` among an annotation's notes, written there or as a constant of some module."""
-    if isinstance(node, ast.Call) and qualified(module, node.func) == "components.types.Range":
+    if isinstance(node, ast.Call) and full_name(module, node.func) == "components.types.Range":
         values = {str(word.arg): _constant(module, word.value) for word in node.keywords}
         return Range(*(_constant(module, one) for one in node.args), **values)
-    name = qualified(module, node)
+    name = full_name(module, node)
     try:
-        found = locate(name) if name else None
+        found = find_definition(name) if name else None
     except TargetError:
         return None
     return _range(found.module, found.node) if found and isinstance(found.node, ast.Call) else None
@@ -106,7 +106,7 @@ def _range(module: Module, node: ast.expr) -> Range | None:
 
 def _constant(module: Module, node: ast.expr) -> Any:
     """A number or text that needs no more than arithmetic: `2**32 - 1`, `math.inf`."""
-    if qualified(module, node) == "math.inf":
+    if full_name(module, node) == "math.inf":
         return math.inf
     if isinstance(node, ast.BinOp):
         return OPERATORS[type(node.op)](_constant(module, node.left), _constant(module, node.right))

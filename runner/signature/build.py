@@ -12,24 +12,24 @@ from typing import Any
 from components.closest import suggest_name
 from components.types import UserError
 from runner.credentials import MASK, reveal
-from runner.signature.allow import packages, public, refuse
+from runner.signature.allow import allowed_packages, find_refusal, public_name
 from runner.signature.conformance import check_conformance
-from runner.signature.kinds import find_fault
+from runner.signature.kinds import find_misplacement
 from runner.signature.places import parameter_hints
-from runner.signature.type_hints import of_element, wanted_kinds
-from runner.user_code import is_added
+from runner.signature.type_hints import element_hint, part_kinds
+from runner.user_code import is_user_code
 
 
 @dataclass(frozen=True)
-class Number:
+class ScalarSlot:
     """Stands in the static tree for a number that enters the program as an array."""
 
     name: str  # its key in the configuration: "optimizer.b1"
 
 
-def resolve(target: str) -> Any:
+def import_target(target: str) -> Any:
     """The object of a dotted name, imported from a package that is allowed, and defined in one."""
-    if message := refuse(target):
+    if message := find_refusal(target):
         raise UserError(message)
     module, _, name = target.rpartition(".")
     try:
@@ -37,9 +37,10 @@ def resolve(target: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise UserError(f"`{target}` can't be imported: {error}") from error
     home = _home(found)
-    if refuse(f"{home}.{name}"):
+    if find_refusal(f"{home}.{name}"):
         raise UserError(
-            f"`{target}` is no part: it is defined in `{home}`, outside the allowed packages ({', '.join(packages())})"
+            f"`{target}` is no part: it is defined in `{home}`, "
+            f"outside the allowed packages ({', '.join(allowed_packages())})"
         )
     return found
 
@@ -54,14 +55,14 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **given: An
         hint: that of the place where the tree stands (`signature/places`); further in, the annotations of parameters
             count. Raises UserError for a part of another kind: nothing but parts is ever called.
     """
-    if isinstance(node, Number):
+    if isinstance(node, ScalarSlot):
         return numbers[node.name]
     if isinstance(node, Mapping):
         if "_target_" in node:
-            return _part(node, numbers, wanted_kinds(hint), given)
-        return {key: build(value, numbers, of_element(hint, key)) for key, value in node.items()}
+            return _part(node, numbers, part_kinds(hint), given)
+        return {key: build(value, numbers, element_hint(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return tuple(build(value, numbers, of_element(hint, place)) for place, value in enumerate(node))
+        return tuple(build(value, numbers, element_hint(hint, place)) for place, value in enumerate(node))
     return _revealed(node) if isinstance(node, str) else node
 
 
@@ -75,7 +76,7 @@ def _revealed(text: str) -> str:
 
 def _part(node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[str], given: Mapping[str, Any]) -> Any:
     target = node["_target_"]
-    if problem := find_fault(target, wanted):
+    if problem := find_misplacement(target, wanted):
         raise UserError(problem)
     hints = parameter_hints(target)
     if unknown := [name for name in node if hints and name not in hints and name != "_target_"]:
@@ -84,13 +85,13 @@ def _part(node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[
         name: build(value, numbers, hints.get(name, Any)) for name, value in node.items() if name != "_target_"
     }
     made = _call(target, {**arguments, **given})
-    if is_added(target):
+    if is_user_code(target):
         check_conformance(made, target, wanted)
     return made
 
 
 def _call(target: str, arguments: dict[str, Any]) -> Any:
-    found = resolve(target)
+    found = import_target(target)
     try:
         return found(**arguments)
     except UserError as error:
@@ -105,4 +106,4 @@ def _home(found: Any) -> str:
     """The package that an object was defined in."""
     while isinstance(found, functools.partial):
         found = found.func
-    return public(getattr(found, "__module__", None) or "")
+    return public_name(getattr(found, "__module__", None) or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import NamedTuple
 
-from runner.signature.source import Definition, Module, TargetError, locate, qualified
+from runner.signature.source import Definition, Module, TargetError, find_definition, full_name
 
 FLAX = ("flax.linen.Module", "flax.linen.module.Module")
 PROTOCOL = "typing.Protocol"
@@ -32,7 +32,7 @@ def find_class(name: str) -> Class | None:
 def bases(found: Class) -> list[str]:
     """The full names of the bases, the last first, so that the first wins."""
     plain = (one.value if isinstance(one, ast.Subscript) else one for one in reversed(found.node.bases))
-    return [_unaliased(qualified(found.module, one) or "") for one in plain]
+    return [_unaliased(full_name(found.module, one) or "") for one in plain]
 
 
 def is_protocol(found: Class) -> bool:
@@ -89,12 +89,12 @@ def _unaliased(name: str) -> str:
     found = None if name in BARE else _located(name)
     if found is None or not isinstance(found.node, ast.expr):
         return name
-    return qualified(found.module, found.node) or name
+    return full_name(found.module, found.node) or name
 
 
 def _located(name: str) -> Definition | None:
     """A base class may stand where no target may; then it isn't read."""
     try:
-        return locate(name)
+        return find_definition(name)
     except TargetError:
         return None

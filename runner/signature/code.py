@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from runner.signature.source import find, locate
+from runner.signature.source import find_definition, find_module
 from runner.tree import parts
 
 THIRD_PARTIES = ("flax", "jax", "optax")  # known by their versions
@@ -16,7 +16,7 @@ THIRD_PARTIES = ("flax", "jax", "optax")  # known by their versions
 
 def packages(tree: Any) -> set[str]:
     """The top-level packages, ours and the user's, that the parts of a tree are defined in."""
-    found = (locate(node["_target_"]) for _, node in parts(tree))
+    found = (find_definition(node["_target_"]) for _, node in parts(tree))
     names = {definition.module.name.partition(".")[0] for definition in found if definition is not None}
     return names - set(THIRD_PARTIES)
 
@@ -25,7 +25,7 @@ def digest(names: Iterable[str]) -> str:
     """Changes when a source file of one of the packages does."""
     content = hashlib.blake2b(digest_size=16)
     for name in sorted(names):
-        module = find(name)
+        module = find_module(name)
         for path in _files(module.path) if module else ():
             content.update(f"{name}/{path.name}".encode() + hashlib.blake2b(path.read_bytes()).digest())
     return content.hexdigest()

@@ -28,7 +28,7 @@ def _fault(made: Any, target: str, wanted: str) -> str | None:
         fault = f"`{target}` makes a {type(made).__name__}, not {what} ({kind.form})"
         return None if isinstance(made, form) else fault
     if missing := [f"`{one}`" for one in _members(form) if not hasattr(made, one)]:
-        gives = " gives None, which" if made is None else ""
+        gives = " returns None, which" if made is None else ""
         return f"`{target}`{gives} lacks {', '.join(missing)}, which {what} has; see {name}"
     return None
 

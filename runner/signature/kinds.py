@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from components.closest import closest_names, suggest_name
-from runner.signature.allow import public
+from runner.signature.allow import public_name
 from runner.signature.classes import Class, derives, find_class, is_protocol, members
-from runner.signature.source import Definition, TargetError, find, locate, offered, qualified
-from runner.user_code import is_added
+from runner.signature.source import Definition, TargetError, find_definition, find_module, full_name, public_names
+from runner.user_code import is_user_code
 
 MANY = 100  # names, as Optax has: of more than these only the nearest are located, which takes a while
 
@@ -48,7 +48,7 @@ KINDS = {
 }
 
 
-def belongs(target: str, wanted: Sequence[str] = ()) -> bool:
+def may_stand(target: str, wanted: Sequence[str] = ()) -> bool:
     """Whether a target may stand somewhere.
 
     Args:
@@ -57,17 +57,17 @@ def belongs(target: str, wanted: Sequence[str] = ()) -> bool:
 
     Raises TargetError where the path leads nowhere.
     """
-    found = locate(target)
-    if is_added(target if found is None else f"{found.module.name}.{_short(target)}"):
+    found = find_definition(target)
+    if is_user_code(target if found is None else f"{found.module.name}.{_short(target)}"):
         return True
     return any(_may_stand(one, target, found) for one in wanted or KINDS)
 
 
-def find_fault(target: str, wanted: Sequence[str] = ()) -> str | None:
+def find_misplacement(target: str, wanted: Sequence[str] = ()) -> str | None:
     """Why a target may not stand somewhere, as `belongs` has it, and what may; None where it may."""
-    if belongs(target, wanted):
+    if may_stand(target, wanted):
         return None
-    own = " and ".join(kind.title for name, kind in KINDS.items() if belongs(target, [name]))
+    own = " and ".join(kind.title for name, kind in KINDS.items() if may_stand(target, [name]))
     titles = [KINDS[one].title if one in KINDS else "a part that belongs here" for one in wanted]
     place = " or ".join(dict.fromkeys(titles)) or "a part that a configuration may name"
     return f"{target} is {f'{own}, ' if own else ''}not {place}; {_suggestion(target, wanted)}"
@@ -94,10 +94,10 @@ def _is_part(kind: PartKind, target: str, found: Definition | None) -> bool:
 
 
 def _exports(home: str, name: str, found: Definition) -> bool:
-    if not public(f"{found.module.name}.").startswith(f"{home}."):
+    if not public_name(f"{found.module.name}.").startswith(f"{home}."):
         return False
     try:
-        own = locate(f"{home}.{name}")
+        own = find_definition(f"{home}.{name}")
     except TargetError:
         return False
     return own is not None and own.node is found.node
@@ -124,14 +124,14 @@ def _made(found: Definition | None) -> Class | None:
     if isinstance(node, ast.ClassDef):
         return Class(module, node)
     if isinstance(node, ast.FunctionDef):
-        return find_class(qualified(module, node.returns) or "") if node.returns else None
+        return find_class(full_name(module, node.returns) or "") if node.returns else None
     if isinstance(node, ast.Call):
-        if qualified(module, node.func) != "functools.partial":
+        if full_name(module, node.func) != "functools.partial":
             return None
         node = node.args[0]
-    name = qualified(module, node)
+    name = full_name(module, node)
     try:
-        return _made(locate(name)) if name else None
+        return _made(find_definition(name)) if name else None
     except TargetError:
         return None
 
@@ -150,14 +150,14 @@ def _suggestion(target: str, wanted: Sequence[str]) -> str:
 
 def _names(kind: PartKind) -> list[str]:
     """What may be a part of ours of a kind, by its name alone."""
-    module = find(kind.homes[0])
-    return [f"{kind.homes[0]}.{name}" for name in offered(module)] if module else []
+    module = find_module(kind.homes[0])
+    return [f"{kind.homes[0]}.{name}" for name in public_names(module)] if module else []
 
 
 def _is_of(wanted: str, path: str) -> bool:
     """Whether one of those names is a part of that kind; a class is wanted by its own name."""
     try:
-        return wanted not in KINDS or _is_part(KINDS[wanted], path, locate(path))
+        return wanted not in KINDS or _is_part(KINDS[wanted], path, find_definition(path))
     except TargetError:
         return False
 

@@ -8,15 +8,25 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 from components.types import Range
 from runner.signature.annotation import hint
 from runner.signature.classes import BARE, Class, bases, derives, find_class, method
-from runner.signature.source import Definition, Module, find, locate, qualified
+from runner.signature.source import Definition, Module, find_definition, find_module, full_name
 from runner.signature.type_hints import Scalar
+
+UNKNOWN = object()
+"""Stands for a default that is no literal."""
 
 
 class Parameter(NamedTuple):
-    """A parameter that can be given by its name."""
+    """A parameter that can be given by its name.
 
-    hint: Any  # Any: unknown
+    Attributes:
+        hint: its type hint. Any: the source has none that is understood.
+        required: whether it has no default.
+        default: its default, as plain values; `UNKNOWN` where it has none, or one that is no literal.
+    """
+
+    hint: Any
     required: bool
+    default: Any = UNKNOWN
 
 
 Parameters: TypeAlias = dict[str, Parameter]
@@ -46,7 +56,7 @@ def signature(target: str) -> Parameters | None:
 
     Raises TargetError where there is no such target, or where it is defined outside the allowed packages.
     """
-    found = locate(target)
+    found = find_definition(target)
     parameters = _parameters(found) if found else None
     if parameters and target.startswith("optax."):
         return {name: one._replace(hint=OPTAX.get(name, one.hint)) for name, one in parameters.items()}
@@ -58,13 +68,13 @@ def call_parameters(target: str) -> Parameters | None:
 
     Raises TargetError as `signature` does.
     """
-    found = locate(target)
+    found = find_definition(target)
     return _of_call(found.module, found.node) if found and isinstance(found.node, ast.ClassDef) else None
 
 
 def settings(name: str) -> Parameters:
     """The fields of one of the dataclasses in `runner.config.settings`."""
-    module = find("runner.config.settings")
+    module = find_module("runner.config.settings")
     assert module is not None
     node = module.symbols[name]
     assert isinstance(node, ast.ClassDef)
@@ -84,13 +94,13 @@ def _of_function(module: Module, node: ast.FunctionDef, *, skip: int = 0) -> Par
     if arguments.kwarg or arguments.posonlyargs:
         return None
     required = len(arguments.args) - len(arguments.defaults)
+    defaults = [None] * required + arguments.defaults
     found = {
-        one.arg: Parameter(hint(module, one.annotation), place < required)
-        for place, one in enumerate(arguments.args)
-        if place >= skip
+        one.arg: Parameter(hint(module, one.annotation), default is None, _literal(module, default))
+        for one, default in zip(arguments.args[skip:], defaults[skip:], strict=True)
     }
     for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        found[one.arg] = Parameter(hint(module, one.annotation), default is None)
+        found[one.arg] = Parameter(hint(module, one.annotation), default is None, _literal(module, default))
     return found
 
 
@@ -121,13 +131,18 @@ def _of_call(module: Module, node: ast.ClassDef) -> Parameters | None:
 
 def _of_expression(module: Module, node: ast.expr) -> Parameters | None:
     """Those of `functools.partial(function, …)`, or of what another name stands for."""
-    if isinstance(node, ast.Call) and qualified(module, node.func) == "functools.partial":
+    if isinstance(node, ast.Call) and full_name(module, node.func) == "functools.partial":
         inner = _of_expression(module, node.args[0])
-        given = {word.arg for word in node.keywords}
-        free = list((inner or {}).items())[len(node.args) - 1 :]
-        return None if inner is None else {k: Parameter(kind, r and k not in given) for k, (kind, r) in free}
-    name = qualified(module, node)
-    found = locate(name) if name else None
+        if inner is None:
+            return None
+        preset = {word.arg: _literal(module, word.value) for word in node.keywords}
+        free = list(inner.items())[len(node.args) - 1 :]
+        return {
+            name: parameter._replace(required=False, default=preset[name]) if name in preset else parameter
+            for name, parameter in free
+        }
+    name = full_name(module, node)
+    found = find_definition(name) if name else None
     return _parameters(found) if found else None
 
 
@@ -139,16 +154,27 @@ def _fields(module: Module, node: ast.ClassDef, inherited: Parameters) -> Parame
             continue
         outer = one.annotation.value if isinstance(one.annotation, ast.Subscript) else one.annotation
         options = _options(module, one.value)
-        if qualified(module, outer) not in NO_FIELD and "init" not in options:  # nobody writes init=True
+        if full_name(module, outer) not in NO_FIELD and "init" not in options:  # nobody writes init=True
             name, before = one.target.id, inherited.get(one.target.id)
             required = not options & {"default", "default_factory"} and (before is None or before.required)
-            found[name] = Parameter(hint(module, one.annotation), required)
+            default = _literal(module, one.value) if one.value or before is None else before.default
+            found[name] = Parameter(hint(module, one.annotation), required, default)
     return found
+
+
+def _literal(module: Module, node: ast.expr | None) -> Any:
+    """The plain value of a default, a constant of the module included, as YAML has it; else `UNKNOWN`."""
+    constant = module.symbols.get(node.id) if isinstance(node, ast.Name) else node
+    try:
+        value = ast.literal_eval(constant) if isinstance(constant, ast.expr) else UNKNOWN
+    except ValueError:
+        return UNKNOWN
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _options(module: Module, value: ast.expr | None) -> set[str | None]:
     """What is said of a field: `default` for a plain value, the keywords of `field(…)`, or nothing."""
-    if isinstance(value, ast.Call) and qualified(module, value.func) in FIELD:
+    if isinstance(value, ast.Call) and full_name(module, value.func) in FIELD:
         return {word.arg for word in value.keywords}
     return {"default"} if value else set()
 
@@ -158,4 +184,4 @@ def _has_fields(module: Module, node: ast.ClassDef) -> bool:
     marks = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
     found = Class(module, node)
     named = "typing.NamedTuple" in bases(found)
-    return named or any(qualified(module, mark) in DATACLASS for mark in marks) or derives(found, "flax.linen.Module")
+    return named or any(full_name(module, mark) in DATACLASS for mark in marks) or derives(found, "flax.linen.Module")

@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from runner.signature.kinds import find_fault
+from runner.signature.kinds import find_misplacement
 from runner.signature.parameters import signature
 from runner.signature.source import TargetError
-from runner.signature.type_hints import Kind, Mismatch, Part, of_element, wanted_kinds
+from runner.signature.type_hints import Kind, Part, Problem, element_hint, part_kinds
 
 TARGET = Annotated[Part, Kind("target")]
 COLUMN = Annotated[Part, Kind("column")]
-PLACES: dict[str, Any] = {
+SCHEMA: dict[str, Any] = {
     "data": Annotated[Part, Kind("source")],
     "feature.target": TARGET,
     "feature.columns": dict[str, COLUMN],
@@ -31,7 +31,7 @@ PLACES: dict[str, Any] = {
 """The hint of each place that holds a part, or parts by name."""
 
 
-def find_misplaced(value: Any, hint: Any, key: str) -> Iterator[Mismatch]:
+def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
     """The parts of a tree that may not stand where they do.
 
     `hint` is that of the place of the tree; further in, the annotations of parameters count. A target that leads
@@ -39,18 +39,18 @@ def find_misplaced(value: Any, hint: Any, key: str) -> Iterator[Mismatch]:
     """
     if isinstance(value, list | tuple):
         for number, one in enumerate(value):
-            yield from find_misplaced(one, of_element(hint, number), f"{key}.{number}")
+            yield from find_misplaced_parts(one, element_hint(hint, number), f"{key}.{number}")
     elif isinstance(value, Mapping) and "_target_" not in value:
         for name, one in value.items():
-            yield from find_misplaced(one, of_element(hint, name), f"{key}.{name}")
+            yield from find_misplaced_parts(one, element_hint(hint, name), f"{key}.{name}")
     elif isinstance(value, Mapping):
         hints: dict[str, Any] = {}
         with contextlib.suppress(TargetError):
-            if problem := find_fault(value["_target_"], wanted_kinds(hint)):
-                yield Mismatch(f"{key}._target_", problem)
+            if problem := find_misplacement(value["_target_"], part_kinds(hint)):
+                yield Problem(f"{key}._target_", problem)
             hints = parameter_hints(value["_target_"])
         for name, one in value.items():
-            yield from find_misplaced(one, hints.get(name, Any), f"{key}.{name}")
+            yield from find_misplaced_parts(one, hints.get(name, Any), f"{key}.{name}")
 
 
 def parameter_hints(target: str) -> dict[str, Any]:

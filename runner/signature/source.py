@@ -17,8 +17,8 @@ from typing import NamedTuple, TypeAlias
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.signature.allow import public, refuse
-from runner.user_code import is_added
+from runner.signature.allow import find_refusal, public_name
+from runner.user_code import is_user_code
 
 _PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (its issue 106905)
 
@@ -54,7 +54,7 @@ class Definition(NamedTuple):
     node: ast.ClassDef | ast.FunctionDef | ast.expr
 
 
-def locate(target: str) -> Definition | None:
+def find_definition(target: str) -> Definition | None:
     """Follows `module.name` through imports to its definition; None where source doesn't tell.
 
     Raises TargetError where there is none, or where it is outside the allowed packages.
@@ -62,16 +62,16 @@ def locate(target: str) -> Definition | None:
     if not isinstance(target, str):  # YAML may say anything
         raise TargetError(f"{target!r} is no dotted name")
     module, _, name = target.rpartition(".")
-    if reason := refuse(target):
+    if reason := find_refusal(target):
         raise TargetError(reason)
     check_module(module)
     return _follow(module, name, frozenset())
 
 
-def qualified(module: Module, node: ast.expr) -> str | None:
+def full_name(module: Module, node: ast.expr) -> str | None:
     """The full dotted name of `nn.Module` or `Scalar`, by the module's imports; None for other things."""
     if isinstance(node, ast.Attribute):
-        owner = qualified(module, node.value)
+        owner = full_name(module, node.value)
         return owner and f"{owner}.{node.attr}"
     if not isinstance(node, ast.Name):
         return None
@@ -81,20 +81,20 @@ def qualified(module: Module, node: ast.expr) -> str | None:
     return node.id if symbol is None else f"{module.name}.{node.id}"
 
 
-def offered(module: Module) -> list[str]:
+def public_names(module: Module) -> list[str]:
     """The public names of what may be a part: what the module defines itself, or imports from its own package."""
     return [name for name, symbol in module.symbols.items() if name[0] != "_" and _is_offered(module, symbol)]
 
 
 def _is_offered(module: Module, symbol: Symbol) -> bool:
     if isinstance(symbol, Imported):
-        source = f"{public(symbol.module)}."
-        own = source.startswith(f"{module.name}.") or is_added(source)
-        return own and symbol.attribute is not None and find(f"{symbol.module}.{symbol.attribute}") is None
+        source = f"{public_name(symbol.module)}."
+        own = source.startswith(f"{module.name}.") or is_user_code(source)
+        return own and symbol.attribute is not None and find_module(f"{symbol.module}.{symbol.attribute}") is None
     return isinstance(symbol, ast.ClassDef | ast.FunctionDef | ast.Call | ast.Name | ast.Attribute)
 
 
-def find(name: str) -> Module | None:
+def find_module(name: str) -> Module | None:
     """The module of a dotted name, its source read once; None where there is no source."""
     package, *rest = name.split(".")
     spec = _spec(package)
@@ -121,16 +121,16 @@ def _spec(package: str) -> ModuleSpec | None:
 def check_module(name: str) -> None:
     """Raises TargetError where there is no such module, in Python or not."""
     package, _, last = name.rpartition(".")
-    if package and find(name) is None:
-        names = _submodules(parent) if (parent := find(package)) else []
+    if package and find_module(name) is None:
+        names = _submodules(parent) if (parent := find_module(package)) else []
         raise TargetError(f"there is no module {name}; {suggest_name(last, names)}")
     if not package and _spec(name) is None and name not in sys.modules:
         raise TargetError(f"there is no package {name}")
 
 
 def _follow(source: str, name: str, seen: frozenset[Imported]) -> Definition | None:
-    module, path = find(source), Imported(source, name)
-    if reason := refuse(f"{source}.{name}"):
+    module, path = find_module(source), Imported(source, name)
+    if reason := find_refusal(f"{source}.{name}"):
         raise TargetError(reason)
     if module is None or path in seen:
         return None
@@ -139,7 +139,7 @@ def _follow(source: str, name: str, seen: frozenset[Imported]) -> Definition | N
         return _follow(symbol.module, symbol.attribute, seen | {path})
     if isinstance(symbol, ast.AST):
         return Definition(module, symbol)
-    if symbol or find(f"{source}.{name}"):
+    if symbol or find_module(f"{source}.{name}"):
         raise TargetError(f"{source}.{name} is a module")
     return _unbound(module, name, seen | {path})
 
@@ -151,7 +151,7 @@ def _unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition
             return _follow(star, name, seen)
     if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):  # made on demand
         return None
-    raise TargetError(f"{module.name} has no {name}; {suggest_name(name, offered(module))}")
+    raise TargetError(f"{module.name} has no {name}; {suggest_name(name, public_names(module))}")
 
 
 def _submodules(module: Module) -> list[str]:

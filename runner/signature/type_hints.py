@@ -25,7 +25,7 @@ class Kind(NamedTuple):
     name: str
 
 
-class Mismatch(NamedTuple):
+class Problem(NamedTuple):
     """A value that doesn't suit its hint."""
 
     key: str  # dotted
@@ -57,12 +57,12 @@ def alternatives(hint: Any) -> list[tuple[Any, Range | None]]:
     return [(hint, None)]
 
 
-def takes_number(hint: Any) -> bool:
+def takes_scalar(hint: Any) -> bool:
     """Whether a number given here may be traced."""
     return any(kind is Scalar for kind, _ in alternatives(hint))
 
 
-def of_element(hint: Any, key: int | str) -> Any:
+def element_hint(hint: Any, key: int | str) -> Any:
     """The hint of one element of a list (by its place) or of a mapping (by its key)."""
     wanted = tuple if isinstance(key, int) else dict
     for kind, _ in alternatives(hint):
@@ -71,20 +71,20 @@ def of_element(hint: Any, key: int | str) -> Any:
     return Any
 
 
-def wanted_kinds(hint: Any) -> tuple[str, ...]:
+def part_kinds(hint: Any) -> tuple[str, ...]:
     """The kinds of part that a hint takes; none: any."""
     if get_origin(hint) is Annotated:
         return tuple(note.name for note in get_args(hint)[1:] if isinstance(note, Kind))
     if get_origin(hint) in (Union, types.UnionType):
-        return tuple(name for member in get_args(hint) for name in wanted_kinds(member))
+        return tuple(name for member in get_args(hint) for name in part_kinds(member))
     return ()
 
 
-def mismatches(value: Any, hint: Any, key: str) -> list[Mismatch]:
+def find_problems(value: Any, hint: Any, key: str) -> list[Problem]:
     """What of a value doesn't suit the hint: of its elements, where a list or mapping as such does."""
     kinds = [kind for kind, limit in alternatives(hint) if _suits(value, kind, limit)]
     if not kinds:
-        return [Mismatch(key, _sentence(value, hint))]
+        return [Problem(key, _sentence(value, hint))]
     inside = [_inside(value, kind, key) for kind in kinds]
     return [] if [] in inside else inside[0]
 
@@ -114,11 +114,11 @@ def _held(number: float, kind: Any) -> bool:
     return abs(number) <= sys.float_info.max
 
 
-def _inside(value: Any, kind: Any, key: str) -> list[Mismatch]:
+def _inside(value: Any, kind: Any, key: str) -> list[Problem]:
     if get_origin(kind) not in (tuple, dict):
         return []
     pairs = enumerate(value) if isinstance(value, list) else value.items()
-    return [found for k, v in pairs for found in mismatches(v, _element(kind, k), f"{key}.{k}")]
+    return [found for k, v in pairs for found in find_problems(v, _element(kind, k), f"{key}.{k}")]
 
 
 def _element(kind: Any, key: int | str) -> Any:
@@ -134,9 +134,9 @@ def _sentence(value: Any, hint: Any) -> str:
     wanted = " or ".join(_name(kind, limit) for kind, limit in alternatives(hint))
     words = [word for kind, _ in alternatives(hint) if get_origin(kind) is Literal for word in get_args(kind)]
     nearest = f"; {suggest_name(value, map(str, words))}" if words else ""
-    if takes_number(hint) and isinstance(value, int | float) and not _held(value, Scalar):
+    if takes_scalar(hint) and isinstance(value, int | float) and not _held(value, Scalar):
         nearest += f"; float32 holds 0 and numbers of size {SMALLEST:g} to {LARGEST:g}"
-    return f"{show(value)} is not {wanted}{nearest}"
+    return f"{format_value(value)} is not {wanted}{nearest}"
 
 
 def _name(kind: Any, limit: Range | None) -> str:
@@ -149,7 +149,7 @@ def _name(kind: Any, limit: Range | None) -> str:
     return f"{name} in {limit}" if limit else name
 
 
-def show(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as YAML writes it in one line, cut where it is long."""
     if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:  # more digits than Python writes
         return f"a number of {value.bit_length()} bits"

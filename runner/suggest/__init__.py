@@ -1,1 +1,1 @@
-"""From the profile of a table to words: which columns, which architecture, which optimizer."""
+"""From facts about a table to a suggestion: which columns to learn from and how, which architecture and optimizer."""

@@ -13,25 +13,25 @@ from typing import Any
 from components.types import Source, UserError
 from runner import platform, yaml_file
 from runner import run_folder as folders
-from runner.config.provenance import told
+from runner.config.provenance import with_origin
 from runner.credentials import scrub
-from runner.display.progress import progress
-from runner.errors import DiskError, reason
-from runner.execution.execute import conduct, disk
-from runner.execution.open_folder import Member
-from runner.execution.prepare import tracking_of
+from runner.display.progress import make_progress
+from runner.errors import DiskError, describe_failure
+from runner.execution.execute import disk_error_location, run_once
+from runner.execution.open_folder import SweepMember
+from runner.execution.prepare import build_tracking
 from runner.files import write_atomically
 from runner.platform import cache_folder
 from runner.record import description as record
 from runner.record.description import MANIFEST
-from runner.run_folder import Folder
-from runner.signature.build import build, resolve
-from runner.signature.places import PLACES
+from runner.run_folder import RunFolder
+from runner.signature.build import build, import_target
+from runner.signature.places import SCHEMA
 from runner.sweep import outcome, ranking, report
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, Setting
 from runner.tracking import DELIVERY_SECONDS, Delivery
-from runner.tracking.state import State
+from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
 from runner.tree import parts
 
@@ -59,13 +59,13 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
     quiet = plan.settings[0].config.values["quiet"]
     if not quiet:
         report.plan(plan)
-    platform.prepare(cache_folder())
+    platform.start_jax(cache_folder())
     _import(plan)
-    tracking = tracking_of(plan.settings[0].config)
+    tracking = build_tracking(plan.settings[0].config)
     with Signals() as signals:
         folder, manifest = _open(plan, tracking, source)
-        shown = progress(quiet=quiet, epochs=0)
-        with contextlib.closing(folder), disk(folder.path), contextlib.closing(shown):
+        shown = make_progress(quiet=quiet, epochs=0)
+        with contextlib.closing(folder), disk_error_location(folder.path), contextlib.closing(shown):
             delivery = tracking.start(folder.path)
             try:
                 rows, summary = _ranked(plan, manifest, _Surroundings(folder, delivery, signals, source, quiet))
@@ -73,7 +73,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
             finally:
                 with shown.working("bringing the record to MLflow"):
                     run_id = delivery.close(DELIVERY_SECONDS)
-            folders.summarize(folder.path, summary | {"run_id": run_id})
+            folders.write_summary(folder.path, summary | {"run_id": run_id})
             _name_runs(folder.path)
             if note := delivery.note():
                 shown.note(note)
@@ -86,7 +86,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
 class _Surroundings:
     """What all runs of a sweep share."""
 
-    folder: Folder
+    folder: RunFolder
     delivery: Delivery
     signals: Signals
     source: Source | None
@@ -96,23 +96,23 @@ class _Surroundings:
 def _import(plan: Plan) -> None:
     """Imports every part at once: what is edited while the sweep runs changes nothing."""
     for setting in plan.settings:
-        with told(setting.config):
+        with with_origin(setting.config):
             for target in {node["_target_"] for _, node in parts(setting.config.values)}:
-                resolve(target)
+                import_target(target)
 
 
-def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[Folder, Manifest]:
+def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunFolder, Manifest]:
     """The sweep's folder: that of the same sweep where it was interrupted, else a new one."""
     config = plan.settings[0].config
     root = Path(config.values["folder"])
     folders.check_root(root)
-    mark = folders.digest({"settings": [setting.digest for setting in plan.settings]}, _rows(plan, source))
-    if not config.values["fresh"] and (found := folders.interrupted(root, mark)) is not None:
+    mark = folders.run_digest({"settings": [setting.digest for setting in plan.settings]}, _rows(plan, source))
+    if not config.values["fresh"] and (found := folders.find_interrupted(root, mark)) is not None:
         (found.path / "summary.json").unlink(missing_ok=True)
         return found, outcome.load(found.path)
     values, choices = outcome.common(plan.settings)
     shared = replace(config, choices=choices, values=config.values | {"experiment": values.get("experiment")})
-    made = record.of_sweep(shared, plan.words, values | choices, mark, tracking.describe())
+    made = record.describe_sweep(shared, plan.words, values | choices, mark, tracking.describe())
     manifest = outcome.begin(plan)
     files = {
         "record.json": json.dumps(made, indent=1),
@@ -120,7 +120,7 @@ def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[Folder, Man
         "config.yaml": yaml_file.dump(values),
         MANIFEST: manifest.text(),
     }
-    return folders.create(root, made["name"], mark, files), manifest
+    return folders.create_folder(root, made["name"], mark, files), manifest
 
 
 def _rows(plan: Plan, source: Source | None) -> str:
@@ -131,7 +131,7 @@ def _rows(plan: Plan, source: Source | None) -> str:
     for setting in plan.settings:
         text = json.dumps(node := setting.config.values["data"], sort_keys=True)
         with contextlib.suppress(UserError, OSError):
-            prints[text] = prints.get(text) or build(node, {}, PLACES["data"]).fingerprint()
+            prints[text] = prints.get(text) or build(node, {}, SCHEMA["data"]).fingerprint()
     return json.dumps(prints, sort_keys=True)
 
 
@@ -144,7 +144,7 @@ def _ranked(plan: Plan, manifest: Manifest, around: _Surroundings) -> tuple[list
         summary = _summary(plan, manifest, rows, around.signals)
         with contextlib.suppress(OSError):  # the disk may be full
             ranking.save(around.folder.path, manifest, rows)
-            folders.summarize(around.folder.path, summary)
+            folders.write_summary(around.folder.path, summary)
     return rows, summary
 
 
@@ -169,41 +169,41 @@ def _run_all(plan: Plan, manifest: Manifest, around: _Surroundings) -> None:
             return
 
 
-def _member(setting: Setting, place: int, total: int, around: _Surroundings) -> Member:
+def _member(setting: Setting, place: int, total: int, around: _Surroundings) -> SweepMember:
     label = f"{place:0{len(str(total))}}"
-    name = ", ".join(setting.varied) or record.name(setting.config)
-    return Member(around.folder.path, around.delivery, name, label, f"{place}/{total}")
+    name = ", ".join(setting.varied) or record.run_name(setting.config)
+    return SweepMember(around.folder.path, around.delivery, name, label, f"{place}/{total}")
 
 
-def _ended(member: Member) -> dict[str, Any] | None:
+def _ended(member: SweepMember) -> dict[str, Any] | None:
     """The outcome of a run that came to its end, and the sweep was killed before it took note."""
     for path in _folders(member):
-        summary = folders.summary(path)
+        summary = folders.read_summary(path)
         if summary.get("status") in ("finished", "diverged"):
             return {key: summary[key] for key in OUTCOME} | {"folder": path.name}
     return None
 
 
-def _folders(member: Member) -> list[Path]:
+def _folders(member: SweepMember) -> list[Path]:
     """The folders that a run of the sweep has had, oldest first: one, but where its checkpoints were lost."""
     found = member.folder.glob(f"????-??-??_??-??-??_{member.label}_*")
     return sorted(path for path in found if not path.is_symlink())
 
 
-def _outcome(setting: Setting, member: Member, around: _Surroundings) -> dict[str, Any]:
+def _outcome(setting: Setting, member: SweepMember, around: _Surroundings) -> dict[str, Any]:
     """Runs one setting; what is wrong with it is its own outcome, but for a disk that fails all of them."""
     before = _folders(member)
     try:
-        result = conduct(setting.config, around.signals, source=around.source, member=member)
+        result = run_once(setting.config, around.signals, source=around.source, member=member)
     except DiskError:
         raise
     except Exception as error:  # whatever a part raises: its traceback is in the run's log, the others have their turn
         made = [path for path in _folders(member) if path not in before]
-        return {"status": "failed", "error": reason(error), "folder": made[0].name if made else _kept(member)}
+        return {"status": "failed", "error": describe_failure(error), "folder": made[0].name if made else _kept(member)}
     return {key: getattr(result, key) for key in OUTCOME} | {"folder": result.folder.name}
 
 
-def _kept(member: Member) -> str:
+def _kept(member: SweepMember) -> str:
     """The file that keeps the traceback of a run that came to no folder."""
     name = f"failed_{member.label}.txt"
     write_atomically(member.folder / name, scrub(traceback.format_exc()))
@@ -231,7 +231,7 @@ def _summary(plan: Plan, manifest: Manifest, rows: list[ranking.Row], signals: S
 
 def _name_runs(sweep: Path) -> None:
     """Writes into the runs' summaries what they are called in MLflow, which was not known when they ended."""
-    for path in folders.runs(sweep):
-        summary = folders.summary(path)
-        if summary and summary.get("run_id") != (run_id := State.load(path).run_id):
-            folders.summarize(path, summary | {"run_id": run_id})
+    for path in folders.list_runs(sweep):
+        summary = folders.read_summary(path)
+        if summary and summary.get("run_id") != (run_id := DeliveryState.load(path).run_id):
+            folders.write_summary(path, summary | {"run_id": run_id})

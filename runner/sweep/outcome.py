@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.files import read_json, write_atomically
-from runner.record.description import MANIFEST, leaves
+from runner.record.description import MANIFEST, dotted_leaves
 from runner.sweep.plan import Plan, Setting, incomparable, key
 
 
@@ -60,7 +60,7 @@ def load(folder: Path) -> Manifest:
 def common(settings: Sequence[Setting]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The leaves that all runs share, and the choices."""
     return (
-        _shared([dict(leaves(one.config.values)) for one in settings]),
+        _shared([dict(dotted_leaves(one.config.values)) for one in settings]),
         _shared([one.config.choices for one in settings]),
     )
 
@@ -70,5 +70,5 @@ def _shared(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _values(setting: Setting) -> dict[str, Any]:
-    found = dict(leaves(setting.config.values)) | setting.config.choices
+    found = dict(dotted_leaves(setting.config.values)) | setting.config.choices
     return {key(word): found.get(key(word), word.partition("=")[2]) for word in setting.varied}

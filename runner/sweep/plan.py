@@ -103,7 +103,7 @@ def _settings(found: Sequence[Axis], varied: set[str], composer: Composer) -> tu
             folds = config.values["folds"] if config.values["fold"] is None else None
             for more in [()] if folds is None else [(f"fold={fold}",) for fold in range(folds)]:
                 config = configure([*words, *more], composer) if more else config
-                settings.append(Setting((*own, *more), config, folders.digest(config.values, "")))
+                settings.append(Setting((*own, *more), config, folders.run_digest(config.values, "")))
         except ConfigError as error:
             problems += error.problems
     return settings, problems

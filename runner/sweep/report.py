@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.display.tables import Section, show
-from runner.store_uri import opening
+from runner.display.tables import Section, print_tables
+from runner.store_uri import viewing_command
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, key
 from runner.sweep.ranking import Row, shown, table
-from runner.terminal import say
+from runner.terminal import print_line
 from runner.user_code import ALLOWED
 
 MOST, LAST = 120, 3  # runs of a plan that are printed, and of those at its end
@@ -22,23 +22,23 @@ OF_SWEEPS = ("sweep", "folds", "fold", "mode")  # words that one run of the best
 def plan(plan: Plan) -> None:
     """Prints the runs that are to come."""
     total = len(plan.settings)
-    say(f"{total} run{'s' if total > 1 else ''}" + (f" of {shlex.join(plan.fixed)}" if plan.fixed else ""))
+    print_line(f"{total} run{'s' if total > 1 else ''}" + (f" of {shlex.join(plan.fixed)}" if plan.fixed else ""))
     for place, setting in enumerate(plan.settings, 1):
         if place <= MOST - LAST or place > total - LAST or total <= MOST:
-            say(f"  {place:{len(str(total))}}  {_words(setting.varied)}")
+            print_line(f"  {place:{len(str(total))}}  {_words(setting.varied)}")
         elif place == MOST - LAST + 1:
-            say(f"  … {total - MOST:,} more")
+            print_line(f"  … {total - MOST:,} more")
 
 
 def first(plan: Plan) -> None:
     """Says that what follows is of the first run only."""
     if len(plan.settings) > 1:
-        say(f"\nthe first of them, {_words(plan.settings[0].varied)}\n")
+        print_line(f"\nthe first of them, {_words(plan.settings[0].varied)}\n")
 
 
 def going_on(folder: Path, done: int, total: int) -> None:
     """Says that a sweep is gone on with."""
-    say(f"going on in {folder}: {done} of {total} runs were begun before")
+    print_line(f"going on in {folder}: {done} of {total} runs were begun before")
 
 
 def run(place: int, total: int, outcome: Outcome, manifest: Manifest, *, before: bool) -> None:
@@ -47,7 +47,7 @@ def run(place: int, total: int, outcome: Outcome, manifest: Manifest, *, before:
     status = ["before"] if before else []
     status += [] if outcome.status == "finished" else [str(outcome.status)]
     count = f"{place:{len(str(total))}}/{total}"
-    say("  ".join([count, *outcome.words, *status, *figures, f"{outcome.seconds:.1f} s"]))
+    print_line("  ".join([count, *outcome.words, *status, *figures, f"{outcome.seconds:.1f} s"]))
 
 
 def end(
@@ -63,15 +63,15 @@ def end(
     failures = list(_failures(manifest))
     if quiet:
         for words, reason, _ in failures:
-            say(f"{words}: {reason}", error=True)
+            print_line(f"{words}: {reason}", error=True)
         return
     if manifest.monitor:
-        show([Section("", table(manifest, rows))])
+        print_tables([Section("", table(manifest, rows))])
     if failures:
-        say("")
-        show([Section("", [("failed", "why", "folder"), *failures])])
-    say("")
-    show([], list(_facts(manifest, summary, folder, tracking)))
+        print_line("")
+        print_tables([Section("", [("failed", "why", "folder"), *failures])])
+    print_line("")
+    print_tables([], list(_facts(manifest, summary, folder, tracking)))
 
 
 def line(plan: Plan, row: Row) -> str:
@@ -93,7 +93,7 @@ def _facts(
     yield "time", f"{summary['seconds']:.1f} s"
     yield "folder", str(folder)
     if tracking:
-        yield "record", opening(tracking["uri"])
+        yield "record", viewing_command(tracking["uri"])
 
 
 def _words(varied: Sequence[str]) -> str:

@@ -17,10 +17,10 @@ from runner import store_uri
 from runner.credentials import URI_VARIABLE, mask
 from runner.files import open_to_append
 from runner.log import LOG
-from runner.run_folder import end_digest, runs
+from runner.run_folder import end_digest, list_runs
 from runner.tracking import address
-from runner.tracking.identity import claim, join, redirect
-from runner.tracking.state import State, missing
+from runner.tracking.identity import claim_folder, join_active_run, redirect_record
+from runner.tracking.state import DeliveryState, describe_missing
 
 DELIVERY_SECONDS = 2.0  # how long the end of a run waits for its record
 LOOK_SECONDS = 0.02  # between two looks at how far the child has come
@@ -31,7 +31,7 @@ AGAIN = "again"  # the word for the child that delivers a folder once more
 class Delivery(Protocol):
     """The way of a run's record out of its folder; nothing about it ever stops or slows the run."""
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Says that a checkpoint covers more points; never waits or fails."""
 
     def child(self, folder: Path) -> Delivery:
@@ -60,10 +60,10 @@ class NoDelivery:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def poke(self) -> None: ...
+    def notify(self) -> None: ...
 
     def child(self, folder: Path) -> Delivery:
-        claim(folder)
+        claim_folder(folder)
         return _Share(self, folder)
 
     def close(self, seconds: float) -> None:
@@ -79,34 +79,34 @@ class ChildDelivery:
         self._folder = folder
         self._process = _start(folder, uri)
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         assert self._process.stdin is not None
         with suppress(OSError, ValueError):  # the pipe is full (so the child will look anyway), broken or closed
             self._process.stdin.write(b"\n")
 
     def child(self, folder: Path) -> Delivery:
-        claim(folder)
-        self.poke()
+        claim_folder(folder)
+        self.notify()
         return _Share(self, folder)
 
     def close(self, seconds: float) -> str | None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         _wait(self._process, seconds, self._has_ended)
-        return State.load(self._folder).run_id
+        return DeliveryState.load(self._folder).run_id
 
     def _has_ended(self) -> bool:
         """Whether MLflow has the end; figures may still be on their way, and nobody waits for those."""
-        return State.load(self._folder).ended == end_digest(self._folder)
+        return DeliveryState.load(self._folder).ended == end_digest(self._folder)
 
     def note(self) -> str | None:
-        states = [State.load(folder) for folder in (self._folder, *runs(self._folder))]
+        states = [DeliveryState.load(folder) for folder in (self._folder, *list_runs(self._folder))]
         for state in states:
             if state.error is not None:
                 return f"warning: MLflow lacks a part of the record: {state.error}; {LATER}"
         if self._process.poll() is None and not self._has_ended():
             return f"MLflow: a process in the background delivers the rest (log: {self._folder / 'delivery.log'})"
-        if lacking := next(filter(None, map(missing, states)), None):
+        if lacking := next(filter(None, map(describe_missing, states)), None):
             return f"warning: {lacking}; the run's folder has it"
         if self._process.poll() is None:
             return None
@@ -121,7 +121,7 @@ class RepeatedDelivery(ChildDelivery):
     def __init__(self, folder: Path, given: str | None) -> None:
         """`given` is the URI that the user's words give: the record alone names no server."""
         self._folder = folder
-        self._process = _start(folder, store_uri.resolve(given), AGAIN)
+        self._process = _start(folder, store_uri.resolve_store_uri(given), AGAIN)
 
     def _has_ended(self) -> bool:
         return False
@@ -134,15 +134,15 @@ class _Share:
     whole: Delivery
     folder: Path
 
-    def poke(self) -> None:
-        self.whole.poke()
+    def notify(self) -> None:
+        self.whole.notify()
 
     def child(self, folder: Path) -> Delivery:
         return self.whole.child(folder)
 
     def close(self, seconds: float) -> str | None:
-        self.whole.poke()
-        return State.load(self.folder).run_id
+        self.whole.notify()
+        return DeliveryState.load(self.folder).run_id
 
     def note(self) -> None:
         """The sweep tells it for all."""
@@ -166,20 +166,20 @@ class MLflow:
         What is resumed with another `uri` than it began with goes there, as a whole.
         """
         tracking = self.describe()
-        for path in (folder, *runs(folder)):
-            if claim(path):
+        for path in (folder, *list_runs(folder)):
+            if claim_folder(path):
                 LOG.info("%s is a copy: its record goes to an MLflow run of its own", path)
-            redirect(path, tracking)
-        join(folder)  # of a sweep, whose runs stand below that run
-        return ChildDelivery(folder, store_uri.resolve(self.uri))
+            redirect_record(path, tracking)
+        join_active_run(folder)  # of a sweep, whose runs stand below that run
+        return ChildDelivery(folder, store_uri.resolve_store_uri(self.uri))
 
     def describe(self) -> dict[str, Any]:
         """Where the record goes, for `record.json`, without credentials.
 
         Raises UserError where it can be known that it can't go there.
         """
-        uri = address.check(self.uri)
-        return {"uri": mask(uri), **address.experiment(self.experiment, uri)}
+        uri = address.check_store(self.uri)
+        return {"uri": mask(uri), **address.choose_experiment(self.experiment, uri)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class Nothing:
 
     def start(self, folder: Path) -> NoDelivery:
         """Nothing to deliver."""
-        claim(folder)
+        claim_folder(folder)
         return NoDelivery(folder)
 
     def describe(self) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from components.types import UserError
 from runner.credentials import MASK, URI_VARIABLE, mask
 from runner.errors import PlacedError
-from runner.store_uri import resolve, sqlite_file
+from runner.store_uri import resolve_store_uri, sqlite_file
 from runner.tracking.identity import RUN_VARIABLE
 
 EXPERIMENT_VARIABLE, EXPERIMENT = "MLFLOW_EXPERIMENT_NAME", "titrate"
@@ -26,9 +26,9 @@ PLUGINS = "mlflow.tracking_store"  # the entry points of others
 DATABRICKS = ("databricks", "databricks-uc", "uc")
 
 
-def check(uri: str | None) -> str:
+def check_store(uri: str | None) -> str:
     """The same; raises UserError where no record can go there."""
-    whole = resolve(uri)
+    whole = resolve_store_uri(uri)
     if problem := _problem(whole):
         shown = mask(whole) if whole.isprintable() else repr(mask(whole))
         set_by = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "the working folder"
@@ -37,7 +37,7 @@ def check(uri: str | None) -> str:
     return whole
 
 
-def experiment(name: str | None, uri: str) -> dict[str, str | None]:
+def choose_experiment(name: str | None, uri: str) -> dict[str, str | None]:
     """The experiment of a store: its name, and its id where only the environment names one, by MLFLOW_EXPERIMENT_ID.
 
     Raises UserError where MLflow takes no such name, or where a SQLite store lacks the id; a server is asked later.

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from components.types import UserError
 from runner.files import below, is_link, is_regular, read_bytes, read_json, write_atomically
 from runner.record import outbox
-from runner.run_folder import end_digest, read_record, summary
+from runner.run_folder import end_digest, read_record, read_summary
 from runner.tracking import identity, store
 from runner.tracking.names import fit
-from runner.tracking.state import State
+from runner.tracking.state import DeliveryState
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,7 @@ KILLED = {"status": "killed", "error": "its process ended before it could say wh
 LINES_A_NOTE = 250  # points that are delivered between two notes of how far it has come
 
 
-class Courier:
+class FolderDelivery:
     """Brings MLflow up to a folder's record, step by step, each of which can be repeated without harm."""
 
     def __init__(self, folder: Path, record: Mapping[str, Any], client: MlflowClient, *, own: bool = True) -> None:
@@ -43,9 +43,9 @@ class Courier:
         self._record = record
         self._client = client
         self._own = own  # whether the user, rather than the record alone, names the store
-        self._state = State.load(folder)
+        self._state = DeliveryState.load(folder)
 
-    def deliver(self, *, over: bool) -> State:
+    def deliver(self, *, over: bool) -> DeliveryState:
         """Delivers what is covered and, where the run is over, its end; the state then."""
         run_id = self._register()
         self._send_points(run_id)
@@ -61,10 +61,10 @@ class Courier:
         """Finds or makes the run; in a store that doesn't know it (any more) everything is sent from the beginning."""
         run_id = self._state.run_id
         if run_id is None or self._status(run_id) is None:
-            key = identity.key(self._folder, self._record)
+            key = identity.record_key(self._folder, self._record)
             run_id = self._joined() or store.find(self._client, self._record, key)
             run_id = run_id or store.create(self._client, self._record, key)
-            self._state = State(drawn=self._state.drawn)
+            self._state = DeliveryState(drawn=self._state.drawn)
             self._keep_names([*self._record["tags"], *self._record["parameters"]])
             refused = store.fill(self._client, run_id, self._record, self._own_tags(key))
             self._note(run_id=run_id, refused=tuple(refused))
@@ -92,7 +92,7 @@ class Courier:
         record = read_record(folder)
         if record["tracking"] != self._record["tracking"]:  # the run was gone on with alone, and recorded elsewhere
             return None
-        return Courier(folder, record, self._client)._register()
+        return FolderDelivery(folder, record, self._client)._register()
 
     def _send_points(self, run_id: str) -> None:
         data = outbox.read(self._folder)
@@ -120,7 +120,7 @@ class Courier:
         digest = end_digest(self._folder)
         if self._state.ended == digest:
             return
-        end: Mapping[str, Any] = summary(self._folder) or KILLED
+        end: Mapping[str, Any] = read_summary(self._folder) or KILLED
         self._log_figures(run_id, list(self._final(end.get("metrics", {}))))
         tags = {key: str(end.get(key) or "") for key in ("status", "stopped_by", "error", *({"best"} & end.keys()))}
         store.end(self._client, run_id, ENDS[end["status"]], tags, _end_time(self._folder))

@@ -20,10 +20,10 @@ from components.types import UserError
 from runner import store_uri
 from runner.credentials import URI_VARIABLE, scrub
 from runner.record import outbox
-from runner.run_folder import end_digest, find, is_held, open_lock, read_record, runs
+from runner.run_folder import end_digest, find_run, is_held, list_runs, open_lock, read_record
 from runner.tracking import AGAIN, store
-from runner.tracking.courier import Courier, draw
-from runner.tracking.state import State, missing
+from runner.tracking.courier import FolderDelivery, draw
+from runner.tracking.state import DeliveryState, describe_missing
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -44,7 +44,9 @@ class Outcome(NamedTuple):
         return f"{self.folder}: {self.note}{run}"
 
 
-def deliver(folder: Path, *, over: bool = True, given: str | None = None, gone: dict[str, str] | None = None) -> State:
+def deliver(
+    folder: Path, *, over: bool = True, given: str | None = None, gone: dict[str, str] | None = None
+) -> DeliveryState:
     """Delivers what a checkpoint covers, and the run's end if it is over; doing so again is harmless.
 
     `given` is the URI that the user's words give. `gone` holds the stores that can't be reached, and why: they aren't
@@ -56,12 +58,12 @@ def deliver(folder: Path, *, over: bool = True, given: str | None = None, gone: 
     try:
         if gone is not None and uri in gone:
             raise ConnectionError(gone[uri])
-        client = store.connect(store_uri.of_record(uri, given))
-        return Courier(folder, record, client, own=store_uri.is_own(uri, given)).deliver(over=over)
+        client = store.connect(store_uri.check_recorded_uri(uri, given))
+        return FolderDelivery(folder, record, client, own=store_uri.is_named_by_user(uri, given)).deliver(over=over)
     except Exception as error:
         if gone is not None and uri not in gone and (reason := _refusal(uri, given, attempts=1)):
             gone[uri] = reason
-        state = replace(State.load(folder), error=f"{uri}: {_brief(error)}")
+        state = replace(DeliveryState.load(folder), error=f"{uri}: {_brief(error)}")
         state.save(folder)
         if over:
             replace(state, drawn=draw(folder, state.drawn)).save(folder)
@@ -75,7 +77,7 @@ def deliver_all(root: Path, only: Path | None = None, *, given: str | None = Non
     Raises UserError where a store didn't take everything, after trying all.
     """
     refusal = functools.cache(functools.partial(_refusal, given=given))  # a store that is out of reach is asked once
-    pending = filter(is_pending, runs(root) if only is None else [only])
+    pending = filter(is_pending, list_runs(root) if only is None else [only])
     outcomes = [_outcome(folder, refusal, given) for folder in pending]
     failed = [str(outcome) for outcome in outcomes if outcome.failed]
     if failed:
@@ -88,7 +90,7 @@ def command(config: Config) -> int:
     """`mode=deliver`: delivers what waits below `folder`, or in the run that `resume` names, and tells the outcome."""
     values = config.values
     root = Path(values["folder"])
-    only = find(root, values["resume"]) if values["resume"] else None
+    only = find_run(root, values["resume"]) if values["resume"] else None
     outcomes = deliver_all(root, only, given=values["tracking"].get("uri"))
     print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
     return 0
@@ -118,7 +120,7 @@ def main_again(folder: Path) -> int:
     written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
     with written[0], written[1]:
         with suppress(Exception):  # it is tried below; ahead of that MLflow is imported
-            store.connect(store_uri.of_record(read_record(folder)["tracking"]["uri"], given))
+            store.connect(store_uri.check_recorded_uri(read_record(folder)["tracking"]["uri"], given))
         while os.read(sys.stdin.fileno(), 4096):
             pass
         with _delivery_lock(folder, wait=True):
@@ -147,7 +149,7 @@ def _attempt_all(folder: Path, given: str | None, gone: dict[str, str], *, over:
     for uri in [uri for uri in gone if _refusal(uri, given, attempts=1) is None]:
         del gone[uri]
     went = []
-    for member in runs(folder):
+    for member in list_runs(folder):
         with suppress(OSError), _delivery_lock(member, wait=True):  # it may be deleted meanwhile
             went.append(not is_pending(member) or _attempt(member, given, gone, over=not is_held(member)))
     return _attempt(folder, given, gone, over=over) and all(went)
@@ -172,7 +174,7 @@ def _rest() -> None:
 
 def _outcome(folder: Path, refusal: Callable[[str], str | None], given: str | None) -> Outcome:
     try:
-        run_id, uri = State.load(folder).run_id, read_record(folder)["tracking"]["uri"]
+        run_id, uri = DeliveryState.load(folder).run_id, read_record(folder)["tracking"]["uri"]
     except UserError as error:
         return Outcome(folder, None, str(error), failed=True)
     if reason := refusal(uri):
@@ -182,7 +184,7 @@ def _outcome(folder: Path, refusal: Callable[[str], str | None], given: str | No
             if not free:
                 return Outcome(folder, run_id, "is being delivered by another process")
             state = deliver(folder, over=not is_held(folder), given=given)
-            return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", missing(state)])))
+            return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", describe_missing(state)])))
     except Exception as error:  # whatever a store or a damaged file raises: the other folders have their turn
         return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
 
@@ -191,7 +193,7 @@ def _refusal(uri: str, given: str | None, *, attempts: int | None = None) -> str
     """Why a store can't be reached; None where it can. With one of `attempts`, a request isn't repeated."""
     try:
         with store.one_attempt() if attempts == 1 else nullcontext():
-            store.connect(store_uri.of_record(uri, given)).search_experiments(max_results=1)
+            store.connect(store_uri.check_recorded_uri(uri, given)).search_experiments(max_results=1)
     except Exception as error:  # whatever a store raises
         return _brief(error)
     return None
@@ -215,7 +217,7 @@ def is_pending(folder: Path) -> bool:
     try:
         if not read_record(folder)["tracking"]:
             return False
-        state = State.load(folder)
+        state = DeliveryState.load(folder)
         return state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
     except ValueError:
         return True

@@ -16,12 +16,12 @@ from runner.run_folder import read_record
 RUN_VARIABLE = "MLFLOW_RUN_ID"
 
 
-def key(folder: Path, record: Mapping[str, Any]) -> str:
+def record_key(folder: Path, record: Mapping[str, Any]) -> str:
     """The value of the tag by which the run of a folder is found in MLflow."""
     return record.get("id") or f"{folder.name} {record['digest']} {record['created']}".replace("'", "")
 
 
-def claim(folder: Path) -> bool:
+def claim_folder(folder: Path) -> bool:
     """Notes where a folder stands; one that was copied gets an id of its own. Whether it is a copy.
 
     It is a copy where the folder that it was in still stands there. Where that is gone, it was moved.
@@ -38,7 +38,7 @@ def claim(folder: Path) -> bool:
     return copied
 
 
-def redirect(folder: Path, tracking: Mapping[str, Any]) -> None:
+def redirect_record(folder: Path, tracking: Mapping[str, Any]) -> None:
     """Notes where the record goes; what was delivered elsewhere goes there from its beginning."""
     record = read_record(folder)
     if record["tracking"] != tracking:
@@ -46,7 +46,7 @@ def redirect(folder: Path, tracking: Mapping[str, Any]) -> None:
         (folder / "delivered.json").unlink(missing_ok=True)  # which tells of another store
 
 
-def join(folder: Path) -> None:
+def join_active_run(folder: Path) -> None:
     """Notes that the record of a run or a sweep goes to the run that MLFLOW_RUN_ID names, where that is set."""
     record, run_id = read_record(folder), os.environ.get(RUN_VARIABLE)
     if run_id and record.get("kind") != "look" and record.get("joins") != run_id:

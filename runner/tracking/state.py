@@ -11,7 +11,7 @@ from runner.files import read_json, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class DeliveryState:
     """What MLflow has of a folder's record; a note that a kill prevents costs a second, harmless delivery."""
 
     run_id: str | None = None
@@ -26,7 +26,7 @@ class State:
     error: str | None = None  # why the last delivery broke off
 
     @classmethod
-    def load(cls, folder: Path) -> State:
+    def load(cls, folder: Path) -> DeliveryState:
         """The state of a folder; that of nothing delivered where there is none yet, or a damaged one."""
         try:
             values = read_json(folder / "delivered.json")
@@ -39,7 +39,7 @@ class State:
         write_atomically(folder / "delivered.json", json.dumps(dataclasses.asdict(self)))
 
 
-def missing(state: State) -> str | None:
+def describe_missing(state: DeliveryState) -> str | None:
     """What MLflow lacks of a record that was delivered, and why, in a line; None where it has all."""
     found = [*state.refused, *(f"{name}: it is a link or no regular file, and isn't sent" for name in state.links)]
     if not found:

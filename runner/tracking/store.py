@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from components.types import UserError
-from runner.store_uri import encode_path, sqlite_file, sqlite_uri
+from runner.store_uri import encode_sqlite_path, sqlite_file, sqlite_uri
 from runner.tracking.names import fit, fit_file, fit_text
 
 if TYPE_CHECKING:
@@ -334,7 +334,7 @@ def _make(database: Path) -> None:
 def _as_mlflow_takes_it(uri: str, database: Path) -> str:
     """The URI, by a link where the folder has characters that URIs encode: MLflow would make the folder they spell."""
     folder = database.parent.absolute()
-    return uri if encode_path(str(folder)) == str(folder) else sqlite_uri(_link(folder) / database.name, uri)
+    return uri if encode_sqlite_path(str(folder)) == str(folder) else sqlite_uri(_link(folder) / database.name, uri)
 
 
 @functools.cache

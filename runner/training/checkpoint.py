@@ -23,7 +23,7 @@ from components.types import UserError
 from runner import memory, npz
 from runner.errors import DiskError
 from runner.npz import Contents, Damaged, read
-from runner.run_folder import summary
+from runner.run_folder import read_summary
 
 AHEAD = 2  # checkpoints that wait to be written, each a copy of the state
 
@@ -31,7 +31,7 @@ Checkpoint: TypeAlias = tuple[Any, Any, dict[str, Any]]
 """The state, the best weights (None: there are none yet) and the note."""
 
 
-class Checkpoints:
+class CheckpointFiles:
     """The checkpoints of one run's folder, written by a thread in the order they were handed in."""
 
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
@@ -50,7 +50,7 @@ class Checkpoints:
         step, and that of the best: {"step": …, "best_step": …, …}. Raises DiskError where an earlier write failed.
         """
         self._take_results(len(self._pending) - AHEAD + 1)
-        if self._pending and memory.bytes_of((state, best)) > memory.free_of_host().left:
+        if self._pending and memory.byte_count((state, best)) > memory.free_host_memory().left:
             self.wait()  # one copy at a time may fit
         # The arrays are copied, because training donates their memory to the next step.
         state, best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, best))
@@ -118,7 +118,7 @@ class Checkpoints:
                 raise DiskError(f"saving to {self.folder} failed, where the last checkpoint stands", error) from error
 
 
-def newest(folder: Path, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
+def load_newest(folder: Path, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
     """The newest whole checkpoint of a folder, None where there is none; and warnings about others.
 
     The state is None where a run was cleaned since, and kept its best weights alone. Nothing there is changed, so that
@@ -131,7 +131,7 @@ def newest(folder: Path, like: Any, best_like: Any) -> tuple[Checkpoint | None, 
         except Damaged as error:
             warnings.append(str(error))
         else:
-            history = summary(folder.parent).get("history", [])
+            history = read_summary(folder.parent).get("history", [])
             found = None, fitted(best, best_like, path), {"best_step": meta["step"], "history": history, **meta}
             break
     return found, [*map(str, faults), *warnings]

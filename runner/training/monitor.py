@@ -1,4 +1,4 @@
-"""What is decided from the monitored figure: which weights are best, when to lower the rate, when to stop."""
+"""What the monitored value decides: which weights are the best, when to lower the learning rate, when to stop."""
 
 from __future__ import annotations
 
@@ -8,65 +8,83 @@ from typing import NamedTuple
 from components.types import Plateau
 
 
-class Control(NamedTuple):
-    """The standing of a run: plain numbers, which a checkpoint holds exactly."""
+class MonitorState(NamedTuple):
+    """The state of early stopping and of the plateau, as plain numbers that a checkpoint holds exactly.
 
-    best: float  # the best figure so far, by the plain comparison
-    reference: float  # the last figure that patience took for an improvement
-    wait: int  # evaluations since then
-    plateau_reference: float  # the same for the rate
+    Attributes:
+        best: the best value so far.
+        reference: the last value that counted as an improvement for early stopping.
+        wait: evaluations since then.
+        plateau_reference: the last value that counted as an improvement for the plateau.
+        plateau_wait: evaluations since then.
+        cooldown: evaluations still to come that the plateau doesn't count.
+        scale: the factor that the plateau has made of the learning rate.
+        stopped: whether early stopping has ended the run.
+    """
+
+    best: float
+    reference: float
+    wait: int
+    plateau_reference: float
     plateau_wait: int
-    cooldown: int  # evaluations still to come that don't count towards a cut
-    scale: float  # of the rate
+    cooldown: int
+    scale: float
     stopped: bool
 
 
-def initial(higher_is_better: bool) -> Control:
-    """The standing before the first evaluation."""
+def initial_monitor(higher_is_better: bool) -> MonitorState:
+    """The state before the first evaluation."""
     worst = -math.inf if higher_is_better else math.inf
-    return Control(worst, worst, 0, worst, 0, 0, 1.0, False)
+    return MonitorState(worst, worst, 0, worst, 0, 0, 1.0, False)
 
 
-def observe(
-    control: Control,
+def update_monitor(
+    state: MonitorState,
     value: float,
     *,
     plateau: Plateau | None,
     patience: int | None,
     min_delta: float,
     higher_is_better: bool,
-) -> tuple[Control, bool]:
-    """The standing after an evaluation, and whether its figure is the best so far; NaN never is.
+) -> tuple[MonitorState, bool]:
+    """The state after an evaluation, and whether its value is the best so far. NaN is never the best.
 
-    The run stops after `patience` evaluations that improve by no more than `min_delta`; None: never. The plateau
-    has numbers of its own. The decisions are those of Keras.
+    Args:
+        state: the state before.
+        value: the monitored value.
+        plateau: how the learning rate falls. None: it doesn't.
+        patience: the run stops after so many evaluations without improvement. None: never.
+        min_delta: an improvement by no more than this doesn't count for early stopping. The plateau has its own.
+        higher_is_better: the direction of the value.
+
+    The decisions equal those of Keras (EarlyStopping and ReduceLROnPlateau).
     """
 
     def improves(reference: float, delta: float) -> bool:
         return value > reference + delta if higher_is_better else value < reference - delta
 
-    best = improves(control.best, 0.0)
-    if best:
-        control = control._replace(best=value)
-    control = _stop(control, value, improves(control.reference, min_delta), patience)
+    is_best = improves(state.best, 0.0)
+    if is_best:
+        state = state._replace(best=value)
+    state = _early_stopping(state, value, improves(state.reference, min_delta), patience)
     if plateau is not None:
-        control = _cut(control, value, improves(control.plateau_reference, plateau.min_delta), plateau)
-    return control, best
+        state = _reduce_on_plateau(state, value, improves(state.plateau_reference, plateau.min_delta), plateau)
+    return state, is_best
 
 
-def _stop(control: Control, value: float, improved: bool, patience: int | None) -> Control:
+def _early_stopping(state: MonitorState, value: float, improved: bool, patience: int | None) -> MonitorState:
     if improved:
-        return control._replace(reference=value, wait=0, stopped=False)
-    wait = control.wait + 1
-    return control._replace(wait=wait, stopped=patience is not None and wait >= patience)
+        return state._replace(reference=value, wait=0, stopped=False)
+    wait = state.wait + 1
+    return state._replace(wait=wait, stopped=patience is not None and wait >= patience)
 
 
-def _cut(control: Control, value: float, improved: bool, plateau: Plateau) -> Control:
-    control = control._replace(cooldown=max(control.cooldown - 1, 0))
+def _reduce_on_plateau(state: MonitorState, value: float, improved: bool, plateau: Plateau) -> MonitorState:
+    state = state._replace(cooldown=max(state.cooldown - 1, 0))
     if improved:
-        return control._replace(plateau_reference=value, plateau_wait=0)
-    wait = 0 if control.cooldown else control.plateau_wait + 1
-    if wait < plateau.patience or control.scale <= plateau.floor:
-        return control._replace(plateau_wait=wait)
-    scale = max(control.scale * float(plateau.factor), plateau.floor)
-    return control._replace(plateau_wait=0, cooldown=plateau.cooldown, scale=scale)
+        return state._replace(plateau_reference=value, plateau_wait=0)
+    wait = 0 if state.cooldown else state.plateau_wait + 1
+    if wait < plateau.patience or state.scale <= plateau.floor:
+        return state._replace(plateau_wait=wait)
+    scale = max(state.scale * float(plateau.factor), plateau.floor)
+    return state._replace(plateau_wait=0, cooldown=plateau.cooldown, scale=scale)

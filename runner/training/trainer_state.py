@@ -1,4 +1,4 @@
-"""Where a run stands: all that it takes to go on."""
+"""`TrainerState`: all that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -7,22 +7,33 @@ from typing import Any
 
 import jax
 
-from runner.program import metric_sums as summing
-from runner.program.program import State
-from runner.training.monitor import Control
+from runner.program.metric_sums import MetricSums, sums_from_json, sums_to_json
+from runner.program.program import TrainState
+from runner.training.monitor import MonitorState
 
 
 @dataclass
-class Standing:
-    """All that a checkpoint keeps."""
+class TrainerState:
+    """All that a run needs to go on.
 
-    state: State
-    control: Control
-    step: int = 0  # steps taken: `state.step`, known without asking the device
-    best: Any = None  # parameters and model state of the best evaluation
+    Attributes:
+        state: what training changes, on the device.
+        monitor: the state of early stopping and of the plateau.
+        step: steps taken. It equals `state.step`, and needs no read from the device.
+        best: parameters and model state of the best evaluation.
+        best_step: the step of the best evaluation.
+        history: a record for each epoch.
+        sums: metric sums of the epoch under way.
+        seconds: seconds of training, in all processes.
+    """
+
+    state: TrainState
+    monitor: MonitorState
+    step: int = 0
+    best: Any = None
     best_step: int | None = None
-    history: list[dict[str, float]] = field(default_factory=list)  # one record an epoch
-    sums: summing.Sums = field(default_factory=dict)  # of the epoch that has begun
+    history: list[dict[str, float]] = field(default_factory=list)
+    sums: MetricSums = field(default_factory=dict)
     seconds: float = 0.0
 
     def meta(self) -> dict[str, Any]:
@@ -30,22 +41,22 @@ class Standing:
         return {
             "step": self.step,
             "best_step": self.best_step,
-            "control": list(self.control),
-            "history": list(self.history),  # it is written while training goes on
-            "sums": summing.to_plain(self.sums),
+            "control": list(self.monitor),
+            "history": list(self.history),  # a copy: it is written while training goes on
+            "sums": sums_to_json(self.sums),
             "seconds": self.seconds,
         }
 
     @classmethod
-    def restored(cls, state: Any, best: Any, meta: dict[str, Any]) -> Standing:
-        """What `meta` and the arrays were made of, on the device."""
+    def restored(cls, state: Any, best: Any, meta: dict[str, Any]) -> TrainerState:
+        """The state that `meta` and the arrays were made of, on the device."""
         return cls(
             state=jax.tree.map(jax.device_put, state),
-            control=Control(*meta["control"]),
+            monitor=MonitorState(*meta["control"]),
             step=meta["step"],
             best=jax.tree.map(jax.device_put, best),
             best_step=meta["best_step"],
             history=meta["history"],
-            sums=summing.from_plain(meta["sums"]),
+            sums=sums_from_json(meta["sums"]),
             seconds=meta["seconds"],
         )

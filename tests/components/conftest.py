@@ -1,4 +1,4 @@
-"""What the tests of several parts share."""
+"""Fixtures that the tests of several parts share."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,12 +14,14 @@ from components.layer import MaxPool
 
 @pytest.fixture(autouse=True)
 def trains_as_the_whole() -> Iterator[None]:
-    """Whatever a test calls, every module within trains where the one around it does, and infers where that infers."""
+    """Checks, in every call of a test, that all inner modules have the `train` of the outer module."""
     around: list[bool] = []
 
     def called(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        if context.method_name != "__call__" or "train" not in kwargs or isinstance(module, MaxPool):  # all the same
+        if (
+            context.method_name != "__call__" or "train" not in kwargs or isinstance(module, MaxPool)
+        ):  # its output does not depend on `train`
             return call(*args, **kwargs)
         train = kwargs["train"]
         assert not around or train == around[-1], f"{type(module).__name__} {'/'.join(module.path)}: train={train}"
@@ -35,7 +37,7 @@ def trains_as_the_whole() -> Iterator[None]:
 
 @pytest.fixture
 def check_traced() -> Callable[..., None]:
-    """A check of traced numbers: several settings go through one trace, and answer as floats do."""
+    """Returns a check that a part with traced numbers is traced once and equals the part with floats."""
 
     def check(part: Callable[..., Any], *settings: Mapping[str, float]) -> None:
         traces = 0
@@ -52,6 +54,6 @@ def check_traced() -> Callable[..., None]:
             answers.append(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(answer)]))
         assert traces == 1
         assert len(settings) > 1
-        assert all((answer != answers[0]).any() for answer in answers[1:]), "the numbers don't matter"
+        assert all((answer != answers[0]).any() for answer in answers[1:]), "the numbers have no effect"
 
     return check

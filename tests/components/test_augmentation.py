@@ -1,4 +1,4 @@
-"""Augmentations: of what they make images, and of what the numbers that they draw depend on."""
+"""Augmentations: the images that they compute, and the keys that their random numbers depend on."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ AUGMENTATIONS = {option: built("augmentation", option) for option in options("au
 
 
 def augmented(augmentation: Augmentation, key: int = 0, **inputs: Any) -> dict[str, Any]:
-    """The inputs as it changes them; the target stays."""
+    """Returns the inputs after the augmentation; checks that the target is unchanged."""
     changed, target = augmentation(jax.random.key(key), inputs or {"image": IMAGES}, TARGET)
     np.testing.assert_array_equal(target, TARGET)
     return dict(changed)
 
 
 def shifted(image: np.ndarray, down: int, right: int, **mode: Any) -> np.ndarray:
-    """An image moved by so many pixels, what comes in filled as NumPy pads it."""
+    """Returns an image moved by some pixels, with the padding of NumPy."""
     height, width, _ = image.shape
     far = max(abs(down), abs(right))
     padded = np.pad(image, ((far, far), (far, far), (0, 0)), **mode)

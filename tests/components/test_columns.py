@@ -81,10 +81,10 @@ def test_lists_are_rows_of_any_length() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (Series([1, "a"]), "column `x` is no column of one kind: Could not convert 'a'"),
+        (Series([1, "a"]), "column `x` is no column of one type: Could not convert 'a'"),
         (Series([pandas.Timedelta(1)]), "column `x` is of Arrow's type duration"),
         (Series([pandas.Period("2024")]), "column `x` is of Arrow's type extension<pandas.period"),
-        (Series([1 + 2j]), "column `x` is no column of one kind"),
+        (Series([1 + 2j]), "column `x` is no column of one type"),
         (pyarrow.array([[1, None]]), "column `x` has gaps within its lists"),
         (np.ma.array([[1, 2]], mask=[[False, True]]), "column `x` is masked within its rows"),
         (pandas.DataFrame({"a": [1]}), "column `x` is a table"),
@@ -116,7 +116,7 @@ def test_a_name_that_two_columns_have_is_refused() -> None:
         as_columns(pandas.DataFrame([[1, 2]], columns=["a", "a"]), "the rows")
 
 
-def test_neither_pandas_nor_arrow_is_imported_for_what_is_not_theirs() -> None:
+def test_pandas_and_arrow_are_imported_only_for_their_own_objects() -> None:
     program = (
         "import sys, numpy, components.columns as columns\n"
         "columns.as_columns({'x': [1, None], 'y': numpy.zeros(2), 'z': ['a', 'b']}, 'rows')\n"

@@ -29,7 +29,7 @@ LOSSES = {case: built("loss", option, **words) for option in KERAS for case, wor
 
 
 def arguments(case: str) -> tuple[jax.Array, jax.Array]:
-    """Logits and targets of a case of Keras, as ours take them."""
+    """Returns logits and targets of a case of Keras in our dtypes and shapes."""
     target = np.array(GOLDEN[case]["y_true"])
     if case.startswith("Categorical"):
         target = target.argmax(1)

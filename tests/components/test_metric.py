@@ -19,7 +19,7 @@ SIZES = (4, 4, 2)  # examples of three batches, each padded to four
 
 
 def batches(logits: np.ndarray, target: np.ndarray) -> list[tuple[Output, Batch]]:
-    """Ten examples in three batches; the padding holds what would spoil every sum."""
+    """Ten examples in three batches; the padding would change every sum."""
     parts, first = [], 0
     for size in SIZES:
         rows = np.arange(first, first + 4) % len(target)
@@ -31,7 +31,7 @@ def batches(logits: np.ndarray, target: np.ndarray) -> list[tuple[Output, Batch]
 
 
 def measure(metric: Metric, bound: BoundTarget, logits: np.ndarray, target: np.ndarray) -> float:
-    """The figure of a split, as a runner finds it: sums of batches in 64 bits, or the gathered rows."""
+    """Returns the metric of a split as the runner computes it: from sums in 64 bits, or from gathered rows."""
     metric = metric.bind(bound)
     measured = [(jax.jit(metric.measure)(*part), part[1].mask) for part in batches(logits, target)]
     if metric.collects:
@@ -115,7 +115,7 @@ def test_the_direction_of_every_option_is_known(option: str) -> None:
 
 @dataclass(frozen=True)
 class AreaUnderCurve:
-    """The area under the ROC curve, from the scores of a whole split: a metric that collects."""
+    """Area under the ROC curve, from the scores of a whole split: a metric that collects rows."""
 
     higher_is_better = True
     collects = True

@@ -1,4 +1,4 @@
-"""The optimizers of `conf/optimizer` take the steps that Keras takes, but for Nadam, which follows the paper."""
+"""The optimizers of `conf/optimizer` take the same steps as those of Keras; Nadam follows the paper."""
 
 import json
 from functools import partial
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.optax
 
 
 def steps(optimizer: Any, count: int = 20) -> np.ndarray:
-    """The weights after each step on the quadratic: (count, 4)."""
+    """Returns the weights after each step on a quadratic function: (count, 4)."""
     weights = jnp.array(GOLDEN["w0"], jnp.float32)
     state, seen = optimizer.init(weights), []
     for _ in range(count):

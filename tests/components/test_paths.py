@@ -1,7 +1,11 @@
 """Patterns over paths of parameters."""
 
+import re
+
+import hypothesis
 import jax.numpy as jnp
 import pytest
+from hypothesis import strategies as st
 
 from components.paths import leaves_with_paths, matches
 
@@ -50,11 +54,37 @@ def test_a_pattern_names_nothing_else(pattern: str, path: str) -> None:
     assert not matches(pattern, path)
 
 
+PATTERN = st.lists(st.sampled_from(["a", "b", "*", "**", "a*", "*b"]), min_size=1, max_size=4)
+PATH = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), min_size=1, max_size=5)
+
+
+@hypothesis.given(PATTERN, PATH)
+def test_a_pattern_means_what_its_definition_says(pattern: list[str], path: list[str]) -> None:
+    def names(pattern: list[str], path: list[str]) -> bool:
+        if not pattern:
+            return True  # everything below is covered
+        first, *rest = pattern
+        if first == "**":
+            return any(names(rest, path[count:]) for count in range(len(path) + 1))
+        expression = re.escape(first).replace(r"\*", ".*")
+        return bool(path) and re.fullmatch(expression, path[0]) is not None and names(rest, path[1:])
+
+    assert matches("/".join(pattern), "/".join(path)) == names(pattern, path)
+
+
 def test_names_end_at_the_separators() -> None:
     assert matches("AuxLogits", "AuxLogits.fc.weight", separators="./")
     assert matches("features.*.bias", "features.12.bias", separators="./")
     assert not matches("features.*", "features", separators="./")
     assert not matches("AuxLogits", "AuxLogits.fc.weight")
+
+
+def test_a_star_may_cross_names() -> None:
+    assert matches("stage*kernel", "stage_1/conv/kernel", crosses=True)
+    assert matches("*.bias", "features.12.bias", separators="./", crosses=True)
+    assert matches("he*", "head/kernel", crosses=True)
+    assert not matches("*/norm", "norm/scale", crosses=True)
+    assert not matches("*norm", "norms/scale", crosses=True)
 
 
 def test_paths_of_a_tree() -> None:

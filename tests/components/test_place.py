@@ -96,7 +96,7 @@ def test_what_is_no_regular_file_is_refused_by_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     kind(tmp_path / "given")
-    with pytest.raises(DataError, match=rf"given is {KINDS[kind]}; .* takes a regular file"):
+    with pytest.raises(DataError, match=rf"given is {KINDS[kind]}; a regular file( or a folder)? is needed"):
         READERS[reader](tmp_path / "given")
     with pytest.raises(DataError, match=rf"given is {KINDS[kind]}; a regular file is needed"), open_file(Path("given")):
         pass
@@ -104,7 +104,7 @@ def test_what_is_no_regular_file_is_refused_by_name(
 
 @pytest.mark.parametrize("reader", [idx, text_in_folder], ids=lambda reader: reader.__name__)
 @pytest.mark.parametrize("kind", [fifo, endless], ids=lambda kind: kind.__name__)
-def test_nor_is_one_read_that_lies_in_a_folder(
+def test_what_is_no_regular_file_in_a_folder_is_refused_too(
     tmp_path: Path, reader: Callable[[Path], None], kind: Callable[[Path], None]
 ) -> None:
     kind(tmp_path / "given")
@@ -113,8 +113,8 @@ def test_nor_is_one_read_that_lies_in_a_folder(
 
 
 def test_a_folder_is_no_file_unless_it_may_be(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"{tmp_path} is a folder; weights.path takes a regular file"):
-        find(str(tmp_path), file=True, key="weights.path")
+    with pytest.raises(DataError, match=rf"{tmp_path} is a folder; a regular file is needed"):
+        find(str(tmp_path), file=True)
     assert find(str(tmp_path)) == tmp_path
     with pytest.raises(DataError, match="is a folder; a regular file is needed"):
         read_idx(tmp_path)
@@ -138,7 +138,9 @@ def test_of_two_places_the_one_with_a_regular_file_counts(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nobody_is_called_so/x", "\ud800", ""])
-def test_a_path_that_no_file_can_have_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_a_path_that_no_file_can_have_is_a_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"there is no file|is a folder"):
         Csv(path=path).fingerprint()
@@ -159,5 +161,5 @@ def test_a_file_that_is_replaced_once_it_was_found_is_not_waited_for(tmp_path: P
 
 def test_what_does_not_fit_into_memory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "huge").write_text("")
-    with pytest.raises(DataError, match="huge is too large for the memory"), open_file(tmp_path / "huge"):
+    with pytest.raises(DataError, match="huge doesn't fit into the free memory"), open_file(tmp_path / "huge"):
         raise MemoryError

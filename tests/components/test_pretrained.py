@@ -1,4 +1,4 @@
-"""Weights of other libraries: how arrays are found, laid out and refused, on a network of a few layers."""
+"""Conversion of weights of other libraries: names, layouts and errors, for a network of a few layers."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_a_file_that_is_not_there_is_told_with_the_nearest_name(tmp_path: Path) 
 
 
 def laid(entries: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
-    """The bytes of a file; entries are arrays by name, as (type, shape, begin, end), or the header itself."""
+    """Returns the bytes of a file; entries are arrays by name, as (dtype, shape, start, end), or the header itself."""
     if isinstance(entries, dict):
         keys = ("dtype", "shape", "data_offsets")
         described = {name: dict(zip(keys, (one[0], one[1], one[2:]), strict=True)) for name, one in entries.items()}

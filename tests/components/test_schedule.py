@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from options import built, options
 
-from components.schedule import constant, cosine, exponential, performance, piecewise_constant
+from components.schedule import constant, cosine, exponential, piecewise_constant, reduce_on_plateau
 from components.types import Plateau, Schedule, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["schedules"]
@@ -21,7 +21,7 @@ KERAS = {name.split(": ")[0]: np.array(rates) for name, rates in GOLDEN["values"
 
 
 def rates(schedule: Schedule, total: int, steps: Sequence[int] = STEPS) -> np.ndarray:
-    """The rates at some steps of a run, as the compiled step finds them."""
+    """Returns the rates at some steps of a run, computed under jit."""
     values = jax.jit(jax.vmap(schedule.values, in_axes=(0, None)))
     return np.asarray(values(jnp.array(steps, jnp.int32), jnp.int32(total))["learning_rate"])
 
@@ -49,7 +49,7 @@ def test_a_staircase_steps_exactly_where_it_should() -> None:
 
 
 def test_piecewise_constant_is_that_of_keras_but_at_the_boundary() -> None:
-    """Keras still gives the first factor to step 100, the 101st; here a tenth of 1,000 steps is 100 of them."""
+    """At a boundary Keras has the factor before it; here the new factor starts at the boundary."""
     got = rates(piecewise_constant(0.01, (0.04, 0.4), (1.0, 0.5, 0.1)), 2500)
     expected = np.array(KERAS["PiecewiseConstantDecay([100, 1000], [0.01, 0.005, 0.001])"])
     boundary = np.isin(STEPS, [100, 1000])
@@ -86,8 +86,8 @@ def test_a_warm_up_of_nothing_or_everything(warmup: float) -> None:
     assert np.isfinite(got).all()
 
 
-def test_performance_is_constant_with_a_controller() -> None:
-    schedule = performance(0.1, factor=0.5, patience=3, min_delta=0.01, cooldown=2, floor=0.2)
+def test_reduce_on_plateau_is_constant_with_a_controller() -> None:
+    schedule = reduce_on_plateau(0.1, factor=0.5, patience=3, min_delta=0.01, cooldown=2, floor=0.2)
     assert schedule.plateau == Plateau(0.5, 3, 0.01, 2, 0.2)
     np.testing.assert_allclose(rates(schedule, 10), np.full(len(STEPS), 0.1), rtol=1e-6)
 
@@ -101,11 +101,14 @@ def test_every_option_is_as_its_file_says(option: str) -> None:
         "cosine": warm,
         "exponential": 0.1**shares,
         "performance": np.ones(40),
+        "reduce_on_plateau": np.ones(40),
         "piecewise_constant": np.select([shares < 0.5, shares < 0.75], [1, 0.1], 0.01),
     }
     schedule = built("schedule", option, learning_rate=0.3)
     np.testing.assert_allclose(rates(schedule, 40, range(40)), 0.3 * expected[option], rtol=1e-5, atol=1e-8)
-    assert schedule.plateau == (Plateau(0.5, 5, 1e-4, 0, 0.0) if option == "performance" else None)
+    assert schedule.plateau == (
+        Plateau(0.5, 5, 1e-4, 0, 0.0) if option in ("performance", "reduce_on_plateau") else None
+    )
 
 
 SETTINGS: list[tuple[Callable[..., Schedule], dict[str, float], dict[str, float]]] = [
@@ -131,7 +134,7 @@ SETTINGS: list[tuple[Callable[..., Schedule], dict[str, float], dict[str, float]
         {"learning_rate": 0.2, "warmup": 0.5, "final": 0.1},
     ),
     (
-        partial(performance, patience=3),
+        partial(reduce_on_plateau, patience=3),
         {"learning_rate": 0.1, "factor": 0.5},
         {"learning_rate": 0.2, "factor": 0.1},
     ),

@@ -1,4 +1,4 @@
-"""Weights that any framework can be given, drawn by name: what is recorded of a model needs no file of them."""
+"""Random weights by name, the same for every framework, so that a record of a model needs no file of weights."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 
 def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of that name, float32: variances about 1, scales about 1, kernels that keep the spread of their input.
+    """Returns the array of a name in float32: variances and scales about 1, kernels that keep the scale of their input.
 
-    NumPy promises that `RandomState` draws the same for ever.
+    NumPy guarantees that the numbers of `RandomState` never change.
     """
     random = np.random.RandomState(zlib.crc32(name.encode()))
     word = name.replace("/", ".").rpartition(".")[2]

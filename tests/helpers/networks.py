@@ -1,4 +1,4 @@
-"""What is known of a network without computing anything: parameters, multiply-adds, the shapes of its stages."""
+"""Facts about a network from a trace: parameters, multiply-adds, shapes of its stages. Nothing is computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.modes.dry_run.work import multiply_adds
 
 
 class Facts(NamedTuple):
-    """Of one image, in inference; the parameters are those of training, auxiliary classifiers included."""
+    """Facts about a network for one image, in inference; parameters include those of auxiliary classifiers."""
 
     parameters: int
     multiply_adds: int
@@ -22,13 +22,13 @@ class Facts(NamedTuple):
 
 
 def variables(module: nn.Module, *image: int) -> Any:
-    """Everything that training changes, as shapes; `image` is (height, width, channels)."""
+    """Returns all variables of a network in training, as shapes; `image` is (height, width, channels)."""
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     return jax.eval_shape(lambda x: module.init(keys, x, train=True), jnp.zeros((1, *image)))
 
 
 def facts(module: nn.Module, *image: int) -> Facts:
-    """Traces a network on an image (height, width, channels), as it is lowered where convolutions have groups."""
+    """Traces a network on an image (height, width, channels), with grouped convolutions as on accelerators."""
 
     def infer(x: jax.Array) -> Any:
         output, known = module.init_with_output(jax.random.key(0), x, train=False)
@@ -36,12 +36,12 @@ def facts(module: nn.Module, *image: int) -> Facts:
 
     with mock.patch.object(jax, "default_backend", return_value="tpu"):
         jaxpr, (_, features, known) = jax.make_jaxpr(infer, return_shape=True)(jnp.zeros((1, *image)))
-    if getattr(module, "auxiliary", None) is not None:  # of which inference knows nothing
+    if getattr(module, "auxiliary", None) is not None:  # inference has no auxiliary classifiers
         known = variables(module, *image)
     stages = {name: feature.shape[1:] for name, feature in features.items()}
     return Facts(size(known["params"]), multiply_adds(jaxpr.jaxpr), stages, known)
 
 
 def size(tree: Any) -> int:
-    """How many numbers a tree holds."""
+    """Returns the number of elements of all arrays of a tree."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,4 +1,4 @@
-"""What models of other libraries answered, as `benchmarks/parity` recorded it, against ours with the same weights."""
+"""Comparison of our models with records of models of other libraries, which `benchmarks/parity` writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECORDED = Path(__file__).parents[1] / "golden/weights"
 
 
 def check_pair(module: nn.Module, library: str, name: str, *, gradients: bool = False) -> None:
-    """Whether logits, and with `gradients` those too, are those of `tests/golden/weights/{name}.json` to 1e-4."""
+    """Asserts that logits, and with `gradients` the gradients, equal `tests/golden/weights/{name}.json` to 1e-4."""
     record = json.loads((RECORDED / f"{name}.json").read_text())
     x = images(record["side"], record["channels"])
     shapes = {theirs: tuple(shape) for theirs, shape in record["shapes"].items()}
@@ -46,7 +46,7 @@ def check_pair(module: nn.Module, library: str, name: str, *, gradients: bool = 
 
 
 def _check_gradients(plan: pretrained.ConversionPlan, found: Any, probes: Any, right: dict[str, float]) -> None:
-    """The sums of gradients times what was drawn for each array."""
+    """Compares, for each array, the sum of its gradient times a random array with the record."""
     for one in plan.mappings:
         if one.path[0] == "params":
             gradient, probe = (np.float64(_at(tree, one.path[1:])) for tree in (found, probes))

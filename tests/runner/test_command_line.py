@@ -20,7 +20,7 @@ from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import catalog
 from runner.config.compose import compose
-from runner.modes.help import MODES
+from runner.config.verbs import VERBS
 from runner.signature.parameters import settings
 from runner.tree import dotted, leaves
 
@@ -106,7 +106,7 @@ def test_help_lists_all_there_is_to_choose(capsys: pytest.CaptureFixture[str], i
     assert any(line.split() == ["bare"] for line in text.splitlines())
     assert "--version" in words
     assert "    epochs: 10" in text.splitlines()
-    assert set(MODES) == set(get_args(settings("Settings")["mode"].hint)) <= set(words)
+    assert set(VERBS) == set(get_args(settings("Settings")["mode"].hint)) <= set(words)
 
 
 def test_cfg_prints_the_composed_yaml(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:

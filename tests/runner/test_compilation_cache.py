@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def begin(folder: Path) -> None:
     """As a new process does."""
     jax_cache.reset_cache()
-    compilation_cache.use(folder)
+    compilation_cache.use_compilation_cache(folder)
 
 
 def double(x: jax.Array) -> jax.Array:

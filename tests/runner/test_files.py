@@ -70,7 +70,7 @@ def test_a_file_is_replaced_whole_and_so_is_a_link(victim: Path, tmp_path: Path)
 
 def test_a_log_is_written_through_no_link(victim: Path, tmp_path: Path) -> None:
     (tmp_path / "log.txt").symlink_to(victim)
-    with log.held_back() as memory:
+    with log.buffer_log() as memory:
         log.LOG.info("a line")
         with pytest.raises(UserError, match=r"log\.txt is a link"):
             log.write_to(memory, tmp_path / "log.txt")

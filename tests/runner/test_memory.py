@@ -25,7 +25,7 @@ MB = 2**20
 
 
 def leave(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(memory, "free", lambda: memory.Free(size, "in this test"))
+    monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(size, "in this test"))
 
 
 def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
@@ -62,7 +62,7 @@ def test_an_evaluation_that_does_not_fit_is_refused(
 def test_a_model_that_never_fits_is_refused_before_anything_is_compiled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loop.Trainer, "_compiled", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr(loop.Trainer, "_compile", lambda *_: pytest.fail("compiled"))
     assert main([*WORDS, "architecture.widths=[200000,200000]"]) == 1
     assert "no batch size would fit: choose a smaller model" in capsys.readouterr().err
     assert not Path("outputs").exists()
@@ -94,8 +94,8 @@ def test_memory_that_gives_out_is_told_in_two_lines(
         raise error
 
     for place, what, remedy in (
-        ("_epoch", "training", "Try a smaller training.batch_size (it was 32)."),
-        ("_examined", "evaluating", "Try a smaller training.evaluation_batch_size (it was 256)."),
+        ("_train_epoch", "training", "Try a smaller training.batch_size (it was 32)."),
+        ("_evaluate_batches", "evaluating", "Try a smaller training.evaluation_batch_size (it was 256)."),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(loop.Trainer, place, give_out)
@@ -127,9 +127,9 @@ def test_a_run_that_seems_too_large_is_tried_where_its_words_say_so(
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="INTERNAL"), memory.enough("training", ""):
+    with pytest.raises(RuntimeError, match="INTERNAL"), memory.memory_error_location("training", ""):
         raise RuntimeError("INTERNAL: broken")
-    with pytest.raises(RunError, match=r"^full$"), memory.enough("training", ""):
+    with pytest.raises(RunError, match=r"^full$"), memory.memory_error_location("training", ""):
         raise RunError("full")
 
 
@@ -150,7 +150,7 @@ def test_what_control_groups_leave_counts(group: str, limit: str, taken: str, tm
     (path.parent / "memory.stat").write_text("anon 1000\ninactive_file 1500\n")
     (path.parent.parent / path.name).write_text("4000\n")
     (root / "memory.max").write_text("max\n")
-    assert sorted(memory.group_free(root, own)) == [3500, 4000]
+    assert sorted(memory.control_group_free(root, own)) == [3500, 4000]
 
 
 def limited(option: str, size: int, *words: str) -> subprocess.CompletedProcess[str]:
@@ -183,11 +183,11 @@ def test_a_library_that_finds_no_room_is_told_in_a_line() -> None:
 
 def test_the_limit_of_the_process_counts() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
-    unlimited = memory.free()
+    unlimited = memory.free_memory()
     taken = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
     try:
         resource.setrlimit(resource.RLIMIT_AS, (taken + 64 * MB, before[1]))
-        limited = memory.free()
+        limited = memory.free_memory()
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     assert limited.bytes <= 64 * MB < unlimited.bytes

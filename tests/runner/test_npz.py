@@ -201,11 +201,11 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
 
 
 def test_answers_that_are_none_are_refused(tmp_path: Path) -> None:
-    kept = answers.answers(
+    kept = answers.make_recorded(
         "test", ("a", "b"), np.arange(2), np.zeros(2, np.int32), np.zeros((2, 2), np.float32), np.ones(2)
     )
-    answers.save(tmp_path, kept)
-    assert vars(answers.load(tmp_path)).keys() == vars(kept).keys()
+    answers.save_predictions(tmp_path, kept)
+    assert vars(answers.load_predictions(tmp_path)).keys() == vars(kept).keys()
     meta, arrays, _ = npz.read(tmp_path / answers.FILE)
     for changed, less in (
         ((arrays, {"split": "test"}), "classes"),
@@ -215,7 +215,7 @@ def test_answers_that_are_none_are_refused(tmp_path: Path) -> None:
     ):
         npz.write(tmp_path / answers.FILE, *changed)
         with pytest.raises(UserError, match=rf"answers\.npz is no file of answers.*{less}"):
-            answers.load(tmp_path)
+            answers.load_predictions(tmp_path)
     (tmp_path / answers.FILE).write_bytes(b"PK")
     with pytest.raises(UserError, match=r"answers\.npz can't be read: it is no npz file"):
-        answers.load(tmp_path)
+        answers.load_predictions(tmp_path)

@@ -16,22 +16,22 @@ def test_an_accelerator_that_jax_does_not_use_is_told(monkeypatch: pytest.Monkey
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(Path, "exists", lambda path: str(path) == device)
-    assert f"its extra `{extra}`" in str(platform.unused_accelerator())
+    assert f"its extra `{extra}`" in str(platform.find_unused_accelerator())
 
 
 def test_no_warning_where_there_is_none_or_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda path: False)
-    assert platform.unused_accelerator() is None
+    assert platform.find_unused_accelerator() is None
     monkeypatch.setattr(Path, "exists", lambda path: True)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert platform.unused_accelerator() is None
+    assert platform.find_unused_accelerator() is None
 
 
 def test_no_warning_where_the_cpu_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(Path, "exists", lambda path: True)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert platform.unused_accelerator() is None
+    assert platform.find_unused_accelerator() is None
 
 
 def test_memory_is_measured() -> None:
@@ -42,13 +42,13 @@ def test_what_the_last_digits_depend_on_is_known(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 5})
     monkeypatch.delenv("NPROC", raising=False)
     monkeypatch.setenv("XLA_FLAGS", "--xla_this")
-    found = platform.last_digits()
+    found = platform.hardware_settings()
     assert (found["cores"], found["xla_flags"], found["x64"]) == ("3", "--xla_this", "false")
     assert found["device"].startswith("cpu: ")
     assert found["cpu"]
     monkeypatch.setenv("NPROC", "2")
     with jax.default_matmul_precision("bfloat16"):
-        found = platform.last_digits()
+        found = platform.hardware_settings()
     assert (found["cores"], found["matmul_precision"]) == ("2", "bfloat16")
 
 
@@ -57,7 +57,7 @@ from pathlib import Path
 from runner import platform
 from components.types import UserError
 try:
-    platform.prepare(Path("cache"))
+    platform.start_jax(Path("cache"))
 except UserError as error:
     print(error)
 """
@@ -67,12 +67,12 @@ warnings.simplefilter("ignore")
 from pathlib import Path
 from runner import platform
 from components.types import UserError
-platform.prepare(Path("cache"))
+platform.start_jax(Path("cache"))
 if os.fork():
     os.wait()
 else:
     try:
-        platform.prepare(Path("cache"))
+        platform.start_jax(Path("cache"))
     except UserError as error:
         print(error, flush=True)
     os._exit(0)  # JAX's own end would wait for its threads

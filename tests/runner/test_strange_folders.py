@@ -22,8 +22,8 @@ from runner.__main__ import main
 from runner.config.compose import configure
 from runner.record.outbox import Outbox
 from runner.tracking import ChildDelivery, deliver, draw_in_background, store
-from runner.tracking.courier import Courier
-from runner.tracking.state import State, missing
+from runner.tracking.courier import FolderDelivery
+from runner.tracking.state import DeliveryState, describe_missing
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 
@@ -86,14 +86,14 @@ def test_a_record_alone_makes_no_database(tmp_path: Path, monkeypatch: pytest.Mo
             with closing(sqlite3.connect(path)) as connection:
                 connection.execute("CREATE TABLE cookies (name)")
         with pytest.raises(UserError, match=r"other\.db is no MLflow store.* tracking\.uri=sqlite:.* makes it"):
-            store_uri.of_record(uri, None)
-        assert store_uri.of_record(uri, uri) == uri
+            store_uri.check_recorded_uri(uri, None)
+        assert store_uri.check_recorded_uri(uri, uri) == uri
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE experiments (name)")
-    assert store_uri.of_record(uri, None) == uri
-    assert store_uri.of_record(f"sqlite:///{tmp_path}/mlflow.db", None) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert store_uri.check_recorded_uri(uri, None) == uri
+    assert store_uri.check_recorded_uri(f"sqlite:///{tmp_path}/mlflow.db", None) == f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(UserError, match="is damaged"):
-        store_uri.of_record(5, None)
+        store_uri.check_recorded_uri(5, None)
 
 
 @pytest.mark.parametrize("place", ["http://127.0.0.1:9/a", "file:///etc", "s3://b/a", "mlflow-artifacts:/a", "../x"])
@@ -125,17 +125,17 @@ def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         log_batch=lambda *given, **items: None,
     )
     monkeypatch.setattr(figures, "draw", lambda folder: [])
-    courier = Courier(folder, files.read_json(folder / "record.json"), client)  # type: ignore[arg-type]
+    courier = FolderDelivery(folder, files.read_json(folder / "record.json"), client)  # type: ignore[arg-type]
     courier._send_files("0", over=True)
     assert sent == [("config.yaml", None), ("record.json", None), ("a.png", "figures/inner")]
-    state = State.load(folder)
+    state = DeliveryState.load(folder)
     assert state.links == ("overrides.yaml", "profile", "figures/all", "figures/key")
-    assert str(missing(state)).startswith(
+    assert str(describe_missing(state)).startswith(
         "MLflow lacks overrides.yaml: it is a link or no regular file, and isn't sent ("
     )
     (folder / "profile").unlink()
     courier._send_files("0", over=True)
-    assert "profile" not in State.load(folder).links
+    assert "profile" not in DeliveryState.load(folder).links
 
 
 def test_nothing_is_written_through_links(tmp_path: Path) -> None:
@@ -298,15 +298,15 @@ def test_a_link_in_the_folder_of_a_sweep_is_none_of_its_runs() -> None:
     for path in (own, other):
         end(path, status="interrupted")
     (sweep / "2_abc").symlink_to(other.absolute())
-    assert folders.runs(sweep) == [own]
-    assert own in folders.runs(Path("outputs"))
-    assert sweep / "2_abc" not in folders.runs(Path("outputs"))
-    found = folders.interrupted(sweep, "abc")
+    assert folders.list_runs(sweep) == [own]
+    assert own in folders.list_runs(Path("outputs"))
+    assert sweep / "2_abc" not in folders.list_runs(Path("outputs"))
+    found = folders.find_interrupted(sweep, "abc")
     assert found is not None
     assert found.path == own
     found.close()
     Path("outputs/2_abc").symlink_to(other.absolute())  # the user's own
-    assert Path("outputs/2_abc") in folders.runs(Path("outputs"))
+    assert Path("outputs/2_abc") in folders.list_runs(Path("outputs"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"- ["])
@@ -328,7 +328,7 @@ def test_a_copy_goes_on_by_its_name_and_not_its_original(finished: Path) -> None
     copy = Path("outputs", finished.name)
     shutil.copytree(finished, copy)
     assert main([f"resume={copy.name}", "training.epochs=2"]) == 0
-    assert [folders.summary(folder)["epochs"] for folder in (finished, copy)] == [1, 2]
+    assert [folders.read_summary(folder)["epochs"] for folder in (finished, copy)] == [1, 2]
 
 
 def without(key: str) -> Callable[[dict[str, Any]], Any]:

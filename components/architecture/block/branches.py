@@ -1,4 +1,4 @@
-"""Convolutions side by side, as the Inception networks have them: their tables, and what computes these."""
+"""Parallel branches of convolutions, written as tables, and the modules that compute them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ import jax
 import jax.numpy as jnp
 
 from components.architecture.block.head import ConvNet
-from components.layer import AveragePool, ConvNorm, MaxPool
+from components.layer import AveragePool, ConvNorm, MaxPool, SqueezeExcite
 from components.layer.shape import Padding, Size
 
 
 class Step(NamedTuple):
-    """A convolution with what follows it."""
+    """A convolution with its normalization and activation.
+
+    Attributes:
+        features: channels of the output, before the network's `width`.
+        kernel: height and width of the window, or one number for both.
+        stride: pixels between two windows.
+        padding: SAME or VALID.
+    """
 
     features: int
     kernel: Size
@@ -23,28 +30,35 @@ class Step(NamedTuple):
     padding: Padding = "SAME"
 
 
-Layer: TypeAlias = "Step | Literal['max', 'mean'] | Branches"
-"""A convolution; the largest of 3 x 3 places with a stride of 2, unpadded, or the mean of 3 x 3, without the padding;
-or branches that part and meet again."""
+Pool: TypeAlias = Literal["max", "mean", "mean_padded"]
+"""max: maximum of 3 x 3 with stride 2, without padding. mean: mean of 3 x 3 with stride 1, without the padding.
+mean_padded: the same, where the padding counts as zeros."""
+
+Layer: TypeAlias = "Step | Pool | Branches"
+"""A convolution, pooling, or branches inside a branch."""
 
 Layers: TypeAlias = tuple[Layer, ...]
-"""One after another."""
+"""Layers one after another."""
 
 Branches: TypeAlias = tuple[Layers, ...]
-"""Side by side: each sees the same maps, their channels are put next to one another."""
+"""Branches on the same input, with their channels concatenated."""
 
-Make: TypeAlias = Callable[[Step, str], nn.Module]
+MakeConv: TypeAlias = Callable[[Step, str], nn.Module]
 """(step, name) -> the layer."""
 
 
 class Series(nn.Module):
-    """Layers one after another: (B, H, W, C) -> (B, h, w, features).
+    """Layers one after another: images (B, H, W, C) -> (B, h, w, features).
 
-    Convolutions are called `conv_0`, `conv_1`, …, branches among them `fork_0`, ….
+    Convolutions have the names `conv_0`, `conv_1`, …, branches inside the series `fork_0`, `fork_1`, ….
+
+    Attributes:
+        layers: the layers, in order.
+        conv: makes each convolution.
     """
 
     layers: Layers
-    conv: Make
+    conv: MakeConv
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -62,30 +76,42 @@ class Series(nn.Module):
 
 
 class Parallel(nn.Module):
-    """Branches side by side, called `branch_0`, `branch_1`, …: (B, H, W, C) -> (B, h, w, features of all)."""
+    """Branches on the same input, concatenated: images (B, H, W, C) -> (B, h, w, features of all branches).
+
+    Attributes:
+        branches: the branches, with the names `branch_0`, `branch_1`, ….
+        conv: makes each convolution.
+        reduction: channels for each unit of squeeze and excitation on the output; None: no squeeze and excitation.
+    """
 
     branches: Branches
-    conv: Make
+    conv: MakeConv
+    reduction: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        return side_by_side(self.branches, self.conv, x, train=train)
+        y = apply_branches(self.branches, self.conv, x, train=train)
+        return (
+            y if self.reduction is None else SqueezeExcite(reduction=self.reduction, name="excitation")(y, train=train)
+        )
 
 
-def side_by_side(branches: Branches, conv: Make, x: jax.Array, *, train: bool) -> jax.Array:
-    """The same inside the compact method of another module."""
+def apply_branches(branches: Branches, conv: MakeConv, x: jax.Array, *, train: bool) -> jax.Array:
+    """Computes what `Parallel` computes, in the compact method of another module."""
     maps = [Series(layers, conv, name=f"branch_{n}")(x, train=train) for n, layers in enumerate(branches)]
     return jnp.concatenate(maps, axis=-1)
 
 
-def normalized(network: ConvNet, **settings: Any) -> Make:
-    """Makes convolutions with normalization and ReLU, as wide as the network asks, with these fields of `ConvNorm`."""
+def make_conv_norm(network: ConvNet, **fields: Any) -> MakeConv:
+    """Returns a function that makes convolutions with batch normalization and ReLU, as wide as the network."""
 
     def conv(step: Step, name: str) -> ConvNorm:
-        return ConvNorm(network.channels(step.features), *step[1:], name=name, **settings)
+        return ConvNorm(network.channels(step.features), *step[1:], name=name, **fields)
 
     return conv
 
 
-def _pool(kind: Literal["max", "mean"]) -> MaxPool | AveragePool:
-    return MaxPool(3, 2) if kind == "max" else AveragePool(3, 1, "SAME")
+def _pool(kind: Pool) -> MaxPool | AveragePool:
+    if kind == "max":
+        return MaxPool(3, 2)
+    return AveragePool(3, 1, "SAME", count_include_pad=kind == "mean_padded")

@@ -1,4 +1,4 @@
-"""The residual block: a few convolutions learn what is to be added to their input."""
+"""The block of residual networks: a branch of convolutions, added to its input."""
 
 from __future__ import annotations
 
@@ -19,12 +19,20 @@ from components.layer import (
     Rate,
     SqueezeExcite,
     StochasticDepth,
+    activate,
 )
 from components.types import Scalar, UserError
 
 
 class Convolution(NamedTuple):
-    """One of a branch; its images are padded so that nothing but the stride makes them smaller."""
+    """A convolution of a branch, with a padding of half the kernel.
+
+    Attributes:
+        features: channels of the output.
+        kernel: side of the window.
+        stride: pixels between two windows.
+        groups: groups of channels.
+    """
 
     features: int
     kernel: int
@@ -33,11 +41,27 @@ class Convolution(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """A branch of convolutions, added to a shortcut around it: (B, H, W, C) -> (B, h, w, features).
+    """A branch of convolutions, added to a shortcut: images (B, H, W, C) -> (B, h, w, features).
 
-    Each convolution is followed by batch normalization and ReLU; of the last, ReLU comes after the sum (He et al.,
-    2015). With `preactivate` both begin the branch and its last convolution ends it, so that nothing stands between
-    one sum and the next (He et al., 2016).
+    Attributes:
+        branch: the convolutions. Batch normalization and ReLU follow each; the last ReLU follows the sum.
+        preactivate: whether normalization and ReLU stand before each convolution instead, so that nothing stands
+            between the sum of one block and that of the next (He et al., 2016).
+        shortcut: where the shape changes, `projection`: a convolution; `identity`: every stride-th pixel, and zeros for
+            new channels. Where the shape stays, the shortcut is the input.
+        projection_kernel: side of the window of a projection with a stride; without a stride it is 1.
+        reduction: channels for each unit of squeeze and excitation after the branch; None: there is none.
+        dropout: rate before the last convolution; None: no dropout.
+        stochastic_depth: rate of examples that skip the branch in training; None: no example does.
+        residual_scale: value that the scale of the last normalization starts at; None: 1.
+        use_bias: whether convolutions have biases; with `preactivate`, only the last one and a projection.
+        momentum, epsilon: of batch normalization.
+
+    Raises:
+        UserError: `shortcut` is `identity` and the number of channels falls.
+
+    References:
+        He et al., 2015: Deep residual learning for image recognition.
     """
 
     branch: tuple[Convolution, ...]
@@ -54,24 +78,28 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        active = nn.relu(BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train)) if self.preactivate else x
+        active = (
+            activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
+            if self.preactivate
+            else x
+        )
         around = self._shortcut(x, active, train)
         y = self._branch(active, train)
         if self.reduction is not None:
-            y = SqueezeExcite(max(1, y.shape[-1] // self.reduction), name="excitation")(y, train=train)
+            y = SqueezeExcite(reduction=self.reduction, name="excitation")(y, train=train)
         total = around + StochasticDepth(self.stochastic_depth)(y, train=train)
-        return total if self.preactivate else nn.relu(total)
+        return total if self.preactivate else activate("relu", total)
 
     def _branch(self, y: jax.Array, train: bool) -> jax.Array:
         for n, one in enumerate(self.branch[:-1]):
-            y = self._normalized(one, f"conv_{n}")(y, train=train)
+            y = self._conv_norm(one, f"conv_{n}")(y, train=train)
         y = Dropout(self.dropout)(y, train=train)
         name = f"conv_{len(self.branch) - 1}"
         scale = 1.0 if self.residual_scale is None else self.residual_scale
         return self._last(self.branch[-1], name, scale)(y, train=train)
 
     def _shortcut(self, x: jax.Array, active: jax.Array, train: bool) -> jax.Array:
-        """The input; where its shape changes, projected by a convolution, or sampled and filled up with zeros."""
+        """Returns the input; where the shape changes, projected, or sampled and padded with zero channels."""
         features, stride = self.branch[-1].features, math.prod(one.stride for one in self.branch)
         missing = features - x.shape[-1]
         if missing and self.shortcut == "projection":
@@ -82,7 +110,7 @@ class ResidualBlock(nn.Module):
         x = x[:, ::stride, ::stride]
         return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing))) if missing else x
 
-    def _normalized(self, one: Convolution, name: str, *, last: bool = False, scale: Scalar = 1.0) -> ConvNorm:
+    def _conv_norm(self, one: Convolution, name: str, *, last: bool = False, scale: Scalar = 1.0) -> ConvNorm:
         return ConvNorm(
             one.features,
             one.kernel,
@@ -98,9 +126,9 @@ class ResidualBlock(nn.Module):
         )
 
     def _last(self, one: Convolution, name: str, scale: Scalar = 1.0) -> ConvNorm | Conv:
-        """A convolution that ends in the sum."""
+        """Returns the convolution before the sum."""
         if not self.preactivate:
-            return self._normalized(one, name, last=True, scale=scale)
+            return self._conv_norm(one, name, last=True, scale=scale)
         return Conv(
             one.features,
             one.kernel,

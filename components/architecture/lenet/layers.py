@@ -68,11 +68,11 @@ class TableConv(nn.Module):
 
     def _draw(self, key: jax.Array, shape: Sequence[int], dtype: Any) -> jax.Array:
         """Draws the kernel of each feature with the fan-in of that feature."""
-        keys, drawn = jax.random.split(key, len(self.table)), {}
-        for count in sorted({len(row) for row in self.table}):  # features of equal fan-in are drawn together
+        keys, kernels = jax.random.split(key, len(self.table)), {}
+        for count in sorted({len(row) for row in self.table}):  # one draw for all features of equal fan-in
             draw = partial(get_initializer(self.initializer), shape=(*shape[:2], count, 1), dtype=dtype)
-            drawn[count] = jax.vmap(draw)(keys)[..., 0]
-        return jnp.concatenate([drawn[len(row)][n] for n, row in enumerate(self.table)], axis=-1)
+            kernels[count] = jax.vmap(draw)(keys)[..., 0]
+        return jnp.concatenate([kernels[len(row)][n] for n, row in enumerate(self.table)], axis=-1)
 
 
 class SubSampling(nn.Module):

@@ -1,4 +1,7 @@
-"""What is wrong with a CSV file, told with the line that it is in."""
+"""Errors of CSV files: each message names the line.
+
+Arrow reports what is wrong with a file, but not the line. Python's `csv` reads the file again to count lines.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,23 @@ import numpy as np
 from components.data.packed import Packed
 from components.types import DataError
 
-DELIMITERS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ","}  # by names that a command line takes
-BLOCK_BYTES = 8 << 20  # a row must fit into it
+DELIMITERS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ","}  # by names that need no quotes in a shell
+BLOCK_BYTES = 8 << 20  # a row must fit into a block
 CHUNK_BYTES = 1 << 20
-LONGEST = 16 << 20  # characters of a line, and of a field, that are looked at
-LOCK = threading.Lock()  # the limit of a field is the whole process's
+LONGEST = 16 << 20  # characters of a line, and of a field, at most
+LOCK = threading.Lock()  # `csv.field_size_limit` is one number for the whole process
 FIELDS = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 CONVERSION = re.compile(
     r"In CSV column #(\d+): Row #(\d+): CSV conversion error to .*: invalid value '(.*)'", re.DOTALL
 )
-ENCODINGS = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 and UTF-32 begin
+BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16 and UTF-32
+UTF_16 = "is in UTF-16; convert it (iconv -f utf-16 -t utf8)"
 
 
-def line_of(file: Packed, delimiter: str, record: int) -> int:
-    """The line, from 1, in which a record begins; that of the names is record 0, empty lines are none."""
+def find_line(file: Packed, delimiter: str, record: int) -> int:
+    """The line, from 1, in which a record begins. Record 0 is that of the names; empty lines are no records."""
     before = 0
-    with _records(file, delimiter) as reader:
+    with _open_records(file, delimiter) as reader:
         for fields in reader:
             if fields and record == 0:
                 break
@@ -39,49 +43,52 @@ def line_of(file: Packed, delimiter: str, record: int) -> int:
     return before + 1
 
 
-def refuse(file: Packed, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
-    """Tells what Arrow found to be wrong, in the file's own terms."""
+def raise_read_error(file: Packed, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
+    """Raises DataError for an error of Arrow, with lines and names in place of its numbers."""
     if "Empty CSV file" in message:
-        _refuse_empty(file)
+        _raise_empty_error(file)
     if "straddling" in message:
-        _refuse_long(file, delimiter)
+        check_quotes(file, delimiter)
+        limit = f"{BLOCK_BYTES >> 20} MiB, the most that is read"
+        raise DataError(f"{file} has a row of more than {limit}; is it a table?")
     if found := FIELDS.search(message):
-        refuse_quotes(file, delimiter)
-        refuse_delimiter(file, delimiter, _header(file, delimiter))
-        line = line_of(file, delimiter, int(found[1]) - 1)
+        check_quotes(file, delimiter)
+        check_delimiter(file, delimiter, _read_names(file, delimiter))
+        line = find_line(file, delimiter, int(found[1]) - 1)
         raise DataError(
             f"{file}, line {line}: the number of fields is {found[3]}, not {found[2]} as in the first line; "
             f"a field that holds a {delimiter!r} needs quotes"
         )
     if found := CONVERSION.search(message):
-        name = _header(file, delimiter)[int(found[1])]
-        refuse_value(file, delimiter, int(found[2]) - 1, name, found[3], types.get(name))
+        name = _read_names(file, delimiter)[int(found[1])]
+        raise_value_error(file, delimiter, int(found[2]) - 1, name, found[3], types.get(name))
     if "UTF8" in message:
-        refuse_encoding(file)
+        raise_encoding_error(file)
     raise DataError(f"{file} can't be read as CSV: {message}")
 
 
-def refuse_value(file: Packed, delimiter: str, record: int, name: str, text: str, kind: str | None) -> NoReturn:
-    """Names a value that is not of the type declared."""
-    line = line_of(file, delimiter, record)
+def raise_value_error(file: Packed, delimiter: str, record: int, name: str, text: str, kind: str | None) -> NoReturn:
+    """Raises DataError for a value that isn't of the declared type."""
+    line = find_line(file, delimiter, record)
     raise DataError(
-        f"{file}, line {line}: column `{name}` is {text!r}, not of the type {kind}; mend it, or change data.types"
+        f"{file}, line {line}: column `{name}` is {text!r}, not of the type {kind}; correct it, or change `types`"
     )
 
 
-def refuse_delimiter(file: Packed, delimiter: str, names: Sequence[str]) -> None:
-    """Refuses one column whose name holds what other files are delimited by."""
+def check_delimiter(file: Packed, delimiter: str, names: Sequence[str]) -> None:
+    """Raises DataError for a single column whose name holds the delimiter of other files."""
     others = [word for word, mark in DELIMITERS.items() if mark != delimiter and mark in names[0]]
     if len(names) == 1 and others:
-        raise DataError(f"{file} has one column, {names[0]!r}; is it delimited otherwise? data.delimiter={others[0]}")
+        hint = f"does it have another delimiter? set `delimiter` to {others[0]}"
+        raise DataError(f"{file} has one column, {names[0]!r}; {hint}")
 
 
-def refuse_quotes(file: Packed, delimiter: str) -> None:
-    """Refuses a quoted field that lasts until the file ends, or has something behind it."""
+def check_quotes(file: Packed, delimiter: str) -> None:
+    """Raises DataError for a quoted field that never ends, or has characters behind its last quote."""
     if not _has_odd_quotes(file, delimiter):
         return
     line = 0
-    with _records(file, delimiter, strict=True) as reader:
+    with _open_records(file, delimiter, strict=True) as reader:
         try:
             for _ in reader:
                 line = reader.line_num
@@ -89,12 +96,15 @@ def refuse_quotes(file: Packed, delimiter: str) -> None:
             if "expected after" in str(error):
                 fault = f"something follows a quote that is closed; a quote in a quoted field is doubled ({error})"
             else:
-                fault = "a quote is opened and never closed; close it, or leave it away"
+                fault = "a quote is opened and never closed; close it, or remove it"
             raise DataError(f"{file}, line {line + 1}: {fault}") from error
 
 
 def _has_odd_quotes(file: Packed, delimiter: str) -> bool:
-    """Whether some quotes do anything else than to begin a field, end it, or stand doubled in one that they began."""
+    """Whether some quotes neither begin a field, nor end it, nor stand doubled in a quoted field.
+
+    This searches bytes in bulk, and so is much faster than Python's strict reader, which then finds the line.
+    """
     inside, rest = 0, b"\n"
     with file.open() as opened:
         while chunk := opened.read(CHUNK_BYTES):
@@ -108,9 +118,9 @@ def _has_odd_quotes(file: Packed, delimiter: str) -> bool:
 
 
 def _are_odd(text: bytes, delimiter: str, inside: int) -> bool:
-    """The same of a text that neither begins nor ends with a quote; `inside` is 1 where it begins in a quoted field."""
+    """The same for a text that neither begins nor ends with a quote; `inside` is 1 if it begins in a quoted field."""
     codes = np.frombuffer(text, np.uint8)
-    edges = np.flatnonzero(np.diff(codes == ord('"'))) + 1  # where quotes begin, where they end, in turns
+    edges = np.flatnonzero(np.diff(codes == ord('"'))) + 1  # in turn the first byte of a run of quotes, and the next
     begin, end = edges[::2], edges[1::2]
     odd = (end - begin) % 2
     inner = (inside + np.cumsum(odd) - odd) % 2 == 1
@@ -119,11 +129,9 @@ def _are_odd(text: bytes, delimiter: str, inside: int) -> bool:
     return not np.where(inner, (odd == 0) | closes, opens & ((odd == 1) | closes)).all()
 
 
-def refuse_zeros(file: Packed) -> NoReturn:
-    """Names the first line that has a byte 0, which no text has but in UTF-16."""
-    with file.open() as opened:
-        if opened.read(2) in ENCODINGS:
-            raise DataError(f"{file} is in UTF-16; convert it (iconv -f utf-16 -t utf8)")
+def raise_nul_error(file: Packed) -> NoReturn:
+    """Raises DataError for the first line with a NUL byte, which only UTF-16 text has."""
+    _check_utf_16(file)
     with file.open() as opened:
         lines = 1
         for chunk in iter(lambda: opened.read(CHUNK_BYTES), b""):
@@ -131,14 +139,12 @@ def refuse_zeros(file: Packed) -> NoReturn:
                 lines += chunk.count(b"\n", 0, place)
                 break
             lines += chunk.count(b"\n")
-    raise DataError(f"{file}, line {lines}: there is a byte 0x00, as no text has but in UTF-16; convert the file")
+    raise DataError(f"{file}, line {lines}: there is a byte 0x00, which only text in UTF-16 has; convert the file")
 
 
-def refuse_encoding(file: Packed) -> NoReturn:
-    """Names the first line that isn't UTF-8."""
-    with file.open() as opened:
-        if opened.read(2) in ENCODINGS:
-            raise DataError(f"{file} is in UTF-16; convert it (iconv -f utf-16 -t utf8)")
+def raise_encoding_error(file: Packed) -> NoReturn:
+    """Raises DataError for the first line that isn't UTF-8."""
+    _check_utf_16(file)
     with file.open() as opened:
         for line, text in enumerate(iter(lambda: opened.readline(LONGEST), b""), start=1):
             try:
@@ -149,41 +155,40 @@ def refuse_encoding(file: Packed) -> NoReturn:
     raise DataError(f"{file} isn't UTF-8; convert it")
 
 
-def _refuse_empty(file: Packed) -> NoReturn:
-    """Says why Arrow finds nothing in a file."""
-    with _records(file, ",") as reader:
+def _check_utf_16(file: Packed) -> None:
+    with file.open() as opened:
+        if opened.read(2) in BYTE_ORDER_MARKS:
+            raise DataError(f"{file} {UTF_16}")
+
+
+def _raise_empty_error(file: Packed) -> NoReturn:
+    with _open_records(file, ",") as reader:
         for fields in reader:
             if fields:
                 raise DataError(f"{file} has no rows below the names of its columns")
     raise DataError(f"{file} is empty; its first line must name the columns")
 
 
-def _refuse_long(file: Packed, delimiter: str) -> NoReturn:
-    """Says of a row that it doesn't fit into a block."""
-    refuse_quotes(file, delimiter)
-    raise DataError(f"{file} has a row of more than {BLOCK_BYTES >> 20} MiB, the most that is read; is it a table?")
-
-
-def _header(file: Packed, delimiter: str) -> list[str]:
-    with _records(file, delimiter) as reader:
+def _read_names(file: Packed, delimiter: str) -> list[str]:
+    with _open_records(file, delimiter) as reader:
         return next(fields for fields in reader if fields)
 
 
 @contextmanager
-def _records(file: Packed, delimiter: str, *, strict: bool = False) -> Iterator[Any]:
-    """Python's reader of a file; raises DataError for a line or a field that is longer than Arrow takes."""
+def _open_records(file: Packed, delimiter: str, *, strict: bool = False) -> Iterator[Any]:
+    """Python's reader of a file; raises DataError for a line or a field that is longer than LONGEST."""
     with LOCK, file.open() as opened:
         before = csv.field_size_limit(LONGEST)
         try:
             text = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="")
-            yield csv.reader(_lines(file, text), delimiter=delimiter, strict=strict)
+            yield csv.reader(_read_lines(file, text), delimiter=delimiter, strict=strict)
         except csv.Error as error:
             raise DataError(f"{file} can't be read as CSV: {error}") from error
         finally:
             csv.field_size_limit(before)
 
 
-def _lines(file: Packed, text: io.TextIOWrapper) -> Iterator[str]:
+def _read_lines(file: Packed, text: io.TextIOWrapper) -> Iterator[str]:
     for number, line in enumerate(iter(lambda: text.readline(LONGEST), ""), start=1):
         if len(line) == LONGEST:
             raise DataError(f"{file}, line {number} has more than {LONGEST >> 20} million characters; is it a table?")

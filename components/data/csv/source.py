@@ -1,23 +1,22 @@
-"""Tables from CSV files."""
+"""The source for CSV files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from components.closest import list_names, suggest_name
-from components.data import inference
-from components.data.csv.errors import DELIMITERS, line_of
-from components.data.csv.reader import Columns, Kind, Reader, read
-from components.data.holdout import split
+from components.data.csv.errors import DELIMITERS, find_line
+from components.data.csv.reader import Columns, Reader
 from components.data.packed import MAX_UNPACKED_GB, Packed
+from components.data.profile import Profile
 from components.data.table import Table
 from components.place import candidates, find, hash_file
-from components.types import Block, DataError, Range, Values, row_count
+from components.types import Block, ColumnType, DataError, Range, TableProfile, Values, row_count
 
 FEW = 3  # names of files that a message lists
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
@@ -27,25 +26,24 @@ NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
 class Csv(Table):
     """The columns of a CSV file in UTF-8, by the names in its first line.
 
-    The file may be packed: gzip, bzip2, xz or Zstandard. Text is `Strings`, a time datetime64; gaps are marked in
-    `valid`. Empty lines are no rows.
+    The file may be packed: gzip, bzip2, xz or Zstandard. A column of text is `Strings`, one of times datetime64.
+    Missing values are marked in `valid` of a block. Empty lines are no rows.
 
     Attributes:
-        path: the file; a relative one is looked up below $TITRATE_DATA, then below the working folder.
-        delimiter: what stands between fields: a character, or its name `tab`, `semicolon`, `pipe` or `comma`.
-        nulls: how a gap is spelt, quoted or not. NaN is one of them: numbers that are none are gaps.
-        types: the types of some columns; of the others they are found from all rows: `int` where all values are
-            whole, else `float`, `bool` (true, false), `timestamp` (ISO 8601) or `string`; that too where all are digits
-            and one begins with a 0, as 01000, or is too long for 64 bits. Declared, an `int` may be spelt 2.0.
-        target: the column to predict, from which `suggest` begins, a whole number where that is its name; new rows
-            may lack it.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file unpacks to at most.
+        path: the file. A relative one is looked up below $TITRATE_DATA, then below the working folder.
+        delimiter: the character between fields, or its name: `tab`, `semicolon`, `pipe` or `comma`.
+        nulls: how a missing value is written, quoted or not. It includes NaN, so NaN is a missing value.
+        types: the types of some columns. The other types are found from all rows: `int` where all values are whole,
+            else `float`, `bool` (true, false), `timestamp` (ISO 8601) or `string`. Digits are also a `string` where a
+            value begins with a 0, as 01000, or is too long for 64 bits. A declared `int` may be written 2.0.
+        target: the column to predict; an integer where that is its name. New rows may lack it.
+        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file may unpack to.
     """
 
     path: str
     delimiter: str = ","
     nulls: tuple[str, ...] = NULLS
-    types: dict[str, Kind] | None = None
+    types: dict[str, ColumnType] | None = None
     target: str | int | None = None
     valid: Annotated[float, Range(0, bounds="()")] = 0.15
     test: Annotated[float, Range(0, bounds="()")] = 0.15
@@ -60,7 +58,7 @@ class Csv(Table):
 
     @property
     def _mark(self) -> str:
-        """What stands between fields; a command line can't hold a tab."""
+        """The character between fields."""
         return "\t" if self.delimiter == r"\t" else DELIMITERS.get(self.delimiter, self.delimiter)
 
     @property
@@ -70,52 +68,41 @@ class Csv(Table):
     @cached_property
     def file(self) -> Packed:
         """The file; raises DataError where there is none, or a folder."""
-        if place := folder(self.path):
+        if place := _find_folder(self.path):
             names = sorted(path.name for path in place.glob("*.[ct]sv"))[:FEW]
             hint = f"name a file in it, such as {', '.join(names)}" if names else "name a file"
-            raise DataError(f"data.path={self.path} is a folder, {place}; {hint}")
+            raise DataError(f"`path` (={self.path}) is a folder, {place}; {hint}")
         return Packed(find(self.path, file=True), self.max_unpacked_gb)
 
     @cached_property
     def columns(self) -> Columns:
-        """What the file holds."""
+        """The columns of the file."""
         types = self.types or {}
-        found = read(self.file, delimiter=self._mark, nulls=self.nulls, types=types)
+        found = Reader(self.file, self._mark, self.nulls, types).read()
         if not found.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
-        if lacking := [name for name in types if name not in found.kinds and name != self._target]:
+        if lacking := [name for name in types if name not in found.types and name != self._target]:
             alone = len(lacking) == 1
-            hint = suggest_name(lacking[0], found.kinds) if alone else f"there are {list_names(found.kinds)}"
+            hint = suggest_name(lacking[0], found.types) if alone else f"there are {list_names(found.types)}"
             names = ", ".join(f"`{name}`" for name in lacking)
             columns = "column" if alone else "columns"
-            raise DataError(f"{self.path} has no {columns} {names}, which data.types names; {hint}")
+            raise DataError(f"{self.path} has no {columns} {names}, which `types` names; {hint}")
         return found
 
-    def suggest(self) -> Mapping[str, Any]:
-        """Answers to what else a run asks, from one pass over the columns; see `components.data.inference`.
+    def profile(self) -> TableProfile:
+        """Facts about the columns."""
+        found, types = self.columns, self.types or {}
 
-        Raises DataError where `target` is missing or can't be predicted.
-        """
-        types = dict(self.types or {})
-        table = inference.Suggested(self.columns, self._found_at, self._line, types, self._gaps, self._train)
-        return inference.suggest(table, self._target)
+        @cache
+        def count_spellings() -> Mapping[str, Mapping[str, int]]:
+            return Reader(self.file, self._mark, self.nulls, {}).count_spellings(list(found.valid))
 
-    def _train(self) -> int:
-        """The number of rows that are left to learn from."""
-        rows = self.columns.rows
-        try:
-            return len(split({"all": rows}, valid=self.valid, test=self.test, seed=self.seed)["train"])
-        except DataError as error:
-            hint = "" if rows < inference.SPLITS else ", or write data.valid=1 data.test=1"
-            raise DataError(f"{self._found_at} has {rows} rows: {error}; get more rows{hint}") from error
-
-    @property
-    def _found_at(self) -> str:
-        """The file's name for people; the whole path where it isn't one from the working folder."""
-        return self.path if os.path.isfile(os.path.expanduser(self.path)) else str(self.file)
-
-    def _gaps(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
-        return Reader(self.file, self._mark, self.nulls, {}).gaps(names)
+        profiles = (
+            Profile(name, kind, name in types, found.values[name], found.valid.get(name), self._where, count_spellings)
+            for name, kind in found.types.items()
+        )
+        is_here = os.path.isfile(os.path.expanduser(self.path))
+        return TableProfile(self.path if is_here else str(self.file), tuple(profiles), self._target)
 
     @cached_property
     def _content(self) -> str:
@@ -137,24 +124,28 @@ class Csv(Table):
     def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
         rows = slice(first, first + row_count(next(iter(columns.values()))))
         valid = {name: mask[rows] for name, mask in self.columns.valid.items()}
-        return Lines(columns=columns, valid=valid, origin=self.path, first=first, line=self._line)
+        return Lines(columns=columns, valid=valid, origin=self.path, first=first, find=self._where)
 
-    def _line(self, row: int) -> str:
-        return f"{self.path}, line {line_of(self.file, self._mark, row + 1)}"
+    def _where(self, row: int) -> str:
+        return f"{self.path}, line {find_line(self.file, self._mark, row + 1)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lines(Block):
-    """Rows of a file, named by the lines in which they begin, which are counted for a message only."""
+    """Rows of a file. Messages name a row by its line, which is counted only then.
 
-    line: Callable[[int], str]
+    Attributes:
+        find: describes where a row of the file is.
+    """
+
+    find: Callable[[int], str]
 
     def where(self, row: int) -> str:
-        return self.line(self.first + row)
+        return self.find(self.first + row)
 
 
-def folder(path: str) -> Path | None:
-    """The folder that a path names, where no file has that name."""
+def _find_folder(path: str) -> Path | None:
+    """The folder of that name; None where a file has the name, or nothing."""
     places = candidates(path)
     if any(os.path.isfile(place) for place in places):
         return None

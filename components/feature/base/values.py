@@ -1,4 +1,4 @@
-"""What categorical columns read and give: strings or integers, one of a row, a fixed number of them, or any number."""
+"""Values of categorical columns: strings or integers; a row has one, a fixed number, or any number of them."""
 
 from __future__ import annotations
 
@@ -9,115 +9,182 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from components.closest import suggest_name
-from components.feature.base.raw import show
-from components.feature.text.string_ops import categories, compact, encodable, shown, take, to_strings, together
+from components.feature.base.raw import format_value
+from components.feature.text.string_ops import (
+    compact,
+    concatenate_categories,
+    format_category,
+    is_encodable,
+    take,
+    to_categories,
+    to_strings,
+)
 from components.types import Block, DataError, Encoded, Ragged, Strings, UserError, Values
 
 NO_ID = np.int32(np.iinfo(np.int32).min)
-"""The id of a cell that holds no value: it crosses with nothing, and stands for no bucket."""
+"""The id of a missing value. It crosses with nothing and selects no bucket."""
 
-Form = np.ndarray | tuple[int, ...]  # offsets, int64 (rows + 1,), of rows of any length; else (rows,) or (rows, K)
+LARGEST = 1 << 63
+NEEDED = "a category is text or a whole number from -2**63 to 2**63 - 1 (Bucketized makes one of any number)"
+ONE_TYPE = f"{NEEDED}, or None for a gap, all of one type"
+
+Layout: TypeAlias = np.ndarray | tuple[int, ...]
+"""How values make up rows: offsets, int64 (rows + 1,), for rows of different lengths; else a shape, (rows,) or
+(rows, K)."""
+
+Where: TypeAlias = Callable[[int], str]  # describes where a value is, for a message
 
 
-class Cells(NamedTuple):
-    """The values of a column one after the other, and how they make up rows."""
+class CategoryValues(NamedTuple):
+    """The values of a column one after the other.
 
-    values: Strings | np.ndarray  # integers, int64
-    there: np.ndarray | None  # (values,), bool: which cells hold a value; None: all
-    form: Form
+    Attributes:
+        values: strings, or integers in int64.
+        valid_mask: (values,), bool: False where a value is missing. None: none is.
+        layout: how the values make up rows.
+    """
+
+    values: Strings | np.ndarray
+    valid_mask: np.ndarray | None
+    layout: Layout
 
     def rows(self, values: np.ndarray) -> Encoded:
-        """An array with an element for each value, as rows again."""
-        return values.reshape(self.form) if isinstance(self.form, tuple) else Ragged(values, self.form)
+        """Arranges an array with an element per value as rows."""
+        return values.reshape(self.layout) if isinstance(self.layout, tuple) else Ragged(values, self.layout)
 
     def ids(self, found: np.ndarray) -> dict[str, Encoded]:
-        """The ids of the values as `ids`, int32: NO_ID where a cell holds none."""
+        """The ids of the values as `ids`, int32, with NO_ID for missing values."""
         ids = found.astype(np.int32, copy=False)
-        return {"ids": self.rows(ids if self.there is None else np.where(self.there, ids, NO_ID))}
+        return {"ids": self.rows(ids if self.valid_mask is None else np.where(self.valid_mask, ids, NO_ID))}
 
     @property
     def total(self) -> int:
+        """The number of values, with missing ones."""
         return self.values.rows if isinstance(self.values, Strings) else len(self.values)
 
     @property
-    def empty(self) -> bool:
-        """Whether no cell holds a value."""
-        return self.total == 0 if self.there is None else not self.there.any()
+    def is_empty(self) -> bool:
+        """Whether all values are missing."""
+        return self.total == 0 if self.valid_mask is None else not self.valid_mask.any()
+
+    @property
+    def row_count(self) -> int:
+        """The number of rows."""
+        return self.layout[0] if isinstance(self.layout, tuple) else len(self.layout) - 1
 
     def row(self, place: int) -> int:
-        """The row that a value belongs to."""
-        return _row(self.form, place)
+        """The row of a value."""
+        return _row(self.layout, place)
+
+    def row_numbers(self) -> np.ndarray | None:
+        """The row of each value; None where each row has one value."""
+        if not isinstance(self.layout, tuple):
+            return np.repeat(np.arange(len(self.layout) - 1), np.diff(self.layout))
+        width = int(np.prod(self.layout[1:]))
+        return None if width == 1 else np.repeat(np.arange(self.layout[0]), width)
 
 
-def cells(
+def read_values(
     block: Block,
     key: str,
     parents: Mapping[str, Mapping[str, Values]] | None = None,
     *,
     missing: str | int | None = None,
-    blank: bool = True,
-) -> Cells:
-    """The cells of a raw column, or of one of the `parents`.
+    empty_is_missing: bool = True,
+) -> CategoryValues:
+    """The values of a raw column, or of one of the `parents`.
 
-    A gap is no value, nor is a NO_ID among the ids of a categorical column. As in TensorFlow, "" and -1 hold no value
-    where every row has as many cells, unless `blank` is False, and are values where rows have any number of them, or
-    are such ids. `missing` stands in for all of those. Raises DataError for other kinds of values.
+    Args:
+        block: the rows.
+        key: the column.
+        parents: the encoded arrays of feature columns.
+        missing: replaces missing values. None: they stay missing.
+        empty_is_missing: whether "" and -1 are missing values where all rows have the same number of values, as in
+            TensorFlow. In rows of different lengths, and among the ids of a categorical column, they never are.
+
+    Raises:
+        DataError: a value is neither text nor an integer.
     """
     arrays = (parents or {}).get(key)
-    name, values = next(iter(arrays.items())) if arrays else (key, _raw(block, key))
-    form: Form
+    name, values = next(iter(arrays.items())) if arrays else (key, _raw_values(block, key))
+    layout: Layout
     if isinstance(values, Ragged):
-        values, form = values.values, values.offsets
+        values, layout = values.values, values.offsets
     else:
-        form = (values.rows,) if isinstance(values, Strings) else values.shape
+        layout = (values.rows,) if isinstance(values, Strings) else values.shape
     valid = None if arrays else block.valid.get(key)
     ids = name == "ids" if arrays else key in block.ids
-    read, there = plain(values, lambda place: f"{block.where(_row(form, place))}: column `{key}`")
+    read, valid_mask = as_category(values, lambda place: f"{block.where(_row(layout, place))}: column `{key}`")
     if valid is not None and not valid.all():
-        there = _both(there, np.repeat(valid, _lengths(form)))
+        lengths = int(np.prod(layout[1:])) if isinstance(layout, tuple) else np.diff(layout)
+        valid_mask = _both(valid_mask, np.repeat(valid, lengths))
     if ids and not isinstance(read, Strings):
-        there = _both(there, read != NO_ID)
-    elif blank and isinstance(form, tuple):
-        there = _both(there, _filled(read))
-    if there is not None and there.all():
-        there = None
-    found = Cells(read, there, form)
-    if there is None or missing is None:
+        valid_mask = _both(valid_mask, read != NO_ID)
+    elif empty_is_missing and isinstance(layout, tuple):
+        valid_mask = _both(valid_mask, _not_empty(read))
+    if valid_mask is not None and valid_mask.all():
+        valid_mask = None
+    found = CategoryValues(read, valid_mask, layout)
+    if valid_mask is None or missing is None:
         return found
-    check_kind(block, key, found, f"missing={missing!r} is of", isinstance(missing, str))
-    return Cells(_replaced(found, there, missing), None, form)
+    check_category_type(block, key, found, f"missing={missing!r} is of", isinstance(missing, str))
+    return CategoryValues(_fill(found, valid_mask, missing), None, layout)
 
 
-def check_kind(block: Block, key: str, found: Cells, what: str, text: bool) -> None:
-    """Raises DataError where values are text and what they are compared with isn't, or the other way round."""
-    place = 0 if found.there is None else int(np.argmax(found.there))
-    if found.empty or isinstance(found.values, Strings) == text:
+def check_category_type(block: Block, key: str, found: CategoryValues, what: str, text: bool) -> None:
+    """Raises DataError where a column's values and those of `what` aren't both text, or both integers."""
+    place = 0 if found.valid_mask is None else int(np.argmax(found.valid_mask))
+    if found.is_empty or isinstance(found.values, Strings) == text:
         return
     held, other = ("whole numbers", "text") if text else ("text", "whole numbers")
+    value = format_category(found.values, place)
     raise DataError(
-        f"column `{key}` of {block.origin} holds {held} ({shown(found.values, place)!r}), but {what} {other}; "
-        "both must be of one kind"
+        f"column `{key}` of {block.origin} holds {held} ({value!r}), but {what} {other}; both must be of one type"
     )
 
 
-def _raw(block: Block, key: str) -> Values:
+def as_category(values: Any, where: Where) -> tuple[Strings | np.ndarray, np.ndarray | None]:
+    """Flattens values to strings or int64.
+
+    Args:
+        values: strings, or an array of integers, booleans, texts or Python objects; bytes are text in UTF-8.
+        where: describes where a value is.
+
+    Returns:
+        The values, and which aren't missing, (values,), bool; None: all.
+
+    Raises:
+        DataError: a value is of another type, or a text that UTF-8 can't encode.
+    """
+    if isinstance(values, Strings):
+        no_dictionary = values.indices is not None and len(values.offsets) < 2  # where all values are missing
+        return (values._replace(offsets=np.zeros(2, np.int64)) if no_dictionary else values), None
+    flat = values.reshape(-1)
+    if flat.dtype.hasobject or flat.dtype.kind in "US":
+        return _convert_objects(flat.tolist(), where)
+    if not len(flat):
+        return np.zeros(0, np.int64), None
+    large = flat.dtype == np.uint64 and bool((flat >> np.uint64(63)).any())
+    if flat.dtype.kind not in "biu" or large:
+        place = int(np.argmax(flat)) if large else 0
+        raise DataError(f"{where(place)} is {format_value(flat[place])} ({flat.dtype}); {NEEDED}")
+    return flat.astype(np.int64, copy=False), None
+
+
+def _raw_values(block: Block, key: str) -> Values:
     if key not in block.columns:
         raise DataError(f"there is no column `{key}` in {block.origin}; {suggest_name(key, block.columns)}")
     return block.columns[key]
 
 
-def _row(form: Form, place: int) -> int:
-    if isinstance(form, tuple):
-        return place // max(int(np.prod(form[1:])), 1)
-    return int(np.searchsorted(form, place, side="right")) - 1
+def _row(layout: Layout, place: int) -> int:
+    if isinstance(layout, tuple):
+        return place // max(int(np.prod(layout[1:])), 1)
+    return int(np.searchsorted(layout, place, side="right")) - 1
 
 
-def _lengths(form: Form) -> Any:
-    """How many cells the rows have."""
-    return int(np.prod(form[1:])) if isinstance(form, tuple) else np.diff(form)
-
-
-def _filled(values: Strings | np.ndarray) -> np.ndarray | None:
+def _not_empty(values: Strings | np.ndarray) -> np.ndarray | None:
+    """Which values are neither "" nor -1; None: all."""
     if not isinstance(values, Strings):
         return values != -1
     filled = np.diff(values.offsets) > 0
@@ -126,81 +193,56 @@ def _filled(values: Strings | np.ndarray) -> np.ndarray | None:
     return filled if values.indices is None else filled[values.indices]
 
 
-def _both(there: np.ndarray | None, also: np.ndarray | None) -> np.ndarray | None:
-    return also if there is None else there if also is None else there & also
+def _both(valid_mask: np.ndarray | None, also: np.ndarray | None) -> np.ndarray | None:
+    return also if valid_mask is None else valid_mask if also is None else valid_mask & also
 
 
-def _replaced(found: Cells, there: np.ndarray, missing: str | int) -> Strings | np.ndarray:
-    if found.empty:
-        return take(categories([missing]), np.zeros(len(there), np.int64))
+def _fill(found: CategoryValues, valid_mask: np.ndarray, missing: str | int) -> Strings | np.ndarray:
+    """The values with `missing` in place of missing ones."""
+    if found.is_empty:
+        return take(to_categories([missing]), np.zeros(len(valid_mask), np.int64))
     if not isinstance(found.values, Strings):
-        return np.where(there, found.values, np.int64(missing))
+        return np.where(valid_mask, found.values, np.int64(missing))
     distinct, inverse = compact(found.values)
-    places = np.arange(len(there)) if inverse is None else inverse
-    more = together(distinct, to_strings([str(missing)]))
+    places = np.arange(len(valid_mask)) if inverse is None else inverse
+    more = concatenate_categories(distinct, to_strings([str(missing)]))
     assert isinstance(more, Strings)
-    return more._replace(indices=np.where(there, places, len(distinct.offsets) - 1))
+    return more._replace(indices=np.where(valid_mask, places, len(distinct.offsets) - 1))
 
 
-LARGEST = 1 << 63
-NEEDED = "a category is text or a whole number from -2**63 to 2**63 - 1 (Bucketized makes one of any number)"
-ONE_KIND = f"{NEEDED}, or None for a gap, all of one kind"
-
-Where: TypeAlias = Callable[[int], str]  # names a value for a message
-
-
-def plain(values: Any, where: Where) -> tuple[Strings | np.ndarray, np.ndarray | None]:
-    """Values as strings or int64, one after the other, and which of them are there; None: all.
-
-    Bytes are text in UTF-8. Raises DataError for other kinds of values, and for text that has no UTF-8.
-    """
-    if isinstance(values, Strings):
-        empty = values.indices is not None and len(values.offsets) < 2  # the dictionary of a column of gaps alone
-        return (values._replace(offsets=np.zeros(2, np.int64)) if empty else values), None
-    flat = values.reshape(-1)
-    if flat.dtype.hasobject or flat.dtype.kind in "US":
-        return _objects(flat.tolist(), where)
-    if not len(flat):
-        return np.zeros(0, np.int64), None
-    large = flat.dtype == np.uint64 and bool((flat >> np.uint64(63)).any())
-    if flat.dtype.kind not in "biu" or large:
-        place = int(np.argmax(flat)) if large else 0
-        raise DataError(f"{where(place)} is {show(flat[place])} ({flat.dtype}); {NEEDED}")
-    return flat.astype(np.int64, copy=False), None
-
-
-def _objects(values: list[Any], where: Where) -> tuple[Strings | np.ndarray, np.ndarray | None]:
-    """Python's strings, bytes or integers, and NumPy's, with None for gaps."""
+def _convert_objects(values: list[Any], where: Where) -> tuple[Strings | np.ndarray, np.ndarray | None]:
+    """Strings, bytes or integers of Python and NumPy, with None for missing ones."""
     kinds = set(map(type, values))
-    there = np.array([value is not None for value in values], bool) if NoneType in kinds else None
+    valid_mask = np.array([value is not None for value in values], bool) if NoneType in kinds else None
     if not any(issubclass(kind, str | bytes) for kind in kinds):
-        return np.array([_integer(value, place, where) for place, value in enumerate(values)], np.int64), there
+        integers = [_convert_integer(value, place, where) for place, value in enumerate(values)]
+        return np.array(integers, np.int64), valid_mask
     if kinds <= {str, NoneType}:
         texts = [value or "" for value in values]
     else:
-        texts = [_text(value, place, where) for place, value in enumerate(values)]
+        texts = [_convert_text(value, place, where) for place, value in enumerate(values)]
     try:
-        return to_strings(texts), there
+        return to_strings(texts), valid_mask
     except UserError as error:
-        place = next(place for place, text in enumerate(texts) if not encodable(text))
-        raise DataError(f"{where(place)} is {show(texts[place])}, which has no UTF-8; mend it") from error
+        place = next(place for place, text in enumerate(texts) if not is_encodable(text))
+        raise DataError(f"{where(place)} is {format_value(texts[place])}, which has no UTF-8; correct it") from error
 
 
-def _integer(value: Any, place: int, where: Where) -> int:
+def _convert_integer(value: Any, place: int, where: Where) -> int:
     if value is None:
         return 0
     if isinstance(value, int | np.integer | np.bool_) and -LARGEST <= int(value) < LARGEST:
         return int(value)
-    raise DataError(f"{where(place)} is {show(value)}; {ONE_KIND}")
+    raise DataError(f"{where(place)} is {format_value(value)}; {ONE_TYPE}")
 
 
-def _text(value: Any, place: int, where: Where) -> str:
+def _convert_text(value: Any, place: int, where: Where) -> str:
     if isinstance(value, str) or value is None:
         return value or ""
     if not isinstance(value, bytes):
-        raise DataError(f"{where(place)} is {show(value)} among text; {ONE_KIND}")
+        raise DataError(f"{where(place)} is {format_value(value)} among text; {ONE_TYPE}")
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        fault = "which isn't UTF-8; decode it before, by the encoding that it is in"
-        raise DataError(f"{where(place)} is {show(value)}, {fault}") from error
+        fault = "which isn't UTF-8; decode it with its own encoding first"
+        raise DataError(f"{where(place)} is {format_value(value)}, {fault}") from error

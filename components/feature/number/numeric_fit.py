@@ -1,112 +1,114 @@
-"""What a column of numbers learns: where they lie, how wide they spread, and what stands for a gap."""
+"""What a column of numbers learns: offset, scale, and what replaces missing numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from components.feature.normalizer import constant
+from components.feature.normalizer import is_constant
 from components.feature.number import scaling
 from components.feature.number.expression import Expression
 from components.feature.number.numbers import Numbers
-from components.feature.number.pipeline import Chain
-from components.feature.statistic import ByKey, Extremes, Moments, Quantiles, Spread
+from components.feature.number.pipeline import Pipeline
+from components.feature.statistic import ByKey, Extremes, Moments, OffsetScale, Quantiles
 from components.types import DataError, Statistic
 
-Missing = float | Literal["mean", "median"] | None
+Missing: TypeAlias = float | Literal["mean", "median"] | None
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is learned of one column, or expression.
+class NumericFit:
+    """What is fitted to one column, or expression.
 
     Attributes:
-        numbers: those that the chain's learned step learns from.
-        chain: its steps.
-        missing: what is to stand for a gap.
-        per: a column of classes, for each of which the chain's step learns by itself.
-        size: the numbers of a row. None: to be learned too.
+        numbers: the numbers that the fitted normalizer of the pipeline gets.
+        pipeline: the normalizers.
+        missing: what replaces missing numbers. None: nothing does.
+        per: a column of classes; the normalizer is fitted to each class on its own. None: to all rows.
+        size: how many numbers a row has. None: this is learned, too.
     """
 
     numbers: Numbers
-    chain: Chain
+    pipeline: Pipeline
     missing: Missing = None
     per: str | None = None
     size: int | None = None
 
     def statistics(self) -> dict[str, Statistic]:
+        """The statistics that the fit needs."""
         found: dict[str, Any] = {}
-        if self.chain.learned is not None:
-            found["spread"] = self.chain.learned.statistic(self.numbers.key)
+        if self.pipeline.fitted is not None:
+            found["offset_scale"] = self.pipeline.fitted.statistic(self.numbers.key)
         elif self.size is None:
-            found["spread"] = Extremes(self.numbers.key)
+            found["offset_scale"] = Extremes(self.numbers.key)
         if self.per is not None:
-            found["per"] = ByKey(found["spread"], self.per)
+            found["per"] = ByKey(found["offset_scale"], self.per)
         if isinstance(self.missing, str):
-            found["missing"] = (Moments if self.missing == "mean" else Quantiles)(self.numbers.unchanged.key)
+            found["missing"] = (Moments if self.missing == "mean" else Quantiles)(self.numbers.without_steps.key)
         return found
 
-    def spread(self, results: Mapping[str, Any]) -> Spread:
-        """(D,) each, zeros where there is nothing to learn; with `per` (1 + classes, D), that of all rows first."""
-        if "spread" not in results:
-            return Spread(np.zeros(self.size or 1), np.zeros(self.size or 1))
-        found = results["spread"] if self.chain.learned is None else self._learned(results["spread"])
+    def fit_scale(self, results: Mapping[str, Any]) -> OffsetScale:
+        """Offset and scale, (D,) each; zeros without a fitted normalizer.
+
+        With `per` they are (1 + classes, D): those of all rows, then those of each class.
+        """
+        if "offset_scale" not in results:
+            return OffsetScale(np.zeros(self.size or 1), np.zeros(self.size or 1))
+        found = results["offset_scale"] if self.pipeline.fitted is None else self._fit(results["offset_scale"])
         if np.isnan(found.offset).any():
-            raise DataError(
-                f"{self.numbers} has no value in any row that is learned from: leave it out, or mend the data"
-            )
-        if self.chain.learned is None:
-            return Spread(np.zeros_like(found.offset), np.zeros_like(found.width))
+            raise DataError(f"{self.numbers} has no value in any row of the training split; leave it out")
+        if self.pipeline.fitted is None:
+            return OffsetScale(np.zeros_like(found.offset), np.zeros_like(found.scale))
         if self.per is None:
             return found
-        each = [self._learned(one, f" of class {value!r}") for value, one in results["per"].items()]
-        # A class all of whose numbers are missing has nothing of its own.
-        each = [Spread(*np.where(np.isnan(one.offset), found, one)) for one in each]
-        return Spread(*np.stack([found, *each], axis=1))
+        each = [self._fit(one, f" of class {value!r}") for value, one in results["per"].items()]
+        # A class whose numbers are all missing gets what all rows have.
+        each = [OffsetScale(*np.where(np.isnan(one.offset), found, one)) for one in each]
+        return OffsetScale(*np.stack([found, *each], axis=1))
 
-    def filler(self, results: Mapping[str, Any], outputs: int) -> np.ndarray:
-        """What stands for a gap, (outputs,)."""
+    def fit_filler(self, results: Mapping[str, Any], outputs: int) -> np.ndarray:
+        """What replaces missing numbers, (outputs,)."""
         if self.missing == "mean":
             return results["missing"].offset
         if self.missing == "median":
-            return results["missing"].at(np.array([0.5]))[0]
+            return results["missing"].quantiles(np.array([0.5]))[0]
         return np.full(outputs, self.missing)
 
-    def _learned(self, result: Any, of_class: str = "") -> Spread:
-        """What the learned step makes of its statistic's result."""
-        assert self.chain.learned is not None
+    def _fit(self, result: Any, of_class: str = "") -> OffsetScale:
+        """Offset and scale of the fitted normalizer; raises DataError where float32 would blur the numbers."""
+        assert self.pipeline.fitted is not None
         try:
-            found = self.chain.learned.spread(result)
+            found = self.pipeline.fitted.offset_scale(result)
         except DataError as error:
             raise DataError(f"{self.numbers}{of_class}: {error}") from error
-        ends = np.stack([found.offset - found.width, found.offset + found.width])
-        for place, (low, high) in enumerate([*self.chain.before_each(ends), ends]):
-            stage = Spread(low / 2 + high / 2, high / 2 - low / 2)
-            if (blurred := scaling.blurred(stage) & ~constant(found)).any():
+        ends = np.stack([found.offset - found.scale, found.offset + found.scale])
+        for place, (low, high) in enumerate([*self.pipeline.undo_each(ends), ends]):
+            stage = OffsetScale(low / 2 + high / 2, high / 2 - low / 2)
+            if (blurred := scaling.is_blurred(stage) & ~is_constant(found)).any():
                 centre, width = (float(one[blurred][0]) for one in stage)
-                raise DataError(self._blurred(of_class, centre, width, made=place > 0))
+                raise DataError(self._describe_blur(of_class, centre, width, made=place > 0))
         return found
 
-    def _blurred(self, of_class: str, centre: float, width: float, *, made: bool) -> str:
-        """That float32 blurs numbers: those in the data, or what steps of the chain have made of them."""
+    def _describe_blur(self, of_class: str, centre: float, width: float, *, made: bool) -> str:
+        """That float32 blurs the numbers in the data, or those `made` of them by normalizers."""
         if made:
             what, remedy = f"what `normalize` makes of {self.numbers}", "leave out a step, or choose another"
         else:
             what, (centre, width) = str(self.numbers), (one / self.numbers.factor for one in (centre, width))
-            remedy = f"normalize the difference: {_difference(self.numbers.source, centre, width)}"
-        step = np.spacing(np.float32(abs(centre)))
+            remedy = f"subtract a constant first: {_subtract(self.numbers.source, centre, width)}"
+        spacing = np.spacing(np.float32(abs(centre)))
         return (
-            f"{what}{of_class} lies about {centre:.10g}, give or take {width:.3g}, where float32, in which it is "
-            f"normalized, has steps of {step:.3g}; {'leave out `per`' if of_class else remedy}"
+            f"{what}{of_class} ({centre:.10g} ± {width:.3g}) would lose precision in float32, whose spacing there is "
+            f"{spacing:.3g}; {'leave out `per`' if of_class else remedy}"
         )
 
 
-def _difference(source: str | Expression, centre: float, width: float) -> str:
-    """Arithmetic, which is in float64, that moves numbers near 0."""
+def _subtract(source: str | Expression, centre: float, width: float) -> str:
+    """An expression, which is computed in float64, that moves the numbers near 0."""
     shift = round(centre, -math.ceil(math.log10(width)))
     name = source if isinstance(source, str) else f"({source.text})"
     name = name if name.isidentifier() or isinstance(source, Expression) else f"`{name}`"

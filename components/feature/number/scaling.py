@@ -1,4 +1,4 @@
-"""The device half of numbers: shifted and divided, by constants that are arguments of the compiled step."""
+"""Scaling of numbers on the device; the constants are arguments of the compiled step."""
 
 from __future__ import annotations
 
@@ -9,52 +9,60 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.feature.number.pipeline import Chain
-from components.feature.statistic import Spread
+from components.feature.number.pipeline import Pipeline
+from components.feature.statistic import OffsetScale
 from components.types import Padded
 
-STEPS = 1 << 8  # as many as bfloat16 tells numbers apart by: blurred by less, they are as good to learn from
+STEPS = 1 << 8  # as many as bfloat16 has between powers of 2: numbers in so many steps are as good to learn from
 
 
-def constants(spread: Spread, unit: float) -> dict[str, np.ndarray]:
-    """What is subtracted and divided by, float32, an element of the last axis each.
+def make_constants(fitted: OffsetScale, unit: float) -> dict[str, np.ndarray]:
+    """`offset` and `divisor`, float32, one number per element of the last axis.
 
-    Numbers that float32 can't tell apart are constant, and dividing would only blow up rounding: they are
-    shifted, as in TensorFlow Transform, and divided by `unit`.
+    Numbers that float32 can't tell apart count as constant, because dividing would only magnify rounding errors.
+
+    Args:
+        fitted: what is subtracted, and what the rest is divided by.
+        unit: the divisor of constant numbers. They are only shifted, as in TensorFlow Transform.
     """
     float32 = np.finfo(np.float32)
-    divisor = np.where(spread.width > float32.tiny + float32.eps * np.abs(spread.offset), spread.width, unit)
-    return {"offset": spread.offset.astype(np.float32), "divisor": divisor.astype(np.float32)}
+    divisor = np.where(fitted.scale > float32.tiny + float32.eps * np.abs(fitted.offset), fitted.scale, unit)
+    return {"offset": fitted.offset.astype(np.float32), "divisor": divisor.astype(np.float32)}
 
 
-def blurred(spread: Spread) -> np.ndarray:
-    """Where numbers lie so far from 0 that float32 has fewer than STEPS steps across their width."""
-    return spread.width < STEPS * np.finfo(np.float32).eps * np.abs(spread.offset)
+def is_blurred(fitted: OffsetScale) -> np.ndarray:
+    """Where numbers lie so far from 0 that float32 has fewer than STEPS values across their scale."""
+    return fitted.scale < STEPS * np.finfo(np.float32).eps * np.abs(fitted.offset)
 
 
 def scale(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
-    """`values` (B, …, D) of any type -> float32, (values - offset) / divisor."""
+    """(values - offset) / divisor in float32, of `values` (B, …, D) of any type."""
     values = jnp.asarray(encoded["values"], jnp.float32)
-    return (values - along(constants["offset"], values)) / along(constants["divisor"], values)
+    return (values - align(constants["offset"], values)) / align(constants["divisor"], values)
 
 
 def normalize(
-    encoded: Mapping[str, Any], constants: Mapping[str, Any], *, chain: Chain, factor: float, indicate: bool
+    encoded: Mapping[str, Any], constants: Mapping[str, Any], *, pipeline: Pipeline, factor: float, indicate: bool
 ) -> Any:
-    """`values` (B, D), or Padded (B, T, D), times the factor and through the chain: float32.
+    """Multiplies numbers by a factor and applies a pipeline to them, in float32.
 
-    Where there is a constant `missing`, it takes the place of NaN, which an element more indicates if wished; where
-    there is an encoded `class` (B,), the constants of the chain have a row for each.
+    Args:
+        encoded: `values` (B, D), or Padded (B, T, D), and optionally `class` (B,).
+        constants: those of the pipeline, with a row for each class where there is `class`; and optionally `missing`,
+            which replaces NaN.
+        pipeline: the normalizers.
+        factor: multiplies the numbers first.
+        indicate: appends an element for each that is 1 where a number was NaN, else 0.
     """
     sequence = isinstance(encoded["values"], Padded)
     values = encoded["values"].values if sequence else encoded["values"]
     gaps = jnp.isnan(values)
     if "missing" in constants:
-        values = jnp.where(gaps, along(constants["missing"], values), values)
+        values = jnp.where(gaps, align(constants["missing"], values), values)
     offset, divisor = constants["offset"], constants["divisor"]
     if "class" in encoded:
         offset, divisor = (jnp.asarray(one)[encoded["class"]] for one in (offset, divisor))
-    values = chain(values if factor == 1 else values * factor, along(offset, values), along(divisor, values), jnp)
+    values = pipeline(values if factor == 1 else values * factor, align(offset, values), align(divisor, values), jnp)
     if indicate:
         values = jnp.concatenate([values, gaps.astype(jnp.float32)], axis=-1)
     if not sequence:
@@ -63,7 +71,7 @@ def normalize(
     return Padded(jnp.where(mask[..., None], values, 0), mask)
 
 
-def along(constant: Any, values: jax.Array) -> jax.Array:
-    """A constant of each element (D,), or of each example and element (B, D), as one beside `values` (B, …, D)."""
+def align(constant: Any, values: jax.Array) -> jax.Array:
+    """Reshapes a constant per element (D,), or per example and element (B, D), so that it broadcasts to (B, …, D)."""
     shape = jnp.shape(constant)
     return jnp.reshape(constant, (*shape[:-1], *(1,) * (values.ndim - len(shape)), shape[-1]))

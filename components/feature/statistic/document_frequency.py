@@ -1,4 +1,4 @@
-"""In how many rows ids occur, and how much that says of them."""
+"""In how many rows ids occur, and the weights that follow from it (inverse document frequency)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,36 @@ Formula: TypeAlias = Literal["keras", "tft", "tft_unsmoothed"]
 
 
 class Bags(NamedTuple):
-    """Rows as sets: each id once in each row that it occurs in, row by row, and there by increasing id."""
+    """Rows as bags: row by row, each id once per row, by increasing id.
 
-    rows: np.ndarray  # (n,), int64
-    ids: np.ndarray  # (n,), int64, not below 0
-    weights: np.ndarray  # (n,), float32: how often it occurs there, or the sum of its weights
+    Attributes:
+        rows: (n,), int64.
+        ids: (n,), int64, not below 0.
+        weights: (n,), float32: how often the id occurs in the row, or the sum of its weights.
+    """
+
+    rows: np.ndarray
+    ids: np.ndarray
+    weights: np.ndarray
 
 
 class Frequencies(NamedTuple):
-    """The rows that ids occur in."""
+    """In how many rows ids occur.
 
-    rows: int  # all of them
-    ids: np.ndarray  # (n,), int64, increasing
-    documents: np.ndarray  # (n,), int64: how many rows each occurs in
+    Attributes:
+        rows: the number of rows.
+        ids: (n,), int64, increasing.
+        documents: (n,), int64: in how many rows each id occurs.
+    """
+
+    rows: int
+    ids: np.ndarray
+    documents: np.ndarray
 
 
 @dataclass(frozen=True)
 class DocumentFrequency:
-    """In how many rows each id of a categorical column occurs; of one that learns nothing itself."""
+    """In how many rows each id of a stateless categorical column occurs."""
 
     key: str
 
@@ -41,7 +53,7 @@ class DocumentFrequency:
         if isinstance(flat, Strings) or flat.dtype != np.int32:
             raise DataError(f"column `{self.key}` of {block.origin} has no ids to count: give a categorical column")
         ids = cast(Encoded, values)
-        return Frequencies(row_count(ids), *np.unique(bags(ids).ids, return_counts=True))
+        return Frequencies(row_count(ids), *np.unique(make_bags(ids).ids, return_counts=True))
 
     def merge(self, state: Frequencies, other: Frequencies) -> Frequencies:
         ids, places = np.unique(np.concatenate([state.ids, other.ids]), return_inverse=True)
@@ -53,49 +65,52 @@ class DocumentFrequency:
         return state
 
 
-def bags(ids: Encoded, weights: Encoded | None = None) -> Bags:
-    """The ids of each row, without those below 0, with the sums of their weights (1 each)."""
-    flat = _flat(ids)
+def make_bags(ids: Encoded, weights: Encoded | None = None) -> Bags:
+    """The ids of each row, without those below 0, and the sums of their weights. None: each weight is 1."""
+    flat = _flatten(ids)
     kept, span = flat >= 0, int(flat.max(initial=0)) + 1
-    keys = (row_numbers(ids) * span + flat)[kept]
+    keys = (number_rows(ids) * span + flat)[kept]
     if weights is None:
         keys, counts = np.unique(keys, return_counts=True)
     else:
         keys, places = np.unique(keys, return_inverse=True)
-        counts = np.bincount(places, _flat(weights)[kept], len(keys))
+        counts = np.bincount(places, _flatten(weights)[kept], len(keys))
     return Bags(keys // span, keys % span, counts.astype(np.float32))
 
 
-def row_numbers(values: Encoded) -> np.ndarray:
-    """The row of each cell, int64."""
+def number_rows(values: Encoded) -> np.ndarray:
+    """The row of each value, int64."""
     if isinstance(values, Ragged):
         return np.repeat(np.arange(len(values.offsets) - 1), np.diff(values.offsets))
     return np.repeat(np.arange(len(values)), values.size // max(len(values), 1))
 
 
-def of_vocabulary(host: Mapping[str, np.ndarray], formula: Formula) -> np.ndarray:
+def weigh_vocabulary(host: Mapping[str, np.ndarray], formula: Formula) -> np.ndarray:
     """The inverse document frequency of each id of a learned vocabulary, float32.
 
-    Values that it lacks have, as in Keras, the mean of those of its list; a mask has 0.
+    Ids of unknown values have the mean of those of the list, as in Keras. The id of a mask has 0.
     """
     documents, rows = host["documents"], int(host["rows"])
-    weights = inverse(documents, rows, formula)
+    weights = inverse_document_frequency(documents, rows, formula)
     learned = documents > 0
     weights[~learned] = weights[learned].mean()
     weights[host["ids"][documents[host["ids"]] == 0]] = 0
     return weights.astype(np.float32)
 
 
-def of_counts(found: Frequencies, buckets: int, formula: Formula) -> np.ndarray:
-    """That of each of `buckets` ids, float32, from their own counts."""
-    there = found.ids < buckets
+def weigh_ids(found: Frequencies, buckets: int, formula: Formula) -> np.ndarray:
+    """The inverse document frequency of each of `buckets` ids, float32."""
+    in_range = found.ids < buckets
     documents = np.zeros(buckets, np.int64)
-    documents[found.ids[there]] = found.documents[there]
-    return inverse(documents, found.rows, formula).astype(np.float32)
+    documents[found.ids[in_range]] = found.documents[in_range]
+    return inverse_document_frequency(documents, found.rows, formula).astype(np.float32)
 
 
-def inverse(documents: np.ndarray, rows: int, formula: Formula) -> np.ndarray:
-    """`keras`: log(1 + N / (1 + df)); `tft`: 1 + log((N + 1) / (df + 1)), unsmoothed 1 + log(N / df), with df >= 1."""
+def inverse_document_frequency(documents: np.ndarray, rows: int, formula: Formula) -> np.ndarray:
+    """The weight of an id that occurs in df of N rows.
+
+    `keras`: log(1 + N / (1 + df)); `tft`: 1 + log((N + 1) / (df + 1)); `tft_unsmoothed`: 1 + log(N / max(df, 1)).
+    """
     if formula == "keras":
         return np.log(1 + rows / (1 + documents))
     if formula == "tft":
@@ -103,5 +118,5 @@ def inverse(documents: np.ndarray, rows: int, formula: Formula) -> np.ndarray:
     return 1 + np.log(rows / np.maximum(documents, 1))
 
 
-def _flat(values: Encoded) -> np.ndarray:
+def _flatten(values: Encoded) -> np.ndarray:
     return (values.values if isinstance(values, Ragged) else values).reshape(-1)

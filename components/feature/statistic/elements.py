@@ -1,4 +1,4 @@
-"""The numbers that statistics are about."""
+"""The numbers that a statistic summarizes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from components.feature.base import raw
 from components.types import Block
 
 Key: TypeAlias = "str | tuple[str, ...] | Callable[[Block], np.ndarray]"
-"""A raw column of finite numbers without gaps, or several side by side; or what makes float64 (rows, D) of a block, in
-which NaN is a gap: frozen and hashable, so that equal statistics are one."""
+"""A raw column of finite numbers without gaps; several side by side; or a function of a block that returns float64
+(rows, D), where NaN is a gap. It is frozen and hashable, so that equal statistics are one."""
 
 
 class Numerical(Protocol):
-    """A statistic of numbers, which can be taken of some rows of a block."""
+    """A statistic of numbers. It can also summarize some of the rows of a block."""
 
     @property
     def key(self) -> Key: ...
 
-    def of(self, values: np.ndarray) -> Any:
+    def summarize_numbers(self, values: np.ndarray) -> Any:
         """The state of numbers, float64 (rows, D)."""
 
     def merge(self, state: Any, other: Any) -> Any: ...
@@ -29,11 +29,11 @@ class Numerical(Protocol):
     def result(self, state: Any) -> Any: ...
 
 
-def elements(block: Block, key: Key) -> np.ndarray:
-    """The numbers of a block, float64 (rows, D); of a column of rank above 2, like images, (rows * … , D)."""
+def read_elements(block: Block, key: Key) -> np.ndarray:
+    """The numbers of a block, float64 (rows, D). A column of a rank above 2, like images, becomes (rows · …, D)."""
     if callable(key):
         return key(block)
     if isinstance(key, tuple):
-        return np.concatenate([elements(block, one) for one in key], axis=1)
-    values = raw.numbers(block, key)
+        return np.concatenate([read_elements(block, one) for one in key], axis=1)
+    values = raw.read_numbers(block, key)
     return values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Where numbers lie, and how wide they spread."""
+"""Means, standard deviations, ranges and covariances."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.feature.statistic.elements import Key, elements
+from components.feature.statistic.elements import Key, read_elements
 from components.types import Block, UserError
 
 
-class Spread(NamedTuple):
-    """Where numbers lie and how wide they spread, float64, an element of the last axis each; NaN where all are gaps."""
+class OffsetScale(NamedTuple):
+    """Where numbers lie and how far they spread, float64, one number per element of the last axis.
+
+    Both are NaN for an element without numbers.
+
+    Attributes:
+        offset: mean, minimum or median.
+        scale: standard deviation, range, or distance between quantiles.
+    """
 
     offset: np.ndarray
-    width: np.ndarray
+    scale: np.ndarray
 
 
 class Sums(NamedTuple):
-    """How many numbers, their mean, and the sum of their squared deviations from it."""
+    """The state of `Moments`: how many numbers, their mean, and the sum of their squared deviations from it."""
 
     total: np.ndarray
     mean: np.ndarray
@@ -27,7 +34,7 @@ class Sums(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The smallest and the largest number, NaN before there is one."""
+    """The state of `Extremes`: the smallest and the largest number; NaN without numbers."""
 
     low: np.ndarray
     high: np.ndarray
@@ -35,18 +42,28 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """What is commonly asked of numbers, an element of the last axis each; NaN for the last four where all are gaps."""
+    """The result of `Summary`, one number per element of the last axis; the last four are NaN without numbers.
 
-    count: np.ndarray  # of numbers, int64
-    missing: np.ndarray  # gaps, int64
+    Attributes:
+        count: how many numbers, int64.
+        missing: how many gaps, int64.
+        sum: their sum.
+        mean: their mean.
+        variance: the variance of the population.
+        minimum: the smallest.
+        maximum: the largest.
+    """
+
+    count: np.ndarray
+    missing: np.ndarray
     sum: np.ndarray
     mean: np.ndarray
-    variance: np.ndarray  # of the population
+    variance: np.ndarray
     minimum: np.ndarray
     maximum: np.ndarray
 
 
-class _Seen(NamedTuple):
+class _SummaryState(NamedTuple):
     sums: Sums
     limits: Limits
     missing: np.ndarray
@@ -60,9 +77,9 @@ class Moments:
     key: Key
 
     def summarize(self, block: Block) -> Sums:
-        return self.of(elements(block, self.key))
+        return self.summarize_numbers(read_elements(block, self.key))
 
-    def of(self, values: np.ndarray) -> Sums:
+    def summarize_numbers(self, values: np.ndarray) -> Sums:
         gaps = np.isnan(values)
         if len(values) and not gaps.any():
             mean = values.mean(axis=0)
@@ -78,9 +95,9 @@ class Moments:
         squares = state.squares + other.squares + np.square(difference) * (state.total * share)
         return Sums(total, state.mean + difference * share, squares)
 
-    def result(self, state: Sums) -> Spread:
+    def result(self, state: Sums) -> OffsetScale:
         total = np.where(state.total, state.total, np.nan)
-        return Spread(np.where(state.total, state.mean, np.nan), np.sqrt(state.squares / total))
+        return OffsetScale(np.where(state.total, state.mean, np.nan), np.sqrt(state.squares / total))
 
 
 @dataclass(frozen=True)
@@ -90,17 +107,17 @@ class Extremes:
     key: Key
 
     def summarize(self, block: Block) -> Limits:
-        return self.of(elements(block, self.key))
+        return self.summarize_numbers(read_elements(block, self.key))
 
-    def of(self, values: np.ndarray) -> Limits:
-        low = np.fmin.reduce(values, axis=0, initial=np.nan)  # NaN is passed over
+    def summarize_numbers(self, values: np.ndarray) -> Limits:
+        low = np.fmin.reduce(values, axis=0, initial=np.nan)  # ignores NaN
         return Limits(low, np.fmax.reduce(values, axis=0, initial=np.nan))
 
     def merge(self, state: Limits, other: Limits) -> Limits:
         return Limits(np.fmin(state.low, other.low), np.fmax(state.high, other.high))
 
-    def result(self, state: Limits) -> Spread:
-        return Spread(state.low, state.high - state.low)
+    def result(self, state: Limits) -> OffsetScale:
+        return OffsetScale(state.low, state.high - state.low)
 
 
 @dataclass(frozen=True)
@@ -109,49 +126,58 @@ class Summary:
 
     key: Key
 
-    def summarize(self, block: Block) -> _Seen:
-        return self.of(elements(block, self.key))
+    def summarize(self, block: Block) -> _SummaryState:
+        return self.summarize_numbers(read_elements(block, self.key))
 
-    def of(self, values: np.ndarray) -> _Seen:
-        sums = Moments(self.key).of(values)
-        return _Seen(sums, Extremes(self.key).of(values), len(values) - sums.total, np.nansum(values, axis=0))
+    def summarize_numbers(self, values: np.ndarray) -> _SummaryState:
+        sums = Moments(self.key).summarize_numbers(values)
+        limits = Extremes(self.key).summarize_numbers(values)
+        return _SummaryState(sums, limits, len(values) - sums.total, np.nansum(values, axis=0))
 
-    def merge(self, state: _Seen, other: _Seen) -> _Seen:
+    def merge(self, state: _SummaryState, other: _SummaryState) -> _SummaryState:
         sums = Moments(self.key).merge(state.sums, other.sums)
         limits = Extremes(self.key).merge(state.limits, other.limits)
-        return _Seen(sums, limits, state.missing + other.missing, state.sum + other.sum)
+        return _SummaryState(sums, limits, state.missing + other.missing, state.sum + other.sum)
 
-    def result(self, state: _Seen) -> Figures:
-        mean, deviation = Moments(self.key).result(state.sums)
-        variance = state.sums.squares / np.where(np.isnan(deviation), np.nan, state.sums.total)
+    def result(self, state: _SummaryState) -> Figures:
+        mean, std = Moments(self.key).result(state.sums)
+        variance = state.sums.squares / np.where(np.isnan(std), np.nan, state.sums.total)
         return Figures(state.sums.total, state.missing, state.sum, mean, variance, *state.limits)
 
 
 @dataclass(frozen=True, eq=False)
 class Joint:
-    """How vectors lie, float64; NaN where no row is whole."""
+    """The result of `Covariance`, float64; NaN without a complete row.
 
-    count: int  # of rows without a gap
-    mean: np.ndarray  # (D,)
-    covariance: np.ndarray  # (D, D), of the population
+    Attributes:
+        count: the number of rows without a gap.
+        mean: (D,).
+        covariance: (D, D), of the population.
+    """
+
+    count: int
+    mean: np.ndarray
+    covariance: np.ndarray
 
 
 class _Products(NamedTuple):
+    """The number of rows, their mean, and the sum of the products of deviations from it, (D, D)."""
+
     total: int
     mean: np.ndarray
-    products: np.ndarray  # of the deviations from the mean, (D, D), summed
+    products: np.ndarray
 
 
 @dataclass(frozen=True)
 class Covariance:
-    """Mean and population covariance of vectors; a row with a gap is left out (Chan, Golub and LeVeque, 1983)."""
+    """Mean and population covariance of vectors, without the rows that have a gap (Chan, Golub and LeVeque, 1983)."""
 
     key: Key
 
     def summarize(self, block: Block) -> _Products:
-        return self.of(elements(block, self.key))
+        return self.summarize_numbers(read_elements(block, self.key))
 
-    def of(self, values: np.ndarray) -> _Products:
+    def summarize_numbers(self, values: np.ndarray) -> _Products:
         whole = values[~np.isnan(values).any(axis=1)]
         mean = whole.sum(axis=0) / max(len(whole), 1)
         deviations = whole - mean
@@ -169,10 +195,10 @@ class Covariance:
         return Joint(state.total, state.mean * (total / total), state.products / total)
 
 
-def principal(covariance: np.ndarray, components: int) -> np.ndarray:
-    """Principal components, float64 (D, components): unit vectors along which the variance is largest, in that order.
+def find_principal_components(covariance: np.ndarray, components: int) -> np.ndarray:
+    """The unit vectors along which the variance is largest, float64 (D, components), in that order.
 
-    The element of each that is the farthest from 0 is positive, so that they are the same in every run.
+    The element of each that is farthest from 0 is positive, so that every run gets the same vectors.
     """
     if not 1 <= components <= len(covariance):
         raise UserError(f"`components` (={components}) must be from 1 to the {len(covariance)} elements of a row")

@@ -1,4 +1,4 @@
-"""FarmHash's farmhashna::Hash64 over many rows at once, by length in bytes; as Fingerprint64 it is fixed for good.
+"""FarmHash's farmhashna::Hash64 over many rows at once, by length in bytes. As Fingerprint64 it never changes.
 
 After FarmHash by Geoff Pike (Google, 2014, MIT licence; https://github.com/google/farmhash).
 """
@@ -9,46 +9,46 @@ from functools import partial
 
 import numpy as np
 
-from components.feature.text.packed_strings import Strings, absorb, rotate
+from components.feature.text.packed_strings import PackedStrings, absorb, rotate
 
 K0, K1, K2 = np.uint64(0xC3A5C85C97CB3127), np.uint64(0xB492B66FBE98F273), np.uint64(0x9AE16A3B2F90404F)
 
 
-def _empty(strings: Strings) -> np.ndarray:
+def _empty(strings: PackedStrings) -> np.ndarray:
     return np.full(len(strings.start), K2)
 
 
-def _to_3(strings: Strings) -> np.ndarray:
-    (word,) = strings.words(0, 1)
+def _to_3(strings: PackedStrings) -> np.ndarray:
+    (word,) = strings.read_words(0, 1)
     middle = word >> (strings.length >> 1 << 3) & 0xFF
     last = word >> (strings.length - 1 << 3) & 0xFF
     y, z = (word & 0xFF) + (middle << 8), strings.length + (last << 2)
     return shift_mix(y * K2 ^ z * K0) * K2
 
 
-def _to_7(strings: Strings) -> np.ndarray:
-    (word,) = strings.words(0, 1)
+def _to_7(strings: PackedStrings) -> np.ndarray:
+    (word,) = strings.read_words(0, 1)
     last = word >> (strings.length - 4 << 3) & 0xFFFFFFFF
     return _hash_16(strings.length + ((word & 0xFFFFFFFF) << 3), last, _multiplier(strings))
 
 
-def _to_16(strings: Strings) -> np.ndarray:
-    (first,), (b,) = strings.words(0, 1), strings.ending(8, 1)
+def _to_16(strings: PackedStrings) -> np.ndarray:
+    (first,), (b,) = strings.read_words(0, 1), strings.read_ending(8, 1)
     multiplier, a = _multiplier(strings), first + K2
     c = rotate(b, 37) * multiplier + a
     d = (rotate(a, 25) + b) * multiplier
     return _hash_16(c, d, multiplier)
 
 
-def _to_32(strings: Strings) -> np.ndarray:
-    (first, b), (before_last, last) = strings.words(0, 2), strings.ending(16, 2)
+def _to_32(strings: PackedStrings) -> np.ndarray:
+    (first, b), (before_last, last) = strings.read_words(0, 2), strings.read_ending(16, 2)
     multiplier, a = _multiplier(strings), first * K1
     c, d = last * multiplier, before_last * K2
     return _hash_16(rotate(a + b, 43) + rotate(c, 30) + d, a + rotate(b + K2, 18) + c, multiplier)
 
 
-def _to_64(strings: Strings) -> np.ndarray:
-    first, last, multiplier = strings.words(0, 4), strings.ending(32, 4), _multiplier(strings)
+def _to_64(strings: PackedStrings) -> np.ndarray:
+    first, last, multiplier = strings.read_words(0, 4), strings.read_ending(32, 4), _multiplier(strings)
     a, b, c, d = first[0] * K2, first[1], last[3] * multiplier, last[2] * K2
     y = rotate(a + b, 43) + rotate(c, 30) + d
     z = _hash_16(y, a + rotate(b + K2, 18) + c, multiplier)
@@ -56,23 +56,23 @@ def _to_64(strings: Strings) -> np.ndarray:
     return _hash_16(rotate(e + f, 43) + rotate(g, 30) + h, e + rotate(f + a, 18) + g, multiplier)
 
 
-def _beyond_64(strings: Strings) -> np.ndarray:
-    """64 bytes after the other, of the strings that have so many; then the last 64 of each."""
+def _beyond_64(strings: PackedStrings) -> np.ndarray:
+    """Absorbs 64 bytes after the other, of the strings that have so many; then the last 64 bytes of each."""
     state = np.repeat(SEED[:, None], len(strings.start), axis=1)
-    state[0] += strings.words(0, 1)[0]
+    state[0] += strings.read_words(0, 1)[0]
     absorb(state, strings, strings.length - 1 >> 6, 8, partial(_stir, multiplier=K1, factor=1))
     multiplier = K1 + ((state[2] & 0xFF) << 1)
     state[5] += strings.length - 1 & 63
     state[3] += state[5]
     state[5] += state[3]
-    x, y, z, v, v_next, w, w_next = _stir(state, strings.ending(64, 8), multiplier, 9)
+    x, y, z, v, v_next, w, w_next = _stir(state, strings.read_ending(64, 8), multiplier, 9)
     return _hash_16(
         _hash_16(v, w, multiplier) + shift_mix(y) * K0 + z, _hash_16(v_next, w_next, multiplier) + x, multiplier
     )
 
 
 def _stir(state: np.ndarray, data: np.ndarray, multiplier: np.ndarray | np.uint64, factor: int) -> list[np.ndarray]:
-    """The state x, y, z, v (two) and w (two) after 64 bytes more, data (8, rows)."""
+    """The state x, y, z, v (two) and w (two) after 64 more bytes, data (8, rows)."""
     x, y, z, v, v_next, w, w_next = state
     x = rotate(x + y + v + data[1], 37) * multiplier ^ w_next * factor
     y = rotate(y + v_next + data[6], 42) * multiplier + v * factor + data[5]
@@ -96,12 +96,12 @@ def shift_mix(word: np.ndarray) -> np.ndarray:
     return word ^ (word >> 47)
 
 
-def _multiplier(strings: Strings) -> np.ndarray:
+def _multiplier(strings: PackedStrings) -> np.ndarray:
     return K2 + (strings.length << 1)
 
 
 def _seed() -> np.ndarray:
-    """x, y, z, v and w before the first byte."""
+    """The state x, y, z, v and w before the first byte."""
     mask = (1 << 64) - 1
     y = (81 * int(K1) + 113) & mask
     mixed = (y * int(K2) + 113) & mask

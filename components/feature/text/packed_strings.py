@@ -1,6 +1,7 @@
-"""Strings as 64-bit words, many rows at a time: what the hashes of strings are computed over.
+"""Strings as 64-bit words, for hashes over many rows at once.
 
-Rows are taken in blocks that stay in the cache and there ordered by length, so that the cost is that of their bytes.
+Strings are copied in blocks that stay in the cache, and ordered there by length: each step then works on the strings
+that are long enough, and no time goes into short ones.
 """
 
 from __future__ import annotations
@@ -10,43 +11,54 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-ROWS, BYTES = 1 << 16, 1 << 22  # of a block; a longer string is a block of its own
+ROWS, BYTES = 1 << 16, 1 << 22  # of a block; a longer string is a block on its own
 LANES = 1 << 13  # rows at once: a dozen intermediate results of so many words fit into the cache
-PADDING = 64  # bytes: the most words that are read at once
+PADDING = 64  # bytes behind a block: the largest number of bytes that are read at once
 
 
-class Strings(NamedTuple):
-    """Some strings of a block, from the shortest to the longest."""
+class PackedStrings(NamedTuple):
+    """Some strings of a block, from the shortest to the longest.
 
-    block: np.ndarray  # (bytes + PADDING,), uint8
-    start: np.ndarray  # (rows,), int64: where they begin there
-    length: np.ndarray  # (rows,), uint64: their bytes
+    Attributes:
+        block: (bytes + PADDING,), uint8.
+        start: (rows,), int64: where the strings begin in the block.
+        length: (rows,), uint64: how many bytes they have.
+    """
 
-    def words(self, at: np.ndarray | int, count: int) -> np.ndarray:
-        """The little-endian words from byte `at` of each string on, uint64 (count, rows); past the end is anything.
+    block: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
 
-        At most PADDING bytes. One element of `count` overlapping words a row is read in one go, whatever its alignment.
+    def read_words(self, at: np.ndarray | int, count: int) -> np.ndarray:
+        """Reads little-endian words, uint64 (count, rows). Bytes behind the end of a string are arbitrary.
+
+        Args:
+            at: the byte of each string, or of all, where the first word begins; it needs no alignment.
+            count: how many words are read, at most PADDING bytes.
         """
         size = len(self.block) - 8 * count + 1
         overlapping = np.ndarray(size, f"V{8 * count}", self.block, strides=(1,))
         return overlapping[self.start + at].view("<u8").reshape(-1, count).T
 
-    def ending(self, before: int, count: int) -> np.ndarray:
-        """The same, from `before` bytes before the end of each string on."""
-        return self.words(self.length.view(np.int64) - before, count)
+    def read_ending(self, before: int, count: int) -> np.ndarray:
+        """Reads words that begin `before` bytes before the end of each string."""
+        return self.read_words(self.length.view(np.int64) - before, count)
 
-    def part(self, rows: slice) -> Strings:
-        return Strings(self.block, self.start[rows], self.length[rows])
-
-
-Hash: TypeAlias = Callable[[Strings], np.ndarray]
+    def select(self, rows: slice) -> PackedStrings:
+        """Some of the strings."""
+        return PackedStrings(self.block, self.start[rows], self.length[rows])
 
 
-def hashed(values: np.ndarray, offsets: np.ndarray, kinds: Sequence[tuple[int, Hash]]) -> np.ndarray:
-    """A number for each string, uint64 (rows,).
+Hash: TypeAlias = Callable[[PackedStrings], np.ndarray]
 
-    String i is `values[offsets[i]:offsets[i + 1]]`, uint8, as in Arrow; offsets may begin above 0. `kinds` is the
-    shortest length and the function of each kind of string, from length 0 on.
+
+def hash_strings(values: np.ndarray, offsets: np.ndarray, kinds: Sequence[tuple[int, Hash]]) -> np.ndarray:
+    """Hashes each string, uint64 (rows,).
+
+    Args:
+        values: the bytes of the strings, uint8.
+        offsets: string i is `values[offsets[i]:offsets[i + 1]]`, as in Arrow; the first may be above 0.
+        kinds: hash functions, each with the least length of its strings, from length 0 on.
     """
     result = np.empty(len(offsets) - 1, np.uint64)
     first = 0
@@ -59,21 +71,26 @@ def hashed(values: np.ndarray, offsets: np.ndarray, kinds: Sequence[tuple[int, H
 
 
 def absorb(
-    state: np.ndarray, strings: Strings, steps: np.ndarray, words: int, step: Callable[..., Sequence[np.ndarray]]
+    state: np.ndarray, strings: PackedStrings, steps: np.ndarray, words: int, step: Callable[..., Sequence[np.ndarray]]
 ) -> None:
-    """Takes into the state (n, rows) `words` words of each string, as many times over as `steps` (rows,) says.
+    """Updates the state of each string, (n, rows), with its words, in place.
 
-    `step(state, data)` gives the n words of the new state; `steps` don't decrease.
+    Args:
+        state: n words per string.
+        strings: the strings.
+        steps: (rows,), how many steps each string takes; not decreasing.
+        words: how many words a step consumes.
+        step: maps (state, data) to the n words of the new state.
     """
     for number in range(int(steps[-1])):
         left = slice(int(np.searchsorted(steps, number, side="right")), None)
-        data = strings.part(left).words(8 * words * number, words)
+        data = strings.select(left).read_words(8 * words * number, words)
         for old, new in zip(state, step(state[:, left], data), strict=True):
             old[left] = new
 
 
 def rotate(word: np.ndarray, bits: int) -> np.ndarray:
-    """Rotated to the right."""
+    """Rotates to the right."""
     return (word >> bits) | (word << (64 - bits))
 
 
@@ -81,11 +98,11 @@ def _hash_block(result: np.ndarray, values: np.ndarray, offsets: np.ndarray, kin
     block = np.empty(offsets[-1] - offsets[0] + PADDING, np.uint8)
     block[:-PADDING] = values[offsets[0] : offsets[-1]]
     length = np.diff(offsets)
-    # Numbers of at most 16 bits are sorted by radix, which is three times as fast.
+    # NumPy sorts numbers of at most 16 bits by radix, which is three times as fast.
     order = np.argsort(length.astype(np.min_scalar_type(int(length.max()))), kind="stable")
-    strings = Strings(block, (offsets[:-1] - offsets[0])[order], length[order].view(np.uint64))
+    strings = PackedStrings(block, (offsets[:-1] - offsets[0])[order], length[order].view(np.uint64))
     bounds = [*np.searchsorted(strings.length, [shortest for shortest, _ in kinds]).tolist(), len(order)]
     for (_, function), low, high in zip(kinds, bounds[:-1], bounds[1:], strict=True):
         for at in range(low, high, LANES):
             rows = slice(at, min(at + LANES, high))
-            result[order[rows]] = function(strings.part(rows))
+            result[order[rows]] = function(strings.select(rows))

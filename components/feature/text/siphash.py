@@ -7,27 +7,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.feature.text.packed_strings import Strings, absorb, hashed, rotate
+from components.feature.text.packed_strings import PackedStrings, absorb, hash_strings, rotate
 
 SEED = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 
 
 def siphash(values: np.ndarray, offsets: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """SipHash-2-4 of each string under a key of two 64-bit numbers, uint64 (rows,).
+    """SipHash-2-4 of each string, uint64 (rows,).
 
-    String i is `values[offsets[i]:offsets[i + 1]]`, uint8, as in Arrow; offsets may begin above 0.
+    Args:
+        values: the bytes of the strings, uint8.
+        offsets: string i is `values[offsets[i]:offsets[i + 1]]`, as in Arrow; the first may be above 0.
+        key: two 64-bit numbers.
     """
     low, high = key
     begin = np.array([seed ^ half for seed, half in zip(SEED, (low, high, low, high), strict=True)], np.uint64)
-    return hashed(values, offsets, [(0, lambda strings: _siphash(strings, begin))])
+    return hash_strings(values, offsets, [(0, lambda strings: _siphash(strings, begin))])
 
 
-def _siphash(strings: Strings, begin: np.ndarray) -> np.ndarray:
+def _siphash(strings: PackedStrings, begin: np.ndarray) -> np.ndarray:
     state = np.repeat(begin[:, None], len(strings.start), axis=1)
     words = strings.length >> 3  # whole ones
     absorb(state, strings, words, 1, _absorb)
     rest = strings.length & 7
-    (ending,) = strings.words((words << 3).view(np.int64), 1)
+    (ending,) = strings.read_words((words << 3).view(np.int64), 1)
     ending = (ending & (np.uint64(1) << (rest << 3)) - 1) | (strings.length << 56)
     v0, v1, v2, v3 = _absorb(state, [ending])
     return np.bitwise_xor.reduce(_rounds([v0, v1, v2 ^ 0xFF, v3], 4))
@@ -40,7 +43,7 @@ def _absorb(state: np.ndarray, data: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _rounds(state: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
-    """SipRound, `count` times; rotated to the left, as in the paper, is to the right by what is left of 64."""
+    """SipRound, `count` times. The paper rotates to the left; this is a rotation to the right by the rest of 64."""
     v0, v1, v2, v3 = state
     for _ in range(count):
         v0, v2 = v0 + v1, v2 + v3

@@ -1,4 +1,4 @@
-"""A vocabulary's file: a value a line."""
+"""Files of vocabularies, with one value per line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from components.types import DataError
 
 
 def find_file(path: str) -> Path:
-    """A regular file below $TITRATE_DATA, or in the working folder; raises DataError where it is in neither."""
-    return find(path, file=True, key="the path")
+    """Finds a regular file below $TITRATE_DATA or the working folder; raises DataError where there is none."""
+    return find(path, file=True)
 
 
 def read_lines(path: str, size: int | None) -> list[str]:
-    """The first `size` lines of a text file, as the values of a vocabulary; all where it is None.
+    """Reads the values of a vocabulary from a text file.
 
-    Raises DataError for fewer lines, for one that is there twice, and for what isn't UTF-8, or has a byte 0.
+    Args:
+        path: the file.
+        size: how many lines are read. None: all.
+
+    Raises:
+        DataError: the file has fewer lines, a line twice, a NUL byte, or isn't UTF-8.
     """
     file = find_file(path)
     with open_file(file) as opened:
@@ -28,11 +33,11 @@ def read_lines(path: str, size: int | None) -> list[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{file} isn't UTF-8: byte {error.start} is {error.object[error.start]:#x}") from error
     if lines == [""]:
-        raise DataError(f"{file} is empty; one value a line is needed")
+        raise DataError(f"{file} is empty; one value per line is needed")
     if size is not None and size > len(lines):
         raise DataError(f"{file} has {len(lines)} lines, fewer than size={size}")
     numbers: dict[str, int] = {}
     for number, line in enumerate(lines[:size], start=1):
         if numbers.setdefault(line, number) != number:
-            raise DataError(f"line {number} of {file} is {line!r}, as line {numbers[line]} is; leave one out")
+            raise DataError(f"line {number} of {file} is {line!r}, like line {numbers[line]}; leave one out")
     return lines[:size]

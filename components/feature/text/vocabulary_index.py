@@ -1,4 +1,4 @@
-"""Which value of a list each of many is: by fingerprints, sorted once, and then by the bytes themselves."""
+"""An index of a list of values: it finds them by sorted fingerprints, then compares the bytes."""
 
 from __future__ import annotations
 
@@ -8,36 +8,46 @@ import numpy as np
 
 from components.closest import closest_name
 from components.feature.text.fingerprint import fingerprint64
-from components.feature.text.string_ops import encodable, gather, shown
+from components.feature.text.string_ops import format_category, gather, is_encodable
 from components.types import Strings, UserError
 
-COMPARED = 1000  # values that a wrong one is compared with
+COMPARED = 1000  # values that an unknown one is compared with
 
 
-def table(tokens: Strings | np.ndarray) -> dict[str, np.ndarray]:
-    """Distinct plain strings, as `data` and `offsets`, or int64, as `values`; `sorted` and `order` are to find them by.
+def build_index(tokens: Strings | np.ndarray) -> dict[str, np.ndarray]:
+    """The index of distinct values, as arrays by name.
 
-    Raises UserError where two strings have the same fingerprint.
+    Args:
+        tokens: strings without a dictionary, or int64.
+
+    Returns:
+        `data` and `offsets` of strings, or `values`; and `sorted`, their keys in order, with `order`, their numbers.
+
+    Raises:
+        UserError: two strings have the same fingerprint.
     """
     keys = fingerprint64(tokens.data, tokens.offsets) if isinstance(tokens, Strings) else tokens
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]
     if isinstance(tokens, Strings) and (same := np.flatnonzero(ranked[1:] == ranked[:-1])).size:
         one, other = gather(tokens, order[[same[0], same[0] + 1]]).tolist()
-        raise UserError(f"{one!r} and {other!r} have the same fingerprint, and can't be told apart: leave one out")
+        raise UserError(f"{one!r} and {other!r} have the same fingerprint; leave one out")
     kept = {"data": tokens.data, "offsets": tokens.offsets} if isinstance(tokens, Strings) else {"values": tokens}
     return {**kept, "sorted": ranked, "order": order}
 
 
 def is_text(host: Mapping[str, np.ndarray]) -> bool:
-    """Whether a table is one of strings."""
+    """Whether an index is one of strings."""
     return "data" in host
 
 
-def find(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The number of each value in the list, int64, -1 where it isn't there.
+def look_up(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The number of each value in the list, int64; -1 for an unknown one.
 
-    `keys` are the fingerprints of plain strings, or the integers once more.
+    Args:
+        values: strings without a dictionary, or int64.
+        keys: the fingerprints of strings, or the integers.
+        host: the index.
     """
     if not len(host["order"]):
         return np.full(len(keys), -1)
@@ -49,28 +59,28 @@ def find(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, np.n
 
 
 def _verify(values: Strings, tokens: Strings, found: np.ndarray) -> None:
-    """Takes back what was found for strings that are not the same, byte by byte."""
+    """Replaces by -1 the numbers of strings that differ from those of the list, which takes equal fingerprints."""
     rows = np.flatnonzero(found >= 0)
     lengths, wanted = np.diff(values.offsets)[rows], np.diff(tokens.offsets)[found[rows]]
     found[rows[lengths != wanted]] = -1
     rows = rows[lengths == wanted]
-    theirs = gather(tokens, found[rows])
-    every = len(rows) == len(found)  # as a rule; then there is nothing to gather
-    ours = values.data[values.offsets[0] : values.offsets[-1]] if every else gather(values, rows).data
-    wrong = np.flatnonzero(ours != theirs.data)
-    found[rows[np.searchsorted(theirs.offsets, wrong, side="right") - 1]] = -1
+    expected = gather(tokens, found[rows])
+    every = len(rows) == len(found)  # the usual case, without a copy
+    actual = values.data[values.offsets[0] : values.offsets[-1]] if every else gather(values, rows).data
+    wrong = np.flatnonzero(actual != expected.data)
+    found[rows[np.searchsorted(expected.offsets, wrong, side="right") - 1]] = -1
 
 
-def nearest(value: str | int, host: Mapping[str, np.ndarray]) -> str:
-    """A hint at the value of the list, among its first, that is most like one that it lacks."""
+def suggest_value(value: str | int, host: Mapping[str, np.ndarray]) -> str:
+    """`did you mean …? ` with the most similar of the first values of the list, or "" if none is similar."""
     tokens = Strings(host["data"], host["offsets"]) if is_text(host) else host["values"]
-    known = [str(shown(tokens, place)) for place in range(min(len(host["order"]), COMPARED))]
+    known = [str(format_category(tokens, place)) for place in range(min(len(host["order"]), COMPARED))]
     near = closest_name(value, known)
     return f"did you mean {near!r}? " if near else ""
 
 
 def check_values(key: str, values: Sequence[str | int], mask: str | int | None) -> None:
-    """Raises UserError for an empty list, values of two kinds, one that is there twice, and one without UTF-8."""
+    """Raises UserError for an empty list, values of two types, a value twice, or one that UTF-8 can't encode."""
     start = f"vocabulary of column `{key}`: "
     if not values:
         raise UserError(f"{start}`values` is empty; leave it out to learn the list")
@@ -79,9 +89,9 @@ def check_values(key: str, values: Sequence[str | int], mask: str | int | None) 
         raise UserError(f"{start}`values` and `mask` must be all text or all whole numbers")
     numbers: dict[str | int, int] = {}
     for number, value in enumerate(every, start=int(mask is None)):
-        if isinstance(value, str) and not encodable(value):
+        if isinstance(value, str) and not is_encodable(value):
             which = f"number {number} of `values`" if number else "the mask"
-            raise UserError(f"{start}{which}, {value!r}, has no UTF-8; mend it")
+            raise UserError(f"{start}{which}, {value!r}, has no UTF-8; correct it")
         if numbers.setdefault(value, number) != number:
             first = f"number {numbers[value]}" if numbers[value] else "the mask"
             raise UserError(f"{start}number {number} of `values`, {value!r}, is {first} too; leave one out")

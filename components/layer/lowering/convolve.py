@@ -1,4 +1,4 @@
-"""How convolutions are computed: XLA's own, and on the CPU what is faster, by fixed rules on shapes."""
+"""Convolution: XLA's own, and on the CPU faster ways, by fixed rules on shapes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,26 @@ from jax import lax
 from components.layer.lowering.depthwise import depthwise
 from components.layer.shape import Padding, Pads, Pair, pads, reach
 
-BLOCK = 32  # channels that a product on the CPU needs to run at full speed
-BLOCKS = 16  # convolutions that a grouped one becomes at most: each more is to be compiled
+BLOCK = 32  # channels that a matrix product on the CPU needs for full speed
+BLOCKS = 16  # most convolutions that replace a grouped one: each takes time to compile
 
 
 def convolve(
     x: jax.Array, kernel: jax.Array, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
 ) -> jax.Array:
-    """(B, H, W, C), (height, width, C / groups, features) -> (B, h, w, features)."""
+    """Convolves images with a kernel.
+
+    Args:
+        x: images (B, H, W, C).
+        kernel: (height, width, C / groups, features).
+        stride: pixels between two windows.
+        padding: as in `Conv`.
+        dilation: pixels between two places of the kernel.
+        groups: each group sees its share of the channels and computes its share of the features.
+
+    Returns:
+        (B, h, w, features).
+    """
     window, image = (kernel.shape[0], kernel.shape[1]), (x.shape[1], x.shape[2])
     around = pads(image, reach(window, dilation), stride, padding)
     if groups == 1 and window == (1, 1):
@@ -32,23 +44,24 @@ def convolve(
 
 
 def _product(x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads) -> jax.Array:
-    """A convolution by 1 x 1: on the CPU XLA's own is up to 13 times slower than the product."""
+    """Computes a convolution by 1 x 1 as a matrix product, up to 13 times as fast as XLA's convolution on the CPU."""
     if around != ((0, 0), (0, 0)):
         x = jnp.pad(x, ((0, 0), *around, (0, 0)))
     return x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
 
 
 def _repeated(x: jax.Array, times: int) -> jax.Array:
-    """Each channel `times` times, next to one another."""
+    """Repeats each channel `times` times; the copies are neighbors."""
     if times == 1:
         return x
     return jnp.broadcast_to(x[..., None], (*x.shape, times)).reshape(*x.shape[:-1], -1)
 
 
 def _in_blocks(x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads, dilation: Pair, groups: int) -> jax.Array:
-    """A few dense convolutions, each of several groups: zeros stand where a feature doesn't see a channel.
+    """Computes a grouped convolution as a few dense ones, each for several groups.
 
-    XLA computes groups on the CPU without its matrix products, hundreds of times slower for the kernel's gradient.
+    The dense kernels have zeros where a feature does not see a channel. XLA computes groups on the CPU without its
+    matrix products: the gradient of the kernel takes hundreds of times as long.
     """
     blocks = _blocks(groups, kernel.shape[2])
     height, width, channels, _ = kernel.shape
@@ -62,6 +75,6 @@ def _in_blocks(x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads, dila
 
 
 def _blocks(groups: int, channels: int) -> int:
-    """How many: as many as divide the groups evenly and leave each block its `BLOCK` channels."""
+    """Returns the largest number of blocks that divides the groups and leaves each block `BLOCK` channels."""
     most = min(BLOCKS, max(1, groups * channels // BLOCK))
     return next(count for count in range(most, 0, -1) if groups % count == 0)

@@ -1,6 +1,6 @@
-"""The product of sparse vectors and a matrix: its rows that they name, weighted and added, by fixed rules on shapes.
+"""Product of sparse vectors and a matrix: a weighted sum of rows, or a dense product, by fixed rules on shapes.
 
-On two CPU cores, forward and backward, that is up to 30 times as fast as a product with vectors made dense; but for a
+On two CPU cores, forward and backward, the sum of rows is up to 30 times as fast as a product with dense vectors; for a
 small matrix and many ids it is up to 25 times as slow (benchmarks/embedding.py).
 """
 
@@ -16,16 +16,22 @@ from components.types import MultiHot, register
 
 register()
 
-PART = 1 << 19  # numbers that are gathered at a time on the CPU: 2 MiB stay in its cache
-LARGE_PART = 1 << 25  # elsewhere: 128 MiB, so that memory is bounded
+PART = 1 << 19  # numbers to gather at a time on the CPU: 2 MiB, which stay in its cache
+LARGE_PART = 1 << 25  # on other devices: 128 MiB, so that memory is bounded
 
 
 def product(x: MultiHot, matrix: jax.Array, part: int | None = None) -> jax.Array:
-    """Vectors (B, size) and a matrix (size, D) of float32 -> (B, D), float32; `weights` may be of any float dtype.
+    """Multiplies sparse vectors and a matrix.
 
-    `part` is how many numbers are gathered at a time, at least those of an example; None: as suits the device.
+    Args:
+        x: vectors (B, size); their weights have any float dtype.
+        matrix: (size, D), float32.
+        part: numbers to gather at a time, at least those of one example; None: the constant of the device.
+
+    Returns:
+        (B, D), float32.
     """
-    ids, weights = named(x)
+    ids, weights = in_range(x)
     matrix = jnp.asarray(matrix)
     count, width = ids.shape[1], matrix.shape[1]
     if 8 * x.size <= count * min(width, 64):
@@ -36,10 +42,10 @@ def product(x: MultiHot, matrix: jax.Array, part: int | None = None) -> jax.Arra
     return _gathered(matrix, ids, weights)
 
 
-def named(x: MultiHot) -> tuple[jax.Array, jax.Array]:
-    """Ids that are all in range, and float32 weights, 0 where an id stood for nothing."""
-    there = (x.ids >= 0) & (x.ids < x.size)
-    return jnp.where(there, x.ids, 0), jnp.where(there, x.weights.astype(jnp.float32), 0)
+def in_range(x: MultiHot) -> tuple[jax.Array, jax.Array]:
+    """Returns ids that are all in range, and float32 weights that are 0 where an id was out of range."""
+    valid = (x.ids >= 0) & (x.ids < x.size)
+    return jnp.where(valid, x.ids, 0), jnp.where(valid, x.weights.astype(jnp.float32), 0)
 
 
 def _dense(ids: jax.Array, weights: jax.Array, size: int) -> jax.Array:
@@ -53,7 +59,7 @@ def _gathered(matrix: jax.Array, ids: jax.Array, weights: jax.Array) -> jax.Arra
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _in_parts(part: int, matrix: jax.Array, ids: jax.Array, weights: jax.Array) -> jax.Array:
-    """The same, some examples at a time; so is the gradient: up to 8 times as fast where much is gathered."""
+    """Computes `_gathered` and its gradient a part of the batch at a time: up to 8 times as fast for large parts."""
     parts = _parts(part, matrix.shape[1], ids, weights)
     return _whole(lax.map(lambda arrays: _gathered(matrix, *arrays), parts), len(ids))
 
@@ -72,17 +78,17 @@ def _backward(part: int, kept: tuple[jax.Array, ...], gradient: jax.Array) -> tu
         ids, weights, gradient = part
         return total.at[ids].add(weights[..., None] * gradient[:, None]), None
 
-    def of_weights(part: tuple[jax.Array, ...]) -> jax.Array:
+    def weight_gradient(part: tuple[jax.Array, ...]) -> jax.Array:
         return jnp.einsum("bkd,bd->bk", matrix[part[0]], part[2])
 
-    return lax.scan(add, jnp.zeros_like(matrix), parts)[0], None, _whole(lax.map(of_weights, parts), len(ids))
+    return lax.scan(add, jnp.zeros_like(matrix), parts)[0], None, _whole(lax.map(weight_gradient, parts), len(ids))
 
 
 _in_parts.defvjp(_forward, _backward)
 
 
 def _parts(part: int, width: int, ids: jax.Array, *arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Arrays (B, …) as (parts, examples of a part, …); what the last one lacks is zero, so it adds nothing."""
+    """Reshapes arrays (B, …) to (parts, examples of a part, …), with zeros after the last example."""
     rows = -(-len(ids) // -(-ids.size * width // part))
     count = -(-len(ids) // rows)
     more = count * rows - len(ids)

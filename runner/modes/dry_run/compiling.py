@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from runner.data.batches import Chunk
-from runner.memory import need
+from runner.memory import program_need
 from runner.modes.dry_run.subject import Subject
 from runner.modes.dry_run.work import multiply_adds
 
@@ -61,7 +61,7 @@ def _compile(function: Any, *arguments: Any) -> Compiled:
     traced = function.trace(*arguments)
     with _hits() as hits:
         program = traced.lower().compile()
-    seconds, found = time.perf_counter() - began, need(program)
+    seconds, found = time.perf_counter() - began, program_need(program)
     return Compiled(program, seconds, bool(hits), found and found.total, multiply_adds(traced.jaxpr.jaxpr))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.extend.core import Var
 
-from runner.memory import bytes_of, held
+from runner.memory import byte_count, training_bytes
 from runner.modes.dry_run.layers import Layer
 from runner.modes.dry_run.subject import Subject
 
@@ -43,11 +43,11 @@ def by_shapes(subject: Subject, rows: Sequence[Layer]) -> Memory:
     like = subject.like
     scale = subject.trainer.evaluation_batch_size / subject.batch_size
     return Memory(
-        parameters=bytes_of(like.parameters),
-        optimizer_state=bytes_of(like.optimizer_state),
-        model_state=bytes_of(like.model_state),
-        checkpoint=held(like) - bytes_of((like, like.parameters, like.model_state)),
-        data=bytes_of(subject.chunk.data),
+        parameters=byte_count(like.parameters),
+        optimizer_state=byte_count(like.optimizer_state),
+        model_state=byte_count(like.model_state),
+        checkpoint=training_bytes(like) - byte_count((like, like.parameters, like.model_state)),
+        data=byte_count(subject.chunk.data),
         activations=activations(subject, subject.batch_size),
         largest_layer=round(scale * max((row.taken + row.written for row in rows), default=0)),
     )
@@ -62,7 +62,7 @@ def activations(subject: Subject, size: int) -> int:
     like = subject.like
     jaxpr = jax.make_jaxpr(kept)(like.parameters, like.model_state, subject.encoded(size)).jaxpr
     results = {variable for variable in jaxpr.outvars if isinstance(variable, Var)}
-    return bytes_of([variable.aval for variable in results - {*jaxpr.invars, *jaxpr.constvars}])
+    return byte_count([variable.aval for variable in results - {*jaxpr.invars, *jaxpr.constvars}])
 
 
 def largest_batch(subject: Subject, memory: Memory, working: int, limit: int) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runner.display.tables import Row, Section, write
-from runner.terminal import line
+from runner.display.tables import Row, Section, write_tables
+from runner.terminal import write_line
 
 
 class Page:
@@ -19,12 +19,12 @@ class Page:
     ) -> None:
         """A table below its title; `right` names the columns that are numbers. One without rows is left out."""
         if not self._quiet:
-            write([Section(title, [*([heading] if heading else []), *rows], heading is not None, right)])
+            write_tables([Section(title, [*([heading] if heading else []), *rows], heading is not None, right)])
 
     def note(self, text: str) -> None:
         """A line of its own."""
         if not self._quiet:
-            line(text)
+            write_line(text)
 
 
 def duration(seconds: float) -> str:

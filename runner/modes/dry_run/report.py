@@ -7,8 +7,8 @@ import contextlib
 from runner import memory as memories
 from runner import platform
 from runner.config.config import Config
-from runner.display.progress import Progress, progress
-from runner.execution.prepare import tracking_of, trainer_of
+from runner.display.progress import Progress, make_progress
+from runner.execution.prepare import build_tracking, make_trainer
 from runner.modes.dry_run import tables
 from runner.modes.dry_run.compiling import evaluation, training_step
 from runner.modes.dry_run.layers import layers
@@ -26,12 +26,12 @@ PATIENCE = 6.0  # seconds of compiling after which the evaluation isn't compiled
 
 def tell(config: Config, page: Page) -> None:
     """Prints all but the values; raises UserError as a run would, RunError where the device has too little memory."""
-    platform.prepare(cache_folder())
-    if warning := platform.unused_accelerator():
+    platform.start_jax(cache_folder())
+    if warning := platform.find_unused_accelerator():
         page.note(f"warning: {warning}")
     with contextlib.closing(_progress(config)) as shown:
-        subject = Subject(trainer_of(config, None, shown, Signals()))
-        tracking_of(config)  # what is wrong with it would stop the run too
+        subject = Subject(make_trainer(config, None, shown, Signals()))
+        build_tracking(config)  # what is wrong with it would stop the run too
     for text in subject.trainer.data.warnings:
         page.note(f"warning: {text}")
     like, batch_size = subject.like, subject.batch_size
@@ -48,7 +48,7 @@ def tell(config: Config, page: Page) -> None:
 
 def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work: float) -> None:
     """What compiling tells, and then the time; `work`: multiply-adds of an evaluation's batch."""
-    verdict = Verdict(subject, memory, memories.free(), page.note)
+    verdict = Verdict(subject, memory, memories.free_memory(), page.note)
     verdict.of_held()
     with contextlib.closing(_progress(config)) as shown:
         with shown.working("compiling the training step"), verdict.of_compiler():
@@ -62,7 +62,9 @@ def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work:
     page.section("memory as compiled", tables.compiled_memory(verdict, step, evaluated), right=(1,))
     verdict.of_compiled(step, evaluated)
     seconds = step.seconds + (evaluated.seconds if evaluated else 0.0)
-    with memories.enough("measuring the steps", "Try a smaller training.batch_size, or a smaller model."):
+    with memories.memory_error_location(
+        "measuring the steps", "Try a smaller training.batch_size, or a smaller model."
+    ):
         found = pace(subject, step, judged, work)
     page.section(f"time, {found.basis}", tables.time_table(found, subject, seconds), right=(1,))
 
@@ -70,4 +72,4 @@ def _compile(config: Config, page: Page, subject: Subject, memory: Memory, work:
 def _progress(config: Config) -> Progress:
     """Shows on a terminal what takes its time; elsewhere the sections say it."""
     quiet = config.values["quiet"] or not on_terminal()
-    return progress(quiet=quiet, epochs=config.values["training"]["epochs"])
+    return make_progress(quiet=quiet, epochs=config.values["training"]["epochs"])

@@ -10,8 +10,8 @@ import numpy as np
 
 from components.types import Batch, Output
 from runner.data.batches import Chunk
-from runner.program.parts import Parts, extras, measure
-from runner.program.program import Pace
+from runner.program.parts import BuiltParts, extra_losses, measure
+from runner.program.program import RateInputs
 from runner.training.trainer import Trainer
 
 EVALUATED = ("valid", "test")
@@ -24,8 +24,8 @@ class Subject:
         self.trainer = trainer
         self.like = trainer.like
         self.batch_size = trainer.training.batch_size
-        rows = trainer.data.splits["train"][: self.batch_size * min(trainer.steps_a_dispatch, trainer.steps)]
-        self.chunk: Chunk = next(iter(trainer.batches.chunks(rows, self.batch_size, trainer.steps_a_dispatch)))
+        rows = trainer.data.splits["train"][: self.batch_size * min(trainer.steps_per_dispatch, trainer.steps)]
+        self.chunk: Chunk = next(iter(trainer.batches.chunks(rows, self.batch_size, trainer.steps_per_dispatch)))
 
     @property
     def last(self) -> int:
@@ -42,7 +42,7 @@ class Subject:
     def dispatch(self) -> tuple[Any, ...]:
         """What a training dispatch takes behind the state."""
         steps = np.int32(self.trainer.training.epochs * self.trainer.steps)
-        return self.chunk.data, self.chunk.rows, np.int32(self.chunk.steps), Pace(steps, np.float32(1))
+        return self.chunk.data, self.chunk.rows, np.int32(self.chunk.steps), RateInputs(steps, np.float32(1))
 
     def encoded(self, size: int) -> Any:
         """The shapes of so many examples as the host sends them."""
@@ -58,12 +58,12 @@ class Subject:
         parts = self._parts()
         batch, output = self._passed(parts, parameters, model_state, encoded)
         loss = measure(parts, output, batch, training=True)["loss"]["sum"] / batch.target.shape[0]
-        return sum(extras(parts, parameters, output, batch), loss)
+        return sum(extra_losses(parts, parameters, output, batch), loss)
 
-    def _parts(self) -> Parts:
+    def _parts(self) -> BuiltParts:
         return self.trainer.program.parts(self.trainer.given)
 
-    def _passed(self, parts: Parts, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Output]:
+    def _passed(self, parts: BuiltParts, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Output]:
         variables = {"params": parameters, **model_state}
         given = self.trainer.given
         batch, output, _ = self.trainer.program.forward(parts, given, variables, encoded, step=jnp.int32(0))

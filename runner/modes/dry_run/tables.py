@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from components.types import Batch, MultiHot
-from runner.memory import size
+from runner.memory import format_bytes
 from runner.modes.dry_run.compiling import Compiled
 from runner.modes.dry_run.layers import Layer
 from runner.modes.dry_run.memory import Memory
@@ -45,7 +45,7 @@ def splits(subject: Subject) -> Iterator[Row]:
     yield "examples", ", ".join(f"{name} {count:,}" for name, count in rows.items())
     rest = "" if subject.last == batch else f", the last one of {subject.last} examples"
     yield "steps an epoch", f"{trainer.steps:,}{rest}"
-    yield "steps a dispatch", f"{min(trainer.steps_a_dispatch, trainer.steps)}"
+    yield "steps a dispatch", f"{min(trainer.steps_per_dispatch, trainer.steps)}"
     yield "epochs", f"{trainer.training.epochs:,}"
 
 
@@ -61,20 +61,28 @@ def memory_table(memory: Memory, subject: Subject) -> Iterator[Row]:
     """What a run needs by its shapes."""
     training = subject.trainer.training
     resident = subject.trainer.batches.resident is not None
-    yield "parameters", size(memory.parameters), ""
-    yield "gradients", size(memory.parameters), ""
-    yield "optimizer state", size(memory.optimizer_state), ""
+    yield "parameters", format_bytes(memory.parameters), ""
+    yield "gradients", format_bytes(memory.parameters), ""
+    yield "optimizer state", format_bytes(memory.optimizer_state), ""
     if memory.model_state:
-        yield "model state", size(memory.model_state), "running moments and the like"
-    yield "best weights", size(memory.parameters + memory.model_state), "a copy of the best so far"
+        yield "model state", format_bytes(memory.model_state), "running moments and the like"
+    yield "best weights", format_bytes(memory.parameters + memory.model_state), "a copy of the best so far"
     if memory.checkpoint:
-        yield "checkpoint", size(memory.checkpoint), "a copy of the state and the best weights, to be written"
-    yield "data", size(memory.data), "all of it, resident on the device" if resident else "of a dispatch, sent ahead"
+        yield "checkpoint", format_bytes(memory.checkpoint), "a copy of the state and the best weights, to be written"
+    yield (
+        "data",
+        format_bytes(memory.data),
+        "all of it, resident on the device" if resident else "of a dispatch, sent ahead",
+    )
     kept = f"that JAX keeps of {training.batch_size} examples for the backward pass"
-    yield "activations, training", size(memory.activations), kept
+    yield "activations, training", format_bytes(memory.activations), kept
     largest = f"the largest input and output of one layer, {subject.trainer.evaluation_batch_size} examples"
-    yield "activations, evaluation", size(memory.largest_layer), largest
-    yield "training in all", size(memory.held + memory.working), "as traced; what the compiler makes of it follows"
+    yield "activations, evaluation", format_bytes(memory.largest_layer), largest
+    yield (
+        "training in all",
+        format_bytes(memory.held + memory.working),
+        "as traced; what the compiler makes of it follows",
+    )
 
 
 def compile_table(subject: Subject, step: Compiled, evaluation: Compiled | None) -> Iterator[Row]:
@@ -90,12 +98,12 @@ def compile_table(subject: Subject, step: Compiled, evaluation: Compiled | None)
 
 def compiled_memory(verdict: Verdict, step: Compiled, evaluation: Compiled | None) -> Iterator[Row]:
     """What a run needs as compiled, and what there is."""
-    yield "training", size(verdict.training(step)), "at once, with the best weights and copies to be saved"
+    yield "training", format_bytes(verdict.training(step)), "at once, with the best weights and copies to be saved"
     if evaluation is not None:
-        needed = size(verdict.evaluation(evaluation))
+        needed = format_bytes(verdict.evaluation(evaluation))
         yield "evaluation", needed, "at once, with those and the optimizer state"
     if verdict.limit is not None:
-        yield "free", size(verdict.limit), f"{verdict.where}, with what the data takes already"
+        yield "free", format_bytes(verdict.limit), f"{verdict.where}, with what the data takes already"
         share = max(verdict.training(step), verdict.evaluation(evaluation) if evaluation else 0) / verdict.limit
         yield "needed", f"{share:.2%}" if share >= 1e-4 else "under 0.01%", ""
 
@@ -120,7 +128,11 @@ def _cached(program: Compiled) -> str:
 def _numbers(rows: Sequence[Layer], batch: int) -> Row:
     work = sum(row.multiply_adds for row in rows)
     an_example = f"{work // batch:,}" if work % batch == 0 else f"{work / batch:,.1f}"
-    return f"{sum(row.parameters for row in rows):,}", an_example, size(sum(row.runs * row.written for row in rows))
+    return (
+        f"{sum(row.parameters for row in rows):,}",
+        an_example,
+        format_bytes(sum(row.runs * row.written for row in rows)),
+    )
 
 
 def _shapes(tree: Any) -> str:

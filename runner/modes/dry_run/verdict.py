@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import jax
 
-from runner.errors import RunError, is_of_memory
-from runner.memory import Free, bytes_of, power_of_two, refuse, size
+from runner.errors import RunError, is_memory_error
+from runner.memory import Free, byte_count, format_bytes, power_of_two, refuse_or_warn
 from runner.modes.dry_run.compiling import Compiled
 from runner.modes.dry_run.memory import Memory, largest_batch
 from runner.modes.dry_run.subject import Subject
@@ -19,7 +19,7 @@ class Verdict:
 
     def __init__(self, subject: Subject, memory: Memory, free: Free | None, warn: Callable[[str], None]) -> None:
         # The data is there already, where it stays on the device.
-        self.limit: int | None = free and free.left + bytes_of(subject.trainer.batches.resident)
+        self.limit: int | None = free and free.left + byte_count(subject.trainer.batches.resident)
         self.where = free.where if free else ""
         self._subject, self._memory = subject, memory
         self._copies = memory.parameters + memory.model_state + memory.checkpoint
@@ -40,7 +40,7 @@ class Verdict:
     def of_held(self) -> None:
         """Raises RunError where no batch size fits, or warns of that, once."""
         if self.limit is not None and self._memory.held + self._memory.parameters > self.limit:
-            refuse(self._too_large(self._memory.held + self._memory.working, self._none()), self._warn)
+            refuse_or_warn(self._too_large(self._memory.held + self._memory.working, self._none()), self._warn)
             self._warned = True
 
     @contextlib.contextmanager
@@ -49,7 +49,7 @@ class Verdict:
         try:
             yield
         except jax.errors.JaxRuntimeError as error:
-            if self.limit is None or not is_of_memory(error):
+            if self.limit is None or not is_memory_error(error):
                 raise
             raise RunError(self._training(self._memory.held + self._memory.working)) from error
 
@@ -58,12 +58,12 @@ class Verdict:
         if self.limit is None or self._warned:
             return
         if (need := self.training(step)) > self.limit:
-            refuse(self._training(need), self._warn)
+            refuse_or_warn(self._training(need), self._warn)
         if evaluation is not None and (need := self.evaluation(evaluation)) > self.limit:
             size = self._subject.trainer.evaluation_batch_size
             held = self._memory.held
             fits = power_of_two(max(1, int(size * (self.limit - held) / (need - held))))
-            refuse(self._too_large(need, f"training.evaluation_batch_size={fits} would fit"), self._warn)
+            refuse_or_warn(self._too_large(need, f"training.evaluation_batch_size={fits} would fit"), self._warn)
 
     def _training(self, need: int) -> str:
         working = need - self._memory.held
@@ -74,11 +74,11 @@ class Verdict:
         memory = self._memory
         return (
             f"no batch size would fit, because parameters, gradients, the optimizer's state, copies of them and the "
-            f"data alone take {size(memory.held + memory.parameters)}"
+            f"data alone take {format_bytes(memory.held + memory.parameters)}"
         )
 
     def _too_large(self, need: int, remedy: str) -> str:
         return (
-            f"too large for the device: a run with training.batch_size={self._subject.batch_size} needs {size(need)}, "
-            f"and {size(self.limit or 0)} are free {self.where}; {remedy}"
+            f"too large for the device: a run with training.batch_size={self._subject.batch_size} needs "
+            f"{format_bytes(need)}, and {format_bytes(self.limit or 0)} are free {self.where}; {remedy}"
         )

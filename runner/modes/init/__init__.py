@@ -27,10 +27,10 @@ def command(config: Config) -> int:
     is written.
     """
     here = Path.cwd()
-    files, then = (_template(), NEXT) if config.inferred is None else table.files(config, config.inferred)
+    files, then = (_template(), NEXT) if config.suggestion is None else table.files(config, config.suggestion)
     taken = list(dict.fromkeys(str(place) for file in files for place in _taken(here, file)))
     if taken:
-        remedy = "use an empty folder" if config.inferred is None else "remove or rename what is in the way"
+        remedy = "use an empty folder" if config.suggestion is None else "remove or rename what is in the way"
         raise UserError(f"mode=init: {here} has {', '.join(taken)} already; nothing was written: {remedy}")
     try:
         for file, content in files.items():

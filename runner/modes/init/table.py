@@ -12,7 +12,7 @@ import yaml
 from runner.config.catalog import EXPERIMENT, catalog, defaults
 from runner.config.compose import compose
 from runner.config.config import Config
-from runner.suggest.suggestion import Suggestion
+from runner.suggest.suggestions import Suggestion
 
 OF_A_COMMAND = ("mode", "folder", "fresh", "resume", "run", "output", "runs", "quiet", EXPERIMENT)
 

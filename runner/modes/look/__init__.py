@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from runner import platform
 from runner.config.config import Config
-from runner.display.progress import progress
-from runner.display.tables import show
+from runner.display.progress import make_progress
+from runner.display.tables import print_tables
 from runner.errors import RunError
 from runner.modes.look import data, mistakes
 from runner.modes.look.text import facts
@@ -18,15 +18,15 @@ from runner.platform import cache_folder
 def command(config: Config) -> int:
     """Looks, prints what there is to see, and says where the figures are."""
     quiet, run = config.values["quiet"], config.values["run"]
-    platform.prepare(cache_folder())
+    platform.start_jax(cache_folder())
     with (
         _disk(),
-        contextlib.closing(progress(quiet=quiet, epochs=1)) as shown,
+        contextlib.closing(make_progress(quiet=quiet, epochs=1)) as shown,
         (mistakes if run else data).look(config, shown) as found,
     ):
         shown.close()  # the live line; the record may take some seconds more
         if not quiet:
-            show(found.sections, facts(found.folder, found.tracking))
+            print_tables(found.sections, facts(found.folder, found.tracking))
     return 0
 
 

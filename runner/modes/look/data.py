@@ -14,13 +14,13 @@ import numpy as np
 from runner import files, yaml_file
 from runner import run_folder as folders
 from runner.config.config import Config
-from runner.config.provenance import told
+from runner.config.provenance import with_origin
 from runner.config.settings import Training
-from runner.data.batches import order
+from runner.data.batches import epoch_order
 from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.display.tables import Section
-from runner.execution.prepare import limited, load_data, tracking_of
+from runner.execution.prepare import build_tracking, limit_batches, load_data
 from runner.figures import images as grids
 from runner.figures import target as target_figures
 from runner.figures.canvas import short
@@ -64,16 +64,18 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
 def _prepared(config: Config, shown: Progress) -> tuple[View, Any]:
     """The data of a configuration as the model gets it, and where records go."""
     folders.check_root(Path(config.values["folder"]))
-    with told(config):
+    with with_origin(config):
         data, features = load_data(config, None, shown)
-        data = limited(data, Training(**config.values["training"]))
-    return View(data, features), tracking_of(config)
+        data = limit_batches(data, Training(**config.values["training"]))
+    return View(data, features), build_tracking(config)
 
 
 def _sections(config: Config, view: View, figures: Path, shown: Progress) -> list[Section]:
     """All that there is to see, in tables, in figures, and as text beside those."""
     with shown.working("looking at the data"):
-        rows = order(view.data.splits["train"], config.values["seed"], 0)[: config.values["training"]["batch_size"]]
+        rows = epoch_order(view.data.splits["train"], config.values["seed"], 0)[
+            : config.values["training"]["batch_size"]
+        ]
         examples = view.examples(rows)
         targets = {split: view.targets(split) for split in view.data.splits}
     with shown.working("drawing"):
@@ -104,26 +106,26 @@ def _examples(view: View, examples: Examples, figures: Path) -> list[Section]:
     return [section for section in sections if section is not None]
 
 
-def _folder(config: Config, data: Data, described: Mapping[str, Any]) -> folders.Folder:
+def _folder(config: Config, data: Data, described: Mapping[str, Any]) -> folders.RunFolder:
     """A folder of its own, whose digest no run has: none would take it for its own and go on there."""
-    mark = folders.digest(config.values | {"look": True}, data.fingerprint)
-    made = record.record(config, data, mark, described)
+    mark = folders.run_digest(config.values | {"look": True}, data.fingerprint)
+    made = record.describe_run(config, data, mark, described)
     made |= {"kind": "look", "name": f"look_{made['name']}"}
     files = {
         "config.yaml": yaml_file.dump(config.values),
         "overrides.yaml": yaml_file.dump(list(config.overrides)),
         "record.json": json.dumps(made, indent=1),
     }
-    return folders.create(Path(config.values["folder"]), made["name"], mark, files)
+    return folders.create_folder(Path(config.values["folder"]), made["name"], mark, files)
 
 
 def _end(folder: Path, data: Data, status: str, delivery: Delivery, shown: Progress) -> None:
     """Writes down how it ended, and waits a little for the record."""
     metrics = {f"{split}/rows": len(rows) for split, rows in data.splits.items()}
     summary = {"status": status, "run_id": None, "metrics": metrics}
-    folders.summarize(folder, summary)
+    folders.write_summary(folder, summary)
     with shown.working("bringing it to MLflow"):
         summary["run_id"] = delivery.close(DELIVERY_SECONDS)
-    folders.summarize(folder, summary)
+    folders.write_summary(folder, summary)
     if note := delivery.note():
         shown.note(note)

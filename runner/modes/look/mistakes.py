@@ -16,13 +16,13 @@ from runner.display.tables import Section
 from runner.figures import images as grids
 from runner.figures.canvas import short
 from runner.files import refuse_links, write_atomically
-from runner.inference.trained_model import Fitted, opened
+from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look import tables
 from runner.modes.look.data import Look
 from runner.modes.look.text import number, share
 from runner.modes.look.view import View, images
 from runner.record import predictions as kept
-from runner.record.predictions import Answers
+from runner.record.predictions import RecordedPredictions
 from runner.run_folder import read_record
 from runner.tracking import DELIVERY_SECONDS, Delivery, RepeatedDelivery
 
@@ -37,7 +37,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
 
     Raises UserError where the run says nothing of a split.
     """
-    fitted = opened(config, shown)
+    fitted = open_model(config, shown)
     folder = fitted.folder
     refuse_links(folder / "figures")
     answers, suffix = _answers(fitted, config.split)
@@ -59,7 +59,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
         _deliver(delivery, folder, shown)
 
 
-def order(answers: Answers) -> np.ndarray:
+def order(answers: RecordedPredictions) -> np.ndarray:
     """The places of the answers, the worst first; of classes the wrong ones alone, unless all are right.
 
     By loss, which of one number is by distance too; what isn't finite is worst.
@@ -73,7 +73,7 @@ def order(answers: Answers) -> np.ndarray:
     return places[wrong[places]] if answers.classes is not None and wrong.any() else places
 
 
-def pairs(answers: Answers) -> list[tuple[int, int, int]]:
+def pairs(answers: RecordedPredictions) -> list[tuple[int, int, int]]:
     """(class, what is said instead, how often), the most frequent first."""
     wrong = answers.target != answers.prediction
     both = np.stack([answers.target[wrong], answers.prediction[wrong]], axis=1)
@@ -82,16 +82,16 @@ def pairs(answers: Answers) -> list[tuple[int, int, int]]:
     return [(*found[place].tolist(), int(counts[place])) for place in ranked]
 
 
-def _answers(fitted: Fitted, split: str | None) -> tuple[Answers, str]:
+def _answers(fitted: TrainedModel, split: str | None) -> tuple[RecordedPredictions, str]:
     """What the run says of a split (None: the one that its folder holds), and what ends the names of its figures."""
-    found = kept.load(fitted.folder)
+    found = kept.load_predictions(fitted.folder)
     if found is not None and split in (None, found.split):
         return found, ""
     split = split or fitted.held_out
     return fitted.answers(split), f"_{split}"
 
 
-def _view(fitted: Fitted, shown: Progress) -> View | None:
+def _view(fitted: TrainedModel, shown: Progress) -> View | None:
     """The run's data; None where it is not at hand, so that its rows can only be named."""
     try:
         return View(fitted.data, fitted.features)
@@ -100,7 +100,7 @@ def _view(fitted: Fitted, shown: Progress) -> View | None:
         return None
 
 
-def _sections(answers: Answers, worst: np.ndarray, view: View | None) -> list[Section | None]:
+def _sections(answers: RecordedPredictions, worst: np.ndarray, view: View | None) -> list[Section | None]:
     sections = [_table(answers, worst)]
     if view is not None and len(worst):
         examples = view.examples(answers.row[worst[: tables.SHOWN]])
@@ -112,7 +112,7 @@ def _sections(answers: Answers, worst: np.ndarray, view: View | None) -> list[Se
     return [*sections]
 
 
-def _table(answers: Answers, worst: np.ndarray) -> Section:
+def _table(answers: RecordedPredictions, worst: np.ndarray) -> Section:
     """The worst examples, one a row."""
     shown = worst[:MOST]
     columns = {
@@ -128,7 +128,7 @@ def _table(answers: Answers, worst: np.ndarray) -> Section:
     return Section(_title(answers), [list(columns), *map(list, zip(*columns.values(), strict=True))])
 
 
-def _title(answers: Answers) -> str:
+def _title(answers: RecordedPredictions) -> str:
     rows = len(answers.row)
     if answers.classes is None:
         return f"the largest errors of {rows:,} rows of {answers.split}"
@@ -146,7 +146,7 @@ def _confusions(names: tuple[str, ...], found: list[tuple[int, int, int]], rows:
     return Section("the most frequent confusions", [["is", "said", "rows", "of its rows"], *body])
 
 
-def _draw_images(answers: Answers, view: View, worst: np.ndarray, figures: Path, suffix: str) -> None:
+def _draw_images(answers: RecordedPredictions, view: View, worst: np.ndarray, figures: Path, suffix: str) -> None:
     """Draws the worst examples, where an input is an image."""
     if not len(worst):
         return
@@ -157,7 +157,7 @@ def _draw_images(answers: Answers, view: View, worst: np.ndarray, figures: Path,
         grids.draw(values, _texts(answers, worst), _title(answers), path)
 
 
-def _texts(answers: Answers, worst: np.ndarray) -> list[str]:
+def _texts(answers: RecordedPredictions, worst: np.ndarray) -> list[str]:
     """`said 3 (0.98)`, `is 8`; a name that is long is cut, so that neighbours don't meet."""
     targets, said = (tables.named(values[worst], answers.classes) for values in (answers.target, answers.prediction))
     if answers.probability is None:
@@ -168,7 +168,7 @@ def _texts(answers: Answers, worst: np.ndarray) -> list[str]:
     ]
 
 
-def _residuals(answers: Answers) -> np.ndarray:
+def _residuals(answers: RecordedPredictions) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         return answers.target - answers.prediction
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.store_uri import opening
+from runner.store_uri import viewing_command
 
 
 def facts(folder: Path, tracking: Mapping[str, str]) -> list[tuple[str, str]]:
     """Where the figures are, and how to open the record."""
-    return [("figures", str(folder / "figures")), *([("record", opening(tracking["uri"]))] if tracking else [])]
+    return [("figures", str(folder / "figures")), *([("record", viewing_command(tracking["uri"]))] if tracking else [])]
 
 
 def number(value: float) -> str:

@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from components.types import BoundTarget, Output, Padded
-from runner.data.batches import gather
+from runner.data.batches import gather_rows
 from runner.data.encode import TARGET
-from runner.data.load import Data, Features, listed
+from runner.data.load import Data, Features, program_columns
 from runner.program.model import Model, as_dense, join
-from runner.program.parts import right
+from runner.program.parts import decode_targets
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class View:
 
     def decoded(self, target: Any) -> np.ndarray:
         """Targets as losses see them, (N, …), in that form."""
-        return right(self.target, target)
+        return decode_targets(self.target, target)
 
     def examples(self, rows: np.ndarray) -> Examples:
         """The rows of these numbers."""
-        names = [name for name in listed(self.features) if name != TARGET]
-        encoded = gather({name: self.data.encoded[name] for name in names}, rows)
+        names = [name for name in program_columns(self.features) if name != TARGET]
+        encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows)
         learned = self.data.constants
         constants = {name: {**learned[name].device, **learned[name].initial} for name in names}
         layers = {name: self.features.columns[name].layer(self.data.constants[name].static) for name in names}
@@ -63,7 +63,7 @@ class View:
         return Examples(rows, _on_host(columns), _on_host(inputs), np.asarray(self._target(rows)))
 
     def _target(self, rows: np.ndarray) -> jax.Array:
-        encoded = gather({TARGET: self.data.encoded[TARGET]}, rows)[TARGET]
+        encoded = gather_rows({TARGET: self.data.encoded[TARGET]}, rows)[TARGET]
         return self.features.target.layer(self.data.constants[TARGET].static)(
             encoded, dict(self.data.constants[TARGET].device)
         )

@@ -34,7 +34,7 @@ KNOWN = {
 
 
 def answer(module: AlexNet, *image: int, train: bool = False, streams: str = "dropout") -> Output:
-    """What it answers for two images (height, width, channels), as shapes."""
+    """Returns the output for two images (height, width, channels), as shapes."""
     keys = {stream: jax.random.key(1) for stream in streams.split()}
     apply = partial(module.apply, train=train, rngs=keys)
     return jax.eval_shape(apply, variables(module, *image), jnp.zeros((2, *image)))

@@ -1,4 +1,4 @@
-"""What holds for every architecture; one joins by a line in ARCHITECTURES."""
+"""Tests for every architecture in ARCHITECTURES."""
 
 from typing import Any
 
@@ -29,14 +29,14 @@ ARCHITECTURES = {  # name: (module, the shape of an example, its parameters)
 
 
 def initialize(module: nn.Module, x: Any) -> tuple[jax.Array, dict[str, jax.Array], dict[str, Any]]:
-    """The logits and features of a training step, and the variables."""
+    """Returns the logits and features of a training step, and the variables."""
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     output, variables = module.init_with_output(keys, x, train=True)
     return output.logits, output.features, variables
 
 
 def shapes(module: nn.Module, *shape: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """The same as shapes and dtypes; computes nothing."""
+    """Returns what `initialize` returns, as shapes and dtypes."""
     return jax.eval_shape(lambda x: initialize(module, x), jnp.zeros(shape))
 
 

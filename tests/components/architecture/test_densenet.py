@@ -96,7 +96,7 @@ def test_half_precision() -> None:
 
 
 def draws(module: DenseNet, dropout: Scalar | None, *, train: bool) -> int:
-    """How many tensors of a step, or of inference, are drawn for dropout, whose rate may be traced."""
+    """Returns the number of random tensors for dropout in a step, or in inference."""
     variables, keys = networks.variables(module, 16, 16, 1), {"dropout": jax.random.key(0)}
 
     def run(variables: Any, dropout: Scalar | None, momentum: Scalar) -> Any:

@@ -24,7 +24,7 @@ def tiny(**fields: Any) -> GoogLeNet:
 
 
 def train(module: GoogLeNet, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
-    """What a training step answers, and the variables, as shapes."""
+    """Returns the output of a training step, and the variables, as shapes."""
     keys = {stream: jax.random.key(0) for stream in streams.split()}
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 

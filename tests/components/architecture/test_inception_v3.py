@@ -22,13 +22,13 @@ def tiny(**fields: Any) -> InceptionV3:
 
 
 def train(module: InceptionV3, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
-    """What a training step answers, and the variables, as shapes."""
+    """Returns the output of a training step, and the variables, as shapes."""
     keys = {stream: jax.random.key(0) for stream in streams.split()}
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 
 
 def unnamed(library: str, shapes: Any) -> tuple[str, ...]:
-    """The parameters that a library doesn't have."""
+    """Returns the parameters that a library does not name."""
     return pretrained.plan_conversion(next(one for one in NAMING_SCHEMES if one.library == library), shapes).unnamed
 
 

@@ -20,7 +20,7 @@ def tiny(**fields: Any) -> InceptionV4:
 
 
 def train(module: InceptionV4, *images: int, streams: str = "params dropout") -> tuple[Output, Any]:
-    """What a training step answers, and the variables that it begins with, as shapes."""
+    """Returns the output of the first training step, and the variables before it, as shapes."""
     keys = {stream: jax.random.key(0) for stream in streams.split()}
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 

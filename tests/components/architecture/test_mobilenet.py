@@ -40,14 +40,14 @@ tiny = partial(MobileNet, stages=STAGES, stem=8, top=24, dense=40)
 
 
 def answer(module: nn.Module, *shape: int, train: bool = False) -> Output:
-    """What it answers, as shapes and dtypes; with `train` it may draw."""
+    """Returns the output as shapes and dtypes; with `train`, dropout has a key."""
     rngs = {"dropout": jax.random.key(1)} if train else {}
     apply = partial(module.apply, train=train, rngs=rngs, mutable=["batch_stats"])
     return jax.eval_shape(apply, variables(module, *shape[1:]), jnp.zeros(shape))[0]
 
 
 def filled(module: nn.Module, *image: int) -> Any:
-    """Positive numbers for all that training changes: nothing is to be compiled for them."""
+    """Returns positive random numbers for all variables, without a compiled `init`."""
     random = np.random.RandomState(0)
     return jax.tree.map(lambda leaf: random.uniform(0.5, 1, leaf.shape).astype(np.float32), variables(module, *image))
 

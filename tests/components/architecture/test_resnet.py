@@ -22,7 +22,7 @@ KERAS_V2 = {"version": "v2", "use_bias": True, "downsample": "last", "max_pool":
 
 
 class Published(NamedTuple):
-    """Parameters, billions of multiply-adds, and what the first and the last stage give."""
+    """Parameters, billions of multiply-adds, and the shapes of the first and the last stage."""
 
     build: Callable[..., ResNet]
     parameters: int
@@ -68,7 +68,7 @@ def tiny(**fields: Any) -> ResNet:
 
 
 def train(module: ResNet, x: jax.Array) -> Output:
-    """What a training step answers, with parameters as they begin."""
+    """Returns the output of the first training step."""
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     return module.init_with_output(keys, x, train=True)[0]
 

@@ -27,7 +27,7 @@ from components.layer import (
     Residual,
 )
 from components.types import Scalar, UserError
-from runner.config.check import problems
+from runner.config.check import find_config_problems
 from runner.config.compose import compose
 from runner.signature.build import build
 
@@ -71,13 +71,13 @@ TARGETS = {
 
 
 def logits(*layers: nn.Module, x: jax.Array = X) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of the logits; computes nothing."""
+    """Returns shape and dtype of the logits; computes nothing."""
     module = Sequential(4, layers)
     return jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x, train=True)[0].logits)
 
 
 def flow(tree: Any) -> str:
-    """A tree as the command line takes it."""
+    """Returns a tree in the syntax of the command line."""
     if isinstance(tree, dict):
         return "{" + ", ".join(f"{key}: {flow(value)}" for key, value in tree.items()) + "}"
     return "[" + ", ".join(map(flow, tree)) + "]" if isinstance(tree, list) else json.dumps(tree).strip('"')
@@ -190,7 +190,7 @@ def test_every_layer_has_its_arguments_here() -> None:
 
 def test_every_layer_passes_the_check_of_a_configuration(in_empty_folder: object) -> None:
     parts = [{"_target_": target, **ARGUMENTS[name]} for name, target in TARGETS.items()]
-    assert problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
+    assert find_config_problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
 
 
 @pytest.mark.parametrize("name", TARGETS)

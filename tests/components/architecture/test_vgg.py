@@ -30,7 +30,7 @@ KNOWN = {  # parameters and multiply-adds as torchvision 0.28 publishes them wit
 
 
 def answer(module: nn.Module, *image: int, train: bool = False, streams: str = "dropout") -> Output:
-    """What it answers for two images (height, width, channels), as shapes."""
+    """Returns the output for two images (height, width, channels), as shapes."""
     keys = {stream: jax.random.key(1) for stream in streams.split()}
     apply = partial(module.apply, train=train, rngs=keys, mutable=["batch_stats"])
     return jax.eval_shape(apply, variables(module, *image), jnp.zeros((2, *image)))[0]

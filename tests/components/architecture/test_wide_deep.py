@@ -15,7 +15,7 @@ DEEP = jnp.linspace(-1, 1, 12).reshape(3, 4)
 
 
 def begun(module: Any, *inputs: Any) -> tuple[jax.Array, dict[str, jax.Array], Any]:
-    """The logits and features of a training step, and the variables."""
+    """Returns the logits and features of a training step, and the variables."""
 
     @jax.jit
     def begin(*inputs: Any) -> tuple[jax.Array, dict[str, jax.Array], Any]:
@@ -30,7 +30,7 @@ def logits(module: Any, params: Any, *inputs: Any) -> jax.Array:
 
 
 def test_the_logits_of_a_linear_model_that_begins_at_zero_are_added() -> None:
-    """Sparse and dense inputs alike; one layer on `wide` beside the last hidden layer would be the same."""
+    """For sparse and dense inputs: equals a layer on the concatenation of `wide` and the last hidden layer."""
     both, features, variables = begun(WideDeep(2, (6,)), WIDE, DEEP)
     params = variables["params"]
     assert set(params) == {"wide", "dense_0", "head"}

@@ -75,7 +75,7 @@ def test_the_fingerprint_follows_values_types_names_and_shapes(other: dict) -> N
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x": [1, 2], "y": [1, 2, 3]}, r"as many rows each, not \{'x': 2, 'y': 3\}"),
+        ({"x": [1, 2], "y": [1, 2, 3]}, r"the same number of rows, got x 2, y 3"),
         ({}, "must have columns"),
         ({"x": [[1], [2, 3]]}, "column `x` is no array; `Ragged` holds rows of different lengths"),
         ({"x": 1}, "column `x` is 1, not an array of rows"),

@@ -13,7 +13,7 @@ SEEDS = st.one_of(st.none(), st.integers(0, 2**32))
 
 
 @given(rows=st.integers(3, 200), valid=st.integers(1, 50), test=st.integers(1, 50), seed=SEEDS)
-def test_three_splits_of_all_rows_are_disjoint_complete_and_of_the_size_asked_for(
+def test_three_splits_of_all_rows_are_disjoint_complete_and_of_the_right_sizes(
     rows: int, valid: int, test: int, seed: int | None
 ) -> None:
     valid, test = min(valid, rows // 3), min(test, rows // 3)
@@ -48,9 +48,9 @@ def test_validation_out_of_the_test_part_leaves_the_training_rows_whole(
 
 
 def test_validation_out_of_a_test_part_needs_one_that_is_larger() -> None:
-    with pytest.raises(DataError, match=r"`data.valid_from` \(=test\) needs a test set of the source's own"):
+    with pytest.raises(DataError, match=r"`valid_from` \(=test\) needs a source with a test set"):
         split({"all": 10}, valid=2, test=2, valid_from="test")
-    with pytest.raises(DataError, match=r"hold out 4 of 4 rows: none is left to test on"):
+    with pytest.raises(DataError, match=r"hold out 4 of 4 rows, which leaves none to test on"):
         split({"train": 10, "test": 4}, valid=4, valid_from="test")
 
 
@@ -104,24 +104,24 @@ def test_another_seed_holds_out_other_rows() -> None:
         (
             {"all": 10},
             {"valid": 0.01, "test": 2},
-            r"`data\.valid` \(=0\.01\) of 10 rows leaves the valid split empty",
+            r"`valid` \(=0\.01\) of 10 rows leaves the valid split empty",
         ),
         ({"all": 10}, {"valid": 2, "test": 0.01}, "leaves the test split empty"),
         (
             {"all": 10},
             {"valid": 5, "test": 0.5},
-            r"`data\.test` \(=0\.5\) and `data\.valid` \(=5\) hold out 10 of 10",
+            r"`test` \(=0\.5\) and `valid` \(=5\) hold out 10 of 10",
         ),
-        ({"train": 10, "test": 1}, {"valid": 11}, "hold out 11 of 10 rows: none is left to train on"),
+        ({"train": 10, "test": 1}, {"valid": 11}, "hold out 11 of 10 rows, which leaves none to train on"),
         (
             {"all": 10},
             {"valid": 1.5, "test": 2},
-            r"`data\.valid` \(=1\.5\) is neither a share in \(0, 1\) nor a number",
+            r"`valid` \(=1\.5\) is neither a share in \(0, 1\) nor a number",
         ),
         ({"all": 10}, {"valid": 0, "test": 2}, "is neither a share"),
         ({"all": 10}, {"valid": float("nan"), "test": 2}, "is neither a share"),
-        ({"all": 10}, {"valid": 2}, r"`data\.test` \(=None\)"),
-        ({"train": 10, "test": 5}, {"valid": 2, "test": 2}, r"parts train, test with `data\.test` \(=2\)"),
+        ({"all": 10}, {"valid": 2}, r"`test` \(=None\)"),
+        ({"train": 10, "test": 5}, {"valid": 2, "test": 2}, r"parts train, test with `test` \(=2\)"),
         ({"train": 10, "test": 0}, {"valid": 2}, "part test of the data has no rows"),
         ({"all": 0}, {"valid": 2, "test": 2}, "part all of the data has no rows"),
     ],
@@ -134,7 +134,7 @@ def test_what_cannot_be_held_out_is_refused(sizes: dict, arguments: dict, messag
 @pytest.mark.parametrize(("rows", "told"), [(1, "1 row"), (2, "2 rows")])
 def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int, told: str) -> None:
     strata = np.repeat(["common", "rare"], [20, rows])
-    message = f"class 'rare' is too small to stratify: it has {told} for 3 splits; leave .* or set data.stratify=null"
+    message = f"class 'rare' is too small to stratify: it has {told} for 3 splits; leave .* or set `stratify` to null"
     with pytest.raises(DataError, match=message):
         split({"all": len(strata)}, valid=4, test=4, seed=0, strata=strata)
 

@@ -81,7 +81,7 @@ def test_a_missing_file_names_both_places_and_the_two_remedies(tmp_path: Path, m
     expected = (
         "there is no file /elsewhere/set/images or /elsewhere/set/images.gz or "
         f"{tmp_path}/set/images or {tmp_path}/set/images.gz; "
-        "set TITRATE_DATA to the folder that holds set/images, or correct data.path"
+        "set TITRATE_DATA to the folder that holds set/images, or correct the path"
     )
     with pytest.raises(DataError) as caught:
         Idx(path="set", train=TRAIN, test=1, valid=1).fingerprint()
@@ -154,7 +154,7 @@ def test_equal_arrays_are_equal_files_when_compressed_too(tmp_path: Path) -> Non
 
 
 def test_a_type_that_the_format_lacks_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"int64 can't be written as IDX, which knows uint8, int8, int16"):
+    with pytest.raises(DataError, match=r"int64 can't be written as IDX; allowed: uint8, int8, int16"):
         write_idx(tmp_path / "array", np.arange(3))
 
 
@@ -166,10 +166,10 @@ HEADER = struct.pack(">HBBI", 0, 0x0D, 1, 3)
     [
         (b"", "is truncated: it has 0 bytes, and an IDX header at least 4"),
         (b"\x89PNG....", "is no IDX file: it begins with 89 50 4e 47 instead of 00 00"),
-        (b"\0\0\x0a\x01", r"unknown type code 0x0a; IDX knows 0x08 uint8, .* 0x0e float64"),
+        (b"\0\0\x0a\x01", r"unknown type code 0x0a; allowed: 0x08 uint8, .* 0x0e float64"),
         (HEADER[:6], "is truncated: it has 6 bytes, a header of rank 1 8"),
-        (HEADER + bytes(11), r"is truncated after 11 of the 12 bytes of data .* asks for, float32 \(3,\)"),
-        (HEADER + bytes(13), r"has bytes behind the 12 bytes of data .* asks for, float32 \(3,\)"),
+        (HEADER + bytes(11), r"is truncated after 11 of the 12 bytes of data .* announces, float32 \(3,\)"),
+        (HEADER + bytes(13), r"has bytes behind the 12 bytes of data .* announces, float32 \(3,\)"),
         (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + bytes(1), "has the rank 65; at most 64 is read"),
         (b"\0\0\x08\xff" + bytes(4 * 255), "has the rank 255; at most 64 is read"),
         (b"\0\0\x0e\x08" + b"\xff" * 32 + bytes(9), "has the shape .*; no array can be that large"),

@@ -34,7 +34,7 @@ def test_a_packed_table_is_the_same_table_whatever_it_is_called(tmp_path: Path, 
     for name, content in {"plain.csv": CODES, "packed.csv": PACKERS[kind](CODES), "a.gz": PACKERS[kind](CODES)}.items():
         (tmp_path / name).write_bytes(content)
         source = Csv(path=str(tmp_path / name))
-        assert source.columns.kinds == {"zip": "string", "place": "string"}
+        assert source.columns.types == {"zip": "string", "place": "string"}
         assert source.columns.values["zip"].tolist()[:2] == ["01001", "8001"]
         assert source.columns.valid["place"].tolist() == [True, False] + [True] * 40
         assert source.sizes() == {"all": 42}
@@ -116,9 +116,7 @@ def test_nothing_is_unpacked_beyond_a_limit_that_can_be_raised(
     tmp_path: Path, kind: str, reader: Callable[..., None]
 ) -> None:
     path = tmp_path / "bomb"
-    with pytest.raises(
-        DataError, match=r"bomb unpacks to more than 0.003 GB; .* raise data.max_unpacked_gb \(=0.003\)"
-    ):
+    with pytest.raises(DataError, match=r"bomb unpacks to more than 0.003 GB; .* raise `max_unpacked_gb` \(=0.003\)"):
         reader(path, kind, max_unpacked_gb=0.003)
     assert path.stat().st_size < ZEROS // 100
     reader(path, kind, max_unpacked_gb=0.01)
@@ -126,14 +124,14 @@ def test_nothing_is_unpacked_beyond_a_limit_that_can_be_raised(
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_an_array_is_unpacked_no_further_than_its_header_asks(tmp_path: Path, kind: str) -> None:
+def test_an_array_is_unpacked_no_further_than_its_header_says(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "array"
     write_idx(path, np.arange(24, dtype=np.uint8))
     path.write_bytes(PACKERS[kind](path.read_bytes() + bytes(ZEROS)))
-    with pytest.raises(DataError, match=r"array has bytes behind the 24 bytes of data that its header asks for"):
+    with pytest.raises(DataError, match=r"array has bytes behind the 24 bytes of data that its header announces"):
         read_idx(path, max_unpacked_gb=0.003)
     path.write_bytes(PACKERS[kind](struct.pack(">HBBII", 0, 0x0E, 2, 2**31, 2**28)))
-    with pytest.raises(DataError, match=r"array unpacks to more than 2 GB; if it may, raise data.max_unpacked_gb"):
+    with pytest.raises(DataError, match=r"array unpacks to more than 2 GB; if that is right, raise `max_unpacked_gb`"):
         read_idx(path)
 
 
@@ -149,4 +147,4 @@ def test_no_dictionary_of_gigabytes_is_made_for_xz(tmp_path: Path) -> None:
 
 def test_a_name_of_a_column_is_not_taken_for_a_packed_file(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_bytes(b"BZh9,y\n1,2\n")
-    assert Csv(path=str(tmp_path / "table.csv")).columns.kinds == {"BZh9": "int", "y": "int"}
+    assert Csv(path=str(tmp_path / "table.csv")).columns.types == {"BZh9": "int", "y": "int"}

@@ -130,20 +130,20 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
         TextFolders(path="imdb/a.tar.gz", valid=1).fingerprint()
     assert str(caught.value) == (
         f"there is no /elsewhere/imdb/a.tar.gz or {tmp_path}/imdb/a.tar.gz; "
-        "set TITRATE_DATA to the folder that holds imdb/a.tar.gz, or correct data.path"
+        "set TITRATE_DATA to the folder that holds imdb/a.tar.gz, or correct the path"
     )
 
 
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ({"test": None}, {}, r"has no test/CLASS/NAME.txt; set `data.test` \(=test\) to the name of the folder"),
-        ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train; there are neg"),
-        ({}, {"suffix": ".text"}, r"has no train/CLASS/NAME.text; set `data.train` \(=train\)"),
+        ({"test": None}, {}, r"has no test/CLASS/NAME.txt; set `test` \(=test\) to the name of the folder"),
+        ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train; allowed: neg"),
+        ({}, {"suffix": ".text"}, r"has no train/CLASS/NAME.text; set `train` \(=train\)"),
         (
             {"set/train/neg/3.txt": "a\xff"},
             {},
-            "set/train/neg/3.txt of .* is no UTF-8: byte 0xff at offset 1; convert it",
+            "set/train/neg/3.txt of .* isn't UTF-8: byte 0xff at offset 1; convert it",
         ),
     ],
 )
@@ -156,12 +156,12 @@ def test_what_is_missing_or_no_text_is_named(tmp_path: Path, texts: dict, option
 
 def test_an_empty_class_is_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "set/train/so_so").mkdir()
-    with pytest.raises(DataError, match="has no text of class so_so in train; there are neg, pos"):
+    with pytest.raises(DataError, match="has no text of class so_so in train; allowed: neg, pos"):
         TextFolders(path=str(tmp_path), valid=1).sizes()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
-def test_a_damaged_archive_is_told_with_the_place(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_archive_is_refused_with_its_place(tmp_path: Path, damage: str) -> None:
     path = archive(tmp_path / "a.tar.gz", TEXTS | {"set/train/pos/3.txt": os.urandom(40_000).hex()})
     content = bytearray(path.read_bytes())
     if damage == "flipped":
@@ -234,12 +234,12 @@ def test_long_names_and_those_of_other_alphabets_are_read_from_every_kind_of_arc
         (SOUND[:-300], r"it ends \d+ bytes early"),
         (SOUND + header("train/a/9.txt", stated=HUGE), "unpacks to more than 2 GB"),
         (SOUND + header("skipped", stated=HUGE) + END, r"it ends 512 bytes early"),
-        (SOUND + header("train/a/9.txt", 0, stated=b"\xff" * 12) + END, r"where a number belongs"),
-        (SOUND + header("train/a/9.txt", 0, stated=b"-0000000001\0") + END, r"where a number belongs"),
-        (SOUND + header("././@LongLink", 2**30, b"L") + END, r"is extended by 1073741824 bytes"),
-        (SOUND + header("pax", 12, b"x") + b"2 2 2 2 2 2 " + bytes(500) + END, r"extended by something damaged"),
-        (SOUND + header("pax", 13, b"x") + b"13 size=-512\n" + bytes(499) + SOUND + END, "where a number belongs"),
-        (SOUND + header("pax", 12, b"x") + b"12 size=512\n" + bytes(500) + END, "nothing follows what should extend"),
+        (SOUND + header("train/a/9.txt", 0, stated=b"\xff" * 12) + END, r"in place of a number"),
+        (SOUND + header("train/a/9.txt", 0, stated=b"-0000000001\0") + END, r"in place of a number"),
+        (SOUND + header("././@LongLink", 2**30, b"L") + END, r"has an extension of 1073741824 bytes"),
+        (SOUND + header("pax", 12, b"x") + b"2 2 2 2 2 2 " + bytes(500) + END, r"has a damaged extension"),
+        (SOUND + header("pax", 13, b"x") + b"13 size=-512\n" + bytes(499) + SOUND + END, "in place of a number"),
+        (SOUND + header("pax", 12, b"x") + b"12 size=512\n" + bytes(500) + END, "no header follows an extended header"),
         (SOUND + header("train/a/9.txt", 0, b"1") + END, r"train/a/9.txt of .* is a hard link; pack the files"),
         (SOUND + header("train/a/9.txt", 0, b"2") + END, r"train/a/9.txt of .* is a symbolic link; pack the files"),
         (SOUND + header("train/a/9.txt", 0, b"6") + END, r"train/a/9.txt of .* is a FIFO"),
@@ -265,7 +265,7 @@ def test_a_sparse_file_of_pax_is_known_by_its_own_name(tmp_path: Path) -> None:
         sizes(tmp_path / "a.tar", SOUND + content + END)
 
 
-def test_what_nobody_asks_for_may_be_anything(tmp_path: Path) -> None:
+def test_files_that_are_not_wanted_may_be_anything(tmp_path: Path) -> None:
     others = (
         header("train/a/link", 0, b"2") + header("fifo", 0, b"6") + text("README.txt") + header("train/c.txt", 0, b"1")
     )
@@ -273,11 +273,11 @@ def test_what_nobody_asks_for_may_be_anything(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has a name that is no UTF-8, b'train/\\xff/1.txt'; rename it"):
+    with pytest.raises(DataError, match=r"has a name that isn't UTF-8, b'train/\\xff/1.txt'; rename it"):
         sizes(tmp_path / "a.tar", text("train/\udcff/1.txt") + SOUND + END)
     folder(tmp_path / "set", {"train/a/1.txt": "a", "test/a/1.txt": "b"})
     os.rename(tmp_path / "set/train/a", os.fsencode(tmp_path / "set/train") + b"/\xff")
-    with pytest.raises(DataError, match=r"no UTF-8, b'train/\\xff"):
+    with pytest.raises(DataError, match=r"isn't UTF-8, b'train/\\xff"):
         TextFolders(path=str(tmp_path / "set"), valid=1).sizes()
 
 

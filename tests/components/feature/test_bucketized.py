@@ -23,7 +23,7 @@ def learned(column: Bucketized, rows: Block) -> Constants:
 
 
 def ids(column: Bucketized, values: Any, **valid: Any) -> Any:
-    rows = Block({"x": values}, {name: np.array(there) for name, there in valid.items()})
+    rows = Block({"x": values}, {name: np.array(valid_mask) for name, valid_mask in valid.items()})
     found = column.encode(rows, {}, learned(column, rows))["ids"]
     assert isinstance(found, Ragged) or found.dtype == np.int32
     return found.values.tolist() if isinstance(found, Ragged) else found.tolist()
@@ -122,10 +122,10 @@ def test_it_buckets_what_a_normalizer_makes() -> None:
         ids(Bucketized(key="x", boundaries=(1.0,), normalize="log"), np.array([1.0, 0.0]))
 
 
-def test_a_cell_without_a_value_has_no_id_unless_it_is_said_what_it_counts_as() -> None:
-    x, there = np.array([-5.0, 5.0, np.nan, 5.0]), [True, True, True, False]
-    assert ids(Bucketized(key="x", boundaries=(0.0,)), x, x=there) == [0, 1, 1, NO_ID]
-    assert ids(Bucketized(key="x", boundaries=(0.0,), missing=-1.0), x, x=there) == [0, 1, 0, 0]
+def test_a_missing_value_has_no_id_unless_missing_replaces_it() -> None:
+    x, valid_mask = np.array([-5.0, 5.0, np.nan, 5.0]), [True, True, True, False]
+    assert ids(Bucketized(key="x", boundaries=(0.0,)), x, x=valid_mask) == [0, 1, 1, NO_ID]
+    assert ids(Bucketized(key="x", boundaries=(0.0,), missing=-1.0), x, x=valid_mask) == [0, 1, 0, 0]
     assert ids(Bucketized(key="x", boundaries=(0.0,)), np.array([-5, None, 5], object)) == [0, NO_ID, 1]
     pairs = np.array([[-5, None], [5, 5]], object)
     assert ids(Bucketized(key="x", boundaries=(0.0,), size=2), pairs, x=[True, False]) == [[0, NO_ID], [NO_ID, NO_ID]]
@@ -167,7 +167,7 @@ def test_what_float32_can_not_hold_has_its_bucket_too() -> None:
         ({"boundaries": (1e8, 1e8 + 1)}, r"in float32, but 100000000\.0 is followed by 100000001\.0"),
         ({"boundaries": (0.0, float("nan"))}, "is followed by nan"),
         ({"boundaries": (0.0, float("inf"))}, "must be finite"),
-        ({"quantiles": 3, "normalize": "z_score"}, "can't be learned of what `normalize` learns itself"),
+        ({"quantiles": 3, "normalize": "z_score"}, "can't be learned after a step of `normalize` that learns"),
         ({"quantiles": 3, "normalize": "log", "missing": 0.0}, r"`missing` \(=0\.0\) must be finite"),
     ],
 )
@@ -179,15 +179,19 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        (Bucketized(key="x", quantiles=2), np.full(3, 7.5), "column `x` is 7.5 in every row that is learned from"),
+        (Bucketized(key="x", quantiles=2), np.full(3, 7.5), "column `x` is 7.5 in every row of the training split"),
         (Bucketized(key="x", equal_width=2), np.full(3, np.nan), "column `x` has no value in any row"),
         (
             Bucketized(key="x", equal_width=2, size=3),
             np.array([[1, 7, 3], [2, 7, 3]]),
             "column `x`, element 1, is 7 in every row",
         ),
-        (Bucketized(key="x", boundaries=(0.0,)), np.zeros((3, 2)), "`x` of data has 2 numbers a row, not 1 as `size`"),
-        (Bucketized(key="x", boundaries=(0.0,), size=2), np.zeros(3), "`x` of data has 1 numbers a row, not 2"),
+        (
+            Bucketized(key="x", boundaries=(0.0,)),
+            np.zeros((3, 2)),
+            r"`x` of data has 2 numbers per row, not `size` \(=1\)",
+        ),
+        (Bucketized(key="x", boundaries=(0.0,), size=2), np.zeros(3), "`x` of data has 1 numbers per row, not `size`"),
         (Bucketized(key="x", boundaries=(0.0,)), np.array(["a"]), "row 0 of data: column `x` is 'a'"),
     ],
 )

@@ -80,7 +80,7 @@ def test_crosses_of_crosses_are_those_of_all_their_keys() -> None:
     columns = {"a_x_b": Crossed(keys=("a", "b"), buckets=7), "x": Crossed(keys=("a_x_b", "c"), buckets=1000)}
     assert encoded(columns, SPARSE).values.tolist() == CROSSED["nested ((a,b),c) n=1000 (equals a,b,c)"]["values"]
     twice = {**columns, "x": Crossed(keys=("a_x_b", "a"), buckets=1000)}
-    with pytest.raises(UserError, match="a cross of a, b, a: `a` is there twice"):
+    with pytest.raises(UserError, match="a cross of a, b, a: `a` occurs twice"):
         encoded(twice, SPARSE)
     inner = columns["x"].fit({}, {"a_x_b": columns["a_x_b"].fit({}, {})})
     with pytest.raises(UserError, match="list its keys instead"):
@@ -209,7 +209,7 @@ def test_a_row_is_crossed_by_itself_however_it_is_stored(rows: list[tuple[str, s
     ("keys", "options", "message"),
     [
         (("a",), {}, r"a cross of 1 columns \(a\); two are needed, or more"),
-        (("a", "b", "a"), {}, "a cross of a, b, a: `a` is there twice; leave one out"),
+        (("a", "b", "a"), {}, "a cross of a, b, a: `a` occurs twice; leave one out"),
         (("a", "b"), {"buckets": 0}, "column `a x b`: buckets=0; at least 1"),
     ],
 )
@@ -222,7 +222,7 @@ def test_what_is_no_category_is_refused() -> None:
     with pytest.raises(DataError, match=r"row 0 of somewhere: column `n` is 0\.5 \(float64\); a category is text or a"):
         crossed({"n": np.array([0.5]), "a": np.array(["x"])}, "n", "a")
     column, weights = Crossed(keys=("a", "w"), buckets=10), {"ids": np.zeros(1, np.int32), "weights": np.ones(1)}
-    with pytest.raises(UserError, match="a cross has no weights, and `w` has some"):
+    with pytest.raises(UserError, match="a cross has no weights, but `w` has"):
         column.encode(Block({"a": np.array(["x"])}), {"w": weights}, column.fit({}, {"w": Constants()}))
 
 

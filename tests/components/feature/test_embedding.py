@@ -20,11 +20,11 @@ from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.layer import Normal, TruncatedNormal
 from components.types import Block, Constants, DataError, Padded, Ragged, UserError
-from runner.data.batches import gather
-from runner.data.load import Features, prepare
-from runner.program.parts import Given
-from runner.program.program import Pace, Program, as_arrays
-from runner.signature.build import Number
+from runner.data.batches import gather_rows
+from runner.data.load import Features, load_encoded
+from runner.program.parts import ProgramInputs
+from runner.program.program import Program, RateInputs, as_arrays
+from runner.signature.build import ScalarSlot
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
 TF = GOLDEN["fc_embedding"]
@@ -44,7 +44,7 @@ def looked_up(table: Any, column: Embedding, parents: dict[str, Any], **data: An
     static = column.fit({}, constants).static
     first: Any = next(iter(data.values()))
     rows = np.arange(len(first.offsets) - 1 if isinstance(first, Ragged) else len(first))
-    encoded = gather({"it": column.encode(Block(data), done, Constants())}, rows)
+    encoded = gather_rows({"it": column.encode(Block(data), done, Constants())}, rows)
     layer = column.layer(static)
     return jax.jit(layer.apply)({"params": {"embedding": np.array(table, np.float32)}}, encoded["it"], {})
 
@@ -205,14 +205,14 @@ def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("the 1 2 3\n", "line 1 of .*vectors.txt has 3 numbers, and dimension=2"),
-        ("3 3\nthe 1 2 3\n", "line 2 of .*vectors.txt has 3 numbers, and dimension=2"),
-        ("the 1 2\na 1\n", "line 2 of .*vectors.txt has 1 numbers, and dimension=2"),
+        ("the 1 2 3\n", "line 1 of .*vectors.txt has 3 numbers, not dimension=2"),
+        ("3 3\nthe 1 2 3\n", "line 2 of .*vectors.txt has 3 numbers, not dimension=2"),
+        ("the 1 2\na 1\n", "line 2 of .*vectors.txt has 1 numbers, not dimension=2"),
         ("the 1 x\n", "line 1 of .*vectors.txt: could not convert string to float"),
         ("the 1 nan\n", "line 1 of .*vectors.txt has nan; finite numbers are needed"),
         ("the 1 1e39\n", "line 1 of .*vectors.txt has inf; finite numbers are needed"),
-        ("the 1  \n", "line 1 of .*vectors.txt has 1 numbers, and dimension=2"),
-        ("the 1 2\t3\n", "line 1 of .*vectors.txt has 3 numbers, and dimension=2"),
+        ("the 1  \n", "line 1 of .*vectors.txt has 1 numbers, not dimension=2"),
+        ("the 1 2\t3\n", "line 1 of .*vectors.txt has 3 numbers, not dimension=2"),
         ("the 1 \0\n", "line 1 of .*vectors.txt: could not convert string to float"),
         ("the " + "1" * 20_000_000, "line 1 of .*vectors.txt is longer than 16 MiB"),
         ("a 1 2\n", r"none of the 1 words of column `w` \('the', …\) has a vector in .*vectors.txt"),
@@ -294,8 +294,8 @@ def test_a_column_without_words_has_none_to_look_up(file: Path) -> None:
             {"a": words("x", "y"), "b": words("y", "x")},
             "the same id means one value of `a` and another of `b`; give both the same `values` or `path`",
         ),
-        ({"key": ("a", "b"), "combiner": None}, {}, "don't stand side by side: choose a combiner"),
-        ({"key": ("a", "a")}, {}, "`key` is one column, or different ones"),
+        ({"key": ("a", "b"), "combiner": None}, {}, "can't be concatenated: choose a combiner"),
+        ({"key": ("a", "a")}, {}, "`key` is one column, or several different ones"),
         ({"key": "a", "dimension": 0}, {}, "dimension=0; at least 1 is needed"),
     ],
 )
@@ -315,23 +315,23 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
     }
     features = Features(Numeric(key="y"), columns, {"wide": ("a", "ab"), "deep": ("frozen", "learned")})
     source = Arrays(columns={"x": np.arange(12) % 3, "y": np.arange(12.0)}, valid=2, test=2, seed=None)
-    data = prepare(source, features, identity="", cache=None)
+    data = load_encoded(source, features, identity="", cache=None)
     static = {
         "architecture": {"_target_": "components.architecture.wide_deep.WideDeep", "widths": (3,), "activation": "elu"},
         "loss": {"_target_": "components.loss.MSE"},
         "metric": {},
         "optimizer": {"_target_": "optax.sgd"},
-        "schedule": {"_target_": "components.schedule.constant", "learning_rate": Number("learning_rate")},
+        "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
         "regularizer": {},
         "augmentation": {},
     }
     program = Program(static, features, data.constants)
-    given = Given(
+    given = ProgramInputs(
         as_arrays({"learning_rate": 0.1}, 0), {name: dict(one.device) for name, one in data.constants.items()}
     )
     rows = np.arange(4, dtype=np.int32)
     state = program.init.eval_shape(given, data.encoded, rows)
-    trained, _ = program.train.eval_shape(given, state, data.encoded, rows[None], np.int32(1), Pace(4, 1.0))
+    trained, _ = program.train.eval_shape(given, state, data.encoded, rows[None], np.int32(1), RateInputs(4, 1.0))
     assert jax.tree.structure(trained) == jax.tree.structure(state)
     assert set(trained.parameters) == {"architecture", "columns_learned"}
     assert trained.model_state["frozen"]["columns_frozen"]["embedding"].shape == (3, 2)

@@ -85,7 +85,7 @@ def test_a_row_is_encoded_by_itself_however_it_is_stored(rows: list[str | None],
     ("options", "message"),
     [
         ({"buckets": 0}, "column `x`: buckets=0; at least 1 is needed"),
-        ({"buckets": 1, "mask": ""}, "with a mask, buckets=1 leaves none to the others"),
+        ({"buckets": 1, "mask": ""}, "with a mask, buckets=1 leaves none for other values"),
     ],
 )
 def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> None:

@@ -58,13 +58,16 @@ def test_ids_of_one_row_are_counted() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array([0, 4]), "row 11 of somewhere: column `x` is 4, and its ids are 0 to 3; `default` is what to take"),
+        (
+            np.array([0, 4]),
+            "row 11 of somewhere: column `x` is 4, and its ids are 0 to 3; `default` is the id of other numbers",
+        ),
         (
             Ragged(np.array([0, 1, -1]), np.array([0, 1, 1, 3])),
             "row 12 of somewhere: column `x` is -1, and its ids are",
         ),
-        (np.array(["a", "b"]), r"column `x` of somewhere holds text \('a', 'b'\), and ids are whole numbers: Vocabul"),
-        (np.array([None, "a"], object), r"column `x` of somewhere holds text \('a'\), and ids are whole numbers"),
+        (np.array(["a", "b"]), r"column `x` of somewhere holds text \('a', 'b'\), but ids are whole numbers: Vocabul"),
+        (np.array([None, "a"], object), r"column `x` of somewhere holds text \('a'\), but ids are whole numbers"),
         (np.array([NO_ID], np.int32), "row 10 of somewhere: column `x` is -2147483648, and its ids are 0 to 3"),
         (np.array([0.5]), "row 10 of somewhere: column `x` is 0.5"),
     ],

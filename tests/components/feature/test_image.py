@@ -51,9 +51,9 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, i
 
 
 def test_fixed_means_and_deviations_are_in_the_unit_of_what_is_normalized() -> None:
-    array = device(Image(key="image", mean=MEAN, deviation=DEVIATION), COLORS)
+    array = device(Image(key="image", mean=MEAN, std=DEVIATION), COLORS)
     np.testing.assert_allclose(array, (COLORS / 255 - MEAN) / DEVIATION, rtol=1e-4, atol=1e-6)
-    array = device(Image(key="image", mean=0.5, deviation=0.5), IMAGES)
+    array = device(Image(key="image", mean=0.5, std=0.5), IMAGES)
     np.testing.assert_allclose(array, IMAGES / 127.5 - 1, rtol=1e-4, atol=1e-6)
 
 
@@ -67,9 +67,9 @@ def test_bgr_turns_the_channels_round_before_the_mean_is_subtracted() -> None:
     ("options", "message"),
     [
         ({"mean": MEAN}, "`mean` has 3 numbers, the images have 2 channels"),
-        ({"deviation": DEVIATION}, "`deviation` has 3 numbers, the images have 2 channels"),
-        ({"order": "bgr"}, "order=bgr is for images of 3 channels, these have 2"),
-        ({"normalize": "standardize", "mean": 0.5}, "`mean` and `deviation` are learned where normalize=standardize"),
+        ({"std": DEVIATION}, "`std` has 3 numbers, the images have 2 channels"),
+        ({"order": "bgr"}, r"`order` \(=bgr\) is for images of 3 channels, these have 2"),
+        ({"normalize": "standardize", "mean": 0.5}, "`mean` and `std` are learned where `normalize` is standardize"),
     ],
 )
 def test_fields_for_other_channels_are_refused(options: dict[str, Any], message: str) -> None:

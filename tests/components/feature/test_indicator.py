@@ -21,7 +21,7 @@ from components.feature.tokens import Tokens
 from components.feature.vocabulary import Vocabulary
 from components.feature.weighted import Weighted
 from components.types import Block, Constants, Padded, Ragged, UserError
-from runner.data.batches import gather
+from runner.data.batches import gather_rows
 from runner.program.model import as_dense as dense
 from runner.program.model import join as side_by_side
 
@@ -48,7 +48,7 @@ def answers(columns: Mapping[str, Any], **data: Any) -> dict[str, Any]:
         if not isinstance(column, Tokens):
             first = next(iter(encoded[name].values()))
             rows = np.arange(len(first.offsets) - 1 if isinstance(first, Ragged) else len(first))
-            arrays = gather({name: encoded[name]}, rows)[name]
+            arrays = gather_rows({name: encoded[name]}, rows)[name]
             found[name] = jax.jit(column.layer(constants[name].static))(arrays, constants[name].device)
     return found
 
@@ -85,7 +85,7 @@ def test_weights_are_summed_the_negative_too() -> None:
     )
 
 
-def test_each_id_is_there_once_in_a_row() -> None:
+def test_each_id_occurs_once_per_row() -> None:
     found = indicated(ragged([[3, 1, 3, 3], [], [0]]))
     np.testing.assert_array_equal(found.ids[0, :2], [1, 3])
     np.testing.assert_array_equal(found.weights[0], [1, 3, 0, 0, 0, 0, 0, 0])
@@ -169,7 +169,7 @@ def test_a_mask_weighs_nothing() -> None:
         (
             Indicator(key="h", mode="tf_idf"),
             {"h": Constants(static={"buckets": 3})},
-            "tf_idf of `h`: it hasn't learned how many rows its ids occur in, .*; documents=counted counts them",
+            "tf_idf of `h`: it hasn't learned in how many rows its ids occur, .*; `documents: counted` counts them",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_what_it_can_not_stand_on_is_refused(column: Indicator, parents: Any, me
 
 
 def test_a_sequence_has_no_tf_idf() -> None:
-    with pytest.raises(UserError, match="tf_idf is about whole rows; leave `sequence` out"):
+    with pytest.raises(UserError, match="tf_idf needs whole rows; leave `sequence` out"):
         Indicator(key="id", mode="tf_idf", sequence=True)
 
 

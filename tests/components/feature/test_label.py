@@ -25,7 +25,9 @@ def ids(column: Label, constants: Constants, labels: Any) -> list[int]:
 
 
 def review(column: Label, **splits: str) -> tuple[str, ...]:
-    return column.review({split: {"rows": dict(sorted(Counter(rows).items()))} for split, rows in splits.items()})
+    return column.validate_splits(
+        {split: {"rows": dict(sorted(Counter(rows).items()))} for split, rows in splits.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_the_words_of_a_dictionary_are_matched_with_those_that_occurred() -> Non
     constants = column.fit({"rows": {"a": 1, "b": 2}}, {})
     assert column.encode(Block({"y": rows}), {}, constants)["ids"].tolist() == [1, 0, 1]
     wrong = words._replace(indices=np.array([1, 3], np.int32))
-    with pytest.raises(DataError, match="row 1 of data: column `y` is 'c', none of the classes a, b"):
+    with pytest.raises(DataError, match="row 1 of data: column `y` is 'c', which is none of the classes a, b"):
         column.encode(Block({"y": wrong}), {}, constants)
 
 
@@ -79,7 +81,7 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     )
 
 
-def test_without_weight_there_is_none_and_logits_are_left_alone() -> None:
+def test_without_weight_all_examples_weigh_the_same_and_logits_do_not_change() -> None:
     column = Label(key="y")
     bound = column.bind(fitted(column, [0, 1]))
     logits = np.ones((2, 2), np.float32)
@@ -94,15 +96,15 @@ def test_it_is_a_target() -> None:
 @pytest.mark.parametrize(
     ("names", "training", "labels", "message"),
     [
-        (None, ["a", "b"], ["a", "c"], "row 11 of somewhere: column `y` is 'c', none of the classes a, b"),
-        (("no", "yes"), [0, 1], [0, 2], "row 11 of somewhere: column `y` is 2, none of the classes no, yes"),
+        (None, ["a", "b"], ["a", "c"], "row 11 of somewhere: column `y` is 'c', which is none of the classes a, b"),
+        (("no", "yes"), [0, 1], [0, 2], "row 11 of somewhere: column `y` is 2, which is none of the classes no, yes"),
         (
             ("no", "yes"),
             [0, 1],
             [-1, 1],
-            "row 10 of somewhere: column `y` is -1, none of the classes no, yes",
+            "row 10 of somewhere: column `y` is -1, which is none of the classes no, yes",
         ),
-        (None, [0, 1], ["0", "1"], "row 10 of somewhere: column `y` is '0', none of the classes 0, 1"),
+        (None, [0, 1], ["0", "1"], "row 10 of somewhere: column `y` is '0', which is none of the classes 0, 1"),
         (
             None,
             [0, 1],
@@ -123,9 +125,9 @@ def test_a_label_without_a_class_is_refused_with_its_place(
 
 def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> None:
     expected = (
-        "class c of column `y` never occurs in the training split (rows of it: 1 in valid, 2 in test); "
-        "data.stratify=y spreads every class over the splits, "
-        "another data.seed or a smaller data.valid may do too"
+        "class c of column `y` never occurs in the training split (rows: 1 in valid, 2 in test); "
+        "`stratify` (y) of the data spreads each class over the splits; "
+        "another `seed` or a smaller `valid` may help too"
     )
     with pytest.raises(DataError) as caught:
         review(Label(key="y"), train="aabb", valid="abc", test="abcc")
@@ -149,7 +151,7 @@ def test_a_held_out_split_that_lacks_classes_is_worth_a_warning() -> None:
 
 
 def test_names_must_differ() -> None:
-    with pytest.raises(UserError, match="`names` gives a class twice: a, b, a"):
+    with pytest.raises(UserError, match="`names` has a class twice: a, b, a"):
         Label(key="y", names=("a", "b", "a"))
 
 

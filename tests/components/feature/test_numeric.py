@@ -27,7 +27,7 @@ def block(columns: Mapping[str, Any], **valid: Any) -> Block:
             name: values if isinstance(values, Ragged | Strings) else np.asarray(values)
             for name, values in columns.items()
         },
-        {name: np.asarray(there) for name, there in valid.items()},
+        {name: np.asarray(valid_mask) for name, valid_mask in valid.items()},
     )
 
 
@@ -176,26 +176,26 @@ SECONDS = 1.6e9 + np.arange(600)
         (
             Numeric(key="x", normalize="z_score"),
             SECONDS,
-            "column `x` lies about 1600000300, give or take 173, where float32, in which it is normalized, has steps "
-            'of 128; normalize the difference: `expression: "x - 1600000000"`',
+            "column `x` (1600000300 ± 173) would lose precision in float32, whose spacing there is 128; subtract a "
+            'constant first: `expression: "x - 1600000000"`',
         ),
         (Numeric(key="x", normalize="min_max"), SECONDS + 2e10, '`expression: "x - 21600000000"`'),
         (Numeric(key="x", normalize="robust"), -SECONDS, '`expression: "x + 1600000000"`'),
         (Numeric(key="x", normalize="z_score"), 7 + 1e-8 * SECONDS / 1.6, '`expression: "x - 17"`'),
         (Numeric(key="x", scale=2.0, normalize=("log", "z_score")), SECONDS, '`expression: "x - 1600000000"`'),
-        (Numeric(key="x", normalize=(Clip(low=0), "z_score")), SECONDS, "column `x` lies about 1600000300, give"),
-        (Numeric(key="x", normalize=(Log(offset=1 - 1.6e9), "z_score")), SECONDS, "column `x` lies about 1600000"),
+        (Numeric(key="x", normalize=(Clip(low=0), "z_score")), SECONDS, "column `x` (1600000300 ±"),
+        (Numeric(key="x", normalize=(Log(offset=1 - 1.6e9), "z_score")), SECONDS, "column `x` (1600000"),
         (
             Numeric(key="x", normalize=(Log(offset=1e9), "z_score")),
             np.arange(600) / 600,
-            "what `normalize` makes of column `x` lies about 20.7",
+            "what `normalize` makes of column `x` (20.7",
         ),
         (Numeric(expression="x * 2", normalize="z_score"), SECONDS, '`expression: "(x * 2) - 3200001000"`'),
-        (Numeric(key="x", normalize="z_score"), np.stack([np.arange(600), SECONDS], 1), "lies about 1600000300"),
+        (Numeric(key="x", normalize="z_score"), np.stack([np.arange(600), SECONDS], 1), "(1600000300 ±"),
         (
             Numeric(key="x", normalize="z_score", per="c"),
             np.where(np.arange(600) < 300, np.arange(600), SECONDS),
-            "column `x` of class 'b' lies about 1600000450, .*; leave out `per`",
+            r"column `x` of class 'b' \(1600000450 ± .*; leave out `per`",
         ),
     ],
 )
@@ -218,7 +218,9 @@ def test_numbers_that_are_whole_in_float32_are_not_blurred() -> None:
 
 def test_quartiles_that_are_equal_are_no_unit() -> None:
     x = np.array([5.0, 5, 5, 5, 9])
-    message = "column `x`: its quantiles 0.25 and 0.75 are both 5, and yet it isn't constant: nothing to divide by"
+    message = (
+        "column `x`: its quantiles 0.25 and 0.75 are both 5, although it isn't constant: there is nothing to divide by"
+    )
     with pytest.raises(DataError, match=message):
         fitted(Numeric(key="x", normalize="robust"), x=x)
     with pytest.raises(DataError, match="column `x` of class 1: its quantiles"):
@@ -249,7 +251,7 @@ def test_what_was_missing_is_indicated_element_by_element() -> None:
 @pytest.mark.parametrize("normalize", [None, "z_score", "robust"])
 def test_a_column_without_any_number_is_refused(normalize: Any) -> None:
     column = Numeric(key="x", normalize=normalize, missing=0.0)
-    with pytest.raises(DataError, match="column `x` has no value in any row that is learned from"):
+    with pytest.raises(DataError, match="column `x` has no value in any row of the training split"):
         learned(column, block({"x": [1.0, 2.0]}, x=[False, False]))
 
 
@@ -276,7 +278,7 @@ def test_strings_and_ids_are_classes_too() -> None:
 def test_classes_of_another_type_than_in_training_are_refused() -> None:
     column = Numeric(key="x", normalize="z_score", per="c")
     constants = fitted(column, x=[1.0, 2.0], c=["1", "2"])
-    with pytest.raises(DataError, match="column `c` is 1; what was learned from is '1'"):
+    with pytest.raises(DataError, match="column `c` is 1; the training split has '1'"):
         column.encode(block({"x": [1.0], "c": [1]}), {}, constants)
 
 
@@ -348,7 +350,7 @@ def test_a_missing_value_is_refused_with_its_place() -> None:
         (Numeric(key="y", normalize="z_score"), "no column `y` in data; did you mean ys?"),
         (Numeric(key="x", normalize="log"), r"row 1 of data: column `x` is 0\.0, and its Log isn't finite"),
         (Numeric(key="x", normalize=("log", "z_score"), missing=1.0), "row 1 of data: column `x` is 0.0"),
-        (Numeric(key="x", size=2), "column `x` of data has 1 numbers a row, not 2 as `size` says"),
+        (Numeric(key="x", size=2), "column `x` of data has 1 numbers per row, not `size` \\(=2\\)"),
         (Numeric(key="x", sequence=True), "it is no `sequence`"),
     ],
 )
@@ -370,7 +372,7 @@ def test_data_that_does_not_suit_is_refused(column: Numeric, message: str) -> No
         ({"key": "x", "missing": 0.0, "normalize": "log"}, r"`missing` \(=0\.0\) must be finite"),
         ({"key": "x", "indicate_missing": True}, "`indicate_missing` needs `missing`"),
         ({"key": "x", "per": "c"}, r"`per` \(c\) needs a step of `normalize` that learns"),
-        ({"key": ("x", "y"), "sequence": True}, "a `sequence` is of one `key`"),
+        ({"key": ("x", "y"), "sequence": True}, "a `sequence` has one `key`"),
         ({"expression": "x", "size": 2}, r"`size` \(=2\) must be 1 for an `expression`"),
     ],
 )

@@ -40,7 +40,7 @@ def test_columns_must_be_listed_and_not_be_blurred() -> None:
     with pytest.raises(UserError, match="`key` lists no column"):
         PrincipalComponents(key=(), components=1)
     far = Block({"x": X, "t": 1.6e9 + np.arange(200)})
-    message = "x, t: numbers of mean 1600000100 and standard deviation 57.7 would be blurred by float32; subtract"
+    message = "x, t: numbers of mean 1600000100 and standard deviation 57.7 would lose precision in float32; subtract"
     with pytest.raises(DataError, match=message):
         learned(PrincipalComponents(key=("x", "t"), components=1), far)
 

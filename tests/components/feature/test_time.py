@@ -90,7 +90,7 @@ GAPS = (
 
 @pytest.mark.parametrize(("values", "block"), GAPS)
 def test_a_gap_is_an_error_or_filled_or_no_category(values: Any, block: Any) -> None:
-    message = "row 8 of somewhere: column `t` has no value; fill it in, leave the row out, or say .* `missing`"
+    message = "row 8 of somewhere: column `t` has no value; fill it in, leave the row out, or set `missing`"
     with pytest.raises(DataError, match=message):
         encoded(Time(key="t", parts=("month",)), values, **block, first=7, origin="somewhere")
     filled = Time(key="t", parts=("month", "day"), missing=-1)
@@ -126,8 +126,8 @@ def test_other_columns_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"parts": ()}, r"`parts` \(=\) must be at least one, and each once"),
-        ({"parts": ("day", "day")}, r"`parts` \(=day, day\) must be at least one, and each once"),
+        ({"parts": ()}, r"`parts` \(=\) must be one or more, each once"),
+        ({"parts": ("day", "day")}, r"`parts` \(=day, day\) must be one or more, each once"),
         ({"parts": ("year",), "encoding": "cyclic"}, "`parts`: a year has no period"),
         ({"parts": ("day",), "format": "%Q"}, r"`format` \(='%Q'\) is not one of Python's strptime: 'Q' is a bad"),
     ],

@@ -139,7 +139,7 @@ def test_without_ids_for_unknown_values_they_are_refused_on_request() -> None:
     message = "row 11 of somewhere: column `x` is 'INLAN', which its vocabulary lacks; did you mean 'INLAND'"
     with pytest.raises(DataError, match=message):
         ids(np.array(["", "INLAN"]), values=OCEAN, check=True)
-    with pytest.raises(DataError, match="row 12 of somewhere: column `x` is 7, which its vocabulary lacks; `oov`"):
+    with pytest.raises(DataError, match="row 12 of somewhere: column `x` is 7, which its vocabulary lacks; set `oov`"):
         ids(Ragged(np.array([1, 2, 7]), np.array([0, 1, 1, 3])), values=(1, 2), check=True)
     assert ids(np.array(["", "INLAND"]), values=OCEAN, check=True) == [NO_ID, 2]
 
@@ -227,7 +227,7 @@ def test_nothing_to_learn_is_an_error(values: list[str], options: dict[str, Any]
 
 
 def test_a_mask_is_of_the_kind_of_what_is_learned() -> None:
-    with pytest.raises(UserError, match="the mask 'none' is of another kind than its values, whole numbers"):
+    with pytest.raises(UserError, match="the mask 'none' is of another type than its values, whole numbers"):
         fitted(Vocabulary(key="x", mask="none"), np.array([1, 2]))
 
 
@@ -272,16 +272,16 @@ def test_a_wrong_fingerprint_is_not_taken_for_a_value() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"values": ("a",), "oov": 1, "default": 0}, "`oov`, `default` and `check` each say what becomes of unknown"),
+        ({"values": ("a",), "oov": 1, "default": 0}, "`oov`, `default` and `check` each decide on unknown"),
         ({"values": ("a", "b", "a")}, "number 3 of `values`, 'a', is number 1 too; leave one out"),
-        ({"values": ("a", "\ud800")}, r"number 2 of `values`, '\\ud800', has no UTF-8; mend it"),
-        ({"values": ("a",), "mask": "\ud800"}, r"the mask, '\\ud800', has no UTF-8; mend it"),
+        ({"values": ("a", "\ud800")}, r"number 2 of `values`, '\\ud800', has no UTF-8; correct it"),
+        ({"values": ("a",), "mask": "\ud800"}, r"the mask, '\\ud800', has no UTF-8; correct it"),
         ({"values": ("a", "b"), "mask": "b"}, "number 2 of `values`, 'b', is the mask too"),
         ({"values": ("a", 1)}, "`values` and `mask` must be all text or all whole numbers"),
         ({"values": ("a",), "mask": 0}, "`values` and `mask` must be all text or all whole numbers"),
         ({"values": ()}, "`values` is empty; leave it out to learn the list"),
         ({"values": ("a",), "path": "b"}, "it has both `values` and `path`"),
-        ({"values": ("a",), "top": 3}, "`top` and `min_count` are about a list that is learned"),
+        ({"values": ("a",), "top": 3}, "`top` and `min_count` are for a list that is learned"),
         ({"size": 3}, "`size` is a number of lines of `path`"),
         ({"oov": -1}, "oov=-1 is 0 at least"),
     ],
@@ -294,9 +294,9 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"a\nb\na\n", {}, r"line 3 of .*colors\.txt is 'a', as line 1 is; leave one out"),
+        (b"a\nb\na\n", {}, r"line 3 of .*colors\.txt is 'a', like line 1; leave one out"),
         (b"a\nb\n", {"size": 3}, r"colors\.txt has 2 lines, fewer than size=3"),
-        (b"", {}, "is empty; one value a line is needed"),
+        (b"", {}, "is empty; one value per line is needed"),
         (b"a\n\xff", {}, "isn't UTF-8: byte 2 is 0xff"),
         ("a\nb".encode("utf-16"), {}, "is no text: byte 3 is 0x00, as in UTF-16; convert it"),
         (b"a\nb\n", {"default": 2}, "vocabulary of column `x`: default=2 is none of its ids, 0 to 1"),
@@ -333,28 +333,28 @@ def test_values_of_another_kind_are_refused() -> None:
         ({"oov": 1, "missing": "a"}, ["2 of 4 values of column `x` aren't in its vocabulary, the first in row 1"]),
     ],
 )
-def test_what_the_list_lacks_is_remarked_on(options: dict[str, Any], remarks: list[str]) -> None:
+def test_unknown_values_are_warned_of(options: dict[str, Any], remarks: list[str]) -> None:
     column = Vocabulary(key="x", **options)
     constants = fitted(column, np.array(["a", "b", "b"]))
     found = encoded(column, np.array(["a", "c", "", "d"]), constants)
-    told = list(column.remarks({"ids": found}, constants))
+    told = list(column.warnings({"ids": found}, constants))
     assert told[: len(remarks)] == remarks
     gap = "column `x` has 1 gap, the first in row 2; in training it had none"
     assert told[len(remarks) :] == ([] if "missing" in options else [gap])
-    assert column.remarks({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
+    assert column.warnings({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
 
 
 @pytest.mark.parametrize("oov_first", [False, True])
-def test_masked_cells_are_no_unknown_values(oov_first: bool) -> None:
+def test_masked_values_are_no_unknown_values(oov_first: bool) -> None:
     column = Vocabulary(key="x", values=("a", "b"), mask="pad", oov=2, oov_first=oov_first)
     constants = fitted(column)
     found = encoded(column, np.array(["pad", "a", "c", "pad"]), constants)
     told = ("1 of 4 values of column `x` aren't in its vocabulary, the first in row 2",)
-    assert column.remarks({"ids": found}, constants) == told
-    assert column.remarks({"ids": found[:2]}, constants) == ()
+    assert column.warnings({"ids": found}, constants) == told
+    assert column.warnings({"ids": found[:2]}, constants) == ()
 
 
-def test_what_rows_of_several_values_lack_is_remarked_on_without_a_row() -> None:
+def test_unknown_values_in_rows_of_several_values_are_warned_of_without_a_row() -> None:
     column = Vocabulary(key="x", values=("a", "b"))
     ragged = Ragged(np.array([0, -1, 1], np.int32), np.array([0, 2, 3]))
-    assert column.remarks({"ids": ragged}, fitted(column)) == ("1 of 3 values of column `x` aren't in its vocabulary",)
+    assert column.warnings({"ids": ragged}, fitted(column)) == ("1 of 3 values of column `x` aren't in its vocabulary",)

@@ -63,7 +63,7 @@ def test_a_categorical_column_is_weighed() -> None:
         column.encode(block, {"words": found}, fitted)
 
 
-def test_a_gap_of_a_ragged_weight_is_one_where_there_are_ids() -> None:
+def test_a_missing_weight_of_a_ragged_row_is_an_error_where_it_has_ids() -> None:
     column, offsets = Weighted(key="x", weight="w", buckets=4), np.array([0, 2, 2])
     values = {"x": Ragged(np.array([0, 1]), offsets), "w": Ragged(np.array([0.5, 2.0]), offsets)}
     found: Any = column.encode(Block(values, {"w": np.array([True, False])}), {}, column.fit({}, {}))
@@ -77,11 +77,11 @@ def test_a_gap_of_a_ragged_weight_is_one_where_there_are_ids() -> None:
     [
         (
             {"x": IDS, "w": WEIGHTS._replace(offsets=np.array([0, 1, 3, 4, 6]))},
-            "row 11 .* 2 weights of 3 ids of `x`",
+            "row 11 .* 2 weights for 3 ids of `x`",
         ),
         (
             {"x": np.array([1, 2]), "w": np.ones((2, 2))},
-            "row 10 of somewhere: column `w` has 2 weights of 1 ids",
+            "row 10 of somewhere: column `w` has 2 weights for 1 ids",
         ),
         (
             {"x": np.array([1, 2]), "w": np.array([1, np.nan])},
@@ -89,7 +89,7 @@ def test_a_gap_of_a_ragged_weight_is_one_where_there_are_ids() -> None:
         ),
         ({"x": IDS, "w": Ragged(np.array([1, 1, 1, np.inf, 1, 1]), OFFSETS)}, "row 11 .*column `w` is inf; a finite"),
         ({"x": IDS, "w": Ragged(to_strings(["1"] * 6), OFFSETS)}, "row 10 .*column `w` is '1'; a number is needed"),
-        ({"x": IDS, "w": Ragged(np.ones((6, 2)), OFFSETS)}, "row 10 .*column `w` has 2 weights of 1 ids of `x`"),
+        ({"x": IDS, "w": Ragged(np.ones((6, 2)), OFFSETS)}, "row 10 .*column `w` has 2 weights for 1 ids of `x`"),
         (
             {"x": np.array([1, 2]), "w": np.array([1, None])},
             "row 11 .* `w` has no value; fill it in, or leave the row out$",

@@ -32,13 +32,13 @@ KEYS = {"params": jax.random.key(1), "dropout": jax.random.key(2)}
 
 
 def called(layer: nn.Module, x: np.ndarray = X, *, train: bool = False) -> tuple[np.ndarray, Any]:
-    """What it gives with fresh parameters, and those."""
+    """Returns the output with initial parameters, and the parameters."""
     y, variables = jax.jit(partial(layer.init_with_output, train=train))(KEYS, x)
     return np.asarray(y), jax.tree.map(np.asarray, variables.get("params", {}))
 
 
 def shapes(layer: nn.Module, x: np.ndarray = X) -> tuple[Any, Any]:
-    """Shape of what it gives, shapes of its parameters; computes nothing."""
+    """Returns the shapes of the output and the parameters; computes nothing."""
     y, variables = jax.eval_shape(partial(layer.init_with_output, train=True), KEYS, x)
     return y.shape, jax.tree.map(jnp.shape, variables.get("params", {}))
 
@@ -102,7 +102,7 @@ def test_repeated_layers_have_parameters_of_their_own() -> None:
 
 
 def test_repeated_composites_have_parameters_of_their_own() -> None:
-    """However deep layers stand, and whatever shape each copy gets: the first projects, the second does not."""
+    """Layers at any depth, with copies that differ in shape: the first has a projection, the second has none."""
     residual = Residual((Repeat((Branches(((Dense(1),), (Dense(2),))),), 2), Conv(3, 1)))
     _, params = shapes(Repeat((residual,), 2))
     copies = params["copies_0_0"], params["copies_1_0"]
@@ -112,7 +112,7 @@ def test_repeated_composites_have_parameters_of_their_own() -> None:
 
 
 def test_numbers_of_layers_in_layers_may_be_traced(check_traced: Callable[..., None]) -> None:
-    """Numbers, draws and running moments, two lists down."""
+    """Numbers, random keys and running moments, two lists deep."""
 
     def deep(rate: Scalar, depth: Scalar, momentum: Scalar) -> nn.Module:
         return Repeat((Residual((Branches(((Dropout(rate), BatchNorm(momentum)),)),), stochastic_depth=depth),), 2)

@@ -2,23 +2,18 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 
 from components.layer import Conv, DepthwiseConv, SeparableConv
-from components.layer.lowering.convolve import _blocks, convolve
 from components.layer.shape import Padding
 from components.types import UserError
 
 MORE = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
 GOLDEN = MORE["conv"]
-FIGURE = GOLDEN["figure 14-7: width 13, filter 6, stride 5"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["y"])
@@ -29,22 +24,6 @@ def test_convolutions_are_tensorflows(case: str) -> None:
     layer = Conv(3, kernel.shape[:2], stride=int(stride), padding=padding, activation="relu", dilation=int(dilation))
     y = jax.jit(partial(layer.apply, {"params": params}, train=True))(jnp.array(GOLDEN["x"]))
     np.testing.assert_allclose(y, np.maximum(np.add(GOLDEN["y"][case], [1, 2, 3]), 0), rtol=1e-6)
-
-
-@pytest.mark.parametrize("padding", ["SAME", "VALID"])
-def test_the_books_figure_of_strides_and_padding(padding: Padding) -> None:
-    y = convolve(jnp.array(FIGURE["x"]), jnp.array(FIGURE["w"]), (1, 5), padding)
-    np.testing.assert_allclose(y, FIGURE[padding], rtol=1e-6)
-
-
-@pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
-def test_a_kernel_of_one_pixel_is_a_convolution_too(stride: tuple[int, int], padding: Padding) -> None:
-    x = jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
-    kernel = jax.random.normal(jax.random.key(1), (1, 1, 3, 4))
-    numbers = ("NHWC", "HWIO", "NHWC")
-    expected = jax.lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=numbers)
-    np.testing.assert_allclose(convolve(x, kernel, stride, padding), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_parameters_are_float32_and_the_computation_follows_the_input() -> None:
@@ -98,105 +77,6 @@ def test_grouped_convolutions_are_tensorflows(padding: Padding) -> None:
     layer = Conv(kernel.shape[-1], kernel.shape[:2], padding=padding, use_bias=False, groups=golden["groups"])
     y = layer.apply({"params": {"kernel": kernel}}, jnp.array(golden["x"]), train=True)
     np.testing.assert_allclose(y, golden["y"][padding.lower()], rtol=1e-6)
-
-
-SMALL = st.integers(1, 3)
-SIDE = st.integers(0, 3)
-
-
-@st.composite
-def convolutions(draw: Callable[..., Any]) -> dict[str, Any]:
-    """Shapes and options of a convolution that fits."""
-    channels, features, groups = draw(
-        st.sampled_from([(6, 6, 6), (6, 12, 6), (4, 8, 2), (40, 80, 20), (66, 33, 3), (3, 4, 1), (1, 5, 1)])
-    )
-    window, dilation = draw(st.tuples(st.integers(1, 4), SMALL)), draw(st.tuples(SMALL, SMALL))
-    padding = draw(st.sampled_from(["SAME", "VALID"]) | SIDE | st.tuples(st.tuples(SIDE, SIDE), st.tuples(SIDE, SIDE)))
-    smallest = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
-    image = tuple(k + draw(st.integers(0, 4)) for k in smallest)
-    return {
-        "x": (draw(st.integers(1, 2)), *image, channels),
-        "kernel": (*window, channels // groups, features),
-        "stride": draw(st.tuples(SMALL, SMALL)),
-        "padding": padding,
-        "dilation": dilation,
-        "groups": groups,
-    }
-
-
-@hypothesis.given(case=convolutions(), dtype=st.sampled_from(["float32", "bfloat16"]))
-@hypothesis.settings(max_examples=6)
-def test_every_way_to_compute_it_gives_what_xla_gives(case: dict[str, Any], dtype: str) -> None:
-    """Values and both gradients; half precision is held against float32 within its rounding."""
-    x, kernel = (jax.random.normal(jax.random.key(n), case[name]) for n, name in enumerate(("x", "kernel")))
-    x, kernel = (a.astype(dtype) for a in (x, kernel))
-    options = {name: case[name] for name in ("stride", "padding", "dilation", "groups")}
-    pads = ((options["padding"],) * 2,) * 2 if isinstance(options["padding"], int) else options["padding"]
-
-    def expected(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            options["stride"],
-            pads,
-            rhs_dilation=options["dilation"],
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=options["groups"],
-        )
-
-    @jax.jit
-    def answers(x: jax.Array, kernel: jax.Array) -> tuple[Any, Any]:
-        y, backward = jax.vjp(partial(convolve, **options), x, kernel)
-        upstream = jnp.cos(jnp.arange(1.0, 1.0 + y.size)).reshape(y.shape)
-        wide = [a.astype(jnp.float32) for a in (x, kernel)]
-        value, exact = jax.vjp(expected, *wide)
-        return (y, *backward(upstream.astype(y.dtype))), (value, *exact(upstream.astype(y.dtype).astype(jnp.float32)))
-
-    found, wanted = answers(x, kernel)
-    for one, other, like in zip(found, wanted, (x, x, kernel), strict=True):
-        assert one.dtype == like.dtype
-        scale = max(1.0, float(jnp.abs(other).max()))
-        atol = scale * (1e-5 if dtype == "float32" else 2e-2)
-        np.testing.assert_allclose(np.asarray(one, np.float32), other, rtol=1e-4, atol=atol)
-
-
-@pytest.mark.parametrize(
-    ("groups", "channels", "expected"),
-    [(32, 4, 4), (32, 8, 8), (32, 32, 16), (2, 48, 2), (3, 8, 1), (3, 80, 3), (20, 2, 1), (64, 2, 4)],
-)
-def test_blocks_are_few_and_have_channels_enough(groups: int, channels: int, expected: int) -> None:
-    assert _blocks(groups, channels) == expected
-
-
-def test_elsewhere_than_on_the_cpu_xla_convolves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    for groups, channels in ((6, 1), (2, 3)):
-        traced = jax.make_jaxpr(partial(convolve, stride=(1, 1), padding="SAME", groups=groups))(
-            jnp.ones((1, 4, 4, 6)), jnp.ones((3, 3, channels, 6))
-        )
-        (equation,) = traced.jaxpr.eqns
-        assert equation.primitive.name == "conv_general_dilated"
-        assert equation.params["feature_group_count"] == groups
-
-
-def test_the_gradient_of_a_depthwise_gradient_exists() -> None:
-    """A penalty on the gradient of the image, differentiated by the kernel."""
-    x, kernel = jax.random.normal(jax.random.key(0), (1, 5, 5, 2)), jnp.full((3, 3, 1, 2), 0.5)
-
-    def penalty(convolution: Callable[..., jax.Array], kernel: jax.Array) -> jax.Array:
-        return jnp.square(jax.grad(lambda x: jnp.square(convolution(x, kernel)).sum())(x)).sum()
-
-    ours = partial(convolve, stride=(2, 1), padding="SAME", groups=2)
-    numbers = ("NHWC", "HWIO", "NHWC")
-    xla = partial(
-        jax.lax.conv_general_dilated,
-        window_strides=(2, 1),
-        padding="SAME",
-        dimension_numbers=numbers,
-        feature_group_count=2,
-    )
-    found, expected = (jax.jit(jax.grad(partial(penalty, one)))(kernel) for one in (ours, xla))
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_depthwise_and_separable_parameters() -> None:

@@ -46,7 +46,7 @@ def test_the_bias_may_start_elsewhere() -> None:
 
 
 def dense(ids: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
-    """Sparse vectors, in float64, by definition."""
+    """Returns sparse vectors as dense ones, in float64."""
     vectors = np.zeros((len(ids), size))
     for row, column in np.argwhere((ids >= 0) & (ids < size)):
         vectors[row, ids[row, column]] += weights[row, column]

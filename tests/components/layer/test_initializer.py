@@ -18,7 +18,7 @@ SHAPES = {"dense": (200, 300), "conv": (3, 3, 64, 128)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name != "he_normal_out"])
+@pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name != "he_normal_fan_out"])
 def test_every_initializer_spreads_as_keras_does(name: InitializerName, shape: str) -> None:
     deviation, largest = SPREAD[name.title().replace("_", "")][shape]
     kernel = np.asarray(get_initializer(name)(jax.random.key(0), SHAPES[shape], jnp.float32))
@@ -29,7 +29,7 @@ def test_every_initializer_spreads_as_keras_does(name: InitializerName, shape: s
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_by_what_goes_out_it_spreads_as_by_what_comes_in_the_other_way_round(shape: str) -> None:
-    kernel = np.asarray(get_initializer("he_normal_out")(jax.random.key(0), SHAPES[shape], jnp.float32))
+    kernel = np.asarray(get_initializer("he_normal_fan_out")(jax.random.key(0), SHAPES[shape], jnp.float32))
     *places, _, out = SHAPES[shape]
     assert kernel.std() == pytest.approx((2 / np.prod([*places, out])) ** 0.5, rel=0.01)
 
@@ -60,7 +60,7 @@ def test_a_deviation_of_its_own(part: type[Normal], check_traced: Callable[..., 
 
 @pytest.mark.parametrize("name", get_args(InitializerName))
 def test_each_group_is_drawn_as_a_kernel_of_its_own(name: InitializerName) -> None:
-    """Four groups of 16 channels and 48 features spread as a kernel of 16 and 48 does, and differ."""
+    """Four groups of 16 channels and 48 features: each has the distribution of one such kernel, and they differ."""
     kernel = np.asarray(grouped(name, 4)(jax.random.key(0), (3, 3, 16, 192), jnp.float32))
     alone = np.asarray(get_initializer(name)(jax.random.key(1), (3, 3, 16, 48), jnp.float32))
     groups = np.split(kernel, 4, axis=-1)

@@ -20,7 +20,7 @@ X1, X2 = jnp.array(GOLDEN["x1"]), jnp.array(GOLDEN["x2"])
 
 
 def two_steps(momentum: Scalar, epsilon: Scalar) -> tuple[jax.Array, jax.Array, Any]:
-    """The outputs of two training steps, and the variables after them."""
+    """Returns the outputs of two training steps, and the variables after them."""
     layer = BatchNorm(momentum, epsilon)
     variables = layer.init(jax.random.key(0), X1, train=True)
     outputs = []
@@ -86,7 +86,7 @@ def test_local_response_normalization_is_tensorflows(case: str) -> None:
 
 
 def test_the_gradient_of_local_response_normalization_is_the_formulas() -> None:
-    """By the chain rule over all pairs of channels, with numbers that matter."""
+    """Compares with the chain rule over all pairs of channels."""
     x = np.asarray(jax.random.normal(jax.random.key(0), (1, 1, 2, 7)), np.float64)
     near = np.abs(np.subtract.outer(np.arange(7), np.arange(7))) <= 1
     power = 0.5 + 2 * np.square(x) @ near

@@ -20,7 +20,7 @@ LAYERS = {"max": MaxPool, "avg": AveragePool}
 
 
 def images(*shape: int) -> jax.Array:
-    """Images with many equal numbers."""
+    """Returns images with many equal numbers."""
     return jnp.round(2 * jax.random.normal(jax.random.key(0), shape))
 
 
@@ -50,7 +50,7 @@ CASES = [
 def test_small_and_large_windows_agree_with_xla(
     layer: type[MaxPool], window: tuple[int, int], stride: tuple[int, int], padding: Padding
 ) -> None:
-    """Values and gradients, at ties too: XLA gives the whole gradient to the first maximum."""
+    """Values and gradients, also at ties: XLA gives the whole gradient to the first maximum."""
 
     def reduced(x: jax.Array, primitive: Any, start: float) -> jax.Array:
         return jax.lax.reduce_window(x, start, primitive, (1, *window, 1), (1, *stride, 1), padding)
@@ -107,7 +107,7 @@ def test_half_precision_stays_half() -> None:
 
 
 def windows(size: int, window: int, stride: int, pad: tuple[int, int], ceil_mode: bool) -> list[tuple[int, int]]:
-    """Begin and end of each window along a side of the padded image, as PyTorch documents them."""
+    """Returns start and end of each window along a side of the padded image, as PyTorch documents them."""
     length, starts = size + sum(pad), range(0, size + pad[0] if ceil_mode else size + sum(pad), stride)
     inside = [start for start in starts if start + window <= length]
     if ceil_mode and inside[-1] + window < length and inside[-1] + stride < size + pad[0]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runner.config.check import check, problems
+from runner.config.check import check_config, find_config_problems
 from runner.config.compose import compose, configure
 from runner.errors import ConfigError
 
@@ -65,13 +65,13 @@ inputs: {wide: [age], deep: [age, sex]}
 
 
 def told(*words: str) -> list[str]:
-    return problems(compose(words))
+    return find_config_problems(compose(words))
 
 
 def test_nothing_is_wrong_with_what_is_right(folder: Path) -> None:
     assert told() == []
     assert told("loss=mine", "feature=mine", "architecture=mine") == []
-    check(compose([]))
+    check_config(compose([]))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 
 from runner.config.catalog import catalog
 from runner.config.compose import compose
-from runner.config.scalars import collect
-from runner.signature.build import Number, resolve
+from runner.config.scalars import split_scalars
+from runner.signature.build import ScalarSlot, import_target
 from runner.signature.parameters import OPTAX, signature
 
 PART = """
@@ -40,7 +40,7 @@ def loss(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path("conf/loss/mine.yaml").write_text("_target_: mine.part")
 
     def collected(*settings: str) -> tuple[dict[str, Any], dict[str, float]]:
-        static, numbers = collect(compose(["loss=mine", *settings]))
+        static, numbers = split_scalars(compose(["loss=mine", *settings]))
         return static["loss"], numbers
 
     return collected
@@ -48,8 +48,8 @@ def loss(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_annotation_decides_not_the_spelling(loss: Any) -> None:
     static, numbers = loss("loss.rate=1", "loss.static=0.5", "loss.either=3")
-    assert static["rate"] == Number("loss.rate")
-    assert static["either"] == Number("loss.either")
+    assert static["rate"] == ScalarSlot("loss.rate")
+    assert static["either"] == ScalarSlot("loss.either")
     assert static["static"] == 0.5
     assert numbers["loss.rate"] == 1.0
     assert isinstance(numbers["loss.rate"], float)
@@ -64,9 +64,9 @@ def test_null_is_static(loss: Any) -> None:
 
 def test_elements_have_names_of_their_own(loss: Any) -> None:
     static, numbers = loss("loss.shares=[0.5,1]", "loss.table={a: 2}", "loss.inner={_target_: mine.part, rate: 3}")
-    assert static["shares"] == [Number("loss.shares.0"), Number("loss.shares.1")]
-    assert static["table"] == {"a": Number("loss.table.a")}
-    assert static["inner"]["rate"] == Number("loss.inner.rate")
+    assert static["shares"] == [ScalarSlot("loss.shares.0"), ScalarSlot("loss.shares.1")]
+    assert static["table"] == {"a": ScalarSlot("loss.table.a")}
+    assert static["inner"]["rate"] == ScalarSlot("loss.inner.rate")
     assert {k: v for k, v in numbers.items() if k.startswith("loss.")} == {
         "loss.shares.0": 0.5,
         "loss.shares.1": 1.0,
@@ -77,8 +77,8 @@ def test_elements_have_names_of_their_own(loss: Any) -> None:
 
 def test_what_a_reference_makes_equal_is_one_number(loss: Any) -> None:
     static, numbers = loss("loss.rate=${learning_rate}", "loss.shares=[0.5,'${loss.rate}']", "learning_rate=0.25")
-    assert static["rate"] == Number("learning_rate")
-    assert static["shares"] == [Number("loss.shares.0"), Number("learning_rate")]
+    assert static["rate"] == ScalarSlot("learning_rate")
+    assert static["shares"] == [ScalarSlot("loss.shares.0"), ScalarSlot("learning_rate")]
     assert numbers == {"learning_rate": 0.25, "loss.shares.0": 0.5}
 
 
@@ -86,7 +86,7 @@ def test_names_go_through_references_to_whole_parts(loss: Any) -> None:
     static, _ = loss("loss.rate=1", "loss.inner=${loss.table}", "loss.table={a: 2}")
     assert static["inner"] == {"a": 2}, "nothing says that `inner` takes numbers"
     static, _ = loss("loss.table=${loss.inner}", "loss.inner={a: 2}")
-    assert static["table"] == {"a": Number("loss.inner.a")}
+    assert static["table"] == {"a": ScalarSlot("loss.inner.a")}
 
 
 def test_the_seed_is_not_among_them(loss: Any) -> None:
@@ -96,10 +96,10 @@ def test_the_seed_is_not_among_them(loss: Any) -> None:
 
 
 def test_the_usual_run() -> None:
-    static, numbers = collect(compose(["experiment=digits_cnn", "optimizer.b1=0.8"]))
-    assert static["learning_rate"] == static["schedule"]["learning_rate"] == Number("learning_rate")
-    assert static["architecture"]["layers"][4]["rate"] == Number("architecture.layers.4.rate")
-    assert static["optimizer"] == {"_target_": "optax.nadam", "b1": Number("optimizer.b1")}
+    static, numbers = split_scalars(compose(["experiment=digits_cnn", "optimizer.b1=0.8"]))
+    assert static["learning_rate"] == static["schedule"]["learning_rate"] == ScalarSlot("learning_rate")
+    assert static["architecture"]["layers"][4]["rate"] == ScalarSlot("architecture.layers.4.rate")
+    assert static["optimizer"] == {"_target_": "optax.nadam", "b1": ScalarSlot("optimizer.b1")}
     assert static["seed"] == 0
     assert numbers["optimizer.b1"] == 0.8
 
@@ -117,7 +117,7 @@ def test_optax_takes_a_traced_number_for_a_float(target: str, name: str) -> None
     value = 0.01 if name in ("eps", "eps_root", "weight_decay") else 0.7
 
     def updates(number: Any) -> list[Any]:
-        optimizer = resolve(target)(learning_rate=0.1, **{name: number})
+        optimizer = import_target(target)(learning_rate=0.1, **{name: number})
         weights = {"w": jnp.array([1.0, -2.0, 3.0])}
         state, found = optimizer.init(weights), []
         for step in range(1, 4):

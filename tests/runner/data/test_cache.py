@@ -11,7 +11,7 @@ import pytest
 
 from components.types import Ragged
 from runner import run_folder as folders
-from runner.data.cache import load, save
+from runner.data.cache import load_tree, save_tree
 
 TREE = {
     "encoded": {
@@ -44,12 +44,12 @@ def assert_equal(one: Any, other: Any) -> None:
 
 @pytest.fixture
 def entry(tmp_path: Path) -> Path:
-    save(tmp_path / "entry", TREE)
+    save_tree(tmp_path / "entry", TREE)
     return tmp_path / "entry"
 
 
 def test_a_tree_comes_back_as_it_was(entry: Path) -> None:
-    assert_equal(load(entry), TREE)
+    assert_equal(load_tree(entry), TREE)
 
 
 def test_nothing_but_the_entry_is_left(entry: Path) -> None:
@@ -59,8 +59,8 @@ def test_nothing_but_the_entry_is_left(entry: Path) -> None:
 
 
 def test_large_arrays_are_mapped_and_small_ones_read(tmp_path: Path) -> None:
-    save(tmp_path / "entry", {"large": np.zeros(2**20, np.uint8), "small": np.zeros(10)})
-    tree = load(tmp_path / "entry")
+    save_tree(tmp_path / "entry", {"large": np.zeros(2**20, np.uint8), "small": np.zeros(10)})
+    tree = load_tree(tmp_path / "entry")
     assert isinstance(tree["large"], np.memmap)
     assert not isinstance(tree["small"], np.memmap)
 
@@ -75,9 +75,9 @@ def test_a_damaged_entry_is_none_and_can_be_written_anew(entry: Path, file: str,
         changed[-9] ^= 1
         written = {"empty": b"", "truncated": content[:-9], "longer": content + b"0", "one bit": changed}
         (entry / file).write_bytes(written[damage])
-    assert load(entry) is None
-    save(entry, TREE)
-    assert_equal(load(entry), TREE)
+    assert load_tree(entry) is None
+    save_tree(entry, TREE)
+    assert_equal(load_tree(entry), TREE)
 
 
 def test_no_changed_bit_of_the_index_goes_unnoticed(entry: Path) -> None:
@@ -86,7 +86,7 @@ def test_no_changed_bit_of_the_index_goes_unnoticed(entry: Path) -> None:
         changed = bytearray(content)
         changed[place] ^= 2
         (entry / "index.json").write_bytes(changed)
-        assert load(entry) is None
+        assert load_tree(entry) is None
 
 
 @pytest.mark.parametrize("place", [".", "index.json", "0.npy"])
@@ -103,9 +103,9 @@ def test_whatever_stands_in_an_entrys_place_is_replaced(entry: Path, place: str,
             path.mkdir()
         case "a dangling link":
             path.symlink_to("nowhere")
-    assert load(entry) is None
-    save(entry, TREE)
-    assert_equal(load(entry), TREE)
+    assert load_tree(entry) is None
+    save_tree(entry, TREE)
+    assert_equal(load_tree(entry), TREE)
 
 
 def test_what_a_killed_process_was_writing_goes_and_what_lives_stays(entry: Path) -> None:
@@ -117,13 +117,13 @@ def test_what_a_killed_process_was_writing_goes_and_what_lives_stays(entry: Path
     assert held is not None
     for name in (".entry.abcdefgh", ".entry.ijklmnop"):
         os.utime(entry.parent / name, (0, 0))
-    save(entry, TREE)
+    save_tree(entry, TREE)
     assert {path.name for path in entry.parent.iterdir()} == {"entry", ".other.abcdefgh", ".entry.ijklmnop"}
     os.close(held)
 
 
 def test_what_was_never_written_is_none(tmp_path: Path) -> None:
-    assert load(tmp_path / "entry") is None
+    assert load_tree(tmp_path / "entry") is None
 
 
 def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,12 +132,12 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("runner.data.cache.np.save", full)
     with pytest.raises(OSError, match="No space left"):
-        save(tmp_path / "cache" / "entry", TREE)
+        save_tree(tmp_path / "cache" / "entry", TREE)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_of_two_that_write_at_once_both_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path / "other", TREE)
+    save_tree(tmp_path / "other", TREE)
     rename = Path.rename
 
     def late(self: Path, target: Path) -> Path:
@@ -145,6 +145,6 @@ def test_of_two_that_write_at_once_both_end_well(tmp_path: Path, monkeypatch: py
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", late)
-    save(tmp_path / "cache" / "entry", TREE)
-    assert_equal(load(tmp_path / "cache" / "entry"), TREE)
+    save_tree(tmp_path / "cache" / "entry", TREE)
+    assert_equal(load_tree(tmp_path / "cache" / "entry"), TREE)
     assert len(list((tmp_path / "cache").iterdir())) == 1

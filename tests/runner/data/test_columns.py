@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.feature.text.string_ops import to_strings
 from components.types import Block, Ragged, row_count
-from runner.data.columns import concatenate, select, take
+from runner.data.columns import concatenate_rows, select_rows, take_rows
 
 LISTS = st.lists(st.lists(st.integers(-9, 9), max_size=4), min_size=1, max_size=8)
 
@@ -28,7 +28,7 @@ def rows_of(values: object) -> list[list[int]]:
 @given(rows=LISTS, data=st.data())
 def test_taking_rows(rows: list[list[int]], data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=10))
-    taken = take(ragged(rows), np.array(places, np.int64))
+    taken = take_rows(ragged(rows), np.array(places, np.int64))
     assert rows_of(taken) == [rows[place] for place in places]
     assert row_count(taken) == len(places)
 
@@ -36,18 +36,18 @@ def test_taking_rows(rows: list[list[int]], data: st.DataObject) -> None:
 @pytest.mark.parametrize("indices", [None, np.array([2, 0, 1, 2])])
 def test_taking_rows_of_strings(indices: np.ndarray | None) -> None:
     strings = to_strings(["a", "", "bcd"])._replace(indices=indices)
-    taken = take(strings, np.array([2, 0, 2]))
+    taken = take_rows(strings, np.array([2, 0, 2]))
     assert taken.tolist() == [strings.tolist()[row] for row in (2, 0, 2)]
 
 
 @given(parts=st.lists(LISTS, min_size=1, max_size=4))
 def test_concatenating(parts: list[list[list[int]]]) -> None:
-    assert rows_of(concatenate([ragged(part) for part in parts])) == list(chain(*parts))
+    assert rows_of(concatenate_rows([ragged(part) for part in parts])) == list(chain(*parts))
 
 
 def test_a_selection_names_rows_as_its_block_did() -> None:
     block = Block({"x": np.arange(5)}, {"x": np.arange(5) > 0}, "somewhere", 100)
-    selected = select(block, np.array([0, 3]))
+    selected = select_rows(block, np.array([0, 3]))
     assert selected.columns["x"].tolist() == [0, 3]
     assert selected.valid["x"].tolist() == [False, True]
     assert selected.where(1) == "row 103 of somewhere"

@@ -16,7 +16,7 @@ import runner.platform
 from components.data import Arrays
 from components.feature import Distinct, Label, Moments, Numeric, Vocabulary
 from components.types import Block, Constants, DataError, Encoded, Ragged, UserError
-from runner.data.load import Data, Features, prepare
+from runner.data.load import Data, Features, load_encoded
 from runner.platform import cache_folder
 
 ROWS, BLOCK = 5000, 4096
@@ -128,7 +128,7 @@ def everything() -> Features:
 
 
 def prepared(source: Any, features: Features, cache: Path | None = None, identity: str = "") -> Data:
-    return prepare(source, features, identity=identity, cache=cache)
+    return load_encoded(source, features, identity=identity, cache=cache)
 
 
 def texts(ragged: Encoded) -> list[str]:
@@ -331,7 +331,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(*args: Any) -> None:
         raise AssertionError("the rows were encoded again")
 
-    monkeypatch.setattr("runner.data.load.encode", encode)
+    monkeypatch.setattr("runner.data.load.encode_source", encode)
 
 
 def test_what_was_encoded_is_taken_from_the_cache_and_is_the_same(
@@ -386,7 +386,7 @@ def test_what_has_no_identity_is_encoded_by_no_name() -> None:
 
 def test_folds_that_learn_the_same_share_what_is_encoded(tmp_path: Path) -> None:
     labels = features({"x": Numeric(key="x", normalize="z_score")})
-    folds = [prepare(source(), labels, identity="folds", cache=tmp_path, fold=(5, fold)) for fold in range(5)]
+    folds = [load_encoded(source(), labels, identity="folds", cache=tmp_path, fold=(5, fold)) for fold in range(5)]
     assert len({data.encoding for data in folds}) == 1
     assert len({data.fingerprint for data in folds}) == 5
     assert len({data.constants["x"].device["offset"].item() for data in folds}) == 5
@@ -410,7 +410,7 @@ def test_folds_that_learn_other_plain_values_share_nothing_that_is_encoded(tmp_p
     given = Arrays(columns={"x": np.arange(12), "label": np.arange(12) % 2}, valid=1, test=2, seed=None)
     parts = features({"x": Largest("x")}, target=Label(key="label"))
     for fold, largest in ((0, 9), (4, 7), (0, 9)):
-        data = prepare(given, parts, identity="folds", cache=tmp_path, fold=(5, fold))
+        data = load_encoded(given, parts, identity="folds", cache=tmp_path, fold=(5, fold))
         assert data.encoded["x"]["ids"].tolist() == (np.arange(12) >= largest).astype(int).tolist()
 
 
@@ -429,10 +429,10 @@ import tempfile
 from pathlib import Path
 from components.data import ScikitLearn
 from components.feature import Image, Label
-from runner.data.load import Features, prepare
+from runner.data.load import Features, load_encoded
 features = Features(Label(key="label"), {"image": Image(key="image")}, {"image": ("image",)})
 source = ScikitLearn(name="digits", valid=0.15, test=0.2, stratify="label")
-data = prepare(source, features, identity="", cache=Path(folder))
+data = load_encoded(source, features, identity="", cache=Path(folder))
 assert data.encoded["image"]["values"].shape == (1797, 8, 8, 1)
 assert data.warnings == ()
 """

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from components.types import DataError
-from runner.data.python_rows import given
+from runner.data.python_rows import as_source
 
 
 @pytest.mark.parametrize(
     "column", [["a\0", "a"], (b"a\0", b"a"), [["a\0", "b"], ["c", "d"]], [1, "a"], [2**63, 1], [1.5, None]]
 )
 def test_a_list_is_kept_as_it_was_given(column: Any) -> None:
-    (block,) = given({"x": column}).blocks("all")
+    (block,) = as_source({"x": column}).blocks("all")
     assert block.columns["x"].tolist() == [*column]  # type: ignore[union-attr]
     assert block.columns["x"].dtype == object  # type: ignore[union-attr]
 
 
 def test_lists_of_numbers_are_arrays_of_numbers() -> None:
-    (block,) = given({"x": [1.5, 2], "y": [1, 2], "z": [True, False]}).blocks("all")
+    (block,) = as_source({"x": [1.5, 2], "y": [1, 2], "z": [True, False]}).blocks("all")
     assert [values.dtype for values in block.columns.values()] == [np.float64, np.int64, np.bool_]  # type: ignore[union-attr]
 
 
@@ -28,9 +28,9 @@ def test_lists_of_numbers_are_arrays_of_numbers() -> None:
     [
         ({"x": [[1], [2, 3]]}, "column `x` is no array; `Ragged` holds rows of different lengths"),
         ({"x": "a"}, "column `x` is 'a', not an array of rows"),
-        ({"x": [1], "y": ["a", "b"]}, "as many rows each, not {'x': 1, 'y': 2}"),
+        ({"x": [1], "y": ["a", "b"]}, "with the same number of rows, got x 1, y 2"),
     ],
 )
 def test_what_is_no_table_is_refused(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        given(columns)
+        as_source(columns)

@@ -12,10 +12,10 @@ from components.feature.statistic import Moments
 from components.feature.vocabulary import Vocabulary
 from components.types import Block, Constants, DataError, UserError
 from runner.data import python_rows as new_rows
-from runner.data.encode import encode
-from runner.data.load import Features, prepare
-from runner.data.ordered_map import ahead
-from runner.data.statistics import Wanted, merged, summarize
+from runner.data.encode import encode_source
+from runner.data.load import Features, load_encoded
+from runner.data.ordered_map import ordered_map
+from runner.data.statistics import StatisticsRequest, merge_states, summarize
 
 ROWS = 1000
 
@@ -69,7 +69,7 @@ class Scaled:
     def layer(self, static: Mapping[str, Any]) -> Any:
         return lambda encoded, constants: encoded["values"]
 
-    def review(self, results: Mapping[str, Any]) -> tuple[str, ...]:
+    def validate_splits(self, results: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
 
 
@@ -79,7 +79,7 @@ def features(sample: int | None = None, **columns: Any) -> Features:
 
 def moments(source: Blocks, workers: int) -> Any:
     columns = {"a": Scaled("x", learn=True)}
-    wanted = {"train": Wanted(columns, source.splits()["train"])}
+    wanted = {"train": StatisticsRequest(columns, source.splits()["train"])}
     return summarize(source, wanted, columns, workers=workers)["train"]["a"]["moments"]
 
 
@@ -88,13 +88,15 @@ def test_threads_change_no_bit(size: int) -> None:
     alone = moments(Blocks(size), 1)
     for workers in (2, 5):
         several = moments(Blocks(size), workers)
-        assert (several.offset.tobytes(), several.width.tobytes()) == (alone.offset.tobytes(), alone.width.tobytes())
+        assert (several.offset.tobytes(), several.scale.tobytes()) == (alone.offset.tobytes(), alone.scale.tobytes())
 
 
 def test_encoding_depends_neither_on_threads_nor_on_blocks() -> None:
     columns, learned = {"a": Scaled("x", by=3.0)}, {"a": Constants(host={"mean": np.ones(1)})}
     found = [
-        encode(Blocks(size), columns, learned, ["a"], workers=n)["a"]["values"] for size in (3, 400) for n in (1, 3)
+        encode_source(Blocks(size), columns, learned, ["a"], workers=n)["a"]["values"]
+        for size in (3, 400)
+        for n in (1, 3)
     ]
     assert all(np.array_equal(one, found[0]) for one in found)
 
@@ -107,13 +109,13 @@ def test_neighbours_are_merged_in_their_order(count: int) -> None:
 
     key: Any = (Joined(), ())
     key = (key[0], ())
-    whole = merged([{"train": {key: chr(ord("a") + n)}} for n in range(count)])["train"][key]
+    whole = merge_states([{"train": {key: chr(ord("a") + n)}} for n in range(count)])["train"][key]
     assert whole.replace("(", "").replace(")", "") == "".join(chr(ord("a") + n) for n in range(count))
     assert max(sum(1 if c == "(" else -1 for c in whole[:n] if c in "()") for n in range(len(whole) + 1)) <= 5
 
 
 def test_a_column_learns_from_one_that_does_not() -> None:
-    data = prepare(Blocks(50), features(b=Scaled("a", learn=True), a=Scaled("x", by=2.0)), identity="", cache=None)
+    data = load_encoded(Blocks(50), features(b=Scaled("a", learn=True), a=Scaled("x", by=2.0)), identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
     np.testing.assert_allclose(data.constants["b"].host["mean"], [(rows * 2).astype(np.float32).mean()], rtol=1e-4)
     assert data.constants["b"].static == {"read": ("a",)}
@@ -122,12 +124,12 @@ def test_a_column_learns_from_one_that_does_not() -> None:
 def test_a_column_that_would_learn_from_one_that_learns_is_refused() -> None:
     columns = features(b=Scaled("a", learn=True), a=Scaled("x", learn=True))
     with pytest.raises(UserError, match=r"feature\.columns\.b learns from `a`, which learns from the data itself"):
-        prepare(Blocks(50), columns, identity="", cache=None)
+        load_encoded(Blocks(50), columns, identity="", cache=None)
 
 
 def test_a_column_learns_from_one_that_learns_for_the_device_alone() -> None:
     columns = features(x=Numeric(key="x", normalize="z_score"), b=Scaled("x", learn=True))
-    data = prepare(Blocks(50), columns, identity="", cache=None)
+    data = load_encoded(Blocks(50), columns, identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
     np.testing.assert_allclose(data.constants["b"].host["mean"], [rows.mean()], rtol=1e-4)
 
@@ -135,21 +137,21 @@ def test_a_column_learns_from_one_that_learns_for_the_device_alone() -> None:
 def test_the_ids_of_another_column_are_learned_from_as_they_are_encoded() -> None:
     """-1, an unknown value, is one among ids; the gap isn't."""
     columns = {"i": Vocabulary(key="x", values=("p", "r")), "v": Vocabulary(key="i", missing=7)}
-    source = new_rows.given({"x": ["p", "q", "q", "r", "r", None]})
-    counted = summarize(source, {"train": Wanted(columns, np.arange(6))}, columns)["train"]["v"]["counts"]
+    source = new_rows.as_source({"x": ["p", "q", "q", "r", "r", None]})
+    counted = summarize(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns)["train"]["v"]["counts"]
     assert dict(zip(counted.tokens.tolist(), counted.counts.tolist(), strict=True)) == {-1: 2, 0: 1, 1: 2, 7: 1}
 
 
 def test_two_columns_that_see_different_things_under_one_name_share_no_statistic() -> None:
     columns = features(x=Scaled("x", by=2.0), b=Scaled("x", learn=True), y=Scaled("y", learn=True))
-    data = prepare(Blocks(50), columns, identity="", cache=None)
+    data = load_encoded(Blocks(50), columns, identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
     np.testing.assert_allclose(data.constants["b"].host["mean"], [2 * rows.mean()], rtol=1e-4)
 
 
 def test_a_sample_is_always_the_same_rows() -> None:
     means = [
-        prepare(Blocks(size), features(sample, a=Scaled("y", learn=True)), identity="", cache=None)
+        load_encoded(Blocks(size), features(sample, a=Scaled("y", learn=True)), identity="", cache=None)
         .constants["a"]
         .host["mean"][0]
         for size, sample in ((50, None), (50, ROWS), (50, 20), (7, 20))
@@ -161,7 +163,7 @@ def test_a_sample_is_always_the_same_rows() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_results_come_in_order_and_so_does_the_first_error(workers: int) -> None:
-    assert list(ahead(lambda n: n * n, range(20), workers)) == [n * n for n in range(20)]
+    assert list(ordered_map(lambda n: n * n, range(20), workers)) == [n * n for n in range(20)]
 
     def fail(number: int) -> int:
         if number >= 3:
@@ -169,7 +171,7 @@ def test_results_come_in_order_and_so_does_the_first_error(workers: int) -> None
         return number
 
     with pytest.raises(DataError, match="row 3"):
-        list(ahead(fail, range(20), workers))
+        list(ordered_map(fail, range(20), workers))
 
 
 class WithGaps(Blocks):
@@ -185,7 +187,9 @@ class WithGaps(Blocks):
 
 def test_nothing_is_learned_from_gaps_of_scattered_rows() -> None:
     source = WithGaps(64)
-    data = prepare(source, features(x=Numeric(key="x", normalize="z_score", missing="mean")), identity="", cache=None)
+    data = load_encoded(
+        source, features(x=Numeric(key="x", normalize="z_score", missing="mean")), identity="", cache=None
+    )
     rows = source.splits()["train"]
     values = np.concatenate([block.columns["x"] for block in Blocks(64).blocks("all")])[rows[rows % 3 > 0]]
     for name, expected in (("offset", values.mean()), ("divisor", values.std()), ("missing", values.mean())):
@@ -194,7 +198,9 @@ def test_nothing_is_learned_from_gaps_of_scattered_rows() -> None:
 
 def test_a_target_reads_the_raw_column_whatever_feature_columns_are_called() -> None:
     columns = {"y": Scaled("x", by=2.0)}
-    data = prepare(Blocks(64), Features(Scaled("y", learn=True), columns, {"input": ("y",)}), identity="", cache=None)
+    data = load_encoded(
+        Blocks(64), Features(Scaled("y", learn=True), columns, {"input": ("y",)}), identity="", cache=None
+    )
     rows = np.arange(ROWS)
     expected = rows - rows[::2].mean()
     np.testing.assert_allclose(data.encoded["target"]["values"], expected, rtol=1e-6)
@@ -203,6 +209,6 @@ def test_a_target_reads_the_raw_column_whatever_feature_columns_are_called() -> 
 def test_the_gaps_of_a_raw_column_are_none_of_the_feature_column_of_its_name() -> None:
     columns = features(x=Scaled("x", by=2.0), b=Numeric(key="x", normalize="z_score"))
     source = WithGaps(64)
-    data = prepare(source, columns, identity="", cache=None)
+    data = load_encoded(source, columns, identity="", cache=None)
     stored = np.concatenate([block.columns["x"] for block in source.blocks("all")])[source.splits()["train"]]
     np.testing.assert_allclose(data.constants["b"].device["offset"], [2 * stored.mean()], rtol=1e-5)

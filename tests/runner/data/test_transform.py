@@ -13,7 +13,7 @@ from components.data import Arrays
 from components.types import DataError, Ragged, UserError
 from runner import npz
 from runner.data import transform
-from runner.data.load import Data, Features, prepare
+from runner.data.load import Data, Features, load_encoded
 from runner.signature.build import build
 
 PART = "components.feature."
@@ -60,13 +60,13 @@ def raw(rows: int = ROWS, seed: int = 0) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def data() -> Data:
     source = Arrays(columns=raw(), valid=10, test=10, stratify="kind")
-    return prepare(source, Features(**build(FEATURE, {})), identity="", cache=None)
+    return load_encoded(source, Features(**build(FEATURE, {})), identity="", cache=None)
 
 
 @pytest.fixture(scope="module")
 def folder(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run")
-    transform.save(path, FEATURE, data.constants, data.encoded)
+    transform.save_transform(path, FEATURE, data.constants, data.encoded)
     return path
 
 
@@ -80,7 +80,7 @@ def leaves(arrays: Any) -> list[tuple[str, Any]]:
 
 
 def test_what_was_saved_encodes_as_what_was_learned(data: Data, folder: Path) -> None:
-    found = transform.load(folder)(raw())
+    found = transform.load_transform(folder)(raw())
     expected = {name: arrays for name, arrays in data.encoded.items() if name != "target"}
     assert list(found) == list(expected)
     for (name, array), (_, wanted) in zip(leaves(found), leaves(expected), strict=True):
@@ -89,7 +89,7 @@ def test_what_was_saved_encodes_as_what_was_learned(data: Data, folder: Path) ->
 
 
 def test_any_cut_of_new_rows_gives_the_same(folder: Path) -> None:
-    loaded, rows = transform.load(folder), raw(40, seed=1)
+    loaded, rows = transform.load_transform(folder), raw(40, seed=1)
     whole = dict(leaves(loaded(rows)))
     parts = [
         dict(leaves(loaded({key: values[cut] for key, values in rows.items()}))) for cut in (slice(7), slice(7, 40))
@@ -131,16 +131,16 @@ def test_it_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_path: Pat
 def test_wrong_rows_are_refused(folder: Path, changes: dict[str, Any], kind: type, message: str) -> None:
     rows = {key: values for key, values in (raw(3) | changes).items() if values is not None}
     with pytest.raises(kind, match=message):
-        transform.load(folder)(rows)
+        transform.load_transform(folder)(rows)
 
 
 def test_a_missing_file_or_one_of_another_version_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no"):
-        transform.load(tmp_path)
+        transform.load_transform(tmp_path)
     meta, arrays, _ = npz.read(folder / transform.FILE)
     npz.write(tmp_path / transform.FILE, arrays, meta | {"version": 1})
     with pytest.raises(UserError, match="has version 1, this Titrate reads 2"):
-        transform.load(tmp_path)
+        transform.load_transform(tmp_path)
 
 
 def spoilt(meta: dict[str, Any], arrays: dict[str, Any], what: str) -> None:
@@ -174,10 +174,10 @@ def test_a_whole_file_that_is_no_transform_is_refused(folder: Path, tmp_path: Pa
     spoilt(meta, arrays, what)
     npz.write(tmp_path / transform.FILE, arrays, meta)
     with pytest.raises(UserError, match=r"transform\.npz is no transform"):
-        transform.load(tmp_path)
+        transform.load_transform(tmp_path)
 
 
 def test_a_damaged_file_is_refused_with_its_fault(folder: Path, tmp_path: Path) -> None:
     (tmp_path / transform.FILE).write_bytes((folder / transform.FILE).read_bytes()[:1000])
     with pytest.raises(UserError, match=r"transform\.npz can't be read: it is no npz file, or cut short"):
-        transform.load(tmp_path)
+        transform.load_transform(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from runner.display import progress as shown
-from runner.display.progress import Plain, Progress, Terminal, progress
+from runner.display.progress import Plain, Progress, Terminal, make_progress
 
 RECORD = {"epoch": 3, "step": 300, "train/loss": 0.123456, "valid/accuracy": 0.9117, "learning_rate": 1e-3}
 
@@ -30,7 +30,7 @@ def terminal() -> tuple[Terminal, io.StringIO]:
 
 
 def test_elsewhere_than_on_a_terminal_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    go(progress(quiet=False, epochs=20))
+    go(make_progress(quiet=False, epochs=20))
     assert capsys.readouterr().out.splitlines() == [
         "going on from step 200",
         "epoch  3/20  train/loss 0.12346  valid/accuracy 0.9117  learning_rate 0.001  2.1 s  *",
@@ -56,16 +56,16 @@ def test_work_is_told_of_where_it_took_long(
 
 
 def test_quiet_leaves_notes_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    go(progress(quiet=True, epochs=20))
+    go(make_progress(quiet=True, epochs=20))
     assert capsys.readouterr() == ("", "going on from step 200\n")
 
 
 def test_a_terminal_gets_the_live_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(progress(quiet=False, epochs=1), Terminal)
+    assert isinstance(make_progress(quiet=False, epochs=1), Terminal)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(progress(quiet=False, epochs=1), Plain)
+    assert isinstance(make_progress(quiet=False, epochs=1), Plain)
 
 
 def test_the_live_line_tells_how_far_how_fast_and_how_long(terminal: tuple[Terminal, io.StringIO]) -> None:
@@ -98,4 +98,4 @@ def test_a_terminal_that_is_gone_stops_nothing(where: str, monkeypatch: pytest.M
     if where == "terminal":
         go(Terminal(Console(file=Gone(), force_terminal=True, _environ={}), epochs=20))
     else:
-        go(progress(quiet=where == "quiet", epochs=20))
+        go(make_progress(quiet=where == "quiet", epochs=20))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.display.report import table
+from runner.display.report import print_report
 from runner.sweep import report
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, make
@@ -30,7 +30,7 @@ TRACKING = {"uri": "http://localhost:5000", "experiment": "titrate"}
 
 
 def printed(capsys: pytest.CaptureFixture[str], tracking: dict[str, Any] = TRACKING, **summary: Any) -> list[str]:
-    table(SUMMARY | summary, Path("outputs/run"), tracking, quiet=False)
+    print_report(SUMMARY | summary, Path("outputs/run"), tracking, quiet=False)
     return capsys.readouterr().out.splitlines()
 
 
@@ -93,7 +93,7 @@ def test_names_with_brackets_are_no_markup(capsys: pytest.CaptureFixture[str], m
 
 
 def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    table(SUMMARY, Path("outputs/run"), TRACKING, quiet=True)
+    print_report(SUMMARY, Path("outputs/run"), TRACKING, quiet=True)
     assert capsys.readouterr() == ("", "")
 
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from runner.display.tables import Section, show, write
-from runner.terminal import on_terminal, say
+from runner.display.tables import Section, print_tables, write_tables
+from runner.terminal import on_terminal, print_line
 
 BRACKETS = Section("sizes [a]", [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]], right=(1,))
 BARE = Section("", [["[link=x]", "1"], ["b", "22"]], headed=False)
@@ -23,7 +23,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_text_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
-    show([BRACKETS, Section("", []), BARE], [("folder", "[out]"), ("best", "b=[1]")])
+    print_tables([BRACKETS, Section("", []), BARE], [("folder", "[out]"), ("best", "b=[1]")])
     assert printed(capsys) == [
         "sizes [a]",
         "  [b]name[/b]      size",
@@ -43,7 +43,7 @@ def test_a_terminal_gets_tables_and_lines_that_can_be_copied(
 ) -> None:
     on_a_terminal(monkeypatch)
     long = "titrate architecture.widths=[64,64] " + "x" * 40
-    show([BRACKETS, Section("", []), BARE], [("folder", "[out]"), ("best", long)])
+    print_tables([BRACKETS, Section("", []), BARE], [("folder", "[out]"), ("best", long)])
     assert printed(capsys) == [
         "sizes [a]",
         "┏━━━━━━━━━━━━━┳━━━━━━━━━━┓",
@@ -66,7 +66,7 @@ def test_a_cell_too_long_for_the_terminal_is_broken_and_not_cut(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_a_terminal(monkeypatch)
-    show([Section("", [["folder", "n"], ["0123456789" * 6, "3"]])])
+    print_tables([Section("", [["folder", "n"], ["0123456789" * 6, "3"]])])
     cells = [line.split("│")[1].strip() for line in printed(capsys) if line.startswith("│")]
     assert "".join(cells) == "0123456789" * 6
 
@@ -77,9 +77,9 @@ def test_a_reader_that_is_gone_stops_nothing_but_who_asks_for_it(monkeypatch: py
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", Gone())
-    show([BARE])
+    print_tables([BARE])
     with pytest.raises(BrokenPipeError):
-        write([BARE])
+        write_tables([BARE])
 
 
 class Mute:
@@ -97,16 +97,16 @@ class Mute:
 def test_there_may_be_no_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert not on_terminal()
-    say("nobody reads this")
-    show([BRACKETS], [("folder", "out")])
+    print_line("nobody reads this")
+    print_tables([BRACKETS], [("folder", "out")])
 
 
 def test_any_object_may_stand_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     mute = Mute()
     monkeypatch.setattr(sys, "stdout", mute)
     assert not on_terminal()
-    say("… 日")
-    show([], [("folder", "out")])
+    print_line("… 日")
+    print_tables([], [("folder", "out")])
     assert mute.text == "… 日\nfolder  out\n"
 
 
@@ -115,14 +115,14 @@ def test_it_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
     assert not on_terminal()
-    say("nobody reads this")
-    show([BRACKETS])
+    print_line("nobody reads this")
+    print_tables([BRACKETS])
 
 
 def test_a_character_that_it_lacks_is_written_as_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
-    say("… ä")
+    print_line("… ä")
     assert written.getvalue() == b"\\u2026 \\xe4\n"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert not on_terminal(), "a bar can't be drawn there"

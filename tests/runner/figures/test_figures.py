@@ -15,13 +15,13 @@ from runner import figures
 from runner.figures import images
 from runner.figures.classes import confusion, per_class
 from runner.record.outbox import Outbox, cover
-from runner.record.predictions import Answers, answers, save
+from runner.record.predictions import RecordedPredictions, make_recorded, save_predictions
 
 OF_CLASSES = {"per_class.csv", "per_class.png", "predictions.png", "confusion.png"}
 OF_VALUES = {"residuals.png", "predictions.png"}
 
 
-def of_classes(target: Any, prediction: Any, names: tuple[str, ...], **other: Any) -> Answers:
+def of_classes(target: Any, prediction: Any, names: tuple[str, ...], **other: Any) -> RecordedPredictions:
     rows = len(target)
     given: dict[str, Any] = {
         "split": "test",
@@ -32,17 +32,17 @@ def of_classes(target: Any, prediction: Any, names: tuple[str, ...], **other: An
         "probability": np.linspace(0, 1, rows, dtype=np.float32),
         "loss": np.ones(rows, np.float32),
     }
-    return Answers(**given | other)
+    return RecordedPredictions(**given | other)
 
 
-def of_values(target: Any, prediction: Any) -> Answers:
+def of_values(target: Any, prediction: Any) -> RecordedPredictions:
     right, said = np.asarray(target, np.float32), np.asarray(prediction, np.float32)
-    return answers("valid", None, np.arange(len(right)), right, said, np.ones(len(right), np.float32))
+    return make_recorded("valid", None, np.arange(len(right)), right, said, np.ones(len(right), np.float32))
 
 
-def drawn(folder: Path, found: Answers) -> set[str]:
+def drawn(folder: Path, found: RecordedPredictions) -> set[str]:
     """The names of what is drawn; each is a whole file."""
-    save(folder, found)
+    save_predictions(folder, found)
     paths = figures.draw(folder)
     for path in paths:
         assert path.parent == folder / "figures"

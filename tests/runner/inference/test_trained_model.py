@@ -24,7 +24,7 @@ from components.types import UserError
 from runner.__main__ import main
 from runner.execution.execute import Result
 from runner.inference import output
-from runner.inference.trained_model import Fitted, load
+from runner.inference.trained_model import TrainedModel, load_model
 from runner.record import predictions as answers
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -81,8 +81,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fitted(folder: Path) -> Fitted:
-    return load(folder, source=source())
+def fitted(folder: Path) -> TrainedModel:
+    return load_model(folder, source=source())
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return runner.run(*QUICK, f"folder={tmp_path_factory.mktemp('digits')}").folder
 
 
-def test_the_runs_own_figures_are_found_again_to_the_bit(folder: Path, fitted: Fitted) -> None:
+def test_the_runs_own_figures_are_found_again_to_the_bit(folder: Path, fitted: TrainedModel) -> None:
     metrics = json.loads((folder / "summary.json").read_text())["metrics"]
     for split in ("test", "valid"):
         begin = "best/valid/" if split == "valid" else "test/"
@@ -119,20 +119,20 @@ def test_the_runs_own_figures_are_found_again_to_the_bit(folder: Path, fitted: F
 def test_so_are_those_of_runs_of_other_kinds(overrides: tuple[str, ...]) -> None:
     result = train(*overrides)
     expected = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
-    assert load(result.folder, source=source()).evaluate() == expected != {}
+    assert load_model(result.folder, source=source()).evaluate() == expected != {}
 
 
 def test_a_run_on_a_few_batches_is_asked_about_whole_splits() -> None:
-    fitted = load(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
+    fitted = load_model(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
     assert len(fitted.answers("train").row) > 7
 
 
-def test_rows_without_the_names_of_their_columns_are_refused(fitted: Fitted) -> None:
+def test_rows_without_the_names_of_their_columns_are_refused(fitted: TrainedModel) -> None:
     with pytest.raises(UserError, match=r"predict takes the name of a split, or new rows by column, \{'image'"):
         fitted.predict(np.zeros((2, 8, 8, 1)))  # type: ignore[arg-type]
 
 
-def test_the_predictions_of_a_split_are_what_its_figures_say(fitted: Fitted) -> None:
+def test_the_predictions_of_a_split_are_what_its_figures_say(fitted: TrainedModel) -> None:
     found, said = fitted.predict("test"), fitted.answers("test")
     assert found.target is not None
     assert found.probabilities is not None
@@ -149,8 +149,8 @@ def test_the_predictions_of_a_split_are_what_its_figures_say(fitted: Fitted) -> 
     ]
 
 
-def test_the_answers_are_those_that_the_run_kept(folder: Path, fitted: Fitted) -> None:
-    kept = answers.load(folder)
+def test_the_answers_are_those_that_the_run_kept(folder: Path, fitted: TrainedModel) -> None:
+    kept = answers.load_predictions(folder)
     assert kept is not None
     for name, value in vars(fitted.answers("test")).items():
         np.testing.assert_array_equal(value, getattr(kept, name), err_msg=name)
@@ -158,7 +158,7 @@ def test_the_answers_are_those_that_the_run_kept(folder: Path, fitted: Fitted) -
 
 @settings(deadline=None, max_examples=20)
 @given(st.data())
-def test_a_prediction_depends_on_its_own_row_alone(folder: Path, fitted: Fitted, data: st.DataObject) -> None:
+def test_a_prediction_depends_on_its_own_row_alone(folder: Path, fitted: TrainedModel, data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=40))
     batch_size = data.draw(st.sampled_from([1, 3, 256]))
     found = with_batches(folder, batch_size).predict({"image": columns()["image"][rows]})
@@ -169,15 +169,15 @@ def test_a_prediction_depends_on_its_own_row_alone(folder: Path, fitted: Fitted,
     np.testing.assert_allclose(found.probabilities, whole.probabilities[rows], rtol=1e-5, atol=1e-6)
 
 
-BATCHED: dict[int, Fitted] = {}
+BATCHED: dict[int, TrainedModel] = {}
 
 
-def with_batches(folder: Path, size: int) -> Fitted:
+def with_batches(folder: Path, size: int) -> TrainedModel:
     """The same model, asked in batches of that size."""
     if size not in BATCHED:
         copy = Path(shutil.copytree(folder, folder.parent / f"batches_of_{size}"))
         change(copy, lambda values: values["training"].update(evaluation_batch_size=size))
-        BATCHED[size] = load(copy)
+        BATCHED[size] = load_model(copy)
     return BATCHED[size]
 
 
@@ -188,16 +188,16 @@ def change(folder: Path, how: Callable[[dict[str, Any]], Any]) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(values))
 
 
-def test_new_rows_need_no_data_and_get_what_their_split_got(folder: Path, fitted: Fitted) -> None:
+def test_new_rows_need_no_data_and_get_what_their_split_got(folder: Path, fitted: TrainedModel) -> None:
     known = fitted.predict("test")
     assert known.probabilities is not None
-    found = load(folder).predict({"image": columns()["image"][known.row], "not read": [0] * len(known.row)})
+    found = load_model(folder).predict({"image": columns()["image"][known.row], "not read": [0] * len(known.row)})
     np.testing.assert_array_equal(found.prediction, known.prediction)
     np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-6)
 
 
 def test_asking_again_compiles_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    model, image = load(folder, source=source()), columns()["image"]
+    model, image = load_model(folder, source=source()), columns()["image"]
     model.predict({"image": image[:3]})
     model.evaluate("test")
     caplog.clear()
@@ -210,14 +210,14 @@ def test_asking_again_compiles_nothing(folder: Path, caplog: pytest.LogCaptureFi
 def test_classes_come_back_as_the_data_has_them(tmp_path: Path) -> None:
     labels = np.array([3, 10, 7])[np.arange(ROWS) % 3]
     result = train("training.epochs=1", label=labels)
-    model = load(result.folder, source=source(label=labels))
+    model = load_model(result.folder, source=source(label=labels))
     found = model.predict("test")
     assert model.classes == found.classes == (3, 7, 10)
     assert found.target is not None
     np.testing.assert_array_equal(found.target, labels[found.row])
     assert {*found.prediction.tolist()} <= {3, 7, 10}
     assert model.answers("test").classes == ("3", "7", "10"), "in the record they are names"
-    output.write(tmp_path / "found.parquet", found.columns())
+    output.write_table(tmp_path / "found.parquet", found.columns())
     assert str(parquet.read_table(tmp_path / "found.parquet")["prediction"].type) == "int64"
 
 
@@ -233,7 +233,7 @@ def test_data_frames_are_asked_about_with_their_gaps() -> None:
     frame["whole"] = pandas.array([1, None] * (ROWS // 2), "Int64")
     whole = Arrays(columns=frame, valid=12, test=12, seed=0)
     result = runner.run(*QUICK, option("feature", "filled", feature), source=whole)
-    model = load(result.folder, source=whole)
+    model = load_model(result.folder, source=whole)
     assert model.evaluate()["test/loss"] == result.metrics["test/loss"]
     known = model.predict("test")
     for rows in (frame.iloc[known.row], pyarrow.table(frame.iloc[known.row]), dict(frame.iloc[known.row].items())):
@@ -253,7 +253,7 @@ def test_data_frames_are_asked_about_with_their_gaps() -> None:
 def test_a_folder_stays_the_same_wherever_the_program_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     result = train("folder=here", "training.epochs=1")
-    model = load(Path("here", result.folder.name))
+    model = load_model(Path("here", result.folder.name))
     monkeypatch.chdir("/")
     assert result.folder.is_absolute()
     assert model.folder == result.folder
@@ -263,16 +263,16 @@ def test_a_batch_may_be_larger_than_any_split(folder: Path, monkeypatch: pytest.
     """It is no larger than the rows that are evaluated: a batch of so many would fill any memory."""
     copy = Path(shutil.copytree(folder, folder.parent / "large_batches"))
     change(copy, lambda values: values["training"].update(evaluation_batch_size=10**9))
-    model = load(copy, source=source())
-    assert model.evaluate()["test/loss"] == pytest.approx(load(folder, source=source()).evaluate()["test/loss"])
+    model = load_model(copy, source=source())
+    assert model.evaluate()["test/loss"] == pytest.approx(load_model(folder, source=source()).evaluate()["test/loss"])
     assert model._trainer.evaluation_batch_size == 12
 
 
 def test_what_columns_learned_from_the_training_split_encodes_new_rows() -> None:
     result = train(table("y"), "loss=mse", "metric=[rmse]")
-    model, given = load(result.folder, source=source()), columns()
-    known, lone = model.predict("test"), load(result.folder).predict({"x": [given["x"][7]]})
-    everyone = load(result.folder).predict({"x": given["x"]})
+    model, given = load_model(result.folder, source=source()), columns()
+    known, lone = model.predict("test"), load_model(result.folder).predict({"x": [given["x"][7]]})
+    everyone = load_model(result.folder).predict({"x": given["x"]})
     assert model.classes is known.probabilities is None
     assert known.prediction.shape == (12, 2)
     assert known.prediction.dtype == np.float32
@@ -286,7 +286,7 @@ def test_what_columns_learned_from_the_training_split_encodes_new_rows() -> None
 
 def test_a_lone_output_is_a_column() -> None:
     result = train(table("y"), "loss=mse", "metric=[]", y=np.arange(ROWS))
-    found = load(result.folder).predict({"x": range(3)})
+    found = load_model(result.folder).predict({"x": range(3)})
     assert {name: values.shape for name, values in found.columns().items()} == {"row": (3,), "prediction": (3,)}
 
 
@@ -300,16 +300,16 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
     }
     words = (option("feature", "text", feature), option("architecture", "mean", {"_target_": "parts.MeanEmbedding"}))
     result = runner.run(*QUICK[:3], *words, source=source())
-    model = load(result.folder, source=source())
+    model = load_model(result.folder, source=source())
     known = model.predict("test")
     assert known.probabilities is not None
     assert model.evaluate()["test/loss"] == result.metrics["test/loss"]
-    found = load(result.folder).predict({"text": columns()["text"][known.row]})
+    found = load_model(result.folder).predict({"text": columns()["text"][known.row]})
     np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-5)
-    assert load(result.folder).predict({"text": ["a" * 999]}).prediction.shape == (1,)
+    assert load_model(result.folder).predict({"text": ["a" * 999]}).prediction.shape == (1,)
     monkeypatch.delenv("TITRATE_ALLOW")
     with pytest.raises(UserError, match=r"parts\.Tokens is not below an allowed package .*--allow"):
-        load(result.folder)
+        load_model(result.folder)
 
 
 @pytest.mark.parametrize(
@@ -322,11 +322,11 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
         ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), a row of the run as uint8 \(8, 8, 1\)"),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),
-        ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "as many rows each, not {'image': 2, 'x': 1}"),
+        ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "with the same number of rows, got image 2, x 1"),
         ("tset", r"has no split tset; did you mean test\? \(test, train, valid\)"),
     ],
 )
-def test_wrong_rows_are_refused(fitted: Fitted, rows: Any, message: str) -> None:
+def test_wrong_rows_are_refused(fitted: TrainedModel, rows: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         fitted.predict(rows)
 
@@ -338,14 +338,14 @@ def test_vectors_are_not_stretched() -> None:
         "columns": {"y": {"_target_": numeric, "key": "y", "normalize": "z_score"}},
         "inputs": {"y": ["y"]},
     }
-    model = load(train(option("feature", "vector", feature), "loss=mse", "metric=[]").folder)
+    model = load_model(train(option("feature", "vector", feature), "loss=mse", "metric=[]").folder)
     message = r"feature.columns.y: a new row is encoded as float32 \(1,\), a row of the run as float32 \(2,\)"
     with pytest.raises(UserError, match=message):
         model.predict({"y": [1.0, 2.0]})
 
 
 def test_a_wrong_value_is_named_with_its_row_and_column() -> None:
-    model = load(train(table("y"), "loss=mse", "metric=[]").folder)
+    model = load_model(train(table("y"), "loss=mse", "metric=[]").folder)
     faults = (("old", "is 'old'; a number is needed"), (None, "has no value"), (np.nan, "is nan; a finite"))
     for value, message in faults:
         with pytest.raises(UserError, match=f"row 2 of the new rows: column `x` {message}"):
@@ -355,14 +355,14 @@ def test_a_wrong_value_is_named_with_its_row_and_column() -> None:
 def test_a_run_is_known_by_its_path_its_name_and_its_mlflow_run_id(copied: Path) -> None:
     (copied / "delivered.json").write_text(json.dumps({"run_id": "abcdef"}))
     for name in (copied, copied.name, "abcdef"):
-        assert load(name).folder.resolve() == copied.resolve()
-    assert load(copied.name, root=copied.parent).classes == ("cat", "dog", "eel")
+        assert load_model(name).folder.resolve() == copied.resolve()
+    assert load_model(copied.name, root=copied.parent).classes == ("cat", "dog", "eel")
     with pytest.raises(UserError, match=f"run=abcdeg: no such run below outputs; there are {copied.name}"):
-        load("abcdeg")
+        load_model("abcdeg")
 
 
 def test_other_data_is_refused(folder: Path) -> None:
-    other = load(folder, source=source(label=np.roll(columns()["label"], 1)))
+    other = load_model(folder, source=source(label=np.roll(columns()["label"], 1)))
     with pytest.raises(UserError, match="its data, or how it is split, isn't what it was"):
         other.evaluate()
 
@@ -372,19 +372,19 @@ def test_a_folder_that_holds_no_weights_is_told(copied: Path) -> None:
     with pytest.raises(
         UserError, match="it has no checkpoint to read: it was broken off before the first, or they were del"
     ):
-        load(copied)
+        load_model(copied)
 
 
 def test_a_folder_that_is_no_runs_is_told(copied: Path) -> None:
     record = json.loads((copied / "record.json").read_text())
     (copied / "record.json").write_text(json.dumps(record | {"kind": "sweep"}))
     with pytest.raises(UserError, match="this is no run but a sweep; the runs in it: none"):
-        load(copied)
+        load_model(copied)
 
 
-def test_a_run_of_an_earlier_version_has_the_usual_values_of_new_keys(copied: Path, fitted: Fitted) -> None:
+def test_a_run_of_an_earlier_version_has_the_usual_values_of_new_keys(copied: Path, fitted: TrainedModel) -> None:
     change(copied, lambda values: [values.pop("fold"), values["training"].pop("profile")])
-    assert load(copied, source=source()).evaluate() == fitted.evaluate()
+    assert load_model(copied, source=source()).evaluate() == fitted.evaluate()
 
 
 def test_data_given_from_python_cannot_be_had_by_the_command(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -405,7 +405,7 @@ def test_evaluate_prints_the_figures_of_a_split(digits: Path, capsys: pytest.Cap
 
 
 def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    expected = load(digits).predict("valid").columns()
+    expected = load_model(digits).predict("valid").columns()
     words = ["mode=predict", f"run={digits}", "data.split=valid", "output=found.parquet"]
     assert main(words) == 0
     assert "270 predictions for the valid split are in found.parquet" in capsys.readouterr().out
@@ -444,7 +444,7 @@ def test_files_of_every_format_hold_the_same(tmp_path: Path) -> None:
         "share": np.array([0.1, 1e-30, np.nan, np.inf], np.float32),
     }
     for suffix in output.WRITERS:
-        output.write(tmp_path / f"table{suffix}", columns)
+        output.write_table(tmp_path / f"table{suffix}", columns)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json", "table.parquet"]
     options = csv.ParseOptions(newlines_in_values=True)
     one = csv.read_csv(tmp_path / "table.csv", parse_options=options).to_pydict()
@@ -465,7 +465,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkey
 
     monkeypatch.setitem(output.WRITERS, ".csv", full)
     with pytest.raises(UserError, match=r"table.csv can't be written \(No space left on device\)"):
-        output.write(tmp_path / "table.csv", {"row": np.arange(2)})
+        output.write_table(tmp_path / "table.csv", {"row": np.arange(2)})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from runner.__main__ import main
-from runner.config.check import problems
+from runner.config.check import find_config_problems
 from runner.config.compose import compose
-from runner.config.scalars import collect
-from runner.signature.build import Number
+from runner.config.scalars import split_scalars
+from runner.signature.build import ScalarSlot
 
 pytestmark = pytest.mark.usefixtures("mine")
 
@@ -53,19 +53,19 @@ def mine(in_empty_folder: Path) -> None:
     ],
 )
 def test_mistakes_in_layers_of_layers_are_told_with_their_place(word: str, message: str) -> None:
-    assert problems(compose(["architecture=mine"])) == []
-    (found,) = problems(compose(["architecture=mine", word]))
+    assert find_config_problems(compose(["architecture=mine"])) == []
+    (found,) = find_config_problems(compose(["architecture=mine", word]))
     assert found.startswith(message)
 
 
 def test_numbers_of_layers_of_layers_are_numbers_of_the_run() -> None:
-    static, numbers = collect(compose(["architecture=mine"]))
-    assert static["architecture"]["layers"][1]["layers"][1]["branches"][1][0]["rate"] == Number(f"{BRANCH}.0.rate")
+    static, numbers = split_scalars(compose(["architecture=mine"]))
+    assert static["architecture"]["layers"][1]["layers"][1]["branches"][1][0]["rate"] == ScalarSlot(f"{BRANCH}.0.rate")
     assert {key: value for key, value in numbers.items() if key.startswith("architecture")} == {
         f"{BLOCK}.stochastic_depth": 0.25,
         f"{BRANCH}.0.rate": 0.5,
     }
-    other = collect(compose(["architecture=mine", f"{BRANCH}.0.rate=0", f"{BLOCK}.stochastic_depth=0"]))
+    other = split_scalars(compose(["architecture=mine", f"{BRANCH}.0.rate=0", f"{BLOCK}.stochastic_depth=0"]))
     assert other[0] == static, "what is compiled depends on them"
     assert other[1] != numbers
 

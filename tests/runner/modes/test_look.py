@@ -213,7 +213,7 @@ def test_the_worst_mistakes_of_a_run_come_in_order(capsys: pytest.CaptureFixture
     folder = the_folder("digits_mlp")
     shutil.rmtree(folder / "figures", ignore_errors=True)
     tables = look(capsys, f"run={folder.name}")
-    found = answers.load(folder)
+    found = answers.load_predictions(folder)
     assert found is not None
     wrong = np.flatnonzero(found.target != found.prediction)
     worst = wrong[np.argsort(-found.loss[wrong], kind="stable")]
@@ -251,7 +251,7 @@ def test_the_largest_residuals_of_a_run_come_in_order(capsys: pytest.CaptureFixt
     assert main(["experiment=diabetes_mlp", "tracking=none", *QUICK]) == 0
     folder = the_folder("diabetes_mlp")
     tables = look(capsys, f"run={folder.name}")
-    found = answers.load(folder)
+    found = answers.load_predictions(folder)
     assert found is not None
     heading, *rows = of(tables, "the largest errors of 88 rows of test")
     assert heading == ["row", "target", "prediction", "target - prediction", "loss"]

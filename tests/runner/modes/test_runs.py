@@ -106,7 +106,7 @@ def test_status_and_epochs_of_a_run_without_an_end(printed: Printed) -> None:
     points = [json.dumps({"step": n, "timestamp": 0, "values": {"epoch": float(n)}}) for n in (1, 2, 3)]
     (path / "points.jsonl").write_text("\n".join(points)[:-5])  # cut in the middle of a line
     alive = made("alive", day=21)
-    with closing(folders.hold(alive)):
+    with closing(folders.lock_folder(alive)):
         lines = printed("mode=runs")
     assert [cell.strip() for cell in lines[1] if cell][1:3] == ["alive", "running"]
     assert [cell.strip() for cell in lines[2] if cell][1:4] == ["killed", "interrupted", "2"]
@@ -287,7 +287,7 @@ def test_a_living_run_is_left_alone(printed: Printed) -> None:
     path = made("alive")
     checkpoints(path, "step_1.npz", "step_2.npz")
     for delete in ("checkpoints", "folders"):
-        with closing(folders.hold(path)):
+        with closing(folders.lock_folder(path)):
             lines = printed("mode=clean", 'runs.where="name = alive"', f"runs.delete={delete}", "runs.confirm=true")
         assert lines[0] == [f"kept {path.name}: a process is running it"]
     assert left(path) == ["step_1.npz", "step_2.npz"]
@@ -312,7 +312,7 @@ def test_a_sweep_s_folder_goes_only_with_its_runs(printed: Printed) -> None:
     one, two = (scored(name, 0.5, day=2, parent=sweep.name) for name in ("00", "01"))
     words = ["mode=clean", "runs.delete=folders", "runs.confirm=true"]
     assert printed(*words, 'runs.where="kind = sweep"')[0][0].startswith(f"kept {sweep.name}: runs of it stay (2)")
-    with closing(folders.hold(sweep)):  # it is alive, and so are its runs
+    with closing(folders.lock_folder(sweep)):  # it is alive, and so are its runs
         printed(*words, 'runs.where="seed = 0"')
     assert one.exists()
     printed(*words, 'runs.where="name = 00"')

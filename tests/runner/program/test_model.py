@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.types import MultiHot, Padded, UserError
-from runner.program.model import MIXED, as_dense, join, sparse
+from runner.program.model import MAX_DENSE_SIZE, as_dense, join, sparse_inputs
 
 
 def multi_hot(ids: list[list[int]], size: int, weights: Any = 1.0) -> MultiHot:
@@ -28,11 +28,11 @@ def test_ids_outside_stand_for_nothing_and_equal_ones_are_added() -> None:
     np.testing.assert_array_equal(as_dense(multi_hot([[1], [-5], [3]], 3)), [[0, 1, 0], [0, 0, 0], [0, 0, 0]])
 
 
-@pytest.mark.parametrize("size", [4, MIXED + 1])
+@pytest.mark.parametrize("size", [4, MAX_DENSE_SIZE + 1])
 def test_sparse_beside_dense_is_as_if_both_were_dense(size: int) -> None:
     parts = [jnp.arange(4.0).reshape(2, 2), multi_hot([[3, 0], [1, -1]], size), multi_hot([[size], [2]], 3)]
     joined = join(parts)
-    assert isinstance(joined, MultiHot) == (size > MIXED)
+    assert isinstance(joined, MultiHot) == (size > MAX_DENSE_SIZE)
     np.testing.assert_array_equal(as_dense(joined), np.concatenate([as_dense(part) for part in parts], axis=1))
 
 
@@ -67,4 +67,4 @@ def test_an_architecture_says_what_it_takes_sparse() -> None:
     class Mine(nn.Module):
         def __call__(self, a: jax.Array, b: "jax.Array | MultiHot", c: "MultiHotel", *, train: bool) -> None: ...  # noqa: F821
 
-    assert sparse(Mine()) == {"b"}
+    assert sparse_inputs(Mine()) == {"b"}

@@ -16,13 +16,13 @@ from components.data import Arrays
 from components.feature import Image, Label, Numeric
 from components.types import UserError
 from runner.config.catalog import defaults
-from runner.data.batches import Batches, order
-from runner.data.load import Data, Features, prepare
-from runner.execution.prepare import program_of
+from runner.data.batches import Batches, epoch_order
+from runner.data.load import Data, Features, load_encoded
+from runner.execution.prepare import get_program
 from runner.program import metric_sums as summing
-from runner.program.parts import Given, Parts, augmented
-from runner.program.program import Pace, Program, as_arrays
-from runner.signature.build import Number
+from runner.program.parts import BuiltParts, ProgramInputs, augment
+from runner.program.program import Program, RateInputs, as_arrays
+from runner.signature.build import ScalarSlot
 
 CLASSES = 3
 
@@ -40,7 +40,7 @@ def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
         "loss": {"_target_": "components.loss.SoftmaxCrossEntropy"},
         "metric": {"accuracy": {"_target_": "components.metric.Accuracy"}},
         "optimizer": {"_target_": "optax.sgd"},
-        "schedule": {"_target_": "components.schedule.constant", "learning_rate": Number("learning_rate")},
+        "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
         "regularizer": {},
         "augmentation": {},
         **groups,
@@ -62,7 +62,7 @@ def columns(rows: int = 24) -> dict[str, Any]:
 
 
 def prepared(features: Features, rows: int = 24) -> Data:
-    return prepare(Arrays(columns=columns(rows), valid=6, test=6, seed=None), features, identity="", cache=None)
+    return load_encoded(Arrays(columns=columns(rows), valid=6, test=6, seed=None), features, identity="", cache=None)
 
 
 def images(**target: Any) -> Features:
@@ -77,7 +77,7 @@ class Session:
 
     def __init__(self, static: dict[str, Any], features: Features, data: Data, **numbers: float) -> None:
         self.data, self.program = data, Program(static, features, data.constants)
-        self.given = Given(
+        self.given = ProgramInputs(
             as_arrays({"learning_rate": 0.1, **numbers}, seed=0),
             {name: dict(constant.device) for name, constant in data.constants.items()},
         )
@@ -95,7 +95,12 @@ class Session:
         reports = []
         for chunk in self.batches.chunks(self.data.splits["train"] if rows is None else rows, batch, steps):
             self.state, report = self.program.train(
-                self.given, self.state, chunk.data, chunk.rows, np.int32(chunk.steps), Pace(np.int32(9), np.float32(1))
+                self.given,
+                self.state,
+                chunk.data,
+                chunk.rows,
+                np.int32(chunk.steps),
+                RateInputs(np.int32(9), np.float32(1)),
             )
             reports.append(jax.device_get(report))
         return reports
@@ -108,7 +113,7 @@ class Session:
             self.program.evaluate(self.given, *state, chunk.data, chunk.rows[0], chunk.mask)[0]
             for chunk in self.batches.chunks(self.data.splits[split], batch, 1, pad=True)
         ]
-        return summing.figures(summing.add({}, reports, metrics), metrics, split)
+        return summing.compute_metrics(summing.add_sums({}, reports, metrics), metrics, split)
 
 
 def leaves(tree: Any) -> list[np.ndarray]:
@@ -144,7 +149,7 @@ def test_a_step_is_that_of_the_optimizer_by_hand() -> None:
 
 def test_another_number_compiles_nothing_anew_and_changes_the_result() -> None:
     features = images()
-    architecture = MLP | {"dropout": Number("architecture.dropout")}
+    architecture = MLP | {"dropout": ScalarSlot("architecture.dropout")}
     session = Session(static(architecture), features, prepared(features), **{"architecture.dropout": 0.0})
     session.train()
     traces = session.program.train._cache_size()
@@ -233,7 +238,7 @@ def test_a_text_of_any_length_is_padded_a_batch_and_masked() -> None:
 
 def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone() -> None:
     features = images()
-    penalty = {"l2": {"_target_": "components.regularizer.L2", "strength": Number("regularizer.l2.strength")}}
+    penalty = {"l2": {"_target_": "components.regularizer.L2", "strength": ScalarSlot("regularizer.l2.strength")}}
     session = Session(
         static({"_target_": "parts.TwoHeads", "weight": 0.5}, regularizer=penalty),
         features,
@@ -259,7 +264,7 @@ def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone(
 
 def test_augmentations_change_training_batches_at_every_step_and_nothing_else() -> None:
     features = images()
-    dark = {"_target_": "components.augmentation.Crop", "padding": 1, "fill": Number("augmentation.crop.fill")}
+    dark = {"_target_": "components.augmentation.Crop", "padding": 1, "fill": ScalarSlot("augmentation.crop.fill")}
     flip = {"_target_": "components.augmentation.Flip", "probability": 0.5}
 
     def losses(**augmentation: Any) -> tuple[list[float], float]:
@@ -282,7 +287,7 @@ def test_step_i_takes_the_rate_that_the_schedule_has_at_i_from_0_on() -> None:
     halving = {"_target_": "components.schedule.exponential", "decay_rate": 0.5, "decay_steps": 1.0}
     features = images()
     session = Session(
-        static(MLP, schedule=halving | {"learning_rate": Number("learning_rate")}), features, prepared(features)
+        static(MLP, schedule=halving | {"learning_rate": ScalarSlot("learning_rate")}), features, prepared(features)
     )
     reports = session.train(steps=2)  # of steps 0 and 1, and of step 2
     assert [report["last"]["learning_rate"].item() for report in reports] == pytest.approx([0.05, 0.025])
@@ -340,10 +345,10 @@ def test_five_folds_compile_once() -> None:
 
 def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
     rows = np.arange(100, 200)
-    assert order(rows, 1, 2).tolist() == order(rows, 1, 2).tolist()
-    assert sorted(order(rows, 1, 2)) == rows.tolist()
+    assert epoch_order(rows, 1, 2).tolist() == epoch_order(rows, 1, 2).tolist()
+    assert sorted(epoch_order(rows, 1, 2)) == rows.tolist()
     pairs = [(seed, epoch) for seed in range(3) for epoch in range(3)]
-    assert len({str(order(rows, *pair)) for pair in pairs}) == len(pairs)
+    assert len({str(epoch_order(rows, *pair)) for pair in pairs}) == len(pairs)
 
 
 def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,8 +393,8 @@ def test_other_data_is_not_taken_for_what_is_on_the_device() -> None:
 
 def test_augmentations_draw_each_by_itself() -> None:
     mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
-    twice = Parts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
-    inputs, _ = augmented(twice, jax.random.key(1), {"image": mirrored}, np.zeros(32))
+    twice = BuiltParts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
+    inputs, _ = augment(twice, jax.random.key(1), {"image": mirrored}, np.zeros(32))
     changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
     assert 0 < changed.sum() < 32, "what one mirrors, the other mirrors back"
 
@@ -398,12 +403,12 @@ def test_a_program_serves_those_that_have_all_but_numbers_alike() -> None:
     features = images()
     data = prepared(features)
     base = static(MLP, feature={})
-    program = program_of(base, features, data)
-    assert program_of(static(MLP, feature={}), features, data) is program
+    program = get_program(base, features, data)
+    assert get_program(static(MLP, feature={}), features, data) is program
     for group in defaults().keys() - {"data", "weights", "tracking", "sweep", "experiment"}:
-        assert program_of(base | {group: {"other": 1}}, features, data) is not program, group
+        assert get_program(base | {group: {"other": 1}}, features, data) is not program, group
     learned = {**data.constants, "target": data.constants["target"]._replace(static={"classes": ("a", "b")})}
-    assert program_of(base, features, replace(data, constants=learned)) is not program
+    assert get_program(base, features, replace(data, constants=learned)) is not program
 
 
 @pytest.mark.usefixtures("in_empty_folder")

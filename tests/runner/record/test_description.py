@@ -10,7 +10,7 @@ import pytest
 
 import runner
 from components.data import Arrays
-from runner.record.description import changed, leaves
+from runner.record.description import dotted_leaves, list_changes
 
 
 @pytest.mark.optax
@@ -93,9 +93,9 @@ def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, settin
 
 def test_leaves_have_dotted_names() -> None:
     tree = {"a": {"b": 1, "c": [1, 2]}, "d": [{"e": 3}], "f": {}}
-    assert dict(leaves(tree)) == {"a.b": 1, "a.c": [1, 2], "d.0.e": 3, "f": {}}
+    assert dict(dotted_leaves(tree)) == {"a.b": 1, "a.c": [1, 2], "d.0.e": 3, "f": {}}
 
 
 def test_only_code_and_versions_count_as_changed() -> None:
     before, now = {"jax": "1", "seed": "0", "code": "a"}, {"jax": "2", "code": "a"}
-    assert changed(before, now) == ["jax was 1, is 2"]
+    assert list_changes(before, now) == ["jax was 1, is 2"]

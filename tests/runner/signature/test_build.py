@@ -11,7 +11,7 @@ from components.loss import Huber
 from components.types import UserError
 from runner.config.config import Config
 from runner.execution.execute import execute
-from runner.signature.build import Number, build, resolve
+from runner.signature.build import ScalarSlot, build, import_target
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_numbers_lists_and_parts_within_parts_become_what_they_stand_for() -> None:
-    node = {"_target_": "components.loss.Huber", "delta": Number("loss.delta")}
+    node = {"_target_": "components.loss.Huber", "delta": ScalarSlot("loss.delta")}
     assert build({"losses": [node, None, "a"]}, {"loss.delta": 2.5}) == {"losses": (Huber(2.5), None, "a")}
 
 
@@ -46,9 +46,9 @@ def test_what_the_runner_gives_wins() -> None:
 
 @pytest.mark.parametrize("target", ["optax.nadam", "jax.nn.relu", "components.loss.Huber", "runner.tracking.MLflow"])
 def test_parts_resolve_wherever_their_package_defines_them(target: str) -> None:
-    assert callable(resolve(target))
-    assert resolve("optax.nadam") is optax.nadam
-    assert resolve("jax.nn.relu") is jax.nn.relu
+    assert callable(import_target(target))
+    assert import_target("optax.nadam") is optax.nadam
+    assert import_target("jax.nn.relu") is jax.nn.relu
 
 
 @pytest.mark.usefixtures("my_parts")
@@ -67,7 +67,7 @@ def test_parts_resolve_wherever_their_package_defines_them(target: str) -> None:
 )
 def test_strangers_are_refused(target: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
-        resolve(target)
+        import_target(target)
 
 
 @pytest.mark.usefixtures("my_parts")
@@ -108,9 +108,9 @@ def test_what_only_building_finds_is_told_as_the_check_would(compose_and_check: 
 @pytest.fixture
 def compose_and_check() -> Config:
     """A configuration that the check lets pass, though the loss doesn't suit the target."""
-    from runner.config.check import check
+    from runner.config.check import check_config
     from runner.config.compose import compose
 
     config = compose(["loss=mse", "tracking=none", "quiet=true"])
-    check(config)
+    check_config(config)
     return config

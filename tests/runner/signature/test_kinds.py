@@ -27,10 +27,10 @@ from runner.__main__ import main
 from runner.config.catalog import catalog, defaults
 from runner.data import transform
 from runner.signature.build import build
-from runner.signature.kinds import KINDS, belongs
-from runner.signature.places import PLACES, find_misplaced
+from runner.signature.kinds import KINDS, may_stand
+from runner.signature.places import SCHEMA, find_misplaced_parts
 from runner.signature.source import TargetError
-from runner.signature.type_hints import of_element
+from runner.signature.type_hints import element_hint
 from runner.tree import parts
 
 FIELDS = "__dataclass_fields__"
@@ -41,7 +41,7 @@ HELPERS = [
     "components.data.split",
     "components.architecture.block.branches.Series",  # a module of Flax that nobody exports
     "components.data.Table",  # has abstract methods
-    "components.data.csv.source.inference",
+    "components.data.csv.source.find",
     "components.feature.Moments",
     "components.feature.Spread",
     "components.layer.activate",
@@ -78,7 +78,7 @@ HELPERS = [
 
 def allowed(target: Any, *wanted: str) -> bool:
     try:
-        return belongs(target, wanted)
+        return may_stand(target, wanted)
     except TargetError:
         return False
 
@@ -161,15 +161,17 @@ def test_all_that_can_be_called_is_a_part_of_its_kind_or_refused() -> None:
 
 def test_what_conf_names_stands_where_its_kind_belongs() -> None:
     """Every option of every group, and no part where another group has its own."""
-    assert {place.partition(".")[0] for place in PLACES} == defaults().keys() - {"experiment"}
+    assert {place.partition(".")[0] for place in SCHEMA} == defaults().keys() - {"experiment"}
     for group, options in catalog().files.items():
         for path in options.values():
             tree = yaml.safe_load(path.read_text())
-            if group in PLACES:
-                assert not list(find_misplaced(tree, PLACES[group], group)), path
+            if group in SCHEMA:
+                assert not list(find_misplaced_parts(tree, SCHEMA[group], group)), path
             elif group == "feature":
-                assert not list(find_misplaced(tree["target"], PLACES["feature.target"], "feature.target")), path
-                assert not list(find_misplaced(tree["columns"], PLACES["feature.columns"], "feature.columns")), path
+                assert not list(find_misplaced_parts(tree["target"], SCHEMA["feature.target"], "feature.target")), path
+                assert not list(find_misplaced_parts(tree["columns"], SCHEMA["feature.columns"], "feature.columns")), (
+                    path
+                )
             for _, node in parts(tree):
                 others = {*KINDS} - {"layer", "architecture", "target", "column"}
                 assert sum(allowed(node["_target_"], kind) for kind in others) <= 1
@@ -178,9 +180,9 @@ def test_what_conf_names_stands_where_its_kind_belongs() -> None:
 @pytest.mark.parametrize("target", HELPERS)
 def test_a_helper_is_no_part(target: str) -> None:
     assert not allowed(target)
-    for place in PLACES:
+    for place in SCHEMA:
         with pytest.raises(types.UserError):
-            build({"a": {"_target_": target}}, {}, dict[str, of_element(PLACES[place], "a")])  # type: ignore[misc]
+            build({"a": {"_target_": target}}, {}, dict[str, element_hint(SCHEMA[place], "a")])  # type: ignore[misc]
     with pytest.raises(types.UserError):
         build([{"_target_": target}], {})
 
@@ -211,12 +213,12 @@ def test_annotations_say_what_stands_within_a_part() -> None:
     dense = {"_target_": "components.layer.Dense", "features": 3}
     for initializer, right in (("Normal", True), ("Uniform", True), ("Dense", False), ("activate", False)):
         node = {**dense, "initializer": {"_target_": f"components.layer.{initializer}"}}
-        assert (not list(find_misplaced(node, Any, "a"))) == right
+        assert (not list(find_misplaced_parts(node, Any, "a"))) == right
     numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
-    for step, right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.constant", False)):
+    for step, right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.is_constant", False)):
         for listed in (lambda node: node, lambda node: [node]):
             node = {**numeric, "normalize": listed({"_target_": f"components.feature.{step}"})}
-            assert (not list(find_misplaced(node, PLACES["feature.target"], "a"))) == right
+            assert (not list(find_misplaced_parts(node, SCHEMA["feature.target"], "a"))) == right
 
 
 def written(folder: Path) -> dict[str, Any]:

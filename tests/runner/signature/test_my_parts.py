@@ -147,40 +147,64 @@ def sgd(): return optax.sgd(0.1)
 def update(learning_rate): return lambda gradients: gradients
 """
 CASES = [
-    ("loss", "ScalarLoss", "ScalarLoss gives float32 (); it needs to give a number for each example, float32 (32,)"),
-    ("loss", "ColumnLoss", "ColumnLoss gives float32 (32, 1);"),
-    ("loss", "WholeLoss", "WholeLoss gives int32 (32,);"),
-    ("loss", "PairLoss", "PairLoss gives a tuple of 2;"),
+    (
+        "loss",
+        "ScalarLoss",
+        "ScalarLoss returns float32 (); it must return a number for each example, float32 (32,)",
+    ),
+    ("loss", "ColumnLoss", "ColumnLoss returns float32 (32, 1);"),
+    ("loss", "WholeLoss", "WholeLoss returns int32 (32,);"),
+    ("loss", "PairLoss", "PairLoss returns a tuple of 2;"),
     ("loss", "NoOutputs", "`strange_parts.NoOutputs` lacks `outputs`, which a loss has; see components.types.Loss"),
-    ("loss", "FloatOutputs", "FloatOutputs.outputs gives 10.0; it needs to give a whole number"),
+    ("loss", "FloatOutputs", "FloatOutputs.outputs returns 10.0; it must return a whole number"),
     ("loss", "not_a_loss", "`strange_parts.not_a_loss` lacks `outputs`, `__call__`, which a loss has;"),
     ("loss", "Metric", "`strange_parts.Metric` lacks `outputs`, `__call__`, which a loss has;"),
     ("architecture", "NoField", "strange_parts.NoField lacks the parameter `outputs`: how many numbers the loss needs"),
     ("architecture", "NoTrain", "strange_parts.NoTrain lacks `train` in its `__call__`"),
     ("architecture", "BareArray", "BareArray must return an Output, not float32 (32, 10)"),
-    ("architecture", "Flat", "Flat: `logits` gives float32 (32,); it needs to give `outputs` numbers for each example"),
-    ("architecture", "Wide", "Wide: `logits` gives float32 (32, 11);"),
-    ("architecture", "BadInEvaluation", "BadInEvaluation: `logits` gives float32 ();"),
-    ("architecture", "InternalLoss", "InternalLoss: `losses.size` gives float32 ();"),
+    (
+        "architecture",
+        "Flat",
+        "Flat: `logits` returns float32 (32,); it must return `outputs` numbers for each example",
+    ),
+    ("architecture", "Wide", "Wide: `logits` returns float32 (32, 11);"),
+    ("architecture", "BadInEvaluation", "BadInEvaluation: `logits` returns float32 ();"),
+    ("architecture", "InternalLoss", "InternalLoss: `losses.size` returns float32 ();"),
     ("architecture", "NoModule", "`strange_parts.NoModule` makes a NoModule, not an architecture (flax.linen.Module)"),
     ("metric.mine", "NoDirection", "`strange_parts.NoDirection` lacks `higher_is_better`, which a metric has;"),
-    ("metric.mine", "NoBind", "`strange_parts.NoBind.bind` gives None, which lacks `higher_is_better`, `collects`"),
-    ("metric.mine", "MeasuresNumber", "MeasuresNumber.measure gives int32 (); it needs to give a mapping of names"),
-    ("metric.mine", "CollectsSum", "CollectsSum.measure gives `hits` as int32 (); it collects, so 32 rows are needed"),
-    ("regularizer.mine", "ArrayPenalty", "ArrayPenalty gives float32 (3,); it needs to give one number, float32 ()"),
+    ("metric.mine", "NoBind", "`strange_parts.NoBind.bind` returns None, which lacks `higher_is_better`, `collects`"),
+    ("metric.mine", "MeasuresNumber", "MeasuresNumber.measure returns int32 (); it must return a mapping of names"),
+    (
+        "metric.mine",
+        "CollectsSum",
+        "CollectsSum.measure returns `hits` as int32 (); it collects, so 32 rows are needed",
+    ),
+    (
+        "regularizer.mine",
+        "ArrayPenalty",
+        "ArrayPenalty returns float32 (3,); it must return one number, float32 ()",
+    ),
     ("regularizer.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which a regularizer has;"),
-    ("augmentation.mine", "OnlyInputs", "OnlyInputs gives a mapping of `inputs` to float32 (32, 8, 8, 1); it needs"),
-    ("augmentation.mine", "Renames", "Renames gives the inputs pixels; it needs to give inputs"),
-    ("augmentation.mine", "Halves", "Halves gives `inputs` as float32 (16, 8, 8, 1); it needs to give 32 examples"),
+    (
+        "augmentation.mine",
+        "OnlyInputs",
+        "OnlyInputs returns a mapping of `inputs` to float32 (32, 8, 8, 1); it must return",
+    ),
+    ("augmentation.mine", "Renames", "Renames returns the inputs pixels; it must return inputs"),
+    ("augmentation.mine", "Halves", "Halves returns `inputs` as float32 (16, 8, 8, 1); it must return 32 examples"),
     ("augmentation.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which an augmentation has;"),
     ("schedule", "bare_rate", "`strange_parts.bare_rate` makes a function, not a schedule (components.types.Schedule)"),
-    ("schedule", "no_rate", "strange_parts.no_rate.values gives a mapping of `momentum` to float32 (); it needs"),
+    (
+        "schedule",
+        "no_rate",
+        "strange_parts.no_rate.values returns a mapping of `momentum` to float32 (); it must return",
+    ),
     (
         "schedule",
         "rates",
-        "strange_parts.rates.values: `learning_rate` gives float32 (3,); it needs to give one number",
+        "strange_parts.rates.values: `learning_rate` returns float32 (3,); it must return one number",
     ),
-    ("schedule", "only_number", "strange_parts.only_number.values gives float32 (); it needs to give a mapping"),
+    ("schedule", "only_number", "strange_parts.only_number.values returns float32 (); it must return a mapping"),
     ("optimizer", "sgd", "strange_parts.sgd lacks the parameter `learning_rate`: the rate that the schedule gives"),
     ("optimizer", "update", "`strange_parts.update` makes a function, not an optimizer (optax.GradientTransformation)"),
 ]
@@ -227,4 +251,4 @@ def test_parts_that_fit_train() -> None:
 @pytest.mark.optax
 def test_a_metric_whose_result_is_no_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words("metric.mine", "ResultIsText")) == 2
-    assert "metric.mine: ResultIsText.result gives a str" in capsys.readouterr().err
+    assert "metric.mine: ResultIsText.result returns a str" in capsys.readouterr().err

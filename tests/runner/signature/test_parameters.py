@@ -10,8 +10,8 @@ import yaml
 
 from components.types import Range
 from runner.config.catalog import catalog
-from runner.signature.build import resolve
-from runner.signature.parameters import Parameter, call_parameters, settings, signature
+from runner.signature.build import import_target
+from runner.signature.parameters import UNKNOWN, Parameter, call_parameters, settings, signature
 from runner.signature.source import TargetError
 from runner.signature.type_hints import Kind, Part, Scalar
 from runner.tree import parts
@@ -192,7 +192,10 @@ def test_imports_are_followed(package: Any) -> None:
         ("components.layer", "components.layer is a module"),
         ("components.lay.Dense", "did you mean layer?"),
         ("optax.nadm", "optax has no nadm; did you mean nadam?"),
-        ("components.loss.X", "has no X; allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy"),
+        (
+            "components.loss.X",
+            "has no X; allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy",
+        ),
         ("flax.linen.tanh", "jax.numpy.tanh is not below an allowed package"),
         ("mine.f", "there is no package mine"),
         ("components.data.idx.Path", "pathlib.Path is not below an allowed package"),
@@ -219,7 +222,7 @@ def targets() -> list[str]:
 @pytest.mark.parametrize("target", [*targets(), "flax.linen.Dense", "flax.linen.BatchNorm", "optax.lion"])
 def test_what_conf_names_is_read_as_python_sees_it(target: str) -> None:
     found = signature(target)
-    seen = dict(inspect.signature(resolve(target)).parameters)
+    seen = dict(inspect.signature(import_target(target)).parameters)
     for flax in ("parent", "name") if "parent" in seen else ():
         del seen[flax]
     assert found is not None
@@ -231,3 +234,18 @@ def test_what_conf_names_is_read_as_python_sees_it(target: str) -> None:
 def test_settings_are_read_too() -> None:
     assert settings("Settings")["learning_rate"].hint == Annotated[Scalar, Range(0)]
     assert settings("Training")["on_nan"].hint == Literal["stop", "continue"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "default"),
+    [
+        ("components.layer.Dense", "features", UNKNOWN),
+        ("components.architecture.SEResNet18", "depths", [2, 2, 2, 2]),
+        ("components.data.Csv", "delimiter", ","),
+        ("components.data.Idx", "max_unpacked_gb", UNKNOWN),  # a constant of another module is no literal
+        ("components.loss.SoftmaxCrossEntropy", "label_smoothing", None),
+        ("optax.adam", "b1", 0.9),
+    ],
+)
+def test_a_default_is_read_where_it_is_a_literal(target: str, name: str, default: object) -> None:
+    assert (signature(target) or {})[name].default == default

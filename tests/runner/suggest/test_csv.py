@@ -18,7 +18,7 @@ from runner.config.compose import compose, configure
 from runner.config.config import Config
 from runner.errors import ConfigError
 from runner.signature.build import build
-from runner.suggest.suggestion import can_suggest
+from runner.suggest.suggestions import can_suggest
 from runner.sweep import plan
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -89,8 +89,8 @@ def test_what_is_chosen_wins() -> None:
 @pytest.mark.parametrize("words", [["feature=diabetes", "experiment=diabetes_mlp"], ["mode=runs"]])
 def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list[str]) -> None:
     Path("houses.csv").unlink()
-    assert compose([*LINE, *words]).inferred is None
-    assert compose(["data.seed=3"]).inferred is None
+    assert compose([*LINE, *words]).suggestion is None
+    assert compose(["data.seed=3"]).suggestion is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list
         (["data.target=prize"], "data.target=prize is no column of houses.csv; did you mean price? (area, id, price"),
         (["data.target=null"], "data.target is missing: which column of houses.csv is to be predicted? (area, id"),
         (["data.path=house.csv"], "there is no file"),
-        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which data.types names; did you"),
+        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` names; did you"),
         (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),
     ],
 )
@@ -109,7 +109,7 @@ def test_mistakes_in_the_table_are_told(words: list[str], message: str) -> None:
 
 
 def test_no_file_is_read_before_all_that_can_be_known_without_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Csv, "suggest", lambda self: pytest.fail("asked"))
+    monkeypatch.setattr(Csv, "profile", lambda self: pytest.fail("asked"))
     words = ["loss=msee", "optimizr=adam", "training.epoch=3", "seed=x", "tracking.urii=a", "metric=[rmse]"]
     found = wrong(*LINE, *words, "feature.columns.area.normalize=min_max", "architecture.widths=[4]")
     assert [word for word in words if any(word.partition("=")[0] in line for line in found)] == words[:-1]
@@ -135,8 +135,8 @@ def test_a_mistake_imports_no_jax() -> None:
 
 def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     read = []
-    original = Csv.suggest
-    monkeypatch.setattr(Csv, "suggest", lambda self: read.append(self.path) or original(self))
+    original = Csv.profile
+    monkeypatch.setattr(Csv, "profile", lambda self: read.append(self.path) or original(self))
     plan.make([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
     assert capsys.readouterr().out.count("inferred from houses.csv:") == 1
     assert read == ["houses.csv"]
@@ -144,8 +144,8 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_a_sweep_asks_a_table_that_says_nothing_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    original = Csv.suggest
-    monkeypatch.setattr(Csv, "suggest", lambda self: asked.append(self.path) or original(self))
+    original = Csv.profile
+    monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self.path) or original(self))
     with pytest.raises(ConfigError, match=r"data\.target=prize is no column"):
         plan.make([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
     assert asked == ["houses.csv"]
@@ -210,8 +210,8 @@ def plain(config: Config) -> dict[str, object]:
 
 def test_what_was_inferred_is_kept_for_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     first = compose(LINE).values
-    suggest, asked = Csv.suggest, []
-    monkeypatch.setattr(Csv, "suggest", lambda self: asked.append(self) or suggest(self))
+    profile, asked = Csv.profile, []
+    monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self) or profile(self))
     assert compose(LINE).values == first
     assert asked == []
     with Path("houses.csv").open("a") as file:
@@ -290,8 +290,8 @@ def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
             "new.csv, line 4: column `area` is 'x2', not of the type",
         ),
         ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
-        ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which data.types names; did you mean aria?"),
-        ("rooms\n1\n", "new.csv has no columns `area`, `where`, which data.types names; there are rooms"),
+        ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` names; did you mean aria?"),
+        ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` names; there are rooms"),
         ("rooms,area,where\n1,x,North\n", "stands as it was trained: correct new.csv"),
         ("rooms,area,where\n", "has no rows below the names of its columns"),
         ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),

@@ -24,7 +24,7 @@ from runner.__main__ import main
 from runner.run_folder import read_record
 from runner.tracking import ChildDelivery, MLflow, Nothing, deliver, store
 from runner.tracking.names import LONGEST_NAME, fit, fit_file, fit_text
-from runner.tracking.state import State
+from runner.tracking.state import DeliveryState
 
 pytestmark = [
     pytest.mark.optax,
@@ -135,7 +135,7 @@ def test_a_table_with_odd_columns_arrives(
     (run,) = runs(client)
     (folder,) = Path("outputs").iterdir()
     assert run.info.status == "FINISHED"
-    assert State.load(folder).refused == ()
+    assert DeliveryState.load(folder).refused == ()
     wanted = read_record(folder)["parameters"]
     assert {true_name(name) for name in run.data.params} == set(wanted)
     assert any("size _x0028_sqft_x0029_" in name for name in run.data.params)
@@ -157,7 +157,7 @@ def test_odd_points_tags_parameters_data_sets_and_names_arrive(tmp_path: Path, d
     end(folder, metrics={"f (x)": float("nan"), "g": float("inf"), "h//i": 1.0})
     deliver.deliver(folder)
     (run,) = runs(client)
-    assert State.load(folder).refused == ()
+    assert DeliveryState.load(folder).refused == ()
     assert run.data.params["p _x0028_x_x0029_"] == "\\udcff\\x00"
     assert len(run.data.params) == 4
     assert len(run.info.run_name) == 250
@@ -201,7 +201,7 @@ def test_a_lost_answer_makes_no_second_run(tmp_path: Path, database: Path, clien
         deliver.deliver(folder, given=server.uri)
         assert server.lost == set()
         (run,) = runs(client)
-        assert (run.info.run_id, run.info.status) == (State.load(folder).run_id, "FINISHED")
+        assert (run.info.run_id, run.info.status) == (DeliveryState.load(folder).run_id, "FINISHED")
         assert run.data.params == {"seed": "0"}
 
 
@@ -451,7 +451,7 @@ def test_a_run_joins_the_one_that_the_environment_names(
     run = client.get_run(given)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "given")
     assert run.data.params == {"seed": "theirs", "width": "3"}
-    assert State.load(folder).refused[0].startswith("param seed: ")
+    assert DeliveryState.load(folder).refused[0].startswith("param seed: ")
     assert client.get_experiment_by_name("titrate") is None
 
 

@@ -21,10 +21,10 @@ from delivery import end, make, train
 from components.types import UserError
 from runner import figures
 from runner.record.outbox import Outbox, cover
-from runner.run_folder import find
+from runner.run_folder import find_run
 from runner.tracking import MLflow, Nothing, deliver, store
-from runner.tracking.courier import Courier
-from runner.tracking.state import State
+from runner.tracking.courier import FolderDelivery
+from runner.tracking.state import DeliveryState
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
 
@@ -159,7 +159,7 @@ def test_delivering_again_changes_nothing(folder: Path, client: Any, no_figures:
     state = folder / "delivered.json"  # all that is known of it
     state.unlink() if damage is None else state.write_text(damage)
     assert deliver.is_pending(folder)
-    assert find(folder.parent, folder.name) == folder
+    assert find_run(folder.parent, folder.name) == folder
     deliver.deliver(folder)
     assert steps(client) == [100, 200, 300]
     assert len(client.get_metric_history(the_run(client).info.run_id, "test/accuracy")) == 1
@@ -411,7 +411,7 @@ def test_a_child_delivers_all_that_a_sweep_s_folder_holds_without_a_word(
     monkeypatch.setattr(os, "nice", lambda level: None)
     assert deliver.main(sweep) == 1  # of the broken one
     for folder in (sweep, *members):
-        assert client.get_run(State.load(folder).run_id).info.status == "FINISHED"
+        assert client.get_run(DeliveryState.load(folder).run_id).info.status == "FINISHED"
     assert not (sweep / "broken" / "delivered.json").exists()
 
 
@@ -432,22 +432,22 @@ def test_a_store_that_is_gone_is_asked_for_none_of_the_other_runs_of_a_sweep(
     assert deliver.main(sweep) == 1
     assert len(asked) == 3  # at the beginning, once more without repeating, and once at the end
     assert drawn == [*members, sweep]
-    assert all("Connection refused" in str(State.load(folder).error) for folder in (sweep, *members))
+    assert all("Connection refused" in str(DeliveryState.load(folder).error) for folder in (sweep, *members))
 
 
 def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep, members = sweep_of_two(tmp_path, "sqlite:////somewhere.db")
     for folder in (sweep, *members):
-        State(run_id="there").save(folder)
+        DeliveryState(run_id="there").save(folder)
     monkeypatch.setattr("runner.tracking._start", lambda folder, uri: None)
     monkeypatch.chdir(tmp_path)
     MLflow(experiment="another").start(sweep)
     for folder in (sweep, *members):
         assert json.loads((folder / "record.json").read_text())["tracking"]["experiment"] == "another"
-        assert State.load(folder).run_id is None
+        assert DeliveryState.load(folder).run_id is None
     alone = members[0]  # gone on with by itself, recorded elsewhere
     MLflow(experiment="third").start(alone)
-    courier = Courier(alone, json.loads((alone / "record.json").read_text()), None)  # type: ignore[arg-type]
+    courier = FolderDelivery(alone, json.loads((alone / "record.json").read_text()), None)  # type: ignore[arg-type]
     assert courier._parent() is None
 
 
@@ -462,7 +462,7 @@ def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_nothing_delivers_nothing(tmp_path: Path) -> None:
     delivery = Nothing().start(make(tmp_path / "run", ""))
-    delivery.poke()
+    delivery.notify()
     assert (Nothing().describe(), delivery.close(1.0), delivery.note()) == ({}, None, None)
 
 
@@ -502,11 +502,11 @@ def test_a_child_that_is_killed_loses_nothing(tmp_path: Path, database: Path, cl
     folder = make(tmp_path / "outputs" / "run", "")
     delivery = MLflow(uri=f"sqlite:///{database}").start(folder)
     train(folder, 2)
-    delivery.poke()
-    wait_for(lambda: State.load(folder).offset)
+    delivery.notify()
+    wait_for(lambda: DeliveryState.load(folder).offset)
     kill(delivery)
     train(folder, 1, first=3, covered=(folder / "points.jsonl").stat().st_size)
-    delivery.poke()  # no one is there, and that is no error
+    delivery.notify()  # no one is there, and that is no error
     end(folder)
     run_id = delivery.close(60)
     assert "titrate mode=deliver" in str(delivery.note())
@@ -533,7 +533,7 @@ def test_the_child_of_a_run_that_is_killed_with_all_its_group_delivers_still(
 ) -> None:
     run = [sys.executable, "-c", RUN, str(folder), f"sqlite:///{database}"]
     assert subprocess.run(run, cwd=HOUSE, start_new_session=True, check=False).returncode == -signal.SIGKILL
-    wait_for(lambda: State.load(folder).drawn)
+    wait_for(lambda: DeliveryState.load(folder).drawn)
     assert steps(client) == [100, 200, 300]
     assert the_run(client).info.status == "KILLED"
     assert (folder / "delivery.log").read_text() == ""
@@ -545,7 +545,7 @@ def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monk
     began = time.monotonic()
     delivery = MLflow(uri="http://127.0.0.1:9").start(folder)
     for _ in range(100_000):  # more than a pipe holds
-        delivery.poke()
+        delivery.notify()
     assert delivery.close(0.1) is None
     assert "in the background" in str(delivery.note())
     assert time.monotonic() - began < 2

@@ -14,16 +14,16 @@ import pytest
 from components.types import UserError
 from runner import memory, npz
 from runner.errors import RunError
-from runner.training.checkpoint import Checkpoints, fitted, newest, read, write
-from runner.training.monitor import initial
-from runner.training.trainer_state import Standing
+from runner.training.checkpoint import CheckpointFiles, fitted, load_newest, read, write
+from runner.training.monitor import initial_monitor
+from runner.training.trainer_state import TrainerState
 
 
 def tree(value: float) -> dict[str, Any]:
     return {"kernel": np.full((3, 2), value, np.float32), "count": (np.int32(value), np.array([], np.uint8))}
 
 
-def save(checkpoints: Checkpoints, step: int, best_step: int | None) -> None:
+def save(checkpoints: CheckpointFiles, step: int, best_step: int | None) -> None:
     best = {"w": np.full(2, step, np.float32)} if best_step == step else None
     checkpoints.save(tree(step), best, {"step": step, "best_step": best_step}, then=lambda: None)
     checkpoints.wait()
@@ -49,8 +49,8 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
 def test_where_memory_is_scarce_one_copy_is_held_at_a_time(
     free: int, written: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free_of_host", lambda: memory.Free(free, "in this test"))
-    checkpoints, found = Checkpoints(tmp_path / "c"), []
+    monkeypatch.setattr(memory, "free_host_memory", lambda: memory.Free(free, "in this test"))
+    checkpoints, found = CheckpointFiles(tmp_path / "c"), []
     go_on = threading.Event()
     threading.Timer(0.2, go_on.set).start()
     for step in (1, 2):
@@ -61,7 +61,7 @@ def test_where_memory_is_scarce_one_copy_is_held_at_a_time(
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 2)):
         save(checkpoints, step, best)
         bests = {f"best_{one:010d}.npz" for one in ({1} if step < 3 else set()) | ({2} if step > 1 else set())}
@@ -77,7 +77,7 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_best_that_each_kept_checkpoint_needs_stays(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     save(checkpoints, 2, 2)
     (tmp_path / "c" / "step_0000000002.npz").write_bytes(b"")
@@ -120,14 +120,14 @@ HOW = ["truncated", "empty", "flipped", "lost", "swapped", "of another step", "o
 
 @pytest.mark.parametrize(("name", "how"), [*(("step", how) for how in HOW), *(("best", how) for how in (*HOW, "gone"))])
 def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, name: str, how: str) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     save(checkpoints, 2, 2)
     path = tmp_path / "c" / f"{name}_0000000002.npz"
     damage(path, how)
-    found, warnings = newest(tmp_path / "c", tree(0), BEST)
+    found, warnings = load_newest(tmp_path / "c", tree(0), BEST)
     assert (found[2]["step"], len(warnings)) == (1, 1)
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     (state, best, meta), warnings = checkpoints.load(tree(0), BEST)
     assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
     assert state["kernel"][0, 0] == 1
@@ -140,19 +140,19 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, name: str
 
 
 def test_best_weights_that_two_share_are_kept_for_the_one_that_is_whole(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     save(checkpoints, 2, 1)
     state, arrays, _ = read(tmp_path / "c" / "step_0000000002.npz")
     npz.write(tmp_path / "c" / "step_0000000002.npz", arrays, state | {"best_digest": "0" * 64})
-    (_, best, meta), warnings = Checkpoints(tmp_path / "c").load(tree(0), BEST)
+    (_, best, meta), warnings = CheckpointFiles(tmp_path / "c").load(tree(0), BEST)
     assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
     assert "holds other weights than those it was saved with" in warnings[0]
     assert (tmp_path / "c" / "best_0000000001.npz").exists()
 
 
 def test_stale_best_weights_are_not_taken(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     write(tmp_path / "c" / "best_0000000001.npz", {"w": np.full(2, 9, np.float32)}, {"step": 1})
     found, warnings = checkpoints.load(tree(0), BEST)
@@ -161,7 +161,7 @@ def test_stale_best_weights_are_not_taken(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read_with_a_warning(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     for path in sorted((tmp_path / "c").iterdir()):
         meta, arrays, _ = read(path)
@@ -171,11 +171,11 @@ def test_a_checkpoint_of_an_earlier_version_is_read_with_a_warning(tmp_path: Pat
     assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
     assert warnings == [f"{tmp_path / 'c' / 'step_0000000001.npz'} has no digest: an earlier Titrate wrote it"]
     save(checkpoints, 2, 1)
-    assert Checkpoints(tmp_path / "c").load(tree(0), BEST)[0][2]["step"] == 2
+    assert CheckpointFiles(tmp_path / "c").load(tree(0), BEST)[0][2]["step"] == 2
 
 
 def test_a_kept_checkpoint_that_is_damaged_meanwhile_ends_nothing(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
     save(checkpoints, 2, 2)
@@ -183,7 +183,7 @@ def test_a_kept_checkpoint_that_is_damaged_meanwhile_ends_nothing(tmp_path: Path
 
 
 def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, None)
     (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
     found, damaged = checkpoints.load(tree(0), BEST)
@@ -192,7 +192,7 @@ def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
-    assert Checkpoints(tmp_path / "c").load(tree(0), BEST) == (None, [])
+    assert CheckpointFiles(tmp_path / "c").load(tree(0), BEST) == (None, [])
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_another_shape_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, None)
 
     def full(descriptor: int) -> None:
@@ -221,7 +221,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monke
 
 
 def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     state = tree(1)
     checkpoints.save(state, None, {"step": 1, "best_step": None}, then=lambda: None)
     state["kernel"][:] = 9
@@ -237,7 +237,7 @@ def test_meta_is_json_to_the_last_bit(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, None)
     with pytest.raises(UserError, match="another model"):
         checkpoints.load({"kernel": np.zeros(5, np.float32)}, BEST)
@@ -247,12 +247,12 @@ def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path: Path) -> No
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "step_0000000009.tmp").write_bytes(b"half")
-    Checkpoints(tmp_path / "c")
+    CheckpointFiles(tmp_path / "c")
     assert not list((tmp_path / "c").iterdir())
 
 
 def test_what_is_being_written_does_not_change_while_training_goes_on() -> None:
-    standing = Standing(state=None, control=initial(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
+    standing = TrainerState(state=None, monitor=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
     meta = standing.meta()
     standing.history.append({"epoch": 2})
     assert meta["history"] == [{"epoch": 1}]
@@ -261,7 +261,7 @@ def test_what_is_being_written_does_not_change_while_training_goes_on() -> None:
 def test_a_disk_that_fills_between_two_files_leaves_no_checkpoint_without_its_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     written: list[Path] = []
     whole = npz.write
@@ -300,7 +300,7 @@ def test_of_a_run_that_was_cleaned_the_newest_best_weights_are_found(tmp_path: P
     (tmp_path / "c").mkdir()
     for step in (1, 2):
         write(tmp_path / "c" / f"best_{step:010d}.npz", {"w": np.full(2, step, np.float32)}, {"step": step})
-    found, warnings = newest(tmp_path / "c", tree(0), BEST)
+    found, warnings = load_newest(tmp_path / "c", tree(0), BEST)
     assert found is not None
     state, best, meta = found
     assert (state, best["w"].tolist(), meta["best_step"], warnings) == (None, [2, 2], 2, [])

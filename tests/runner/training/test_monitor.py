@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.types import Plateau
-from runner.training.monitor import Control, initial, observe
+from runner.training.monitor import MonitorState, initial_monitor, update_monitor
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "training.json").read_text())["plateau"]
 LOSSES = GOLDEN["val_loss"]
 
 
-def standings(values: list[float], higher: bool = False, **settings: Any) -> list[tuple[Control, bool]]:
+def standings(values: list[float], higher: bool = False, **settings: Any) -> list[tuple[MonitorState, bool]]:
     """The standing after each of the values, and whether it was the best so far."""
     settings = {"plateau": None, "patience": None, "min_delta": 0.0} | settings
-    control, seen = initial(higher), []
+    state, seen = initial_monitor(higher), []
     for value in values:
-        control, best = observe(control, value, higher_is_better=higher, **settings)
-        seen.append((control, best))
+        state, best = update_monitor(state, value, higher_is_better=higher, **settings)
+        seen.append((state, best))
     return seen
 
 
@@ -34,7 +34,7 @@ def standings(values: list[float], higher: bool = False, **settings: Any) -> lis
 )
 def test_the_rate_falls_when_that_of_keras_does(case: str, plateau: Plateau, higher: bool) -> None:
     values = [-loss for loss in LOSSES] if higher else LOSSES
-    scales = [control.scale for control, _ in standings(values, higher, plateau=plateau)]
+    scales = [state.scale for state, _ in standings(values, higher, plateau=plateau)]
     assert [0.1 * scale for scale in scales] == pytest.approx(GOLDEN[case]["learning_rate_after_epoch"], rel=1e-6)
 
 
@@ -46,7 +46,7 @@ def test_the_rate_falls_when_that_of_keras_does(case: str, plateau: Plateau, hig
 def test_it_stops_when_keras_does(case: str, patience: int, min_delta: float, higher: bool) -> None:
     values = [-loss for loss in LOSSES] if higher else LOSSES
     seen = standings(values, higher, patience=patience, min_delta=min_delta)
-    stopped = next(epoch for epoch, (control, _) in enumerate(seen) if control.stopped)
+    stopped = next(epoch for epoch, (state, _) in enumerate(seen) if state.stopped)
     assert stopped == GOLDEN[case]["stopped_after_epoch"]
     assert max(epoch for epoch in range(stopped) if seen[epoch][1]) == GOLDEN[case]["best_epoch"]
 
@@ -55,12 +55,12 @@ def test_the_best_is_the_best_by_however_little() -> None:
     seen = standings([1.0, 0.999, 0.999, 0.998], patience=2, min_delta=0.1)
     assert [best for _, best in seen] == [True, True, False, True]
     assert seen[-1][0].best == 0.998
-    assert [control.stopped for control, _ in seen] == [False, False, True, True]
+    assert [state.stopped for state, _ in seen] == [False, False, True, True]
 
 
 def test_small_improvements_add_up() -> None:
     seen = standings([1.0, 0.96, 0.92, 0.88, 0.84], patience=3, min_delta=0.1)
-    assert [control.wait for control, _ in seen] == [0, 1, 2, 0, 1]
+    assert [state.wait for state, _ in seen] == [0, 1, 2, 0, 1]
 
 
 def test_not_a_number_never_improves() -> None:
@@ -70,7 +70,7 @@ def test_not_a_number_never_improves() -> None:
 
 
 def test_without_patience_it_never_stops() -> None:
-    assert not any(control.stopped for control, _ in standings([1.0] * 50))
+    assert not any(state.stopped for state, _ in standings([1.0] * 50))
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1), st.integers(0, 40))
@@ -81,8 +81,10 @@ def test_going_on_from_a_saved_standing_changes_nothing(values: list[float], cut
         "min_delta": 0.01,
         "higher_is_better": True,
     }
-    control = saved = initial(True)
+    state = saved = initial_monitor(True)
     for step, value in enumerate(values):
-        control = observe(control, value, **settings)[0]
-        saved = observe(Control(*json.loads(json.dumps(saved))) if step == cut else saved, value, **settings)[0]
-    assert saved == control
+        state = update_monitor(state, value, **settings)[0]
+        saved = update_monitor(
+            MonitorState(*json.loads(json.dumps(saved))) if step == cut else saved, value, **settings
+        )[0]
+    assert saved == state

@@ -147,7 +147,7 @@ class Logarithm:
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         return lambda encoded, constants: jnp.asarray(encoded["values"])
 
-    def review(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """No warnings; `results` are those of `statistics`, split by split."""
         return ()
 

@@ -16,14 +16,14 @@ CENTRE = {(8, 8): (slice(12, 20), slice(12, 20)), (31, 33): (slice(0, 31), slice
 
 
 def answer(module: LeNet5_1998, *image: int) -> Output:
-    """What it answers for two images (height, width, channels), as shapes."""
+    """Returns the output for two images (height, width, channels), as shapes."""
     apply = partial(module.apply, train=True)
     return jax.eval_shape(apply, variables(module, *image), jnp.zeros((2, *image), module.dtype))
 
 
 @pytest.fixture(scope="module")
 def begun() -> Any:
-    """Its variables before training."""
+    """The variables before training."""
     init = jax.jit(partial(LeNet5_1998(10).init, train=True))
     return init(jax.random.key(0, impl="rbg"), jnp.zeros((1, 32, 32, 1)))  # it compiles faster than the usual one
 
@@ -45,7 +45,7 @@ def test_parameters_and_maps_are_the_papers(side: int) -> None:
 
 
 def test_it_computes_what_the_paper_writes(begun: Any) -> None:
-    """One image, in loops over maps in float64, down to the distances to the codes."""
+    """Compares one image with loops over maps in float64, down to the distances to the codes."""
     x = np.random.RandomState(0).uniform(-0.1, 1.175, (1, 32, 32, 1))
     output = jax.jit(partial(LeNet5_1998(10).apply, train=False))(begun, jnp.asarray(x, jnp.float32))
     p = jax.tree.map(np.float64, begun["params"])

@@ -7,18 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.feature.base.values import NO_ID, cells
-from components.feature.text.string_ops import compact, each, gather, shown, to_strings, together
+from components.feature.base.values import NO_ID, read_values
+from components.feature.text.string_ops import (
+    apply_to_strings,
+    compact,
+    concatenate_categories,
+    format_category,
+    gather,
+    to_strings,
+)
 from components.types import Block, DataError, Ragged, Strings
 
 texts = st.lists(st.text(max_size=6), max_size=12)
 
 
 def read(values: Any, valid: Any = None, **options: Any) -> list[Any]:
-    """The value of each cell; None where there is none."""
-    found = cells(Block({"x": values}, {} if valid is None else {"x": np.array(valid)}), "x", **options)
+    """The values, with None for missing ones."""
+    found = read_values(Block({"x": values}, {} if valid is None else {"x": np.array(valid)}), "x", **options)
     listed = found.values.tolist()
-    return listed if found.there is None else [v if t else None for v, t in zip(listed, found.there, strict=True)]
+    mask = [True] * len(listed) if found.valid_mask is None else found.valid_mask
+    return [value if valid else None for value, valid in zip(listed, mask, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -65,18 +73,18 @@ def test_a_value_stands_in_for_gaps() -> None:
     assert read(repeated, [True, True, False], missing="none") == ["a", "none", "none"]
     assert read(to_strings(["a", ""]), missing="") == ["a", ""]
     assert read(np.array([1, -1]), missing=7) == [1, 7]
-    assert read(np.array([1, -1]), blank=False) == [1, -1]
+    assert read(np.array([1, -1]), empty_is_missing=False) == [1, -1]
     with pytest.raises(DataError, match=r"holds whole numbers \(1\), but missing='none' is of text"):
         read(np.array([1, -1]), missing="none")
 
 
 def test_ids_of_another_column_are_all_values_but_no_id() -> None:
-    found = cells(Block({}), "x", {"x": {"ids": np.array([0, -1, NO_ID], np.int32)}})
-    assert found.there is not None
-    assert found.there.tolist() == [True, True, False]
-    assert cells(Block({}), "x", {"x": {"words": to_strings(["a", ""])}}).there is not None
+    found = read_values(Block({}), "x", {"x": {"ids": np.array([0, -1, NO_ID], np.int32)}})
+    assert found.valid_mask is not None
+    assert found.valid_mask.tolist() == [True, True, False]
+    assert read_values(Block({}), "x", {"x": {"words": to_strings(["a", ""])}}).valid_mask is not None
     block = Block({"x": np.array([0, -1, NO_ID], np.int32)}, ids=frozenset({"x"}))
-    assert cells(block, "x", missing=7).values.tolist() == [0, -1, 7]  # type: ignore[union-attr]
+    assert read_values(block, "x", missing=7).values.tolist() == [0, -1, 7]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -85,10 +93,10 @@ def test_ids_of_another_column_are_all_values_but_no_id() -> None:
         (np.array([0.5, 1.0]), r"row 10 of rows\.csv: column `x` is 0\.5 \(float64\); a category is text or a whole"),
         (np.array([1, 2**63], np.uint64), r"row 11 of rows\.csv: column `x` is 9223372036854775808 \(uint64\)"),
         (np.array(["a", 3], object), r"row 11 of rows\.csv: column `x` is 3 among text"),
-        (np.array(["a", "\ud800"]), r"row 11 of rows\.csv: column `x` is '\\ud800', which has no UTF-8; mend it"),
+        (np.array(["a", "\ud800"]), r"row 11 of rows\.csv: column `x` is '\\ud800', which has no UTF-8; correct it"),
         (
             np.array([b"a", b"\xff"]),
-            r"row 11 of rows\.csv: column `x` is b'\\xff', which isn't UTF-8; decode it before",
+            r"row 11 of rows\.csv: column `x` is b'\\xff', which isn't UTF-8; decode it with its own encoding",
         ),
         (
             np.array([1, 10**400], object),
@@ -104,12 +112,12 @@ def test_ids_of_another_column_are_all_values_but_no_id() -> None:
 )
 def test_other_values_are_named(values: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        cells(Block({"x": values}, origin="rows.csv", first=10), "x")
+        read_values(Block({"x": values}, origin="rows.csv", first=10), "x")
 
 
 def test_a_missing_column_is_named_with_the_nearest() -> None:
     with pytest.raises(DataError, match=r"no column `colour` in data; did you mean color\? \(color, size\)"):
-        cells(Block({"color": np.array(["a"]), "size": np.array([1])}), "colour")
+        read_values(Block({"color": np.array(["a"]), "size": np.array([1])}), "colour")
 
 
 @settings(max_examples=20)
@@ -119,8 +127,10 @@ def test_strings_are_chosen_joined_and_worked_on_once(rows: list[str], chosen: l
     assert plain.tolist() == rows
     repeated, expected = plain._replace(indices=places), [rows[place] for place in places]
     assert gather(plain, places).tolist() == expected == repeated.tolist()
-    assert together(gather(plain, places), plain).tolist() == expected + rows
-    assert [shown(plain, place) for place in range(len(rows))] == rows
+    assert concatenate_categories(gather(plain, places), plain).tolist() == expected + rows
+    assert [format_category(plain, place) for place in range(len(rows))] == rows
     distinct, inverse = compact(repeated)
     assert [distinct.tolist()[place] for place in inverse] == expected  # type: ignore[union-attr]
-    assert each(repeated, lambda data, offsets: np.diff(offsets)).tolist() == [len(text.encode()) for text in expected]
+    assert apply_to_strings(repeated, lambda data, offsets: np.diff(offsets)).tolist() == [
+        len(text.encode()) for text in expected
+    ]

@@ -35,7 +35,7 @@ def ragged(rows: list[list[Any]]) -> Ragged:
     [
         (np.array(["b", "a", "b", ""]), {}, {"a": (1, 1), "b": (2, 2)}),
         (np.array(["b", "a", "b", ""]), {"missing": ""}, {"": (1, 1), "a": (1, 1), "b": (2, 2)}),
-        (np.array(["b", "a", "b", ""]), {"blank": False}, {"": (1, 1), "a": (1, 1), "b": (2, 2)}),
+        (np.array(["b", "a", "b", ""]), {"empty_is_missing": False}, {"": (1, 1), "a": (1, 1), "b": (2, 2)}),
         (np.array([["b", "b"], ["", "b"]]), {}, {"b": (3, 2)}),
         (np.array([7, -1, 7]), {}, {7: (2, 2)}),
         (np.array([7, -1, 7]), {"missing": 7}, {7: (3, 3)}),

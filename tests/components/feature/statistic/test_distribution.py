@@ -43,7 +43,9 @@ def test_quantiles_are_those_of_numpy_however_rows_are_cut_and_merged(
     size = max(map(abs, values))
     for method, numpys in (("linear", "linear"), ("keras", "interpolated_inverted_cdf")):
         expected = np.quantile(values, PROBABILITIES, method=numpys)
-        np.testing.assert_allclose(found.at(PROBABILITIES, method)[:, 0], expected, rtol=1e-13, atol=1e-15 * size)
+        np.testing.assert_allclose(
+            found.quantiles(PROBABILITIES, method)[:, 0], expected, rtol=1e-13, atol=1e-15 * size
+        )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -60,7 +62,7 @@ def test_beyond_the_capacity_ranks_are_as_wrong_as_stated_at_most(seed: int, sha
     ranks, ordered = np.cumsum(sketch.counts), np.sort(values)
     for side, found_ranks in (("right", ranks), ("left", ranks - sketch.counts)):
         assert np.abs(found_ranks - np.searchsorted(ordered, sketch.values, side=side)).max() <= sketch.error
-    quantiles = found.at(PROBABILITIES)[:, 0]
+    quantiles = found.quantiles(PROBABILITIES)[:, 0]
     assert (quantiles[0], quantiles[-1]) == (values.min(), values.max())
     share = (values[:, None] <= quantiles).mean(axis=0)
     assert (np.abs(share - PROBABILITIES)[1:] <= found.rank_error + 1e-2 * (shape == "few") + 1e-4).all()
@@ -73,7 +75,7 @@ def test_by_default_the_error_stays_below_a_thousandth() -> None:
     assert 0 < found.rank_error < 1e-4
     (sketch,) = found.sketches
     assert sketch.values.nbytes + sketch.counts.nbytes <= 1 << 22
-    share = np.searchsorted(np.sort(values), found.at(PROBABILITIES)[:, 0], side="right") / len(values)
+    share = np.searchsorted(np.sort(values), found.quantiles(PROBABILITIES)[:, 0], side="right") / len(values)
     assert np.abs(share - PROBABILITIES).max() <= found.rank_error + 2e-6
 
 
@@ -81,7 +83,7 @@ def test_repeated_numbers_stay_exact() -> None:
     values = np.random.default_rng(0).integers(0, 200, 20_000) / 7
     found = distribution(values, parts=10, capacity=256)
     assert found.rank_error == 0
-    assert found.at(PROBABILITIES)[:, 0].tolist() == np.quantile(values, PROBABILITIES).tolist()
+    assert found.quantiles(PROBABILITIES)[:, 0].tolist() == np.quantile(values, PROBABILITIES).tolist()
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,14 @@ def test_gaps_are_passed_over() -> None:
     states = [statistic.summarize(Block({"x": part})) for part in (rows[:1], rows[1:])]
     found = statistic.result(statistic.merge(*states))
     assert found.count.tolist() == [3, 0, 1]
-    np.testing.assert_array_equal(found.at(np.array([0.5])), [[2, np.nan, 3]])
+    np.testing.assert_array_equal(found.quantiles(np.array([0.5])), [[2, np.nan, 3]])
 
 
 def test_boundaries_are_those_that_keras_learns() -> None:
     found = distribution(np.array(GOLDEN["adapt_data"], np.float32))
     expected = GOLDEN["adapt_num_bins4_boundaries"]
-    np.testing.assert_allclose(found.at(np.arange(1, 4) / 4, "keras")[:, 0], expected, rtol=1e-6)
-    thousand = distribution(np.arange(1000)).at(np.arange(1, 4) / 4, "keras")[:, 0]
+    np.testing.assert_allclose(found.quantiles(np.arange(1, 4) / 4, "keras")[:, 0], expected, rtol=1e-6)
+    thousand = distribution(np.arange(1000)).quantiles(np.arange(1, 4) / 4, "keras")[:, 0]
     assert thousand.tolist() == [249, 499, 749]
     for name in (name for name in GOLDEN if "arange1000" in name):  # which Keras sketches, and rounds
         np.testing.assert_allclose(thousand, GOLDEN[name], atol=1e-3)
@@ -126,9 +128,11 @@ def test_boundaries_are_those_that_keras_learns() -> None:
 )
 def test_boundaries_are_those_of_tensorflow_transform(values: range, boundaries: list[int]) -> None:
     count = len(boundaries) + 1
-    assert distribution(np.array(values)).at(np.arange(1, count) / count, "transform")[:, 0].tolist() == boundaries
+    assert (
+        distribution(np.array(values)).quantiles(np.arange(1, count) / count, "transform")[:, 0].tolist() == boundaries
+    )
 
 
 @pytest.mark.parametrize("method", ["linear", "keras", "transform"])
 def test_a_single_number_is_every_quantile(method: Literal["linear", "keras", "transform"]) -> None:
-    assert distribution([5.0]).at(PROBABILITIES, method)[:, 0].tolist() == [5] * 6
+    assert distribution([5.0]).quantiles(PROBABILITIES, method)[:, 0].tolist() == [5] * 6

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.feature.statistic.document_frequency import DocumentFrequency, inverse
+from components.feature.statistic.document_frequency import DocumentFrequency, inverse_document_frequency
 from components.types import Block, DataError, Ragged
 
 LISTS = st.lists(st.lists(st.integers(-2, 6), max_size=5), min_size=2, max_size=8)
@@ -45,6 +45,6 @@ def test_what_are_no_ids_is_refused(values: Any) -> None:
 
 def test_the_formulas() -> None:
     documents = np.array([0, 1, 4])
-    np.testing.assert_allclose(inverse(documents, 4, "keras"), np.log([5, 3, 1.8]))
-    np.testing.assert_allclose(inverse(documents, 4, "tft"), 1 + np.log([5, 2.5, 1]))
-    np.testing.assert_allclose(inverse(documents, 4, "tft_unsmoothed"), 1 + np.log([4, 4, 1]))
+    np.testing.assert_allclose(inverse_document_frequency(documents, 4, "keras"), np.log([5, 3, 1.8]))
+    np.testing.assert_allclose(inverse_document_frequency(documents, 4, "tft"), 1 + np.log([5, 2.5, 1]))
+    np.testing.assert_allclose(inverse_document_frequency(documents, 4, "tft_unsmoothed"), 1 + np.log([4, 4, 1]))

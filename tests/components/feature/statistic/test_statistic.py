@@ -20,11 +20,11 @@ from components.feature.statistic import (
     Moments,
     Quantiles,
     Summary,
-    principal,
+    find_principal_components,
 )
 from components.feature.text.string_ops import to_strings
 from components.types import Block, DataError, UserError
-from runner.data.statistics import Wanted, summarize
+from runner.data.statistics import StatisticsRequest, summarize
 
 NUMBERS = hnp.arrays(
     np.float64,
@@ -60,7 +60,7 @@ def test_moments_do_not_depend_on_blocks_or_merges(values: np.ndarray, data: st.
     result = summary(Moments("x"), values, data)
     size = np.abs(values).max()
     np.testing.assert_allclose(result.offset, values.mean(axis=0), rtol=1e-12, atol=1e-12 * size)
-    np.testing.assert_allclose(result.width, values.std(axis=0), rtol=1e-12, atol=1e-7 * size)
+    np.testing.assert_allclose(result.scale, values.std(axis=0), rtol=1e-12, atol=1e-7 * size)
 
 
 @settings(max_examples=40)
@@ -69,7 +69,7 @@ def test_moments_of_numbers_that_do_not_cancel_are_exact_to_12_digits(values: np
     values[0], values[-1] = 0, 3
     result = summary(Moments("x"), values, data)
     np.testing.assert_allclose(result.offset, [values.mean()], rtol=1e-12)
-    np.testing.assert_allclose(result.width, [values.std()], rtol=1e-12)
+    np.testing.assert_allclose(result.scale, [values.std()], rtol=1e-12)
 
 
 @settings(max_examples=40)
@@ -77,26 +77,30 @@ def test_moments_of_numbers_that_do_not_cancel_are_exact_to_12_digits(values: np
 def test_extremes_are_exact(values: np.ndarray, data: st.DataObject) -> None:
     result = summary(Extremes("x"), values, data)
     assert result.offset.tolist() == values.min(axis=0).tolist()
-    assert result.width.tolist() == (values.max(axis=0) - values.min(axis=0)).tolist()
+    assert result.scale.tolist() == (values.max(axis=0) - values.min(axis=0)).tolist()
 
 
 @settings(max_examples=30)
 @given(values=NUMBERS, holes=st.integers(0, 2**32), data=st.data())
-def test_gaps_are_counted_and_otherwise_passed_over(values: np.ndarray, holes: int, data: st.DataObject) -> None:
+def test_gaps_are_counted_and_ignored(values: np.ndarray, holes: int, data: st.DataObject) -> None:
     values[np.random.default_rng(holes).random(values.shape) < 0.4] = np.nan
     figures = summary(Summary(Gappy()), values, data)
-    deviation = summary(Moments(Gappy()), values, data).width
+    std = summary(Moments(Gappy()), values, data).scale
     for element, column in enumerate(values.T):
-        there = column[~np.isnan(column)]
-        size = max(np.abs(there), default=0)
-        assert (figures.count[element], figures.missing[element]) == (len(there), len(column) - len(there))
-        if not len(there):
+        present = column[~np.isnan(column)]
+        size = max(np.abs(present), default=0)
+        assert (figures.count[element], figures.missing[element]) == (len(present), len(column) - len(present))
+        if not len(present):
             assert np.isnan([figures.mean[element], figures.variance[element], figures.minimum[element]]).all()
             continue
-        assert (figures.minimum[element], figures.maximum[element]) == (there.min(), there.max())
-        for found, expected in ((figures.sum, there.sum()), (figures.mean, there.mean()), (deviation, there.std())):
+        assert (figures.minimum[element], figures.maximum[element]) == (present.min(), present.max())
+        for found, expected in (
+            (figures.sum, present.sum()),
+            (figures.mean, present.mean()),
+            (std, present.std()),
+        ):
             np.testing.assert_allclose(found[element], expected, rtol=1e-12, atol=1e-7 * size)
-        np.testing.assert_allclose(figures.variance[element], there.var(), rtol=1e-9, atol=1e-12 * size**2)
+        np.testing.assert_allclose(figures.variance[element], present.var(), rtol=1e-9, atol=1e-12 * size**2)
 
 
 @settings(max_examples=30)
@@ -144,14 +148,14 @@ def test_principal_components_go_from_the_largest_variance_down() -> None:
     block = Block({"x": random.normal(size=(500, 3)) * [1, 5, 2] @ turn, "y": random.normal(size=500)})
     statistic = Covariance(("x", "y"))
     covariance = statistic.result(statistic.summarize(block)).covariance
-    vectors = principal(covariance, 3)
+    vectors = find_principal_components(covariance, 3)
     assert vectors.shape == (4, 3)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-12)
     variances = np.diag(vectors.T @ covariance @ vectors)
     np.testing.assert_allclose(variances, np.sort(np.linalg.eigvalsh(covariance))[:0:-1], rtol=1e-9)
     assert (vectors.max(axis=0) == np.abs(vectors).max(axis=0)).all()
     with pytest.raises(UserError, match=r"`components` \(=5\) must be from 1 to the 4 elements of a row"):
-        principal(covariance, 5)
+        find_principal_components(covariance, 5)
 
 
 KINDS = st.lists(st.sampled_from(["a", "b", "ä", ""]), min_size=2, max_size=40)
@@ -207,7 +211,7 @@ def test_an_image_is_summarized_by_channel() -> None:
     statistic = Moments("x")
     result = statistic.result(statistic.summarize(Block({"x": images})))
     np.testing.assert_allclose(result.offset, images.mean(axis=(0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(result.width, images.std(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(result.scale, images.std(axis=(0, 1, 2)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [Moments, Extremes, Distinct, Summary, Quantiles, Covariance])
@@ -231,6 +235,6 @@ def test_any_number_of_threads_gives_the_same_to_the_bit() -> None:
     random = np.random.default_rng(0)
     columns = {"x": random.normal(size=(19_000, 3)), "kind": random.choice(["a", "b"], 19_000)}
     source = Arrays(columns=columns, valid=0.2)
-    wanted = {"train": Wanted({"all": Everything()}, np.flatnonzero(columns["x"][:, 0] < 1))}
+    wanted = {"train": StatisticsRequest({"all": Everything()}, np.flatnonzero(columns["x"][:, 0] < 1))}
     results = [pickle.dumps(summarize(source, wanted, {"all": Everything()}, workers=workers)) for workers in (1, 2, 3)]
     assert results[0] == results[1] == results[2]

@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.feature.text.fingerprint import buckets, cross, cross_ragged, decimal, fingerprint64, fingerprint_cat64
+from components.feature.text.fingerprint import (
+    cross,
+    cross_ragged,
+    fingerprint64,
+    fingerprint_cat64,
+    format_integers,
+    to_buckets,
+)
 from components.feature.text.siphash import siphash
 from components.types import Ragged
 
@@ -176,7 +183,7 @@ def test_fingerprints_and_their_buckets_are_tensorflows() -> None:
     assert found.tolist() == [int(case["fp64"]) for case in GOLDEN["fingerprint64"]]
     for count in GOLDEN["fingerprint64"][0]["bucket_fast"]:
         expected = [case["bucket_fast"][count] for case in GOLDEN["fingerprint64"]]
-        assert buckets(found, int(count)).tolist() == expected
+        assert to_buckets(found, int(count)).tolist() == expected
 
 
 def test_every_length_is_hashed_as_tensorflow_does() -> None:
@@ -190,14 +197,14 @@ def test_every_length_is_hashed_as_tensorflow_does() -> None:
 @pytest.mark.parametrize("case", GOLDEN["strong"]["rows"], ids=lambda case: str(case["key"]))
 def test_strong_hashes_are_tensorflows(case: dict[str, Any]) -> None:
     found = siphash(*packed(STRINGS), case["key"])
-    assert buckets(found, case["num_buckets"]).tolist() == case["buckets"]
+    assert to_buckets(found, case["num_buckets"]).tolist() == case["buckets"]
 
 
 def test_integers_are_hashed_as_their_decimals() -> None:
     golden = GOLDEN["integers"]
-    text, offsets = decimal(np.array(golden["values"]))
+    text, offsets = format_integers(np.array(golden["values"]))
     assert text.tobytes().decode() == "".join(golden["as_string"])
-    assert buckets(fingerprint64(text, offsets), 1000).tolist() == golden["bucket_fast_1000"]
+    assert to_buckets(fingerprint64(text, offsets), 1000).tolist() == golden["bucket_fast_1000"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["sparse_cross"]["cases"], ids=str)
@@ -205,34 +212,34 @@ def test_crosses_of_several_values_are_tensorflows(case: dict[str, Any]) -> None
     columns = [ragged(GOLDEN["sparse_cross"]["columns"][name]) for name in case["columns"]]
     found = cross_ragged(columns, case["hash_key"])
     assert np.repeat(np.arange(4), np.diff(found.offsets)).tolist() == GOLDEN["sparse_cross"]["rows"]
-    assert buckets(found.values, case["buckets"]).tolist() == case["values"]
+    assert to_buckets(found.values, case["buckets"]).tolist() == case["values"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["cross_of_buckets"]["cases"], ids=str)
 def test_crosses_of_buckets_are_tensorflows(case: dict[str, Any]) -> None:
     found = cross([fingerprints(GOLDEN["cross_of_buckets"][name]) for name in case["columns"]])
-    assert buckets(found, GOLDEN["cross_of_buckets"]["buckets"]).tolist() == case["values"]
+    assert to_buckets(found, GOLDEN["cross_of_buckets"]["buckets"]).tolist() == case["values"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["cross_hashed"]["cases"], ids=str)
 def test_crosses_of_strings_and_integers_are_tensorflows(case: dict[str, Any]) -> None:
     found = cross([fingerprints(GOLDEN["cross_hashed"]["columns"][name]) for name in case["columns"]])
-    assert buckets(found, case["buckets"] or TOO_MANY).tolist() == case["values"]
+    assert to_buckets(found, case["buckets"] or TOO_MANY).tolist() == case["values"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["keras_hashing"]["cases"], ids=str)
 def test_bins_of_strings_are_those_of_keras(case: dict[str, Any]) -> None:
     given = packed(GOLDEN["keras_hashing"]["strings"])
     found = siphash(*given, case["salt"]) if case["salt"] else fingerprint64(*given)
-    assert buckets(found, case["bins"]).tolist() == case["values"]
+    assert to_buckets(found, case["bins"]).tolist() == case["values"]
 
 
 def test_bins_of_integers_and_of_crosses_are_those_of_keras() -> None:
     hashing, crossing = GOLDEN["keras_hashing"], GOLDEN["keras_crossing"]
-    found = fingerprint64(*decimal(np.array(hashing["integers"])))
-    assert buckets(found, 5).tolist() == hashing["integers in 5 bins"]
+    found = fingerprint64(*format_integers(np.array(hashing["integers"])))
+    assert to_buckets(found, 5).tolist() == hashing["integers in 5 bins"]
     found = cross([fingerprints(crossing["string"]), fingerprints(crossing["integer"])])
-    assert buckets(found, crossing["bins"]).tolist() == crossing["values"]
+    assert to_buckets(found, crossing["bins"]).tolist() == crossing["values"]
 
 
 # ---------------------------------------------------------------------------------------------------- the definitions
@@ -318,7 +325,7 @@ def test_a_ragged_cross_is_every_choice(rows: list[tuple[list[int], ...]], hash_
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-1000, 1000)))
 def test_a_decimal_is_what_python_writes(values: list[int]) -> None:
-    text, offsets = decimal(np.array(values, np.int64))
+    text, offsets = format_integers(np.array(values, np.int64))
     assert text.dtype == np.uint8
     assert offsets.dtype == np.int64
     assert [text[a:b].tobytes().decode() for a, b in itertools.pairwise(offsets)] == [str(value) for value in values]
@@ -326,15 +333,15 @@ def test_a_decimal_is_what_python_writes(values: list[int]) -> None:
 
 def test_decimals_of_many_rows_and_narrow_integers() -> None:
     values = np.random.default_rng(0).integers(-(2**31), 2**31, 20_000).astype(np.int32)
-    text, offsets = decimal(values[::2])
+    text, offsets = format_integers(values[::2])
     assert text.tobytes().decode() == "".join(map(str, values[::2].tolist()))
     assert len(offsets) == 10_001
     with pytest.raises(TypeError, match="safe"):
-        decimal(np.array([2**63], np.uint64))
+        format_integers(np.array([2**63], np.uint64))
 
 
 @given(st.lists(words), st.integers(1, 2**63))
 def test_buckets_are_remainders(hashes: list[int], count: int) -> None:
-    found = buckets(np.array(hashes, np.uint64), count)
+    found = to_buckets(np.array(hashes, np.uint64), count)
     assert found.tolist() == [value % count for value in hashes]
     assert found.dtype == (np.int32 if count <= 2**31 else np.int64)

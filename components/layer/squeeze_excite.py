@@ -13,14 +13,26 @@ from components.layer.initializer import Initializer
 from components.layer.shape import check_images
 from components.types import Range
 
-REDUCTION = 16  # the paper's
-
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate that sees the means of all: (B, H, W, C) -> the same (Hu et al., 2018).
+    """Squeeze and excitation: scales each channel by a gate that depends on the means of all channels.
 
-    The means go through a dense layer of `features` units, None for a sixteenth of the channels, with `activation`,
-    and one back to the channels with `gate`. EfficientNet takes swish and sigmoid, MobileNetV3 relu and hard_sigmoid.
+    Images (B, H, W, C) -> the same shape. The means (B, C) pass a dense layer with `activation` and a dense layer to C
+    gates. EfficientNet uses swish and sigmoid, MobileNetV3 relu and hard_sigmoid.
+
+    Attributes:
+        features: units of the first dense layer; None: C / `reduction`, rounded down, at least 1.
+        activation: activation of the first dense layer.
+        gate: activation of the second dense layer.
+        use_bias: whether the dense layers have biases.
+        initializer: distribution of both kernels.
+        reduction: channels for each unit of the first dense layer; the paper uses 16.
+
+    Raises:
+        UserError: the input is not a batch of images.
+
+    References:
+        Hu et al., 2018: Squeeze-and-excitation networks.
     """
 
     features: Annotated[int, Range(1)] | None = None
@@ -28,11 +40,12 @@ class SqueezeExcite(nn.Module):
     gate: ActivationName = "sigmoid"
     use_bias: bool = True
     initializer: Initializer = "glorot_uniform"
+    reduction: Annotated[int, Range(1)] = 16
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         check_images("squeeze and excitation", x)
-        features = max(1, x.shape[-1] // REDUCTION) if self.features is None else self.features
+        features = max(1, x.shape[-1] // self.reduction) if self.features is None else self.features
         squeeze = Dense(features, self.activation, self.use_bias, self.initializer, name="squeeze")
         excite = Dense(x.shape[-1], self.gate, self.use_bias, self.initializer, name="excite")
         gates = excite(squeeze(x.mean((1, 2)), train=train), train=train)

@@ -51,7 +51,7 @@ def test_the_moments_move_by_the_momentum(check_traced: Callable[..., None]) -> 
     np.testing.assert_allclose(moved, 0.1 * mean, rtol=1e-4, atol=1e-6)
 
 
-def test_scales_begin_as_they_are_told() -> None:
+def test_scales_start_at_initial_scale() -> None:
     params = ConvNorm(4, 1, initial_scale=0.0).init(KEY, X, train=True)["params"]
     np.testing.assert_array_equal(params["norm"]["scale"], np.zeros(4))
     params = BatchNorm(initial_scale=0.25).init(KEY, X, train=True)["params"]
@@ -72,7 +72,7 @@ def test_without_scales_normalization_is_that_of_scales_of_one(train: bool) -> N
 
 @pytest.mark.parametrize("x", [X, X[:, 0, 0]])
 def test_layer_normalization_is_of_the_channels_of_each_place(x: np.ndarray) -> None:
-    """The formula of Ba et al. (2016), the variance not corrected, as in PyTorch and Keras."""
+    """The formula of Ba et al. (2016) with the biased variance, as in PyTorch and Keras."""
     params = {"scale": np.arange(6, dtype=np.float32), "bias": np.arange(6, 12, dtype=np.float32)}
     y: Any = LayerNorm(0.1).apply({"params": params}, x, train=True)
     normal = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1)

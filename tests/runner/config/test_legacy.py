@@ -1,0 +1,110 @@
+"""Names of earlier versions keep working: on the command line, in YAML files, and in run folders made before."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runner
+from runner.__main__ import main
+from runner.config.compose import compose
+from runner.config.legacy import PARAMETERS, TARGETS, rename_targets
+from runner.signature.kinds import may_stand
+from runner.signature.parameters import signature
+
+OLD = Path(__file__).parents[1] / "old_run"
+EXPECTED = json.loads((OLD / "expected.json").read_text())
+
+pytestmark = pytest.mark.optax
+
+
+@pytest.fixture
+def old_run(in_empty_folder: Path) -> Path:
+    """A run folder that Titrate 0.1.0 made, with the files that its words name, in the working folder."""
+    shutil.copytree(OLD, in_empty_folder, dirs_exist_ok=True)
+    (in_empty_folder / "outputs").mkdir()
+    return (in_empty_folder / "run").rename(in_empty_folder / "outputs/2026-11-27_00-52-15_csv_wide_deep_8208ebf6a4")
+
+
+@pytest.mark.parametrize("old", TARGETS)
+def test_a_renamed_part_is_a_part_today(old: str) -> None:
+    rename = TARGETS[old]
+    assert may_stand(rename.target)
+    needed = {} if rename.needs is None else {rename.needs: 0.5}
+    node, notes = rename_targets({"_target_": old, **needed}, "part")
+    assert node["_target_"] == rename.target
+    assert notes[0] == f"part._target_={old} is {rename.target} now"
+
+
+@pytest.mark.parametrize("target", PARAMETERS)
+def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
+    for old, new in PARAMETERS[target].items():
+        assert new in (known := signature(target) or {})
+        assert old not in known
+        renamed = rename_targets([{"_target_": target, old: 0.5}], "parts")
+        assert renamed == ([{"_target_": target, new: 0.5}], (f"parts.0.{old} is parts.0.{new} now",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("components.weights.files.Random", "components.pretrained.Random"),
+        ("components.architecture.lenet5.LeNet5", "components.architecture.LeNet5"),
+        ("components.layer.squash.Squash", "components.architecture.lenet.layers.ScaledTanh"),
+    ],
+)
+def test_a_part_was_also_named_by_its_module(old: str, new: str) -> None:
+    assert rename_targets({"_target_": old})[0] == {"_target_": new}
+    assert may_stand(new)
+
+
+def test_a_value_has_another_name_today() -> None:
+    layer = {"_target_": "components.layer.Dense", "features": 3}
+    renamed, notes = rename_targets({"layers": [{**layer, "initializer": "he_normal_out"}]})
+    assert renamed == {"layers": [{**layer, "initializer": "he_normal_fan_out"}]}
+    assert notes == ("layers.0.initializer=he_normal_out is he_normal_fan_out now",)
+
+
+def test_a_part_that_is_renamed_for_a_parameter_stays_without_it() -> None:
+    old = {"_target_": "components.loss.SoftmaxCrossEntropy", "label_smoothing": 0.1}
+    assert rename_targets({"loss": {**old, "rubbish": None}}) == ({"loss": old}, ())
+
+
+def test_words_and_files_may_hold_old_names(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (in_empty_folder / "conf/weights").mkdir(parents=True)
+    (in_empty_folder / "conf/weights/mine.yaml").write_text("# Mine.\n_target_: components.weights.Random\n")
+    words = ["weights=mine", "loss.rubbish=0.5", "training.epochs=1", "tracking=none", "quiet=true"]
+    config = compose(words)
+    assert config.values["weights"] == {"_target_": "components.pretrained.Random"}
+    assert config.values["loss"]["garbage_penalty"] == 0.5
+    assert main([*words, "mode=dry_run"]) == 0
+    error = capsys.readouterr().err
+    assert "warning: weights._target_=components.weights.Random is components.pretrained.Random now" in error
+    assert "warning: loss.rubbish is loss.garbage_penalty now" in error
+
+
+def test_a_run_made_before_is_loaded_and_predicts(old_run: Path) -> None:
+    model = runner.load(old_run.name)
+    assert model.evaluate("test") == pytest.approx(_of("test/", EXPECTED["finished"]), rel=1e-5)
+    np.testing.assert_allclose(np.ravel(model.predict("test").prediction), EXPECTED["predictions"], rtol=1e-5)
+    transform = runner.load_transform(old_run)
+    texts = {"city": ["Bern"], "built": ["2001-05-11"], "note": ["quiet lake"], "kind": ["flat"]}
+    encoded = transform({"rooms": [3], "area": [70], **texts})
+    assert {*encoded, "target"} == set(transform.layouts)
+
+
+def test_a_run_made_before_is_evaluated_and_goes_on_by_its_name(old_run: Path) -> None:
+    assert main(["mode=evaluate", f"run={old_run.name}"]) == 0
+    assert main(["mode=predict", f"run={old_run.name}", "output=predicted.csv", "quiet=true"]) == 0
+    assert main([f"resume={old_run.name}", "training.epochs=3", "quiet=true"]) == 0
+    summary = json.loads((old_run / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert {name: summary["metrics"][name] for name in EXPECTED["resumed"]} == pytest.approx(
+        EXPECTED["resumed"], rel=1e-5
+    )
+
+
+def _of(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name.startswith(prefix)}

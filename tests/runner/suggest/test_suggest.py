@@ -1,0 +1,328 @@
+"""Suggestions for tables: what is predicted, from which columns, and how."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.data import Csv
+from components.types import DataError
+from runner.suggest.suggest import suggest
+
+
+def write(path: Path, text: str) -> Csv:
+    path.write_text(text)
+    return Csv(path=str(path))
+
+
+def suggested(tmp_path: Path, data: dict[str, list[Any]], **options: Any) -> dict[str, Any]:
+    lines = [",".join(data), *(",".join(map(str, row)) for row in zip(*data.values(), strict=True))]
+    return suggest(Csv(path=write(tmp_path / "table.csv", "\n".join(lines)).path, **options))
+
+
+def repeated(*values: Any, rows: int = 120) -> list[Any]:
+    return (list(values) * rows)[:rows]
+
+
+NUMBERS = [n * 0.5 for n in range(120)]
+
+
+@pytest.mark.parametrize(
+    ("target", "part", "loss", "metrics"),
+    [
+        (NUMBERS, "Numeric", "mse", ["rmse", "mae"]),
+        (list(range(120)), "Numeric", "mse", ["rmse", "mae"]),
+        (repeated(3, 4, 5), "Label", "softmax_cross_entropy", ["accuracy"]),
+        (repeated("yes", "no"), "Label", "binary_cross_entropy", ["accuracy"]),
+        (repeated("true", "false"), "Label", "binary_cross_entropy", ["accuracy"]),
+    ],
+)
+def test_the_target_decides_what_is_learned(
+    tmp_path: Path, target: list[Any], part: str, loss: str, metrics: list[str]
+) -> None:
+    found = suggested(tmp_path, {"y": target, "x": NUMBERS}, target="y")
+    assert found["feature"]["target"]["_target_"] == f"components.feature.{part}"
+    assert (found["choices"]["loss"], found["choices"]["metric"]) == (loss, metrics)
+    assert found["values"]["data"].get("stratify") == ("y" if part == "Label" else None)
+
+
+def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_path: Path) -> None:
+    found = suggested(
+        tmp_path,
+        {
+            "": list(range(1, 121)),
+            "y": NUMBERS,
+            "a b": repeated(1, 2, ""),
+            "a_b": repeated(3, 4),
+            "tail": repeated(*[0] * 30, 1000),
+            "place": repeated("here", "", "there"),
+            "city": [f"city {n // 3}" for n in range(120)],
+            "who": [f"name {n}" for n in range(120)],
+            "typo": [*range(119), "1O"],
+            "same": repeated(1),
+            "none": repeated(""),
+            "on": repeated("true", "false"),
+            "day": repeated("2020-01-01", "2021-05-05"),
+            "at": repeated("2020-01-01 10:00:00", "", "2020-02-01 11:00:00"),
+            "target": NUMBERS,
+        },
+        target="y",
+    )
+    feature = "components.feature."
+
+    def numeric(key: str) -> dict[str, Any]:
+        return {"_target_": f"{feature}Numeric", "key": key, "normalize": "z_score"}
+
+    def time(key: str, *parts: str) -> dict[str, Any]:
+        return {"_target_": f"{feature}Time", "key": key, "parts": list(parts), "encoding": "cyclic"}
+
+    assert found["feature"]["columns"] == {
+        "a_b_2": numeric("a b") | {"missing": "median", "indicate_missing": True},
+        "a_b": numeric("a_b"),
+        "tail": numeric("tail") | {"normalize": ["log1p", "z_score"]},
+        "place": {"_target_": f"{feature}Vocabulary", "key": "place", "oov": 1, "missing": "missing"},
+        "city": {"_target_": f"{feature}Vocabulary", "key": "city", "oov": 1, "min_count": 2},
+        "city_embedding": {"_target_": f"{feature}Embedding", "key": "city", "dimension": 13},
+        "on": numeric("on"),
+        "day": time("day", "month", "weekday"),
+        "at": time("at", "month", "weekday", "hour") | {"missing": 0.0},
+        "target_2": numeric("target"),
+    }
+    listed = ["a_b_2", "a_b", "tail", "place", "city_embedding", "on", "day", "at", "target_2"]
+    assert found["feature"]["inputs"] == {"columns": listed}
+    assert found["notes"] == [
+        "'' is left out: it numbers the rows",
+        "who is left out: almost every row has a text of its own",
+        f"typo is left out: 1 value is no number, the first '1O' ({tmp_path / 'table.csv'}, line 121); "
+        """'data.nulls=["","1O"]' makes gaps of them, data.types.typo=string categories of all""",
+        "same is left out: it has one value only",
+        "none is left out: it has no values",
+    ]
+    table = {row[0]: row[1:] for row in found["table"]}
+    assert table["column"] == ("type", "missing", "distinct", "becomes")
+    assert table["place"] == ("string", "40", "2", "one of 2 values")
+    assert found["values"]["data"]["types"]["a_b"] == "float", "whole by chance"
+    assert "who" not in found["values"]["data"]["types"]
+
+
+@pytest.mark.parametrize(("low", "steps"), [(0, ["log1p", "z_score"]), (-1, "z_score"), (-0.5, "z_score")])
+def test_of_skewed_numbers_below_0_no_logarithm_is_taken(tmp_path: Path, low: float, steps: Any) -> None:
+    says, part = becomes(tmp_path, [low, *repeated(*[0] * 30, 1000)])
+    assert part is not None
+    assert part["normalize"] == steps
+    assert ("logarithm" in says) == (low == 0)
+
+
+def test_many_different_texts_are_hashed(tmp_path: Path) -> None:
+    rows = 60_000
+    found = suggested(tmp_path, {"y": list(range(rows)), "x": [f"u{n % 25_000}" for n in range(rows)]}, target="y")
+    assert found["feature"]["columns"]["x"]["_target_"] == "components.feature.Hashed"
+    assert found["values"]["training"]["batch_size"] == 512
+
+
+def test_a_suggestion_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = write(tmp_path / "table.csv", "zip,y\n1000,1\n2000,2\n1000,3\n2000,4\n").path
+    types: Any = {"zip": "string"}
+    suggest(Csv(path=path, types=types, target="y"))
+    assert Csv(path=path).columns.types == {"zip": "int", "y": "int"}
+
+
+def becomes(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | None]:
+    """What is said of a column `x`, and what it becomes."""
+    found = suggested(
+        tmp_path,
+        {"y": [n * 0.5 for n in range(len(values))], "x": values, "z": repeated(0.5, 1, rows=len(values))},
+        target="y",
+    )
+    part = found["feature"]["columns"].get("x")
+    return {row[0]: row[4] for row in found["table"]}["x"] if part else found["notes"][0].removeprefix("x is "), part
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([n * 7 % 200 for n in range(200)], "left out: it numbers the rows"),
+        ([f"{n * 7 % 200}.0" for n in range(200)], "left out: it numbers the rows"),
+        ([(n * 77 % 211) * 3 for n in range(200)], "left out: it names the rows: no two have the same"),
+        ([n * n for n in range(200)], "z-score"),
+        ([10**17 + 10**15 * (n % 7) + 1 for n in range(200)], "one of 7 values"),
+        ([10**17 + 10**15 * n for n in range(200)], "left out: almost every row has a text of its own"),
+    ],
+)
+def test_whole_numbers_that_name_rows_are_left_out(tmp_path: Path, values: list[Any], says: str) -> None:
+    said, part = becomes(tmp_path, values)
+    assert said == says
+    assert (part is None) == said.startswith("left out")
+
+
+def test_numbers_far_from_0_are_moved_near_it_before_they_are_float32(tmp_path: Path) -> None:
+    seconds = [1_700_000_000 + 60 * (n % 50) for n in range(200)]
+    said, part = becomes(tmp_path, seconds)
+    assert said == "minus 1700001470, z-score"
+    assert part is not None
+    assert part["expression"] == "`x` - 1700001470"
+    assert becomes(tmp_path, [-second for second in seconds])[1] == part | {"expression": "`x` + 1700001470"}
+    assert becomes(tmp_path, [1000.5 + n % 2 / 1000 for n in range(200)])[0] == "minus 1000.5005, z-score"
+
+
+def test_infinite_numbers_are_reported_without_a_warning_of_numpy(tmp_path: Path) -> None:
+    assert becomes(tmp_path, [*NUMBERS, "inf"])[0] == "z-score, but is inf or NaN in 1 row, which a run refuses"
+    assert becomes(tmp_path, [*NUMBERS, "1e300"])[0] == "z-score"
+    message = r"column `y` .* is inf or NaN in 1 row, the first is .*table.csv, line 122; correct"
+    with pytest.raises(DataError, match=message):
+        suggested(tmp_path, {"y": [*NUMBERS, "inf"], "x": [*NUMBERS, 1]}, target="y")
+
+
+def test_a_target_of_few_whole_numbers_is_classes_however_they_are_spelt(tmp_path: Path) -> None:
+    found = suggested(tmp_path, {"y": repeated("0.0", "1.0"), "x": NUMBERS}, target="y")
+    assert found["feature"]["target"]["_target_"] == "components.feature.Label"
+    types = found["values"]["data"]["types"]
+    assert types["y"] == "int"
+    assert Csv(path=str(tmp_path / "table.csv"), types=types).columns.values["y"][:3].tolist() == [0, 1, 0]
+
+
+def test_columns_with_names_that_a_configuration_cannot_hold_are_left_out(tmp_path: Path) -> None:
+    data = {"y": NUMBERS, "a ${b}": repeated(1, 2), "???": repeated(1, 2), "_target_": repeated(1, 2), "c": NUMBERS}
+    found = suggested(tmp_path, data, target="y")
+    assert found["feature"]["columns"].keys() == found["values"]["data"]["types"].keys() - {"y"} == {"c"}
+    assert found["notes"][0] == "a ${b} is left out: a configuration can't name it; rename it"
+    with pytest.raises(DataError, match=r"column `a \$\{b\}` \(data.target\) of .* has a name that a configuration"):
+        suggested(tmp_path, data, target="a ${b}")
+
+
+MARKED = [*NUMBERS[:90], *(["?"] * 30)]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            MARKED,
+            """left out: 30 values are no numbers, the first '?' (TABLE, line 92); 'data.nulls=["","?"]' makes gaps""",
+        ),
+        ([*NUMBERS[:-1], "1O"], "left out: 1 value is no number, the first '1O' (TABLE, line 121); 'data.nulls="),
+        (
+            [*NUMBERS[:-5], *"abcde"],
+            "left out: 5 values are no numbers, the first 'a' (TABLE, line 117); correct them, or",
+        ),
+        ([f'"{n},{n}"' for n in range(60)], "left out: numbers such as '0,0' need a point before decimals"),
+        ([f'"{n},000.5"' for n in range(60)], "left out: numbers such as '0,000.5' need a point"),
+        (
+            [f"{n % 28 + 1}/02/20{n:02}" for n in range(60)],
+            "left out: dates such as '1/02/2000' aren't ISO 8601; a column",
+        ),
+        ([f"code {n}" for n in range(60)], "left out: almost every row has a text of its own"),
+        ([f"a film of the year {n}" for n in range(60)], "text: embedding of its words and pairs of words, 8 numbers"),
+    ],
+)
+def test_many_different_texts_are_looked_at(tmp_path: Path, values: list[Any], says: str) -> None:
+    said, _ = becomes(tmp_path, values)
+    assert said.startswith(says.replace("TABLE", str(tmp_path / "table.csv")))
+
+
+def test_prose_is_hashed_and_embedded(tmp_path: Path) -> None:
+    found = suggested(tmp_path, {"y": NUMBERS, "x": [f"some words on {n}" for n in range(len(NUMBERS))]}, target="y")
+    columns = found["feature"]["columns"]
+    assert list(columns) == ["x", "x_ids", "x_embedding"]
+    assert [part["key"] for part in columns.values()] == ["x", "x", "x_ids"]
+    assert found["feature"]["inputs"] == {"columns": ["x_embedding"]}
+    assert columns["x_ids"]["buckets"] == 2**14
+    without = suggested(tmp_path, {"y": NUMBERS, "x": NUMBERS[::-1]}, target="y")
+    assert found["values"]["learning_rate"] < without["values"]["learning_rate"]
+
+
+def test_types_that_were_declared_decide(tmp_path: Path) -> None:
+    count = [n % 40 for n in range(120)]
+    data: dict[str, list[Any]] = {"y": count, "x": MARKED, "z": repeated(0, 1)}
+    number = suggested(tmp_path, data, target="y")
+    assert number["choices"]["loss"] == "mse"
+    assert {row[0]: row[4] for row in number["table"]}["y"].endswith("; data.types.y=string makes it classes")
+    types: Any = {"y": "string", "x": "string"}
+    found = suggested(tmp_path, data, target="y", types=types)
+    assert found["choices"]["loss"] == "softmax_cross_entropy"
+    assert found["feature"]["columns"]["x"]["_target_"].endswith("Vocabulary")
+    assert {row[0]: row[4] for row in suggested(tmp_path, data, target="z")["table"]}["z"] == (
+        "target: one of 2 classes; data.types.z=float makes it a number"
+    )
+    assert suggested(tmp_path, data, target="z", types={"z": "float"})["choices"]["loss"] == "mse"
+
+
+def test_spellings_of_gaps_and_rare_classes_are_reported(tmp_path: Path) -> None:
+    data: dict[str, list[Any]] = {"y": [*repeated("a", "b"), "c"], "x": [*repeated("NA", "US", "", "FR"), "US"]}
+    found = suggested(tmp_path, data, target="y")
+    assert {row[0]: row[2] for row in found["table"]}["x"] == "60 (30 as NA)"
+    assert "stratify" not in found["values"]["data"]
+    assert found["notes"] == [
+        "class 'c' of y has 1 row, too few for 3 splits: a run may refuse it; get more of it, or leave it out"
+    ]
+    with pytest.raises(DataError, match=r"30 as NA: 'data.nulls=\[\"\"\]' takes them for values"):
+        suggested(tmp_path, {"y": repeated("NA", "US", "FR", "DE"), "x": NUMBERS}, target="y")
+
+
+@pytest.mark.parametrize(("rows", "train"), [(4, 2), (7, 5), (10, 6)])
+def test_a_batch_is_no_larger_than_what_is_left_to_train_on(tmp_path: Path, rows: int, train: int) -> None:
+    found = suggested(tmp_path, {"y": NUMBERS[:rows], "x": [n * n + 0.5 for n in range(rows)]}, target="y")
+    assert found["values"]["training"]["batch_size"] == train
+
+
+def test_names_are_shown_and_spelt_as_they_are(tmp_path: Path) -> None:
+    data = {"1": repeated(1, 2), " y": NUMBERS}
+    with pytest.raises(DataError, match=r"""did you mean ' y'\? write 'data.target=" y"' \(' y', 1\)"""):
+        suggested(tmp_path, data, target="y")
+    assert suggested(tmp_path, data, target=1)["feature"]["target"]["key"] == "1"
+    with pytest.raises(DataError, match="does the first line lack the names"):
+        suggested(tmp_path, {"0.5": NUMBERS, "7": NUMBERS}, target="y")
+
+
+@pytest.mark.parametrize(
+    ("data", "target", "message"),
+    [
+        (
+            {"price": [1, 2], "x": [1, 2]},
+            "prize",
+            r"data.target=prize is no column of .*; did you mean price\? \(price",
+        ),
+        ({"price": [1, 2], "x": [1, 2]}, None, r"data.target is missing: which column .* predicted\? \(price, x\)"),
+        ({"price": [1, 2]}, "price", "has one column only, price"),
+        ({"y": ["", ""], "x": [1, 2]}, "y", r"column `y` \(data.target\) of .* has no values"),
+        ({"y": [3, 3], "x": [1, 2]}, "y", "has one value only: there is nothing to learn"),
+        ({"y": [3, 4, ""], "x": [1, 2, 3]}, "y", "no value in 1 row, the first is .*table.csv, line 4; leave"),
+        ({"y": [3, 4], "x": [1, 1], "z": ["", ""]}, "y", "no column to predict `y` .* from: x: left out: it has one v"),
+        ({"y": ["2020-01-01", "2020-01-02"], "x": [1, 2]}, "y", "holds times; a number or a class is needed"),
+        (
+            {"y": [f"t{n}" for n in range(9)], "x": NUMBERS[:9]},
+            "y",
+            "9 different texts in 9 rows: these are no cl",
+        ),
+    ],
+)
+def test_a_target_that_cannot_be_predicted_is_refused(
+    tmp_path: Path, data: dict[str, list[Any]], target: str | None, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        suggested(tmp_path, data, target=target)
+
+
+@pytest.mark.skipif("TITRATE_DATA" not in os.environ, reason="TITRATE_DATA names no folder of real data")
+def test_california_housing_as_it_is_published() -> None:
+    source = Csv(path="california_housing/housing.csv", target="median_house_value")
+    assert source.sizes() == {"all": 20_640}
+    found = suggest(source)
+    assert [row[0] for row in found["table"] if row[2] == "207"] == ["total_bedrooms"]
+    assert found["feature"]["columns"]["ocean_proximity"]["_target_"] == "components.feature.Vocabulary"
+
+
+def test_a_table_of_very_many_columns_is_not_profiled_one_by_one(tmp_path: Path) -> None:
+    names = [f"c {n}" for n in range(10_001)]
+    path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
+    with pytest.raises(DataError, match=r"has 10,001 columns, more than the 10,000 .* write a feature file"):
+        suggest(Csv(path=path, target="c 1"))
+
+
+def test_the_rows_to_learn_from_are_those_that_the_splits_leave(tmp_path: Path) -> None:
+    data = {"y": NUMBERS[:3], "x": [0.25, 1, 4]}
+    with pytest.raises(DataError, match=r"table.csv has 3 rows: .*; get more rows, or write data.valid=1 data.test=1$"):
+        suggested(tmp_path, data, target="y")
+    with pytest.raises(DataError, match=r"table.csv has 2 rows: .*; get more rows$"):
+        suggested(tmp_path, {name: values[:2] for name, values in data.items()}, target="y")
