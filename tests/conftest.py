@@ -1,5 +1,6 @@
 """A strict JAX for every test, and folders of its own for whatever a test writes."""
 
+import gc
 import os
 import shutil
 import signal
@@ -52,6 +53,15 @@ def quick_compiler() -> Iterator[None]:
             patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for processes that tests start
             jax.config.update("jax_disable_most_optimizations", True)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rare_garbage_collection() -> Iterator[None]:
+    """Tracing makes millions of objects that live on, so Python looks for cycles among them less often."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, *before[1:])
+    yield
+    gc.set_threshold(*before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -68,16 +68,20 @@ LONG_TO_TRACE = {  # more than 1.5 seconds each; the quickest of each family sta
     "mobilenet_v3",
     "resnet101",
     "resnet152",
-    "resnext50",
+    "resnet50",
+    "resnet56",
     "resnext101",
+    "resnext50",
     "se_inception",
     "se_inception_v3",
-    "se_resnet50",
     "se_resnet101",
     "se_resnet152",
-    "se_resnext50",
+    "se_resnet34",
+    "se_resnet50",
     "se_resnext101",
+    "se_resnext50",
     "senet154",
+    "wide_resnet50",
 }
 
 
@@ -147,8 +151,12 @@ def candidates(group: str, option: str) -> Iterator[dict[str, str]]:
     if group in ("data", "feature"):
         losses = dict.fromkeys(combination["loss"] for combination in known)
         pairs = product(FILES["data"], FILES["feature"], ["mlp"], losses)
+    seen = []
     for combination in chain(known, (dict(zip(COMBINED, pair, strict=True)) for pair in pairs)):
-        yield combination | ({group: option} if group in COMBINED else {})
+        changed = combination | ({group: option} if group in COMBINED else {})
+        if changed not in seen:
+            seen.append(changed)
+            yield changed
 
 
 def words_of(group: str, option: str, combination: dict[str, str]) -> list[str]:
