@@ -1,27 +1,22 @@
-"""Every experiment, two steps of it on a little data of its own shape; and every option is named by one of them."""
+"""Every experiment takes two steps on a few rows of the shape of its data, and is resumed."""
 
-import functools
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from sample_files import ROWS, write_housing, write_reviews
+from sample_files import ROWS, write_data
+from two_steps import take_two_steps
 
-import runner
-from components.data import Arrays, write_idx
-from runner.config.catalog import catalog, defaults
+from components.data import Arrays
+from runner.config.catalog import catalog
 from runner.config.check import check_config
 from runner.config.compose import compose
-from runner.run_folder import NOT_THE_RUN
 from runner.signature.build import build
 
 FILES = catalog().files
 EXPERIMENTS = sorted(FILES["experiment"])
-IDX_SHAPES = {"fashion_mnist": (28, 28), "mnist": (28, 28)}
-OF_NETWORKS = Path(__file__).parent / "components/architecture"
 
 
 @pytest.fixture
@@ -29,15 +24,7 @@ def few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files with a few examples, in place of all that `conf/data` names."""
     monkeypatch.setenv("TITRATE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
-    write_housing(tmp_path / "data/california_housing/housing.csv")
-    write_reviews(tmp_path / "data/imdb/aclImdb_labelled.tar.gz")
-    for name, shape in IDX_SHAPES.items():
-        content = yaml.safe_load(FILES["data"][name].read_text())
-        folder = tmp_path / "data" / content["path"]
-        folder.mkdir(parents=True)
-        for images, labels in (content["train"], content["test"]):
-            write_idx(folder / images, np.random.default_rng(0).integers(0, 256, (ROWS, *shape), np.uint8))
-            write_idx(folder / labels, (np.arange(ROWS) % 10).astype(np.uint8))
+    write_data(tmp_path / "data")
 
 
 def few_rows(data: dict[str, Any]) -> Arrays | None:
@@ -59,14 +46,11 @@ def few_rows(data: dict[str, Any]) -> Arrays | None:
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder", "few_files")
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_takes_two_steps(name: str) -> None:
-    overrides = [f"experiment={name}", "training.epochs=1", "training.batch_size=20", "tracking=none", "quiet=true"]
+def test_an_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
+    overrides = [f"experiment={name}", "training.batch_size=20", "tracking=none"]
     config = compose(overrides)
     source = few_rows(config.values["data"])
-    result = runner.run(*overrides, *(["data.valid=40"] if source is None else []), source=source)
-    assert result.status == "finished"
-    assert result.history[0]["step"] == 2
-    assert all(np.isfinite(value) for value in result.metrics.values())
+    result = take_two_steps(*overrides, *(["data.valid=40"] if source is None else []), source=source)
     assert {f"test/{metric}" for metric in ("loss", *config.values["metric"])} <= set(result.metrics)
 
 
@@ -81,26 +65,3 @@ def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
     assert any(map(float, re.findall(r"\d+\.\d+", header["Result"])))
     assert re.search(r"\d", header["Time"])
     check_config(compose([f"experiment={name}"]))
-
-
-SECOND_NAMES = {"performance"}  # of reduce_on_plateau
-
-
-@pytest.mark.parametrize("group", [group for group in defaults() if group not in ("experiment", *NOT_THE_RUN)])
-def test_every_option_is_named_by_an_experiment(group: str) -> None:
-    chosen = [choices()[name][group] for name in EXPERIMENTS]
-    named = {option for choice in chosen for option in (choice if isinstance(choice, list) else [choice])}
-    own = {option for option, file in FILES[group].items() if "???" not in file.read_text()}  # not for one's own file
-    assert named | (tabled() if group == "architecture" else set()) == own - SECOND_NAMES
-
-
-def tabled() -> set[str]:
-    """The networks whose parameters, multiply-adds and stages stand in a table of the tests."""
-    texts = "\n".join(path.read_text() for path in OF_NETWORKS.glob("test_*.py"))
-    targets = {option: yaml.safe_load(file.read_text())["_target_"] for option, file in FILES["architecture"].items()}
-    return {option for option, target in targets.items() if re.search(rf"\b{target.rpartition('.')[2]}\b", texts)}
-
-
-@functools.cache
-def choices() -> dict[str, dict[str, Any]]:
-    return {name: compose([f"experiment={name}"]).choices for name in EXPERIMENTS}

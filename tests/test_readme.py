@@ -14,6 +14,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.config.catalog import catalog, defaults
+from runner.modes.help import markdown, with_table
 from runner.sweep import plan
 from runner.tracking import NoDelivery
 
@@ -96,6 +97,14 @@ def test_the_table_names_every_option() -> None:
     for group, text in rows.items():
         named = set(re.findall(r"`(\w+)`", text))
         assert set(files[group]) <= named, group
+
+
+def test_the_table_of_options_is_current(in_empty_folder: Path) -> None:
+    Path("conf/loss").mkdir(parents=True)
+    Path("conf/loss/of_ones_own.yaml").write_text("_target_: optax.adam\n")  # stays out
+    assert markdown() in README, "run: uv run python -m runner.modes.help README.md"
+    assert with_table(README) == README
+    assert with_table(README.replace("`nadam`", "`adadam`", 1)) == README
 
 
 @pytest.mark.optax

@@ -1,18 +1,25 @@
-"""What `titrate --help` and `titrate --info` say."""
+"""The text of `titrate --help` and `titrate --info`, and the table of options in the README.
+
+`uv run python -m runner.modes.help README.md` writes that table again.
+"""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.config.catalog import EXPERIMENT, HOUSE, MAIN, Catalog, catalog, defaults
 from runner.config.verbs import VERBS
 from runner.signature.allow import allowed_packages
 from runner.signature.code import version
+from runner.signature.source import TargetError, find_definition
 from runner.signature.type_hints import format_value
 from runner.tree import dotted, leaves
+from runner.yaml_file import OPTION, read
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -34,7 +41,29 @@ Titrate runs an experiment that a short YAML file describes, and keeps the recor
   eval "$(titrate -sc install=bash)"             completes with the tab key (also zsh, fish)
 """
 LONGEST_TITLE = 200  # characters
+TABLE = re.compile(r"(<!-- options.*? -->\n).*?(<!-- end of options -->)", re.DOTALL)  # of the README
+MANY = 20  # options, which the README lists by family
 DISTRIBUTIONS = ("titrate", "jax", "jaxlib", "flax", "optax", "hydra-core", "omegaconf", "mlflow", "numpy")
+
+
+class Option(NamedTuple):
+    """An option of a group, as its file describes it."""
+
+    group: str
+    name: str
+    title: str  # the first line of its file, a comment; "" where the file has none
+    is_default: bool
+    path: Path
+
+
+def options(found: Catalog, group: str) -> list[Option]:
+    """The options of a group, sorted by name; numbers in names count, so that 18 comes before 101."""
+    chosen = defaults()[group]
+    named = chosen if isinstance(chosen, list) else [chosen]
+    files = sorted(
+        found.files[group].items(), key=lambda item: re.sub(r"\d+", lambda digits: f"{digits[0]:>9}", item[0])
+    )
+    return [Option(group, name, _title(path), name in named, path) for name, path in files]
 
 
 def usage() -> str:
@@ -67,12 +96,42 @@ def values(config: Config) -> dict[str, str]:
     return {f"{key}={value}": config.origins.get(key, "") for key, value in places.items()}
 
 
+def markdown() -> str:
+    """The table of Titrate's own options: a row for each group."""
+    found = catalog()
+    lines = ["| group | default | options |", "|---|---|---|"]
+    for group, default in defaults().items():
+        own = [option for option in options(found, group) if HOUSE in option.path.parents]
+        names = default if isinstance(default, list) else [default] if default else []
+        chosen = ", ".join(f"`{name}`" for name in names) or "none"
+        lines.append(f"| `{group}` | {chosen} | {'<br>'.join(_lines(own))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _lines(found: list[Option]) -> Iterable[str]:
+    """The names of options, of many those of a family on a line; a family is defined in one module."""
+    families: dict[str, list[str]] = {}
+    for option in found:
+        families.setdefault(_module(option) if len(found) > MANY else "", []).append(f"`{option.name}`")
+    return (", ".join(names) for names in families.values())
+
+
+def _module(option: Option) -> str:
+    """The module that defines what an option chooses; "" where it chooses no one definition."""
+    try:
+        definition = find_definition(str(read(option.path, option.name, OPTION).get("_target_")))
+    except TargetError:
+        return ""
+    return "" if definition is None else definition.module.name
+
+
+def with_table(text: str) -> str:
+    """A text of Markdown with the table of options between its two markers."""
+    return TABLE.sub(lambda found: f"{found[1]}{markdown()}{found[2]}", text)
+
+
 def _options(found: Catalog, group: str) -> list[str]:
-    chosen = defaults()[group]
-    named = chosen if isinstance(chosen, list) else [chosen]
-    return _table(
-        {f"{'*' if name in named else ' '} {name}": _title(path) for name, path in found.files[group].items()}
-    )
+    return _table({f"{'*' if one.is_default else ' '} {one.name}": one.title for one in options(found, group)})
 
 
 def _title(path: Path) -> str:
@@ -97,3 +156,8 @@ def _root() -> list[str]:
 def _table(rows: Mapping[str, str]) -> list[str]:
     width = max(map(len, rows), default=0)
     return [f"  {name:{width}}  {text}".rstrip() for name, text in rows.items()]
+
+
+if __name__ == "__main__":
+    for file in map(Path, sys.argv[1:]):
+        file.write_text(with_table(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,18 +1,38 @@
-"""Files with a few rows, in the form of real data."""
+"""Files with a few rows, in the formats of real data."""
 
 import io
 import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
+
+from components.data import write_idx
+from runner.config.catalog import catalog
 
 ROWS = 80
+CLASSES = 10
+IMAGE = (28, 28)
 OCEAN = ("<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN")
 HOUSING = """longitude latitude housing_median_age total_rooms total_bedrooms population households median_income
 median_house_value ocean_proximity"""
 
 
+def write_data(folder: Path) -> None:
+    """Writes the files of every option of `conf/data` that has its files below $TITRATE_DATA."""
+    for name, file in catalog().files["data"].items():
+        content = yaml.safe_load(file.read_text())
+        if content.get("path", "???") != "???":
+            source = content["_target_"].rpartition(".")[2]
+            assert source in WRITERS, f"data={name}: add the format of {source} to WRITERS in {__file__}"
+            (folder / content["path"]).parent.mkdir(parents=True, exist_ok=True)
+            WRITERS[source](folder / content["path"], content)
+
+
 def write_housing(path: Path) -> None:
+    """Writes districts of California as a CSV, with gaps."""
     random = np.random.default_rng(0)
     lines = [",".join(HOUSING.split())]
     for row in range(ROWS):
@@ -20,16 +40,49 @@ def write_housing(path: Path) -> None:
         numbers = [f"{random.uniform(1, 50):.1f}" for _ in range(7)]
         numbers[2] = "" if row % 10 == 0 else numbers[2]  # total_bedrooms
         lines.append(f"{place},{','.join(numbers)},{OCEAN[row % 5]}")
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines))
 
 
-def write_reviews(path: Path) -> None:
-    path.parent.mkdir(parents=True)
+def write_table(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a CSV with the columns that `types` lists: numbers, and strings with five values."""
+    random = np.random.default_rng(0)
+    values: dict[str, Callable[[int], str]] = {
+        "float": lambda row: f"{random.uniform(1, 50):.1f}",
+        "int": lambda row: str(random.integers(1, 50)),
+        "string": lambda row: f"value {row % 5}",
+    }
+    rows = [",".join(values[kind](row) for kind in content["types"].values()) for row in range(ROWS)]
+    path.write_text("\n".join([",".join(content["types"]), *rows]))
+
+
+def write_images(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes the pairs of IDX files that `train` and `test` name."""
+    folder.mkdir()
+    for images, labels in (content["train"], content["test"]):
+        write_idx(folder / images, np.random.default_rng(0).integers(0, 256, (ROWS, *IMAGE), np.uint8))
+        write_idx(folder / labels, (np.arange(ROWS) % CLASSES).astype(np.uint8))
+
+
+def write_reviews(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a tar archive of texts, in one folder for each of `classes`."""
+    classes = content["classes"]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as archive:
         for part, rows in (("train", ROWS // 2), ("test", ROWS)):
             for row in range(rows):
-                text = f"A {'good' if row % 2 else 'bad'} film, number {row}.<br />See it!".encode()
-                entry = tarfile.TarInfo(f"aclImdb/{part}/{'pos' if row % 2 else 'neg'}/{row}_7.txt")
+                number = row % len(classes)
+                text = f"A {('bad', 'good')[number % 2]} film, number {row}.<br />See it!".encode()
+                entry = tarfile.TarInfo(f"aclImdb/{part}/{classes[number]}/{row}_7.txt")
                 entry.size = len(text)
                 archive.addfile(entry, io.BytesIO(text))
+
+
+WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
+    "Csv": lambda path, content: (
+        write_housing(path) if set(content["types"]) == set(HOUSING.split()) else write_table(path, content)
+    ),
+    "Idx": write_images,
+    "TextFolders": write_reviews,
+}
+"""What writes the files of a source, by the name of its class."""
