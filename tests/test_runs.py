@@ -288,7 +288,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: py
     last.write_bytes(last.read_bytes()[:-100])
     resumed = long()
     assert resumed.folder == stopped.folder
-    assert f"checkpoint {last.name} is passed over: " in (resumed.folder / "log.txt").read_text()
+    assert f"checkpoint {last.name} is skipped: " in (resumed.folder / "log.txt").read_text()
     reference = long("fresh=true")
     assert (resumed.history, parameters(resumed.folder)) == (reference.history, parameters(reference.folder))
     assert points(resumed.folder) == points(reference.folder)

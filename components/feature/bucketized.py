@@ -61,7 +61,7 @@ class Bucketized(Categorical):
         if sum(one is not None for one in (self.boundaries, self.quantiles, self.equal_width)) != 1:
             raise UserError("one of `boundaries`, `quantiles` and `equal_width` must be given, and no other")
         if self.boundaries is not None:
-            _check(self.boundaries)
+            _check_boundaries(self.boundaries)
         if self.missing is not None:
             self._pipeline.check_filler(self.missing)
         if self.boundaries is None and self._pipeline.fitted is not None:
@@ -86,7 +86,7 @@ class Bucketized(Categorical):
         return learned | ({} if self.boundaries else {"range": Extremes(self._numeric_fit.numbers)})
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        host = {"boundaries": self._boundaries(results).astype(np.float32)}
+        host = {"boundaries": self._find_boundaries(results).astype(np.float32)}
         if self._pipeline.fitted is not None:
             host |= scaling.make_constants(self._numeric_fit.fit_scale(results), unit=1)
         return Constants(host=host, static={"buckets": self.count * self.size})
@@ -96,7 +96,7 @@ class Bucketized(Categorical):
     ) -> Mapping[str, Encoded]:
         """`ids`: int32 (rows,), (rows, size) for vectors, or Ragged."""
         read, valid_mask = self._read(add_parents(block, parents), derived=self.key in parents)
-        ids = _find_buckets(self._normalized(read.values, constants.host), constants.host["boundaries"])
+        ids = _find_buckets(self._normalize(read.values, constants.host), constants.host["boundaries"])
         if self.size > 1:
             ids += np.arange(self.size, dtype=np.int32) * np.int32(self.count)
         if valid_mask is not None:
@@ -128,11 +128,11 @@ class Bucketized(Categorical):
             values = self._numeric_fit.numbers.transform(block, values)
         return NumberRows(values, offsets), None if self.missing is not None else valid_mask
 
-    def _normalized(self, values: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _normalize(self, values: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
         """Applies the fitted normalizer and those after it."""
         return values if "offset" not in host else self._pipeline.rest(values, host["offset"], host["divisor"], np)
 
-    def _boundaries(self, results: Mapping[str, Any]) -> np.ndarray:
+    def _find_boundaries(self, results: Mapping[str, Any]) -> np.ndarray:
         """The boundaries, (count - 1, 1), or (count - 1, size) where each element has its own."""
         if self.boundaries is not None:
             return np.array(self.boundaries, np.float64).reshape(-1, 1)
@@ -140,14 +140,14 @@ class Bucketized(Categorical):
         if not (wide := width > 0).all():
             same = low[place := int(np.argmin(wide))]
             fault = f"is {same:g} in every row" if not np.isnan(same) else "has no value in any row"
-            raise DataError(f"{self._element(place)} {fault} of the training split; leave it out")
+            raise DataError(f"{self._name_element(place)} {fault} of the training split; leave it out")
         places = np.arange(1, self.count) / self.count
         found = results["quantiles"].quantiles(places, self.method) if self.quantiles else low + width * places[:, None]
         if self.duplicates == "refuse":
-            self._check_filled(np.concatenate([low[None], found]).astype(np.float32))
+            self._check_not_empty(np.concatenate([low[None], found]).astype(np.float32))
         return found
 
-    def _check_filled(self, ends: np.ndarray) -> None:
+    def _check_not_empty(self, ends: np.ndarray) -> None:
         """Raises DataError for an empty bucket: one that begins where the next one begins.
 
         Args:
@@ -159,11 +159,11 @@ class Bucketized(Categorical):
         place = int(np.argmin(filled))
         asked = f"quantiles={self.quantiles}" if self.quantiles else f"equal_width={self.equal_width}"
         raise DataError(
-            f"{self._element(place)}: {asked} fills only {filled[place]} buckets, as too many rows have the same "
+            f"{self._name_element(place)}: {asked} fills only {filled[place]} buckets, as too many rows have the same "
             "number in float32; choose fewer, give `boundaries`, or allow empty ones with `duplicates: keep`"
         )
 
-    def _element(self, place: int) -> str:
+    def _name_element(self, place: int) -> str:
         return f"column `{self.key}`" + (f", element {place}," if self.size > 1 else "")
 
 
@@ -181,7 +181,7 @@ def _find_buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
     return ids.astype(np.int32)
 
 
-def _check(boundaries: tuple[float, ...]) -> None:
+def _check_boundaries(boundaries: tuple[float, ...]) -> None:
     if not boundaries:
         raise UserError("`boundaries` is empty; give one or more")
     for low, high in itertools.pairwise(boundaries):

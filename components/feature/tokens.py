@@ -56,7 +56,7 @@ class Tokens(Stateless):
         if self.separator is not None and self._standardize(self.separator.encode()) != self.separator.encode():
             raise UserError(
                 f"`separator` (={self.separator!r}) is never found after `standardize` (={self.standardize}); "
-                "write the separator as it is after that, or set `standardize` to null"
+                "write the separator in its standardized form, or set `standardize` to null"
             )
         if not self._widths or len(set(self._widths)) < len(self._widths):
             raise UserError(f"`ngrams` (={self.ngrams}) must be a length, or different lengths")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command ends at once, until a run takes them as a wish to save and end.
+"""Ctrl-C and SIGTERM: they end a command at once; a run under way saves a checkpoint first.
 
 A signal that the parent process ignores (`command &` in a script) stays ignored.
 """
@@ -14,24 +14,24 @@ from types import FrameType, TracebackType
 from typing import Any
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
-AGAIN_SECONDS = 0.05  # after which a signal is sent again whose exception Python dropped, or that came at a bad time
-IMPORT_SECONDS = 5.0  # that a signal waits at most for the end of an import
+RESEND_SECONDS = 0.05  # after which a signal is sent again, if Python dropped its exception, or an import was under way
+IMPORT_SECONDS = 5.0  # how long a signal waits for the end of an import at most
 
 
 class Interruption:
-    """While this context is open, a signal raises KeyboardInterrupt, and `received` tells which one came.
+    """A context in which a signal raises KeyboardInterrupt. `received` is the signal that came.
 
-    Python drops what a handler raises within a callback of the garbage collector (JAX has one) or a `__del__`: the
-    signal is then sent again. So is one that comes during an import, because an exception in the midst of that crashes
-    modules in C++ (JAX's). Outside the main thread none is caught.
+    Python drops an exception that a handler raises within a callback of the garbage collector (JAX has one) or within a
+    `__del__`; then the signal is sent again. A signal during an import is sent again too, because an exception in the
+    middle of an import crashes C++ modules, such as JAX's. Outside the main thread no signal is caught.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._hook_before: Any = None
-        self._timers: list[threading.Timer] = []  # that send a signal again
-        self._deadline: float | None = None  # until which imports may go on
+        self._timers: list[threading.Timer] = []  # each sends a signal again
+        self._deadline: float | None = None  # up to which a signal waits for imports
         self._closing = False
 
     def __enter__(self) -> Interruption:
@@ -67,14 +67,14 @@ class Interruption:
         self._send_again()
 
     def _take_dropped(self, dropped: sys.UnraisableHookArgs) -> None:
-        """Takes what Python drops: a KeyboardInterrupt of ours comes again, all else is shown as before."""
+        """Sends the signal of a dropped KeyboardInterrupt again. Any other dropped exception is shown as before."""
         if self.received is None or not issubclass(dropped.exc_type, KeyboardInterrupt):
             self._hook_before(dropped)
         elif not self._closing:
             self._send_again()
 
     def _send_again(self) -> None:
-        timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), self.received))
+        timer = threading.Timer(RESEND_SECONDS, os.kill, (os.getpid(), self.received))
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
@@ -89,9 +89,9 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 class Signals(Interruption):
-    """While this context is open, `received` tells which signal came, so that a run saves and ends.
+    """A context in which the first signal only sets `received`, so that a run saves and ends.
 
-    A second one ends it at once. Raises KeyboardInterrupt as it opens where the command was interrupted before.
+    A second signal ends it at once. On entry it raises KeyboardInterrupt if the command was interrupted before.
     """
 
     def __enter__(self) -> Signals:
@@ -111,6 +111,6 @@ class Signals(Interruption):
             signal.signal(caught, handler)
 
     def _commands(self) -> list[Interruption]:
-        """The command that this context is opened within; none where a run is started from Python."""
+        """The `Interruption` of the command around this context. A run from Python has none."""
         owners = {getattr(handler, "__self__", None) for handler in self._before.values()}
         return [owner for owner in owners if isinstance(owner, Interruption)]

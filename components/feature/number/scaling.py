@@ -13,7 +13,7 @@ from components.feature.number.pipeline import Pipeline
 from components.feature.statistic import OffsetScale
 from components.types import Padded
 
-STEPS = 1 << 8  # as many as bfloat16 has between powers of 2: numbers in so many steps are as good to learn from
+STEPS = 1 << 8  # values across the scale that suffice to learn from: bfloat16 has no more between powers of 2
 
 
 def make_constants(fitted: OffsetScale, unit: float) -> dict[str, np.ndarray]:

@@ -57,7 +57,7 @@ def _to_64(strings: PackedStrings) -> np.ndarray:
 
 
 def _beyond_64(strings: PackedStrings) -> np.ndarray:
-    """Absorbs 64 bytes after the other, of the strings that have so many; then the last 64 bytes of each."""
+    """Absorbs the strings in steps of 64 bytes, then the last 64 bytes of each."""
     state = np.repeat(SEED[:, None], len(strings.start), axis=1)
     state[0] += strings.read_words(0, 1)[0]
     absorb(state, strings, strings.length - 1 >> 6, 8, partial(_stir, multiplier=K1, factor=1))

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, the last two and the best, a damaged one passed over."""
+"""Checkpoints: whole or not at all, the last two and the best, a damaged one skipped."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ import pytest
 from components.types import UserError
 from runner import memory, npz
 from runner.errors import RunError
-from runner.training.checkpoint import CheckpointFiles, fitted, load_newest, read, write
+from runner.training.checkpoint import CheckpointFiles, as_tree, load_newest, read, write
 from runner.training.monitor import initial_monitor
 from runner.training.trainer_state import TrainerState
 
@@ -39,7 +39,7 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
     }
     write(tmp_path / "a.npz", values, {"history": [{"loss": 0.1}]})
     meta, arrays, _ = read(tmp_path / "a.npz")
-    found = fitted(arrays, values, tmp_path)
+    found = as_tree(arrays, values, tmp_path)
     assert meta == {"history": [{"loss": 0.1}]}
     assert found["x"].tobytes() == values["x"].tobytes()
     np.testing.assert_array_equal(found["y"]["z"], values["y"]["z"])
@@ -119,7 +119,7 @@ HOW = ["truncated", "empty", "flipped", "lost", "swapped", "of another step", "o
 
 
 @pytest.mark.parametrize(("name", "how"), [*(("step", how) for how in HOW), *(("best", how) for how in (*HOW, "gone"))])
-def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, name: str, how: str) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, name: str, how: str) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     save(checkpoints, 2, 2)
@@ -132,7 +132,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, name: str
     assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
     assert state["kernel"][0, 0] == 1
     assert len(warnings) == 1
-    assert warnings[0].startswith("checkpoint step_0000000002.npz is passed over: ")
+    assert warnings[0].startswith("checkpoint step_0000000002.npz is skipped: ")
     assert str(path) in warnings[0]
     save(checkpoints, 2, 2)
     (_, best, meta), warnings = checkpoints.load(tree(0), BEST)
@@ -188,7 +188,7 @@ def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
     (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
     found, damaged = checkpoints.load(tree(0), BEST)
     assert found is None
-    assert "checkpoint step_0000000001.npz is passed over: " in damaged[0]
+    assert "checkpoint step_0000000001.npz is skipped: " in damaged[0]
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
@@ -198,9 +198,9 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
 def test_another_shape_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.npz", {"w": np.zeros(3, np.float32)}, {})
     with pytest.raises(UserError, match=r"another model than the code makes now \(\['w'\] differs\).*fresh=true"):
-        fitted(read(tmp_path / "a.npz").arrays, BEST, tmp_path / "a.npz")
+        as_tree(read(tmp_path / "a.npz").arrays, BEST, tmp_path / "a.npz")
     with pytest.raises(UserError, match=r"\['v'\] differs"):
-        fitted(read(tmp_path / "a.npz").arrays, {"w": np.zeros(3, np.float32), "v": np.zeros(3)}, tmp_path / "a.npz")
+        as_tree(read(tmp_path / "a.npz").arrays, {"w": np.zeros(3, np.float32), "v": np.zeros(3)}, tmp_path / "a.npz")
 
 
 def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
