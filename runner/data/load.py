@@ -28,7 +28,7 @@ from runner.data.encode import TARGET, check_keys, encode_source, encoding_order
 from runner.data.statistics import StatisticsRequest, summarize
 from runner.errors import column_location
 from runner.signature.build import build
-from runner.signature.places import COLUMN, SCHEMA
+from runner.signature.schema import COLUMN, SCHEMA
 
 _COLUMNS = "columns"  # of the statistics: those of all columns but the target
 VERSION = 3  # another one whenever the same configuration and rows are encoded differently than before

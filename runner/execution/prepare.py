@@ -26,9 +26,9 @@ from runner.log import LOG
 from runner.platform import cache_folder
 from runner.program.program import Program, as_arrays
 from runner.run_folder import RunFolder
-from runner.signature import code
 from runner.signature.build import build
-from runner.signature.places import SCHEMA
+from runner.signature.code import digest_code, part_packages
+from runner.signature.schema import SCHEMA
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 
@@ -113,7 +113,7 @@ def load_data(config: Config, source: Source | None, shown: Progress) -> tuple[D
     """The encoded data and its columns; what the cache holds serves only the same configuration, rows and code."""
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     chosen = [config.values["data"], config.values["feature"]]
-    identity = json.dumps([chosen, code.digest(code.packages(chosen))], sort_keys=True)
+    identity = json.dumps([chosen, digest_code(part_packages(chosen))], sort_keys=True)
     features = Features.described(config.values["feature"])
     with shown.working("preparing the data"):
         cache = cache_folder() if source is None else None

@@ -14,7 +14,7 @@ from runner.config.config import Config
 from runner.data.load import Data
 from runner.platform import hardware_settings
 from runner.run_folder import select_run_settings
-from runner.signature import code
+from runner.signature.code import digest_code, package_version, part_packages
 
 GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # which fetches nothing that is missing
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -79,8 +79,8 @@ def run_tags(config: Config) -> dict[str, str]:
 
 def code_versions(config: Config) -> dict[str, str]:
     """With what code and which versions a configuration runs now."""
-    packages = {package: code.version(package) for package in PACKAGES}
-    used = code.digest({"runner", *code.packages(config.values)})
+    packages = {package: package_version(package) for package in PACKAGES}
+    used = digest_code({"runner", *part_packages(config.values)})
     return packages | {"python": platform.python_version(), "code": used}
 
 
