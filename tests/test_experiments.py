@@ -15,7 +15,7 @@ from components.data import Arrays, write_idx
 from runner.config.catalog import catalog, defaults
 from runner.config.check import check_config
 from runner.config.compose import compose
-from runner.run_folder import NOT_THE_RUN
+from runner.run_folder import RESULT_NEUTRAL_KEYS
 from runner.signature.build import build
 
 FILES = catalog().files
@@ -83,7 +83,7 @@ def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
     check_config(compose([f"experiment={name}"]))
 
 
-@pytest.mark.parametrize("group", [group for group in defaults() if group not in ("experiment", *NOT_THE_RUN)])
+@pytest.mark.parametrize("group", [group for group in defaults() if group not in ("experiment", *RESULT_NEUTRAL_KEYS)])
 def test_every_option_is_named_by_an_experiment(group: str) -> None:
     chosen = [choices()[name][group] for name in EXPERIMENTS]
     named = {option for choice in chosen for option in (choice if isinstance(choice, list) else [choice])}
