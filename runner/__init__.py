@@ -102,7 +102,7 @@ def load_transform(path: str | Path) -> Transform:
 
 def _check_source(source: Source | None) -> None:
     from components.types import UserError
-    from runner.signature.conformance import check_conformance
+    from runner.signature.build import check_conformance
 
     if source is None:
         return

@@ -18,7 +18,7 @@ from runner.config.provenance import with_origin
 from runner.config.verbs import VERBS
 from runner.credentials import scrub, withhold_words
 from runner.errors import FILTERING, DiskError, PartError, RunError, is_disk_error, is_memory_error
-from runner.signature.allow import PACKAGES, allowed_packages
+from runner.signature.source import PACKAGES, allowed_packages
 from runner.training.signals import Interruption
 from runner.user_code import allow_package, forget_added_packages
 
@@ -112,9 +112,9 @@ def _dispatch(words: list[str]) -> int:
         print(usage())
         return 0
     if arguments.version:
-        from runner.signature.code import version
+        from runner.signature.code import package_version
 
-        print(f"titrate {version('titrate')}")
+        print(f"titrate {package_version('titrate')}")
         return 0
     if arguments.cfg:
         from runner import yaml_file

@@ -1,9 +1,8 @@
-"""JAX's cache of compiled programs, in which an entry counts only if it is as it was written.
+"""JAX's cache of compiled programs, with a digest in each entry.
 
-JAX checks little of what it finds there: an entry that belongs to another program ends a run, and one that a kill cut
-short stays for ever, with a warning at each start. Here every entry begins with a digest of its key and its content.
-One that doesn't match is removed, and its program compiled again. Troubles of the cache itself, such as a full disk,
-are logged.
+JAX checks little of an entry: one of another program ends a run, and one that a kill cut short stays for ever, with a
+warning at each start. Here every entry starts with a digest of its key and content. An entry that does not match is
+removed, and its program is compiled again. Errors of the cache itself, such as a full disk, are logged.
 """
 
 from __future__ import annotations
@@ -14,29 +13,29 @@ import shutil
 from pathlib import Path
 
 import jax
-from jax._src import compilation_cache  # JAX has no public way to put a cache of one's own in place of its own
+from jax._src import compilation_cache  # JAX has no public way to replace its cache
 from jax._src.lru_cache import _CACHE_SUFFIX, LRUCache
 
 from runner.log import LOG
 
 DIGEST_BYTES = 32
 UNBOUNDED = -1
-SHORTEST_SECONDS = 0.1  # of compiling, that an entry is made for
+SHORTEST_COMPILATION = 0.1  # seconds: a program that compiles faster gets no entry
 
 
 def use_compilation_cache(folder: Path) -> None:
-    """Keeps compiled programs in a folder from now on."""
+    """Makes JAX keep compiled programs in a folder from now on."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_SECONDS)
-    # XLA's own cache of the algorithms that were fastest has no digests, and forgets the flags: with deterministic
-    # operations asked for, it gives algorithms that are not.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
+    # XLA's own cache of the fastest algorithms has no digests and ignores the flags: where deterministic operations
+    # are requested, it returns other algorithms.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-    compilation_cache.get_file_cache = _opened
-    compilation_cache.reset_cache()  # it may have one already, of whoever used JAX before
+    compilation_cache.get_file_cache = _open_cache
+    compilation_cache.reset_cache()  # other code in this process may have opened a cache
 
 
 class VerifiedCache(LRUCache):
-    """A folder of entries with digests."""
+    """JAX's cache folder, with a digest in front of each entry."""
 
     def get(self, key: str) -> bytes | None:
         try:
@@ -65,7 +64,7 @@ class VerifiedCache(LRUCache):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _opened(path: str) -> tuple[VerifiedCache, str] | None:
+def _open_cache(path: str) -> tuple[VerifiedCache, str] | None:
     try:
         return VerifiedCache(path, max_size=UNBOUNDED), path
     except OSError as error:

@@ -1,9 +1,9 @@
-"""Credentials in URIs: they stay in this process and the environment; every text names a URI by its mask.
+"""Keeps credentials in this process and its environment: every file, parameter and log has masked URIs only.
 
-Words and files pass through `withhold_words` and `withhold_values` before anything else reads them. What is written
-down afterwards holds masks only; `reveal` gives a part the URI of a mask, and `scrub` cleans what libraries raise.
-Where no `scheme://` tells a URI, its key does, and where no key does, the form `user:secret@host`. The value of a key
-that names a secret, such as `token`, is masked as a whole: its mask is `***` and the key.
+Words and files pass through `withhold_words` and `withhold_values` before anything else reads them, so all later text
+holds masks. `reveal` gives a part the URI of a mask, and `scrub` cleans the messages of libraries.
+A URI is recognized by `scheme://`, by its key, or by the form `user:secret@host`. The value of a key that names a
+secret, such as `token`, is masked as a whole: its mask is `***` and the key.
 """
 
 from __future__ import annotations
@@ -19,34 +19,44 @@ MASK = "***"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 LOCAL_SCHEMES = ("sqlite", "file")  # a path follows, no host
-HARMLESS = ("timeout", "mode", "cache", "uri", "check_same_thread", "driver", "charset", "sslmode", "connect_timeout")
-"""Parameters of a query that hold no credentials; the values of all others are masked."""
-SHORTEST = 6  # a shorter secret is looked for as a whole word, so that a password `a` doesn't empty every text
+PUBLIC_PARAMETERS = (
+    "timeout",
+    "mode",
+    "cache",
+    "uri",
+    "check_same_thread",
+    "driver",
+    "charset",
+    "sslmode",
+    "connect_timeout",
+)
+"""Parameters of a query that hold no credentials. The values of all others are masked."""
+SHORTEST_SUBSTRING = 6  # a shorter secret is replaced as a whole word only: a password `a` must not mask every letter
 
-TRACKING = "tracking"  # whatever stands below this key, or one like it, may be a URI
-READABLE = ("experiment", "_target_")  # but for these
-ALIKE = 0.8  # how much a misspelt key is like it, from 0 to 1
+TRACKING_KEY = "tracking"  # a value below this key, or one spelt like it, may be a URI
+PLAIN_KEYS = ("experiment", "_target_")  # the last names of keys below it that hold none
+SIMILARITY = 0.8  # of a misspelt key, from 0 to 1
 
 WITHHELD: dict[str, str] = {}
-"""The URIs with credentials and the secrets that this process knows, by their masks."""
+"""The URIs with credentials, and the secrets, of this process, by their masks."""
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>:;,.)\]}]")
 _ADDRESS = re.compile(r"([^/?#]*)([^#]*)#?(.*)", re.DOTALL)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]%]*)(:\d*)?")
 _LOGIN = re.compile(r"[^\s'\"\[\]{},=/:@]+:[^\s'\"]+@[^\s'\"\[\]{},@]+")  # user:secret@host
-_ENTRY = re.compile(  # of a mapping in a word
+_ENTRY = re.compile(  # an entry of a mapping in a word
     r"""(["']?)([\w.-]+)\1\s*:\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s"'{\[][^,{}\[\]]*)""", re.DOTALL
 )
 _URI_NAME = re.compile(r"ur[il]s?$")
 _SECRET_NAME = re.compile(r"(passw(or)?d|pwd|token|secret|(api|access|account|auth|private|secret)[_-]?key)$")
-_NOTHING = re.compile(r"|null|none|true|false|\?{3}|\$\{.*\}|\*{3}.*", re.DOTALL | re.IGNORECASE)  # it is no secret
+_NOTHING = re.compile(r"|null|none|true|false|\?{3}|\$\{.*\}|\*{3}.*", re.DOTALL | re.IGNORECASE)  # never a secret
 
 
 def mask(uri: str) -> str:
-    """A URI without its user, its password, its fragment and the parameters that may hold credentials.
+    """Masks the user, password, fragment and private parameters of a URI.
 
-    A URI whose parts can't be told apart loses more than that rather than less. Masking twice changes nothing.
+    Where the parts of a URI are ambiguous, more is masked. Masking twice changes nothing.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
@@ -62,12 +72,17 @@ def mask(uri: str) -> str:
 
 
 def withhold_words(words: Sequence[str]) -> list[str]:
-    """The words of a command with masks in place of URIs with credentials."""
+    """Replaces the URIs with credentials in the words of a command by their masks."""
     return [_withhold_word(word) for word in words]
 
 
 def withhold_values(tree: Any, key: str = "") -> Any:
-    """A tree of plain values with masks in place of URIs with credentials; `key` is where the tree stands."""
+    """Replaces the URIs with credentials in a tree of plain values by their masks.
+
+    Args:
+        tree: the tree.
+        key: the dotted key of the tree's root.
+    """
     if isinstance(tree, Mapping):
         return {name: withhold_values(value, f"{key}.{name}" if key else str(name)) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -78,7 +93,7 @@ def withhold_values(tree: Any, key: str = "") -> Any:
 
 
 def reveal(text: str) -> str:
-    """The URI of a mask, where this process or the environment knows it; else the text itself."""
+    """The URI of a mask, if this process or its environment has it; otherwise the text itself."""
     if MASK not in text:
         return text
     known = dict(WITHHELD)
@@ -88,24 +103,24 @@ def reveal(text: str) -> str:
         return known[text]
     for masked, uri in known.items():
         rest = masked.removeprefix(text)
-        if masked.startswith(text) and uri.endswith(rest):  # a word may go on behind the URI
+        if masked.startswith(text) and uri.endswith(rest):  # a word may continue after the URI
             return uri.removesuffix(rest)
     return text
 
 
 def scrub(text: str) -> str:
-    """A text of a library, such as an error's, without any credentials that this process knows or a URI shows."""
-    for uri, masked in _known().items():
-        if masked == mask(uri):  # a secret alone is among those below
+    """Masks credentials in a text of a library: those of this process, and those of any URI in the text."""
+    for uri, masked in _known_masks().items():
+        if masked == mask(uri):  # not a secret, which the loop below replaces
             text = text.replace(uri, masked)
-    for secret in sorted(_secrets(), key=len, reverse=True):
+    for secret in sorted(_list_secrets(), key=len, reverse=True):
         pattern = re.escape(secret)
-        text = re.sub(pattern if len(secret) >= SHORTEST else rf"(?<!\w){pattern}(?!\w)", MASK, text)
+        text = re.sub(pattern if len(secret) >= SHORTEST_SUBSTRING else rf"(?<!\w){pattern}(?!\w)", MASK, text)
     return _URI_IN_TEXT.sub(lambda found: mask(found[0]), text)
 
 
 def _mask_without_host(text: str) -> str:
-    """Of a text that only may be a URI: `me:secret@host`, `postgresql:secret`, but also a path."""
+    """Masks a text that may be a URI without `//`, such as `me:secret@host` or `postgresql:secret`, or a path."""
     scheme, colon, _ = text.partition(":")
     if "@" in text:
         return f"{MASK}@{_mask_query(text.rpartition('@')[2])}"
@@ -126,7 +141,7 @@ def _mask_query(text: str) -> str:
 
 def _mask_parameter(parameter: str) -> str:
     name, sign, _ = parameter.partition("=")
-    return parameter if name.lower() in HARMLESS else f"{name}={MASK}" if sign else MASK
+    return parameter if name.lower() in PUBLIC_PARAMETERS else f"{name}={MASK}" if sign else MASK
 
 
 def _withhold(uri: str) -> str:
@@ -176,14 +191,14 @@ def _withhold_entry(found: re.Match[str], owner: str) -> str:
     """An entry of a mapping in a word; `owner` is the key of the word."""
     key, text = f"{owner}.{found[2]}", found[3]
     if _URI.search(text) and not _is_secret_key(key):
-        return found[0]  # its end may be told by others
+        return found[0]  # the caller finds the end of the URI
     quote = text[0] if text[0] in ("'", '"') else ""
     inner = text[1:-1] if quote else text
     return found[0][: -len(text)] + quote + _withhold_value(inner, key) + quote
 
 
 def _end_of_uri(word: str, start: int) -> int:
-    """Where the URI ends that begins at `start`: at its quote, at the next entry of a list, else with the word."""
+    """The index where the URI at `start` ends: at its quote, at the next entry of a list, or at the word's end."""
     before = word[start - 1 : start]
     if before in ("'", '"') and (quote := word.rfind(before, start)) >= 0:
         return quote
@@ -195,41 +210,43 @@ def _end_of_uri(word: str, start: int) -> int:
 
 
 def _is_uri_key(key: str) -> bool:
-    """Whether a key may hold a URI: by its own name, or because it is `tracking`, misspelt or not, or below it."""
+    """Whether a key may hold a URI: it ends in `uri` or `url`, or is `tracking` (even misspelt) or below it."""
     names = key.lower().split(".")
-    alike = difflib.SequenceMatcher(None, names[0], TRACKING).ratio() >= ALIKE
-    return bool(_URI_NAME.search(_last(names))) or (alike and names[-1] not in READABLE)
+    is_tracking = difflib.SequenceMatcher(None, names[0], TRACKING_KEY).ratio() >= SIMILARITY
+    return bool(_URI_NAME.search(_last_name(names))) or (is_tracking and names[-1] not in PLAIN_KEYS)
 
 
 def _is_secret_key(key: str) -> bool:
     names = key.lower().split(".")
-    return bool(_SECRET_NAME.search(_last(names))) or (names[0] == TRACKING and _last(names).endswith("key"))
+    return bool(_SECRET_NAME.search(_last_name(names))) or (
+        names[0] == TRACKING_KEY and _last_name(names).endswith("key")
+    )
 
 
-def _last(names: Sequence[str]) -> str:
-    """The last name of a key that is no place in a list."""
+def _last_name(names: Sequence[str]) -> str:
+    """The last name of a key that is not an index."""
     return next((name for name in reversed(names) if not name.isdigit()), "")
 
 
-def _known() -> dict[str, str]:
-    """The masks by what they stand for."""
+def _known_masks() -> dict[str, str]:
+    """The masks, by URI or secret."""
     known = {uri: masked for masked, uri in WITHHELD.items()}
     if uri := os.environ.get(URI_VARIABLE):
         known.setdefault(uri, mask(uri))
     return known
 
 
-def _secrets() -> set[str]:
-    """What may stand in a text of a library: whatever of a URI its mask lacks, as it is and decoded."""
-    parts = {part for uri, masked in _known().items() for part in _parts(uri) if part not in masked}
+def _list_secrets() -> set[str]:
+    """The secrets that a text of a library may contain: the masked parts of each URI, plain, encoded and decoded."""
+    parts = {part for uri, masked in _known_masks().items() for part in _secret_parts(uri) if part not in masked}
     parts |= {os.environ.get(name, "") for name in SECRET_VARIABLES}
     plain = parts | {decode(part) for part in parts for decode in (unquote, unquote_plus)}
     encoded = {encode(part, safe="") for part in plain for encode in (quote, quote_plus)}
     return (plain | encoded | {repr(part)[1:-1] for part in plain}) - {""}
 
 
-def _parts(uri: str) -> set[str]:
-    """What of a URI is secret on its own; a user's name beside a password is not: `a` stands in many a text."""
+def _secret_parts(uri: str) -> set[str]:
+    """The parts of a URI that are secret on their own. The user's name is not, if there is a password."""
     rest = uri.partition("://")[2] or uri
     userinfo = rest.rpartition("@")[0]
     user, _, password = userinfo.partition(":")

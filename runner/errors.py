@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said all at once; and failures of a run."""
+"""Errors of a configuration, which list all problems at once, and failures of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from runner.user_code import UserFrame, user_frames
 
 
 class ConfigError(UserError):
-    """Everything that is wrong with a configuration, a line each."""
+    """All problems of a configuration.
+
+    Attributes:
+        problems: one line each, without repetitions.
+    """
 
     def __init__(self, *problems: str) -> None:
         super().__init__(*problems)
@@ -24,7 +28,11 @@ class ConfigError(UserError):
 
 
 class PlacedError(UserError):
-    """Something wrong with the part that stands at a key of the configuration."""
+    """A problem of the part at a key of the configuration.
+
+    Attributes:
+        key: the dotted key.
+    """
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key}: {problem}")
@@ -33,23 +41,31 @@ class PlacedError(UserError):
 
 @contextmanager
 def error_location(key: str) -> Iterator[None]:
-    """Names the key in the errors of what is built or asked within; one that names a key already stays."""
+    """Adds a key of the configuration to errors raised inside, unless they already name a key.
+
+    Args:
+        key: the dotted key of the part that is built or called.
+
+    Raises:
+        PlacedError: for an error of the user.
+        PartError: for an exception in the user's own code.
+    """
     try:
         yield
     except (ConfigError, PlacedError):
         raise
     except UserError as error:
         raise PlacedError(key, str(error)) from error
-    except (Exception, SystemExit) as error:  # sys.exit in a part ends no run as if it were well
-        if (found := as_part_error(error)) is None or found is error:
+    except (Exception, SystemExit) as error:  # SystemExit: sys.exit in a part must not end a run with success
+        if (part_error := as_part_error(error)) is None or part_error is error:
             raise
-        found.key = key
-        raise found from error
+        part_error.key = key
+        raise part_error from error
 
 
 @contextmanager
 def column_location(name: str) -> Iterator[None]:
-    """Names the column in errors that are about how it is configured; those about a row name that themselves."""
+    """Adds the key of a column to errors about its configuration. Errors in the data already name their row."""
     try:
         with error_location("feature.target" if name == "target" else f"feature.columns.{name}"):
             yield
@@ -60,22 +76,22 @@ def column_location(name: str) -> Iterator[None]:
 
 
 class RunError(Exception):
-    """A failure of a run whose message says all there is to say.
+    """A failure of a run whose message is complete, so that no traceback is shown.
 
-    It is no RuntimeError: contextlib drops one whose cause is a StopIteration, such as that of `next` in a part.
+    It is not a RuntimeError: contextlib drops a RuntimeError caused by a StopIteration, such as that of `next`.
     """
 
 
 class PartError(RunError):
-    """The user's own part raised an exception, which is the cause of this one.
+    """An exception in the user's own code.
 
     Attributes:
-        error: that exception.
-        frames: where in the user's code it came from.
-        key: that of the part in the configuration; "": unknown.
-        target: that of the part, or the function that was called.
-        origin: who chose the part.
-        log: the file that has the whole traceback.
+        error: the exception, which is also the cause of this one.
+        frames: the frames of the user's code in its traceback.
+        key: the key of the part in the configuration; "": unknown.
+        target: the target of the part, or the function that raised.
+        origin: the file or word that chose the part; None: unknown.
+        log: the file with the whole traceback; None: there is none.
     """
 
     def __init__(self, error: Exception | SystemExit, frames: tuple[UserFrame, ...]) -> None:
@@ -95,17 +111,17 @@ class PartError(RunError):
         return (f"{self.key}: " if self.key else "") + raised + (f" [set by {self.origin}]" if self.origin else "")
 
     def report(self) -> str:
-        """What is shown of it: the part and what it raised, the user's own frames, and where all frames are."""
+        """The text for the user: the part and its exception, the user's own frames, and where all frames are."""
         whole = f"{self.log} has the whole traceback" if self.log else f"{FILTERING}=off shows the whole traceback"
         return "\n".join([str(self), *(f"  {frame.place}: {frame.text}" for frame in self.frames), whole])
 
 
 FILTERING = "JAX_TRACEBACK_FILTERING"  # JAX's own variable: `off` shows tracebacks with all of their frames
-DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a disk that is full, or fails
+DISK_ERROR_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a full or failing disk
 
 
 class DiskError(RunError):
-    """A file couldn't be written: once that is fixed, the same command goes on with the run."""
+    """A file of a run can't be written. The same command resumes the run once that is fixed."""
 
     def __init__(self, what: object, error: OSError) -> None:
         reason = error.strerror or str(error)
@@ -113,13 +129,13 @@ class DiskError(RunError):
 
 
 def is_disk_error(error: OSError, folder: Path | None = None) -> bool:
-    """Whether it is the disk that failed, or something below a folder that can't be read or written."""
-    if error.errno in DISK_ERRNOS:
+    """Whether the disk is full or failed, or a file below `folder` can't be read or written."""
+    if error.errno in DISK_ERROR_NUMBERS:
         return True
     return folder is not None and error.filename is not None and Path(error.filename).is_relative_to(folder)
 
 
-MEMORY_MESSAGES = (  # of XLA, of C++, of Python where it starts a thread, and of the loader of libraries
+MEMORY_MESSAGES = (  # of XLA, C++, Python's threads and the loader of shared libraries
     "RESOURCE_EXHAUSTED",
     "bad_alloc",
     "Out of memory",
@@ -130,14 +146,18 @@ MEMORY_MESSAGES = (  # of XLA, of C++, of Python where it starts a thread, and o
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Whether it is memory that gave out."""
+    """Whether an exception means that the memory ran out."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in MEMORY_MESSAGES)
 
 
 def as_part_error(error: Exception | SystemExit) -> PartError | None:
-    """The error of a part for an exception that the user's own code raised; None for any other, and for the disk's."""
+    """Wraps an exception that the user's own code raised.
+
+    Returns:
+        The error; None for errors of ours, of the disk and of memory, and for exceptions from other code.
+    """
     if isinstance(error, PartError):
         return error
     if isinstance(error, UserError | RunError) or is_memory_error(error):
@@ -149,6 +169,6 @@ def as_part_error(error: Exception | SystemExit) -> PartError | None:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Why a run failed, for its record: the message of an error of ours, of others the kind too; no credentials."""
-    own = isinstance(error, UserError | RunError)  # whose message says all there is to say
-    return scrub(str(error) if own else f"{type(error).__name__}: {error}")
+    """Why a run failed, for its record, without credentials. The class is added unless the error is one of ours."""
+    is_ours = isinstance(error, UserError | RunError)
+    return scrub(str(error) if is_ours else f"{type(error).__name__}: {error}")

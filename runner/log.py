@@ -1,4 +1,4 @@
-"""The log of a run: what is said before the run has a folder is held back until it has one."""
+"""The log of a run. Lines from before the run has a folder are buffered until it has one."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ LOG = logging.getLogger("titrate")
 LOG.propagate = False
 
 
-class _File(logging.FileHandler):
+class _LogFile(logging.FileHandler):
     def _open(self) -> io.TextIOWrapper:
-        """As all files of a run's folder: never through a link."""
+        """Opens the file as all files of a run's folder: never through a link."""
         return io.TextIOWrapper(open_to_append(Path(self.baseFilename)), "utf-8", "backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """A log that can't be written (the disk is full) stops nothing; the run's own files tell of it."""
+        """Ignores errors: a log that can't be written, on a full disk, must not stop the run."""
 
 
-class _Scrubbed(logging.Formatter):
+class _ScrubbingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """A line, or a traceback, without the credentials that a library may have put into its message."""
+        """Formats a record and masks credentials, which a library may have put into its message."""
         return scrub(super().format(record))
 
 
 @contextmanager
 def buffer_log() -> Iterator[MemoryHandler]:
-    """Keeps what is logged by this thread's run, until `write_to` gives it a file."""
-    own, memory = threading.get_ident(), MemoryHandler(1_000_000)
-    memory.addFilter(lambda record: record.thread == own)
+    """Buffers the log of this thread's run, until `write_to` gives it a file."""
+    thread, memory = threading.get_ident(), MemoryHandler(1_000_000)
+    memory.addFilter(lambda record: record.thread == thread)
     LOG.addHandler(memory)
     LOG.setLevel(logging.INFO)
     try:
@@ -49,9 +49,9 @@ def buffer_log() -> Iterator[MemoryHandler]:
 
 
 def write_to(memory: MemoryHandler, path: Path) -> None:
-    """Writes what was kept to the end of a file, and from now on all else at once."""
-    file = _File(path)
-    file.setFormatter(_Scrubbed("%(asctime)s %(levelname)s %(message)s"))
+    """Appends the buffered lines to a file, and every later line at once."""
+    file = _LogFile(path)
+    file.setFormatter(_ScrubbingFormatter("%(asctime)s %(levelname)s %(message)s"))
     memory.setTarget(file)
     memory.capacity = 0
     memory.flush()

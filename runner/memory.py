@@ -1,10 +1,10 @@
-"""What a program needs of the device's memory and what is free, before it runs, and what to do where it is too little.
+"""Compares the memory that a program needs with what is free, before it runs, and says what to do about too little.
 
-The compiler says what a program needs, and a run compiles its programs anyway, so asking costs nothing. Without asking,
-a run that is too large ends as an allocation of the system's decides: with a traceback, or killed.
+The compiler reports what a program needs, and a run compiles its programs anyway, so the check costs nothing. Without
+it, a run that is too large would end in a traceback, or be killed by the system.
 
-JAX itself is asked for before it is imported: where a limit of the process is met while it starts or compiles, a thread
-of its own aborts the process, which nothing can catch.
+The memory of JAX itself is checked before it is imported: where it meets a limit of the process as it starts or
+compiles, one of its threads aborts the process, which no code can catch.
 """
 
 from __future__ import annotations
@@ -23,62 +23,82 @@ from runner.errors import RunError, is_memory_error
 from runner.platform import cores, uses_jax
 from runner.terminal import print_line
 
-GROUPS = (  # of control groups, version 2 and 1: controller, folder, and the files of the limit and of what is taken
+CONTROL_GROUPS = (  # version 2 and 1: controller, folder, and the files of the limit and of the use
     ("", "", "memory.max", "memory.current"),
     ("memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-RECLAIMED = ("inactive_file", "total_inactive_file")  # what a group's use counts and the system gives up when asked
+RECLAIMABLE = ("inactive_file", "total_inactive_file")  # counted as used, but the system frees it on demand
 MACHINE = "on this machine"
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 class Limit(NamedTuple):
-    """A limit of this process, in bytes, and what JAX takes of it; measured with JAX 0.10 on two cores."""
+    """A limit of this process, and the bytes of it that JAX uses, measured with JAX 0.10 on two cores.
+
+    Attributes:
+        kind: the resource.
+        used: the field of /proc/self/status with its use.
+        option: the option of `ulimit`.
+        imports: bytes that importing JAX takes.
+        start: bytes that starting JAX takes, without its threads' stacks.
+    """
 
     kind: int
-    taken: str  # in /proc/self/status
-    option: str  # of ulimit
+    used: str
+    option: str
     imports: int
-    start: int  # without its threads
+    start: int
 
 
-LIMITS = (  # addresses are reserved that are never used
+LIMITS = (  # large, because JAX reserves addresses that it never uses
     Limit(resource.RLIMIT_AS, "VmSize", "-v", 450_000_000, 1_250_000_000),
     Limit(resource.RLIMIT_DATA, "VmData", "-d", 150_000_000, 150_000_000),
 )
-COMPILER = 200_000_000  # bytes below a limit that compiling and threads take at times
-START = 200_000_000  # bytes of memory that a process with JAX takes at least
-STACK = 2**23  # bytes of addresses that a thread takes, where no limit says it
+COMPILER_BYTES = 200_000_000  # bytes that compiling and threads take at times, below a limit
+START_BYTES = 200_000_000  # the least bytes of memory of a process with JAX
+STACK_BYTES = 2**23  # bytes of addresses of a thread's stack, where no limit sets it
 
 
 class Free(NamedTuple):
-    """Memory that a run may still take."""
+    """Memory that a run may still use.
+
+    Attributes:
+        bytes: how much is free.
+        where: the device or limit, for messages: "on this machine".
+        start: bytes of it that JAX takes when it starts.
+        compiler: bytes of it that compiling takes at times.
+    """
 
     bytes: int
     where: str
-    start: int = 0  # bytes of it that JAX takes as it starts
-    compiler: int = 0  # bytes of it that compiling takes at times
+    start: int = 0
+    compiler: int = 0
 
     @property
     def left(self) -> int:
-        """The bytes that programs may take."""
+        """The bytes that a program may use."""
         return self.bytes - self.compiler
 
     @property
     def remedy(self) -> str:
-        """What makes it more."""
+        """What the user can do to free more."""
         return "end other processes" if self.where == MACHINE else "raise that limit"
 
     def __str__(self) -> str:
-        besides = f", of which compiling takes {format_bytes(self.compiler)}" if self.compiler else ""
-        return f"{format_bytes(self.bytes)} are free {self.where}{besides}"
+        compiler = f", of which compiling takes {format_bytes(self.compiler)}" if self.compiler else ""
+        return f"{format_bytes(self.bytes)} are free {self.where}{compiler}"
 
 
 class Need(NamedTuple):
-    """Bytes that a compiled program needs at once."""
+    """Bytes that a compiled program needs at the same time.
+
+    Attributes:
+        arguments: of its arguments.
+        more: of results that do not reuse an argument's memory, and of intermediate values.
+    """
 
     arguments: int
-    more: int  # beside them: results that take no argument's place, and what it computes with
+    more: int
 
     @property
     def total(self) -> int:
@@ -86,7 +106,7 @@ class Need(NamedTuple):
 
 
 def free_memory() -> Free | None:
-    """What is free on the device now; None where nothing says it."""
+    """The memory that is free on the device now; None where the device does not report it."""
     import jax
 
     device = jax.devices()[0]
@@ -99,24 +119,21 @@ def free_memory() -> Free | None:
 
 
 def free_host_memory() -> Free:
-    """What is free for this process beside the device's memory."""
-    return min(_free(), key=lambda one: one.left)
+    """The memory of the host that is free for this process."""
+    return min(_iterate_limits(), key=lambda one: one.left)
 
 
 def program_need(program: Any) -> Need | None:
-    """What a compiled program needs; None where the platform doesn't say."""
-    found = program.memory_analysis()
-    if found is None:
+    """The memory that a compiled program needs; None where the platform does not report it."""
+    analysis = program.memory_analysis()
+    if analysis is None:
         return None
-    results = found.output_size_in_bytes - found.alias_size_in_bytes
-    return Need(found.argument_size_in_bytes, results + found.temp_size_in_bytes)
+    results = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+    return Need(analysis.argument_size_in_bytes, results + analysis.temp_size_in_bytes)
 
 
 def training_bytes(like: Any) -> int:
-    """Bytes that training holds all the time, where its state has these shapes: the state and the best weights.
-
-    On the CPU also the copy of both that a checkpoint is written from.
-    """
+    """Bytes of the train state `like` and the best weights, and on the CPU of their copy for a checkpoint."""
     import jax
 
     copies = 2 if jax.default_backend() == "cpu" else 1
@@ -126,48 +143,52 @@ def training_bytes(like: Any) -> int:
 def check_need(
     what: str, batch: tuple[str, int], more: int, fixed: int = 0, *, warn: Callable[[str], None] | None = None
 ) -> bool:
-    """Whether what a program needs is free; raises RunError where it isn't, with about the batch that would fit.
+    """Whether the memory that a program needs is free.
 
     Args:
-        what: is done.
-        batch: the key and the value of the batch's size.
-        more: bytes that it needs beside what is there.
-        fixed: those of them that don't grow with the batch.
-        warn: takes the error's text instead.
+        what: the work of the program, for the message.
+        batch: the key and the value of the batch size.
+        more: bytes that the program needs in addition to those in use.
+        fixed: how many of these bytes do not grow with the batch.
+        warn: takes the text instead of an error; None: it is an error.
+
+    Raises:
+        RunError: it is not free; the message names a batch size that would fit.
     """
-    found = free_memory()
-    if found is None or more <= (left := found.left):
+    free = free_memory()
+    if free is None or more <= (left := free.left):
         return True
     key, count = batch
     fits = int(count * (left - fixed) / (more - fixed)) if more > fixed else 0
     remedy = f"{key}={power_of_two(fits)} would fit" if fits > 0 else "no batch size would fit: choose a smaller model"
     refuse_or_warn(
-        f"too little memory for {what}: it needs {format_bytes(more)} with {key}={count}, and {found}; {remedy}", warn
+        f"too little memory for {what}: it needs {format_bytes(more)} with {key}={count}, and {free}; {remedy}", warn
     )
     return False
 
 
 def check_start(training: Mapping[str, Any] | None = None) -> None:
-    """Raises RunError, before JAX is imported, where too little memory is free for it to start.
+    """Raises RunError, before JAX is imported, where too little memory is free to start JAX.
 
-    `training` are the settings of that name; None: there are none that could allow it.
+    Args:
+        training: the settings `training` of the run, where `check_memory: false` makes it a warning; None: none.
     """
     if uses_jax():
         return
-    for found in _free():
-        if (need := found.start + found.compiler) > found.bytes:
-            checked = (training or {}).get("check_memory", True)  # runs of earlier versions have no such key
-            warn = None if checked else functools.partial(print_line, error=True)
-            left = f"{format_bytes(found.bytes)} are free {found.where}"
-            text = f"too little memory to start JAX: it needs about {format_bytes(need)}, and {left}; {found.remedy}"
-            if training is None:  # there is no word for it
+    for free in _iterate_limits():
+        if (need := free.start + free.compiler) > free.bytes:
+            is_checked = (training or {}).get("check_memory", True)  # runs of earlier versions lack the key
+            warn = None if is_checked else functools.partial(print_line, error=True)
+            left = f"{format_bytes(free.bytes)} are free {free.where}"
+            text = f"too little memory to start JAX: it needs about {format_bytes(need)}, and {left}; {free.remedy}"
+            if training is None:  # no setting can make it a warning
                 raise RunError(text)
             refuse_or_warn(text, warn)
             return
 
 
 def refuse_or_warn(text: str, warn: Callable[[str], None] | None) -> None:
-    """Raises RunError, with the word that makes it a warning; or gives that to `warn`."""
+    """Raises RunError that names the setting which makes it a warning; or passes the warning to `warn`."""
     if warn is None:
         raise RunError(f"{text}. If that is estimated too high: training.check_memory=false only warns")
     warn(f"warning: {text}")
@@ -175,81 +196,91 @@ def refuse_or_warn(text: str, warn: Callable[[str], None] | None) -> None:
 
 @contextmanager
 def memory_error_location(what: str, remedy: str) -> Iterator[None]:
-    """Raises RunError, in two lines, where the memory gives out."""
+    """Turns an exception for lack of memory in the context into a RunError of two lines.
+
+    Args:
+        what: the work, as in "while training".
+        remedy: the second line: what to do.
+    """
     try:
         yield
     except Exception as error:
         if not is_memory_error(error):
             raise
         raise RunError(
-            f"the memory gave out while {what}: {free_memory() or 'more is needed than there is'}\n{remedy}"
+            f"the memory ran out while {what}: {free_memory() or 'more is needed than there is'}\n{remedy}"
         ) from error
 
 
 def byte_count(tree: Any) -> int:
-    """Of all arrays of a tree, or of their shapes."""
+    """The bytes of all arrays, or shapes of arrays, of a tree."""
     import jax
 
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def power_of_two(count: int) -> int:
-    """The one at or below: what fits is an estimate, and such sizes are usual."""
+    """The largest power of two up to a count: an estimate suggests a usual batch size."""
     return 2 ** (count.bit_length() - 1)
 
 
 def format_bytes(count: float) -> str:
-    """Bytes as people read them, three digits of them: 4,096,000 -> 4.1 MB."""
+    """Bytes with three digits and a unit: 4,096,000 -> 4.1 MB."""
     power = 0
     while count >= 999.5 and power + 1 < len(UNITS):
         count, power = count / 1000, power + 1
     return f"{count:.0f} {UNITS[power]}" if power == 0 or count >= 99.95 else f"{count:.3g} {UNITS[power]}"
 
 
-def _free() -> Iterator[Free]:
-    """What each of those that limit this process leaves to it."""
-    with suppress(OSError, LookupError, ValueError):  # what a system doesn't tell, or not to everyone
-        yield Free(_fields(Path("/proc/meminfo"))["MemAvailable"] * 1024, MACHINE, START)
+def _iterate_limits() -> Iterator[Free]:
+    """What the machine, the limits of the process and its control groups leave free."""
+    with suppress(OSError, LookupError, ValueError):  # the system does not report it, or not to this user
+        yield Free(_read_fields(Path("/proc/meminfo"))["MemAvailable"] * 1024, MACHINE, START_BYTES)
         for limit in LIMITS:
             if (most := resource.getrlimit(limit.kind)[0]) != resource.RLIM_INFINITY:
-                taken = _fields(Path("/proc/self/status"))[limit.taken] * 1024
+                used = _read_fields(Path("/proc/self/status"))[limit.used] * 1024
                 where = f"below the limit of this process (ulimit {limit.option})"
-                start = limit.start + _stacks() + (0 if "jax" in sys.modules else limit.imports)
-                yield Free(max(0, most - taken), where, start, COMPILER)
-    yield Free(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), MACHINE, START)
+                start = limit.start + _stack_bytes() + (0 if "jax" in sys.modules else limit.imports)
+                yield Free(max(0, most - used), where, start, COMPILER_BYTES)
+    yield Free(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), MACHINE, START_BYTES)
     with suppress(OSError, LookupError, ValueError):
         for left in control_group_free():
-            yield Free(left, "in this process's control group", START)
+            yield Free(left, "in this process's control group", START_BYTES)
 
 
-def _stacks() -> int:
-    """Bytes of addresses that the stacks of JAX's threads take: it starts two or three for each core."""
+def _stack_bytes() -> int:
+    """Bytes of addresses of the stacks of JAX's threads. It starts two or three threads per core."""
     stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
     threads = 3 * (int(os.environ.get("NPROC") or 0) or cores())
-    return threads * (STACK if stack == resource.RLIM_INFINITY else stack)
+    return threads * (STACK_BYTES if stack == resource.RLIM_INFINITY else stack)
 
 
 def control_group_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
-    """What the control groups, version 1 or 2, that this process is in leave to it."""
+    """The bytes that each control group of this process, version 1 or 2, leaves free.
+
+    Args:
+        root: the folder of the control groups.
+        own: the file that lists the groups of this process.
+    """
     lines = own.read_text().splitlines() if own.exists() else []
     for _, controllers, path in (line.split(":", 2) for line in lines):
-        for controller, folder, limit, taken in GROUPS:
+        for controller, folder, limit, used in CONTROL_GROUPS:
             if controller in controllers.split(","):
                 place = root / folder / path.lstrip("/")
                 for group in (one for one in (place, *place.parents) if one.is_relative_to(root)):
-                    if (most := _number(group / limit)) is not None:
-                        fields = _fields(group / "memory.stat") if (group / "memory.stat").is_file() else {}
-                        given_up = max((fields.get(name, 0) for name in RECLAIMED), default=0)
-                        yield max(0, most - max(0, (_number(group / taken) or 0) - given_up))
+                    if (most := _read_number(group / limit)) is not None:
+                        fields = _read_fields(group / "memory.stat") if (group / "memory.stat").is_file() else {}
+                        reclaimable = max((fields.get(name, 0) for name in RECLAIMABLE), default=0)
+                        yield max(0, most - max(0, (_read_number(group / used) or 0) - reclaimable))
 
 
-def _number(path: Path) -> int | None:
-    """That of a file; None where it has none, as `max` is."""
+def _read_number(path: Path) -> int | None:
+    """The number in a file; None where the file is missing or has another word, such as `max`."""
     text = path.read_text().strip() if path.is_file() else ""
     return int(text) if text.isdigit() and int(text) < math.pow(2, 62) else None
 
 
-def _fields(path: Path) -> dict[str, int]:
-    """The numbers of a file of names and numbers."""
+def _read_fields(path: Path) -> dict[str, int]:
+    """The numbers by name of a file with a name and a number a line."""
     pairs = (line.replace(":", " ").split()[:2] for line in path.read_text().splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

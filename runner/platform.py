@@ -1,4 +1,4 @@
-"""What depends on the machine: cores, cache folders, devices, peak memory. Importing this imports no JAX."""
+"""What depends on the machine: cores, cache folders, devices, peak memory. JAX is imported only where it is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from components.types import UserError
 
-_FORKED = threading.Event()  # this process was, from one that had begun to use JAX
+_FORKED = threading.Event()  # set in a process that was forked from one that used JAX
 
 
 def _note_fork() -> None:
@@ -28,13 +28,20 @@ os.register_at_fork(after_in_child=_note_fork)
 
 
 def uses_jax() -> bool:
-    """Whether this process has begun to use JAX, which has threads of its own from then on."""
+    """Whether JAX has started in this process. From then on it has threads."""
     bridge = sys.modules.get("jax._src.xla_bridge")
     return bridge is not None and bridge.backends_are_initialized()
 
 
 def start_jax(cache: Path) -> None:
-    """Begins to use JAX, keeping what it compiles on the disk; raises UserError where that can't be."""
+    """Starts JAX with a cache of compiled programs on the disk.
+
+    Args:
+        cache: the folder of all caches.
+
+    Raises:
+        UserError: JAX_PLATFORMS names a platform that JAX can't use, or this process was forked.
+    """
     import jax
 
     from runner import compilation_cache
@@ -42,7 +49,7 @@ def start_jax(cache: Path) -> None:
     refuse_fork()
     try:
         jax.devices()
-    except (RuntimeError, AssertionError) as error:  # AssertionError: of a platform whose plugin isn't installed
+    except (RuntimeError, AssertionError) as error:  # AssertionError: the platform's plugin is not installed
         reason = (str(error) or "it has no such plugin").splitlines()[0]
         raise UserError(
             f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {reason}\n"
@@ -52,16 +59,16 @@ def start_jax(cache: Path) -> None:
 
 
 def refuse_fork() -> None:
-    """Raises UserError in a process that would wait for ever: a fork has none of the threads that JAX had begun."""
+    """Raises UserError in a forked process that lacks the threads of JAX, where a computation would never end."""
     if _FORKED.is_set():
         raise UserError(
-            "this process was forked from one that had begun to use JAX, whose threads it lacks: start it by "
+            "this process was forked from one that used JAX, and lacks JAX's threads: start it by "
             'multiprocessing.get_context("spawn"), or fork before the first run'
         )
 
 
 def arithmetic_settings() -> dict[str, str]:
-    """What numbers are computed in, beside what the configuration says of it."""
+    """JAX's settings of the precision of arithmetic, which come from its environment."""
     import jax
 
     return {
@@ -71,20 +78,20 @@ def arithmetic_settings() -> dict[str, str]:
 
 
 def hardware_settings() -> dict[str, str]:
-    """What the last digits of a result depend on, beside code, versions and configuration."""
+    """What the last digits of a result depend on, in addition to code, versions and configuration."""
     import jax
 
     device = jax.devices()[0]
     return arithmetic_settings() | {
         "device": f"{device.platform}: {device.device_kind}",
-        "cpu": _cpu(),
+        "cpu": _processor_model(),
         "cores": os.environ.get("NPROC") or str(cores()),  # the threads that XLA divides sums among
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
 
-def _cpu() -> str:
-    """The model of the processor: what it can do at once decides the order of sums."""
+def _processor_model() -> str:
+    """The model of the processor. Its vector instructions decide the order of sums."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -92,20 +99,20 @@ def _cpu() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory in use: the device's since the process began, or on the CPU the process's since `forget_peak`."""
+    """The peak memory in bytes: of the device since the process started, or on the CPU since `reset_peak_memory`."""
     import jax
 
     statistics = jax.devices()[0].memory_stats() or {}
-    return statistics.get("peak_bytes_in_use") or _peak_of_process()
+    return statistics.get("peak_bytes_in_use") or _process_peak_memory()
 
 
 def reset_peak_memory() -> None:
-    """Begins to measure this process's peak anew, where the system can (Linux), for the runs of a sweep."""
+    """Resets this process's peak memory for the next run of a sweep. Only Linux can do that."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_of_process() -> int:
+def _process_peak_memory() -> int:
     with suppress(OSError):
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
@@ -113,7 +120,7 @@ def _peak_of_process() -> int:
 
 
 def find_unused_accelerator() -> str | None:
-    """Names an accelerator that this machine has and JAX doesn't use, with the remedy; None if JAX_PLATFORMS is set."""
+    """A sentence about an accelerator that JAX does not use; None where there is none, or JAX_PLATFORMS is set."""
     import jax
 
     if jax.default_backend() != "cpu" or os.environ.get("JAX_PLATFORMS"):
@@ -125,12 +132,12 @@ def find_unused_accelerator() -> str | None:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_folder() -> Path:
-    """Where encoded data is kept: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate, ~/.cache/titrate, or without a home /tmp."""
+    """The folder of all caches: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate, ~/.cache/titrate, or without a home /tmp."""
     if own := os.environ.get("TITRATE_CACHE"):
         return Path(os.path.expanduser(own))
     common = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
@@ -139,7 +146,7 @@ def cache_folder() -> Path:
 
 @functools.cache
 def _temporary_cache() -> Path:
-    """The cache of a user without a home: compiled programs run, so nobody else may have put them there."""
+    """The cache folder of a user without a home. Compiled programs are executed, so no other user may write there."""
     path = Path(tempfile.gettempdir(), f"cache-{os.getuid()}")
     with contextlib.suppress(OSError):
         path.mkdir(mode=0o700)

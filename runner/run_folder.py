@@ -1,4 +1,4 @@
-"""A run's own folder: made whole or not at all, held by a lock, found again by the digest at the end of its name."""
+"""The folder of a run: created atomically, locked while a process runs in it, and found by name or by digest."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from components.closest import closest_names
 from components.types import UserError
 from runner.files import NUMBER, Fields, check_fields, read_json, refuse_links, write_atomically
 
-LOCK = "lock"  # the file of a folder that a process holds
-LAST = "last"  # stands for the run that was begun last
+LOCK = "lock"  # the file that a process locks
+LAST = "last"  # names the run that started last
 LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
-FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # that are never replaced
+FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # files written in place
 FOLDERS = ("checkpoints", "figures", "profile")
-STALE_SECONDS = 60  # a folder is made in a moment
+DELIVERY_FILES = ("delivered.tmp", "names.tmp")  # temporary files of the process that delivers to MLflow
+ABANDONED_SECONDS = 60  # creating a folder takes much less
 RECORD: dict[str, Any] = {
     "name": str,
     "digest": str,
@@ -33,9 +34,9 @@ RECORD: dict[str, Any] = {
     "tracking": dict,
 }
 DATASET: Fields = {"name": str, "digest": str, "split": str, "rows": int}
-END: Fields = {"status": str, "metrics": dict, "history": list, "seconds": NUMBER}  # as far as a run's end has them
+SUMMARY: dict[str, Any] = {"status": str, "metrics": dict, "history": list, "seconds": NUMBER}  # each is optional
 EPOCH: Fields = {"epoch": int, "step": int}
-NOT_THE_RUN = (
+RESULT_NEUTRAL_KEYS = (
     "mode",
     "folder",
     "fresh",
@@ -50,23 +51,33 @@ NOT_THE_RUN = (
     "training.check_memory",
     "training.profile",
     "training.keep_checkpoints",
-)  # keys that change no result
+)
+"""Keys of a configuration that change no result."""
 
 
 class RunFolder:
-    """A run's folder, locked until it is closed or the process ends, however it ends."""
+    """The folder of a run, locked until `close` or until the process ends, even by a kill.
+
+    Attributes:
+        path: the folder.
+    """
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock = lock
 
     def close(self) -> None:
-        """Gives the lock up."""
+        """Releases the lock."""
         os.close(self._lock)
 
 
 def run_digest(values: Mapping[str, Any], fingerprint: str) -> str:
-    """What a run is known by: its resolved configuration, without what changes no result, and its data."""
+    """The digest that identifies a run.
+
+    Args:
+        values: the resolved configuration. Keys that change no result are left out of the digest.
+        fingerprint: the fingerprint of the data.
+    """
     text = json.dumps(select_run_settings(values), sort_keys=True)
     return hashlib.sha256(f"{text}\n{fingerprint}".encode()).hexdigest()[:10]
 
@@ -76,12 +87,16 @@ def select_run_settings(values: Mapping[str, Any], within: str = "") -> dict[str
     return {
         key: select_run_settings(value, f"{key}.") if isinstance(value, Mapping) and not within else value
         for key, value in values.items()
-        if f"{within}{key}" not in NOT_THE_RUN
+        if f"{within}{key}" not in RESULT_NEUTRAL_KEYS
     }
 
 
 def create_folder(root: Path, name: str, digest: str, files: Mapping[str, str]) -> RunFolder:
-    """A new locked folder `TIME_NAME_DIGEST` below `root`, with `files` in it from its first instant."""
+    """Creates the folder `TIME_NAME_DIGEST` below `root`, locked, with `files` (texts by name) in it from the start.
+
+    Raises:
+        UserError: `root` can't be written to.
+    """
     temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
     lock = None
     try:
@@ -91,54 +106,70 @@ def create_folder(root: Path, name: str, digest: str, files: Mapping[str, str]) 
         assert lock is not None
         for file, text in files.items():
             (temporary / file).write_text(text, encoding="utf-8")
-        return RunFolder(_place(temporary, root, name, digest), lock)
+        return RunFolder(_rename_into_place(temporary, root, name, digest), lock)
     except BaseException as error:
         if lock is not None:
             os.close(lock)
         if not isinstance(error, OSError):
             raise
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _unusable(root, error) from error
+        raise _unusable_root(root, error) from error
 
 
 def check_root(root: Path) -> None:
-    """Raises UserError where no folder can be made in `root`, or `root` itself can't be; leaves nothing there."""
+    """Raises UserError where `root`, or a folder in it, can't be created. Leaves nothing behind."""
     try:
-        there = next(path for path in (root, *root.absolute().parents) if path.exists())
-        probe = there / f".new_{os.getpid()}_{time.time_ns()}"
+        existing = next(path for path in (root, *root.absolute().parents) if path.exists())
+        probe = existing / f".new_{os.getpid()}_{time.time_ns()}"
         probe.mkdir()
         probe.rmdir()
     except OSError as error:
-        raise _unusable(root, error) from error
+        raise _unusable_root(root, error) from error
 
 
-def _unusable(root: Path, error: OSError) -> UserError:
-    reason = f"no run can be recorded there: {error.strerror}; mend that, or choose another `folder`"
+def _unusable_root(root: Path, error: OSError) -> UserError:
+    reason = f"no run can be recorded there: {error.strerror}; fix that, or choose another `folder`"
     return UserError(f"folder={root}: {reason}")
 
 
 def find_interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda path: True) -> RunFolder | None:
-    """The newest folder of that digest whose run neither ended nor lives, locked; None where there is none.
+    """Finds and locks the newest folder of a digest whose run was interrupted.
 
-    `same` tells whether a folder's configuration is still that of its digest: a run may have been prolonged.
+    Args:
+        root: the folder of all runs.
+        digest: the digest of the run, at the end of the folder's name.
+        same: whether a folder's configuration still has that digest; the epochs of a run can be raised later.
+
+    Returns:
+        The locked folder; None where every run of that digest has ended or is running.
     """
     for path in sorted(root.glob(f"*_{digest}"), reverse=True):
-        with suppress(PermissionError):  # somebody else's
-            if _leads_away(path):
+        with suppress(PermissionError):  # another user's folder
+            if _is_link_in_sweep(path):
                 continue
             if not can_resume(path):
-                _tidy(path)
-                continue
-            if (found := _take(path, to_write=True)) is not None:
-                if can_resume(path) and same(path):  # another process may have ended it meanwhile
-                    return found
-                found.close()
+                with suppress(OSError):
+                    if (ended := _try_lock(path)) is not None:  # removes what a killed process left there
+                        ended.close()
+            elif (folder := _try_lock(path, to_write=True)) is not None:
+                if can_resume(path) and same(path):  # the run may have ended before the lock was taken
+                    return folder
+                folder.close()
     return None
 
 
 def find_run(root: Path, name: str, key: str = "resume") -> Path:
-    """The folder that a path, a folder's name, an MLflow run id or `last` names; `key` is what asked for it."""
-    for path in _candidates(root, name):
+    """The folder of a run.
+
+    Args:
+        root: the folder of all runs.
+        name: a path, a folder's name, an MLflow run id, or `last`.
+        key: the key of the configuration that holds the name, for the error.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    for path in _iterate_candidates(root, name):
         if (path / "record.json").is_file():
             return path
     known = [path.name for path in list_runs(root)]
@@ -147,42 +178,52 @@ def find_run(root: Path, name: str, key: str = "resume") -> Path:
 
 
 def lock_folder(path: Path, *, to_write: bool = False) -> RunFolder:
-    """A run's folder, locked; raises UserError where another process has it.
+    """Locks the folder of a run, and removes the temporary files of a killed process.
 
-    Or, `to_write`, where a link stands for what a run writes to in its folder; all else is replaced whole.
+    Args:
+        path: the folder.
+        to_write: whether the run will write to its files, so that links in their places are refused.
+
+    Raises:
+        UserError: another process has the lock, or `to_write` and the folder has a link in the place of a file.
     """
-    if (found := _take(path, to_write=to_write)) is None:
+    if (folder := _try_lock(path, to_write=to_write)) is None:
         raise UserError(f"{path}: another process is running it")
-    return found
+    return folder
 
 
-def _take(path: Path, *, to_write: bool) -> RunFolder | None:
+def _try_lock(path: Path, *, to_write: bool = False) -> RunFolder | None:
+    """Locks a folder as `lock_folder` does; None where another process has the lock."""
     if to_write:
         refuse_links(path / LOCK)
     if (lock := take_lock(path)) is None:
         return None
     try:
-        refuse_links(*(path / name for name in (*FILES, *FOLDERS) if to_write))
-        return _tidied(RunFolder(path, lock))
+        if to_write:
+            refuse_links(*(path / name for name in (*FILES, *FOLDERS)))
+        for file in path.glob("*.tmp"):
+            if file.name not in DELIVERY_FILES:
+                file.unlink(missing_ok=True)
     except BaseException:
         os.close(lock)
         raise
+    return RunFolder(path, lock)
 
 
 def list_runs(root: Path) -> list[Path]:
-    """The folders of all runs below `root`, oldest first; those of a sweep behind the sweep's own."""
-    found = (path.parent for pattern in ("*/record.json", "*/*/record.json") for path in root.glob(pattern))
-    shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
-    return sorted(path for path in shown if not _leads_away(path))
+    """The folders of all runs below `root`, the oldest first; the runs of a sweep follow the sweep's own folder."""
+    folders = (path.parent for pattern in ("*/record.json", "*/*/record.json") for path in root.glob(pattern))
+    visible = (path for path in folders if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    return sorted(path for path in visible if not _is_link_in_sweep(path))
 
 
-def _leads_away(path: Path) -> bool:
-    """Whether a path is a link in the folder of a sweep, which holds its runs itself."""
+def _is_link_in_sweep(path: Path) -> bool:
+    """Whether a path is a link in a sweep's folder, where every run is a folder."""
     return path.is_symlink() and (path.parent / "record.json").exists()
 
 
 def can_resume(path: Path) -> bool:
-    """Whether a run was begun there and did not come to an end of its own."""
+    """Whether a run started in a folder and was interrupted before its end."""
     return (path / "record.json").is_file() and read_summary(path).get("status", "interrupted") == "interrupted"
 
 
@@ -200,55 +241,55 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """What a run's folder says of its end; empty where it has none. Raises UserError where that is damaged."""
+    """The `summary.json` of a run's folder; empty where the run has not ended. Raises UserError where it is damaged."""
     file = path / "summary.json"
     if not file.exists():
         return {}
     found = read_json(file)
-    check_fields(file, found, {key: kind for key, kind in END.items() if key in found})
+    check_fields(file, found, {key: kind for key, kind in SUMMARY.items() if key in found})
     for number, epoch in enumerate(found.get("history", [])):
         check_fields(file, epoch, EPOCH, f"history.{number}")
     return found
 
 
 def write_summary(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes what a run's folder says of its end."""
+    """Writes the `summary.json` of a run's folder, atomically."""
     write_atomically(path / "summary.json", json.dumps(values, indent=1))
 
 
 def end_digest(folder: Path) -> str:
-    """Tells one end of a run from another, and from that of a run that had no time to write a summary."""
-    end = {key: value for key, value in read_summary(folder).items() if key != "run_id"}  # added after the delivery
-    return hashlib.sha256(json.dumps(end, sort_keys=True).encode()).hexdigest() if end else "killed"
+    """A digest of a run's summary; `killed` where a kill left it without one."""
+    summary = {key: value for key, value in read_summary(folder).items() if key != "run_id"}  # the delivery adds it
+    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest() if summary else "killed"
 
 
-def _candidates(root: Path, name: str) -> Iterator[Path]:
+def _iterate_candidates(root: Path, name: str) -> Iterator[Path]:
     if name == LAST:
-        yield from _newest(root)
+        yield from _find_last(root)
         return
     yield Path(name)
     yield root / name
     for path in list_runs(root):
         if path.name == name:
             yield path
-        with suppress(ValueError):  # one that is missing or damaged names no run
+        with suppress(ValueError):  # a missing or damaged file
             if read_json(path / "delivered.json").get("run_id") == name:
                 yield path
 
 
-def _newest(root: Path) -> Iterator[Path]:
-    """The run that was begun last, of a sweep or alone; nothing where there is none."""
+def _find_last(root: Path) -> list[Path]:
+    """The run that started last, alone or in a sweep; empty where there is none."""
     created = {}
     for path in list_runs(root):
-        with suppress(ValueError, KeyError, TypeError):  # a damaged record is nobody's last
-            record = read_json(path / "record.json")
-            if record["kind"] == "run":
-                created[path] = float(record["created"])
-    yield from sorted(created, key=lambda path: (created[path], path))[-1:]
+        with suppress(UserError):  # a damaged record
+            record = read_record(path)
+            if record.get("kind", "run") == "run":
+                created[path] = record["created"]
+    return sorted(created, key=lambda path: (created[path], path))[-1:]
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process lives that runs in a folder."""
+    """Whether a process runs in a folder now."""
     if (lock := take_lock(path)) is None:
         return True
     os.close(lock)
@@ -256,12 +297,12 @@ def is_held(path: Path) -> bool:
 
 
 def open_lock(path: Path) -> int:
-    """The descriptor of a file to be locked, made where it lacks; a link in its place is an OSError."""
+    """Opens, or creates, a file to be locked, and returns its descriptor. Raises OSError where it is a link."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
 
 
 def take_lock(path: Path) -> int | None:
-    """The descriptor that holds a folder's lock; None where another process has it."""
+    """Locks a folder and returns the descriptor that holds the lock; None where another process has it."""
     lock = open_lock(path / LOCK)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -271,33 +312,18 @@ def take_lock(path: Path) -> int | None:
     return lock
 
 
-def _tidy(path: Path) -> None:
-    """Removes what a process left in a folder that was killed after its run's end."""
-    with suppress(OSError):
-        if (found := _take(path, to_write=False)) is not None:
-            found.close()
-
-
-def _tidied(folder: RunFolder) -> RunFolder:
-    """Without what a process left that was killed as it wrote a file; what the delivery writes is not the run's."""
-    for path in folder.path.glob("*.tmp"):
-        if path.name not in ("delivered.tmp", "names.tmp"):
-            path.unlink(missing_ok=True)
-    return folder
-
-
 def remove_abandoned(root: Path, pattern: str) -> None:
-    """Removes the folders that processes were making, each with its lock, when they were killed."""
+    """Removes the temporary folders of processes that were killed, which nobody locks any more."""
     for path in root.glob(pattern):
-        with suppress(OSError):  # renamed or removed by another process meanwhile, or somebody else's
-            if time.time() - path.stat().st_mtime > STALE_SECONDS and (lock := take_lock(path)) is not None:
+        with suppress(OSError):  # another process renamed or removed it, or it is another user's
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS and (lock := take_lock(path)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
 
 
-def _place(temporary: Path, root: Path, name: str, digest: str) -> Path:
-    """Renames the folder into a name that no other has; a rename onto a folder that holds something fails."""
-    stamp, name = time.strftime("%Y-%m-%d_%H-%M-%S"), _short(name)
+def _rename_into_place(temporary: Path, root: Path, name: str, digest: str) -> Path:
+    """Renames the folder to a name that no other has; a rename onto a folder that is not empty fails."""
+    stamp, name = time.strftime("%Y-%m-%d_%H-%M-%S"), _shorten(name)
     count = 1
     while True:
         path = root / "_".join([stamp, name, *([str(count)] if count > 1 else []), digest])
@@ -310,8 +336,8 @@ def _place(temporary: Path, root: Path, name: str, digest: str) -> Path:
             count += 1
 
 
-def _short(name: str) -> str:
-    """A name that leaves room for the rest of a folder's; of a long one the beginning, and a digest of it all."""
+def _shorten(name: str) -> str:
+    """Cuts a name that is too long for a folder's name, and adds a digest of the whole name."""
     if len(name.encode()) <= LONGEST_NAME:
         return name
     mark = hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The URI of the store that a record goes to: which one counts, and its SQLite file. Nothing imports MLflow here."""
+"""The URI of the MLflow store: which URI is used, and the file of a SQLite store. MLflow is not imported here."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ from runner.credentials import MASK, URI_VARIABLE, mask, reveal
 
 
 def resolve_store_uri(uri: str | None) -> str:
-    """The whole URI of the store; that of a SQLite file holds its absolute path."""
+    """The whole URI of the store, with the absolute path of a SQLite file.
+
+    Args:
+        uri: `tracking.uri`; None: the environment's, or else `sqlite:///mlflow.db`.
+    """
     whole = reveal(uri or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db")
     database = sqlite_file(whole)
     return whole if database is None else sqlite_uri(database.absolute(), whole)
 
 
 def check_recorded_uri(uri: object, given: str | None) -> str:
-    """The whole URI of the store that a record names; raises UserError where nothing is to be sent there.
+    """The whole URI of the store that a run's record names.
 
-    A folder may come from a stranger, and this user's credentials go to whatever server is asked. So a record names
-    the store that the user's words (`given`) or environment name too, or else a SQLite store that is there already.
+    A run folder may come from somebody else, and a server receives this user's credentials. So a record's store is
+    used only if the user names it too, or if it is an existing SQLite store.
+
+    Args:
+        uri: the URI in the record.
+        given: `tracking.uri` of the user's command; None: the environment's.
+
+    Raises:
+        UserError: nothing may be sent to that store.
     """
     if not isinstance(uri, str):
         raise UserError(f"record.json is damaged: its tracking.uri is {uri!r}, not the URI of a store")
@@ -39,13 +50,13 @@ def check_recorded_uri(uri: object, given: str | None) -> str:
         raise UserError(f"only the record names {shown}, so nothing was sent there; {remedy}")
     if not database.parent.is_dir():
         raise UserError(f"there is no folder {database.parent}")
-    if not _is_store(database):
+    if not _is_mlflow_store(database):
         raise UserError(f"{database} is no MLflow store, and a record alone makes none; tracking.uri={shown} makes it")
     return uri
 
 
 def is_named_by_user(uri: str, given: str | None) -> bool:
-    """Whether the user's words (`given`) or environment name the store of a record too."""
+    """Whether the user's command (`given`) or environment names the store of a record too."""
     return uri.rstrip("/") == mask(resolve_store_uri(given)).rstrip("/")
 
 
@@ -54,7 +65,7 @@ def sqlite_file(uri: str) -> Path | None:
     found = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!file:|:memory:)(.+)", uri, re.DOTALL)
     if found is None:
         return None
-    if not {"%", "?"} & {*uri}:  # as nearly always: SQLAlchemy takes half a second to import
+    if not {"%", "?"} & {*uri}:  # the usual case: it avoids importing SQLAlchemy, which takes half a second
         return Path(os.path.expanduser(found[1]))
     from sqlalchemy.engine import make_url
 
@@ -62,13 +73,13 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def sqlite_uri(database: Path, like: str = "sqlite:///") -> str:
-    """The URI of a SQLite file, with the driver and the parameters of `like`."""
+    """The URI of a SQLite file, with the driver and the query of the URI `like`."""
     driver, (_, sign, query) = like.partition("///")[0], like.partition("?")
     return f"{driver}///{encode_sqlite_path(str(database))}{sign}{query}"
 
 
 def viewing_command(uri: str) -> str:
-    """How to look at a store: a database through MLflow's own server, a server at its address."""
+    """How to view a store: the command of MLflow's own server for a database, or the address of a server."""
     if "sql" not in uri.partition(":")[0]:
         return uri
     if uri == sqlite_uri(Path.cwd() / "mlflow.db"):
@@ -76,8 +87,8 @@ def viewing_command(uri: str) -> str:
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
-def _is_store(database: Path) -> bool:
-    """Whether a file holds MLflow's tables; one that can't be read now, such as a locked one, may."""
+def _is_mlflow_store(database: Path) -> bool:
+    """Whether a file has MLflow's tables. True for a file that can't be read now, such as a locked one."""
     if not database.is_file():
         return False
     try:
@@ -90,5 +101,5 @@ def _is_store(database: Path) -> bool:
 
 
 def encode_sqlite_path(path: str) -> str:
-    """A path with the characters encoded that mean something in a URI of SQLAlchemy."""
+    """Encodes the characters of a path that have a meaning in SQLAlchemy's URIs."""
     return path.replace("%", "%25").replace("?", "%3F")

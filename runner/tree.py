@@ -1,6 +1,6 @@
-"""Places in a configuration: their names, the parts that stand there, and references from one to another.
+"""Walks a configuration tree: the paths of its values and parts, and references from one value to another.
 
-A reference, `${learning_rate}`, is a whole value and names a key: there is nothing to compute.
+A reference, `${learning_rate}`, is a whole value that names a key. Nothing is computed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from components.closest import suggest_name
 from components.types import UserError
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-Seen: TypeAlias = tuple[str, ...]  # references followed on the way
+Seen: TypeAlias = tuple[str, ...]  # the references followed so far
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
@@ -24,7 +24,7 @@ def dotted(place: KeyPath) -> str:
 
 
 def leaves(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """The values that hold no others, with their places; an empty list or mapping is one too."""
+    """The leaves with their paths. An empty list or mapping is a leaf."""
     if isinstance(tree, dict | list) and tree:
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield from leaves(value, (*place, key))
@@ -33,7 +33,7 @@ def leaves(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def parts(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    """The mappings with `_target_`, outer ones first, with their places."""
+    """The mappings with `_target_` and their paths, outer ones first."""
     if isinstance(tree, dict) and "_target_" in tree:
         yield place, tree
     if isinstance(tree, dict | list):
@@ -42,20 +42,21 @@ def parts(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, A
 
 
 def is_reference(value: Any) -> bool:
-    """Whether a value is meant to stand for another."""
+    """Whether a value is a reference, even a malformed one."""
     return isinstance(value, str) and "${" in value
 
 
 def resolve_path(tree: Any, place: KeyPath) -> KeyPath:
-    """Where in a raw tree the value of a place stands itself, once references are followed.
-
-    Raises UserError where one leads nowhere.
-    """
-    return _find(tree, place, ())[0]
+    """The path of a value in a raw tree after all references are followed. Raises UserError for a broken reference."""
+    return _find_value(tree, place, ())[0]
 
 
 def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
-    """A raw tree with values for its references, and by key what is wrong with those that had to stay."""
+    """Replaces the references of a raw tree by their values.
+
+    Returns:
+        The tree, and the problem of each broken reference, by dotted key. A broken reference stays as it is.
+    """
     problems: dict[str, str] = {}
 
     def filled(value: Any, place: KeyPath, seen: Seen) -> Any:
@@ -66,7 +67,7 @@ def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
         if not is_reference(value):
             return value
         try:
-            there, found = _follow(tree, value, seen)
+            there, found = _follow_reference(tree, value, seen)
         except UserError as error:
             problems[dotted(place)] = str(error)
             return value
@@ -77,7 +78,7 @@ def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
     return filled(tree, (), ()), problems
 
 
-def _find(tree: Any, place: KeyPath, seen: Seen) -> tuple[KeyPath, Any]:
+def _find_value(tree: Any, place: KeyPath, seen: Seen) -> tuple[KeyPath, Any]:
     value: Any = tree
     here: KeyPath = ()
     for key in place:
@@ -89,14 +90,14 @@ def _find(tree: Any, place: KeyPath, seen: Seen) -> tuple[KeyPath, Any]:
             names = (dotted(one) for one, _ in leaves(tree))
             raise UserError(f"there is no {dotted(place)}; {suggest_name(dotted(place), names)}")
         if is_reference(value):
-            here, value = _follow(tree, value, seen)
+            here, value = _follow_reference(tree, value, seen)
     return here, value
 
 
-def _follow(tree: Any, reference: str, seen: Seen) -> tuple[KeyPath, Any]:
+def _follow_reference(tree: Any, reference: str, seen: Seen) -> tuple[KeyPath, Any]:
     name = REFERENCE.fullmatch(reference)
     if name is None:
         raise UserError(f"{reference} is not understood; a reference is a whole value, ${{name}}")
     if reference in seen:
         raise UserError(f"{reference} refers to itself")
-    return _find(tree, tuple(name[1].split(".")), (*seen, reference))
+    return _find_value(tree, tuple(name[1].split(".")), (*seen, reference))

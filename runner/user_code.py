@@ -1,4 +1,4 @@
-"""The user's own packages, whose parts a configuration may name too, and their frames in a traceback."""
+"""The packages that the user adds to those of parts, and the frames of the user's code in a traceback."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from types import FrameType
 from typing import NamedTuple
 
 VARIABLE = "TITRATE_ALLOW"
-OURS = ("components", "runner")
+OUR_PACKAGES = ("components", "runner")
 LIBRARIES = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def added_packages() -> tuple[str, ...]:
-    """The packages that the user adds by TITRATE_ALLOW=name,name or --allow: all that they define may be named."""
+    """The packages that the user adds by `TITRATE_ALLOW=name,name` or `--allow`."""
     return tuple(filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
 
 
-ALLOWED: list[str] = []  # by the command line
+ALLOWED: list[str] = []  # the packages that --allow adds
 
 
 def allow_package(name: str) -> None:
-    """Adds a package, in this process and those that it starts."""
+    """Adds a package, in this process and in its child processes."""
     ALLOWED.append(name)
     os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), name]))
 
 
 @contextlib.contextmanager
 def forget_added_packages() -> Iterator[None]:
-    """What a command allows ends with it: a later call in the same process allows no more than its own user does."""
+    """Restores the packages at the end of the context, so that a command's `--allow` does not affect later ones."""
     before = os.environ.get(VARIABLE)
     try:
         yield
@@ -46,49 +46,58 @@ def forget_added_packages() -> Iterator[None]:
 
 
 def is_user_code(name: str) -> bool:
-    """Whether a dotted path is below a package that the user adds."""
+    """Whether a dotted name is below a package that the user adds."""
     return is_below(name, added_packages())
 
 
 def is_below(name: str, packages: tuple[str, ...]) -> bool:
-    """Whether a dotted path is below one of some packages."""
+    """Whether a dotted name is below one of some packages."""
     return any(name.startswith(f"{package}.") for package in packages)
 
 
 class UserFrame(NamedTuple):
-    """A place in the user's code."""
+    """A frame of the user's code.
 
-    name: str  # dotted, of the function: `my_parts.Loss.__call__`
-    place: str  # file:line, from the working folder
-    text: str  # that line of the source
+    Attributes:
+        name: the dotted name of the function, such as `my_parts.Loss.__call__`.
+        place: `file:line`, relative to the working folder.
+        text: that line of the source.
+    """
+
+    name: str
+    place: str
+    text: str
 
 
 def user_frames(error: BaseException) -> tuple[UserFrame, ...]:
-    """The user's frames that an exception came from, outermost first; none where no package of parts raised it.
+    """The frames of the user's code that raised an exception, outermost first.
 
-    Libraries that the user's code called are left out, and a line that calls itself is there once.
+    Frames of libraries are left out, and a recursive line is listed once.
+
+    Returns:
+        The frames; empty where none of them is in a package that the user adds.
     """
-    found: list[UserFrame] = []
+    frames: list[UserFrame] = []
     for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
-        if _module(frame).partition(".")[0] in OURS:
+        if _module_name(frame).partition(".")[0] in OUR_PACKAGES:
             break
-        if _is_users(frame):
-            found.append(_described(frame, line))
-    return tuple(dict.fromkeys(reversed(found))) if any(is_user_code(frame.name) for frame in found) else ()
+        if _is_user_frame(frame):
+            frames.append(_describe_frame(frame, line))
+    return tuple(dict.fromkeys(reversed(frames))) if any(is_user_code(frame.name) for frame in frames) else ()
 
 
-def _module(frame: FrameType) -> str:
+def _module_name(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
 
 
-def _is_users(frame: FrameType) -> bool:
+def _is_user_frame(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    return is_user_code(f"{_module(frame)}.") or not file.startswith(("<", *LIBRARIES))
+    return is_user_code(f"{_module_name(frame)}.") or not file.startswith(("<", *LIBRARIES))
 
 
-def _described(frame: FrameType, line: int) -> UserFrame:
-    path = shown = Path(frame.f_code.co_filename)
-    with suppress(OSError, ValueError):  # the working folder may be gone, or the file elsewhere
-        shown = path.relative_to(Path.cwd())
+def _describe_frame(frame: FrameType, line: int) -> UserFrame:
+    path = display_path = Path(frame.f_code.co_filename)
+    with suppress(OSError, ValueError):  # the working folder was deleted, or the file is outside it
+        display_path = path.relative_to(Path.cwd())
     text = linecache.getline(str(path), line).strip()
-    return UserFrame(f"{_module(frame)}.{frame.f_code.co_qualname}", f"{shown}:{line}", text)
+    return UserFrame(f"{_module_name(frame)}.{frame.f_code.co_qualname}", f"{display_path}:{line}", text)

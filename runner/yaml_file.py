@@ -1,4 +1,4 @@
-"""YAML: files are read within bounds, whoever wrote them; plain values are written."""
+"""Reads YAML files within limits, and writes plain values as YAML."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ import yaml
 from components.types import UserError
 from runner.files import read_bytes
 
-MOST_VALUES = 100_000  # that the anchors of a file may stand for
-LINE_BREAKS = "\x85\u2028\u2029"  # of YAML and no other: outside double quotes PyYAML folds or drops them
+MOST_ALIASED = 100_000  # values that the aliases of a file may expand to
+LINE_BREAKS = "\x85\u2028\u2029"  # line breaks in YAML only: PyYAML folds or drops them outside double quotes
 FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser, where PyYAML was built with it
 
 
 class Limits(NamedTuple):
-    """What a file may hold at most."""
+    """Limits of a file.
 
-    size: int  # bytes
-    depth: int  # lists and mappings within one another
+    Attributes:
+        size: bytes.
+        depth: levels of nested lists and mappings.
+    """
+
+    size: int
+    depth: int
 
 
 OPTION = Limits(1 << 20, 50)  # a file that a user wrote
-CONFIGURATION = Limits(1 << 22, 100)  # what became of several of them and of a command's words
+CONFIGURATION = Limits(1 << 22, 100)  # the composed configuration of a run
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's, which writes every text so that it reads the same again."""
+    """PyYAML's dumper, but every text reads back the same."""
 
 
 def _represent_text(dumper: _Dumper, text: str) -> Any:
@@ -45,22 +50,29 @@ def dump(values: Any) -> str:
 
 
 def parse(text: str) -> Any:
-    """Plain values from what `dump` wrote."""
+    """Parses YAML into plain values."""
     return yaml.safe_load(text)
 
 
 def read(path: Path, name: str, limits: Limits, load: Callable[[str], Any] = parse) -> Any:
-    """What a file holds, as `load` makes it of its text; raises UserError that names it where it is damaged or too big.
+    """Reads a file, within limits: a few lines with nested aliases can expand to millions of values.
 
-    Lists and mappings may be nested, and anchors stand for others, so that a few lines are millions of values.
+    Args:
+        path: the file.
+        name: its name in messages.
+        limits: its largest size and depth.
+        load: turns its text into values.
+
+    Raises:
+        UserError: the file is damaged, or exceeds a limit.
     """
     content = read_bytes(path, limits.size + 1)
     if len(content) > limits.size:
         raise UserError(f"{name}: a configuration of more than {limits.size:,} bytes is refused")
     try:
         text = content.decode()
-        if _aliased(text, limits.depth) > MOST_VALUES:
-            raise UserError(f"{name}: its anchors stand for more than {MOST_VALUES:,} values")
+        if _count_aliased(text, limits.depth) > MOST_ALIASED:
+            raise UserError(f"{name}: its anchors stand for more than {MOST_ALIASED:,} values")
         return load(text)
     except UserError:
         raise
@@ -71,30 +83,36 @@ def read(path: Path, name: str, limits: Limits, load: Callable[[str], Any] = par
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{name}{line}: this is not YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:  # of a tag that doesn't fit
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:  # a value that does not match its tag
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{name}: can't be read: {reason}") from error
 
 
-def _aliased(text: str, depth: int) -> int:
-    """How many values the aliases of a text stand for; raises RecursionError where it is deeper than `depth`."""
+def _count_aliased(text: str, depth: int) -> int:
+    """How many values the aliases of a text expand to. Raises RecursionError where it is nested deeper than `depth`."""
     try:
-        return _count(yaml.parse(text, FAST), depth)
-    except yaml.YAMLError:  # which PyYAML's own parser says better, or, as with a lone surrogate, takes
-        return _count(yaml.parse(text, yaml.SafeLoader), depth)
+        return _count_events(yaml.parse(text, FAST), depth)
+    except yaml.YAMLError:  # PyYAML's own parser has the better message, and accepts a lone surrogate
+        return _count_events(yaml.parse(text, yaml.SafeLoader), depth)
 
 
-def _count(events: Iterator[Any], depth: int) -> int:
-    """The values that aliases stand for, counted without memory or recursion before anything is made of them."""
-    sizes: dict[str, int] = {}  # what anchors stand for
-    opened: list[tuple[str | None, int]] = []  # collections: the anchor, and the number of values before
+def _count_events(events: Iterator[Any], depth: int) -> int:
+    """Counts the values that aliases expand to, without expanding them and without recursion."""
+    sizes: dict[str, int] = {}  # the number of values of each anchor
+    opened: list[tuple[str | None, int]] = []  # the open collections: anchor, and the number of values before it
     count = aliased = 0
     for event in events:
         if isinstance(event, yaml.CollectionStartEvent):
             opened.append((event.anchor, count))
             count += 1
             if event.anchor:
-                sizes[event.anchor] = MOST_VALUES + 1  # within itself it has no end
+                sizes[event.anchor] = MOST_ALIASED + 1  # an alias to it inside itself never ends
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = opened.pop()
             if anchor:
@@ -104,10 +122,10 @@ def _count(events: Iterator[Any], depth: int) -> int:
             if event.anchor:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
-            size = sizes.get(str(event.anchor), 0)  # of one that stands for nothing the loader tells
+            size = sizes.get(str(event.anchor), 0)  # the loader reports an unknown anchor
             count, aliased = count + size, aliased + size
         if len(opened) > depth:
             raise RecursionError
-        if aliased > MOST_VALUES:
+        if aliased > MOST_ALIASED:
             break
     return aliased

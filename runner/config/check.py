@@ -13,7 +13,7 @@ from runner.config.verbs import RUN_VERBS
 from runner.errors import ConfigError
 from runner.signature.kinds import find_misplacement
 from runner.signature.parameters import Parameter, Parameters, call_parameters, settings, signature
-from runner.signature.places import SCHEMA, find_misplaced_parts
+from runner.signature.schema import SCHEMA, find_misplaced_parts
 from runner.signature.source import TargetError
 from runner.signature.type_hints import Problem, find_problems
 from runner.tree import dotted, is_reference, leaves, parts

@@ -1,4 +1,7 @@
-"""Trees of arrays and plain values as folders of npy files and one JSON, written whole or not at all."""
+"""The cache of encoded data: trees of arrays and plain values, as folders of npy files and one JSON file.
+
+A folder is written atomically.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ from components.types import Ragged
 from runner.run_folder import LOCK, remove_abandoned, take_lock
 
 _INDEX = "index.json"
-_ARRAY, _RAGGED = "$array", "$ragged"  # keys of the JSON that stand for arrays
-_MAPPED_BYTES = 2**20  # smaller files are read, so that a table of a thousand columns needs no thousand open files
+_ARRAY, _RAGGED = "$array", "$ragged"  # keys in the JSON that mark arrays
+_MAPPED_BYTES = 2**20  # smaller files are read, so that a thousand columns do not need a thousand open files
 
 
 def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
-    """Writes a tree of mappings, lists, arrays, `Ragged` and plain values, in place of what is there."""
+    """Writes a tree of mappings, lists, arrays, `Ragged` and plain values, and replaces the folder if it exists."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder.parent, ".?*.????????")
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -33,30 +36,32 @@ def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
         content: dict[str, Any] = {"tree": _flatten(tree, arrays)}
         for number, array in enumerate(arrays):
             np.save(draft / f"{number}.npy", array, allow_pickle=False)
-        content["checksums"] = [_checksum(draft / f"{number}.npy") for number in range(len(arrays))]
-        (draft / _INDEX).write_text(json.dumps({"content": content, "checksum": _checksum_of(content)}))
+        content["checksums"] = [_file_checksum(draft / f"{number}.npy") for number in range(len(arrays))]
+        (draft / _INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
         (draft / LOCK).unlink()
-        _rename(draft, folder)
+        _replace_folder(draft, folder)
     finally:
         os.close(lock)
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def load_tree(folder: Path) -> Any:
-    """What `save` wrote, lists as tuples, large arrays mapped into memory; None if missing or damaged."""
+    """Reads a tree of `save_tree`: lists become tuples, large arrays are memory maps. None: missing or damaged."""
     try:
-        index = json.loads(_regular(folder / _INDEX).read_text())
+        index = json.loads(_check_regular(folder / _INDEX).read_text())
         content = index["content"]
-        if index["checksum"] != _checksum_of(content):
+        if index["checksum"] != _json_checksum(content):
             return None
-        arrays = [_read(folder / f"{number}.npy", checksum) for number, checksum in enumerate(content["checksums"])]
+        arrays = [
+            _read_array(folder / f"{number}.npy", checksum) for number, checksum in enumerate(content["checksums"])
+        ]
         return _restore(content["tree"], arrays)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
-def _rename(draft: Path, folder: Path) -> None:
-    """Puts a draft in place of what is there, whatever that is."""
+def _replace_folder(draft: Path, folder: Path) -> None:
+    """Renames a draft to its folder, and removes any file or folder of that name first."""
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -64,24 +69,24 @@ def _rename(draft: Path, folder: Path) -> None:
     try:
         draft.rename(folder)
     except OSError:
-        if not folder.is_dir():  # it is one where another process has just written the same
+        if not folder.is_dir():  # otherwise another process has just written the same tree
             raise
 
 
-def _read(file: Path, checksum: int) -> np.ndarray:
-    if _checksum(_regular(file)) != checksum:
+def _read_array(file: Path, checksum: int) -> np.ndarray:
+    if _file_checksum(_check_regular(file)) != checksum:
         raise ValueError(f"{file} is damaged")
     return np.load(file, mmap_mode="r" if file.stat().st_size >= _MAPPED_BYTES else None)
 
 
-def _regular(file: Path) -> Path:
+def _check_regular(file: Path) -> Path:
     if not file.is_file():
         raise ValueError(f"{file} is no regular file")
     return file
 
 
 def _flatten(node: Any, arrays: list[np.ndarray]) -> Any:
-    """The tree as JSON; its arrays are appended to the list, and their numbers stand for them."""
+    """The tree as JSON. Its arrays are appended to the list, and their indices stand in their places."""
     if isinstance(node, np.ndarray):
         arrays.append(node)
         return {_ARRAY: len(arrays) - 1}
@@ -104,11 +109,11 @@ def _restore(node: Any, arrays: list[np.ndarray]) -> Any:
     return tuple(_restore(value, arrays) for value in node) if isinstance(node, list) else node
 
 
-def _checksum_of(content: Any) -> int:
+def _json_checksum(content: Any) -> int:
     return zlib.crc32(json.dumps(content).encode())
 
 
-def _checksum(file: Path) -> int:
+def _file_checksum(file: Path) -> int:
     checksum = 0
     with file.open("rb") as stream:
         while chunk := stream.read(2**20):

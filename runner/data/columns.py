@@ -1,4 +1,4 @@
-"""Rows of columns: dense, strings or ragged."""
+"""Selects and concatenates rows of columns, which are dense arrays, strings or ragged."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from components.types import Block, Ragged, Strings
 
 
 def take_rows(values: Any, rows: np.ndarray) -> Any:
-    """Some rows, in the order given."""
+    """The rows of some indices, in their order."""
     if isinstance(values, Strings):
         return values._replace(indices=rows if values.indices is None else values.indices[rows])
     if not isinstance(values, Ragged):
         return values[rows]
     lengths = np.diff(values.offsets)[rows]
     offsets = _offsets(lengths)
-    places = np.arange(offsets[-1]) + np.repeat(values.offsets[rows] - offsets[:-1], lengths)
-    return Ragged(take_rows(values.values, places), offsets)
+    indices = np.arange(offsets[-1]) + np.repeat(values.offsets[rows] - offsets[:-1], lengths)
+    return Ragged(take_rows(values.values, indices), offsets)
 
 
 def concatenate_rows(pieces: Sequence[Any]) -> Any:
-    """All rows of several arrays, which are all dense or all ragged."""
+    """Concatenates the rows of several arrays, all of them dense or all ragged."""
     if not isinstance(pieces[0], Ragged):
         return np.concatenate(pieces)
     lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])
@@ -32,7 +32,7 @@ def concatenate_rows(pieces: Sequence[Any]) -> Any:
 
 
 def select_rows(block: Block, rows: np.ndarray) -> Block:
-    """A block of some rows of another; it names them as that did."""
+    """A block of some rows of another block. Its messages name the rows as the other block does."""
     return _Selection(
         columns={name: take_rows(values, rows) for name, values in block.columns.items()},
         valid={name: valid[rows] for name, valid in block.valid.items()},

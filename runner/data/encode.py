@@ -1,4 +1,4 @@
-"""The pass over a source in which columns encode all rows, by what they learned."""
+"""The second pass over a source: columns encode all rows with their constants."""
 
 from __future__ import annotations
 
@@ -24,37 +24,41 @@ from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
 from runner.platform import cores
 
-TARGET = "target"  # the target's name among the columns
+TARGET = "target"  # the name of the target among the columns
 
 
 def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """The columns that the inputs reach, each behind those that it reads."""
+    """The columns that the inputs use, directly or not, each after the columns that it reads.
+
+    Raises:
+        UserError: a column is unknown, or the columns form a cycle.
+    """
     if TARGET in columns:
         raise UserError(f"feature.columns.{TARGET}: this name is the target's own; choose another")
     order: list[str] = []
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            circle = " -> ".join([*path[path.index(name) :], name])
-            hint = "give a column that was to read a raw one of its name another name"
-            raise UserError(f"feature.columns: {circle} is a circle: {hint}")
+            cycle = " -> ".join([*path[path.index(name) :], name])
+            hint = "rename a column that should read the raw column of its name"
+            raise UserError(f"feature.columns: {cycle} is a cycle: {hint}")
         for parent in parent_keys(columns, name):
             visit(parent, (*path, name))
         if name not in order:
             order.append(name)
 
-    for given, names in inputs.items():
+    for input_name, names in inputs.items():
         if not names:
-            raise UserError(f"feature.inputs.{given} lists no column")
+            raise UserError(f"feature.inputs.{input_name} lists no column")
         for name in names:
             if name not in columns:
-                raise UserError(f"feature.inputs.{given}: no column `{name}`; {suggest_name(name, columns)}")
+                raise UserError(f"feature.inputs.{input_name}: no column `{name}`; {suggest_name(name, columns)}")
             visit(name, ())
     return order
 
 
 def check_keys(columns: Mapping[str, Column], block: Block) -> None:
-    """Every key must be a column of the source, or another feature column."""
+    """Raises UserError unless every key is a column of the source or another feature column."""
     for name, column in columns.items():
         others = [] if name == TARGET else [other for other in columns if other not in (name, TARGET)]
         for key in column.keys:
@@ -72,20 +76,28 @@ def encode_source(
     *,
     workers: int | None = None,
 ) -> dict[str, dict[str, Encoded]]:
-    """The arrays of the columns that are kept, for all rows of all parts; `columns` lists parents first.
+    """Encodes all rows of all parts. Several threads encode independent blocks.
 
-    Blocks are encoded by several threads, each as if it were alone.
+    Args:
+        source: the data.
+        columns: the columns to encode, parents first.
+        constants: the constants of each column.
+        kept: the columns whose arrays are returned.
+        workers: the number of threads; None: one per core.
+
+    Returns:
+        The arrays by column and name.
     """
 
-    def kept_of(numbered: tuple[int, Block]) -> dict[str, dict[str, Any]]:
-        done = encode_block(numbered[1], columns, constants)
+    def encode_kept(numbered_block: tuple[int, Block]) -> dict[str, dict[str, Any]]:
+        done = encode_block(numbered_block[1], columns, constants)
         for name in kept:
-            _check_kept(name, done[name])
+            _check_dtype(name, done[name])
         return {name: dict(done[name]) for name in kept}
 
-    pieces = list(ordered_map(kept_of, numbered_blocks(source), workers or cores()))
+    pieces = list(ordered_map(encode_kept, numbered_blocks(source), workers or cores()))
     keys = {name: list(pieces[0][name]) for name in kept}
-    # What is joined is let go, so that no more than one array is there twice.
+    # Each piece is freed once it is concatenated, so that at most one array is in memory twice.
     return {
         name: {key: concatenate_rows([piece[name].pop(key) for piece in pieces]) for key in keys[name]} for name in kept
     }
@@ -94,7 +106,7 @@ def encode_source(
 def encode_block(
     block: Block, columns: Mapping[str, Column], constants: Mapping[str, Constants]
 ) -> dict[str, Mapping[str, Values]]:
-    """What each column makes of a block; `columns` lists parents first."""
+    """The arrays of each column for one block; `columns` lists parents first."""
     done: dict[str, Mapping[str, Values]] = {}
     for name, column in columns.items():
         parents = {key: done[key] for key in parent_keys(columns, name)}
@@ -107,7 +119,7 @@ def encode_block(
 
 
 def numbered_blocks(source: Source) -> Iterator[tuple[int, Block]]:
-    """The blocks of all parts, none empty, each with the number of its first row over all."""
+    """The non-empty blocks of all parts, each with the number of its first row over all parts."""
     start = stop = 0
     for part, size in source.sizes().items():
         stop += size
@@ -120,7 +132,7 @@ def numbered_blocks(source: Source) -> Iterator[tuple[int, Block]]:
 
 
 def first_block(source: Source) -> Block | None:
-    """The first rows of a source; None where it has none."""
+    """The first non-empty block of a source; None where it has no rows."""
     return next((block for _, block in numbered_blocks(source)), None)
 
 
@@ -130,12 +142,12 @@ def block_rows(block: Block) -> int:
 
 
 def parent_keys(columns: Mapping[str, Column], name: str) -> list[str]:
-    """The feature columns that a column reads; its own name, and any key of the target, is a raw column."""
+    """The feature columns that a column reads. Its own name, and any key of the target, is a raw column."""
     keys = () if name == TARGET else columns[name].keys
     return [key for key in keys if key in columns and key not in (name, TARGET)]
 
 
-def _check_kept(name: str, arrays: Mapping[str, Any]) -> None:
+def _check_dtype(name: str, arrays: Mapping[str, Any]) -> None:
     for key, encoded in arrays.items():
         values = encoded.values if isinstance(encoded, Ragged) else encoded
         if isinstance(values, Strings):

@@ -28,7 +28,7 @@ from runner.data.encode import TARGET, check_keys, encode_source, encoding_order
 from runner.data.statistics import StatisticsRequest, summarize
 from runner.errors import column_location
 from runner.signature.build import build
-from runner.signature.places import COLUMN, SCHEMA
+from runner.signature.schema import COLUMN, SCHEMA
 
 VERSION = 3  # to be raised whenever the same configuration and rows are encoded in another way
 _COLUMNS = "columns"  # the key of the statistics of all columns but the target

@@ -1,4 +1,4 @@
-"""Work on the items of a sequence by several threads, in the order of the items."""
+"""A map by several threads that keeps the order of its items."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Result = TypeVar("Result")
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """The results of the items, in their order, worked out by so many threads, which are a few items ahead."""
+    """Maps a function over items by several threads, which work a few items ahead. Results keep the items' order."""
     if workers == 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(workers, "ahead") as pool:
+    with ThreadPoolExecutor(workers, "ordered_map") as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(function, item))

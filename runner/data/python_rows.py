@@ -1,4 +1,4 @@
-"""Raw columns given from Python, as much of a source as encoding needs."""
+"""Raw columns from Python as a source, and as labeled data that a run can be evaluated on."""
 
 from __future__ import annotations
 
@@ -9,23 +9,45 @@ from typing import Any, cast
 import numpy as np
 
 from components.columns import Columns, as_columns, is_table
-from components.types import Block, Source, row_count
+from components.types import Block, Constants, Source, UserError, row_count
 from runner.data.columns import take_rows
+from runner.data.encode import check_keys, encode_source, first_block
+from runner.data.load import Data, Features, program_columns, reached_columns
 
 BLOCK_ROWS = 1 << 17
-ORIGIN = "the new rows"
+ORIGIN = "the new rows"  # names the rows in messages
+NEW = "new"  # the split of labeled rows
+
+
+def encode_labeled(source: Source, features: Features, constants: Mapping[str, Constants]) -> Data:
+    """Encodes all rows of a source, with their target, as the split `new`, by the constants of a run.
+
+    Raises:
+        UserError: a column is missing.
+        DataError: a value is wrong, or a class is unknown.
+    """
+    columns = reached_columns(features)
+    if (first := first_block(source)) is None:
+        raise UserError("there are no rows to evaluate on")
+    check_keys(columns, first)
+    encoded = encode_source(source, columns, constants, program_columns(features))
+    rows = np.arange(sum(source.sizes().values()))
+    return Data(encoded, {"train": rows, NEW: rows}, constants, fingerprint="", warnings=())
 
 
 def as_source(rows: Mapping[str, Any] | Any) -> Source:
-    """A source of raw columns, or of a data frame; what is a source already stays.
+    """Turns a mapping of raw columns, or a data frame, into a source. A source is returned as it is.
 
-    Raises DataError where the columns don't fit.
+    Raises:
+        DataError: the columns differ in length, or have values of a wrong type.
     """
-    return cast(Source, _NewRows(as_columns(rows, ORIGIN)) if is_table(rows) else rows)
+    return cast(Source, _ColumnSource(as_columns(rows, ORIGIN)) if is_table(rows) else rows)
 
 
 @dataclass(frozen=True)
-class _NewRows:
+class _ColumnSource:
+    """As much of a source as encoding needs."""
+
     columns: Columns
 
     @property

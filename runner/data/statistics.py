@@ -1,7 +1,7 @@
-"""The first pass over a source: what columns want to know of some rows, all of it at once.
+"""The first pass over a source: computes the statistics of all columns at once.
 
-Blocks are summarized by several threads. Their states are merged pairwise in a tree that the number of blocks alone
-decides, so the result is the same to the bit for any number of threads.
+Several threads summarize blocks. Their states are merged pairwise in a tree whose shape depends only on the number of
+blocks, so the result is bit-identical for any number of threads.
 """
 
 from __future__ import annotations
@@ -20,104 +20,121 @@ from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
 from runner.platform import cores
 
-Reader = tuple[str, ...]  # the feature columns that a column reads: they hide raw columns of their names
-States = dict[tuple[Statistic, Reader], Any]
+ReaderParents = tuple[str, ...]  # the feature columns that a column reads, in place of raw columns of the same names
+States = dict[tuple[Statistic, ReaderParents], Any]
 
 
 class StatisticsRequest(NamedTuple):
-    """Which columns learn from which rows."""
+    """Which columns are fitted on which rows.
+
+    Attributes:
+        columns: the columns by name.
+        rows: row numbers over all parts, sorted int64 (N,).
+    """
 
     columns: Mapping[str, Column]
-    rows: np.ndarray  # sorted int64, counted over all parts
+    rows: np.ndarray
 
 
 def summarize(
     source: Source,
-    wanted: Mapping[str, StatisticsRequest],
+    requests: Mapping[str, StatisticsRequest],
     columns: Mapping[str, Column],
     *,
     workers: int | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Results of statistics, by name of what is wanted, column and name of the statistic.
+    """Computes statistics in one pass.
 
-    `columns` are all columns, parents first. Raises UserError for a column that would learn from another that learns.
+    Args:
+        source: the data.
+        requests: which columns are fitted on which rows, by any name.
+        columns: all columns, parents first.
+        workers: the number of threads; None: one per core.
+
+    Returns:
+        The results by name of the request, column and statistic.
+
+    Raises:
+        UserError: a column reads another column that is fitted in the same pass.
     """
-    learning = {name: one for some in wanted.values() for name, one in some.columns.items() if one.statistics()}
-    fixed = _fixed(_ancestors(columns, learning))
-    for one in wanted.values():
-        _check(columns, one.columns, fixed)
-    states = functools.partial(_states, wanted, columns, fixed)
-    total = merge_states(ordered_map(states, numbered_blocks(source), workers or cores()))
+    fitted = {name: one for request in requests.values() for name, one in request.columns.items() if one.statistics()}
+    constants = _constants_without_fit(_ancestors(columns, fitted))
+    for request in requests.values():
+        _check_readers(columns, request.columns, constants)
+    summarize_block = functools.partial(_summarize_block, requests, columns, constants)
+    total = merge_states(ordered_map(summarize_block, numbered_blocks(source), workers or cores()))
     return {
-        name: {column: _results(columns, column, total.get(name, {})) for column in one.columns}
-        for name, one in wanted.items()
+        name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
+        for name, request in requests.items()
     }
 
 
 def merge_states(states: Iterable[dict[str, States]]) -> dict[str, States]:
-    """All states as one: equal neighbours first, as in a binary counter."""
+    """Merges all states: neighbours of equal size first, as in a binary counter."""
     waiting: list[tuple[int, dict[str, States]]] = []
     for state in states:
         level = 0
         while waiting and waiting[-1][0] == level:
-            state, level = _merge(waiting.pop()[1], state), level + 1
+            state, level = _merge_pair(waiting.pop()[1], state), level + 1
         waiting.append((level, state))
     total = waiting.pop()[1]
     while waiting:
-        total = _merge(waiting.pop()[1], total)
+        total = _merge_pair(waiting.pop()[1], total)
     return total
 
 
-def _states(
-    wanted: Mapping[str, StatisticsRequest],
+def _summarize_block(
+    requests: Mapping[str, StatisticsRequest],
     columns: Mapping[str, Column],
     fixed: Mapping[str, Constants],
     numbered: tuple[int, Block],
 ) -> dict[str, States]:
-    """The states of one block; of what wants none of its rows, none. `fixed` is what columns know without learning."""
+    """The states of one block, for each request that has rows there."""
     start, block = numbered
-    found = {}
-    for name, one in wanted.items():
-        low, high = np.searchsorted(one.rows, (start, start + block_rows(block)))
-        readers = {column: one.columns[column] for column in one.columns if one.columns[column].statistics()}
+    states = {}
+    for name, request in requests.items():
+        low, high = np.searchsorted(request.rows, (start, start + block_rows(block)))
+        readers = {column: one for column, one in request.columns.items() if one.statistics()}
         if readers and low < high:
-            selected = _selected(block, columns, readers, one.rows[low:high] - start)
-            found[name] = _summarized(readers, columns, fixed, selected)
-    return found
-
-
-def _summarized(
-    readers: Mapping[str, Column], columns: Mapping[str, Column], fixed: Mapping[str, Constants], block: Block
-) -> States:
-    done = encode_block(block, _ancestors(columns, readers), fixed)
-    states: States = {}
-    for name, column in readers.items():
-        parents = tuple(parent_keys(columns, name))
-        read = {one: next(iter(done[one].items())) for one in parents}  # the first array, and what it is called
-        values = {one: array for one, (_, array) in read.items()}
-        ids = frozenset(one for one, (what, _) in read.items() if what == "ids")
-        hidden = {key: there for key, there in block.valid.items() if key not in parents}
-        seen = replace(block, columns={**block.columns, **values}, valid=hidden, ids=ids)
-        for statistic in column.statistics().values():
-            if (statistic, parents) not in states:
-                states[statistic, parents] = statistic.summarize(seen)
+            selected = _select_needed(block, columns, readers, request.rows[low:high] - start)
+            states[name] = _summarize_readers(readers, columns, fixed, selected)
     return states
 
 
-def _merge(left: dict[str, States], right: dict[str, States]) -> dict[str, States]:
-    found = {**left, **right}
+def _summarize_readers(
+    readers: Mapping[str, Column], columns: Mapping[str, Column], fixed: Mapping[str, Constants], block: Block
+) -> States:
+    encoded = encode_block(block, _ancestors(columns, readers), fixed)
+    states: States = {}
+    for name, column in readers.items():
+        parents = tuple(parent_keys(columns, name))
+        first = {parent: next(iter(encoded[parent].items())) for parent in parents}  # each parent's first array
+        values = {parent: array for parent, (_, array) in first.items()}
+        ids = frozenset(parent for parent, (array_name, _) in first.items() if array_name == "ids")
+        valid = {key: mask for key, mask in block.valid.items() if key not in parents}
+        read = replace(block, columns={**block.columns, **values}, valid=valid, ids=ids)
+        for statistic in column.statistics().values():
+            if (statistic, parents) not in states:
+                states[statistic, parents] = statistic.summarize(read)
+    return states
+
+
+def _merge_pair(left: dict[str, States], right: dict[str, States]) -> dict[str, States]:
+    merged = {**left, **right}
     for name in left.keys() & right.keys():
-        found[name] = {key: key[0].merge(left[name][key], right[name][key]) for key in left[name]}
-    return found
+        merged[name] = {key: key[0].merge(left[name][key], right[name][key]) for key in left[name]}
+    return merged
 
 
-def _results(columns: Mapping[str, Column], name: str, states: States) -> dict[str, Any]:
+def _column_results(columns: Mapping[str, Column], name: str, states: States) -> dict[str, Any]:
     parents = tuple(parent_keys(columns, name))
     return {key: one.result(states[one, parents]) for key, one in columns[name].statistics().items()}
 
 
-def _selected(block: Block, columns: Mapping[str, Column], readers: Mapping[str, Column], rows: np.ndarray) -> Block:
-    """The rows, of the raw columns that are read for the statistics."""
+def _select_needed(
+    block: Block, columns: Mapping[str, Column], readers: Mapping[str, Column], rows: np.ndarray
+) -> Block:
+    """Some rows of the raw columns that the statistics need."""
     keys = {key for column in {**_ancestors(columns, readers), **readers}.values() for key in column.keys}
     needed = {key: values for key, values in block.columns.items() if key in keys}
     if len(rows) == block_rows(block):
@@ -126,7 +143,7 @@ def _selected(block: Block, columns: Mapping[str, Column], readers: Mapping[str,
 
 
 def _ancestors(columns: Mapping[str, Column], readers: Mapping[str, Column]) -> dict[str, Column]:
-    """The feature columns that some read, parents first."""
+    """The feature columns that some columns read, directly or not, parents first."""
     names: set[str] = set()
     waiting = [parent for name in readers for parent in parent_keys(columns, name)]
     while waiting:
@@ -137,8 +154,8 @@ def _ancestors(columns: Mapping[str, Column], readers: Mapping[str, Column]) -> 
     return {name: column for name, column in columns.items() if name in names}
 
 
-def _fixed(columns: Mapping[str, Column]) -> dict[str, Constants]:
-    """What the columns know that encode without having learned anything, and that read no other than such."""
+def _constants_without_fit(columns: Mapping[str, Column]) -> dict[str, Constants]:
+    """The constants of the columns that encode without statistics, and whose parents do too."""
     fixed: dict[str, Constants] = {}
     for name, column in columns.items():
         if all(parent in fixed for parent in parent_keys(columns, name)):
@@ -150,12 +167,14 @@ def _fixed(columns: Mapping[str, Column]) -> dict[str, Constants]:
     return fixed
 
 
-def _check(columns: Mapping[str, Column], readers: Mapping[str, Column], fixed: Mapping[str, Constants]) -> None:
+def _check_readers(
+    columns: Mapping[str, Column], readers: Mapping[str, Column], fixed: Mapping[str, Constants]
+) -> None:
     for name, column in readers.items():
         ancestors = _ancestors(columns, {name: column}) if column.statistics() else {}
-        if learned := [parent for parent in ancestors if parent not in fixed]:
+        if fitted := [parent for parent in ancestors if parent not in fixed]:
             raise UserError(
-                f"feature.columns.{name} learns from `{learned[0]}`, which learns from the data itself, and all is "
-                f"learned in one pass: give {name} what it would learn, or let it read raw columns (if `{learned[0]}` "
-                "hides the raw column of that name, call it otherwise)"
+                f"feature.columns.{name} learns from `{fitted[0]}`, which itself learns from the data, in the same "
+                f"pass. Give {name} the values that it would learn, or let it read raw columns (if `{fitted[0]}` "
+                "hides the raw column of that name, rename it)"
             )

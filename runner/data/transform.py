@@ -1,4 +1,4 @@
-"""A run's feature columns and what they learned, as one file: it encodes new rows as it did the old ones."""
+"""The feature columns of a run and their constants, as one file that encodes new rows as in training."""
 
 from __future__ import annotations
 
@@ -24,10 +24,16 @@ Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
 
 
 class ArrayLayout(NamedTuple):
-    """What an array of a column has for each row."""
+    """The layout of one row in an array of a column.
+
+    Attributes:
+        dtype: the name of its dtype.
+        shape: the shape of a row, or of an element of a ragged row.
+        ragged: whether a row has any number of elements.
+    """
 
     dtype: str
-    shape: tuple[int, ...]  # of a ragged one that of an element
+    shape: tuple[int, ...]
     ragged: bool
 
     def __str__(self) -> str:
@@ -36,12 +42,12 @@ class ArrayLayout(NamedTuple):
 
 @dataclass(frozen=True)
 class Transform:
-    """From raw rows to the arrays that the program takes, in training, prediction and serving alike.
+    """Turns raw rows into the arrays that the program takes, in training, prediction and serving.
 
     Attributes:
-        features: the columns.
-        constants: what they and the target learned from the training split.
-        forms: of the arrays that training rows became, by column and name.
+        features: the columns and the target.
+        constants: their values fitted on the training split.
+        layouts: the layouts of the arrays in training, by column and name.
     """
 
     features: Features
@@ -50,20 +56,28 @@ class Transform:
 
     @property
     def columns(self) -> dict[str, Column]:
-        """The columns that inputs reach, parents first."""
+        """The columns that the inputs use, directly or not, parents first."""
         return {name: column for name, column in reached_columns(self.features).items() if name != TARGET}
 
     def __call__(self, rows: Mapping[str, Any] | Source) -> Rows:
-        """The arrays of the columns that the program takes: of raw columns, or of all rows of a source.
+        """Encodes rows.
 
-        A raw column is an array, or anything that NumPy makes one of, the rows along its first axis; `Strings` or
-        `Ragged`; or one of pandas, Polars or Arrow, whose data frames and tables stand for their columns. Raises
-        UserError where one lacks or has another form, DataError where a value is wrong, with its row and column.
+        Args:
+            rows: raw columns by name, a data frame or table of pandas, Polars or Arrow, or a source. A raw column is
+                an array, or anything that NumPy turns into one, with the rows along its first axis; `Strings` or
+                `Ragged`; or a column of pandas, Polars or Arrow.
+
+        Returns:
+            The arrays that the program takes, by column and name.
+
+        Raises:
+            UserError: a column is missing, or is encoded in another layout than in training.
+            DataError: a value is wrong; the message names its row and column.
         """
         return self.transform_with_warnings(rows)[0]
 
     def transform_with_warnings(self, rows: Mapping[str, Any] | Source) -> tuple[Rows, tuple[str, ...]]:
-        """The same, and what columns remark on the rows."""
+        """Encodes rows as a call does, and returns the warnings of the columns too."""
         source = as_source(rows)
         if (first := first_block(source)) is None:
             raise UserError("there are no rows: give columns, each with a row or more")
@@ -86,12 +100,19 @@ class Transform:
 
 
 def array_layouts(encoded: Rows) -> dict[str, dict[str, ArrayLayout]]:
-    """The forms of the arrays of columns, by name."""
-    return {name: {key: _form(values) for key, values in arrays.items()} for name, arrays in encoded.items()}
+    """The layouts of arrays, by column and name."""
+    return {name: {key: _layout_of(values) for key, values in arrays.items()} for name, arrays in encoded.items()}
 
 
 def save_transform(folder: Path, feature: Mapping[str, Any], constants: Mapping[str, Constants], encoded: Rows) -> None:
-    """Writes the columns, as the plain values that describe them, what they learned, and the form of their arrays."""
+    """Writes the columns of a run.
+
+    Args:
+        folder: the folder of the run.
+        feature: the plain values that describe the columns and the target.
+        constants: their fitted values.
+        encoded: their arrays, whose layouts are kept.
+    """
     arrays: dict[str, np.ndarray] = {}
     for name, learned in constants.items():
         for side, values in (("host", learned.host), ("device", learned.device)):
@@ -105,18 +126,21 @@ def save_transform(folder: Path, feature: Mapping[str, Any], constants: Mapping[
 
 
 def load_transform(path: Path) -> Transform:
-    """What `save` wrote into a folder, or a file; raises UserError where that is missing, damaged or too old.
+    """Reads the transform of a run from its folder or its file.
 
-    Of what the file names, nothing is built but feature columns, ours and those of packages that the user allows.
+    Only feature columns are built, ours and those of packages that the user allows. No other target of the file runs.
+
+    Raises:
+        UserError: the file is missing, damaged or of another version.
     """
     path = path / FILE if path.is_dir() else path
     if not path.exists():
-        raise UserError(f"there is no {path}: it is written once a run begins")
+        raise UserError(f"there is no {path}: a run writes it when it starts")
     meta, arrays, _ = npz.read(path)
     if meta.get("version") != VERSION:
         raise UserError(f"{path} has version {meta.get('version')}, this Titrate reads {VERSION}: train the run again")
-    with npz.unpacked(path, "transform"):
-        found = {name: Constants({}, {}, _tuples(dict(static))) for name, static in meta["columns"].items()}
+    with npz.check_contents(path, "transform"):
+        found = {name: Constants({}, {}, _lists_to_tuples(dict(static))) for name, static in meta["columns"].items()}
         for name, array in arrays.items():
             column, side, key = name.rsplit("/", 2)
             sides: dict[str, Any] = {"host": found[column].host, "device": found[column].device}
@@ -132,16 +156,16 @@ def load_transform(path: Path) -> Transform:
         feature, _ = rename_targets(feature)
     features = Features.described(feature)
     if found.keys() != reached_columns(features).keys() or formed.keys() != set(program_columns(features)):
-        raise npz.Damaged(f"{path} is no transform: what it holds of columns isn't that of the columns it names")
+        raise npz.Damaged(f"{path} is not a transform: its arrays do not match the columns that it names")
     return Transform(features, found, formed)
 
 
-def _form(values: Encoded) -> ArrayLayout:
+def _layout_of(values: Encoded) -> ArrayLayout:
     array = values.values if isinstance(values, Ragged) else values
     return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
 
 
-def _tuples(node: Any) -> Any:
+def _lists_to_tuples(node: Any) -> Any:
     if isinstance(node, dict):
-        return {key: _tuples(value) for key, value in node.items()}
-    return tuple(map(_tuples, node)) if isinstance(node, list) else node
+        return {key: _lists_to_tuples(value) for key, value in node.items()}
+    return tuple(map(_lists_to_tuples, node)) if isinstance(node, list) else node

@@ -29,9 +29,9 @@ from runner.memory import memory_error_location
 from runner.platform import cache_folder, find_unused_accelerator
 from runner.program.program import Program, as_arrays
 from runner.run_folder import RunFolder
-from runner.signature import code
 from runner.signature.build import build
-from runner.signature.places import SCHEMA
+from runner.signature.code import digest_code, part_packages
+from runner.signature.schema import SCHEMA
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 
@@ -116,7 +116,7 @@ def load_data(config: Config, source: Source | None, progress: Progress) -> tupl
     """The encoded data and its columns. The cache serves the same configuration, rows and code only."""
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     nodes = [config.values["data"], config.values["feature"]]
-    identity = json.dumps([nodes, code.digest(code.packages(nodes))], sort_keys=True)
+    identity = json.dumps([nodes, digest_code(part_packages(nodes))], sort_keys=True)
     features = Features.described(config.values["feature"])
     with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None

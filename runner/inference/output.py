@@ -1,4 +1,4 @@
-"""Tables as files, in a format that the suffix of their name says: there whole or not at all."""
+"""Writes tables as CSV, Parquet or JSON files, by the suffix of their name. Writing is atomic."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Columns = Mapping[str, np.ndarray]  # each (rows,)
 def check_output_path(path: Path) -> None:
     """Raises UserError where a table can't be written to a path."""
     if path.suffix not in WRITERS:
-        found = f"{path.suffix} is no format" if path.suffix else "its name must end with its format"
-        raise UserError(f"output={path}: {found}; {suggest_name(path.suffix, WRITERS)}")
+        problem = f"{path.suffix} is no format" if path.suffix else "its name must end with its format"
+        raise UserError(f"output={path}: {problem}; {suggest_name(path.suffix, WRITERS)}")
     if path.exists():
         raise UserError(f"output={path} is there already; remove it, or choose another name")
     if not path.parent.is_dir():
@@ -30,7 +30,7 @@ def check_output_path(path: Path) -> None:
 
 
 def write_table(path: Path, columns: Columns) -> None:
-    """Writes a table to a path that `check` allows; raises UserError where that can't be done."""
+    """Writes a table to a path that `check_output_path` accepts. Raises UserError where writing fails."""
     try:
         with replacing(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) as file:
             WRITERS[path.suffix](columns, file)
@@ -38,36 +38,40 @@ def write_table(path: Path, columns: Columns) -> None:
         raise UserError(f"output={path} can't be written ({error.strerror or error}); choose another place") from error
 
 
-def _csv(columns: Columns, file: BinaryIO) -> None:
+def _write_csv(columns: Columns, file: BinaryIO) -> None:
     from pyarrow import csv
 
-    csv.write_csv(_table(columns), file)
+    csv.write_csv(_to_arrow(columns), file)
 
 
-def _parquet(columns: Columns, file: BinaryIO) -> None:
+def _write_parquet(columns: Columns, file: BinaryIO) -> None:
     from pyarrow import parquet
 
-    parquet.write_table(_table(columns), file)
+    parquet.write_table(_to_arrow(columns), file)
 
 
-def _json(columns: Columns, file: BinaryIO) -> None:
-    """A list of records; null stands for what isn't finite, which JSON can't say."""
-    lists = [_plain(values) for values in columns.values()]
+def _write_json(columns: Columns, file: BinaryIO) -> None:
+    """Writes a list of records. A number that is not finite becomes null, because JSON has no other form for it."""
+    lists = [_to_json_values(values) for values in columns.values()]
     records = (json.dumps(dict(zip(columns, row, strict=True)), allow_nan=False) for row in zip(*lists, strict=True))
     file.write(b"[" + ",\n".join(records).encode() + b"]\n")
 
 
-WRITERS: dict[str, Callable[[Columns, BinaryIO], None]] = {".csv": _csv, ".parquet": _parquet, ".json": _json}
+WRITERS: dict[str, Callable[[Columns, BinaryIO], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".json": _write_json,
+}
 
 
-def _table(columns: Columns) -> Any:
+def _to_arrow(columns: Columns) -> Any:
     import pyarrow
 
     return pyarrow.table(dict(columns))
 
 
-def _plain(values: np.ndarray) -> list[Any]:
-    """As JSON's own values: a float as the shortest decimal that is it, in its own precision."""
+def _to_json_values(values: np.ndarray) -> list[Any]:
+    """The values as JSON has them: a float as the shortest decimal that is equal to it in its own precision."""
     if values.dtype.kind != "f":
         return values.tolist()
     shortest = values.astype(str).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The model, asked about rows that no run has seen, in batches of few shapes."""
+"""Applies a model to new rows, in batches of few shapes."""
 
 from __future__ import annotations
 
@@ -13,32 +13,38 @@ from runner.data.transform import Rows
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program
 
-SIZES = tuple(2**power for power in range(0, 32, 4))  # of batches: few are compiled, and a lone row is quick
+SIZES = tuple(2**power for power in range(0, 32, 4))  # batch sizes: few are compiled, and a single row is fast
 
 
 class PredictFn:
-    """The model, asked about examples whose target nobody knows."""
+    """Applies a model to rows without a target.
+
+    Args:
+        program: the program of the run.
+        given: the numbers and constants of the run.
+        batch_size: the largest batch.
+    """
 
     def __init__(self, program: Program, given: ProgramInputs, batch_size: int) -> None:
         self.program, self.given, self._batch_size = program, given, batch_size
-        self._answer = jax.jit(self._logits)
+        self._compiled = jax.jit(self._logits)
 
     def logits(self, rows: Rows, parameters: Any, model_state: Any) -> np.ndarray:
-        """What the model says of each row, float32 (N, outputs); of a real-valued target in its own unit."""
+        """The output for each row, float32 (N, outputs); in the target's own unit where it is real-valued."""
         count = row_count(next(iter(next(iter(rows.values())).values())))
         size = min(self._batch_size, next(size for size in SIZES if size >= count))
         pieces = []
         for first in range(0, count, size):
-            filled = np.arange(first, first + size).clip(max=count - 1)  # the last batch: with its last row
-            said = self._answer(self.given, parameters, model_state, gather_rows(rows, filled))
-            pieces.append(np.asarray(said)[: count - first])
+            indices = np.arange(first, first + size).clip(max=count - 1)  # the last batch repeats its last row
+            logits = self._compiled(self.given, parameters, model_state, gather_rows(rows, indices))
+            pieces.append(np.asarray(logits)[: count - first])
         return np.concatenate(pieces)
 
     def _logits(self, given: ProgramInputs, parameters: Any, model_state: Any, rows: Any) -> jax.Array:
         parts = self.program.parts(given)
         variables = {"params": parameters, **model_state}
-        answered: Any = parts.model.apply(variables, rows, given.constants, train=False)
-        output: Output = answered[2]
+        applied: Any = parts.model.apply(variables, rows, given.constants, train=False)
+        output: Output = applied[2]
         if output.logits is None:
-            raise UserError("this model gives no logits: there is nothing that it predicts")
+            raise UserError("this model returns no logits, so it predicts nothing")
         return parts.target.decode(output.logits)

@@ -1,4 +1,4 @@
-"""What a model predicts, an example a row, in the form that tables take."""
+"""The predictions of a model, and their columns as a table."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class Predictions:
 
     Attributes:
         classes: the classes, in the type that the data has them in; None: the target is real-valued.
-        row: the rows' numbers in the data, int64 (N,); of new rows from 0.
-        target: what is right, in the form of `prediction`; None where it is not known.
-        prediction: classes (N,): text, integers or booleans; or float32 (N,) or (N, outputs), in its own unit.
-        probabilities: float32 (N, classes); None where the target is real-valued.
+        row: the rows' numbers in the data, int64 (N,); new rows are numbered from 0.
+        target: the true classes or values, with the dtype and shape of `prediction`; None: unknown.
+        prediction: classes (N,): text, integers or booleans; or values in the target's own unit, float32 (N,) or
+            (N, outputs).
+        probabilities: float32 (N, classes); None: the target is real-valued.
     """
 
     classes: tuple[str | int | bool, ...] | None
@@ -29,11 +30,11 @@ class Predictions:
     probabilities: np.ndarray | None
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The columns of a table, each (N,): several outputs are numbered, probabilities named by their class."""
+        """The columns of a table, each (N,): several outputs are numbered, probabilities are named by their class."""
         found = {"row": self.row}
         if self.target is not None:
-            found |= _columns("target", self.target)
-        found |= _columns("prediction", self.prediction)
+            found |= _number_columns("target", self.target)
+        found |= _number_columns("prediction", self.prediction)
         if self.classes is not None and self.probabilities is not None:
             names = (f"probability_{name}" for name in self.classes)
             found |= dict(zip(names, self.probabilities.T, strict=True))
@@ -43,25 +44,37 @@ class Predictions:
 def make_predictions(
     classes: tuple[str | int | bool, ...] | None, row: np.ndarray, logits: np.ndarray, target: np.ndarray | None = None
 ) -> Predictions:
-    """Predictions from logits (N, outputs), which of a real-valued target are numbers in its own unit.
+    """Predictions from the output of a model.
 
-    `target` holds numbers of classes, int32 (N,), or float32 (N, outputs).
+    Args:
+        classes: the classes; None: the target is real-valued.
+        row: the rows' numbers, int64 (N,).
+        logits: (N, outputs); values in the target's own unit where it is real-valued.
+        target: the indices of the true classes, int32 (N,), or the true values, float32 (N, outputs); None: unknown.
     """
     if classes is None:
-        right = None if target is None else _lone(target)
-        return Predictions(classes=None, row=row, target=right, prediction=_lone(logits), probabilities=None)
-    shares = probabilities(logits)
+        known_target = None if target is None else _squeeze_single_output(target)
+        return Predictions(
+            classes=None, row=row, target=known_target, prediction=_squeeze_single_output(logits), probabilities=None
+        )
+    class_probabilities = probabilities(logits)
     names = np.array(classes)
-    right = None if target is None else names[target]
-    return Predictions(classes=classes, row=row, target=right, prediction=names[shares.argmax(1)], probabilities=shares)
+    known_target = None if target is None else names[target]
+    return Predictions(
+        classes=classes,
+        row=row,
+        target=known_target,
+        prediction=names[class_probabilities.argmax(1)],
+        probabilities=class_probabilities,
+    )
 
 
-def _lone(values: np.ndarray) -> np.ndarray:
-    """(N, outputs); of a single output (N,)."""
+def _squeeze_single_output(values: np.ndarray) -> np.ndarray:
+    """Values (N, outputs), or (N,) for a single output."""
     return values[:, 0] if values.shape[1] == 1 else values
 
 
-def _columns(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _number_columns(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     if values.ndim == 1:
         yield name, values
     else:

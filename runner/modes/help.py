@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runner.config.catalog import EXPERIMENT, HOUSE, MAIN, Catalog, catalog, defaults
 from runner.config.verbs import VERBS
-from runner.signature.allow import allowed_packages
-from runner.signature.code import version
-from runner.signature.source import TargetError, find_definition
+from runner.signature.code import package_version
+from runner.signature.source import TargetError, allowed_packages, find_definition
 from runner.signature.type_hints import format_value
 from runner.tree import dotted, leaves
 from runner.yaml_file import OPTION, read
@@ -83,7 +82,7 @@ def information(config: Config) -> str:
     """Versions, folders, and every value with who set it."""
     facts = {
         "python": platform.python_version(),
-        **{name: version(name) for name in DISTRIBUTIONS},
+        **{name: package_version(name) for name in DISTRIBUTIONS},
         "conf, experiments": f"below {HOUSE} and {Path.cwd()}",
         "parts from": ", ".join(allowed_packages()),
     }

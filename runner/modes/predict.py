@@ -12,7 +12,7 @@ from runner.display.progress import make_progress
 from runner.errors import error_location
 from runner.inference import output
 from runner.signature.build import build
-from runner.signature.places import SCHEMA
+from runner.signature.schema import SCHEMA
 
 if TYPE_CHECKING:
     from components.types import Source

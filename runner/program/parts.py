@@ -14,9 +14,8 @@ from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
 from runner.program.returns import check_augmented, check_numbers, check_sums
-from runner.signature.build import build
-from runner.signature.conformance import check_conformance
-from runner.signature.places import SCHEMA
+from runner.signature.build import build, check_conformance
+from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
 
 StepSums = dict[str, dict[str, jax.Array]]

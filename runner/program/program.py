@@ -33,7 +33,7 @@ from runner.program.parts import (
 )
 from runner.program.returns import check_rates
 from runner.signature.build import build
-from runner.signature.places import SCHEMA
+from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import format_value
 
 STREAMS = {"init": 0, "train": 1, "augment": 2}  # each use of randomness has its own stream of keys

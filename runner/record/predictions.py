@@ -1,4 +1,4 @@
-"""What a run's best weights say of the examples of a split, kept in its folder for figures and for later looks."""
+"""The predictions of a run's best weights for a split, kept in its folder for figures and for `mode=look`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ FILE = "answers.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedPredictions:
-    """The answers of a model, an example a row.
+    """The predictions of a model for a split, with targets and losses.
 
     Attributes:
-        split: whose rows they are.
+        split: the name of the split.
         classes: the names of the classes; None: the target is real-valued.
         row: the rows' numbers in the data, int64 (N,).
-        target: what is right: int32 (N,) of classes, float32 (N, outputs) in the target's own unit.
-        prediction: what the model says, in the same form.
-        probability: float32 (N,), of the class that it says; None where the target is real-valued.
-        loss: float32 (N,).
+        target: the true classes, int32 (N,), or values, float32 (N, outputs) in the target's own unit.
+        prediction: the predicted classes or values, with the same dtype and shape.
+        probability: the probability of the predicted class, float32 (N,); None: the target is real-valued.
+        loss: the loss of each example, float32 (N,).
     """
 
     split: str
@@ -36,9 +36,9 @@ class RecordedPredictions:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Logits (N, classes), or a lone one (N, 1) of the second of two classes, as probabilities (N, classes)."""
-    nothing = np.zeros((len(logits), 1), logits.dtype)
-    scores = logits if logits.shape[1] > 1 else np.concatenate([nothing, logits], axis=1)
+    """The probabilities (N, classes) of logits (N, classes), or (N, 1) for the second of two classes."""
+    zeros = np.zeros((len(logits), 1), logits.dtype)
+    scores = logits if logits.shape[1] > 1 else np.concatenate([zeros, logits], axis=1)
     powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
@@ -51,9 +51,9 @@ def make_recorded(
     logits: np.ndarray,
     loss: np.ndarray,
 ) -> RecordedPredictions:
-    """Answers from logits (N, outputs); of a real-valued target they are the predictions.
+    """Predictions from logits (N, outputs), which are the predicted values where the target is real-valued.
 
-    A model without logits, (N, 0), says the first class, as likely as any.
+    A model without logits, (N, 0), predicts the first class, with equal probabilities.
     """
     if classes is None:
         return RecordedPredictions(
@@ -74,22 +74,22 @@ def make_recorded(
 
 
 def save_predictions(folder: Path, kept: RecordedPredictions) -> None:
-    """Writes them into a run's folder."""
+    """Writes predictions into a run's folder."""
     arrays = {name: value for name, value in vars(kept).items() if isinstance(value, np.ndarray)}
     npz.write(folder / FILE, arrays, {"split": kept.split, "classes": kept.classes})
 
 
 def load_predictions(folder: Path) -> RecordedPredictions | None:
-    """Those of a run's folder; None where it has none. Raises UserError where they are damaged."""
+    """Reads the predictions in a run's folder; None where it has none. Raises UserError where they are damaged."""
     path = folder / FILE
     if not path.exists():
         return None
     meta, arrays, _ = npz.read(path)
-    with npz.unpacked(path, "file of answers"):
+    with npz.check_contents(path, "file of answers"):
         classes = meta["classes"] and tuple(map(str, meta["classes"]))
         found = RecordedPredictions(
             split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays
         )
         if len({len(array) for array in vars(found).values() if isinstance(array, np.ndarray)}) != 1:
-            raise ValueError("its arrays are not of one length")
+            raise ValueError("its arrays differ in length")
         return found

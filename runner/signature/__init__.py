@@ -1,1 +1,1 @@
-"""What a target accepts, read from its source without importing it; and the one place that builds parts."""
+"""Reads from source, without importing, what a target accepts and which kind of part it is; builds parts."""

@@ -1,4 +1,4 @@
-"""Annotations as they stand in source files, made into the hints that values are held against."""
+"""Turns annotations in source files into the type hints that values are checked against."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from components.types import Range
 from runner.signature.source import Module, TargetError, find_definition, full_name
 from runner.signature.type_hints import Kind, Part, Scalar
 
-Seen = frozenset[str]  # aliases on the way here: one that names itself is not followed again
+Seen = frozenset[str]  # the aliases followed so far: an alias that contains itself is followed once
 
-PLAIN: dict[str, Any] = {
+SIMPLE_HINTS: dict[str, Any] = {
     "int": int,
     "float": float,
     "bool": bool,
@@ -38,78 +38,80 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-def hint(module: Module, node: ast.expr | None) -> Any:
-    """The hint of an annotation; Any for one without a meaning to a value from YAML, or that isn't understood."""
+def read_hint(module: Module, node: ast.expr | None) -> Any:
+    """The type hint of an annotation; Any where the annotation is unknown, or has no meaning for a YAML value."""
     try:
-        return _hint(module, node, frozenset())
+        return _read_hint(module, node, frozenset())
     except (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError):
         return Any
 
 
-def _hint(module: Module, node: ast.expr | None, seen: Seen) -> Any:
+def _read_hint(module: Module, node: ast.expr | None, seen: Seen) -> Any:
     if isinstance(node, ast.Constant) and node.value in (None, ...):
         return type(None) if node.value is None else ...
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return _hint(module, ast.parse(node.value, mode="eval").body, seen)
+        return _read_hint(module, ast.parse(node.value, mode="eval").body, seen)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _hint(module, node.left, seen) | _hint(module, node.right, seen)
+        return _read_hint(module, node.left, seen) | _read_hint(module, node.right, seen)
     if isinstance(node, ast.Subscript):
-        return _generic(module, node, seen)
+        return _read_generic(module, node, seen)
     name = node and full_name(module, node)
-    return PLAIN.get(name) or _alias(name, seen) if name else Any
+    return SIMPLE_HINTS.get(name) or _read_alias(name, seen) if name else Any
 
 
-def _generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
+def _read_generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
     name = full_name(module, node.value) or ""
     arguments = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "typing.Literal":
-        return cast(Any, Literal)[tuple(ast.literal_eval(one) for one in arguments)]
+        return cast(Any, Literal)[tuple(map(ast.literal_eval, arguments))]
     if name == "typing.Annotated":
-        notes = [note for note in (_range(module, one) for one in arguments[1:]) if note]
-        inner = _hint(module, arguments[0], seen)
-        return cast(Any, Annotated)[inner, notes[0]] if notes else inner
-    kinds = [_hint(module, one, seen) for one in arguments]
+        ranges = [limits for note in arguments[1:] if (limits := _read_range(module, note))]
+        inner = _read_hint(module, arguments[0], seen)
+        return cast(Any, Annotated)[inner, ranges[0]] if ranges else inner
+    hints = [_read_hint(module, argument, seen) for argument in arguments]
     if name in ("typing.Union", "typing.Optional"):
-        return functools.reduce(operator.or_, [*kinds, type(None)] if name == "typing.Optional" else kinds)
+        return functools.reduce(operator.or_, [*hints, type(None)] if name == "typing.Optional" else hints)
     if name in ("tuple", "typing.Tuple"):
-        return cast(Any, tuple)[tuple(kinds) or (Any, ...)]
+        return cast(Any, tuple)[tuple(hints) or (Any, ...)]
     if name in LISTS:
-        return cast(Any, tuple)[kinds[0], ...]
-    return cast(Any, dict)[kinds[0], kinds[1]] if name in MAPPINGS else Any
+        return cast(Any, tuple)[hints[0], ...]
+    return cast(Any, dict)[hints[0], hints[1]] if name in MAPPINGS else Any
 
 
-def _alias(name: str, seen: Seen) -> Any:
-    """What a name in an allowed package stands for: a class wants such a part, an expression is another annotation."""
+def _read_alias(name: str, seen: Seen) -> Any:
+    """The hint of a name in an allowed package: a part for a class, another annotation for a type alias."""
     try:
-        found = None if name in seen else find_definition(name)
+        definition = None if name in seen else find_definition(name)
     except TargetError:
         return Any
-    if found is None or isinstance(found.node, ast.FunctionDef):
+    if definition is None or isinstance(definition.node, ast.FunctionDef):
         return Any
-    if isinstance(found.node, ast.ClassDef):
-        return Annotated[Part, Kind(f"{found.module.name}.{found.node.name}")]
-    return _hint(found.module, found.node, seen | {name})
+    if isinstance(definition.node, ast.ClassDef):
+        return Annotated[Part, Kind(f"{definition.module.name}.{definition.node.name}")]
+    return _read_hint(definition.module, definition.node, seen | {name})
 
 
-def _range(module: Module, node: ast.expr) -> Range | None:
-    """The `Range(…)` among an annotation's notes, written there or as a constant of some module."""
+def _read_range(module: Module, node: ast.expr) -> Range | None:
+    """The range that a note of `Annotated` gives, as `Range(…)` or as the name of such a constant."""
     if isinstance(node, ast.Call) and full_name(module, node.func) == "components.types.Range":
-        values = {str(word.arg): _constant(module, word.value) for word in node.keywords}
-        return Range(*(_constant(module, one) for one in node.args), **values)
+        values = {str(keyword.arg): _read_constant(module, keyword.value) for keyword in node.keywords}
+        return Range(*(_read_constant(module, argument) for argument in node.args), **values)
     name = full_name(module, node)
     try:
-        found = find_definition(name) if name else None
+        definition = find_definition(name) if name else None
     except TargetError:
         return None
-    return _range(found.module, found.node) if found and isinstance(found.node, ast.Call) else None
+    if definition is None or not isinstance(definition.node, ast.Call):
+        return None
+    return _read_range(definition.module, definition.node)
 
 
-def _constant(module: Module, node: ast.expr) -> Any:
-    """A number or text that needs no more than arithmetic: `2**32 - 1`, `math.inf`."""
+def _read_constant(module: Module, node: ast.expr) -> Any:
+    """The value of a constant expression: a literal, arithmetic such as `2**32 - 1`, or `math.inf`."""
     if full_name(module, node) == "math.inf":
         return math.inf
     if isinstance(node, ast.BinOp):
-        return OPERATORS[type(node.op)](_constant(module, node.left), _constant(module, node.right))
+        return OPERATORS[type(node.op)](_read_constant(module, node.left), _read_constant(module, node.right))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_constant(module, node.operand)
+        return -_read_constant(module, node.operand)
     return ast.literal_eval(node)

@@ -1,7 +1,7 @@
-"""Which targets are parts, and of which kinds, by their sources: nothing is imported.
+"""Decides by source alone which targets are parts, and of which kind. Nothing is imported.
 
-A part of ours is what the public package of its kind exports, if calling it makes what that kind is made of. So a
-helper beside the parts, or one that a module imports, is none, and a new part joins without a line here.
+A target is a part if the public package of its kind exports it, and if calling it returns an object of that kind's
+class or protocol. A helper function in the same module is therefore not a part, and a new part needs no entry here.
 """
 
 from __future__ import annotations
@@ -11,20 +11,33 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from components.closest import closest_names, suggest_name
-from runner.signature.allow import public_name
-from runner.signature.classes import Class, derives, find_class, is_protocol, members
-from runner.signature.source import Definition, TargetError, find_definition, find_module, full_name, public_names
+from runner.signature.classes import Class, find_class, is_protocol, is_subclass, member_names
+from runner.signature.source import (
+    Definition,
+    TargetError,
+    find_definition,
+    find_module,
+    full_name,
+    public_name,
+    public_names,
+)
 from runner.user_code import is_user_code
 
-MANY = 100  # names, as Optax has: of more than these only the nearest are located, which takes a while
+MOST_LOCATED = 100  # a suggestion among more names, such as Optax's, checks the nearest ones first: checking is slow
 
 
 class PartKind(NamedTuple):
-    """A kind of part."""
+    """A kind of part.
 
-    title: str  # for messages
-    homes: tuple[str, ...]  # the packages that export parts of it, ours first
-    form: str | None  # the class that calling a part makes, or the protocol that it conforms to; None: anything
+    Attributes:
+        title: its name in messages.
+        homes: the packages that export parts of it, ours first.
+        form: the class or protocol of what a call of a part returns; None: the part is a function, used as it is.
+    """
+
+    title: str
+    homes: tuple[str, ...]
+    form: str | None
 
 
 KINDS = {
@@ -48,47 +61,48 @@ KINDS = {
 }
 
 
-def may_stand(target: str, wanted: Sequence[str] = ()) -> bool:
-    """Whether a target may stand somewhere.
+def is_part_of(target: str, wanted: Sequence[str] = ()) -> bool:
+    """Whether a target is a part of one of some kinds.
 
     Args:
-        target: a dotted path; one of a package that the user adds always may: `build` checks what it makes.
-        wanted: the kinds of part that may stand there, or classes by their dotted names; empty: any kind.
+        target: a dotted name. One of a package that the user adds is always accepted: `build` checks what it returns.
+        wanted: kinds of part, or classes by their dotted names; empty: any kind.
 
-    Raises TargetError where the path leads nowhere.
+    Raises:
+        TargetError: there is no such target.
     """
     found = find_definition(target)
-    if is_user_code(target if found is None else f"{found.module.name}.{_short(target)}"):
+    if is_user_code(target if found is None else f"{found.module.name}.{_last_name(target)}"):
         return True
-    return any(_may_stand(one, target, found) for one in wanted or KINDS)
+    return any(_is_kind_or_class(one, target, found) for one in wanted or KINDS)
 
 
 def find_misplacement(target: str, wanted: Sequence[str] = ()) -> str | None:
-    """Why a target may not stand somewhere, as `belongs` has it, and what may; None where it may."""
-    if may_stand(target, wanted):
+    """What is wrong with a target where some kinds of part are accepted, with a suggestion; None: nothing."""
+    if is_part_of(target, wanted):
         return None
-    own = " and ".join(kind.title for name, kind in KINDS.items() if may_stand(target, [name]))
+    own = " and ".join(kind.title for name, kind in KINDS.items() if is_part_of(target, [name]))
     titles = [KINDS[one].title if one in KINDS else "a part that belongs here" for one in wanted]
     place = " or ".join(dict.fromkeys(titles)) or "a part that a configuration may name"
-    return f"{target} is {f'{own}, ' if own else ''}not {place}; {_suggestion(target, wanted)}"
+    return f"{target} is {f'{own}, ' if own else ''}not {place}; {_suggest_part(target, wanted)}"
 
 
-def _may_stand(wanted: str, target: str, found: Definition | None) -> bool:
+def _is_kind_or_class(wanted: str, target: str, found: Definition | None) -> bool:
     if wanted in KINDS:
         return _is_part(KINDS[wanted], target, found)
     alike = [kind for kind in KINDS.values() if kind.form == wanted]  # a parameter annotated `Loss`
     if alike:
         return any(_is_part(kind, target, found) for kind in alike)
-    made = _made(found)
+    made = _find_made_class(found)
     protocol = find_class(wanted)
     if protocol is not None and is_protocol(protocol):  # one of the user's: build checks it
         return any(_is_part(kind, target, found) for kind in KINDS.values())
-    return made is not None and derives(made, wanted)
+    return made is not None and is_subclass(made, wanted)
 
 
 def _is_part(kind: PartKind, target: str, found: Definition | None) -> bool:
     """Whether a definition is a part of that kind."""
-    short = _short(target)
+    short = _last_name(target)
     exported = found is not None and short[0] != "_" and any(_exports(home, short, found) for home in kind.homes)
     return exported and _has_form(found, kind.form)
 
@@ -106,18 +120,18 @@ def _exports(home: str, name: str, found: Definition) -> bool:
 def _has_form(found: Definition | None, form: str | None) -> bool:
     if found is None or form is None:
         return found is not None and isinstance(found.node, ast.FunctionDef)
-    made = _made(found)
+    made = _find_made_class(found)
     if made is None or is_protocol(made):
         return False
-    if derives(made, form):
+    if is_subclass(made, form):
         return True
     wanted = find_class(form)  # last: reading the source of Flax's takes a while
-    needed = members(wanted) if wanted is not None and is_protocol(wanted) else None
-    return needed is not None and needed <= (members(made) or set())
+    needed = member_names(wanted) if wanted is not None and is_protocol(wanted) else None
+    return needed is not None and needed <= (member_names(made) or set())
 
 
-def _made(found: Definition | None) -> Class | None:
-    """The class of what a call of a class, a function or a `functools.partial` gives; None where nothing tells."""
+def _find_made_class(found: Definition | None) -> Class | None:
+    """The class of what a call of a class, a function or a `functools.partial` returns; None: the source is silent."""
     if found is None:
         return None
     module, node = found
@@ -131,36 +145,36 @@ def _made(found: Definition | None) -> Class | None:
         node = node.args[0]
     name = full_name(module, node)
     try:
-        return _made(find_definition(name)) if name else None
+        return _find_made_class(find_definition(name)) if name else None
     except TargetError:
         return None
 
 
-def _suggestion(target: str, wanted: Sequence[str]) -> str:
-    """The nearest of ours that may stand there; anywhere, of those that the package of the target exports."""
+def _suggest_part(target: str, wanted: Sequence[str]) -> str:
+    """Suggests the nearest of our parts of the kinds wanted; of any kind, among those of the target's package."""
     alike = [name for name, kind in KINDS.items() if target.startswith(f"{kind.homes[0]}.")]
-    kinds = {path: one for one in wanted or alike for path in (_names(KINDS[one]) if one in KINDS else [one])}
-    meant = f"{next(iter(kinds)).rpartition('.')[0]}.{_short(target)}" if kinds else target
-    if len(kinds) > MANY:
+    kinds = {path: one for one in wanted or alike for path in (_candidate_names(KINDS[one]) if one in KINDS else [one])}
+    meant = f"{next(iter(kinds)).rpartition('.')[0]}.{_last_name(target)}" if kinds else target
+    if len(kinds) > MOST_LOCATED:
         near = closest_names(meant, kinds, count=len(kinds))
-        if (nearest := next((path for path in near if _is_of(kinds[path], path)), None)) is not None:
+        if (nearest := next((path for path in near if _is_kind(kinds[path], path)), None)) is not None:
             return f"did you mean {nearest}?"
-    return suggest_name(meant, [path for path, one in kinds.items() if _is_of(one, path)])
+    return suggest_name(meant, [path for path, one in kinds.items() if _is_kind(one, path)])
 
 
-def _names(kind: PartKind) -> list[str]:
-    """What may be a part of ours of a kind, by its name alone."""
+def _candidate_names(kind: PartKind) -> list[str]:
+    """The dotted names of our package of a kind that may be parts, judged by their names alone."""
     module = find_module(kind.homes[0])
     return [f"{kind.homes[0]}.{name}" for name in public_names(module)] if module else []
 
 
-def _is_of(wanted: str, path: str) -> bool:
-    """Whether one of those names is a part of that kind; a class is wanted by its own name."""
+def _is_kind(wanted: str, path: str) -> bool:
+    """Whether a candidate is a part of a kind; True for a class that is wanted by its own name."""
     try:
         return wanted not in KINDS or _is_part(KINDS[wanted], path, find_definition(path))
     except TargetError:
         return False
 
 
-def _short(target: str) -> str:
+def _last_name(target: str) -> str:
     return target.rpartition(".")[2]

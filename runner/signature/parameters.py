@@ -1,4 +1,4 @@
-"""What a target takes: the parameters of a function or class, read from its source with their type hints."""
+"""The parameters of a function or class, read from its source with their type hints."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ast
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from components.types import Range
-from runner.signature.annotation import hint
-from runner.signature.classes import BARE, Class, bases, derives, find_class, method
+from runner.signature.annotation import read_hint
+from runner.signature.classes import BARE, Class, base_names, find_class, find_method, is_subclass
 from runner.signature.source import Definition, Module, find_definition, find_module, full_name
 from runner.signature.type_hints import Scalar
 
@@ -16,12 +16,12 @@ UNKNOWN = object()
 
 
 class Parameter(NamedTuple):
-    """A parameter that can be given by its name.
+    """A parameter that is passed by keyword.
 
     Attributes:
-        hint: its type hint. Any: the source has none that is understood.
+        hint: its type hint; Any: unknown.
         required: whether it has no default.
-        default: its default, as plain values; `UNKNOWN` where it has none, or one that is no literal.
+        default: its default as a plain value; `UNKNOWN`: it has none, or one that is no literal.
     """
 
     hint: Any
@@ -43,33 +43,41 @@ OPTAX: dict[str, Any] = {
     "initial_scale": _POSITIVE,
     "weight_decay": _POSITIVE,
 }
-"""Hints by parameter, for Optax has no ranges in its own: each gives the same updates as a traced array."""
+"""Type hints by parameter name, since Optax annotates no ranges. Each gives the same updates as a traced array."""
 
 
 DATACLASS = ("dataclasses.dataclass", "flax.struct.dataclass")
 FIELD = ("dataclasses.field", "flax.struct.field")
-NO_FIELD = ("typing.ClassVar", "dataclasses.KW_ONLY")
+NOT_FIELDS = ("typing.ClassVar", "dataclasses.KW_ONLY")
 
 
 def signature(target: str) -> Parameters | None:
-    """The parameters of a target; None where its source doesn't tell.
+    """The parameters of a target.
 
-    Raises TargetError where there is no such target, or where it is defined outside the allowed packages.
+    Returns:
+        The parameters by name; None where the source does not show them, or it accepts any keyword.
+
+    Raises:
+        TargetError: there is no such target, or it is defined outside the allowed packages.
     """
-    found = find_definition(target)
-    parameters = _parameters(found) if found else None
+    definition = find_definition(target)
+    parameters = _definition_parameters(definition) if definition else None
     if parameters and target.startswith("optax."):
         return {name: one._replace(hint=OPTAX.get(name, one.hint)) for name, one in parameters.items()}
     return parameters
 
 
-def call_parameters(target: str) -> Parameters | None:
-    """The parameters of calling what a class makes; None where its source doesn't tell.
+def parameter_hints(target: str) -> dict[str, Any]:
+    """The type hints of a target's parameters; empty where its source does not show them."""
+    return {name: parameter.hint for name, parameter in (signature(target) or {}).items()}
 
-    Raises TargetError as `signature` does.
-    """
-    found = find_definition(target)
-    return _of_call(found.module, found.node) if found and isinstance(found.node, ast.ClassDef) else None
+
+def call_parameters(target: str) -> Parameters | None:
+    """The parameters of `__call__` of a class; None where its source does not show them. Raises as `signature`."""
+    definition = find_definition(target)
+    if definition is None or not isinstance(definition.node, ast.ClassDef):
+        return None
+    return _call_parameters(definition.module, definition.node)
 
 
 def settings(name: str) -> Parameters:
@@ -78,92 +86,94 @@ def settings(name: str) -> Parameters:
     assert module is not None
     node = module.symbols[name]
     assert isinstance(node, ast.ClassDef)
-    return _fields(module, node, {})
+    return _field_parameters(module, node, {})
 
 
-def _parameters(found: Definition) -> Parameters | None:
-    module, node = found
+def _definition_parameters(definition: Definition) -> Parameters | None:
+    module, node = definition
     if isinstance(node, ast.FunctionDef):
-        return _of_function(module, node)
-    return _of_class(module, node) if isinstance(node, ast.ClassDef) else _of_expression(module, node)
+        return _function_parameters(module, node)
+    return _class_parameters(module, node) if isinstance(node, ast.ClassDef) else _expression_parameters(module, node)
 
 
-def _of_function(module: Module, node: ast.FunctionDef, *, skip: int = 0) -> Parameters | None:
-    """All but the first `skip`; None where it takes any name at all, or takes some by their places only."""
+def _function_parameters(module: Module, node: ast.FunctionDef, *, skip: int = 0) -> Parameters | None:
+    """All parameters but the first `skip`; None where it has `**` or positional-only parameters."""
     arguments = node.args
     if arguments.kwarg or arguments.posonlyargs:
         return None
     required = len(arguments.args) - len(arguments.defaults)
     defaults = [None] * required + arguments.defaults
-    found = {
-        one.arg: Parameter(hint(module, one.annotation), default is None, _literal(module, default))
-        for one, default in zip(arguments.args[skip:], defaults[skip:], strict=True)
+    pairs = [*zip(arguments.args[skip:], defaults[skip:], strict=True)]
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return {
+        argument.arg: Parameter(read_hint(module, argument.annotation), default is None, _read_literal(module, default))
+        for argument, default in pairs
     }
-    for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        found[one.arg] = Parameter(hint(module, one.annotation), default is None, _literal(module, default))
-    return found
 
 
-def _of_class(module: Module, node: ast.ClassDef) -> Parameters | None:
-    """Those of its own `__init__`; else what it inherits and, where it has fields, those."""
-    if own := method(Class(module, node), "__init__"):
-        return _of_function(module, own, skip=1)
-    found: Parameters = {}
-    for base in bases(Class(module, node)):
-        inherited = {} if base in BARE else _of_base(base)
+def _class_parameters(module: Module, node: ast.ClassDef) -> Parameters | None:
+    """The parameters of the class's own `__init__`, or else the inherited ones and the class's fields."""
+    if own := find_method(Class(module, node), "__init__"):
+        return _function_parameters(module, own, skip=1)
+    parameters: Parameters = {}
+    for base in base_names(Class(module, node)):
+        inherited = {} if base in BARE else _base_parameters(base)
         if inherited is None:
             return None
-        found |= inherited
-    return found | _fields(module, node, found) if _has_fields(module, node) else found
+        parameters |= inherited
+    if _declares_fields(module, node):
+        parameters |= _field_parameters(module, node, parameters)
+    return parameters
 
 
-def _of_base(name: str) -> Parameters | None:
+def _base_parameters(name: str) -> Parameters | None:
     parent = find_class(name)
-    return _of_class(*parent) if parent else None
+    return _class_parameters(*parent) if parent else None
 
 
-def _of_call(module: Module, node: ast.ClassDef) -> Parameters | None:
-    if own := method(Class(module, node), "__call__"):
-        return _of_function(module, own, skip=1)
-    parents = (find_class(base) for base in reversed(bases(Class(module, node))))
-    return next((found for parent in parents if parent and (found := _of_call(*parent))), None)
+def _call_parameters(module: Module, node: ast.ClassDef) -> Parameters | None:
+    if own := find_method(Class(module, node), "__call__"):
+        return _function_parameters(module, own, skip=1)
+    parents = (find_class(base) for base in reversed(base_names(Class(module, node))))
+    return next((parameters for parent in parents if parent and (parameters := _call_parameters(*parent))), None)
 
 
-def _of_expression(module: Module, node: ast.expr) -> Parameters | None:
-    """Those of `functools.partial(function, …)`, or of what another name stands for."""
+def _expression_parameters(module: Module, node: ast.expr) -> Parameters | None:
+    """The free parameters of `functools.partial(function, …)`, or those of the definition that a name refers to."""
     if isinstance(node, ast.Call) and full_name(module, node.func) == "functools.partial":
-        inner = _of_expression(module, node.args[0])
+        inner = _expression_parameters(module, node.args[0])
         if inner is None:
             return None
-        preset = {word.arg: _literal(module, word.value) for word in node.keywords}
+        bound = {keyword.arg: _read_literal(module, keyword.value) for keyword in node.keywords}
         free = list(inner.items())[len(node.args) - 1 :]
         return {
-            name: parameter._replace(required=False, default=preset[name]) if name in preset else parameter
+            name: parameter._replace(required=False, default=bound[name]) if name in bound else parameter
             for name, parameter in free
         }
     name = full_name(module, node)
-    found = find_definition(name) if name else None
-    return _parameters(found) if found else None
+    definition = find_definition(name) if name else None
+    return _definition_parameters(definition) if definition else None
 
 
-def _fields(module: Module, node: ast.ClassDef, inherited: Parameters) -> Parameters:
-    """The fields that the body of a dataclass declares; one that a base has too keeps the default it has there."""
-    found = {}
-    for one in node.body:
-        if not isinstance(one, ast.AnnAssign) or not isinstance(one.target, ast.Name):
+def _field_parameters(module: Module, node: ast.ClassDef, inherited: Parameters) -> Parameters:
+    """The fields that the body of a dataclass declares. A redeclared field keeps the default of the base class."""
+    parameters = {}
+    for statement in node.body:
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
-        outer = one.annotation.value if isinstance(one.annotation, ast.Subscript) else one.annotation
-        options = _options(module, one.value)
-        if full_name(module, outer) not in NO_FIELD and "init" not in options:  # nobody writes init=True
-            name, before = one.target.id, inherited.get(one.target.id)
-            required = not options & {"default", "default_factory"} and (before is None or before.required)
-            default = _literal(module, one.value) if one.value or before is None else before.default
-            found[name] = Parameter(hint(module, one.annotation), required, default)
-    return found
+        annotation = statement.annotation
+        outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+        options = _field_options(module, statement.value)
+        if full_name(module, outer) not in NOT_FIELDS and "init" not in options:  # nobody writes init=True
+            name, base = statement.target.id, inherited.get(statement.target.id)
+            required = not options & {"default", "default_factory"} and (base is None or base.required)
+            default = _read_literal(module, statement.value) if statement.value or base is None else base.default
+            parameters[name] = Parameter(read_hint(module, annotation), required, default)
+    return parameters
 
 
-def _literal(module: Module, node: ast.expr | None) -> Any:
-    """The plain value of a default, a constant of the module included, as YAML has it; else `UNKNOWN`."""
+def _read_literal(module: Module, node: ast.expr | None) -> Any:
+    """A default as the plain value that YAML has for it. A name may be a constant of the module. Else `UNKNOWN`."""
     constant = module.symbols.get(node.id) if isinstance(node, ast.Name) else node
     try:
         value = ast.literal_eval(constant) if isinstance(constant, ast.expr) else UNKNOWN
@@ -172,16 +182,17 @@ def _literal(module: Module, node: ast.expr | None) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _options(module: Module, value: ast.expr | None) -> set[str | None]:
-    """What is said of a field: `default` for a plain value, the keywords of `field(…)`, or nothing."""
+def _field_options(module: Module, value: ast.expr | None) -> set[str | None]:
+    """The keywords of a field's `field(…)`; `default` alone for a plain value."""
     if isinstance(value, ast.Call) and full_name(module, value.func) in FIELD:
-        return {word.arg for word in value.keywords}
+        return {keyword.arg for keyword in value.keywords}
     return {"default"} if value else set()
 
 
-def _has_fields(module: Module, node: ast.ClassDef) -> bool:
+def _declares_fields(module: Module, node: ast.ClassDef) -> bool:
     """Whether annotations in the body are parameters: in dataclasses, named tuples and Flax modules."""
-    marks = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
-    found = Class(module, node)
-    named = "typing.NamedTuple" in bases(found)
-    return named or any(full_name(module, mark) in DATACLASS for mark in marks) or derives(found, "flax.linen.Module")
+    decorators = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
+    if any(full_name(module, decorator) in DATACLASS for decorator in decorators):
+        return True
+    cls = Class(module, node)
+    return "typing.NamedTuple" in base_names(cls) or is_subclass(cls, "flax.linen.Module")

@@ -1,4 +1,7 @@
-"""Python's names, found by reading source files: nothing is imported, so that checking takes an instant."""
+"""Follows a dotted name to its definition by reading source files. Nothing is imported, so a check is fast.
+
+Only names below an allowed package are followed: ours, the libraries', and those that the user adds.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,25 @@ from typing import NamedTuple, TypeAlias
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.signature.allow import find_refusal, public_name
-from runner.user_code import is_user_code
+from runner.user_code import VARIABLE, added_packages, is_below, is_user_code
+
+PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
+RUNNER_PACKAGES = ("runner.tracking", "runner.sweep")  # packages of the runner that export parts
 
 _PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (its issue 106905)
 
 
 class TargetError(UserError):
-    """A dotted path leads nowhere, or out of the allowed packages; the message tells the user."""
+    """A target that does not exist, or that stands outside the allowed packages."""
 
 
 class Imported(NamedTuple):
-    """What an import binds a name to: an attribute of a module or, with None, the module."""
+    """What an import statement binds a name to.
+
+    Attributes:
+        module: the dotted name of the module.
+        attribute: the attribute of the module; None: the module itself.
+    """
 
     module: str
     attribute: str | None
@@ -39,37 +49,66 @@ Symbol: TypeAlias = Imported | ast.ClassDef | ast.FunctionDef | ast.expr
 
 @dataclass
 class Module:
-    """A module and what its names stand for."""
+    """A module as its source file defines it.
+
+    Attributes:
+        name: its dotted name.
+        path: its source file.
+        symbols: what each name of the module is bound to.
+        stars: the modules of its `from … import *`.
+    """
 
     name: str
     path: Path
     symbols: dict[str, Symbol] = field(default_factory=dict)
-    stars: list[str] = field(default_factory=list)  # the modules of `from … import *`
+    stars: list[str] = field(default_factory=list)
 
 
 class Definition(NamedTuple):
-    """A class, a function or an expression, with the module that it stands in."""
+    """A class, a function or an expression, with the module that contains it."""
 
     module: Module
     node: ast.ClassDef | ast.FunctionDef | ast.expr
 
 
-def find_definition(target: str) -> Definition | None:
-    """Follows `module.name` through imports to its definition; None where source doesn't tell.
+def allowed_packages() -> tuple[str, ...]:
+    """The packages that a target may come from."""
+    return (*PACKAGES, *added_packages())
 
-    Raises TargetError where there is none, or where it is outside the allowed packages.
+
+def find_target_refusal(target: str) -> str | None:
+    """Why a target is not allowed; None where it is below an allowed package."""
+    if is_below(public_name(target), (*allowed_packages(), *RUNNER_PACKAGES)):
+        return None
+    allowed = ", ".join(allowed_packages())
+    return f"{target} is not below an allowed package ({allowed}); --allow NAME or {VARIABLE} adds one"
+
+
+def public_name(name: str) -> str:
+    """The public spelling of a dotted name: JAX defines the functions of `jax.nn` in private modules."""
+    return name.replace("jax._src.nn.", "jax.nn.", 1)
+
+
+def find_definition(target: str) -> Definition | None:
+    """Follows `module.name` through imports to its definition.
+
+    Returns:
+        The definition; None where the source does not show it, such as for a compiled module.
+
+    Raises:
+        TargetError: there is no such name, or it is outside the allowed packages.
     """
-    if not isinstance(target, str):  # YAML may say anything
-        raise TargetError(f"{target!r} is no dotted name")
+    if not isinstance(target, str):  # a YAML file may hold any value here
+        raise TargetError(f"{target!r} is not a dotted name")
     module, _, name = target.rpartition(".")
-    if reason := find_refusal(target):
+    if reason := find_target_refusal(target):
         raise TargetError(reason)
     check_module(module)
-    return _follow(module, name, frozenset())
+    return _follow_imports(module, name, frozenset())
 
 
 def full_name(module: Module, node: ast.expr) -> str | None:
-    """The full dotted name of `nn.Module` or `Scalar`, by the module's imports; None for other things."""
+    """The full dotted name of an expression such as `nn.Module`, by the module's imports; None for another node."""
     if isinstance(node, ast.Attribute):
         owner = full_name(module, node.value)
         return owner and f"{owner}.{node.attr}"
@@ -82,11 +121,11 @@ def full_name(module: Module, node: ast.expr) -> str | None:
 
 
 def public_names(module: Module) -> list[str]:
-    """The public names of what may be a part: what the module defines itself, or imports from its own package."""
-    return [name for name, symbol in module.symbols.items() if name[0] != "_" and _is_offered(module, symbol)]
+    """The public names that may be parts: those that a module defines, or imports from its own package."""
+    return [name for name, symbol in module.symbols.items() if name[0] != "_" and _may_be_part(module, symbol)]
 
 
-def _is_offered(module: Module, symbol: Symbol) -> bool:
+def _may_be_part(module: Module, symbol: Symbol) -> bool:
     if isinstance(symbol, Imported):
         source = f"{public_name(symbol.module)}."
         own = source.startswith(f"{module.name}.") or is_user_code(source)
@@ -95,23 +134,23 @@ def _is_offered(module: Module, symbol: Symbol) -> bool:
 
 
 def find_module(name: str) -> Module | None:
-    """The module of a dotted name, its source read once; None where there is no source."""
+    """The module of a dotted name, parsed once per version of its file; None where there is no source."""
     package, *rest = name.split(".")
-    spec = _spec(package)
+    spec = _find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
-        base = os.path.join(folder, *rest)  # strings: this is asked a thousand times, and `Path` takes its time
+        base = os.path.join(folder, *rest)  # strings: this runs a thousand times, and `Path` is slow
         for path in (os.path.join(base, "__init__.py"), f"{base}.py"):
             if os.path.isfile(path):
-                return _read(name, path, os.stat(path).st_mtime_ns)
+                return _read_module(name, path, os.stat(path).st_mtime_ns)
         if os.path.isdir(base):
             return Module(name, Path(base, "__init__.py"))
     if spec and spec.origin and spec.origin.endswith(".py") and not rest:
-        return _read(name, spec.origin, os.stat(spec.origin).st_mtime_ns)
+        return _read_module(name, spec.origin, os.stat(spec.origin).st_mtime_ns)
     return None
 
 
-def _spec(package: str) -> ModuleSpec | None:
-    """Where a package is; of one at the top, this imports nothing and knows editable ones."""
+def _find_spec(package: str) -> ModuleSpec | None:
+    """The import spec of a top-level package. Python imports nothing for it and finds editable installs."""
     try:
         return importlib.util.find_spec(package)
     except ValueError:  # `__main__`, of a script or a notebook
@@ -119,74 +158,77 @@ def _spec(package: str) -> ModuleSpec | None:
 
 
 def check_module(name: str) -> None:
-    """Raises TargetError where there is no such module, in Python or not."""
+    """Raises TargetError where there is no such module, written in Python or compiled."""
     package, _, last = name.rpartition(".")
     if package and find_module(name) is None:
-        names = _submodules(parent) if (parent := find_module(package)) else []
+        names = _list_submodules(parent) if (parent := find_module(package)) else []
         raise TargetError(f"there is no module {name}; {suggest_name(last, names)}")
-    if not package and _spec(name) is None and name not in sys.modules:
+    if not package and _find_spec(name) is None and name not in sys.modules:
         raise TargetError(f"there is no package {name}")
 
 
-def _follow(source: str, name: str, seen: frozenset[Imported]) -> Definition | None:
+def _follow_imports(source: str, name: str, seen: frozenset[Imported]) -> Definition | None:
     module, path = find_module(source), Imported(source, name)
-    if reason := find_refusal(f"{source}.{name}"):
+    if reason := find_target_refusal(f"{source}.{name}"):
         raise TargetError(reason)
     if module is None or path in seen:
         return None
     symbol = module.symbols.get(name)
-    if isinstance(symbol, Imported) and symbol.attribute and symbol != path:  # but for `from . import name`
-        return _follow(symbol.module, symbol.attribute, seen | {path})
+    if isinstance(symbol, Imported) and symbol.attribute and symbol != path:  # equal for `from . import name`
+        return _follow_imports(symbol.module, symbol.attribute, seen | {path})
     if isinstance(symbol, ast.AST):
         return Definition(module, symbol)
     if symbol or find_module(f"{source}.{name}"):
         raise TargetError(f"{source}.{name} is a module")
-    return _unbound(module, name, seen | {path})
+    return _find_unbound(module, name, seen | {path})
 
 
-def _unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition | None:
-    """A name that the module doesn't bind itself."""
+def _find_unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition | None:
+    """The definition of a name that a `from … import *` or a module's `__getattr__` provides."""
     for star in module.stars:
         with contextlib.suppress(TargetError):
-            return _follow(star, name, seen)
-    if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):  # made on demand
+            return _follow_imports(star, name, seen)
+    if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):
         return None
     raise TargetError(f"{module.name} has no {name}; {suggest_name(name, public_names(module))}")
 
 
-def _submodules(module: Module) -> list[str]:
+def _list_submodules(module: Module) -> list[str]:
     if module.path.name != "__init__.py":
         return []
-    beside = module.path.parent.iterdir()
-    return sorted(path.stem for path in beside if path.suffix in ("", ".py") and path.name[0] not in "_.")
+    siblings = module.path.parent.iterdir()
+    return sorted(path.stem for path in siblings if path.suffix in ("", ".py") and path.name[0] not in "_.")
 
 
 @functools.cache
-def _read(name: str, path: str, changed: int) -> Module:
+def _read_module(name: str, path: str, changed: int) -> Module:
     module = Module(name, Path(path))
     try:
         with _PARSING:
             tree = ast.parse(module.path.read_bytes())
     except SyntaxError as error:
         raise TargetError(f"{module.path.name}, line {error.lineno}: {error.msg}") from error
-    for statement in _statements(tree.body):
-        _bind(module, statement)
+    for statement in _iterate_statements(tree.body):
+        _bind_names(module, statement)
     return module
 
 
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Those at the top and in blocks there; of alternatives the first, which counts, comes last."""
+def _iterate_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements at the top level and inside `if`, `try` and `with`.
+
+    The first of several branches is yielded last, because the last binding of a name wins.
+    """
     for statement in body:
         if isinstance(statement, ast.If | ast.Try | ast.With):
             for handler in getattr(statement, "handlers", ()):
-                yield from _statements(handler.body)
-            yield from _statements(getattr(statement, "orelse", []))
-            yield from _statements(statement.body)
+                yield from _iterate_statements(handler.body)
+            yield from _iterate_statements(getattr(statement, "orelse", []))
+            yield from _iterate_statements(statement.body)
         else:
             yield statement
 
 
-def _bind(module: Module, statement: ast.stmt) -> None:
+def _bind_names(module: Module, statement: ast.stmt) -> None:
     symbols = module.symbols
     if isinstance(statement, ast.ClassDef | ast.FunctionDef):
         symbols[statement.name] = statement
@@ -199,7 +241,7 @@ def _bind(module: Module, statement: ast.stmt) -> None:
             top = alias.name.partition(".")[0]
             symbols[alias.asname or top] = Imported(alias.name if alias.asname else top, None)
     elif isinstance(statement, ast.ImportFrom):
-        source = _absolute(module, statement)
+        source = _absolute_module(module, statement)
         for alias in statement.names:
             if alias.name == "*":
                 module.stars.append(source)
@@ -207,8 +249,8 @@ def _bind(module: Module, statement: ast.stmt) -> None:
                 symbols[alias.asname or alias.name] = Imported(source, alias.name)
 
 
-def _absolute(module: Module, statement: ast.ImportFrom) -> str:
-    """The module that an import names; dots in front count from the package that the module is or is in."""
+def _absolute_module(module: Module, statement: ast.ImportFrom) -> str:
+    """The dotted name of the module in a `from … import`, with a relative name resolved."""
     if not statement.level:
         return statement.module or ""
     parts = module.name.split(".")

@@ -14,9 +14,9 @@ from runner.display.tables import Section, print_tables
 from runner.errors import error_location
 from runner.files import write_atomically
 from runner.memory import memory_error_location
-from runner.signature import code
 from runner.signature.build import build
-from runner.signature.places import SCHEMA
+from runner.signature.code import digest_code, part_packages
+from runner.signature.schema import SCHEMA
 from runner.signature.source import TargetError, find_definition, full_name
 from runner.suggest.suggest import suggest
 
@@ -107,8 +107,8 @@ def _make_suggestion(question: Question) -> Suggestion:
     node = question.node
     with error_location("data"):
         source = build(node, {}, SCHEMA["data"])
-    packages = {*code.packages(node), "runner.suggest"}
-    suggested = _read_or_suggest(source, json.dumps([node, code.digest(packages)], sort_keys=True))
+    packages = {*part_packages(node), "runner.suggest"}
+    suggested = _read_or_suggest(source, json.dumps([node, digest_code(packages)], sort_keys=True))
     others = {*question.chosen} - {"data"}
     return Suggestion(
         origin=f"inferred from {suggested['origin']}",

@@ -26,7 +26,7 @@ from runner.record import description as record
 from runner.record.description import MANIFEST
 from runner.run_folder import RunFolder
 from runner.signature.build import build, import_target
-from runner.signature.places import SCHEMA
+from runner.signature.schema import SCHEMA
 from runner.sweep import outcome, ranking, report
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, Setting

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import UserError
-from runner.files import below, is_link, is_regular, read_bytes, read_json, write_atomically
+from runner.files import is_link, is_regular, list_below, read_bytes, read_json, write_atomically
 from runner.record import outbox
 from runner.run_folder import end_digest, read_record, read_summary
 from runner.tracking import identity, store
@@ -156,7 +156,7 @@ class FolderDelivery:
             self._note(files=files)
         if over:
             self._note(drawn=draw(self._folder, self._state.drawn))
-        inner = [path for name in FOLDERS for path in below(self._folder / name) if path.suffix != ".tmp"]
+        inner = [path for name in FOLDERS for path in list_below(self._folder / name) if path.suffix != ".tmp"]
         links = filter(is_link, (*map(self._folder.joinpath, (*FILES, *FOLDERS)), *inner))
         self._note(links=tuple(path.relative_to(self._folder).as_posix() for path in links))
         for path in filter(is_regular, inner) if over else ():

@@ -101,7 +101,7 @@ def test_memory_that_gives_out_is_told_in_two_lines(
             patched.setattr(loop.Trainer, place, give_out)
             assert main([*WORDS, "fresh=true"]) == 1
         *_, first, second = capsys.readouterr().err.splitlines()
-        assert first.startswith(f"the memory gave out while {what}: ")
+        assert first.startswith(f"the memory ran out while {what}: ")
         assert second == remedy
     assert main(WORDS) == 0
 

@@ -81,7 +81,7 @@ else:
 
 def test_a_fork_of_a_process_that_uses_jax_is_told_instead_of_waiting_for_ever(in_empty_folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.startswith("this process was forked from one that had begun to use JAX")
+    assert done.stdout.startswith("this process was forked from one that used JAX")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cdua"])

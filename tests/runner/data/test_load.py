@@ -243,7 +243,7 @@ def test_a_bad_row_of_a_scattered_split_is_named_by_its_own_number() -> None:
         (
             {"a": Cross(("b", "day")), "b": Cross(("c", "day")), "c": Cross(("a", "day"))},
             ("a",),
-            r"feature\.columns: a -> b -> c -> a is a circle",
+            r"feature\.columns: a -> b -> c -> a is a cycle",
         ),
         ({"target": Numeric(key="x")}, ("target",), r"feature\.columns\.target: this name is the target's own"),
     ],

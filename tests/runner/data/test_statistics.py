@@ -123,7 +123,7 @@ def test_a_column_learns_from_one_that_does_not() -> None:
 
 def test_a_column_that_would_learn_from_one_that_learns_is_refused() -> None:
     columns = features(b=Scaled("a", learn=True), a=Scaled("x", learn=True))
-    with pytest.raises(UserError, match=r"feature\.columns\.b learns from `a`, which learns from the data itself"):
+    with pytest.raises(UserError, match=r"feature\.columns\.b learns from `a`, which itself learns from the data"):
         load_encoded(Blocks(50), columns, identity="", cache=None)
 
 

@@ -173,7 +173,7 @@ def test_a_whole_file_that_is_no_transform_is_refused(folder: Path, tmp_path: Pa
     meta, arrays, _ = npz.read(folder / transform.FILE)
     spoilt(meta, arrays, what)
     npz.write(tmp_path / transform.FILE, arrays, meta)
-    with pytest.raises(UserError, match=r"transform\.npz is no transform"):
+    with pytest.raises(UserError, match=r"transform\.npz is not a transform"):
         transform.load_transform(tmp_path)
 
 

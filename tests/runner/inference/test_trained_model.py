@@ -483,5 +483,7 @@ def test_code_that_changed_since_is_told(digits: Path, capsys: pytest.CaptureFix
     before = record["tags"]["code"]
     (digits / "record.json").write_text(json.dumps(record | {"tags": record["tags"] | {"code": "another"}}))
     assert main(["mode=evaluate", f"run={digits}"]) == 0
-    assert f"warning: code was another, is {before}: what the run says may differ" in capsys.readouterr().out
+    assert (
+        f"warning: code was another, is {before}: results may differ from those of the run" in capsys.readouterr().out
+    )
     (digits / "record.json").write_text(json.dumps(record))

@@ -27,8 +27,8 @@ from runner.__main__ import main
 from runner.config.catalog import catalog, defaults
 from runner.data import transform
 from runner.signature.build import build
-from runner.signature.kinds import KINDS, may_stand
-from runner.signature.places import SCHEMA, find_misplaced_parts
+from runner.signature.kinds import KINDS, is_part_of
+from runner.signature.schema import SCHEMA, find_misplaced_parts
 from runner.signature.source import TargetError
 from runner.signature.type_hints import element_hint
 from runner.tree import parts
@@ -78,7 +78,7 @@ HELPERS = [
 
 def allowed(target: Any, *wanted: str) -> bool:
     try:
-        return may_stand(target, wanted)
+        return is_part_of(target, wanted)
     except TargetError:
         return False
 
@@ -296,7 +296,7 @@ def test_a_run_folder_of_a_stranger_s_runs_nothing(in_empty_folder: Path, capsys
         ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not understood; a reference is"),
         ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect here; leave `hydra`"),
         ("loss: {_target_: components.loss.MSE, _partial_: true}", "loss._partial_: no parameter of components.loss"),
-        ("loss: {_target_: [components.loss.MSE]}", "loss._target_: ['components.loss.MSE'] is no dotted name"),
+        ("loss: {_target_: [components.loss.MSE]}", "loss._target_: ['components.loss.MSE'] is not a dotted name"),
         ("training: {epochs: {_target_: os.system}}", 'training.epochs: {"_target_": "os.system"} is not a whole'),
         ("stranger: {_target_: os.system}", "stranger: unknown key"),
     ],

@@ -1,4 +1,4 @@
-"""Where parts stand in a configuration, and which kinds of part each place takes."""
+"""Which kinds of part each key of a configuration takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from runner.signature.kinds import find_misplacement
-from runner.signature.parameters import signature
+from runner.signature.parameters import parameter_hints
 from runner.signature.source import TargetError
 from runner.signature.type_hints import Kind, Part, Problem, element_hint, part_kinds
 
@@ -28,31 +28,30 @@ SCHEMA: dict[str, Any] = {
     "tracking": Annotated[Part, Kind("tracking")],
     "sweep": Annotated[Part, Kind("sweep")],
 }
-"""The hint of each place that holds a part, or parts by name."""
+"""The type hint of each key that holds a part, or a mapping of parts by name."""
 
 
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
-    """The parts of a tree that may not stand where they do.
+    """Finds the parts of a tree whose kind is not allowed at their key.
 
-    `hint` is that of the place of the tree; further in, the annotations of parameters count. A target that leads
-    nowhere is left to `signature`.
+    A target that does not exist is skipped: `signature` reports it.
+
+    Args:
+        value: a tree of plain values.
+        hint: the type hint of the tree's root. Below a part, the annotations of its parameters are the hints.
+        key: the dotted key of the tree's root, for the problems.
     """
     if isinstance(value, list | tuple):
-        for number, one in enumerate(value):
-            yield from find_misplaced_parts(one, element_hint(hint, number), f"{key}.{number}")
+        for index, element in enumerate(value):
+            yield from find_misplaced_parts(element, element_hint(hint, index), f"{key}.{index}")
     elif isinstance(value, Mapping) and "_target_" not in value:
-        for name, one in value.items():
-            yield from find_misplaced_parts(one, element_hint(hint, name), f"{key}.{name}")
+        for name, element in value.items():
+            yield from find_misplaced_parts(element, element_hint(hint, name), f"{key}.{name}")
     elif isinstance(value, Mapping):
         hints: dict[str, Any] = {}
         with contextlib.suppress(TargetError):
             if problem := find_misplacement(value["_target_"], part_kinds(hint)):
                 yield Problem(f"{key}._target_", problem)
             hints = parameter_hints(value["_target_"])
-        for name, one in value.items():
-            yield from find_misplaced_parts(one, hints.get(name, Any), f"{key}.{name}")
-
-
-def parameter_hints(target: str) -> dict[str, Any]:
-    """The hints of the parameters of a target, as far as its source tells."""
-    return {name: parameter.hint for name, parameter in (signature(target) or {}).items()}
+        for name, element in value.items():
+            yield from find_misplaced_parts(element, hints.get(name, Any), f"{key}.{name}")
