@@ -11,7 +11,7 @@ import runner
 from runner.__main__ import main
 from runner.config.compose import compose
 from runner.config.legacy import PARAMETERS, TARGETS, rename_targets
-from runner.signature.kinds import may_stand
+from runner.signature.kinds import is_part_of
 from runner.signature.parameters import signature
 
 OLD = Path(__file__).parents[1] / "old_run"
@@ -31,7 +31,7 @@ def old_run(in_empty_folder: Path) -> Path:
 @pytest.mark.parametrize("old", TARGETS)
 def test_a_renamed_part_is_a_part_today(old: str) -> None:
     rename = TARGETS[old]
-    assert may_stand(rename.target)
+    assert is_part_of(rename.target)
     needed = {} if rename.needs is None else {rename.needs: 0.5}
     node, notes = rename_targets({"_target_": old, **needed}, "part")
     assert node["_target_"] == rename.target
@@ -57,7 +57,7 @@ def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
 )
 def test_a_part_was_also_named_by_its_module(old: str, new: str) -> None:
     assert rename_targets({"_target_": old})[0] == {"_target_": new}
-    assert may_stand(new)
+    assert is_part_of(new)
 
 
 def test_a_value_has_another_name_today() -> None:
