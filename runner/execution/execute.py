@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +44,6 @@ class Result:
     error: str | None = None  # what went wrong
     monitor: str = "valid/loss"
     higher_is_better: bool = False  # of the monitored figure
-
-
-def command(config: Config) -> int:
-    """`mode=train`; the exit code."""
-    result = execute(config)
-    if result.status == "interrupted":
-        return 128 + (result.signal or signal.SIGINT)
-    return 0 if result.status == "finished" else 1
 
 
 def execute(config: Config, *, source: Source | None = None) -> Result:
