@@ -1,4 +1,4 @@
-"""What a command may do: each mode with what it says in the help, and the module whose `command` does it."""
+"""The modes of a command, each with its help and its module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "train": Verb("trains, evaluates on the test split with the best weights, records", "runner.execution.execute"),
+    "train": Verb("trains, evaluates on the test split with the best weights, records", "runner.modes.train"),
     "dry_run": Verb("trains nothing: what would run, layer by layer, its memory and its time", "runner.modes.dry_run"),
     "look": Verb("shows the data as the model gets it; with run=…, the run's worst mistakes", "runner.modes.look"),
     "evaluate": Verb(
@@ -35,6 +35,6 @@ VERBS = {
         "runner.modes.init",
         jax=False,
     ),
-    "deliver": Verb("brings to MLflow what earlier runs could not", "runner.tracking.deliver", jax=False),
+    "deliver": Verb("sends to MLflow the records that earlier runs could not", "runner.modes.deliver", jax=False),
 }
 RUN_VERBS = ("evaluate", "predict", "look")  # modes that may take `run`, and `data.split`

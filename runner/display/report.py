@@ -1,4 +1,4 @@
-"""What a run prints when it is over: its figures, and where everything is."""
+"""The report of a finished run: its metrics, its folder and its record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPLITS = (
     ("test", "test/"),
     ("valid", "best/valid/"),
     ("train", "best/train/"),
-)  # and how their metrics begin
+)  # each with the prefix of its metrics
 
 
 def print_report(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any], quiet: bool) -> None:
@@ -26,7 +26,7 @@ def print_report(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str
 
 def _figures(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
     """A heading and a row for each split that has metrics; nothing where none has."""
-    found = {split: _of(prefix, metrics) for split, prefix in SPLITS}
+    found = {split: _strip_prefix(prefix, metrics) for split, prefix in SPLITS}
     names = list(dict.fromkeys(name for values in found.values() for name in values))
     if not names:
         return
@@ -36,13 +36,13 @@ def _figures(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
             yield split, *(f"{values[name]:.5g}" if name in values else "" for name in names)
 
 
-def _of(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+def _strip_prefix(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
 
 
 def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What else there is to say, as pairs."""
-    yield "status", _status(summary)
+    """The lines below the table, as pairs of a word and its text."""
+    yield "status", _describe_status(summary)
     if summary.get("best_epoch") is not None:
         yield "best epoch", f"{summary['best_epoch']} of {summary['epochs']}"
     if (seconds := summary.get("seconds")) is not None:
@@ -55,7 +55,7 @@ def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
         yield "record", viewing_command(tracking["uri"])
 
 
-def _status(summary: Mapping[str, Any]) -> str:
+def _describe_status(summary: Mapping[str, Any]) -> str:
     status = summary["status"]
     if status == "interrupted":
         by = f" by {summary['stopped_by']}" if summary.get("stopped_by") else ""

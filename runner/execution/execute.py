@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,14 +56,6 @@ class Result:
     error: str | None = None
     monitor: str = "valid/loss"
     higher_is_better: bool = False
-
-
-def command(config: Config) -> int:
-    """`mode=train`: trains. Returns the exit code."""
-    result = execute(config)
-    if result.status == "interrupted":
-        return 128 + (result.signal or signal.SIGINT)
-    return 0 if result.status == "finished" else 1
 
 
 def execute(config: Config, *, source: Source | None = None) -> Result:

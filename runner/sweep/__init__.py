@@ -16,7 +16,7 @@ class Grid:
     confirm: bool = False
 
     def ask(self, count: int) -> str | None:
-        """What is to be said before so many runs begin; None: nothing."""
+        """The error for a sweep of `count` runs; None: it may start."""
         if count <= self.limit or self.confirm:
             return None
         return f"these are {count:,} runs, more than sweep.limit={self.limit}; set sweep.confirm=true if they are meant"

@@ -1,4 +1,4 @@
-"""Which runs the words of a sweep mean: every combination of the values given, in Hydra's grammar."""
+"""The runs of a sweep: every combination of the values on its command line, in Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def axes(words: Sequence[str], options: Mapping[str, Mapping[str, object]]) -> l
 
     Words that Hydra can't read stay as they are, for the composition to name. Raises ConfigError with what is wrong.
     """
-    found: list[Axis] = []
+    result: list[Axis] = []
     problems: list[str] = []
     for word in words:
         try:
-            found.append(_axis(word, options))
+            result.append(_axis(word, options))
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(*problems)
-    return found
+    return result
 
 
 def size(axes: Sequence[Axis]) -> int:
@@ -54,9 +54,9 @@ def _axis(word: str, options: Mapping[str, Mapping[str, object]]) -> Axis:
         return Axis([word])
     values = _values(override, options)
     if not values:
-        raise ConfigError(f"{word}: there is no value in it")
+        raise ConfigError(f"{word}: has no value")
     if len(set(values)) < len(values):
-        raise ConfigError(f"{word}: a value stands there twice")
+        raise ConfigError(f"{word}: has a value twice")
     return Axis([f"{word.partition('=')[0]}={value}" for value in values])
 
 

@@ -1,4 +1,4 @@
-"""A sweep from its plan to its ranking; a run that fails stops none of the others."""
+"""A sweep from its plan to its ranking; a failed run stops no other."""
 
 from __future__ import annotations
 
@@ -40,27 +40,39 @@ OUTCOME = ("status", "metrics", "error", "monitor", "higher_is_better")  # what 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What came of a sweep."""
+    """The result of a sweep.
 
-    status: str  # finished, failed (some of its runs), interrupted
-    ranking: tuple[ranking.Row, ...]  # from best to worst
-    runs: tuple[Outcome, ...]  # in the order of the plan
-    folder: Path  # absolute
-    run_id: str | None  # of the parent in MLflow
-    signal: int | None = None  # what interrupted it
+    Attributes:
+        status: `finished`, `failed` (at least one run did) or `interrupted`.
+        ranking: the settings from best to worst.
+        runs: the runs in the order of the plan.
+        folder: the sweep's folder, absolute.
+        run_id: the parent run in MLflow, where it is known by now.
+        signal: the signal that interrupted the sweep.
+    """
+
+    status: str
+    ranking: tuple[ranking.Row, ...]
+    runs: tuple[Outcome, ...]
+    folder: Path
+    run_id: str | None
+    signal: int | None = None
 
 
 def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
-    """Runs what is planned, each in a folder within the sweep's, and ranks it.
+    """Runs every setting of a plan, each in a folder within the sweep's, and ranks them.
 
-    Raises UserError where the sweep can't be recorded, RunError where the disk fails; what is wrong with one run is
-    told in its outcome.
+    The outcome of a run holds its error, which stops no other run.
+
+    Raises:
+        UserError: the sweep can't be recorded.
+        RunError: the disk fails.
     """
     quiet = plan.settings[0].config.values["quiet"]
     if not quiet:
         report.plan(plan)
     platform.start_jax(cache_folder())
-    _import(plan)
+    _import_parts(plan)
     tracking = build_tracking(plan.settings[0].config)
     with Signals() as signals:
         folder, manifest = _open(plan, tracking, source)
@@ -68,13 +80,15 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
         with contextlib.closing(folder), disk_error_location(folder.path), contextlib.closing(shown):
             delivery = tracking.start(folder.path)
             try:
-                rows, summary = _ranked(plan, manifest, _Surroundings(folder, delivery, signals, source, quiet))
+                rows, summary = _run_and_rank(
+                    plan, manifest, _SharedResources(folder, delivery, signals, source, quiet)
+                )
                 report.end(plan, manifest, rows, summary, folder.path, tracking.describe(), quiet)
             finally:
                 with shown.working("bringing the record to MLflow"):
                     run_id = delivery.close(DELIVERY_SECONDS)
             folders.write_summary(folder.path, summary | {"run_id": run_id})
-            _name_runs(folder.path)
+            _save_run_ids(folder.path)
             if note := delivery.note():
                 shown.note(note)
     return SweepResult(
@@ -83,8 +97,8 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
 
 
 @dataclass(frozen=True)
-class _Surroundings:
-    """What all runs of a sweep share."""
+class _SharedResources:
+    """The resources that all runs of a sweep share."""
 
     folder: RunFolder
     delivery: Delivery
@@ -93,8 +107,8 @@ class _Surroundings:
     quiet: bool
 
 
-def _import(plan: Plan) -> None:
-    """Imports every part at once: what is edited while the sweep runs changes nothing."""
+def _import_parts(plan: Plan) -> None:
+    """Imports every part before the first run, so that edits during the sweep change nothing."""
     for setting in plan.settings:
         with with_origin(setting.config):
             for target in {node["_target_"] for _, node in parts(setting.config.values)}:
@@ -102,11 +116,13 @@ def _import(plan: Plan) -> None:
 
 
 def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunFolder, Manifest]:
-    """The sweep's folder: that of the same sweep where it was interrupted, else a new one."""
+    """Opens the folder of the same sweep where that was interrupted, else a new one."""
     config = plan.settings[0].config
     root = Path(config.values["folder"])
     folders.check_root(root)
-    mark = folders.run_digest({"settings": [setting.digest for setting in plan.settings]}, _rows(plan, source))
+    mark = folders.run_digest(
+        {"settings": [setting.digest for setting in plan.settings]}, _fingerprint_data(plan, source)
+    )
     if not config.values["fresh"] and (found := folders.find_interrupted(root, mark)) is not None:
         (found.path / "summary.json").unlink(missing_ok=True)
         return found, outcome.load(found.path)
@@ -123,8 +139,8 @@ def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunFolder, 
     return folders.create_folder(root, made["name"], mark, files), manifest
 
 
-def _rows(plan: Plan, source: Source | None) -> str:
-    """Changes with the rows of any of the runs; what is wrong with a source, its runs will tell."""
+def _fingerprint_data(plan: Plan, source: Source | None) -> str:
+    """The fingerprints of all runs' data, as text; a source with an error is left out, since its runs raise it."""
     if source is not None:
         return source.fingerprint()
     prints: dict[str, str] = {}
@@ -135,8 +151,8 @@ def _rows(plan: Plan, source: Source | None) -> str:
     return json.dumps(prints, sort_keys=True)
 
 
-def _ranked(plan: Plan, manifest: Manifest, around: _Surroundings) -> tuple[list[ranking.Row], dict[str, Any]]:
-    """Runs all; their ranking and the summary, both of which stand in the sweep's folder by then, whatever happens."""
+def _run_and_rank(plan: Plan, manifest: Manifest, around: _SharedResources) -> tuple[list[ranking.Row], dict[str, Any]]:
+    """Runs all settings, then writes the ranking and the summary, also after an error. Returns both."""
     try:
         _run_all(plan, manifest, around)
     finally:
@@ -148,20 +164,20 @@ def _ranked(plan: Plan, manifest: Manifest, around: _Surroundings) -> tuple[list
     return rows, summary
 
 
-def _run_all(plan: Plan, manifest: Manifest, around: _Surroundings) -> None:
-    """Runs what has not come to an end yet, one after the other, until a signal comes."""
+def _run_all(plan: Plan, manifest: Manifest, around: _SharedResources) -> None:
+    """Runs the settings that have not ended yet, one after the other, until a signal arrives."""
     total = len(plan.settings)
     if (done := sum(one.status is not None for one in manifest.runs)) and not around.quiet:
         report.going_on(around.folder.path, done, total)
     for place, (setting, one) in enumerate(zip(plan.settings, manifest.runs, strict=True), 1):
         if not (before := one.status not in (None, "interrupted")):
-            began = time.monotonic()
-            member = _member(setting, place, total, around)
-            found = _ended(member) or _outcome(setting, member, around)
+            start = time.monotonic()
+            member = _make_member(setting, place, total, around)
+            found = _find_ended(member) or _run_setting(setting, member, around)
             manifest.monitor = found.pop("monitor", manifest.monitor)
             manifest.higher_is_better = found.pop("higher_is_better", manifest.higher_is_better)
             vars(one).update(found)
-            one.seconds += time.monotonic() - began
+            one.seconds += time.monotonic() - start
             manifest.save(around.folder.path)
         if not around.quiet:
             report.run(place, total, one, manifest, before=before)
@@ -169,14 +185,14 @@ def _run_all(plan: Plan, manifest: Manifest, around: _Surroundings) -> None:
             return
 
 
-def _member(setting: Setting, place: int, total: int, around: _Surroundings) -> SweepMember:
+def _make_member(setting: Setting, place: int, total: int, around: _SharedResources) -> SweepMember:
     label = f"{place:0{len(str(total))}}"
     name = ", ".join(setting.varied) or record.run_name(setting.config)
     return SweepMember(around.folder.path, around.delivery, name, label, f"{place}/{total}")
 
 
-def _ended(member: SweepMember) -> dict[str, Any] | None:
-    """The outcome of a run that came to its end, and the sweep was killed before it took note."""
+def _find_ended(member: SweepMember) -> dict[str, Any] | None:
+    """The outcome of a run that ended before the sweep was killed, and that `sweep.json` doesn't hold."""
     for path in _folders(member):
         summary = folders.read_summary(path)
         if summary.get("status") in ("finished", "diverged"):
@@ -190,21 +206,25 @@ def _folders(member: SweepMember) -> list[Path]:
     return sorted(path for path in found if not path.is_symlink())
 
 
-def _outcome(setting: Setting, member: SweepMember, around: _Surroundings) -> dict[str, Any]:
-    """Runs one setting; what is wrong with it is its own outcome, but for a disk that fails all of them."""
+def _run_setting(setting: Setting, member: SweepMember, around: _SharedResources) -> dict[str, Any]:
+    """Runs one setting; an error becomes its outcome, unless the disk fails, which stops the sweep."""
     before = _folders(member)
     try:
         result = run_once(setting.config, around.signals, source=around.source, member=member)
     except DiskError:
         raise
-    except Exception as error:  # whatever a part raises: its traceback is in the run's log, the others have their turn
+    except Exception as error:  # a part may raise anything; the run's log has the traceback, and the next run starts
         made = [path for path in _folders(member) if path not in before]
-        return {"status": "failed", "error": describe_failure(error), "folder": made[0].name if made else _kept(member)}
+        return {
+            "status": "failed",
+            "error": describe_failure(error),
+            "folder": made[0].name if made else _save_traceback(member),
+        }
     return {key: getattr(result, key) for key in OUTCOME} | {"folder": result.folder.name}
 
 
-def _kept(member: SweepMember) -> str:
-    """The file that keeps the traceback of a run that came to no folder."""
+def _save_traceback(member: SweepMember) -> str:
+    """Writes the traceback of a run without a folder; returns the file's name."""
     name = f"failed_{member.label}.txt"
     write_atomically(member.folder / name, scrub(traceback.format_exc()))
     return name
@@ -229,8 +249,8 @@ def _summary(plan: Plan, manifest: Manifest, rows: list[ranking.Row], signals: S
     }
 
 
-def _name_runs(sweep: Path) -> None:
-    """Writes into the runs' summaries what they are called in MLflow, which was not known when they ended."""
+def _save_run_ids(sweep: Path) -> None:
+    """Writes the MLflow ids into the runs' summaries, which were not known when the runs ended."""
     for path in folders.list_runs(sweep):
         summary = folders.read_summary(path)
         if summary and summary.get("run_id") != (run_id := DeliveryState.load(path).run_id):

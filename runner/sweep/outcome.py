@@ -1,4 +1,4 @@
-"""What became of each run of a sweep, as its folder keeps it in `sweep.json`."""
+"""The outcome of each run of a sweep, as `sweep.json` in its folder holds it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ from runner.sweep.plan import Plan, Setting, incomparable, key
 
 @dataclass
 class Outcome:
-    """A run of a sweep."""
+    """A run of a sweep.
 
-    words: list[str]  # what the sweep sets of it
-    values: dict[str, Any]  # the same by key, as they were understood
-    status: str | None = None  # None: its turn has not come
-    folder: str | None = None  # below the sweep's
+    Attributes:
+        words: the overrides that the sweep sets for it.
+        values: their values by key, as the configuration holds them.
+        status: how it ended; None: it has not started.
+        folder: the name of its folder below the sweep's.
+        metrics: its final metrics.
+        error: why it failed.
+        seconds: how long it took.
+    """
+
+    words: list[str]
+    values: dict[str, Any]
+    status: str | None = None
+    folder: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     seconds: float = 0.0
@@ -28,31 +38,39 @@ class Outcome:
 
 @dataclass
 class Manifest:
-    """All runs of a sweep, and by what they are ranked."""
+    """All runs of a sweep, and the metric that ranks them.
+
+    Attributes:
+        keys: the keys that vary.
+        runs: the runs in the order of the plan.
+        monitor: the metric; None: no run has ended yet.
+        higher_is_better: whether a higher value of it ranks first.
+        incomparable: why the runs can't be ranked; None: they can.
+    """
 
     keys: list[str]
     runs: list[Outcome]
-    monitor: str | None = None  # known once a run has ended
+    monitor: str | None = None
     higher_is_better: bool = False
-    incomparable: str | None = None  # why they can't be ranked
+    incomparable: str | None = None
 
     def text(self) -> str:
-        """It as JSON."""
+        """Returns the manifest as JSON."""
         return json.dumps(asdict(self), indent=1)
 
     def save(self, folder: Path) -> None:
-        """Writes it into the sweep's folder."""
+        """Writes the manifest into the sweep's folder."""
         write_atomically(folder / MANIFEST, self.text())
 
 
 def begin(plan: Plan) -> Manifest:
-    """The manifest of a sweep of which nothing has run."""
+    """The manifest of a sweep that has run nothing yet."""
     runs = [Outcome(list(one.varied), _values(one)) for one in plan.settings]
     return Manifest(plan.keys(), runs, incomparable=incomparable(plan.settings))
 
 
 def load(folder: Path) -> Manifest:
-    """What `save` wrote."""
+    """Reads the manifest that `save` wrote."""
     content = read_json(folder / MANIFEST)
     return Manifest(**content | {"runs": [Outcome(**one) for one in content["runs"]]})
 

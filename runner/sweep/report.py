@@ -20,7 +20,7 @@ OF_SWEEPS = ("sweep", "folds", "fold", "mode")  # words that one run of the best
 
 
 def plan(plan: Plan) -> None:
-    """Prints the runs that are to come."""
+    """Prints the planned runs."""
     total = len(plan.settings)
     print_line(f"{total} run{'s' if total > 1 else ''}" + (f" of {shlex.join(plan.fixed)}" if plan.fixed else ""))
     for place, setting in enumerate(plan.settings, 1):
@@ -31,18 +31,18 @@ def plan(plan: Plan) -> None:
 
 
 def first(plan: Plan) -> None:
-    """Says that what follows is of the first run only."""
+    """Prints that the following output is of the first run only."""
     if len(plan.settings) > 1:
         print_line(f"\nthe first of them, {_words(plan.settings[0].varied)}\n")
 
 
 def going_on(folder: Path, done: int, total: int) -> None:
-    """Says that a sweep is gone on with."""
-    print_line(f"going on in {folder}: {done} of {total} runs were begun before")
+    """Prints that a sweep resumes."""
+    print_line(f"going on in {folder}: {done} of {total} runs were started before")
 
 
 def run(place: int, total: int, outcome: Outcome, manifest: Manifest, *, before: bool) -> None:
-    """Prints what became of a run, perhaps when the sweep was begun before."""
+    """Prints the outcome of a run; `before`: it ended before the sweep was resumed."""
     figures = [f"{name.removeprefix('best/')} {outcome.metrics[name]:.5g}" for name in _compared(outcome, manifest)]
     status = ["before"] if before else []
     status += [] if outcome.status == "finished" else [str(outcome.status)]
@@ -84,8 +84,8 @@ def line(plan: Plan, row: Row) -> str:
 def _facts(
     manifest: Manifest, summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    going = "; the same command goes on from here" if summary["status"] == "interrupted" else ""
-    yield "status", summary["status"] + (f": {summary['error']}" if summary["error"] else "") + going
+    resume = "; the same command goes on from here" if summary["status"] == "interrupted" else ""
+    yield "status", summary["status"] + (f": {summary['error']}" if summary["error"] else "") + resume
     if manifest.incomparable:
         yield "best", manifest.incomparable
     elif summary["best"]:

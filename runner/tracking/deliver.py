@@ -1,4 +1,4 @@
-"""The delivery of runs' folders to MLflow: by a child process during a run, by `mode=deliver` afterwards."""
+"""The delivery of runs' folders to MLflow: by a child process during a run, by `mode=deliver` after it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from components.types import UserError
 from runner import store_uri
 from runner.credentials import URI_VARIABLE, scrub
 from runner.record import outbox
-from runner.run_folder import end_digest, find_run, is_held, list_runs, open_lock, read_record
+from runner.run_folder import end_digest, is_held, list_runs, open_lock, read_record
 from runner.tracking import AGAIN, store
-from runner.tracking.courier import FolderDelivery, draw
+from runner.tracking.delivery import FolderDelivery, draw
 from runner.tracking.state import DeliveryState, describe_missing
-
-if TYPE_CHECKING:
-    from runner.config.config import Config
 
 REST_SECONDS = 5.0  # between two deliveries, so that a run of short epochs keeps its processor
 
@@ -84,16 +81,6 @@ def deliver_all(root: Path, only: Path | None = None, *, given: str | None = Non
         heading = f"MLflow didn't take {len(failed)} of {len(outcomes)} records; they stay in their folders:"
         raise UserError("\n  ".join([heading, *failed]))
     return outcomes
-
-
-def command(config: Config) -> int:
-    """`mode=deliver`: delivers what waits below `folder`, or in the run that `resume` names, and tells the outcome."""
-    values = config.values
-    root = Path(values["folder"])
-    only = find_run(root, values["resume"]) if values["resume"] else None
-    outcomes = deliver_all(root, only, given=values["tracking"].get("uri"))
-    print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
-    return 0
 
 
 def main(folder: Path) -> int:

@@ -12,22 +12,37 @@ from runner.files import read_json, write_atomically
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryState:
-    """What MLflow has of a folder's record; a note that a kill prevents costs a second, harmless delivery."""
+    """The part of a folder's record that MLflow has.
+
+    A kill before the state is saved costs a second delivery, which is harmless.
+
+    Attributes:
+        run_id: the MLflow run; None: MLflow has no run of the folder yet.
+        offset: bytes of `points.jsonl` that are delivered.
+        checksum: CRC-32 of these bytes.
+        files: CRC-32 of the configuration files that are delivered.
+        ended: digest of the end that is delivered; None: the run is RUNNING in MLflow.
+        drawn: digest of the end whose figures the folder holds.
+        described: the description that the MLflow run was given.
+        refused: the items that the store refused, and why.
+        links: files that are not sent, because they are links or no regular files.
+        error: why the last delivery failed; None: it succeeded.
+    """
 
     run_id: str | None = None
-    offset: int = 0  # bytes of points
-    checksum: int = 0  # CRC-32 of those bytes
-    files: int | None = None  # CRC-32 of the configuration
-    ended: str | None = None  # the digest of the end that it has; None: the run goes on there
-    drawn: str | None = None  # the digest of the end whose figures the folder has
-    described: str = ""  # as what
-    refused: tuple[str, ...] = ()  # what the store took everything but, and why
-    links: tuple[str, ...] = ()  # what isn't sent, because it is a link or no regular file
-    error: str | None = None  # why the last delivery broke off
+    offset: int = 0
+    checksum: int = 0
+    files: int | None = None
+    ended: str | None = None
+    drawn: str | None = None
+    described: str = ""
+    refused: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    error: str | None = None
 
     @classmethod
     def load(cls, folder: Path) -> DeliveryState:
-        """The state of a folder; that of nothing delivered where there is none yet, or a damaged one."""
+        """Reads the state of a folder; the empty state where the file is missing or damaged."""
         try:
             values = read_json(folder / "delivered.json")
             return cls(**values | {key: tuple(values.get(key, ())) for key in ("refused", "links")})
@@ -35,12 +50,12 @@ class DeliveryState:
             return cls()
 
     def save(self, folder: Path) -> None:
-        """Notes the state."""
+        """Writes the state into a folder."""
         write_atomically(folder / "delivered.json", json.dumps(dataclasses.asdict(self)))
 
 
 def describe_missing(state: DeliveryState) -> str | None:
-    """What MLflow lacks of a record that was delivered, and why, in a line; None where it has all."""
+    """A line about the part of a delivered record that MLflow lacks, and why; None: it has all."""
     found = [*state.refused, *(f"{name}: it is a link or no regular file, and isn't sent" for name in state.links)]
     if not found:
         return None

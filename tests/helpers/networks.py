@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from runner.modes.dry_run.work import multiply_adds
+from runner.modes.dry_run.multiply_adds import count_multiply_adds
 
 
 class Facts(NamedTuple):
@@ -39,7 +39,7 @@ def facts(module: nn.Module, *image: int) -> Facts:
     if getattr(module, "auxiliary", None) is not None:  # inference has no auxiliary classifiers
         known = variables(module, *image)
     stages = {name: feature.shape[1:] for name, feature in features.items()}
-    return Facts(size(known["params"]), multiply_adds(jaxpr.jaxpr), stages, known)
+    return Facts(size(known["params"]), count_multiply_adds(jaxpr.jaxpr), stages, known)
 
 
 def size(tree: Any) -> int:

@@ -15,7 +15,7 @@ from hypothesis import given, seed
 from hypothesis import strategies as st
 
 import runner.__main__
-import runner.execution.execute
+import runner.modes.train
 from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import catalog
@@ -302,6 +302,6 @@ def execution(result: Any) -> Any:
 def test_how_a_run_ended_is_the_exit_code(
     result: Any, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner.execution.execute, "execute", execution(result))
+    monkeypatch.setattr(runner.modes.train, "execute", execution(result))
     assert main([]) == code
     assert capsys.readouterr().err.startswith(said)

@@ -22,7 +22,7 @@ from runner.__main__ import main
 from runner.config.compose import configure
 from runner.record.outbox import Outbox
 from runner.tracking import ChildDelivery, deliver, draw_in_background, store
-from runner.tracking.courier import FolderDelivery
+from runner.tracking.delivery import FolderDelivery
 from runner.tracking.state import DeliveryState, describe_missing
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
@@ -125,8 +125,8 @@ def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         log_batch=lambda *given, **items: None,
     )
     monkeypatch.setattr(figures, "draw", lambda folder: [])
-    courier = FolderDelivery(folder, files.read_json(folder / "record.json"), client)  # type: ignore[arg-type]
-    courier._send_files("0", over=True)
+    delivery = FolderDelivery(folder, files.read_json(folder / "record.json"), client)  # type: ignore[arg-type]
+    delivery._send_files("0", over=True)
     assert sent == [("config.yaml", None), ("record.json", None), ("a.png", "figures/inner")]
     state = DeliveryState.load(folder)
     assert state.links == ("overrides.yaml", "profile", "figures/all", "figures/key")
@@ -134,7 +134,7 @@ def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "MLflow lacks overrides.yaml: it is a link or no regular file, and isn't sent ("
     )
     (folder / "profile").unlink()
-    courier._send_files("0", over=True)
+    delivery._send_files("0", over=True)
     assert "profile" not in DeliveryState.load(folder).links
 
 

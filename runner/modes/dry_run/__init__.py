@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from runner.config.config import Config
-from runner.modes.dry_run.page import Page
+from runner.display.tables import Section, write_tables
 from runner.modes.help import values
 
 
 def command(config: Config) -> int:
-    """Prints a dry run, each part as soon as it is known; 0: it would fit the device.
+    """Prints a dry run section by section, each as soon as it is known.
 
-    Raises UserError as a run would, and RunError where the device has too little memory.
+    Returns:
+        0: the run fits the device.
+
+    Raises:
+        UserError: for the errors that a run would raise.
+        RunError: the device has too little memory.
     """
-    page = Page(quiet=config.values["quiet"])
-    page.section("values", list(values(config).items()))
-    from runner.modes.dry_run.report import tell  # imports JAX
+    if not config.values["quiet"]:
+        write_tables([Section("values", list(values(config).items()), headed=False)])
+    from runner.modes.dry_run.report import print_dry_run  # imports JAX
 
-    tell(config, page)
+    print_dry_run(config)
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from runner.modes.dry_run.work import equations, of_equation
+from runner.modes.dry_run.multiply_adds import equation_multiply_adds, walk_equations
 
 MARK = re.compile(r"titrate-call-(\d+)")
 ELSEWHERE = "(elsewhere)"
@@ -19,114 +19,132 @@ ELSEWHERE = "(elsewhere)"
 
 @dataclass(frozen=True)
 class Layer:
-    """A call of a module: what it says, and the work that is its own rather than its submodules'."""
+    """A call of a module, with the work that its submodules don't do.
+
+    Attributes:
+        path: names of the modules from the root to this one.
+        method: the method that is called.
+        kind: the module's class.
+        parent: the index of the call that makes this one; None: the root.
+        input_bytes: bytes of the arrays that it gets.
+        outputs: shape and dtype of each array that it returns.
+        output_bytes: bytes of these arrays.
+        parameters: how many numbers its own parameters hold.
+        multiply_adds: multiply-adds of the whole batch.
+        runs: how many times it runs; 0: nothing that it computes is used.
+    """
 
     path: tuple[str, ...]
     method: str
     kind: str
-    parent: int | None  # the call within which it is made
-    taken: int = 0  # bytes of the arrays it gets
-    given: tuple[tuple[tuple[int, ...], str], ...] = ()  # shapes and dtypes of the arrays it gives
-    written: int = 0  # their bytes
+    parent: int | None
+    input_bytes: int = 0
+    outputs: tuple[tuple[tuple[int, ...], str], ...] = ()
+    output_bytes: int = 0
     parameters: int = 0
-    multiply_adds: int = 0  # of the whole batch
-    runs: int = 0  # how many times; 0: never, nothing that it computes is used
+    multiply_adds: int = 0
+    runs: int = 0
 
     @property
     def name(self) -> str:
-        """Its place in the tree of parameters, with its method where that isn't the usual one."""
+        """Its path in the tree of parameters, with the method unless it is `__call__`."""
         path = "/".join(self.path) or ELSEWHERE
         return path if self.method == "__call__" else f"{path}.{self.method}"
 
 
-def layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) -> tuple[list[Layer], Any]:
-    """The layers that `forward(parameters, …)` goes through, in order, and the shapes that it gives.
+def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) -> tuple[list[Layer], Any]:
+    """Traces `forward(parameters, *arguments)`.
 
-    Each has its own parameters (the first call of a module, where it has several) and multiply-adds, and ELSEWHERE has
-    those that no layer owns: the sums are those of the whole pass.
+    Parameters belong to the first call of their innermost module. Multiply-adds outside of all layers belong to a row
+    ELSEWHERE, so that the sums are those of the whole pass.
+
+    Returns:
+        The layers in the order of their calls, and the shapes that `forward` returns.
     """
     calls = [Layer((), "__call__", "", None)]
-    with _recorded(calls):
-        jaxpr, given = jax.make_jaxpr(forward, return_shape=True)(parameters, *arguments)
-    for done in equations(jaxpr.jaxpr):
-        owner = _owner(calls, done.scopes)
-        calls[owner] = replace(
-            calls[owner], multiply_adds=calls[owner].multiply_adds + done.times * of_equation(done.equation)
-        )
-        _ran(calls, owner, done.times)
-    kept = [replace(call, runs=0) if _is_draft(calls, call) else call for call in calls]
-    _share(kept, parameters)
-    return [call for n, call in enumerate(kept) if _is_shown(kept, n)], given
+    with _record_calls(calls):
+        jaxpr, returned = jax.make_jaxpr(forward, return_shape=True)(parameters, *arguments)
+    for execution in walk_equations(jaxpr.jaxpr):
+        owner = _find_owner(calls, execution.scopes)
+        work = execution.times * equation_multiply_adds(execution.equation)
+        calls[owner] = replace(calls[owner], multiply_adds=calls[owner].multiply_adds + work)
+        _count_runs(calls, owner, execution.times)
+    calls = [replace(call, runs=0) if _is_shape_probe(calls, call) else call for call in calls]
+    _assign_parameters(calls, parameters)
+    return [call for number, call in enumerate(calls) if _is_row(calls, number)], returned
 
 
 @contextlib.contextmanager
-def _recorded(calls: list[Layer]) -> Iterator[None]:
-    """Notes every call of a module, and marks what is traced within by its number."""
-    opened = [0]
+def _record_calls(calls: list[Layer]) -> Iterator[None]:
+    """Appends every call of a module, and marks the equations traced within it with the call's number."""
+    open_calls = [0]
 
     def intercept(function: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         path = tuple(context.module.path)
-        if context.method_name == "setup" or calls[opened[-1]].path == path:
+        if context.method_name == "setup" or calls[open_calls[-1]].path == path:
             return function(*args, **kwargs)
         number = len(calls)
         kind = type(context.module).__name__
-        calls.append(Layer(path, context.method_name, kind, opened[-1], taken=_bytes((args, kwargs))))
-        opened.append(number)
+        calls.append(Layer(path, context.method_name, kind, open_calls[-1], input_bytes=_bytes((args, kwargs))))
+        open_calls.append(number)
         try:
             with jax.named_scope(f"titrate-call-{number}"):
                 output = function(*args, **kwargs)
         finally:
-            opened.pop()
+            open_calls.pop()
         arrays = [leaf for leaf in jax.tree.leaves(output) if isinstance(leaf, jax.Array)]
         shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
-        calls[number] = replace(calls[number], given=shapes, written=_bytes(arrays))
+        calls[number] = replace(calls[number], outputs=shapes, output_bytes=_bytes(arrays))
         return output
 
     with nn.intercept_methods(intercept):
         yield
 
 
-def _owner(calls: list[Layer], scopes: tuple[str, ...]) -> int:
-    """The innermost call around an equation; a mark that JAX kept from the trace of another one's doesn't count."""
+def _find_owner(calls: list[Layer], scopes: tuple[str, ...]) -> int:
+    """The innermost call around an equation.
+
+    JAX may reuse a trace, and with it the mark of another call: such a mark doesn't lie within the owner so far.
+    """
     owner = 0
     for mark in map(int, MARK.findall("/".join(scopes))):
-        if owner in _around(calls, mark):
+        if owner in _enclosing_calls(calls, mark):
             owner = mark
     return owner
 
 
-def _around(calls: list[Layer], call: int) -> Iterator[int]:
-    """The calls that a call is made within, innermost first."""
+def _enclosing_calls(calls: list[Layer], call: int) -> Iterator[int]:
+    """The calls around a call, innermost first."""
     while (parent := calls[call].parent) is not None:
         yield parent
         call = parent
 
 
-def _ran(calls: list[Layer], call: int, times: int) -> None:
-    for one in (call, *_around(calls, call)):
-        calls[one] = replace(calls[one], runs=max(calls[one].runs, times if one == call else 1))
+def _count_runs(calls: list[Layer], call: int, times: int) -> None:
+    for number in (call, *_enclosing_calls(calls, call)):
+        calls[number] = replace(calls[number], runs=max(calls[number].runs, times if number == call else 1))
 
 
-def _is_draft(calls: list[Layer], call: Layer) -> bool:
-    """Whether it only looked ahead for shapes, as a loop over layers does before it runs the same call."""
+def _is_shape_probe(calls: list[Layer], call: Layer) -> bool:
+    """Whether a call only determines shapes, as a loop over layers does before it runs the same call."""
     same = (other for other in calls if (other.path, other.method) == (call.path, call.method))
     return call.multiply_adds == 0 and any(other.runs > call.runs for other in same)
 
 
-def _share(calls: list[Layer], parameters: Any) -> None:
-    """Gives each parameter to the first call of the innermost module that it is in."""
+def _assign_parameters(calls: list[Layer], parameters: Any) -> None:
+    """Adds each parameter to the first call of its innermost module."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
         names = tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
-        owners = [n for n, call in enumerate(calls) if call.runs and names[: len(call.path)] == call.path]
-        owner = max(owners, key=lambda n: (len(calls[n].path), -n), default=0)
+        owners = [number for number, call in enumerate(calls) if call.runs and names[: len(call.path)] == call.path]
+        owner = max(owners, key=lambda number: (len(calls[number].path), -number), default=0)
         calls[owner] = replace(calls[owner], parameters=calls[owner].parameters + leaf.size)
 
 
-def _is_shown(calls: list[Layer], call: int) -> bool:
-    """Whether it has parameters or work of its own, or an output that no submodule makes."""
-    one = calls[call]
-    outer = call == 0 or any(other.parent == call for other in calls)
-    return one.parameters > 0 or one.multiply_adds > 0 or (one.runs > 0 and not outer)
+def _is_row(calls: list[Layer], number: int) -> bool:
+    """Whether a call has parameters or work of its own, or an output that no submodule makes."""
+    call = calls[number]
+    has_inner_calls = number == 0 or any(other.parent == number for other in calls)
+    return call.parameters > 0 or call.multiply_adds > 0 or (call.runs > 0 and not has_inner_calls)
 
 
 def _bytes(tree: Any) -> int:

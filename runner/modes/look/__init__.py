@@ -1,4 +1,4 @@
-"""`mode=look`: the data as the model gets it; or, with a run, what that got most wrong."""
+"""`mode=look`: the data as the model gets it or, with a run, the examples that it got most wrong."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from runner.display.progress import make_progress
 from runner.display.tables import print_tables
 from runner.errors import RunError
 from runner.modes.look import data, mistakes
-from runner.modes.look.text import facts
 from runner.platform import cache_folder
+from runner.store_uri import viewing_command
 
 
 def command(config: Config) -> int:
-    """Looks, prints what there is to see, and says where the figures are."""
+    """Prints the tables of a look and the folder of its figures."""
     quiet, run = config.values["quiet"], config.values["run"]
     platform.start_jax(cache_folder())
     with (
-        _disk(),
+        _disk_error_location(),
         contextlib.closing(make_progress(quiet=quiet, epochs=1)) as shown,
         (mistakes if run else data).look(config, shown) as found,
     ):
         shown.close()  # the live line; the record may take some seconds more
         if not quiet:
-            print_tables(found.sections, facts(found.folder, found.tracking))
+            record = [("record", viewing_command(found.tracking["uri"]))] if found.tracking else []
+            print_tables(found.sections, [("figures", str(found.folder / "figures")), *record])
     return 0
 
 
 @contextlib.contextmanager
-def _disk() -> Iterator[None]:
-    """Tells a failure of the disk in a line."""
+def _disk_error_location() -> Iterator[None]:
+    """Raises RunError where the disk fails."""
     try:
         yield
     except OSError as error:

@@ -19,7 +19,7 @@ from runner.files import refuse_links, write_atomically
 from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look import tables
 from runner.modes.look.data import Look
-from runner.modes.look.text import number, share
+from runner.modes.look.tables import number, share
 from runner.modes.look.view import View, images
 from runner.record import predictions as kept
 from runner.record.predictions import RecordedPredictions

@@ -1,4 +1,4 @@
-"""What is said of data in tables: the splits, the target's spread, a batch, some of its examples."""
+"""Tables of data: the splits, the target's distribution, a batch, some of its examples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from components.types import MultiHot, Padded
 from runner.display.tables import Section
 from runner.figures.canvas import short
-from runner.modes.look.text import number, share
 from runner.modes.look.view import Examples, View
 
 MANY = 30  # classes or outputs that a table lists; of more the first and the last
@@ -135,3 +134,13 @@ def _ids(ids: np.ndarray, weights: np.ndarray, size: int) -> str:
 def _vector(row: np.ndarray) -> str:
     numbers = [number(float(one)) for one in row[:ELEMENTS]]
     return " ".join([*numbers, *(["…"] if len(row) > ELEMENTS else [])])
+
+
+def number(value: float) -> str:
+    """A number with four digits."""
+    return f"{value:.4g}"
+
+
+def share(count: int, total: int) -> str:
+    """A count with its share of a total."""
+    return f"{count:,} ({count / total:.1%})" if total else f"{count:,}"

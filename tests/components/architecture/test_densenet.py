@@ -12,7 +12,7 @@ import pytest
 
 from components.architecture.densenet import DenseNet, DenseNet121, DenseNet169, DenseNet201
 from components.types import Scalar, UserError
-from runner.modes.dry_run import work
+from runner.modes.dry_run.multiply_adds import walk_equations
 
 # parameters and multiply-adds of torchvision 0.28; channels after each stage from the paper's table 1 and section 4.1
 VARIANTS: dict[str, tuple[Callable[..., DenseNet], int, float, tuple[int, ...]]] = {
@@ -104,7 +104,7 @@ def draws(module: DenseNet, dropout: Scalar | None, *, train: bool) -> int:
         return used.apply(variables, jnp.zeros((2, 16, 16, 1)), train=train, rngs=keys, mutable=train)
 
     traced = jax.make_jaxpr(run)(variables, dropout, 0.9).jaxpr
-    return sum(done.times for done in work.equations(traced) if done.equation.primitive.name == "random_bits")
+    return sum(run.times for run in walk_equations(traced) if run.equation.primitive.name == "random_bits")
 
 
 def test_dropout_follows_every_convolution_but_the_first() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from runner import memory
 from runner.__main__ import main
-from runner.modes.dry_run.layers import Layer, layers
+from runner.modes.dry_run.layers import Layer, trace_layers
 
 LENET5 = ("architecture=lenet5",)
 MLP = ("architecture=mlp", "architecture.widths=[64,64]")
@@ -63,7 +63,7 @@ def numbers(lines: list[str]) -> dict[str, tuple[int, int]]:
 
 @pytest.fixture
 def without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device has no memory at all, so that a dry run ends once it has said all that shapes tell."""
+    """The device has no memory at all, so that a dry run ends after the sections by shapes."""
     monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(-(10**9), "in this test"))
 
 
@@ -78,7 +78,7 @@ def test_the_layers_are_counted_exactly(words: tuple[str, ...], capsys: pytest.C
     assert total[0] == sum(parameters for parameters, _ in found.values())
 
 
-def test_all_is_said_and_nothing_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_all_sections_and_leaves_no_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=dry_run", "seed=3", "architecture.widths=[8]", "optimizer=adam"]) == 0
     found = sections(capsys.readouterr().out)
     assert list(found) == [
@@ -134,11 +134,11 @@ def test_a_batch_size_that_fits_is_named(capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(600_000 - data, "in this test"))
     words = ["mode=dry_run", "architecture.widths=[32]", "training.evaluation_batch_size=32", "quiet=true"]
     assert main([*words, "training.batch_size=1000"]) == 1
-    told = re.search(r"600 kB are free in this test; (training\.batch_size=(\d+)) would fit", capsys.readouterr().err)
-    assert told
-    assert 32 < int(told[2]) < 1000
-    assert main([*words, told[1]]) == 0
-    assert main([*words, f"training.batch_size={int(2.4 * int(told[2]))}"]) == 1
+    remedy = re.search(r"600 kB are free in this test; (training\.batch_size=(\d+)) would fit", capsys.readouterr().err)
+    assert remedy
+    assert 32 < int(remedy[2]) < 1000
+    assert main([*words, remedy[1]]) == 0
+    assert main([*words, f"training.batch_size={int(2.4 * int(remedy[2]))}"]) == 1
     assert main([*words, "training.evaluation_batch_size=1500", "data.valid=1500", "data.test=100"]) == 1
     *_, last = capsys.readouterr().err.splitlines()
     assert re.search(r"training\.evaluation_batch_size=\d+ would fit\. If", last)
@@ -153,12 +153,12 @@ def test_a_batch_size_that_fits_is_named(capsys: pytest.CaptureFixture[str], mon
         ["feature.columns.image.key=imag"],
     ],
 )
-def test_mistakes_are_told_as_a_run_tells_them(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = []
+def test_errors_are_those_of_a_run(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    messages = []
     for mode in ("dry_run", "train"):
         assert main([f"mode={mode}", "tracking=none", "quiet=true", *words]) == 2
-        told.append(capsys.readouterr().err)
-    assert told[0] == told[1] != ""
+        messages.append(capsys.readouterr().err)
+    assert messages[0] == messages[1] != ""
     assert not list(Path.cwd().iterdir())
 
 
@@ -241,7 +241,9 @@ class Branched(nn.Module):
     ],
     ids=["loop", "attention", "convolution", "branch"],
 )
-def test_layers_of_any_make(module: nn.Module, x: jax.Array, parameters: dict[str, int], work: dict[str, int]) -> None:
+def test_layers_within_loops_branches_and_transformations_are_counted(
+    module: nn.Module, x: jax.Array, parameters: dict[str, int], work: dict[str, int]
+) -> None:
     found = traced(module, x)
     assert {layer.name: layer.parameters for layer in found if layer.parameters} == parameters
     assert {layer.name: layer.multiply_adds for layer in found if layer.multiply_adds} == work
@@ -251,4 +253,4 @@ def traced(module: nn.Module, x: jax.Array) -> list[Layer]:
     """The layers of a Flax module."""
     apply: Callable[..., Any] = module.apply
     parameters = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
-    return layers(lambda these, x: apply({"params": these}, x), parameters, x)[0]
+    return trace_layers(lambda these, x: apply({"params": these}, x), parameters, x)[0]

@@ -1,4 +1,4 @@
-"""A network of one's own as a list of layers in YAML, with lists of layers in it."""
+"""A user's network as a list of layers in YAML, with nested lists of layers."""
 
 from pathlib import Path
 
@@ -52,13 +52,13 @@ def mine(in_empty_folder: Path) -> None:
         (f"{BRANCH}.0._target_=components.layer.Dropuot", f"{BRANCH}.0._target_: components.layer has no Dropuot;"),
     ],
 )
-def test_mistakes_in_layers_of_layers_are_told_with_their_place(word: str, message: str) -> None:
+def test_errors_in_nested_layers_name_their_place(word: str, message: str) -> None:
     assert find_config_problems(compose(["architecture=mine"])) == []
     (found,) = find_config_problems(compose(["architecture=mine", word]))
     assert found.startswith(message)
 
 
-def test_numbers_of_layers_of_layers_are_numbers_of_the_run() -> None:
+def test_scalars_of_nested_layers_are_scalars_of_the_run() -> None:
     static, numbers = split_scalars(compose(["architecture=mine"]))
     assert static["architecture"]["layers"][1]["layers"][1]["branches"][1][0]["rate"] == ScalarSlot(f"{BRANCH}.0.rate")
     assert {key: value for key, value in numbers.items() if key.startswith("architecture")} == {
@@ -70,15 +70,15 @@ def test_numbers_of_layers_of_layers_are_numbers_of_the_run() -> None:
     assert other[1] != numbers
 
 
-def test_layers_that_do_not_fit_are_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_layers_that_do_not_fit_are_an_error_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     kernel = f"{BLOCK}.layers.0={{_target_: components.layer.Conv, features: 2, kernel: 2, padding: VALID, stride: 2}}"
     assert main(["architecture=mine", kernel, "tracking=none", "architecture.layers.1.times=3"]) == 2
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    assert told.splitlines()[-1].startswith(
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert error.splitlines()[-1].startswith(
         "architecture: layer 1 (Repeat): its layer 0 of copy 2 (Residual): its layer 0 (Conv) "
         "can't take an input of shape (32, 1, 1, "
     )
-    assert told.splitlines()[-1].endswith(
+    assert error.splitlines()[-1].endswith(
         "does not fit into images of 1 x 1 [set by conf/architecture/mine.yaml, chosen by architecture=mine]"
     )

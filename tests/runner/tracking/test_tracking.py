@@ -23,7 +23,7 @@ from runner import figures
 from runner.record.outbox import Outbox, cover
 from runner.run_folder import find_run
 from runner.tracking import MLflow, Nothing, deliver, store
-from runner.tracking.courier import FolderDelivery
+from runner.tracking.delivery import FolderDelivery
 from runner.tracking.state import DeliveryState
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
@@ -447,8 +447,8 @@ def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, mo
         assert DeliveryState.load(folder).run_id is None
     alone = members[0]  # gone on with by itself, recorded elsewhere
     MLflow(experiment="third").start(alone)
-    courier = FolderDelivery(alone, json.loads((alone / "record.json").read_text()), None)  # type: ignore[arg-type]
-    assert courier._parent() is None
+    delivery = FolderDelivery(alone, json.loads((alone / "record.json").read_text()), None)  # type: ignore[arg-type]
+    assert delivery._parent() is None
 
 
 def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

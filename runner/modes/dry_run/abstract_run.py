@@ -1,4 +1,4 @@
-"""The program of a run as abstract functions: shapes go in and come out."""
+"""A run as abstract functions, to be traced: shapes go in and come out."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ from runner.training.trainer import Trainer
 EVALUATED = ("valid", "test")
 
 
-class Subject:
-    """What a run would train: nothing of it is allocated but the data."""
+class AbstractRun:
+    """A run that isn't started: only its data is loaded.
+
+    Attributes:
+        trainer: the trainer that the run would use.
+        like: shapes and dtypes of the training state.
+        batch_size: examples of a training step.
+        chunk: the batches of the first dispatch.
+    """
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
@@ -28,43 +35,43 @@ class Subject:
         self.chunk: Chunk = next(iter(trainer.batches.chunks(rows, self.batch_size, trainer.steps_per_dispatch)))
 
     @property
-    def last(self) -> int:
-        """How many examples the last step of an epoch has."""
+    def last_batch_size(self) -> int:
+        """Examples of the last step of an epoch."""
         rest = len(self.trainer.data.splits["train"]) % self.batch_size
         return self.batch_size if rest == 0 or self.trainer.training.drop_remainder else rest
 
     @property
-    def evaluated(self) -> str | None:
-        """A split that would be evaluated."""
+    def evaluated_split(self) -> str | None:
+        """A split that the run would evaluate; None: it has no such split."""
         return next((name for name in EVALUATED if name in self.trainer.data.splits), None)
 
     @property
-    def dispatch(self) -> tuple[Any, ...]:
-        """What a training dispatch takes behind the state."""
+    def dispatch_arguments(self) -> tuple[Any, ...]:
+        """The arguments of a training dispatch that follow the state."""
         steps = np.int32(self.trainer.training.epochs * self.trainer.steps)
         return self.chunk.data, self.chunk.rows, np.int32(self.chunk.steps), RateInputs(steps, np.float32(1))
 
     def encoded(self, size: int) -> Any:
-        """The shapes of so many examples as the host sends them."""
+        """Shapes and dtypes of `size` examples as the host sends them."""
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), self.chunk.data)
 
     def forward(self, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Any]:
-        """A training step's pass through the model: what goes in, and the arrays that come out."""
-        batch, output = self._passed(self._parts(), parameters, model_state, encoded)
+        """The forward pass of a training step: the batch, and the arrays of the model's output."""
+        batch, output = self._forward(self._build_parts(), parameters, model_state, encoded)
         return batch, (output.logits, output.losses, output.auxiliary)
 
     def objective(self, parameters: Any, model_state: Any, encoded: Any) -> jax.Array:
-        """What a training step differentiates."""
-        parts = self._parts()
-        batch, output = self._passed(parts, parameters, model_state, encoded)
+        """The scalar that a training step differentiates."""
+        parts = self._build_parts()
+        batch, output = self._forward(parts, parameters, model_state, encoded)
         loss = measure(parts, output, batch, training=True)["loss"]["sum"] / batch.target.shape[0]
         return sum(extra_losses(parts, parameters, output, batch), loss)
 
-    def _parts(self) -> BuiltParts:
+    def _build_parts(self) -> BuiltParts:
         return self.trainer.program.parts(self.trainer.given)
 
-    def _passed(self, parts: BuiltParts, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Output]:
+    def _forward(self, parts: BuiltParts, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Output]:
         variables = {"params": parameters, **model_state}
-        given = self.trainer.given
-        batch, output, _ = self.trainer.program.forward(parts, given, variables, encoded, step=jnp.int32(0))
+        inputs = self.trainer.given
+        batch, output, _ = self.trainer.program.forward(parts, inputs, variables, encoded, step=jnp.int32(0))
         return batch, output

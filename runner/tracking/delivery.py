@@ -1,4 +1,4 @@
-"""What is delivered of a folder, in which order, and how far that has come."""
+"""The delivery of one folder to MLflow, in steps; the folder's state says which steps are done."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LINES_A_NOTE = 250  # points that are delivered between two notes of how far it 
 
 
 class FolderDelivery:
-    """Brings MLflow up to a folder's record, step by step, each of which can be repeated without harm."""
+    """Sends a folder's record to MLflow, step by step. Repeating a step is harmless."""
 
     def __init__(self, folder: Path, record: Mapping[str, Any], client: MlflowClient, *, own: bool = True) -> None:
         self._folder = folder
@@ -46,7 +46,7 @@ class FolderDelivery:
         self._state = DeliveryState.load(folder)
 
     def deliver(self, *, over: bool) -> DeliveryState:
-        """Delivers what is covered and, where the run is over, its end; the state then."""
+        """Delivers the points that a checkpoint covers and, where the run is over, its end. Returns the new state."""
         run_id = self._register()
         self._send_points(run_id)
         if over:
@@ -58,7 +58,7 @@ class FolderDelivery:
         return self._state
 
     def _register(self) -> str:
-        """Finds or makes the run; in a store that doesn't know it (any more) everything is sent from the beginning."""
+        """Finds or makes the run; a store that lacks it gets everything from the start."""
         run_id = self._state.run_id
         if run_id is None or self._status(run_id) is None:
             key = identity.record_key(self._folder, self._record)
