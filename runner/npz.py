@@ -84,7 +84,7 @@ def check_contents(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(f"{path} is no {kind}, though a whole npz file ({type(error).__name__}: {error})") from error
+        raise Damaged(f"{path} is not a {kind}, though a whole npz file ({type(error).__name__}: {error})") from error
 
 
 class _DigestingFile:

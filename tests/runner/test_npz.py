@@ -214,7 +214,7 @@ def test_answers_that_are_none_are_refused(tmp_path: Path) -> None:
         (({**arrays, "row": np.ones(1)}, meta), "length"),
     ):
         npz.write(tmp_path / answers.FILE, *changed)
-        with pytest.raises(UserError, match=rf"answers\.npz is no file of answers.*{less}"):
+        with pytest.raises(UserError, match=rf"answers\.npz is not a file of answers.*{less}"):
             answers.load_predictions(tmp_path)
     (tmp_path / answers.FILE).write_bytes(b"PK")
     with pytest.raises(UserError, match=r"answers\.npz can't be read: it is no npz file"):

@@ -28,7 +28,7 @@ def test_lists_of_numbers_are_arrays_of_numbers() -> None:
     [
         ({"x": [[1], [2, 3]]}, "column `x` is no array; `Ragged` holds rows of different lengths"),
         ({"x": "a"}, "column `x` is 'a', not an array of rows"),
-        ({"x": [1], "y": ["a", "b"]}, "as many rows each, not {'x': 1, 'y': 2}"),
+        ({"x": [1], "y": ["a", "b"]}, "the same number of rows, got x 1, y 2"),
     ],
 )
 def test_what_is_no_table_is_refused(columns: dict[str, Any], message: str) -> None:

@@ -322,7 +322,7 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
         ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), a row of the run as uint8 \(8, 8, 1\)"),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),
-        ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "as many rows each, not {'image': 2, 'x': 1}"),
+        ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "the same number of rows, got image 2, x 1"),
         ("tset", r"has no split tset; did you mean test\? \(test, train, valid\)"),
     ],
 )

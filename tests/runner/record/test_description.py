@@ -62,7 +62,7 @@ def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     import runner.record.description
 
     monkeypatch.chdir(Path(__file__).parent)
-    found = runner.record.description._git()
+    found = runner.record.description._git_tags()
     if not found:
         pytest.skip("the tests run outside a repository")
     assert len(found["git.commit"]) == 40
@@ -86,7 +86,7 @@ def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, settin
     subprocess.run(["git", "status"], check=False, capture_output=True)
     assert (in_empty_folder / "ran").exists()  # so it runs where nobody takes care
     (in_empty_folder / "ran").unlink()
-    found = runner.record.description._git()
+    found = runner.record.description._git_tags()
     assert not (in_empty_folder / "ran").exists()
     assert found.get("git.dirty") == ("true" if setting == "core.fsmonitor" else None)
 

@@ -148,7 +148,7 @@ def test_a_kill_between_keeping_and_cutting_loses_no_time(tmp_path: Path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(outbox, "_append", killed)
+        patched.setattr(outbox, "_append_to_disk", killed)
         with pytest.raises(KeyboardInterrupt):
             Outbox(tmp_path)
     assert lines(tmp_path) == first, "cut before it was kept"
