@@ -1,4 +1,4 @@
-"""A run says before it begins whether its memory will do, and ends in two lines where it gives out."""
+"""The memory check before a run, and the two lines of an error where the memory runs out."""
 
 import logging
 import re
@@ -87,7 +87,7 @@ def test_what_is_needed_and_free_is_logged_and_nothing_compiled_twice(caplog: py
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), RuntimeError("std::bad_alloc")]
 )
-def test_memory_that_gives_out_is_told_in_two_lines(
+def test_running_out_of_memory_is_reported_in_two_lines(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def give_out(*arguments: object, **options: object) -> None:
@@ -106,7 +106,7 @@ def test_memory_that_gives_out_is_told_in_two_lines(
     assert main(WORDS) == 0
 
 
-def test_a_run_that_seems_too_large_is_tried_where_its_words_say_so(
+def test_a_run_that_seems_too_large_starts_with_check_memory_false(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*WORDS, "data=digits", "training.batch_size=500"]
@@ -173,7 +173,7 @@ def test_a_process_in_which_jax_would_abort_ends_in_a_line(option: str, size: in
     assert limited(option, size, "mode=runs").returncode == 0  # which needs no JAX
 
 
-def test_a_library_that_finds_no_room_is_told_in_a_line() -> None:
+def test_a_library_that_runs_out_of_memory_is_reported_in_one_line() -> None:
     ended = limited("-v", 250 * MB, "training.check_memory=false")
     warning, told = ended.stderr.splitlines()
     assert warning.startswith("warning: too little memory to start JAX: ")

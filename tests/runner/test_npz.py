@@ -1,4 +1,4 @@
-"""Files of arrays: to the bit or not at all, and a fault of any kind is named with the file."""
+"""Files of arrays come back bit-identical, and every kind of damage is an error that names the file."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def npy(array: Any, **options: Any) -> bytes:
 
 
 def header(text: str) -> bytes:
-    """An npy file of these words alone."""
+    """An npy file with this header alone."""
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
 
 
@@ -162,7 +162,7 @@ def zipped(path: Path, compression: int = zipfile.ZIP_STORED, times: int = 1, me
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.usefixtures("in_empty_folder")
-def test_members_that_no_titrate_writes_are_refused() -> None:
+def test_members_that_titrate_never_writes_are_refused() -> None:
     path = Path("a.npz")
     zipped(path, times=2)
     with pytest.raises(Damaged, match="two of its members have the same name"):
@@ -200,7 +200,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
             npz.read(tmp_path / f"{name}.npz")
 
 
-def test_answers_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_file_of_predictions_is_refused(tmp_path: Path) -> None:
     kept = answers.make_recorded(
         "test", ("a", "b"), np.arange(2), np.zeros(2, np.int32), np.zeros((2, 2), np.float32), np.ones(2)
     )

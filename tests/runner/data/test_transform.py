@@ -1,4 +1,4 @@
-"""What columns learned is one file, which encodes rows as the run did, without its data and its other libraries."""
+"""The transform of a run is one file that encodes new rows as in training, without the data and other libraries."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a run says of itself from its first instant."""
+"""The record of a run from its start."""
 
 import json
 import subprocess
@@ -58,7 +58,7 @@ def test_a_clone_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -
     assert json.loads((result.folder / "record.json").read_text())["tags"]["titrate"] == "not installed"
 
 
-def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_repository_the_commit_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     import runner.record.description
 
     monkeypatch.chdir(Path(__file__).parent)
@@ -70,7 +70,7 @@ def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.theirs.clean", "filter.theirs.process"])
-def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, setting: str) -> None:
+def test_an_untrusted_repository_runs_nothing(in_empty_folder: Path, setting: str) -> None:
     import runner.record.description
 
     def git(*words: str) -> None:
