@@ -73,37 +73,39 @@ def choose_options(
         suggested: the suggestion for the source; None: there is none.
         unknown: whether the source may still suggest options, so that these groups can't be used yet.
     """
-    chosen = Choices()
-    asked = {override.key_or_group: (_option_names(override.value()), override_origin(override)) for override in given}
+    choices = Choices()
+    on_command_line = {
+        override.key_or_group: (_option_names(override.value()), override_origin(override)) for override in given
+    }
     words = {override.key_or_group: override.input_line for override in given}
     chosen_by_files = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
-    name, origin = asked.get(EXPERIMENT, chosen_by_files[EXPERIMENT])
-    experiment = [] if name is None else _load_option_files(chosen, catalog, EXPERIMENT, name, origin)
+    name, origin = on_command_line.get(EXPERIMENT, chosen_by_files[EXPERIMENT])
+    experiment = [] if name is None else _load_option_files(choices, catalog, EXPERIMENT, name, origin)
     for file in experiment:
-        own = _read_experiment_choices(chosen, file)
-        _drop_unchosen(file, own, asked)
-        chosen_by_files |= own
+        experiment_choices = _read_experiment_choices(choices, file)
+        _drop_unchosen(file, experiment_choices, on_command_line)
+        chosen_by_files |= experiment_choices
     if suggested is not None:
         chosen_by_files |= {
             group: (_option_names(option), suggested.origin) for group, option in suggested.choices.items()
         }
         chosen_by_files |= {"feature": (FEATURE, suggested.origin)}
     if unknown:
-        chosen.broken |= chosen_by_files.keys() - asked.keys() - {*UNANSWERED}
-    if EXPERIMENT in chosen.broken:  # its choices are unknown
-        chosen.broken |= set(chosen_by_files) - set(asked)
-    for group, (option, origin) in (chosen_by_files | asked).items():
-        chosen.options[group], chosen.origins[group] = option, origin
+        choices.broken |= chosen_by_files.keys() - on_command_line.keys() - {*UNANSWERED}
+    if EXPERIMENT in choices.broken:  # its choices are unknown
+        choices.broken |= set(chosen_by_files) - set(on_command_line)
+    for group, (option, origin) in (chosen_by_files | on_command_line).items():
+        choices.options[group], choices.origins[group] = option, origin
         if group == "feature" and suggested is not None:
             content = OmegaConf.create(dict(suggested.feature))
-            chosen.files.append(File(Path(f"{FEATURE}.yaml"), group, content, suggested.origin))
-        elif group != EXPERIMENT and group not in chosen.broken:
-            files = _load_option_files(chosen, catalog, group, option, origin)
+            choices.files.append(File(Path(f"{FEATURE}.yaml"), group, content, suggested.origin))
+        elif group != EXPERIMENT and group not in choices.broken:
+            files = _load_option_files(choices, catalog, group, option, origin)
             if group in words:  # otherwise a file chose it
                 files = [file._replace(origin=f"{display_path(file.path)}, chosen by {words[group]}") for file in files]
-            chosen.files += files
-    chosen.files += experiment
-    return chosen
+            choices.files += files
+    choices.files += experiment
+    return choices
 
 
 def find_source_to_profile(
@@ -129,9 +131,9 @@ def _read_chosen_source(
     catalog: Catalog, given: Iterable[Override], settings: Iterable[Override]
 ) -> dict[str, Any] | None:
     """The node `data` by the command line alone; None without a valid source, or with an experiment or features."""
-    asked = {override.key_or_group: override.value() for override in given}
-    path = catalog.files["data"].get(str(asked.get("data")))
-    if path is None or {"feature", EXPERIMENT} & asked.keys():
+    on_command_line = {override.key_or_group: override.value() for override in given}
+    path = catalog.files["data"].get(str(on_command_line.get("data")))
+    if path is None or {"feature", EXPERIMENT} & on_command_line.keys():
         return None
     try:
         tree = OmegaConf.create({"data": load_yaml(path)})
@@ -156,18 +158,18 @@ def load_yaml(path: Path) -> DictConfig:
     return content
 
 
-def _load_option_files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
+def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
     """Loads the files of a choice. Where one is unknown or can't be read, the group is marked as broken."""
     several = isinstance(option, list)
     try:
         if several and not isinstance(defaults()[group], list):
-            raise UserError(format_problem(f"{group}: one option is wanted, not a list", origin))
+            raise UserError(format_problem(f"{group}: one option is needed, not a list", origin))
         if several and (twice := [name for place, name in enumerate(option) if name in option[:place]]):
             raise UserError(format_problem(f"{group}: {twice[0]} is there twice; leave one out", origin))
         return [_load_option_file(catalog, group, name, origin) for name in (option if several else [option])]
     except UserError as error:
-        chosen.problems.append(str(error))
-        chosen.broken.add(group)
+        choices.problems.append(str(error))
+        choices.broken.add(group)
         return []
 
 
@@ -186,7 +188,7 @@ def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: st
     return File(files[name], group, content)
 
 
-def _read_experiment_choices(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
+def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
     """The choices in the defaults list of an experiment. The list is removed from the file's content."""
     origin = display_path(experiment.path)
     groups = [group for group in defaults() if group != EXPERIMENT]
@@ -195,18 +197,21 @@ def _read_experiment_choices(chosen: Choices, experiment: File) -> dict[str, tup
         key, option = next(iter(entry.items())) if isinstance(entry, dict) and entry else (str(entry), None)
         group = OVERRIDE.fullmatch(str(key))
         if group is None:
-            chosen.problems.append(f"{origin}: write `- override /group: option` in its defaults, not {key}")
+            choices.problems.append(f"{origin}: write `- override /group: option` in its defaults, not {key}")
         elif group[1] not in groups:
-            chosen.problems.append(f"{origin}: there is no group {group[1]}; {suggest_name(group[1], groups)}")
+            choices.problems.append(f"{origin}: there is no group {group[1]}; {suggest_name(group[1], groups)}")
         else:
             found[group[1]] = (_option_names(option), origin)
     return found
 
 
-def _drop_unchosen(experiment: File, own: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def _drop_unchosen(experiment: File, experiment_choices: Mapping[str, Any], on_command_line: Mapping[str, Any]) -> None:
     """Removes an experiment's settings of options that it chose but the command line did not, in a group of several."""
-    for group in own.keys() & asked.keys():
-        before, now = ({*option} if isinstance(option, list) else {option} for option, _ in (own[group], asked[group]))
+    for group in experiment_choices.keys() & on_command_line.keys():
+        before, now = (
+            {*option} if isinstance(option, list) else {option}
+            for option, _ in (experiment_choices[group], on_command_line[group])
+        )
         if isinstance(defaults()[group], list) and isinstance(settings := experiment.content.get(group), DictConfig):
             for name in before - now:
                 settings.pop(name, None)

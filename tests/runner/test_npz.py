@@ -108,7 +108,7 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes] | bytes], str]] = {
     "objects": (lambda: {"x": npy(np.array([{}]), allow_pickle=True)}, "holds objects, which are never read"),
     "256 TiB": (
         lambda: {"x": header("{'descr': '<f4', 'fortran_order': False, 'shape': (70368744177664,)}\n")},
-        r"says it is float32 \(70368744177664,\), and has 0 bytes",
+        r"claims to be float32 \(70368744177664,\), but has 0 bytes",
     ),
     "a negative shape": (
         lambda: {"x": header("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -4)}\n") + b"1234"},

@@ -258,7 +258,7 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
     [
         ("optimizer=nadm", "optimizer: there is no nadm; did you mean nadam? (adam, adamw, nadam, rmsprop, sgd)"),
         ("optimizer=null", "optimizer: there is no null; allowed: adam, adamw,"),
-        ("optimizer=[adam,sgd]", "optimizer: one option is wanted, not a list"),
+        ("optimizer=[adam,sgd]", "optimizer: one option is needed, not a list"),
         ("metric=[accuracy,topk]", "metric: there is no topk; did you mean top_k?"),
         ("experiment=digit_cnn", "experiment: there is no digit_cnn; did you mean digits_cnn?"),
         ("+experiment=digits_cnn", "+experiment=digits_cnn: leave the + away: experiment=digits_cnn"),
