@@ -116,7 +116,7 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes] | bytes], str]] = {
     ),
     "nothing, many times": (
         lambda: {"x": header("{'descr': '|V0', 'fortran_order': False, 'shape': (1000000000000,)}\n")},
-        "and has 0 bytes",
+        "but has 0 bytes",
     ),
     "too few bytes": (lambda: {"x": npy(np.arange(9))[:-1]}, "and has 71 bytes"),
     "too many bytes": (lambda: {"x": npy(np.arange(9)) + b"0"}, "and has 73 bytes"),

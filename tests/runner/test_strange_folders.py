@@ -50,8 +50,8 @@ def test_a_record_alone_names_no_server(
 ) -> None:
     folder = make(Path("outputs/run").absolute(), SERVER)
     assert main(["mode=deliver"]) == 2
-    assert f"only the record names {SERVER}" in (told := capsys.readouterr().err)
-    assert f"write tracking.uri={SERVER} in the same command, or set MLFLOW_TRACKING_URI to it" in told
+    assert f"only the record names {SERVER}" in (output := capsys.readouterr().err)
+    assert f"write tracking.uri={SERVER} in the same command, or set MLFLOW_TRACKING_URI to it" in output
     (folder / "overrides.yaml").write_text(f"[tracking.uri={SERVER}]\n")  # the stranger's words, not this user's
     assert main(["mode=deliver", "resume=run"]) == 2
     assert main(["resume=run"]) == 2
@@ -180,9 +180,9 @@ def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.Capture
     for what in ("checkpoints", "folders"):
         words = ["mode=clean", "runs.where='status = finished'", f"runs.delete={what}", "runs.confirm=true"]
         assert main(words) == 0
-        told = capsys.readouterr().out
-        assert f"{stamp}_b is a link, and nothing is deleted through links" in told
-        assert f"{stamp}_c/checkpoints is a link" in told
+        output = capsys.readouterr().out
+        assert f"{stamp}_b is a link, and nothing is deleted through links" in output
+        assert f"{stamp}_c/checkpoints is a link" in output
     assert sorted(elsewhere.rglob("*")) == before
 
 

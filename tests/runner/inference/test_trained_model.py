@@ -133,15 +133,15 @@ def test_rows_without_the_names_of_their_columns_are_refused(fitted: TrainedMode
 
 
 def test_the_predictions_of_a_split_agree_with_its_figures(fitted: TrainedModel) -> None:
-    found, said = fitted.predict("test"), fitted.answers("test")
+    found, recorded = fitted.predict("test"), fitted.answers("test")
     assert found.target is not None
     assert found.probabilities is not None
     assert (found.prediction == found.target).mean() == pytest.approx(fitted.evaluate()["test/accuracy"])
-    assert said.loss.mean() == pytest.approx(fitted.evaluate()["test/loss"])
+    assert recorded.loss.mean() == pytest.approx(fitted.evaluate()["test/loss"])
     np.testing.assert_array_equal(found.target, columns()["label"][found.row])
-    np.testing.assert_array_equal(said.row, found.row)
-    np.testing.assert_array_equal(np.array(said.classes)[said.prediction], found.prediction)
-    np.testing.assert_array_equal(said.probability, found.probabilities.max(1))
+    np.testing.assert_array_equal(recorded.row, found.row)
+    np.testing.assert_array_equal(np.array(recorded.classes)[recorded.prediction], found.prediction)
+    np.testing.assert_array_equal(recorded.probability, found.probabilities.max(1))
     np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-6)
     assert list(found.columns()) == [
         *("row", "target", "prediction"),

@@ -312,9 +312,9 @@ def test_an_untrusted_experiment_runs_nothing(
     Path("experiments").mkdir()
     Path("experiments/strange.yaml").write_text(text)
     assert main(["experiment=strange"]) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert "12345.678" not in told
+    output = capsys.readouterr().err
+    assert message in output
+    assert "12345.678" not in output
     assert not Path("written").exists()
 
 
