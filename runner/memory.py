@@ -1,4 +1,4 @@
-"""Compares the memory that a program needs with what is free, before it runs, and says what to do about too little.
+"""Compares the memory that a program needs with what is free before it runs, and suggests a remedy for too little.
 
 The compiler reports what a program needs, and a run compiles its programs anyway, so the check costs nothing. Without
 it, a run that is too large would end in a traceback, or be killed by the system.

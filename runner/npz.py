@@ -84,7 +84,7 @@ def check_contents(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(f"{path} is no {kind}, though a whole npz file ({type(error).__name__}: {error})") from error
+        raise Damaged(f"{path} is not a {kind}, though a whole npz file ({type(error).__name__}: {error})") from error
 
 
 class _DigestingFile:
@@ -192,7 +192,7 @@ def _read_array(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> n
         raise _FileProblem(f"its member {name} holds objects, which are never read")
     count, given = math.prod(shape), len(data.getbuffer()) - data.tell()
     if dtype.itemsize == 0 or count * dtype.itemsize != given:
-        raise _FileProblem(f"its member {name} says it is {dtype} {shape}, and has {given:,} bytes")
+        raise _FileProblem(f"its member {name} claims to be {dtype} {shape}, but has {given:,} bytes")
     return np.ndarray(shape, dtype, data.getbuffer(), data.tell(), order="F" if fortran else "C").copy("K")
 
 

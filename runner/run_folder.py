@@ -313,7 +313,7 @@ def take_lock(path: Path) -> int | None:
 
 
 def remove_abandoned(root: Path, pattern: str) -> None:
-    """Removes the temporary folders of processes that were killed, which nobody locks any more."""
+    """Removes the temporary folders of processes that were killed, which no process has locked."""
     for path in root.glob(pattern):
         with suppress(OSError):  # another process renamed or removed it, or it is another user's
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS and (lock := take_lock(path)) is not None:

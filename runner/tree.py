@@ -18,27 +18,27 @@ Seen: TypeAlias = tuple[str, ...]  # the references followed so far
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
-def dotted(place: KeyPath) -> str:
+def dotted(path: KeyPath) -> str:
     """`("architecture", "layers", 4, "rate")` as `architecture.layers.4.rate`."""
-    return ".".join(map(str, place))
+    return ".".join(map(str, path))
 
 
-def leaves(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+def leaves(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """The leaves with their paths. An empty list or mapping is a leaf."""
     if isinstance(tree, dict | list) and tree:
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from leaves(value, (*place, key))
+            yield from leaves(value, (*path, key))
     else:
-        yield place, tree
+        yield path, tree
 
 
-def parts(tree: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+def parts(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """The mappings with `_target_` and their paths, outer ones first."""
     if isinstance(tree, dict) and "_target_" in tree:
-        yield place, tree
+        yield path, tree
     if isinstance(tree, dict | list):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from parts(value, (*place, key))
+            yield from parts(value, (*path, key))
 
 
 def is_reference(value: Any) -> bool:
@@ -46,9 +46,9 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def resolve_path(tree: Any, place: KeyPath) -> KeyPath:
+def resolve_path(tree: Any, path: KeyPath) -> KeyPath:
     """The path of a value in a raw tree after all references are followed. Raises UserError for a broken reference."""
-    return _find_value(tree, place, ())[0]
+    return _find_value(tree, path, ())[0]
 
 
 def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
@@ -59,39 +59,39 @@ def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
     """
     problems: dict[str, str] = {}
 
-    def filled(value: Any, place: KeyPath, seen: Seen) -> Any:
+    def resolve(value: Any, path: KeyPath, seen: Seen) -> Any:
         if isinstance(value, dict):
-            return {key: filled(one, (*place, key), seen) for key, one in value.items()}
+            return {key: resolve(one, (*path, key), seen) for key, one in value.items()}
         if isinstance(value, list):
-            return [filled(one, (*place, i), seen) for i, one in enumerate(value)]
+            return [resolve(one, (*path, i), seen) for i, one in enumerate(value)]
         if not is_reference(value):
             return value
         try:
-            there, found = _follow_reference(tree, value, seen)
+            source, target_value = _follow_reference(tree, value, seen)
         except UserError as error:
-            problems[dotted(place)] = str(error)
+            problems[dotted(path)] = str(error)
             return value
-        before = len(problems)
-        made = filled(found, there, (*seen, value))
-        return made if len(problems) == before else value
+        count = len(problems)
+        replacement = resolve(target_value, source, (*seen, value))
+        return replacement if len(problems) == count else value
 
-    return filled(tree, (), ()), problems
+    return resolve(tree, (), ()), problems
 
 
-def _find_value(tree: Any, place: KeyPath, seen: Seen) -> tuple[KeyPath, Any]:
+def _find_value(tree: Any, path: KeyPath, seen: Seen) -> tuple[KeyPath, Any]:
     value: Any = tree
-    here: KeyPath = ()
-    for key in place:
+    resolved: KeyPath = ()
+    for key in path:
         if isinstance(value, list) and str(key).isdigit() and int(key) < len(value):
-            value, here = value[int(key)], (*here, int(key))
+            value, resolved = value[int(key)], (*resolved, int(key))
         elif isinstance(value, dict) and key in value:
-            value, here = value[key], (*here, key)
+            value, resolved = value[key], (*resolved, key)
         else:
             names = (dotted(one) for one, _ in leaves(tree))
-            raise UserError(f"there is no {dotted(place)}; {suggest_name(dotted(place), names)}")
+            raise UserError(f"there is no {dotted(path)}; {suggest_name(dotted(path), names)}")
         if is_reference(value):
-            here, value = _follow_reference(tree, value, seen)
-    return here, value
+            resolved, value = _follow_reference(tree, value, seen)
+    return resolved, value
 
 
 def _follow_reference(tree: Any, reference: str, seen: Seen) -> tuple[KeyPath, Any]:

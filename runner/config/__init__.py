@@ -1,1 +1,1 @@
-"""From the words of the command line to a checked `Config`."""
+"""Turns the words of the command line into a checked `Config`."""

@@ -1,4 +1,4 @@
-"""What can be chosen: the options of every group, ours and those of the working folder."""
+"""The options of every group: ours and those of the working folder."""
 
 from __future__ import annotations
 
@@ -13,48 +13,53 @@ from components.types import UserError
 from runner import yaml_file
 from runner.yaml_file import OPTION
 
-HOUSE = Path(__file__).resolve().parents[2]  # holds conf/ and experiments/ beside this package
+HOUSE = Path(__file__).resolve().parents[2]  # the folder of conf/ and experiments/
 MAIN = HOUSE / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Files by group and option; `experiment` is one of the groups."""
+    """The files of all options.
+
+    Attributes:
+        files: the file of each option, by group and name; `experiment` is one of the groups.
+        clashes: a problem for each file of the working folder that has the name of one of ours.
+    """
 
     files: Mapping[str, Mapping[str, Path]]
-    clashes: tuple[str, ...]  # files of the working folder that would take the place of ours
+    clashes: tuple[str, ...]
 
 
 @functools.cache
 def defaults() -> dict[str, Any]:
-    """The groups in the order of `conf/run.yaml`, each with the option, or list of options, chosen there."""
+    """The default option, or list of options, of each group, in the order of `conf/run.yaml`."""
     entries = yaml_file.read(MAIN, "conf/run.yaml", OPTION)["defaults"]
     return {group: option for entry in entries if isinstance(entry, dict) for group, option in entry.items()}
 
 
 def catalog() -> Catalog:
-    """Reads the folders; a name that both have stays ours, and is a clash unless the file is a copy of ours."""
-    here = _here()
-    ours = {group: _options(HOUSE, group) for group in defaults()}
-    if here == HOUSE:
+    """Finds the options of both folders. A name in both refers to ours, and is a clash unless the files are equal."""
+    folder = _working_folder()
+    ours = {group: _find_options(HOUSE, group) for group in defaults()}
+    if folder == HOUSE:
         return Catalog(ours, ())
-    theirs = {group: _options(here, group) for group in ours}
-    pairs = [(path, ours[group].get(name)) for group in ours for name, path in theirs[group].items()]
-    pairs += [(path, MAIN) for path in (here / "conf").glob("run.yaml")]
-    taken = [path for path, own in pairs if own and not _is_copy(path, own)]
-    clashes = [f"{display_path(path)}: one of Titrate's own has that name; rename the file" for path in taken]
-    return Catalog({group: dict(sorted((theirs[group] | ours[group]).items())) for group in ours}, tuple(clashes))
+    users = {group: _find_options(folder, group) for group in ours}
+    pairs = [(path, ours[group].get(name)) for group in ours for name, path in users[group].items()]
+    pairs += [(path, MAIN) for path in (folder / "conf").glob("run.yaml")]
+    clashing = [path for path, own in pairs if own and not _is_copy(path, own)]
+    clashes = [f"{display_path(path)}: one of Titrate's own has that name; rename the file" for path in clashing]
+    return Catalog({group: dict(sorted((users[group] | ours[group]).items())) for group in ours}, tuple(clashes))
 
 
 def display_path(path: Path) -> str:
-    """A file as messages name it: from its house or from the working folder."""
-    return str(path.relative_to(HOUSE if HOUSE in path.parents else _here()))
+    """The path of a file in messages: relative to Titrate's folder or to the working folder."""
+    return str(path.relative_to(HOUSE if HOUSE in path.parents else _working_folder()))
 
 
-def misplaced(group: str, name: str) -> str | None:
-    """What to do about a file of the working folder that was meant to be an option, but isn't; None: there is none."""
-    folder = _folder(_here(), group)
+def explain_missing_option(group: str, name: str) -> str | None:
+    """What to do about a file of the working folder that looks like a missing option; None: there is no such file."""
+    folder = _group_folder(_working_folder(), group)
     path, other = folder / f"{name}.yaml", folder / f"{name}.yml"
     if os.path.isfile(other):
         return f"rename {display_path(other)} to {path.name}"
@@ -66,21 +71,21 @@ def misplaced(group: str, name: str) -> str | None:
     return None
 
 
-def _here() -> Path:
+def _working_folder() -> Path:
     try:
         return Path.cwd().resolve()
     except FileNotFoundError as error:
         raise UserError("the working folder was deleted; cd into one that is there") from error
 
 
-def _folder(root: Path, group: str) -> Path:
+def _group_folder(root: Path, group: str) -> Path:
     return root / "experiments" if group == EXPERIMENT else root / "conf" / group
 
 
-def _options(root: Path, group: str) -> dict[str, Path]:
-    """The regular files of a group; an editor's locks and other hidden files are none."""
-    found = sorted(_folder(root, group).glob("*.yaml"))
-    return {path.stem: path for path in found if path.is_file() and not path.name.startswith(".")}
+def _find_options(root: Path, group: str) -> dict[str, Path]:
+    """The files of a group by option, without hidden files such as an editor's locks."""
+    files = sorted(_group_folder(root, group).glob("*.yaml"))
+    return {path.stem: path for path in files if path.is_file() and not path.name.startswith(".")}
 
 
 def _is_copy(path: Path, other: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Which option answers each question, and the files that are merged for it."""
+"""Decides which option each group takes, and which files are merged for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from components.closest import suggest_name
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import EXPERIMENT, Catalog, defaults, display_path, misplaced
+from runner.config.catalog import EXPERIMENT, Catalog, defaults, display_path, explain_missing_option
 from runner.config.overrides import apply, override_origin
 from runner.config.provenance import format_problem
 from runner.suggest.suggestions import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
@@ -26,71 +26,100 @@ OVERRIDE = re.compile(r"override /(\w+)")
 
 
 class File(NamedTuple):
-    """A YAML file that was chosen."""
+    """A chosen YAML file.
+
+    Attributes:
+        path: the file.
+        group: the key under which its content is merged; "" and `experiment`: the root.
+        content: its content.
+        origin: the origin of its values in messages; None: the file.
+    """
 
     path: Path
-    group: str  # whose key its content goes under; "" and `experiment`: the root
+    group: str
     content: DictConfig
-    origin: str | None = None  # who set what it says, where that is more than the file
+    origin: str | None = None
 
 
 @dataclass
 class Choices:
-    """The options chosen, by group."""
+    """The chosen options.
+
+    Attributes:
+        options: the option, or list of options, of each group.
+        origins: the file or word that chose it, by group.
+        files: the files, in the order of merging.
+        broken: the groups whose option can't be used.
+        problems: a message for each problem.
+    """
 
     options: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)  # who chose
-    files: list[File] = field(default_factory=list)  # in the order of merging
-    broken: set[str] = field(default_factory=set)  # groups whose choice can't be used
+    origins: dict[str, str] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
 
 def choose_options(
     catalog: Catalog, given: Sequence[Override], suggested: Suggestion | None = None, *, unknown: bool = False
 ) -> Choices:
-    """Those of the command line, else those of the experiment or suggested, else those of `conf/run.yaml`.
+    """Chooses an option for each group.
 
-    With `unknown` those that a source may suggest can't be used yet.
+    The command line goes before the source's suggestion, this before the experiment, and this before `conf/run.yaml`.
+
+    Args:
+        catalog: the options that exist.
+        given: the choices of the command line.
+        suggested: the suggestion for the source; None: there is none.
+        unknown: whether the source may still suggest options, so that these groups can't be used yet.
     """
-    chosen = Choices()
-    asked = {override.key_or_group: (_names(override.value()), override_origin(override)) for override in given}
+    choices = Choices()
+    on_command_line = {
+        override.key_or_group: (_option_names(override.value()), override_origin(override)) for override in given
+    }
     words = {override.key_or_group: override.input_line for override in given}
-    answers = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
-    name, origin = asked.get(EXPERIMENT, answers[EXPERIMENT])
-    experiment = [] if name is None else _files(chosen, catalog, EXPERIMENT, name, origin)
+    chosen_by_files = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
+    name, origin = on_command_line.get(EXPERIMENT, chosen_by_files[EXPERIMENT])
+    experiment = [] if name is None else _load_option_files(choices, catalog, EXPERIMENT, name, origin)
     for file in experiment:
-        own = _answers(chosen, file)
-        _leave_out(file, own, asked)
-        answers |= own
+        experiment_choices = _read_experiment_choices(choices, file)
+        _drop_unchosen(file, experiment_choices, on_command_line)
+        chosen_by_files |= experiment_choices
     if suggested is not None:
-        answers |= {group: (_names(option), suggested.origin) for group, option in suggested.choices.items()}
-        answers |= {"feature": (FEATURE, suggested.origin)}
+        chosen_by_files |= {
+            group: (_option_names(option), suggested.origin) for group, option in suggested.choices.items()
+        }
+        chosen_by_files |= {"feature": (FEATURE, suggested.origin)}
     if unknown:
-        chosen.broken |= answers.keys() - asked.keys() - {*UNANSWERED}
-    if EXPERIMENT in chosen.broken:  # what else it would have chosen is unknown
-        chosen.broken |= set(answers) - set(asked)
-    for group, (option, origin) in (answers | asked).items():
-        chosen.options[group], chosen.origins[group] = option, origin
+        choices.broken |= chosen_by_files.keys() - on_command_line.keys() - {*UNANSWERED}
+    if EXPERIMENT in choices.broken:  # its choices are unknown
+        choices.broken |= set(chosen_by_files) - set(on_command_line)
+    for group, (option, origin) in (chosen_by_files | on_command_line).items():
+        choices.options[group], choices.origins[group] = option, origin
         if group == "feature" and suggested is not None:
             content = OmegaConf.create(dict(suggested.feature))
-            chosen.files.append(File(Path(f"{FEATURE}.yaml"), group, content, suggested.origin))
-        elif group != EXPERIMENT and group not in chosen.broken:
-            files = _files(chosen, catalog, group, option, origin)
-            if group in words:  # else it is an experiment or `conf/run.yaml` that chooses
+            choices.files.append(File(Path(f"{FEATURE}.yaml"), group, content, suggested.origin))
+        elif group != EXPERIMENT and group not in choices.broken:
+            files = _load_option_files(choices, catalog, group, option, origin)
+            if group in words:  # otherwise a file chose it
                 files = [file._replace(origin=f"{display_path(file.path)}, chosen by {words[group]}") for file in files]
-            chosen.files += files
-    chosen.files += experiment
-    return chosen
+            choices.files += files
+    choices.files += experiment
+    return choices
 
 
 def find_source_to_profile(
     catalog: Catalog, given: Sequence[Override], settings: Sequence[Override]
 ) -> Question | None:
-    """The source that the words choose, where they choose nothing that makes it needless to ask what it suggests."""
+    """The source that the command line chooses, if it should be profiled for suggestions.
+
+    Returns:
+        The question; None where the mode needs no suggestion, or the words choose no complete source or the features.
+    """
     from runner.config.check import is_complete_part
 
     words = {one.key_or_group: one.value() for one in settings}
-    node = _sourced(catalog, given, settings)
+    node = _read_chosen_source(catalog, given, settings)
     if words.get("mode", "train") not in MODES or words.get("run") or node is None:
         return None
     if not is_complete_part("data", node) or not can_suggest(node["_target_"]):
@@ -98,11 +127,13 @@ def find_source_to_profile(
     return Question(node, tuple(sorted(one.key_or_group for one in given)))
 
 
-def _sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Override]) -> dict[str, Any] | None:
-    """What the command line alone says of `data`; None where it chooses no source, or more than that, or wrongly."""
-    asked = {override.key_or_group: override.value() for override in given}
-    path = catalog.files["data"].get(str(asked.get("data")))
-    if path is None or {"feature", EXPERIMENT} & asked.keys():
+def _read_chosen_source(
+    catalog: Catalog, given: Iterable[Override], settings: Iterable[Override]
+) -> dict[str, Any] | None:
+    """The node `data` by the command line alone; None without a valid source, or with an experiment or features."""
+    on_command_line = {override.key_or_group: override.value() for override in given}
+    path = catalog.files["data"].get(str(on_command_line.get("data")))
+    if path is None or {"feature", EXPERIMENT} & on_command_line.keys():
         return None
     try:
         tree = OmegaConf.create({"data": load_yaml(path)})
@@ -115,37 +146,37 @@ def _sourced(catalog: Catalog, given: Iterable[Override], settings: Iterable[Ove
 
 
 def load_yaml(path: Path) -> DictConfig:
-    """Reads a YAML file; raises UserError, with the line where there is one."""
+    """Reads a YAML file with a mapping at its root. Raises UserError, with the line where it is known."""
     try:
         content = yaml_file.read(path, display_path(path), OPTION, lambda text: OmegaConf.load(io.StringIO(text)))
     except OmegaConfBaseException as error:
         raise UserError(f"{display_path(path)}: can't be read: {str(error).splitlines()[0]}") from error
     if not isinstance(content, DictConfig):
-        raise UserError(f"{display_path(path)}: keys and values are wanted, not a list")
+        raise UserError(f"{display_path(path)}: keys and values are needed, not a list")
     if wrong := [key for key in content if not isinstance(key, str)]:
-        raise UserError(f"{display_path(path)}: the key {wrong[0]!r} is no text; put it in quotes")
+        raise UserError(f"{display_path(path)}: the key {wrong[0]!r} is not text; put it in quotes")
     return content
 
 
-def _files(chosen: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
-    """The files of a choice; where one is unknown or can't be read, the group is broken."""
+def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
+    """Loads the files of a choice. Where one is unknown or can't be read, the group is marked as broken."""
     several = isinstance(option, list)
     try:
         if several and not isinstance(defaults()[group], list):
-            raise UserError(format_problem(f"{group}: one option is wanted, not a list", origin))
+            raise UserError(format_problem(f"{group}: one option is needed, not a list", origin))
         if several and (twice := [name for place, name in enumerate(option) if name in option[:place]]):
             raise UserError(format_problem(f"{group}: {twice[0]} is there twice; leave one out", origin))
-        return [_file(catalog, group, name, origin) for name in (option if several else [option])]
+        return [_load_option_file(catalog, group, name, origin) for name in (option if several else [option])]
     except UserError as error:
-        chosen.problems.append(str(error))
-        chosen.broken.add(group)
+        choices.problems.append(str(error))
+        choices.broken.add(group)
         return []
 
 
-def _file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
+def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     files = catalog.files[group]
     if name is None or name not in files:
-        hint = misplaced(group, name or "null") or suggest_name(name, files)
+        hint = explain_missing_option(group, name or "null") or suggest_name(name, files)
         raise UserError(format_problem(f"{group}: there is no {name or 'null'}; {hint}", origin))
     content = load_yaml(files[name])
     if group == EXPERIMENT and EXPERIMENT in content:
@@ -157,41 +188,44 @@ def _file(catalog: Catalog, group: str, name: str | None, origin: str) -> File:
     return File(files[name], group, content)
 
 
-def _answers(chosen: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
-    """What the defaults list of an experiment chooses; the list is taken out of the file's content."""
+def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
+    """The choices in the defaults list of an experiment. The list is removed from the file's content."""
     origin = display_path(experiment.path)
     groups = [group for group in defaults() if group != EXPERIMENT]
     found = {}
-    for entry in _plain(experiment.content):
+    for entry in _pop_defaults(experiment.content):
         key, option = next(iter(entry.items())) if isinstance(entry, dict) and entry else (str(entry), None)
         group = OVERRIDE.fullmatch(str(key))
         if group is None:
-            chosen.problems.append(f"{origin}: write `- override /group: option` in its defaults, not {key}")
+            choices.problems.append(f"{origin}: write `- override /group: option` in its defaults, not {key}")
         elif group[1] not in groups:
-            chosen.problems.append(f"{origin}: there is no group {group[1]}; {suggest_name(group[1], groups)}")
+            choices.problems.append(f"{origin}: there is no group {group[1]}; {suggest_name(group[1], groups)}")
         else:
-            found[group[1]] = (_names(option), origin)
+            found[group[1]] = (_option_names(option), origin)
     return found
 
 
-def _leave_out(experiment: File, own: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Takes out what an experiment says of options that it chose, of several, and the command line did not."""
-    for group in own.keys() & asked.keys():
-        before, now = ({*option} if isinstance(option, list) else {option} for option, _ in (own[group], asked[group]))
+def _drop_unchosen(experiment: File, experiment_choices: Mapping[str, Any], on_command_line: Mapping[str, Any]) -> None:
+    """Removes an experiment's settings of options that it chose but the command line did not, in a group of several."""
+    for group in experiment_choices.keys() & on_command_line.keys():
+        before, now = (
+            {*option} if isinstance(option, list) else {option}
+            for option, _ in (experiment_choices[group], on_command_line[group])
+        )
         if isinstance(defaults()[group], list) and isinstance(settings := experiment.content.get(group), DictConfig):
             for name in before - now:
                 settings.pop(name, None)
 
 
-def _names(option: Any) -> Any:
-    """Options by name, though a file may be called `2024.yaml`; None chooses no experiment."""
+def _option_names(option: Any) -> Any:
+    """The names of options as text, since YAML reads `2024` as a number; None chooses no experiment."""
     if isinstance(option, list):
         return [str(name) for name in option]
     return None if option is None else str(option)
 
 
-def _plain(content: DictConfig) -> list[Any]:
-    """The entries of a defaults list, which is taken out."""
+def _pop_defaults(content: DictConfig) -> list[Any]:
+    """Removes the defaults list from a file's content, and returns its entries."""
     entries = cast(dict[str, Any], OmegaConf.to_container(content)).get("defaults", [])
     if "defaults" in list(content):  # even where it is `???`
         del content["defaults"]

@@ -1,4 +1,4 @@
-"""The words of the command line, in Hydra's grammar of overrides."""
+"""Parses the words of the command line, in Hydra's grammar of overrides."""
 
 from __future__ import annotations
 
@@ -19,15 +19,23 @@ from runner.config.catalog import EXPERIMENT
 from runner.yaml_file import OPTION
 
 CONDITION = "runs.where"
-LONGEST = 10_000  # characters of a word
+LONGEST_WORD = 10_000  # characters of a word
 SHOWN = 200  # characters of a word in a message
-TRAILING = re.compile(r",\s*(?=[\]}]|$)")  # a comma that nothing follows
+TRAILING = re.compile(r",\s*(?=[\]}]|$)")  # a trailing comma
 BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
-STRUCTURE = {*BRACKETS, *"'\","}  # characters that more than plain text has
+STRUCTURE = {*BRACKETS, *"'\","}  # characters that plain text does not have
 
 
 def parse_overrides(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override], list[Override], list[str]]:
-    """The choices of options, the settings of values, and what is wrong with the other words."""
+    """Parses the words of a command.
+
+    Args:
+        words: the words.
+        groups: the names of the groups.
+
+    Returns:
+        The choices of options, the settings of values, and a message for each wrong word.
+    """
     choices: list[Override] = []
     settings: list[Override] = []
     problems: list[str] = []
@@ -38,7 +46,7 @@ def parse_overrides(words: Sequence[str], groups: Collection[str]) -> tuple[list
             problems.append(str(error))
             continue
         chooses = override.key_or_group in groups and not isinstance(override.value(), dict)
-        if reason := _refusal(override, chooses):
+        if reason := _find_refusal(override, chooses):
             problems.append(f"{word}: {reason}")
         else:
             (choices if chooses else settings).append(override)
@@ -46,82 +54,83 @@ def parse_overrides(words: Sequence[str], groups: Collection[str]) -> tuple[list
 
 
 def drop_overridden(words: Iterable[str], others: Sequence[str]) -> list[str]:
-    """Words of an earlier command, without those whose values the words of a later one replace, and its own."""
-    replaced = {key for word in others if (key := _replaces(parse(word))) is not None}
-    return [word for word in words if word not in others and _replaces(parse(word)) not in replaced]
+    """The words of an earlier command, without those that a later command repeats or overrides."""
+    replaced = {key for word in others if (key := _replaced_key(parse(word))) is not None}
+    return [word for word in words if word not in others and _replaced_key(parse(word)) not in replaced]
 
 
-def _replaces(override: Override) -> str | None:
-    """The key whose value a word replaces; None: a mapping adds to another, and a key that is left out has no value."""
+def _replaced_key(override: Override) -> str | None:
+    """The key whose value a word replaces; None for a mapping, which is merged, and for a deletion."""
     return None if override.is_delete() or isinstance(override.value(), dict) else override.key_or_group
 
 
 def find_repeated(words: Iterable[str]) -> list[str]:
-    """What to say of words that give one key different values: the last one counts, so that a script may append."""
-    found: dict[str, list[str]] = {}
+    """A message for each key with different values. The last one counts, so that a script may append words."""
+    by_key: dict[str, list[str]] = {}
     for word in words:
-        if (key := _replaces(parse(word))) is not None:
-            found[key] = [*(one for one in found.get(key, []) if one != word), word]
-    return [f"{' '.join(some)}: the last one counts, {some[-1]}" for some in found.values() if len(some) > 1]
+        if (key := _replaced_key(parse(word))) is not None:
+            by_key[key] = [*(earlier for earlier in by_key.get(key, []) if earlier != word), word]
+    return [f"{' '.join(same)}: the last one counts, {same[-1]}" for same in by_key.values() if len(same) > 1]
 
 
 def parse(word: str) -> Override:
-    """A word in Hydra's grammar; raises UserError, with a spelling that can be read where there is one."""
+    """Parses a word in Hydra's grammar. Raises UserError, with a valid spelling if one is likely."""
     if not word.strip():
         raise UserError("one of the words is empty; write group=option or key=value")
     depth = max(itertools.accumulate(BRACKETS.get(character, 0) for character in word), default=0)
-    if len(word) > LONGEST or depth > OPTION.depth:
-        limit = f"{LONGEST:,} characters" if len(word) > LONGEST else f"{OPTION.depth} brackets deep"
+    if len(word) > LONGEST_WORD or depth > OPTION.depth:
+        limit = f"{LONGEST_WORD:,} characters" if len(word) > LONGEST_WORD else f"{OPTION.depth} brackets deep"
         raise UserError(f"{word[:SHOWN]}…: this word is more than {limit}; write it into a file in experiments/")
-    for spelling in _readings(word):
-        if (found := _parsed(spelling)) is not None:
-            return found
-    near = next((one for one in _spellings(word) if _parsed(one) is not None), None)
+    for spelling in _iterate_readings(word):
+        if (override := _parse_or_none(spelling)) is not None:
+            return override
+    near = next((spelling for spelling in _suggest_spellings(word) if _parse_or_none(spelling) is not None), None)
     hint = "write group=option or key=value, without spaces" if near is None else f"write {shlex.quote(near)}"
     raise UserError(f"{word}: can't be read; {hint}")
 
 
-def quoted(text: str) -> str:
-    """A text in the quotes of Hydra's grammar, where backslashes count before quotes only."""
+def quote_text(text: str) -> str:
+    """Quotes a text for Hydra's grammar, in which a backslash is an escape only before a quote."""
     return '"' + re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + (r"\"" if found[2] else ""), text) + '"'
 
 
-def _readings(word: str) -> Iterator[str]:
-    """The word as it stands, and with its value as text where that has no structure, such as `~/data` or `ä.csv`."""
+def _iterate_readings(word: str) -> Iterator[str]:
+    """The word itself, and the word with its value in quotes if that is plain text, such as `~/data` or `ä.csv`."""
     key, equals, text = word.partition("=")
     condition = key == CONDITION and text[:1] not in ("'", '"') and text != "null"  # `seed > 3`
     if not condition:
         yield word
     if condition or (equals and not STRUCTURE & set(text)):
-        yield f"{key}={quoted(text)}"
+        yield f"{key}={quote_text(text)}"
 
 
-def _parsed(word: str) -> Override | None:
+def _parse_or_none(word: str) -> Override | None:
     try:
         return OverridesParser.create().parse_override(word)
-    except (HydraException, ValueError):  # ValueError: of a number with more digits than Python reads
+    except (HydraException, ValueError):  # ValueError: a number with more digits than Python reads
         return None
 
 
-def _spellings(word: str) -> Iterator[str]:
-    """What may have been meant by a word that can't be read, the likeliest first."""
+def _suggest_spellings(word: str) -> Iterator[str]:
+    """Likely spellings of a word that can't be parsed, the likeliest first."""
     key, equals, text = (part.strip() for part in word.partition("="))
     if equals:
         yield f"{key}={text}"
         yield f"{key}={TRAILING.sub('', text)}"
         if text[:1] not in BRACKETS:
-            yield f"{key}={quoted(text)}"
+            yield f"{key}={quote_text(text)}"
 
 
 def override_origin(override: Override) -> str:
-    """Who set a value, for messages."""
+    """The origin of a value that the command line sets, for messages."""
     return f"the command line ({override.input_line})"
 
 
 def apply(tree: DictConfig, setting: Override) -> None:
-    """Sets a key of an open tree, whether or not a file lists it: any parameter of a target may be given.
+    """Applies a setting of the command line to a tree. The key may be new: a target may have more parameters.
 
-    Raises UserError where the tree has no such place.
+    Raises:
+        UserError: the tree has no place for the key.
     """
     key = setting.key_or_group
     owner, _, name = key.rpartition(".")
@@ -131,20 +140,20 @@ def apply(tree: DictConfig, setting: Override) -> None:
             return
         parent = OmegaConf.select(tree, owner) if owner else tree
         place = int(name) if isinstance(parent, ListConfig) else name
-        if not isinstance(parent, ListConfig | DictConfig) or place not in _places(parent):
+        if not isinstance(parent, ListConfig | DictConfig) or place not in _valid_keys(parent):
             raise UserError(f"{setting.input_line}: there is no {key} to leave out")
         del parent[place]  # type: ignore[arg-type]
     except UserError:
         raise
-    except (OmegaConfBaseException, ValueError) as error:  # ValueError: a name where a list has places
+    except (OmegaConfBaseException, ValueError) as error:  # ValueError: a name where a list needs an index
         raise UserError(f"{setting.input_line}: {str(error).splitlines()[0]}") from error
 
 
-def _places(parent: ListConfig | DictConfig) -> Collection[Any]:
+def _valid_keys(parent: ListConfig | DictConfig) -> Collection[Any]:
     return range(len(parent)) if isinstance(parent, ListConfig) else list(parent)
 
 
-def _refusal(override: Override, chooses: bool) -> str | None:
+def _find_refusal(override: Override, chooses: bool) -> str | None:
     name = override.key_or_group
     root = re.split(r"[./]", name)[0]
     if not name:

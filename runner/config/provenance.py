@@ -1,4 +1,4 @@
-"""Who set each value of a configuration."""
+"""The origin of each value of a configuration: the file or the word of the command line that set it."""
 
 from __future__ import annotations
 
@@ -14,50 +14,56 @@ if TYPE_CHECKING:
 
 
 def find_origins(tree: Any, settings: Iterable[tuple[str, Any, str]]) -> dict[str, str]:
-    """By dotted leaf of a composed tree: the origin of the last of the (key, value, origin) that set it."""
-    marks: dict[str, str] = {}
+    """The origin of each leaf of a composed tree, by dotted key.
+
+    Args:
+        tree: the composed tree.
+        settings: (key, value, origin) in the order of merging; the last that sets a leaf counts.
+    """
+    origins: dict[str, str] = {}
     for key, value, origin in settings:
         prefix = (key,) if key else ()
-        marks |= {dotted(place): origin for place, _ in leaves(value, prefix)}
-    keys = [dotted(place) for place, _ in leaves(tree)]
-    return {key: marks[key] for key in keys if key in marks}
+        origins |= {dotted(path): origin for path, _ in leaves(value, prefix)}
+    keys = [dotted(path) for path, _ in leaves(tree)]
+    return {key: origins[key] for key in keys if key in origins}
 
 
 def origin_of(origins: Mapping[str, str], key: str) -> str | None:
-    """Who set a key or something in it; for a key that is missing, who chose the part that should have it."""
-    inside = (origin for leaf, origin in origins.items() if f"{leaf}.".startswith(f"{key}."))
-    if (origin := next(inside, None)) is not None:
+    """The origin of a key, or of a leaf below it; for a missing key, the origin of the part that should have it."""
+    below = (origin for leaf, origin in origins.items() if f"{leaf}.".startswith(f"{key}."))
+    if (origin := next(below, None)) is not None:
         return origin
     owner = key.rpartition(".")[0]
     return origins.get(f"{owner}._target_") or origin_of(origins, owner) if owner else None
 
 
 def format_problem(problem: str, origin: str | None) -> str:
-    """A problem with who is to change something."""
+    """A problem with the origin of the value that is wrong."""
     return f"{problem} [set by {origin}]" if origin else problem
 
 
 @contextmanager
 def with_origin(config: Config) -> Iterator[None]:
-    """Names who set a part in what is found to be wrong with it as it is built, and in what the user's own raises."""
+    """Adds the origin of a part to errors in the context: problems of a part, and exceptions of the user's own code."""
     try:
         yield
     except PlacedError as error:
         raise ConfigError(format_problem(str(error), origin_of(config.origins, error.key))) from error
-    except (Exception, SystemExit) as error:  # sys.exit in a part ends no run as if it were well
-        if (found := as_part_error(error)) is None:
+    except (Exception, SystemExit) as error:  # SystemExit: sys.exit in a part must not end a run with success
+        if (part_error := as_part_error(error)) is None:
             raise
-        _locate(found, config)
-        raise found from found.error
+        _locate(part_error, config)
+        raise part_error from part_error.error
 
 
 def _locate(error: PartError, config: Config) -> None:
-    """Completes an error by the part that raised it: that of its class or function, else of its package."""
-    inside = [(dotted(place), node["_target_"]) for place, node in parts(config.values)]
-    inside = [(key, target) for key, target in inside if f"{key}.".startswith(f"{error.key}." if error.key else "")]
+    """Adds the key, target and origin of the part that raised an error, found by the names of its frames."""
+    prefix = f"{error.key}." if error.key else ""
+    every = [(dotted(path), node["_target_"]) for path, node in parts(config.values)]
+    candidates = [(key, target) for key, target in every if f"{key}.".startswith(prefix)]
     names = [frame.name for frame in error.frames]
-    exact = [one for one in inside if any(f"{name}.".startswith(f"{one[1]}.") for name in names)]
+    exact = [(key, target) for key, target in candidates if any(f"{name}.".startswith(f"{target}.") for name in names)]
     packages = {name.partition(".")[0] for name in names}
-    near = [one for one in inside if one[1].partition(".")[0] in packages]
-    for key, target in (exact or (near if len(near) == 1 else []))[:1]:
+    same_package = [(key, target) for key, target in candidates if target.partition(".")[0] in packages]
+    for key, target in (exact or (same_package if len(same_package) == 1 else []))[:1]:
         error.key, error.target, error.origin = key, target, origin_of(config.origins, key)

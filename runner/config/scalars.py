@@ -1,4 +1,4 @@
-"""The numbers of a run: what may change without compiling anything anew."""
+"""Splits a configuration into its static tree and its numbers, which can change without a new compilation."""
 
 from __future__ import annotations
 
@@ -20,58 +20,61 @@ STATIC = ("data", "feature", "tracking", "sweep", "weights")  # groups whose par
 
 
 def split_scalars(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
-    """The static tree of a checked configuration, and the numbers by name.
+    """Splits a checked configuration.
 
-    A parameter annotated `Scalar` takes a number, however it is spelt; null stays null. What references make equal has
-    one name, that of the place referred to. The seed is no float, so it is not among them.
+    A number of a parameter annotated `Scalar` is replaced by a `ScalarSlot`, whether it is spelt 1 or 1.0; null stays.
+    Values that are equal by reference share one slot, named after the key referred to. The seed stays, as an integer.
+
+    Returns:
+        The static tree, and the numbers by name.
     """
     static, numbers = copy.deepcopy(config.values), {}
-    for place, value in _scalars(config.values):
+    for place, value in _iterate_scalars(config.values):
         name = dotted(resolve_path(config.raw, place))
         if name != "seed":
             numbers[name] = float(value)
-            _put(static, place, ScalarSlot(name))
+            _set_value(static, place, ScalarSlot(name))
     return static, numbers
 
 
 def normalize_scalars(config: Config) -> Config:
-    """The same configuration, each `Scalar` spelt as a float: 1 and 1.0 are one run."""
+    """The same configuration with each `Scalar` as a float, so that 1 and 1.0 are the same run."""
     values = copy.deepcopy(config.values)
-    for place, value in _scalars(config.values):
-        _put(values, place, float(value))
+    for place, value in _iterate_scalars(config.values):
+        _set_value(values, place, float(value))
     return replace(config, values=values)
 
 
-def _scalars(values: dict[str, Any]) -> Iterator[tuple[KeyPath, int | float]]:
-    """The numbers that enter the program as arrays, with their places."""
-    for place, hint, value in _arguments(values):
+def _iterate_scalars(values: dict[str, Any]) -> Iterator[tuple[KeyPath, int | float]]:
+    """The numbers that enter the program as arrays, with their paths."""
+    for place, hint, value in _iterate_arguments(values):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and place[0] not in STATIC and takes_scalar(hint):
             yield place, value
 
 
-def _arguments(values: dict[str, Any]) -> Iterator[tuple[KeyPath, Any, Any]]:
-    """Every value that a parameter takes, taken out of lists and mappings: (place, hint, value)."""
-    yield from _given(values, settings("Settings"), ())
+def _iterate_arguments(values: dict[str, Any]) -> Iterator[tuple[KeyPath, Any, Any]]:
+    """Every argument of a part, lists and mappings flattened: (path, hint, value)."""
+    yield from _node_arguments(values, settings("Settings"), ())
     for place, node in parts(values):
-        yield from _given(node, signature(node["_target_"]) or {}, place)
+        yield from _node_arguments(node, signature(node["_target_"]) or {}, place)
 
 
-def _given(node: dict[str, Any], parameters: Parameters, place: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
+def _node_arguments(node: dict[str, Any], parameters: Parameters, place: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
     for name, parameter in parameters.items():
         if name in node:
-            yield from _elements(node[name], parameter.hint, (*place, name))
+            yield from _iterate_elements(node[name], parameter.hint, (*place, name))
 
 
-def _elements(value: Any, hint: Any, place: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
+def _iterate_elements(value: Any, hint: Any, place: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
     if not isinstance(value, dict | list):
         yield place, hint, value
     elif "_target_" not in value:
         for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _elements(one, element_hint(hint, key), (*place, key))
+            yield from _iterate_elements(one, element_hint(hint, key), (*place, key))
 
 
-def _put(tree: Any, place: KeyPath, value: Any) -> None:
+def _set_value(tree: Any, place: KeyPath, value: Any) -> None:
     for key in place[:-1]:
         tree = tree[key]
     tree[place[-1]] = value

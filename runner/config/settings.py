@@ -1,4 +1,4 @@
-"""The keys at the root of a configuration, with their types and ranges; their values stand in `conf/run.yaml`."""
+"""The keys at the root of a configuration, with their types and ranges. `conf/run.yaml` holds their defaults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.types import Range, Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How long, in what batches, and when to stop or save."""
+    """How long a run trains, in which batches, and when it stops or saves. `conf/run.yaml` describes each key."""
 
     epochs: Annotated[int, Range(1)]
     batch_size: Annotated[int, Range(1)]
@@ -30,7 +30,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """Which of the runs below `folder` are listed or cleaned."""
+    """Which runs below `folder` are listed or cleaned."""
 
     where: str | None
     sort: str
@@ -41,7 +41,7 @@ class Runs:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What stands at the root beside the groups."""
+    """The keys at the root that are not groups."""
 
     mode: Literal["train", "dry_run", "look", "evaluate", "predict", "runs", "clean", "init", "deliver"]
     seed: Annotated[int, Range(0, 2**32 - 1)]

@@ -1,4 +1,4 @@
-"""The modes of a command, each with its help and its module."""
+"""The modes of a command, with their descriptions and modules."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from typing import NamedTuple
 
 
 class Verb(NamedTuple):
-    """A verb of the command line: `command(config) -> exit code` of its module does it."""
+    """A mode of the command line.
 
-    says: str
+    Attributes:
+        description: its line in the help.
+        module: the module whose `command(config)` runs it and returns the exit code.
+        jax: whether it imports JAX.
+    """
+
+    description: str
     module: str
-    jax: bool = True  # whether it imports JAX
+    jax: bool = True
 
 
 VERBS = {
@@ -37,4 +43,4 @@ VERBS = {
     ),
     "deliver": Verb("sends to MLflow the records that earlier runs could not", "runner.modes.deliver", jax=False),
 }
-RUN_VERBS = ("evaluate", "predict", "look")  # modes that may take `run`, and `data.split`
+RUN_VERBS = ("evaluate", "predict", "look")  # modes that accept `run` and `data.split`

@@ -142,7 +142,7 @@ def block_rows(block: Block) -> int:
 
 
 def parent_keys(columns: Mapping[str, Column], name: str) -> list[str]:
-    """The feature columns that a column reads. Its own name, and any key of the target, is a raw column."""
+    """The feature columns that a column reads. Its own name, and every key of the target, refers to a raw column."""
     keys = () if name == TARGET else columns[name].keys
     return [key for key in keys if key in columns and key not in (name, TARGET)]
 
@@ -151,6 +151,8 @@ def _check_dtype(name: str, arrays: Mapping[str, Any]) -> None:
     for key, encoded in arrays.items():
         values = encoded.values if isinstance(encoded, Ragged) else encoded
         if isinstance(values, Strings):
-            raise UserError(f"feature.inputs lists `{name}`, which gives strings; list a column that makes ids of them")
+            raise UserError(
+                f"feature.inputs lists `{name}`, which encodes strings. List a column that turns them into ids"
+            )
         if values.dtype.kind not in "biuf" or values.dtype.itemsize > 4:
             raise UserError(f"feature column `{name}` encoded `{key}` as {values.dtype}; at most 32 bits are allowed")

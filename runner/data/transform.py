@@ -80,7 +80,7 @@ class Transform:
         """Encodes rows as a call does, and returns the warnings of the columns too."""
         source = as_source(rows)
         if (first := first_block(source)) is None:
-            raise UserError("there are no rows: give columns, each with a row or more")
+            raise UserError("there are no rows; columns with at least one row are needed")
         check_keys(self.columns, first)
         kept = [name for name in program_columns(self.features) if name != TARGET]
         remarking = {name: column for name, column in self.columns.items() if isinstance(column, EncodingWarnings)}

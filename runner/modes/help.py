@@ -73,7 +73,7 @@ def usage() -> str:
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_options(found, group)]
     lines += ["", "Experiments, experiment=NAME:", *_options(found, EXPERIMENT)]
-    lines += ["", "Modes, mode=NAME:", *_table({name: mode.says for name, mode in VERBS.items()})]
+    lines += ["", "Modes, mode=NAME:", *_table({name: mode.description for name, mode in VERBS.items()})]
     lines += ["", "Other keys, KEY=VALUE, and their defaults:", *_root()]
     return "\n".join(lines)
 

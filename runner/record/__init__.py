@@ -1,1 +1,1 @@
-"""What a run folder says of its run: description, points, predictions."""
+"""The record in a run's folder: description, points, predictions."""

@@ -22,7 +22,7 @@ SIMPLE_HINTS: dict[str, Any] = {
     "str": str,
     "components.types.Scalar": Scalar,
     "components.layer.composite.Layer": Annotated[Part, Kind("layer")],
-    "flax.linen.Module": Annotated[Part, Kind("flax.linen.Module")],  # known without reading its long file
+    "flax.linen.Module": Annotated[Part, Kind("flax.linen.Module")],  # listed here to avoid parsing its long file
     "tuple": tuple[Any, ...],
     "list": tuple[Any, ...],
     "dict": dict[Any, Any],

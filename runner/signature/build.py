@@ -37,16 +37,16 @@ def import_target(target: str) -> Any:
         raise UserError(message)
     module, _, name = target.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        target_object = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"`{target}` can't be imported: {error}") from error
-    home = _defining_module(found)
+    home = _defining_module(target_object)
     if find_target_refusal(f"{home}.{name}"):
         raise UserError(
             f"`{target}` is not a part: it is defined in `{home}`, "
             f"outside the allowed packages ({', '.join(allowed_packages())})"
         )
-    return found
+    return target_object
 
 
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **given: Any) -> Any:
@@ -103,9 +103,9 @@ def _build_part(
 
 
 def _call_target(target: str, arguments: dict[str, Any]) -> Any:
-    found = import_target(target)
+    target_object = import_target(target)
     try:
-        return found(**arguments)
+        return target_object(**arguments)
     except UserError as error:
         raise type(error)(f"`{target}`: {error}") from error
     except TypeError as error:
@@ -114,11 +114,11 @@ def _call_target(target: str, arguments: dict[str, Any]) -> Any:
         raise
 
 
-def _defining_module(found: Any) -> str:
+def _defining_module(target_object: Any) -> str:
     """The module that defines an object."""
-    while isinstance(found, functools.partial):
-        found = found.func
-    return public_name(getattr(found, "__module__", None) or "")
+    while isinstance(target_object, functools.partial):
+        target_object = target_object.func
+    return public_name(getattr(target_object, "__module__", None) or "")
 
 
 def check_conformance(made: Any, target: str, wanted: Sequence[str]) -> None:

@@ -71,10 +71,10 @@ def is_part_of(target: str, wanted: Sequence[str] = ()) -> bool:
     Raises:
         TargetError: there is no such target.
     """
-    found = find_definition(target)
-    if is_user_code(target if found is None else f"{found.module.name}.{_last_name(target)}"):
+    definition = find_definition(target)
+    if is_user_code(target if definition is None else f"{definition.module.name}.{_last_name(target)}"):
         return True
-    return any(_is_kind_or_class(one, target, found) for one in wanted or KINDS)
+    return any(_is_kind_or_class(one, target, definition) for one in wanted or KINDS)
 
 
 def find_misplacement(target: str, wanted: Sequence[str] = ()) -> str | None:
@@ -82,59 +82,61 @@ def find_misplacement(target: str, wanted: Sequence[str] = ()) -> str | None:
     if is_part_of(target, wanted):
         return None
     own = " and ".join(kind.title for name, kind in KINDS.items() if is_part_of(target, [name]))
-    titles = [KINDS[one].title if one in KINDS else "a part that belongs here" for one in wanted]
-    place = " or ".join(dict.fromkeys(titles)) or "a part that a configuration may name"
-    return f"{target} is {f'{own}, ' if own else ''}not {place}; {_suggest_part(target, wanted)}"
+    titles = [KINDS[kind].title if kind in KINDS else "a part that belongs here" for kind in wanted]
+    allowed = " or ".join(dict.fromkeys(titles)) or "a part that a configuration may name"
+    return f"{target} is {f'{own}, ' if own else ''}not {allowed}; {_suggest_part(target, wanted)}"
 
 
-def _is_kind_or_class(wanted: str, target: str, found: Definition | None) -> bool:
+def _is_kind_or_class(wanted: str, target: str, definition: Definition | None) -> bool:
     if wanted in KINDS:
-        return _is_part(KINDS[wanted], target, found)
-    alike = [kind for kind in KINDS.values() if kind.form == wanted]  # a parameter annotated `Loss`
-    if alike:
-        return any(_is_part(kind, target, found) for kind in alike)
-    made = _find_made_class(found)
+        return _is_part(KINDS[wanted], target, definition)
+    kinds_of_form = [kind for kind in KINDS.values() if kind.form == wanted]  # a parameter annotated `Loss`
+    if kinds_of_form:
+        return any(_is_part(kind, target, definition) for kind in kinds_of_form)
+    made_class = _find_made_class(definition)
     protocol = find_class(wanted)
     if protocol is not None and is_protocol(protocol):  # one of the user's: build checks it
-        return any(_is_part(kind, target, found) for kind in KINDS.values())
-    return made is not None and is_subclass(made, wanted)
+        return any(_is_part(kind, target, definition) for kind in KINDS.values())
+    return made_class is not None and is_subclass(made_class, wanted)
 
 
-def _is_part(kind: PartKind, target: str, found: Definition | None) -> bool:
+def _is_part(kind: PartKind, target: str, definition: Definition | None) -> bool:
     """Whether a definition is a part of that kind."""
-    short = _last_name(target)
-    exported = found is not None and short[0] != "_" and any(_exports(home, short, found) for home in kind.homes)
-    return exported and _has_form(found, kind.form)
+    name = _last_name(target)
+    exported = (
+        definition is not None and name[0] != "_" and any(_exports(home, name, definition) for home in kind.homes)
+    )
+    return exported and _has_form(definition, kind.form)
 
 
-def _exports(home: str, name: str, found: Definition) -> bool:
-    if not public_name(f"{found.module.name}.").startswith(f"{home}."):
+def _exports(home: str, name: str, definition: Definition) -> bool:
+    if not public_name(f"{definition.module.name}.").startswith(f"{home}."):
         return False
     try:
         own = find_definition(f"{home}.{name}")
     except TargetError:
         return False
-    return own is not None and own.node is found.node
+    return own is not None and own.node is definition.node
 
 
-def _has_form(found: Definition | None, form: str | None) -> bool:
-    if found is None or form is None:
-        return found is not None and isinstance(found.node, ast.FunctionDef)
-    made = _find_made_class(found)
-    if made is None or is_protocol(made):
+def _has_form(definition: Definition | None, form: str | None) -> bool:
+    if definition is None or form is None:
+        return definition is not None and isinstance(definition.node, ast.FunctionDef)
+    made_class = _find_made_class(definition)
+    if made_class is None or is_protocol(made_class):
         return False
-    if is_subclass(made, form):
+    if is_subclass(made_class, form):
         return True
-    wanted = find_class(form)  # last: reading the source of Flax's takes a while
+    wanted = find_class(form)  # last, because parsing Flax's source is slow
     needed = member_names(wanted) if wanted is not None and is_protocol(wanted) else None
-    return needed is not None and needed <= (member_names(made) or set())
+    return needed is not None and needed <= (member_names(made_class) or set())
 
 
-def _find_made_class(found: Definition | None) -> Class | None:
+def _find_made_class(definition: Definition | None) -> Class | None:
     """The class of what a call of a class, a function or a `functools.partial` returns; None: the source is silent."""
-    if found is None:
+    if definition is None:
         return None
-    module, node = found
+    module, node = definition
     if isinstance(node, ast.ClassDef):
         return Class(module, node)
     if isinstance(node, ast.FunctionDef):
@@ -152,14 +154,18 @@ def _find_made_class(found: Definition | None) -> Class | None:
 
 def _suggest_part(target: str, wanted: Sequence[str]) -> str:
     """Suggests the nearest of our parts of the kinds wanted; of any kind, among those of the target's package."""
-    alike = [name for name, kind in KINDS.items() if target.startswith(f"{kind.homes[0]}.")]
-    kinds = {path: one for one in wanted or alike for path in (_candidate_names(KINDS[one]) if one in KINDS else [one])}
-    meant = f"{next(iter(kinds)).rpartition('.')[0]}.{_last_name(target)}" if kinds else target
-    if len(kinds) > MOST_LOCATED:
-        near = closest_names(meant, kinds, count=len(kinds))
-        if (nearest := next((path for path in near if _is_kind(kinds[path], path)), None)) is not None:
+    target_kinds = [name for name, kind in KINDS.items() if target.startswith(f"{kind.homes[0]}.")]
+    kind_of = {
+        path: kind
+        for kind in wanted or target_kinds
+        for path in (_candidate_names(KINDS[kind]) if kind in KINDS else [kind])
+    }
+    likely = f"{next(iter(kind_of)).rpartition('.')[0]}.{_last_name(target)}" if kind_of else target
+    if len(kind_of) > MOST_LOCATED:
+        near = closest_names(likely, kind_of, count=len(kind_of))
+        if (nearest := next((path for path in near if _is_kind(kind_of[path], path)), None)) is not None:
             return f"did you mean {nearest}?"
-    return suggest_name(meant, [path for path, one in kinds.items() if _is_kind(one, path)])
+    return suggest_name(likely, [path for path, kind in kind_of.items() if _is_kind(kind, path)])
 
 
 def _candidate_names(kind: PartKind) -> list[str]:

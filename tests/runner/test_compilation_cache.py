@@ -1,4 +1,4 @@
-"""Compiled programs that were kept: whatever happens to them, they are taken as they were or compiled again."""
+"""The cache of compiled programs: a damaged entry is compiled again."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache of the test's own, with nothing in it."""
+    """An empty cache."""
     before = jax.config.jax_compilation_cache_dir
     monkeypatch.setattr(compilation_cache, "SHORTEST_COMPILATION", 0.0)
     begin(tmp_path / "cache")
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def begin(folder: Path) -> None:
-    """As a new process does."""
+    """Forgets all compiled programs, as in a new process."""
     jax_cache.reset_cache()
     compilation_cache.use_compilation_cache(folder)
 

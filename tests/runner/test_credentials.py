@@ -1,4 +1,4 @@
-"""Credentials in URIs, in whatever spelling, stand in no file, no line, no tag and no artifact."""
+"""Credentials in URIs, in any spelling, are in no file, no output, no tag and no artifact."""
 
 import sys
 from pathlib import Path
@@ -52,7 +52,7 @@ REFUSED = {
 
 @pytest.fixture
 def table(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a small table in it, where runs deliver in this process and nobody knows a secret yet."""
+    """A folder with a small table. Runs deliver in this process, which has no secrets yet."""
     rows = [f"{number % 7},{number % 5 / 4}" for number in range(60)]
     Path("t.csv").write_text("\n".join(["size,y", *rows]))
     monkeypatch.setattr("runner.tracking._start", InProcess)
@@ -68,7 +68,7 @@ WORDS += ["training.epochs=1", "training.batch_size=42"]  # of 42 rows: a step i
 
 
 def assert_secret(folder: Path, *texts: str) -> None:
-    """No file below a folder, nor any of the texts, holds a part of a secret."""
+    """Checks that neither a file below a folder nor any of the texts contains a part of a secret."""
     found = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     found |= {Path(f"text {number}"): text.encode() for number, text in enumerate(texts)}
     leaks = [f"{path}: {secret}" for path, data in found.items() for secret in SECRETS if secret.encode() in data]
@@ -213,7 +213,9 @@ def test_a_run_writes_and_prints_no_secret(spelling: str, table: Path, capsys: p
         ),
     ],
 )
-def test_a_mistaken_word_is_told_without_its_secret(word: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_word_is_reported_without_its_secret(
+    word: str, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for words in ([word], [word, "--info"], [word, "--cfg", "job"], [f"--{word}"]):
         printed = run(capsys, *WORDS, *words)[1]
         assert "***" in printed
@@ -223,7 +225,9 @@ def test_a_mistaken_word_is_told_without_its_secret(word: str, table: Path, caps
 @pytest.mark.parametrize(
     "text", ["tracking: me:zebra@127.0.0.1", "tracking: {uri: [me:zebra@h], token: zebra}", "trackin: {ur: me:zebra@h}"]
 )
-def test_a_mistaken_file_is_told_without_its_secret(text: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_file_is_reported_without_its_secret(
+    text: str, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("experiments").mkdir()
     Path("experiments/mine.yaml").write_text(text)
     for words in ([], ["--info"], ["--cfg", "job"]):
@@ -258,7 +262,7 @@ def test_a_store_gets_the_record_without_the_secret(
     assert_secret(table, printed)
 
 
-def test_a_resumed_run_wants_the_whole_uri_again(
+def test_a_resumed_run_needs_the_whole_uri_again(
     table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = SPELLINGS["password"]
@@ -297,7 +301,7 @@ class Remote(MSE):
 """
 
 
-def test_what_fails_with_a_secret_in_its_message_tells_no_one(
+def test_a_failure_with_a_secret_in_its_message_does_not_reveal_it(
     table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("remote_part.py").write_text(PART)

@@ -1,4 +1,4 @@
-"""Files of a run's folder: replaced whole or not at all, and nothing is written through a link."""
+"""Files of a run's folder are replaced atomically, and nothing is written through a link."""
 
 import os
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def victim(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("opener", OPENERS)
 @pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "folder"])
-def test_what_is_no_file_of_the_folder_is_not_opened_to_write(
+def test_a_link_or_special_file_is_not_opened_to_write(
     opener: Callable[[Path], BinaryIO], kind: str, victim: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.txt"

@@ -1,4 +1,4 @@
-"""A run says before it begins whether its memory will do, and ends in two lines where it gives out."""
+"""The memory check before a run, and the two lines of an error where the memory runs out."""
 
 import logging
 import re
@@ -34,12 +34,12 @@ def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
     leave(monkeypatch, 400_000)
     words = [*WORDS, "training.evaluation_batch_size=32"]
     assert main([*words, "training.batch_size=1000"]) == 1
-    (told,) = capsys.readouterr().err.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     pattern = (
         r"too little memory for training: it needs .* with training\.batch_size=1000, and 400 kB are free in this test"
     )
     remedies = r"; (training\.batch_size=(\d+)) would fit\. .*: training\.check_memory=false only warns"
-    found = re.fullmatch(pattern + remedies, told)
+    found = re.fullmatch(pattern + remedies, line)
     assert found
     assert 32 < int(found[2]) < 1000
     assert not Path("outputs").exists()
@@ -51,12 +51,12 @@ def test_an_evaluation_that_does_not_fit_is_refused(
 ) -> None:
     leave(monkeypatch, 120_000)
     assert main([*WORDS, "training.evaluation_batch_size=10000"]) == 1
-    told = re.search(
+    match = re.search(
         r"too little memory for the evaluation: .* (training\.evaluation_batch_size=\d+) would fit",
         capsys.readouterr().err,
     )
-    assert told
-    assert main([*WORDS, told[1]]) == 0
+    assert match
+    assert main([*WORDS, match[1]]) == 0
 
 
 def test_a_model_that_never_fits_is_refused_before_anything_is_compiled(
@@ -87,7 +87,7 @@ def test_what_is_needed_and_free_is_logged_and_nothing_compiled_twice(caplog: py
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), RuntimeError("std::bad_alloc")]
 )
-def test_memory_that_gives_out_is_told_in_two_lines(
+def test_running_out_of_memory_is_reported_in_two_lines(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def give_out(*arguments: object, **options: object) -> None:
@@ -106,7 +106,7 @@ def test_memory_that_gives_out_is_told_in_two_lines(
     assert main(WORDS) == 0
 
 
-def test_a_run_that_seems_too_large_is_tried_where_its_words_say_so(
+def test_a_run_that_seems_too_large_starts_with_check_memory_false(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*WORDS, "data=digits", "training.batch_size=500"]
@@ -163,21 +163,21 @@ def limited(option: str, size: int, *words: str) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize(("option", "size"), [("-v", 250 * MB), ("-v", 1000 * MB), ("-d", 200 * MB)])
 def test_a_process_in_which_jax_would_abort_ends_in_a_line(option: str, size: int) -> None:
     ended = limited(option, size)
-    (told,) = ended.stderr.splitlines()
+    (line,) = ended.stderr.splitlines()
     assert re.fullmatch(
         r"too little memory to start JAX: it needs about [\d.]+ .B, and [\d.]+ .B are free below the limit of this "
         rf"process \(ulimit {option}\); raise that limit\. If .*: training\.check_memory=false only warns",
-        told,
+        line,
     )
     assert ended.returncode == 1
     assert limited(option, size, "mode=runs").returncode == 0  # which needs no JAX
 
 
-def test_a_library_that_finds_no_room_is_told_in_a_line() -> None:
+def test_a_library_that_runs_out_of_memory_is_reported_in_one_line() -> None:
     ended = limited("-v", 250 * MB, "training.check_memory=false")
-    warning, told = ended.stderr.splitlines()
+    warning, line = ended.stderr.splitlines()
     assert warning.startswith("warning: too little memory to start JAX: ")
-    assert told.startswith("the memory gave out: free some, ")
+    assert line.startswith("the memory gave out: free some, ")
     assert ended.returncode == 1
 
 

@@ -1,4 +1,4 @@
-"""Files of arrays: to the bit or not at all, and a fault of any kind is named with the file."""
+"""Files of arrays come back bit-identical, and every kind of damage is an error that names the file."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def npy(array: Any, **options: Any) -> bytes:
 
 
 def header(text: str) -> bytes:
-    """An npy file of these words alone."""
+    """An npy file with this header alone."""
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
 
 
@@ -108,7 +108,7 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes] | bytes], str]] = {
     "objects": (lambda: {"x": npy(np.array([{}]), allow_pickle=True)}, "holds objects, which are never read"),
     "256 TiB": (
         lambda: {"x": header("{'descr': '<f4', 'fortran_order': False, 'shape': (70368744177664,)}\n")},
-        r"says it is float32 \(70368744177664,\), and has 0 bytes",
+        r"claims to be float32 \(70368744177664,\), but has 0 bytes",
     ),
     "a negative shape": (
         lambda: {"x": header("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -4)}\n") + b"1234"},
@@ -116,10 +116,10 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes] | bytes], str]] = {
     ),
     "nothing, many times": (
         lambda: {"x": header("{'descr': '|V0', 'fortran_order': False, 'shape': (1000000000000,)}\n")},
-        "and has 0 bytes",
+        "but has 0 bytes",
     ),
-    "too few bytes": (lambda: {"x": npy(np.arange(9))[:-1]}, "and has 71 bytes"),
-    "too many bytes": (lambda: {"x": npy(np.arange(9)) + b"0"}, "and has 73 bytes"),
+    "too few bytes": (lambda: {"x": npy(np.arange(9))[:-1]}, "but has 71 bytes"),
+    "too many bytes": (lambda: {"x": npy(np.arange(9)) + b"0"}, "but has 73 bytes"),
     "a note that is a list": (lambda: {"meta": npy(np.frombuffer(b"[1]", np.uint8))}, "its note is a list"),
     "a note that is no JSON": (lambda: {"meta": npy(np.frombuffer(b"{1}", np.uint8))}, "can't be read"),
     "a note that is no text": (lambda: {"meta": npy(np.array([1.5]))}, "can't be read"),
@@ -162,7 +162,7 @@ def zipped(path: Path, compression: int = zipfile.ZIP_STORED, times: int = 1, me
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.usefixtures("in_empty_folder")
-def test_members_that_no_titrate_writes_are_refused() -> None:
+def test_members_that_titrate_never_writes_are_refused() -> None:
     path = Path("a.npz")
     zipped(path, times=2)
     with pytest.raises(Damaged, match="two of its members have the same name"):
@@ -200,7 +200,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
             npz.read(tmp_path / f"{name}.npz")
 
 
-def test_answers_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_file_of_predictions_is_refused(tmp_path: Path) -> None:
     kept = answers.make_recorded(
         "test", ("a", "b"), np.arange(2), np.zeros(2, np.int32), np.zeros((2, 2), np.float32), np.ones(2)
     )
@@ -214,7 +214,7 @@ def test_answers_that_are_none_are_refused(tmp_path: Path) -> None:
         (({**arrays, "row": np.ones(1)}, meta), "length"),
     ):
         npz.write(tmp_path / answers.FILE, *changed)
-        with pytest.raises(UserError, match=rf"answers\.npz is no file of answers.*{less}"):
+        with pytest.raises(UserError, match=rf"answers\.npz is not a file of answers.*{less}"):
             answers.load_predictions(tmp_path)
     (tmp_path / answers.FILE).write_bytes(b"PK")
     with pytest.raises(UserError, match=r"answers\.npz can't be read: it is no npz file"):

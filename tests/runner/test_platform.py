@@ -12,7 +12,9 @@ from runner import platform
 
 
 @pytest.mark.parametrize(("device", "extra"), [("/dev/nvidia0", "cuda"), ("/dev/accel0", "tpu")])
-def test_an_accelerator_that_jax_does_not_use_is_told(monkeypatch: pytest.MonkeyPatch, device: str, extra: str) -> None:
+def test_an_accelerator_that_jax_does_not_use_is_reported(
+    monkeypatch: pytest.MonkeyPatch, device: str, extra: str
+) -> None:
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(Path, "exists", lambda path: str(path) == device)
@@ -79,13 +81,13 @@ else:
 """
 
 
-def test_a_fork_of_a_process_that_uses_jax_is_told_instead_of_waiting_for_ever(in_empty_folder: Path) -> None:
+def test_a_fork_of_a_process_that_uses_jax_is_an_error_and_does_not_wait_for_ever(in_empty_folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("this process was forked from one that used JAX")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cdua"])
-def test_a_platform_that_is_not_there_is_told_with_the_remedy(in_empty_folder: Path, name: str) -> None:
+def test_a_missing_platform_is_reported_with_the_remedy(in_empty_folder: Path, name: str) -> None:
     program = (
         "from runner.__main__ import main; raise SystemExit(main(['tracking=none', 'mode=dry_run', 'quiet=true']))"
     )

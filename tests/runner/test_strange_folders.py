@@ -1,4 +1,4 @@
-"""A run's folder may be a stranger's: it sends, reads, writes and deletes nothing of this user's."""
+"""An untrusted run folder can't make a command send, read, write or delete files of this user."""
 
 import json
 import os
@@ -32,7 +32,7 @@ SERVER = "http://127.0.0.1:9"
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The stores that were asked; none of them answers."""
+    """Collects the stores that are contacted; each of them fails."""
     found: list[str] = []
 
     def connect(uri: str) -> Any:
@@ -50,8 +50,8 @@ def test_a_record_alone_names_no_server(
 ) -> None:
     folder = make(Path("outputs/run").absolute(), SERVER)
     assert main(["mode=deliver"]) == 2
-    assert f"only the record names {SERVER}" in (told := capsys.readouterr().err)
-    assert f"write tracking.uri={SERVER} in the same command, or set MLFLOW_TRACKING_URI to it" in told
+    assert f"only the record names {SERVER}" in (output := capsys.readouterr().err)
+    assert f"write tracking.uri={SERVER} in the same command, or set MLFLOW_TRACKING_URI to it" in output
     (folder / "overrides.yaml").write_text(f"[tracking.uri={SERVER}]\n")  # the stranger's words, not this user's
     assert main(["mode=deliver", "resume=run"]) == 2
     assert main(["resume=run"]) == 2
@@ -68,7 +68,7 @@ def test_a_record_alone_names_no_server(
     assert "nobody there" in capsys.readouterr().err
 
 
-def test_the_address_of_a_look_is_the_user_s_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mode_look_uses_the_store_that_the_user_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = make(Path("outputs/run"), SERVER)
     (folder / "config.yaml").write_text(f"tracking: {{_target_: runner.tracking.MLflow, uri: '{SERVER}'}}\n")
@@ -180,9 +180,9 @@ def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.Capture
     for what in ("checkpoints", "folders"):
         words = ["mode=clean", "runs.where='status = finished'", f"runs.delete={what}", "runs.confirm=true"]
         assert main(words) == 0
-        told = capsys.readouterr().out
-        assert f"{stamp}_b is a link, and nothing is deleted through links" in told
-        assert f"{stamp}_c/checkpoints is a link" in told
+        output = capsys.readouterr().out
+        assert f"{stamp}_b is a link, and nothing is deleted through links" in output
+        assert f"{stamp}_c/checkpoints is a link" in output
     assert sorted(elsewhere.rglob("*")) == before
 
 
@@ -214,7 +214,7 @@ def huge(path: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [fifo, endless, huge])
-def test_what_is_no_file_of_a_sensible_size_is_not_read(
+def test_a_file_that_is_too_large_or_not_regular_is_not_read(
     put: Callable[[Path], None], asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ("record.json", "summary.json", "config.yaml", "overrides.yaml", "delivered.json", "points.jsonl")
@@ -310,7 +310,7 @@ def test_a_link_in_the_folder_of_a_sweep_is_none_of_its_runs() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"- ["])
-def test_damaged_words_of_a_run_that_goes_on_are_named(content: bytes) -> None:
+def test_a_damaged_overrides_file_of_a_resumed_run_is_reported(content: bytes) -> None:
     (make(Path("outputs/run"), SERVER) / "overrides.yaml").write_bytes(content)
     with pytest.raises(UserError, match=r"outputs/run/overrides\.yaml"):
         configure(["resume=run"])
@@ -324,7 +324,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.optax
-def test_a_copy_goes_on_by_its_name_and_not_its_original(finished: Path) -> None:
+def test_a_copied_folder_is_resumed_by_its_own_name(finished: Path) -> None:
     copy = Path("outputs", finished.name)
     shutil.copytree(finished, copy)
     assert main([f"resume={copy.name}", "training.epochs=2"]) == 0
@@ -368,7 +368,7 @@ def test_a_damaged_record_is_named(
     assert main(["mode=runs"]) == 0
 
 
-def test_what_a_run_has_wrong_is_in_its_own_file(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_problem_of_a_finished_run_names_its_own_file(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path("outputs", finished.name)
     shutil.copytree(finished, folder)
     config = folder / "config.yaml"
@@ -382,7 +382,7 @@ def test_what_a_run_has_wrong_is_in_its_own_file(finished: Path, capsys: pytest.
 
 @pytest.mark.optax
 @pytest.mark.parametrize(("of_a_sweep", "remedy"), [(False, "resume="), (True, "the command that began its sweep")])
-def test_who_goes_on_with_an_interrupted_run_is_said(
+def test_the_command_that_resumes_an_interrupted_run_is_shown(
     of_a_sweep: bool, remedy: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path("outputs", finished.name)

@@ -1,4 +1,4 @@
-"""Exceptions of the user's own parts: the part and the user's own lines are shown; those of our code stay whole."""
+"""Exceptions in the user's own parts show the part and the user's lines; those of our code keep their traceback."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def failing_parts(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module of the user's, allowed, and one that it imports."""
+    """An allowed module of the user, and a module that it imports."""
     Path("failing_parts.py").write_text(MODULE)
     Path("helper_parts.py").write_text(HELPERS)
     monkeypatch.setenv("TITRATE_ALLOW", "failing_parts")
@@ -180,7 +180,7 @@ def test_from_python_the_exception_is_the_cause() -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_a_fault_of_our_own_keeps_its_traceback(
+def test_an_error_in_our_own_code_keeps_its_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.program.parts.check_numbers", None)

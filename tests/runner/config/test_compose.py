@@ -17,7 +17,7 @@ from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, catalog, defaults
 from runner.config.check import check_config
 from runner.config.compose import compose, configure
-from runner.config.overrides import parse, quoted
+from runner.config.overrides import parse, quote_text
 from runner.errors import ConfigError
 from runner.modes.completion import VERSION_BASE
 from runner.tree import dotted, leaves
@@ -230,7 +230,7 @@ def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
 )
 def test_an_experiment_may_have_any_name(in_empty_folder: Path, name: str) -> None:
     write(f"experiments/{name}.yaml", "seed: 7\n")
-    config = compose([f"experiment={quoted(name)}"])
+    config = compose([f"experiment={quote_text(name)}"])
     assert (config.values["experiment"], config.values["seed"]) == (name, 7)
 
 
@@ -261,7 +261,7 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
             f"optimizer: there is no nadm; did you mean nadam? ({', '.join(catalog().files['optimizer'])})",
         ),
         ("optimizer=null", "optimizer: there is no null; allowed: adam, adamw,"),
-        ("optimizer=[adam,sgd]", "optimizer: one option is wanted, not a list"),
+        ("optimizer=[adam,sgd]", "optimizer: one option is needed, not a list"),
         ("metric=[accuracy,topk]", "metric: there is no topk; did you mean top_k?"),
         ("experiment=digit_cnn", "experiment: there is no digit_cnn; did you mean digits_cnn?"),
         ("+experiment=digits_cnn", "+experiment=digits_cnn: leave the + away: experiment=digits_cnn"),
@@ -335,7 +335,7 @@ def _checked(word: str) -> tuple[str, ...]:
     [
         ("seed: 1\ntraining: [1, 2\nfolder: x\n", "experiments/mine.yaml, line 3: this is not YAML: "),
         ("seed: 1\nseed: 2\n", "experiments/mine.yaml, line 2: this is not YAML: found duplicate key seed"),
-        ("- seed\n", "experiments/mine.yaml: keys and values are wanted, not a list"),
+        ("- seed\n", "experiments/mine.yaml: keys and values are needed, not a list"),
         ("seed: ${\n", "experiments/mine.yaml: can't be read: "),
         ("defaults: [optimizer: sgd]\n", "experiments/mine.yaml: write `- override /group: option` in its defaults"),
         ("defaults: [_self_]\n", "experiments/mine.yaml: write `- override /group: option`"),
@@ -372,7 +372,7 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         (b"seed: !!bool perhaps\n", "can't be read: 'perhaps'"),
         (b"seed: !!timestamp soon\n", "can't be read: "),
         (b"seed: !!float ''\n", "can't be read: "),
-        (b"3: 4\n", "the key 3 is no text; put it in quotes"),
+        (b"3: 4\n", "the key 3 is not text; put it in quotes"),
         (b"defaults: ???\n", "write `- override /group: option` in its defaults, not ???"),
     ],
     ids=range(14),
@@ -415,7 +415,7 @@ def test_text_without_structure_needs_no_quotes(text: str) -> None:
 
 @given(st.text("\\\"' ,[]{}$~%\n=:ä1", max_size=8))
 def test_quotes_keep_any_text(text: str) -> None:
-    assert parse(f"folder={quoted(text)}").value() == text
+    assert parse(f"folder={quote_text(text)}").value() == text
 
 
 def test_options_have_no_defaults_list(in_empty_folder: Path) -> None:

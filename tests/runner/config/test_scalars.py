@@ -1,4 +1,4 @@
-"""What becomes a number of the program and what stays static; and that Optax takes what its table says."""
+"""Which values become numbers of the program and which stay static; Optax accepts traced numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def test_elements_have_names_of_their_own(loss: Any) -> None:
     }
 
 
-def test_what_a_reference_makes_equal_is_one_number(loss: Any) -> None:
+def test_values_that_are_equal_by_reference_are_one_number(loss: Any) -> None:
     static, numbers = loss("loss.rate=${learning_rate}", "loss.shares=[0.5,'${loss.rate}']", "learning_rate=0.25")
     assert static["rate"] == ScalarSlot("learning_rate")
     assert static["shares"] == [ScalarSlot("loss.shares.0"), ScalarSlot("learning_rate")]
@@ -95,7 +95,7 @@ def test_the_seed_is_not_among_them(loss: Any) -> None:
     assert "seed" not in numbers
 
 
-def test_the_usual_run() -> None:
+def test_the_numbers_of_a_default_run() -> None:
     static, numbers = split_scalars(compose(["experiment=digits_cnn", "optimizer.b1=0.8"]))
     assert static["learning_rate"] == static["schedule"]["learning_rate"] == ScalarSlot("learning_rate")
     assert static["architecture"]["layers"][4]["rate"] == ScalarSlot("architecture.layers.4.rate")
@@ -112,7 +112,7 @@ def optax_numbers() -> list[tuple[str, str]]:
 
 @jax.numpy_dtype_promotion("standard")  # Optax mixes floats and integers
 @pytest.mark.parametrize(("target", "name"), optax_numbers())
-def test_optax_takes_a_traced_number_for_a_float(target: str, name: str) -> None:
+def test_optax_accepts_a_traced_number_in_place_of_a_float(target: str, name: str) -> None:
     """Three steps of a made-up problem, with the number as a constant and as an argument of the compiled step."""
     value = 0.01 if name in ("eps", "eps_root", "weight_decay") else 0.7
 

@@ -1,4 +1,4 @@
-"""Trees of arrays on disk: there and back, whole or not at all, and never trusted when damaged."""
+"""The cache on disk: trees come back equal, are written atomically, and are not used when damaged."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_large_arrays_are_mapped_and_small_ones_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["index.json", "0.npy", "2.npy"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "longer", "one bit"])
-def test_a_damaged_entry_is_none_and_can_be_written_anew(entry: Path, file: str, damage: str) -> None:
+def test_a_damaged_entry_is_none_and_can_be_written_again(entry: Path, file: str, damage: str) -> None:
     content = bytearray((entry / file).read_bytes())
     (entry / file).unlink()
     if damage != "missing":
@@ -108,7 +108,7 @@ def test_whatever_stands_in_an_entrys_place_is_replaced(entry: Path, place: str,
     assert_equal(load_tree(entry), TREE)
 
 
-def test_what_a_killed_process_was_writing_goes_and_what_lives_stays(entry: Path) -> None:
+def test_drafts_of_killed_processes_are_removed_and_those_of_running_ones_stay(entry: Path) -> None:
     (entry / "index.json").unlink()
     for name in (".entry.abcdefgh", ".other.abcdefgh", ".entry.ijklmnop"):
         (entry.parent / name).mkdir()
@@ -136,7 +136,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_of_two_that_write_at_once_both_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_can_write_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_tree(tmp_path / "other", TREE)
     rename = Path.rename
 

@@ -1,4 +1,4 @@
-"""Rows of ragged arrays are taken and put together as rows of a list would be."""
+"""Rows of ragged arrays are selected and concatenated like those of a list."""
 
 from itertools import chain
 

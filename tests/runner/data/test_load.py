@@ -1,4 +1,4 @@
-"""The way from a source to encoded arrays: which rows teach, who reads whom, what is kept, and what is refused."""
+"""From a source to encoded arrays: the rows of statistics, columns that read columns, the cache, and errors."""
 
 import os
 import subprocess
@@ -201,7 +201,7 @@ def test_text_of_any_length_is_carried_across_blocks() -> None:
     assert texts(prepared(source(), everything()).encoded["text"]["bytes"]) == columns()["text"].tolist()
 
 
-def test_a_statistic_that_two_columns_want_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_statistic_of_two_columns_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     summarize = Moments.summarize
 
@@ -352,7 +352,7 @@ def test_warnings_are_kept_too(tmp_path: Path) -> None:
         assert len(data.warnings) == 2
 
 
-def test_a_damaged_entry_is_encoded_anew_and_mended(
+def test_a_damaged_entry_is_encoded_again_and_replaced(
     tmp_path: Path, entry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (entry / "1.npy").write_bytes(b"")
@@ -379,7 +379,7 @@ def test_a_file_that_a_column_reads_is_read_again_once_it_is_another(tmp_path: P
         assert data.encoded["city"]["ids"].tolist() == [cities.index(city) for city in columns()["city"]]
 
 
-def test_what_has_no_identity_is_encoded_by_no_name() -> None:
+def test_data_without_an_identity_is_not_cached() -> None:
     assert prepared(source(), features()).encoding == ""
     assert prepared(source(), features(), identity="some").encoding != ""
 

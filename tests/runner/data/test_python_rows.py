@@ -1,4 +1,4 @@
-"""Columns of new rows, given from Python."""
+"""Raw columns from Python as a source."""
 
 from typing import Any
 
@@ -28,9 +28,9 @@ def test_lists_of_numbers_are_arrays_of_numbers() -> None:
     [
         ({"x": [[1], [2, 3]]}, "column `x` is no array; `Ragged` holds rows of different lengths"),
         ({"x": "a"}, "column `x` is 'a', not an array of rows"),
-        ({"x": [1], "y": ["a", "b"]}, "with the same number of rows, got x 1, y 2"),
+        ({"x": [1], "y": ["a", "b"]}, "the same number of rows, got x 1, y 2"),
     ],
 )
-def test_what_is_no_table_is_refused(columns: dict[str, Any], message: str) -> None:
+def test_values_that_are_not_a_table_are_refused(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         as_source(columns)

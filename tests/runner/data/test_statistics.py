@@ -1,4 +1,4 @@
-"""What columns learn: in one pass, the same to the bit for any number of threads, from derived columns too."""
+"""Statistics in one pass: bit-identical for any number of threads, also of columns that read other columns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -114,27 +114,27 @@ def test_neighbours_are_merged_in_their_order(count: int) -> None:
     assert max(sum(1 if c == "(" else -1 for c in whole[:n] if c in "()") for n in range(len(whole) + 1)) <= 5
 
 
-def test_a_column_learns_from_one_that_does_not() -> None:
+def test_a_column_can_read_a_column_without_statistics() -> None:
     data = load_encoded(Blocks(50), features(b=Scaled("a", learn=True), a=Scaled("x", by=2.0)), identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
     np.testing.assert_allclose(data.constants["b"].host["mean"], [(rows * 2).astype(np.float32).mean()], rtol=1e-4)
     assert data.constants["b"].static == {"read": ("a",)}
 
 
-def test_a_column_that_would_learn_from_one_that_learns_is_refused() -> None:
+def test_a_column_that_is_fitted_on_a_fitted_column_is_refused() -> None:
     columns = features(b=Scaled("a", learn=True), a=Scaled("x", learn=True))
     with pytest.raises(UserError, match=r"feature\.columns\.b learns from `a`, which itself learns from the data"):
         load_encoded(Blocks(50), columns, identity="", cache=None)
 
 
-def test_a_column_learns_from_one_that_learns_for_the_device_alone() -> None:
+def test_a_column_can_read_a_column_with_constants_for_the_device_only() -> None:
     columns = features(x=Numeric(key="x", normalize="z_score"), b=Scaled("x", learn=True))
     data = load_encoded(Blocks(50), columns, identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
     np.testing.assert_allclose(data.constants["b"].host["mean"], [rows.mean()], rtol=1e-4)
 
 
-def test_the_ids_of_another_column_are_learned_from_as_they_are_encoded() -> None:
+def test_statistics_of_ids_read_the_encoded_ids() -> None:
     """-1, an unknown value, is one among ids; the gap isn't."""
     columns = {"i": Vocabulary(key="x", values=("p", "r")), "v": Vocabulary(key="i", missing=7)}
     source = new_rows.as_source({"x": ["p", "q", "q", "r", "r", None]})
@@ -142,7 +142,7 @@ def test_the_ids_of_another_column_are_learned_from_as_they_are_encoded() -> Non
     assert dict(zip(counted.tokens.tolist(), counted.counts.tolist(), strict=True)) == {-1: 2, 0: 1, 1: 2, 7: 1}
 
 
-def test_two_columns_that_see_different_things_under_one_name_share_no_statistic() -> None:
+def test_columns_that_read_different_values_of_one_name_share_no_statistic() -> None:
     columns = features(x=Scaled("x", by=2.0), b=Scaled("x", learn=True), y=Scaled("y", learn=True))
     data = load_encoded(Blocks(50), columns, identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
@@ -185,7 +185,7 @@ class WithGaps(Blocks):
             )
 
 
-def test_nothing_is_learned_from_gaps_of_scattered_rows() -> None:
+def test_statistics_skip_missing_values_of_scattered_rows() -> None:
     source = WithGaps(64)
     data = load_encoded(
         source, features(x=Numeric(key="x", normalize="z_score", missing="mean")), identity="", cache=None
@@ -206,7 +206,7 @@ def test_a_target_reads_the_raw_column_whatever_feature_columns_are_called() -> 
     np.testing.assert_allclose(data.encoded["target"]["values"], expected, rtol=1e-6)
 
 
-def test_the_gaps_of_a_raw_column_are_none_of_the_feature_column_of_its_name() -> None:
+def test_missing_values_of_a_raw_column_do_not_affect_the_feature_column_of_its_name() -> None:
     columns = features(x=Scaled("x", by=2.0), b=Numeric(key="x", normalize="z_score"))
     source = WithGaps(64)
     data = load_encoded(source, columns, identity="", cache=None)

@@ -1,4 +1,4 @@
-"""What columns learned is one file, which encodes rows as the run did, without its data and its other libraries."""
+"""The transform of a run is one file that encodes new rows as in training, without the data and other libraries."""
 
 import json
 import subprocess
@@ -113,8 +113,8 @@ def test_it_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_path: Pat
         "print(json.dumps({name: {key: getattr(array, 'values', array).tolist() for key, array in arrays.items()}\n"
         "    for name, arrays in found.items()}))\n"
     )
-    said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    found = json.loads(said.stdout)
+    completed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    found = json.loads(completed.stdout)
     assert found["size"]["values"] == [[1.0], [2.0]]
     assert set(found) == {name for names in FEATURE["inputs"].values() for name in names}
 

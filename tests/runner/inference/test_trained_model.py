@@ -1,4 +1,4 @@
-"""A run as a model: it finds the run's own figures again, predicts splits and new rows, and writes them to files."""
+"""A run as a model: reproduces the run's figures, predicts splits and new rows, and writes files."""
 
 import json
 import logging
@@ -93,12 +93,12 @@ def copied(folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that the command line can ask about."""
+    """The folder of a run for the command line."""
     with jax.numpy_dtype_promotion("standard"):
         return runner.run(*QUICK, f"folder={tmp_path_factory.mktemp('digits')}").folder
 
 
-def test_the_runs_own_figures_are_found_again_to_the_bit(folder: Path, fitted: TrainedModel) -> None:
+def test_evaluate_reproduces_the_figures_of_the_run_to_the_bit(folder: Path, fitted: TrainedModel) -> None:
     metrics = json.loads((folder / "summary.json").read_text())["metrics"]
     for split in ("test", "valid"):
         begin = "best/valid/" if split == "valid" else "test/"
@@ -116,13 +116,13 @@ def test_the_runs_own_figures_are_found_again_to_the_bit(folder: Path, fitted: T
     ],
     ids=lambda overrides: overrides[0].partition("=")[0],
 )
-def test_so_are_those_of_runs_of_other_kinds(overrides: tuple[str, ...]) -> None:
+def test_the_figures_of_other_kinds_of_runs_are_reproduced_too(overrides: tuple[str, ...]) -> None:
     result = train(*overrides)
     expected = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
     assert load_model(result.folder, source=source()).evaluate() == expected != {}
 
 
-def test_a_run_on_a_few_batches_is_asked_about_whole_splits() -> None:
+def test_a_run_on_a_few_batches_is_evaluated_on_whole_splits() -> None:
     fitted = load_model(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
     assert len(fitted.answers("train").row) > 7
 
@@ -132,16 +132,16 @@ def test_rows_without_the_names_of_their_columns_are_refused(fitted: TrainedMode
         fitted.predict(np.zeros((2, 8, 8, 1)))  # type: ignore[arg-type]
 
 
-def test_the_predictions_of_a_split_are_what_its_figures_say(fitted: TrainedModel) -> None:
-    found, said = fitted.predict("test"), fitted.answers("test")
+def test_the_predictions_of_a_split_agree_with_its_figures(fitted: TrainedModel) -> None:
+    found, recorded = fitted.predict("test"), fitted.answers("test")
     assert found.target is not None
     assert found.probabilities is not None
     assert (found.prediction == found.target).mean() == pytest.approx(fitted.evaluate()["test/accuracy"])
-    assert said.loss.mean() == pytest.approx(fitted.evaluate()["test/loss"])
+    assert recorded.loss.mean() == pytest.approx(fitted.evaluate()["test/loss"])
     np.testing.assert_array_equal(found.target, columns()["label"][found.row])
-    np.testing.assert_array_equal(said.row, found.row)
-    np.testing.assert_array_equal(np.array(said.classes)[said.prediction], found.prediction)
-    np.testing.assert_array_equal(said.probability, found.probabilities.max(1))
+    np.testing.assert_array_equal(recorded.row, found.row)
+    np.testing.assert_array_equal(np.array(recorded.classes)[recorded.prediction], found.prediction)
+    np.testing.assert_array_equal(recorded.probability, found.probabilities.max(1))
     np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-6)
     assert list(found.columns()) == [
         *("row", "target", "prediction"),
@@ -149,7 +149,7 @@ def test_the_predictions_of_a_split_are_what_its_figures_say(fitted: TrainedMode
     ]
 
 
-def test_the_answers_are_those_that_the_run_kept(folder: Path, fitted: TrainedModel) -> None:
+def test_answers_are_the_predictions_that_the_run_recorded(folder: Path, fitted: TrainedModel) -> None:
     kept = answers.load_predictions(folder)
     assert kept is not None
     for name, value in vars(fitted.answers("test")).items():
@@ -173,7 +173,7 @@ BATCHED: dict[int, TrainedModel] = {}
 
 
 def with_batches(folder: Path, size: int) -> TrainedModel:
-    """The same model, asked in batches of that size."""
+    """The same model with another batch size."""
     if size not in BATCHED:
         copy = Path(shutil.copytree(folder, folder.parent / f"batches_of_{size}"))
         change(copy, lambda values: values["training"].update(evaluation_batch_size=size))
@@ -188,7 +188,7 @@ def change(folder: Path, how: Callable[[dict[str, Any]], Any]) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(values))
 
 
-def test_new_rows_need_no_data_and_get_what_their_split_got(folder: Path, fitted: TrainedModel) -> None:
+def test_new_rows_need_no_data_and_get_the_predictions_of_their_split(folder: Path, fitted: TrainedModel) -> None:
     known = fitted.predict("test")
     assert known.probabilities is not None
     found = load_model(folder).predict({"image": columns()["image"][known.row], "not read": [0] * len(known.row)})
@@ -196,7 +196,7 @@ def test_new_rows_need_no_data_and_get_what_their_split_got(folder: Path, fitted
     np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-6)
 
 
-def test_asking_again_compiles_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_call_of_predict_compiles_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     model, image = load_model(folder, source=source()), columns()["image"]
     model.predict({"image": image[:3]})
     model.evaluate("test")
@@ -221,7 +221,7 @@ def test_classes_come_back_as_the_data_has_them(tmp_path: Path) -> None:
     assert str(parquet.read_table(tmp_path / "found.parquet")["prediction"].type) == "int64"
 
 
-def test_data_frames_are_asked_about_with_their_gaps() -> None:
+def test_data_frames_are_predicted_with_their_missing_values() -> None:
     filled = {"_target_": "components.feature.Numeric", "key": "x", "normalize": "z_score", "missing": "mean"}
     feature = {
         "target": {"_target_": "components.feature.Label", "key": "label"},
@@ -284,7 +284,7 @@ def test_what_columns_learned_from_the_training_split_encodes_new_rows() -> None
     assert list(known.columns()) == ["row", "target_0", "target_1", "prediction_0", "prediction_1"]
 
 
-def test_a_lone_output_is_a_column() -> None:
+def test_a_single_output_is_one_column() -> None:
     result = train(table("y"), "loss=mse", "metric=[]", y=np.arange(ROWS))
     found = load_model(result.folder).predict({"x": range(3)})
     assert {name: values.shape for name, values in found.columns().items()} == {"row": (3,), "prediction": (3,)}
@@ -322,7 +322,7 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
         ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), a row of the run as uint8 \(8, 8, 1\)"),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),
-        ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "with the same number of rows, got image 2, x 1"),
+        ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "the same number of rows, got image 2, x 1"),
         ("tset", r"has no split tset; did you mean test\? \(test, train, valid\)"),
     ],
 )
@@ -367,7 +367,7 @@ def test_other_data_is_refused(folder: Path) -> None:
         other.evaluate()
 
 
-def test_a_folder_that_holds_no_weights_is_told(copied: Path) -> None:
+def test_a_folder_without_weights_is_an_error(copied: Path) -> None:
     shutil.rmtree(copied / "checkpoints")
     with pytest.raises(
         UserError, match="it has no checkpoint to read: it was broken off before the first, or they were del"
@@ -375,7 +375,7 @@ def test_a_folder_that_holds_no_weights_is_told(copied: Path) -> None:
         load_model(copied)
 
 
-def test_a_folder_that_is_no_runs_is_told(copied: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_an_error(copied: Path) -> None:
     record = json.loads((copied / "record.json").read_text())
     (copied / "record.json").write_text(json.dumps(record | {"kind": "sweep"}))
     with pytest.raises(UserError, match="this is no run but a sweep; the runs in it: none"):
@@ -387,7 +387,7 @@ def test_a_run_of_an_earlier_version_has_the_usual_values_of_new_keys(copied: Pa
     assert load_model(copied, source=source()).evaluate() == fitted.evaluate()
 
 
-def test_data_given_from_python_cannot_be_had_by_the_command(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_cannot_use_data_from_python(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=evaluate", f"run={copied.name}"]) == 2
     assert "its data was given from Python (Arrays); only from there, runner.load(" in capsys.readouterr().err
 
@@ -469,7 +469,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_words_of_the_data_are_held_against_the_run_s_own(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overrides_of_data_are_compared_with_the_run(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=evaluate", f"run={digits}", "data.sed=1"]) == 2
     assert "data.sed: no parameter of components.data.ScikitLearn; did you mean seed?" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "data.valid=0.3"]) == 2
@@ -478,7 +478,7 @@ def test_words_of_the_data_are_held_against_the_run_s_own(digits: Path, capsys: 
     assert "optimizer=sgd, seed=3: run=" in capsys.readouterr().err
 
 
-def test_code_that_changed_since_is_told(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_of_the_code_is_a_warning(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = json.loads((digits / "record.json").read_text())
     before = record["tags"]["code"]
     (digits / "record.json").write_text(json.dumps(record | {"tags": record["tags"] | {"code": "another"}}))

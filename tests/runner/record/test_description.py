@@ -1,4 +1,4 @@
-"""What a run says of itself from its first instant."""
+"""The record of a run from its start."""
 
 import json
 import subprocess
@@ -58,11 +58,11 @@ def test_a_clone_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -
     assert json.loads((result.folder / "record.json").read_text())["tags"]["titrate"] == "not installed"
 
 
-def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_repository_the_commit_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     import runner.record.description
 
     monkeypatch.chdir(Path(__file__).parent)
-    found = runner.record.description._git()
+    found = runner.record.description._git_tags()
     if not found:
         pytest.skip("the tests run outside a repository")
     assert len(found["git.commit"]) == 40
@@ -70,7 +70,7 @@ def test_in_a_repository_the_commit_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.theirs.clean", "filter.theirs.process"])
-def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, setting: str) -> None:
+def test_an_untrusted_repository_runs_nothing(in_empty_folder: Path, setting: str) -> None:
     import runner.record.description
 
     def git(*words: str) -> None:
@@ -86,7 +86,7 @@ def test_a_repository_of_a_stranger_s_runs_nothing(in_empty_folder: Path, settin
     subprocess.run(["git", "status"], check=False, capture_output=True)
     assert (in_empty_folder / "ran").exists()  # so it runs where nobody takes care
     (in_empty_folder / "ran").unlink()
-    found = runner.record.description._git()
+    found = runner.record.description._git_tags()
     assert not (in_empty_folder / "ran").exists()
     assert found.get("git.dirty") == ("true" if setting == "core.fsmonitor" else None)
 

@@ -1,4 +1,4 @@
-"""The outbox keeps every point once, with the time it was first made, whatever kills the run."""
+"""The outbox keeps every point once, with its first timestamp, wherever a kill interrupts the run."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ from runner.record.outbox import Outbox, cover, covered
 
 @pytest.fixture(autouse=True)
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by a millisecond whenever it is read."""
+    """A clock that advances by a millisecond at each call."""
     clock = itertools.count(1)
     monkeypatch.setattr("time.time_ns", lambda: next(clock) * 1_000_000)
 
@@ -51,7 +51,7 @@ def test_values_need_not_be_finite_and_keep_every_bit(tmp_path: Path) -> None:
     assert math.isnan(values["c"])
 
 
-def test_flush_tells_the_size_on_the_disk(tmp_path: Path) -> None:
+def test_flush_returns_the_size_on_the_disk(tmp_path: Path) -> None:
     box = Outbox(tmp_path)
     box.add(1, {"a": 1.0})
     assert box.flush() == (tmp_path / "points.jsonl").stat().st_size > 0
@@ -63,7 +63,7 @@ def test_nothing_is_covered_at_first(tmp_path: Path) -> None:
     assert outbox.read(tmp_path) == b""
 
 
-def test_what_no_checkpoint_covers_is_cut_but_keeps_its_time(tmp_path: Path) -> None:
+def test_points_that_no_checkpoint_covers_are_removed_but_keep_their_timestamps(tmp_path: Path) -> None:
     box = Outbox(tmp_path)
     box.add(1, {"a": 1.0})
     offset = box.flush()
@@ -81,7 +81,7 @@ def test_what_no_checkpoint_covers_is_cut_but_keeps_its_time(tmp_path: Path) -> 
     assert [(line["step"], line["timestamp"]) for line in lines(tmp_path)] == [(1, 1), (2, 3), (3, 5), (2, 2)]
 
 
-def test_an_older_checkpoint_takes_the_cover_back(tmp_path: Path) -> None:
+def test_an_older_checkpoint_covers_fewer_points_again(tmp_path: Path) -> None:
     box = Outbox(tmp_path)
     box.add(1, {"a": 1.0})
     older = box.flush()
@@ -93,7 +93,7 @@ def test_an_older_checkpoint_takes_the_cover_back(tmp_path: Path) -> None:
     assert [point.step for point in read(tmp_path)] == [1]
 
 
-def test_a_checkpoint_that_was_saved_but_not_yet_noted_counts(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_counts_before_its_cover_is_recorded(tmp_path: Path) -> None:
     box = Outbox(tmp_path)
     box.add(1, {"a": 1.0})
     offset = box.flush()
@@ -107,7 +107,7 @@ def test_a_checkpoint_that_was_saved_but_not_yet_noted_counts(tmp_path: Path) ->
 def test_however_often_killed_every_point_is_there_once_at_its_first_time(
     tmp_path_factory: pytest.TempPathFactory, lives: list[tuple[int, bool, int]]
 ) -> None:
-    """A life: points are made, perhaps a checkpoint, then a kill; the next one goes on from a late checkpoint."""
+    """Each process adds points, perhaps saves a checkpoint, and is killed; the next one resumes from a checkpoint."""
     folder, checkpoints, first = tmp_path_factory.mktemp("run"), [(0, 0)], {}
     for made, saved, back in [*lives, (5, True, 0)]:
         step, offset = checkpoints[max(len(checkpoints) - 1 - back, 0)]
@@ -138,7 +138,9 @@ def test_a_flush_returns_once_all_points_are_on_the_disk(tmp_path: Path, monkeyp
     box.close()
 
 
-def test_a_kill_between_keeping_and_cutting_loses_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_between_appending_and_truncating_loses_no_timestamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     box = Outbox(tmp_path)
     box.add(1, {"a": 1.0})
     box.close()
@@ -148,7 +150,7 @@ def test_a_kill_between_keeping_and_cutting_loses_no_time(tmp_path: Path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(outbox, "_append", killed)
+        patched.setattr(outbox, "_append_to_disk", killed)
         with pytest.raises(KeyboardInterrupt):
             Outbox(tmp_path)
     assert lines(tmp_path) == first, "cut before it was kept"

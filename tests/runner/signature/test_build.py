@@ -1,4 +1,4 @@
-"""Plain values to parts: what is called with what, and what is refused even where the check could not read it."""
+"""Building parts from plain values: the arguments of calls, and targets that are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from runner.signature.build import ScalarSlot, build, import_target
 
 @pytest.fixture
 def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module of the user's, allowed, whose source tells no signature and which brings strangers along."""
+    """An allowed module of the user with unreadable signatures and with functions of other packages."""
     (tmp_path / "opaque_parts.py").write_text(
         "import functools, os\n"
         "from os import system as run\n"
@@ -34,12 +34,12 @@ def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TITRATE_ALLOW", "opaque_parts")
 
 
-def test_numbers_lists_and_parts_within_parts_become_what_they_stand_for() -> None:
+def test_numbers_lists_and_nested_parts_are_built() -> None:
     node = {"_target_": "components.loss.Huber", "delta": ScalarSlot("loss.delta")}
     assert build({"losses": [node, None, "a"]}, {"loss.delta": 2.5}) == {"losses": (Huber(2.5), None, "a")}
 
 
-def test_what_the_runner_gives_wins() -> None:
+def test_arguments_of_the_runner_override_the_tree() -> None:
     node = {"_target_": "components.loss.Huber", "delta": 1.0}
     assert build(node, {}, delta=3.0) == Huber(3.0)
 
@@ -65,13 +65,13 @@ def test_parts_resolve_wherever_their_package_defines_them(target: str) -> None:
         ("runner.execution.execute.execute", "not below an allowed package"),
     ],
 )
-def test_strangers_are_refused(target: str, reason: str) -> None:
+def test_objects_from_other_packages_are_refused(target: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         import_target(target)
 
 
 @pytest.mark.usefixtures("my_parts")
-def test_a_call_that_does_not_fit_names_the_target_and_what_it_was_given() -> None:
+def test_a_failed_call_names_the_target_and_its_arguments() -> None:
     with pytest.raises(UserError, match=r"`opaque_parts.Narrow` has no parameter widht; did you mean width\?"):
         build({"_target_": "opaque_parts.Narrow", "widht": 3}, {})
     with pytest.raises(TypeError, match=r"no \{'a': 1\}"):  # an error inside the part is the part's own
@@ -79,7 +79,7 @@ def test_a_call_that_does_not_fit_names_the_target_and_what_it_was_given() -> No
 
 
 @pytest.mark.usefixtures("my_parts")
-def test_a_part_of_the_user_s_within_a_part_has_the_methods_of_what_belongs_there() -> None:
+def test_a_part_of_the_user_inside_another_part_needs_the_methods_of_its_class() -> None:
     def dense(name: str) -> Any:
         return build({"_target_": "components.layer.Dense", "features": 3, "initializer": {"_target_": name}}, {})
 
@@ -91,13 +91,13 @@ def test_a_part_of_the_user_s_within_a_part_has_the_methods_of_what_belongs_ther
 
 
 @pytest.mark.usefixtures("my_parts")
-def test_what_a_module_of_the_user_s_imports_stays_what_it_is() -> None:
+def test_a_function_that_a_module_of_the_user_imports_is_not_a_part() -> None:
     with pytest.raises(UserError, match=r"^opaque_parts.write_idx is not a part that a configuration may name"):
         build({"_target_": "opaque_parts.write_idx", "path": "here", "array": 1}, {})
 
 
 @pytest.mark.usefixtures("my_parts", "in_empty_folder")
-def test_what_only_building_finds_is_told_as_the_check_would(compose_and_check: Config) -> None:
+def test_a_problem_found_while_building_is_reported_like_one_of_the_check(compose_and_check: Config) -> None:
     with pytest.raises(
         UserError, match=r"^loss: mse needs a real-valued target.* \[set by conf/loss/mse\.yaml, chosen by loss=mse\]$"
     ):
@@ -107,7 +107,7 @@ def test_what_only_building_finds_is_told_as_the_check_would(compose_and_check: 
 
 @pytest.fixture
 def compose_and_check() -> Config:
-    """A configuration that the check lets pass, though the loss doesn't suit the target."""
+    """A configuration that passes the check, though the loss needs another target."""
     from runner.config.check import check_config
     from runner.config.compose import compose
 

@@ -1,4 +1,4 @@
-"""What a configuration, an override or an artifact may name: parts, each where its kind belongs, and nothing else."""
+"""A configuration, an override or an artifact may name only parts, each at a key of its kind."""
 
 from __future__ import annotations
 
@@ -141,11 +141,11 @@ IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "sweep": lambda value: hasattr(value, "ask"),
     "function": lambda value: value.__module__.startswith(("jax._src.nn.", "jax.nn.")),
 }
-"""What Python itself finds of a part of each kind, to hold the sources against."""
+"""Whether Python agrees that an object is a part of a kind, to compare with the sources."""
 
 
-def test_all_that_can_be_called_is_a_part_of_its_kind_or_refused() -> None:
-    """A helper that is new in an allowed package is refused, or stands here with what it is."""
+def test_every_callable_is_a_part_of_its_kind_or_refused() -> None:
+    """Every callable of an allowed package is refused, unless Python agrees that it is a part of its kind."""
     ours = callables(*modules(components), *modules(runner))
     theirs = callables("optax", "optax.contrib", "flax.linen", "jax.nn", "jax.nn.initializers")
     found = {name: value for name, value in {**ours, **theirs}.items() if allowed(name)}
@@ -159,7 +159,7 @@ def test_all_that_can_be_called_is_a_part_of_its_kind_or_refused() -> None:
     assert len(ours) > 10 * sum(name in ours for name in found)  # most of what can be called is no part
 
 
-def test_what_conf_names_stands_where_its_kind_belongs() -> None:
+def test_every_target_in_conf_is_of_the_kind_of_its_key() -> None:
     """Every option of every group, and no part where another group has its own."""
     assert {place.partition(".")[0] for place in SCHEMA} == defaults().keys() - {"experiment"}
     for group, options in catalog().files.items():
@@ -178,7 +178,7 @@ def test_what_conf_names_stands_where_its_kind_belongs() -> None:
 
 
 @pytest.mark.parametrize("target", HELPERS)
-def test_a_helper_is_no_part(target: str) -> None:
+def test_a_helper_is_not_a_part(target: str) -> None:
     assert not allowed(target)
     for place in SCHEMA:
         with pytest.raises(types.UserError):
@@ -200,7 +200,7 @@ def test_a_helper_is_no_part(target: str) -> None:
         ("loss", "os.system", "is not below an allowed package"),
     ],
 )
-def test_a_part_in_the_place_of_another_is_named_with_what_belongs_there(
+def test_a_part_of_the_wrong_kind_is_reported_with_the_kind_that_is_allowed(
     in_empty_folder: Path, capsys: pytest.CaptureFixture[str], place: str, target: str, message: str
 ) -> None:
     architecture = ["architecture=sequential"] if "layers" in place else []
@@ -209,7 +209,7 @@ def test_a_part_in_the_place_of_another_is_named_with_what_belongs_there(
     assert line.startswith(f"{place}._target_: {target} {message}")
 
 
-def test_annotations_say_what_stands_within_a_part() -> None:
+def test_annotations_decide_which_parts_a_part_may_contain() -> None:
     dense = {"_target_": "components.layer.Dense", "features": 3}
     for initializer, right in (("Normal", True), ("Uniform", True), ("Dense", False), ("activate", False)):
         node = {**dense, "initializer": {"_target_": f"components.layer.{initializer}"}}
@@ -228,7 +228,7 @@ def written(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("place", ["target", "columns", "key", "normalize", "unknown"])
-def test_a_transform_of_a_stranger_s_runs_nothing(tmp_path: Path, place: str) -> None:
+def test_an_untrusted_transform_runs_nothing(tmp_path: Path, place: str) -> None:
     numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
     feature = {"target": dict(numeric), "columns": {"x": dict(numeric)}, "inputs": {"x": ["x"]}}
     if place == "target":
@@ -249,8 +249,8 @@ def test_a_transform_of_a_stranger_s_runs_nothing(tmp_path: Path, place: str) ->
     assert not (tmp_path / "written").exists()
 
 
-def test_a_transform_names_columns_alone(tmp_path: Path) -> None:
-    """A part of another kind, or one of a module that the user has not allowed, is nothing that a file may name."""
+def test_a_transform_may_contain_only_feature_columns(tmp_path: Path) -> None:
+    """A part of another kind, or of a module that the user has not allowed, is refused in a file."""
     (tmp_path / "stranger.py").write_text("raise SystemExit('imported')")
     column: dict[str, Any] = {"_target_": "components.feature.Label", "key": "x"}
     for target, message in {
@@ -267,7 +267,7 @@ def test_a_transform_names_columns_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.optax
-def test_a_run_folder_of_a_stranger_s_runs_nothing(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_untrusted_run_folder_runs_nothing(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1"]) == 0
     (folder,) = Path("outputs").iterdir()
     path = folder / "config.yaml"
@@ -301,7 +301,7 @@ def test_a_run_folder_of_a_stranger_s_runs_nothing(in_empty_folder: Path, capsys
         ("stranger: {_target_: os.system}", "stranger: unknown key"),
     ],
 )
-def test_an_experiment_of_a_stranger_s_runs_nothing(
+def test_an_untrusted_experiment_runs_nothing(
     in_empty_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -312,9 +312,9 @@ def test_an_experiment_of_a_stranger_s_runs_nothing(
     Path("experiments").mkdir()
     Path("experiments/strange.yaml").write_text(text)
     assert main(["experiment=strange"]) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert "12345.678" not in told
+    output = capsys.readouterr().err
+    assert message in output
+    assert "12345.678" not in output
     assert not Path("written").exists()
 
 
@@ -330,7 +330,7 @@ def options() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_building_parts_touches_no_file_and_starts_nothing() -> None:
-    """A part may be built of whatever a stranger's file says: it opens its files when it is asked for their content."""
+    """An untrusted file may build any part: a part opens its files only when their content is read."""
     given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}, "schedule": {"learning_rate": 0.1}}
     built = {}
     for _ in range(2):  # the sources of signatures are read the first time
@@ -343,7 +343,7 @@ def test_building_parts_touches_no_file_and_starts_nothing() -> None:
     assert not {part: events for part, events in built.items() if events}
 
 
-def test_what_a_command_allows_ends_with_it(
+def test_allow_lasts_for_one_command(
     in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("TITRATE_ALLOW", raising=False)
@@ -371,7 +371,7 @@ def _listen(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextlib.contextmanager
 def audited() -> Iterator[list[str]]:
-    """What Python's audit hook hears meanwhile; a hook can't be taken away, but it can be deaf."""
+    """Collects the events of Python's audit hook. A hook can't be removed, so it ignores events outside the context."""
     if not _HOOKED:
         sys.addaudithook(_listen)
         _HOOKED.append(True)

@@ -1,4 +1,4 @@
-"""Parts of the user's that lack something, or give the wrong thing: an error before the run has a folder."""
+"""Parts of the user that lack a member, or return the wrong thing, are errors before the run has a folder."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def strange_parts(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module of the user's, allowed."""
+    """An allowed module of the user."""
     Path("strange_parts.py").write_text(MODULE)
     monkeypatch.setenv("TITRATE_ALLOW", "strange_parts")
     monkeypatch.syspath_prepend(str(in_empty_folder))
@@ -231,7 +231,7 @@ def words(key: str, name: str) -> list[str]:
 
 @pytest.mark.optax
 @pytest.mark.parametrize(("key", "name", "message"), CASES, ids=[name for _, name, _ in CASES])
-def test_a_part_that_does_not_fit_its_place_is_named(
+def test_a_part_with_the_wrong_interface_is_reported(
     key: str, name: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command := words(key, name)) == 2
@@ -249,6 +249,6 @@ def test_parts_that_fit_train() -> None:
 
 
 @pytest.mark.optax
-def test_a_metric_whose_result_is_no_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_metric_whose_result_is_not_a_number_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words("metric.mine", "ResultIsText")) == 2
     assert "metric.mine: ResultIsText.result returns a str" in capsys.readouterr().err

@@ -201,13 +201,15 @@ def test_imports_are_followed(package: Any) -> None:
         ("components.data.idx.Path", "pathlib.Path is not below an allowed package"),
     ],
 )
-def test_targets_that_lead_nowhere(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targets_that_do_not_exist_or_are_not_allowed(
+    target: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TITRATE_ALLOW", "mine")
     with pytest.raises(TargetError, match=message):
         signature(target)
 
 
-def test_a_module_with_a_syntax_error_is_named_with_its_line(package: Any) -> None:
+def test_a_syntax_error_in_a_module_is_reported_with_its_line(package: Any) -> None:
     package(part="x = 1\ndef f(:\n")
     with pytest.raises(TargetError, match=r"part\.py, line 2"):
         signature("mine.part.f")
@@ -220,7 +222,7 @@ def targets() -> list[str]:
 
 
 @pytest.mark.parametrize("target", [*targets(), "flax.linen.Dense", "flax.linen.BatchNorm", "optax.lion"])
-def test_what_conf_names_is_read_as_python_sees_it(target: str) -> None:
+def test_signatures_of_all_targets_in_conf_match_those_of_python(target: str) -> None:
     found = signature(target)
     seen = dict(inspect.signature(import_target(target)).parameters)
     for flax in ("parent", "name") if "parent" in seen else ():
