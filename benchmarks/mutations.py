@@ -538,7 +538,7 @@ def _read_transform(path: Path) -> Any:
 
     found = transform.load_transform(path)
     constants = {name: [dict(one.host), dict(one.device), repr(one.static)] for name, one in found.constants.items()}
-    return [repr(found.features), constants, repr(found.forms)]
+    return [repr(found.features), constants, repr(found.layouts)]
 
 
 READERS = {

@@ -71,7 +71,7 @@ def state(folder: Path) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that a killed process was making goes at the next start, not only after a minute."""
-    monkeypatch.setattr(folders, "STALE_SECONDS", -1)
+    monkeypatch.setattr(folders, "ABANDONED_SECONDS", -1)
 
 
 def only_run() -> Path:
@@ -132,7 +132,7 @@ def test_a_prolonged_run_that_loses_checkpoints_repeats_its_steps_as_they_were(l
     for path in sorted((folder / "checkpoints").glob("step_*.npz"))[-lost:]:
         path.write_bytes(path.read_bytes()[:-100])
     run("training.epochs=4", *words, f"resume={folder.name}")
-    assert "is passed over" in (folder / "log.txt").read_text()
+    assert "is skipped" in (folder / "log.txt").read_text()
     found = state(folder)
     assert {name: found[name] for name in wanted} == wanted
 

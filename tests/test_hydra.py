@@ -14,7 +14,7 @@ HOUSE = Path(__file__).parent.parent
 PROGRAM = """
 import hydra, sys
 from runner import yaml_file
-from runner.compose import configure
+from runner.config.compose import configure
 from runner.errors import ConfigError
 from runner.sweep import plan
 print(yaml_file.dump(configure(["experiment=digits_cnn", "metric=[accuracy,top_k]", "optimizer.b1=0.8"]).values))

@@ -159,7 +159,11 @@ CASES = [
     ("loss", "FloatOutputs", "FloatOutputs.outputs returns 10.0; it must return a whole number"),
     ("loss", "not_a_loss", "`strange_parts.not_a_loss` lacks `outputs`, `__call__`, which a loss has;"),
     ("loss", "Metric", "`strange_parts.Metric` lacks `outputs`, `__call__`, which a loss has;"),
-    ("architecture", "NoField", "strange_parts.NoField lacks the parameter `outputs`: how many numbers the loss needs"),
+    (
+        "architecture",
+        "NoField",
+        "strange_parts.NoField lacks the parameter `outputs`: the number of outputs that the loss needs",
+    ),
     ("architecture", "NoTrain", "strange_parts.NoTrain lacks `train` in its `__call__`"),
     ("architecture", "BareArray", "BareArray must return an Output, not float32 (32, 10)"),
     (
@@ -205,7 +209,7 @@ CASES = [
         "strange_parts.rates.values: `learning_rate` returns float32 (3,); it must return one number",
     ),
     ("schedule", "only_number", "strange_parts.only_number.values returns float32 (); it must return a mapping"),
-    ("optimizer", "sgd", "strange_parts.sgd lacks the parameter `learning_rate`: the rate that the schedule gives"),
+    ("optimizer", "sgd", "strange_parts.sgd lacks the parameter `learning_rate`: the learning rate of each step"),
     ("optimizer", "update", "`strange_parts.update` makes a function, not an optimizer (optax.GradientTransformation)"),
 ]
 
