@@ -21,9 +21,9 @@ from pathlib import Path
 
 RUN = """
 import sys
-from runner.checkpoint import Checkpoints
+from runner.training.checkpoint import CheckpointFiles
 if sys.argv[1] == "never":
-    Checkpoints.save = lambda self, state, best, meta, then: None
+    CheckpointFiles.save = lambda self, state, best, meta, then: None
 import runner
 runner.run(*sys.argv[2:])
 """
