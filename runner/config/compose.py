@@ -21,7 +21,7 @@ from runner.config.check import check_config, find_config_problems, has_valid_ro
 from runner.config.choices import Choices, File, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
 from runner.config.earlier_run import check_server, merge_words, overlay_run
-from runner.config.legacy import rename_targets
+from runner.config.legacy import move_keys, rename_targets
 from runner.config.overrides import apply, find_repeated, override_origin, parse_overrides
 from runner.config.provenance import find_origins, format_problem, origin_of
 from runner.config.scalars import normalize_scalars
@@ -164,10 +164,11 @@ def _merge_words(
     choices, tree, wrong_files, file_settings = composer.merge(choices_of_words, suggestion, unknown=unknown)
     settings = [one for one in settings if one.key_or_group.partition(".")[0] not in choices.broken]
     raw, wrong_settings = _apply_settings(choices, tree, settings)
-    raw, warnings = rename_targets(raw)
-    values, wrong_references = resolve_references(raw)
     word_settings = [(one.key_or_group, one.value(), override_origin(one)) for one in settings]
     origins = find_origins(raw, [*file_settings, *word_settings])
+    raw, renamed = rename_targets(raw)
+    origins = move_keys(origins, renamed)
+    values, wrong_references = resolve_references(raw)
     config = Config(
         values=values,
         raw=raw,
@@ -175,7 +176,7 @@ def _merge_words(
         overrides=tuple(words),
         choices={group: option for group, option in choices.options.items() if group not in choices.broken},
         suggestion=suggestion,
-        warnings=warnings,
+        warnings=tuple(one.note for one in renamed),
     )
     problems = [*composer.catalog.clashes, *wrong_words, *choices.problems, *wrong_files, *wrong_settings]
     problems += [format_problem(f"{key}: {text}", origin_of(origins, key)) for key, text in wrong_references.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -55,28 +56,49 @@ VALUES = {"initializer": {"he_normal_out": "he_normal_fan_out"}}
 """Values with another name today, by parameter."""
 
 
-def rename_targets(tree: Any, key: str = "") -> tuple[Any, tuple[str, ...]]:
-    """A tree of plain values with today's names of parts and parameters, and a sentence for each that was renamed.
+class Renamed(NamedTuple):
+    """A value whose key, or itself, was renamed.
+
+    Attributes:
+        old: the key that it had.
+        new: its key today.
+        note: a sentence for the user.
+    """
+
+    old: str
+    new: str
+    note: str
+
+
+def rename_targets(tree: Any, key: str = "") -> tuple[Any, tuple[Renamed, ...]]:
+    """A tree of plain values with today's names of parts and parameters, and what was renamed.
 
     Args:
         tree: the values of a configuration or of a feature file.
-        key: where the tree stands in a configuration, for the sentences.
+        key: where the tree stands in a configuration.
     """
     if isinstance(tree, list):
         pairs = [rename_targets(value, _join(key, index)) for index, value in enumerate(tree)]
-        return [value for value, _ in pairs], tuple(note for _, notes in pairs for note in notes)
+        return [value for value, _ in pairs], tuple(one for _, renamed in pairs for one in renamed)
     if not isinstance(tree, dict):
         return tree, ()
-    node, notes = _rename_part(tree, key)
+    node, renamed = _rename_part(tree, key)
     for name, value in node.items():
         node[name], inner = rename_targets(value, _join(key, name))
-        notes += inner
-    return node, notes
+        renamed += inner
+    return node, renamed
 
 
-def _rename_part(node: dict[str, Any], key: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def move_keys(origins: Mapping[str, str], renamed: Iterable[Renamed]) -> dict[str, str]:
+    """Who set each value, by today's keys."""
+    keys = {one.old: one.new for one in renamed if one.old != one.new}
+    parents = {key: next((old for old in keys if f"{key}.".startswith(f"{old}.")), None) for key in origins}
+    return {keys[old] + key[len(old) :] if (old := parents[key]) else key: who for key, who in origins.items()}
+
+
+def _rename_part(node: dict[str, Any], key: str) -> tuple[dict[str, Any], tuple[Renamed, ...]]:
     """A mapping with today's names. The values in it are not searched."""
-    target, notes = node.get("_target_"), []
+    target = node.get("_target_")
     if not isinstance(target, str):
         return dict(node), ()
     module, _, name = target.rpartition(".")
@@ -86,17 +108,18 @@ def _rename_part(node: dict[str, Any], key: str) -> tuple[dict[str, Any], tuple[
             today = rename.target
         elif rename.needs in node:
             node = {parameter: value for parameter, value in node.items() if parameter != rename.needs}
+    made, renamed = {}, []
     if today != target:
-        notes.append(f"{_join(key, '_target_')}={target} is {today} now")
-    renamed = {}
-    for old, value in node.items():
-        new = PARAMETERS.get(today, {}).get(old, old)
+        place = _join(key, "_target_")
+        renamed.append(Renamed(place, place, f"{place}={target} is {today} now"))
+    for name, value in node.items():
+        old, new = _join(key, name), _join(key, parameter := PARAMETERS.get(today, {}).get(name, name))
         if new != old:
-            notes.append(f"{_join(key, old)} is {_join(key, new)} now")
-        renamed[new] = VALUES.get(new, {}).get(value, value) if isinstance(value, str) else value
-        if renamed[new] is not value:
-            notes.append(f"{_join(key, new)}={value} is {renamed[new]} now")
-    return renamed | {"_target_": today}, tuple(notes)
+            renamed.append(Renamed(old, new, f"{old} is {new} now"))
+        made[parameter] = VALUES.get(parameter, {}).get(value, value) if isinstance(value, str) else value
+        if made[parameter] is not value:
+            renamed.append(Renamed(old, new, f"{new}={value} is {made[parameter]} now"))
+    return made | {"_target_": today}, tuple(renamed)
 
 
 def _join(key: str, name: object) -> str:

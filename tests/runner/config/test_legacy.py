@@ -9,8 +9,9 @@ import pytest
 
 import runner
 from runner.__main__ import main
-from runner.config.compose import compose
-from runner.config.legacy import PARAMETERS, TARGETS, rename_targets
+from runner.config.compose import compose, configure
+from runner.config.legacy import PARAMETERS, TARGETS, Renamed, move_keys, rename_targets
+from runner.errors import ConfigError
 from runner.signature.kinds import is_part_of
 from runner.signature.parameters import signature
 
@@ -35,7 +36,7 @@ def test_a_renamed_part_is_a_part_today(old: str) -> None:
     needed = {} if rename.needs is None else {rename.needs: 0.5}
     node, notes = rename_targets({"_target_": old, **needed}, "part")
     assert node["_target_"] == rename.target
-    assert notes[0] == f"part._target_={old} is {rename.target} now"
+    assert notes[0].note == f"part._target_={old} is {rename.target} now"
 
 
 @pytest.mark.parametrize("target", PARAMETERS)
@@ -43,8 +44,9 @@ def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
     for old, new in PARAMETERS[target].items():
         assert new in (known := signature(target) or {})
         assert old not in known
-        renamed = rename_targets([{"_target_": target, old: 0.5}], "parts")
-        assert renamed == ([{"_target_": target, new: 0.5}], (f"parts.0.{old} is parts.0.{new} now",))
+        node, renamed = rename_targets([{"_target_": target, old: 0.5}], "parts")
+        assert node == [{"_target_": target, new: 0.5}]
+        assert renamed == ((f"parts.0.{old}", f"parts.0.{new}", f"parts.0.{old} is parts.0.{new} now"),)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_a_value_has_another_name_today() -> None:
     layer = {"_target_": "components.layer.Dense", "features": 3}
     renamed, notes = rename_targets({"layers": [{**layer, "initializer": "he_normal_out"}]})
     assert renamed == {"layers": [{**layer, "initializer": "he_normal_fan_out"}]}
-    assert notes == ("layers.0.initializer=he_normal_out is he_normal_fan_out now",)
+    assert [one.note for one in notes] == ["layers.0.initializer=he_normal_out is he_normal_fan_out now"]
 
 
 def test_a_part_that_is_renamed_for_a_parameter_stays_without_it() -> None:
@@ -83,6 +85,18 @@ def test_words_and_files_may_hold_old_names(in_empty_folder: Path, capsys: pytes
     error = capsys.readouterr().err
     assert "warning: weights._target_=components.weights.Random is components.pretrained.Random now" in error
     assert "warning: loss.rubbish is loss.garbage_penalty now" in error
+
+
+def test_the_word_that_sets_an_old_name_is_the_origin_of_the_new_one() -> None:
+    with pytest.raises(ConfigError) as raised:
+        configure(["loss.rubbish=abc"])
+    (problem,) = raised.value.problems
+    assert problem.startswith("loss.garbage_penalty: ")
+    assert problem.endswith("[set by the command line (loss.rubbish=abc)]")
+    assert move_keys({"a.deviation.0": "x", "a.deviations": "y"}, [Renamed("a.deviation", "a.std", "")]) == {
+        "a.std.0": "x",
+        "a.deviations": "y",
+    }
 
 
 def test_a_run_made_before_is_loaded_and_predicts(old_run: Path) -> None:
