@@ -19,6 +19,7 @@ from runner.files import NUMBER, Fields, check_fields, read_json, refuse_links, 
 
 LOCK = "lock"  # the file that a process locks
 LAST = "last"  # names the run that started last
+TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # how a folder's name begins
 LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # files written in place
 FOLDERS = ("checkpoints", "figures", "profile")
@@ -143,7 +144,7 @@ def find_interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lam
     Returns:
         The locked folder; None where every run of that digest has ended or is running.
     """
-    for path in sorted(root.glob(f"*_{digest}"), reverse=True):
+    for path in sorted(root.glob(f"*_{digest}"), key=_creation_order, reverse=True):
         with suppress(PermissionError):  # another user's folder
             if _is_link_in_sweep(path):
                 continue
@@ -214,7 +215,15 @@ def list_runs(root: Path) -> list[Path]:
     """The folders of all runs below `root`, the oldest first; the runs of a sweep follow the sweep's own folder."""
     folders = (path.parent for pattern in ("*/record.json", "*/*/record.json") for path in root.glob(pattern))
     visible = (path for path in folders if not any(part.startswith(".") for part in path.relative_to(root).parts))
-    return sorted(path for path in visible if not _is_link_in_sweep(path))
+    return sorted(
+        (path for path in visible if not _is_link_in_sweep(path)),
+        key=lambda path: [_creation_order(part) for part in reversed((path, *path.parents))],
+    )
+
+
+def _creation_order(path: Path) -> tuple[str, int, str]:
+    """A key that sorts folders by the time in their names, and those of one second by their count: none, 2, … 10."""
+    return path.name[:TIME_LENGTH], len(path.name), path.name
 
 
 def _is_link_in_sweep(path: Path) -> bool:
@@ -285,7 +294,7 @@ def _find_last(root: Path) -> list[Path]:
             record = read_record(path)
             if record.get("kind", "run") == "run":
                 created[path] = record["created"]
-    return sorted(created, key=lambda path: (created[path], path))[-1:]
+    return sorted(created, key=lambda path: (created[path], _creation_order(path)))[-1:]
 
 
 def is_held(path: Path) -> bool:
@@ -323,7 +332,7 @@ def remove_abandoned(root: Path, pattern: str) -> None:
 
 def _rename_into_place(temporary: Path, root: Path, name: str, digest: str) -> Path:
     """Renames the folder to a name that no other has; a rename onto a folder that is not empty fails."""
-    stamp, name = time.strftime("%Y-%m-%d_%H-%M-%S"), _shorten(name)
+    stamp, name = time.strftime(TIME_FORMAT), _shorten(name)
     count = 1
     while True:
         path = root / "_".join([stamp, name, *([str(count)] if count > 1 else []), digest])

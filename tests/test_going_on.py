@@ -155,7 +155,7 @@ def test_the_same_command_goes_on_wherever_a_run_is_stopped(trouble: str, stops:
             assert re.fullmatch(".*No space left on device.*", told or "No space left on device"), disk.stopped_at
         over = any(state(path)["summary.json"].get("status") == "finished" for path in Path("outputs").glob("2*"))
         execute(command, source=source())  # a new run where that one was over
-        first, *others = sorted(Path("outputs").iterdir())
+        first, *others = folders.list_runs(Path("outputs"))
         assert state(first) == wanted, disk.stopped_at
         assert len(others) == over
 

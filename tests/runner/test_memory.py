@@ -16,6 +16,7 @@ from components.data import Arrays
 from runner import memory
 from runner.__main__ import main
 from runner.errors import RunError
+from runner.run_folder import list_runs
 from runner.training import trainer as loop
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -118,7 +119,7 @@ def test_a_run_that_seems_too_large_starts_with_check_memory_false(
     assert training.startswith("warning: too little memory for training: it needs ")
     assert evaluation.startswith("warning: too little memory for the evaluation: it needs ")
     assert len({path.name.rpartition("_")[2] for path in Path("outputs").iterdir()}) == 1  # no other run
-    evaluate = ["mode=evaluate", f"run={min(Path('outputs').iterdir()).name}"]  # the one that was checked
+    evaluate = ["mode=evaluate", f"run={list_runs(Path('outputs'))[0].name}"]  # the one that was checked
     assert main(evaluate) == 1
     assert main([*evaluate, "training.check_memory=false"]) == 0
     capsys.readouterr()

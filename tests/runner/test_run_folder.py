@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.types import UserError
-from runner.run_folder import create_folder, find_interrupted, find_run, lock_folder, run_digest
+from runner.run_folder import create_folder, find_interrupted, find_run, list_runs, lock_folder, run_digest
 
 FILES = {"record.json": "{}"}
 
@@ -122,3 +122,22 @@ def test_the_last_run_is_the_one_that_started_last_whatever_its_folder_is_called
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "record.json").write_text(record("run", created))
     assert find_run(tmp_path, "last") == tmp_path / "2026-01-01_a"
+
+
+@pytest.mark.parametrize("digest", ["0abc", "9abc"])
+def test_of_eleven_folders_of_one_second_the_last_is_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: str
+) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "2026-01-02_03-04-05")
+    monkeypatch.setattr("time.time", lambda: 1)  # the same millisecond too
+    for one in (
+        made := [
+            create_folder(tmp_path, "digits", digest, FILES | {"record.json": record("run", 1)}) for _ in range(11)
+        ]
+    ):
+        one.close()
+    assert list_runs(tmp_path) == [one.path for one in made]
+    assert find_run(tmp_path, "last") == made[-1].path
+    found = find_interrupted(tmp_path, digest)
+    assert found is not None
+    assert found.path == made[-1].path
