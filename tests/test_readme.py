@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from runner.__main__ import main
-from runner.config.catalog import catalog, defaults
+from runner.config.catalog import find_options, read_default_options
 from runner.modes.help import markdown, with_table
 from runner.sweep import plan
 from runner.tracking import NoDelivery
@@ -91,9 +91,9 @@ def test_its_pictures_are_there() -> None:
 
 
 def test_the_table_names_every_option() -> None:
-    files = catalog().files
+    files = find_options().files
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE))
-    assert set(rows) == set(defaults())
+    assert set(rows) == set(read_default_options())
     for group, text in rows.items():
         named = set(re.findall(r"`(\w+)`", text))
         assert set(files[group]) <= named, group

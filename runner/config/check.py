@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from components.closest import suggest_name
 from components.types import Range
-from runner.config.catalog import EXPERIMENT, defaults
-from runner.config.provenance import format_problem, origin_of
+from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.provenance import find_origin, format_problem
 from runner.config.verbs import RUN_VERBS
 from runner.errors import ConfigError
-from runner.signature.kinds import find_misplacement
-from runner.signature.parameters import Parameter, Parameters, call_parameters, settings, signature
+from runner.signature.kinds import find_kind_problem
+from runner.signature.parameters import Parameter, Parameters, read_call_signature, read_settings_fields, read_signature
 from runner.signature.schema import SCHEMA, find_misplaced_parts
-from runner.signature.source import TargetError
+from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, find_problems
-from runner.tree import dotted, is_reference, leaves, parts
+from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -53,10 +53,12 @@ def find_config_problems(config: Config) -> list[str]:
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
     problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_verb(values)]
     references = {f"${{{problem.key}}}" for problem in problems}  # to a wrong value, which is reported once
-    repeated = {dotted(path) for path, value in leaves(config.raw) if is_reference(value) and value in references}
+    repeated = {
+        join_path(path) for path, value in iterate_leaves(config.raw) if is_reference(value) and value in references
+    }
     return [
         format_problem(
-            f"{key}: {problem}", None if problem.startswith(MISSING_WORD) else origin_of(config.origins, key)
+            f"{key}: {problem}", None if problem.startswith(MISSING_WORD) else find_origin(config.origins, key)
         )
         for key, problem in problems
         if key not in repeated
@@ -75,15 +77,15 @@ def is_complete_part(group: str, node: Any) -> bool:
 
 def _check_root(values: Mapping[str, Any]) -> Iterator[Problem]:
     """The keys that belong to no group, and those of the sections."""
-    known = settings("Settings")
+    known = read_settings_fields("Settings")
     for key in values:
-        if key not in known and key not in defaults():
-            yield Problem(str(key), f"unknown key; {suggest_name(key, [*known, *defaults()])}")
+        if key not in known and key not in read_default_options():
+            yield Problem(str(key), f"unknown key. {suggest_name(key, [*known, *read_default_options()])}")
     yield from _check_arguments({key: value for key, value in values.items() if key in known}, known, "")
     for name, described in SECTIONS.items():
         section = values.get(name, {})
         if isinstance(section, dict):
-            yield from _check_arguments(section, settings(described), name)
+            yield from _check_arguments(section, read_settings_fields(described), name)
         else:
             yield from find_problems(section, dict[str, Any], name)
 
@@ -93,7 +95,7 @@ def _check_groups(values: Mapping[str, Any]) -> Iterator[Problem]:
     for group in values:
         if group == "feature":
             yield from _check_feature(values[group])
-        elif group in defaults() and group != EXPERIMENT:
+        elif group in read_default_options() and group != EXPERIMENT:
             yield from find_problems(values[group], SCHEMA[group], group)
 
 
@@ -108,7 +110,7 @@ def _check_feature(feature: Any) -> Iterator[Problem]:
         if key in known:
             yield from find_problems(value, known[key], f"feature.{key}")
         else:
-            yield Problem(f"feature.{key}", f"unknown key; {suggest_name(key, known)}")
+            yield Problem(f"feature.{key}", f"unknown key. {suggest_name(key, known)}")
 
 
 def _find_misplaced(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -125,15 +127,15 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
     misplaced = list(_find_misplaced(values))
     yield from misplaced
     misplaced_keys = {problem.key for problem in misplaced}
-    for path, node in parts(values):
-        key = dotted(path)
+    for path, node in iterate_parts(values):
+        key = join_path(path)
         if f"{key}._target_" in misplaced_keys:
             continue
         filled_in = FILLED_IN.get(key, {})
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
-            known = signature(node["_target_"])
-        except TargetError as error:
+            known = read_signature(node["_target_"])
+        except PartNotFoundError as error:
             yield Problem(f"{key}._target_", str(error))
             continue
         if known is not None and key in REQUIRED and (needed := REQUIRED[key])[0] not in known:
@@ -160,7 +162,7 @@ def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, w
     for name, value in values.items():
         key = _join(owner, name)
         if name not in known:
-            yield Problem(key, f"no {what}; {suggest_name(name, known)}")
+            yield Problem(key, f"no {what}. {suggest_name(name, known)}")
         elif value == "???":
             yield Problem(key, "a value must be given")
         elif not is_reference(value):
@@ -176,7 +178,7 @@ def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name, listed in inputs.items():
         for column in listed if isinstance(listed, list) else ():
             if isinstance(column, str) and column not in columns:
-                yield Problem(f"feature.inputs.{name}", f"no column {column}; {suggest_name(column, columns)}")
+                yield Problem(f"feature.inputs.{name}", f"no column {column}. {suggest_name(column, columns)}")
     if target := _architecture_target(values):
         yield from _match_inputs(inputs, target)
 
@@ -186,14 +188,14 @@ def _architecture_target(values: Mapping[str, Any]) -> str | None:
     node = values.get("architecture")
     target = node.get("_target_") if isinstance(node, dict) else None
     try:
-        return target if isinstance(target, str) and not find_misplacement(target, ("architecture",)) else None
-    except TargetError:
+        return target if isinstance(target, str) and not find_kind_problem(target, ("architecture",)) else None
+    except PartNotFoundError:
         return None
 
 
 def _match_inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
     """The names of inputs against those of the architecture. A single input may have any name."""
-    taken = call_parameters(target)
+    taken = read_call_signature(target)
     if taken is not None and "train" not in taken:
         yield Problem("architecture._target_", f"{target} lacks `train` in its `__call__`: whether it is training")
     names = {name: one.required for name, one in (taken or {}).items() if name != "train"}
@@ -201,7 +203,7 @@ def _match_inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
         return
     for name in inputs:
         if name not in names:
-            yield Problem(f"feature.inputs.{name}", f"{target} takes no such input; {suggest_name(name, names)}")
+            yield Problem(f"feature.inputs.{name}", f"{target} takes no such input. {suggest_name(name, names)}")
     for name, required in names.items():
         if required and name not in inputs:
             yield Problem("feature.inputs", f"{target} needs an input {name}")
@@ -214,7 +216,7 @@ def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     names = [f"{split}/{name}" for name in ("loss", *metrics) for split in ("valid", "train")]
     monitor = training.get("monitor")
     if isinstance(monitor, str) and monitor not in names:
-        yield Problem("training.monitor", f"no {monitor}; {suggest_name(monitor, names)}")
+        yield Problem("training.monitor", f"no {monitor}. {suggest_name(monitor, names)}")
 
 
 def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -230,7 +232,7 @@ def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
     training, target = values.get("training"), _architecture_target(values)
     if not isinstance(training, dict) or training.get("precision") in (None, "float32"):
         return
-    known = signature(target) if target else None
+    known = read_signature(target) if target else None
     if known is not None and "dtype" not in known:
         yield Problem("training.precision", f"{target} computes in float32 only; it would need a field `dtype`")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 from components.types import Range
-from runner.signature.source import Module, TargetError, find_definition, full_name
+from runner.signature.source import Module, PartNotFoundError, find_definition, resolve_name
 from runner.signature.type_hints import Kind, Part, Scalar
 
 Seen = frozenset[str]  # the aliases followed so far: an alias that contains itself is followed once
@@ -55,12 +55,12 @@ def _read_hint(module: Module, node: ast.expr | None, seen: Seen) -> Any:
         return _read_hint(module, node.left, seen) | _read_hint(module, node.right, seen)
     if isinstance(node, ast.Subscript):
         return _read_generic(module, node, seen)
-    name = node and full_name(module, node)
+    name = node and resolve_name(module, node)
     return SIMPLE_HINTS.get(name) or _read_alias(name, seen) if name else Any
 
 
 def _read_generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
-    name = full_name(module, node.value) or ""
+    name = resolve_name(module, node.value) or ""
     arguments = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "typing.Literal":
         return cast(Any, Literal)[tuple(map(ast.literal_eval, arguments))]
@@ -82,7 +82,7 @@ def _read_alias(name: str, seen: Seen) -> Any:
     """The hint of a name in an allowed package: a part for a class, another annotation for a type alias."""
     try:
         definition = None if name in seen else find_definition(name)
-    except TargetError:
+    except PartNotFoundError:
         return Any
     if definition is None or isinstance(definition.node, ast.FunctionDef):
         return Any
@@ -93,13 +93,13 @@ def _read_alias(name: str, seen: Seen) -> Any:
 
 def _read_range(module: Module, node: ast.expr) -> Range | None:
     """The range that a note of `Annotated` gives, as `Range(…)` or as the name of such a constant."""
-    if isinstance(node, ast.Call) and full_name(module, node.func) == "components.types.Range":
+    if isinstance(node, ast.Call) and resolve_name(module, node.func) == "components.types.Range":
         values = {str(keyword.arg): _read_constant(module, keyword.value) for keyword in node.keywords}
         return Range(*(_read_constant(module, argument) for argument in node.args), **values)
-    name = full_name(module, node)
+    name = resolve_name(module, node)
     try:
         definition = find_definition(name) if name else None
-    except TargetError:
+    except PartNotFoundError:
         return None
     if definition is None or not isinstance(definition.node, ast.Call):
         return None
@@ -108,7 +108,7 @@ def _read_range(module: Module, node: ast.expr) -> Range | None:
 
 def _read_constant(module: Module, node: ast.expr) -> Any:
     """The value of a constant expression: a literal, arithmetic such as `2**32 - 1`, or `math.inf`."""
-    if full_name(module, node) == "math.inf":
+    if resolve_name(module, node) == "math.inf":
         return math.inf
     if isinstance(node, ast.BinOp):
         return OPERATORS[type(node.op)](_read_constant(module, node.left), _read_constant(module, node.right))

@@ -13,9 +13,9 @@ from typing import Any, Generic, Protocol
 from components.closest import suggest_name
 from components.types import UserError
 from runner.credentials import MASK, reveal
-from runner.signature.kinds import KINDS, find_misplacement
-from runner.signature.parameters import parameter_hints
-from runner.signature.source import allowed_packages, find_target_refusal, public_name
+from runner.signature.kinds import KINDS, find_kind_problem
+from runner.signature.parameters import read_parameter_hints
+from runner.signature.source import allowed_packages, find_target_problem, public_name
 from runner.signature.type_hints import element_hint, part_kinds
 from runner.user_code import is_user_code
 
@@ -33,7 +33,7 @@ class ScalarSlot:
 
 def import_target(target: str) -> Any:
     """Imports the object of a dotted name. Raises UserError unless an allowed package exports and defines it."""
-    if message := find_target_refusal(target):
+    if message := find_target_problem(target):
         raise UserError(message)
     module, _, name = target.rpartition(".")
     try:
@@ -41,7 +41,7 @@ def import_target(target: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise UserError(f"`{target}` can't be imported: {error}") from error
     home = _defining_module(target_object)
-    if find_target_refusal(f"{home}.{name}"):
+    if find_target_problem(f"{home}.{name}"):
         raise UserError(
             f"`{target}` is not a part: it is defined in `{home}`, "
             f"outside the allowed packages ({', '.join(allowed_packages())})"
@@ -88,17 +88,17 @@ def _build_part(
     node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[str], given: Mapping[str, Any]
 ) -> Any:
     target = node["_target_"]
-    if problem := find_misplacement(target, wanted):
+    if problem := find_kind_problem(target, wanted):
         raise UserError(problem)
-    hints = parameter_hints(target)
+    hints = read_parameter_hints(target)
     if unknown := [name for name in node if hints and name not in hints and name != "_target_"]:
-        raise UserError(f"`{target}` has no parameter {unknown[0]}; {suggest_name(unknown[0], hints)}")
+        raise UserError(f"`{target}` has no parameter {unknown[0]}. {suggest_name(unknown[0], hints)}")
     arguments = {
         name: build(value, numbers, hints.get(name, Any)) for name, value in node.items() if name != "_target_"
     }
     made = _call_target(target, {**arguments, **given})
     if is_user_code(target):
-        check_conformance(made, target, wanted)
+        check_kind(made, target, wanted)
     return made
 
 
@@ -121,7 +121,7 @@ def _defining_module(target_object: Any) -> str:
     return public_name(getattr(target_object, "__module__", None) or "")
 
 
-def check_conformance(made: Any, target: str, wanted: Sequence[str]) -> None:
+def check_kind(made: Any, target: str, wanted: Sequence[str]) -> None:
     """Raises UserError, with the missing members, unless an object conforms to one of some kinds; empty: any kind."""
     problems = [_find_nonconformity(made, target, kind) for kind in wanted]
     if problems and None not in problems:

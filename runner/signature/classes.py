@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import NamedTuple
 
-from runner.signature.source import Definition, Module, TargetError, find_definition, full_name
+from runner.signature.source import Definition, Module, PartNotFoundError, find_definition, resolve_name
 
 FLAX = ("flax.linen.Module", "flax.linen.module.Module")
 PROTOCOL = "typing.Protocol"
@@ -34,7 +34,7 @@ def find_class(name: str) -> Class | None:
 def base_names(cls: Class) -> list[str]:
     """The full names of the base classes, the last first, so that the first overrides the others in a merge."""
     expressions = (one.value if isinstance(one, ast.Subscript) else one for one in reversed(cls.node.bases))
-    return [_resolve_alias(full_name(cls.module, one) or "") for one in expressions]
+    return [_resolve_alias(resolve_name(cls.module, one) or "") for one in expressions]
 
 
 def is_protocol(cls: Class) -> bool:
@@ -91,12 +91,12 @@ def _resolve_alias(name: str) -> str:
     definition = None if name in BARE else _find_definition_or_none(name)
     if definition is None or not isinstance(definition.node, ast.expr):
         return name
-    return full_name(definition.module, definition.node) or name
+    return resolve_name(definition.module, definition.node) or name
 
 
 def _find_definition_or_none(name: str) -> Definition | None:
     """The definition of a name; None also for a base class outside the allowed packages."""
     try:
         return find_definition(name)
-    except TargetError:
+    except PartNotFoundError:
         return None

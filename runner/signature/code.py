@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from runner.signature.source import find_definition, find_module
-from runner.tree import parts
+from runner.tree import iterate_parts
 
 LIBRARIES = ("flax", "jax", "optax")  # a version identifies these, so their files are not read
 
 
 def part_packages(tree: Any) -> set[str]:
     """The top-level packages, ours and the user's, that define the parts of a tree."""
-    definitions = (find_definition(node["_target_"]) for _, node in parts(tree))
+    definitions = (find_definition(node["_target_"]) for _, node in iterate_parts(tree))
     return {one.module.name.partition(".")[0] for one in definitions if one is not None} - set(LIBRARIES)
 
 

@@ -14,12 +14,12 @@ from components.closest import closest_names, suggest_name
 from runner.signature.classes import Class, find_class, is_protocol, is_subclass, member_names
 from runner.signature.source import (
     Definition,
-    TargetError,
+    PartNotFoundError,
     find_definition,
     find_module,
-    full_name,
+    list_public_names,
     public_name,
-    public_names,
+    resolve_name,
 )
 from runner.user_code import is_user_code
 
@@ -61,7 +61,7 @@ KINDS = {
 }
 
 
-def is_part_of(target: str, wanted: Sequence[str] = ()) -> bool:
+def is_part_of_kind(target: str, wanted: Sequence[str] = ()) -> bool:
     """Whether a target is a part of one of some kinds.
 
     Args:
@@ -69,7 +69,7 @@ def is_part_of(target: str, wanted: Sequence[str] = ()) -> bool:
         wanted: kinds of part, or classes by their dotted names; empty: any kind.
 
     Raises:
-        TargetError: there is no such target.
+        PartNotFoundError: there is no such target.
     """
     definition = find_definition(target)
     if is_user_code(target if definition is None else f"{definition.module.name}.{_last_name(target)}"):
@@ -77,14 +77,14 @@ def is_part_of(target: str, wanted: Sequence[str] = ()) -> bool:
     return any(_is_kind_or_class(one, target, definition) for one in wanted or KINDS)
 
 
-def find_misplacement(target: str, wanted: Sequence[str] = ()) -> str | None:
+def find_kind_problem(target: str, wanted: Sequence[str] = ()) -> str | None:
     """What is wrong with a target where some kinds of part are accepted, with a suggestion; None: nothing."""
-    if is_part_of(target, wanted):
+    if is_part_of_kind(target, wanted):
         return None
-    own = " and ".join(kind.title for name, kind in KINDS.items() if is_part_of(target, [name]))
+    own = " and ".join(kind.title for name, kind in KINDS.items() if is_part_of_kind(target, [name]))
     titles = [KINDS[kind].title if kind in KINDS else "a part that belongs here" for kind in wanted]
     allowed = " or ".join(dict.fromkeys(titles)) or "a part that a configuration may name"
-    return f"{target} is {f'{own}, ' if own else ''}not {allowed}; {_suggest_part(target, wanted)}"
+    return f"{target} is {f'{own}, ' if own else ''}not {allowed}. {_suggest_part(target, wanted)}"
 
 
 def _is_kind_or_class(wanted: str, target: str, definition: Definition | None) -> bool:
@@ -114,7 +114,7 @@ def _exports(home: str, name: str, definition: Definition) -> bool:
         return False
     try:
         own = find_definition(f"{home}.{name}")
-    except TargetError:
+    except PartNotFoundError:
         return False
     return own is not None and own.node is definition.node
 
@@ -140,15 +140,15 @@ def _find_made_class(definition: Definition | None) -> Class | None:
     if isinstance(node, ast.ClassDef):
         return Class(module, node)
     if isinstance(node, ast.FunctionDef):
-        return find_class(full_name(module, node.returns) or "") if node.returns else None
+        return find_class(resolve_name(module, node.returns) or "") if node.returns else None
     if isinstance(node, ast.Call):
-        if full_name(module, node.func) != "functools.partial":
+        if resolve_name(module, node.func) != "functools.partial":
             return None
         node = node.args[0]
-    name = full_name(module, node)
+    name = resolve_name(module, node)
     try:
         return _find_made_class(find_definition(name)) if name else None
-    except TargetError:
+    except PartNotFoundError:
         return None
 
 
@@ -164,21 +164,21 @@ def _suggest_part(target: str, wanted: Sequence[str]) -> str:
     if len(kind_of) > MOST_LOCATED:
         near = closest_names(likely, kind_of, count=len(kind_of))
         if (nearest := next((path for path in near if _is_kind(kind_of[path], path)), None)) is not None:
-            return f"did you mean {nearest}?"
+            return f"Did you mean {nearest}?"
     return suggest_name(likely, [path for path, kind in kind_of.items() if _is_kind(kind, path)])
 
 
 def _candidate_names(kind: PartKind) -> list[str]:
     """The dotted names of our package of a kind that may be parts, judged by their names alone."""
     module = find_module(kind.homes[0])
-    return [f"{kind.homes[0]}.{name}" for name in public_names(module)] if module else []
+    return [f"{kind.homes[0]}.{name}" for name in list_public_names(module)] if module else []
 
 
 def _is_kind(wanted: str, path: str) -> bool:
     """Whether a candidate is a part of a kind; True for a class that is wanted by its own name."""
     try:
         return wanted not in KINDS or _is_part(KINDS[wanted], path, find_definition(path))
-    except TargetError:
+    except PartNotFoundError:
         return False
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 from components.types import Range
 from runner.signature.annotation import read_hint
 from runner.signature.classes import BARE, Class, base_names, find_class, find_method, is_subclass
-from runner.signature.source import Definition, Module, find_definition, find_module, full_name
+from runner.signature.source import Definition, Module, find_definition, find_module, resolve_name
 from runner.signature.type_hints import Scalar
 
 UNKNOWN = object()
@@ -51,14 +51,14 @@ FIELD = ("dataclasses.field", "flax.struct.field")
 NOT_FIELDS = ("typing.ClassVar", "dataclasses.KW_ONLY")
 
 
-def signature(target: str) -> Parameters | None:
+def read_signature(target: str) -> Parameters | None:
     """The parameters of a target.
 
     Returns:
         The parameters by name; None where the source does not show them, or it accepts any keyword.
 
     Raises:
-        TargetError: there is no such target, or it is defined outside the allowed packages.
+        PartNotFoundError: there is no such target, or it is defined outside the allowed packages.
     """
     definition = find_definition(target)
     parameters = _definition_parameters(definition) if definition else None
@@ -67,12 +67,12 @@ def signature(target: str) -> Parameters | None:
     return parameters
 
 
-def parameter_hints(target: str) -> dict[str, Any]:
+def read_parameter_hints(target: str) -> dict[str, Any]:
     """The type hints of a target's parameters; empty where its source does not show them."""
-    return {name: parameter.hint for name, parameter in (signature(target) or {}).items()}
+    return {name: parameter.hint for name, parameter in (read_signature(target) or {}).items()}
 
 
-def call_parameters(target: str) -> Parameters | None:
+def read_call_signature(target: str) -> Parameters | None:
     """The parameters of `__call__` of a class; None where its source does not show them. Raises as `signature`."""
     definition = find_definition(target)
     if definition is None or not isinstance(definition.node, ast.ClassDef):
@@ -80,7 +80,7 @@ def call_parameters(target: str) -> Parameters | None:
     return _call_parameters(definition.module, definition.node)
 
 
-def settings(name: str) -> Parameters:
+def read_settings_fields(name: str) -> Parameters:
     """The fields of one of the dataclasses in `runner.config.settings`."""
     module = find_module("runner.config.settings")
     assert module is not None
@@ -140,7 +140,7 @@ def _call_parameters(module: Module, node: ast.ClassDef) -> Parameters | None:
 
 def _expression_parameters(module: Module, node: ast.expr) -> Parameters | None:
     """The free parameters of `functools.partial(function, …)`, or those of the definition that a name refers to."""
-    if isinstance(node, ast.Call) and full_name(module, node.func) == "functools.partial":
+    if isinstance(node, ast.Call) and resolve_name(module, node.func) == "functools.partial":
         inner = _expression_parameters(module, node.args[0])
         if inner is None:
             return None
@@ -150,7 +150,7 @@ def _expression_parameters(module: Module, node: ast.expr) -> Parameters | None:
             name: parameter._replace(required=False, default=bound[name]) if name in bound else parameter
             for name, parameter in free
         }
-    name = full_name(module, node)
+    name = resolve_name(module, node)
     definition = find_definition(name) if name else None
     return _definition_parameters(definition) if definition else None
 
@@ -164,7 +164,7 @@ def _field_parameters(module: Module, node: ast.ClassDef, inherited: Parameters)
         annotation = statement.annotation
         outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
         options = _field_options(module, statement.value)
-        if full_name(module, outer) not in NOT_FIELDS and "init" not in options:  # nobody writes init=True
+        if resolve_name(module, outer) not in NOT_FIELDS and "init" not in options:  # nobody writes init=True
             name, base = statement.target.id, inherited.get(statement.target.id)
             required = not options & {"default", "default_factory"} and (base is None or base.required)
             default = _read_literal(module, statement.value) if statement.value or base is None else base.default
@@ -184,7 +184,7 @@ def _read_literal(module: Module, node: ast.expr | None) -> Any:
 
 def _field_options(module: Module, value: ast.expr | None) -> set[str | None]:
     """The keywords of a field's `field(…)`; `default` alone for a plain value."""
-    if isinstance(value, ast.Call) and full_name(module, value.func) in FIELD:
+    if isinstance(value, ast.Call) and resolve_name(module, value.func) in FIELD:
         return {keyword.arg for keyword in value.keywords}
     return {"default"} if value else set()
 
@@ -192,7 +192,7 @@ def _field_options(module: Module, value: ast.expr | None) -> set[str | None]:
 def _declares_fields(module: Module, node: ast.ClassDef) -> bool:
     """Whether annotations in the body are parameters: in dataclasses, named tuples and Flax modules."""
     decorators = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
-    if any(full_name(module, decorator) in DATACLASS for decorator in decorators):
+    if any(resolve_name(module, decorator) in DATACLASS for decorator in decorators):
         return True
     cls = Class(module, node)
     return "typing.NamedTuple" in base_names(cls) or is_subclass(cls, "flax.linen.Module")

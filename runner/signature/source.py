@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.user_code import VARIABLE, added_packages, is_below, is_user_code
+from runner.user_code import ALLOW_VARIABLE, added_packages, is_in_packages, is_user_code
 
 PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
 RUNNER_PACKAGES = ("runner.tracking", "runner.sweep")  # packages of the runner that export parts
@@ -28,7 +28,7 @@ RUNNER_PACKAGES = ("runner.tracking", "runner.sweep")  # packages of the runner 
 _PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (its issue 106905)
 
 
-class TargetError(UserError):
+class PartNotFoundError(UserError):
     """A target that does not exist, or that stands outside the allowed packages."""
 
 
@@ -76,12 +76,12 @@ def allowed_packages() -> tuple[str, ...]:
     return (*PACKAGES, *added_packages())
 
 
-def find_target_refusal(target: str) -> str | None:
+def find_target_problem(target: str) -> str | None:
     """Why a target is not allowed; None where it is below an allowed package."""
-    if is_below(public_name(target), (*allowed_packages(), *RUNNER_PACKAGES)):
+    if is_in_packages(public_name(target), (*allowed_packages(), *RUNNER_PACKAGES)):
         return None
     allowed = ", ".join(allowed_packages())
-    return f"{target} is not below an allowed package ({allowed}); --allow NAME or {VARIABLE} adds one"
+    return f"{target} is not below an allowed package ({allowed}); --allow NAME or {ALLOW_VARIABLE} adds one"
 
 
 def public_name(name: str) -> str:
@@ -96,21 +96,21 @@ def find_definition(target: str) -> Definition | None:
         The definition; None where the source does not show it, such as for a compiled module.
 
     Raises:
-        TargetError: there is no such name, or it is outside the allowed packages.
+        PartNotFoundError: there is no such name, or it is outside the allowed packages.
     """
     if not isinstance(target, str):  # a YAML file may hold any value here
-        raise TargetError(f"{target!r} is not a dotted name")
+        raise PartNotFoundError(f"{target!r} is not a dotted name")
     module, _, name = target.rpartition(".")
-    if reason := find_target_refusal(target):
-        raise TargetError(reason)
+    if reason := find_target_problem(target):
+        raise PartNotFoundError(reason)
     check_module(module)
     return _follow_imports(module, name, frozenset())
 
 
-def full_name(module: Module, node: ast.expr) -> str | None:
+def resolve_name(module: Module, node: ast.expr) -> str | None:
     """The full dotted name of an expression such as `nn.Module`, by the module's imports; None for another node."""
     if isinstance(node, ast.Attribute):
-        owner = full_name(module, node.value)
+        owner = resolve_name(module, node.value)
         return owner and f"{owner}.{node.attr}"
     if not isinstance(node, ast.Name):
         return None
@@ -120,7 +120,7 @@ def full_name(module: Module, node: ast.expr) -> str | None:
     return node.id if symbol is None else f"{module.name}.{node.id}"
 
 
-def public_names(module: Module) -> list[str]:
+def list_public_names(module: Module) -> list[str]:
     """The public names that may be parts: those that a module defines, or imports from its own package."""
     return [name for name, symbol in module.symbols.items() if name[0] != "_" and _may_be_part(module, symbol)]
 
@@ -158,19 +158,19 @@ def _find_spec(package: str) -> ModuleSpec | None:
 
 
 def check_module(name: str) -> None:
-    """Raises TargetError where there is no such module, written in Python or compiled."""
+    """Raises PartNotFoundError where there is no such module, written in Python or compiled."""
     package, _, last = name.rpartition(".")
     if package and find_module(name) is None:
         names = _list_submodules(parent) if (parent := find_module(package)) else []
-        raise TargetError(f"there is no module {name}; {suggest_name(last, names)}")
+        raise PartNotFoundError(f"there is no module {name}. {suggest_name(last, names)}")
     if not package and _find_spec(name) is None and name not in sys.modules:
-        raise TargetError(f"there is no package {name}")
+        raise PartNotFoundError(f"there is no package {name}")
 
 
 def _follow_imports(source: str, name: str, seen: frozenset[Imported]) -> Definition | None:
     module, path = find_module(source), Imported(source, name)
-    if reason := find_target_refusal(f"{source}.{name}"):
-        raise TargetError(reason)
+    if reason := find_target_problem(f"{source}.{name}"):
+        raise PartNotFoundError(reason)
     if module is None or path in seen:
         return None
     symbol = module.symbols.get(name)
@@ -179,18 +179,18 @@ def _follow_imports(source: str, name: str, seen: frozenset[Imported]) -> Defini
     if isinstance(symbol, ast.AST):
         return Definition(module, symbol)
     if symbol or find_module(f"{source}.{name}"):
-        raise TargetError(f"{source}.{name} is a module")
+        raise PartNotFoundError(f"{source}.{name} is a module")
     return _find_unbound(module, name, seen | {path})
 
 
 def _find_unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition | None:
     """The definition of a name that a `from … import *` or a module's `__getattr__` provides."""
     for star in module.stars:
-        with contextlib.suppress(TargetError):
+        with contextlib.suppress(PartNotFoundError):
             return _follow_imports(star, name, seen)
     if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):
         return None
-    raise TargetError(f"{module.name} has no {name}; {suggest_name(name, public_names(module))}")
+    raise PartNotFoundError(f"{module.name} has no {name}. {suggest_name(name, list_public_names(module))}")
 
 
 def _list_submodules(module: Module) -> list[str]:
@@ -207,7 +207,7 @@ def _read_module(name: str, path: str, changed: int) -> Module:
         with _PARSING:
             tree = ast.parse(module.path.read_bytes())
     except SyntaxError as error:
-        raise TargetError(f"{module.path.name}, line {error.lineno}: {error.msg}") from error
+        raise PartNotFoundError(f"{module.path.name}, line {error.lineno}: {error.msg}") from error
     for statement in _iterate_statements(tree.body):
         _bind_names(module, statement)
     return module

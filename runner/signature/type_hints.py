@@ -142,7 +142,7 @@ def _element_of(kind: Any, key: int | str) -> Any:
 def _describe_problem(value: Any, hint: Any) -> str:
     expected = " or ".join(_describe_hint(kind, limit) for kind, limit in alternatives(hint))
     words = [word for kind, _ in alternatives(hint) if get_origin(kind) is Literal for word in get_args(kind)]
-    advice = f"; {suggest_name(value, map(str, words))}" if words else ""
+    advice = f". {suggest_name(value, map(str, words))}" if words else ""
     if takes_scalar(hint) and isinstance(value, int | float) and not _is_representable(value, Scalar):
         advice += f"; float32 holds 0 and numbers of size {SMALLEST:g} to {LARGEST:g}"
     return f"{format_value(value)} is not {expected}{advice}"

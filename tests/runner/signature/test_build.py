@@ -72,7 +72,7 @@ def test_objects_from_other_packages_are_refused(target: str, reason: str) -> No
 
 @pytest.mark.usefixtures("my_parts")
 def test_a_failed_call_names_the_target_and_its_arguments() -> None:
-    with pytest.raises(UserError, match=r"`opaque_parts.Narrow` has no parameter widht; did you mean width\?"):
+    with pytest.raises(UserError, match=r"`opaque_parts.Narrow` has no parameter widht. Did you mean width\?"):
         build({"_target_": "opaque_parts.Narrow", "widht": 3}, {})
     with pytest.raises(TypeError, match=r"no \{'a': 1\}"):  # an error inside the part is the part's own
         build({"_target_": "opaque_parts.anything", "a": 1}, {})

@@ -24,14 +24,14 @@ import runner
 from components import types
 from runner import npz
 from runner.__main__ import main
-from runner.config.catalog import catalog, defaults
+from runner.config.catalog import find_options, read_default_options
 from runner.data import transform
 from runner.signature.build import build
-from runner.signature.kinds import KINDS, is_part_of
+from runner.signature.kinds import KINDS, is_part_of_kind
 from runner.signature.schema import SCHEMA, find_misplaced_parts
-from runner.signature.source import TargetError
+from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import element_hint
-from runner.tree import parts
+from runner.tree import iterate_parts
 
 FIELDS = "__dataclass_fields__"
 HELPERS = [
@@ -78,8 +78,8 @@ HELPERS = [
 
 def allowed(target: Any, *wanted: str) -> bool:
     try:
-        return is_part_of(target, wanted)
-    except TargetError:
+        return is_part_of_kind(target, wanted)
+    except PartNotFoundError:
         return False
 
 
@@ -161,8 +161,8 @@ def test_every_callable_is_a_part_of_its_kind_or_refused() -> None:
 
 def test_every_target_in_conf_is_of_the_kind_of_its_key() -> None:
     """Every option of every group, and no part where another group has its own."""
-    assert {place.partition(".")[0] for place in SCHEMA} == defaults().keys() - {"experiment"}
-    for group, options in catalog().files.items():
+    assert {place.partition(".")[0] for place in SCHEMA} == read_default_options().keys() - {"experiment"}
+    for group, options in find_options().files.items():
         for path in options.values():
             tree = yaml.safe_load(path.read_text())
             if group in SCHEMA:
@@ -172,7 +172,7 @@ def test_every_target_in_conf_is_of_the_kind_of_its_key() -> None:
                 assert not list(find_misplaced_parts(tree["columns"], SCHEMA["feature.columns"], "feature.columns")), (
                     path
                 )
-            for _, node in parts(tree):
+            for _, node in iterate_parts(tree):
                 others = {*KINDS} - {"layer", "architecture", "target", "column"}
                 assert sum(allowed(node["_target_"], kind) for kind in others) <= 1
 
@@ -190,13 +190,13 @@ def test_a_helper_is_not_a_part(target: str) -> None:
 @pytest.mark.parametrize(
     ("place", "target", "message"),
     [
-        ("loss", "components.metric.MAE", "is a metric, not a loss; did you mean components.loss.MAE?"),
-        ("optimizer", "components.schedule.cosine", "is a schedule, not an optimizer; did you mean optax."),
-        ("architecture.layers.0", "components.architecture.MLP", "is an architecture, not a layer;"),
-        ("architecture.layers.0", "components.layer.Normal", "is not a layer;"),
-        ("architecture", "components.layer.Dense", "is a layer, not an architecture;"),
-        ("feature.target", "components.feature.Image", "is a feature column, not a target; did you mean components."),
-        ("feature.columns.image", "components.data.Idx", "is a data source, not a feature column;"),
+        ("loss", "components.metric.MAE", "is a metric, not a loss. Did you mean components.loss.MAE?"),
+        ("optimizer", "components.schedule.cosine", "is a schedule, not an optimizer. Did you mean optax."),
+        ("architecture.layers.0", "components.architecture.MLP", "is an architecture, not a layer."),
+        ("architecture.layers.0", "components.layer.Normal", "is not a layer."),
+        ("architecture", "components.layer.Dense", "is a layer, not an architecture."),
+        ("feature.target", "components.feature.Image", "is a feature column, not a target. Did you mean components."),
+        ("feature.columns.image", "components.data.Idx", "is a data source, not a feature column."),
         ("loss", "os.system", "is not below an allowed package"),
     ],
 )
@@ -320,10 +320,10 @@ def test_an_untrusted_experiment_runs_nothing(
 
 def options() -> Iterator[tuple[str, dict[str, Any]]]:
     """The parts that the options of `conf/` hold, with their groups."""
-    for group, files in catalog().files.items():
+    for group, files in find_options().files.items():
         for path in files.values():
             outer: list[Any] = []
-            for place, node in parts(yaml.safe_load(path.read_text())):
+            for place, node in iterate_parts(yaml.safe_load(path.read_text())):
                 if group != "experiment" and not any(place[: len(one)] == one for one in outer):
                     outer.append(place)
                     yield group, node
