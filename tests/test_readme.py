@@ -139,7 +139,7 @@ def test_the_folder_of_ones_own_runs(
     (command,) = [command for command in COMMANDS if "--allow" in command]
     words = shlex.split(command)[1:]
     assert main([word for word in words if word not in ("--allow", "my_parts")]) == 2
-    assert "my_parts.LogCosh is not below an allowed package" in capsys.readouterr().err
+    assert "my_parts.LogCosh is not in an allowed package" in capsys.readouterr().err
     assert main([*words, "loss.scale=1000"]) == 2
     assert "loss.scale: 1000 is not a number in (0, 100)" in capsys.readouterr().err
     assert main([*words, "tracking=none"]) == 0

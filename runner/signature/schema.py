@@ -1,4 +1,4 @@
-"""Which kinds of part each key of a configuration takes."""
+"""The kinds of part that are allowed at each key of a configuration."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCHEMA: dict[str, Any] = {
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
     """Finds the parts of a tree whose kind is not allowed at their key.
 
-    A target that does not exist is skipped: `signature` reports it.
+    A target that does not exist is skipped, because `read_signature` reports it.
 
     Args:
         value: a tree of plain values.

@@ -82,7 +82,7 @@ def test_a_module_of_the_working_folder_may_be_allowed(in_empty_folder: Path) ->
     Path("components").mkdir()  # one of the user's own doesn't take the place of ours
     Path("components/__init__.py").write_text("raise SystemExit('a stranger')\n")
     words = ["loss={_target_: mine.loss, size: x}", "tracking=none"]
-    assert "loss._target_: mine.loss is not below an allowed package" in titrate(*words).stderr
+    assert "loss._target_: mine.loss is not in an allowed package" in titrate(*words).stderr
     for done in (titrate("--allow", "mine", *words), titrate(*words, TITRATE_ALLOW="mine")):
         assert done.returncode == 2
         assert done.stderr.startswith('loss.size: "x" is not a whole number')

@@ -160,13 +160,15 @@ def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://quagga@i")
     assert reveal("http://***@i") == "http://quagga@i"
     assert reveal("http://***@j") == "http://***@j"
-    with pytest.raises(UserError, match=r"aren't kept; give the whole URI in place of http://\*\*\*@j"):
+    with pytest.raises(
+        UserError, match=r"the credentials in http://\*\*\*@j are not saved\. Give the whole URI instead"
+    ):
         build({"store": ["http://***@j"]}, {})
     assert mask_values({"a": [{"token": "zebra"}, {"token": 17}, {"token": None}]}) == (
         secrets := {"a": [{"token": "***a.0.token"}, {"token": "***a.1.token"}, {"token": None}]}
     )
     assert build(secrets, {})["a"] == ({"token": "zebra"}, {"token": "17"}, {"token": None})
-    with pytest.raises(UserError, match=r"aren't kept; give the whole secret in place of \*\*\*b.token"):
+    with pytest.raises(UserError, match=r"in \*\*\*b.token are not saved\. Give the whole secret instead"):
         build({"b": {"token": "***b.token"}}, {})
 
 

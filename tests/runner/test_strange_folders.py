@@ -396,5 +396,6 @@ def test_the_command_that_resumes_an_interrupted_run_is_shown(
 
 @pytest.mark.parametrize("call", [runner.run, runner.multirun])
 def test_a_table_in_place_of_a_source_is_refused_with_the_remedy(call: Callable[..., Any]) -> None:
-    with pytest.raises(UserError, match=r"source: `DataFrame` lacks `fingerprint`.*components\.data\.Arrays\(columns="):
+    message = r"source: `DataFrame` has no `fingerprint`.*components\.data\.Arrays\(columns="
+    with pytest.raises(UserError, match=message):
         call("training.epochs=1", source=pandas.DataFrame({"x": [1.0]}))

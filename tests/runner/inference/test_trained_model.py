@@ -308,7 +308,7 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-5)
     assert load_model(result.folder).predict({"text": ["a" * 999]}).prediction.shape == (1,)
     monkeypatch.delenv("TITRATE_ALLOW")
-    with pytest.raises(UserError, match=r"parts\.Tokens is not below an allowed package .*--allow"):
+    with pytest.raises(UserError, match=r"parts\.Tokens is not in an allowed package .*--allow"):
         load_model(result.folder)
 
 
@@ -471,7 +471,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkey
 
 def test_overrides_of_data_are_compared_with_the_run(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=evaluate", f"run={digits}", "data.sed=1"]) == 2
-    assert "data.sed: no parameter of components.data.ScikitLearn. Did you mean seed?" in capsys.readouterr().err
+    assert "data.sed: unknown parameter of components.data.ScikitLearn. Did you mean seed?" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "data.valid=0.3"]) == 2
     assert "its data, or how it is split, isn't what it was" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "optimizer=sgd", "seed=3"]) == 2

@@ -191,7 +191,7 @@ def test_quiet_prints_nothing_and_draws(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("data.split=valid",), "data.split: is for a run that is done; set run too"),
+        (("data.split=valid",), "data.split: is the split of a finished run. Set run, too."),
         (("run=nothing",), "run=nothing: no such run below outputs"),
         (("feature.columns.image.key=imag",), "there is no column `imag` in digits. Did you mean image?"),
         (("data.test=0.9",), "hold out"),

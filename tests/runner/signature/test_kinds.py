@@ -153,8 +153,8 @@ def test_every_callable_is_a_part_of_its_kind_or_refused() -> None:
         kinds = [kind for kind in KINDS if allowed(name, kind)]
         assert kinds, name
         assert all(IN_PYTHON[kind](value) for kind in kinds), (name, kinds)
-        homes = [vars(importlib.import_module(home)) for kind in kinds for home in KINDS[kind].homes]
-        assert any(home.get(name.rpartition(".")[2]) is value for home in homes), name
+        packages = [vars(importlib.import_module(package)) for kind in kinds for package in KINDS[kind].packages]
+        assert any(package.get(name.rpartition(".")[2]) is value for package in packages), name
     assert len(found) > 250
     assert len(ours) > 10 * sum(name in ours for name in found)  # most of what can be called is no part
 
@@ -197,7 +197,7 @@ def test_a_helper_is_not_a_part(target: str) -> None:
         ("architecture", "components.layer.Dense", "is a layer, not an architecture."),
         ("feature.target", "components.feature.Image", "is a feature column, not a target. Did you mean components."),
         ("feature.columns.image", "components.data.Idx", "is a data source, not a feature column."),
-        ("loss", "os.system", "is not below an allowed package"),
+        ("loss", "os.system", "is not in an allowed package"),
     ],
 )
 def test_a_part_of_the_wrong_kind_is_reported_with_the_kind_that_is_allowed(
@@ -257,7 +257,7 @@ def test_a_transform_may_contain_only_feature_columns(tmp_path: Path) -> None:
         "components.data.Csv": "is a data source, not a feature column",
         "components.pretrained.Safetensors": "is a source of weights, not a feature column",
         "runner.tracking.MLflow": "is a tracker, not a feature column",
-        "stranger.Column": "is not below an allowed package",
+        "stranger.Column": "is not in an allowed package",
     }.items():
         feature = {"target": column, "columns": {"x": {"_target_": target}}, "inputs": {"x": ["x"]}}
         meta = {"version": transform.VERSION, "feature": feature, "columns": {}, "forms": {}}
@@ -295,7 +295,10 @@ def test_an_untrusted_run_folder_runs_nothing(in_empty_folder: Path, capsys: pyt
         ("learning_rate: ${oc.env:TITRATE_SECRET}", "${oc.env:TITRATE_SECRET} is not understood; a reference is"),
         ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not understood; a reference is"),
         ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect here; leave `hydra`"),
-        ("loss: {_target_: components.loss.MSE, _partial_: true}", "loss._partial_: no parameter of components.loss"),
+        (
+            "loss: {_target_: components.loss.MSE, _partial_: true}",
+            "loss._partial_: unknown parameter of components.loss",
+        ),
         ("loss: {_target_: [components.loss.MSE]}", "loss._target_: ['components.loss.MSE'] is not a dotted name"),
         ("training: {epochs: {_target_: os.system}}", 'training.epochs: {"_target_": "os.system"} is not a whole'),
         ("stranger: {_target_: os.system}", "stranger: unknown key"),
@@ -353,7 +356,7 @@ def test_allow_lasts_for_one_command(
         assert main(["--allow", "allowed_once", *words]) == 2
         assert 'loss.size: "x" is not a whole number' in capsys.readouterr().err
         assert main(words) == 2
-        assert "allowed_once.Loss is not below an allowed package" in capsys.readouterr().err
+        assert "allowed_once.Loss is not in an allowed package" in capsys.readouterr().err
         assert "TITRATE_ALLOW" not in os.environ
     monkeypatch.setenv("TITRATE_ALLOW", "another")
     assert main(["--allow", "allowed_once", *words]) == 2

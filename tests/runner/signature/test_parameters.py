@@ -183,22 +183,22 @@ def test_imports_are_followed(package: Any) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("os.system", "os.system is not below an allowed package"),
-        ("adam", "adam is not below an allowed package"),
-        ("runner.signature.build.build", "not below an allowed package"),
+        ("os.system", "os.system is not in an allowed package"),
+        ("adam", "adam is not in an allowed package"),
+        ("runner.signature.build.build", "not in an allowed package"),
         ("components.data.os.system", "there is no module components.data.os"),
-        ("components.loss.math", "components.loss.math is a module"),
+        ("components.loss.math", "components.loss.math is a module, not a part"),
         ("components.optimiser.adam", "there is no module components.optimiser"),
-        ("components.layer", "components.layer is a module"),
+        ("components.layer", "components.layer is a module, not a part"),
         ("components.lay.Dense", "Did you mean layer?"),
         ("optax.nadm", "optax has no nadm. Did you mean nadam?"),
         (
             "components.loss.X",
             "has no X. Allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy",
         ),
-        ("flax.linen.tanh", "jax.numpy.tanh is not below an allowed package"),
+        ("flax.linen.tanh", "jax.numpy.tanh is not in an allowed package"),
         ("mine.f", "there is no package mine"),
-        ("components.data.idx.Path", "pathlib.Path is not below an allowed package"),
+        ("components.data.idx.Path", "pathlib.Path is not in an allowed package"),
     ],
 )
 def test_targets_that_do_not_exist_or_are_not_allowed(

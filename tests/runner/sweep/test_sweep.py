@@ -88,8 +88,8 @@ def test_every_combination_stands_there_once_and_the_last_word_varies_fastest(si
         (["seed=range(5)", "sweep.limit=4"], "these are 5 runs, more than sweep.limit=4"),
         (["seed=1,2", "mode=clean"], "mode=clean: one run is wanted, not a sweep"),
         (["seed=1,2", "mode=runs"], "mode=runs: one run is wanted, not a sweep"),
-        (["folds=5", "fold=5"], "fold: 5 is none of the 5 folds, which count from 0"),
-        (["fold=1"], "fold: 1 of how many"),
+        (["folds=5", "fold=5"], "fold: 5 is not below folds=5. Folds count from 0."),
+        (["fold=1"], "fold: 1 is set without folds"),
         (["folds=1"], r"folds: 1 is not a whole number in \[2, inf\)"),
     ],
 )
