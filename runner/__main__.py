@@ -214,7 +214,7 @@ def _put_working_folder_last() -> None:
     try:
         here = os.getcwd()
     except FileNotFoundError as error:
-        raise UserError("the working folder was deleted; cd into one that is there") from error
+        raise UserError("the working folder was deleted. Change into an existing folder.") from error
     rest = [path for path in sys.path if path not in ("", here)]
     wanted = len(rest) < len(sys.path) or len(allowed_packages()) > len(PACKAGES)
     sys.path[:] = [*rest, here] if wanted else rest

@@ -44,7 +44,7 @@ def command(config: Config) -> int:
 
 def new_rows(config: Config, *, labelled: bool = False) -> Source | None:
     """The rows that the words name; None where they name a split of the run's own. If `labelled`, with the target."""
-    if not config.other_data or config.split is not None:
+    if not config.sets_data_path or config.split is not None:
         return None
     if "_target_" not in config.values["data"]:
         run = config.values["run"]

@@ -315,7 +315,7 @@ def test_an_untrusted_run_folder_runs_nothing(in_empty_folder: Path, capsys: pyt
         ("loss: !!python/name:os.system", "this is not YAML: could not determine a constru"),
         ("learning_rate: ${oc.env:TITRATE_SECRET}", "${oc.env:TITRATE_SECRET} is not understood; a reference is"),
         ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not understood; a reference is"),
-        ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect here; leave `hydra`"),
+        ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect. Leave `hydra`"),
         (
             "loss: {_target_: components.loss.MSE, _partial_: true}",
             "loss._partial_: unknown parameter of components.loss",
