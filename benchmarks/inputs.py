@@ -33,7 +33,7 @@ from components.feature import Bucketized, Crossed, Embedding, Label, Numeric, V
 from components.types import Block, Output, Strings
 from runner.data.encode import TARGET, encode_source
 from runner.data.load import Data, Features, load_encoded, program_columns, reached_columns
-from runner.platform import cores
+from runner.platform import count_cores
 from runner.program.model import Model
 
 BLOCK_ROWS = 1 << 17
@@ -174,7 +174,7 @@ def main(copies: int = 10, rounds: int = 5, *peer: str) -> None:
         for _ in range(rounds):
             encoding, whole = measure(raw, size)
             figures = {"batch": size, "encode_rows_per_s": round(encoding), "dense_rows_per_s": round(whole)}
-            print(json.dumps({"cores": cores(), **figures}), flush=True)
+            print(json.dumps({"cores": count_cores(), **figures}), flush=True)
     run_peer(peer)
 
 

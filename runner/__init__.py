@@ -102,12 +102,12 @@ def load_transform(path: str | Path) -> Transform:
 
 def _check_source(source: Source | None) -> None:
     from components.types import UserError
-    from runner.signature.build import check_conformance
+    from runner.signature.build import check_kind
 
     if source is None:
         return
     try:
-        check_conformance(source, type(source).__name__, ("source",))
+        check_kind(source, type(source).__name__, ("source",))
     except UserError as error:
         remedy = "components.data.Arrays(columns=…) makes one of a data frame, or of columns by name"
         raise UserError(f"source: {error}; {remedy}") from None

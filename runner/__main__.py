@@ -16,8 +16,8 @@ from components.closest import suggest_name
 from components.types import UserError
 from runner.config.provenance import with_origin
 from runner.config.verbs import VERBS
-from runner.credentials import scrub, withhold_words
-from runner.errors import FILTERING, DiskError, PartError, RunError, is_disk_error, is_memory_error
+from runner.credentials import mask_arguments, scrub
+from runner.errors import TRACEBACK_VARIABLE, DiskError, PartError, RunError, is_disk_error, is_memory_error
 from runner.signature.source import PACKAGES, allowed_packages
 from runner.training.signals import Interruption
 from runner.user_code import allow_package, forget_added_packages
@@ -44,12 +44,12 @@ def _run_command(words: Sequence[str] | None) -> int:
     """Runs a command, and prints its errors. Returns the exit code."""
     try:
         with forget_added_packages():
-            return _dispatch(withhold_words(sys.argv[1:] if words is None else words))
+            return _dispatch(mask_arguments(sys.argv[1:] if words is None else words))
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)
         return 2
     except PartError as error:
-        if os.environ.get(FILTERING) == "off":
+        if os.environ.get(TRACEBACK_VARIABLE) == "off":
             return _print_unexpected(error)
         print(scrub(error.report()), file=sys.stderr)
         return 1
@@ -96,7 +96,7 @@ def _prepare_streams() -> None:
 def _dispatch(words: list[str]) -> int:
     arguments, unknown = _make_parser().parse_known_intermixed_args(words)
     if unknown:
-        raise UserError(f"there is no option {unknown[0]}; {_suggest_option(unknown[0])}")
+        raise UserError(f"there is no option {unknown[0]}. {_suggest_option(unknown[0])}")
     for name in arguments.allow:
         allow_package(name)
     _put_working_folder_last()
@@ -127,12 +127,12 @@ def _dispatch(words: list[str]) -> int:
 
 def _suggest_option(option: str) -> str:
     """The nearest option, or the key if it was written with dashes."""
-    from runner.config.catalog import defaults
-    from runner.signature.parameters import settings
+    from runner.config.catalog import read_default_options
+    from runner.signature.parameters import read_settings_fields
 
     key = option.lstrip("-").partition("=")[0]
-    if key.partition(".")[0] in {**defaults(), **settings("Settings")}:
-        return f"write {option.lstrip('-') if '=' in option else f'{key}=VALUE'}"
+    if key.partition(".")[0] in {**read_default_options(), **read_settings_fields("Settings")}:
+        return f"Write {option.lstrip('-') if '=' in option else f'{key}=VALUE'}"
     return suggest_name(option, OPTIONS)
 
 
@@ -140,12 +140,12 @@ def _check_allowed(names: Sequence[str]) -> None:
     """Raises UserError for a package or module that doesn't exist."""
     if not names:
         return
-    from runner.signature.source import TargetError, check_module
+    from runner.signature.source import PartNotFoundError, check_module
 
     for name in ",".join(names).split(","):
         try:
             check_module(name.strip())
-        except TargetError as error:
+        except PartNotFoundError as error:
             raise UserError(f"--allow {name}: {error}") from error
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from runner.__main__ import main
-from runner.config.catalog import catalog, defaults
+from runner.config.catalog import find_options, read_default_options
 from runner.modes.help import markdown, with_table
 from runner.sweep import plan
 from runner.tracking import NoDelivery
@@ -91,9 +91,9 @@ def test_its_pictures_are_there() -> None:
 
 
 def test_the_table_names_every_option() -> None:
-    files = catalog().files
+    files = find_options().files
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE))
-    assert set(rows) == set(defaults())
+    assert set(rows) == set(read_default_options())
     for group, text in rows.items():
         named = set(re.findall(r"`(\w+)`", text))
         assert set(files[group]) <= named, group
@@ -139,7 +139,7 @@ def test_the_folder_of_ones_own_runs(
     (command,) = [command for command in COMMANDS if "--allow" in command]
     words = shlex.split(command)[1:]
     assert main([word for word in words if word not in ("--allow", "my_parts")]) == 2
-    assert "my_parts.LogCosh is not below an allowed package" in capsys.readouterr().err
+    assert "my_parts.LogCosh is not in an allowed package" in capsys.readouterr().err
     assert main([*words, "loss.scale=1000"]) == 2
     assert "loss.scale: 1000 is not a number in (0, 100)" in capsys.readouterr().err
     assert main([*words, "tracking=none"]) == 0

@@ -96,7 +96,7 @@ class Table(ABC):
     def _column(self, part: str, name: str) -> np.ndarray:
         columns = self.columns_by_part[part]
         if name not in columns:
-            raise DataError(f"`stratify` (={name}) is no column; {suggest_name(name, columns)}")
+            raise DataError(f"`stratify` (={name}) is no column. {suggest_name(name, columns)}")
         strata = columns[name]
         if isinstance(strata, Strings):
             return np.array(strata.tolist())

@@ -95,7 +95,7 @@ class TextFolders(Table):
             )
         if empty := sorted(classes - filled):
             raise DataError(
-                f"{find(self.path)} has no text of class {empty[0]} in {folder}; {suggest_name(empty[0], filled)}"
+                f"{find(self.path)} has no text of class {empty[0]} in {folder}. {suggest_name(empty[0], filled)}"
             )
 
 

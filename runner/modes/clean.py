@@ -12,7 +12,7 @@ from runner.display.tables import Section, print_tables
 from runner.modes.listing import DAMAGED, Entry, entries
 from runner.modes.runs import nothing
 from runner.modes.selection import select
-from runner.run_folder import is_held, lock_folder
+from runner.run_folder import is_running, lock_folder
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -72,7 +72,7 @@ def _alive(chosen: Sequence[Entry]) -> Iterator[tuple[Path, str]]:
     for entry in chosen:
         places = (entry.path, entry.path.parent)
         try:
-            if any((path / "lock").exists() and is_held(path) for path in places):
+            if any((path / "lock").exists() and is_running(path) for path in places):
                 yield entry.path, "a process is running it"
         except OSError as error:  # somebody else's
             yield entry.path, f"{error.strerror or error}"

@@ -13,7 +13,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, HOUSE, catalog
+from runner.config.catalog import EXPERIMENT, INSTALL_FOLDER, find_options
 from runner.config.choices import load_yaml
 
 SHELLS = ("bash", "zsh", "fish")
@@ -26,18 +26,18 @@ def complete(words: Sequence[str]) -> None:
     action, _, shell = words[0].partition("=") if len(words) == 1 else ("", "", "")
     if action not in ("install", "uninstall", "query") or shell not in SHELLS:
         raise UserError(f"-sc: write -sc install=SHELL, SHELL one of {', '.join(SHELLS)}")
-    for group, options in catalog().files.items():
+    for group, options in find_options().files.items():
         for path in options.values():
             with contextlib.suppress(UserError):  # a file that can't be read is left out
                 _offer(group, path)
     sys.argv = ["titrate", "-sc", words[0]]
     here = os.getcwd()  # Hydra imports whatever plugins it finds, and a stranger's folder may hold some
     sys.path[:] = [path for path in sys.path if path and os.path.abspath(path) != here]
-    hydra.main(config_path=str(HOUSE / "conf"), config_name="run", **VERSION_BASE)(lambda config: None)()
+    hydra.main(config_path=str(INSTALL_FOLDER / "conf"), config_name="run", **VERSION_BASE)(lambda config: None)()
 
 
 def _offer(group: str, path: Path) -> None:
     """Makes an option known to Hydra, unless it stands in our `conf/`, where Hydra finds it itself."""
-    if path.parent.parent != HOUSE / "conf":
+    if path.parent.parent != INSTALL_FOLDER / "conf":
         package = "_global_" if group == EXPERIMENT else group
         ConfigStore.instance().store(path.stem, load_yaml(path), group, package)

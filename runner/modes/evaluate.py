@@ -46,9 +46,9 @@ def _show(figures: Mapping[str, float], path: str, fitted: TrainedModel) -> None
 
 def _standing(fitted: TrainedModel) -> dict[str, Any]:
     """How far the run has come, as the report tells it."""
-    from runner.run_folder import is_held, read_record, read_summary
+    from runner.run_folder import is_running, read_record, read_summary
 
-    status = "it goes on" if is_held(fitted.folder) else read_summary(fitted.folder).get("status", "interrupted")
+    status = "it goes on" if is_running(fitted.folder) else read_summary(fitted.folder).get("status", "interrupted")
     if status == "interrupted":
         alone = not read_record(fitted.folder).get("in_sweep")
         which = f"resume={fitted.folder.name}" if alone else "the command that began its sweep"

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from runner.config.catalog import EXPERIMENT, HOUSE, MAIN, Catalog, catalog, defaults
+from runner.config.catalog import EXPERIMENT, INSTALL_FOLDER, RUN_YAML, Catalog, find_options, read_default_options
 from runner.config.verbs import VERBS
 from runner.signature.code import package_version
-from runner.signature.source import TargetError, allowed_packages, find_definition
+from runner.signature.source import PartNotFoundError, allowed_packages, find_definition
 from runner.signature.type_hints import format_value
-from runner.tree import dotted, leaves
-from runner.yaml_file import OPTION, read
+from runner.tree import iterate_leaves, join_path
+from runner.yaml_file import OPTION_LIMITS, read
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -57,7 +57,7 @@ class Option(NamedTuple):
 
 def options(found: Catalog, group: str) -> list[Option]:
     """The options of a group, sorted by name; numbers in names count, so that 18 comes before 101."""
-    chosen = defaults()[group]
+    chosen = read_default_options()[group]
     named = chosen if isinstance(chosen, list) else [chosen]
     files = sorted(
         found.files[group].items(), key=lambda item: re.sub(r"\d+", lambda digits: f"{digits[0]:>9}", item[0])
@@ -67,9 +67,9 @@ def options(found: Catalog, group: str) -> list[Option]:
 
 def usage() -> str:
     """How to call, what can be chosen, and the other keys with their defaults."""
-    found = catalog()
+    found = find_options()
     lines = [USAGE, "Choices, GROUP=OPTION; * is the default:"]
-    for group in defaults():
+    for group in read_default_options():
         if group != EXPERIMENT:
             lines += ["", f"  {group}", *_options(found, group)]
     lines += ["", "Experiments, experiment=NAME:", *_options(found, EXPERIMENT)]
@@ -83,7 +83,7 @@ def information(config: Config) -> str:
     facts = {
         "python": platform.python_version(),
         **{name: package_version(name) for name in DISTRIBUTIONS},
-        "conf, experiments": f"below {HOUSE} and {Path.cwd()}",
+        "conf, experiments": f"below {INSTALL_FOLDER} and {Path.cwd()}",
         "parts from": ", ".join(allowed_packages()),
     }
     return "\n".join([*_table(facts), "", *_table(values(config))])
@@ -91,16 +91,16 @@ def information(config: Config) -> str:
 
 def values(config: Config) -> dict[str, str]:
     """Every value, `key=value`, with who set it."""
-    places = {dotted(place): format_value(value) for place, value in leaves(config.values)}
+    places = {join_path(place): format_value(value) for place, value in iterate_leaves(config.values)}
     return {f"{key}={value}": config.origins.get(key, "") for key, value in places.items()}
 
 
 def markdown() -> str:
     """The table of Titrate's own options: a row for each group."""
-    found = catalog()
+    found = find_options()
     lines = ["| group | default | options |", "|---|---|---|"]
-    for group, default in defaults().items():
-        own = [option for option in options(found, group) if HOUSE in option.path.parents]
+    for group, default in read_default_options().items():
+        own = [option for option in options(found, group) if INSTALL_FOLDER in option.path.parents]
         names = default if isinstance(default, list) else [default] if default else []
         chosen = ", ".join(f"`{name}`" for name in names) or "none"
         lines.append(f"| `{group}` | {chosen} | {'<br>'.join(_lines(own))} |")
@@ -118,8 +118,8 @@ def _lines(found: list[Option]) -> Iterable[str]:
 def _module(option: Option) -> str:
     """The module that defines what an option chooses; "" where it chooses no one definition."""
     try:
-        definition = find_definition(str(read(option.path, option.name, OPTION).get("_target_")))
-    except TargetError:
+        definition = find_definition(str(read(option.path, option.name, OPTION_LIMITS).get("_target_")))
+    except PartNotFoundError:
         return ""
     return "" if definition is None else definition.module.name
 
@@ -147,7 +147,7 @@ def _title(path: Path) -> str:
 
 def _root() -> list[str]:
     """What `conf/run.yaml` has below its defaults list, comments and all."""
-    lines = MAIN.read_text(encoding="utf-8").splitlines()
+    lines = RUN_YAML.read_text(encoding="utf-8").splitlines()
     below = lines[lines.index("defaults:") + 1 :]
     return [f"  {line}" for line in below if not line.startswith("  - ")]
 

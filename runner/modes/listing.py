@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.place import open_file
-from runner.run_folder import is_held, list_runs, read_record, read_summary
+from runner.run_folder import is_running, list_runs, read_record, read_summary
 
 LAST_POINTS = 2**20  # bytes that hold the last two points
 STAMPED = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*"  # how the name of a run's folder begins
@@ -98,7 +98,7 @@ def _changed(path: Path) -> float:
 def _is_running(path: Path) -> bool:
     """Whether a process has the folder; somebody else's, whose lock can't be tried, is taken for abandoned."""
     with suppress(OSError):
-        return (path / "lock").exists() and is_held(path)
+        return (path / "lock").exists() and is_running(path)
     return False
 
 

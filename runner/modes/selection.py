@@ -90,7 +90,7 @@ def named(name: str, entries: Sequence[Entry], key: str) -> str:
         return ends[0]
     if ends:
         raise UserError(f"runs.{key}: {name} may be {' or '.join(ends)}; write the whole name")
-    raise UserError(f"runs.{key}: none of the runs has a field {name}; {suggest_name(name, known)}")
+    raise UserError(f"runs.{key}: none of the runs has a field {name}. {suggest_name(name, known)}")
 
 
 def spelt(value: Any) -> str:

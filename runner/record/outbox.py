@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.types import UserError
-from runner.files import open_to_append, open_to_change, read_bytes, read_text, write_atomically
+from runner.files import open_to_append, open_to_update, read_bytes, read_text, write_atomically
 
 MOST_POINTS = 2**30  # bytes that are read; no run measures so many points
 POINTS, COVERED, CUT = "points.jsonl", "points.covered", "points.cut"
@@ -98,7 +98,7 @@ def parse(lines: Iterable[bytes]) -> Iterator[Point]:
 
 
 def _move_uncovered(folder: Path, size: int) -> None:
-    with open_to_change(folder / POINTS) as file:
+    with open_to_update(folder / POINTS) as file:
         file.seek(size)
         if rest := file.read():
             # Append before truncating: a kill in between leaves the points in both files, which is harmless.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from components.closest import closest_name, list_names, show_name
+from components.closest import closest_name, format_name, join_names
 from components.types import ColumnProfile, ColumnType, DataError, Source, TableProfile
 from runner.suggest.column_plan import (
     ColumnPlan,
@@ -58,7 +58,7 @@ def suggest(source: Any) -> dict[str, Any]:
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.parts}
     train = _count_training_rows(source, table.origin, columns[target].rows)
     values = answer["values"] | _suggest_sizes(train, texts=any(plan.has_tokens for plan in used.values()))
-    notes = [f"{show_name(name)} is {plan.text}" for name, plan in others.items() if not plan.parts]
+    notes = [f"{format_name(name)} is {plan.text}" for name, plan in others.items() if not plan.parts]
     return {
         "origin": table.origin,
         "choices": {**answer["choices"], "architecture": "mlp", "optimizer": "adamw", "schedule": "cosine"},
@@ -77,18 +77,18 @@ def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> s
     target, origin = table.target, table.origin
     if len(columns) < 2:
         raise DataError(
-            f"{origin} has one column only, {list_names(columns)}; one to predict and one to predict it from are needed"
+            f"{origin} has one column only, {join_names(columns)}; one to predict and one to predict it from are needed"
         )
     if target is None:
-        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({list_names(columns)})")
+        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({join_names(columns)})")
     if target not in columns:
         near = closest_name(target, columns)
         word = format_override("data.target", near) if near else ""
         write = f"write {word} " if word.startswith("'") else ""
-        hint = f"did you mean {show_name(near)}? {write}" if near else ""
+        hint = f"did you mean {format_name(near)}? {write}" if near else ""
         if all(map(_is_number, columns)):
             hint = "they all are numbers: does the first line lack the names of the columns? "
-        raise DataError(f"data.target={target} is no column of {origin}; {hint}({list_names(columns)})")
+        raise DataError(f"data.target={target} is no column of {origin}; {hint}({join_names(columns)})")
     return target
 
 
@@ -110,7 +110,7 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
         answer["values"]["data"] = {"stratify": column.name}
     else:
         answer["notes"].append(
-            f"class {value!r} of {show_name(column.name)} has {count_rows(rows)}, too few for {SPLITS} splits: a run "
+            f"class {value!r} of {format_name(column.name)} has {count_rows(rows)}, too few for {SPLITS} splits: a run "
             "may refuse it; get more of it, or leave it out"
         )
     hint = f"; {format_type(column.name, 'float')} makes it a number" if column.kind in ("int", "float") else ""
@@ -205,7 +205,7 @@ def _describe_column(column: ColumnProfile, plan: ColumnPlan, types: Mapping[str
         every = sum(column.spellings.values()) == column.missing
         missing = _list_spellings(column) if every else f"{missing} ({_list_spellings(column)})"
     becomes = plan.text if plan.parts else "left out"
-    return show_name(column.name), types.get(column.name, column.kind), missing, distinct, becomes
+    return format_name(column.name), types.get(column.name, column.kind), missing, distinct, becomes
 
 
 def _list_spellings(column: ColumnProfile) -> str:

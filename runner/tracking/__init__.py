@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner import store_uri
-from runner.credentials import URI_VARIABLE, mask
+from runner.credentials import URI_VARIABLE, mask_uri
 from runner.files import open_to_append
 from runner.log import LOG
-from runner.run_folder import end_digest, list_runs
+from runner.run_folder import digest_summary, list_runs
 from runner.tracking import address
 from runner.tracking.identity import claim_folder, join_active_run, redirect_record
 from runner.tracking.state import DeliveryState, describe_missing
@@ -97,7 +97,7 @@ class ChildDelivery:
 
     def _has_ended(self) -> bool:
         """Whether MLflow has the end; figures may still be on their way, and nobody waits for those."""
-        return DeliveryState.load(self._folder).ended == end_digest(self._folder)
+        return DeliveryState.load(self._folder).ended == digest_summary(self._folder)
 
     def note(self) -> str | None:
         states = [DeliveryState.load(folder) for folder in (self._folder, *list_runs(self._folder))]
@@ -179,7 +179,7 @@ class MLflow:
         Raises UserError where it can be known that it can't go there.
         """
         uri = address.check_store(self.uri)
-        return {"uri": mask(uri), **address.choose_experiment(self.experiment, uri)}
+        return {"uri": mask_uri(uri), **address.choose_experiment(self.experiment, uri)}
 
 
 @dataclass(frozen=True, kw_only=True)

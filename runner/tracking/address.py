@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.types import UserError
-from runner.credentials import MASK, URI_VARIABLE, mask
-from runner.errors import PlacedError
-from runner.store_uri import resolve_store_uri, sqlite_file
+from runner.credentials import MASK, URI_VARIABLE, mask_uri
+from runner.errors import LocatedError
+from runner.store_uri import find_sqlite_file, resolve_store_uri
 from runner.tracking.identity import RUN_VARIABLE
 
 EXPERIMENT_VARIABLE, EXPERIMENT = "MLFLOW_EXPERIMENT_NAME", "titrate"
@@ -30,9 +30,9 @@ def check_store(uri: str | None) -> str:
     """The same; raises UserError where no record can go there."""
     whole = resolve_store_uri(uri)
     if problem := _problem(whole):
-        shown = mask(whole) if whole.isprintable() else repr(mask(whole))
+        shown = mask_uri(whole) if whole.isprintable() else repr(mask_uri(whole))
         set_by = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "the working folder"
-        raise PlacedError("tracking.uri" if uri else set_by, f"{shown}: {problem}")
+        raise LocatedError("tracking.uri" if uri else set_by, f"{shown}: {problem}")
     _check_run(whole)
     return whole
 
@@ -50,10 +50,10 @@ def choose_experiment(name: str | None, uri: str) -> dict[str, str | None]:
         )
     if found is not None and (not found.strip() or not found.isprintable() or len(found) > LONGEST_EXPERIMENT):
         shown = found if len(found) < 80 else f"{found[:80]}…"
-        raise PlacedError(key, f"{shown!r}: choose a name of 1 to {LONGEST_EXPERIMENT} printable characters")
+        raise LocatedError(key, f"{shown!r}: choose a name of 1 to {LONGEST_EXPERIMENT} printable characters")
     if not number:
         return {"experiment": found or EXPERIMENT}
-    database = sqlite_file(uri)
+    database = find_sqlite_file(uri)
     own = None if database is None else _experiment_name(database, number, uri)
     if None not in (own, found) and own != found:
         raise UserError(
@@ -93,7 +93,7 @@ def _host_problem(uri: str, kind: str) -> str | None:
 
 
 def _sqlite_problem(uri: str) -> str | None:
-    database = sqlite_file(uri)
+    database = find_sqlite_file(uri)
     if database is None:
         return (
             None if "///file:" in uri else "write sqlite:///FILE; a database in memory would be gone with its process"
@@ -109,12 +109,12 @@ def _plugins() -> set[str]:
 
 def _check_run(uri: str) -> None:
     """Raises UserError where a SQLite store lacks the run that MLFLOW_RUN_ID names; a server is asked later."""
-    run_id, database = os.environ.get(RUN_VARIABLE), sqlite_file(uri)
+    run_id, database = os.environ.get(RUN_VARIABLE), find_sqlite_file(uri)
     if not run_id or database is None:
         return
     if not database.exists() or not _has_run(database, run_id):
         raise UserError(
-            f"{RUN_VARIABLE}={run_id}: {mask(uri)} has no such run; unset it, or name one of `mlflow runs list`"
+            f"{RUN_VARIABLE}={run_id}: {mask_uri(uri)} has no such run; unset it, or name one of `mlflow runs list`"
         )
 
 
@@ -139,7 +139,7 @@ def _experiment_name(database: Path, number: str, uri: str) -> str | None:
         return DEFAULT  # which every new store has
     if found is None:
         raise UserError(
-            f"{ID_VARIABLE}={number}: {mask(uri)} has no such experiment; unset it, or name one of "
+            f"{ID_VARIABLE}={number}: {mask_uri(uri)} has no such experiment; unset it, or name one of "
             "`mlflow experiments search`"
         )
     return str(found[0])

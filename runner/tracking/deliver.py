@@ -20,7 +20,7 @@ from components.types import UserError
 from runner import store_uri
 from runner.credentials import URI_VARIABLE, scrub
 from runner.record import outbox
-from runner.run_folder import end_digest, is_held, list_runs, open_lock, read_record
+from runner.run_folder import digest_summary, is_running, list_runs, open_lock, read_record
 from runner.tracking import AGAIN, store
 from runner.tracking.delivery import FolderDelivery, draw
 from runner.tracking.state import DeliveryState, describe_missing
@@ -111,7 +111,7 @@ def main_again(folder: Path) -> int:
         while os.read(sys.stdin.fileno(), 4096):
             pass
         with _delivery_lock(folder, wait=True):
-            return 0 if _attempt(folder, given, {}, over=not is_held(folder)) else 1
+            return 0 if _attempt(folder, given, {}, over=not is_running(folder)) else 1
 
 
 class _Scrubbed(io.TextIOBase):
@@ -138,7 +138,7 @@ def _attempt_all(folder: Path, given: str | None, gone: dict[str, str], *, over:
     went = []
     for member in list_runs(folder):
         with suppress(OSError), _delivery_lock(member, wait=True):  # it may be deleted meanwhile
-            went.append(not is_pending(member) or _attempt(member, given, gone, over=not is_held(member)))
+            went.append(not is_pending(member) or _attempt(member, given, gone, over=not is_running(member)))
     return _attempt(folder, given, gone, over=over) and all(went)
 
 
@@ -170,7 +170,7 @@ def _outcome(folder: Path, refusal: Callable[[str], str | None], given: str | No
         with _delivery_lock(folder, wait=False) as free:
             if not free:
                 return Outcome(folder, run_id, "is being delivered by another process")
-            state = deliver(folder, over=not is_held(folder), given=given)
+            state = deliver(folder, over=not is_running(folder), given=given)
             return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", describe_missing(state)])))
     except Exception as error:  # whatever a store or a damaged file raises: the other folders have their turn
         return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
@@ -205,7 +205,9 @@ def is_pending(folder: Path) -> bool:
         if not read_record(folder)["tracking"]:
             return False
         state = DeliveryState.load(folder)
-        return state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
+        return (
+            state.offset != outbox.covered(folder) or state.ended != digest_summary(folder) or state.error is not None
+        )
     except ValueError:
         return True
 

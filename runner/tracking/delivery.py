@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import UserError
-from runner.files import is_link, is_regular, list_below, read_bytes, read_json, write_atomically
+from runner.files import is_link, is_regular, list_descendants, read_bytes, read_json, write_atomically
 from runner.record import outbox
-from runner.run_folder import end_digest, read_record, read_summary
+from runner.run_folder import digest_summary, read_record, read_summary
 from runner.tracking import identity, store
 from runner.tracking.names import fit
 from runner.tracking.state import DeliveryState
@@ -117,7 +117,7 @@ class FolderDelivery:
         self._note(ended=None)
 
     def _end(self, run_id: str) -> None:
-        digest = end_digest(self._folder)
+        digest = digest_summary(self._folder)
         if self._state.ended == digest:
             return
         end: Mapping[str, Any] = read_summary(self._folder) or KILLED
@@ -156,7 +156,7 @@ class FolderDelivery:
             self._note(files=files)
         if over:
             self._note(drawn=draw(self._folder, self._state.drawn))
-        inner = [path for name in FOLDERS for path in list_below(self._folder / name) if path.suffix != ".tmp"]
+        inner = [path for name in FOLDERS for path in list_descendants(self._folder / name) if path.suffix != ".tmp"]
         links = filter(is_link, (*map(self._folder.joinpath, (*FILES, *FOLDERS)), *inner))
         self._note(links=tuple(path.relative_to(self._folder).as_posix() for path in links))
         for path in filter(is_regular, inner) if over else ():
@@ -180,7 +180,7 @@ class FolderDelivery:
 
 def draw(folder: Path, drawn: str | None) -> str:
     """Draws the figures of a run's end, unless `drawn` is its digest; the digest."""
-    if drawn != (digest := end_digest(folder)):
+    if drawn != (digest := digest_summary(folder)):
         from runner import figures  # imports matplotlib, which takes a second
 
         figures.draw(folder)

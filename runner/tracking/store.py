@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from components.types import UserError
-from runner.store_uri import encode_sqlite_path, sqlite_file, sqlite_uri
+from runner.store_uri import encode_sqlite_path, find_sqlite_file, format_sqlite_uri
 from runner.tracking.names import fit, fit_file, fit_text
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def connect(uri: str) -> MlflowClient:
 
     for logger in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    database = sqlite_file(uri)
+    database = find_sqlite_file(uri)
     if database is None:
         return MlflowClient(uri)
     with _alone(database):
@@ -173,7 +173,7 @@ def check_place(client: MlflowClient, run_id: str, uri: str) -> None:
 
     A store may be a stranger's, and say that they go to a server of his, or over files of this user's.
     """
-    place, database = client.get_run(run_id).info.artifact_uri or "", sqlite_file(uri)
+    place, database = client.get_run(run_id).info.artifact_uri or "", find_sqlite_file(uri)
     scheme, _, path = place.rpartition("://") if "://" in place else ("", "", place)
     homes = [Path("mlruns"), *([] if database is None else [database.parent])]  # MLflow's own home, and ours
     beside = any(Path(unquote(path)).resolve().is_relative_to(home.resolve()) for home in homes)
@@ -229,7 +229,7 @@ def _experiment(client: MlflowClient, tracking: Mapping[str, Any]) -> str:
     if (experiment := client.get_experiment_by_name(name)) is not None:
         _refuse_deleted(experiment, tracking["uri"])
         return experiment.experiment_id
-    database = sqlite_file(tracking["uri"])
+    database = find_sqlite_file(tracking["uri"])
     # Beside a SQLite file, rather than in the working folder of whoever came first.
     artifacts = None if database is None else (database.parent / "mlruns" / fit_file(name)).as_uri()
     try:
@@ -321,7 +321,7 @@ def _make(database: Path) -> None:
     for path in (new, Path(f"{new}-journal")):
         path.unlink(missing_ok=True)  # of a process that was killed
     try:
-        engine = create_sqlalchemy_engine(_as_mlflow_takes_it(sqlite_uri(new), new))
+        engine = create_sqlalchemy_engine(_as_mlflow_takes_it(format_sqlite_uri(new), new))
         try:
             _initialize_tables(engine)
         finally:
@@ -334,7 +334,9 @@ def _make(database: Path) -> None:
 def _as_mlflow_takes_it(uri: str, database: Path) -> str:
     """The URI, by a link where the folder has characters that URIs encode: MLflow would make the folder they spell."""
     folder = database.parent.absolute()
-    return uri if encode_sqlite_path(str(folder)) == str(folder) else sqlite_uri(_link(folder) / database.name, uri)
+    return (
+        uri if encode_sqlite_path(str(folder)) == str(folder) else format_sqlite_uri(_link(folder) / database.name, uri)
+    )
 
 
 @functools.cache

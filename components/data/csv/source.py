@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated
 
-from components.closest import list_names, suggest_name
+from components.closest import join_names, suggest_name
 from components.data.csv.errors import DELIMITERS, find_line
 from components.data.csv.reader import Columns, Reader
 from components.data.packed import MAX_UNPACKED_GB, Packed
@@ -83,10 +83,10 @@ class Csv(Table):
             raise DataError(f"{self.path} has no rows below the names of its columns")
         if lacking := [name for name in types if name not in found.types and name != self._target]:
             alone = len(lacking) == 1
-            hint = suggest_name(lacking[0], found.types) if alone else f"there are {list_names(found.types)}"
+            hint = suggest_name(lacking[0], found.types) if alone else f"Columns: {join_names(found.types)}."
             names = ", ".join(f"`{name}`" for name in lacking)
             columns = "column" if alone else "columns"
-            raise DataError(f"{self.path} has no {columns} {names}, which `types` names; {hint}")
+            raise DataError(f"{self.path} has no {columns} {names}, which `types` names. {hint}")
         return found
 
     def profile(self) -> TableProfile:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from runner.config.catalog import EXPERIMENT, catalog, defaults
+from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.compose import compose
 from runner.config.config import Config
 from runner.suggest.suggestions import Suggestion
@@ -31,7 +31,7 @@ def files(config: Config, suggested: Suggestion) -> tuple[dict[Path, bytes], str
 def _name(path: str) -> str:
     """The file's own name as a word; another where Titrate has an option of that name."""
     word = re.sub(r"\W+", "_", Path(path).stem).strip("_") or "table"
-    ours = {option for group in ("data", "feature", EXPERIMENT) for option in catalog().files[group]}
+    ours = {option for group in ("data", "feature", EXPERIMENT) for option in find_options().files[group]}
     mine = {
         path.stem for folder in ("conf/data", "conf/feature", "experiments") for path in Path(folder).glob("*.yaml")
     }
@@ -83,7 +83,11 @@ def _experiment(config: Config, name: str) -> str:
 def _choices(config: Config, name: str) -> dict[str, Any]:
     """The options that differ from the usual ones."""
     chosen = {**config.choices, "data": name, "feature": name}
-    return {group: chosen[group] for group, usual in defaults().items() if group in chosen and chosen[group] != usual}
+    return {
+        group: chosen[group]
+        for group, usual in read_default_options().items()
+        if group in chosen and chosen[group] != usual
+    }
 
 
 def _beyond(config: Config) -> dict[str, Any]:

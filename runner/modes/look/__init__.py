@@ -12,7 +12,7 @@ from runner.display.tables import print_tables
 from runner.errors import RunError
 from runner.modes.look import data, mistakes
 from runner.platform import cache_folder
-from runner.store_uri import viewing_command
+from runner.store_uri import format_view_command
 
 
 def command(config: Config) -> int:
@@ -26,7 +26,7 @@ def command(config: Config) -> int:
     ):
         shown.close()  # the live line; the record may take some seconds more
         if not quiet:
-            record = [("record", viewing_command(found.tracking["uri"]))] if found.tracking else []
+            record = [("record", format_view_command(found.tracking["uri"]))] if found.tracking else []
             print_tables(found.sections, [("figures", str(found.folder / "figures")), *record])
     return 0
 

@@ -15,7 +15,7 @@ from runner.display.progress import Progress
 from runner.display.tables import Section
 from runner.figures import images as grids
 from runner.figures.canvas import short
-from runner.files import refuse_links, write_atomically
+from runner.files import check_no_links, write_atomically
 from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look import tables
 from runner.modes.look.data import Look
@@ -39,7 +39,7 @@ def look(config: Config, shown: Progress) -> Iterator[Look]:
     """
     fitted = open_model(config, shown)
     folder = fitted.folder
-    refuse_links(folder / "figures")
+    check_no_links(folder / "figures")
     answers, suffix = _answers(fitted, config.split)
     view = _view(fitted, shown)
     worst = order(answers)

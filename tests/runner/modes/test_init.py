@@ -12,7 +12,7 @@ import yaml
 
 import runner.modes.init
 from runner.__main__ import main
-from runner.config.catalog import HOUSE, catalog, defaults
+from runner.config.catalog import INSTALL_FOLDER, find_options, read_default_options
 from runner.config.compose import compose
 
 TEMPLATE = Path(runner.modes.init.__file__).parent / "template"
@@ -63,7 +63,7 @@ def test_a_second_time_is_refused(project: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_its_names_are_none_of_ours(project: Path) -> None:
-    found = catalog()
+    found = find_options()
     assert found.clashes == ()
     assert all(
         path.is_relative_to(project) for group, name in OPTIONS for path in [found.files[group][Path(name).stem]]
@@ -72,7 +72,7 @@ def test_its_names_are_none_of_ours(project: Path) -> None:
 
 def test_there_is_a_part_of_each_kind(project: Path) -> None:
     groups = {group for group, _ in OPTIONS}
-    assert groups == set(defaults()) - {"tracking", "sweep", "experiment", "augmentation", "weights"}
+    assert groups == set(read_default_options()) - {"tracking", "sweep", "experiment", "augmentation", "weights"}
     named = "".join(Path(file).read_text() for file in FILES if file.endswith(".yaml"))
     defined = re.findall(r"^(?:class|def) ([A-Za-z]\w*)", Path("my_parts.py").read_text(), re.MULTILINE)
     assert all(f"my_parts.{name}" in named for name in defined)
@@ -156,5 +156,5 @@ def test_its_files_are_short_and_shipped() -> None:
             assert text.startswith("# ")
             assert len(text.splitlines()) <= 25
             assert yaml.safe_load(text)
-    ignored = (HOUSE / ".gitignore").read_text().split()
+    ignored = (INSTALL_FOLDER / ".gitignore").read_text().split()
     assert not [file for file in FILES if any(part in ignored for part in Path(file).parts)]

@@ -191,9 +191,9 @@ def test_quiet_prints_nothing_and_draws(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("data.split=valid",), "data.split: is for a run that is done; set run too"),
+        (("data.split=valid",), "data.split: is the split of a finished run. Set run, too."),
         (("run=nothing",), "run=nothing: no such run below outputs"),
-        (("feature.columns.image.key=imag",), "there is no column `imag` in digits; did you mean image?"),
+        (("feature.columns.image.key=imag",), "there is no column `imag` in digits. Did you mean image?"),
         (("data.test=0.9",), "hold out"),
     ],
 )
@@ -240,7 +240,7 @@ def test_another_split_is_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"confusion.png", "confusion_valid.png", "worst_mistakes_valid.png"} <= images(folder / "figures")
     capsys.readouterr()
     assert main(["mode=look", f"run={folder}", "data.split=tset"]) == 2
-    assert "it has no split tset; did you mean test?" in capsys.readouterr().err
+    assert "it has no split tset. Did you mean test?" in capsys.readouterr().err
     shutil.rmtree(folder / "figures")
     (folder / "figures").touch()
     assert main(["mode=look", f"run={folder}"]) == 1

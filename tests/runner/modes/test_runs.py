@@ -185,9 +185,9 @@ def test_conditions(printed: Printed, monkeypatch: pytest.MonkeyPatch, where: st
     [
         (
             'runs.where="test/acuracy > 0.9"',
-            "runs.where: none of the runs has a field test/acuracy; did you mean test/accuracy?",
+            "runs.where: none of the runs has a field test/acuracy. Did you mean test/accuracy?",
         ),
-        ("runs.sort=-acuracy", "runs.sort: none of the runs has a field acuracy; did you mean test/accuracy?"),
+        ("runs.sort=-acuracy", "runs.sort: none of the runs has a field acuracy. Did you mean test/accuracy?"),
         ('runs.where="accuracy"', "runs.where: 'accuracy' can't be read; write FIELD = VALUE"),
         ('runs.where="seed = 1 or seed = 2"', "runs.where: 'seed = 1 or seed = 2' can't be read"),
         ('runs.where="seed = 1 and "', "runs.where: nothing follows the last `and`"),
