@@ -24,7 +24,7 @@ class Accuracy:
     """Share of examples whose most probable class is right; a single logit is that of the second of two classes."""
 
     higher_is_better = True
-    collects = False
+    needs_rows = False
 
     def bind(self, target: BoundTarget) -> Accuracy:
         """Returns itself; raises UserError for a real-valued target."""
@@ -50,7 +50,7 @@ class TopK:
 
     k: Annotated[int, Range(1)]
     higher_is_better = True
-    collects = False
+    needs_rows = False
 
     def bind(self, target: BoundTarget) -> TopK:
         """Returns itself; raises UserError for a real-valued target or fewer than `k` classes."""
@@ -75,7 +75,7 @@ class MAE:
 
     decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; `bind` sets it
     higher_is_better = False
-    collects = False
+    needs_rows = False
 
     def bind(self, target: BoundTarget) -> MAE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target of classes."""
@@ -96,7 +96,7 @@ class RMSE:
 
     decode: Callable[[jax.Array], jax.Array] = _identity  # undoes the scaling of the target; `bind` sets it
     higher_is_better = False
-    collects = False
+    needs_rows = False
 
     def bind(self, target: BoundTarget) -> RMSE:
         """Returns a copy that undoes the scaling of the target; raises UserError for a target of classes."""

@@ -124,10 +124,10 @@ def measure(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) 
     if output.logits is not None:
         report["loss"]["sum"] = _weighted(_losses(parts, output.logits, batch), batch)
     for name, metric in parts.metrics.items():
-        if not (training and metric.collects):
+        if not (training and metric.needs_rows):
             with error_location(f"metric.{name}"):
                 sums = metric.measure(output, batch)
-                check_sums(sums, _name(metric), len(batch.mask) if metric.collects else None)
+                check_sums(sums, _name(metric), len(batch.mask) if metric.needs_rows else None)
             report[name] = dict(sums)
     return report
 

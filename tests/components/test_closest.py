@@ -1,6 +1,6 @@
 import pytest
 
-from components.closest import closest_name, closest_names, list_names, suggest_name
+from components.closest import closest_name, closest_names, join_names, suggest_name
 
 MANY = [f"name_{number:02}" for number in range(12)]
 
@@ -14,9 +14,9 @@ def test_the_nearest_name_is_found() -> None:
 
 
 def test_names_are_listed_in_order_ten_at_most() -> None:
-    assert list_names(["b", "a", "b"]) == "a, b"
-    assert list_names([" a", "b\n", ""]) == r"'', ' a', 'b\n'"
-    assert list_names(reversed(MANY)) == f"{', '.join(MANY[:10])}, … (2 more)"
+    assert join_names(["b", "a", "b"]) == "a, b"
+    assert join_names([" a", "b\n", ""]) == r"'', ' a', 'b\n'"
+    assert join_names(reversed(MANY)) == f"{', '.join(MANY[:10])}, … (2 more)"
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def measure(metric: Metric, bound: BoundTarget, logits: np.ndarray, target: np.n
     """Returns the metric of a split as the runner computes it: from sums in 64 bits, or from gathered rows."""
     metric = metric.bind(bound)
     measured = [(jax.jit(metric.measure)(*part), part[1].mask) for part in batches(logits, target)]
-    if metric.collects:
+    if metric.needs_rows:
         gathered = {key: np.concatenate([rows[key][mask] for rows, mask in measured]) for key in measured[0][0]}
         return metric.result(gathered)
     columns = {key: np.array([sums[key] for sums, _ in measured]) for key in measured[0][0]}
@@ -115,10 +115,10 @@ def test_the_direction_of_every_option_is_known(option: str) -> None:
 
 @dataclass(frozen=True)
 class AreaUnderCurve:
-    """Area under the ROC curve, from the scores of a whole split: a metric that collects rows."""
+    """Area under the ROC curve, from the scores of a whole split: a metric that needs all rows."""
 
     higher_is_better = True
-    collects = True
+    needs_rows = True
 
     def bind(self, target: BoundTarget) -> AreaUnderCurve:
         return self

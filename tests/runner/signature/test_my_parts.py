@@ -91,13 +91,13 @@ class NoModule:
 @dataclass(frozen=True)
 class Metric:
     higher_is_better = True
-    collects = False
+    needs_rows = False
     def bind(self, target): return self
     def measure(self, output, batch): return {"hits": batch.mask.sum()}
     def result(self, sums): return 1.0
 
 class NoDirection:
-    collects = False
+    needs_rows = False
     def bind(self, target): return self
     def measure(self, output, batch): return {}
     def result(self, sums): return 1.0
@@ -109,7 +109,7 @@ class MeasuresNumber(Metric):
     def measure(self, output, batch): return batch.mask.sum()
 
 class CollectsSum(Metric):
-    collects = True
+    needs_rows = True
 
 class ResultIsText(Metric):
     def result(self, sums): return "good"
@@ -176,12 +176,12 @@ CASES = [
     ("architecture", "InternalLoss", "InternalLoss: `losses.size` returns float32 ();"),
     ("architecture", "NoModule", "`strange_parts.NoModule` makes a NoModule, not an architecture (flax.linen.Module)"),
     ("metric.mine", "NoDirection", "`strange_parts.NoDirection` lacks `higher_is_better`, which a metric has;"),
-    ("metric.mine", "NoBind", "`strange_parts.NoBind.bind` returns None, which lacks `higher_is_better`, `collects`"),
+    ("metric.mine", "NoBind", "`strange_parts.NoBind.bind` returns None, which lacks `higher_is_better`, `needs_rows`"),
     ("metric.mine", "MeasuresNumber", "MeasuresNumber.measure returns int32 (); it must return a mapping of names"),
     (
         "metric.mine",
         "CollectsSum",
-        "CollectsSum.measure returns `hits` as int32 (); it collects, so 32 rows are needed",
+        "CollectsSum.measure returns `hits` as int32 (); `needs_rows` is True, so 32 rows are needed",
     ),
     (
         "regularizer.mine",
