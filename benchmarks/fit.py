@@ -61,7 +61,7 @@ class Rows:
     def blocks(self, part: str) -> Iterator[Block]:
         for first in range(0, self.rows, self.block):
             last = min(first + self.block, self.rows)
-            yield Block({key: _slice(values, first, last) for key, values in self.columns.items()}, first=first)
+            yield Block({key: _slice(values, first, last) for key, values in self.columns.items()}, first_row=first)
 
 
 def _slice(values: Any, first: int, last: int) -> Any:

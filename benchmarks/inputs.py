@@ -57,7 +57,7 @@ class Housing:
     def blocks(self, part: str) -> Iterator[Block]:
         for first in range(0, self.sizes()[part], BLOCK_ROWS):
             rows = slice(first, first + BLOCK_ROWS)
-            yield Block({name: _slice(values, rows) for name, values in self.columns.items()}, first=first)
+            yield Block({name: _slice(values, rows) for name, values in self.columns.items()}, first_row=first)
 
     def splits(self) -> Mapping[str, np.ndarray]:
         return {"train": np.arange(self.sizes()["all"])}

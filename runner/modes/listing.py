@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components.place import open_file
+from components.input_files import open_file
 from runner.run_folder import is_running, list_runs, read_record, read_summary
 
 LAST_POINTS = 2**20  # bytes that hold the last two points

@@ -115,7 +115,7 @@ def test_the_direction_of_every_option_is_known(option: str) -> None:
 
 @dataclass(frozen=True)
 class AreaUnderCurve:
-    """Area under the ROC curve, from the scores of a whole split: a metric that collects rows."""
+    """Area under the ROC curve, from the scores of a whole split: a metric that needs all rows."""
 
     higher_is_better = True
     collects = True

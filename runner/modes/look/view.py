@@ -54,7 +54,7 @@ class View:
         names = [name for name in program_columns(self.features) if name != TARGET]
         encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows)
         learned = self.data.constants
-        constants = {name: {**learned[name].device, **learned[name].initial} for name in names}
+        constants = {name: {**learned[name].device, **learned[name].init_only} for name in names}
         layers = {name: self.features.columns[name].layer(self.data.constants[name].static) for name in names}
         model = Model(layers, {name: (name,) for name in names}, frozenset(names), _NoArchitecture())
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # a column may embed what it reads

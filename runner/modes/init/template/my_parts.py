@@ -141,7 +141,7 @@ class Logarithm:
         values = _numbers(block, self.key)
         if not (values > 0).all():
             row = int(np.argmin(values > 0))
-            raise DataError(f"{block.where(row)}: column `{self.key}` is {values[row]}; positive numbers are needed")
+            raise DataError(f"{block.locate(row)}: column `{self.key}` is {values[row]}; positive numbers are needed")
         return {"values": np.log(values / self.unit).astype(np.float32)[:, None]}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
@@ -161,7 +161,7 @@ def _numbers(block: Block, key: str) -> np.ndarray:
         raise DataError(f"there is no column `{key}` in {block.origin}, but {', '.join(block.columns)}")
     values = np.asarray(block.columns[key], np.float64)
     if not np.isfinite(values).all():
-        raise DataError(f"{block.where(int(np.argmin(np.isfinite(values))))}: column `{key}` is no finite number")
+        raise DataError(f"{block.locate(int(np.argmin(np.isfinite(values))))}: column `{key}` is no finite number")
     return values
 
 
