@@ -407,8 +407,8 @@ def write_byte(path: Path, place: int, value: int) -> None:
 def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
     trouble: str, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.tracking._start", InProcess)  # a process would take seconds to import MLflow
-    monkeypatch.setattr("runner.tracking.store.LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("runner.tracking._start_child", InProcess)  # a process would take seconds to import MLflow
+    monkeypatch.setattr("runner.tracking.store.LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     good = f"sqlite:///{database}"
     uri = "http://127.0.0.1:9" if trouble == "gone" else good

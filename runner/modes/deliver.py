@@ -24,6 +24,6 @@ def command(config: Config) -> int:
     values = config.values
     root = Path(values["folder"])
     only = find_run(root, values["resume"]) if values["resume"] else None
-    outcomes = deliver_all(root, only, given=values["tracking"].get("uri"))
+    outcomes = deliver_all(root, only, user_uri=values["tracking"].get("uri"))
     print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
     return 0

@@ -127,5 +127,5 @@ def _end(folder: Path, data: Data, status: str, delivery: Delivery, shown: Progr
     with shown.working("bringing it to MLflow"):
         summary["run_id"] = delivery.close(DELIVERY_SECONDS)
     folders.write_summary(folder, summary)
-    if note := delivery.note():
+    if note := delivery.describe_missing():
         shown.note(note)

@@ -177,5 +177,5 @@ def _deliver(delivery: Delivery, folder: Path, shown: Progress) -> None:
     """Brings the figures to MLflow; what hinders that is told, and hinders nothing else."""
     with shown.working("bringing the figures to MLflow"):
         delivery.close(DELIVERY_SECONDS)
-    if note := delivery.note():
+    if note := delivery.describe_missing():
         shown.note(f"{note}; the figures are in {folder / 'figures'}")

@@ -328,7 +328,7 @@ def test_a_store_that_never_answers_holds_a_look_up_no_longer_than_a_run(
     tracking = {"uri": "http://127.0.0.1:9", "experiment": "titrate"}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"tracking": tracking}))
     slow = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)
-    monkeypatch.setattr("runner.tracking._start", lambda *given: slow)
+    monkeypatch.setattr("runner.tracking._start_child", lambda *given: slow)
     waits: list[float] = []
     close = ChildDelivery.close
     monkeypatch.setattr(ChildDelivery, "close", lambda self, seconds: waits.append(seconds) or close(self, 0.0))

@@ -14,7 +14,7 @@ import pytest
 
 from runner import run_folder as folders
 from runner.__main__ import main
-from runner.record.outbox import cover
+from runner.record.outbox import write_covered_size
 
 REPORT = (
     "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
@@ -296,7 +296,7 @@ def test_a_living_run_is_left_alone(printed: Printed) -> None:
 def test_folders_go_with_everything_but_only_once_delivered(printed: Printed) -> None:
     path = made("a", summary={}, tracking={"uri": "sqlite:///gone.db", "experiment": "titrate"})
     (path / "points.jsonl").write_text("{}\n")
-    cover(path, 3)
+    write_covered_size(path, 3)
     (damaged := made("b")).joinpath("record.json").unlink()
     words = ["mode=clean", 'runs.where="folder ~ 2026"', "runs.delete=folders", "runs.confirm=true"]
     lines = ["  ".join(cells) for cells in printed(*words)]
