@@ -14,7 +14,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.config.catalog import catalog, defaults
-from runner.modes.help import markdown, with_table
+from runner.modes.help import options_table, update_readme
 from runner.sweep import plan
 from runner.tracking import NoDelivery
 
@@ -102,9 +102,9 @@ def test_the_table_names_every_option() -> None:
 def test_the_table_of_options_is_current(in_empty_folder: Path) -> None:
     Path("conf/loss").mkdir(parents=True)
     Path("conf/loss/of_ones_own.yaml").write_text("_target_: optax.adam\n")  # stays out
-    assert markdown() in README, "run: uv run python -m runner.modes.help README.md"
-    assert with_table(README) == README
-    assert with_table(README.replace("`nadam`", "`adadam`", 1)) == README
+    assert options_table() in README, "run: uv run python -m runner.modes.help README.md"
+    assert update_readme(README) == README
+    assert update_readme(README.replace("`nadam`", "`adadam`", 1)) == README
 
 
 @pytest.mark.optax

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, defaults
+from runner.config.modes import RUN_MODES
 from runner.config.provenance import format_problem, origin_of
-from runner.config.verbs import RUN_VERBS
 from runner.errors import ConfigError
 from runner.signature.kinds import find_misplacement
 from runner.signature.parameters import Parameter, Parameters, call_parameters, settings, signature
@@ -51,7 +51,7 @@ def find_config_problems(config: Config) -> list[str]:
     """All problems, a line each. A group that the values lack is skipped."""
     values = config.values
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
-    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_verb(values)]
+    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_mode_keys(values)]
     references = {f"${{{problem.key}}}" for problem in problems}  # to a wrong value, which is reported once
     repeated = {dotted(path) for path, value in leaves(config.raw) if is_reference(value) and value in references}
     return [
@@ -145,7 +145,7 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
         if known is not None and key == "data":
             if "split" in known:
                 yield Problem(f"{key}._target_", f"{node['_target_']} takes `split`, but data.split is Titrate's own")
-            if values.get("mode") in RUN_VERBS:
+            if values.get("mode") in RUN_MODES:
                 known = known | {"split": Parameter(str, required=False)}
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
@@ -235,13 +235,13 @@ def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("training.precision", f"{target} computes in float32 only; it would need a field `dtype`")
 
 
-def _check_verb(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Keys that only some modes take."""
     mode = values.get("mode")
     if mode in ("evaluate", "predict") and values.get("run") is None:
         yield Problem("run", f"is missing; mode={mode} needs a run's folder, its MLflow run id or last, see mode=runs")
-    if mode not in RUN_VERBS and values.get("run") is not None:
-        yield Problem("run", f"is for mode={', '.join(RUN_VERBS)}; resume=… goes on training a run")
+    if mode not in RUN_MODES and values.get("run") is not None:
+        yield Problem("run", f"is for mode={', '.join(RUN_MODES)}; resume=… goes on training a run")
     if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):
         yield Problem("data.split", "is for a run that is done; set run too")
     if mode != "predict" and values.get("output") is not None:
