@@ -57,7 +57,7 @@ def test_the_first_hour_passes_in_one_folder(in_empty_folder: Path, capsys: pyte
             words += [] if any("training.epochs" in word for word in words) else ["training.epochs=1"]
         assert main(words) == 0, (command, capsys.readouterr().err)
     assert Path("predictions.parquet").exists()
-    assert "would go" not in capsys.readouterr().out
+    assert "would remove" not in capsys.readouterr().out
 
 
 def test_mistakes_are_told_as_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:

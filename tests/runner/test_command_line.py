@@ -131,7 +131,7 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
         (["seed=1", "-x"], "-x: unknown flag; allowed: --allow, --cfg, --help,"),
         (["--seed=3"], "--seed=3: unknown flag; write seed=3\n"),
         (["--training.epochs", "3"], "--training.epochs: unknown flag; write training.epochs=VALUE\n"),
-        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, SHELL one of bash, zsh, fish\n"),
+        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, where SHELL is one of bash, zsh, fish\n"),
         (["-sc", "install=csh"], "-sc: write -sc install=SHELL"),
         (["-sc", "query=bash", "x"], "-sc: write -sc install=SHELL"),
         (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
