@@ -23,7 +23,7 @@ COMMANDS = [line.strip() for line in README.splitlines() if re.match(r"    (TITR
 
 
 OWN = dict(re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL))
-HOUR = README[README.index("## The first hour") : README.index("### What would run")]
+HOUR = README[README.index("## The first hour") : README.index("### Before a run")]
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "--" not in command])
