@@ -181,7 +181,7 @@ def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.Capture
         words = ["mode=clean", "runs.where='status = finished'", f"runs.delete={what}", "runs.confirm=true"]
         assert main(words) == 0
         output = capsys.readouterr().out
-        assert f"{stamp}_b is a link, and nothing is deleted through links" in output
+        assert f"{stamp}_b is a link, and nothing is removed through links" in output
         assert f"{stamp}_c/checkpoints is a link" in output
     assert sorted(elsewhere.rglob("*")) == before
 
@@ -381,7 +381,7 @@ def test_a_problem_of_a_finished_run_names_its_own_file(finished: Path, capsys: 
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize(("of_a_sweep", "remedy"), [(False, "resume="), (True, "the command that began its sweep")])
+@pytest.mark.parametrize(("of_a_sweep", "remedy"), [(False, "resume="), (True, "the command that started its sweep")])
 def test_the_command_that_resumes_an_interrupted_run_is_shown(
     of_a_sweep: bool, remedy: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
