@@ -115,7 +115,7 @@ def main(copies: int = 10, rounds: int = 5, *other: str) -> None:
         for _ in range(rounds):
             encoding, together = measure_inputs(source, batch_size)
             rates = {"batch": batch_size, "encode_rows_per_s": round(encoding), "dense_rows_per_s": round(together)}
-            print(json.dumps({"cores": cores(), **rates}), flush=True)
+            print(json.dumps({"cores": count_cores(), **rates}), flush=True)
     run_other(other)
 
 
