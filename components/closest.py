@@ -1,4 +1,4 @@
-"""Nearest names, and lists of names, for error messages."""
+"""Names in error messages: lists of names, and the names that are most similar to a wrong one."""
 
 from __future__ import annotations
 

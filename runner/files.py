@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from components.place import open_file, open_regular
+from components.input_files import open_descriptor, open_file
 from components.types import DataError, UserError
 
 Fields: TypeAlias = Mapping[str, type | tuple[type, ...]]  # the type of each field of a JSON object
@@ -147,7 +147,7 @@ def check_no_links(*paths: Path) -> None:
 
 def _open_in_place(path: Path, flags: int) -> int:
     try:
-        return open_regular(path, flags | os.O_CREAT | os.O_NOFOLLOW)
+        return open_descriptor(path, flags | os.O_CREAT | os.O_NOFOLLOW)
     except (DataError, OSError) as error:
         if os.path.lexists(path) and not is_regular(path):
             raise _link_error(path) from error

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from components.place import open_regular, read_npy_header
+from components.input_files import open_descriptor, read_npy_header
 from components.types import DataError, UserError
 from runner.files import replace_atomically
 
@@ -122,7 +122,7 @@ def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> str:
 def _open_archive(path: Path) -> Iterator[BinaryIO]:
     """Opens a regular file. Exceptions in the context become Damaged."""
     try:
-        with open(open_regular(path), "rb") as file:
+        with open(open_descriptor(path), "rb") as file:
             yield file
     except MemoryError:
         raise

@@ -207,7 +207,7 @@ def test_an_option_takes_two_steps_and_is_resumed(
     words = fit(group, option).words
     if group == "tracking" and option != "none":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{request.getfixturevalue('database')}")
-        monkeypatch.setattr("runner.tracking._start", InProcess)  # a process would take seconds to import MLflow
+        monkeypatch.setattr("runner.tracking._start_child", InProcess)  # a process would take seconds to import MLflow
     if group == "sweep":
         check_sweep(words)
     else:

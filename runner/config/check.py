@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
-from runner.config.verbs import RUN_VERBS
 from runner.errors import ConfigError
 from runner.signature.kinds import find_kind_problem
 from runner.signature.parameters import Parameter, Parameters, read_call_signature, read_settings_fields, read_signature
@@ -54,7 +54,7 @@ def find_config_problems(config: Config) -> list[str]:
     """Finds all problems, one line each. Groups that are missing from the values are skipped."""
     values = config.values
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
-    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_verb(values)]
+    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_mode_keys(values)]
     # A wrong value is reported at its own key only, not at the keys that refer to it.
     references = {f"${{{problem.key}}}" for problem in problems}
     referring_keys = {
@@ -156,7 +156,7 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
             if "split" in known:
                 reserved = "data.split has another meaning in Titrate"
                 yield Problem(f"{key}._target_", f"{target} has a parameter `split`, but {reserved}. Rename it.")
-            if values.get("mode") in RUN_VERBS:
+            if values.get("mode") in RUN_MODES:
                 known = known | {"split": Parameter(str, required=False)}
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
@@ -250,13 +250,13 @@ def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("training.precision", f"{target} supports float32 only, because it has no parameter `dtype`.")
 
 
-def _check_verb(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks keys that are allowed in some modes only."""
     mode = values.get("mode")
     if mode in ("evaluate", "predict") and values.get("run") is None:
         yield Problem("run", f"{MISSING_ARGUMENT}Set it to a run's folder or MLflow id, or to last (see mode=runs).")
-    if mode not in RUN_VERBS and values.get("run") is not None:
-        yield Problem("run", f"is allowed for mode={', '.join(RUN_VERBS)} only. To resume training, use resume.")
+    if mode not in RUN_MODES and values.get("run") is not None:
+        yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
     if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):
         yield Problem("data.split", "is the split of a finished run. Set run, too.")
     if mode != "predict" and values.get("output") is not None:

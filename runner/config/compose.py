@@ -22,6 +22,7 @@ from runner.config.choices import Choices, File, choose_options, find_source_to_
 from runner.config.config import Config
 from runner.config.earlier_run import check_server, merge_overrides, overlay_run
 from runner.config.legacy import move_keys, rename_targets
+from runner.config.modes import RUN_MODES
 from runner.config.overrides import (
     ParsedOverrides,
     apply_override,
@@ -31,7 +32,6 @@ from runner.config.overrides import (
 )
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.scalars import normalize_scalars
-from runner.config.verbs import RUN_VERBS
 from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
 from runner.run_folder import find_run
@@ -60,11 +60,11 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     config = _expand_home(config)
     if (name := config.values["resume"]) and config.values["mode"] != "deliver":
         config = _resume(config, overrides, name)
-    if (name := config.values["run"]) and config.values["mode"] in RUN_VERBS:
+    if (name := config.values["run"]) and config.values["mode"] in RUN_MODES:
         config = overlay_run(config, find_run(Path(config.values["folder"]), name, "run"))
     check_config(_without_python_source(config))
     composer.print_notes(config)
-    if config.values["mode"] in RUN_VERBS:
+    if config.values["mode"] in RUN_MODES:
         values = {**config.values, "data": dict(config.values["data"])}
         config = replace(config, values=values, split=values["data"].pop("split", None))
     return normalize_scalars(config)

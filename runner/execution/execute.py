@@ -104,7 +104,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     """Trains and prints the report, then waits a little for the delivery of the record. Returns the summary."""
     path = run.folder.path
     save_transform(path, run.config.values["feature"], run.data.constants, run.data.encoded)
-    delivery = member.delivery.child(path) if member else run.tracking.start(path)
+    delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     try:
         summary = _train_and_record(run, signals, delivery)
         run.progress.close()
@@ -117,7 +117,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     if run_id is not None:
         summary["run_id"] = run_id
         write_summary(path, summary)
-    if note := delivery.note():
+    if note := delivery.describe_missing():
         _log_and_note(run, note)
     return summary
 

@@ -87,7 +87,7 @@ class Program:
     def __init__(self, static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> None:
         self.static = static
         self.features = features
-        self._constants = {name: constant._replace(device={}, initial={}) for name, constant in constants.items()}
+        self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)

@@ -89,7 +89,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
                     run_id = delivery.close(DELIVERY_SECONDS)
             folders.write_summary(folder.path, summary | {"run_id": run_id})
             _save_run_ids(folder.path)
-            if note := delivery.note():
+            if note := delivery.describe_missing():
                 shown.note(note)
     return SweepResult(
         summary["status"], tuple(rows), tuple(manifest.runs), folder.path.absolute(), run_id, signals.received

@@ -343,7 +343,7 @@ class Trainer:
     def _add_initial(self, constants: Mapping[str, Any]) -> dict[str, Any]:
         """The constants with those that only the initialization needs. They don't stay on the device."""
         learned = self.data.constants
-        return {name: {**one, **learned[name].initial} for name, one in constants.items()}
+        return {name: {**one, **learned[name].init_only} for name, one in constants.items()}
 
     def _compile(self, what: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
         """Compiles a function for the shapes of a chunk, unless that is done. The next call uses what was compiled.

@@ -20,7 +20,7 @@ from components.types import UserError
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.config.compose import compose
-from runner.config.verbs import VERBS
+from runner.config.modes import MODES
 from runner.signature.parameters import read_settings_fields
 from runner.tree import iterate_leaves, join_path
 
@@ -106,7 +106,7 @@ def test_help_lists_all_there_is_to_choose(capsys: pytest.CaptureFixture[str], i
     assert any(line.split() == ["bare"] for line in text.splitlines())
     assert "--version" in words
     assert "    epochs: 10" in text.splitlines()
-    assert set(VERBS) == set(get_args(read_settings_fields("Settings")["mode"].hint)) <= set(words)
+    assert set(MODES) == set(get_args(read_settings_fields("Settings")["mode"].hint)) <= set(words)
 
 
 def test_cfg_prints_the_composed_yaml(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
@@ -127,11 +127,11 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--hlep"], "there is no option --hlep. Did you mean --help?"),
-        (["seed=1", "-x"], "there is no option -x. Allowed: --allow, --cfg, --help,"),
-        (["--seed=3"], "there is no option --seed=3. Write seed=3\n"),
-        (["--training.epochs", "3"], "there is no option --training.epochs. Write training.epochs=VALUE\n"),
-        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, SHELL one of bash, zsh, fish\n"),
+        (["--hlep"], "--hlep: unknown flag. Did you mean --help?"),
+        (["seed=1", "-x"], "-x: unknown flag. Allowed: --allow, --cfg, --help,"),
+        (["--seed=3"], "--seed=3: unknown flag. Write seed=3\n"),
+        (["--training.epochs", "3"], "--training.epochs: unknown flag. Write training.epochs=VALUE\n"),
+        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, where SHELL is one of bash, zsh, fish\n"),
         (["-sc", "install=csh"], "-sc: write -sc install=SHELL"),
         (["-sc", "query=bash", "x"], "-sc: write -sc install=SHELL"),
         (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
@@ -175,7 +175,7 @@ def test_a_stream_that_is_closed_is_no_file_of_ours(in_empty_folder: Path, close
     """The next file would be opened in its place, and be written what is meant for the terminal."""
     program = (
         "import os, runner.__main__ as command\n"
-        "command._dispatch = lambda words: open('out', 'w').fileno()\n"
+        "command._run_command = lambda arguments: open('out', 'w').fileno()\n"
         "command.sys.exit(command.main([]))"
     )
     done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], check=False)

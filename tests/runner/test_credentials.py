@@ -55,8 +55,8 @@ def table(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a small table. Runs deliver in this process, which has no secrets yet."""
     rows = [f"{number % 7},{number % 5 / 4}" for number in range(60)]
     Path("t.csv").write_text("\n".join(["size,y", *rows]))
-    monkeypatch.setattr("runner.tracking._start", InProcess)
-    monkeypatch.setattr(store, "LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("runner.tracking._start_child", InProcess)
+    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(credentials, "WITHHELD", {})

@@ -93,7 +93,7 @@ def missing_error(block: Block, key: str, valid_mask: np.ndarray) -> DataError:
 
 def value_error(block: Block, key: str, row: int, fault: str, remedy: str) -> DataError:
     """The error for a value of a column."""
-    return DataError(f"{block.where(row)}: column `{key}` {fault}; {remedy}")
+    return DataError(f"{block.locate(row)}: column `{key}` {fault}; {remedy}")
 
 
 def format_value(value: Any) -> str:

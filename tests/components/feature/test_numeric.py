@@ -299,7 +299,7 @@ def test_sequences_are_normalized_and_padded_with_zeros() -> None:
 
 
 def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
-    rows = Block({"x": Ragged(np.array([1.0, 2.0, np.inf]), np.array([0, 1, 1, 3]))}, origin="somewhere", first=10)
+    rows = Block({"x": Ragged(np.array([1.0, 2.0, np.inf]), np.array([0, 1, 1, 3]))}, origin="somewhere", first_row=10)
     with pytest.raises(DataError, match="row 12 of somewhere: column `x` is inf"):
         Numeric(key="x", sequence=True).encode(rows, {}, Constants())
 
@@ -333,7 +333,7 @@ def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
 def test_what_is_no_finite_number_is_refused_with_its_place(values: Any, message: str) -> None:
     column = Numeric(key="x")
     with pytest.raises(DataError, match=message):
-        column.encode(Block({"x": values}, origin="somewhere", first=10), {}, Constants())
+        column.encode(Block({"x": values}, origin="somewhere", first_row=10), {}, Constants())
 
 
 def test_a_missing_value_is_refused_with_its_place() -> None:

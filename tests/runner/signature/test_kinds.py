@@ -53,7 +53,7 @@ HELPERS = [
     "components.loss.Range",
     "components.loss._numbers",
     "components.metric.dataclasses.replace",
-    "components.place.find",
+    "components.input_files.find_path",
     "components.schedule._schedule",
     "components.columns.as_column",
     "components.types.Schedule",

@@ -189,7 +189,7 @@ CASES = [
     (
         "metric.mine",
         "CollectsSum",
-        "CollectsSum.measure returns `hits` as int32 (); it collects, so 32 rows are needed",
+        "CollectsSum.measure returns `hits` as int32 (); `collects` is True, so 32 rows are needed",
     ),
     (
         "regularizer.mine",

@@ -56,7 +56,10 @@ def test_types_are_those_that_all_rows_allow(tmp_path: Path, monkeypatch: pytest
     assert source.columns.valid.keys() == {"w"}
     blocks = list(source.blocks("all"))
     assert len(blocks) > 1
-    assert [sum(len(block.columns["i"]) for block in blocks), blocks[1].columns["i"][0]] == [40_001, blocks[1].first]
+    assert [sum(len(block.columns["i"]) for block in blocks), blocks[1].columns["i"][0]] == [
+        40_001,
+        blocks[1].first_row,
+    ]
 
 
 def test_gaps_are_marked_in_every_type_and_nan_is_one(tmp_path: Path) -> None:
@@ -172,7 +175,7 @@ def test_a_quote_that_is_never_closed_is_named_by_its_line(tmp_path: Path, rows:
 def test_rows_are_named_by_the_lines_they_begin_in(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", 'a,b\n1,"x\ny"\n\n2,"un""even"\n3,o"dd\n\n\n4,"p\n\nq"\n5,z')
     (block,) = source.blocks("all")
-    assert [block.where(row) for row in range(5)] == [f"{source.path}, line {n}" for n in (2, 5, 6, 9, 12)]
+    assert [block.locate(row) for row in range(5)] == [f"{source.path}, line {n}" for n in (2, 5, 6, 9, 12)]
 
 
 def test_splits_are_disjoint_and_stratified_on_request(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_ids_of_another_column_are_all_values_but_no_id() -> None:
 )
 def test_other_values_are_named(values: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_values(Block({"x": values}, origin="rows.csv", first=10), "x")
+        read_values(Block({"x": values}, origin="rows.csv", first_row=10), "x")
 
 
 def test_a_missing_column_is_named_with_the_nearest() -> None:

@@ -19,7 +19,7 @@ ROWS = Block(
         "v": np.ones((3, 2)),
     },
     origin="somewhere",
-    first=7,
+    first_row=7,
 )
 
 
