@@ -207,7 +207,9 @@ def test_a_sweep_whose_disk_is_full_goes_on_by_the_same_command(tmp_path: Path) 
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with (
         stopping(tmp_path / "outputs", full, 40) as disk,
-        pytest.raises(DiskError, match=r"No space left on device; once that is fixed, the same command goes on"),
+        pytest.raises(
+            DiskError, match=r"No space left on device. Fix this, then resume the run with the same command."
+        ),
     ):
         sweep()
     assert re.search(r"_[12]_\w{10}/", str(disk.stopped_at))
@@ -244,5 +246,5 @@ def test_a_disk_that_fails_elsewhere_is_told_in_a_line(
     monkeypatch.setattr(execution, "prepare_run", full)
     assert main([*WORDS, "training.epochs=1"]) == 1
     assert capsys.readouterr().err == (
-        "outputs/x: No space left on device; once that is fixed, the same command goes on\n"
+        "outputs/x: No space left on device. Fix this, then resume the run with the same command.\n"
     )

@@ -67,7 +67,7 @@ def build_parts(
         learned: the constants of the target and the columns, without arrays on the device.
         given: numbers and arrays.
 
-    Raises PlacedError if parts don't fit together.
+    Raises LocatedError if parts don't fit together.
     """
     numbers = given.numbers
     target = features.target.bind(learned["target"]._replace(device=given.constants["target"]))

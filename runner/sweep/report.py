@@ -13,7 +13,7 @@ from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, key
 from runner.sweep.ranking import Row, shown, table
 from runner.terminal import print_line
-from runner.user_code import ALLOWED
+from runner.user_code import PACKAGES_OF_COMMAND
 
 MOST, LAST = 120, 3  # runs of a plan that are printed, and of those at its end
 OF_SWEEPS = ("sweep", "folds", "fold", "mode")  # words that one run of the best setting has no need of
@@ -77,7 +77,7 @@ def end(
 def line(plan: Plan, row: Row) -> str:
     """The command that runs a setting once, ready to be pasted."""
     words = [word for word in plan.fixed if key(word).partition(".")[0] not in OF_SWEEPS]
-    allowed = [word for name in ALLOWED for word in ("--allow", name)]
+    allowed = [word for name in PACKAGES_OF_COMMAND for word in ("--allow", name)]
     return shlex.join(["titrate", *allowed, *words, *row.words])
 
 

@@ -54,7 +54,7 @@ class CheckpointFiles:
         Raises DiskError if an earlier write failed.
         """
         self._take_results(len(self._pending) - MAX_PENDING + 1)
-        if self._pending and memory.count_bytes((state, best)) > memory.measure_free_host_memory().left:
+        if self._pending and memory.count_bytes((state, best)) > memory.measure_free_host_memory().program_bytes:
             self.wait()  # memory may hold one copy at a time
         # The arrays are copied, because the next step reuses their memory (donation).
         state, best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, best))

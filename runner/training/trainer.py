@@ -292,7 +292,7 @@ class Trainer:
             arguments = self.given, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
             need = self._compile("the evaluation", self.program.evaluate, chunk, *arguments)
             if need and number == 0 and not self._evaluation_fits:  # later, other work may hold memory for a moment
-                memory.check_need("the evaluation", (EVALUATION, size), need.more, warn=self._warn)
+                memory.check_need("the evaluation", (EVALUATION, size), need.additional, warn=self._warn)
                 self._evaluation_fits = True
             sums, outputs = self.program.evaluate(*arguments)
             yield sums, outputs, chunk.mask
@@ -310,7 +310,7 @@ class Trainer:
         with self._locate_memory_error():
             need = self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
         if need:
-            more = held + need.more + (0 if self.batches.resident else memory.count_bytes(chunk.data))
+            more = held + need.additional + (0 if self.batches.resident else memory.count_bytes(chunk.data))
             free = memory.measure_free_memory() or "the free memory is unknown"
             LOG.info("training needs %s, and %s", memory.format_bytes(more), free)
             if fits:  # otherwise the user was warned already

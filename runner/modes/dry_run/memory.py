@@ -95,7 +95,7 @@ class MemoryCheck:
 
     def __init__(self, run: AbstractRun, memory: Memory, free: FreeMemory | None, warn: Callable[[str], None]) -> None:
         # Data that stays on the device is loaded already.
-        self.limit: int | None = free and free.left + count_bytes(run.trainer.batches.resident)
+        self.limit: int | None = free and free.program_bytes + count_bytes(run.trainer.batches.resident)
         self.where = free.where if free else ""
         self._run, self._memory = run, memory
         self._copies = memory.parameters + memory.model_state + memory.checkpoint

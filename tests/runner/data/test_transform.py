@@ -179,5 +179,5 @@ def test_a_whole_file_that_is_no_transform_is_refused(folder: Path, tmp_path: Pa
 
 def test_a_damaged_file_is_refused_with_its_fault(folder: Path, tmp_path: Path) -> None:
     (tmp_path / transform.FILE).write_bytes((folder / transform.FILE).read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"transform\.npz can't be read: it is no npz file, or cut short"):
+    with pytest.raises(UserError, match=r"transform\.npz can't be read: it is not an npz file, or its end is missing"):
         transform.load_transform(tmp_path)

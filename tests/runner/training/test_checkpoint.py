@@ -214,7 +214,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monke
         patched.setattr(os, "fsync", full)
         told: list[int] = []
         checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, then=lambda: told.append(2))
-        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command goes on"):
+        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command"):
             checkpoints.wait()
     assert told == []
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["step_0000000001.npz"]
