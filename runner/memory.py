@@ -154,7 +154,7 @@ def check_need(
         batch: the key and the value of the batch size.
         needed: the bytes that the program needs in addition to those in use.
         fixed: the bytes among them that do not grow with the batch.
-        warn: a function that takes the warning; None: too little memory is an error.
+        warn: a function that reports the warning; None: too little memory is an error.
 
     Returns:
         Whether the memory is free, or unknown.

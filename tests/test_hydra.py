@@ -29,7 +29,7 @@ print(hydra.__version__, file=sys.stderr)
 
 
 @pytest.fixture(scope="module")
-def next_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def next_hydra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the next Hydra and its OmegaConf; skips where the registry, or its cache, has none."""
     folder = tmp_path_factory.mktemp("hydra")
     uv = os.environ.get("UV") or shutil.which("uv")
@@ -54,10 +54,10 @@ def composed(path: list[Path]) -> tuple[str, str]:
     return done.stdout, done.stderr.strip()
 
 
-def test_both_lines_compose_and_sweep_alike(next_line: Path) -> None:
+def test_both_versions_of_hydra_compose_and_sweep_alike(next_hydra: Path) -> None:
     now, version = composed([])
     assert version == hydra.__version__
-    later, other = composed([next_line])
+    later, other = composed([next_hydra])
     assert other.startswith("1.4")
     assert later == now
     assert "optimizer: unknown option nadm. Did you mean nadam?" in now

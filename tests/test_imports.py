@@ -39,7 +39,7 @@ MODULES = sorted(
 )
 
 
-def imported(path: Path) -> set[str]:
+def find_imports(path: Path) -> set[str]:
     """Every module that a file imports, wherever the import stands."""
     found = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
@@ -55,31 +55,33 @@ def group(path: Path) -> str:
     return path.parts[1].removesuffix(".py")
 
 
-def top(name: str) -> str:
+def top_package(name: str) -> str:
     return name.partition(".")[0]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_each_module_imports_only_what_it_may(path: Path) -> None:
-    names = imported(path)
-    assert not {name for name in names if top(name) in ("experiments", "benchmarks", "tests")}
-    assert not {name for name in names if top(name) == "mlflow"} or path.is_relative_to("runner/tracking")
+def test_each_module_imports_only_allowed_modules(path: Path) -> None:
+    names = find_imports(path)
+    assert not {name for name in names if top_package(name) in ("experiments", "benchmarks", "tests")}
+    assert not {name for name in names if top_package(name) == "mlflow"} or path.is_relative_to("runner/tracking")
     if path.parts[0] == "components":
-        assert not {name for name in names if top(name) in ("runner", *FRAMEWORKS)}
+        assert not {name for name in names if top_package(name) in ("runner", *FRAMEWORKS)}
         layers = {"layer"} if group(path) in ("architecture", "feature") else set()
         allowed = {"types", "closest", "paths", "input_files", "arrow", "columns", group(path)} | layers
-        assert {name.split(".")[1] for name in names if top(name) == "components"} <= allowed
+        assert {name.split(".")[1] for name in names if top_package(name) == "components"} <= allowed
         if group(path) == "types":
-            assert not {name for name in names if top(name) in OURS and not name.startswith("components.types.")}
+            assert not {
+                name for name in names if top_package(name) in OURS and not name.startswith("components.types.")
+            }
     else:
-        ours = {name.split(".")[1] for name in names if top(name) == "components"}
+        ours = {name.split(".")[1] for name in names if top_package(name) == "components"}
         assert ours <= {"types", "closest", "columns", "input_files"}
 
 
 @pytest.mark.parametrize("room", ["layer/lowering", "architecture/block"])
 def test_a_room_that_others_share_imports_none_of_them(room: str) -> None:
     inside = [path for path in MODULES if path.is_relative_to(f"components/{room}")]
-    used = {name for path in inside for name in imported(path) if top(name) == "components"}
+    used = {name for path in inside for name in find_imports(path) if top_package(name) == "components"}
     shared = f"components.{room.replace('/', '.')}."
     ground = ("components.types.", "components.layer.shape.") if room == "layer/lowering" else ("components.types.",)
     layers = ("components.layer.",) if room == "architecture/block" else ()
@@ -91,13 +93,13 @@ FEATURE = ("text", "base", "statistic", "normalizer", "number")  # each may impo
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to("components/feature")], ids=str)
-def test_what_columns_are_made_of_stands_in_rooms_behind_them(path: Path) -> None:
-    used = {name.split(".")[2] for name in imported(path) if name.startswith("components.feature.")}
+def test_the_building_blocks_of_columns_are_in_rooms_of_their_own(path: Path) -> None:
+    used = {name.split(".")[2] for name in find_imports(path) if name.startswith("components.feature.")}
     room = path.parts[2].removesuffix(".py")
     if room in FEATURE:
         assert used <= set(FEATURE[: FEATURE.index(room) + 1])
     elif room != "__init__":  # a column's own file, which `components.feature` exports
-        exported = imported(Path("components/feature/__init__.py"))
+        exported = find_imports(Path("components/feature/__init__.py"))
         assert f"components.feature.{room}" in {name.rpartition(".")[0] for name in exported}
 
 
@@ -106,7 +108,7 @@ COLUMNS = (("components", "data"), ("components", "feature"))
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[:2] in COLUMNS], ids=str)
-def test_sources_and_columns_have_no_words_of_the_command_line(path: Path) -> None:
+def test_sources_and_columns_have_no_keys_of_the_command_line(path: Path) -> None:
     texts = [node.value for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Constant)]
     assert not [text for text in texts if isinstance(text, str) and WORDS.search(text)]
 
@@ -115,20 +117,25 @@ def test_sources_and_columns_have_no_words_of_the_command_line(path: Path) -> No
 def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
     if path.name in ("__init__.py", "__main__.py") and len(path.parts) == 2:
         return
-    own = level(path.parts[1])
-    assert not {name for name in imported(path) if top(name) == "runner" and level(name.split(".")[1]) > own}
+    own = find_level(path.parts[1])
+    assert not {
+        name for name in find_imports(path) if top_package(name) == "runner" and find_level(name.split(".")[1]) > own
+    }
 
 
-def level(room: str) -> int:
+def find_level(room: str) -> int:
     """The rung of the ladder on which a room or a file of `runner/` stands; 0: the ground."""
     if (ROOT / "runner" / room).is_dir():
         return ROOMS.index(room) + 1
     return 0
 
 
-def test_no_import_goes_in_a_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     names = {module(path): path for path in MODULES}
-    graph = {name: {found for one in imported(path) if (found := longest(one, names))} for name, path in names.items()}
+    graph = {
+        name: {found for one in find_imports(path) if (found := find_longest_prefix(one, names))}
+        for name, path in names.items()
+    }
     order = graphlib.TopologicalSorter({name: found - {name} for name, found in graph.items()})
     order.prepare()  # raises CycleError, which names the circle
 
@@ -137,21 +144,23 @@ def module(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
-def longest(name: str, known: Container[str]) -> str | None:
+def find_longest_prefix(name: str, known: Container[str]) -> str | None:
     """The module that an import of a name loads, or None where it is none of ours."""
     return next((one for one in (name, name.rpartition(".")[0]) if one in known), None)
 
 
-def test_hydra_is_touched_where_words_become_plain_values_alone() -> None:
-    users = {path.stem for path in MODULES if {top(name) for name in imported(path)} & {"hydra", "omegaconf"}}
+def test_hydra_is_imported_only_where_overrides_are_parsed() -> None:
+    users = {
+        path.stem for path in MODULES if {top_package(name) for name in find_imports(path)} & {"hydra", "omegaconf"}
+    }
     assert users == {"choices", "completion", "compose", "earlier_run", "grid", "overrides"}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if group(path) == "types"], ids=str)
 def test_the_vocabulary_imports_no_framework(path: Path) -> None:
     tree = ast.parse((ROOT / path).read_text())
-    at_import = {top(name.name) for node in tree.body if isinstance(node, ast.Import) for name in node.names}
-    at_import |= {top(node.module or "") for node in tree.body if isinstance(node, ast.ImportFrom)}
+    at_import = {top_package(name.name) for node in tree.body if isinstance(node, ast.Import) for name in node.names}
+    at_import |= {top_package(node.module or "") for node in tree.body if isinstance(node, ast.ImportFrom)}
     assert at_import <= {"__future__", "collections", "components", "dataclasses", "functools", "itertools", "math"} | {
         "typing"
     }

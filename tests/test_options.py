@@ -1,7 +1,7 @@
 """Every option of `conf/` works: it takes two steps, is saved and resumed; every network is traced.
 
-A new option joins by its file. What must fit together is tried in the combinations that the experiments have. The data
-sets, features and networks that an experiment names take their two steps in `test_experiments.py`.
+A new option is tested without a change here. Options that must fit together are tried in the combinations of the
+experiments. The data sets, features and networks of an experiment take their two steps in `test_experiments.py`.
 """
 
 from __future__ import annotations
@@ -89,22 +89,22 @@ LONG_TO_TRACE = {  # more than 1.5 seconds each, 90 in all; the fast tests of th
 
 
 @functools.cache
-def combinations() -> list[dict[str, str]]:
+def list_combinations() -> list[dict[str, str]]:
     """What `conf/run.yaml` and the experiments choose together."""
     chosen = [compose(words).choices for words in ([], *([f"experiment={name}"] for name in FILES[EXPERIMENT]))]
     return [{group: choice[group] for group in COMBINED} for choice in chosen]
 
 
-def named(group: str) -> set[str]:
+def list_options(group: str) -> set[str]:
     """The options that an experiment names."""
-    return {combination[group] for combination in combinations()[1:]}
+    return {combination[group] for combination in list_combinations()[1:]}
 
 
 def target(network: str) -> str:
     return str(yaml.safe_load(NETWORKS[network].read_text())["_target_"])
 
 
-def families() -> dict[str, list[str]]:
+def group_by_family() -> dict[str, list[str]]:
     """The networks by the module that defines them."""
     found: dict[str, list[str]] = {}
     for name in NETWORKS:
@@ -120,13 +120,13 @@ PARTS = [
     if group not in ("architecture", EXPERIMENT)
     for option, path in FILES[group].items()
     if "???" not in path.read_text()  # needs no file of the user's
-    if group not in ("data", "feature") or option not in named(group)
+    if group not in ("data", "feature") or option not in list_options(group)
 ]
-FAMILIES = [names for names in families().values() if not named("architecture") & set(names)]
+FAMILIES = [names for names in group_by_family().values() if not list_options("architecture") & set(names)]
 SMALLEST = [min(names, key=lambda name: PARAMETERS.get(name, 0)) for names in FAMILIES]
 
 
-def marked_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
+def mark_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
@@ -146,10 +146,10 @@ def images(side: int) -> Arrays:
     return Arrays(columns={"image": pixels, "label": np.arange(30) % 10}, valid=10, test=10, stratify="label")
 
 
-def candidates(group: str, option: str) -> Iterator[dict[str, str]]:
+def iterate_candidates(group: str, option: str) -> Iterator[dict[str, str]]:
     """The combinations in which an option may fit: first those that name it; for data and features all pairs, too."""
-    small = [combination | {"architecture": "mlp"} for combination in combinations()]
-    known = sorted(small + combinations(), key=lambda combination: combination.get(group) != option)
+    small = [combination | {"architecture": "mlp"} for combination in list_combinations()]
+    known = sorted(small + list_combinations(), key=lambda combination: combination.get(group) != option)
     pairs: Iterable[tuple[str, ...]] = ()
     if group in ("data", "feature"):
         losses = dict.fromkeys(combination["loss"] for combination in known)
@@ -162,7 +162,7 @@ def candidates(group: str, option: str) -> Iterator[dict[str, str]]:
             yield changed
 
 
-def words_of(group: str, option: str, combination: dict[str, str]) -> list[str]:
+def list_overrides(group: str, option: str, combination: dict[str, str]) -> list[str]:
     """The words of a small run with an option, which is the only one of its group."""
     chosen = {"optimizer": "sgd", "metric": "[]", "tracking": "none"} | combination
     chosen[group] = f"[{option}]" if isinstance(read_default_options()[group], list) else option
@@ -180,11 +180,11 @@ class Fit(NamedTuple):
 
 
 def fit(group: str, option: str, sides: Iterable[int] = (), more: Iterable[str] = ()) -> Fit:
-    """Finds the first run that an option fits in: on images of one of the sizes, or in one of the combinations."""
+    """Finds the first run that an option fits in: on images of one of the sizes, or in one of the list_combinations."""
     problems: dict[str, str] = {}
-    pictures = [(combinations()[0] | {group: option}, images(side)) for side in sides]
-    for combination, source in chain(pictures, ((found, None) for found in candidates(group, option))):
-        words = [*words_of(group, option, combination), *more]
+    pictures = [(list_combinations()[0] | {group: option}, images(side)) for side in sides]
+    for combination, source in chain(pictures, ((found, None) for found in iterate_candidates(group, option))):
+        words = [*list_overrides(group, option, combination), *more]
         if source is not None:
             words = [word for word in words if not word.startswith("data.")]
         try:
@@ -225,7 +225,7 @@ def check_sweep(words: list[str]) -> None:
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-@pytest.mark.parametrize("option", marked_slow(SMALLEST, LONG_TO_COMPILE))
+@pytest.mark.parametrize("option", mark_slow(SMALLEST, LONG_TO_COMPILE))
 def test_the_smallest_network_of_a_family_takes_two_steps_and_is_resumed(option: str) -> None:
     narrow = ["architecture.width=0.25"] if "width" in (read_signature(target(option)) or {}) else []
     found = fit("architecture", option, SIZES, narrow)
@@ -233,14 +233,14 @@ def test_the_smallest_network_of_a_family_takes_two_steps_and_is_resumed(option:
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("option", marked_slow(NETWORKS, LONG_TO_TRACE))
+@pytest.mark.parametrize("option", mark_slow(NETWORKS, LONG_TO_TRACE))
 def test_a_training_step_of_a_network_is_traced(option: str) -> None:
     trainer = fit("architecture", option, SIZES[-1:]).trainer
     assert sum(leaf.size for leaf in jax.tree.leaves(trainer.like.parameters)) > 0
 
 
 @pytest.mark.parametrize("group", [group for group in read_default_options() if group != EXPERIMENT])
-def test_the_file_of_an_option_starts_with_a_sentence_that_says_what_it_is(group: str) -> None:
+def test_the_file_of_an_option_starts_with_a_description(group: str) -> None:
     titles = {option: path.read_text().partition("\n")[0] for option, path in FILES[group].items()}
     wrong = [option for option, title in titles.items() if not re.fullmatch(r"# [A-Z\d].{8,}\.", title)]
     assert not wrong, f"{group}: start these files with a comment, one sentence on one line"

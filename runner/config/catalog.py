@@ -64,7 +64,7 @@ def display_path(path: Path) -> str:
 
 
 def explain_missing_option(group: str, name: str) -> str | None:
-    """A remedy if the working folder has a file for a missing option that is not found; None: it has no such file."""
+    """A remedy for a missing option if the working folder has a file for it that is not read; None: it has no file."""
     folder = _group_folder(_working_folder(), group)
     path, yml_path = folder / f"{name}.yaml", folder / f"{name}.yml"
     if os.path.isfile(yml_path):

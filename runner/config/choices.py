@@ -37,7 +37,7 @@ class File(NamedTuple):
 
     Attributes:
         path: the file.
-        group: the group, under whose key the content is merged; `experiment`: it is merged at the root.
+        group: the group, which is the key of the content; `experiment`: the content is merged at the root.
         content: the content.
         origin: the origin of its values in messages; None: the path.
     """
@@ -209,7 +209,7 @@ def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tu
     """Reads the choices in the defaults list of an experiment, and removes the list from the file's content."""
     origin = display_path(experiment.path)
     groups = [group for group in read_default_options() if group != EXPERIMENT]
-    found: dict[str, tuple[Any, str]] = {}
+    chosen: dict[str, tuple[Any, str]] = {}
     for entry in _pop_defaults(experiment.content):
         key, option = next(iter(entry.items())) if isinstance(entry, dict) and entry else (str(entry), None)
         match = DEFAULTS_ENTRY.fullmatch(str(key))
@@ -218,8 +218,8 @@ def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tu
         elif (group := match[1]) not in groups:
             choices.problems.append(f"{origin}: unknown group {group}. {suggest_name(group, groups)}")
         else:
-            found[group] = (_option_names(option), origin)
-    return found
+            chosen[group] = (_option_names(option), origin)
+    return chosen
 
 
 def _drop_unchosen(experiment: File, experiment_choices: Mapping[str, Any], on_command_line: Mapping[str, Any]) -> None:

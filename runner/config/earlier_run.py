@@ -29,7 +29,7 @@ from runner.yaml_file import CONFIGURATION_LIMITS
 
 Contents = TypeVar("Contents", dict[str, Any], list[Any])
 
-# Keys of the command, not of the finished run. `tracking` is one, since a copied run must not choose where records go.
+# Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
 COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
 ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)")
 

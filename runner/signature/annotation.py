@@ -39,7 +39,7 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def read_hint(module: Module, node: ast.expr | None) -> Any:
-    """The type hint of an annotation; Any if the annotation is unknown, or is none of a YAML value."""
+    """The type hint of an annotation; Any if it is unknown, or is not the type of a YAML value."""
     try:
         return _read_hint(module, node, frozenset())
     except (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError):

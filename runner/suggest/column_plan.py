@@ -11,12 +11,12 @@ from components.types import ColumnProfile, ColumnType, OddTexts
 MAX_ONE_HOT = 32  # distinct texts of a column with one-hot vectors; a column with more gets an embedding
 MAX_VOCABULARY = 20_000  # distinct texts of a column with a vocabulary; a column with more is hashed
 MAX_DISTINCT_SHARE = 0.5  # of the rows; categories with more distinct texts rarely occur in new rows
-MIN_EXPECTED_REPEATS = 10  # of random numbers; if none of so many repeats occurs, the numbers identify the rows
+MIN_EXPECTED_REPEATS = 10  # equal pairs of random numbers; if there is no equal pair, the numbers identify rows
 MAX_NULL_TEXTS = 3  # distinct texts among numbers that may mean missing values
 WORD_DIMENSION = 8  # of the embedding of words
 MAX_EXACT = 2.0**53  # larger whole numbers are not exact in float64
 MAX_SKEWNESS = 2.0  # of non-negative numbers without a logarithm
-UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # words that need no quotes
+UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes
 
 
 class ColumnPlan(NamedTuple):
@@ -24,7 +24,7 @@ class ColumnPlan(NamedTuple):
 
     Attributes:
         text: a description for the user.
-        parts: the feature columns, as plain values. Each one reads the one before it. Empty: the column is left out.
+        parts: the feature columns, as plain values. Each reads the previous one. Empty: the column is left out.
         kind: the type that the column should be read as; None: the type in its profile.
     """
 

@@ -86,7 +86,7 @@ def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> s
         nearest = closest_name(target, columns)
         hint = ""
         if all(map(_is_number, columns)):
-            hint = "All names of columns are numbers: the first line may lack the names. "
+            hint = "All names of columns are numbers, so the line with the names may be missing. "
         elif nearest is not None:
             override = format_override("data.target", nearest)
             hint = f"Did you mean {format_name(nearest)}? " + (f"Write {override}. " if override[0] == "'" else "")

@@ -19,3 +19,19 @@ def options(group: str) -> dict[str, dict[str, Any]]:
 def built(group: str, option: str, **arguments: Any) -> Any:
     """Builds the part of an option, with some arguments replaced."""
     return build(options(group)[option] | arguments, {})
+
+
+def write_option(module: str, key: str, name: str) -> list[str]:
+    """Writes an option for a part of the user's module, and returns the overrides that train with it.
+
+    Args:
+        module: the module.
+        key: the group, or `group.mine` in a group that allows several options.
+        name: the name of the part.
+    """
+    group, _, allows_several = key.partition(".")
+    Path("conf", group).mkdir(parents=True)
+    node = f"_target_: {module}.{name}\n" + ("learning_rate: 0.1\n" if group == "schedule" else "")
+    Path("conf", group, "mine.yaml").write_text(f"mine: {{{node.strip()}}}\n" if allows_several else node)
+    choice = f"{group}=[mine]" if allows_several else f"{group}=mine"
+    return [choice, "tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1"]

@@ -59,7 +59,7 @@ def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["architecture=sequential", "architecture.layers.0.features=0", "loss._target_=optax.sdg"], 2),
     ],
 )
-def test_answers_come_before_anything_heavy_is_imported(in_empty_folder: Path, words: list[str], code: int) -> None:
+def test_help_and_errors_import_no_heavy_library(in_empty_folder: Path, words: list[str], code: int) -> None:
     done = subprocess.run([sys.executable, "-c", REPORT, *words], capture_output=True, text=True, check=False)
     assert done.returncode == code
     *_, report = done.stdout.splitlines()
@@ -67,7 +67,7 @@ def test_answers_come_before_anything_heavy_is_imported(in_empty_folder: Path, w
     assert HEAVY.isdisjoint(report.split())
 
 
-def test_mistakes_go_to_standard_error_without_a_traceback(in_empty_folder: Path) -> None:
+def test_errors_are_printed_to_standard_error_without_a_traceback(in_empty_folder: Path) -> None:
     done = titrate(
         "optimizer=nadm", "trainning.epochs=3", "training.epochs=abc", "training.batch_size=0", "seed=-1", "x"
     )
@@ -93,7 +93,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"titrate {metadata.version('titrate')}\n"
 
 
-def test_help_lists_all_there_is_to_choose(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+def test_help_lists_all_options(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
     Path("experiments").mkdir()
     Path("experiments/mine.yaml").write_text("# Question:  is it mine?\nseed: 1\n")
     Path("experiments/bare.yaml").write_text("seed: 1\n")
@@ -116,7 +116,7 @@ def test_cfg_prints_the_composed_yaml(capsys: pytest.CaptureFixture[str], in_emp
     assert printed["schedule"]["learning_rate"] == "${learning_rate}"
 
 
-def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+def test_info_shows_the_origin_of_each_value(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
     assert main(["seed=3", "--info"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "seed=3 the command line (seed=3)" in lines
@@ -171,7 +171,7 @@ def test_completion_imports_no_plugin_of_the_working_folder(in_empty_folder: Pat
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_stream_that_is_closed_is_no_file_of_ours(in_empty_folder: Path, closed: str) -> None:
+def test_a_closed_stream_is_not_replaced_by_a_file_of_the_run(in_empty_folder: Path, closed: str) -> None:
     """The next file would be opened in its place, and be written what is meant for the terminal."""
     program = (
         "import os, runner.__main__ as command\n"
@@ -183,13 +183,13 @@ def test_a_stream_that_is_closed_is_no_file_of_ours(in_empty_folder: Path, close
     assert Path("out").read_text() == ""
 
 
-def test_characters_that_the_terminal_lacks_are_told_by_their_number(in_empty_folder: Path) -> None:
+def test_characters_that_the_terminal_can_t_encode_are_escaped(in_empty_folder: Path) -> None:
     done = titrate("experiment=日", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
     assert done.stderr.startswith(r"experiment: unknown option \u65e5. ")
 
 
-def test_a_working_folder_that_is_gone(
+def test_a_deleted_working_folder_is_reported(
     in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("gone").mkdir()
@@ -301,7 +301,7 @@ def execution(result: Any) -> Any:
         (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_how_a_run_ended_is_the_exit_code(
+def test_the_exit_code_shows_how_a_run_ended(
     result: Any, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(runner.modes.train, "execute", execution(result))

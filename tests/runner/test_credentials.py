@@ -85,7 +85,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("uri", SPELLINGS.values(), ids=SPELLINGS)
-def test_a_mask_holds_no_part_of_a_secret(uri: str) -> None:
+def test_a_mask_has_no_part_of_a_secret(uri: str) -> None:
     masked = mask_uri(uri)
     assert_secret(Path("nowhere"), masked)
     assert masked != uri
@@ -106,7 +106,7 @@ def test_a_mask_holds_no_part_of_a_secret(uri: str) -> None:
         "some/path",
     ],
 )
-def test_a_uri_without_secrets_is_its_own_mask(uri: str) -> None:
+def test_a_uri_without_secrets_is_not_changed(uri: str) -> None:
     assert mask_uri(uri) == uri
 
 
@@ -147,7 +147,7 @@ def test_a_uri_without_secrets_is_its_own_mask(uri: str) -> None:
         ("runs.where=started > 10:30", "runs.where=started > 10:30"),
     ],
 )
-def test_words_are_masked_wherever_the_uri_stands_in_them(word: str, masked: str) -> None:
+def test_a_uri_is_masked_anywhere_in_an_argument(word: str, masked: str) -> None:
     assert mask_arguments([word]) == [masked]
     assert mask_arguments([masked]) == [masked]
 
@@ -180,7 +180,7 @@ def test_texts_of_libraries_are_scrubbed(text: str, monkeypatch: pytest.MonkeyPa
     assert scrub("Basic dodo: a dodos' day") == "Basic ***: a dodos' day"
 
 
-def test_a_user_is_scrubbed_from_uris_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_name_is_masked_in_uris_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "UNMASKED", {})
     mask_arguments(["tracking.uri=http://a:zebra@h", "loss.token=quagga"])
     assert scrub("a run of a: a:zebra, http://a:b@i, quagga") == "a run of a: ***, http://***@i, ***"
@@ -215,7 +215,7 @@ def test_a_run_writes_and_prints_no_secret(spelling: str, table: Path, capsys: p
         ),
     ],
 )
-def test_a_wrong_word_is_reported_without_its_secret(
+def test_a_wrong_override_is_reported_without_its_secret(
     word: str, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in ([word], [word, "--info"], [word, "--cfg", "job"], [f"--{word}"]):
@@ -237,9 +237,7 @@ def test_a_wrong_file_is_reported_without_its_secret(
 
 
 @pytest.mark.parametrize("verb", ["train", "dry_run", "look", "sweep", "info"])
-def test_each_verb_keeps_the_secret_of_a_file_to_itself(
-    verb: str, table: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_mode_prints_the_secret_of_a_file(verb: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = {"sweep": ["-m", "seed=1,2"], "info": ["--info"]}.get(verb, [f"mode={verb}"])
     Path("conf/tracking").mkdir(parents=True)
     source = Path("conf/tracking/mine.yaml")
@@ -272,7 +270,7 @@ def test_a_resumed_run_needs_the_whole_uri_again(
     more = ["resume=last", "training.epochs=2"]
     credentials.UNMASKED.clear()  # as in another process
     code, printed = run(capsys, *more)
-    assert (code, "its credentials aren't kept; give the whole URI" in printed) == (2, True)
+    assert (code, "Its credentials are not saved. Give the whole URI" in printed) == (2, True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     code, again = run(capsys, *more)
     assert (code, "going on from step" in again) == (0, True)
@@ -303,7 +301,7 @@ class Remote(MSE):
 """
 
 
-def test_a_failure_with_a_secret_in_its_message_does_not_reveal_it(
+def test_a_secret_in_the_message_of_a_failure_is_masked(
     table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("remote_part.py").write_text(PART)
@@ -338,7 +336,7 @@ def test_a_failure_with_a_secret_in_its_message_does_not_reveal_it(
         ({}, "Basic bWU6emVicmFxdWFnZ2E="),  # of the URI
     ],
 )
-def test_a_server_gets_the_credentials_and_no_one_else(
+def test_only_the_server_gets_the_credentials(
     variables: dict[str, str],
     header: str,
     table: Path,

@@ -41,7 +41,7 @@ def test_a_link_or_special_file_is_not_opened_to_write(
 
 
 @pytest.mark.parametrize("opener", OPENERS)
-def test_a_file_is_made_and_then_added_to(opener: Callable[[Path], BinaryIO], tmp_path: Path) -> None:
+def test_a_file_is_created_and_then_appended_to(opener: Callable[[Path], BinaryIO], tmp_path: Path) -> None:
     for text in (b"one", b"two"):
         with opener(tmp_path / "log.txt") as file:
             file.seek(0, os.SEEK_END)
@@ -50,13 +50,13 @@ def test_a_file_is_made_and_then_added_to(opener: Callable[[Path], BinaryIO], tm
 
 
 @pytest.mark.parametrize("opener", OPENERS)
-def test_a_file_that_can_not_be_opened_is_named(opener: Callable[[Path], BinaryIO], tmp_path: Path) -> None:
+def test_an_error_names_the_file_that_can_t_be_opened(opener: Callable[[Path], BinaryIO], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         opener(tmp_path / "nowhere" / "log.txt")
     assert Path(caught.value.filename) == tmp_path / "nowhere" / "log.txt"
 
 
-def test_a_file_is_replaced_whole_and_so_is_a_link(victim: Path, tmp_path: Path) -> None:
+def test_a_file_or_link_is_replaced_atomically(victim: Path, tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     path.symlink_to(victim)
     path.with_suffix(".tmp").symlink_to(victim)
@@ -68,7 +68,7 @@ def test_a_file_is_replaced_whole_and_so_is_a_link(victim: Path, tmp_path: Path)
     assert {one.name for one in tmp_path.iterdir()} == {"elsewhere", "summary.json"}
 
 
-def test_a_log_is_written_through_no_link(victim: Path, tmp_path: Path) -> None:
+def test_a_log_is_not_written_through_a_link(victim: Path, tmp_path: Path) -> None:
     (tmp_path / "log.txt").symlink_to(victim)
     with log.buffer_log() as memory:
         log.LOG.info("a line")

@@ -25,14 +25,14 @@ WORDS = ("training.epochs=1", "tracking=none", "quiet=true", "architecture.width
 MB = 2**20
 
 
-def leave(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def set_free_memory(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(memory, "measure_free_memory", lambda: memory.FreeMemory(size, "in this test"))
 
 
-def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
+def test_a_batch_that_does_not_fit_is_an_error_with_a_batch_size_that_fits(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    leave(monkeypatch, 400_000)
+    set_free_memory(monkeypatch, 400_000)
     words = [*WORDS, "training.evaluation_batch_size=32"]
     assert main([*words, "training.batch_size=1000"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -50,10 +50,10 @@ def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
     assert main([*words, found[1]]) == 0
 
 
-def test_an_evaluation_that_does_not_fit_is_refused(
+def test_an_evaluation_that_does_not_fit_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    leave(monkeypatch, 120_000)
+    set_free_memory(monkeypatch, 120_000)
     assert main([*WORDS, "training.evaluation_batch_size=10000"]) == 1
     match = re.search(
         r"too little memory for the evaluation: .* (training\.evaluation_batch_size=\d+) would fit",
@@ -63,7 +63,7 @@ def test_an_evaluation_that_does_not_fit_is_refused(
     assert main([*WORDS, match[1]]) == 0
 
 
-def test_a_model_that_never_fits_is_refused_before_anything_is_compiled(
+def test_a_model_that_never_fits_is_an_error_before_it_is_compiled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(loop.Trainer, "_compile", lambda *_: pytest.fail("compiled"))
@@ -77,7 +77,7 @@ def source() -> Arrays:
     return Arrays(columns=columns, valid=12, test=12)
 
 
-def test_what_is_needed_and_free_is_logged_and_nothing_compiled_twice(caplog: pytest.LogCaptureFixture) -> None:
+def test_needed_and_free_memory_are_logged_and_no_program_is_compiled_twice(caplog: pytest.LogCaptureFixture) -> None:
     with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
         result = runner.run(
             *WORDS[1:], "architecture.widths=[9]", "training.epochs=2", "training.batch_size=12", source=source()
@@ -115,7 +115,7 @@ def test_a_run_that_seems_too_large_starts_with_check_memory_false(
 ) -> None:
     words = [*WORDS, "data=digits", "training.batch_size=500"]
     assert main(words) == 0
-    leave(monkeypatch, 1000)
+    set_free_memory(monkeypatch, 1000)
     unchecked = [*words, "fresh=true", "training.check_memory=false"]
     assert main(unchecked) == 0
     training, evaluation = capsys.readouterr().err.splitlines()
@@ -130,7 +130,7 @@ def test_a_run_that_seems_too_large_starts_with_check_memory_false(
     assert "\nwarning: too large for the device: " in capsys.readouterr().out
 
 
-def test_other_errors_stay_what_they_are() -> None:
+def test_other_errors_are_not_changed() -> None:
     with pytest.raises(RuntimeError, match="INTERNAL"), memory.memory_error_location("training", ""):
         raise RuntimeError("INTERNAL: broken")
     with pytest.raises(RunError, match=r"^full$"), memory.memory_error_location("training", ""):
@@ -144,7 +144,7 @@ def test_other_errors_stay_what_they_are() -> None:
         ("4:cpu,memory:/jobs/one", "memory/jobs/one/memory.limit_in_bytes", "memory.usage_in_bytes"),
     ],
 )
-def test_what_control_groups_leave_counts(group: str, limit: str, taken: str, tmp_path: Path) -> None:
+def test_the_free_memory_of_control_groups_counts(group: str, limit: str, taken: str, tmp_path: Path) -> None:
     own, root = tmp_path / "own", tmp_path / "root"
     own.write_text(f"7:pids:/\n{group}\n")
     path = root / limit
@@ -165,7 +165,7 @@ def limited(option: str, size: int, *words: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize(("option", "size"), [("-v", 250 * MB), ("-v", 1000 * MB), ("-d", 200 * MB)])
-def test_a_process_in_which_jax_would_abort_ends_in_a_line(option: str, size: int) -> None:
+def test_a_limit_that_would_abort_jax_is_an_error_of_one_line(option: str, size: int) -> None:
     ended = limited(option, size)
     (line,) = ended.stderr.splitlines()
     assert re.fullmatch(

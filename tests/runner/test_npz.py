@@ -44,7 +44,7 @@ def header(text: str) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
 
 
-def test_all_comes_back_to_the_bit(path: Path) -> None:
+def test_arrays_and_metadata_are_the_same_after_writing_and_reading(path: Path) -> None:
     meta, arrays, digest = npz.read(path)
     assert meta == npz.read_meta(path) == META
     assert list(arrays) == list(ARRAYS)
@@ -55,13 +55,13 @@ def test_all_comes_back_to_the_bit(path: Path) -> None:
     assert path.read_bytes() == path.with_name("b.npz").read_bytes()
 
 
-def test_numpy_reads_it_too(path: Path) -> None:
+def test_numpy_reads_the_file(path: Path) -> None:
     with np.load(path) as archive:
         assert {*archive.files} == {"meta", *ARRAYS}
         np.testing.assert_array_equal(archive["matrix"], ARRAYS["matrix"])
 
 
-def test_no_changed_or_lost_byte_goes_unnoticed(path: Path) -> None:
+def test_every_changed_or_lost_byte_is_an_error(path: Path) -> None:
     content = path.read_bytes()
     for place in range(0, len(content), 7):
         changed = bytearray(content)
@@ -77,7 +77,7 @@ def test_no_changed_or_lost_byte_goes_unnoticed(path: Path) -> None:
             npz.read(path)
 
 
-def test_swapped_blocks_and_a_changed_note_are_noticed(path: Path) -> None:
+def test_swapped_blocks_and_changed_metadata_are_errors(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:512] + content[1024:1536] + content[512:1024] + content[1536:])
     with pytest.raises(DamagedFileError, match="its bytes were changed after it was written"):
@@ -137,7 +137,7 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes] | bytes], str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.usefixtures("in_empty_folder")
-def test_what_is_wrong_with_a_file_is_named(fault: str) -> None:
+def test_a_damaged_file_is_reported(fault: str) -> None:
     make, message = FAULTS[fault]
     content, path = make(), Path("a.npz")
     if isinstance(content, bytes):
@@ -162,7 +162,7 @@ def zipped(path: Path, compression: int = zipfile.ZIP_STORED, times: int = 1, me
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.usefixtures("in_empty_folder")
-def test_members_that_titrate_never_writes_are_refused() -> None:
+def test_members_that_titrate_never_writes_are_errors() -> None:
     path = Path("a.npz")
     zipped(path, times=2)
     with pytest.raises(DamagedFileError, match="two of its members have the same name"):
@@ -200,7 +200,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
             npz.read(tmp_path / f"{name}.npz")
 
 
-def test_a_file_that_is_not_a_file_of_predictions_is_refused(tmp_path: Path) -> None:
+def test_an_npz_file_without_predictions_is_an_error(tmp_path: Path) -> None:
     kept = answers.make_recorded(
         "test", ("a", "b"), np.arange(2), np.zeros(2, np.int32), np.zeros((2, 2), np.float32), np.ones(2)
     )

@@ -21,7 +21,7 @@ def test_an_accelerator_that_jax_does_not_use_is_reported(
     assert f"its extra `{extra}`" in str(platform.find_unused_accelerator())
 
 
-def test_no_warning_where_there_is_none_or_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_warning_if_the_accelerator_is_missing_or_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda path: False)
     assert platform.find_unused_accelerator() is None
     monkeypatch.setattr(Path, "exists", lambda path: True)
@@ -29,7 +29,7 @@ def test_no_warning_where_there_is_none_or_it_is_used(monkeypatch: pytest.Monkey
     assert platform.find_unused_accelerator() is None
 
 
-def test_no_warning_where_the_cpu_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_warning_if_the_cpu_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(Path, "exists", lambda path: True)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
@@ -40,7 +40,7 @@ def test_memory_is_measured() -> None:
     assert platform.peak_memory_bytes() > 10_000_000
 
 
-def test_what_the_last_digits_depend_on_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hardware_settings_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 5})
     monkeypatch.delenv("NPROC", raising=False)
     monkeypatch.setenv("XLA_FLAGS", "--xla_this")
@@ -81,7 +81,7 @@ else:
 """
 
 
-def test_a_fork_of_a_process_that_uses_jax_is_an_error_and_does_not_wait_for_ever(in_empty_folder: Path) -> None:
+def test_a_run_in_a_fork_of_a_process_with_jax_is_an_error(in_empty_folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("this process was forked from a process that used JAX")
 

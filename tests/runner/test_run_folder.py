@@ -13,30 +13,30 @@ from runner.run_folder import create_folder, find_interrupted, find_run, list_ru
 FILES = {"record.json": "{}"}
 
 
-def start(root: Path) -> str:
+def create_and_return_name(root: Path) -> str:
     return create_folder(root, "digits", "abc", FILES).path.name
 
 
-def record(kind: str, created: int) -> str:
+def format_record(kind: str, created: int) -> str:
     """The text of a `record.json`."""
     fields = {"tags": {}, "parameters": {}, "datasets": [], "tracking": {}}
     return json.dumps({"kind": kind, "created": created, "name": "digits", "digest": "abc", **fields})
 
 
-def test_folders_made_at_once_all_differ_and_keep_the_digest_last(tmp_path: Path) -> None:
+def test_folders_created_at_once_have_different_names_that_end_with_the_digest(tmp_path: Path) -> None:
     with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
-        names = list(pool.map(start, [tmp_path] * 8))
+        names = list(pool.map(create_and_return_name, [tmp_path] * 8))
     assert len(set(names)) == 8
     assert all(name.endswith("_abc") for name in names)
     assert not list(tmp_path.glob(".new_*"))
 
 
 @pytest.mark.parametrize("name", ["x" * 230, "日" * 80, "é" * 105 + "\n"])
-def test_a_long_name_is_cut_and_told_apart_by_a_digest(tmp_path: Path, name: str) -> None:
-    made = [create_folder(tmp_path, f"{name}{end}", "abc", FILES).path.name for end in "ab"]
-    assert all(len(one.encode()) <= 255 and one.endswith("_abc") for one in made)
-    assert all(one[20:80] == name[:60] for one in made)
-    assert made[0] != made[1].replace("_2_", "_")
+def test_a_long_name_is_shortened_and_has_a_digest(tmp_path: Path, name: str) -> None:
+    created = [create_folder(tmp_path, f"{name}{end}", "abc", FILES).path.name for end in "ab"]
+    assert all(len(folder.encode()) <= 255 and folder.endswith("_abc") for folder in created)
+    assert all(folder[20:80] == name[:60] for folder in created)
+    assert created[0] != created[1].replace("_2_", "_")
 
 
 def test_an_interrupted_folder_is_found_only_while_no_process_has_its_lock(tmp_path: Path) -> None:
@@ -51,33 +51,33 @@ def test_an_interrupted_folder_is_found_only_while_no_process_has_its_lock(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("status", "again"), [("finished", False), ("failed", False), ("diverged", False), ("interrupted", True)]
+    ("status", "is_resumed"), [("finished", False), ("failed", False), ("diverged", False), ("interrupted", True)]
 )
-def test_only_an_interrupted_run_is_resumed(tmp_path: Path, status: str, again: bool) -> None:
-    made = create_folder(tmp_path, "digits", "abc", FILES)
-    made.close()
-    (made.path / "summary.json").write_text(json.dumps({"status": status}))
-    assert (find_interrupted(tmp_path, "abc") is not None) == again
+def test_only_an_interrupted_run_is_resumed(tmp_path: Path, status: str, is_resumed: bool) -> None:
+    created = create_folder(tmp_path, "digits", "abc", FILES)
+    created.close()
+    (created.path / "summary.json").write_text(json.dumps({"status": status}))
+    assert (find_interrupted(tmp_path, "abc") is not None) == is_resumed
 
 
-def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path: Path) -> None:
+def test_a_folder_that_can_t_be_created_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file stands in the way")
     with pytest.raises(UserError, match=r"folder=.*outputs.*set another"):
         create_folder(tmp_path / "outputs", "digits", "abc", FILES)
 
 
 def test_a_run_is_found_by_path_name_and_run_id(tmp_path: Path) -> None:
-    made = create_folder(tmp_path, "digits", "abc", FILES)
-    (made.path / "delivered.json").write_text(json.dumps({"run_id": "0123"}))
-    for name in (str(made.path), made.path.name, "0123"):
-        assert find_run(tmp_path, name) == made.path
-    with pytest.raises(UserError, match=f"no such run.*{made.path.name}"):
-        find_run(tmp_path, made.path.name[:-1] + "x")
+    created = create_folder(tmp_path, "digits", "abc", FILES)
+    (created.path / "delivered.json").write_text(json.dumps({"run_id": "0123"}))
+    for name in (str(created.path), created.path.name, "0123"):
+        assert find_run(tmp_path, name) == created.path
+    with pytest.raises(UserError, match=f"no such run.*{created.path.name}"):
+        find_run(tmp_path, created.path.name[:-1] + "x")
     with pytest.raises(UserError, match="another process is running it"):
-        lock_folder(made.path)
+        lock_folder(created.path)
 
 
-def test_the_digest_ignores_what_changes_no_result() -> None:
+def test_the_digest_ignores_keys_that_change_no_result() -> None:
     values = {"seed": 1, "training": {"epochs": 2}, "quiet": False, "folder": "a", "tracking": {"uri": None}}
     same = values | {"quiet": True, "folder": "b", "tracking": {"uri": "x"}}
     assert run_digest(values, "data") == run_digest(same, "data")
@@ -86,58 +86,59 @@ def test_the_digest_ignores_what_changes_no_result() -> None:
 
 
 def test_the_last_run_is_neither_a_sweep_nor_damaged(tmp_path: Path) -> None:
-    def make(name: str, text: str) -> None:
+    def write_record(name: str, text: str) -> None:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "record.json").write_text(text)
 
     with pytest.raises(UserError, match="run=last: there is no such run"):
         find_run(tmp_path, "last", "run")
-    make("a", record("run", 3))
-    make("b", record("run", 1))
-    make("sweep", record("sweep", 9))
-    make("sweep/c", record("run", 5))
-    make("damaged", '{"kind": "run", "cre')
-    make(".old_x/d", record("run", 99))
+    write_record("a", format_record("run", 3))
+    write_record("b", format_record("run", 1))
+    write_record("sweep", format_record("sweep", 9))
+    write_record("sweep/c", format_record("run", 5))
+    write_record("damaged", '{"kind": "run", "cre')
+    write_record(".old_x/d", format_record("run", 99))
     assert find_run(tmp_path, "last", "run") == tmp_path / "sweep" / "c"
     assert find_run(tmp_path, "c", "run") == tmp_path / "sweep" / "c"
 
 
 def test_the_newest_interrupted_folder_of_a_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+    created = []
     for stamp in ("2026-01-02_03-04-05", "2026-01-02_03-04-06", "2026-01-01_23-59-59"):
         monkeypatch.setattr("time.strftime", lambda form, stamp=stamp: stamp)
-        made.append(create_folder(tmp_path, "digits", "abc", FILES))
-        made[-1].close()
-    only = find_interrupted(tmp_path, "abc", lambda path: path == made[2].path)
-    assert only is not None
-    assert only.path == made[2].path  # the only one whose configuration is the same
-    for expected in (made[1], made[0]):  # what was found before is held
+        created.append(create_folder(tmp_path, "digits", "abc", FILES))
+        created[-1].close()
+    resumed = find_interrupted(tmp_path, "abc", lambda path: path == created[2].path)
+    assert resumed is not None
+    assert resumed.path == created[2].path  # the only one whose configuration has the digest
+    for expected in (created[1], created[0]):  # the folders that were found before are locked
         found = find_interrupted(tmp_path, "abc")
         assert found is not None
         assert found.path == expected.path
 
 
-def test_the_last_run_is_the_one_that_started_last_whatever_its_folder_is_called(tmp_path: Path) -> None:
+def test_the_last_run_is_the_run_with_the_latest_start_time(tmp_path: Path) -> None:
     for name, created in (("2026-01-01_a", 30), ("2026-01-02_b", 10), ("2025-12-31_sweep/03_c", 20)):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "record.json").write_text(record("run", created))
+        (tmp_path / name / "record.json").write_text(format_record("run", created))
     assert find_run(tmp_path, "last") == tmp_path / "2026-01-01_a"
 
 
 @pytest.mark.parametrize("digest", ["0abc", "9abc"])
-def test_of_eleven_folders_of_one_second_the_last_is_the_newest(
+def test_the_last_of_eleven_folders_of_the_same_second_is_the_newest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: str
 ) -> None:
     monkeypatch.setattr("time.strftime", lambda form: "2026-01-02_03-04-05")
-    monkeypatch.setattr("time.time", lambda: 1)  # the same millisecond too
-    for one in (
-        made := [
-            create_folder(tmp_path, "digits", digest, FILES | {"record.json": record("run", 1)}) for _ in range(11)
+    monkeypatch.setattr("time.time", lambda: 1)  # the same millisecond, too
+    for folder in (
+        created := [
+            create_folder(tmp_path, "digits", digest, FILES | {"record.json": format_record("run", 1)})
+            for _ in range(11)
         ]
     ):
-        one.close()
-    assert list_runs(tmp_path) == [one.path for one in made]
-    assert find_run(tmp_path, "last") == made[-1].path
+        folder.close()
+    assert list_runs(tmp_path) == [folder.path for folder in created]
+    assert find_run(tmp_path, "last") == created[-1].path
     found = find_interrupted(tmp_path, digest)
     assert found is not None
-    assert found.path == made[-1].path
+    assert found.path == created[-1].path

@@ -31,7 +31,7 @@ SERVER = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collects the stores that are contacted; each of them fails."""
     found: list[str] = []
 
@@ -45,26 +45,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_a_record_alone_names_no_server(
-    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_server_that_only_the_record_names_is_an_error(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make(Path("outputs/run").absolute(), SERVER)
     assert main(["mode=deliver"]) == 2
     assert f"only the record names the store {SERVER}" in (output := capsys.readouterr().err)
-    assert f"write tracking.uri={SERVER} in the same command, or set MLFLOW_TRACKING_URI to it" in output
+    assert f"add tracking.uri={SERVER} to the command, or set MLFLOW_TRACKING_URI to it" in output
     (folder / "overrides.yaml").write_text(f"[tracking.uri={SERVER}]\n")  # the stranger's words, not this user's
     assert main(["mode=deliver", "resume=run"]) == 2
     assert main(["resume=run"]) == 2
     assert f"only the record names the store {SERVER}" in capsys.readouterr().err
     with pytest.raises(UserError, match="only the record names"):
         deliver.deliver(folder)
-    assert asked == []
+    assert addresses == []
     assert main(["mode=deliver", f"tracking.uri={SERVER}"]) == 2
     with pytest.raises(OSError, match="nobody there"):
         deliver.deliver(folder, user_uri=SERVER)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{SERVER}/")
     assert main(["mode=deliver"]) == 2
-    assert {uri.rstrip("/") for uri in asked} == {SERVER}
+    assert {uri.rstrip("/") for uri in addresses} == {SERVER}
     assert "nobody there" in capsys.readouterr().err
 
 
@@ -77,7 +77,7 @@ def test_mode_look_uses_the_store_that_the_user_names(monkeypatch: pytest.Monkey
     assert configure([*words, "tracking.uri=http://mine"]).values["tracking"]["uri"] == "http://mine"
 
 
-def test_a_record_alone_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_only_the_record_names_is_not_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     path = tmp_path / "other.db"
     uri = f"sqlite:///{path}"
@@ -99,7 +99,7 @@ def test_a_record_alone_makes_no_database(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("place", ["http://127.0.0.1:9/a", "file:///etc", "s3://b/a", "mlflow-artifacts:/a", "../x"])
-def test_a_store_of_a_record_alone_keeps_files_beside_it(place: str, tmp_path: Path) -> None:
+def test_a_store_that_only_the_record_names_keeps_artifacts_next_to_it(place: str, tmp_path: Path) -> None:
     def client(place: str) -> Any:
         return SimpleNamespace(get_run=lambda run_id: SimpleNamespace(info=SimpleNamespace(artifact_uri=place)))
 
@@ -188,7 +188,7 @@ def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.Capture
     assert sorted(elsewhere.rglob("*")) == before
 
 
-def test_a_damaged_folder_stops_no_other_delivery(asked: list[str]) -> None:
+def test_a_damaged_folder_does_not_stop_other_deliveries(addresses: list[str]) -> None:
     damages = {"summary.json": "[", "points.covered": "x", "record.json": '{"tracking": {"uri": 5}}', "lock": None}
     for name, text in damages.items():
         folder = make(Path("outputs", name.partition(".")[0]), SERVER)
@@ -199,7 +199,7 @@ def test_a_damaged_folder_stops_no_other_delivery(asked: list[str]) -> None:
     (make(Path("outputs/bare"), SERVER) / "record.json").write_text("{}")
     with pytest.raises(UserError, match="5 of 5 records"):
         deliver.deliver_all(Path("outputs"), user_uri=SERVER)
-    assert asked == [SERVER]
+    assert addresses == [SERVER]
 
 
 def fifo(path: Path) -> None:
@@ -217,7 +217,7 @@ def huge(path: Path) -> None:
 
 @pytest.mark.parametrize("put", [fifo, endless, huge])
 def test_a_file_that_is_too_large_or_not_regular_is_not_read(
-    put: Callable[[Path], None], asked: list[str], capsys: pytest.CaptureFixture[str]
+    put: Callable[[Path], None], addresses: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ("record.json", "summary.json", "config.yaml", "overrides.yaml", "delivered.json", "points.jsonl")
     for name in names:
@@ -251,7 +251,7 @@ def test_a_damaged_configuration_is_named(content: Any, mode: str) -> None:
         configure([f"mode={mode}", "run=run"])
 
 
-LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+NESTED_ALIASES = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"a{level}: &a{level} [{', '.join(10 * [f'*a{level - 1}'])}]\n" for level in range(1, 30)
 )
 
@@ -259,7 +259,7 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LAUGHS, "its aliases expand to too many values. At most 100,000 are allowed."),
+        (NESTED_ALIASES, "its aliases expand to too many values. At most 100,000 are allowed."),
         ("a: &a [*a]", "its aliases expand to too many values. At most 100,000 are allowed."),
         ("a: &a {<<: *a}", "its aliases expand to too many values. At most 100,000 are allowed."),
         ("[" * 101 + "]" * 101, "too many nested lists and mappings. At most 100 levels are allowed."),
@@ -276,7 +276,7 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("overrides.yaml", ["resume=run"]),
     ],
 )
-def test_a_few_lines_that_are_millions_of_values_are_refused_by_name(
+def test_aliases_that_expand_to_millions_of_values_are_an_error(
     name: str, words: list[str], content: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make(Path("outputs/run"), SERVER, tracking={})
@@ -285,7 +285,7 @@ def test_a_few_lines_that_are_millions_of_values_are_refused_by_name(
     assert f"outputs/run/{name}: {message}" in capsys.readouterr().err
 
 
-def test_a_configuration_that_repeats_itself_is_read() -> None:
+def test_a_configuration_with_aliases_is_read() -> None:
     shared = [1, 2, 3]
     text = yaml_file.dump({"first": shared, "second": {"a": shared, "b": shared}})
     assert "*id001" in text
@@ -294,7 +294,7 @@ def test_a_configuration_that_repeats_itself_is_read() -> None:
     assert found == {"first": shared, "second": {"a": shared, "b": shared}}
 
 
-def test_a_link_in_the_folder_of_a_sweep_is_none_of_its_runs() -> None:
+def test_a_link_in_the_folder_of_a_sweep_is_not_a_run() -> None:
     sweep = make(Path("outputs/sweep"), SERVER, kind="sweep")
     own, other = make(sweep / "1_abc", SERVER), make(Path("elsewhere/2_abc"), SERVER)
     for path in (own, other):
@@ -397,7 +397,7 @@ def test_the_command_that_resumes_an_interrupted_run_is_shown(
 
 
 @pytest.mark.parametrize("call", [runner.run, runner.multirun])
-def test_a_table_in_place_of_a_source_is_refused_with_the_remedy(call: Callable[..., Any]) -> None:
+def test_a_table_in_place_of_a_source_is_an_error_with_a_remedy(call: Callable[..., Any]) -> None:
     message = r"source: `DataFrame` has no `fingerprint`.*components\.data\.Arrays\(columns="
     with pytest.raises(UserError, match=message):
         call("training.epochs=1", source=pandas.DataFrame({"x": [1.0]}))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from options import write_option
 
 import runner
 from runner.__main__ import main
@@ -118,22 +119,12 @@ def failing_parts(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delitem(sys.modules, "failing_parts", raising=False)
 
 
-def words(key: str, name: str) -> list[str]:
-    """A command that trains with a part of the module's."""
-    key, _, several = key.partition(".")
-    Path("conf", key).mkdir(parents=True)
-    node = f"_target_: failing_parts.{name}\n" + ("learning_rate: 0.1\n" if key == "schedule" else "")
-    Path("conf", key, "mine.yaml").write_text(f"mine: {{{node.strip()}}}\n" if several else node)
-    choice = f"{key}=[mine]" if several else f"{key}=mine"
-    return [choice, "tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1"]
-
-
 @pytest.mark.optax
 @pytest.mark.parametrize(("key", "name", "raised", "lines"), CASES, ids=[name for _, name, *_ in CASES])
 def test_the_part_and_the_users_own_lines_are_shown(
     key: str, name: str, raised: str, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command := words(key, name)) == 1
+    assert main(command := write_option("failing_parts", key, name)) == 1
     first, *shown, last = capsys.readouterr().err.splitlines()
     assert first.startswith(f"{key}: failing_parts.{name} raised {raised}"), first
     assert first.endswith(f"[set by conf/{key.partition('.')[0]}/mine.yaml, chosen by {command[0]}]")
@@ -147,7 +138,7 @@ def test_the_part_and_the_users_own_lines_are_shown(
 
 @pytest.mark.optax
 def test_the_log_has_the_whole_traceback_of_a_run_that_has_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words("metric.mine", "CountingMetric")) == 1
+    assert main(write_option("failing_parts", "metric.mine", "CountingMetric")) == 1
     first, _, last = capsys.readouterr().err.splitlines()
     (folder,) = Path("outputs").iterdir()
     assert last == f"The whole traceback is in {folder}/log.txt"
@@ -159,24 +150,24 @@ def test_the_log_has_the_whole_traceback_of_a_run_that_has_a_folder(capsys: pyte
 
 
 @pytest.mark.optax
-def test_the_whole_traceback_is_shown_where_jax_is_to_show_it(
+def test_the_whole_traceback_is_shown_if_jax_filtering_is_off(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JAX_TRACEBACK_FILTERING", "off")
-    assert main(words("loss", "DividingLoss")) == 1
+    assert main(write_option("failing_parts", "loss", "DividingLoss")) == 1
     assert "runner/program/parts.py" in capsys.readouterr().err
 
 
 @pytest.mark.optax
-def test_a_mode_that_trains_nothing_shows_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*words("loss", "DividingLoss"), "mode=dry_run"]) == 1
+def test_a_dry_run_shows_the_same_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*write_option("failing_parts", "loss", "DividingLoss"), "mode=dry_run"]) == 1
     assert capsys.readouterr().err.startswith("loss: failing_parts.DividingLoss raised ZeroDivisionError")
 
 
 @pytest.mark.optax
 def test_from_python_the_exception_is_the_cause() -> None:
     with pytest.raises(PartError, match=r"loss: failing_parts\.DividingLoss raised") as caught:
-        runner.run(*words("loss", "DividingLoss"))
+        runner.run(*write_option("failing_parts", "loss", "DividingLoss"))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 

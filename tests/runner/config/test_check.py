@@ -1,4 +1,4 @@
-"""Mistakes are found before JAX is imported, and told together."""
+"""All problems of a configuration are found at once, before JAX is imported."""
 
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,13 @@ inputs: {wide: [age], deep: [age, sex]}
     return in_empty_folder
 
 
-def told(*words: str) -> list[str]:
+def compose_and_find_problems(*words: str) -> list[str]:
     return find_config_problems(compose(words))
 
 
-def test_nothing_is_wrong_with_what_is_right(folder: Path) -> None:
-    assert told() == []
-    assert told("loss=mine", "feature=mine", "architecture=mine") == []
+def test_a_valid_configuration_has_no_problems(folder: Path) -> None:
+    assert compose_and_find_problems() == []
+    assert compose_and_find_problems("loss=mine", "feature=mine", "architecture=mine") == []
     check_config(compose([]))
 
 
@@ -107,11 +107,11 @@ def test_nothing_is_wrong_with_what_is_right(folder: Path) -> None:
         ("count='???'", "loss.count: has no value yet. Set it."),
     ],
 )
-def test_arguments_are_held_against_the_signature(folder: Path, setting: str, message: str) -> None:
-    found = told("loss=mine", f"loss.{setting}")
-    assert len(found) == 1
-    assert found[0].startswith(message)
-    assert found[0].endswith(f"[set by the command line (loss.{setting})]")
+def test_arguments_are_checked_against_the_signature(folder: Path, setting: str, message: str) -> None:
+    problems = compose_and_find_problems("loss=mine", f"loss.{setting}")
+    assert len(problems) == 1
+    assert problems[0].startswith(message)
+    assert problems[0].endswith(f"[set by the command line (loss.{setting})]")
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_arguments_are_held_against_the_signature(folder: Path, setting: str, me
         *("pair=3", "table={a: 1, b: 2.5}", "inner={_target_: mine.Part, count: 2}", "free={a: [1, x]}"),
     ],
 )
-def test_arguments_that_suit_are_let_pass(folder: Path, setting: str) -> None:
-    assert told("loss=mine", f"loss.{setting}") == []
+def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
+    assert compose_and_find_problems("loss=mine", f"loss.{setting}") == []
 
 
 @pytest.mark.parametrize(
@@ -166,36 +166,39 @@ def test_arguments_that_suit_are_let_pass(folder: Path, setting: str) -> None:
         (["~feature.target"], "feature.target: is missing"),
     ],
 )
-def test_the_rest_of_the_configuration(in_empty_folder: Path, words: list[str], message: str) -> None:
-    found = told(*words)
-    assert len(found) == 1
-    assert found[0].startswith(message)
+def test_values_outside_the_parts_are_checked(in_empty_folder: Path, words: list[str], message: str) -> None:
+    problems = compose_and_find_problems(*words)
+    assert len(problems) == 1
+    assert problems[0].startswith(message)
 
 
 @pytest.mark.parametrize(
     "word", ["resume=[1]", "~resume", "run={a: 1}", "mode=[train]", "folder=null", "~folder", "runs=3"]
 )
-def test_keys_that_are_read_before_the_rest_is_checked(in_empty_folder: Path, word: str) -> None:
+def test_keys_at_the_root_are_checked_before_they_are_used(in_empty_folder: Path, word: str) -> None:
     with pytest.raises(ConfigError, match=f"^{word.lstrip('~').partition('=')[0]}: "):
         configure([word])
 
 
-def test_inputs_are_those_of_the_architecture(folder: Path) -> None:
+def test_inputs_are_checked_against_the_architecture(folder: Path) -> None:
     words = ["feature=mine", "architecture=mine"]
-    assert told(*words, "feature.inputs.extra=[sex]") == []
-    found = told(*words, "~feature.inputs.wide", "feature.inputs.wied=[age]")
-    assert [line.partition(" [")[0] for line in found] == [
+    assert compose_and_find_problems(*words, "feature.inputs.extra=[sex]") == []
+    problems = compose_and_find_problems(*words, "~feature.inputs.wide", "feature.inputs.wied=[age]")
+    assert [line.partition(" [")[0] for line in problems] == [
         "feature.inputs.wied: mine.Two has no input wied. Did you mean wide? Allowed: deep, extra, wide.",
         "feature.inputs: mine.Two needs an input wide. Add it.",
     ]
-    assert told(*words, "architecture._target_=mine.Any", "feature.inputs={other: [age]}") == []
+    assert compose_and_find_problems(*words, "architecture._target_=mine.Any", "feature.inputs={other: [age]}") == []
 
 
 def test_one_input_may_have_any_name(in_empty_folder: Path) -> None:
-    assert told("data=diabetes", "feature=diabetes", "architecture=mlp", "metric=[rmse]", "loss=mse") == []
+    assert (
+        compose_and_find_problems("data=diabetes", "feature=diabetes", "architecture=mlp", "metric=[rmse]", "loss=mse")
+        == []
+    )
 
 
-def test_everything_is_told_at_once(in_empty_folder: Path) -> None:
+def test_all_problems_are_reported_at_once(in_empty_folder: Path) -> None:
     words = [
         "optimizer=nadm",
         "trainning.epochs=3",
@@ -224,23 +227,23 @@ def test_the_file_that_set_a_value_is_named(in_empty_folder: Path) -> None:
     Path("experiments/mine.yaml").write_text(
         "defaults:\n  - override /optimizer: sgd\noptimizer: {momentum: 2, b1: 0.9}\narchitecture: {activation: rel}\n"
     )
-    found: Any = told("experiment=mine", "architecture.widths=[0]")
-    assert [line.partition(":")[0] for line in found] == [
+    problems: Any = compose_and_find_problems("experiment=mine", "architecture.widths=[0]")
+    assert [line.partition(":")[0] for line in problems] == [
         "architecture.widths.0",
         "architecture.activation",
         "optimizer.momentum",
         "optimizer.b1",
     ]
-    assert found[0].endswith("[set by the command line (architecture.widths=[0])]")
-    assert all(line.endswith("[set by experiments/mine.yaml]") for line in found[1:])
+    assert problems[0].endswith("[set by the command line (architecture.widths=[0])]")
+    assert all(line.endswith("[set by experiments/mine.yaml]") for line in problems[1:])
 
 
-def test_a_stranger_s_yaml_names_no_system_call(in_empty_folder: Path) -> None:
+def test_a_system_call_in_an_untrusted_experiment_is_a_problem(in_empty_folder: Path) -> None:
     Path("experiments").mkdir()
     for target in ("os.system", "components.data.os.system"):
         Path("experiments/strange.yaml").write_text(f"loss: {{_target_: {target}, command: touch here}}\n")
-        found = told("experiment=strange")
-        assert len(found) == 1
-        assert found[0].startswith("loss._target_: ")
-        assert found[0].endswith("[set by experiments/strange.yaml]")
+        problems = compose_and_find_problems("experiment=strange")
+        assert len(problems) == 1
+        assert problems[0].startswith("loss._target_: ")
+        assert problems[0].endswith("[set by experiments/strange.yaml]")
     assert not Path("here").exists()

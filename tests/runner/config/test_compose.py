@@ -1,4 +1,4 @@
-"""From words to plain values: what wins, who set what, and how choices go wrong."""
+"""Composing: overrides and files become plain values with origins, and problems are reported."""
 
 import os
 import shlex
@@ -25,9 +25,18 @@ from runner.tree import iterate_leaves, join_path
 HOUSE = Path(__file__).parents[3]
 FILES = sorted((HOUSE / "conf").glob("*/*.yaml")) + sorted((HOUSE / "experiments").glob("*.yaml"))
 
-NAMED = ("architecture", "augmentation", "loss", "metric", "optimizer", "regularizer", "schedule", "weights")
+GROUPS_WITH_TARGET_NAMES = (
+    "architecture",
+    "augmentation",
+    "loss",
+    "metric",
+    "optimizer",
+    "regularizer",
+    "schedule",
+    "weights",
+)
 
-WORDS = {  # beside the option: what it can't do without, or so that no table is looked for
+REQUIRED_OVERRIDES = {  # that an option needs besides its choice
     "data=csv": ["feature=image", "data.path=table.csv"],
     "data=california_housing": ["feature=image"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
@@ -46,7 +55,7 @@ def write(path: str, text: str) -> None:
     Path(path).write_text(text)
 
 
-def wrong(*words: str) -> tuple[str, ...]:
+def find_problems(*words: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         compose(words)
     return caught.value.problems
@@ -56,12 +65,12 @@ def wrong(*words: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
-def test_every_file_composes_and_its_parts_take_what_it_says(path: Path) -> None:
-    check_config(compose([name(path), *WORDS.get(name(path), [])]))
+def test_every_file_composes_and_is_valid(path: Path) -> None:
+    check_config(compose([name(path), *REQUIRED_OVERRIDES.get(name(path), [])]))
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
-def test_every_file_is_short_and_says_what_it_is(path: Path) -> None:
+def test_every_file_is_short_and_starts_with_a_comment(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert len(lines) <= 40
     assert lines[0].startswith("# ")
@@ -71,7 +80,7 @@ def test_every_file_is_short_and_says_what_it_is(path: Path) -> None:
 OTHER_NAMES = {"performance": "reduce_on_plateau"}  # a second file for the same target
 
 
-@pytest.mark.parametrize("group", NAMED)
+@pytest.mark.parametrize("group", GROUPS_WITH_TARGET_NAMES)
 def test_a_file_has_the_name_of_its_target(group: str) -> None:
     for option, path in find_options().files[group].items():
         content = yaml.safe_load(path.read_text())
@@ -79,13 +88,13 @@ def test_a_file_has_the_name_of_its_target(group: str) -> None:
         assert target.rpartition(".")[2].lower().replace("_", "") == OTHER_NAMES.get(option, option).replace("_", "")
 
 
-def test_only_the_root_and_experiments_choose() -> None:
+def test_every_folder_of_conf_is_a_group_with_a_default() -> None:
     assert set(read_default_options()) - {EXPERIMENT} == {
         path.name for path in (HOUSE / "conf").iterdir() if path.is_dir()
     }
 
 
-# -------------------------------------------------------------------------------------------------- values and who
+# -------------------------------------------------------------------------------------------------- values and origins
 
 
 def test_values_are_plain_and_resolved() -> None:
@@ -99,7 +108,7 @@ def test_values_are_plain_and_resolved() -> None:
     assert config.overrides == ("learning_rate=1e-2",)
 
 
-def test_the_command_line_wins_over_the_experiment_and_that_over_the_options(in_empty_folder: Path) -> None:
+def test_the_command_line_overrides_the_experiment_which_overrides_the_options(in_empty_folder: Path) -> None:
     write(
         "experiments/mine.yaml",
         "defaults:\n  - override /optimizer: sgd\n  - override /metric: [accuracy, top_k]\n"
@@ -130,7 +139,7 @@ def test_every_leaf_has_an_origin() -> None:
     assert set(config.origins) == {join_path(place) for place, _ in iterate_leaves(config.values)}
 
 
-def test_keys_may_be_set_that_no_file_lists_and_left_out_that_one_does() -> None:
+def test_an_override_may_add_a_key_and_delete_a_key() -> None:
     words = ["optimizer.b1=0.8", "+optimizer.b2=0.9", "++seed=1", "architecture=fashion_cnn", "~architecture.dropout"]
     config = compose(words)
     assert config.values["optimizer"] == {"_target_": "optax.nadam", "b1": 0.8, "b2": 0.9}
@@ -140,20 +149,20 @@ def test_keys_may_be_set_that_no_file_lists_and_left_out_that_one_does() -> None
 
 
 @pytest.mark.parametrize("words", [["metric=[]"], ["metric=accuracy"], ["metric=[accuracy,top_k]"]])
-def test_of_some_groups_several_are_chosen(words: list[str]) -> None:
+def test_some_groups_allow_several_options(words: list[str]) -> None:
     config = compose(words)
     chosen = config.choices["metric"]
     assert list(config.values["metric"]) == ([chosen] if isinstance(chosen, str) else chosen)
 
 
-def test_an_element_of_a_list_may_be_left_out() -> None:
+def test_an_element_of_a_list_may_be_deleted() -> None:
     before = compose(["experiment=digits_cnn"]).values["architecture"]["layers"]
     words = ["experiment=digits_cnn", "~architecture.layers.0", "architecture.layers.0.features=8"]
     after = compose(words).values["architecture"]["layers"]
     assert after == [before[1] | {"features": 8}, *before[2:]]
 
 
-def test_what_an_experiment_says_of_a_metric_goes_with_the_metric(in_empty_folder: Path) -> None:
+def test_an_experiment_s_settings_of_a_metric_that_is_not_chosen_are_dropped(in_empty_folder: Path) -> None:
     write(
         "experiments/mine.yaml",
         "defaults:\n  - override /metric: [accuracy, top_k]\nmetric: {top_k: {k: 3}, own: {_target_: my.Metric}}\n",
@@ -163,7 +172,7 @@ def test_what_an_experiment_says_of_a_metric_goes_with_the_metric(in_empty_folde
     assert compose(["experiment=mine"]).values["metric"]["top_k"]["k"] == 3
 
 
-def test_paths_may_begin_at_home(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_may_start_with_a_tilde(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     words = ["folder=~/runs", "mode=predict", "run=~/runs/one", "output=~/out.csv"]
     with pytest.raises(UserError, match=r"run=/home/ada/runs/one: there is no such run below /home/ada/runs\."):
@@ -171,7 +180,7 @@ def test_paths_may_begin_at_home(in_empty_folder: Path, monkeypatch: pytest.Monk
     assert configure(["folder=~"]).values["folder"] == "/home/ada"
 
 
-def test_what_of_hydra_is_in_use_stays_as_it_was(in_empty_folder: Path) -> None:
+def test_hydra_s_global_state_is_not_changed(in_empty_folder: Path) -> None:
     write("theirs/app.yaml", "x: 1\n")
     with hydra.initialize_config_dir(str(Path("theirs").absolute()), **VERSION_BASE):
         before = GlobalHydra.instance().hydra
@@ -182,7 +191,7 @@ def test_what_of_hydra_is_in_use_stays_as_it_was(in_empty_folder: Path) -> None:
     assert not GlobalHydra.instance().is_initialized()
 
 
-def test_yaml_goes_there_and_back() -> None:
+def test_a_configuration_is_the_same_after_writing_and_reading_yaml() -> None:
     values = compose(["experiment=digits_cnn", "learning_rate=1e-5", "folder='1e-3'"]).values
     assert yaml_file.parse(yaml_file.dump(values)) == values
 
@@ -192,11 +201,11 @@ TEXT = st.text(CHARACTERS) | st.sampled_from(["null", "1e3", "on", "="])
 
 
 @given(st.lists(TEXT) | st.dictionaries(TEXT, st.none() | st.floats(allow_nan=False) | st.integers() | st.lists(TEXT)))
-def test_what_is_written_is_read_again(values: Any) -> None:
+def test_any_text_is_the_same_after_writing_and_reading_yaml(values: Any) -> None:
     assert yaml_file.parse(yaml_file.dump(values)) == values
 
 
-def test_a_path_that_is_no_utf8_is_written_and_read(tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf8_is_written_and_read(tmp_path: Path) -> None:
     values = {"path": os.fsdecode(b"caf\xe9.csv"), "again": [shared := ["\x85\u2028\U0001f600"], shared]}
     (tmp_path / "config.yaml").write_text(yaml_file.dump(values), encoding="utf-8")
     assert yaml_file.read(tmp_path / "config.yaml", "config.yaml", yaml_file.CONFIGURATION_LIMITS) == values
@@ -213,7 +222,7 @@ def test_the_working_folder_adds_options_and_experiments(in_empty_folder: Path) 
     assert config.values["experiment"] == "2024"
     assert config.origins["optimizer.momentum"] == "conf/optimizer/slow.yaml"
     write("conf/optimizer/slow.yaml", "_target_: optax.adam\n")
-    assert compose(["experiment=2024"]).values["optimizer"] == {"_target_": "optax.adam"}, "read anew every time"
+    assert compose(["experiment=2024"]).values["optimizer"] == {"_target_": "optax.adam"}, "the file is read again"
 
 
 def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
@@ -221,7 +230,7 @@ def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
     write("conf/run.yaml", "seed: 5\n")
     write("experiments/digits_cnn.yaml", "seed: 5\n")
     write("conf/optimizer/sgd.yaml", (HOUSE / "conf/optimizer/sgd.yaml").read_text())  # a copy does no harm
-    assert wrong() == tuple(
+    assert find_problems() == tuple(
         f"{file}: Titrate has a file of that name. Rename your file."
         for file in ("conf/optimizer/adam.yaml", "experiments/digits_cnn.yaml", "conf/run.yaml")
     )
@@ -236,7 +245,7 @@ def test_an_experiment_may_have_any_name(in_empty_folder: Path, name: str) -> No
     assert (config.values["experiment"], config.values["seed"]) == (name, 7)
 
 
-def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder: Path) -> None:
+def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_folder: Path) -> None:
     write("experiments/old.yml", "seed: 1\n")
     write("experiments/inner/deep.yaml", "seed: 1\n")
     os.symlink("nowhere", "experiments/gone.yaml")
@@ -250,10 +259,10 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
         "gone": "unknown option gone. experiments/gone.yaml is a link to a file that does not exist. [",
         "x" * 300: f"unknown option {'x' * 300}. Allowed: ",
     }.items():
-        assert wrong(f"experiment={word}")[0].startswith(f"experiment: {hint}")
+        assert find_problems(f"experiment={word}")[0].startswith(f"experiment: {hint}")
 
 
-# ------------------------------------------------------------------------------------------------------- mistakes
+# ------------------------------------------------------------------------------------------------------- problems
 
 
 @pytest.mark.parametrize(
@@ -295,19 +304,19 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
         ("architecture.widths.a=3", "architecture.widths.a=3: "),
     ],
 )
-def test_a_word_that_is_wrong(in_empty_folder: Path, word: str, message: str) -> None:
-    found = wrong(word) if word != "optimiser=adam" else _checked(word)
-    assert len(found) == 1
-    assert found[0].startswith(message)
+def test_a_wrong_override_is_reported(in_empty_folder: Path, word: str, message: str) -> None:
+    problems = find_problems(word) if word != "optimiser=adam" else check_problems(word)
+    assert len(problems) == 1
+    assert problems[0].startswith(message)
 
 
 def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> None:
     expected = "metric: accuracy is listed twice. Leave one out. [set by the command line (metric=[accuracy,accuracy])]"
-    assert wrong("metric=[accuracy,accuracy]") == (expected,)
+    assert find_problems("metric=[accuracy,accuracy]") == (expected,)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "warning"),
     [
         (
             ["optimizer=sgd", "optimizer=adam"],
@@ -327,15 +336,15 @@ def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> No
         (["optimizer=sgd", "optimizer={momentum: 0.5}", "~learning_rate", "learning_rate=0.5"], ""),
     ],
 )
-def test_words_that_do_not_count_are_named(
-    in_empty_folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_repeated_overrides_give_a_warning(
+    in_empty_folder: Path, words: list[str], warning: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = configure([*words, "quiet=true"])
-    assert capsys.readouterr().err.strip() == said
-    assert str(config.values["seed"]) in said or "seed" not in said
+    assert capsys.readouterr().err.strip() == warning
+    assert str(config.values["seed"]) in warning or "seed" not in warning
 
 
-def _checked(word: str) -> tuple[str, ...]:
+def check_problems(word: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         check_config(compose([word]))
     return caught.value.problems
@@ -359,14 +368,14 @@ def _checked(word: str) -> tuple[str, ...]:
         ("architecture: [1]\n", "experiments/mine.yaml: Cannot merge DictConfig with ListConfig"),
     ],
 )
-def test_an_experiment_that_is_wrong(in_empty_folder: Path, text: str, message: str) -> None:
+def test_a_wrong_experiment_is_reported(in_empty_folder: Path, text: str, message: str) -> None:
     write("experiments/mine.yaml", text)
-    found = wrong("experiment=mine")
-    assert len(found) == 1
-    assert found[0].startswith(message)
+    problems = find_problems("experiment=mine")
+    assert len(problems) == 1
+    assert problems[0].startswith(message)
 
 
-LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+NESTED_ALIASES = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"a{level}: &a{level} [{', '.join(9 * [f'*a{level - 1}'])}]\n" for level in range(1, 12)
 )
 
@@ -376,7 +385,7 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     [
         (b"a: " + 1000 * b"[", "too many nested lists and mappings. At most 50 levels are allowed."),
         (b"a: " + 60 * b"[" + 60 * b"]", "too many nested lists and mappings. At most 50 levels are allowed."),
-        (LAUGHS.encode(), "its aliases expand to too many values. At most 100,000 are allowed."),
+        (NESTED_ALIASES.encode(), "its aliases expand to too many values. At most 100,000 are allowed."),
         (b"a: &a [*a]\n", "its aliases expand to too many values. At most 100,000 are allowed."),
         (yaml_file.OPTION_LIMITS.size * b"#" + b"\n", "the file is too large. At most 1,048,576 bytes are allowed."),
         ("folder: ä".encode("latin-1"), "byte 8 is not UTF-8. Save the file in UTF-8."),
@@ -391,13 +400,13 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     ],
     ids=range(14),
 )
-def test_a_file_that_is_no_configuration(in_empty_folder: Path, text: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_configuration_is_reported(in_empty_folder: Path, text: bytes, message: str) -> None:
     Path("experiments").mkdir()
     Path("experiments/mine.yaml").write_bytes(text)
-    found = wrong("experiment=mine")
-    assert len(found) == 1
-    assert found[0].startswith("experiments/mine.yaml")
-    assert message in found[0]
+    problems = find_problems("experiment=mine")
+    assert len(problems) == 1
+    assert problems[0].startswith("experiments/mine.yaml")
+    assert message in problems[0]
 
 
 @pytest.mark.parametrize(
@@ -412,7 +421,7 @@ def test_a_file_that_is_no_configuration(in_empty_folder: Path, text: bytes, mes
         ("folder=it's \\\"so\\", "it's \\\"so\\"),
     ],
 )
-def test_a_hint_can_be_followed(word: str, value: Any) -> None:
+def test_the_suggested_spelling_is_valid(word: str, value: Any) -> None:
     if word == "seed= 3":  # Hydra reads that
         assert parse_override(word).value() == value
         return
@@ -432,13 +441,15 @@ def test_quotes_keep_any_text(text: str) -> None:
     assert parse_override(f"folder={quote_text(text)}").value() == text
 
 
-def test_options_have_no_defaults_list(in_empty_folder: Path) -> None:
+def test_a_defaults_list_in_an_option_is_a_problem(in_empty_folder: Path) -> None:
     write("conf/loss/mine.yaml", "defaults: [mse]\n")
-    assert wrong("loss=mine") == ("conf/loss/mine.yaml: a defaults list is allowed in experiments only. Leave it out.",)
+    assert find_problems("loss=mine") == (
+        "conf/loss/mine.yaml: a defaults list is allowed in experiments only. Leave it out.",
+    )
 
 
-def test_what_hangs_on_a_broken_choice_is_not_complained_of(in_empty_folder: Path) -> None:
-    found: Any = wrong("optimizer=nadm", "optimizer.b9=1", "architecture.width=[1]")
-    assert [line.partition(":")[0] for line in found] == ["optimizer", "architecture.width"]
-    found = wrong("experiment=digit_cnn", "architecture.foo=1", "loss=mse", "loss.foo=1")
-    assert [line.partition(":")[0] for line in found] == ["experiment", "loss.foo"]
+def test_settings_of_a_group_with_an_unknown_option_are_not_reported(in_empty_folder: Path) -> None:
+    problems: Any = find_problems("optimizer=nadm", "optimizer.b9=1", "architecture.width=[1]")
+    assert [line.partition(":")[0] for line in problems] == ["optimizer", "architecture.width"]
+    problems = find_problems("experiment=digit_cnn", "architecture.foo=1", "loss=mse", "loss.foo=1")
+    assert [line.partition(":")[0] for line in problems] == ["experiment", "loss.foo"]

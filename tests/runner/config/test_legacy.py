@@ -57,24 +57,24 @@ def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
         ("components.layer.squash.Squash", "components.architecture.lenet.layers.ScaledTanh"),
     ],
 )
-def test_a_part_was_also_named_by_its_module(old: str, new: str) -> None:
+def test_a_part_may_have_the_dotted_path_of_its_old_module(old: str, new: str) -> None:
     assert rename_targets({"_target_": old})[0] == {"_target_": new}
     assert is_part_of_kind(new)
 
 
-def test_a_value_has_another_name_today() -> None:
+def test_a_value_is_renamed() -> None:
     layer = {"_target_": "components.layer.Dense", "features": 3}
     renamed, notes = rename_targets({"layers": [{**layer, "initializer": "he_normal_out"}]})
     assert renamed == {"layers": [{**layer, "initializer": "he_normal_fan_out"}]}
     assert [one.note for one in notes] == ["layers.0.initializer=he_normal_out was renamed to he_normal_fan_out"]
 
 
-def test_a_part_that_is_renamed_for_a_parameter_stays_without_it() -> None:
+def test_a_part_is_renamed_only_if_the_parameter_has_a_value() -> None:
     old = {"_target_": "components.loss.SoftmaxCrossEntropy", "label_smoothing": 0.1}
     assert rename_targets({"loss": {**old, "rubbish": None}}) == ({"loss": old}, ())
 
 
-def test_words_and_files_may_hold_old_names(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overrides_and_files_may_have_old_names(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (in_empty_folder / "conf/weights").mkdir(parents=True)
     (in_empty_folder / "conf/weights/mine.yaml").write_text("# Mine.\n_target_: components.weights.Random\n")
     words = ["weights=mine", "loss.rubbish=0.5", "training.epochs=1", "tracking=none", "quiet=true"]
@@ -87,7 +87,7 @@ def test_words_and_files_may_hold_old_names(in_empty_folder: Path, capsys: pytes
     assert "warning: loss.rubbish was renamed to loss.garbage_penalty" in error
 
 
-def test_the_word_that_sets_an_old_name_is_the_origin_of_the_new_one() -> None:
+def test_the_origin_of_a_renamed_value_is_the_override_with_the_old_name() -> None:
     with pytest.raises(ConfigError) as raised:
         configure(["loss.rubbish=abc"])
     (problem,) = raised.value.problems
@@ -99,7 +99,7 @@ def test_the_word_that_sets_an_old_name_is_the_origin_of_the_new_one() -> None:
     }
 
 
-def test_a_run_made_before_is_loaded_and_predicts(old_run: Path) -> None:
+def test_a_run_of_an_earlier_version_is_loaded_and_predicts(old_run: Path) -> None:
     model = runner.load(old_run.name)
     assert model.evaluate("test") == pytest.approx(_of("test/", EXPECTED["finished"]), rel=1e-5)
     np.testing.assert_allclose(np.ravel(model.predict("test").prediction), EXPECTED["predictions"], rtol=1e-5)
@@ -109,7 +109,7 @@ def test_a_run_made_before_is_loaded_and_predicts(old_run: Path) -> None:
     assert {*encoded, "target"} == set(transform.layouts)
 
 
-def test_a_run_made_before_is_evaluated_and_goes_on_by_its_name(old_run: Path) -> None:
+def test_a_run_of_an_earlier_version_is_evaluated_and_extended(old_run: Path) -> None:
     assert main(["mode=evaluate", f"run={old_run.name}"]) == 0
     assert main(["mode=predict", f"run={old_run.name}", "output=predicted.csv", "quiet=true"]) == 0
     assert main([f"resume={old_run.name}", "training.epochs=3", "quiet=true"]) == 0

@@ -46,7 +46,7 @@ def loss(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return collected
 
 
-def test_the_annotation_decides_not_the_spelling(loss: Any) -> None:
+def test_the_annotation_decides_and_not_the_spelling(loss: Any) -> None:
     static, numbers = loss("loss.rate=1", "loss.static=0.5", "loss.either=3")
     assert static["rate"] == ScalarSlot("loss.rate")
     assert static["either"] == ScalarSlot("loss.either")
@@ -62,7 +62,7 @@ def test_null_is_static(loss: Any) -> None:
     assert "loss.rate" not in numbers
 
 
-def test_elements_have_names_of_their_own(loss: Any) -> None:
+def test_elements_of_lists_and_mappings_have_their_own_names(loss: Any) -> None:
     static, numbers = loss("loss.shares=[0.5,1]", "loss.table={a: 2}", "loss.inner={_target_: mine.part, rate: 3}")
     assert static["shares"] == [ScalarSlot("loss.shares.0"), ScalarSlot("loss.shares.1")]
     assert static["table"] == {"a": ScalarSlot("loss.table.a")}
@@ -75,7 +75,7 @@ def test_elements_have_names_of_their_own(loss: Any) -> None:
     }
 
 
-def test_values_that_are_equal_by_reference_are_one_number(loss: Any) -> None:
+def test_references_share_one_number(loss: Any) -> None:
     static, numbers = loss("loss.rate=${learning_rate}", "loss.shares=[0.5,'${loss.rate}']", "learning_rate=0.25")
     assert static["rate"] == ScalarSlot("learning_rate")
     assert static["shares"] == [ScalarSlot("loss.shares.0"), ScalarSlot("learning_rate")]
@@ -89,13 +89,13 @@ def test_names_go_through_references_to_whole_parts(loss: Any) -> None:
     assert static["table"] == {"a": ScalarSlot("loss.inner.a")}
 
 
-def test_the_seed_is_not_among_them(loss: Any) -> None:
+def test_the_seed_is_not_a_scalar(loss: Any) -> None:
     static, numbers = loss("loss.rate=${seed}", "seed=7")
     assert static["rate"] == 7
     assert "seed" not in numbers
 
 
-def test_the_numbers_of_a_default_run() -> None:
+def test_the_scalars_of_a_default_run() -> None:
     static, numbers = split_scalars(compose(["experiment=digits_cnn", "optimizer.b1=0.8"]))
     assert static["learning_rate"] == static["schedule"]["learning_rate"] == ScalarSlot("learning_rate")
     assert static["architecture"]["layers"][4]["rate"] == ScalarSlot("architecture.layers.4.rate")
@@ -104,14 +104,14 @@ def test_the_numbers_of_a_default_run() -> None:
     assert numbers["optimizer.b1"] == 0.8
 
 
-def optax_numbers() -> list[tuple[str, str]]:
+def list_optax_scalars() -> list[tuple[str, str]]:
     options = find_options().files["optimizer"]
     targets = {compose([f"optimizer={option}"]).values["optimizer"]["_target_"] for option in options}
     return sorted((target, name) for target in targets for name in read_signature(target) or {} if name in OPTAX_HINTS)
 
 
 @jax.numpy_dtype_promotion("standard")  # Optax mixes floats and integers
-@pytest.mark.parametrize(("target", "name"), optax_numbers())
+@pytest.mark.parametrize(("target", "name"), list_optax_scalars())
 def test_optax_accepts_a_traced_number_in_place_of_a_float(target: str, name: str) -> None:
     """Three steps of a made-up problem, with the number as a constant and as an argument of the compiled step."""
     value = 0.01 if name in ("eps", "eps_root", "weight_decay") else 0.7

@@ -45,7 +45,7 @@ def test_arguments_of_the_runner_override_the_tree() -> None:
 
 
 @pytest.mark.parametrize("target", ["optax.nadam", "jax.nn.relu", "components.loss.Huber", "runner.tracking.MLflow"])
-def test_parts_resolve_wherever_their_package_defines_them(target: str) -> None:
+def test_parts_may_be_defined_in_private_modules_of_their_package(target: str) -> None:
     assert callable(import_target(target))
     assert import_target("optax.nadam") is optax.nadam
     assert import_target("jax.nn.relu") is jax.nn.relu
@@ -65,7 +65,7 @@ def test_parts_resolve_wherever_their_package_defines_them(target: str) -> None:
         ("runner.execution.execute.execute", "not in an allowed package"),
     ],
 )
-def test_objects_from_other_packages_are_refused(target: str, reason: str) -> None:
+def test_objects_of_other_packages_are_errors(target: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         import_target(target)
 
@@ -79,7 +79,7 @@ def test_a_failed_call_names_the_target_and_its_arguments() -> None:
 
 
 @pytest.mark.usefixtures("my_parts")
-def test_a_part_of_the_user_inside_another_part_needs_the_methods_of_its_class() -> None:
+def test_the_user_s_part_in_another_part_needs_the_methods_of_the_annotated_class() -> None:
     def dense(name: str) -> Any:
         return build({"_target_": "components.layer.Dense", "features": 3, "initializer": {"_target_": name}}, {})
 
@@ -97,7 +97,7 @@ def test_a_function_that_a_module_of_the_user_imports_is_not_a_part() -> None:
 
 
 @pytest.mark.usefixtures("my_parts", "in_empty_folder")
-def test_a_problem_found_while_building_is_reported_like_one_of_the_check(compose_and_check: Config) -> None:
+def test_a_problem_found_while_building_has_a_key_and_an_origin(compose_and_check: Config) -> None:
     with pytest.raises(
         UserError, match=r"^loss: mse needs a real-valued target.* \[set by conf/loss/mse\.yaml, chosen by loss=mse\]$"
     ):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from options import write_option
 
 from runner.__main__ import main
 
@@ -239,22 +240,12 @@ def strange_parts(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delitem(sys.modules, "strange_parts", raising=False)
 
 
-def words(key: str, name: str) -> list[str]:
-    """A command that trains with a part of the module's."""
-    key, _, several = key.partition(".")
-    Path("conf", key).mkdir(parents=True)
-    node = f"_target_: strange_parts.{name}\n" + ("learning_rate: 0.1\n" if key == "schedule" else "")
-    Path("conf", key, "mine.yaml").write_text(f"mine: {{{node.strip()}}}\n" if several else node)
-    choice = f"{key}=[mine]" if several else f"{key}=mine"
-    return [choice, "tracking=none", "quiet=true", "training.epochs=1", "training.limit_batches=1"]
-
-
 @pytest.mark.optax
 @pytest.mark.parametrize(("key", "name", "message"), CASES, ids=[name for _, name, _ in CASES])
 def test_a_part_with_the_wrong_interface_is_reported(
     key: str, name: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command := words(key, name)) == 2
+    assert main(command := write_option("strange_parts", key, name)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     checked = "._target_" if "parameter" in message or "`train`" in message else ""
     assert line.startswith(f"{key}{checked}: {message}"), line
@@ -265,10 +256,15 @@ def test_a_part_with_the_wrong_interface_is_reported(
 @pytest.mark.optax
 def test_parts_that_fit_train() -> None:
     fit = {"loss": "Loss", "architecture": "Net", "metric.m": "Metric", "augmentation.a": "Augmentation"}
-    assert main(list(dict.fromkeys(word for key, name in fit.items() for word in words(key, name)))) == 0
+    assert (
+        main(
+            list(dict.fromkeys(word for key, name in fit.items() for word in write_option("strange_parts", key, name)))
+        )
+        == 0
+    )
 
 
 @pytest.mark.optax
 def test_a_metric_whose_result_is_not_a_number_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words("metric.mine", "ResultIsText")) == 2
+    assert main(write_option("strange_parts", "metric.mine", "ResultIsText")) == 2
     assert "metric.mine: ResultIsText.result returns a str" in capsys.readouterr().err

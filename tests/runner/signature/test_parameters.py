@@ -96,7 +96,7 @@ def required(target: str) -> dict[str, bool] | None:
     return None if found is None else {name: one.required for name, one in found.items()}
 
 
-def test_functions(package: Any) -> None:
+def test_the_parameters_of_functions_are_read(package: Any) -> None:
     package(
         part=f"""{HEADER}
 def f(a, b=1, *, c, d=2): pass
@@ -119,7 +119,7 @@ except ImportError:
     assert required("mine.part.unnamed") is None
 
 
-def test_classes(package: Any) -> None:
+def test_the_parameters_of_classes_are_read(package: Any) -> None:
     package(
         part=f"""{HEADER}
 class Plain:
@@ -201,7 +201,7 @@ def test_imports_are_followed(package: Any) -> None:
         ("components.data.idx.Path", "pathlib.Path is not in an allowed package"),
     ],
 )
-def test_targets_that_do_not_exist_or_are_not_allowed(
+def test_a_target_that_does_not_exist_or_is_not_allowed_is_an_error(
     target: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TITRATE_ALLOW", "mine")
@@ -233,7 +233,7 @@ def test_signatures_of_all_targets_in_conf_match_those_of_python(target: str) ->
     }
 
 
-def test_settings_are_read_too() -> None:
+def test_the_fields_of_the_settings_are_read() -> None:
     assert read_settings_fields("Settings")["learning_rate"].hint == Annotated[Scalar, Range(0)]
     assert read_settings_fields("Training")["on_nan"].hint == Literal["stop", "continue"]
 
@@ -249,5 +249,5 @@ def test_settings_are_read_too() -> None:
         ("optax.adam", "b1", 0.9),
     ],
 )
-def test_a_default_is_read_where_it_is_a_literal(target: str, name: str, default: object) -> None:
+def test_a_default_is_read_if_it_is_a_literal(target: str, name: str, default: object) -> None:
     assert (read_signature(target) or {})[name].default == default

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield str(here / runner.run(*LINE, *QUICK, "quiet=true").folder)
 
 
-def wrong(*words: str) -> tuple[str, ...]:
+def find_problems(*words: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         compose(words)
     return caught.value.problems
@@ -57,7 +57,7 @@ def wrong(*words: str) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------------------------- what is inferred
 
 
-def test_a_line_answers_what_nobody_chose_and_says_who_did() -> None:
+def test_a_suggestion_fills_the_open_choices_and_is_their_origin() -> None:
     config = compose(LINE)
     assert {group: config.choices[group] for group in ("data", "feature", "loss", "metric", "architecture")} == {
         "data": "csv",
@@ -75,7 +75,7 @@ def test_a_line_answers_what_nobody_chose_and_says_who_did() -> None:
     assert config.origins["training.monitor"] == "conf/run.yaml"
 
 
-def test_what_is_chosen_wins() -> None:
+def test_the_command_line_overrides_the_suggestion() -> None:
     words = ("loss=mae", "architecture=mlp", "training.batch_size=7", "data.types.rooms=int", "data.seed=5")
     config = compose([*LINE, *words, "feature.columns.area.normalize=min_max", "~feature.columns.where"])
     assert config.choices["loss"] == "mae"
@@ -87,7 +87,7 @@ def test_what_is_chosen_wins() -> None:
 
 
 @pytest.mark.parametrize("words", [["feature=diabetes", "experiment=diabetes_mlp"], ["mode=runs"]])
-def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list[str]) -> None:
+def test_there_is_no_suggestion_if_more_is_chosen_or_no_run_starts(words: list[str]) -> None:
     Path("houses.csv").unlink()
     assert compose([*LINE, *words]).suggestion is None
     assert compose(["data.seed=3"]).suggestion is None
@@ -109,26 +109,26 @@ def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list
         (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),
     ],
 )
-def test_mistakes_in_the_table_are_told(words: list[str], message: str) -> None:
-    (found,) = wrong(*LINE, *words)
+def test_problems_of_the_table_are_reported(words: list[str], message: str) -> None:
+    (found,) = find_problems(*LINE, *words)
     assert message in found
 
 
-def test_no_file_is_read_before_all_that_can_be_known_without_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_is_read_before_the_rest_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Csv, "profile", lambda self: pytest.fail("asked"))
     words = ["loss=msee", "optimizr=adam", "training.epoch=3", "seed=x", "tracking.urii=a", "metric=[rmse]"]
-    found = wrong(*LINE, *words, "feature.columns.area.normalize=min_max", "architecture.widths=[4]")
+    found = find_problems(*LINE, *words, "feature.columns.area.normalize=min_max", "architecture.widths=[4]")
     assert [word for word in words if any(word.partition("=")[0] in line for line in found)] == words[:-1]
     assert len(found) == len(words) - 1
 
 
-def test_mistakes_in_the_words_about_the_data_are_told_before_a_file_is_read() -> None:
+def test_problems_of_the_source_are_reported_before_a_file_is_read() -> None:
     with pytest.raises(ConfigError) as caught:
         configure(["data=csv", "data.target=price", "data.sed=3"])
     assert {line.partition(":")[0] for line in caught.value.problems} == {"data.path", "data.sed"}
 
 
-def test_a_mistake_imports_no_jax() -> None:
+def test_a_problem_is_reported_without_importing_jax() -> None:
     code = (
         "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
         "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules}); sys.exit(code)"
@@ -148,16 +148,16 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert read == ["houses.csv"]
 
 
-def test_a_sweep_asks_a_table_that_says_nothing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_reads_a_table_without_a_suggestion_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     original = Csv.profile
     monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self.path) or original(self))
-    with pytest.raises(ConfigError, match=r"data\.target=prize is no column"):
+    with pytest.raises(ConfigError, match=r"data\.target=prize is not a column"):
         plan.make([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
     assert asked == ["houses.csv"]
 
 
-def test_a_source_that_inherits_the_suggestion_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_may_inherit_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("my_tables.py").write_text(
         "from components import data\n\nPlain = data.Csv\n\n\nclass Mine(Plain):\n    pass\n\n\n"
         "class Other(data.Table):\n    pass\n"
@@ -189,7 +189,7 @@ NAMES = [
 ]
 
 
-def test_any_name_of_a_column_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_may_have_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [[n * 0.5 + place for place, _ in enumerate(NAMES)] for n in range(40)]
     header = ",".join(f'"{name}"' for name in [*NAMES, "far off", "price"])
     seconds = 1_700_000_000
@@ -214,7 +214,7 @@ def plain(config: Config) -> dict[str, object]:
     return {key: value for key, value in config.values.items() if key not in ("experiment", "mode", "quiet")}
 
 
-def test_what_was_inferred_is_kept_for_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suggestion_is_cached_for_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     first = compose(LINE).values
     profile, asked = Csv.profile, []
     monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self) or profile(self))
@@ -226,16 +226,16 @@ def test_what_was_inferred_is_kept_for_the_same_rows(monkeypatch: pytest.MonkeyP
     assert len(asked) == 1
 
 
-def test_init_writes_files_that_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_writes_files_with_the_same_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["optimizer=sgd", "optimizer.momentum=0.5", "seed=3", "data.valid=9"]
     words += ["feature.columns.area.key=[area,rooms]", "feature.columns.area.missing=0"]
     assert main(["mode=init", *LINE, *words]) == 0
-    told = capsys.readouterr().out
-    assert "rooms" in told
-    assert "id is left out: it numbers the rows" in told
-    assert "titrate experiment=houses" in told
+    printed = capsys.readouterr().out
+    assert "rooms" in printed
+    assert "id is left out: it numbers the rows" in printed
+    assert "titrate experiment=houses" in printed
     files = ["conf/data/houses.yaml", "conf/feature/houses.yaml", "experiments/houses.yaml"]
-    assert all(file in told and Path(file).exists() for file in files)
+    assert all(file in printed and Path(file).exists() for file in files)
     assert plain(configure(["experiment=houses"])) == plain(configure([*LINE, *words, "quiet=true"]))
     assert "where" in Path(files[1]).read_text()
     assert "# id is left out: it numbers the rows." in Path(files[1]).read_text()
@@ -243,7 +243,7 @@ def test_init_writes_files_that_say_the_same(capsys: pytest.CaptureFixture[str])
     assert [line.split()[1] for line in header] == ["Question:", "Result:", "Time:", "Command:"]
 
 
-def test_init_overwrites_nothing_and_takes_no_name_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_overwrites_no_file_and_uses_no_name_of_titrate(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["mode=init", *LINE, "quiet=true"]
     Path("experiments").mkdir()
     Path("experiments/houses.yaml").write_text("seed: 1\n")
@@ -259,7 +259,7 @@ def test_init_overwrites_nothing_and_takes_no_name_of_ours(capsys: pytest.Captur
 # ------------------------------------------------------------------------------------------------------------ new rows
 
 
-def predicted(folder: str, output: str = "found.csv") -> list[float]:
+def predict(folder: str, output: str = "found.csv") -> list[float]:
     assert main(["mode=predict", f"run={folder}", "data.path=new.csv", f"output={output}", "quiet=true"]) == 0
     found = csv.read_csv(output)
     assert found.column_names == ["row", "prediction"]
@@ -267,18 +267,18 @@ def predicted(folder: str, output: str = "found.csv") -> list[float]:
     return found["prediction"].to_pylist()
 
 
-def refused(folder: str, capsys: pytest.CaptureFixture[str]) -> str:
+def fail_to_predict(folder: str, capsys: pytest.CaptureFixture[str]) -> str:
     assert main(["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]) == 2
     assert not Path("found.csv").exists()
     return capsys.readouterr().err
 
 
-def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
+def test_new_rows_need_no_target_and_give_the_same_predictions_as_a_split(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without = [row.rpartition(",")[0] for row in (HEADER, *ROWS)]
     Path("new.csv").write_text("\n".join([f"more,{without[0]}", *(f"x,{row}" for row in without[1:]), "x,,,5,West"]))
-    found = predicted(folder)
+    found = predict(folder)
     fitted = runner.load(folder)
     np.testing.assert_allclose(found, fitted.predict(Csv(path="new.csv")).prediction, rtol=1e-6)
     lone = fitted.predict({"where": ["North"], "area": [(2 * 37) % 101 + 0.5], "rooms": [2.0]})
@@ -303,23 +303,23 @@ def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
         ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
     ],
 )
-def test_wrong_new_rows_are_named(folder: str, capsys: pytest.CaptureFixture[str], text: str, message: str) -> None:
+def test_wrong_new_rows_are_reported(folder: str, capsys: pytest.CaptureFixture[str], text: str, message: str) -> None:
     Path("new.csv").write_text(text)
-    assert message in refused(folder, capsys)
+    assert message in fail_to_predict(folder, capsys)
 
 
-def test_a_value_of_the_target_does_not_matter_to_a_prediction(folder: str) -> None:
+def test_predictions_do_not_depend_on_the_target(folder: str) -> None:
     Path("new.csv").write_text(f"{HEADER}\n1,2,3.5,North,\n2,3,4.5,South,dear\n")
-    assert len(predicted(folder)) == 2
+    assert len(predict(folder)) == 2
 
 
-def test_values_that_training_never_saw_are_remarked_on(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_that_training_did_not_have_give_a_warning(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("new.csv").write_text("rooms,area,where\n1,2,North\n2,3,West\n3,4,\n")
     words = ["mode=predict", f"run={folder}", "data.path=new.csv", "output=found.csv"]
     assert main(words) == 0
-    told = capsys.readouterr().out
-    assert "1 of 2 values of column `where` aren't in its vocabulary, the first in row 1\n" in told
-    assert "column `where` has 1 gap, the first in row 2; in training it had none\n" in told
+    printed = capsys.readouterr().out
+    assert "1 of 2 values of column `where` aren't in its vocabulary, the first in row 1\n" in printed
+    assert "column `where` has 1 gap, the first in row 2; in training it had none\n" in printed
 
 
 def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -330,9 +330,9 @@ def test_a_run_is_evaluated_on_all_rows_of_a_file(folder: str, capsys: pytest.Ca
     assert fitted.evaluate(source)["new/mae"] == pytest.approx(error, rel=1e-4)
     Path("new.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
     assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv", "quiet=true"]) == 0
-    told = capsys.readouterr().out.split()
-    assert told[:6] == ["rows", "of", "loss", "rmse", "mae", "new.csv"]
-    assert float(told[8]) == pytest.approx(error, rel=1e-3)
+    printed = capsys.readouterr().out.split()
+    assert printed[:6] == ["rows", "of", "loss", "rmse", "mae", "new.csv"]
+    assert float(printed[8]) == pytest.approx(error, rel=1e-3)
     Path("new.csv").write_text("rooms,area,where\n1,2,North\n")
     assert main(["mode=evaluate", f"run={folder}", "data.path=new.csv"]) == 2
     assert "there is no column `price` in new.csv" in capsys.readouterr().err

@@ -16,12 +16,12 @@ def write(path: Path, text: str) -> Csv:
     return Csv(path=str(path))
 
 
-def suggested(tmp_path: Path, data: dict[str, list[Any]], **options: Any) -> dict[str, Any]:
+def make_suggestion(tmp_path: Path, data: dict[str, list[Any]], **options: Any) -> dict[str, Any]:
     lines = [",".join(data), *(",".join(map(str, row)) for row in zip(*data.values(), strict=True))]
     return suggest(Csv(path=write(tmp_path / "table.csv", "\n".join(lines)).path, **options))
 
 
-def repeated(*values: Any, rows: int = 120) -> list[Any]:
+def repeat(*values: Any, rows: int = 120) -> list[Any]:
     return (list(values) * rows)[:rows]
 
 
@@ -33,38 +33,38 @@ NUMBERS = [n * 0.5 for n in range(120)]
     [
         (NUMBERS, "Numeric", "mse", ["rmse", "mae"]),
         (list(range(120)), "Numeric", "mse", ["rmse", "mae"]),
-        (repeated(3, 4, 5), "Label", "softmax_cross_entropy", ["accuracy"]),
-        (repeated("yes", "no"), "Label", "binary_cross_entropy", ["accuracy"]),
-        (repeated("true", "false"), "Label", "binary_cross_entropy", ["accuracy"]),
+        (repeat(3, 4, 5), "Label", "softmax_cross_entropy", ["accuracy"]),
+        (repeat("yes", "no"), "Label", "binary_cross_entropy", ["accuracy"]),
+        (repeat("true", "false"), "Label", "binary_cross_entropy", ["accuracy"]),
     ],
 )
-def test_the_target_decides_what_is_learned(
+def test_the_target_decides_loss_and_metrics(
     tmp_path: Path, target: list[Any], part: str, loss: str, metrics: list[str]
 ) -> None:
-    found = suggested(tmp_path, {"y": target, "x": NUMBERS}, target="y")
+    found = make_suggestion(tmp_path, {"y": target, "x": NUMBERS}, target="y")
     assert found["feature"]["target"]["_target_"] == f"components.feature.{part}"
     assert (found["choices"]["loss"], found["choices"]["metric"]) == (loss, metrics)
     assert found["values"]["data"].get("stratify") == ("y" if part == "Label" else None)
 
 
 def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_path: Path) -> None:
-    found = suggested(
+    found = make_suggestion(
         tmp_path,
         {
             "": list(range(1, 121)),
             "y": NUMBERS,
-            "a b": repeated(1, 2, ""),
-            "a_b": repeated(3, 4),
-            "tail": repeated(*[0] * 30, 1000),
-            "place": repeated("here", "", "there"),
+            "a b": repeat(1, 2, ""),
+            "a_b": repeat(3, 4),
+            "tail": repeat(*[0] * 30, 1000),
+            "place": repeat("here", "", "there"),
             "city": [f"city {n // 3}" for n in range(120)],
             "who": [f"name {n}" for n in range(120)],
             "typo": [*range(119), "1O"],
-            "same": repeated(1),
-            "none": repeated(""),
-            "on": repeated("true", "false"),
-            "day": repeated("2020-01-01", "2021-05-05"),
-            "at": repeated("2020-01-01 10:00:00", "", "2020-02-01 11:00:00"),
+            "same": repeat(1),
+            "none": repeat(""),
+            "on": repeat("true", "false"),
+            "day": repeat("2020-01-01", "2021-05-05"),
+            "at": repeat("2020-01-01 10:00:00", "", "2020-02-01 11:00:00"),
             "target": NUMBERS,
         },
         target="y",
@@ -101,23 +101,25 @@ def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_pat
         "none is left out: it has no values",
     ]
     table = {row[0]: row[1:] for row in found["table"]}
-    assert table["column"] == ("type", "missing", "distinct", "becomes")
+    assert table["column"] == ("type", "missing", "distinct", "plan_of")
     assert table["place"] == ("string", "40", "2", "one of 2 values")
     assert found["values"]["data"]["types"]["a_b"] == "float", "whole by chance"
     assert "who" not in found["values"]["data"]["types"]
 
 
 @pytest.mark.parametrize(("low", "steps"), [(0, ["log1p", "z_score"]), (-1, "z_score"), (-0.5, "z_score")])
-def test_of_skewed_numbers_below_0_no_logarithm_is_taken(tmp_path: Path, low: float, steps: Any) -> None:
-    says, part = becomes(tmp_path, [low, *repeated(*[0] * 30, 1000)])
+def test_skewed_numbers_below_0_get_no_logarithm(tmp_path: Path, low: float, steps: Any) -> None:
+    expected, part = plan_of(tmp_path, [low, *repeat(*[0] * 30, 1000)])
     assert part is not None
     assert part["normalize"] == steps
-    assert ("logarithm" in says) == (low == 0)
+    assert ("logarithm" in expected) == (low == 0)
 
 
 def test_many_different_texts_are_hashed(tmp_path: Path) -> None:
     rows = 60_000
-    found = suggested(tmp_path, {"y": list(range(rows)), "x": [f"u{n % 25_000}" for n in range(rows)]}, target="y")
+    found = make_suggestion(
+        tmp_path, {"y": list(range(rows)), "x": [f"u{n % 25_000}" for n in range(rows)]}, target="y"
+    )
     assert found["feature"]["columns"]["x"]["_target_"] == "components.feature.Hashed"
     assert found["values"]["training"]["batch_size"] == 512
 
@@ -129,11 +131,11 @@ def test_a_suggestion_leaves_nothing_behind(tmp_path: Path) -> None:
     assert Csv(path=path).columns.types == {"zip": "int", "y": "int"}
 
 
-def becomes(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | None]:
-    """What is said of a column `x`, and what it becomes."""
-    found = suggested(
+def plan_of(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | None]:
+    """The text of the plan of a column `x`, and its first feature column."""
+    found = make_suggestion(
         tmp_path,
-        {"y": [n * 0.5 for n in range(len(values))], "x": values, "z": repeated(0.5, 1, rows=len(values))},
+        {"y": [n * 0.5 for n in range(len(values))], "x": values, "z": repeat(0.5, 1, rows=len(values))},
         target="y",
     )
     part = found["feature"]["columns"].get("x")
@@ -141,7 +143,7 @@ def becomes(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | No
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "expected"),
     [
         ([n * 7 % 200 for n in range(200)], "left out: it numbers the rows"),
         ([f"{n * 7 % 200}.0" for n in range(200)], "left out: it numbers the rows"),
@@ -151,57 +153,57 @@ def becomes(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | No
         ([10**17 + 10**15 * n for n in range(200)], "left out: almost every row has a different text"),
     ],
 )
-def test_whole_numbers_that_name_rows_are_left_out(tmp_path: Path, values: list[Any], says: str) -> None:
-    said, part = becomes(tmp_path, values)
-    assert said == says
-    assert (part is None) == said.startswith("left out")
+def test_whole_numbers_that_identify_rows_are_left_out(tmp_path: Path, values: list[Any], expected: str) -> None:
+    text, part = plan_of(tmp_path, values)
+    assert text == expected
+    assert (part is None) == text.startswith("left out")
 
 
-def test_numbers_far_from_0_are_moved_near_it_before_they_are_float32(tmp_path: Path) -> None:
+def test_numbers_far_from_0_are_shifted_before_they_become_float32(tmp_path: Path) -> None:
     seconds = [1_700_000_000 + 60 * (n % 50) for n in range(200)]
-    said, part = becomes(tmp_path, seconds)
-    assert said == "minus 1700001470, z-score"
+    text, part = plan_of(tmp_path, seconds)
+    assert text == "minus 1700001470, z-score"
     assert part is not None
     assert part["expression"] == "`x` - 1700001470"
-    assert becomes(tmp_path, [-second for second in seconds])[1] == part | {"expression": "`x` + 1700001470"}
-    assert becomes(tmp_path, [1000.5 + n % 2 / 1000 for n in range(200)])[0] == "minus 1000.5005, z-score"
+    assert plan_of(tmp_path, [-second for second in seconds])[1] == part | {"expression": "`x` + 1700001470"}
+    assert plan_of(tmp_path, [1000.5 + n % 2 / 1000 for n in range(200)])[0] == "minus 1000.5005, z-score"
 
 
 def test_infinite_numbers_are_reported_without_a_warning_of_numpy(tmp_path: Path) -> None:
-    assert becomes(tmp_path, [*NUMBERS, "inf"])[0] == "z-score, but is inf or NaN in 1 row, which a run does not allow"
-    assert becomes(tmp_path, [*NUMBERS, "1e300"])[0] == "z-score"
+    assert plan_of(tmp_path, [*NUMBERS, "inf"])[0] == "z-score, but is inf or NaN in 1 row, which a run does not allow"
+    assert plan_of(tmp_path, [*NUMBERS, "1e300"])[0] == "z-score"
     message = r"column `y` .* is inf or NaN in 1 row, the first is .*table.csv, line 122. Correct"
     with pytest.raises(DataError, match=message):
-        suggested(tmp_path, {"y": [*NUMBERS, "inf"], "x": [*NUMBERS, 1]}, target="y")
+        make_suggestion(tmp_path, {"y": [*NUMBERS, "inf"], "x": [*NUMBERS, 1]}, target="y")
 
 
-def test_a_target_of_few_whole_numbers_is_classes_however_they_are_spelt(tmp_path: Path) -> None:
-    found = suggested(tmp_path, {"y": repeated("0.0", "1.0"), "x": NUMBERS}, target="y")
+def test_a_target_of_few_whole_numbers_has_classes_in_any_spelling(tmp_path: Path) -> None:
+    found = make_suggestion(tmp_path, {"y": repeat("0.0", "1.0"), "x": NUMBERS}, target="y")
     assert found["feature"]["target"]["_target_"] == "components.feature.Label"
     types = found["values"]["data"]["types"]
     assert types["y"] == "int"
     assert Csv(path=str(tmp_path / "table.csv"), types=types).columns.values["y"][:3].tolist() == [0, 1, 0]
 
 
-def test_columns_with_names_that_a_configuration_cannot_hold_are_left_out(tmp_path: Path) -> None:
-    data = {"y": NUMBERS, "a ${b}": repeated(1, 2), "???": repeated(1, 2), "_target_": repeated(1, 2), "c": NUMBERS}
-    found = suggested(tmp_path, data, target="y")
+def test_columns_with_names_that_are_not_allowed_are_left_out(tmp_path: Path) -> None:
+    data = {"y": NUMBERS, "a ${b}": repeat(1, 2), "???": repeat(1, 2), "_target_": repeat(1, 2), "c": NUMBERS}
+    found = make_suggestion(tmp_path, data, target="y")
     assert found["feature"]["columns"].keys() == found["values"]["data"]["types"].keys() - {"y"} == {"c"}
     assert found["notes"][0] == "a ${b} is left out: its name is not allowed in a configuration. Rename it."
     with pytest.raises(
         DataError, match=r"column `a \$\{b\}` \(data.target\) of .* has a name that is not allowed in a configuration"
     ):
-        suggested(tmp_path, data, target="a ${b}")
+        make_suggestion(tmp_path, data, target="a ${b}")
 
 
-MARKED = [*NUMBERS[:90], *(["?"] * 30)]
+WITH_NULL_TEXTS = [*NUMBERS[:90], *(["?"] * 30)]
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "expected"),
     [
         (
-            MARKED,
+            WITH_NULL_TEXTS,
             """left out: 30 values are not numbers, the first is '?' (TABLE, line 92). """
             """To read them as missing, set 'data.nulls=["","?"]'.""",
         ),
@@ -230,41 +232,43 @@ MARKED = [*NUMBERS[:90], *(["?"] * 30)]
         ([f"a film of the year {n}" for n in range(60)], "text: embedding of its words and pairs of words, 8 numbers"),
     ],
 )
-def test_many_different_texts_are_looked_at(tmp_path: Path, values: list[Any], says: str) -> None:
-    said, _ = becomes(tmp_path, values)
-    assert said.startswith(says.replace("TABLE", str(tmp_path / "table.csv")))
+def test_many_different_texts_are_examined(tmp_path: Path, values: list[Any], expected: str) -> None:
+    text, _ = plan_of(tmp_path, values)
+    assert text.startswith(expected.replace("TABLE", str(tmp_path / "table.csv")))
 
 
 def test_prose_is_hashed_and_embedded(tmp_path: Path) -> None:
-    found = suggested(tmp_path, {"y": NUMBERS, "x": [f"some words on {n}" for n in range(len(NUMBERS))]}, target="y")
+    found = make_suggestion(
+        tmp_path, {"y": NUMBERS, "x": [f"some words on {n}" for n in range(len(NUMBERS))]}, target="y"
+    )
     columns = found["feature"]["columns"]
     assert list(columns) == ["x", "x_ids", "x_embedding"]
     assert [part["key"] for part in columns.values()] == ["x", "x", "x_ids"]
     assert found["feature"]["inputs"] == {"columns": ["x_embedding"]}
     assert columns["x_ids"]["buckets"] == 2**14
-    without = suggested(tmp_path, {"y": NUMBERS, "x": NUMBERS[::-1]}, target="y")
+    without = make_suggestion(tmp_path, {"y": NUMBERS, "x": NUMBERS[::-1]}, target="y")
     assert found["values"]["learning_rate"] < without["values"]["learning_rate"]
 
 
-def test_types_that_were_declared_decide(tmp_path: Path) -> None:
+def test_declared_types_decide(tmp_path: Path) -> None:
     count = [n % 40 for n in range(120)]
-    data: dict[str, list[Any]] = {"y": count, "x": MARKED, "z": repeated(0, 1)}
-    number = suggested(tmp_path, data, target="y")
+    data: dict[str, list[Any]] = {"y": count, "x": WITH_NULL_TEXTS, "z": repeat(0, 1)}
+    number = make_suggestion(tmp_path, data, target="y")
     assert number["choices"]["loss"] == "mse"
     assert {row[0]: row[4] for row in number["table"]}["y"].endswith("; for classes, set data.types.y=string")
     types: Any = {"y": "string", "x": "string"}
-    found = suggested(tmp_path, data, target="y", types=types)
+    found = make_suggestion(tmp_path, data, target="y", types=types)
     assert found["choices"]["loss"] == "softmax_cross_entropy"
     assert found["feature"]["columns"]["x"]["_target_"].endswith("Vocabulary")
-    assert {row[0]: row[4] for row in suggested(tmp_path, data, target="z")["table"]}["z"] == (
+    assert {row[0]: row[4] for row in make_suggestion(tmp_path, data, target="z")["table"]}["z"] == (
         "target: one of 2 classes; for a number, set data.types.z=float"
     )
-    assert suggested(tmp_path, data, target="z", types={"z": "float"})["choices"]["loss"] == "mse"
+    assert make_suggestion(tmp_path, data, target="z", types={"z": "float"})["choices"]["loss"] == "mse"
 
 
-def test_spellings_of_gaps_and_rare_classes_are_reported(tmp_path: Path) -> None:
-    data: dict[str, list[Any]] = {"y": [*repeated("a", "b"), "c"], "x": [*repeated("NA", "US", "", "FR"), "US"]}
-    found = suggested(tmp_path, data, target="y")
+def test_texts_of_missing_values_and_rare_classes_are_reported(tmp_path: Path) -> None:
+    data: dict[str, list[Any]] = {"y": [*repeat("a", "b"), "c"], "x": [*repeat("NA", "US", "", "FR"), "US"]}
+    found = make_suggestion(tmp_path, data, target="y")
     assert {row[0]: row[2] for row in found["table"]}["x"] == "60 (30 as NA)"
     assert "stratify" not in found["values"]["data"]
     assert found["notes"] == [
@@ -273,22 +277,22 @@ def test_spellings_of_gaps_and_rare_classes_are_reported(tmp_path: Path) -> None
     with pytest.raises(
         DataError, match=r"Read as missing: 30 as NA. To keep these texts as values, set 'data.nulls=\[\"\"\]'"
     ):
-        suggested(tmp_path, {"y": repeated("NA", "US", "FR", "DE"), "x": NUMBERS}, target="y")
+        make_suggestion(tmp_path, {"y": repeat("NA", "US", "FR", "DE"), "x": NUMBERS}, target="y")
 
 
 @pytest.mark.parametrize(("rows", "train"), [(4, 2), (7, 5), (10, 6)])
-def test_a_batch_is_no_larger_than_what_is_left_to_train_on(tmp_path: Path, rows: int, train: int) -> None:
-    found = suggested(tmp_path, {"y": NUMBERS[:rows], "x": [n * n + 0.5 for n in range(rows)]}, target="y")
+def test_a_batch_is_not_larger_than_the_training_split(tmp_path: Path, rows: int, train: int) -> None:
+    found = make_suggestion(tmp_path, {"y": NUMBERS[:rows], "x": [n * n + 0.5 for n in range(rows)]}, target="y")
     assert found["values"]["training"]["batch_size"] == train
 
 
-def test_names_are_shown_and_spelt_as_they_are(tmp_path: Path) -> None:
-    data = {"1": repeated(1, 2), " y": NUMBERS}
+def test_names_are_shown_unchanged(tmp_path: Path) -> None:
+    data = {"1": repeat(1, 2), " y": NUMBERS}
     with pytest.raises(DataError, match=r"""Did you mean ' y'\? Write 'data.target=" y"'\. Columns: ' y', 1\."""):
-        suggested(tmp_path, data, target="y")
-    assert suggested(tmp_path, data, target=1)["feature"]["target"]["key"] == "1"
-    with pytest.raises(DataError, match="the first line may lack the names"):
-        suggested(tmp_path, {"0.5": NUMBERS, "7": NUMBERS}, target="y")
+        make_suggestion(tmp_path, data, target="y")
+    assert make_suggestion(tmp_path, data, target=1)["feature"]["target"]["key"] == "1"
+    with pytest.raises(DataError, match="the line with the names may be missing"):
+        make_suggestion(tmp_path, {"0.5": NUMBERS, "7": NUMBERS}, target="y")
 
 
 @pytest.mark.parametrize(
@@ -317,15 +321,15 @@ def test_names_are_shown_and_spelt_as_they_are(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_target_that_cannot_be_predicted_is_refused(
+def test_a_target_that_can_t_be_predicted_is_an_error(
     tmp_path: Path, data: dict[str, list[Any]], target: str | None, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        suggested(tmp_path, data, target=target)
+        make_suggestion(tmp_path, data, target=target)
 
 
 @pytest.mark.skipif("TITRATE_DATA" not in os.environ, reason="TITRATE_DATA names no folder of real data")
-def test_california_housing_as_it_is_published() -> None:
+def test_california_housing() -> None:
     source = Csv(path="california_housing/housing.csv", target="median_house_value")
     assert source.sizes() == {"all": 20_640}
     found = suggest(source)
@@ -333,16 +337,16 @@ def test_california_housing_as_it_is_published() -> None:
     assert found["feature"]["columns"]["ocean_proximity"]["_target_"] == "components.feature.Vocabulary"
 
 
-def test_a_table_of_very_many_columns_is_not_profiled_one_by_one(tmp_path: Path) -> None:
+def test_a_table_with_too_many_columns_is_an_error(tmp_path: Path) -> None:
     names = [f"c {n}" for n in range(10_001)]
     path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
     with pytest.raises(DataError, match=r"has 10,001 columns, too many .* At most 10,000 .* Write a feature file"):
         suggest(Csv(path=path, target="c 1"))
 
 
-def test_the_rows_to_learn_from_are_those_that_the_splits_leave(tmp_path: Path) -> None:
+def test_the_sizes_depend_on_the_training_split(tmp_path: Path) -> None:
     data = {"y": NUMBERS[:3], "x": [0.25, 1, 4]}
     with pytest.raises(DataError, match=r"table.csv has 3 rows: .*. Add rows, or set data.valid=1 data.test=1$"):
-        suggested(tmp_path, data, target="y")
+        make_suggestion(tmp_path, data, target="y")
     with pytest.raises(DataError, match=r"table.csv has 2 rows: .*. Add rows$"):
-        suggested(tmp_path, {name: values[:2] for name, values in data.items()}, target="y")
+        make_suggestion(tmp_path, {name: values[:2] for name, values in data.items()}, target="y")
