@@ -296,7 +296,7 @@ def memory(bench: Bench) -> None:
     """A dry run of fashion_mnist_cnn beside the peak of its training."""
     words = fashion(bench, "float32")
     printed = bench.finish(bench.start("-m", "runner", *words, "tracking=none", "mode=dry_run", name="dry_run"))
-    compiled = printed.partition("memory as compiled")[2]
+    compiled = printed.partition("memory of the compiled programs")[2]
     sizes = re.findall(r"^  (?:training|evaluation) +([\d.,]+) ?(\w?B)", compiled, re.MULTILINE)
     said = max(float(number.replace(",", "")) * UNITS[unit] for number, unit in sizes)
     peaks = {}

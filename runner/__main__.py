@@ -81,7 +81,7 @@ def _run_and_print_errors(arguments: Sequence[str]) -> int:
 def _print_unexpected(error: Exception) -> int:
     """Prints the traceback of an unexpected error, or one line if the memory ran out. Returns the exit code."""
     if is_memory_error(error):
-        print("out of memory: free some, or use fewer rows or columns, or smaller batches", file=sys.stderr)
+        print("out of memory. Free some, or use fewer rows or columns, or smaller batches.", file=sys.stderr)
         return 1
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
     return 1
@@ -223,7 +223,7 @@ def _put_working_folder_last() -> None:
     try:
         working_folder = os.getcwd()
     except FileNotFoundError as error:
-        raise UserError("the working folder was deleted; cd into an existing folder") from error
+        raise UserError("the working folder was deleted. Change to an existing folder.") from error
     others = [path for path in sys.path if path not in ("", working_folder)]
     was_on_path = len(others) < len(sys.path)
     has_user_packages = len(allowed_packages()) > len(PACKAGES)

@@ -127,13 +127,16 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--hlep"], "--hlep: unknown flag; did you mean --help?"),
-        (["seed=1", "-x"], "-x: unknown flag; allowed: --allow, --cfg, --help,"),
-        (["--seed=3"], "--seed=3: unknown flag; write seed=3\n"),
-        (["--training.epochs", "3"], "--training.epochs: unknown flag; write training.epochs=VALUE\n"),
-        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, where SHELL is one of bash, zsh, fish\n"),
-        (["-sc", "install=csh"], "-sc: write -sc install=SHELL"),
-        (["-sc", "query=bash", "x"], "-sc: write -sc install=SHELL"),
+        (["--hlep"], "--hlep: unknown flag. Did you mean --help?"),
+        (["seed=1", "-x"], "-x: unknown flag. Allowed: --allow, --cfg, --help,"),
+        (["--seed=3"], "--seed=3: unknown flag. Write seed=3\n"),
+        (["--training.epochs", "3"], "--training.epochs: unknown flag. Write training.epochs=VALUE\n"),
+        (
+            ["-sc", "--cfg", "job"],
+            "-sc: unknown action. Write -sc install=SHELL, where SHELL is one of bash, zsh, fish.\n",
+        ),
+        (["-sc", "install=csh"], "-sc: unknown action. Write -sc install=SHELL"),
+        (["-sc", "query=bash", "x"], "-sc: unknown action. Write -sc install=SHELL"),
         (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
         (["--cfg"], "argument --cfg/-c: expected one argument"),
         (["--allow", "nothere", "--help"], "--allow nothere: there is no package nothere\n"),
@@ -196,7 +199,7 @@ def test_a_working_folder_that_is_gone(
     monkeypatch.chdir("gone")
     Path("../gone").rmdir()
     assert main(["seed=1"]) == 2
-    assert capsys.readouterr().err == "the working folder was deleted; cd into an existing folder\n"
+    assert capsys.readouterr().err == "the working folder was deleted. Change to an existing folder.\n"
 
 
 def keys_of(*words: str) -> list[str]:
@@ -260,11 +263,9 @@ def commands(draw: st.DrawFn) -> list[str]:
     """A command with values of any kind for keys that there are, and flags among them."""
     words = draw(st.sampled_from([*KEYS]))
     prefixes, keys = st.sampled_from(("", "", "+", "++", "~")), st.sampled_from(KEYS[words])
-    read_settings_fields = draw(st.lists(st.tuples(prefixes, keys, st.sampled_from(VALUES)), min_size=1, max_size=3))
+    settings = draw(st.lists(st.tuples(prefixes, keys, st.sampled_from(VALUES)), min_size=1, max_size=3))
     flags = draw(st.lists(st.sampled_from(FLAGS), max_size=2))
-    return draw(
-        st.permutations([*words, *flags, *(f"{before}{key}={value}" for before, key, value in read_settings_fields)])
-    )
+    return draw(st.permutations([*words, *flags, *(f"{before}{key}={value}" for before, key, value in settings)]))
 
 
 @seed(0)
