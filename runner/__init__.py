@@ -118,8 +118,8 @@ def _check_source(source: Source | None) -> None:
     try:
         check_kind(source, type(source).__name__, ("source",))
     except UserError as error:
-        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns"
-        raise UserError(f"source: {error}. {hint}") from None
+        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns."
+        raise UserError(f"source: {error} {hint}") from None
 
 
 def _check_mode(config: Config) -> None:

@@ -25,7 +25,7 @@ class Layer:
         path: the names of the modules from the root to this one.
         method: the name of the method that is called.
         kind: the name of the module's class.
-        parent: the index of the call that makes this one; None: the root.
+        parent: the number of the call that makes this one; None: the root.
         input_bytes: bytes of the input arrays.
         outputs: shape and dtype of each output array.
         output_bytes: bytes of the output arrays.
@@ -71,7 +71,7 @@ def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) 
         _count_runs(calls, owner, execution.times)
     calls = [replace(call, runs=0) if _is_shape_probe(calls, call) else call for call in calls]
     _assign_parameters(calls, parameters)
-    return [call for number, call in enumerate(calls) if _is_row(calls, number)], returned
+    return [call for number, call in enumerate(calls) if _is_shown(calls, number)], returned
 
 
 @contextlib.contextmanager
@@ -107,23 +107,24 @@ def _find_owner(calls: list[Layer], scopes: tuple[str, ...]) -> int:
     JAX may reuse a trace, with the scope of another call in it. That call is not within the owner found so far.
     """
     owner = 0
-    for call in map(int, CALL_SCOPE.findall("/".join(scopes))):
-        if owner in _enclosing_calls(calls, call):
-            owner = call
+    for number in map(int, CALL_SCOPE.findall("/".join(scopes))):
+        if owner in _enclosing_calls(calls, number):
+            owner = number
     return owner
 
 
-def _enclosing_calls(calls: list[Layer], call: int) -> Iterator[int]:
-    """The calls around a call, innermost first."""
-    while (parent := calls[call].parent) is not None:
+def _enclosing_calls(calls: list[Layer], number: int) -> Iterator[int]:
+    """The numbers of the calls around a call, innermost first."""
+    while (parent := calls[number].parent) is not None:
         yield parent
-        call = parent
+        number = parent
 
 
-def _count_runs(calls: list[Layer], call: int, times: int) -> None:
+def _count_runs(calls: list[Layer], number: int, times: int) -> None:
     """Notes that a call runs `times` times, and the calls around it at least once."""
-    for number in (call, *_enclosing_calls(calls, call)):
-        calls[number] = replace(calls[number], runs=max(calls[number].runs, times if number == call else 1))
+    calls[number] = replace(calls[number], runs=max(calls[number].runs, times))
+    for outer in _enclosing_calls(calls, number):
+        calls[outer] = replace(calls[outer], runs=max(calls[outer].runs, 1))
 
 
 def _is_shape_probe(calls: list[Layer], call: Layer) -> bool:
@@ -141,7 +142,7 @@ def _assign_parameters(calls: list[Layer], parameters: Any) -> None:
         calls[owner] = replace(calls[owner], parameters=calls[owner].parameters + leaf.size)
 
 
-def _is_row(calls: list[Layer], number: int) -> bool:
+def _is_shown(calls: list[Layer], number: int) -> bool:
     """Whether the table shows a call: it has parameters or multiply-adds of its own, or runs without submodules."""
     call = calls[number]
     has_inner_calls = number == 0 or any(other.parent == number for other in calls)

@@ -26,17 +26,17 @@ from runner.modes.dry_run.timing import Compiled
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes that a run needs on the device, estimated from shapes.
+class MemoryEstimate:
+    """The memory that a run needs on the device, estimated from shapes.
 
     Attributes:
-        parameters: of the parameters; the gradients need as many again.
-        optimizer_state: of the optimizer's state.
-        model_state: of other variables, such as BatchNorm's averages.
-        checkpoint: of the copy that a checkpoint is written from, if it is in the device's memory.
-        data: of all data, or of the batches of a dispatch.
-        activations: of the arrays that JAX keeps for the backward pass of a batch.
-        largest_layer: of the largest input and output of one layer in an evaluation batch.
+        parameters: bytes of the parameters; the gradients need as many.
+        optimizer_state: bytes of the optimizer's state.
+        model_state: bytes of other variables, such as BatchNorm's averages.
+        checkpoint: bytes of the copy that a checkpoint is written from, if it is in the device's memory.
+        data: bytes of all data, or of the batches of a dispatch.
+        activations: bytes of the arrays that JAX keeps for the backward pass of a batch.
+        largest_layer: bytes of the largest input and output of one layer in an evaluation batch.
     """
 
     parameters: int
@@ -58,11 +58,11 @@ class Memory:
         return self.parameters + self.activations
 
 
-def estimate_memory(run: AbstractRun, layers: Sequence[Layer]) -> Memory:
+def estimate_memory(run: AbstractRun, layers: Sequence[Layer]) -> MemoryEstimate:
     """Estimates the memory of a run from the shapes of its state and layers."""
     shapes = run.state_shapes
     scale = run.trainer.evaluation_batch_size / run.batch_size
-    return Memory(
+    return MemoryEstimate(
         parameters=count_bytes(shapes.parameters),
         optimizer_state=count_bytes(shapes.optimizer_state),
         model_state=count_bytes(shapes.model_state),
@@ -94,7 +94,9 @@ class MemoryCheck:
         where: the device that has them, for messages.
     """
 
-    def __init__(self, run: AbstractRun, memory: Memory, free: FreeMemory | None, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, run: AbstractRun, memory: MemoryEstimate, free: FreeMemory | None, warn: Callable[[str], None]
+    ) -> None:
         # Data that stays on the device is loaded already, so it is not free, but the run can use it.
         self.limit: int | None = free and free.left + count_bytes(run.trainer.batches.resident)
         self.where = free.where if free else ""
@@ -156,8 +158,8 @@ class MemoryCheck:
         shapes is scaled to what the compiler reports.
         """
         memory, size = self._memory, self._run.batch_size
-        other = size // 2 if size > 1 else 2
-        per_example = (memory.activations - _activation_bytes(self._run, other)) / (size - other)
+        other_size = size // 2 if size > 1 else 2
+        per_example = (memory.activations - _activation_bytes(self._run, other_size)) / (size - other_size)
         fixed = memory.working - per_example * size
         available = ((self.limit or 0) - memory.held) * memory.working / working - fixed
         return max(0, math.floor(available / per_example)) if per_example > 0 else 0

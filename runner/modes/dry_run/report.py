@@ -14,7 +14,7 @@ from runner.memory import memory_error_location
 from runner.modes.dry_run import tables
 from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.layers import trace_layers
-from runner.modes.dry_run.memory import Memory, MemoryCheck, estimate_memory
+from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate, estimate_memory
 from runner.modes.dry_run.timing import compile_evaluation, compile_training_step, measure_pace
 from runner.platform import cache_folder, find_unused_accelerator, start_jax
 from runner.terminal import on_terminal, write_line
@@ -29,14 +29,14 @@ class Page:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
 
-    def section(
+    def print_section(
         self, title: str, rows: Iterable[Row], *, heading: Row | None = None, right: Sequence[int] = ()
     ) -> None:
         """Prints a title and a table. `right`: the positions of the columns that are aligned to the right."""
         if not self._quiet:
             write_tables([Section(title, [*([heading] if heading else []), *rows], heading is not None, right)])
 
-    def note(self, text: str) -> None:
+    def print_note(self, text: str) -> None:
         """Prints a line."""
         if not self._quiet:
             write_line(text)
@@ -52,28 +52,38 @@ def print_dry_run(config: Config) -> None:
     page = Page(quiet=config.values["quiet"])
     start_jax(cache_folder())
     if warning := find_unused_accelerator():
-        page.note(f"warning: {warning}")
+        page.print_note(f"warning: {warning}")
     with contextlib.closing(_make_progress(config)) as progress:
         run = AbstractRun(make_trainer(config, None, progress, Signals()))
         build_tracking(config)  # raises the errors that the run would raise
     for warning in run.trainer.data.warnings:
-        page.note(f"warning: {warning}")
+        page.print_note(f"warning: {warning}")
     shapes, batch_size = run.state_shapes, run.batch_size
     encoded = run.encoded_shapes(batch_size)
     layers, (batch, _) = trace_layers(run.forward, shapes.parameters, shapes.model_state, encoded)
-    page.section(f"a batch of {batch_size}", tables.input_rows(run, batch), heading=tables.INPUTS)
-    page.section("splits", tables.split_rows(run))
+    page.print_section(f"a batch of {batch_size}", tables.input_rows(run, batch), heading=tables.INPUTS)
+    page.print_section("splits", tables.split_rows(run))
     title = f"layers: outputs of {batch_size} examples, multiply-adds of one example, forward pass in training"
-    page.section(title, tables.layer_rows(layers, batch_size), heading=tables.LAYERS, right=(3, 4, 5))
+    page.print_section(title, tables.layer_rows(layers, batch_size), heading=tables.LAYERS, right=(3, 4, 5))
     memory = estimate_memory(run, layers)
-    page.section("memory estimated from shapes", tables.memory_rows(memory, run), right=(1,))
-    work = sum(layer.multiply_adds for layer in layers) * run.trainer.evaluation_batch_size / batch_size
-    _print_compiled(config, page, run, memory, work)
+    page.print_section("memory estimated from shapes", tables.memory_rows(memory, run), right=(1,))
+    evaluation_work = sum(layer.multiply_adds for layer in layers) * run.trainer.evaluation_batch_size / batch_size
+    _print_compiled(config, page, run, memory, evaluation_work)
 
 
-def _print_compiled(config: Config, page: Page, run: AbstractRun, memory: Memory, work: float) -> None:
-    """Compiles the programs, and prints their memory and time. `work`: multiply-adds of an evaluation batch."""
-    check = MemoryCheck(run, memory, runner.memory.measure_free_memory(), page.note)
+def _print_compiled(
+    config: Config, page: Page, run: AbstractRun, memory: MemoryEstimate, evaluation_work: float
+) -> None:
+    """Compiles the programs, and prints their memory and time.
+
+    Args:
+        config: the configuration of the run.
+        page: prints the sections.
+        run: the run.
+        memory: the memory estimated from shapes.
+        evaluation_work: multiply-adds of an evaluation batch.
+    """
+    check = MemoryCheck(run, memory, runner.memory.measure_free_memory(), page.print_note)
     check.check_held()
     evaluation = None
     with contextlib.closing(_make_progress(config)) as progress:
@@ -83,13 +93,13 @@ def _print_compiled(config: Config, page: Page, run: AbstractRun, memory: Memory
             with progress.working("compiling the evaluation"):
                 evaluation = compile_evaluation(run, split)
     program = evaluation and evaluation[0]
-    page.section("compiling", tables.compile_rows(run, step, program))
-    page.section("memory of the compiled programs", tables.compiled_memory_rows(check, step, program), right=(1,))
+    page.print_section("compiling", tables.compile_rows(run, step, program))
+    page.print_section("memory of the compiled programs", tables.compiled_memory_rows(check, step, program), right=(1,))
     check.check_compiled(step, program)
     with memory_error_location("measuring the steps", "Try a smaller training.batch_size, or a smaller model."):
-        pace = measure_pace(run, step, evaluation, work)
+        pace = measure_pace(run, step, evaluation, evaluation_work)
     compile_seconds = step.seconds + (program.seconds if program else 0.0)
-    page.section(f"time, {pace.basis}", tables.time_rows(pace, run, compile_seconds), right=(1,))
+    page.print_section(f"time, {pace.basis}", tables.time_rows(pace, run, compile_seconds), right=(1,))
 
 
 def _make_progress(config: Config) -> Progress:

@@ -12,7 +12,7 @@ from runner.display.tables import Row
 from runner.memory import format_bytes
 from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.layers import Layer
-from runner.modes.dry_run.memory import Memory, MemoryCheck
+from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate
 from runner.modes.dry_run.timing import Compiled, Pace
 
 LAYERS = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
@@ -55,7 +55,7 @@ def layer_rows(layers: Sequence[Layer], batch_size: int) -> Iterator[Row]:
     yield "total", "", "", *_sum_layers(layers, batch_size)
 
 
-def memory_rows(memory: Memory, run: AbstractRun) -> Iterator[Row]:
+def memory_rows(memory: MemoryEstimate, run: AbstractRun) -> Iterator[Row]:
     """The memory that a run needs, estimated from shapes."""
     training = run.trainer.training
     resident = run.trainer.batches.resident is not None

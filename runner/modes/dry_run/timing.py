@@ -72,25 +72,27 @@ def compile_evaluation(run: AbstractRun, split: str) -> tuple[Compiled, Chunk]:
     return _compile(trainer.program.evaluate, trainer.given, *weights, *batch), chunk
 
 
-def measure_pace(run: AbstractRun, step: Compiled, evaluation: tuple[Compiled, Any] | None, work: float) -> Pace:
+def measure_pace(
+    run: AbstractRun, step: Compiled, evaluation: tuple[Compiled, Any] | None, evaluation_work: float
+) -> Pace:
     """Measures the time of a run that fits into memory, or estimates it if a step takes long.
 
     Args:
         run: the run.
         step: the program of the training step.
         evaluation: the program of the evaluation, with a batch; None: it was not compiled.
-        work: multiply-adds of an evaluation batch.
+        evaluation_work: multiply-adds of an evaluation batch.
     """
-    most = max(step.multiply_adds, work)
+    most = max(step.multiply_adds, evaluation_work)
     if most > ALWAYS_MEASURED and most > MEASURE_SECONDS * (rate := _multiply_adds_per_second()):
         basis = (
             f"estimated from the multiply-adds, at the {rate / 1e9:.3g} billion per second of a matrix product; "
             "real steps often take twice as long"
         )
-        return Pace(step.multiply_adds / rate, work / rate, basis)
+        return Pace(step.multiply_adds / rate, evaluation_work / rate, basis)
     seconds, state = _time_steps(run, step, _make_state(run.state_shapes))
     if evaluation is None:
-        return Pace(seconds, seconds * work / max(step.multiply_adds, 1), MEASURED)
+        return Pace(seconds, seconds * evaluation_work / max(step.multiply_adds, 1), MEASURED)
     program, chunk = evaluation
     arguments = state.parameters, state.model_state, chunk.data, chunk.rows[0], chunk.mask
     return Pace(seconds, _measure_shortest(lambda: program.call(run.trainer.given, *arguments), rounds=2), MEASURED)

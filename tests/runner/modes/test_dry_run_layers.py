@@ -49,7 +49,7 @@ def mine(in_empty_folder: Path) -> None:
         (f"{BLOCK}.shortcut=3", f"{BLOCK}.shortcut: 3 is not a list or null"),
         (f"{BLOCK}.layers.0=3", f"{BLOCK}.layers.0: 3 is not a part (a mapping with _target_)"),
         (f"{BRANCH}=3", f"{BRANCH}: 3 is not a list"),
-        (f"{BRANCH}.0._target_=components.layer.Dropuot", f"{BRANCH}.0._target_: components.layer has no Dropuot. Did you"),
+        (f"{BRANCH}.0._target_=components.layer.Dropuot", f"{BRANCH}.0._target_: components.layer has no Dropuot. "),
     ],
 )
 def test_an_error_in_a_nested_layer_names_its_key(override: str, message: str) -> None:
