@@ -144,7 +144,7 @@ def _suggest_flag(flag: str) -> str:
     override = flag.lstrip("-")
     key = override.partition("=")[0]
     if key.partition(".")[0] in {**read_default_options(), **read_settings_fields("Settings")}:
-        return f"write {override if '=' in override else f'{key}=VALUE'}"
+        return f"Write {override if '=' in override else f'{key}=VALUE'}"
     return suggest_name(flag, FLAGS)
 
 

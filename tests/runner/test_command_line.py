@@ -127,10 +127,10 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--hlep"], "--hlep: unknown flag; did you mean --help?"),
-        (["seed=1", "-x"], "-x: unknown flag; allowed: --allow, --cfg, --help,"),
-        (["--seed=3"], "--seed=3: unknown flag; write seed=3\n"),
-        (["--training.epochs", "3"], "--training.epochs: unknown flag; write training.epochs=VALUE\n"),
+        (["--hlep"], "--hlep: unknown flag. Did you mean --help?"),
+        (["seed=1", "-x"], "-x: unknown flag. Allowed: --allow, --cfg, --help,"),
+        (["--seed=3"], "--seed=3: unknown flag. Write seed=3\n"),
+        (["--training.epochs", "3"], "--training.epochs: unknown flag. Write training.epochs=VALUE\n"),
         (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, where SHELL is one of bash, zsh, fish\n"),
         (["-sc", "install=csh"], "-sc: write -sc install=SHELL"),
         (["-sc", "query=bash", "x"], "-sc: write -sc install=SHELL"),
@@ -186,7 +186,7 @@ def test_a_stream_that_is_closed_is_no_file_of_ours(in_empty_folder: Path, close
 def test_characters_that_the_terminal_lacks_are_told_by_their_number(in_empty_folder: Path) -> None:
     done = titrate("experiment=日", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
-    assert done.stderr.startswith(r"experiment: there is no \u65e5; ")
+    assert done.stderr.startswith(r"experiment: there is no \u65e5. ")
 
 
 def test_a_working_folder_that_is_gone(
