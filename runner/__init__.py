@@ -57,16 +57,16 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     Raises UserError, before the first run, for mistakes that the caller can fix.
     """
     from runner.memory import check_start
-    from runner.sweep import plan
+    from runner.sweep.plan import Plan, make_plan
 
     _check_source(source)
-    found = plan.make(overrides, multirun=True)
-    assert isinstance(found, plan.Plan)
-    _refuse_modes(found.settings[0].config)
-    check_start(found.settings[0].config.values["training"])
+    plan = make_plan(overrides, multirun=True)
+    assert isinstance(plan, Plan)
+    _refuse_modes(plan.runs[0].config)
+    check_start(plan.runs[0].config.values["training"])
     from runner.sweep.launch import launch
 
-    return launch(found, source=source)
+    return launch(plan, source=source)
 
 
 def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
