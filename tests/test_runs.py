@@ -427,9 +427,9 @@ def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
     if trouble == "read-only":
         write_byte(database, 18, 2)
     connection.close()
-    for told in (": delivered", "nothing waits"):
+    for line in (": delivered", "no pending records"):
         assert main(["mode=deliver"]) == 0
-        assert told in capsys.readouterr().out
+        assert line in capsys.readouterr().out
     with closing(sqlite3.connect(database)) as opened:
         points = opened.execute("select step, value from metrics where key = 'valid/loss' order by step").fetchall()
     assert points == [(record["step"], record["valid/loss"]) for record in summary(result.folder)["history"]]

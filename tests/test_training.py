@@ -86,7 +86,7 @@ def test_an_architecture_without_a_dtype_computes_in_float32_only(monkeypatch: p
     Path("conf/architecture/plain.yaml").write_text("_target_: mine_without_dtype.Plain\n")
     words = ["architecture=plain", "tracking=none", "quiet=true", "training.epochs=1", "training.batch_size=8"]
     assert runner.run(*words, source=source()).status == "finished"
-    with pytest.raises(UserError, match=r"training.precision: mine_without_dtype.Plain computes in float32 only"):
+    with pytest.raises(UserError, match=r"training.precision: mine_without_dtype.Plain supports float32 only"):
         runner.run(*words, "training.precision=bfloat16", source=source())
 
 

@@ -18,7 +18,7 @@ from runner.display.report import print_report
 from runner.errors import DiskError, PartError, RunError, describe_failure, is_disk_error, is_memory_error
 from runner.execution.open_folder import SweepMember
 from runner.execution.prepare import PreparedRun, prepare_run
-from runner.log import LOG, buffer_log, write_to
+from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
 from runner.record.description import describe_environment, list_changes
@@ -85,7 +85,7 @@ def run_once(
         LOG.info("imported and checked")
         run = prepare_run(config, source, progress, signals, member)
         with contextlib.closing(run.folder), disk_error_location(run.folder.path):
-            write_to(buffer, run.folder.path / "log.txt")
+            open_log_file(buffer, run.folder.path / "log.txt")
             summary = _train_and_deliver(run, signals, member)
     return Result(
         status=summary["status"],

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.types import UserError
-from runner.files import open_to_append, open_to_change, read_bytes, read_text, write_atomically
+from runner.files import open_to_append, open_to_update, read_bytes, read_text, write_atomically
 
 MAX_BYTES = 2**30  # bytes of `points.jsonl` that are read; no run writes so many
 POINTS, COVERED, CUT = "points.jsonl", "points.covered", "points.cut"
@@ -101,7 +101,7 @@ def parse_points(lines: Iterable[bytes]) -> Iterator[Point]:
 
 def _move_uncovered(folder: Path, size: int) -> None:
     """Moves the points after `size` bytes from `points.jsonl` to `points.cut`."""
-    with open_to_change(folder / POINTS) as file:
+    with open_to_update(folder / POINTS) as file:
         file.seek(size)
         if uncovered := file.read():
             # Append before truncating: a kill in between leaves the points in both files, which is harmless. The line

@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Glob, Override
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.config.overrides import parse
+from runner.config.overrides import parse_override
 from runner.errors import ConfigError
 
 
@@ -54,7 +54,7 @@ def list_combinations(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 def _parse_axis(text: str, options: Mapping[str, Mapping[str, object]]) -> Axis:
     try:
-        override = parse(text)
+        override = parse_override(text)
     except UserError:
         return Axis([text])
     if not override.is_sweep_override():
@@ -73,7 +73,7 @@ def _list_values(override: Override, options: Mapping[str, Mapping[str, object]]
         raise ConfigError(f"{text}: an interval has no list of values; write {name}=1,2,3, choice() or range()")
     if isinstance(pattern := override.value(), Glob):
         if name not in options:
-            raise ConfigError(f"{text}: glob() is for the options of a group; {suggest_name(name, options)}")
+            raise ConfigError(f"{text}: glob() is for the options of a group. {suggest_name(name, options)}")
         if not (matches := pattern.filter(list(options[name]))):
             raise ConfigError(f"{text}: no option of {name} matches; there are {', '.join(options[name])}")
         return matches

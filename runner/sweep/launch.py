@@ -41,7 +41,7 @@ from runner.sweep.report import format_command, print_end, print_plan, print_res
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
-from runner.tree import parts
+from runner.tree import iterate_parts
 
 RESULT_FIELDS = ("status", "metrics", "error", "monitor", "higher_is_better")  # fields of a run's result that are kept
 
@@ -127,7 +127,7 @@ def _import_parts(plan: Plan) -> None:
     """Imports every part before the first run, so that edits during the sweep change nothing."""
     for run in plan.runs:
         with with_origin(run.config):
-            for target in {node["_target_"] for _, node in parts(run.config.values)}:
+            for target in {node["_target_"] for _, node in iterate_parts(run.config.values)}:
                 import_target(target)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from runner.config.compose import Composer, configure
 from runner.config.config import Config
-from runner.credentials import withhold_words
+from runner.credentials import mask_arguments
 from runner.errors import ConfigError
 from runner.run_folder import run_digest
 from runner.sweep import Grid
@@ -61,7 +61,7 @@ def make_plan(overrides: Sequence[str], *, multirun: bool) -> Plan | Config:
         ConfigError: all problems of all runs, or there are too many runs.
     """
     composer = Composer()
-    overrides = withhold_words(overrides)
+    overrides = mask_arguments(overrides)
     if not multirun:
         config = configure(overrides, composer)
         if config.values["folds"] is None or config.values["fold"] is not None or config.values["mode"] not in MODES:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.display.tables import Section, print_tables
-from runner.store_uri import viewing_command
+from runner.store_uri import format_view_command
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
@@ -112,7 +112,7 @@ def _summary_lines(
     yield "time", f"{summary['seconds']:.1f} s"
     yield "folder", str(folder)
     if tracking:
-        yield "record", viewing_command(tracking["uri"])
+        yield "record", format_view_command(tracking["uri"])
 
 
 def _format_overrides(overrides: Sequence[str]) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner import store_uri
-from runner.credentials import URI_VARIABLE, mask
+from runner.credentials import URI_VARIABLE, mask_uri
 from runner.files import open_to_append
 from runner.log import LOG
-from runner.run_folder import end_digest, list_runs
+from runner.run_folder import digest_summary, list_runs
 from runner.tracking import address
 from runner.tracking.identity import claim_folder, join_active_run, redirect_record
 from runner.tracking.state import DeliveryState, describe_unsent
@@ -110,7 +110,7 @@ class ChildDelivery:
 
     def _is_end_delivered(self) -> bool:
         """Whether MLflow has the end of the run. Nobody waits for the figures, which follow."""
-        return DeliveryState.load(self._folder).ended == end_digest(self._folder)
+        return DeliveryState.load(self._folder).ended == digest_summary(self._folder)
 
     def describe_missing(self) -> str | None:
         states = [DeliveryState.load(folder) for folder in (self._folder, *list_runs(self._folder))]
@@ -202,7 +202,7 @@ class MLflow:
             UserError: no record can be delivered there.
         """
         uri = address.check_store(self.uri)
-        return {"uri": mask(uri), **address.choose_experiment(self.experiment, uri)}
+        return {"uri": mask_uri(uri), **address.choose_experiment(self.experiment, uri)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.types import UserError
-from runner.credentials import MASK, URI_VARIABLE, mask
-from runner.errors import PlacedError
-from runner.store_uri import resolve_store_uri, sqlite_file
+from runner.credentials import MASK, URI_VARIABLE, mask_uri
+from runner.errors import LocatedError
+from runner.store_uri import find_sqlite_file, resolve_store_uri
 from runner.tracking.identity import RUN_VARIABLE
 
 EXPERIMENT_VARIABLE, ID_VARIABLE = "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"
@@ -40,9 +40,9 @@ def check_store(uri: str | None) -> str:
     """
     whole = resolve_store_uri(uri)
     if problem := _find_problem(whole):
-        shown = mask(whole) if whole.isprintable() else repr(mask(whole))
+        shown = mask_uri(whole) if whole.isprintable() else repr(mask_uri(whole))
         set_by = URI_VARIABLE if os.environ.get(URI_VARIABLE) else "the working folder"
-        raise PlacedError("tracking.uri" if uri else set_by, f"{shown}: {problem}")
+        raise LocatedError("tracking.uri" if uri else set_by, f"{shown}: {problem}")
     _check_joined_run(whole)
     return whole
 
@@ -66,10 +66,10 @@ def choose_experiment(name: str | None, uri: str) -> dict[str, str | None]:
         name, experiment_id = os.environ.get(EXPERIMENT_VARIABLE) or None, os.environ.get(ID_VARIABLE) or None
     if name is not None and (not name.strip() or not name.isprintable() or len(name) > MAX_NAME_LENGTH):
         shown = name if len(name) < 80 else f"{name[:80]}…"
-        raise PlacedError(key, f"{shown!r}: choose a name of 1 to {MAX_NAME_LENGTH} printable characters")
+        raise LocatedError(key, f"{shown!r}: choose a name of 1 to {MAX_NAME_LENGTH} printable characters")
     if not experiment_id:
         return {"experiment": name or EXPERIMENT}
-    database = sqlite_file(uri)
+    database = find_sqlite_file(uri)
     stored_name = None if database is None else _read_experiment_name(database, experiment_id, uri)
     if None not in (stored_name, name) and stored_name != name:
         raise UserError(
@@ -110,7 +110,7 @@ def _find_host_problem(uri: str, kind: str) -> str | None:
 
 
 def _find_sqlite_problem(uri: str) -> str | None:
-    database = sqlite_file(uri)
+    database = find_sqlite_file(uri)
     if database is None:
         if "///file:" in uri:
             return None
@@ -126,12 +126,12 @@ def _plugin_schemes() -> set[str]:
 
 def _check_joined_run(uri: str) -> None:
     """Raises UserError where a SQLite store lacks the run that MLFLOW_RUN_ID names; a server is asked later."""
-    run_id, database = os.environ.get(RUN_VARIABLE), sqlite_file(uri)
+    run_id, database = os.environ.get(RUN_VARIABLE), find_sqlite_file(uri)
     if not run_id or database is None:
         return
     if not database.exists() or not _has_run(database, run_id):
         raise UserError(
-            f"{RUN_VARIABLE}={run_id}: {mask(uri)} has no such run; unset it, or name one of `mlflow runs list`"
+            f"{RUN_VARIABLE}={run_id}: {mask_uri(uri)} has no such run; unset it, or name one of `mlflow runs list`"
         )
 
 
@@ -157,7 +157,7 @@ def _read_experiment_name(database: Path, experiment_id: str, uri: str) -> str |
         return FIRST_NAME
     if row is None:
         raise UserError(
-            f"{ID_VARIABLE}={experiment_id}: {mask(uri)} has no such experiment; unset it, or name one of "
+            f"{ID_VARIABLE}={experiment_id}: {mask_uri(uri)} has no such experiment; unset it, or name one of "
             "`mlflow experiments search`"
         )
     return str(row[0])

@@ -34,7 +34,7 @@ from components.types import UserError
 from runner import store_uri
 from runner.credentials import URI_VARIABLE, scrub
 from runner.record import outbox
-from runner.run_folder import end_digest, is_held, list_runs, open_lock, read_record
+from runner.run_folder import digest_summary, is_running, list_runs, open_lock, read_record
 from runner.tracking import REDELIVER, store
 from runner.tracking.folder_delivery import FolderDelivery, draw_new_figures
 from runner.tracking.state import DeliveryState, describe_unsent
@@ -146,7 +146,7 @@ def main_redeliver(folder: Path) -> int:
         while os.read(sys.stdin.fileno(), 4096):
             pass
         with _delivery_lock(folder, wait=True):
-            return 0 if _try_delivery(folder, user_uri, {}, run_ended=not is_held(folder)) else 1
+            return 0 if _try_delivery(folder, user_uri, {}, run_ended=not is_running(folder)) else 1
 
 
 @contextmanager
@@ -179,7 +179,7 @@ def _try_all_deliveries(folder: Path, user_uri: str | None, unreachable: dict[st
     for run in list_runs(folder):
         with suppress(OSError), _delivery_lock(run, wait=True):  # OSError: the folder was removed meanwhile
             if is_pending(run):
-                succeeded.append(_try_delivery(run, user_uri, unreachable, run_ended=not is_held(run)))
+                succeeded.append(_try_delivery(run, user_uri, unreachable, run_ended=not is_running(run)))
     return _try_delivery(folder, user_uri, unreachable, run_ended=run_ended) and all(succeeded)
 
 
@@ -214,7 +214,7 @@ def _deliver_pending(
         with _delivery_lock(folder, wait=False) as is_locked:
             if not is_locked:
                 return DeliveryOutcome(folder, run_id, "is being delivered by another process")
-            state = deliver(folder, run_ended=not is_held(folder), user_uri=user_uri)
+            state = deliver(folder, run_ended=not is_running(folder), user_uri=user_uri)
             note = "; ".join(filter(None, ["delivered", describe_unsent(state)]))
             return DeliveryOutcome(folder, state.run_id, note)
     except Exception as error:  # a store or a damaged file may raise anything; the other folders are delivered still
@@ -264,7 +264,7 @@ def is_pending(folder: Path) -> bool:
         if not read_record(folder)["tracking"]:
             return False
         state = DeliveryState.load(folder)
-        is_delivered = state.offset == outbox.read_covered_size(folder) and state.ended == end_digest(folder)
+        is_delivered = state.offset == outbox.read_covered_size(folder) and state.ended == digest_summary(folder)
         return not is_delivered or state.error is not None
     except ValueError:
         return True

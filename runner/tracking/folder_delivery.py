@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.types import UserError
-from runner.files import is_link, is_regular, list_below, read_bytes, read_json, write_atomically
+from runner.files import is_link, is_regular, list_descendants, read_bytes, read_json, write_atomically
 from runner.record import outbox
-from runner.run_folder import end_digest, read_record, read_summary
+from runner.run_folder import digest_summary, read_record, read_summary
 from runner.tracking import identity, store
 from runner.tracking.names import escape_name
 from runner.tracking.state import DeliveryState
@@ -135,7 +135,7 @@ class FolderDelivery:
         self._update_state(ended=None)
 
     def _send_end(self, run_id: str) -> None:
-        digest = end_digest(self._folder)
+        digest = digest_summary(self._folder)
         if self._state.ended == digest:
             return
         summary: Mapping[str, Any] = read_summary(self._folder) or KILLED_SUMMARY
@@ -176,7 +176,7 @@ class FolderDelivery:
             self._update_state(files=checksum)
         if run_ended:
             self._update_state(drawn=draw_new_figures(self._folder, self._state.drawn))
-        nested = [path for name in FOLDERS for path in list_below(self._folder / name) if path.suffix != ".tmp"]
+        nested = [path for name in FOLDERS for path in list_descendants(self._folder / name) if path.suffix != ".tmp"]
         links = filter(is_link, (*map(self._folder.joinpath, (*FILES, *FOLDERS)), *nested))
         self._update_state(links=tuple(path.relative_to(self._folder).as_posix() for path in links))
         if run_ended:
@@ -209,7 +209,7 @@ def draw_new_figures(folder: Path, drawn: str | None) -> str:
     Returns:
         The digest of the summary.
     """
-    digest = end_digest(folder)
+    digest = digest_summary(folder)
     if drawn != digest:
         from runner import figures  # imports matplotlib, which takes a second
 

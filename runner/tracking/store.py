@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from components.types import UserError
-from runner.store_uri import encode_sqlite_path, sqlite_file, sqlite_uri
+from runner.store_uri import encode_sqlite_path, find_sqlite_file, format_sqlite_uri
 from runner.tracking.names import escape_file_name, escape_name, escape_text
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def connect(uri: str) -> MlflowClient:
 
     for logger in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    database = sqlite_file(uri)
+    database = find_sqlite_file(uri)
     if database is None:
         return MlflowClient(uri)
     with _creation_lock(database):
@@ -210,7 +210,7 @@ def check_artifact_location(client: MlflowClient, run_id: str, uri: str) -> None
 
     A store that came with a downloaded folder may name any location: another's server, or files of this user.
     """
-    location, database = client.get_run(run_id).info.artifact_uri or "", sqlite_file(uri)
+    location, database = client.get_run(run_id).info.artifact_uri or "", find_sqlite_file(uri)
     scheme, _, path = location.rpartition("://") if "://" in location else ("", "", location)
     allowed = [Path("mlruns"), *([] if database is None else [database.parent])]  # MLflow's default, and ours
     is_allowed = any(Path(unquote(path)).resolve().is_relative_to(folder.resolve()) for folder in allowed)
@@ -277,7 +277,7 @@ def _find_or_create_experiment(client: MlflowClient, tracking: Mapping[str, Any]
     if (experiment := client.get_experiment_by_name(name)) is not None:
         _check_not_deleted(experiment, tracking["uri"])
         return experiment.experiment_id
-    database = sqlite_file(tracking["uri"])
+    database = find_sqlite_file(tracking["uri"])
     # The artifacts of a SQLite store are beside its file. MLflow's default is this process's working folder.
     artifacts = None if database is None else (database.parent / "mlruns" / escape_file_name(name)).as_uri()
     try:
@@ -370,7 +370,7 @@ def _create_database(database: Path) -> None:
     for path in (temporary, Path(f"{temporary}-journal")):
         path.unlink(missing_ok=True)  # of a process that was killed
     try:
-        engine = create_sqlalchemy_engine(_uri_for_mlflow(sqlite_uri(temporary), temporary))
+        engine = create_sqlalchemy_engine(_uri_for_mlflow(format_sqlite_uri(temporary), temporary))
         try:
             _initialize_tables(engine)
         finally:
@@ -387,7 +387,11 @@ def _uri_for_mlflow(uri: str, database: Path) -> str:
     path has characters that a URI encodes, the URI goes through a link to the folder.
     """
     folder = database.parent.absolute()
-    return uri if encode_sqlite_path(str(folder)) == str(folder) else sqlite_uri(_link_to(folder) / database.name, uri)
+    return (
+        uri
+        if encode_sqlite_path(str(folder)) == str(folder)
+        else format_sqlite_uri(_link_to(folder) / database.name, uri)
+    )
 
 
 @functools.cache

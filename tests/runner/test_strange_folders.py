@@ -161,7 +161,7 @@ def test_nothing_is_written_through_links(tmp_path: Path) -> None:
     end(folder)
     assert deliver._deliver_pending(folder, lambda uri: None, None).failed
     with pytest.raises(OSError, match="lock"):
-        folders.take_lock(folder)
+        folders.try_lock(folder)
     assert victim.read_text() == "mine"
 
 
@@ -181,7 +181,7 @@ def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.Capture
         words = ["mode=clean", "runs.where='status = finished'", f"runs.delete={what}", "runs.confirm=true"]
         assert main(words) == 0
         output = capsys.readouterr().out
-        assert f"{stamp}_b is a link, and nothing is deleted through links" in output
+        assert f"{stamp}_b is a link, and nothing is removed through links" in output
         assert f"{stamp}_c/checkpoints is a link" in output
     assert sorted(elsewhere.rglob("*")) == before
 
@@ -288,7 +288,7 @@ def test_a_configuration_that_repeats_itself_is_read() -> None:
     text = yaml_file.dump({"first": shared, "second": {"a": shared, "b": shared}})
     assert "*id001" in text
     Path("config.yaml").write_text(text)
-    found = yaml_file.read(Path("config.yaml"), "config.yaml", yaml_file.CONFIGURATION)
+    found = yaml_file.read(Path("config.yaml"), "config.yaml", yaml_file.CONFIGURATION_LIMITS)
     assert found == {"first": shared, "second": {"a": shared, "b": shared}}
 
 
@@ -381,7 +381,7 @@ def test_a_problem_of_a_finished_run_names_its_own_file(finished: Path, capsys: 
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize(("of_a_sweep", "remedy"), [(False, "resume="), (True, "the command that began its sweep")])
+@pytest.mark.parametrize(("of_a_sweep", "remedy"), [(False, "resume="), (True, "the command that started its sweep")])
 def test_the_command_that_resumes_an_interrupted_run_is_shown(
     of_a_sweep: bool, remedy: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -396,5 +396,6 @@ def test_the_command_that_resumes_an_interrupted_run_is_shown(
 
 @pytest.mark.parametrize("call", [runner.run, runner.multirun])
 def test_a_table_in_place_of_a_source_is_refused_with_the_remedy(call: Callable[..., Any]) -> None:
-    with pytest.raises(UserError, match=r"source: `DataFrame` lacks `fingerprint`.*components\.data\.Arrays\(columns="):
+    message = r"source: `DataFrame` has no `fingerprint`.*components\.data\.Arrays\(columns="
+    with pytest.raises(UserError, match=message):
         call("training.epochs=1", source=pandas.DataFrame({"x": [1.0]}))

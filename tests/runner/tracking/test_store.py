@@ -309,7 +309,7 @@ def test_a_working_folder_of_any_name_has_its_store(
 
 def test_parameters_of_a_uri_are_no_part_of_its_path(tmp_path: Path, database: Path) -> None:
     uri = f"sqlite:///{database}?timeout=30"
-    assert store_uri.sqlite_file(uri) == database
+    assert store_uri.find_sqlite_file(uri) == database
     assert MLflow(uri=uri).describe()["uri"] == uri
     deliver.deliver(finished(tmp_path, uri))
     assert {path.name for path in tmp_path.iterdir()} >= {"mlflow.db", "mlflow.db.lock", "mlruns"}
