@@ -145,7 +145,7 @@ def test_folds_hold_every_row_out_once_and_share_one_program() -> None:
     assert row.metrics["best/valid/loss"].deviation is not None
     summary = json.loads((result.folder / "summary.json").read_text())
     assert summary["metrics"]["deviation/best/valid/loss"] == row.metrics["best/valid/loss"].deviation
-    with pytest.raises(UserError, match=r"runner\.multirun takes them"):
+    with pytest.raises(UserError, match=r"use runner\.multirun"):
         runner.run(*QUICK, "folds=3", source=source())
 
 
