@@ -51,7 +51,7 @@ def test_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_interrupted_run_tells_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, {}, status="interrupted", stopped_by="SIGTERM", metrics={}, best_epoch=None)
     assert lines == [
-        "status  interrupted by SIGTERM; the same command (without fresh=true) goes on from here",
+        "status  interrupted by SIGTERM; the same command (without fresh=true) resumes the run",
         "time    12.3 s",
         "folder  outputs/run",
     ]
