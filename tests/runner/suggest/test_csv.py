@@ -19,7 +19,7 @@ from runner.config.config import Config
 from runner.errors import ConfigError
 from runner.signature.build import build
 from runner.suggest.suggestions import can_suggest
-from runner.sweep import plan
+from runner.sweep.plan import make_plan
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -137,7 +137,7 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     read = []
     original = Csv.profile
     monkeypatch.setattr(Csv, "profile", lambda self: read.append(self.path) or original(self))
-    plan.make([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
+    make_plan([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
     assert capsys.readouterr().out.count("inferred from houses.csv:") == 1
     assert read == ["houses.csv"]
 
@@ -147,7 +147,7 @@ def test_a_sweep_asks_a_table_that_says_nothing_once(monkeypatch: pytest.MonkeyP
     original = Csv.profile
     monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self.path) or original(self))
     with pytest.raises(ConfigError, match=r"data\.target=prize is no column"):
-        plan.make([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
+        make_plan([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
     assert asked == ["houses.csv"]
 
 
