@@ -223,7 +223,7 @@ def _put_working_folder_last() -> None:
     try:
         working_folder = os.getcwd()
     except FileNotFoundError as error:
-        raise UserError("the working folder was deleted; cd into an existing folder") from error
+        raise UserError("the working folder was deleted. Change into an existing folder.") from error
     others = [path for path in sys.path if path not in ("", working_folder)]
     was_on_path = len(others) < len(sys.path)
     has_user_packages = len(allowed_packages()) > len(PACKAGES)

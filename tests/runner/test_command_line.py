@@ -138,8 +138,8 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
         (["--cfg"], "argument --cfg/-c: expected one argument"),
         (["--allow", "nothere", "--help"], "--allow nothere: there is no package nothere\n"),
         (["--allow", "components.lay"], "--allow components.lay: there is no module components.lay. Did you mean lay"),
-        ([""], "one of the words is empty; write group=option or key=value\n"),
-        (["=3"], "=3: a key is missing before the =; write group=option or key=value\n"),
+        ([""], "an override is empty. Write group=option or key=value.\n"),
+        (["=3"], "=3: the key before = is missing. Write group=option or key=value.\n"),
     ],
 )
 def test_unknown_options(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
@@ -186,7 +186,7 @@ def test_a_stream_that_is_closed_is_no_file_of_ours(in_empty_folder: Path, close
 def test_characters_that_the_terminal_lacks_are_told_by_their_number(in_empty_folder: Path) -> None:
     done = titrate("experiment=日", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
-    assert done.stderr.startswith(r"experiment: there is no \u65e5. ")
+    assert done.stderr.startswith(r"experiment: unknown option \u65e5. ")
 
 
 def test_a_working_folder_that_is_gone(
@@ -196,7 +196,7 @@ def test_a_working_folder_that_is_gone(
     monkeypatch.chdir("gone")
     Path("../gone").rmdir()
     assert main(["seed=1"]) == 2
-    assert capsys.readouterr().err == "the working folder was deleted; cd into an existing folder\n"
+    assert capsys.readouterr().err == "the working folder was deleted. Change into an existing folder.\n"
 
 
 def keys_of(*words: str) -> list[str]:

@@ -106,7 +106,9 @@ def test_mistakes_are_told_before_anything_runs(
 
 
 def test_a_sweep_without_its_option_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"seed=1,2: several values are a sweep; put -m before them, or write a list"):
+    with pytest.raises(
+        ConfigError, match=r"seed=1,2: several values need a sweep. Write -m before the overrides, or a list"
+    ):
         make_plan(["seed=1,2"], multirun=False)
 
 
