@@ -64,7 +64,9 @@ class HousingSource:
         self._blocks = []
         for first in range(0, self.rows, block_rows):
             rows = slice(first, first + block_rows)
-            self._blocks.append(Block({name: _slice(column, rows) for name, column in columns.items()}, first=first))
+            self._blocks.append(
+                Block({name: _slice(column, rows) for name, column in columns.items()}, first_row=first)
+            )
 
     def fingerprint(self) -> str:
         return "housing"

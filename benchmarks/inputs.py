@@ -31,7 +31,7 @@ from components.feature import Embedding, Label
 from components.types import Output
 from runner.data.encode import TARGET, encode_source
 from runner.data.load import Data, Features, load_encoded, program_columns, reached_columns
-from runner.platform import cores
+from runner.platform import count_cores
 from runner.program.model import Model
 
 BLOCK_ROWS = 1 << 17
@@ -115,7 +115,7 @@ def main(copies: int = 10, rounds: int = 5, *other: str) -> None:
         for _ in range(rounds):
             encoding, together = measure_inputs(source, batch_size)
             rates = {"batch": batch_size, "encode_rows_per_s": round(encoding), "dense_rows_per_s": round(together)}
-            print(json.dumps({"cores": cores(), **rates}), flush=True)
+            print(json.dumps({"cores": count_cores(), **rates}), flush=True)
     run_other(other)
 
 

@@ -184,7 +184,7 @@ def _fit(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -
 
 def _with_arrays(constants: Constants) -> Constants:
     """Constants with arrays in place of NumPy's scalars, which the cache can't keep."""
-    sides = (constants.host, constants.device, constants.initial)
+    sides = (constants.host, constants.device, constants.init_only)
     host, device, initial = ({key: np.asarray(value) for key, value in one.items()} for one in sides)
     return Constants(host, device, constants.static, initial)
 

@@ -18,7 +18,7 @@ import optax
 from components.types import Batch, Constants, Output, Plateau, Schedule, UserError
 from runner.data.load import Features
 from runner.errors import error_location
-from runner.memory import Need
+from runner.memory import MemoryNeed
 from runner.program.parts import (
     BuiltParts,
     ExampleOutputs,
@@ -87,12 +87,12 @@ class Program:
     def __init__(self, static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> None:
         self.static = static
         self.features = features
-        self._constants = {name: constant._replace(device={}, initial={}) for name, constant in constants.items()}
+        self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
         self.target_layer = features.target.layer(self._constants["target"].static)
-        self.compiled: dict[Any, Need | None] = {}
+        self.compiled: dict[Any, MemoryNeed | None] = {}
 
     def parts(self, given: ProgramInputs) -> BuiltParts:
         """Builds the parts with their numbers, from plain values."""

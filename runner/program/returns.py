@@ -41,13 +41,13 @@ def check_output(output: Any, architecture: Any, examples: int) -> None:
 
 
 def check_sums(sums: Any, who: str, rows: int | None) -> None:
-    """Raises UserError unless a metric measures arrays by name; where it collects, with a row for each example."""
+    """Raises UserError unless a metric returns arrays by name; if it needs rows, with one row for each example."""
     if not isinstance(sums, Mapping) or not all(map(_is_array, sums.values())):
         raise UserError(f"{who}.measure returns {_describe(sums)}; it must return a mapping of names to arrays")
     for name, value in sums.items():
         if rows is not None and jnp.shape(value)[:1] != (rows,):
             raise UserError(
-                f"{who}.measure returns `{name}` as {_describe(value)}; it collects, so {rows} rows are needed"
+                f"{who}.measure returns `{name}` as {_describe(value)}; `collects` is True, so {rows} rows are needed"
             )
 
 
