@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.layer.lowering.sparse import product
+from components.layer.lowering.sparse import multiply_sparse
 from components.types import MultiHot
 
 LARGEST = 1 << 27  # numbers of one-hot vectors that are tried
@@ -81,7 +81,7 @@ def main(rounds: int = 11, *chosen: str) -> None:
         ids = jnp.asarray(random.integers(0, size, (batch, count), np.int32))
         x = MultiHot(ids, jnp.ones((batch, count)), size)
         matrix, slopes = (jnp.asarray(random.random((rows, width), np.float32)) for rows in (size, batch))
-        ways = {"ours": product, "gather": gather} | ({"one-hot": one_hot} if batch * size <= LARGEST else {})
+        ways = {"ours": multiply_sparse, "gather": gather} | ({"one-hot": one_hot} if batch * size <= LARGEST else {})
         found = medians({name: step(way, matrix, x, slopes) for name, way in ways.items()}, rounds)
         ours = found.pop("ours")
         shown = {name: round(value, 3) for name, value in {"ours": ours, **found}.items()}
