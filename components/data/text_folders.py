@@ -12,7 +12,7 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.data.archive import read_entries
-from components.data.packed import MAX_UNPACKED_GB, Packed
+from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table import Table
 from components.input_files import find_path, hash_file
 from components.types import Block, DataError, Range, Strings, Values
@@ -41,7 +41,7 @@ class TextFolders(Table):
     suffix: str = ".txt"
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
-    def content(self) -> str:
+    def content_digest(self) -> str:
         path, content = find_path(self.path), hashlib.blake2b(digest_size=16)
         if not path.is_dir():
             return f"{hash_file(path).hexdigest()}, {self.train=}, {self.suffix=}, classes={sorted(self.classes or ())}"
@@ -59,8 +59,8 @@ class TextFolders(Table):
     def read(self) -> Mapping[str, Mapping[str, Values]]:
         return {name: {"text": part.texts, "label": part.labels} for name, part in self._parts.items()}
 
-    def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
-        return _Files(columns, origin=self.origin(part), first_row=first, names=self._parts[part].names)
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        return _Files(columns, origin=self.origin(part), first_row=first_row, names=self._parts[part].names)
 
     @cached_property
     def _parts(self) -> dict[str, _Part]:
@@ -68,7 +68,7 @@ class TextFolders(Table):
         folders = {folder: part for part, folder in given.items() if isinstance(folder, str)}
         classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
         texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
-        for path, text in read_entries(Packed(find_path(self.path), self.max_unpacked_gb), self._is_wanted):
+        for path, text in read_entries(PackedFile(find_path(self.path), self.max_unpacked_gb), self._is_wanted):
             folder, name = _split_path(path, text is None)
             classes[folder].add(name)
             if text is not None:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from components.data.packed import Packed
+from components.data.packed import PackedFile
 from components.types import DataError
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ","}  # by names that need no quotes in a shell
@@ -31,7 +31,7 @@ BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16 and UTF-32
 UTF_16 = "is in UTF-16; convert it (iconv -f utf-16 -t utf8)"
 
 
-def find_line(file: Packed, delimiter: str, record: int) -> int:
+def find_line(file: PackedFile, delimiter: str, record: int) -> int:
     """The line, from 1, in which a record begins. Record 0 is that of the names; empty lines are no records."""
     before = 0
     with _open_records(file, delimiter) as reader:
@@ -43,7 +43,7 @@ def find_line(file: Packed, delimiter: str, record: int) -> int:
     return before + 1
 
 
-def raise_read_error(file: Packed, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
+def raise_read_error(file: PackedFile, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
     """Raises DataError for an error of Arrow, with lines and names in place of its numbers."""
     if "Empty CSV file" in message:
         _raise_empty_error(file)
@@ -67,7 +67,9 @@ def raise_read_error(file: Packed, delimiter: str, types: Mapping[str, str], mes
     raise DataError(f"{file} can't be read as CSV: {message}")
 
 
-def raise_value_error(file: Packed, delimiter: str, record: int, name: str, text: str, kind: str | None) -> NoReturn:
+def raise_value_error(
+    file: PackedFile, delimiter: str, record: int, name: str, text: str, kind: str | None
+) -> NoReturn:
     """Raises DataError for a value that isn't of the declared type."""
     line = find_line(file, delimiter, record)
     raise DataError(
@@ -75,7 +77,7 @@ def raise_value_error(file: Packed, delimiter: str, record: int, name: str, text
     )
 
 
-def check_delimiter(file: Packed, delimiter: str, names: Sequence[str]) -> None:
+def check_delimiter(file: PackedFile, delimiter: str, names: Sequence[str]) -> None:
     """Raises DataError for a single column whose name holds the delimiter of other files."""
     others = [word for word, mark in DELIMITERS.items() if mark != delimiter and mark in names[0]]
     if len(names) == 1 and others:
@@ -83,7 +85,7 @@ def check_delimiter(file: Packed, delimiter: str, names: Sequence[str]) -> None:
         raise DataError(f"{file} has one column, {names[0]!r}; {hint}")
 
 
-def check_quotes(file: Packed, delimiter: str) -> None:
+def check_quotes(file: PackedFile, delimiter: str) -> None:
     """Raises DataError for a quoted field that never ends, or has characters behind its last quote."""
     if not _has_odd_quotes(file, delimiter):
         return
@@ -100,7 +102,7 @@ def check_quotes(file: Packed, delimiter: str) -> None:
             raise DataError(f"{file}, line {line + 1}: {fault}") from error
 
 
-def _has_odd_quotes(file: Packed, delimiter: str) -> bool:
+def _has_odd_quotes(file: PackedFile, delimiter: str) -> bool:
     """Whether some quotes neither begin a field, nor end it, nor stand doubled in a quoted field.
 
     This searches bytes in bulk, and so is much faster than Python's strict reader, which then finds the line.
@@ -129,7 +131,7 @@ def _are_odd(text: bytes, delimiter: str, inside: int) -> bool:
     return not np.where(inner, (odd == 0) | closes, opens & ((odd == 1) | closes)).all()
 
 
-def raise_nul_error(file: Packed) -> NoReturn:
+def raise_nul_error(file: PackedFile) -> NoReturn:
     """Raises DataError for the first line with a NUL byte, which only UTF-16 text has."""
     _check_utf_16(file)
     with file.open() as opened:
@@ -142,7 +144,7 @@ def raise_nul_error(file: Packed) -> NoReturn:
     raise DataError(f"{file}, line {lines}: there is a byte 0x00, which only text in UTF-16 has; convert the file")
 
 
-def raise_encoding_error(file: Packed) -> NoReturn:
+def raise_encoding_error(file: PackedFile) -> NoReturn:
     """Raises DataError for the first line that isn't UTF-8."""
     _check_utf_16(file)
     with file.open() as opened:
@@ -155,13 +157,13 @@ def raise_encoding_error(file: Packed) -> NoReturn:
     raise DataError(f"{file} isn't UTF-8; convert it")
 
 
-def _check_utf_16(file: Packed) -> None:
+def _check_utf_16(file: PackedFile) -> None:
     with file.open() as opened:
         if opened.read(2) in BYTE_ORDER_MARKS:
             raise DataError(f"{file} {UTF_16}")
 
 
-def _raise_empty_error(file: Packed) -> NoReturn:
+def _raise_empty_error(file: PackedFile) -> NoReturn:
     with _open_records(file, ",") as reader:
         for fields in reader:
             if fields:
@@ -169,13 +171,13 @@ def _raise_empty_error(file: Packed) -> NoReturn:
     raise DataError(f"{file} is empty; its first line must name the columns")
 
 
-def _read_names(file: Packed, delimiter: str) -> list[str]:
+def _read_names(file: PackedFile, delimiter: str) -> list[str]:
     with _open_records(file, delimiter) as reader:
         return next(fields for fields in reader if fields)
 
 
 @contextmanager
-def _open_records(file: Packed, delimiter: str, *, strict: bool = False) -> Iterator[Any]:
+def _open_records(file: PackedFile, delimiter: str, *, strict: bool = False) -> Iterator[Any]:
     """Python's reader of a file; raises DataError for a line or a field that is longer than LONGEST."""
     with LOCK, file.open() as opened:
         before = csv.field_size_limit(LONGEST)
@@ -188,7 +190,7 @@ def _open_records(file: Packed, delimiter: str, *, strict: bool = False) -> Iter
             csv.field_size_limit(before)
 
 
-def _read_lines(file: Packed, text: io.TextIOWrapper) -> Iterator[str]:
+def _read_lines(file: PackedFile, text: io.TextIOWrapper) -> Iterator[str]:
     for number, line in enumerate(iter(lambda: text.readline(LONGEST), ""), start=1):
         if len(line) == LONGEST:
             raise DataError(f"{file}, line {number} has more than {LONGEST >> 20} million characters; is it a table?")

@@ -22,7 +22,7 @@ from components.data.csv.errors import (
     raise_value_error,
 )
 from components.data.csv.types import has_only_digits, has_padded_digits, is_timestamp, is_too_long, type_of
-from components.data.packed import Packed
+from components.data.packed import PackedFile
 from components.data.profile import is_whole
 from components.types import ColumnType, DataError, Values
 
@@ -61,7 +61,7 @@ class Reader:
             A column without values has numbers. Declared integers may be written `2.0`.
     """
 
-    file: Packed
+    file: PackedFile
     delimiter: str
     nulls: Sequence[str]
     types: Mapping[str, ColumnType]

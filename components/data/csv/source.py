@@ -12,7 +12,7 @@ from typing import Annotated
 from components.closest import join_names, suggest_name
 from components.data.csv.errors import DELIMITERS, find_line
 from components.data.csv.reader import Columns, Reader
-from components.data.packed import MAX_UNPACKED_GB, Packed
+from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
 from components.data.table import Table
 from components.input_files import candidate_paths, find_path, hash_file
@@ -66,13 +66,13 @@ class Csv(Table):
         return None if self.target is None else str(self.target)
 
     @cached_property
-    def file(self) -> Packed:
+    def file(self) -> PackedFile:
         """The file; raises DataError where there is none, or a folder."""
         if place := _find_folder(self.path):
             names = sorted(path.name for path in place.glob("*.[ct]sv"))[:FEW]
             hint = f"name a file in it, such as {', '.join(names)}" if names else "name a file"
             raise DataError(f"`path` (={self.path}) is a folder, {place}; {hint}")
-        return Packed(find_path(self.path, file=True), self.max_unpacked_gb)
+        return PackedFile(find_path(self.path, file=True), self.max_unpacked_gb)
 
     @cached_property
     def columns(self) -> Columns:
@@ -109,7 +109,7 @@ class Csv(Table):
         found = hash_file(self.file.path, digest_size=16).hexdigest()
         return f"{found}, self.delimiter={self._mark!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
 
-    def content(self) -> str:
+    def content_digest(self) -> str:
         return self._content
 
     def sizes(self) -> Mapping[str, int]:
@@ -121,10 +121,10 @@ class Csv(Table):
     def read(self) -> Mapping[str, Mapping[str, Values]]:
         return {"all": self.columns.values}
 
-    def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
-        rows = slice(first, first + row_count(next(iter(columns.values()))))
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        rows = slice(first_row, first_row + row_count(next(iter(columns.values()))))
         valid = {name: mask[rows] for name, mask in self.columns.valid.items()}
-        return Lines(columns=columns, valid=valid, origin=self.path, first_row=first, find=self._where)
+        return Lines(columns=columns, valid=valid, origin=self.path, first_row=first_row, find=self._where)
 
     def _where(self, row: int) -> str:
         return f"{self.path}, line {find_line(self.file, self._mark, row + 1)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.arrow import convert_numbers, plain_strings, valid_mask
+from components.arrow import convert_numbers, read_strings, read_valid_mask
 from components.types import ColumnType
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def is_timestamp(kind: pyarrow.DataType) -> bool:
 
 def is_too_long(column: pyarrow.ChunkedArray) -> bool:
     """Whether some numbers are larger than an int64, and all are whole as far as float64 shows."""
-    values = convert_numbers(column, "f8", valid_mask(column), 0.0)
+    values = convert_numbers(column, "f8", read_valid_mask(column), 0.0)
     largest = np.abs(values).max(initial=0)
     return bool(INT64 <= largest < np.inf) and bool((values == np.floor(values)).all())
 
 
 def has_only_digits(column: pyarrow.ChunkedArray, *, padded: bool) -> bool:
     """Whether all texts are digits alone and, if `padded`, one has a 0 before others."""
-    data, offsets, _ = plain_strings(column)
+    data, offsets, _ = read_strings(column)
     digits = data[offsets[0] : offsets[-1]] - np.uint8(48) < 10
     first = offsets[:-1][np.diff(offsets) > 1]
     return bool(digits.all()) and (not padded or bool((data[first] == 48).any()))

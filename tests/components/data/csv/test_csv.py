@@ -9,7 +9,7 @@ import pytest
 
 from components.data.csv.reader import Reader
 from components.data.csv.source import NULLS, Csv
-from components.data.packed import Packed
+from components.data.packed import PackedFile
 from components.types import DataError, Strings
 
 
@@ -286,6 +286,6 @@ def test_a_quote_within_a_field_is_a_character_of_it(tmp_path: Path, monkeypatch
 def test_spellings_of_gaps_are_counted_in_the_columns_that_were_named(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,b\nNaN,1\n,2\nNaN,\n3,x\n")
-    reader = Reader(Packed(path), ",", ("", "NaN"), {})
+    reader = Reader(PackedFile(path), ",", ("", "NaN"), {})
     assert reader.count_spellings(["a"]) == {"a": {"NaN": 2}}
     assert reader.count_spellings([]) == {}
