@@ -137,9 +137,9 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ({"test": None}, {}, r"has no test/CLASS/NAME.txt; set `test` \(=test\) to the name of the folder"),
+        ({"test": None}, {}, r"has no files test/CLASS/NAME.txt; set `test` \(=test\) to the name of the folder"),
         ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train; allowed: neg"),
-        ({}, {"suffix": ".text"}, r"has no train/CLASS/NAME.text; set `train` \(=train\)"),
+        ({}, {"suffix": ".text"}, r"has no files train/CLASS/NAME.text; set `train` \(=train\)"),
         (
             {"set/train/neg/3.txt": "a\xff"},
             {},
@@ -227,19 +227,25 @@ def test_long_names_and_those_of_other_alphabets_are_read_from_every_kind_of_arc
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (SOUND.replace(b"train/b/2", b"train/b/3") + END, r"at byte 1024 there is no header .* or a damaged one"),
-        (SOUND[: 2 * BLOCK] + bytes(BLOCK) + SOUND[3 * BLOCK :] + END, r"something follows its end, behind byte 1536"),
-        (SOUND + END + SOUND + END, r"something follows its end"),
-        (SOUND, r"it ends 512 bytes early, behind byte 4096"),
-        (SOUND[:-300], r"it ends \d+ bytes early"),
+        (SOUND.replace(b"train/b/2", b"train/b/3") + END, r"at byte 1024 there is no tar header, or a damaged header"),
+        (
+            SOUND[: 2 * BLOCK] + bytes(BLOCK) + SOUND[3 * BLOCK :] + END,
+            r"after the end of the archive, at byte 1536, there is more data",
+        ),
+        (SOUND + END + SOUND + END, r"after the end of the archive, at byte .*, there is more data"),
+        (SOUND, r"the archive ends 512 bytes too early, at byte 4096"),
+        (SOUND[:-300], r"the archive ends \d+ bytes too early"),
         (SOUND + header("train/a/9.txt", stated=HUGE), "unpacks to more than 2 GB"),
-        (SOUND + header("skipped", stated=HUGE) + END, r"it ends 512 bytes early"),
-        (SOUND + header("train/a/9.txt", 0, stated=b"\xff" * 12) + END, r"in place of a number"),
-        (SOUND + header("train/a/9.txt", 0, stated=b"-0000000001\0") + END, r"in place of a number"),
+        (SOUND + header("skipped", stated=HUGE) + END, r"the archive ends 512 bytes too early"),
+        (SOUND + header("train/a/9.txt", 0, stated=b"\xff" * 12) + END, r"instead of a number"),
+        (SOUND + header("train/a/9.txt", 0, stated=b"-0000000001\0") + END, r"instead of a number"),
         (SOUND + header("././@LongLink", 2**30, b"L") + END, r"has an extension of 1073741824 bytes"),
         (SOUND + header("pax", 12, b"x") + b"2 2 2 2 2 2 " + bytes(500) + END, r"has a damaged extension"),
-        (SOUND + header("pax", 13, b"x") + b"13 size=-512\n" + bytes(499) + SOUND + END, "in place of a number"),
-        (SOUND + header("pax", 12, b"x") + b"12 size=512\n" + bytes(500) + END, "no header follows an extended header"),
+        (SOUND + header("pax", 13, b"x") + b"13 size=-512\n" + bytes(499) + SOUND + END, "instead of a number"),
+        (
+            SOUND + header("pax", 12, b"x") + b"12 size=512\n" + bytes(500) + END,
+            "no header follows the extended header",
+        ),
         (
             SOUND + header("train/a/9.txt", 0, b"1") + END,
             r"train/a/9.txt in .* is a hard link, not a regular file; pack the file itself",
