@@ -5,17 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-MAX_LISTED = 10  # names in a list
+MAX_LISTED = 10  # names in a message
 
 
 def closest_names(name: object, names: Iterable[str], *, count: int = 3, cutoff: float = 0.6) -> list[str]:
-    """The names that are most similar to a given name, the most similar first.
+    """The names most similar to a given name, the nearest first.
 
     Args:
-        name: what the user wrote.
+        name: the name that the user wrote.
         names: the names to compare it with.
-        count: the largest number of names to return.
-        cutoff: the least similarity, from 0 to 1, as in `difflib.get_close_matches`.
+        count: the maximum number of names to return.
+        cutoff: the minimum similarity, from 0 to 1, as in `difflib.get_close_matches`.
     """
     return difflib.get_close_matches(str(name), list(dict.fromkeys(names)), count, cutoff)
 
@@ -26,26 +26,26 @@ def closest_name(name: object, names: Iterable[str]) -> str | None:
 
 
 def format_name(name: str) -> str:
-    """The name; quoted where it is empty, is not printable, or starts or ends with a space."""
+    """Formats a name for a message: in quotes if it is empty, unprintable, or starts or ends with a space."""
     return name if name and name.isprintable() and name == name.strip() else repr(name)
 
 
 def join_names(names: Iterable[str]) -> str:
-    """Joins names in alphabetical order; of more than ten only the first ten: `a, b, …, … (5 more)`."""
-    unique_names = sorted(set(names))
-    hidden = len(unique_names) - MAX_LISTED
-    ending = f", … ({hidden:,} more)" if hidden > 0 else ""
-    return ", ".join(map(format_name, unique_names[:MAX_LISTED])) + ending
+    """Joins names in alphabetical order, and cuts the list after ten: `a, b, …, … (5 more)`."""
+    ordered = sorted(set(names))
+    rest = f", … ({len(ordered) - MAX_LISTED:,} more)" if len(ordered) > MAX_LISTED else ""
+    return ", ".join(map(format_name, ordered[:MAX_LISTED])) + rest
 
 
 def suggest_name(name: object, names: Iterable[str]) -> str:
-    """Suggests the nearest allowed name: `did you mean nadam? (adam, nadam)`, or `allowed: adam, nadam` without one.
+    """The nearest name and the allowed names: `Did you mean nadam? Allowed: adam, nadam.`
 
-    Where there is a nearest name, the list of allowed names follows only if it is short.
+    The nearest name is left out if no name is similar. The list is left out if there is a nearest name among more than
+    ten.
     """
     allowed = set(names)
-    nearest = closest_name(name, sorted(allowed))
-    if nearest is None:
-        return f"allowed: {join_names(allowed) or 'none'}"
-    listed = f" ({join_names(allowed)})" if len(allowed) <= MAX_LISTED else ""
-    return f"did you mean {format_name(nearest)}?{listed}"
+    listed = f"Allowed: {join_names(allowed) or 'none'}."
+    if (nearest := closest_name(name, sorted(allowed))) is None:
+        return listed
+    suggestion = f"Did you mean {format_name(nearest)}?"
+    return suggestion if len(allowed) > MAX_LISTED else f"{suggestion} {listed}"

@@ -48,7 +48,7 @@ def buffer_log() -> Iterator[MemoryHandler]:
         memory.close()
 
 
-def write_to(memory: MemoryHandler, path: Path) -> None:
+def open_log_file(memory: MemoryHandler, path: Path) -> None:
     """Appends the buffered lines to a file, and every later line at once."""
     file = _LogFile(path)
     file.setFormatter(_ScrubbingFormatter("%(asctime)s %(levelname)s %(message)s"))

@@ -37,7 +37,7 @@ class ScikitLearn(Table):
     def __post_init__(self) -> None:
         if self.name not in _ROW_COUNTS:
             hint = suggest_name(self.name, _ROW_COUNTS)
-            raise UserError(f"`name` (={self.name!r}) is no data set of scikit-learn; {hint}")
+            raise UserError(f"`name` (={self.name!r}) is no data set of scikit-learn. {hint}")
 
     def content_digest(self) -> str:
         return f"{self.name} of scikit-learn {version('scikit-learn')}"

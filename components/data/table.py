@@ -100,7 +100,7 @@ class Table(ABC):
 
 def _read_class_column(columns: Mapping[str, Values], name: str) -> np.ndarray:
     if name not in columns:
-        raise DataError(f"`stratify` (={name}) is no column; {suggest_name(name, columns)}")
+        raise DataError(f"`stratify` (={name}) is no column. {suggest_name(name, columns)}")
     classes = columns[name]
     if isinstance(classes, Strings):
         return np.array(classes.tolist())

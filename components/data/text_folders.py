@@ -97,7 +97,7 @@ class TextFolders(Table):
         if empty_classes := sorted(classes - classes_with_text):
             name = empty_classes[0]
             hint = suggest_name(name, classes_with_text)
-            raise DataError(f"{find_path(self.path)} has no text of class {name} in {folder}; {hint}")
+            raise DataError(f"{find_path(self.path)} has no text of class {name} in {folder}. {hint}")
 
 
 class _Part(NamedTuple):

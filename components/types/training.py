@@ -28,47 +28,47 @@ class Metric(Protocol):
 
     Attributes:
         higher_is_better: whether a larger number means a better model.
-        needs_rows: False: `measure` returns sums over a batch. True: it returns arrays (B, …), which the host
-            concatenates over the split; the metric is then computed in evaluations, but not during training.
+        collects: False: `measure` returns sums. True: `measure` returns rows (B, …), because the metric needs all
+            examples of the split at once; it is computed in evaluations only.
     """
 
     higher_is_better: bool
-    needs_rows: bool
+    collects: bool
 
     def bind(self, target: BoundTarget) -> Metric:
         """The metric for this target; raises UserError if the metric doesn't support it."""
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The int32 counts and float32 sums over the unmasked examples of a batch; arrays (B, …) if `needs_rows`."""
+        """The int32 counts and float32 sums over the unmasked examples of a batch, or rows if `collects` is true."""
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Computes the metric from the 64-bit sums, or from the concatenated arrays, of a split."""
+        """The metric, from the sums of a split in 64 bits, or from all its rows if `collects` is true."""
 
 
 class Plateau(NamedTuple):
-    """Lowers the learning rate when the monitored metric stops improving.
+    """Reduces the learning rate when the monitored metric stops improving.
 
     Attributes:
-        factor: multiplies the learning rate at each reduction.
-        patience: the number of evaluations without improvement before a reduction.
-        min_delta: the smallest change of the metric that counts as an improvement.
-        cooldown: the number of evaluations after a reduction that aren't counted.
-        floor: the lower bound of the product of all factors.
+        factor: factor of the learning rate at each reduction.
+        patience: number of evaluations without improvement before a reduction.
+        min_delta: smallest change that counts as an improvement.
+        cooldown: number of evaluations after a reduction that are ignored.
+        min_scale: smallest learning rate, as a share of the schedule's rate.
     """
 
     factor: Scalar
     patience: int
     min_delta: float
     cooldown: int
-    floor: float
+    min_scale: float
 
 
 class Schedule(NamedTuple):
-    """The optimizer's hyperparameters over a run.
+    """The learning rate, and other numbers of the optimizer, at each step of a run.
 
     Attributes:
         values: (step, total steps) -> {"learning_rate": …}.
-        plateau: also lowers the learning rate when a metric stops improving. None: it doesn't.
+        plateau: how a plateau of the monitored metric reduces these rates. None: not at all.
     """
 
     values: Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]

@@ -22,7 +22,7 @@ from components.types import (
 from runner.data.columns import concatenate_rows
 from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
-from runner.platform import cores
+from runner.platform import count_cores
 
 TARGET = "target"  # the name of the target among the columns
 
@@ -52,7 +52,7 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
             raise UserError(f"feature.inputs.{input_name} lists no column")
         for name in names:
             if name not in columns:
-                raise UserError(f"feature.inputs.{input_name}: no column `{name}`; {suggest_name(name, columns)}")
+                raise UserError(f"feature.inputs.{input_name}: no column `{name}`. {suggest_name(name, columns)}")
             visit(name, ())
     return order
 
@@ -65,7 +65,7 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
             if key not in block.columns and key not in others:
                 place = f"feature.{TARGET}" if name == TARGET else f"feature.columns.{name}"
                 hint = suggest_name(key, [*block.columns, *others])
-                raise UserError(f"{place}: there is no column `{key}` in {block.origin}; {hint}")
+                raise UserError(f"{place}: there is no column `{key}` in {block.origin}. {hint}")
 
 
 def encode_source(
@@ -95,7 +95,7 @@ def encode_source(
             _check_dtype(name, done[name])
         return {name: dict(done[name]) for name in kept}
 
-    pieces = list(ordered_map(encode_kept, numbered_blocks(source), workers or cores()))
+    pieces = list(ordered_map(encode_kept, numbered_blocks(source), workers or count_cores()))
     keys = {name: list(pieces[0][name]) for name in kept}
     # Each piece is freed once it is concatenated, so that at most one array is in memory twice.
     return {

@@ -139,7 +139,7 @@ def load_transform(path: Path) -> Transform:
     meta, arrays, _ = npz.read(path)
     if meta.get("version") != VERSION:
         raise UserError(f"{path} has version {meta.get('version')}, this Titrate reads {VERSION}: train the run again")
-    with npz.check_contents(path, "transform"):
+    with npz.report_as_damaged(path, "transform"):
         found = {name: Constants({}, {}, _lists_to_tuples(dict(static))) for name, static in meta["columns"].items()}
         for name, array in arrays.items():
             column, side, key = name.rsplit("/", 2)
@@ -156,7 +156,7 @@ def load_transform(path: Path) -> Transform:
         feature, _ = rename_targets(feature)
     features = Features.described(feature)
     if found.keys() != reached_columns(features).keys() or formed.keys() != set(program_columns(features)):
-        raise npz.Damaged(f"{path} is not a transform: its arrays do not match the columns that it names")
+        raise npz.DamagedFileError(f"{path} is not a transform: its arrays do not match the columns that it names")
     return Transform(features, found, formed)
 
 

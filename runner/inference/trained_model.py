@@ -28,7 +28,7 @@ from runner.execution.prepare import dtype_arguments, get_program, load_data
 from runner.inference.predict_fn import PredictFn
 from runner.inference.predictions import Predictions, make_predictions
 from runner.memory import memory_error_location
-from runner.platform import arithmetic_settings, cache_folder, refuse_fork, start_jax
+from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program, TrainState, as_arrays
 from runner.record.description import code_versions, list_changes
@@ -133,7 +133,7 @@ class TrainedModel:
         Returns:
             The loss and metrics, such as `test/loss`, or `new/loss` for new rows.
         """
-        refuse_fork()
+        check_not_forked()
         if not isinstance(split, str):
             data = encode_labeled(as_source(split), self.features, self._constants)
             trainer, split = self._trainer_on(data), NEW
@@ -157,7 +157,7 @@ class TrainedModel:
             UserError: a column or the split is missing.
             DataError: a value is wrong; the message names its row and column.
         """
-        refuse_fork()
+        check_not_forked()
         if not isinstance(rows, str) and not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(
@@ -180,7 +180,7 @@ class TrainedModel:
 
     def answers(self, split: str = "test") -> RecordedPredictions:
         """The predictions for a split, with the target and the loss of each example."""
-        refuse_fork()
+        check_not_forked()
         trainer = self._trainer_of(split)
         _, collected = trainer.examine(split, *self.weights[:2])
         rows, targets = trainer.data.splits[split], trainer.targets(split)
@@ -210,7 +210,7 @@ class TrainedModel:
 
     def _trainer_of(self, split: str) -> Trainer:
         if split not in self.splits:
-            raise UserError(f"run={self.folder.name}: it has no split {split}; {suggest_name(split, self.splits)}")
+            raise UserError(f"run={self.folder.name}: it has no split {split}. {suggest_name(split, self.splits)}")
         return self._trainer
 
     @cached_property

@@ -56,7 +56,7 @@ def sums_from_json(plain: Mapping[str, Mapping[str, Any]]) -> MetricSums:
 
 
 def _adder(name: str, metrics: Mapping[str, Metric]) -> Callable[[np.ndarray | None, np.ndarray], np.ndarray]:
-    if name in metrics and metrics[name].needs_rows:
+    if name in metrics and metrics[name].collects:
         return lambda old, new: new if old is None else np.concatenate([old, new])
     return lambda old, new: _widen(new) if old is None or name == LAST else old + _widen(new)
 

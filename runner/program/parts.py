@@ -14,7 +14,7 @@ from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
 from runner.program.returns import check_augmented, check_numbers, check_sums
-from runner.signature.build import build, check_conformance
+from runner.signature.build import build, check_kind
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
 
@@ -85,7 +85,7 @@ def build_parts(
     for name, node in static["metric"].items():
         with error_location(f"metric.{name}"):
             metrics[name] = build(node, numbers, element_hint(SCHEMA["metric"], name)).bind(target)
-            check_conformance(metrics[name], f"{node['_target_']}.bind", ["metric"])
+            check_kind(metrics[name], f"{node['_target_']}.bind", ["metric"])
     penalties = _build_group("regularizer", static, numbers)
     augmentations = _build_group("augmentation", static, numbers)
     model = Model(columns, inputs, sparse_inputs(architecture), architecture)
@@ -124,10 +124,10 @@ def measure(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) 
     if output.logits is not None:
         report["loss"]["sum"] = _weighted(_losses(parts, output.logits, batch), batch)
     for name, metric in parts.metrics.items():
-        if not (training and metric.needs_rows):
+        if not (training and metric.collects):
             with error_location(f"metric.{name}"):
                 sums = metric.measure(output, batch)
-                check_sums(sums, _name(metric), len(batch.mask) if metric.needs_rows else None)
+                check_sums(sums, _name(metric), len(batch.mask) if metric.collects else None)
             report[name] = dict(sums)
     return report
 

@@ -18,7 +18,7 @@ import optax
 from components.types import Batch, Constants, Output, Plateau, Schedule, UserError
 from runner.data.load import Features
 from runner.errors import error_location
-from runner.memory import Need
+from runner.memory import MemoryNeed
 from runner.program.parts import (
     BuiltParts,
     ExampleOutputs,
@@ -92,7 +92,7 @@ class Program:
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
         self.target_layer = features.target.layer(self._constants["target"].static)
-        self.compiled: dict[Any, Need | None] = {}
+        self.compiled: dict[Any, MemoryNeed | None] = {}
 
     def parts(self, given: ProgramInputs) -> BuiltParts:
         """Builds the parts with their numbers, from plain values."""

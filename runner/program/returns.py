@@ -47,7 +47,7 @@ def check_sums(sums: Any, who: str, rows: int | None) -> None:
     for name, value in sums.items():
         if rows is not None and jnp.shape(value)[:1] != (rows,):
             raise UserError(
-                f"{who}.measure returns `{name}` as {_describe(value)}; `needs_rows` is True, so {rows} rows are needed"
+                f"{who}.measure returns `{name}` as {_describe(value)}; `collects` is True, so {rows} rows are needed"
             )
 
 

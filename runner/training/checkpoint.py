@@ -21,7 +21,7 @@ import numpy as np
 from components.types import UserError
 from runner import memory, npz
 from runner.errors import DiskError
-from runner.npz import Contents, Damaged, read
+from runner.npz import Contents, DamagedFileError, read
 from runner.run_folder import read_summary
 
 MAX_PENDING = 2  # checkpoints that wait to be written, each a copy of the state
@@ -54,7 +54,7 @@ class CheckpointFiles:
         Raises DiskError if an earlier write failed.
         """
         self._take_results(len(self._pending) - MAX_PENDING + 1)
-        if self._pending and memory.byte_count((state, best)) > memory.free_host_memory().left:
+        if self._pending and memory.count_bytes((state, best)) > memory.measure_free_host_memory().left:
             self.wait()  # memory may hold one copy at a time
         # The arrays are copied, because the next step reuses their memory (donation).
         state, best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, best))
@@ -108,7 +108,7 @@ class CheckpointFiles:
         states = self._states()
         needed = set()
         for path in states[-self._keep :]:
-            with suppress(Damaged):  # nothing needs its best weights
+            with suppress(DamagedFileError):  # nothing needs its best weights
                 if (step := npz.read_meta(path)["best_step"]) is not None:
                     needed.add(_best(self.folder, step))
         for path in (*states[: -self._keep], *(set(_bests(self.folder)) - needed)):
@@ -137,7 +137,7 @@ def load_newest(folder: Path, like: Any, best_like: Any) -> tuple[Checkpoint | N
     for path in _bests(folder)[::-1] if found is None else []:
         try:
             meta, best, _ = read(path)
-        except Damaged as error:
+        except DamagedFileError as error:
             warnings.append(str(error))
         else:
             history = read_summary(folder.parent).get("history", [])
@@ -204,7 +204,7 @@ def _read(path: Path, state: Path) -> Contents:
     """Reads a file of a checkpoint, and checks that its step is that of its name. Raises _Unusable."""
     try:
         found = read(path)
-    except Damaged as error:
+    except DamagedFileError as error:
         raise _Unusable(state, path, str(error)) from error
     if found.meta.get("step") != _step(path) or (path == state and "best_step" not in found.meta):
         raise _Unusable(state, path, f"{path} holds what was saved under another name")

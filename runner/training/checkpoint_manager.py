@@ -9,7 +9,7 @@ from typing import Protocol
 
 from runner.errors import DiskError
 from runner.program.program import TrainState
-from runner.record.outbox import Outbox, cover
+from runner.record.outbox import Outbox, write_covered_size
 from runner.training.checkpoint import CheckpointFiles
 from runner.training.trainer_state import TrainerState
 
@@ -38,7 +38,7 @@ class CheckpointManager:
         Returns the trainer's state, None if there is no checkpoint, and warnings about damaged ones.
         """
         found, warnings = self._checkpoints.load(like, (like.parameters, like.model_state))
-        self._outbox = Outbox(self.folder, covered=found[2]["points"] if found else 0)
+        self._outbox = Outbox(self.folder, covered_size=found[2]["points"] if found else 0)
         return TrainerState.restored(*found) if found else None, warnings
 
     def begin(self) -> None:
@@ -87,5 +87,5 @@ class CheckpointManager:
             raise DiskError(f"points could not be written to {self.folder}", error) from error
 
     def _cover(self, offset: int) -> None:
-        cover(self.folder, offset)
+        write_covered_size(self.folder, offset)
         self._delivery.notify()

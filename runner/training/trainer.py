@@ -304,14 +304,14 @@ class Trainer:
         with.
         """
         chunk, arguments = self._first_dispatch()
-        held = memory.training_bytes(self.like)
+        held = memory.estimate_training_bytes(self.like)
         batch = "training.batch_size", self.training.batch_size
         fits = memory.check_need("training", batch, held, held, warn=self._warn)
         with self._locate_memory_error():
             need = self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
         if need:
-            more = held + need.more + (0 if self.batches.resident else memory.byte_count(chunk.data))
-            free = memory.free_memory() or "the free memory is unknown"
+            more = held + need.more + (0 if self.batches.resident else memory.count_bytes(chunk.data))
+            free = memory.measure_free_memory() or "the free memory is unknown"
             LOG.info("training needs %s, and %s", memory.format_bytes(more), free)
             if fits:  # otherwise the user was warned already
                 memory.check_need("training", batch, more, held, warn=self._warn)
@@ -345,7 +345,7 @@ class Trainer:
         learned = self.data.constants
         return {name: {**one, **learned[name].init_only} for name, one in constants.items()}
 
-    def _compile(self, what: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.Need | None:
+    def _compile(self, what: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
         """Compiles a function for the shapes of a chunk, unless that is done. The next call uses what was compiled.
 
         Returns the memory that it needs.
@@ -353,7 +353,7 @@ class Trainer:
         shapes = (what, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
         if shapes not in self.program.compiled:
             with self._show_compilation(f"{what} for {chunk.rows.shape[1]} examples"):
-                self.program.compiled[shapes] = memory.program_need(function.lower(*arguments).compile())
+                self.program.compiled[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
         return self.program.compiled[shapes]
 
     @contextlib.contextmanager

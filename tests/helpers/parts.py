@@ -134,7 +134,7 @@ class AreaUnderCurve:
     """The area under the ROC curve: the share of pairs of a positive and a negative that are in the right order."""
 
     higher_is_better = True
-    needs_rows = True
+    collects = True
 
     def bind(self, target: BoundTarget) -> AreaUnderCurve:
         return self

@@ -86,11 +86,11 @@ class Csv(Table):
         unknown = [name for name in types if name not in columns.types and name != self._target]
         if len(unknown) == 1:
             hint = suggest_name(unknown[0], columns.types)
-            raise DataError(f"{self.path} has no column `{unknown[0]}`, which `types` lists; {hint}")
+            raise DataError(f"{self.path} has no column `{unknown[0]}`, which `types` lists. {hint}")
         if unknown:
             names = ", ".join(f"`{name}`" for name in unknown)
-            hint = f"its columns are {join_names(columns.types)}"
-            raise DataError(f"{self.path} has no columns {names}, which `types` lists; {hint}")
+            hint = f"Columns: {join_names(columns.types)}."
+            raise DataError(f"{self.path} has no columns {names}, which `types` lists. {hint}")
         return columns
 
     def profile(self) -> TableProfile:

@@ -108,7 +108,7 @@ def format_value(value: Any) -> str:
 def _find(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
     """A column, and a mask of its shape: False where a value is missing; None: none is."""
     if key not in block.columns:
-        raise DataError(f"there is no column `{key}` in {block.origin}; {suggest_name(key, block.columns)}")
+        raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
     values = block.columns[key]
     if isinstance(values, Ragged):
         raise DataError(f"column `{key}` of {block.origin} has rows of different lengths")

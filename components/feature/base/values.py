@@ -173,7 +173,7 @@ def as_category(values: Any, where: Where) -> tuple[Strings | np.ndarray, np.nda
 
 def _raw_values(block: Block, key: str) -> Values:
     if key not in block.columns:
-        raise DataError(f"there is no column `{key}` in {block.origin}; {suggest_name(key, block.columns)}")
+        raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
     return block.columns[key]
 
 

@@ -138,7 +138,7 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
     ("texts", "options", "message"),
     [
         ({"test": None}, {}, r"has no files test/CLASS/NAME.txt; set `test` \(=test\) to the name of the folder"),
-        ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train; allowed: neg"),
+        ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train. Allowed: neg"),
         ({}, {"suffix": ".text"}, r"has no files train/CLASS/NAME.text; set `train` \(=train\)"),
         (
             {"set/train/neg/3.txt": "a\xff"},
@@ -156,7 +156,7 @@ def test_what_is_missing_or_no_text_is_named(tmp_path: Path, texts: dict, option
 
 def test_an_empty_class_is_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "set/train/so_so").mkdir()
-    with pytest.raises(DataError, match="has no text of class so_so in train; allowed: neg, pos"):
+    with pytest.raises(DataError, match=r"has no text of class so_so in train\. Allowed: neg, pos"):
         TextFolders(path=str(tmp_path), valid=1).sizes()
 
 

@@ -347,7 +347,7 @@ def test_a_missing_value_is_refused_with_its_place() -> None:
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (Numeric(key="y", normalize="z_score"), "no column `y` in data; did you mean ys?"),
+        (Numeric(key="y", normalize="z_score"), "no column `y` in data. Did you mean ys?"),
         (Numeric(key="x", normalize="log"), r"row 1 of data: column `x` is 0\.0, and its Log isn't finite"),
         (Numeric(key="x", normalize=("log", "z_score"), missing=1.0), "row 1 of data: column `x` is 0.0"),
         (Numeric(key="x", size=2), "column `x` of data has 1 numbers per row, not `size` \\(=2\\)"),
@@ -364,7 +364,7 @@ def test_data_that_does_not_suit_is_refused(column: Numeric, message: str) -> No
     [
         ({}, "`key` or `expression` must be given, and not both"),
         ({"key": "x", "expression": "x"}, "`key` or `expression` must be given, and not both"),
-        ({"key": "x", "normalize": "zscore"}, "unknown normalizer 'zscore'; did you mean z_score?"),
+        ({"key": "x", "normalize": "zscore"}, "unknown normalizer 'zscore'. Did you mean z_score?"),
         ({"key": "x", "normalize": ("z_score", "min_max")}, "lists z_score and min_max, which learn from the data"),
         ({"key": "x", "normalize": (ZScore(), "log")}, "lists log after ZScore"),
         ({"key": "x", "normalize": (1.0,)}, "lists 1.0, which is no normalizer"),

@@ -15,7 +15,7 @@ from components.augmentation import Flip
 from components.data import Arrays
 from components.feature import Image, Label, Numeric
 from components.types import UserError
-from runner.config.catalog import defaults
+from runner.config.catalog import read_default_options
 from runner.data.batches import Batches, epoch_order
 from runner.data.load import Data, Features, load_encoded
 from runner.execution.prepare import get_program
@@ -405,7 +405,7 @@ def test_a_program_serves_those_that_have_all_but_numbers_alike() -> None:
     base = static(MLP, feature={})
     program = get_program(base, features, data)
     assert get_program(static(MLP, feature={}), features, data) is program
-    for group in defaults().keys() - {"data", "weights", "tracking", "sweep", "experiment"}:
+    for group in read_default_options().keys() - {"data", "weights", "tracking", "sweep", "experiment"}:
         assert get_program(base | {group: {"other": 1}}, features, data) is not program, group
     learned = {**data.constants, "target": data.constants["target"]._replace(static={"classes": ("a", "b")})}
     assert get_program(base, features, replace(data, constants=learned)) is not program

@@ -75,6 +75,6 @@ def test_what_a_checkpoint_covers_comes_back_and_no_more(tmp_path: Path) -> None
     assert found is not None
     assert_equal(found, standing(4, 2))
     assert len(damaged) == 1
-    assert [point.step for point in outbox.parse(outbox.read(tmp_path).splitlines())] == [2, 4]
+    assert [point.step for point in outbox.parse_points(outbox.read_covered_points(tmp_path).splitlines())] == [2, 4]
     assert len((tmp_path / "points.jsonl").read_text().splitlines()) == 2
     again.close()
