@@ -60,17 +60,16 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
         UserError: an error that the caller can fix. It is raised before the first run.
     """
     from runner.memory import check_start
-    from runner.sweep import plan
+    from runner.sweep.plan import Plan, make_plan
 
     _check_source(source)
-    sweep = plan.make(overrides, multirun=True)
-    assert isinstance(sweep, plan.Plan)
-    first = sweep.settings[0].config
-    _check_mode(first)
-    check_start(first.values["training"])
+    plan = make_plan(overrides, multirun=True)
+    assert isinstance(plan, Plan)
+    _check_mode(plan.runs[0].config)
+    check_start(plan.runs[0].config.values["training"])
     from runner.sweep.launch import launch
 
-    return launch(sweep, source=source)
+    return launch(plan, source=source)
 
 
 def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:

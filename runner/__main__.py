@@ -182,10 +182,10 @@ def _make_parser() -> _Parser:
 
 def _run(overrides: Sequence[str], multirun: bool) -> int:
     """Runs the mode or the sweep of a command. Returns the exit code."""
-    from runner.sweep import plan
+    from runner.sweep.plan import Plan, make_plan
 
-    config = plan.make(overrides, multirun=multirun)  # before JAX is imported
-    if isinstance(config, plan.Plan):
+    config = make_plan(overrides, multirun=multirun)  # before JAX is imported
+    if isinstance(config, Plan):
         return _sweep(config)
     mode = config.values["mode"]
     if MODES[mode].imports_jax:
@@ -199,14 +199,14 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
 def _sweep(plan: Plan) -> int:
     """Runs a sweep, or the dry run of its first run. Returns the exit code."""
     from runner.memory import check_start
-    from runner.sweep import report
+    from runner.sweep.report import print_first_run, print_plan
 
-    first = plan.settings[0].config
+    first = plan.runs[0].config
     check_start(first.values["training"])
     if first.values["mode"] == "dry_run":
         if not first.values["quiet"]:
-            report.plan(plan)
-            report.first(plan)
+            print_plan(plan)
+            print_first_run(plan)
         return importlib.import_module("runner.modes.dry_run").command(first)
     from runner.sweep.launch import launch
 
@@ -224,7 +224,7 @@ def _put_working_folder_last() -> None:
     try:
         working_folder = os.getcwd()
     except FileNotFoundError as error:
-        raise UserError("the working folder was deleted. Change to an existing folder.") from error
+        raise UserError("the working folder was deleted. Change into an existing folder.") from error
     others = [path for path in sys.path if path not in ("", working_folder)]
     was_on_path = len(others) < len(sys.path)
     has_user_packages = len(allowed_packages()) > len(PACKAGES)

@@ -15,7 +15,7 @@ import pytest
 from runner.__main__ import main
 from runner.config.catalog import find_options, read_default_options
 from runner.modes.help import options_table, update_readme
-from runner.sweep import plan
+from runner.sweep.plan import make_plan
 from runner.tracking import NoDelivery
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -33,7 +33,7 @@ def test_a_command_composes(command: str) -> None:
     multirun = words[0] == "-m"
     words = [word for word in words if not word.startswith(("run=", "resume=", "output=", "data.split="))]
     words = [re.sub("=(evaluate|predict)$", "=train", word) for word in words]
-    assert plan.make(words[multirun:], multirun=multirun)
+    assert make_plan(words[multirun:], multirun=multirun)
 
 
 @pytest.mark.optax

@@ -79,7 +79,7 @@ def run_once(
     """Executes one run, alone or as a member of a sweep: prepare, train, evaluate, record."""
     position = "" if member is None else member.position
     epochs = config.values["training"]["epochs"]
-    progress = make_progress(quiet=config.values["quiet"], epochs=epochs, place=position)
+    progress = make_progress(quiet=config.values["quiet"], epochs=epochs, sweep_position=position)
     platform.reset_peak_memory()
     with contextlib.closing(progress), buffer_log() as buffer:
         LOG.info("imported and checked")

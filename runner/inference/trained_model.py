@@ -23,7 +23,7 @@ from runner.data.batches import gather_rows
 from runner.data.load import Data, Features
 from runner.data.python_rows import NEW, as_source, encode_labeled
 from runner.data.transform import ArrayLayout, load_transform
-from runner.display.progress import Progress, Quiet
+from runner.display.progress import Progress, QuietProgress
 from runner.execution.prepare import dtype_arguments, get_program, load_data
 from runner.inference.predict_fn import PredictFn
 from runner.inference.predictions import Predictions, make_predictions
@@ -68,7 +68,7 @@ def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source
     """
     folder = find_run(Path(os.path.expanduser(root)), os.path.expanduser(str(name)), "run").absolute()
     values = read_config(folder)
-    return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, shown=Quiet())
+    return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, shown=QuietProgress())
 
 
 def open_model(config: Config, shown: Progress) -> TrainedModel:

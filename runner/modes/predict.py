@@ -57,7 +57,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         UserError: there is no such file, or the run was trained on data from Python.
         DataError: a row can't be read.
     """
-    if not config.other_data or config.split is not None:
+    if not config.sets_data_path or config.split is not None:
         return None
     if "_target_" not in config.values["data"]:
         run, path = config.values["run"], config.values["data"]["path"]

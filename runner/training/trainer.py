@@ -154,7 +154,7 @@ class Trainer:
                     return False
                 improved = self._end_epoch(standing, epoch, archive)
                 LOG.info("epoch %d: %s", epoch + 1, standing.history[-1])
-                self.progress.epoch(epoch, standing.history[-1], time.monotonic() - epoch_began, improved)
+                self.progress.show_epoch(epoch, standing.history[-1], time.monotonic() - epoch_began, improved)
                 if self.signals.received:
                     return False
         if self.training.profile and not profile.traced:
@@ -225,7 +225,7 @@ class Trainer:
             if (bad := int(standing.sums["last"]["first_bad"])) >= 0 and self.training.on_nan == "stop":
                 raise Diverged(f"the objective is not finite at step {bad}", bad)
             values = compute_metrics(standing.sums, self.metrics, "train")
-            self.progress.step(epoch, standing.step - epoch * self.steps, self.clock.steps_per_second(), values)
+            self.progress.show_step(epoch, standing.step - epoch * self.steps, self.clock.steps_per_second(), values)
         if self.training.on_nan == "stop" and not kept and not _is_finite(standing.state):
             raise Diverged(f"a parameter is not finite after {standing.step} steps", standing.step)
         return kept

@@ -141,8 +141,8 @@ def test_info_prints_the_origin_of_each_value(capsys: pytest.CaptureFixture[str]
         (["--cfg"], "argument --cfg/-c: expected one argument"),
         (["--allow", "nothere", "--help"], "--allow nothere: there is no package nothere\n"),
         (["--allow", "components.lay"], "--allow components.lay: there is no module components.lay. Did you mean lay"),
-        ([""], "one of the words is empty; write group=option or key=value\n"),
-        (["=3"], "=3: a key is missing before the =; write group=option or key=value\n"),
+        ([""], "an override is empty. Write group=option or key=value.\n"),
+        (["=3"], "=3: the key before = is missing. Write group=option or key=value.\n"),
     ],
 )
 def test_a_wrong_flag_is_an_error(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
@@ -189,7 +189,7 @@ def test_no_file_gets_the_descriptor_of_a_closed_stream(in_empty_folder: Path, c
 def test_characters_that_the_terminal_lacks_are_escaped(in_empty_folder: Path) -> None:
     done = titrate("experiment=日", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
-    assert done.stderr.startswith(r"experiment: there is no \u65e5. ")
+    assert done.stderr.startswith(r"experiment: unknown option \u65e5. ")
 
 
 def test_a_deleted_working_folder_is_an_error(
@@ -199,7 +199,7 @@ def test_a_deleted_working_folder_is_an_error(
     monkeypatch.chdir("gone")
     Path("../gone").rmdir()
     assert main(["seed=1"]) == 2
-    assert capsys.readouterr().err == "the working folder was deleted. Change to an existing folder.\n"
+    assert capsys.readouterr().err == "the working folder was deleted. Change into an existing folder.\n"
 
 
 def list_keys(*overrides: str) -> list[str]:

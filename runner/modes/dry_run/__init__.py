@@ -18,7 +18,7 @@ def command(config: Config) -> int:
         RunError: the device has too little memory.
     """
     if not config.values["quiet"]:
-        write_tables([Section("values", list(value_origins(config).items()), headed=False)])
+        write_tables([Section("values", list(value_origins(config).items()), has_heading=False)])
     from runner.modes.dry_run.report import print_dry_run  # imports JAX
 
     print_dry_run(config)

@@ -76,7 +76,7 @@ def test_layers_that_do_not_fit_are_an_error_without_a_traceback(capsys: pytest.
     error = capsys.readouterr().err
     assert "Traceback" not in error
     assert error.splitlines()[-1].startswith(
-        "architecture: layer 1 (Repeat): its layer 0 of copy 2 (Residual): its layer 0 (Conv) "
+        "architecture: layer 1 (Repeat): layer 0 of copy 2 (Residual): layer 0 (Conv) "
         "can't take an input of shape (32, 1, 1, "
     )
     assert error.splitlines()[-1].endswith(
