@@ -30,7 +30,7 @@ from components.feature.statistic.counts import Counts
 from components.feature.text.string_ops import to_strings
 from components.types import Block, Strings
 from runner.data.columns import take_rows
-from runner.data.statistics import StatisticsRequest, summarize
+from runner.data.statistics import StatisticsRequest, compute_statistics
 
 COPIES, ADAPT = 10, 84_500
 NUMBERS = ("median_income", "housing_median_age", "latitude", "longitude")
@@ -92,7 +92,7 @@ def main(rounds: int = 7, path: str | None = None) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for number, (name, (source, workers)) in itertools.product(range(rounds + 1), timed.items()):
         begun = time.perf_counter()
-        summarize(source, wanted, {"housing": Learner()}, workers=workers)
+        compute_statistics(source, wanted, {"housing": Learner()}, workers=workers)
         if number:
             seconds[name].append(time.perf_counter() - begun)
     for name, took in seconds.items():

@@ -249,7 +249,7 @@ def kill(bench: Bench) -> None:
             bench.finish(bench.train(*words, name=whole, **DETERMINISTIC))
             killed = kill_often(bench, words, other, 0.5 * (time.monotonic() - began))
             log = (bench.run_folder(other) / "log.txt").read_text()
-            resumed = [int(step) for step in re.findall(r"going on from step (\d+)", log)]
+            resumed = [int(step) for step in re.findall(r"resuming from step (\d+)", log)]
             same = same_bits(bench, whole, other)
             result = f"{killed} kills, went on from steps {resumed}, {'same' if same else 'other'} bits"
             bench.tell(f"kill {experiment}", result, same and any(resumed))

@@ -32,7 +32,7 @@ from flax import linen as nn
 from components.feature import Bucketized, Crossed, Embedding, Label, Numeric, Vocabulary
 from components.types import Block, Output, Strings
 from runner.data.encode import TARGET, encode_source
-from runner.data.load import Data, Features, load_encoded, program_columns, reached_columns
+from runner.data.load import Data, Features, load_encoded, program_column_names, used_columns
 from runner.platform import cores
 from runner.program.model import Model
 
@@ -108,8 +108,8 @@ def measure(raw: Mapping[str, Any], size: int) -> tuple[float, float]:
     features = Features(Label(key="label"), columns(), {"inputs": INPUT})
     source = Housing(raw)
     data = load_encoded(source, features, identity="", cache=None)
-    named = {name: column for name, column in reached_columns(features).items() if name != TARGET}
-    kept = [name for name in program_columns(features) if name != TARGET]
+    named = {name: column for name, column in used_columns(features).items() if name != TARGET}
+    kept = [name for name in program_column_names(features) if name != TARGET]
     dense, state = compiled(data, features, size)
     for _ in range(2):  # the first compiles, and warms caches
         start = time.perf_counter()
@@ -150,7 +150,7 @@ def encode_rate(raw: Mapping[str, Any], workers: int, rounds: int) -> float:
     features = Features(Label(key="label"), columns(), {"inputs": INPUT})
     source = Housing(raw)
     constants = load_encoded(source, features, identity="", cache=None).constants
-    named = {name: column for name, column in reached_columns(features).items() if name != TARGET}
+    named = {name: column for name, column in used_columns(features).items() if name != TARGET}
     seconds = []
     for _ in range(rounds):
         start = time.perf_counter()

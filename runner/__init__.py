@@ -31,12 +31,12 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     """
     from components.types import UserError
     from runner.config.compose import configure
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
 
     _check_source(source)
     config = configure(overrides)
     _refuse_modes(config)
-    check_start(config.values["training"])
+    check_memory_for_jax(config.values["training"])
     from runner.execution.execute import execute
 
     if config.values["folds"] is not None and config.values["fold"] is None:
@@ -56,14 +56,14 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
 
     Raises UserError, before the first run, for mistakes that the caller can fix.
     """
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
     from runner.sweep import plan
 
     _check_source(source)
     found = plan.make(overrides, multirun=True)
     assert isinstance(found, plan.Plan)
     _refuse_modes(found.settings[0].config)
-    check_start(found.settings[0].config.values["training"])
+    check_memory_for_jax(found.settings[0].config.values["training"])
     from runner.sweep.launch import launch
 
     return launch(found, source=source)
@@ -79,9 +79,9 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
 
     Raises UserError if there is no such run, or if it has saved no weights.
     """
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
 
-    check_start()
+    check_memory_for_jax()
     _check_source(source)
     from runner.inference import trained_model as fitted
 

@@ -183,19 +183,19 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
         return _sweep(config)
     verb = VERBS[config.values["mode"]]
     if verb.jax:
-        from runner.memory import check_start
+        from runner.memory import check_memory_for_jax
 
-        check_start(config.values["training"])
+        check_memory_for_jax(config.values["training"])
     with with_origin(config):
         return importlib.import_module(verb.module).command(config)
 
 
 def _sweep(plan: Plan) -> int:
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
     from runner.sweep import report
 
     first = plan.settings[0].config
-    check_start(first.values["training"])
+    check_memory_for_jax(first.values["training"])
     if first.values["mode"] == "dry_run":
         if not first.values["quiet"]:
             report.plan(plan)

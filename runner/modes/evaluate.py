@@ -30,7 +30,7 @@ def command(config: Config) -> int:
             with new_rows_error_location(config):
                 _show(fitted.evaluate(rows), config.values["data"]["path"], fitted)
             return 0
-        split = config.split or fitted.held_out
+        split = config.split or fitted.default_split
         figures = fitted.evaluate(split)
     begin = dict(SPLITS)[split]
     named = {f"{begin}{name.removeprefix(f'{split}/')}": value for name, value in figures.items()}

@@ -32,9 +32,9 @@ def command(config: Config) -> int:
 
     with closing(make_progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])) as shown:
         fitted = open_model(config, shown)
-        split = config.split or fitted.held_out if rows is None else None
+        split = config.split or fitted.default_split if rows is None else None
         with new_rows_error_location(config) if rows is not None else nullcontext():
-            columns = fitted.predict(rows if rows is not None else str(split), tell=shown.note).columns()
+            columns = fitted.predict(rows if rows is not None else str(split), on_warning=shown.note).columns()
         output.write_table(path, columns)
     if not config.values["quiet"]:
         which = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"

@@ -17,7 +17,7 @@ from runner.config.provenance import with_origin
 from runner.credentials import scrub
 from runner.display.progress import make_progress
 from runner.errors import DiskError, describe_failure
-from runner.execution.execute import disk_error_location, run_once
+from runner.execution.execute import as_disk_error, execute_with_signals
 from runner.execution.open_folder import SweepMember
 from runner.execution.prepare import build_tracking
 from runner.files import write_atomically
@@ -77,7 +77,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
     with Signals() as signals:
         folder, manifest = _open(plan, tracking, source)
         shown = make_progress(quiet=quiet, epochs=0)
-        with contextlib.closing(folder), disk_error_location(folder.path), contextlib.closing(shown):
+        with contextlib.closing(folder), as_disk_error(folder.path), contextlib.closing(shown):
             delivery = tracking.start(folder.path)
             try:
                 rows, summary = _run_and_rank(
@@ -210,7 +210,7 @@ def _run_setting(setting: Setting, member: SweepMember, around: _SharedResources
     """Runs one setting; an error becomes its outcome, unless the disk fails, which stops the sweep."""
     before = _folders(member)
     try:
-        result = run_once(setting.config, around.signals, source=around.source, member=member)
+        result = execute_with_signals(setting.config, around.signals, source=around.source, member=member)
     except DiskError:
         raise
     except Exception as error:  # a part may raise anything; the run's log has the traceback, and the next run starts

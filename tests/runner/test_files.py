@@ -73,8 +73,8 @@ def test_a_log_is_written_through_no_link(victim: Path, tmp_path: Path) -> None:
     with log.buffer_log() as memory:
         log.LOG.info("a line")
         with pytest.raises(UserError, match=r"log\.txt is a link"):
-            log.write_to(memory, tmp_path / "log.txt")
-        log.write_to(memory, tmp_path / "other.txt")
+            log.attach_log_file(memory, tmp_path / "log.txt")
+        log.attach_log_file(memory, tmp_path / "other.txt")
         log.LOG.info("grün")
     assert victim.read_text() == "mine"
     assert [line.split()[-1] for line in (tmp_path / "other.txt").read_text("utf-8").splitlines()] == ["line", "grün"]

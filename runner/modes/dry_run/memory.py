@@ -88,7 +88,7 @@ class MemoryCheck:
 
     def __init__(self, run: AbstractRun, memory: Memory, free: Free | None, warn: Callable[[str], None]) -> None:
         # Data that stays on the device is loaded already.
-        self.limit: int | None = free and free.left + byte_count(run.trainer.batches.resident)
+        self.limit: int | None = free and free.left + byte_count(run.trainer.batches.device_data)
         self.where = free.where if free else ""
         self._run, self._memory = run, memory
         self._copies = memory.parameters + memory.model_state + memory.checkpoint

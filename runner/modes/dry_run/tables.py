@@ -42,8 +42,8 @@ def split_rows(run: AbstractRun) -> Iterator[Row]:
     yield "examples", ", ".join(f"{name} {len(rows):,}" for name, rows in trainer.data.splits.items())
     last = run.last_batch_size
     rest = "" if last == run.batch_size else f", the last one of {last} examples"
-    yield "steps an epoch", f"{trainer.steps:,}{rest}"
-    yield "steps a dispatch", f"{min(trainer.steps_per_dispatch, trainer.steps)}"
+    yield "steps an epoch", f"{trainer.steps_per_epoch:,}{rest}"
+    yield "steps a dispatch", f"{min(trainer.steps_per_dispatch, trainer.steps_per_epoch)}"
     yield "epochs", f"{trainer.training.epochs:,}"
 
 
@@ -58,7 +58,7 @@ def layer_rows(layers: Sequence[Layer], batch: int) -> Iterator[Row]:
 def memory_rows(memory: Memory, run: AbstractRun) -> Iterator[Row]:
     """The memory that a run needs by its shapes."""
     training = run.trainer.training
-    resident = run.trainer.batches.resident is not None
+    resident = run.trainer.batches.device_data is not None
     yield "parameters", format_bytes(memory.parameters), ""
     yield "gradients", format_bytes(memory.parameters), ""
     yield "optimizer state", format_bytes(memory.optimizer_state), ""
@@ -108,11 +108,11 @@ def time_rows(pace: Pace, run: AbstractRun, compiling: float) -> Iterator[Row]:
     trainer = run.trainer
     size = trainer.evaluation_batch_size
     batches = {name: -(-len(rows) // size) for name, rows in trainer.data.splits.items()}
-    epoch = trainer.steps * pace.step + batches.get("valid", 0) * pace.evaluation
+    epoch = trainer.steps_per_epoch * pace.step + batches.get("valid", 0) * pace.evaluation
     total = trainer.training.epochs * epoch + batches.get("test", 0) * pace.evaluation + compiling
     yield "a step", format_duration(pace.step), f"of {run.batch_size} examples"
     validation = ", and valid" if "valid" in batches else ""
-    yield "an epoch", format_duration(epoch), f"{trainer.steps:,} x a step{validation}"
+    yield "an epoch", format_duration(epoch), f"{trainer.steps_per_epoch:,} x a step{validation}"
     without = "without starting, saving and the first weights"
     yield "the run", format_duration(total), f"{trainer.training.epochs:,} epochs, {without}"
 

@@ -20,7 +20,7 @@ def command(config: Config) -> int:
     quiet, run = config.values["quiet"], config.values["run"]
     platform.start_jax(cache_folder())
     with (
-        _disk_error_location(),
+        _as_disk_error(),
         contextlib.closing(make_progress(quiet=quiet, epochs=1)) as shown,
         (mistakes if run else data).look(config, shown) as found,
     ):
@@ -32,7 +32,7 @@ def command(config: Config) -> int:
 
 
 @contextlib.contextmanager
-def _disk_error_location() -> Iterator[None]:
+def _as_disk_error() -> Iterator[None]:
     """Raises RunError where the disk fails."""
     try:
         yield

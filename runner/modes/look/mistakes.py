@@ -87,8 +87,8 @@ def _answers(fitted: TrainedModel, split: str | None) -> tuple[RecordedPredictio
     found = kept.load_predictions(fitted.folder)
     if found is not None and split in (None, found.split):
         return found, ""
-    split = split or fitted.held_out
-    return fitted.answers(split), f"_{split}"
+    split = split or fitted.default_split
+    return fitted.predict_with_losses(split), f"_{split}"
 
 
 def _view(fitted: TrainedModel, shown: Progress) -> View | None:

@@ -14,8 +14,8 @@ import numpy as np
 from components.types import BoundTarget, Output, Padded
 from runner.data.batches import gather_rows
 from runner.data.encode import TARGET
-from runner.data.load import Data, Features, program_columns
-from runner.program.model import Model, as_dense, join
+from runner.data.load import Data, Features, program_column_names
+from runner.program.model import Model, as_dense, join_columns
 from runner.program.parts import decode_targets
 
 
@@ -51,7 +51,7 @@ class View:
 
     def examples(self, rows: np.ndarray) -> Examples:
         """The rows of these numbers."""
-        names = [name for name in program_columns(self.features) if name != TARGET]
+        names = [name for name in program_column_names(self.features) if name != TARGET]
         encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows)
         learned = self.data.constants
         constants = {name: {**learned[name].device, **learned[name].initial} for name in names}
@@ -59,7 +59,10 @@ class View:
         model = Model(layers, {name: (name,) for name in names}, frozenset(names), _NoArchitecture())
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # a column may embed what it reads
         (columns, *_), _ = model.init_with_output(keys, encoded, constants, train=False)
-        inputs = {name: as_dense(join([columns[one] for one in those])) for name, those in self.features.inputs.items()}
+        inputs = {
+            name: as_dense(join_columns([columns[one] for one in those]))
+            for name, those in self.features.inputs.items()
+        }
         return Examples(rows, _on_host(columns), _on_host(inputs), np.asarray(self._target(rows)))
 
     def _target(self, rows: np.ndarray) -> jax.Array:
