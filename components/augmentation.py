@@ -1,4 +1,4 @@
-"""Random changes of the images of a training batch, on the device; each example and each step draws its own."""
+"""Random changes of the images of a training batch, on the device. Each example gets its own change at each step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Flip:
     """Flips images (B, H, W, C) at random.
 
     Attributes:
-        probability: that an image is flipped, in [0, 1].
-        axis: `horizontal`: left to right; `vertical`: upside down.
+        probability: probability that an image is flipped, in [0, 1].
+        axis: `horizontal` exchanges left and right, `vertical` exchanges top and bottom.
     """
 
     probability: Annotated[Scalar, Range(0, 1)] = 0.5
@@ -29,24 +29,24 @@ class Flip:
 
     def __call__(self, key: jax.Array, inputs: Inputs, target: jax.Array) -> tuple[Inputs, jax.Array]:
         def flip(images: jax.Array) -> jax.Array:
-            chosen = jax.random.bernoulli(key, self.probability, (len(images), 1, 1, 1))
-            return jnp.where(chosen, jnp.flip(images, AXES[self.axis]), images)
+            flipped = jax.random.bernoulli(key, self.probability, (len(images), 1, 1, 1))
+            return jnp.where(flipped, jnp.flip(images, AXES[self.axis]), images)
 
         return _change_images("flip", flip, inputs), target
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
-    """Pads images (B, H, W, C) and crops them to their size at random places (He et al., 2015).
+    """Pads images (B, H, W, C) and crops them to their original size at random positions (He et al., 2015).
 
     Attributes:
-        padding: pixels on each side, at least 1; an image moves by at most as many.
+        padding: pixels on each side, at least 1. An image moves by at most this number of pixels.
         mode: content of the padding. `constant`: the number `fill`; `edge`: the nearest pixel; `reflect`: the mirrored
             image.
-        fill: content of a constant padding, in the unit of the input: 0 is black where images are divided by 255.
+        fill: content of a constant padding, in the unit of the input; 0 is black if pixels were divided by 255.
 
     Raises:
-        UserError: the images are too small to be mirrored.
+        UserError: `mode` is `reflect`, and the images are not larger than the padding.
     """
 
     padding: Annotated[int, Range(1)] = 4
@@ -61,16 +61,16 @@ class Crop:
         return _change_images("crop", crop, inputs), target
 
     def _pad(self, images: jax.Array) -> jax.Array:
-        around = ((0, 0), (self.padding, self.padding), (self.padding, self.padding), (0, 0))
+        pads = ((0, 0), (self.padding, self.padding), (self.padding, self.padding), (0, 0))
         if self.mode == "constant":
-            return jnp.pad(images, around, constant_values=jnp.asarray(self.fill, images.dtype))
+            return jnp.pad(images, pads, constant_values=jnp.asarray(self.fill, images.dtype))
         if self.mode == "reflect" and self.padding >= min(images.shape[1:3]):
             height, width = images.shape[1:3]
             raise UserError(
-                f"crop: images of {height} x {width} can't be mirrored {self.padding} pixels wide; "
-                f"choose a padding below {min(height, width)}, or mode=edge"
+                f"crop needs a padding below {min(height, width)} to mirror images of {height} x {width} pixels, "
+                f"got {self.padding}. Reduce the padding, or set mode to edge."
             )
-        return jnp.pad(images, around, mode=self.mode)
+        return jnp.pad(images, pads, mode=self.mode)
 
 
 def _crop(image: jax.Array, corner: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -78,12 +78,16 @@ def _crop(image: jax.Array, corner: jax.Array, shape: tuple[int, ...]) -> jax.Ar
 
 
 def _change_images(name: str, change: Callable[[jax.Array], jax.Array], inputs: Inputs) -> Inputs:
-    """Returns the inputs with all images changed alike; raises UserError where no input has images."""
-    images = [one for one, value in inputs.items() if isinstance(value, jax.Array) and value.ndim == 4]
-    if not images:
-        shapes = ", ".join(
-            f"{one} {jnp.shape(value) if isinstance(value, jax.Array) else type(value).__name__}"
-            for one, value in inputs.items()
-        )
-        raise UserError(f"{name} changes images (B, H, W, C), but there are none among the inputs: {shapes}")
-    return {one: change(value) if one in images else value for one, value in inputs.items()}
+    """Returns the inputs, all images among them changed. Raises UserError if no input has images."""
+    if not any(map(_is_images, inputs.values())):
+        kinds = ", ".join(f"{key} {_describe(value)}" for key, value in inputs.items())
+        raise UserError(f"{name} needs an input of images (B, H, W, C), got {kinds}. Remove the augmentation.")
+    return {key: change(value) if _is_images(value) else value for key, value in inputs.items()}
+
+
+def _is_images(value: Any) -> bool:
+    return isinstance(value, jax.Array) and value.ndim == 4
+
+
+def _describe(value: Any) -> str:
+    return str(value.shape) if isinstance(value, jax.Array) else type(value).__name__

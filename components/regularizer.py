@@ -1,4 +1,4 @@
-"""Penalties on kernels and embeddings; biases and normalization have none."""
+"""Penalties on kernels and embeddings, and on no other parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from components.paths import leaves_with_paths
 from components.types import Range, Scalar
 
-PENALIZED = ("kernel", "embedding")  # names of parameters, whatever the module
+PENALIZED = ("kernel", "embedding")  # last names of the paths of penalized parameters
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class L1:
     """L1 penalty: strength * sum of |weight|.
 
     Attributes:
-        strength: 0 or more.
+        strength: factor of the sum, 0 or more.
 
     References:
         Tibshirani, 1996: Regression shrinkage and selection via the lasso.
@@ -29,7 +29,7 @@ class L1:
     strength: Annotated[Scalar, Range(0)]
 
     def __call__(self, parameters: Any) -> jax.Array:
-        return jnp.asarray(self.strength, jnp.float32) * _total(jnp.abs, parameters)
+        return jnp.asarray(self.strength, jnp.float32) * _sum_penalties(jnp.abs, parameters)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class L2:
     """L2 penalty: strength * sum of weight², without a factor of 1/2.
 
     Attributes:
-        strength: 0 or more.
+        strength: factor of the sum, 0 or more.
 
     References:
         Hoerl and Kennard, 1970: Ridge regression.
@@ -46,10 +46,10 @@ class L2:
     strength: Annotated[Scalar, Range(0)]
 
     def __call__(self, parameters: Any) -> jax.Array:
-        return jnp.asarray(self.strength, jnp.float32) * _total(jnp.square, parameters)
+        return jnp.asarray(self.strength, jnp.float32) * _sum_penalties(jnp.square, parameters)
 
 
-def _total(cost: Callable[[jax.Array], jax.Array], parameters: Any) -> jax.Array:
-    """Returns the sum of a cost over the penalized weights of a tree of parameters."""
+def _sum_penalties(penalty: Callable[[jax.Array], jax.Array], parameters: Any) -> jax.Array:
+    """Returns the sum of an elementwise penalty over the kernels and embeddings of a tree of parameters."""
     weights = [leaf for path, leaf in leaves_with_paths(parameters) if path.rpartition("/")[2] in PENALIZED]
-    return sum((cost(leaf.astype(jnp.float32)).sum() for leaf in weights), jnp.float32(0))
+    return sum((penalty(leaf.astype(jnp.float32)).sum() for leaf in weights), jnp.float32(0))

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: pure functions of the step, counted from 0, and of the steps of the whole run."""
+"""Schedules of the learning rate: pure functions of the step, counted from 0, and of the number of steps of the run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import jax.numpy as jnp
 
 from components.types import Plateau, Range, Scalar, Schedule, UserError
 
-Rate = Callable[[jax.Array, jax.Array], jax.Array]  # (step, total steps), float32 -> rate, float32
+RateFunction = Callable[[jax.Array, jax.Array], jax.Array]  # (step, total steps), float32 -> learning rate, float32
 
 
 def constant(learning_rate: Annotated[Scalar, Range(0)]) -> Schedule:
-    """Constant rate.
+    """Constant learning rate.
 
     Args:
         learning_rate: 0 or more.
     """
-    return _schedule(lambda step, total: _float(learning_rate))
+    return _make_schedule(lambda step, total: _float(learning_rate))
 
 
 def exponential(
@@ -33,8 +33,8 @@ def exponential(
 
     Args:
         learning_rate: rate of step 0, 0 or more.
-        decay_rate: above 0.
-        decay_steps: steps in which the rate falls by `decay_rate`, above 0; None: the steps of the whole run.
+        decay_rate: factor of the rate after `decay_steps` steps, above 0.
+        decay_steps: number of steps, above 0. None: the number of steps of the run.
         staircase: whether the exponent is rounded down.
     """
 
@@ -43,7 +43,7 @@ def exponential(
         exponent = jnp.floor_divide(step, steps) if staircase else step / steps
         return _float(learning_rate) * _float(decay_rate) ** exponent
 
-    return _schedule(rate)
+    return _make_schedule(rate)
 
 
 def piecewise_constant(
@@ -51,29 +51,32 @@ def piecewise_constant(
     boundaries: tuple[Annotated[float, Range(0, 1, "()")], ...],
     factors: tuple[Annotated[float, Range(0)], ...],
 ) -> Schedule:
-    """Piecewise constant rate: learning_rate * factors[i] between boundaries[i - 1] and boundaries[i].
+    """Piecewise constant learning rate: learning_rate * factors[i] between boundaries[i - 1] and boundaries[i].
 
     Args:
         learning_rate: 0 or more.
-        boundaries: shares of the run, in (0, 1) and increasing; each is rounded to a step.
-        factors: 0 or more, one more than boundaries.
+        boundaries: increasing shares of the run, in (0, 1); each is rounded to a step.
+        factors: factors of `learning_rate`, 0 or more, one more than there are boundaries.
 
     Raises:
-        UserError: the boundaries do not increase, or there are not as many factors.
+        UserError: the boundaries do not increase, or the number of factors is wrong.
     """
     if len(factors) != len(boundaries) + 1:
         raise UserError(
-            f"piecewise_constant has {len(boundaries)} boundaries and {len(factors)} factors: "
-            "give one factor more than boundaries"
+            f"piecewise_constant needs one factor more than boundaries, got {len(boundaries)} boundaries and "
+            f"{len(factors)} factors. List {len(boundaries) + 1} factors."
         )
     if any(low >= high for low, high in zip((0.0, *boundaries), (*boundaries, 1.0), strict=True)):
-        raise UserError(f"boundaries are shares of the run that rise between 0 and 1, got {list(boundaries)}")
+        raise UserError(
+            f"piecewise_constant needs boundaries that increase between 0 and 1, got {list(boundaries)}. "
+            "A boundary is a share of the run."
+        )
 
     def rate(step: jax.Array, total: jax.Array) -> jax.Array:
         passed = step >= jnp.round(jnp.array(boundaries, jnp.float32) * total)
         return _float(learning_rate) * jnp.array(factors, jnp.float32)[jnp.sum(passed)]
 
-    return _schedule(rate)
+    return _make_schedule(rate)
 
 
 def cosine(
@@ -81,11 +84,11 @@ def cosine(
     warmup: Annotated[Scalar, Range(0, 1)] = 0.0,
     final: Annotated[Scalar, Range(0, 1)] = 0.0,
 ) -> Schedule:
-    """Linear warm-up from 0, then cosine decay.
+    """Linear warm-up of the learning rate from 0, then cosine decay.
 
     Args:
         learning_rate: rate after the warm-up, 0 or more.
-        warmup: share of the run, in [0, 1].
+        warmup: length of the warm-up, as a share of the run, in [0, 1].
         final: rate at the end, as a share of `learning_rate`, in [0, 1].
 
     References:
@@ -94,12 +97,12 @@ def cosine(
     """
 
     def rate(step: jax.Array, total: jax.Array) -> jax.Array:
-        rising = _float(warmup) * total
-        progress = jnp.clip((step - rising) / jnp.maximum(total - rising, 1), 0, 1)
-        falling = _float(final) + (1 - _float(final)) * (1 + jnp.cos(jnp.pi * progress)) / 2
-        return _float(learning_rate) * jnp.where(step < rising, step / jnp.maximum(rising, 1), falling)
+        warmup_steps = _float(warmup) * total
+        progress = jnp.clip((step - warmup_steps) / jnp.maximum(total - warmup_steps, 1), 0, 1)
+        decay = _float(final) + (1 - _float(final)) * (1 + jnp.cos(jnp.pi * progress)) / 2
+        return _float(learning_rate) * jnp.where(step < warmup_steps, step / jnp.maximum(warmup_steps, 1), decay)
 
-    return _schedule(rate)
+    return _make_schedule(rate)
 
 
 def reduce_on_plateau(
@@ -108,22 +111,22 @@ def reduce_on_plateau(
     patience: Annotated[int, Range(1)],
     min_delta: Annotated[float, Range(0)] = 1e-4,
     cooldown: Annotated[int, Range(0)] = 0,
-    floor: Annotated[float, Range(0, 1)] = 0.0,
+    min_scale: Annotated[float, Range(0, 1)] = 0.0,
 ) -> Schedule:
-    """Constant rate, reduced when the monitored metric stops improving.
+    """Constant learning rate, reduced when the monitored metric stops improving.
 
     Args:
         learning_rate: rate at the start, 0 or more.
-        factor: the rate is multiplied by it, in (0, 1).
-        patience: evaluations without improvement before a reduction, at least 1.
-        min_delta: smallest change that counts as improvement, 0 or more.
-        cooldown: evaluations after a reduction that do not count.
-        floor: smallest rate, as a share of `learning_rate`, in [0, 1].
+        factor: factor of the rate at each reduction, in (0, 1).
+        patience: number of evaluations without improvement before a reduction, at least 1.
+        min_delta: smallest change that counts as an improvement, 0 or more.
+        cooldown: number of evaluations after a reduction that are ignored.
+        min_scale: smallest rate, as a share of `learning_rate`, in [0, 1].
     """
-    return constant(learning_rate)._replace(plateau=Plateau(factor, patience, min_delta, cooldown, floor))
+    return constant(learning_rate)._replace(plateau=Plateau(factor, patience, min_delta, cooldown, min_scale))
 
 
-def _schedule(rate: Rate) -> Schedule:
+def _make_schedule(rate: RateFunction) -> Schedule:
     def values(step: jax.Array, total_steps: jax.Array) -> Mapping[str, jax.Array]:
         return {"learning_rate": rate(_float(step), _float(total_steps))}
 

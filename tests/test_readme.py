@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from runner.__main__ import main
-from runner.config.catalog import catalog, defaults
-from runner.modes.help import markdown, with_table
+from runner.config.catalog import find_options, read_default_options
+from runner.modes.help import options_table, update_readme
 from runner.sweep import plan
 from runner.tracking import NoDelivery
 
@@ -57,7 +57,7 @@ def test_the_first_hour_passes_in_one_folder(in_empty_folder: Path, capsys: pyte
             words += [] if any("training.epochs" in word for word in words) else ["training.epochs=1"]
         assert main(words) == 0, (command, capsys.readouterr().err)
     assert Path("predictions.parquet").exists()
-    assert "would go" not in capsys.readouterr().out
+    assert "would remove" not in capsys.readouterr().out
 
 
 def test_mistakes_are_told_as_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,9 +91,9 @@ def test_its_pictures_are_there() -> None:
 
 
 def test_the_table_names_every_option() -> None:
-    files = catalog().files
+    files = find_options().files
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE))
-    assert set(rows) == set(defaults())
+    assert set(rows) == set(read_default_options())
     for group, text in rows.items():
         named = set(re.findall(r"`(\w+)`", text))
         assert set(files[group]) <= named, group
@@ -102,9 +102,9 @@ def test_the_table_names_every_option() -> None:
 def test_the_table_of_options_is_current(in_empty_folder: Path) -> None:
     Path("conf/loss").mkdir(parents=True)
     Path("conf/loss/of_ones_own.yaml").write_text("_target_: optax.adam\n")  # stays out
-    assert markdown() in README, "run: uv run python -m runner.modes.help README.md"
-    assert with_table(README) == README
-    assert with_table(README.replace("`nadam`", "`adadam`", 1)) == README
+    assert options_table() in README, "run: uv run python -m runner.modes.help README.md"
+    assert update_readme(README) == README
+    assert update_readme(README.replace("`nadam`", "`adadam`", 1)) == README
 
 
 @pytest.mark.optax
@@ -139,7 +139,7 @@ def test_the_folder_of_ones_own_runs(
     (command,) = [command for command in COMMANDS if "--allow" in command]
     words = shlex.split(command)[1:]
     assert main([word for word in words if word not in ("--allow", "my_parts")]) == 2
-    assert "my_parts.LogCosh is not below an allowed package" in capsys.readouterr().err
+    assert "my_parts.LogCosh is not in an allowed package" in capsys.readouterr().err
     assert main([*words, "loss.scale=1000"]) == 2
     assert "loss.scale: 1000 is not a number in (0, 100)" in capsys.readouterr().err
     assert main([*words, "tracking=none"]) == 0

@@ -407,8 +407,8 @@ def write_byte(path: Path, place: int, value: int) -> None:
 def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
     trouble: str, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.tracking._start", InProcess)  # a process would take seconds to import MLflow
-    monkeypatch.setattr("runner.tracking.store.LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("runner.tracking._start_child", InProcess)  # a process would take seconds to import MLflow
+    monkeypatch.setattr("runner.tracking.store.LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     good = f"sqlite:///{database}"
     uri = "http://127.0.0.1:9" if trouble == "gone" else good
@@ -427,9 +427,9 @@ def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
     if trouble == "read-only":
         write_byte(database, 18, 2)
     connection.close()
-    for told in (": delivered", "nothing waits"):
+    for line in (": delivered", "no pending records"):
         assert main(["mode=deliver"]) == 0
-        assert told in capsys.readouterr().out
+        assert line in capsys.readouterr().out
     with closing(sqlite3.connect(database)) as opened:
         points = opened.execute("select step, value from metrics where key = 'valid/loss' order by step").fetchall()
     assert points == [(record["step"], record["valid/loss"]) for record in summary(result.folder)["history"]]

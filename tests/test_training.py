@@ -87,7 +87,7 @@ def test_an_architecture_without_a_dtype_computes_in_float32_only(monkeypatch: p
     Path("conf/architecture/plain.yaml").write_text("_target_: mine_without_dtype.Plain\n")
     words = ["architecture=plain", "tracking=none", "quiet=true", "training.epochs=1", "training.batch_size=8"]
     assert runner.run(*words, source=source()).status == "finished"
-    with pytest.raises(UserError, match=r"training.precision: mine_without_dtype.Plain computes in float32 only"):
+    with pytest.raises(UserError, match=r"training.precision: mine_without_dtype.Plain supports float32 only"):
         runner.run(*words, "training.precision=bfloat16", source=source())
 
 
@@ -145,7 +145,7 @@ def test_the_schedule_spans_all_steps_of_the_run_from_0_on() -> None:
     assert steps.tolist() == [4, 8, 12]
     last = (1 + np.cos(np.pi * (steps - 1) / 12)) / 2  # of the last step of each epoch
     assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(last.tolist(), rel=1e-5)
-    points = list(outbox.parse(outbox.read(result.folder).splitlines()))
+    points = list(outbox.parse_points(outbox.read_covered_points(result.folder).splitlines()))
     assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from components.data.packed import Packed
 from components.data.tar import FILE, FOLDER, TarError, read_tar
-from components.place import open_file
+from components.input_files import open_file
 from components.types import DataError
 
 Wanted: TypeAlias = Callable[[str, bool], bool]

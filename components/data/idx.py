@@ -19,7 +19,7 @@ import numpy as np
 
 from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
-from components.place import find, hash_file
+from components.input_files import find_path, hash_file
 from components.types import DataError, Range
 
 _DTYPES: dict[int, np.dtype] = {
@@ -81,7 +81,7 @@ class Idx(Table):
         return {"image": image[..., None] if image.ndim == 3 else image, "label": label}
 
     def _find(self, name: str) -> Path:
-        return find(f"{self.path}/{name}", f"{self.path}/{name}.gz", file=True)
+        return find_path(f"{self.path}/{name}", f"{self.path}/{name}.gz", file=True)
 
 
 def read_idx(path: str | Path, *, max_unpacked_gb: float = MAX_UNPACKED_GB) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.place import open_file
+from components.input_files import open_file
 from components.types import DataError
 
 MAX_UNPACKED_GB = 2.0  # the default of sources

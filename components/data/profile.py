@@ -49,22 +49,22 @@ class Profile:
         return row_count(self.values)
 
     @cached_property
-    def missing(self) -> int:
+    def missing_count(self) -> int:
         return 0 if self.valid is None else int(len(self.valid) - self.valid.sum())
 
     @property
-    def first_missing(self) -> str:
+    def first_missing_location(self) -> str:
         assert self.valid is not None
         return self.where(int(np.argmin(self.valid)))
 
     @property
-    def spellings(self) -> Mapping[str, int]:
-        return self.count_spellings().get(self.name, {}) if self.missing else {}
+    def missing_spellings(self) -> Mapping[str, int]:
+        return self.count_spellings().get(self.name, {}) if self.missing_count else {}
 
     @cached_property
-    def distinct(self) -> int | None:
+    def distinct_count(self) -> int | None:
         if isinstance(self.values, Strings):
-            return _count_strings(self.values) - bool(self.missing)
+            return _count_strings(self.values) - bool(self.missing_count)
         numbers = self.numbers
         whole = self.kind == "float" and len(numbers) > 0 and bool(is_whole(numbers).all())
         return _count_integers(numbers.astype(np.int64)) if whole or self.kind in ("int", "bool") else None
@@ -72,12 +72,12 @@ class Profile:
     @cached_property
     def is_constant(self) -> bool:
         if isinstance(self.values, Strings):
-            return self.distinct == 1
+            return self.distinct_count == 1
         numbers = self.numbers
         return len(numbers) > 0 and bool((numbers == numbers[0]).all())
 
     @property
-    def rarest(self) -> tuple[str, int]:
+    def rarest_value(self) -> tuple[str, int]:
         values = self.values.tolist() if isinstance(self.values, Strings) else self.values
         found, counts = np.unique(np.asarray(values), return_counts=True)
         place = int(counts.argmin())
@@ -107,7 +107,7 @@ class Profile:
         if not self.is_far_from_zero:
             return skewness(self.numbers)
         # Of whole numbers beyond 2**53 the difference alone is exact in float64.
-        return skewness(self.numbers - (self.median if self.distinct is None else round(self.median)))
+        return skewness(self.numbers - (self.median if self.distinct_count is None else round(self.median)))
 
     @cached_property
     def is_far_from_zero(self) -> bool:
@@ -116,11 +116,11 @@ class Profile:
             return bool(0 < FAR * numbers.std() < abs(numbers.mean()))
 
     @cached_property
-    def infinite(self) -> int:
+    def infinite_count(self) -> int:
         return int((~np.isfinite(self.numbers)).sum()) if self.kind == "float" else 0
 
     @property
-    def first_infinite(self) -> str:
+    def first_infinite_location(self) -> str:
         return self.where(int(np.argmin(np.isfinite(np.asarray(self.values)))))
 
     @property
@@ -135,7 +135,7 @@ class Profile:
         number = np.array([is_number(text) for text in texts], bool)
         held = number if indices is None else number[indices]
         rows = int((~held).sum())
-        if not 0 < 2 * rows < self.rows - self.missing:
+        if not 0 < 2 * rows < self.rows - self.missing_count:
             return None
         odd = dict.fromkeys(np.array(texts, object)[~number].tolist())
         return OddTexts(rows, self.where(int(np.argmin(held))), tuple(odd))

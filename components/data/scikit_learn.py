@@ -35,7 +35,7 @@ class ScikitLearn(Table):
     def __post_init__(self) -> None:
         if self.name not in _SIZES:
             hint = suggest_name(self.name, _SIZES)
-            raise UserError(f"`name` (={self.name!r}) is no data set of scikit-learn; {hint}")
+            raise UserError(f"`name` (={self.name!r}) is no data set of scikit-learn. {hint}")
 
     def content(self) -> str:
         return f"{self.name} of scikit-learn {version('scikit-learn')}"

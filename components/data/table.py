@@ -70,7 +70,7 @@ class Table(ABC):
 
     def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
         """Makes a block of some rows of a part; `first` is the number of the first."""
-        return Block(columns, origin=self.origin(part), first=first)
+        return Block(columns, origin=self.origin(part), first_row=first)
 
     def splits(self) -> dict[str, np.ndarray]:
         """The row numbers of `train`, `valid` and `test`, counted over all parts."""
@@ -96,7 +96,7 @@ class Table(ABC):
     def _column(self, part: str, name: str) -> np.ndarray:
         columns = self.columns_by_part[part]
         if name not in columns:
-            raise DataError(f"`stratify` (={name}) is no column; {suggest_name(name, columns)}")
+            raise DataError(f"`stratify` (={name}) is no column. {suggest_name(name, columns)}")
         strata = columns[name]
         if isinstance(strata, Strings):
             return np.array(strata.tolist())

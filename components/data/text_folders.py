@@ -14,7 +14,7 @@ from components.closest import suggest_name
 from components.data.archive import read_entries
 from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.table import Table
-from components.place import find, hash_file
+from components.input_files import find_path, hash_file
 from components.types import Block, DataError, Range, Strings, Values
 
 
@@ -42,7 +42,7 @@ class TextFolders(Table):
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def content(self) -> str:
-        path, content = find(self.path), hashlib.blake2b(digest_size=16)
+        path, content = find_path(self.path), hashlib.blake2b(digest_size=16)
         if not path.is_dir():
             return f"{hash_file(path).hexdigest()}, {self.train=}, {self.suffix=}, classes={sorted(self.classes or ())}"
         for part in self._parts.values():
@@ -60,7 +60,7 @@ class TextFolders(Table):
         return {name: {"text": part.texts, "label": part.labels} for name, part in self._parts.items()}
 
     def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
-        return _Files(columns, origin=self.origin(part), first=first, names=self._parts[part].names)
+        return _Files(columns, origin=self.origin(part), first_row=first, names=self._parts[part].names)
 
     @cached_property
     def _parts(self) -> dict[str, _Part]:
@@ -68,7 +68,7 @@ class TextFolders(Table):
         folders = {folder: part for part, folder in given.items() if isinstance(folder, str)}
         classes: dict[str, set[str]] = {folder: set(self.classes or ()) for folder in folders}
         texts: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
-        for path, text in read_entries(Packed(find(self.path), self.max_unpacked_gb), self._is_wanted):
+        for path, text in read_entries(Packed(find_path(self.path), self.max_unpacked_gb), self._is_wanted):
             folder, name = _split_path(path, text is None)
             classes[folder].add(name)
             if text is not None:
@@ -90,12 +90,12 @@ class TextFolders(Table):
         if not filled:
             option = "train" if folder == self.train else "test"
             raise DataError(
-                f"{find(self.path)} has no {folder}/CLASS/NAME{self.suffix}; "
+                f"{find_path(self.path)} has no {folder}/CLASS/NAME{self.suffix}; "
                 f"set `{option}` (={folder}) to the name of the folder that holds a folder for each class"
             )
         if empty := sorted(classes - filled):
             raise DataError(
-                f"{find(self.path)} has no text of class {empty[0]} in {folder}; {suggest_name(empty[0], filled)}"
+                f"{find_path(self.path)} has no text of class {empty[0]} in {folder}. {suggest_name(empty[0], filled)}"
             )
 
 
@@ -111,8 +111,8 @@ class _Files(Block):
 
     names: np.ndarray
 
-    def where(self, row: int) -> str:
-        return f"{self.names[self.first + row]} of {self.origin}"
+    def locate(self, row: int) -> str:
+        return f"{self.names[self.first_row + row]} of {self.origin}"
 
 
 def _split_path(path: str, is_folder: bool = False) -> tuple[str, str]:

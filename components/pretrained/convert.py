@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.closest import list_names
+from components.closest import join_names
 from components.paths import leaves_with_paths, matches
 from components.pretrained.naming import NamingScheme
 from components.types import UserError
@@ -194,7 +194,7 @@ def _check_complete(*, missing: list[str], unexpected: list[str], wrong: list[st
     """Raises UserError unless all lists are empty. `only_head`: all wrong shapes are of the head."""
     problems = {"Missing": missing, "Unexpected": unexpected, "Wrong shape": wrong}
     if any(problems.values()):
-        lists = " ".join(f"{title}: {list_names(names)}." for title, names in problems.items() if names)
+        lists = " ".join(f"{title}: {join_names(names)}." for title, names in problems.items() if names)
         remedy = f" To train a new head for other classes, set weights.skip=[{HEAD}]."
         raise UserError(
             f"the weights don't fit the architecture. {lists}"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from components.closest import list_names
+from components.closest import join_names
 from components.pretrained.convert import match_share, plan_conversion
 from components.pretrained.naming import NamingScheme
 from components.types import UserError
@@ -31,7 +31,7 @@ def detect_scheme(
         UserError: no scheme is known, or none fits any array of the file.
     """
     schemes = _known_schemes(architecture)
-    kind, libraries = type(architecture).__name__, list_names(one.library for one in schemes)
+    kind, libraries = type(architecture).__name__, join_names(one.library for one in schemes)
     tried = [one for one in schemes if library in (None, one.library)]
     if not schemes:
         raise UserError(f"{kind}: no library names its parameters. Define NAMING_SCHEMES beside the architecture.")
@@ -39,7 +39,7 @@ def detect_scheme(
         raise UserError(f"{kind}: no names of its parameters are known for library {library}. Known: {libraries}.")
     best = max(tried, key=lambda one: match_share(plan_conversion(one, shapes), tensors))
     if not match_share(plan_conversion(best, shapes), tensors):
-        names = list_names(tensors)
+        names = join_names(tensors)
         raise UserError(f"{kind}: no array of the file has a name of {library or libraries}, got {names}.")
     return best
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from components.place import open_file
+from components.input_files import open_file
 from components.types import DataError
 
 HEADER_BYTES = 16 << 20  # largest header: some hundred thousand arrays

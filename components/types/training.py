@@ -1,4 +1,4 @@
-"""What trains and measures a model."""
+"""Protocols of the parts that train and evaluate a model."""
 
 from __future__ import annotations
 
@@ -17,57 +17,58 @@ class Loss(Protocol):
     """Compares logits with targets."""
 
     def outputs(self, target: BoundTarget) -> int:
-        """The number of logits of an example. Raises UserError where the loss can't handle the target."""
+        """The number of logits of an example. Raises UserError if the loss doesn't support the target."""
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        """The loss of each example: (B, outputs), (B, …) -> (B,)."""
+        """The loss of each example: logits (B, outputs), encoded target (B, …) -> (B,)."""
 
 
 class Metric(Protocol):
-    """A number that describes a whole split, computed from sums over its batches.
+    """A number that describes a whole split, computed from sums over its batches or from all its examples.
 
     Attributes:
         higher_is_better: whether a larger number means a better model.
-        collects: True: `measure` returns rows (B, …), which the host gathers; only evaluations report the metric.
+        collects: False: `measure` returns sums. True: `measure` returns rows (B, …), because the metric needs all
+            examples of the split at once; it is computed in evaluations only.
     """
 
     higher_is_better: bool
     collects: bool
 
     def bind(self, target: BoundTarget) -> Metric:
-        """The metric for a target."""
+        """The metric for this target; raises UserError if the metric doesn't support it."""
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The int32 counts and float32 sums over the unmasked examples of a batch; rows where it collects."""
+        """The int32 counts and float32 sums over the unmasked examples of a batch, or rows if `collects` is true."""
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """The metric, from the 64-bit sums (or gathered rows) of a split."""
+        """The metric, from the sums of a split in 64 bits, or from all its rows if `collects` is true."""
 
 
 class Plateau(NamedTuple):
-    """Lowers the learning rate when the monitored metric stops improving.
+    """Reduces the learning rate when the monitored metric stops improving.
 
     Attributes:
-        factor: what the rate is multiplied by.
-        patience: how many evaluations without improvement pass before a cut.
-        min_delta: the smallest change that is an improvement.
-        cooldown: how many evaluations after a cut don't count.
-        floor: the lowest scale of the rate.
+        factor: factor of the learning rate at each reduction.
+        patience: number of evaluations without improvement before a reduction.
+        min_delta: smallest change that counts as an improvement.
+        cooldown: number of evaluations after a reduction that are ignored.
+        min_scale: smallest learning rate, as a share of the schedule's rate.
     """
 
     factor: Scalar
     patience: int
     min_delta: float
     cooldown: int
-    floor: float
+    min_scale: float
 
 
 class Schedule(NamedTuple):
-    """The numbers of the optimizer over a run.
+    """The learning rate, and other numbers of the optimizer, at each step of a run.
 
     Attributes:
         values: (step, total steps) -> {"learning_rate": …}.
-        plateau: lowers the rate in addition. None: nothing does.
+        plateau: how a plateau of the monitored metric reduces these rates. None: not at all.
     """
 
     values: Callable[[jax.Array, jax.Array], Mapping[str, jax.Array]]
@@ -80,30 +81,30 @@ class Augmentation(Protocol):
     def __call__(
         self, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array
     ) -> tuple[Mapping[str, Any], jax.Array]:
-        """The changed inputs and target.
+        """Computes the changed inputs and target.
 
         Args:
-            key: a random key of the step.
+            key: the random key of the step.
             inputs: arrays (B, …) by input name.
             target: the encoded target of the B examples.
 
         Raises:
-            UserError: it can't handle these inputs.
+            UserError: the augmentation doesn't support these inputs.
         """
 
 
 class Weights(Protocol):
-    """Initial values of the parameters, in place of random ones."""
+    """Initial values of the parameters, such as pretrained weights, in place of random values."""
 
     def fingerprint(self) -> str:
-        """A digest that changes when the weights change; "" without a file."""
+        """A digest that changes when the weights change; "" if they are from no file."""
 
     def __call__(self, architecture: Any, shapes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The arrays that replace random ones, a part of the tree {"params": …, "batch_stats": …}.
+        """The arrays that replace random values: a subtree of the variables {"params": …, "batch_stats": …}.
 
         Args:
             architecture: the module.
-            shapes: that tree of the architecture, of arrays or of their shapes.
+            shapes: the variables of the architecture, as arrays or as their shapes.
 
         Raises:
             UserError: the weights don't fit.
@@ -114,4 +115,4 @@ class Regularizer(Protocol):
     """A penalty on the parameters."""
 
     def __call__(self, parameters: Any) -> jax.Array:
-        """The penalty, a scalar."""
+        """The penalty, a scalar that is added to the objective."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from components.types import UserError
 from runner import yaml_file
-from runner.yaml_file import OPTION
+from runner.yaml_file import OPTION_LIMITS
 
-HOUSE = Path(__file__).resolve().parents[2]  # the folder of conf/ and experiments/
-MAIN = HOUSE / "conf" / "run.yaml"
+INSTALL_FOLDER = Path(__file__).resolve().parents[2]  # the folder of conf/ and experiments/
+RUN_YAML = INSTALL_FOLDER / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
 
 
@@ -32,21 +32,21 @@ class Catalog:
 
 
 @functools.cache
-def defaults() -> dict[str, Any]:
+def read_default_options() -> dict[str, Any]:
     """The default option, or list of options, of each group, in the order of `conf/run.yaml`."""
-    entries = yaml_file.read(MAIN, "conf/run.yaml", OPTION)["defaults"]
+    entries = yaml_file.read(RUN_YAML, "conf/run.yaml", OPTION_LIMITS)["defaults"]
     return {group: option for entry in entries if isinstance(entry, dict) for group, option in entry.items()}
 
 
-def catalog() -> Catalog:
+def find_options() -> Catalog:
     """Finds the options of both folders. A name in both refers to ours, and is a clash unless the files are equal."""
     folder = _working_folder()
-    ours = {group: _find_options(HOUSE, group) for group in defaults()}
-    if folder == HOUSE:
+    ours = {group: _find_options(INSTALL_FOLDER, group) for group in read_default_options()}
+    if folder == INSTALL_FOLDER:
         return Catalog(ours, ())
     users = {group: _find_options(folder, group) for group in ours}
     pairs = [(path, ours[group].get(name)) for group in ours for name, path in users[group].items()]
-    pairs += [(path, MAIN) for path in (folder / "conf").glob("run.yaml")]
+    pairs += [(path, RUN_YAML) for path in (folder / "conf").glob("run.yaml")]
     clashing = [path for path, own in pairs if own and not _is_copy(path, own)]
     clashes = [f"{display_path(path)}: one of Titrate's own has that name; rename the file" for path in clashing]
     return Catalog({group: dict(sorted((users[group] | ours[group]).items())) for group in ours}, tuple(clashes))
@@ -54,7 +54,7 @@ def catalog() -> Catalog:
 
 def display_path(path: Path) -> str:
     """The path of a file in messages: relative to Titrate's folder or to the working folder."""
-    return str(path.relative_to(HOUSE if HOUSE in path.parents else _working_folder()))
+    return str(path.relative_to(INSTALL_FOLDER if INSTALL_FOLDER in path.parents else _working_folder()))
 
 
 def explain_missing_option(group: str, name: str) -> str | None:
@@ -62,12 +62,12 @@ def explain_missing_option(group: str, name: str) -> str | None:
     folder = _group_folder(_working_folder(), group)
     path, other = folder / f"{name}.yaml", folder / f"{name}.yml"
     if os.path.isfile(other):
-        return f"rename {display_path(other)} to {path.name}"
+        return f"Rename {display_path(other)} to {path.name}."
     if os.path.islink(path) and not os.path.exists(path):
-        return f"{display_path(path)} is a link to a file that is gone"
+        return f"{display_path(path)} is a link to a file that does not exist."
     for inner in sorted(one / path.name for one in folder.glob("*/")):
         if os.path.isfile(inner):
-            return f"subfolders are not searched: move {display_path(inner)} to {display_path(folder / path.name)}"
+            return f"Subfolders are not searched. Move {display_path(inner)} to {display_path(folder / path.name)}."
     return None
 
 

@@ -16,11 +16,18 @@ from omegaconf.errors import OmegaConfBaseException
 from components.closest import suggest_name
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import EXPERIMENT, Catalog, defaults, display_path, explain_missing_option
-from runner.config.overrides import apply, override_origin
+from runner.config.catalog import EXPERIMENT, Catalog, display_path, explain_missing_option, read_default_options
+from runner.config.overrides import apply_override, override_origin
 from runner.config.provenance import format_problem
-from runner.suggest.suggestions import FEATURE, MODES, UNANSWERED, Question, Suggestion, can_suggest
-from runner.yaml_file import OPTION
+from runner.suggest.suggestions import (
+    GROUPS_WITHOUT_SUGGESTION,
+    INFERRED_FEATURE,
+    SUGGESTING_MODES,
+    Question,
+    Suggestion,
+    can_suggest,
+)
+from runner.yaml_file import OPTION_LIMITS
 
 OVERRIDE = re.compile(r"override /(\w+)")
 
@@ -78,7 +85,7 @@ def choose_options(
         override.key_or_group: (_option_names(override.value()), override_origin(override)) for override in given
     }
     words = {override.key_or_group: override.input_line for override in given}
-    chosen_by_files = {group: (option, "conf/run.yaml") for group, option in defaults().items()}
+    chosen_by_files = {group: (option, "conf/run.yaml") for group, option in read_default_options().items()}
     name, origin = on_command_line.get(EXPERIMENT, chosen_by_files[EXPERIMENT])
     experiment = [] if name is None else _load_option_files(choices, catalog, EXPERIMENT, name, origin)
     for file in experiment:
@@ -89,16 +96,16 @@ def choose_options(
         chosen_by_files |= {
             group: (_option_names(option), suggested.origin) for group, option in suggested.choices.items()
         }
-        chosen_by_files |= {"feature": (FEATURE, suggested.origin)}
+        chosen_by_files |= {"feature": (INFERRED_FEATURE, suggested.origin)}
     if unknown:
-        choices.broken |= chosen_by_files.keys() - on_command_line.keys() - {*UNANSWERED}
+        choices.broken |= chosen_by_files.keys() - on_command_line.keys() - {*GROUPS_WITHOUT_SUGGESTION}
     if EXPERIMENT in choices.broken:  # its choices are unknown
         choices.broken |= set(chosen_by_files) - set(on_command_line)
     for group, (option, origin) in (chosen_by_files | on_command_line).items():
         choices.options[group], choices.origins[group] = option, origin
         if group == "feature" and suggested is not None:
             content = OmegaConf.create(dict(suggested.feature))
-            choices.files.append(File(Path(f"{FEATURE}.yaml"), group, content, suggested.origin))
+            choices.files.append(File(Path(f"{INFERRED_FEATURE}.yaml"), group, content, suggested.origin))
         elif group != EXPERIMENT and group not in choices.broken:
             files = _load_option_files(choices, catalog, group, option, origin)
             if group in words:  # otherwise a file chose it
@@ -120,7 +127,7 @@ def find_source_to_profile(
 
     words = {one.key_or_group: one.value() for one in settings}
     node = _read_chosen_source(catalog, given, settings)
-    if words.get("mode", "train") not in MODES or words.get("run") or node is None:
+    if words.get("mode", "train") not in SUGGESTING_MODES or words.get("run") or node is None:
         return None
     if not is_complete_part("data", node) or not can_suggest(node["_target_"]):
         return None
@@ -139,7 +146,7 @@ def _read_chosen_source(
         tree = OmegaConf.create({"data": load_yaml(path)})
         for one in settings:
             if one.key_or_group.startswith("data."):
-                apply(tree, one)
+                apply_override(tree, one)
     except UserError:
         return None
     return cast(dict[str, Any], OmegaConf.to_container(tree))["data"]
@@ -148,7 +155,9 @@ def _read_chosen_source(
 def load_yaml(path: Path) -> DictConfig:
     """Reads a YAML file with a mapping at its root. Raises UserError, with the line where it is known."""
     try:
-        content = yaml_file.read(path, display_path(path), OPTION, lambda text: OmegaConf.load(io.StringIO(text)))
+        content = yaml_file.read(
+            path, display_path(path), OPTION_LIMITS, lambda text: OmegaConf.load(io.StringIO(text))
+        )
     except OmegaConfBaseException as error:
         raise UserError(f"{display_path(path)}: can't be read: {str(error).splitlines()[0]}") from error
     if not isinstance(content, DictConfig):
@@ -162,7 +171,7 @@ def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: A
     """Loads the files of a choice. Where one is unknown or can't be read, the group is marked as broken."""
     several = isinstance(option, list)
     try:
-        if several and not isinstance(defaults()[group], list):
+        if several and not isinstance(read_default_options()[group], list):
             raise UserError(format_problem(f"{group}: one option is needed, not a list", origin))
         if several and (twice := [name for place, name in enumerate(option) if name in option[:place]]):
             raise UserError(format_problem(f"{group}: {twice[0]} is there twice; leave one out", origin))
@@ -177,7 +186,7 @@ def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: st
     files = catalog.files[group]
     if name is None or name not in files:
         hint = explain_missing_option(group, name or "null") or suggest_name(name, files)
-        raise UserError(format_problem(f"{group}: there is no {name or 'null'}; {hint}", origin))
+        raise UserError(format_problem(f"{group}: there is no {name or 'null'}. {hint}", origin))
     content = load_yaml(files[name])
     if group == EXPERIMENT and EXPERIMENT in content:
         raise UserError(f"{display_path(files[name])}: an experiment can't choose another; copy its lines")
@@ -191,7 +200,7 @@ def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: st
 def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
     """The choices in the defaults list of an experiment. The list is removed from the file's content."""
     origin = display_path(experiment.path)
-    groups = [group for group in defaults() if group != EXPERIMENT]
+    groups = [group for group in read_default_options() if group != EXPERIMENT]
     found = {}
     for entry in _pop_defaults(experiment.content):
         key, option = next(iter(entry.items())) if isinstance(entry, dict) and entry else (str(entry), None)
@@ -199,7 +208,7 @@ def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tu
         if group is None:
             choices.problems.append(f"{origin}: write `- override /group: option` in its defaults, not {key}")
         elif group[1] not in groups:
-            choices.problems.append(f"{origin}: there is no group {group[1]}; {suggest_name(group[1], groups)}")
+            choices.problems.append(f"{origin}: there is no group {group[1]}. {suggest_name(group[1], groups)}")
         else:
             found[group[1]] = (_option_names(option), origin)
     return found
@@ -212,7 +221,9 @@ def _drop_unchosen(experiment: File, experiment_choices: Mapping[str, Any], on_c
             {*option} if isinstance(option, list) else {option}
             for option, _ in (experiment_choices[group], on_command_line[group])
         )
-        if isinstance(defaults()[group], list) and isinstance(settings := experiment.content.get(group), DictConfig):
+        if isinstance(read_default_options()[group], list) and isinstance(
+            settings := experiment.content.get(group), DictConfig
+        ):
             for name in before - now:
                 settings.pop(name, None)
 

@@ -16,20 +16,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, MAIN, catalog, display_path
+from runner.config.catalog import EXPERIMENT, RUN_YAML, display_path, find_options
 from runner.config.check import check_config, find_config_problems, has_valid_root
 from runner.config.choices import Choices, File, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
 from runner.config.earlier_run import check_server, merge_words, overlay_run
 from runner.config.legacy import move_keys, rename_targets
-from runner.config.overrides import apply, find_repeated, override_origin, parse_overrides
-from runner.config.provenance import find_origins, format_problem, origin_of
+from runner.config.modes import RUN_MODES
+from runner.config.overrides import apply_override, classify_overrides, find_repeated, override_origin
+from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.scalars import normalize_scalars
-from runner.config.verbs import RUN_VERBS
-from runner.credentials import withhold_values, withhold_words
+from runner.credentials import mask_arguments, mask_values
 from runner.errors import ConfigError
 from runner.run_folder import find_run
-from runner.suggest.suggestions import Suggestion, Suggestions, show_suggestion
+from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import resolve_references
 
 ParsedWords: TypeAlias = tuple[list[Override], list[Override], list[str]]
@@ -49,18 +49,18 @@ def configure(words: Sequence[str], composer: Composer | None = None) -> Config:
         UserError: there is no such run.
     """
     composer = composer or Composer()
-    words = withhold_words(words)
+    words = mask_arguments(words)
     config = compose(words, composer)
     if not has_valid_root(config.values):
         check_config(config)
     config = _expand_home(config)
     if (name := config.values["resume"]) and config.values["mode"] != "deliver":
         config = _resume(config, words, name)
-    if (name := config.values["run"]) and config.values["mode"] in RUN_VERBS:
+    if (name := config.values["run"]) and config.values["mode"] in RUN_MODES:
         config = overlay_run(config, find_run(Path(config.values["folder"]), name, "run"))
     check_config(_without_python_source(config))
     composer.print_notes(config)
-    if config.values["mode"] in RUN_VERBS:
+    if config.values["mode"] in RUN_MODES:
         values = {**config.values, "data": dict(config.values["data"])}
         config = replace(config, values=values, split=values["data"].pop("split", None))
     return normalize_scalars(config)
@@ -71,7 +71,7 @@ def compose(words: Sequence[str], composer: Composer | None = None) -> Config:
 
     Raises ConfigError for words and files that can't be composed, with what `check_config` finds in the rest.
     """
-    config, problems = _compose(withhold_words(words), composer or Composer())
+    config, problems = _compose(mask_arguments(words), composer or Composer())
     if problems:
         raise ConfigError(*problems, *find_config_problems(config))
     return config
@@ -97,7 +97,7 @@ class Composer:
     """Composes several configurations from the same files: it reads each file once, and merges equal choices once."""
 
     def __init__(self) -> None:
-        self.catalog = catalog()
+        self.catalog = find_options()
         self.suggestions = Suggestions()
         self._merged: dict[tuple[str, ...], Merged] = {}
         self._printed: set[str] = set()
@@ -131,12 +131,12 @@ class Composer:
         suggestion = config.suggestion
         if suggestion is not None and suggestion.origin not in self._printed and not config.values["quiet"]:
             self._printed.add(suggestion.origin)
-            show_suggestion(suggestion)
+            print_suggestion(suggestion)
 
 
 def _compose(words: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
     """As much of the configuration as can be composed, without groups whose choice is wrong; and the problems."""
-    parsed = parse_overrides(words, composer.catalog.files)
+    parsed = classify_overrides(words, composer.catalog.files)
     question = find_source_to_profile(composer.catalog, parsed[0], parsed[1])
     if question is None:
         return _merge_words(words, composer, parsed, None)
@@ -179,13 +179,13 @@ def _merge_words(
         warnings=tuple(one.note for one in renamed),
     )
     problems = [*composer.catalog.clashes, *wrong_words, *choices.problems, *wrong_files, *wrong_settings]
-    problems += [format_problem(f"{key}: {text}", origin_of(origins, key)) for key, text in wrong_references.items()]
+    problems += [format_problem(f"{key}: {text}", find_origin(origins, key)) for key, text in wrong_references.items()]
     return config, problems
 
 
 def _merge_files(choices: Choices) -> tuple[DictConfig, list[str]]:
     """Merges `conf/run.yaml` and the chosen files in their order. A file that doesn't fit the others is a problem."""
-    merged, problems = load_yaml(MAIN), []
+    merged, problems = load_yaml(RUN_YAML), []
     del merged["defaults"]
     with contextlib.suppress(*MERGE_ERRORS):  # all at once: each merge copies all that is merged so far
         return cast(DictConfig, OmegaConf.merge(merged, *map(_at_its_key, choices.files))), []
@@ -204,10 +204,10 @@ def _apply_settings(
     problems = []
     for setting in settings:
         try:
-            apply(tree, setting)
+            apply_override(tree, setting)
         except UserError as error:
             problems.append(str(error))
-    raw = cast(dict[str, Any], withhold_values(OmegaConf.to_container(tree)))
+    raw = cast(dict[str, Any], mask_values(OmegaConf.to_container(tree)))
     for group in choices.options:
         raw.setdefault(group, {})  # a group of which none of several was chosen
     for group in choices.broken:
@@ -219,7 +219,7 @@ def _list_settings(choices: Choices) -> Iterator[tuple[str, Any, str]]:
     """What the files set, in the order of merging: (key, value, origin)."""
     for group, origin in choices.origins.items():
         yield group, {}, origin
-    for file in (File(MAIN, EXPERIMENT, load_yaml(MAIN)), *choices.files):
+    for file in (File(RUN_YAML, EXPERIMENT, load_yaml(RUN_YAML)), *choices.files):
         yield "", OmegaConf.to_container(_at_its_key(file)), file.origin or display_path(file.path)
 
 

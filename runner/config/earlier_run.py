@@ -14,18 +14,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import MAIN, catalog
+from runner.config.catalog import RUN_YAML, find_options
 from runner.config.config import Config
 from runner.config.legacy import rename_targets
-from runner.config.overrides import apply, drop_overridden, override_origin, parse_overrides
+from runner.config.overrides import apply_override, classify_overrides, drop_overridden, override_origin
 from runner.config.provenance import find_origins
-from runner.credentials import mask
+from runner.credentials import mask_uri
 from runner.errors import ConfigError
-from runner.signature.parameters import UNKNOWN, signature
-from runner.signature.source import TargetError
+from runner.signature.parameters import UNKNOWN, read_signature
+from runner.signature.source import PartNotFoundError
 from runner.store_uri import check_recorded_uri, resolve_store_uri
-from runner.tree import parts
-from runner.yaml_file import CONFIGURATION
+from runner.tree import iterate_parts
+from runner.yaml_file import CONFIGURATION_LIMITS
 
 Contents = TypeVar("Contents", dict[str, Any], list[Any])
 
@@ -41,7 +41,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a run with the default values of keys that its version of Titrate didn't have."""
-    defaults = _read_yaml(MAIN, dict)
+    defaults = _read_yaml(RUN_YAML, dict)
     return {**defaults, "augmentation": {}, **values, "training": defaults["training"] | values["training"]}
 
 
@@ -51,10 +51,10 @@ def add_defaults(tree: dict[str, Any]) -> dict[str, Any]:
     A part with a default spelt out equals the same part without it.
     """
     tree = copy.deepcopy(tree)
-    for _, node in [*parts(tree)]:
+    for _, node in [*iterate_parts(tree)]:
         try:
-            known = signature(node["_target_"]) or {}
-        except TargetError:
+            known = read_signature(node["_target_"]) or {}
+        except PartNotFoundError:
             continue
         node |= {name: one.default for name, one in known.items() if name not in node and one.default is not UNKNOWN}
     return tree
@@ -73,7 +73,7 @@ def check_server(resumed: Config, config: Config) -> None:
     """
     uri, own_uri = (one.values["tracking"].get("uri") for one in (resumed, config))
     if uri not in (None, own_uri):
-        check_recorded_uri(mask(resolve_store_uri(uri)), own_uri)
+        check_recorded_uri(mask_uri(resolve_store_uri(uri)), own_uri)
 
 
 def overlay_run(config: Config, folder: Path) -> Config:
@@ -81,7 +81,7 @@ def overlay_run(config: Config, folder: Path) -> Config:
 
     Raises ConfigError for words that would make another run of it.
     """
-    choices, settings, _ = parse_overrides(config.overrides, catalog().files)
+    choices, settings, _ = classify_overrides(config.overrides, find_options().files)
     before = read_config(folder)
     try:
         tree = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in COMMAND_KEYS}})
@@ -91,7 +91,7 @@ def overlay_run(config: Config, folder: Path) -> Config:
         words = ", ".join(str(one.input_line) for one in wrong)
         raise ConfigError(f"{words}: run={config.values['run']} stays as it was trained; leave this away")
     for setting in settings:
-        apply(tree, setting)
+        apply_override(tree, setting)
     values = cast(dict[str, Any], OmegaConf.to_container(tree))
     by_words = [(one.key_or_group, one.value(), override_origin(one)) for one in settings]
     origins = find_origins(values, [("", before, str(folder / "config.yaml")), *by_words])
@@ -100,7 +100,7 @@ def overlay_run(config: Config, folder: Path) -> Config:
 
 
 def _read_yaml(path: Path, kind: type[Contents]) -> Contents:
-    content = yaml_file.read(path, str(path), CONFIGURATION)
+    content = yaml_file.read(path, str(path), CONFIGURATION_LIMITS)
     if not isinstance(content, kind):
         raise UserError(f"{path} is damaged: it holds {type(content).__name__}, not a {kind.__name__}")
     return content

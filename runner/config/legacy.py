@@ -48,6 +48,7 @@ EFFICIENT = tuple(f"EfficientNetB{number}" for number in range(5))
 PARAMETERS = {
     "components.loss.LeNet5_1998": {"rubbish": "garbage_penalty"},
     "components.feature.Image": {"deviation": "std"},
+    "components.schedule.reduce_on_plateau": {"floor": "min_scale"},
     **{f"components.architecture.{name}": {"excitation": "squeeze_excite"} for name in (*MOBILE, *EFFICIENT)},
 }
 """Parameters with another name today, by the part's dotted path today: {old: new}."""

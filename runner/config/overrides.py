@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT
-from runner.yaml_file import OPTION
+from runner.yaml_file import OPTION_LIMITS
 
 CONDITION = "runs.where"
 LONGEST_WORD = 10_000  # characters of a word
@@ -26,7 +26,9 @@ BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
 STRUCTURE = {*BRACKETS, *"'\","}  # characters that plain text does not have
 
 
-def parse_overrides(words: Sequence[str], groups: Collection[str]) -> tuple[list[Override], list[Override], list[str]]:
+def classify_overrides(
+    words: Sequence[str], groups: Collection[str]
+) -> tuple[list[Override], list[Override], list[str]]:
     """Parses the words of a command.
 
     Args:
@@ -41,7 +43,7 @@ def parse_overrides(words: Sequence[str], groups: Collection[str]) -> tuple[list
     problems: list[str] = []
     for word in words:
         try:
-            override = parse(word)
+            override = parse_override(word)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -55,8 +57,8 @@ def parse_overrides(words: Sequence[str], groups: Collection[str]) -> tuple[list
 
 def drop_overridden(words: Iterable[str], others: Sequence[str]) -> list[str]:
     """The words of an earlier command, without those that a later command repeats or overrides."""
-    replaced = {key for word in others if (key := _replaced_key(parse(word))) is not None}
-    return [word for word in words if word not in others and _replaced_key(parse(word)) not in replaced]
+    replaced = {key for word in others if (key := _replaced_key(parse_override(word))) is not None}
+    return [word for word in words if word not in others and _replaced_key(parse_override(word)) not in replaced]
 
 
 def _replaced_key(override: Override) -> str | None:
@@ -68,18 +70,18 @@ def find_repeated(words: Iterable[str]) -> list[str]:
     """A message for each key with different values. The last one counts, so that a script may append words."""
     by_key: dict[str, list[str]] = {}
     for word in words:
-        if (key := _replaced_key(parse(word))) is not None:
+        if (key := _replaced_key(parse_override(word))) is not None:
             by_key[key] = [*(earlier for earlier in by_key.get(key, []) if earlier != word), word]
     return [f"{' '.join(same)}: the last one counts, {same[-1]}" for same in by_key.values() if len(same) > 1]
 
 
-def parse(word: str) -> Override:
+def parse_override(word: str) -> Override:
     """Parses a word in Hydra's grammar. Raises UserError, with a valid spelling if one is likely."""
     if not word.strip():
         raise UserError("one of the words is empty; write group=option or key=value")
     depth = max(itertools.accumulate(BRACKETS.get(character, 0) for character in word), default=0)
-    if len(word) > LONGEST_WORD or depth > OPTION.depth:
-        limit = f"{LONGEST_WORD:,} characters" if len(word) > LONGEST_WORD else f"{OPTION.depth} brackets deep"
+    if len(word) > LONGEST_WORD or depth > OPTION_LIMITS.depth:
+        limit = f"{LONGEST_WORD:,} characters" if len(word) > LONGEST_WORD else f"{OPTION_LIMITS.depth} brackets deep"
         raise UserError(f"{word[:SHOWN]}…: this word is more than {limit}; write it into a file in experiments/")
     for spelling in _iterate_readings(word):
         if (override := _parse_or_none(spelling)) is not None:
@@ -126,7 +128,7 @@ def override_origin(override: Override) -> str:
     return f"the command line ({override.input_line})"
 
 
-def apply(tree: DictConfig, setting: Override) -> None:
+def apply_override(tree: DictConfig, setting: Override) -> None:
     """Applies a setting of the command line to a tree. The key may be new: a target may have more parameters.
 
     Raises:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from runner.signature.build import ScalarSlot
-from runner.signature.parameters import Parameters, settings, signature
+from runner.signature.parameters import Parameters, read_settings_fields, read_signature
 from runner.signature.type_hints import element_hint, takes_scalar
-from runner.tree import KeyPath, dotted, parts, resolve_path
+from runner.tree import KeyPath, iterate_parts, join_path, resolve_path
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -30,7 +30,7 @@ def split_scalars(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
     """
     static, numbers = copy.deepcopy(config.values), {}
     for place, value in _iterate_scalars(config.values):
-        name = dotted(resolve_path(config.raw, place))
+        name = join_path(resolve_path(config.raw, place))
         if name != "seed":
             numbers[name] = float(value)
             _set_value(static, place, ScalarSlot(name))
@@ -55,9 +55,9 @@ def _iterate_scalars(values: dict[str, Any]) -> Iterator[tuple[KeyPath, int | fl
 
 def _iterate_arguments(values: dict[str, Any]) -> Iterator[tuple[KeyPath, Any, Any]]:
     """Every argument of a part, lists and mappings flattened: (path, hint, value)."""
-    yield from _node_arguments(values, settings("Settings"), ())
-    for place, node in parts(values):
-        yield from _node_arguments(node, signature(node["_target_"]) or {}, place)
+    yield from _node_arguments(values, read_settings_fields("Settings"), ())
+    for place, node in iterate_parts(values):
+        yield from _node_arguments(node, read_signature(node["_target_"]) or {}, place)
 
 
 def _node_arguments(node: dict[str, Any], parameters: Parameters, place: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from components.types import Ragged
-from runner.run_folder import LOCK, remove_abandoned, take_lock
+from runner.run_folder import LOCK, remove_abandoned, try_lock
 
 _INDEX = "index.json"
 _ARRAY, _RAGGED = "$array", "$ragged"  # keys in the JSON that mark arrays
@@ -29,7 +29,7 @@ def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder.parent, ".?*.????????")
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    lock = take_lock(temporary)
+    lock = try_lock(temporary)
     assert lock is not None
     try:
         arrays: list[np.ndarray] = []

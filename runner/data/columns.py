@@ -37,7 +37,7 @@ def select_rows(block: Block, rows: np.ndarray) -> Block:
         columns={name: take_rows(values, rows) for name, values in block.columns.items()},
         valid={name: valid[rows] for name, valid in block.valid.items()},
         origin=block.origin,
-        first=block.first,
+        first_row=block.first_row,
         block=block,
         rows=rows,
     )
@@ -55,8 +55,8 @@ class _Selection(Block):
     block: Block
     rows: np.ndarray
 
-    def where(self, row: int) -> str:
-        return self.block.where(int(self.rows[row]))
+    def locate(self, row: int) -> str:
+        return self.block.locate(int(self.rows[row]))
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

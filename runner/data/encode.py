@@ -22,7 +22,7 @@ from components.types import (
 from runner.data.columns import concatenate_rows
 from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
-from runner.platform import cores
+from runner.platform import count_cores
 
 TARGET = "target"  # the name of the target among the columns
 
@@ -53,7 +53,7 @@ def encoding_order(columns: Mapping[str, Column], inputs: Mapping[str, tuple[str
             raise UserError(f"feature.inputs.{input_name} lists no column")
         for name in names:
             if name not in columns:
-                raise UserError(f"feature.inputs.{input_name}: no column `{name}`; {suggest_name(name, columns)}")
+                raise UserError(f"feature.inputs.{input_name}: no column `{name}`. {suggest_name(name, columns)}")
             visit(name, ())
     return order
 
@@ -75,7 +75,7 @@ def check_keys(columns: Mapping[str, Column], block: Block) -> None:
             if key not in block.columns and key not in others:
                 location = f"feature.{TARGET}" if name == TARGET else f"feature.columns.{name}"
                 hint = suggest_name(key, [*block.columns, *others])
-                raise UserError(f"{location}: there is no column `{key}` in {block.origin}; {hint}")
+                raise UserError(f"{location}: there is no column `{key}` in {block.origin}. {hint}")
 
 
 def encode_source(
@@ -105,7 +105,7 @@ def encode_source(
             _check_dtype(name, encoded[name])
         return {name: dict(encoded[name]) for name in returned}
 
-    pieces = list(ordered_map(encode, blocks_with_offsets(source), workers or cores()))
+    pieces = list(ordered_map(encode, blocks_with_offsets(source), workers or count_cores()))
     keys = {name: list(pieces[0][name]) for name in returned}
     # `pop` frees the pieces of an array once they are concatenated, so that at most one array is in memory twice.
     return {

@@ -224,7 +224,7 @@ def _with_arrays(constants: Constants) -> Constants:
     """Constants with arrays in place of NumPy's scalars, which the cache can't save."""
     host, device, initial = (
         {key: np.asarray(value) for key, value in values.items()}
-        for values in (constants.host, constants.device, constants.initial)
+        for values in (constants.host, constants.device, constants.init_only)
     )
     return Constants(host, device, constants.static, initial)
 

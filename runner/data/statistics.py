@@ -18,7 +18,7 @@ from runner.data.columns import select_rows
 from runner.data.encode import block_rows, blocks_with_offsets, encode_block, parent_keys
 from runner.data.ordered_map import ordered_map
 from runner.errors import column_location
-from runner.platform import cores
+from runner.platform import count_cores
 
 Parents = tuple[str, ...]  # the feature columns that a column reads in place of raw columns of the same names
 States = dict[tuple[Statistic, Parents], Any]
@@ -65,7 +65,7 @@ def compute_statistics(
     for request in requests.values():
         _check_parents(columns, request.columns, constants)
     summarize = functools.partial(_summarize_block, requests, columns, constants)
-    total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or cores()))
+    total = merge_states(ordered_map(summarize, blocks_with_offsets(source), workers or count_cores()))
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
         for name, request in requests.items()

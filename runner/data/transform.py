@@ -152,7 +152,7 @@ def load_transform(path: Path) -> Transform:
         raise UserError(
             f"{path} has version {metadata.get('version')}. This Titrate reads version {VERSION}. Train the run again."
         )
-    with npz.check_contents(path, "transform"):
+    with npz.report_as_damaged(path, "transform"):
         constants = {
             name: Constants(host={}, device={}, static=_lists_to_tuples(dict(static)))
             for name, static in metadata["columns"].items()
@@ -172,7 +172,7 @@ def load_transform(path: Path) -> Transform:
         feature, _ = rename_targets(feature)
     features = Features.from_config(feature)
     if constants.keys() != used_columns(features).keys() or layouts.keys() != set(program_column_names(features)):
-        raise npz.Damaged(f"{path} is not a transform: its arrays do not match the columns that it names")
+        raise npz.DamagedFileError(f"{path} is not a transform: its arrays do not match the columns that it names")
     return Transform(features, constants, layouts)
 
 

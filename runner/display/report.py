@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.display.tables import Section, print_tables
-from runner.store_uri import viewing_command
+from runner.store_uri import format_view_command
 
 SPLITS = (
     ("test", "test/"),
@@ -52,7 +52,7 @@ def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
     if (folder / "profile").is_dir():
         yield "profile", f"xprof --logdir {shlex.quote(str(folder / 'profile'))}"
     if tracking:
-        yield "record", viewing_command(tracking["uri"])
+        yield "record", format_view_command(tracking["uri"])
 
 
 def _describe_status(summary: Mapping[str, Any]) -> str:

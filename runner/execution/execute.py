@@ -18,7 +18,7 @@ from runner.display.report import print_report
 from runner.errors import DiskError, PartError, RunError, describe_failure, is_disk_error, is_memory_error
 from runner.execution.open_folder import SweepMember
 from runner.execution.prepare import PreparedRun, prepare_run
-from runner.log import LOG, attach_log_file, buffer_log
+from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
 from runner.record.description import describe_environment, list_changes
@@ -86,7 +86,7 @@ def execute_with_signals(
         LOG.info("imported and checked")
         run = prepare_run(config, source, progress, signals, member)
         with contextlib.closing(run.folder), as_disk_error(run.folder.path):
-            attach_log_file(log_buffer, run.folder.path / "log.txt")
+            open_log_file(log_buffer, run.folder.path / "log.txt")
             summary = _train_and_deliver(run, signals, member)
     return Result(
         status=summary["status"],
@@ -120,7 +120,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     """Trains, prints the report, and waits a few seconds for the delivery of the record. Returns the summary."""
     path = run.folder.path
     save_transform(path, run.config.values["feature"], run.data.constants, run.data.encoded)
-    delivery = member.delivery.child(path) if member else run.tracking.start(path)
+    delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     try:
         summary = _train_and_record(run, signals, delivery)
         run.progress.close()
@@ -133,7 +133,7 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     if run_id is not None:
         summary["run_id"] = run_id
         write_summary(path, summary)
-    if note := delivery.note():
+    if note := delivery.describe_missing():
         _log_and_note(run, note)
     return summary
 

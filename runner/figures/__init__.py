@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.figures import classes, curves, sweep, values
-from runner.files import refuse_links
+from runner.files import check_no_links
 from runner.record import predictions as kept
 from runner.record.predictions import RecordedPredictions
 
 
 def draw(folder: Path) -> list[Path]:
     """Draws into the folder's `figures/` whatever its files give; the files drawn, none of an empty folder."""
-    refuse_links(folder / "figures")
+    check_no_links(folder / "figures")
     drawn = curves.draw(folder) + sweep.draw(folder)
     if (answers := kept.load_predictions(folder)) is not None:
         drawn += draw_answers(answers, folder / "figures")

@@ -30,7 +30,7 @@ def draw(folder: Path) -> list[Path]:
 def _quantities(folder: Path) -> dict[str, Mapping[str, Curve]]:
     """The curves by quantity and split: those of `train/loss`, `valid/loss`, …, and the learning rate."""
     found: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
-    for point in outbox.parse(outbox.read(folder).splitlines()):
+    for point in outbox.parse_points(outbox.read_covered_points(folder).splitlines()):
         epoch = point.values.get("epoch", point.step)
         for key, value in point.values.items():
             split, _, quantity = key.rpartition("/")

@@ -13,7 +13,7 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.files import replacing
+from runner.files import replace_atomically
 
 Columns = Mapping[str, np.ndarray]  # each (rows,)
 
@@ -22,7 +22,7 @@ def check_output_path(path: Path) -> None:
     """Raises UserError if a table can't be written to a path."""
     if path.suffix not in WRITERS:
         problem = f"{path.suffix} is no format" if path.suffix else "the name must end with the format"
-        raise UserError(f"output={path}: {problem}; {suggest_name(path.suffix, WRITERS)}")
+        raise UserError(f"output={path}: {problem}. {suggest_name(path.suffix, WRITERS)}")
     if path.exists():
         raise UserError(f"output={path} exists already. Remove it, or choose another name.")
     if not path.parent.is_dir():
@@ -32,7 +32,7 @@ def check_output_path(path: Path) -> None:
 def write_table(path: Path, columns: Columns) -> None:
     """Writes a table to a path that `check_output_path` accepts. Raises UserError if writing fails."""
     try:
-        with replacing(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) as file:
+        with replace_atomically(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) as file:
             WRITERS[path.suffix](columns, file)
     except OSError as error:
         raise UserError(f"output={path} can't be written: {error.strerror or error}. Choose another path.") from error

@@ -28,7 +28,7 @@ from runner.execution.prepare import dtype_arguments, get_program, load_data
 from runner.inference.predict_fn import PredictFn
 from runner.inference.predictions import Predictions, make_predictions
 from runner.memory import memory_error_location
-from runner.platform import arithmetic_settings, cache_folder, refuse_fork, start_jax
+from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.parts import ExampleOutputs, ProgramInputs
 from runner.program.program import TrainState, numbers_to_arrays
 from runner.record.description import code_versions, list_changes
@@ -145,7 +145,7 @@ class TrainedModel:
         Returns:
             The loss and metrics, such as `test/loss`, or `new/loss` for new rows.
         """
-        refuse_fork()
+        check_not_forked()
         if isinstance(split, str):
             trainer = self._trainer_for(split)
         else:
@@ -169,7 +169,7 @@ class TrainedModel:
             UserError: a column or the split is missing.
             DataError: a value is wrong; the message names its row and column.
         """
-        refuse_fork()
+        check_not_forked()
         if isinstance(rows, str):
             trainer, outputs = self._evaluate_with_outputs(rows)
             return make_predictions(self.classes, trainer.data.splits[rows], outputs.logits, trainer.targets(rows))
@@ -191,7 +191,7 @@ class TrainedModel:
 
     def predict_with_losses(self, split: str = "test") -> RecordedPredictions:
         """The predictions for a split, with the target and the loss of each example."""
-        refuse_fork()
+        check_not_forked()
         trainer, outputs = self._evaluate_with_outputs(split)
         rows, targets = trainer.data.splits[split], trainer.targets(split)
         return make_recorded_predictions(split, self._target.classes, rows, targets, outputs.logits, outputs.losses)
@@ -227,7 +227,7 @@ class TrainedModel:
     def _trainer_for(self, split: str) -> Trainer:
         """The trainer of the run's data. Raises UserError if the data has no such split."""
         if split not in self.splits:
-            raise UserError(f"run={self.folder.name}: there is no split {split}; {suggest_name(split, self.splits)}")
+            raise UserError(f"run={self.folder.name}: there is no split {split}. {suggest_name(split, self.splits)}")
         return self._trainer
 
     @cached_property

@@ -22,7 +22,7 @@ MetricSums = dict[str, dict[str, np.ndarray]]
 def add_sums(
     total: MetricSums, dispatch_sums: Iterable[Mapping[str, Mapping[str, Any]]], metrics: Mapping[str, Metric]
 ) -> MetricSums:
-    """Adds the sums of dispatches to a total. Rows of metrics that collect are concatenated."""
+    """Adds the sums of dispatches to a total. Rows of metrics with `collects` are concatenated."""
     for sums in jax.device_get(list(dispatch_sums)):
         total = {
             name: {key: _add(name, metrics, total.get(name, {}).get(key), value) for key, value in values.items()}

@@ -12,10 +12,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.types import MultiHot, Output, Padded, UserError, register
+from components.types import MultiHot, Output, Padded, UserError, register_pytrees
 from runner.program.returns import check_output
 
-register()
+register_pytrees()
 Arrays = Mapping[str, Any]
 Augment: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # (inputs by name, target) -> the same, augmented
 MAX_DENSE_SIZE = 4096  # the largest total size of sparse columns that are made dense to join dense columns

@@ -14,7 +14,7 @@ from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
 from runner.program.returns import check_augmented, check_numbers, check_sums
-from runner.signature.build import build, check_conformance
+from runner.signature.build import build, check_kind
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
 
@@ -92,7 +92,7 @@ def build_parts(
     for name, node in static["metric"].items():
         with error_location(f"metric.{name}"):
             metrics[name] = build(node, numbers, element_hint(SCHEMA["metric"], name)).bind(target)
-            check_conformance(metrics[name], f"{node['_target_']}.bind", ["metric"])
+            check_kind(metrics[name], f"{node['_target_']}.bind", ["metric"])
     penalties = _build_group("regularizer", static, numbers)
     augmentations = _build_group("augmentation", static, numbers)
     model = Model(columns, inputs, sparse_inputs(architecture), architecture)
@@ -126,7 +126,10 @@ def make_batch(parts: BuiltParts, inputs: Mapping[str, Any], target: jax.Array) 
 
 
 def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
-    """The sums of the loss and of each metric over the unmasked examples. Training leaves out metrics that collect."""
+    """The sums of the loss and of each metric over the unmasked examples.
+
+    Training leaves out metrics with `collects`, because it would have to keep the rows of a whole epoch.
+    """
     sums: StepSums = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
     if output.logits is not None:
         sums["loss"]["sum"] = _weighted_sum(_example_losses(parts, output.logits, batch), batch)

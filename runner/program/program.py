@@ -19,7 +19,7 @@ import optax
 from components.types import Batch, Constants, Output, Plateau, Schedule, UserError
 from runner.data.load import Features
 from runner.errors import error_location
-from runner.memory import Need
+from runner.memory import MemoryNeed
 from runner.program.parts import (
     BuiltParts,
     ExampleOutputs,
@@ -96,12 +96,12 @@ class Program:
         self.static = static
         self.features = features
         # Arrays on the device are arguments of the functions; kept here, they would be compiled in as literals.
-        self._constants = {name: constant._replace(device={}, initial={}) for name, constant in constants.items()}
+        self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
         self.evaluate = jax.jit(self._evaluate)
         self.target_layer = features.target.layer(self._constants["target"].static)
-        self.memory_needs: dict[Any, Need | None] = {}
+        self.memory_needs: dict[Any, MemoryNeed | None] = {}
 
     def build_parts(self, program_inputs: ProgramInputs) -> BuiltParts:
         """Builds the parts with their numbers."""

@@ -49,14 +49,14 @@ def check_sums(sums: Any, part: str, rows: int | None) -> None:
     Args:
         sums: the value that it returned.
         part: the name of the metric, for the message.
-        rows: the number of rows of each array, if the metric collects. None: it doesn't.
+        rows: the number of rows of each array, if `collects` is true, else None.
     """
     if not isinstance(sums, Mapping) or not all(map(_is_array, sums.values())):
         raise UserError(f"{part}.measure returns {_describe(sums)}. It must return a mapping of names to arrays.")
     for name, value in sums.items():
         if rows is not None and jnp.shape(value)[:1] != (rows,):
             raise UserError(
-                f"{part}.measure returns `{name}` as {_describe(value)}. It collects, so it must return {rows} rows."
+                f"{part}.measure returns `{name}` as {_describe(value)}. With `collects` it must return {rows} rows."
             )
 
 

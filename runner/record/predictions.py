@@ -85,7 +85,7 @@ def load_predictions(folder: Path) -> RecordedPredictions | None:
     if not path.exists():
         return None
     meta, arrays, _ = npz.read(path)
-    with npz.check_contents(path, "file of answers"):
+    with npz.report_as_damaged(path, "file of answers"):
         classes = meta["classes"] and tuple(map(str, meta["classes"]))
         found = RecordedPredictions(
             split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays

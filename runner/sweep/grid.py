@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Glob, Override
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.config.overrides import parse
+from runner.config.overrides import parse_override
 from runner.errors import ConfigError
 
 
@@ -47,7 +47,7 @@ def combinations(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 def _axis(word: str, options: Mapping[str, Mapping[str, object]]) -> Axis:
     try:
-        override = parse(word)
+        override = parse_override(word)
     except UserError:
         return Axis([word])
     if not override.is_sweep_override():
@@ -66,7 +66,7 @@ def _values(override: Override, options: Mapping[str, Mapping[str, object]]) -> 
         raise ConfigError(f"{word}: an interval has no list of values; write {name}=1,2,3, choice() or range()")
     if isinstance(pattern := override.value(), Glob):
         if name not in options:
-            raise ConfigError(f"{word}: glob() is for the options of a group; {suggest_name(name, options)}")
+            raise ConfigError(f"{word}: glob() is for the options of a group. {suggest_name(name, options)}")
         if not (matched := pattern.filter(list(options[name]))):
             raise ConfigError(f"{word}: no option of {name} matches; there are {', '.join(options[name])}")
         return matched

@@ -33,7 +33,7 @@ from runner.sweep.plan import Plan, Setting
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
-from runner.tree import parts
+from runner.tree import iterate_parts
 
 OUTCOME = ("status", "metrics", "error", "monitor", "higher_is_better")  # what a sweep notes of a run's end
 
@@ -89,7 +89,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
                     run_id = delivery.close(DELIVERY_SECONDS)
             folders.write_summary(folder.path, summary | {"run_id": run_id})
             _save_run_ids(folder.path)
-            if note := delivery.note():
+            if note := delivery.describe_missing():
                 shown.note(note)
     return SweepResult(
         summary["status"], tuple(rows), tuple(manifest.runs), folder.path.absolute(), run_id, signals.received
@@ -111,7 +111,7 @@ def _import_parts(plan: Plan) -> None:
     """Imports every part before the first run, so that edits during the sweep change nothing."""
     for setting in plan.settings:
         with with_origin(setting.config):
-            for target in {node["_target_"] for _, node in parts(setting.config.values)}:
+            for target in {node["_target_"] for _, node in iterate_parts(setting.config.values)}:
                 import_target(target)
 
 

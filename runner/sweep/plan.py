@@ -9,7 +9,7 @@ from typing import NamedTuple
 from runner import run_folder as folders
 from runner.config.compose import Composer, configure
 from runner.config.config import Config
-from runner.credentials import withhold_words
+from runner.credentials import mask_arguments
 from runner.errors import ConfigError
 from runner.sweep import Grid
 from runner.sweep.grid import Axis, axes, combinations, size
@@ -44,7 +44,7 @@ def make(words: Sequence[str], *, multirun: bool) -> Plan | Config:
     Raises ConfigError with everything that is wrong with any of the runs, and where they are too many.
     """
     composer = Composer()
-    words = withhold_words(words)
+    words = mask_arguments(words)
     if not multirun:
         config = configure(words, composer)
         if config.values["folds"] is None or config.values["fold"] is not None or config.values["mode"] not in MODES:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.display.tables import Section, print_tables
-from runner.store_uri import viewing_command
+from runner.store_uri import format_view_command
 from runner.sweep.outcome import Manifest, Outcome
 from runner.sweep.plan import Plan, key
 from runner.sweep.ranking import Row, shown, table
@@ -93,7 +93,7 @@ def _facts(
     yield "time", f"{summary['seconds']:.1f} s"
     yield "folder", str(folder)
     if tracking:
-        yield "record", viewing_command(tracking["uri"])
+        yield "record", format_view_command(tracking["uri"])
 
 
 def _words(varied: Sequence[str]) -> str:

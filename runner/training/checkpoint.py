@@ -22,7 +22,7 @@ import numpy as np
 from components.types import UserError
 from runner import memory, npz
 from runner.errors import DiskError
-from runner.npz import Contents, Damaged
+from runner.npz import Contents, DamagedFileError
 from runner.run_folder import read_summary
 
 MAX_PENDING = 2  # checkpoints that wait to be written, each a copy of the state
@@ -72,7 +72,7 @@ class CheckpointFiles:
             DiskError: an earlier write failed.
         """
         self._wait_for_writes(len(self._pending) - MAX_PENDING + 1)
-        if self._pending and memory.byte_count((state, new_best)) > memory.free_host_memory().left:
+        if self._pending and memory.count_bytes((state, new_best)) > memory.measure_free_host_memory().left:
             self.wait()  # memory has room for one copy at a time
         # The arrays are copied, because the next step reuses their memory (donation).
         state, new_best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, new_best))
@@ -105,7 +105,7 @@ class CheckpointFiles:
         states = _state_paths(self.folder)
         needed = set()
         for path in states[-self._keep :]:
-            with suppress(Damaged):  # a damaged checkpoint needs no best weights
+            with suppress(DamagedFileError):  # a damaged checkpoint needs no best weights
                 best_step = npz.read_meta(path)["best_step"]
                 if best_step is not None:
                     needed.add(_best_path(self.folder, best_step))
@@ -172,7 +172,7 @@ def load_newest_checkpoint(folder: Path, state_shapes: Any, weights_shapes: Any)
     for path in reversed(_best_paths(folder)) if checkpoint is None else ():
         try:
             metadata, arrays, _ = npz.read(path)
-        except Damaged as error:
+        except DamagedFileError as error:
             warnings.append(str(error))
         else:
             history = read_summary(folder.parent).get("history", [])
@@ -261,7 +261,7 @@ def _read_file(path: Path, state_path: Path) -> Contents:
     """Reads a file of the checkpoint at `state_path`. Raises _DamagedCheckpoint also for the step of another file."""
     try:
         contents = npz.read(path)
-    except Damaged as error:
+    except DamagedFileError as error:
         raise _DamagedCheckpoint(state_path, path, str(error)) from error
     lacks_best_step = path == state_path and "best_step" not in contents.meta
     if contents.meta.get("step") != _step_of(path) or lacks_best_step:

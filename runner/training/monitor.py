@@ -85,7 +85,7 @@ def _reduce_on_plateau(state: MonitorState, value: float, is_improvement: bool, 
     if is_improvement:
         return state._replace(plateau_reference=value, plateau_wait=0)
     wait = 0 if state.cooldown else state.plateau_wait + 1
-    if wait < plateau.patience or state.scale <= plateau.floor:
+    if wait < plateau.patience or state.scale <= plateau.min_scale:
         return state._replace(plateau_wait=wait)
-    scale = max(state.scale * float(plateau.factor), plateau.floor)
+    scale = max(state.scale * float(plateau.factor), plateau.min_scale)
     return state._replace(plateau_wait=0, cooldown=plateau.cooldown, scale=scale)

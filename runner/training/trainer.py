@@ -173,15 +173,15 @@ class Trainer:
                 intermediate values of a step.
         """
         chunk, arguments = self._first_dispatch()
-        state_bytes = memory.training_bytes(self.state_shapes)
+        state_bytes = memory.estimate_training_bytes(self.state_shapes)
         batch = BATCH_SIZE_KEY, self.training.batch_size
         state_fits = memory.check_need("training", batch, state_bytes, state_bytes, warn=self._warn_of_memory)
         with self._memory_error_location():
             need = self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
         if need:
-            batch_bytes = memory.byte_count(chunk.data) if self.batches.device_data is None else 0
+            batch_bytes = memory.count_bytes(chunk.data) if self.batches.device_data is None else 0
             total = state_bytes + need.more + batch_bytes
-            free = memory.free_memory() or "the free memory is unknown"
+            free = memory.measure_free_memory() or "the free memory is unknown"
             LOG.info("training needs %s, and %s", memory.format_bytes(total), free)
             if state_fits:  # otherwise the user was warned already
                 memory.check_need("training", batch, total, state_bytes, warn=self._warn_of_memory)
@@ -196,7 +196,7 @@ class Trainer:
 
     def _add_initial_constants(self, constants: Mapping[str, Any]) -> dict[str, Any]:
         """The constants, with those that only the initialization reads. The latter don't stay on the device."""
-        return {name: {**arrays, **self.data.constants[name].initial} for name, arrays in constants.items()}
+        return {name: {**arrays, **self.data.constants[name].init_only} for name, arrays in constants.items()}
 
     def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
         """Trains until the last epoch, or until early stopping.
@@ -398,7 +398,7 @@ class Trainer:
         values = self.program.target_layer(encoded, self.program_inputs.constants["target"])
         return decode_targets(self.target, values)
 
-    def _compile(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.Need | None:
+    def _compile(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
         """Compiles a function for the shapes of a chunk, unless that is done. The next call uses what was compiled.
 
         Args:
@@ -413,7 +413,7 @@ class Trainer:
         shapes = (name, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
         if shapes not in self.program.memory_needs:
             with self._show_compilation(f"{name} for {chunk.rows.shape[1]} examples"):
-                self.program.memory_needs[shapes] = memory.program_need(function.lower(*arguments).compile())
+                self.program.memory_needs[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
         return self.program.memory_needs[shapes]
 
     @contextlib.contextmanager

@@ -94,12 +94,14 @@ def test_images_that_belong_together_change_alike_and_the_rest_stays(name: str) 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_inputs_without_images_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=r"changes images \(B, H, W, C\), but there are none .*: deep \(64, 2\)"):
+    with pytest.raises(UserError, match=r"needs an input of images \(B, H, W, C\), got deep \(64, 2\)"):
         augmented(AUGMENTATIONS[name], deep=IMAGES[:, 0, 0])
 
 
 def test_a_mirror_wider_than_the_image_is_refused() -> None:
-    with pytest.raises(UserError, match=r"images of 5 x 7 can't be mirrored 5 pixels wide; choose a padding below 5"):
+    with pytest.raises(
+        UserError, match=r"needs a padding below 5 to mirror images of 5 x 7 pixels, got 5\. Reduce the padding"
+    ):
         augmented(Crop(padding=5, mode="reflect"))
 
 

@@ -89,19 +89,19 @@ def test_outputs_follow_the_target(loss: Loss, bound: BoundTarget, outputs: int)
 @pytest.mark.parametrize(
     ("loss", "bound", "message"),
     [
-        (SoftmaxCrossEntropy(), target(1), "softmax_cross_entropy needs classes, .* choose loss=mse"),
-        (BinaryCrossEntropy(), target(1), "binary_cross_entropy needs classes, .* choose loss=mse"),
+        (SoftmaxCrossEntropy(), target(1), "softmax_cross_entropy needs a target with classes, .* Choose mse"),
+        (BinaryCrossEntropy(), target(1), "binary_cross_entropy needs a target with classes, .* Choose mse"),
         (
             BinaryCrossEntropy(),
             target(1, 3),
-            "needs two classes, .* has 3: choose loss=softmax_cross_entropy",
+            r"needs a target of two classes, got 3\. Choose softmax_cross_entropy",
         ),
         (
             MSE(),
             target(1, 10),
-            "mse needs a real-valued target, .* 10 classes: choose loss=softmax_cross_entropy$",
+            r"mse needs a real-valued target, .* 10 classes\. Choose softmax_cross_entropy\.$",
         ),
-        (MAE(), target(1, 2), "mae needs .* choose loss=softmax_cross_entropy or loss=binary_cross_entropy"),
+        (MAE(), target(1, 2), "mae needs .* Choose softmax_cross_entropy or binary_cross_entropy"),
         (Huber(), target(1, 10), "huber needs a real-valued target"),
     ],
 )

@@ -87,7 +87,7 @@ def test_a_warm_up_of_nothing_or_everything(warmup: float) -> None:
 
 
 def test_reduce_on_plateau_is_constant_with_a_controller() -> None:
-    schedule = reduce_on_plateau(0.1, factor=0.5, patience=3, min_delta=0.01, cooldown=2, floor=0.2)
+    schedule = reduce_on_plateau(0.1, factor=0.5, patience=3, min_delta=0.01, cooldown=2, min_scale=0.2)
     assert schedule.plateau == Plateau(0.5, 3, 0.01, 2, 0.2)
     np.testing.assert_allclose(rates(schedule, 10), np.full(len(STEPS), 0.1), rtol=1e-6)
 
@@ -164,10 +164,10 @@ def test_rates_are_float32_scalars_of_any_step(
 @pytest.mark.parametrize(
     ("boundaries", "factors", "message"),
     [
-        ((0.5,), (1.0,), "1 boundaries and 1 factors: give one factor more"),
-        ((0.5, 0.2), (1.0, 0.5, 0.1), r"rise between 0 and 1, got \[0.5, 0.2\]"),
-        ((100.0,), (1.0, 0.1), "rise between 0 and 1"),
-        ((0.0,), (1.0, 0.1), "rise between 0 and 1"),
+        ((0.5,), (1.0,), "got 1 boundaries and 1 factors. List 2 factors"),
+        ((0.5, 0.2), (1.0, 0.5, 0.1), r"increase between 0 and 1, got \[0.5, 0.2\]"),
+        ((100.0,), (1.0, 0.1), "increase between 0 and 1"),
+        ((0.0,), (1.0, 0.1), "increase between 0 and 1"),
     ],
 )
 def test_pieces_that_make_no_sense_are_refused(

@@ -18,11 +18,11 @@ import runner.__main__
 import runner.modes.train
 from components.types import UserError
 from runner.__main__ import main
-from runner.config.catalog import catalog
+from runner.config.catalog import find_options
 from runner.config.compose import compose
-from runner.config.verbs import VERBS
-from runner.signature.parameters import settings
-from runner.tree import dotted, leaves
+from runner.config.modes import MODES
+from runner.signature.parameters import read_settings_fields
+from runner.tree import iterate_leaves, join_path
 
 HEAVY = {"jax", "jaxlib", "flax", "optax", "mlflow", "numpy", "pandas", "sklearn", "rich", "pyarrow"}
 REPORT = (
@@ -82,7 +82,7 @@ def test_a_module_of_the_working_folder_may_be_allowed(in_empty_folder: Path) ->
     Path("components").mkdir()  # one of the user's own doesn't take the place of ours
     Path("components/__init__.py").write_text("raise SystemExit('a stranger')\n")
     words = ["loss={_target_: mine.loss, size: x}", "tracking=none"]
-    assert "loss._target_: mine.loss is not below an allowed package" in titrate(*words).stderr
+    assert "loss._target_: mine.loss is not in an allowed package" in titrate(*words).stderr
     for done in (titrate("--allow", "mine", *words), titrate(*words, TITRATE_ALLOW="mine")):
         assert done.returncode == 2
         assert done.stderr.startswith('loss.size: "x" is not a whole number')
@@ -100,13 +100,13 @@ def test_help_lists_all_there_is_to_choose(capsys: pytest.CaptureFixture[str], i
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     words = text.split()
-    assert all(group in words and option in words for group, found in catalog().files.items() for option in found)
+    assert all(group in words and option in words for group, found in find_options().files.items() for option in found)
     assert "  * nadam    Adam with Nesterov momentum (Dozat, 2016)." in text.splitlines()
     assert any(line.split() == ["mine", "is", "it", "mine?"] for line in text.splitlines())
     assert any(line.split() == ["bare"] for line in text.splitlines())
     assert "--version" in words
     assert "    epochs: 10" in text.splitlines()
-    assert set(VERBS) == set(get_args(settings("Settings")["mode"].hint)) <= set(words)
+    assert set(MODES) == set(get_args(read_settings_fields("Settings")["mode"].hint)) <= set(words)
 
 
 def test_cfg_prints_the_composed_yaml(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
@@ -127,17 +127,17 @@ def test_info_names_who_set_each_value(capsys: pytest.CaptureFixture[str], in_em
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--hlep"], "there is no option --hlep; did you mean --help?"),
-        (["seed=1", "-x"], "there is no option -x; allowed: --allow, --cfg, --help,"),
-        (["--seed=3"], "there is no option --seed=3; write seed=3\n"),
-        (["--training.epochs", "3"], "there is no option --training.epochs; write training.epochs=VALUE\n"),
-        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, SHELL one of bash, zsh, fish\n"),
+        (["--hlep"], "--hlep: unknown flag; did you mean --help?"),
+        (["seed=1", "-x"], "-x: unknown flag; allowed: --allow, --cfg, --help,"),
+        (["--seed=3"], "--seed=3: unknown flag; write seed=3\n"),
+        (["--training.epochs", "3"], "--training.epochs: unknown flag; write training.epochs=VALUE\n"),
+        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, where SHELL is one of bash, zsh, fish\n"),
         (["-sc", "install=csh"], "-sc: write -sc install=SHELL"),
         (["-sc", "query=bash", "x"], "-sc: write -sc install=SHELL"),
         (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
         (["--cfg"], "argument --cfg/-c: expected one argument"),
         (["--allow", "nothere", "--help"], "--allow nothere: there is no package nothere\n"),
-        (["--allow", "components.lay"], "--allow components.lay: there is no module components.lay; did you mean lay"),
+        (["--allow", "components.lay"], "--allow components.lay: there is no module components.lay. Did you mean lay"),
         ([""], "one of the words is empty; write group=option or key=value\n"),
         (["=3"], "=3: a key is missing before the =; write group=option or key=value\n"),
     ],
@@ -175,7 +175,7 @@ def test_a_stream_that_is_closed_is_no_file_of_ours(in_empty_folder: Path, close
     """The next file would be opened in its place, and be written what is meant for the terminal."""
     program = (
         "import os, runner.__main__ as command\n"
-        "command._dispatch = lambda words: open('out', 'w').fileno()\n"
+        "command._run_command = lambda arguments: open('out', 'w').fileno()\n"
         "command.sys.exit(command.main([]))"
     )
     done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], check=False)
@@ -196,13 +196,13 @@ def test_a_working_folder_that_is_gone(
     monkeypatch.chdir("gone")
     Path("../gone").rmdir()
     assert main(["seed=1"]) == 2
-    assert capsys.readouterr().err == "the working folder was deleted; cd into one that is there\n"
+    assert capsys.readouterr().err == "the working folder was deleted; cd into an existing folder\n"
 
 
 def keys_of(*words: str) -> list[str]:
     """The places of a configuration, and some that are none."""
-    places = [place for place, _ in leaves(compose(words).values)]
-    found = {dotted(place[:length]) for place in places for length in range(1, len(place) + 1)}
+    places = [place for place, _ in iterate_leaves(compose(words).values)]
+    found = {join_path(place[:length]) for place in places for length in range(1, len(place) + 1)}
     return [
         *sorted(found),
         "",
@@ -260,9 +260,11 @@ def commands(draw: st.DrawFn) -> list[str]:
     """A command with values of any kind for keys that there are, and flags among them."""
     words = draw(st.sampled_from([*KEYS]))
     prefixes, keys = st.sampled_from(("", "", "+", "++", "~")), st.sampled_from(KEYS[words])
-    settings = draw(st.lists(st.tuples(prefixes, keys, st.sampled_from(VALUES)), min_size=1, max_size=3))
+    read_settings_fields = draw(st.lists(st.tuples(prefixes, keys, st.sampled_from(VALUES)), min_size=1, max_size=3))
     flags = draw(st.lists(st.sampled_from(FLAGS), max_size=2))
-    return draw(st.permutations([*words, *flags, *(f"{before}{key}={value}" for before, key, value in settings)]))
+    return draw(
+        st.permutations([*words, *flags, *(f"{before}{key}={value}" for before, key, value in read_settings_fields)])
+    )
 
 
 @seed(0)

@@ -9,13 +9,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated
 
-from components.closest import list_names, suggest_name
+from components.closest import join_names, suggest_name
 from components.data.csv.errors import DELIMITERS, find_line
 from components.data.csv.reader import Columns, Reader
 from components.data.packed import MAX_UNPACKED_GB, Packed
 from components.data.profile import Profile
 from components.data.table import Table
-from components.place import candidates, find, hash_file
+from components.input_files import candidate_paths, find_path, hash_file
 from components.types import Block, ColumnType, DataError, Range, TableProfile, Values, row_count
 
 FEW = 3  # names of files that a message lists
@@ -72,7 +72,7 @@ class Csv(Table):
             names = sorted(path.name for path in place.glob("*.[ct]sv"))[:FEW]
             hint = f"name a file in it, such as {', '.join(names)}" if names else "name a file"
             raise DataError(f"`path` (={self.path}) is a folder, {place}; {hint}")
-        return Packed(find(self.path, file=True), self.max_unpacked_gb)
+        return Packed(find_path(self.path, file=True), self.max_unpacked_gb)
 
     @cached_property
     def columns(self) -> Columns:
@@ -83,10 +83,10 @@ class Csv(Table):
             raise DataError(f"{self.path} has no rows below the names of its columns")
         if lacking := [name for name in types if name not in found.types and name != self._target]:
             alone = len(lacking) == 1
-            hint = suggest_name(lacking[0], found.types) if alone else f"there are {list_names(found.types)}"
+            hint = suggest_name(lacking[0], found.types) if alone else f"Columns: {join_names(found.types)}."
             names = ", ".join(f"`{name}`" for name in lacking)
             columns = "column" if alone else "columns"
-            raise DataError(f"{self.path} has no {columns} {names}, which `types` names; {hint}")
+            raise DataError(f"{self.path} has no {columns} {names}, which `types` names. {hint}")
         return found
 
     def profile(self) -> TableProfile:
@@ -124,7 +124,7 @@ class Csv(Table):
     def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
         rows = slice(first, first + row_count(next(iter(columns.values()))))
         valid = {name: mask[rows] for name, mask in self.columns.valid.items()}
-        return Lines(columns=columns, valid=valid, origin=self.path, first=first, find=self._where)
+        return Lines(columns=columns, valid=valid, origin=self.path, first_row=first, find=self._where)
 
     def _where(self, row: int) -> str:
         return f"{self.path}, line {find_line(self.file, self._mark, row + 1)}"
@@ -140,13 +140,13 @@ class Lines(Block):
 
     find: Callable[[int], str]
 
-    def where(self, row: int) -> str:
-        return self.find(self.first + row)
+    def locate(self, row: int) -> str:
+        return self.find(self.first_row + row)
 
 
 def _find_folder(path: str) -> Path | None:
     """The folder of that name; None where a file has the name, or nothing."""
-    places = candidates(path)
+    places = candidate_paths(path)
     if any(os.path.isfile(place) for place in places):
         return None
     return next((place for place in reversed(places) if os.path.isdir(place)), None)

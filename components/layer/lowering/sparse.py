@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.types import MultiHot, register
+from components.types import MultiHot, register_pytrees
 
-register()
+register_pytrees()
 
 PART = 1 << 19  # numbers to gather at a time on the CPU: 2 MiB, which stay in its cache
 LARGE_PART = 1 << 25  # on other devices: 128 MiB, so that memory is bounded

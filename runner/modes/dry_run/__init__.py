@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.config.config import Config
 from runner.display.tables import Section, write_tables
-from runner.modes.help import values
+from runner.modes.help import value_origins
 
 
 def command(config: Config) -> int:
@@ -18,7 +18,7 @@ def command(config: Config) -> int:
         RunError: the device has too little memory.
     """
     if not config.values["quiet"]:
-        write_tables([Section("values", list(values(config).items()), headed=False)])
+        write_tables([Section("values", list(value_origins(config).items()), headed=False)])
     from runner.modes.dry_run.report import print_dry_run  # imports JAX
 
     print_dry_run(config)

@@ -12,7 +12,14 @@ import jax
 from jax.extend.core import Var
 
 from runner.errors import RunError, is_memory_error
-from runner.memory import Free, byte_count, format_bytes, power_of_two, refuse_or_warn, training_bytes
+from runner.memory import (
+    FreeMemory,
+    count_bytes,
+    estimate_training_bytes,
+    format_bytes,
+    raise_or_warn,
+    round_to_power_of_two,
+)
 from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.layers import Layer
 from runner.modes.dry_run.timing import Compiled
@@ -56,11 +63,11 @@ def estimate_memory(run: AbstractRun, layers: Sequence[Layer]) -> Memory:
     like = run.like
     scale = run.trainer.evaluation_batch_size / run.batch_size
     return Memory(
-        parameters=byte_count(like.parameters),
-        optimizer_state=byte_count(like.optimizer_state),
-        model_state=byte_count(like.model_state),
-        checkpoint=training_bytes(like) - byte_count((like, like.parameters, like.model_state)),
-        data=byte_count(run.chunk.data),
+        parameters=count_bytes(like.parameters),
+        optimizer_state=count_bytes(like.optimizer_state),
+        model_state=count_bytes(like.model_state),
+        checkpoint=estimate_training_bytes(like) - count_bytes((like, like.parameters, like.model_state)),
+        data=count_bytes(run.chunk.data),
         activations=_activation_bytes(run, run.batch_size),
         largest_layer=round(scale * max((layer.input_bytes + layer.output_bytes for layer in layers), default=0)),
     )
@@ -75,7 +82,7 @@ def _activation_bytes(run: AbstractRun, size: int) -> int:
     like = run.like
     jaxpr = jax.make_jaxpr(linearize)(like.parameters, like.model_state, run.encoded(size)).jaxpr
     results = {variable for variable in jaxpr.outvars if isinstance(variable, Var)}
-    return byte_count([variable.aval for variable in results - {*jaxpr.invars, *jaxpr.constvars}])
+    return count_bytes([variable.aval for variable in results - {*jaxpr.invars, *jaxpr.constvars}])
 
 
 class MemoryCheck:
@@ -86,9 +93,9 @@ class MemoryCheck:
         where: where they are free, in words.
     """
 
-    def __init__(self, run: AbstractRun, memory: Memory, free: Free | None, warn: Callable[[str], None]) -> None:
+    def __init__(self, run: AbstractRun, memory: Memory, free: FreeMemory | None, warn: Callable[[str], None]) -> None:
         # Data that stays on the device is loaded already.
-        self.limit: int | None = free and free.left + byte_count(run.trainer.batches.device_data)
+        self.limit: int | None = free and free.left + count_bytes(run.trainer.batches.device_data)
         self.where = free.where if free else ""
         self._run, self._memory = run, memory
         self._copies = memory.parameters + memory.model_state + memory.checkpoint
@@ -111,7 +118,7 @@ class MemoryCheck:
         """Raises RunError where no batch size fits, or warns of it."""
         if self.limit is not None and self._memory.held + self._memory.parameters > self.limit:
             need = self._memory.held + self._memory.working
-            refuse_or_warn(self._describe_excess(need, self._describe_no_fit()), self._warn)
+            raise_or_warn(self._describe_excess(need, self._describe_no_fit()), self._warn)
             self._has_warned = True
 
     @contextlib.contextmanager
@@ -129,16 +136,16 @@ class MemoryCheck:
         if self.limit is None or self._has_warned:
             return
         if (need := self.training_bytes(step)) > self.limit:
-            refuse_or_warn(self._describe_training(need), self._warn)
+            raise_or_warn(self._describe_training(need), self._warn)
         if evaluation is not None and (need := self.evaluation_bytes(evaluation)) > self.limit:
             size, held = self._run.trainer.evaluation_batch_size, self._memory.held
-            fitting = power_of_two(max(1, int(size * (self.limit - held) / (need - held))))
+            fitting = round_to_power_of_two(max(1, int(size * (self.limit - held) / (need - held))))
             remedy = f"training.evaluation_batch_size={fitting} would fit"
-            refuse_or_warn(self._describe_excess(need, remedy), self._warn)
+            raise_or_warn(self._describe_excess(need, remedy), self._warn)
 
     def _describe_training(self, need: int) -> str:
         batch = self._largest_batch(need - self._memory.held)
-        fitting = f"training.batch_size={power_of_two(batch)} would fit" if batch else self._describe_no_fit()
+        fitting = f"training.batch_size={round_to_power_of_two(batch)} would fit" if batch else self._describe_no_fit()
         return self._describe_excess(need, fitting)
 
     def _largest_batch(self, working: int) -> int:

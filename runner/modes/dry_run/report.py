@@ -72,7 +72,7 @@ def print_dry_run(config: Config) -> None:
 
 def _print_compiled(config: Config, page: Page, run: AbstractRun, memory: Memory, forward: float) -> None:
     """Compiles, and prints memory and time; `forward`: multiply-adds of an evaluation's batch."""
-    check = MemoryCheck(run, memory, runner.memory.free_memory(), page.note)
+    check = MemoryCheck(run, memory, runner.memory.measure_free_memory(), page.note)
     check.check_held()
     evaluation = None
     with contextlib.closing(_make_progress(config)) as progress:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from runner.data.batches import Chunk
-from runner.memory import program_need
+from runner.memory import measure_program_need
 from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.multiply_adds import count_multiply_adds
 
@@ -101,7 +101,7 @@ def _compile(function: Any, *arguments: Any) -> Compiled:
     traced = function.trace(*arguments)
     with _record_cache_hits() as hits:
         program = traced.lower().compile()
-    seconds, need = time.perf_counter() - start, program_need(program)
+    seconds, need = time.perf_counter() - start, measure_program_need(program)
     return Compiled(program, seconds, bool(hits), need and need.total, count_multiply_adds(traced.jaxpr.jaxpr))
 
 

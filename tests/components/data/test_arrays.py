@@ -34,7 +34,7 @@ def test_a_list_is_kept_as_it_was_given(column: Any) -> None:
 def test_parts_are_given_by_name() -> None:
     source = arrays({"train": {"x": [1, 2, 3]}, "test": {"x": [4, 5]}}, test=None, seed=None)
     assert source.sizes() == {"train": 3, "test": 2}
-    assert next(source.blocks("test")).where(1) == "row 1 of the test arrays"
+    assert next(source.blocks("test")).locate(1) == "row 1 of the test arrays"
     assert {name: rows.tolist() for name, rows in source.splits().items()} == {
         "train": [0, 1],
         "valid": [2],

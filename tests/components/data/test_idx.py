@@ -110,8 +110,8 @@ def test_rows_of_a_later_block_know_their_number(tmp_path: Path) -> None:
     write(tmp_path, TRAIN, 40_000)
     blocks = list(Idx(path=str(tmp_path), train=TRAIN, test=1, valid=1).blocks("all"))
     assert sum(len(block.columns["label"]) for block in blocks) == 40_000
-    assert blocks[1].where(3) == f"row {blocks[1].first + 3} of {tmp_path}"
-    assert blocks[1].columns["label"][3] == (blocks[1].first + 3) % 2
+    assert blocks[1].locate(3) == f"row {blocks[1].first_row + 3} of {tmp_path}"
+    assert blocks[1].columns["label"][3] == (blocks[1].first_row + 3) % 2
 
 
 @pytest.mark.skipif("TITRATE_DATA" not in os.environ, reason="TITRATE_DATA names no folder of real data")

@@ -57,7 +57,7 @@ def rows_of(values: Any) -> list[Any]:
 def test_blocks_are_all_rows_in_their_order() -> None:
     given = columns(ROWS)
     blocks = list(Some(columns={"all": given}, valid=1, test=1).blocks("all"))
-    assert [block.first for block in blocks] == [0, BLOCK_ROWS]
+    assert [block.first_row for block in blocks] == [0, BLOCK_ROWS]
     for name, values in given.items():
         assert [row for block in blocks for row in rows_of(block.columns[name])] == rows_of(values)
 

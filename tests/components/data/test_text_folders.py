@@ -57,7 +57,7 @@ def test_texts_are_read_in_the_order_of_their_paths(tmp_path: Path, kind: str) -
     assert source.sizes() == {"train": 3, "test": 2}
     assert rows(source, "train") == [("schlecht, übel", "neg"), ("", "neg"), ("Gut!\n", "pos")]
     assert rows(source, "test") == [("no", "neg"), ("日本語", "pos")]
-    assert next(source.blocks("train")).where(1) == f"set/train/neg/1_2.txt of {path} (train)"
+    assert next(source.blocks("train")).locate(1) == f"set/train/neg/1_2.txt of {path} (train)"
 
 
 def test_only_the_classes_that_are_named_are_read(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_long_text_is_a_block_of_its_own(tmp_path: Path) -> None:
     source = TextFolders(path=str(archive(tmp_path / "a.tar", texts | {"train/b/3.txt": "y" * 9_000_000})), valid=1)
     blocks = list(source.blocks("train"))
     assert [len(block.columns["text"].data) for block in blocks] == [3_000_000] * 4 + [9_000_000]
-    assert [block.first for block in blocks] == [0, 1, 2, 3, 4]
+    assert [block.first_row for block in blocks] == [0, 1, 2, 3, 4]
     assert blocks[4].columns["label"].tolist() == ["b"]
 
 
@@ -138,7 +138,7 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
     ("texts", "options", "message"),
     [
         ({"test": None}, {}, r"has no test/CLASS/NAME.txt; set `test` \(=test\) to the name of the folder"),
-        ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train; allowed: neg"),
+        ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train. Allowed: neg"),
         ({}, {"suffix": ".text"}, r"has no train/CLASS/NAME.text; set `train` \(=train\)"),
         (
             {"set/train/neg/3.txt": "a\xff"},
@@ -156,7 +156,7 @@ def test_what_is_missing_or_no_text_is_named(tmp_path: Path, texts: dict, option
 
 def test_an_empty_class_is_named(tmp_path: Path) -> None:
     (folder(tmp_path) / "set/train/so_so").mkdir()
-    with pytest.raises(DataError, match="has no text of class so_so in train; allowed: neg, pos"):
+    with pytest.raises(DataError, match=r"has no text of class so_so in train\. Allowed: neg, pos"):
         TextFolders(path=str(tmp_path), valid=1).sizes()
 
 

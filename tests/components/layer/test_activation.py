@@ -33,7 +33,7 @@ def test_none_changes_nothing() -> None:
 
 
 def test_an_unknown_name_brings_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"unknown activation 'rellu'; did you mean relu\?"):
+    with pytest.raises(UserError, match=r"unknown activation 'rellu'. Did you mean relu\?"):
         activate("rellu", X)  # type: ignore[arg-type]
 
 

@@ -12,8 +12,8 @@ from runner.__main__ import main
 from runner.config.compose import compose, configure
 from runner.config.legacy import PARAMETERS, TARGETS, Renamed, move_keys, rename_targets
 from runner.errors import ConfigError
-from runner.signature.kinds import is_part_of
-from runner.signature.parameters import signature
+from runner.signature.kinds import is_part_of_kind
+from runner.signature.parameters import read_signature
 
 OLD = Path(__file__).parents[1] / "old_run"
 EXPECTED = json.loads((OLD / "expected.json").read_text())
@@ -32,7 +32,7 @@ def old_run(in_empty_folder: Path) -> Path:
 @pytest.mark.parametrize("old", TARGETS)
 def test_a_renamed_part_is_a_part_today(old: str) -> None:
     rename = TARGETS[old]
-    assert is_part_of(rename.target)
+    assert is_part_of_kind(rename.target)
     needed = {} if rename.needs is None else {rename.needs: 0.5}
     node, notes = rename_targets({"_target_": old, **needed}, "part")
     assert node["_target_"] == rename.target
@@ -42,7 +42,7 @@ def test_a_renamed_part_is_a_part_today(old: str) -> None:
 @pytest.mark.parametrize("target", PARAMETERS)
 def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
     for old, new in PARAMETERS[target].items():
-        assert new in (known := signature(target) or {})
+        assert new in (known := read_signature(target) or {})
         assert old not in known
         node, renamed = rename_targets([{"_target_": target, old: 0.5}], "parts")
         assert node == [{"_target_": target, new: 0.5}]
@@ -59,7 +59,7 @@ def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
 )
 def test_a_part_was_also_named_by_its_module(old: str, new: str) -> None:
     assert rename_targets({"_target_": old})[0] == {"_target_": new}
-    assert is_part_of(new)
+    assert is_part_of_kind(new)
 
 
 def test_a_value_has_another_name_today() -> None:

@@ -232,9 +232,9 @@ def test_a_bad_row_of_a_scattered_split_is_named_by_its_own_number() -> None:
         (
             {"x": Numeric(key="txt")},
             ("x",),
-            r"feature\.columns\.x: there is no column `txt` in the arrays; did you mean text\?",
+            r"feature\.columns\.x: there is no column `txt` in the arrays. Did you mean text\?",
         ),
-        ({"x": Numeric(key="x")}, ("y",), r"feature\.inputs\.input: no column `y`; allowed: x"),
+        ({"x": Numeric(key="x")}, ("y",), r"feature\.inputs\.input: no column `y`. Allowed: x"),
         (
             {"a": Cross(("a", "b")), "b": Ids("day")},
             ("a",),
@@ -262,7 +262,7 @@ def test_an_input_without_columns_is_refused() -> None:
 
 def test_a_target_that_the_source_lacks_is_refused_with_the_nearest() -> None:
     with pytest.raises(
-        UserError, match=r"feature\.target: there is no column `labels` in the arrays; did you mean label\?"
+        UserError, match=r"feature\.target: there is no column `labels` in the arrays. Did you mean label\?"
     ):
         prepared(source(), features(target=Label(key="labels")))
 

@@ -37,7 +37,7 @@ class Blocks:
         random = np.random.default_rng(0)
         columns = {"x": random.normal(size=self.rows) * 1e6, "y": np.arange(self.rows)}
         for first in range(0, self.rows, self.size):
-            yield Block({name: values[first : first + self.size] for name, values in columns.items()}, first=first)
+            yield Block({name: values[first : first + self.size] for name, values in columns.items()}, first_row=first)
 
     def splits(self) -> Mapping[str, np.ndarray]:
         return {"train": np.arange(0, self.rows, 2), "valid": np.arange(1, self.rows, 2)}

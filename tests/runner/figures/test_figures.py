@@ -14,7 +14,7 @@ from PIL import Image
 from runner import figures
 from runner.figures import images
 from runner.figures.classes import confusion, per_class
-from runner.record.outbox import Outbox, cover
+from runner.record.outbox import Outbox, write_covered_size
 from runner.record.predictions import RecordedPredictions, make_recorded_predictions, save_predictions
 
 OF_CLASSES = {"per_class.csv", "per_class.png", "predictions.png", "confusion.png"}
@@ -71,7 +71,7 @@ def test_importing_them_imports_no_jax() -> None:
 def test_curves_are_drawn_of_one_epoch_too_and_of_values_that_are_not_finite(tmp_path: Path) -> None:
     with closing(Outbox(tmp_path)) as box:
         box.add(100, {"epoch": 1, "train/loss": float("nan"), "valid/accuracy": 0.5, "learning_rate": 1e-3})
-        cover(tmp_path, box.flush())
+        write_covered_size(tmp_path, box.flush())
     assert [path.name for path in figures.draw(tmp_path)] == ["learning_curves.png"]
 
 

@@ -308,7 +308,7 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-5)
     assert load_model(result.folder).predict({"text": ["a" * 999]}).prediction.shape == (1,)
     monkeypatch.delenv("TITRATE_ALLOW")
-    with pytest.raises(UserError, match=r"parts\.Tokens is not below an allowed package .*--allow"):
+    with pytest.raises(UserError, match=r"parts\.Tokens is not in an allowed package .*--allow"):
         load_model(result.folder)
 
 
@@ -317,13 +317,13 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
     [
         ({}, "there are no rows"),
         ({"image": np.zeros((0, 8, 8, 1), np.uint8)}, "there are no rows"),
-        ({"imgae": [0]}, r"no column `image` in the new rows; did you mean imgae\?"),
+        ({"imgae": [0]}, r"no column `image` in the new rows. Did you mean imgae\?"),
         ({"image": np.zeros((2, 8, 8, 1))}, r"column `image` of the new rows is float64 \(2, 8, 8, 1\)"),
         ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), but a row of the run as uint8 \(8, 8, 1\)"),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),
         ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "the same number of rows, got image 2, x 1"),
-        ("tset", r"there is no split tset; did you mean test\? \(test, train, valid\)"),
+        ("tset", r"there is no split tset. Did you mean test\? Allowed: test, train, valid\."),
     ],
 )
 def test_wrong_rows_are_refused(fitted: TrainedModel, rows: Any, message: str) -> None:
@@ -405,7 +405,7 @@ def test_evaluate_prints_the_figures_of_a_split(digits: Path, capsys: pytest.Cap
         assert [split, *(f"{metrics[begin + name]:.5g}" for name in ("loss", "accuracy"))] in printed
         assert ["status", "finished"] in printed
     assert main(["mode=evaluate", f"run={digits}", "data.split=tets"]) == 2
-    assert "no split tets; did you mean test?" in capsys.readouterr().err
+    assert "no split tets. Did you mean test?" in capsys.readouterr().err
 
 
 def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -427,9 +427,9 @@ def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("found.txt", ".txt is no format; allowed: .csv, .json, .parquet"),
-        ("found.parqet", "did you mean .parquet?"),
-        ("found", "the name must end with the format; allowed: .csv"),
+        ("found.txt", ".txt is no format. Allowed: .csv, .json, .parquet"),
+        ("found.parqet", "Did you mean .parquet?"),
+        ("found", "the name must end with the format. Allowed: .csv"),
         ("lacking/found.csv", "there is no folder lacking. Create it"),
     ],
 )
@@ -475,7 +475,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkey
 
 def test_overrides_of_data_are_compared_with_the_run(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=evaluate", f"run={digits}", "data.sed=1"]) == 2
-    assert "data.sed: no parameter of components.data.ScikitLearn; did you mean seed?" in capsys.readouterr().err
+    assert "data.sed: unknown parameter of components.data.ScikitLearn. Did you mean seed?" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "data.valid=0.3"]) == 2
     assert "the data, or how it is split, has changed since the run was trained" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "optimizer=sgd", "seed=3"]) == 2

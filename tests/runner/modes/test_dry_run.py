@@ -64,7 +64,7 @@ def numbers(lines: list[str]) -> dict[str, tuple[int, int]]:
 @pytest.fixture
 def without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """The device has no memory at all, so that a dry run ends after the sections by shapes."""
-    monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(-(10**9), "in this test"))
+    monkeypatch.setattr(memory, "measure_free_memory", lambda: memory.FreeMemory(-(10**9), "in this test"))
 
 
 @pytest.mark.usefixtures("without_compiling")
@@ -131,7 +131,7 @@ def test_a_model_that_is_too_large_allocates_nothing(capsys: pytest.CaptureFixtu
 
 def test_a_batch_size_that_fits_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     data = 1797 * (64 + 4)  # which is on the device already
-    monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(600_000 - data, "in this test"))
+    monkeypatch.setattr(memory, "measure_free_memory", lambda: memory.FreeMemory(600_000 - data, "in this test"))
     words = ["mode=dry_run", "architecture.widths=[32]", "training.evaluation_batch_size=32", "quiet=true"]
     assert main([*words, "training.batch_size=1000"]) == 1
     remedy = re.search(r"600 kB are free in this test; (training\.batch_size=(\d+)) would fit", capsys.readouterr().err)

@@ -43,7 +43,7 @@ def mine(in_empty_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        (f"{BRANCH}.0.rte=0.3", f"{BRANCH}.0.rte: no parameter of components.layer.Dropout; did you mean rate?"),
+        (f"{BRANCH}.0.rte=0.3", f"{BRANCH}.0.rte: unknown parameter of components.layer.Dropout. Did you mean rate?"),
         (f"{BLOCK}.layers.0.features=0", f"{BLOCK}.layers.0.features: 0 is not a whole number in [1, inf)"),
         (f"{BLOCK}.stochastic_depth=1", f"{BLOCK}.stochastic_depth: 1 is not a number in [0, 1) or null"),
         (f"{BLOCK}.shortcut=3", f"{BLOCK}.shortcut: 3 is not a list or null"),

@@ -24,14 +24,14 @@ import runner
 from components import types
 from runner import npz
 from runner.__main__ import main
-from runner.config.catalog import catalog, defaults
+from runner.config.catalog import find_options, read_default_options
 from runner.data import transform
 from runner.signature.build import build
-from runner.signature.kinds import KINDS, is_part_of
+from runner.signature.kinds import KINDS, is_part_of_kind
 from runner.signature.schema import SCHEMA, find_misplaced_parts
-from runner.signature.source import TargetError
+from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import element_hint
-from runner.tree import parts
+from runner.tree import iterate_parts
 
 FIELDS = "__dataclass_fields__"
 HELPERS = [
@@ -51,7 +51,7 @@ HELPERS = [
     "components.loss.Range",
     "components.loss._numbers",
     "components.metric.dataclasses.replace",
-    "components.place.find",
+    "components.input_files.find_path",
     "components.schedule._schedule",
     "components.columns.as_column",
     "components.types.Schedule",
@@ -78,8 +78,8 @@ HELPERS = [
 
 def allowed(target: Any, *wanted: str) -> bool:
     try:
-        return is_part_of(target, wanted)
-    except TargetError:
+        return is_part_of_kind(target, wanted)
+    except PartNotFoundError:
         return False
 
 
@@ -153,16 +153,16 @@ def test_every_callable_is_a_part_of_its_kind_or_refused() -> None:
         kinds = [kind for kind in KINDS if allowed(name, kind)]
         assert kinds, name
         assert all(IN_PYTHON[kind](value) for kind in kinds), (name, kinds)
-        homes = [vars(importlib.import_module(home)) for kind in kinds for home in KINDS[kind].homes]
-        assert any(home.get(name.rpartition(".")[2]) is value for home in homes), name
+        packages = [vars(importlib.import_module(package)) for kind in kinds for package in KINDS[kind].packages]
+        assert any(package.get(name.rpartition(".")[2]) is value for package in packages), name
     assert len(found) > 250
     assert len(ours) > 10 * sum(name in ours for name in found)  # most of what can be called is no part
 
 
 def test_every_target_in_conf_is_of_the_kind_of_its_key() -> None:
     """Every option of every group, and no part where another group has its own."""
-    assert {place.partition(".")[0] for place in SCHEMA} == defaults().keys() - {"experiment"}
-    for group, options in catalog().files.items():
+    assert {place.partition(".")[0] for place in SCHEMA} == read_default_options().keys() - {"experiment"}
+    for group, options in find_options().files.items():
         for path in options.values():
             tree = yaml.safe_load(path.read_text())
             if group in SCHEMA:
@@ -172,7 +172,7 @@ def test_every_target_in_conf_is_of_the_kind_of_its_key() -> None:
                 assert not list(find_misplaced_parts(tree["columns"], SCHEMA["feature.columns"], "feature.columns")), (
                     path
                 )
-            for _, node in parts(tree):
+            for _, node in iterate_parts(tree):
                 others = {*KINDS} - {"layer", "architecture", "target", "column"}
                 assert sum(allowed(node["_target_"], kind) for kind in others) <= 1
 
@@ -190,14 +190,14 @@ def test_a_helper_is_not_a_part(target: str) -> None:
 @pytest.mark.parametrize(
     ("place", "target", "message"),
     [
-        ("loss", "components.metric.MAE", "is a metric, not a loss; did you mean components.loss.MAE?"),
-        ("optimizer", "components.schedule.cosine", "is a schedule, not an optimizer; did you mean optax."),
-        ("architecture.layers.0", "components.architecture.MLP", "is an architecture, not a layer;"),
-        ("architecture.layers.0", "components.layer.Normal", "is not a layer;"),
-        ("architecture", "components.layer.Dense", "is a layer, not an architecture;"),
-        ("feature.target", "components.feature.Image", "is a feature column, not a target; did you mean components."),
-        ("feature.columns.image", "components.data.Idx", "is a data source, not a feature column;"),
-        ("loss", "os.system", "is not below an allowed package"),
+        ("loss", "components.metric.MAE", "is a metric, not a loss. Did you mean components.loss.MAE?"),
+        ("optimizer", "components.schedule.cosine", "is a schedule, not an optimizer. Did you mean optax."),
+        ("architecture.layers.0", "components.architecture.MLP", "is an architecture, not a layer."),
+        ("architecture.layers.0", "components.layer.Normal", "is not a layer."),
+        ("architecture", "components.layer.Dense", "is a layer, not an architecture."),
+        ("feature.target", "components.feature.Image", "is a feature column, not a target. Did you mean components."),
+        ("feature.columns.image", "components.data.Idx", "is a data source, not a feature column."),
+        ("loss", "os.system", "is not in an allowed package"),
     ],
 )
 def test_a_part_of_the_wrong_kind_is_reported_with_the_kind_that_is_allowed(
@@ -257,7 +257,7 @@ def test_a_transform_may_contain_only_feature_columns(tmp_path: Path) -> None:
         "components.data.Csv": "is a data source, not a feature column",
         "components.pretrained.Safetensors": "is a source of weights, not a feature column",
         "runner.tracking.MLflow": "is a tracker, not a feature column",
-        "stranger.Column": "is not below an allowed package",
+        "stranger.Column": "is not in an allowed package",
     }.items():
         feature = {"target": column, "columns": {"x": {"_target_": target}}, "inputs": {"x": ["x"]}}
         meta = {"version": transform.VERSION, "feature": feature, "columns": {}, "forms": {}}
@@ -295,7 +295,10 @@ def test_an_untrusted_run_folder_runs_nothing(in_empty_folder: Path, capsys: pyt
         ("learning_rate: ${oc.env:TITRATE_SECRET}", "${oc.env:TITRATE_SECRET} is not understood; a reference is"),
         ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not understood; a reference is"),
         ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect here; leave `hydra`"),
-        ("loss: {_target_: components.loss.MSE, _partial_: true}", "loss._partial_: no parameter of components.loss"),
+        (
+            "loss: {_target_: components.loss.MSE, _partial_: true}",
+            "loss._partial_: unknown parameter of components.loss",
+        ),
         ("loss: {_target_: [components.loss.MSE]}", "loss._target_: ['components.loss.MSE'] is not a dotted name"),
         ("training: {epochs: {_target_: os.system}}", 'training.epochs: {"_target_": "os.system"} is not a whole'),
         ("stranger: {_target_: os.system}", "stranger: unknown key"),
@@ -320,10 +323,10 @@ def test_an_untrusted_experiment_runs_nothing(
 
 def options() -> Iterator[tuple[str, dict[str, Any]]]:
     """The parts that the options of `conf/` hold, with their groups."""
-    for group, files in catalog().files.items():
+    for group, files in find_options().files.items():
         for path in files.values():
             outer: list[Any] = []
-            for place, node in parts(yaml.safe_load(path.read_text())):
+            for place, node in iterate_parts(yaml.safe_load(path.read_text())):
                 if group != "experiment" and not any(place[: len(one)] == one for one in outer):
                     outer.append(place)
                     yield group, node
@@ -353,7 +356,7 @@ def test_allow_lasts_for_one_command(
         assert main(["--allow", "allowed_once", *words]) == 2
         assert 'loss.size: "x" is not a whole number' in capsys.readouterr().err
         assert main(words) == 2
-        assert "allowed_once.Loss is not below an allowed package" in capsys.readouterr().err
+        assert "allowed_once.Loss is not in an allowed package" in capsys.readouterr().err
         assert "TITRATE_ALLOW" not in os.environ
     monkeypatch.setenv("TITRATE_ALLOW", "another")
     assert main(["--allow", "allowed_once", *words]) == 2

@@ -155,16 +155,20 @@ CASES = [
     ("loss", "ColumnLoss", "ColumnLoss returns float32 (32, 1)."),
     ("loss", "WholeLoss", "WholeLoss returns int32 (32,)."),
     ("loss", "PairLoss", "PairLoss returns a tuple of 2."),
-    ("loss", "NoOutputs", "`strange_parts.NoOutputs` lacks `outputs`, which a loss has; see components.types.Loss"),
+    (
+        "loss",
+        "NoOutputs",
+        "`strange_parts.NoOutputs` has no `outputs`. To be a loss, it needs all members of components.types.Loss",
+    ),
     ("loss", "FloatOutputs", "FloatOutputs.outputs returns 10.0. It must return a whole number"),
-    ("loss", "not_a_loss", "`strange_parts.not_a_loss` lacks `outputs`, `__call__`, which a loss has;"),
-    ("loss", "Metric", "`strange_parts.Metric` lacks `outputs`, `__call__`, which a loss has;"),
+    ("loss", "not_a_loss", "`strange_parts.not_a_loss` has no `outputs`, `__call__`. To be a loss,"),
+    ("loss", "Metric", "`strange_parts.Metric` has no `outputs`, `__call__`. To be a loss,"),
     (
         "architecture",
         "NoField",
-        "strange_parts.NoField lacks the parameter `outputs`: the number of outputs that the loss needs",
+        "strange_parts.NoField has no parameter `outputs`, the number of outputs of each example. Add it.",
     ),
-    ("architecture", "NoTrain", "strange_parts.NoTrain lacks `train` in its `__call__`"),
+    ("architecture", "NoTrain", "strange_parts.NoTrain.__call__ has no parameter `train`. Add it."),
     ("architecture", "BareArray", "BareArray returns float32 (32, 10). It must return an Output"),
     (
         "architecture",
@@ -174,21 +178,25 @@ CASES = [
     ("architecture", "Wide", "Wide: `logits` returns float32 (32, 11)."),
     ("architecture", "BadInEvaluation", "BadInEvaluation: `logits` returns float32 ()."),
     ("architecture", "InternalLoss", "InternalLoss: `losses.size` returns float32 ()."),
-    ("architecture", "NoModule", "`strange_parts.NoModule` makes a NoModule, not an architecture (flax.linen.Module)"),
-    ("metric.mine", "NoDirection", "`strange_parts.NoDirection` lacks `higher_is_better`, which a metric has;"),
-    ("metric.mine", "NoBind", "`strange_parts.NoBind.bind` returns None, which lacks `higher_is_better`, `collects`"),
+    (
+        "architecture",
+        "NoModule",
+        "`strange_parts.NoModule` returns a NoModule, not an architecture (flax.linen.Module)",
+    ),
+    ("metric.mine", "NoDirection", "`strange_parts.NoDirection` has no `higher_is_better`. To be a metric,"),
+    ("metric.mine", "NoBind", "`strange_parts.NoBind.bind` returns None, which has no `higher_is_better`, `collects`"),
     ("metric.mine", "MeasuresNumber", "MeasuresNumber.measure returns int32 (). It must return a mapping of names"),
     (
         "metric.mine",
         "CollectsSum",
-        "CollectsSum.measure returns `hits` as int32 (). It collects, so it must return 32 rows",
+        "CollectsSum.measure returns `hits` as int32 (). With `collects` it must return 32 rows",
     ),
     (
         "regularizer.mine",
         "ArrayPenalty",
         "ArrayPenalty returns float32 (3,). It must return one number, float32 ()",
     ),
-    ("regularizer.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which a regularizer has;"),
+    ("regularizer.mine", "NoPenalty", "`strange_parts.NoPenalty` has no `__call__`. To be a regularizer,"),
     (
         "augmentation.mine",
         "OnlyInputs",
@@ -196,8 +204,12 @@ CASES = [
     ),
     ("augmentation.mine", "Renames", "Renames returns the inputs pixels. It must return inputs"),
     ("augmentation.mine", "Halves", "Halves returns `inputs` as float32 (16, 8, 8, 1). It must return 32 examples"),
-    ("augmentation.mine", "NoPenalty", "`strange_parts.NoPenalty` lacks `__call__`, which an augmentation has;"),
-    ("schedule", "bare_rate", "`strange_parts.bare_rate` makes a function, not a schedule (components.types.Schedule)"),
+    ("augmentation.mine", "NoPenalty", "`strange_parts.NoPenalty` has no `__call__`. To be an augmentation,"),
+    (
+        "schedule",
+        "bare_rate",
+        "`strange_parts.bare_rate` returns a function, not a schedule (components.types.Schedule)",
+    ),
     (
         "schedule",
         "no_rate",
@@ -209,8 +221,12 @@ CASES = [
         "strange_parts.rates.values: `learning_rate` returns float32 (3,). It must return one number",
     ),
     ("schedule", "only_number", "strange_parts.only_number.values returns float32 (). It must return a mapping"),
-    ("optimizer", "sgd", "strange_parts.sgd lacks the parameter `learning_rate`: the learning rate of each step"),
-    ("optimizer", "update", "`strange_parts.update` makes a function, not an optimizer (optax.GradientTransformation)"),
+    ("optimizer", "sgd", "strange_parts.sgd has no parameter `learning_rate`, the learning rate of each step. Add it."),
+    (
+        "optimizer",
+        "update",
+        "`strange_parts.update` returns a function, not an optimizer (optax.GradientTransformation)",
+    ),
 ]
 
 

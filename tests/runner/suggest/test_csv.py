@@ -99,7 +99,7 @@ def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list
         (["data.target=prize"], "data.target=prize is no column of houses.csv; did you mean price? (area, id, price"),
         (["data.target=null"], "data.target is missing: which column of houses.csv is to be predicted? (area, id"),
         (["data.path=house.csv"], "there is no file"),
-        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` names; did you"),
+        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` names. Did you"),
         (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),
     ],
 )
@@ -292,7 +292,7 @@ def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
         ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
         ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` names; did you mean aria?"),
         ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` names; there are rooms"),
-        ("rooms,area,where\n1,x,North\n", "stands as it was trained: correct new.csv"),
+        ("rooms,area,where\n1,x,North\n", "are fixed: correct new.csv"),
         ("rooms,area,where\n", "has no rows below the names of its columns"),
         ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
     ],

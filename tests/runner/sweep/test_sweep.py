@@ -22,7 +22,7 @@ import runner
 from components.data import Arrays
 from components.types import UserError
 from runner.__main__ import main
-from runner.config.catalog import catalog
+from runner.config.catalog import find_options
 from runner.errors import ConfigError
 from runner.execution.prepare import _PROGRAMS
 from runner.sweep import plan, ranking
@@ -75,10 +75,10 @@ def test_every_combination_stands_there_once_and_the_last_word_varies_fastest(si
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trainig.epochs=1,2", "seed=1,2"], "trainig: unknown key; did you mean training?"),
+        (["trainig.epochs=1,2", "seed=1,2"], "trainig: unknown key. Did you mean training?"),
         (["training.epochs=1,x"], 'training.epochs: "x" is not a whole number'),
         (["optimizer=glob(q*)"], r"optimizer=glob\(q\*\): no option of optimizer matches; there are adam,"),
-        (["optimzer=glob(*)"], r"glob\(\) is for the options of a group; did you mean optimizer\?"),
+        (["optimzer=glob(*)"], r"glob\(\) is for the options of a group. Did you mean optimizer\?"),
         (["learning_rate=interval(0,1)"], r"an interval has no list of values; write learning_rate=1,2,3"),
         (["seed=1,1"], "has a value twice"),
         (["learning_rate=1,1.0"], "learning_rate=1 and learning_rate=1.0 are the same run"),
@@ -88,8 +88,8 @@ def test_every_combination_stands_there_once_and_the_last_word_varies_fastest(si
         (["seed=range(5)", "sweep.limit=4"], "these are 5 runs, more than sweep.limit=4"),
         (["seed=1,2", "mode=clean"], "mode=clean: one run is wanted, not a sweep"),
         (["seed=1,2", "mode=runs"], "mode=runs: one run is wanted, not a sweep"),
-        (["folds=5", "fold=5"], "fold: 5 is none of the 5 folds, which count from 0"),
-        (["fold=1"], "fold: 1 of how many"),
+        (["folds=5", "fold=5"], "fold: 5 is not below folds=5. Folds count from 0."),
+        (["fold=1"], "fold: 1 is set without folds"),
         (["folds=1"], r"folds: 1 is not a whole number in \[2, inf\)"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_figure_of_one_run_has_no_deviation_and_a_failed_setting_comes_last() 
 
 def test_globs_find_all_that_there_is() -> None:
     assert [word for (word,) in settings("optimizer=glob(*)")] == [
-        f"optimizer={name}" for name in catalog().files["optimizer"]
+        f"optimizer={name}" for name in find_options().files["optimizer"]
     ]
 
 

@@ -50,7 +50,7 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
 def test_where_memory_is_scarce_one_copy_is_held_at_a_time(
     free: int, written: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free_host_memory", lambda: memory.Free(free, "in this test"))
+    monkeypatch.setattr(memory, "measure_free_host_memory", lambda: memory.FreeMemory(free, "in this test"))
     checkpoints, found = CheckpointFiles(tmp_path / "c"), []
     go_on = threading.Event()
     threading.Timer(0.2, go_on.set).start()

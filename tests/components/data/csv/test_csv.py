@@ -56,7 +56,10 @@ def test_types_are_those_that_all_rows_allow(tmp_path: Path, monkeypatch: pytest
     assert source.columns.valid.keys() == {"w"}
     blocks = list(source.blocks("all"))
     assert len(blocks) > 1
-    assert [sum(len(block.columns["i"]) for block in blocks), blocks[1].columns["i"][0]] == [40_001, blocks[1].first]
+    assert [sum(len(block.columns["i"]) for block in blocks), blocks[1].columns["i"][0]] == [
+        40_001,
+        blocks[1].first_row,
+    ]
 
 
 def test_gaps_are_marked_in_every_type_and_nan_is_one(tmp_path: Path) -> None:
@@ -172,7 +175,7 @@ def test_a_quote_that_is_never_closed_is_named_by_its_line(tmp_path: Path, rows:
 def test_rows_are_named_by_the_lines_they_begin_in(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", 'a,b\n1,"x\ny"\n\n2,"un""even"\n3,o"dd\n\n\n4,"p\n\nq"\n5,z')
     (block,) = source.blocks("all")
-    assert [block.where(row) for row in range(5)] == [f"{source.path}, line {n}" for n in (2, 5, 6, 9, 12)]
+    assert [block.locate(row) for row in range(5)] == [f"{source.path}, line {n}" for n in (2, 5, 6, 9, 12)]
 
 
 def test_splits_are_disjoint_and_stratified_on_request(tmp_path: Path) -> None:
@@ -218,7 +221,7 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ("a,b\n1,2\n2.5,1\n", {"a": "int"}, "line 3: column `a` is '2.5', not of the type int"),
         ("a,b\n1,1\n2,yes\n", {"b": "bool"}, "line 3: column `b` is 'yes', not of the type bool"),
         ("a,b\n1,2\n2,2020-01-01\n3,x", {"b": "timestamp"}, "line 2: column `b` is '2', not of the type timestamp"),
-        ("a,b\n1,2\n", {"bb": "int"}, "has no column `bb`, which `types` names; did you mean b?"),
+        ("a,b\n1,2\n", {"bb": "int"}, "has no column `bb`, which `types` names. Did you mean b?"),
         (b"a,b\n1,2\n2,\xe9\n", None, "table.csv, line 3: byte 0xe9 isn't UTF-8; convert the file"),
         (b"a,b\n1,2\n2,\xe9\n", {"b": "string"}, "table.csv, line 3: byte 0xe9 isn't UTF-8"),
         (b"a,\xe9\n1,2\n", None, "table.csv, line 1: byte 0xe9 isn't UTF-8"),
@@ -245,7 +248,7 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, text: str | bytes
 def test_a_table_of_very_many_columns_is_read(tmp_path: Path) -> None:
     names = [f"c {n}" for n in range(10_001)]
     path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
-    with pytest.raises(DataError, match=r"no column `x`, .* allowed: c 0, c 1, .*, c 1004, … \(9,991 more\)$"):
+    with pytest.raises(DataError, match=r"no column `x`, .* Allowed: c 0, c 1, .*, c 1004, … \(9,991 more\)\.$"):
         Csv(path=path, types={"x": "int"}).sizes()
 
 
