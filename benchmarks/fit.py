@@ -25,7 +25,7 @@ from benchmarks.housing import NUMBERS, HousingSource, read_housing
 from benchmarks.timing import format_rates, parse_arguments, time_variants
 from components.feature.statistic import Moments, Quantiles
 from components.feature.statistic.counts import Counts
-from runner.data.statistics import StatisticsRequest
+from runner.data.statistics import StatisticsRequest, compute_statistics
 
 COPIES = 10
 ADAPT = 84_500  # rows per second of FeatureSpace.adapt
