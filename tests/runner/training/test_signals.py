@@ -15,15 +15,15 @@ import pytest
 
 from runner.__main__ import main
 from runner.execution import execute as execution
-from runner.training.signals import CAUGHT, Interruption, Signals
+from runner.training.signals import HANDLED, Interruption, Signals
 
-each_signal = pytest.mark.parametrize("number", CAUGHT)
+each_signal = pytest.mark.parametrize("number", HANDLED)
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Restores the handlers of the signals."""
-    handlers = {number: signal.getsignal(number) for number in CAUGHT}
+    handlers = {number: signal.getsignal(number) for number in HANDLED}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
