@@ -369,7 +369,7 @@ def check_memory(bench: Bench) -> None:
     """Compares the memory that a dry run of fashion_mnist_cnn predicts with the peak of its training."""
     overrides = fashion_overrides(bench, "float32")
     output = bench.finish(bench.start("-m", "runner", *overrides, "tracking=none", "mode=dry_run", name="dry_run"))
-    section = output.partition("memory as compiled")[2]
+    section = output.partition("memory of the compiled programs")[2]
     sizes = re.findall(r"^  (?:training|evaluation) +([\d.,]+) ?(\w?B)", section, re.MULTILINE)
     predicted = max(float(number.replace(",", "")) * UNITS[unit] for number, unit in sizes)
     peaks = []

@@ -40,7 +40,9 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     from runner.execution.execute import execute
 
     if config.values["folds"] is not None and config.values["fold"] is None:
-        raise UserError(f"folds={config.values['folds']} makes several runs; use runner.multirun instead of runner.run")
+        raise UserError(
+            f"folds={config.values['folds']} makes several runs. Use runner.multirun instead of runner.run."
+        )
     return execute(config, source=source)
 
 
@@ -115,8 +117,8 @@ def _check_source(source: Source | None) -> None:
     try:
         check_kind(source, type(source).__name__, ("source",))
     except UserError as error:
-        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns"
-        raise UserError(f"source: {error}; {hint}") from None
+        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns."
+        raise UserError(f"source: {error} {hint}") from None
 
 
 def _check_mode(config: Config) -> None:
@@ -124,4 +126,4 @@ def _check_mode(config: Config) -> None:
     from components.types import UserError
 
     if config.values["mode"] != "train":
-        raise UserError(f"mode={config.values['mode']} is for the command line only; leave it out")
+        raise UserError(f"mode={config.values['mode']} is for the command line only. Leave it out.")

@@ -81,7 +81,7 @@ def _run_and_print_errors(arguments: Sequence[str]) -> int:
 def _print_unexpected(error: Exception) -> int:
     """Prints the traceback of an unexpected error, or one line if the memory ran out. Returns the exit code."""
     if is_memory_error(error):
-        print("out of memory: free some, or use fewer rows or columns, or smaller batches", file=sys.stderr)
+        print("out of memory. Free some, or use fewer rows or columns, or smaller batches.", file=sys.stderr)
         return 1
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
     return 1
@@ -163,6 +163,7 @@ def _check_allowed(names: Sequence[str]) -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        """Raises UserError, where argparse would end the process."""
         raise UserError(message)
 
 

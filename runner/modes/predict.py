@@ -62,8 +62,8 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
     if "_target_" not in config.values["data"]:
         run, path = config.values["run"], config.values["data"]["path"]
         raise UserError(
-            f"data.path={path}: run={run} was trained on data from Python, so its configuration names no source to "
-            f"read a file with; use runner.load({run!r}).predict(columns)"
+            f"data.path={path}: run={run} was trained on data from Python, so its configuration has no source that "
+            f"reads a file. Use runner.load({run!r}).predict(columns)."
         )
     with error_location("data"):
         data = config.values["data"] if with_target else _without_target_type(config.values)
@@ -95,6 +95,6 @@ def new_rows_error_location(config: Config) -> Iterator[None]:
     except DataError as error:
         run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
         raise DataError(
-            f"{error}\n(the columns of run={run} are fixed: correct {path}, or set by the keys of `data` how it is "
-            "read; to change types or columns, train another run)"
+            f"{error}\nThe columns of run={run} are fixed. Correct {path}, or set by the keys of `data` how it is "
+            "read. To change types or columns, train another run."
         ) from error

@@ -292,7 +292,7 @@ def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
         ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
         ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` lists. Did you mean aria?"),
         ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` lists. Columns: rooms"),
-        ("rooms,area,where\n1,x,North\n", "are fixed: correct new.csv"),
+        ("rooms,area,where\n1,x,North\n", "are fixed. Correct new.csv"),
         ("rooms,area,where\n", "has no rows below the names of its columns"),
         ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
     ],
