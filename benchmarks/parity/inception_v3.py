@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.parity.case import Case, Keras, Torch, thinner, thinner_keras
-from components.architecture.inception_v3 import SMALLEST, InceptionV3
+from components.architecture.inception_v3 import MIN_SIDE, InceptionV3
 
 THIN = 8  # factor of the reduction of channels
 Torchs = partial(InceptionV3, count_include_pad=True)
@@ -49,7 +49,7 @@ def keras(side: int, classes: int = 1000) -> Any:
 
 
 def keras_thin() -> Keras:
-    return Keras(thinner_keras(keras(SMALLEST, THIN), THIN))
+    return Keras(thinner_keras(keras(MIN_SIDE, THIN), THIN))
 
 
 CASES = {
@@ -62,5 +62,5 @@ CASES = {
     "inception_v3_thin/torchvision": Case(
         "torchvision", partial(Torchs, THIN, 1 / THIN), torchvision_thin, 299, thin=True
     ),
-    "inception_v3_thin/keras": Case("keras", partial(Kerass, THIN, 1 / THIN), keras_thin, SMALLEST, thin=True),
+    "inception_v3_thin/keras": Case("keras", partial(Kerass, THIN, 1 / THIN), keras_thin, MIN_SIDE, thin=True),
 }
