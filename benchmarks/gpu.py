@@ -301,7 +301,7 @@ def check_kill(bench: Bench) -> None:
             bench.finish(bench.train(*overrides, name=uninterrupted, **DETERMINISTIC))
             kills = kill_and_resume(bench, overrides, killed, 0.5 * (time.monotonic() - start))
             log = (bench.run_folder(killed) / "log.txt").read_text()
-            resumed_steps = [int(step) for step in re.findall(r"going on from step (\d+)", log)]
+            resumed_steps = [int(step) for step in re.findall(r"resuming from step (\d+)", log)]
             identical = are_identical(bench, uninterrupted, killed)
             bits = "same" if identical else "other"
             result = f"{kills} kills, resumed from steps {resumed_steps}, {bits} bits"
@@ -369,7 +369,7 @@ def check_memory(bench: Bench) -> None:
     """Compares the memory that a dry run of fashion_mnist_cnn predicts with the peak of its training."""
     overrides = fashion_overrides(bench, "float32")
     output = bench.finish(bench.start("-m", "runner", *overrides, "tracking=none", "mode=dry_run", name="dry_run"))
-    section = output.partition("memory as compiled")[2]
+    section = output.partition("memory of the compiled programs")[2]
     sizes = re.findall(r"^  (?:training|evaluation) +([\d.,]+) ?(\w?B)", section, re.MULTILINE)
     predicted = max(float(number.replace(",", "")) * UNITS[unit] for number, unit in sizes)
     peaks = []

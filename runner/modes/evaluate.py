@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from runner.display.progress import make_progress
-from runner.display.report import SPLITS, print_report
+from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
 from runner.modes.predict import new_rows_error_location, open_new_rows
 
@@ -33,9 +33,9 @@ def command(config: Config) -> int:
             cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
             print_tables([Section("", [(*cells,), (*cells.values(),)])], [("folder", str(model.folder))])
             return 0
-        split = config.split or model.held_out
+        split = config.split or model.default_split
         metrics = model.evaluate(split)
-    prefix = dict(SPLITS)[split]  # of the metrics in a run's summary, which the report prints
+    prefix = METRIC_PREFIXES[split]  # of the metrics in a run's summary, which the report prints
     summary_metrics = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()}
     print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, {}, quiet=False)
     return 0

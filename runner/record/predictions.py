@@ -43,7 +43,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
 
-def make_recorded(
+def make_recorded_predictions(
     split: str,
     classes: tuple[str, ...] | None,
     row: np.ndarray,

@@ -201,7 +201,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_a_file_of_predictions_is_refused(tmp_path: Path) -> None:
-    kept = answers.make_recorded(
+    kept = answers.make_recorded_predictions(
         "test", ("a", "b"), np.arange(2), np.zeros(2, np.int32), np.zeros((2, 2), np.float32), np.ones(2)
     )
     answers.save_predictions(tmp_path, kept)

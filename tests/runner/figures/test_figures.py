@@ -15,7 +15,7 @@ from runner import figures
 from runner.figures import images
 from runner.figures.classes import confusion, per_class
 from runner.record.outbox import Outbox, write_covered_size
-from runner.record.predictions import RecordedPredictions, make_recorded, save_predictions
+from runner.record.predictions import RecordedPredictions, make_recorded_predictions, save_predictions
 
 OF_CLASSES = {"per_class.csv", "per_class.png", "predictions.png", "confusion.png"}
 OF_VALUES = {"residuals.png", "predictions.png"}
@@ -37,7 +37,7 @@ def of_classes(target: Any, prediction: Any, names: tuple[str, ...], **other: An
 
 def of_values(target: Any, prediction: Any) -> RecordedPredictions:
     right, said = np.asarray(target, np.float32), np.asarray(prediction, np.float32)
-    return make_recorded("valid", None, np.arange(len(right)), right, said, np.ones(len(right), np.float32))
+    return make_recorded_predictions("valid", None, np.arange(len(right)), right, said, np.ones(len(right), np.float32))
 
 
 def drawn(folder: Path, found: RecordedPredictions) -> set[str]:
