@@ -22,7 +22,7 @@ from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
 from runner.record.description import describe_environment, list_changes
-from runner.record.predictions import make_recorded, save_predictions
+from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
@@ -216,7 +216,9 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> d
         return {}
     metrics, outputs = run.trainer.examine(split, parameters, model_state)
     classes, targets = run.trainer.target.classes, run.trainer.targets(split)
-    predictions = make_recorded(split, classes, splits[split], targets, outputs.logits, outputs.losses)
+    predictions = RecordedPredictions.from_logits(
+        split, classes, splits[split], targets, outputs.logits, outputs.losses
+    )
     save_predictions(run.folder.path, predictions)
     return metrics if split == "test" else {}
 

@@ -32,7 +32,7 @@ from runner.platform import arithmetic_settings, cache_folder, check_not_forked,
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program, TrainState, as_arrays
 from runner.record.description import code_versions, list_changes
-from runner.record.predictions import RecordedPredictions, make_recorded
+from runner.record.predictions import RecordedPredictions
 from runner.run_folder import find_run, list_runs, read_record
 from runner.training.checkpoint import load_newest
 from runner.training.signals import Signals
@@ -184,7 +184,9 @@ class TrainedModel:
         trainer = self._trainer_of(split)
         _, collected = trainer.examine(split, *self.weights[:2])
         rows, targets = trainer.data.splits[split], trainer.targets(split)
-        return make_recorded(split, self._target.classes, rows, targets, collected.logits, collected.losses)
+        return RecordedPredictions.from_logits(
+            split, self._target.classes, rows, targets, collected.logits, collected.losses
+        )
 
     @cached_property
     def data(self) -> Data:
