@@ -40,7 +40,9 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     from runner.execution.execute import execute
 
     if config.values["folds"] is not None and config.values["fold"] is None:
-        raise UserError(f"folds={config.values['folds']} makes several runs; use runner.multirun instead of runner.run")
+        raise UserError(
+            f"folds={config.values['folds']} makes several runs. Use runner.multirun instead of runner.run."
+        )
     return execute(config, source=source)
 
 
@@ -58,17 +60,16 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
         UserError: an error that the caller can fix. It is raised before the first run.
     """
     from runner.memory import check_memory_for_jax
-    from runner.sweep import plan
+    from runner.sweep.plan import Plan, make_plan
 
     _check_source(source)
-    sweep = plan.make(overrides, multirun=True)
-    assert isinstance(sweep, plan.Plan)
-    first = sweep.settings[0].config
-    _check_mode(first)
-    check_memory_for_jax(first.values["training"])
+    plan = make_plan(overrides, multirun=True)
+    assert isinstance(plan, Plan)
+    _check_mode(plan.runs[0].config)
+    check_memory_for_jax(plan.runs[0].config.values["training"])
     from runner.sweep.launch import launch
 
-    return launch(sweep, source=source)
+    return launch(plan, source=source)
 
 
 def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
@@ -116,8 +117,8 @@ def _check_source(source: Source | None) -> None:
     try:
         check_kind(source, type(source).__name__, ("source",))
     except UserError as error:
-        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns"
-        raise UserError(f"source: {error}; {hint}") from None
+        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns."
+        raise UserError(f"source: {error} {hint}") from None
 
 
 def _check_mode(config: Config) -> None:
@@ -125,4 +126,4 @@ def _check_mode(config: Config) -> None:
     from components.types import UserError
 
     if config.values["mode"] != "train":
-        raise UserError(f"mode={config.values['mode']} is for the command line only; leave it out")
+        raise UserError(f"mode={config.values['mode']} is for the command line only. Leave it out.")

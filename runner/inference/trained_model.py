@@ -23,7 +23,7 @@ from runner.data.batches import gather_rows
 from runner.data.load import Data
 from runner.data.python_rows import NEW_SPLIT, as_source, encode_labeled
 from runner.data.transform import ArrayLayout, load_transform
-from runner.display.progress import Progress, Quiet
+from runner.display.progress import Progress, QuietProgress
 from runner.execution.prepare import dtype_arguments, get_program, load_data
 from runner.inference.predict_fn import PredictFn
 from runner.inference.predictions import Predictions, make_predictions
@@ -32,7 +32,7 @@ from runner.platform import arithmetic_settings, cache_folder, check_not_forked,
 from runner.program.parts import ExampleOutputs, ProgramInputs
 from runner.program.program import TrainState, numbers_to_arrays
 from runner.record.description import code_versions, list_changes
-from runner.record.predictions import RecordedPredictions, make_recorded_predictions
+from runner.record.predictions import RecordedPredictions
 from runner.run_folder import find_run, list_runs, read_record
 from runner.training.checkpoint import load_newest_checkpoint
 from runner.training.signals import Signals
@@ -68,7 +68,7 @@ def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source
     """
     folder = find_run(Path(os.path.expanduser(root)), os.path.expanduser(str(name)), "run").absolute()
     values = read_config(folder)
-    return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, progress=Quiet())
+    return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, progress=QuietProgress())
 
 
 def open_model(config: Config, progress: Progress) -> TrainedModel:
@@ -194,7 +194,9 @@ class TrainedModel:
         check_not_forked()
         trainer, outputs = self._evaluate_with_outputs(split)
         rows, targets = trainer.data.splits[split], trainer.targets(split)
-        return make_recorded_predictions(split, self._target.classes, rows, targets, outputs.logits, outputs.losses)
+        return RecordedPredictions.from_logits(
+            split, self._target.classes, rows, targets, outputs.logits, outputs.losses
+        )
 
     def _evaluate_with_outputs(self, split: str) -> tuple[Trainer, ExampleOutputs]:
         """The trainer of a split, and the outputs for each of the split's rows."""

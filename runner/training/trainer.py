@@ -218,7 +218,7 @@ class Trainer:
                 is_best = self._end_epoch(trainer_state, epoch, checkpoints)
                 record = trainer_state.history[-1]
                 LOG.info("epoch %d: %s", epoch + 1, record)
-                self.progress.epoch(epoch, record, time.monotonic() - epoch_start, is_best)
+                self.progress.show_epoch(epoch, record, time.monotonic() - epoch_start, is_best)
                 if self.signals.received:
                     return False
         if self.training.profile and not profile.has_traced:
@@ -319,7 +319,7 @@ class Trainer:
                 raise Diverged(f"the objective is not finite at step {first_bad}", first_bad)
             values = compute_metrics(trainer_state.sums, self.metrics, "train")
             step = trainer_state.step - epoch * self.steps_per_epoch
-            self.progress.step(epoch, step, self.timings.steps_per_second(), values)
+            self.progress.show_step(epoch, step, self.timings.steps_per_second(), values)
         if stops_on_nan and not unread and not _is_finite(trainer_state.state):
             raise Diverged(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
         return unread

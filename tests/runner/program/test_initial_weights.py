@@ -107,7 +107,7 @@ def test_a_file_that_does_not_fit_leaves_no_folder_and_is_named_with_its_key(
     assert not Path("outputs").exists()
     words = ["data=digits", "feature=image", "weights=safetensors"]
     assert main([*words, "weights.path=mine.safetensors", "architecture=mlp"]) == 2
-    assert "MLP: no library names its parameters" in capsys.readouterr().err
+    assert "MLP: no naming scheme is known" in capsys.readouterr().err
     assert main([*words, "architecture=mine"]) == 2
     assert "weights.path: has no value yet. Set it." in capsys.readouterr().err
     assert main([*words, "architecture=mine", "weights.path=other.safetensors"]) == 2
