@@ -1,17 +1,19 @@
-"""Convolutions as the layers compute them against XLA's own: each forward and both gradients, in turns.
+"""How fast convolutions are as the layers compute them, compared with XLA's own convolution.
 
-    python benchmarks/layers.py [rounds] [part of a name ...]
+    python benchmarks/layers.py [rounds] [part of a case's name ...]
     smallest: 1 1x1,
 
-Prints the median milliseconds of both, how many times as fast ours is, and the seconds that each took to compile;
-then the same of training steps of two small networks, compiled with and without our rules.
+Measures the forward pass, the gradient of the image and the gradient of the kernel for each convolution, and then the
+gradients of two small networks with and without the lowerings for the CPU.
+
+Prints for each case a line of JSON: the median milliseconds of N rounds after one warm-up round, how many times as fast
+ours is, and the seconds of tracing and compiling. Variants alternate, so that a busy machine slows all of them.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from benchmarks.timing import parse_arguments, time_variants
 from components.architecture import Sequential
 from components.layer import (
     BatchNorm,
@@ -35,7 +38,7 @@ from components.layer import (
 )
 from components.layer.lowering.convolve import convolve
 
-CASES = {  # name: (batch, side, channels, features, kernel, stride, groups)
+CONVOLUTIONS = {  # (batch, side of the image, channels, features, side of the kernel, stride, groups)
     "depthwise 3x3, 28x28x256": (16, 28, 256, 256, 3, 1, 256),
     "depthwise 3x3 stride 2, 56x56x144": (16, 56, 144, 144, 3, 2, 144),
     "depthwise 3x3, 112x112x32": (16, 112, 32, 32, 3, 1, 32),
@@ -73,52 +76,48 @@ GROUPED = (
 NETWORKS = {"separable, 32 x 32": SEPARABLE, "grouped, 32 x 32": GROUPED}
 
 
-def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[..., Any], float]:
-    """The compiled function, and the seconds of tracing and compiling."""
-    began = time.perf_counter()
-    return jax.jit(function).lower(*arguments).compile(), time.perf_counter() - began
+def compile_function(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[..., Any], float]:
+    """Returns the compiled function, and the seconds of tracing and compiling."""
+    start = time.perf_counter()
+    return jax.jit(function).lower(*arguments).compile(), time.perf_counter() - start
 
 
-def compare(ways: Mapping[str, Callable[..., Any]], rounds: int, *arguments: Any) -> dict[str, Any]:
-    """Milliseconds and compile seconds of each way, and the ratio of the medians."""
-    programs = {name: compiled(function, *arguments) for name, function in ways.items()}
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for n in range(rounds + 1):
-        for name, (program, _) in programs.items():
-            began = time.perf_counter()
-            jax.block_until_ready(program(*arguments))
-            if n > 0:  # the first call warms the caches
-                taken[name].append(1000 * (time.perf_counter() - began))
-    medians = {name: statistics.median(times) for name, times in taken.items()}
+def compare_variants(variants: Mapping[str, Callable[..., Any]], rounds: int, *arguments: Any) -> dict[str, Any]:
+    """Returns milliseconds and compile seconds of each variant, and the ratio of the medians."""
+    calls, compile_seconds = {}, {}
+    for name, function in variants.items():
+        program, compile_seconds[name] = compile_function(function, *arguments)
+        calls[name] = lambda program=program: jax.block_until_ready(program(*arguments))
+    medians = {name: statistics.median(seconds) for name, seconds in time_variants(calls, rounds).items()}
     return {
-        "ms": {name: round(median, 2) for name, median in medians.items()},
+        "ms": {name: round(1000 * median, 2) for name, median in medians.items()},
         "times as fast": round(medians["xla"] / medians["ours"], 2),
-        "compile s": {name: round(seconds, 2) for name, (_, seconds) in programs.items()},
+        "compile s": {name: round(seconds, 2) for name, seconds in compile_seconds.items()},
     }
 
 
-def convolution(case: tuple[int, ...], rounds: int) -> dict[str, Any]:
-    """Forward, and the gradients of the image and of the kernel."""
+def measure_convolution(case: tuple[int, ...], rounds: int) -> dict[str, Any]:
+    """Measures the forward pass, and the gradients of the image and of the kernel."""
     batch, side, channels, features, window, stride, groups = case
     x = jax.random.normal(jax.random.key(0), (batch, side, side, channels))
     kernel = jax.random.normal(jax.random.key(1), (window, window, channels // groups, features))
     options = {"padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": groups}
-    ways = {
+    forward = {
         "xla": partial(lax.conv_general_dilated, window_strides=(stride, stride), **options),
         "ours": partial(convolve, stride=(stride, stride), padding="SAME", groups=groups),
     }
-    upstream = jnp.ones_like(ways["ours"](x, kernel))
-    to_image = {name: lambda x, k, g, f=f: jax.vjp(lambda x: f(x, k), x)[1](g) for name, f in ways.items()}
-    to_kernel = {name: lambda x, k, g, f=f: jax.vjp(lambda k: f(x, k), k)[1](g) for name, f in ways.items()}
+    upstream = jnp.ones_like(forward["ours"](x, kernel))
+    image_gradient = {name: lambda x, k, g, f=f: jax.vjp(lambda x: f(x, k), x)[1](g) for name, f in forward.items()}
+    kernel_gradient = {name: lambda x, k, g, f=f: jax.vjp(lambda k: f(x, k), k)[1](g) for name, f in forward.items()}
     return {
-        "forward": compare(ways, rounds, x, kernel),
-        "image": compare(to_image, rounds, x, kernel, upstream),
-        "kernel": compare(to_kernel, rounds, x, kernel, upstream),
+        "forward": compare_variants(forward, rounds, x, kernel),
+        "image": compare_variants(image_gradient, rounds, x, kernel, upstream),
+        "kernel": compare_variants(kernel_gradient, rounds, x, kernel, upstream),
     }
 
 
-def network(layers: tuple[Any, ...], rounds: int) -> dict[str, Any]:
-    """A training step's gradients, 32 images a batch."""
+def measure_network(layers: tuple[Any, ...], rounds: int) -> dict[str, Any]:
+    """Measures the gradients of a training step with 32 images per batch."""
     module, x = Sequential(10, layers), jax.random.normal(jax.random.key(0), (32, 32, 32, 3))
     variables = jax.jit(partial(module.init, train=True))(jax.random.key(1), x)
 
@@ -126,20 +125,23 @@ def network(layers: tuple[Any, ...], rounds: int) -> dict[str, Any]:
         output, _ = module.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
         return jnp.square(output.logits).mean()
 
-    def xla(params: Any, x: jax.Array) -> Any:
-        with mock.patch("jax.default_backend", return_value="none of ours"):
-            return jax.grad(lambda params: loss(params, x))(params)
+    def xla_gradients(params: Any, x: jax.Array) -> Any:
+        with mock.patch("jax.default_backend", return_value="unknown"):  # not "cpu": without the lowerings
+            return jax.grad(loss)(params, x)
 
-    ways = {"xla": xla, "ours": lambda params, x: jax.grad(lambda params: loss(params, x))(params)}
-    return compare(ways, rounds, variables["params"], x)
+    return compare_variants({"xla": xla_gradients, "ours": jax.grad(loss)}, rounds, variables["params"], x)
 
 
 def main(rounds: int = 7, *names: str) -> None:
-    for title, cases, measure in (("convolution", CASES, convolution), ("network", NETWORKS, network)):
+    benchmarks: dict[str, tuple[Mapping[str, Any], Callable[..., Any]]] = {
+        "convolution": (CONVOLUTIONS, measure_convolution),
+        "network": (NETWORKS, measure_network),
+    }
+    for kind, (cases, measure) in benchmarks.items():
         for name, case in cases.items():
             if not names or any(part in name for part in names):
-                print(json.dumps({title: name, **measure(case, rounds)}), flush=True)
+                print(json.dumps({kind: name, **measure(case, rounds)}), flush=True)
 
 
 if __name__ == "__main__":
-    main(*(int(word) if n == 0 else word for n, word in enumerate(sys.argv[1:])))
+    main(*parse_arguments(int))

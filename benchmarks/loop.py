@@ -1,17 +1,19 @@
-"""The training loop against a hand-written JAX loop of the same step, in turns.
+"""How fast the training loop is, compared with a hand-written JAX loop of the same step.
 
-    python benchmarks/loop.py digits_mlp|fashion_mnist_cnn [rounds] [epochs of a round]
+    python benchmarks/loop.py digits_mlp|fashion_mnist_cnn [rounds] [epochs per round]
     smallest: digits_mlp 1 1
 
-The hand-written loop indexes the same resident arrays, calls one jitted step after another (for the dense network also
-a scan of an epoch), and looks at nothing until its end. Prints the steps per second of each and the ratio.
+The hand-written loop gathers batches from arrays on the device and calls one jitted step after another. It logs,
+evaluates and saves nothing. For the dense network it is measured a second time with `jax.lax.scan` over an epoch.
+
+Prints the median steps per second of N rounds, and the ratio of ours to the hand-written loop. Variants alternate, so
+that a busy machine slows all of them. An epoch of the hand-written loop is not timed, as it compiles the step.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,19 +26,21 @@ import numpy as np
 import optax
 
 import runner
+from benchmarks.timing import parse_arguments
 from components.architecture import MLP, FashionCNN
 
-CASES = {
-    # model, images, epochs of a round
+CASES = {  # the model, the shape of the training images, epochs per round
     "digits_mlp": (partial(MLP, outputs=10, widths=(64, 64)), (1168, 8, 8, 1), 400),
     "fashion_mnist_cnn": (partial(FashionCNN, outputs=10), (2560, 28, 28, 1), 2),
 }
 BATCH = 32
 
 
-def by_hand(make: Callable[[], Any], images: np.ndarray, labels: np.ndarray, epochs: int, *, scan: bool) -> float:
-    """Steps per second of a loop such as one would write it for this model alone."""
-    model, optimizer = make(), optax.nadam(1e-3)
+def measure_handwritten(
+    build_model: Callable[[], Any], images: np.ndarray, labels: np.ndarray, epochs: int, *, scan: bool
+) -> float:
+    """Returns the steps per second of a loop that is written for this model alone."""
+    model, optimizer = build_model(), optax.nadam(1e-3)
     images, labels = jax.device_put(images), jax.device_put(labels)
     key = jax.random.key(0)
     parameters = model.init({"params": key, "dropout": key}, as_float(images[:1]), train=True)["params"]
@@ -54,21 +58,23 @@ def by_hand(make: Callable[[], Any], images: np.ndarray, labels: np.ndarray, epo
         updates, optimizer_state = optimizer.update(gradients, optimizer_state, parameters)
         return (optax.apply_updates(parameters, updates), optimizer_state, count + 1), loss
 
-    compiled = partial(jax.jit, donate_argnums=0)
-    run = compiled(lambda state, rows: jax.lax.scan(step, state, rows)) if scan else compiled(step)
+    def scan_steps(state: Any, batches: jax.Array) -> tuple[Any, jax.Array]:
+        return jax.lax.scan(step, state, batches)
+
+    run = jax.jit(scan_steps if scan else step, donate_argnums=0)
     random = np.random.default_rng(0)
     steps = len(images) // BATCH
 
-    def epoch(state: Any) -> Any:
-        rows = random.permutation(len(images))[: steps * BATCH].reshape(steps, BATCH).astype(np.int32)
-        for part in [rows] if scan else rows:
-            state, _ = run(state, part)
+    def run_epoch(state: Any) -> Any:
+        batches = random.permutation(len(images))[: steps * BATCH].reshape(steps, BATCH).astype(np.int32)
+        for rows in [batches] if scan else batches:
+            state, _ = run(state, rows)
         return state
 
-    state = jax.block_until_ready(epoch(state))
+    state = jax.block_until_ready(run_epoch(state))
     start = time.perf_counter()
     for _ in range(epochs):
-        state = epoch(state)
+        state = run_epoch(state)
     jax.block_until_ready(state)
     return epochs * steps / (time.perf_counter() - start)
 
@@ -77,10 +83,10 @@ def as_float(images: jax.Array) -> jax.Array:
     return images.astype(jnp.float32) / 255
 
 
-def ours(case: str, source: Any, epochs: int) -> float:
-    """Steps per second of the training loop, as a run records them."""
+def measure_ours(case: str, source: Any, epochs: int) -> float:
+    """Returns the steps per second of the training loop, as a run records them."""
     architecture = "mlp" if case == "digits_mlp" else "fashion_cnn"
-    # Figures may still be drawn in the background as it ends.
+    # A background process may still write figures into the folder when it is removed.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         result = runner.run(
             f"architecture={architecture}",
@@ -96,23 +102,24 @@ def ours(case: str, source: Any, epochs: int) -> float:
 def main(case: str, rounds: int = 3, epochs: int | None = None) -> None:
     from components.data import Arrays
 
-    make, shape, usual = CASES[case]
-    epochs = epochs or usual
+    build_model, shape, default_epochs = CASES[case]
+    epochs = epochs or default_epochs
     random = np.random.default_rng(0)
     images = random.integers(0, 256, shape, np.uint8)
     labels = np.arange(len(images), dtype=np.int32) % 10
-    held = np.concatenate([np.arange(len(images)), np.arange(128)])  # the last 128 are held out, the others train
-    source = Arrays(columns={"image": images[held], "label": labels[held]}, valid=64, test=64, seed=None)
-    scanned = [False, True] if case == "digits_mlp" else [False]
-    measured: dict[str, list[float]] = {"ours": []} | {f"by hand, scan={scan}": [] for scan in scanned}
+    rows = np.concatenate([np.arange(len(images)), np.arange(128)])  # the last 128 become the valid and test splits
+    source = Arrays(columns={"image": images[rows], "label": labels[rows]}, valid=64, test=64, seed=None)
+    scans = [False, True] if case == "digits_mlp" else [False]
+    rates: dict[str, list[float]] = {"ours": []} | {f"by hand, scan={scan}": [] for scan in scans}
     for _ in range(rounds):
-        measured["ours"].append(ours(case, source, epochs))
-        for scan in scanned:
-            measured[f"by hand, scan={scan}"].append(by_hand(make, images, labels, epochs, scan=scan))
-    medians = {name: round(statistics.median(values), 1) for name, values in measured.items()}
-    ratios = {name: round(medians["ours"] / value, 3) for name, value in medians.items() if name != "ours"}
+        rates["ours"].append(measure_ours(case, source, epochs))
+        for scan in scans:
+            rate = measure_handwritten(build_model, images, labels, epochs, scan=scan)
+            rates[f"by hand, scan={scan}"].append(rate)
+    medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
+    ratios = {name: round(medians["ours"] / median, 3) for name, median in medians.items() if name != "ours"}
     print(json.dumps({"case": case, "steps_per_second": medians, "ours / by hand": ratios}, indent=1))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:4]))
+    main(*parse_arguments(str, int, int))

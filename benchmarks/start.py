@@ -1,11 +1,11 @@
-"""Where the seconds of a short run go, from pressing return: `titrate experiment=digits_cnn`, with warm caches.
+"""How long a short run takes from pressing return to each line of its log, with warm caches.
 
     python benchmarks/start.py [rounds] [override ...]
     smallest, slow: 1 tracking=none training.epochs=1
 
-Runs the command once to fill the caches, then `rounds` times, and prints the median seconds at which each line of the
-run's log was written (of the epochs, the first and the last), and its end. Also times `--help` and mistakes in the
-configuration.
+The run is `titrate experiment=digits_cnn`. Prints the median seconds of N rounds after one warm-up round, which fills
+the caches: to each line of the run's log (of the epochs, only the first and the last), and to the end of the command
+(`ended`). Also prints the median seconds of `--help` and of commands with mistakes in their overrides.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from benchmarks.timing import parse_arguments
+
 MISTAKES = (
     ["optimizer=nadm"],
     ["optimizer.b3=1"],
@@ -30,45 +32,50 @@ MISTAKES = (
 TITRATE = [sys.executable, "-m", "runner"]
 
 
-def timed(command: list[str], folder: Path) -> tuple[float, float]:
-    """The seconds that a command took, and when it began."""
-    began, clock = time.time(), time.perf_counter()
-    subprocess.run(command, cwd=folder, check=False, capture_output=True)
-    return time.perf_counter() - clock, began
+def run_command(arguments: list[str], folder: Path) -> tuple[float, float]:
+    """Runs `titrate` in a folder. Returns the seconds that it took, and the time when it started."""
+    start_time, start = time.time(), time.perf_counter()
+    subprocess.run([*TITRATE, *arguments], cwd=folder, check=False, capture_output=True)
+    return time.perf_counter() - start, start_time
 
 
-def moments(folder: Path, began: float) -> dict[str, float]:
-    """When each line of the newest run's log was written, in seconds since the command began."""
+def median_seconds(arguments: list[str], folder: Path, rounds: int) -> float:
+    return round(statistics.median(run_command(arguments, folder)[0] for _ in range(rounds)), 2)
+
+
+def read_log_times(folder: Path, start_time: float) -> dict[str, float]:
+    """Returns when each line of the newest run's log was written, in seconds since the command started."""
     log = max(folder.glob("outputs/*/log.txt"), key=lambda path: path.stat().st_mtime)
-    found = {}
+    times: dict[str, float] = {}
     for line in log.read_text().splitlines():
-        if stamp := re.match(r"(\S+ \S+),(\d+) \w+ (.*)", line):
-            at = datetime.strptime(stamp[1], "%Y-%m-%d %H:%M:%S").timestamp() + int(stamp[2]) / 1000
-            found.setdefault(stamp[3].partition(": {")[0], at - began)
-    epochs = [name for name in found if name.startswith("epoch ")]
-    return {name: at for name, at in found.items() if name not in epochs[1:-1]}
+        if match := re.match(r"(\S+ \S+),(\d+) \w+ (.*)", line):
+            date, milliseconds, message = match.groups()
+            written = datetime.strptime(date, "%Y-%m-%d %H:%M:%S").timestamp() + int(milliseconds) / 1000
+            times.setdefault(message.partition(": {")[0], written - start_time)
+    epochs = [message for message in times if message.startswith("epoch ")]
+    return {message: seconds for message, seconds in times.items() if message not in epochs[1:-1]}
 
 
 def main(rounds: int = 5, *overrides: str) -> None:
-    # Figures may still be drawn in the background as it ends.
+    # A background process may still write figures into the folder when it is removed.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        command = [*TITRATE, "experiment=digits_cnn", "fresh=true", *overrides]
-        timed(command, folder)
+        arguments = ["experiment=digits_cnn", "fresh=true", *overrides]
+        run_command(arguments, folder)  # fills the caches
         runs = []
         for _ in range(rounds):
-            seconds, began = timed(command, folder)
-            runs.append(moments(folder, began) | {"ended": seconds})
-        known = [key for key in runs[0] if all(key in run for run in runs)]
-        median = {key: round(statistics.median(run[key] for run in runs), 2) for key in known}
-        helped = statistics.median(timed([*TITRATE, "--help"], folder)[0] for _ in range(rounds))
-        failed = {
-            " ".join(words): round(statistics.median(timed([*TITRATE, *words], folder)[0] for _ in range(rounds)), 2)
-            for words in MISTAKES
+            seconds, start_time = run_command(arguments, folder)
+            runs.append(read_log_times(folder, start_time) | {"ended": seconds})
+        messages = [message for message in runs[0] if all(message in run for run in runs)]
+        result = {
+            "seconds from return": {
+                message: round(statistics.median(run[message] for run in runs), 2) for message in messages
+            },
+            "--help": median_seconds(["--help"], folder, rounds),
+            "mistakes": {" ".join(mistake): median_seconds(mistake, folder, rounds) for mistake in MISTAKES},
         }
-    found = {"seconds from return": median, "--help": round(helped, 2), "mistakes": failed}
-    print(json.dumps(found, indent=1))
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
+    main(*parse_arguments(int))

@@ -1,21 +1,21 @@
-"""Nearest names, and lists of names, for error messages."""
+"""Names in error messages: lists of names, and the names that are most similar to a wrong one."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-FEW = 10  # names that a message lists
+MAX_LISTED = 10  # names in a message
 
 
 def closest_names(name: object, names: Iterable[str], *, count: int = 3, cutoff: float = 0.6) -> list[str]:
-    """The names that are most similar to one, the nearest first.
+    """The names most similar to a given name, the nearest first.
 
     Args:
-        name: what the user wrote.
+        name: the name that the user wrote.
         names: the names to compare it with.
-        count: how many are returned at most.
-        cutoff: the least similarity, from 0 to 1, as in `difflib.get_close_matches`.
+        count: the maximum number of names to return.
+        cutoff: the minimum similarity, from 0 to 1, as in `difflib.get_close_matches`.
     """
     return difflib.get_close_matches(str(name), list(dict.fromkeys(names)), count, cutoff)
 
@@ -25,24 +25,27 @@ def closest_name(name: object, names: Iterable[str]) -> str | None:
     return next(iter(closest_names(name, names, count=1)), None)
 
 
-def show_name(name: str) -> str:
-    """A name in a message. One that is empty, unprintable, or begins or ends with a space is quoted."""
+def format_name(name: str) -> str:
+    """Formats a name for a message: in quotes if it is empty, unprintable, or starts or ends with a space."""
     return name if name and name.isprintable() and name == name.strip() else repr(name)
 
 
-def list_names(names: Iterable[str]) -> str:
-    """Names in alphabetical order, the first ten of many: `a, b, …, … (5 more)`."""
-    every = sorted(set(names))
-    rest = f", … ({len(every) - FEW:,} more)" if len(every) > FEW else ""
-    return ", ".join(map(show_name, every[:FEW])) + rest
+def join_names(names: Iterable[str]) -> str:
+    """Joins names in alphabetical order, and cuts the list after ten: `a, b, …, … (5 more)`."""
+    ordered = sorted(set(names))
+    rest = f", … ({len(ordered) - MAX_LISTED:,} more)" if len(ordered) > MAX_LISTED else ""
+    return ", ".join(map(format_name, ordered[:MAX_LISTED])) + rest
 
 
 def suggest_name(name: object, names: Iterable[str]) -> str:
-    """The nearest name, and the names that are allowed: `did you mean nadam? (adam, nadam)` or `allowed: adam, nadam`.
+    """The nearest name and the allowed names: `Did you mean nadam? Allowed: adam, nadam.`
 
-    The list stays away where there is a nearest name and many others.
+    The nearest name is left out if no name is similar. The list is left out if there is a nearest name among more than
+    ten.
     """
-    every = set(names)
-    if (nearest := closest_name(name, sorted(every))) is None:
-        return f"allowed: {list_names(every) or 'none'}"
-    return f"did you mean {show_name(nearest)}?" + (f" ({list_names(every)})" if len(every) <= FEW else "")
+    allowed = set(names)
+    listed = f"Allowed: {join_names(allowed) or 'none'}."
+    if (nearest := closest_name(name, sorted(allowed))) is None:
+        return listed
+    suggestion = f"Did you mean {format_name(nearest)}?"
+    return suggestion if len(allowed) > MAX_LISTED else f"{suggestion} {listed}"

@@ -1,4 +1,4 @@
-"""Titrate from Python: `runner.run("experiment=digits_cnn", "seed=3")`, `runner.load(folder)` and the like."""
+"""Titrate's Python interface: `run`, `multirun`, `load` and `load_transform`."""
 
 from __future__ import annotations
 
@@ -16,82 +16,89 @@ if TYPE_CHECKING:
 
 
 def run(*overrides: str, source: Source | None = None) -> Result:
-    """Trains the run that overrides of the command line describe.
+    """Trains a model, evaluates it and records the run: `run("experiment=digits_cnn", "seed=3")`.
 
-    Ctrl-C saves and returns a result with the status `interrupted`. The same call goes on from there.
+    Ctrl-C saves the run and returns a result with the status `interrupted`. The same call resumes the run.
 
     Args:
-        overrides: the words of a command line.
-        source: takes the place of the source that `data` names.
+        overrides: `key=value`, as on the command line.
+        source: the data. None: the source that `data` chooses.
 
     Raises:
-        UserError: a mistake that the caller can fix.
-        PartError: a part of the caller's raised an exception, which is the cause.
-        RunError, Exception: any other failure of the run, once it is recorded.
+        UserError: an error that the caller can fix.
+        PartError: a user-defined part raised an exception, which is the cause of this one.
+        RunError, Exception: any other failure, which the run's folder records too.
     """
     from components.types import UserError
     from runner.config.compose import configure
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
 
     _check_source(source)
     config = configure(overrides)
-    _refuse_modes(config)
-    check_start(config.values["training"])
+    _check_mode(config)
+    check_memory_for_jax(config.values["training"])
     from runner.execution.execute import execute
 
     if config.values["folds"] is not None and config.values["fold"] is None:
-        raise UserError(f"folds={config.values['folds']} are several runs: runner.multirun takes them")
+        raise UserError(
+            f"folds={config.values['folds']} makes several runs. Use runner.multirun instead of runner.run."
+        )
     return execute(config, source=source)
 
 
 def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
-    """Runs all combinations of the values of the overrides, as `titrate -m` does, and ranks them.
+    """Runs every combination of values and ranks the runs: `multirun("experiment=digits_cnn", "seed=1,2")`.
 
-    Ctrl-C saves and returns a result with the status `interrupted`. The same call goes on from there. A run that fails
-    doesn't stop the others; its outcome says why it failed.
+    Ctrl-C saves the sweep and returns a result with the status `interrupted`. The same call resumes the sweep. A failed
+    run doesn't stop the others; its outcome holds the error.
 
     Args:
-        overrides: the words of a command line.
-        source: takes the place of the source that `data` names.
+        overrides: `key=value,value`, as after `titrate -m` on the command line.
+        source: the data. None: the source that `data` chooses.
 
-    Raises UserError, before the first run, for mistakes that the caller can fix.
+    Raises:
+        UserError: an error that the caller can fix. It is raised before the first run.
     """
-    from runner.memory import check_start
-    from runner.sweep import plan
+    from runner.memory import check_memory_for_jax
+    from runner.sweep.plan import Plan, make_plan
 
     _check_source(source)
-    found = plan.make(overrides, multirun=True)
-    assert isinstance(found, plan.Plan)
-    _refuse_modes(found.settings[0].config)
-    check_start(found.settings[0].config.values["training"])
+    plan = make_plan(overrides, multirun=True)
+    assert isinstance(plan, Plan)
+    _check_mode(plan.runs[0].config)
+    check_memory_for_jax(plan.runs[0].config.values["training"])
     from runner.sweep.launch import launch
 
-    return launch(found, source=source)
+    return launch(plan, source=source)
 
 
 def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
-    """Loads a run as a model with its best weights: `load(…).predict(columns)`, `load(…).evaluate("test")`.
+    """Loads the best weights of a run as a model, with the methods `predict(columns)` and `evaluate("test")`.
 
     Args:
-        run: the folder of a run, the folder's name below `folder`, or the id of its MLflow run.
-        folder: where runs are looked up by name.
-        source: the rows of a run that got them from Python.
+        run: the path of the run's folder, the folder's name, or the id of the MLflow run.
+        folder: the folder that holds the folders of all runs. Names and ids are looked up in it.
+        source: the data of a run that was trained with `run(…, source=…)`.
 
-    Raises UserError if there is no such run, or if it has saved no weights.
+    Raises:
+        UserError: no such run exists, or the run has saved no weights.
     """
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
 
-    check_start()
+    check_memory_for_jax()
     _check_source(source)
-    from runner.inference import trained_model as fitted
+    from runner.inference.trained_model import load_model
 
-    return fitted.load_model(run, root=folder, source=source)
+    return load_model(run, root=folder, source=source)
 
 
 def load_transform(path: str | Path) -> Transform:
-    """Loads the fitted columns of a run, from its folder or its `transform.npz`: `load_transform(…)({"size": [70.0]})`.
+    """Loads the fitted columns of a run, which encode new rows: `load_transform(folder)({"size": [70.0]})`.
 
-    It needs neither data, weights nor configuration of the run, and imports neither Hydra, MLflow nor Arrow.
+    `transform.npz` holds all that this needs. Neither Hydra, MLflow nor Arrow is imported.
+
+    Args:
+        path: the run's folder, or its `transform.npz`.
     """
     from pathlib import Path
 
@@ -101,20 +108,22 @@ def load_transform(path: str | Path) -> Transform:
 
 
 def _check_source(source: Source | None) -> None:
+    """Raises UserError if an object lacks a method of a source."""
     from components.types import UserError
-    from runner.signature.build import check_conformance
+    from runner.signature.build import check_kind
 
     if source is None:
         return
     try:
-        check_conformance(source, type(source).__name__, ("source",))
+        check_kind(source, type(source).__name__, ("source",))
     except UserError as error:
-        remedy = "components.data.Arrays(columns=…) makes one of a data frame, or of columns by name"
-        raise UserError(f"source: {error}; {remedy}") from None
+        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns."
+        raise UserError(f"source: {error} {hint}") from None
 
 
-def _refuse_modes(config: Config) -> None:
+def _check_mode(config: Config) -> None:
+    """Raises UserError for a mode other than `train`."""
     from components.types import UserError
 
     if config.values["mode"] != "train":
-        raise UserError(f"mode={config.values['mode']} is for the command line; from Python, runs are trained")
+        raise UserError(f"mode={config.values['mode']} is for the command line only. Leave it out.")

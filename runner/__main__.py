@@ -1,4 +1,7 @@
-"""The command line. It imports neither JAX nor MLflow, so help and error messages come at once."""
+"""The command line: parses the arguments, and runs a mode or a sweep.
+
+This module imports neither JAX nor MLflow, so that help and error messages take under a second.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from components.closest import suggest_name
 from components.types import UserError
+from runner.config.modes import MODES
 from runner.config.provenance import with_origin
-from runner.config.verbs import VERBS
-from runner.credentials import scrub, withhold_words
-from runner.errors import FILTERING, DiskError, PartError, RunError, is_disk_error, is_memory_error
+from runner.credentials import mask_arguments, scrub
+from runner.errors import TRACEBACK_VARIABLE, DiskError, PartError, RunError, is_disk_error, is_memory_error
 from runner.signature.source import PACKAGES, allowed_packages
 from runner.training.signals import Interruption
 from runner.user_code import allow_package, forget_added_packages
@@ -25,39 +28,43 @@ from runner.user_code import allow_package, forget_added_packages
 if TYPE_CHECKING:
     from runner.sweep.plan import Plan
 
-OPTIONS = ("--help", "--multirun", "--cfg", "--info", "--version", "--allow", "--shell-completion")
+FLAGS = ("--help", "--multirun", "--cfg", "--info", "--version", "--allow", "--shell-completion")
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Runs a command, and returns its exit code.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
 
-    0: done. 1: the run diverged or failed. 2: a mistake of the user, explained on standard error. 128 + n: stopped by
-    signal n, with everything saved.
+    Args:
+        arguments: the command's arguments. None: those of the process.
+
+    Returns:
+        The exit code. 0: success. 1: the run diverged or failed. 2: the user can fix the error, which is printed to
+        standard error. 128 + n: signal n stopped the command, and a run saved its state.
     """
     _prepare_streams()
     with Interruption() as interruption:
-        code = _run_command(words)
+        code = _run_and_print_errors(sys.argv[1:] if arguments is None else arguments)
     return code if interruption.received is None else 128 + interruption.received
 
 
-def _run_command(words: Sequence[str] | None) -> int:
+def _run_and_print_errors(arguments: Sequence[str]) -> int:
     """Runs a command, and prints its errors. Returns the exit code."""
     try:
         with forget_added_packages():
-            return _dispatch(withhold_words(sys.argv[1:] if words is None else words))
+            return _run_command(mask_arguments(arguments))
     except UserError as error:
         print(scrub(str(error)), file=sys.stderr)
         return 2
     except PartError as error:
-        if os.environ.get(FILTERING) == "off":
+        if os.environ.get(TRACEBACK_VARIABLE) == "off":
             return _print_unexpected(error)
         print(scrub(error.report()), file=sys.stderr)
         return 1
     except RunError as error:
         print(scrub(str(error)), file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of our output has closed it
-        with contextlib.suppress(AttributeError, OSError):  # standard output is closed, or no file
+    except BrokenPipeError:  # the program that reads our output has ended
+        with contextlib.suppress(AttributeError, OSError):  # standard output is closed, or is not a file
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
@@ -72,85 +79,91 @@ def _run_command(words: Sequence[str] | None) -> int:
 
 
 def _print_unexpected(error: Exception) -> int:
-    """Prints the traceback of an unforeseen error, or a line if memory gave out. Returns the exit code."""
+    """Prints the traceback of an unexpected error, or one line if the memory ran out. Returns the exit code."""
     if is_memory_error(error):
-        print(
-            "the memory gave out: free some, or lower what is held at once (rows, columns, batch sizes)",
-            file=sys.stderr,
-        )
+        print("out of memory. Free some, or use fewer rows or columns, or smaller batches.", file=sys.stderr)
         return 1
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
     return 1
 
 
 def _prepare_streams() -> None:
-    """Opens closed standard streams, so that no file takes their place; and makes all characters printable."""
-    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:  # 0, 1 or 2 was closed
+    """Opens closed standard streams, so that no file gets their descriptors. Makes all characters printable."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # 0, 1 or 2 was closed
         pass
-    os.close(opened)
+    os.close(descriptor)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _dispatch(words: list[str]) -> int:
-    arguments, unknown = _make_parser().parse_known_intermixed_args(words)
+def _run_command(arguments: list[str]) -> int:
+    """Runs a command, and raises its errors. Returns the exit code."""
+    parsed, unknown = _make_parser().parse_known_intermixed_args(arguments)
     if unknown:
-        raise UserError(f"there is no option {unknown[0]}; {_suggest_option(unknown[0])}")
-    for name in arguments.allow:
+        raise UserError(f"{unknown[0]}: unknown flag. {_suggest_flag(unknown[0])}")
+    for name in parsed.allow:
         allow_package(name)
     _put_working_folder_last()
-    if arguments.shell_completion:
+    if parsed.shell_completion:
         from runner.modes.completion import complete
 
-        complete(arguments.overrides)
+        complete(parsed.overrides)
         return 0
-    _check_allowed(arguments.allow)
-    if arguments.help:
-        from runner.modes.help import usage
+    _check_allowed(parsed.allow)
+    if parsed.help:
+        from runner.modes.help import help_text
 
-        print(usage())
+        print(help_text())
         return 0
-    if arguments.version:
+    if parsed.version:
         from runner.signature.code import package_version
 
         print(f"titrate {package_version('titrate')}")
         return 0
-    if arguments.cfg:
+    if parsed.cfg:
         from runner import yaml_file
         from runner.config.compose import compose
 
-        print(yaml_file.dump(compose(arguments.overrides).raw), end="")
+        print(yaml_file.dump(compose(parsed.overrides).raw), end="")
         return 0
-    return _print_information(arguments.overrides) if arguments.info else _run(arguments.overrides, arguments.multirun)
+    if parsed.info:
+        from runner.config.compose import compose
+        from runner.modes.help import info_text
+
+        print(info_text(compose(parsed.overrides)))
+        return 0
+    return _run(parsed.overrides, parsed.multirun)
 
 
-def _suggest_option(option: str) -> str:
-    """The nearest option, or the key if it was written with dashes."""
-    from runner.config.catalog import defaults
-    from runner.signature.parameters import settings
+def _suggest_flag(flag: str) -> str:
+    """Suggests the nearest flag, or `key=value` if a key was written with dashes."""
+    from runner.config.catalog import read_default_options
+    from runner.signature.parameters import read_settings_fields
 
-    key = option.lstrip("-").partition("=")[0]
-    if key.partition(".")[0] in {**defaults(), **settings("Settings")}:
-        return f"write {option.lstrip('-') if '=' in option else f'{key}=VALUE'}"
-    return suggest_name(option, OPTIONS)
+    override = flag.lstrip("-")
+    key = override.partition("=")[0]
+    if key.partition(".")[0] in {**read_default_options(), **read_settings_fields("Settings")}:
+        return f"Write {override if '=' in override else f'{key}=VALUE'}"
+    return suggest_name(flag, FLAGS)
 
 
 def _check_allowed(names: Sequence[str]) -> None:
-    """Raises UserError for a package or module that doesn't exist."""
+    """Raises UserError if a package or module does not exist."""
     if not names:
         return
-    from runner.signature.source import TargetError, check_module
+    from runner.signature.source import PartNotFoundError, check_module
 
     for name in ",".join(names).split(","):
         try:
             check_module(name.strip())
-        except TargetError as error:
+        except PartNotFoundError as error:
             raise UserError(f"--allow {name}: {error}") from error
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        """Raises UserError, where argparse would end the process."""
         raise UserError(message)
 
 
@@ -167,40 +180,34 @@ def _make_parser() -> _Parser:
     return parser
 
 
-def _print_information(overrides: Sequence[str]) -> int:
-    from runner.config.compose import compose
-    from runner.modes.help import information
-
-    print(information(compose(overrides)))
-    return 0
-
-
 def _run(overrides: Sequence[str], multirun: bool) -> int:
-    from runner.sweep import plan
+    """Runs the mode or the sweep of a command. Returns the exit code."""
+    from runner.sweep.plan import Plan, make_plan
 
-    config = plan.make(overrides, multirun=multirun)  # before JAX is imported
-    if isinstance(config, plan.Plan):
+    config = make_plan(overrides, multirun=multirun)  # before JAX is imported
+    if isinstance(config, Plan):
         return _sweep(config)
-    verb = VERBS[config.values["mode"]]
-    if verb.jax:
-        from runner.memory import check_start
+    mode = config.values["mode"]
+    if MODES[mode].imports_jax:
+        from runner.memory import check_memory_for_jax
 
-        check_start(config.values["training"])
+        check_memory_for_jax(config.values["training"])
     with with_origin(config):
-        return importlib.import_module(verb.module).command(config)
+        return importlib.import_module(f"runner.modes.{mode}").command(config)
 
 
 def _sweep(plan: Plan) -> int:
-    from runner.memory import check_start
-    from runner.sweep import report
+    """Runs a sweep, or the dry run of its first run. Returns the exit code."""
+    from runner.memory import check_memory_for_jax
+    from runner.sweep.report import print_first_run, print_plan
 
-    first = plan.settings[0].config
-    check_start(first.values["training"])
+    first = plan.runs[0].config
+    check_memory_for_jax(first.values["training"])
     if first.values["mode"] == "dry_run":
         if not first.values["quiet"]:
-            report.plan(plan)
-            report.first(plan)
-        return importlib.import_module(VERBS["dry_run"].module).command(first)
+            print_plan(plan)
+            print_first_run(plan)
+        return importlib.import_module("runner.modes.dry_run").command(first)
     from runner.sweep.launch import launch
 
     result = launch(plan)
@@ -210,14 +217,18 @@ def _sweep(plan: Plan) -> int:
 
 
 def _put_working_folder_last() -> None:
-    """Moves the working folder to the end of the import path: it adds modules, and never replaces installed ones."""
+    """Moves the working folder to the end of the import path, so that its modules never replace installed ones.
+
+    It is added if it was on the path, as `python -m runner` puts it there, or if the user allows packages.
+    """
     try:
-        here = os.getcwd()
+        working_folder = os.getcwd()
     except FileNotFoundError as error:
-        raise UserError("the working folder was deleted; cd into one that is there") from error
-    rest = [path for path in sys.path if path not in ("", here)]
-    wanted = len(rest) < len(sys.path) or len(allowed_packages()) > len(PACKAGES)
-    sys.path[:] = [*rest, here] if wanted else rest
+        raise UserError("the working folder was deleted. Change into an existing folder.") from error
+    others = [path for path in sys.path if path not in ("", working_folder)]
+    was_on_path = len(others) < len(sys.path)
+    has_user_packages = len(allowed_packages()) > len(PACKAGES)
+    sys.path[:] = [*others, working_folder] if was_on_path or has_user_packages else others
 
 
 if __name__ == "__main__":

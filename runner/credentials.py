@@ -1,6 +1,6 @@
 """Keeps credentials in this process and its environment: every file, parameter and log has masked URIs only.
 
-Words and files pass through `withhold_words` and `withhold_values` before anything else reads them, so all later text
+Words and files pass through `mask_arguments` and `mask_values` before anything else reads them, so all later text
 holds masks. `reveal` gives a part the URI of a mask, and `scrub` cleans the messages of libraries.
 A URI is recognized by `scheme://`, by its key, or by the form `user:secret@host`. The value of a key that names a
 secret, such as `token`, is masked as a whole: its mask is `***` and the key.
@@ -53,7 +53,7 @@ _SECRET_NAME = re.compile(r"(passw(or)?d|pwd|token|secret|(api|access|account|au
 _NOTHING = re.compile(r"|null|none|true|false|\?{3}|\$\{.*\}|\*{3}.*", re.DOTALL | re.IGNORECASE)  # never a secret
 
 
-def mask(uri: str) -> str:
+def mask_uri(uri: str) -> str:
     """Masks the user, password, fragment and private parameters of a URI.
 
     Where the parts of a URI are ambiguous, more is masked. Masking twice changes nothing.
@@ -71,12 +71,12 @@ def mask(uri: str) -> str:
     return f"{scheme}://{MASK * bool(sign)}{sign}{shown}{_mask_query(_mask_path(path))}{f'#{MASK}' if fragment else ''}"
 
 
-def withhold_words(words: Sequence[str]) -> list[str]:
+def mask_arguments(words: Sequence[str]) -> list[str]:
     """Replaces the URIs with credentials in the words of a command by their masks."""
     return [_withhold_word(word) for word in words]
 
 
-def withhold_values(tree: Any, key: str = "") -> Any:
+def mask_values(tree: Any, key: str = "") -> Any:
     """Replaces the URIs with credentials in a tree of plain values by their masks.
 
     Args:
@@ -84,9 +84,9 @@ def withhold_values(tree: Any, key: str = "") -> Any:
         key: the dotted key of the tree's root.
     """
     if isinstance(tree, Mapping):
-        return {name: withhold_values(value, f"{key}.{name}" if key else str(name)) for name, value in tree.items()}
+        return {name: mask_values(value, f"{key}.{name}" if key else str(name)) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(withhold_values(value, f"{key}.{place}") for place, value in enumerate(tree))
+        return type(tree)(mask_values(value, f"{key}.{place}") for place, value in enumerate(tree))
     if isinstance(tree, int | float) and not isinstance(tree, bool) and _is_secret_key(key):
         return _withhold_secret(str(tree), key)
     return _withhold_value(tree, key) if isinstance(tree, str) else tree
@@ -98,7 +98,7 @@ def reveal(text: str) -> str:
         return text
     known = dict(WITHHELD)
     if uri := os.environ.get(URI_VARIABLE):
-        known.setdefault(mask(uri), uri)
+        known.setdefault(mask_uri(uri), uri)
     if text in known:
         return known[text]
     for masked, uri in known.items():
@@ -111,12 +111,12 @@ def reveal(text: str) -> str:
 def scrub(text: str) -> str:
     """Masks credentials in a text of a library: those of this process, and those of any URI in the text."""
     for uri, masked in _known_masks().items():
-        if masked == mask(uri):  # not a secret, which the loop below replaces
+        if masked == mask_uri(uri):  # not a secret, which the loop below replaces
             text = text.replace(uri, masked)
     for secret in sorted(_list_secrets(), key=len, reverse=True):
         pattern = re.escape(secret)
         text = re.sub(pattern if len(secret) >= SHORTEST_SUBSTRING else rf"(?<!\w){pattern}(?!\w)", MASK, text)
-    return _URI_IN_TEXT.sub(lambda found: mask(found[0]), text)
+    return _URI_IN_TEXT.sub(lambda found: mask_uri(found[0]), text)
 
 
 def _mask_without_host(text: str) -> str:
@@ -145,7 +145,7 @@ def _mask_parameter(parameter: str) -> str:
 
 
 def _withhold(uri: str) -> str:
-    masked = mask(uri)
+    masked = mask_uri(uri)
     if masked != uri:
         WITHHELD[masked] = uri
     return masked
@@ -232,7 +232,7 @@ def _known_masks() -> dict[str, str]:
     """The masks, by URI or secret."""
     known = {uri: masked for masked, uri in WITHHELD.items()}
     if uri := os.environ.get(URI_VARIABLE):
-        known.setdefault(uri, mask(uri))
+        known.setdefault(uri, mask_uri(uri))
     return known
 
 

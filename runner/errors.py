@@ -27,7 +27,7 @@ class ConfigError(UserError):
         return "\n".join(self.problems)
 
 
-class PlacedError(UserError):
+class LocatedError(UserError):
     """A problem of the part at a key of the configuration.
 
     Attributes:
@@ -52,10 +52,10 @@ def error_location(key: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ConfigError, PlacedError):
+    except (ConfigError, LocatedError):
         raise
     except UserError as error:
-        raise PlacedError(key, str(error)) from error
+        raise LocatedError(key, str(error)) from error
     except (Exception, SystemExit) as error:  # SystemExit: sys.exit in a part must not end a run with success
         if (part_error := as_part_error(error)) is None or part_error is error:
             raise
@@ -69,7 +69,7 @@ def column_location(name: str) -> Iterator[None]:
     try:
         with error_location("feature.target" if name == "target" else f"feature.columns.{name}"):
             yield
-    except PlacedError as error:
+    except LocatedError as error:
         if isinstance(error.__cause__, DataError):
             raise error.__cause__ from None
         raise
@@ -112,11 +112,13 @@ class PartError(RunError):
 
     def report(self) -> str:
         """The text for the user: the part and its exception, the user's own frames, and where all frames are."""
-        whole = f"{self.log} has the whole traceback" if self.log else f"{FILTERING}=off shows the whole traceback"
+        whole = (
+            f"{self.log} has the whole traceback" if self.log else f"{TRACEBACK_VARIABLE}=off shows the whole traceback"
+        )
         return "\n".join([str(self), *(f"  {frame.place}: {frame.text}" for frame in self.frames), whole])
 
 
-FILTERING = "JAX_TRACEBACK_FILTERING"  # JAX's own variable: `off` shows tracebacks with all of their frames
+TRACEBACK_VARIABLE = "JAX_TRACEBACK_FILTERING"  # JAX's own variable: `off` shows tracebacks with all of their frames
 DISK_ERROR_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a full or failing disk
 
 

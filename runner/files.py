@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from components.place import open_file, open_regular
+from components.input_files import open_descriptor, open_file
 from components.types import DataError, UserError
 
 Fields: TypeAlias = Mapping[str, type | tuple[type, ...]]  # the type of each field of a JSON object
@@ -80,7 +80,7 @@ def format_json(value: Any) -> str:
 
 
 @contextmanager
-def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
+def replace_atomically(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
     """Opens a new file that replaces `path` atomically, once on the disk, at the end of the context.
 
     An exception leaves `path` as it was. A link at `path` is itself replaced.
@@ -105,7 +105,7 @@ def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replaces the text of a file atomically."""
-    with replacing(path) as file:
+    with replace_atomically(path) as file:
         file.write(text.encode())
 
 
@@ -114,7 +114,7 @@ def open_to_append(path: Path) -> BinaryIO:
     return os.fdopen(_open_in_place(path, os.O_WRONLY | os.O_APPEND), "ab")
 
 
-def open_to_change(path: Path) -> BinaryIO:
+def open_to_update(path: Path) -> BinaryIO:
     """Opens, or creates, a regular file to read and write. Raises UserError where it is a link."""
     return os.fdopen(_open_in_place(path, os.O_RDWR), "rb+")
 
@@ -133,21 +133,21 @@ def is_link(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def list_below(path: Path) -> list[Path]:
+def list_descendants(path: Path) -> list[Path]:
     """All files and folders below a folder, without following links; empty for a file."""
     return sorted(path.rglob("*")) if path.is_dir() and not path.is_symlink() else []
 
 
-def refuse_links(*paths: Path) -> None:
+def check_no_links(*paths: Path) -> None:
     """Raises UserError where one of some files and folders is, or contains, a link. Call it before writing there."""
     for path in paths:
-        if link := next(filter(is_link, (path, *list_below(path))), None):
+        if link := next(filter(is_link, (path, *list_descendants(path))), None):
             raise _link_error(link)
 
 
 def _open_in_place(path: Path, flags: int) -> int:
     try:
-        return open_regular(path, flags | os.O_CREAT | os.O_NOFOLLOW)
+        return open_descriptor(path, flags | os.O_CREAT | os.O_NOFOLLOW)
     except (DataError, OSError) as error:
         if os.path.lexists(path) and not is_regular(path):
             raise _link_error(path) from error

@@ -34,7 +34,7 @@ class _ScrubbingFormatter(logging.Formatter):
 
 @contextmanager
 def buffer_log() -> Iterator[MemoryHandler]:
-    """Buffers the log of this thread's run, until `write_to` gives it a file."""
+    """Buffers the log of this thread's run, until `open_log_file` gives it a file."""
     thread, memory = threading.get_ident(), MemoryHandler(1_000_000)
     memory.addFilter(lambda record: record.thread == thread)
     LOG.addHandler(memory)
@@ -48,7 +48,7 @@ def buffer_log() -> Iterator[MemoryHandler]:
         memory.close()
 
 
-def write_to(memory: MemoryHandler, path: Path) -> None:
+def open_log_file(memory: MemoryHandler, path: Path) -> None:
     """Appends the buffered lines to a file, and every later line at once."""
     file = _LogFile(path)
     file.setFormatter(_ScrubbingFormatter("%(asctime)s %(levelname)s %(message)s"))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.errors import RunError, is_memory_error
-from runner.platform import cores, uses_jax
+from runner.platform import count_cores, uses_jax
 from runner.terminal import print_line
 
 CONTROL_GROUPS = (  # version 2 and 1: controller, folder, and the files of the limit and of the use
@@ -59,7 +59,7 @@ START_BYTES = 200_000_000  # the least bytes of memory of a process with JAX
 STACK_BYTES = 2**23  # bytes of addresses of a thread's stack, where no limit sets it
 
 
-class Free(NamedTuple):
+class FreeMemory(NamedTuple):
     """Memory that a run may still use.
 
     Attributes:
@@ -89,7 +89,7 @@ class Free(NamedTuple):
         return f"{format_bytes(self.bytes)} are free {self.where}{compiler}"
 
 
-class Need(NamedTuple):
+class MemoryNeed(NamedTuple):
     """Bytes that a compiled program needs at the same time.
 
     Attributes:
@@ -105,39 +105,39 @@ class Need(NamedTuple):
         return self.arguments + self.more
 
 
-def free_memory() -> Free | None:
+def measure_free_memory() -> FreeMemory | None:
     """The memory that is free on the device now; None where the device does not report it."""
     import jax
 
     device = jax.devices()[0]
     statistics = device.memory_stats() or {}
     if limit := statistics.get("bytes_limit"):
-        return Free(limit - statistics.get("bytes_in_use", 0), f"on {device.device_kind}")
+        return FreeMemory(limit - statistics.get("bytes_in_use", 0), f"on {device.device_kind}")
     if device.platform != "cpu":
         return None
-    return free_host_memory()
+    return measure_free_host_memory()
 
 
-def free_host_memory() -> Free:
+def measure_free_host_memory() -> FreeMemory:
     """The memory of the host that is free for this process."""
     return min(_iterate_limits(), key=lambda one: one.left)
 
 
-def program_need(program: Any) -> Need | None:
+def measure_program_need(program: Any) -> MemoryNeed | None:
     """The memory that a compiled program needs; None where the platform does not report it."""
     analysis = program.memory_analysis()
     if analysis is None:
         return None
     results = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-    return Need(analysis.argument_size_in_bytes, results + analysis.temp_size_in_bytes)
+    return MemoryNeed(analysis.argument_size_in_bytes, results + analysis.temp_size_in_bytes)
 
 
-def training_bytes(like: Any) -> int:
+def estimate_training_bytes(like: Any) -> int:
     """Bytes of the train state `like` and the best weights, and on the CPU of their copy for a checkpoint."""
     import jax
 
     copies = 2 if jax.default_backend() == "cpu" else 1
-    return copies * byte_count((like, like.parameters, like.model_state))
+    return copies * count_bytes((like, like.parameters, like.model_state))
 
 
 def check_need(
@@ -155,19 +155,23 @@ def check_need(
     Raises:
         RunError: it is not free; the message names a batch size that would fit.
     """
-    free = free_memory()
+    free = measure_free_memory()
     if free is None or more <= (left := free.left):
         return True
     key, count = batch
     fits = int(count * (left - fixed) / (more - fixed)) if more > fixed else 0
-    remedy = f"{key}={power_of_two(fits)} would fit" if fits > 0 else "no batch size would fit: choose a smaller model"
-    refuse_or_warn(
+    remedy = (
+        f"{key}={round_to_power_of_two(fits)} would fit"
+        if fits > 0
+        else "no batch size would fit: choose a smaller model"
+    )
+    raise_or_warn(
         f"too little memory for {what}: it needs {format_bytes(more)} with {key}={count}, and {free}; {remedy}", warn
     )
     return False
 
 
-def check_start(training: Mapping[str, Any] | None = None) -> None:
+def check_memory_for_jax(training: Mapping[str, Any] | None = None) -> None:
     """Raises RunError, before JAX is imported, where too little memory is free to start JAX.
 
     Args:
@@ -183,11 +187,11 @@ def check_start(training: Mapping[str, Any] | None = None) -> None:
             text = f"too little memory to start JAX: it needs about {format_bytes(need)}, and {left}; {free.remedy}"
             if training is None:  # no setting can make it a warning
                 raise RunError(text)
-            refuse_or_warn(text, warn)
+            raise_or_warn(text, warn)
             return
 
 
-def refuse_or_warn(text: str, warn: Callable[[str], None] | None) -> None:
+def raise_or_warn(text: str, warn: Callable[[str], None] | None) -> None:
     """Raises RunError that names the setting which makes it a warning; or passes the warning to `warn`."""
     if warn is None:
         raise RunError(f"{text}. If that is estimated too high: training.check_memory=false only warns")
@@ -208,18 +212,18 @@ def memory_error_location(what: str, remedy: str) -> Iterator[None]:
         if not is_memory_error(error):
             raise
         raise RunError(
-            f"the memory ran out while {what}: {free_memory() or 'more is needed than there is'}\n{remedy}"
+            f"the memory ran out while {what}: {measure_free_memory() or 'more is needed than there is'}\n{remedy}"
         ) from error
 
 
-def byte_count(tree: Any) -> int:
+def count_bytes(tree: Any) -> int:
     """The bytes of all arrays, or shapes of arrays, of a tree."""
     import jax
 
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def power_of_two(count: int) -> int:
+def round_to_power_of_two(count: int) -> int:
     """The largest power of two up to a count: an estimate suggests a usual batch size."""
     return 2 ** (count.bit_length() - 1)
 
@@ -232,30 +236,32 @@ def format_bytes(count: float) -> str:
     return f"{count:.0f} {UNITS[power]}" if power == 0 or count >= 99.95 else f"{count:.3g} {UNITS[power]}"
 
 
-def _iterate_limits() -> Iterator[Free]:
+def _iterate_limits() -> Iterator[FreeMemory]:
     """What the machine, the limits of the process and its control groups leave free."""
     with suppress(OSError, LookupError, ValueError):  # the system does not report it, or not to this user
-        yield Free(_read_fields(Path("/proc/meminfo"))["MemAvailable"] * 1024, MACHINE, START_BYTES)
+        yield FreeMemory(_read_fields(Path("/proc/meminfo"))["MemAvailable"] * 1024, MACHINE, START_BYTES)
         for limit in LIMITS:
             if (most := resource.getrlimit(limit.kind)[0]) != resource.RLIM_INFINITY:
                 used = _read_fields(Path("/proc/self/status"))[limit.used] * 1024
                 where = f"below the limit of this process (ulimit {limit.option})"
                 start = limit.start + _stack_bytes() + (0 if "jax" in sys.modules else limit.imports)
-                yield Free(max(0, most - used), where, start, COMPILER_BYTES)
-    yield Free(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), MACHINE, START_BYTES)
+                yield FreeMemory(max(0, most - used), where, start, COMPILER_BYTES)
+    yield FreeMemory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), MACHINE, START_BYTES)
     with suppress(OSError, LookupError, ValueError):
-        for left in control_group_free():
-            yield Free(left, "in this process's control group", START_BYTES)
+        for left in iterate_control_group_free():
+            yield FreeMemory(left, "in this process's control group", START_BYTES)
 
 
 def _stack_bytes() -> int:
     """Bytes of addresses of the stacks of JAX's threads. It starts two or three threads per core."""
     stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
-    threads = 3 * (int(os.environ.get("NPROC") or 0) or cores())
+    threads = 3 * (int(os.environ.get("NPROC") or 0) or count_cores())
     return threads * (STACK_BYTES if stack == resource.RLIM_INFINITY else stack)
 
 
-def control_group_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+def iterate_control_group_free(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> Iterator[int]:
     """The bytes that each control group of this process, version 1 or 2, leaves free.
 
     Args:

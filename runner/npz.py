@@ -20,9 +20,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from components.place import open_regular, read_npy_header
+from components.input_files import open_descriptor, read_npy_header
 from components.types import DataError, UserError
-from runner.files import replacing
+from runner.files import replace_atomically
 
 META = "meta"
 DIGEST_MARK = b"titrate sha256 "
@@ -33,7 +33,7 @@ DEEPEST_META = 100  # levels of lists and mappings in the metadata
 ENCRYPTED = 1  # the bit in a zip member's flags
 
 
-class Damaged(UserError):
+class DamagedFileError(UserError):
     """A file that can't be read. The message names the file and the problem."""
 
 
@@ -53,7 +53,7 @@ class Contents(NamedTuple):
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> str:
     """Writes a file atomically and to the disk, and returns its digest."""
-    with replacing(path) as file:
+    with replace_atomically(path) as file:
         digest = _write(file, {META: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays})
     _sync_folder(path.parent)
     return digest
@@ -74,7 +74,7 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def check_contents(path: Path, kind: str) -> Iterator[None]:
+def report_as_damaged(path: Path, kind: str) -> Iterator[None]:
     """Turns errors of unpacking a file's contents into Damaged.
 
     Args:
@@ -84,7 +84,9 @@ def check_contents(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(f"{path} is not a {kind}, though a whole npz file ({type(error).__name__}: {error})") from error
+        raise DamagedFileError(
+            f"{path} is not a {kind}, though a whole npz file ({type(error).__name__}: {error})"
+        ) from error
 
 
 class _DigestingFile:
@@ -120,17 +122,17 @@ def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> str:
 def _open_archive(path: Path) -> Iterator[BinaryIO]:
     """Opens a regular file. Exceptions in the context become Damaged."""
     try:
-        with open(open_regular(path), "rb") as file:
+        with open(open_descriptor(path), "rb") as file:
             yield file
     except MemoryError:
         raise
     except FileNotFoundError as error:
-        raise Damaged(f"{path} is missing") from error
+        raise DamagedFileError(f"{path} is missing") from error
     except DataError as error:
-        raise Damaged(str(error)) from error
+        raise DamagedFileError(str(error)) from error
     except Exception as error:  # the disk, zipfile, NumPy and JSON raise many kinds on untrusted bytes
         text = (str(error).splitlines() or [""])[0]
-        raise Damaged(f"{path} can't be read: {text or type(error).__name__}") from error
+        raise DamagedFileError(f"{path} can't be read: {text or type(error).__name__}") from error
 
 
 class _FileProblem(ValueError):

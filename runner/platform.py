@@ -46,7 +46,7 @@ def start_jax(cache: Path) -> None:
 
     from runner import compilation_cache
 
-    refuse_fork()
+    check_not_forked()
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # AssertionError: the platform's plugin is not installed
@@ -58,7 +58,7 @@ def start_jax(cache: Path) -> None:
     compilation_cache.use_compilation_cache(cache / "jax")
 
 
-def refuse_fork() -> None:
+def check_not_forked() -> None:
     """Raises UserError in a forked process that lacks the threads of JAX, where a computation would never end."""
     if _FORKED.is_set():
         raise UserError(
@@ -85,7 +85,7 @@ def hardware_settings() -> dict[str, str]:
     return arithmetic_settings() | {
         "device": f"{device.platform}: {device.device_kind}",
         "cpu": _processor_model(),
-        "cores": os.environ.get("NPROC") or str(cores()),  # the threads that XLA divides sums among
+        "cores": os.environ.get("NPROC") or str(count_cores()),  # the threads that XLA divides sums among
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
@@ -131,7 +131,7 @@ def find_unused_accelerator() -> str | None:
     return None
 
 
-def cores() -> int:
+def count_cores() -> int:
     """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from components.closest import closest_names
 from components.types import UserError
-from runner.files import NUMBER, Fields, check_fields, read_json, refuse_links, write_atomically
+from runner.files import NUMBER, Fields, check_fields, check_no_links, read_json, write_atomically
 
 LOCK = "lock"  # the file that a process locks
-LAST = "last"  # names the run that started last
+LAST_RUN = "last"  # names the run that started last
 TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # how a folder's name begins
 LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # files written in place
@@ -103,7 +103,7 @@ def create_folder(root: Path, name: str, digest: str, files: Mapping[str, str]) 
     try:
         remove_abandoned(root, ".new_*")
         temporary.mkdir(parents=True)
-        lock = take_lock(temporary)
+        lock = try_lock(temporary)
         assert lock is not None
         for file, text in files.items():
             (temporary / file).write_text(text, encoding="utf-8")
@@ -144,15 +144,15 @@ def find_interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lam
     Returns:
         The locked folder; None where every run of that digest has ended or is running.
     """
-    for path in sorted(root.glob(f"*_{digest}"), key=_creation_order, reverse=True):
+    for path in sorted(root.glob(f"*_{digest}"), key=creation_order, reverse=True):
         with suppress(PermissionError):  # another user's folder
             if _is_link_in_sweep(path):
                 continue
             if not can_resume(path):
                 with suppress(OSError):
-                    if (ended := _try_lock(path)) is not None:  # removes what a killed process left there
+                    if (ended := _try_lock_folder(path)) is not None:  # removes what a killed process left there
                         ended.close()
-            elif (folder := _try_lock(path, to_write=True)) is not None:
+            elif (folder := _try_lock_folder(path, to_write=True)) is not None:
                 if can_resume(path) and same(path):  # the run may have ended before the lock was taken
                     return folder
                 folder.close()
@@ -188,20 +188,20 @@ def lock_folder(path: Path, *, to_write: bool = False) -> RunFolder:
     Raises:
         UserError: another process has the lock, or `to_write` and the folder has a link in the place of a file.
     """
-    if (folder := _try_lock(path, to_write=to_write)) is None:
+    if (folder := _try_lock_folder(path, to_write=to_write)) is None:
         raise UserError(f"{path}: another process is running it")
     return folder
 
 
-def _try_lock(path: Path, *, to_write: bool = False) -> RunFolder | None:
+def _try_lock_folder(path: Path, *, to_write: bool = False) -> RunFolder | None:
     """Locks a folder as `lock_folder` does; None where another process has the lock."""
     if to_write:
-        refuse_links(path / LOCK)
-    if (lock := take_lock(path)) is None:
+        check_no_links(path / LOCK)
+    if (lock := try_lock(path)) is None:
         return None
     try:
         if to_write:
-            refuse_links(*(path / name for name in (*FILES, *FOLDERS)))
+            check_no_links(*(path / name for name in (*FILES, *FOLDERS)))
         for file in path.glob("*.tmp"):
             if file.name not in DELIVERY_FILES:
                 file.unlink(missing_ok=True)
@@ -217,11 +217,11 @@ def list_runs(root: Path) -> list[Path]:
     visible = (path for path in folders if not any(part.startswith(".") for part in path.relative_to(root).parts))
     return sorted(
         (path for path in visible if not _is_link_in_sweep(path)),
-        key=lambda path: [_creation_order(part) for part in reversed((path, *path.parents))],
+        key=lambda path: [creation_order(part) for part in reversed((path, *path.parents))],
     )
 
 
-def _creation_order(path: Path) -> tuple[str, int, str]:
+def creation_order(path: Path) -> tuple[str, int, str]:
     """A key that sorts folders by the time in their names, and those of one second by their count: none, 2, … 10."""
     return path.name[:TIME_LENGTH], len(path.name), path.name
 
@@ -266,14 +266,14 @@ def write_summary(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path / "summary.json", json.dumps(values, indent=1))
 
 
-def end_digest(folder: Path) -> str:
+def digest_summary(folder: Path) -> str:
     """A digest of a run's summary; `killed` where a kill left it without one."""
     summary = {key: value for key, value in read_summary(folder).items() if key != "run_id"}  # the delivery adds it
     return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest() if summary else "killed"
 
 
 def _iterate_candidates(root: Path, name: str) -> Iterator[Path]:
-    if name == LAST:
+    if name == LAST_RUN:
         yield from _find_last(root)
         return
     yield Path(name)
@@ -294,12 +294,12 @@ def _find_last(root: Path) -> list[Path]:
             record = read_record(path)
             if record.get("kind", "run") == "run":
                 created[path] = record["created"]
-    return sorted(created, key=lambda path: (created[path], _creation_order(path)))[-1:]
+    return sorted(created, key=lambda path: (created[path], creation_order(path)))[-1:]
 
 
-def is_held(path: Path) -> bool:
+def is_running(path: Path) -> bool:
     """Whether a process runs in a folder now."""
-    if (lock := take_lock(path)) is None:
+    if (lock := try_lock(path)) is None:
         return True
     os.close(lock)
     return False
@@ -310,7 +310,7 @@ def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
 
 
-def take_lock(path: Path) -> int | None:
+def try_lock(path: Path) -> int | None:
     """Locks a folder and returns the descriptor that holds the lock; None where another process has it."""
     lock = open_lock(path / LOCK)
     try:
@@ -325,7 +325,7 @@ def remove_abandoned(root: Path, pattern: str) -> None:
     """Removes the temporary folders of processes that were killed, which no process has locked."""
     for path in root.glob(pattern):
         with suppress(OSError):  # another process renamed or removed it, or it is another user's
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS and (lock := take_lock(path)) is not None:
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS and (lock := try_lock(path)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from components.types import UserError
-from runner.credentials import MASK, URI_VARIABLE, mask, reveal
+from runner.credentials import MASK, URI_VARIABLE, mask_uri, reveal
 
 
 def resolve_store_uri(uri: str | None) -> str:
@@ -20,8 +20,8 @@ def resolve_store_uri(uri: str | None) -> str:
         uri: `tracking.uri`; None: the environment's, or else `sqlite:///mlflow.db`.
     """
     whole = reveal(uri or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db")
-    database = sqlite_file(whole)
-    return whole if database is None else sqlite_uri(database.absolute(), whole)
+    database = find_sqlite_file(whole)
+    return whole if database is None else format_sqlite_uri(database.absolute(), whole)
 
 
 def check_recorded_uri(uri: object, given: str | None) -> str:
@@ -42,7 +42,7 @@ def check_recorded_uri(uri: object, given: str | None) -> str:
     if is_named_by_user(uri, given):
         return resolve_store_uri(given)
     shown = uri if uri.isprintable() else repr(uri)
-    if (database := sqlite_file(uri)) is None:
+    if (database := find_sqlite_file(uri)) is None:
         if MASK in uri:
             remedy = f"its credentials aren't kept; give the whole URI, by {URI_VARIABLE} or tracking.uri"
         else:
@@ -57,10 +57,10 @@ def check_recorded_uri(uri: object, given: str | None) -> str:
 
 def is_named_by_user(uri: str, given: str | None) -> bool:
     """Whether the user's command (`given`) or environment names the store of a record too."""
-    return uri.rstrip("/") == mask(resolve_store_uri(given)).rstrip("/")
+    return uri.rstrip("/") == mask_uri(resolve_store_uri(given)).rstrip("/")
 
 
-def sqlite_file(uri: str) -> Path | None:
+def find_sqlite_file(uri: str) -> Path | None:
     """The file of a SQLite store; None for other stores, and for a database in memory."""
     found = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!file:|:memory:)(.+)", uri, re.DOTALL)
     if found is None:
@@ -72,17 +72,17 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(os.path.expanduser(make_url(uri).database or ""))
 
 
-def sqlite_uri(database: Path, like: str = "sqlite:///") -> str:
+def format_sqlite_uri(database: Path, like: str = "sqlite:///") -> str:
     """The URI of a SQLite file, with the driver and the query of the URI `like`."""
     driver, (_, sign, query) = like.partition("///")[0], like.partition("?")
     return f"{driver}///{encode_sqlite_path(str(database))}{sign}{query}"
 
 
-def viewing_command(uri: str) -> str:
+def format_view_command(uri: str) -> str:
     """How to view a store: the command of MLflow's own server for a database, or the address of a server."""
     if "sql" not in uri.partition(":")[0]:
         return uri
-    if uri == sqlite_uri(Path.cwd() / "mlflow.db"):
+    if uri == format_sqlite_uri(Path.cwd() / "mlflow.db"):
         return "mlflow ui"
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 

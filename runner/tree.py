@@ -18,27 +18,27 @@ Seen: TypeAlias = tuple[str, ...]  # the references followed so far
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
-def dotted(path: KeyPath) -> str:
+def join_path(path: KeyPath) -> str:
     """`("architecture", "layers", 4, "rate")` as `architecture.layers.4.rate`."""
     return ".".join(map(str, path))
 
 
-def leaves(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+def iterate_leaves(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """The leaves with their paths. An empty list or mapping is a leaf."""
     if isinstance(tree, dict | list) and tree:
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from leaves(value, (*path, key))
+            yield from iterate_leaves(value, (*path, key))
     else:
         yield path, tree
 
 
-def parts(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+def iterate_parts(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """The mappings with `_target_` and their paths, outer ones first."""
     if isinstance(tree, dict) and "_target_" in tree:
         yield path, tree
     if isinstance(tree, dict | list):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from parts(value, (*path, key))
+            yield from iterate_parts(value, (*path, key))
 
 
 def is_reference(value: Any) -> bool:
@@ -69,7 +69,7 @@ def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
         try:
             source, target_value = _follow_reference(tree, value, seen)
         except UserError as error:
-            problems[dotted(path)] = str(error)
+            problems[join_path(path)] = str(error)
             return value
         count = len(problems)
         replacement = resolve(target_value, source, (*seen, value))
@@ -87,8 +87,8 @@ def _find_value(tree: Any, path: KeyPath, seen: Seen) -> tuple[KeyPath, Any]:
         elif isinstance(value, dict) and key in value:
             value, resolved = value[key], (*resolved, key)
         else:
-            names = (dotted(one) for one, _ in leaves(tree))
-            raise UserError(f"there is no {dotted(path)}; {suggest_name(dotted(path), names)}")
+            names = (join_path(one) for one, _ in iterate_leaves(tree))
+            raise UserError(f"there is no {join_path(path)}. {suggest_name(join_path(path), names)}")
         if is_reference(value):
             resolved, value = _follow_reference(tree, value, seen)
     return resolved, value

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-VARIABLE = "TITRATE_ALLOW"
+ALLOW_VARIABLE = "TITRATE_ALLOW"
 OUR_PACKAGES = ("components", "runner")
 LIBRARIES = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def added_packages() -> tuple[str, ...]:
     """The packages that the user adds by `TITRATE_ALLOW=name,name` or `--allow`."""
-    return tuple(filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
+    return tuple(filter(None, map(str.strip, os.environ.get(ALLOW_VARIABLE, "").split(","))))
 
 
 ALLOWED: list[str] = []  # the packages that --allow adds
@@ -29,28 +29,28 @@ ALLOWED: list[str] = []  # the packages that --allow adds
 def allow_package(name: str) -> None:
     """Adds a package, in this process and in its child processes."""
     ALLOWED.append(name)
-    os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), name]))
+    os.environ[ALLOW_VARIABLE] = ",".join(filter(None, [os.environ.get(ALLOW_VARIABLE, ""), name]))
 
 
 @contextlib.contextmanager
 def forget_added_packages() -> Iterator[None]:
     """Restores the packages at the end of the context, so that a command's `--allow` does not affect later ones."""
-    before = os.environ.get(VARIABLE)
+    before = os.environ.get(ALLOW_VARIABLE)
     try:
         yield
     finally:
         ALLOWED.clear()
-        os.environ.pop(VARIABLE, None)
+        os.environ.pop(ALLOW_VARIABLE, None)
         if before is not None:
-            os.environ[VARIABLE] = before
+            os.environ[ALLOW_VARIABLE] = before
 
 
 def is_user_code(name: str) -> bool:
     """Whether a dotted name is below a package that the user adds."""
-    return is_below(name, added_packages())
+    return is_in_packages(name, added_packages())
 
 
-def is_below(name: str, packages: tuple[str, ...]) -> bool:
+def is_in_packages(name: str, packages: tuple[str, ...]) -> bool:
     """Whether a dotted name is below one of some packages."""
     return any(name.startswith(f"{package}.") for package in packages)
 

@@ -28,8 +28,8 @@ class Limits(NamedTuple):
     depth: int
 
 
-OPTION = Limits(1 << 20, 50)  # a file that a user wrote
-CONFIGURATION = Limits(1 << 22, 100)  # the composed configuration of a run
+OPTION_LIMITS = Limits(1 << 20, 50)  # a file that a user wrote
+CONFIGURATION_LIMITS = Limits(1 << 22, 100)  # the composed configuration of a run
 
 
 class _Dumper(yaml.SafeDumper):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.__main__ import main
-from runner.config.catalog import catalog
+from runner.config.catalog import find_options
 from runner.config.check import check_config
 from runner.config.compose import compose
 
@@ -33,4 +33,4 @@ def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pyte
 
 def test_the_table_of_the_guide_lists_every_network() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \| .* \| [\d,]+ \| ", GUIDE, re.MULTILINE))
-    assert rows == set(catalog().files["architecture"]) - ELSEWHERE
+    assert rows == set(find_options().files["architecture"]) - ELSEWHERE

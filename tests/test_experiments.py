@@ -10,12 +10,12 @@ from sample_files import ROWS, write_data
 from two_steps import take_two_steps
 
 from components.data import Arrays
-from runner.config.catalog import catalog
+from runner.config.catalog import find_options
 from runner.config.check import check_config
 from runner.config.compose import compose
 from runner.signature.build import build
 
-FILES = catalog().files
+FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
 
 

@@ -67,13 +67,13 @@ def test_each_module_imports_only_what_it_may(path: Path) -> None:
     if path.parts[0] == "components":
         assert not {name for name in names if top(name) in ("runner", *FRAMEWORKS)}
         layers = {"layer"} if group(path) in ("architecture", "feature") else set()
-        allowed = {"types", "closest", "paths", "place", "arrow", "columns", group(path)} | layers
+        allowed = {"types", "closest", "paths", "input_files", "arrow", "columns", group(path)} | layers
         assert {name.split(".")[1] for name in names if top(name) == "components"} <= allowed
         if group(path) == "types":
             assert not {name for name in names if top(name) in OURS and not name.startswith("components.types.")}
     else:
         ours = {name.split(".")[1] for name in names if top(name) == "components"}
-        assert ours <= {"types", "closest", "columns", "place"}
+        assert ours <= {"types", "closest", "columns", "input_files"}
 
 
 @pytest.mark.parametrize("room", ["layer/lowering", "architecture/block"])

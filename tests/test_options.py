@@ -24,16 +24,16 @@ from two_steps import WORDS, interrupted_once, take_two_steps
 import runner
 from components.data import Arrays
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, catalog, defaults
+from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.compose import compose, configure
 from runner.display.progress import make_progress
 from runner.execution.prepare import make_trainer
-from runner.signature.parameters import signature
+from runner.signature.parameters import read_signature
 from runner.signature.source import find_definition
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 
-FILES = catalog().files
+FILES = find_options().files
 NETWORKS = FILES["architecture"]
 COMBINED = ("data", "feature", "architecture", "loss")  # the groups whose choices must fit together
 SIZES = (32, 80, 299)  # sides of images; some networks need larger ones
@@ -116,7 +116,7 @@ def families() -> dict[str, list[str]]:
 
 PARTS = [
     pytest.param(group, option, id=f"{group}={option}")
-    for group in defaults()
+    for group in read_default_options()
     if group not in ("architecture", EXPERIMENT)
     for option, path in FILES[group].items()
     if "???" not in path.read_text()  # needs no file of the user's
@@ -165,7 +165,7 @@ def candidates(group: str, option: str) -> Iterator[dict[str, str]]:
 def words_of(group: str, option: str, combination: dict[str, str]) -> list[str]:
     """The words of a small run with an option, which is the only one of its group."""
     chosen = {"optimizer": "sgd", "metric": "[]", "tracking": "none"} | combination
-    chosen[group] = f"[{option}]" if isinstance(defaults()[group], list) else option
+    chosen[group] = f"[{option}]" if isinstance(read_default_options()[group], list) else option
     words = [*(f"{group}={option}" for group, option in chosen.items()), "training.batch_size=10", *WORDS]
     words += ["architecture.widths=[4]"] if chosen["architecture"] == "mlp" else []
     return words + (["data.valid=20"] if "valid:" in FILES["data"][chosen["data"]].read_text() else [])
@@ -207,7 +207,7 @@ def test_an_option_takes_two_steps_and_is_resumed(
     words = fit(group, option).words
     if group == "tracking" and option != "none":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{request.getfixturevalue('database')}")
-        monkeypatch.setattr("runner.tracking._start", InProcess)  # a process would take seconds to import MLflow
+        monkeypatch.setattr("runner.tracking._start_child", InProcess)  # a process would take seconds to import MLflow
     if group == "sweep":
         check_sweep(words)
     else:
@@ -227,7 +227,7 @@ def check_sweep(words: list[str]) -> None:
 @pytest.mark.usefixtures("in_empty_folder")
 @pytest.mark.parametrize("option", marked_slow(SMALLEST, LONG_TO_COMPILE))
 def test_the_smallest_network_of_a_family_takes_two_steps_and_is_resumed(option: str) -> None:
-    narrow = ["architecture.width=0.25"] if "width" in (signature(target(option)) or {}) else []
+    narrow = ["architecture.width=0.25"] if "width" in (read_signature(target(option)) or {}) else []
     found = fit("architecture", option, SIZES, narrow)
     take_two_steps(*found.words, source=found.source)
 
@@ -236,10 +236,10 @@ def test_the_smallest_network_of_a_family_takes_two_steps_and_is_resumed(option:
 @pytest.mark.parametrize("option", marked_slow(NETWORKS, LONG_TO_TRACE))
 def test_a_training_step_of_a_network_is_traced(option: str) -> None:
     trainer = fit("architecture", option, SIZES[-1:]).trainer
-    assert sum(leaf.size for leaf in jax.tree.leaves(trainer.like.parameters)) > 0
+    assert sum(leaf.size for leaf in jax.tree.leaves(trainer.state_shapes.parameters)) > 0
 
 
-@pytest.mark.parametrize("group", [group for group in defaults() if group != EXPERIMENT])
+@pytest.mark.parametrize("group", [group for group in read_default_options() if group != EXPERIMENT])
 def test_the_file_of_an_option_starts_with_a_sentence_that_says_what_it_is(group: str) -> None:
     titles = {option: path.read_text().partition("\n")[0] for option, path in FILES[group].items()}
     wrong = [option for option, title in titles.items() if not re.fullmatch(r"# [A-Z\d].{8,}\.", title)]

@@ -61,8 +61,9 @@ def test_bfloat16_computes_in_it_and_keeps_everything_in_float32(architecture: s
 def test_bfloat16_is_what_the_step_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = trained(monkeypatch, "training.precision=bfloat16")
     chunk = next(trainer.batches.chunks(trainer.data.splits["valid"], 8, 1))
-    state = trainer.like.parameters, trainer.like.model_state
-    traced = jax.make_jaxpr(trainer.program.evaluate)(trainer.given, *state, chunk.data, chunk.rows[0], chunk.mask)
+    weights = trainer.state_shapes.parameters, trainer.state_shapes.model_state
+    arguments = trainer.program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask
+    traced = jax.make_jaxpr(trainer.program.evaluate)(*arguments)
     products = [line for line in str(traced).splitlines() if "dot_general" in line]
     assert products
     assert all("bf16" in line for line in products)
@@ -86,7 +87,7 @@ def test_an_architecture_without_a_dtype_computes_in_float32_only(monkeypatch: p
     Path("conf/architecture/plain.yaml").write_text("_target_: mine_without_dtype.Plain\n")
     words = ["architecture=plain", "tracking=none", "quiet=true", "training.epochs=1", "training.batch_size=8"]
     assert runner.run(*words, source=source()).status == "finished"
-    with pytest.raises(UserError, match=r"training.precision: mine_without_dtype.Plain computes in float32 only"):
+    with pytest.raises(UserError, match=r"training.precision: mine_without_dtype.Plain supports float32 only"):
         runner.run(*words, "training.precision=bfloat16", source=source())
 
 
@@ -96,7 +97,7 @@ def test_a_few_batches_are_the_same_ones_in_every_epoch_and_for_every_seed(monke
         rows = [trainer.data.splits[split] for trainer in trainers]
         assert rows[0].tolist() == rows[1].tolist()
         assert len(rows[0]) == min(16, 15 if split != "train" else 30)
-    assert trainers[0].steps == 2
+    assert trainers[0].steps_per_epoch == 2
 
 
 def test_one_batch_can_be_overfitted_on_purpose() -> None:
@@ -144,7 +145,7 @@ def test_the_schedule_spans_all_steps_of_the_run_from_0_on() -> None:
     assert steps.tolist() == [4, 8, 12]
     last = (1 + np.cos(np.pi * (steps - 1) / 12)) / 2  # of the last step of each epoch
     assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(last.tolist(), rel=1e-5)
-    points = list(outbox.parse(outbox.read(result.folder).splitlines()))
+    points = list(outbox.parse_points(outbox.read_covered_points(result.folder).splitlines()))
     assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
 
 
@@ -199,7 +200,7 @@ def test_a_finished_run_goes_on_to_more_epochs(capsys: pytest.CaptureFixture[str
     words = [word for word in WORDS if not word.startswith("training.epochs")]
     first = runner.run(*words, "training.epochs=2", source=source())
     longer = runner.run(f"resume={first.folder}", "training.epochs=4", source=source())
-    assert "the last one counts" not in capsys.readouterr().err  # training.epochs was given before, not twice
+    assert "more than once" not in capsys.readouterr().err  # training.epochs was given before, not twice
     assert longer.folder == first.folder
     assert [epoch["epoch"] for epoch in longer.history] == [1, 2, 3, 4]
     assert longer.history[:2] == first.history

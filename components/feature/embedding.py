@@ -15,9 +15,9 @@ from components.feature.base.column import get_buckets, multi_hot
 from components.feature.base.values import NO_ID
 from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
+from components.input_files import hash_file
 from components.layer import Initializer, TruncatedNormal, get_initializer
 from components.layer.lowering.sparse import clear_invalid, multiply_sparse
-from components.place import hash_file
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
@@ -103,7 +103,7 @@ class Embedding:
         if self.vectors is None:
             return Constants(static=static)
         found = word_vectors.read_vectors(self.vectors, first, parents[first], self.dimension)
-        return Constants(initial=found._asdict(), static={**static, "with_vectors": int(found.known.sum())})
+        return Constants(init_only=found._asdict(), static={**static, "with_vectors": int(found.known.sum())})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants

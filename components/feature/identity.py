@@ -61,7 +61,7 @@ class Identity(Categorical):
         if wrong.any():
             place = int(np.argmax(wrong))
             raise DataError(
-                f"{block.where(found.row(place))}: column `{self.key}` is {ids[place]}, and its ids are 0 to "
+                f"{block.locate(found.row(place))}: column `{self.key}` is {ids[place]}, and its ids are 0 to "
                 f"{self.buckets - 1}; `default` is the id of other numbers"
             )
         return found.ids(ids)

@@ -89,7 +89,9 @@ class Label:
             row = int(np.argmin(ids))
             known = ", ".join(constants.static["classes"])
             value = raw.format_value(values[rows[row]])
-            raise DataError(f"{block.where(row)}: column `{self.key}` is {value}, which is none of the classes {known}")
+            raise DataError(
+                f"{block.locate(row)}: column `{self.key}` is {value}, which is none of the classes {known}"
+            )
         return {"ids": ids}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:

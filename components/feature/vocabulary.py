@@ -23,7 +23,7 @@ from components.feature.text.string_ops import (
 )
 from components.feature.text.vocabulary_file import find_file, read_lines
 from components.feature.text.vocabulary_index import build_index, check_values, is_text, look_up, suggest_value
-from components.place import hash_file
+from components.input_files import hash_file
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
 
 UNKNOWN = NO_ID + np.int32(1)
@@ -216,7 +216,7 @@ class Vocabulary(Categorical):
             place = int(np.argmax(unknown))
             value = format_category(found.values, place)
             raise DataError(
-                f"{block.where(found.row(place))}: column `{self.key}` is {value!r}, which its vocabulary lacks; "
+                f"{block.locate(found.row(place))}: column `{self.key}` is {value!r}, which its vocabulary lacks; "
                 f"{suggest_value(value, constants.host)}set `oov` or `default` to give unknown values an id"
             )
 

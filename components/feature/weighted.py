@@ -54,7 +54,7 @@ class Weighted(Categorical):
         if (different := given != weighed).any():
             row = int(np.argmax(different))
             raise DataError(
-                f"{block.where(row)}: column `{self.weight}` has {weighed[row]} weights for {given[row]} ids of "
+                f"{block.locate(row)}: column `{self.weight}` has {weighed[row]} weights for {given[row]} ids of "
                 f"`{self.key}`; each needs one"
             )
         if isinstance(ids, Ragged):

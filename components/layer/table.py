@@ -19,4 +19,4 @@ def get_entry(kind: str, table: Mapping[str, Entry], name: str) -> Entry:
     """
     if name in table:
         return table[name]
-    raise UserError(f"unknown {kind} {name!r}; {suggest_name(name, table)}")
+    raise UserError(f"unknown {kind} {name!r}. {suggest_name(name, table)}")

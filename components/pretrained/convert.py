@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.closest import list_names
+from components.closest import join_names
 from components.paths import leaves_with_paths, matches
 from components.pretrained.naming import NamingScheme
 from components.types import UserError
@@ -209,7 +209,7 @@ def _check_complete(missing: list[str], unexpected: list[str], misshapen: list[s
     problems = {"Missing": missing, "Unexpected": unexpected, "Wrong shape": misshapen}
     if not any(problems.values()):
         return
-    lists = " ".join(f"{title}: {list_names(names)}." for title, names in problems.items() if names)
+    lists = " ".join(f"{title}: {join_names(names)}." for title, names in problems.items() if names)
     advice = ""
     if only_head and not missing and not unexpected:
         advice = f" To train a new head for other classes, add {HEAD} to `skip`."

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from components.closest import list_names
+from components.closest import join_names
 from components.pretrained.convert import compute_match_share, plan_conversion
 from components.pretrained.naming import NamingScheme
 from components.types import UserError
@@ -31,7 +31,7 @@ def detect_scheme(
         UserError: no scheme is known, or no scheme has a name of the file.
     """
     schemes = _get_schemes(architecture)
-    name, libraries = type(architecture).__name__, list_names(scheme.library for scheme in schemes)
+    name, libraries = type(architecture).__name__, join_names(scheme.library for scheme in schemes)
     candidates = [scheme for scheme in schemes if library in (None, scheme.library)]
     if not schemes:
         raise UserError(f"{name}: no naming scheme is known. Define NAMING_SCHEMES in the module of the architecture.")
@@ -39,7 +39,7 @@ def detect_scheme(
         raise UserError(f"{name}: no naming scheme is known for the library {library}. Known libraries: {libraries}.")
     shares = [compute_match_share(plan_conversion(scheme, shapes), tensors) for scheme in candidates]
     if not any(shares):
-        names = list_names(tensors)
+        names = join_names(tensors)
         raise UserError(f"{name}: no name in the file belongs to {library or libraries}, got {names}.")
     return candidates[shares.index(max(shares))]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from components.place import find, hash_file
+from components.input_files import find_path, hash_file
 from components.pretrained.convert import convert_weights, plan_conversion
 from components.pretrained.detect import check_fields, detect_scheme
 from components.pretrained.safetensors_file import read_safetensors
@@ -65,4 +65,4 @@ class Safetensors:
             raise UserError(f"{file}: {error}") from error
 
     def _find_file(self) -> Path:
-        return find(self.path, file=True)
+        return find_path(self.path, file=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from components.place import open_file
+from components.input_files import open_file
 from components.types import DataError
 
 MAX_HEADER_BYTES = 16 << 20  # enough for some hundred thousand arrays

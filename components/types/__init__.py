@@ -1,6 +1,6 @@
 """The types and protocols that parts share.
 
-Importing this package imports neither JAX nor NumPy, so that a configuration can be checked in an instant.
+This package imports neither JAX nor NumPy, because checking a configuration must not wait for them.
 """
 
 from components.types.base import DataError as DataError
@@ -27,7 +27,7 @@ from components.types.model import BoundTarget as BoundTarget
 from components.types.model import MultiHot as MultiHot
 from components.types.model import Output as Output
 from components.types.model import Padded as Padded
-from components.types.model import register as register
+from components.types.model import register_pytrees as register_pytrees
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
 from components.types.profile import OddTexts as OddTexts

@@ -1,4 +1,4 @@
-"""Errors, and the annotations of parameters."""
+"""Error classes, and annotations for the parameters of parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ Scalar: TypeAlias = "float | jax.Array"
 
 @dataclass(frozen=True)
 class Range:
-    """The finite numbers that a parameter may take, as part of its annotation: `Annotated[Scalar, Range(0, 1, "[)")]`.
+    """The allowed range of a numeric parameter, in its annotation: `Annotated[Scalar, Range(0, 1, "[)")]`.
+
+    Infinity and NaN are never in the range.
 
     Attributes:
         low: the lower bound.
@@ -28,9 +30,9 @@ class Range:
     bounds: str = "[]"
 
     def __contains__(self, value: float) -> bool:
-        above = value >= self.low if self.bounds[0] == "[" else value > self.low
-        below = value <= self.high if self.bounds[1] == "]" else value < self.high
-        return above and below and abs(value) < math.inf
+        is_above_low = value >= self.low if self.bounds[0] == "[" else value > self.low
+        is_below_high = value <= self.high if self.bounds[1] == "]" else value < self.high
+        return is_above_low and is_below_high and abs(value) < math.inf
 
     def __str__(self) -> str:
         opening = "(" if math.isinf(self.low) else self.bounds[0]

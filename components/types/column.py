@@ -1,4 +1,4 @@
-"""Feature columns, targets, and the statistics that they learn from."""
+"""Protocols of feature columns and targets, and of the statistics that they are fitted to."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Statistic(Protocol):
-    """A mergeable summary of rows. It is frozen and hashable, so that columns which need the same one share it."""
+    """A mergeable summary of rows. It is frozen and hashable: equal statistics are computed only once."""
 
     def summarize(self, block: Block) -> Any:
-        """The state of a block's rows.
+        """Computes the state of the rows of a block.
 
-        A block also has each feature column that the statistic reads, under its name, where that column is stateless.
+        If the statistic reads a stateless feature column, the block contains the encoded column under its name.
         """
 
     def merge(self, state: Any, other: Any) -> Any:
-        """The state of the rows of both, first those of `state`. It changes neither."""
+        """Combines two states; the rows of `state` come first. Neither argument is modified."""
 
     def result(self, state: Any) -> Any:
-        """The value that columns get from a state."""
+        """Converts the final state to the value that `Column.fit` gets."""
 
 
 class Constants(NamedTuple):
@@ -33,33 +33,34 @@ class Constants(NamedTuple):
 
     Attributes:
         host: arrays for `encode`.
-        device: arrays that are arguments of the compiled step, so that another fold compiles nothing again.
-        static: hashable values that shapes and names depend on; they are part of the program's identity.
-        initial: arrays like `device`, but only for the initialization of the parameters.
+        device: arrays that are arguments of the compiled step. Other values, as in another fold, need no compilation.
+        static: hashable values that shapes and names depend on. Other values need another compiled program.
+        init_only: arrays that the layer gets in addition to `device` when its parameters are initialized.
     """
 
     host: Mapping[str, np.ndarray] = {}
     device: Mapping[str, np.ndarray] = {}
     static: Mapping[str, Any] = {}
-    initial: Mapping[str, np.ndarray] = {}
+    init_only: Mapping[str, np.ndarray] = {}
 
 
 class Column(Protocol):
-    """A feature column: `encode` turns rows into arrays once on the host, `layer` runs in the compiled step."""
+    """A feature column: `encode` converts rows to arrays once on the host; `layer` runs in the compiled step."""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The columns that it reads: raw ones, or others of the same mapping, which take precedence."""
+        """The names of the columns that it reads. Where a feature column and a raw column share a name, the feature
+        column is read."""
 
     def statistics(self) -> Mapping[str, Statistic]:
-        """The statistics of the training split that `fit` needs; an empty mapping for none."""
+        """The statistics of the training split that `fit` needs, by name."""
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        """Computes its constants.
+        """Computes the constants of the column.
 
         Args:
-            results: the results of its statistics, by their names.
-            parents: the constants of the feature columns that it reads.
+            results: the results of its statistics by name.
+            parents: the constants of the feature columns that it reads, by name.
         """
 
     def encode(
@@ -69,17 +70,17 @@ class Column(Protocol):
 
         Args:
             block: the rows.
-            parents: the encoded arrays of the feature columns that it reads.
-            constants: what `fit` returned.
+            parents: the encoded arrays of the feature columns that it reads, by column and array name.
+            constants: the constants that `fit` returned.
 
         Returns:
-            Named arrays; other columns read the first one. Only a column that no input lists may return strings.
+            Arrays by name; other columns read the first array. If an input lists the column, no array may be strings.
         """
 
     def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
-        """The part that runs in the compiled step, a pure function or a Flax module.
+        """The part that runs in the compiled step: a pure function or a Flax module.
 
-        It maps (encoded arrays, `constants.device`) to an array (B, …), Padded or MultiHot.
+        Its arguments are the encoded arrays and `constants.device`. It returns an array (B, …), Padded or MultiHot.
 
         Args:
             static: `constants.static`.
@@ -88,7 +89,7 @@ class Column(Protocol):
 
 @runtime_checkable
 class StatelessEncode(Protocol):
-    """A column whose `encode` may need no constants, so that other columns can learn from its encoded values."""
+    """A column whose `encode` may work without constants. Other columns can then be fitted to its encoded values."""
 
     @property
     def is_encode_stateless(self) -> bool:
@@ -100,15 +101,15 @@ class ReadsFiles(Protocol):
     """A column that reads files of its own, in addition to the rows."""
 
     def fingerprint(self) -> str:
-        """A digest that changes when the files change; "" without a file."""
+        """A digest that changes when the files change; "" if it reads no file."""
 
 
 @runtime_checkable
 class EncodingWarnings(Protocol):
-    """A column that warns of unusual values that it encodes all the same, when new rows are predicted."""
+    """A column that warns about unusual values in rows to predict. It encodes the values nevertheless."""
 
     def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
-        """The warnings about all encoded rows, one sentence each."""
+        """The warnings about the encoded rows, one sentence each."""
 
 
 @runtime_checkable
@@ -116,14 +117,17 @@ class Target(Column, Protocol):
     """A column to predict."""
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-        """Checks the results of its statistics, by split.
+        """Checks the target in each split.
+
+        Args:
+            results: the results of its statistics by split and name.
 
         Returns:
             Warnings.
 
         Raises:
-            DataError: nothing can be learned from the training split.
+            DataError: no model can be trained on the training split.
         """
 
     def bind(self, constants: Constants) -> BoundTarget:
-        """The target for losses and metrics."""
+        """The target as losses and metrics see it."""

@@ -1,4 +1,4 @@
-"""Data on the host: blocks of columns, and the sources that they come from."""
+"""Data on the host: columns, blocks of rows, and the sources that produce them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 class Strings(NamedTuple):
     """Strings in Arrow's layout: string i is `data[offsets[i]:offsets[i + 1]]`, in UTF-8.
 
-    With `indices` the strings are a dictionary, and row i is string `indices[i]` of it. Code that works on the
-    dictionary handles a repeated string once.
+    With `indices` the strings are dictionary-encoded: row i is string `indices[i]`. Code that loops over the dictionary
+    processes each repeated string only once.
 
     Attributes:
-        data: (bytes,), uint8.
-        offsets: (strings + 1,), int64, not decreasing; the first may be above 0.
-        indices: (rows,), integers. None: row i is string i.
+        data: the bytes of all strings, uint8.
+        offsets: (strings + 1,), int64, ascending; the first offset may be above 0.
+        indices: (rows,), integers: the string of each row. None: row i is string i.
     """
 
     data: np.ndarray
@@ -29,7 +29,7 @@ class Strings(NamedTuple):
 
     @classmethod
     def from_bytes(cls, texts: Sequence[bytes]) -> Strings:
-        """Strings without a dictionary, of texts in UTF-8."""
+        """Packs texts in UTF-8, without a dictionary."""
         import numpy as np
 
         offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
@@ -48,11 +48,11 @@ class Strings(NamedTuple):
 
 
 class Ragged(NamedTuple):
-    """Rows of different lengths: row i is `values[offsets[i]:offsets[i + 1]]`.
+    """Rows with different numbers of values: row i is `values[offsets[i]:offsets[i + 1]]`.
 
     Attributes:
-        values: an array (total, …); in a block also `Strings`.
-        offsets: (rows + 1,), int64, not decreasing, from 0.
+        values: the values of all rows: an array (total, …), or `Strings`, which only a block may contain.
+        offsets: (rows + 1,), int64, ascending from 0.
     """
 
     values: Any
@@ -60,10 +60,10 @@ class Ragged(NamedTuple):
 
 
 Encoded: TypeAlias = "np.ndarray | Ragged"
-"""Rows that the program can take. The first axis counts them."""
+"""An encoded column for the compiled program. The first axis is the rows."""
 
 Values: TypeAlias = "np.ndarray | Strings | Ragged"
-"""Rows of a source, or of one column for another: also strings and 64-bit numbers."""
+"""A column of a source, or an encoded column for other columns: strings and 64-bit numbers are allowed too."""
 
 
 def row_count(values: Values) -> int:
@@ -78,39 +78,43 @@ class Block:
     """Consecutive rows of a data set, column by column.
 
     Attributes:
-        columns: the values by column.
-        valid: (rows,), bool by column: False where a value is missing. A column without a mask has all its values.
-        origin: the name of the data in messages.
-        first: the number of the first row in the data.
-        ids: names of the columns that hold the ids of a categorical column: -1 is an ordinary id there, and the least
-            int32 means "no value".
+        columns: the values by column name.
+        valid: masks (rows,), bool, by column name: False where a value is missing. A column without a mask has no
+            missing values.
+        origin: the name of the data for messages.
+        first_row: the position of the first row in the data.
+        ids: the names of the columns with ids of a categorical column. There -1 is an ordinary id, and the smallest
+            int32 stands for a missing value.
     """
 
     columns: Mapping[str, Values]
     valid: Mapping[str, np.ndarray] = field(default_factory=dict)
     origin: str = "data"
-    first: int = 0
+    first_row: int = 0
     ids: frozenset[str] = frozenset()
 
-    def where(self, row: int) -> str:
-        """Describes where a row of the block is in the data, for messages."""
-        return f"row {self.first + row} of {self.origin}"
+    def locate(self, row: int) -> str:
+        """The location of a row in the data, for messages; `row` counts from the start of the block."""
+        return f"row {self.first_row + row} of {self.origin}"
 
 
 class Source(Protocol):
-    """A data set: rows in a fixed order, in parts (`train` and `test`, or `all` where it has no test set)."""
+    """A data set: rows in a fixed order. Its parts are `train` and `test`, or only `all` if it has no test set."""
 
     def fingerprint(self) -> str:
-        """A digest that changes when the rows change. It is cheap and reads as little as possible."""
+        """A digest that changes when the rows change. It should be cheap to compute."""
 
     def sizes(self) -> Mapping[str, int]:
-        """The number of rows of each part, in the order of the parts."""
+        """The number of rows by part, in the order of the parts."""
 
     def blocks(self, part: str) -> Iterator[Block]:
-        """The rows of a part as consecutive blocks."""
+        """Yields the rows of a part in consecutive blocks."""
 
     def splits(self) -> Mapping[str, np.ndarray]:
-        """The row numbers of `train`, `valid` and `test`: sorted int64, counted over all parts in their order."""
+        """The row numbers of the splits `train`, `valid` and `test`: sorted int64.
+
+        Rows are numbered from 0 over all parts, in the order of the parts.
+        """
 
 
 @runtime_checkable
@@ -121,6 +125,6 @@ class Foldable(Protocol):
         """The splits of a cross-validation.
 
         Args:
-            count: the number of folds that the rows outside of the test split are divided into.
-            fold: the number, from 0, of the fold that is the validation split.
+            count: the number of folds. The rows of the test split are in no fold.
+            fold: the fold, from 0, that becomes the validation split.
         """

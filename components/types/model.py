@@ -1,4 +1,4 @@
-"""What the model takes and returns, inside the compiled step."""
+"""Inputs and outputs of the model in the compiled step."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MultiHot:
-    """Sparse vectors: element j of row i is the sum of the `weights[i, k]` where `ids[i, k]` is j.
+    """Sparse vectors: element j of row i is the sum of all `weights[i, k]` with `ids[i, k] == j`.
 
-    An architecture gets an input as MultiHot where its parameter of that name is annotated with this class, else as an
-    array (B, size). For JAX it is a pytree of two arrays.
+    An architecture gets an input as MultiHot if it annotates the parameter of that name with this class, otherwise as
+    a dense array (B, size). For JAX, MultiHot is a pytree of two arrays.
 
     Attributes:
-        ids: (B, K), int32; an id below 0, or of `size` or more, counts for nothing.
+        ids: (B, K), int32. Ids outside of [0, size) are ignored.
         weights: (B, K), float32.
         size: the length of the vectors.
     """
@@ -31,15 +31,15 @@ class MultiHot:
 
 
 @functools.cache
-def register() -> None:
-    """Registers the classes of this module with JAX as pytrees."""
+def register_pytrees() -> None:
+    """Registers MultiHot as a pytree with JAX, which this module must not import at its top."""
     import jax
 
     jax.tree_util.register_dataclass(MultiHot, data_fields=["ids", "weights"], meta_fields=["size"])
 
 
 class Padded(NamedTuple):
-    """Rows of different lengths, padded to a common length T.
+    """Sequences of different lengths, padded to a common length T.
 
     Attributes:
         values: (B, T, …).
@@ -54,11 +54,11 @@ class BoundTarget(NamedTuple):
     """A target with its constants, for losses and metrics.
 
     Attributes:
-        outputs: how many numbers an example has.
+        outputs: the number of classes, or of the numbers of an example if the target is real-valued.
         classes: the names of the classes. None: the target is real-valued.
-        decode: undoes the scaling of predictions. For classes it returns the logits unchanged.
-        weight: maps the encoded target (B, …) to a weight for each example (B,). None: all weigh 1.
-        values: the classes as predictions show them. None: their names.
+        decode: maps predictions back to the unit of the data. For classes it returns the logits unchanged.
+        weight: maps the encoded target (B, …) to the weights of the examples (B,). None: all weights are 1.
+        values: the classes as they are written to predictions. None: the same as `classes`.
     """
 
     outputs: int
@@ -73,9 +73,9 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: arrays (B, …), Padded or MultiHot, by input name.
-        target: classes (B,), int32, or numbers (B, outputs), float32.
-        mask: (B,), bool: False for the padding of the last batch of an evaluation.
-        weight: (B,), float32.
+        target: class ids (B,), int32, or numbers (B, outputs), float32.
+        mask: (B,), bool: False for the padding of the last batch in an evaluation.
+        weight: the weights of the examples, (B,), float32.
     """
 
     inputs: Mapping[str, Any]
@@ -85,13 +85,13 @@ class Batch(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What an architecture returns.
+    """The return value of an architecture.
 
     Attributes:
         logits: (B, outputs).
-        losses: internal losses by name, one value per example (B,); they are added to the objective.
+        losses: internal losses by name, (B,) each. They are added to the objective.
         auxiliary: (weight, logits) of each auxiliary classifier.
-        features: the output of each stage by name, in their order.
+        features: the outputs of the stages by name, in the order of the stages.
     """
 
     logits: jax.Array | None

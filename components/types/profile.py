@@ -1,4 +1,4 @@
-"""Facts about a table, from which the runner suggests what to learn from it."""
+"""Facts about a table. The runner suggests features, architecture and optimizer from them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class OddTexts(NamedTuple):
     """Texts in a column that otherwise holds numbers.
 
     Attributes:
-        rows: how many rows hold one.
-        where: where the first of these rows is, for messages.
-        texts: the distinct texts, in the order in which they occur.
+        row_count: the number of rows with such a text.
+        first_location: the location of the first of these rows, for messages.
+        texts: the distinct texts, in order of first occurrence.
     """
 
-    rows: int
-    where: str
+    row_count: int
+    first_location: str
     texts: tuple[str, ...]
 
 
 class TextKind(NamedTuple):
-    """What the texts of a column are.
+    """The kind of texts that a column holds.
 
     Attributes:
-        kind: `numbers` that are written with commas or with separators of thousands, `dates` that aren't ISO 8601,
-            `prose` of several words, or `names`, that is all else.
-        example: one of them.
+        kind: `numbers` with decimal commas or thousands separators, `dates` in another format than ISO 8601, `prose` of
+            several words, or `names` for all other texts.
+        example: one of the texts.
     """
 
     kind: Literal["numbers", "dates", "prose", "names"]
@@ -38,9 +38,9 @@ class TextKind(NamedTuple):
 
 
 class ColumnProfile(Protocol):
-    """Facts about a column of a table. An implementation may compute each when it is first read.
+    """Facts about a column of a table. An implementation may compute each fact when it is first read.
 
-    "The numbers" are the values of a column of numbers, booleans (0 and 1) or times that aren't missing.
+    Below, "the numbers" are the values that aren't missing, in a column of numbers, booleans (0 and 1) or times.
     """
 
     @property
@@ -49,39 +49,39 @@ class ColumnProfile(Protocol):
 
     @property
     def kind(self) -> ColumnType:
-        """The type that its values were read as."""
+        """The type that the values were read as."""
 
     @property
     def is_declared(self) -> bool:
-        """Whether the user gave the type."""
+        """Whether the user declared the type."""
 
     @property
     def rows(self) -> int:
-        """The number of rows, with those that lack a value."""
+        """The number of rows, including rows with missing values."""
 
     @property
-    def missing(self) -> int:
-        """The number of rows that lack a value."""
+    def missing_count(self) -> int:
+        """The number of rows with a missing value."""
 
     @property
-    def first_missing(self) -> str:
-        """Where the first row without a value is, for messages."""
+    def first_missing_location(self) -> str:
+        """The location of the first missing value, for messages."""
 
     @property
-    def spellings(self) -> Mapping[str, int]:
-        """How missing values are written where they aren't empty, and how often each spelling occurs."""
+    def missing_spellings(self) -> Mapping[str, int]:
+        """The spellings of missing values, such as `NA`, and how often each occurs; empty fields aren't counted."""
 
     @property
-    def distinct(self) -> int | None:
-        """The number of distinct values; None for times, and for numbers that aren't all whole."""
+    def distinct_count(self) -> int | None:
+        """The number of distinct values. None: the column has times, or numbers that aren't all whole."""
 
     @property
     def is_constant(self) -> bool:
-        """Whether all values that aren't missing are equal."""
+        """Whether all values are equal, apart from missing values."""
 
     @property
-    def rarest(self) -> tuple[str, int]:
-        """The rarest value and the number of its rows, of a column without missing values."""
+    def rarest_value(self) -> tuple[str, int]:
+        """The rarest value and its number of rows. The column must not have missing values."""
 
     @property
     def minimum(self) -> float:
@@ -97,31 +97,31 @@ class ColumnProfile(Protocol):
 
     @property
     def skewness(self) -> float:
-        """The skewness of the numbers: the third moment, standardized; 0 where they are constant or not finite."""
+        """The third standardized moment of the numbers; 0 if they are constant or not all finite."""
 
     @property
     def is_far_from_zero(self) -> bool:
         """Whether the mean of the numbers is more than 1,000 standard deviations from 0."""
 
     @property
-    def infinite(self) -> int:
+    def infinite_count(self) -> int:
         """How many of the numbers are infinite or NaN."""
 
     @property
-    def first_infinite(self) -> str:
-        """Where the first row with such a number is, for messages."""
+    def first_infinite_location(self) -> str:
+        """The location of the first infinite number or NaN, for messages."""
 
     @property
     def has_time_of_day(self) -> bool:
-        """Whether some of the times aren't midnight."""
+        """Whether any of the times differs from midnight."""
 
     @property
     def odd_texts(self) -> OddTexts | None:
-        """The texts that aren't numbers where most texts are; None where most aren't, or the column holds no text."""
+        """The texts that aren't numbers, if most texts of the column are numbers; otherwise None."""
 
     @property
     def text_kind(self) -> TextKind | None:
-        """What the texts are; None where the column holds no text."""
+        """The kind of texts. None: the column holds no texts."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ class TableProfile:
     """Facts about a table.
 
     Attributes:
-        origin: the table's name for messages.
+        origin: the name of the table for messages.
         columns: the facts about each column, in the order of the table.
-        target: the name of the column to predict, if the source has it.
+        target: the name of the column to predict, if the source specifies it.
     """
 
     origin: str
@@ -141,7 +141,7 @@ class TableProfile:
 
 @runtime_checkable
 class Profiled(Protocol):
-    """A source that is a table: the runner can suggest feature columns, architecture and optimizer for it."""
+    """A source with a profile. The runner can suggest feature columns, architecture and optimizer for it."""
 
     def profile(self) -> TableProfile:
-        """Facts about the columns of all rows."""
+        """The facts about the columns, computed from all rows."""

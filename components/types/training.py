@@ -1,4 +1,4 @@
-"""What trains and measures a model."""
+"""Protocols of the parts that train and evaluate a model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Loss(Protocol):
     """Compares logits with targets."""
 
     def outputs(self, target: BoundTarget) -> int:
-        """The number of logits of an example. Raises UserError where the loss can't handle the target."""
+        """The number of logits of an example. Raises UserError if the loss doesn't support the target."""
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        """The loss of each example: (B, outputs), (B, …) -> (B,)."""
+        """The loss of each example: logits (B, outputs), encoded target (B, …) -> (B,)."""
 
 
 class Metric(Protocol):
-    """A number that describes a whole split, computed from sums over its batches.
+    """A number that describes a whole split, computed from sums over its batches or from all its examples.
 
     Attributes:
         higher_is_better: whether a larger number means a better model.
@@ -36,7 +36,7 @@ class Metric(Protocol):
     collects: bool
 
     def bind(self, target: BoundTarget) -> Metric:
-        """The metric for a target."""
+        """The metric for this target; raises UserError if the metric doesn't support it."""
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """The int32 counts and float32 sums over the unmasked examples of a batch, or rows if `collects` is true."""
@@ -81,30 +81,30 @@ class Augmentation(Protocol):
     def __call__(
         self, key: jax.Array, inputs: Mapping[str, Any], target: jax.Array
     ) -> tuple[Mapping[str, Any], jax.Array]:
-        """The changed inputs and target.
+        """Computes the changed inputs and target.
 
         Args:
-            key: a random key of the step.
+            key: the random key of the step.
             inputs: arrays (B, …) by input name.
             target: the encoded target of the B examples.
 
         Raises:
-            UserError: it can't handle these inputs.
+            UserError: the augmentation doesn't support these inputs.
         """
 
 
 class Weights(Protocol):
-    """Initial values of the parameters, in place of random ones."""
+    """Initial values of the parameters, such as pretrained weights, in place of random values."""
 
     def fingerprint(self) -> str:
-        """A digest that changes when the weights change; "" without a file."""
+        """A digest that changes when the weights change; "" if they are from no file."""
 
     def __call__(self, architecture: Any, shapes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The arrays that replace random ones, a part of the tree {"params": …, "batch_stats": …}.
+        """The arrays that replace random values: a subtree of the variables {"params": …, "batch_stats": …}.
 
         Args:
             architecture: the module.
-            shapes: that tree of the architecture, of arrays or of their shapes.
+            shapes: the variables of the architecture, as arrays or as their shapes.
 
         Raises:
             UserError: the weights don't fit.
@@ -115,4 +115,4 @@ class Regularizer(Protocol):
     """A penalty on the parameters."""
 
     def __call__(self, parameters: Any) -> jax.Array:
-        """The penalty, a scalar."""
+        """The penalty, a scalar that is added to the objective."""

@@ -7,93 +7,98 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from components.closest import suggest_name
 from components.types import Range
-from runner.config.catalog import EXPERIMENT, defaults
-from runner.config.provenance import format_problem, origin_of
-from runner.config.verbs import RUN_VERBS
+from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.modes import RUN_MODES
+from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
-from runner.signature.kinds import find_misplacement
-from runner.signature.parameters import Parameter, Parameters, call_parameters, settings, signature
+from runner.signature.kinds import find_kind_problem
+from runner.signature.parameters import Parameter, Parameters, read_call_signature, read_settings_fields, read_signature
 from runner.signature.schema import SCHEMA, find_misplaced_parts
-from runner.signature.source import TargetError
+from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, find_problems
-from runner.tree import dotted, is_reference, leaves, parts
+from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-FEATURE = {
+FEATURE_HINTS = {
     "target": SCHEMA["feature.target"],
     "columns": SCHEMA["feature.columns"],
     "inputs": dict[str, tuple[str, ...]],
 }
-FEATURE_OPTIONS = {"sample": Annotated[int, Range(1)] | None}
-MISSING_WORD = "is missing; "  # begins the problem of a word that the command line lacks, which no file has set
-SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the classes that describe them
+OPTIONAL_FEATURE_HINTS = {"sample": Annotated[int, Range(1)] | None}
+MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
+SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
 FILLED_IN = {
-    "optimizer": {"learning_rate": "comes from the schedule; set learning_rate instead"},
-    "architecture": {"outputs": "comes from the data and the loss", "dtype": "comes from training.precision"},
+    "optimizer": {"learning_rate": "is set by the schedule. Set learning_rate instead."},
+    "architecture": {
+        "outputs": "is set from the data and the loss. Leave it out.",
+        "dtype": "is set by training.precision. Leave it out.",
+    },
 }
-"""Parameters that the runner fills in, by group, and the remedy for a user who sets one."""
+"""Parameters that the runner sets, by group, and the problem for a user who sets one."""
 REQUIRED = {
-    "optimizer": ("learning_rate", "the learning rate of each step, from the schedule"),
-    "architecture": ("outputs", "the number of outputs that the loss needs for an example"),
+    "optimizer": ("learning_rate", "the learning rate of each step"),
+    "architecture": ("outputs", "the number of outputs of each example"),
 }
-"""The parameter among them that a part must have, by group, and what it is."""
+"""The parameter that each part of a group must have, since the runner sets it, and what it means."""
 
 
 def check_config(config: Config) -> None:
-    """Raises ConfigError with all problems: the key, what is wrong, what is allowed, and who set it."""
+    """Raises ConfigError with all problems: the key, what is wrong, what is allowed, and the origin of the value."""
     if problems := find_config_problems(config):
         raise ConfigError(*problems)
 
 
 def find_config_problems(config: Config) -> list[str]:
-    """All problems, a line each. A group that the values lack is skipped."""
+    """Finds all problems, one line each. Groups that are missing from the values are skipped."""
     values = config.values
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
-    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_verb(values)]
-    references = {f"${{{problem.key}}}" for problem in problems}  # to a wrong value, which is reported once
-    repeated = {dotted(path) for path, value in leaves(config.raw) if is_reference(value) and value in references}
-    return [
-        format_problem(
-            f"{key}: {problem}", None if problem.startswith(MISSING_WORD) else origin_of(config.origins, key)
-        )
-        for key, problem in problems
-        if key not in repeated
-    ]
+    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_mode_keys(values)]
+    # A wrong value is reported at its own key only, not at the keys that refer to it.
+    references = {f"${{{problem.key}}}" for problem in problems}
+    referring_keys = {
+        join_path(path) for path, value in iterate_leaves(config.raw) if is_reference(value) and value in references
+    }
+    lines = []
+    for key, problem in problems:
+        if key not in referring_keys:
+            origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
+            lines.append(format_problem(f"{key}: {problem}", origin))
+    return lines
 
 
 def has_valid_root(values: Mapping[str, Any]) -> bool:
-    """Whether all keys that belong to no group exist, with values of the right type."""
+    """Whether all keys outside the groups exist and have values of the right type."""
     return not any(_check_root(values))
 
 
 def is_complete_part(group: str, node: Any) -> bool:
-    """Whether a part has all required parameters, and no problems."""
+    """Whether a value is a part with all required parameters and without problems."""
     return isinstance(node, dict) and "_target_" in node and not any(_check_parts({group: node}))
 
 
 def _check_root(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """The keys that belong to no group, and those of the sections."""
-    known = settings("Settings")
+    """Checks the keys outside the groups, and the keys of the sections."""
+    known = read_settings_fields("Settings")
     for key in values:
-        if key not in known and key not in defaults():
-            yield Problem(str(key), f"unknown key; {suggest_name(key, [*known, *defaults()])}")
+        if key not in known and key not in read_default_options():
+            yield Problem(str(key), f"unknown key. {suggest_name(key, [*known, *read_default_options()])}")
     yield from _check_arguments({key: value for key, value in values.items() if key in known}, known, "")
-    for name, described in SECTIONS.items():
+    for name, dataclass_name in SECTIONS.items():
         section = values.get(name, {})
         if isinstance(section, dict):
-            yield from _check_arguments(section, settings(described), name)
+            yield from _check_arguments(section, read_settings_fields(dataclass_name), name)
         else:
             yield from find_problems(section, dict[str, Any], name)
 
 
 def _check_groups(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """The shape of each group: a part, or parts by name."""
+    """Checks that each group is a part, or a mapping of parts by name."""
     for group in values:
         if group == "feature":
             yield from _check_feature(values[group])
-        elif group in defaults() and group != EXPERIMENT:
+        elif group in read_default_options() and group != EXPERIMENT:
             yield from find_problems(values[group], SCHEMA[group], group)
 
 
@@ -101,110 +106,120 @@ def _check_feature(feature: Any) -> Iterator[Problem]:
     if not isinstance(feature, dict):
         yield from find_problems(feature, dict[str, Any], "feature")
         return
-    for key in (key for key in FEATURE if key not in feature):
-        yield Problem(f"feature.{key}", "is missing")
-    known = FEATURE | FEATURE_OPTIONS
+    for key in FEATURE_HINTS:
+        if key not in feature:
+            yield Problem(f"feature.{key}", "is missing")
+    known = FEATURE_HINTS | OPTIONAL_FEATURE_HINTS
     for key, value in feature.items():
         if key in known:
             yield from find_problems(value, known[key], f"feature.{key}")
         else:
-            yield Problem(f"feature.{key}", f"unknown key; {suggest_name(key, known)}")
+            yield Problem(f"feature.{key}", f"unknown key. {suggest_name(key, known)}")
 
 
 def _find_misplaced(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Parts of a kind that their place doesn't take."""
-    for place, hint in SCHEMA.items():
-        group, _, name = place.partition(".")
+    """Finds parts of a kind that is not allowed at their key."""
+    for key, hint in SCHEMA.items():
+        group, _, name = key.partition(".")
         value = values.get(group)
-        value = value.get(name) if name and isinstance(value, dict) else value
-        yield from find_misplaced_parts(value, hint, place)
+        if name and isinstance(value, dict):
+            value = value.get(name)
+        yield from find_misplaced_parts(value, hint, key)
 
 
 def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Each target and its arguments, at any depth. Of a misplaced part, only that is a problem."""
+    """Checks each part and its arguments, at any depth. The arguments of a misplaced part are not checked."""
     misplaced = list(_find_misplaced(values))
     yield from misplaced
     misplaced_keys = {problem.key for problem in misplaced}
-    for path, node in parts(values):
-        key = dotted(path)
+    for path, node in iterate_parts(values):
+        key = join_path(path)
         if f"{key}._target_" in misplaced_keys:
             continue
+        target = node["_target_"]
         filled_in = FILLED_IN.get(key, {})
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
-            known = signature(node["_target_"])
-        except TargetError as error:
+            known = read_signature(target)
+        except PartNotFoundError as error:
             yield Problem(f"{key}._target_", str(error))
             continue
-        if known is not None and key in REQUIRED and (needed := REQUIRED[key])[0] not in known:
-            yield Problem(f"{key}._target_", f"{node['_target_']} lacks the parameter `{needed[0]}`: {needed[1]}")
-        for name, reason in filled_in.items():
+        if known is not None and key in REQUIRED:
+            required, meaning = REQUIRED[key]
+            if required not in known:
+                yield Problem(f"{key}._target_", f"{target} has no parameter `{required}`, {meaning}. Add it.")
+        for name, problem in filled_in.items():
             if name in arguments:
                 del arguments[name]
-                yield Problem(f"{key}.{name}", reason)
+                yield Problem(f"{key}.{name}", problem)
         if known is not None and key == "data":
             if "split" in known:
-                yield Problem(f"{key}._target_", f"{node['_target_']} takes `split`, but data.split is Titrate's own")
-            if values.get("mode") in RUN_VERBS:
+                reserved = "data.split has another meaning in Titrate"
+                yield Problem(f"{key}._target_", f"{target} has a parameter `split`, but {reserved}. Rename it.")
+            if values.get("mode") in RUN_MODES:
                 known = known | {"split": Parameter(str, required=False)}
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
-            yield from _check_arguments(arguments, known, key, f"parameter of {node['_target_']}")
+            yield from _check_arguments(arguments, known, key, f"parameter of {target}")
 
 
 def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, what: str = "key") -> Iterator[Problem]:
-    """Values against the parameters that they are for."""
+    """Checks values against the parameters of the part or section at the key `owner`."""
     for name, parameter in known.items():
         if parameter.required and name not in values:
             yield Problem(_join(owner, name), "is missing, and has no default")
     for name, value in values.items():
         key = _join(owner, name)
         if name not in known:
-            yield Problem(key, f"no {what}; {suggest_name(name, known)}")
+            yield Problem(key, f"unknown {what}. {suggest_name(name, known)}")
         elif value == "???":
-            yield Problem(key, "a value must be given")
+            yield Problem(key, "has no value yet. Set it.")
         elif not is_reference(value):
             yield from find_problems(value, known[name].hint, key)
 
 
 def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """The columns of inputs, and the inputs of the architecture."""
+    """Checks the columns of each input, and the inputs of the architecture."""
     feature = values.get("feature")
-    columns, inputs = map(feature.get, ("columns", "inputs")) if isinstance(feature, dict) else (None, None)
+    if not isinstance(feature, dict):
+        return
+    columns, inputs = feature.get("columns"), feature.get("inputs")
     if not isinstance(columns, dict) or not isinstance(inputs, dict):
         return
     for name, listed in inputs.items():
         for column in listed if isinstance(listed, list) else ():
             if isinstance(column, str) and column not in columns:
-                yield Problem(f"feature.inputs.{name}", f"no column {column}; {suggest_name(column, columns)}")
+                yield Problem(f"feature.inputs.{name}", f"there is no column {column}. {suggest_name(column, columns)}")
     if target := _architecture_target(values):
         yield from _match_inputs(inputs, target)
 
 
 def _architecture_target(values: Mapping[str, Any]) -> str | None:
-    """The target of the architecture, or None if it is no architecture."""
+    """The target of the architecture; None if it is missing or is not an architecture."""
     node = values.get("architecture")
     target = node.get("_target_") if isinstance(node, dict) else None
     try:
-        return target if isinstance(target, str) and not find_misplacement(target, ("architecture",)) else None
-    except TargetError:
+        return target if isinstance(target, str) and not find_kind_problem(target, ("architecture",)) else None
+    except PartNotFoundError:
         return None
 
 
 def _match_inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
-    """The names of inputs against those of the architecture. A single input may have any name."""
-    taken = call_parameters(target)
-    if taken is not None and "train" not in taken:
-        yield Problem("architecture._target_", f"{target} lacks `train` in its `__call__`: whether it is training")
-    names = {name: one.required for name, one in (taken or {}).items() if name != "train"}
-    if taken is None or len(names) == len(inputs) == 1:
+    """Checks the names of the inputs against those of the architecture. A single input may have any name."""
+    parameters = read_call_signature(target)
+    if parameters is None:
+        return
+    if "train" not in parameters:
+        yield Problem("architecture._target_", f"{target}.__call__ has no parameter `train`. Add it.")
+    is_required = {name: parameter.required for name, parameter in parameters.items() if name != "train"}
+    if len(is_required) == len(inputs) == 1:
         return
     for name in inputs:
-        if name not in names:
-            yield Problem(f"feature.inputs.{name}", f"{target} takes no such input; {suggest_name(name, names)}")
-    for name, required in names.items():
+        if name not in is_required:
+            yield Problem(f"feature.inputs.{name}", f"{target} has no input {name}. {suggest_name(name, is_required)}")
+    for name, required in is_required.items():
         if required and name not in inputs:
-            yield Problem("feature.inputs", f"{target} needs an input {name}")
+            yield Problem("feature.inputs", f"{target} needs an input {name}. Add it.")
 
 
 def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -214,40 +229,40 @@ def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     names = [f"{split}/{name}" for name in ("loss", *metrics) for split in ("valid", "train")]
     monitor = training.get("monitor")
     if isinstance(monitor, str) and monitor not in names:
-        yield Problem("training.monitor", f"no {monitor}; {suggest_name(monitor, names)}")
+        yield Problem("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")
 
 
 def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:
     folds, fold = values.get("folds"), values.get("fold")
     if isinstance(fold, int) and folds is None:
-        yield Problem("fold", f"{fold} of how many? set folds too")
+        yield Problem("fold", f"{fold} is set without folds, the number of folds. Set both.")
     elif isinstance(fold, int) and isinstance(folds, int) and fold >= folds:
-        yield Problem("fold", f"{fold} is none of the {folds} folds, which count from 0")
+        yield Problem("fold", f"{fold} is not below folds={folds}. Folds count from 0.")
 
 
 def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Only an architecture with a field `dtype` computes in another precision."""
+    """Checks that the architecture supports the precision: all but float32 need a parameter `dtype`."""
     training, target = values.get("training"), _architecture_target(values)
     if not isinstance(training, dict) or training.get("precision") in (None, "float32"):
         return
-    known = signature(target) if target else None
+    known = read_signature(target) if target else None
     if known is not None and "dtype" not in known:
-        yield Problem("training.precision", f"{target} computes in float32 only; it would need a field `dtype`")
+        yield Problem("training.precision", f"{target} supports float32 only, because it has no parameter `dtype`.")
 
 
-def _check_verb(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Keys that only some modes take."""
+def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks keys that are allowed in some modes only."""
     mode = values.get("mode")
     if mode in ("evaluate", "predict") and values.get("run") is None:
-        yield Problem("run", f"is missing; mode={mode} needs a run's folder, its MLflow run id or last, see mode=runs")
-    if mode not in RUN_VERBS and values.get("run") is not None:
-        yield Problem("run", f"is for mode={', '.join(RUN_VERBS)}; resume=… goes on training a run")
+        yield Problem("run", f"{MISSING_ARGUMENT}Set it to a run's folder or MLflow id, or to last (see mode=runs).")
+    if mode not in RUN_MODES and values.get("run") is not None:
+        yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
     if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):
-        yield Problem("data.split", "is for a run that is done; set run too")
+        yield Problem("data.split", "is the split of a finished run. Set run, too.")
     if mode != "predict" and values.get("output") is not None:
-        yield Problem("output", "is for mode=predict")
+        yield Problem("output", "is allowed for mode=predict only. Leave it out.")
     if mode == "predict" and values.get("output") is None:
-        yield Problem("output", "is missing; mode=predict writes a .csv, .parquet or .json file")
+        yield Problem("output", f"{MISSING_ARGUMENT}Set it to the .csv, .parquet or .json file to write.")
 
 
 def _join(owner: str, name: str) -> str:

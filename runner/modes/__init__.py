@@ -1,1 +1,1 @@
-"""The verbs of the command line, one module or folder each."""
+"""The modes of the command line. `command(config)` of `runner.modes.NAME` runs `mode=NAME`."""

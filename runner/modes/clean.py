@@ -1,4 +1,4 @@
-"""`mode=clean`: frees the disk of runs' checkpoints, or of whole runs, and says first what would go."""
+"""`mode=clean`: removes checkpoints, or whole folders, of selected runs. Without `runs.confirm` it only lists them."""
 
 from __future__ import annotations
 
@@ -9,109 +9,121 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from components.types import UserError
 from runner.display.tables import Section, print_tables
-from runner.modes.listing import DAMAGED, Entry, entries
-from runner.modes.runs import nothing
-from runner.modes.selection import select
-from runner.run_folder import is_held, lock_folder
+from runner.modes.listing import DAMAGED, RunInfo, read_runs
+from runner.modes.runs import describe_no_runs
+from runner.modes.selection import select_runs
+from runner.run_folder import is_running, lock_folder
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-GOING = ".old_"  # how a folder's name begins while it is deleted: a kill leaves nothing that looks like a run
-UNDELIVERED = "MLflow lacks some of its record: `titrate mode=deliver` brings it there, tracking=none gives it up"
+BEING_REMOVED = ".old_"  # start of a folder's name while it is removed: after a kill it doesn't look like a run
+UNDELIVERED = "part of its record is not in MLflow; `titrate mode=deliver` sends it, tracking=none removes it unsent"
 
 
-class Doomed(NamedTuple):
-    """What is to be deleted of a run."""
+class Removal(NamedTuple):
+    """What is removed of a run.
 
-    entry: Entry
-    paths: tuple[Path, ...]  # files, or its folder
-    size: int  # bytes
+    Attributes:
+        run: the run.
+        paths: its folder, or files in it.
+        size: bytes.
+    """
+
+    run: RunInfo
+    paths: tuple[Path, ...]
+    size: int
 
 
 def command(config: Config) -> int:
-    """Deletes what `runs.delete` says of all runs that `runs.where` names, or without `runs.confirm` lists it.
+    """Removes the checkpoints or the folders of the runs that `runs.where` selects, or only lists them.
 
-    Returns 1 where the disk didn't let go of something.
+    `runs.delete` is `checkpoints` or `folders`. Nothing is removed unless `runs.confirm` is set.
+
+    Returns:
+        The exit code. 1: something could not be removed.
     """
-    root, wanted = Path(config.values["folder"]), config.values["runs"]
-    if not (wanted["where"] or "").strip():
-        raise UserError('runs.where: is missing; mode=clean deletes of the runs that it names: "status = failed"')
-    found = entries(root)
-    chosen = select(found, wanted["where"], wanted["sort"])
-    if not chosen:
-        print(nothing(root, found, wanted["where"]))
+    root, settings = Path(config.values["folder"]), config.values["runs"]
+    if not (settings["where"] or "").strip():
+        raise UserError('runs.where: is missing. mode=clean needs a condition, such as "status = failed".')
+    runs = read_runs(root)
+    selected = select_runs(runs, settings["where"], settings["sort"])
+    if not selected:
+        print(describe_no_runs(root, runs, settings["where"]))
         return 0
-    folders, given_up = wanted["delete"] == "folders", config.choices.get("tracking") == "none"
-    kept = dict(_linked(root, chosen))
-    chosen = [entry for entry in chosen if entry.path not in kept]
-    kept |= dict(_whole(chosen, found, given_up) if folders else _alive(chosen))
-    doomed = [one for entry in chosen if entry.path not in kept and (one := _doomed(entry, folders)).paths]
-    doomed.sort(key=lambda one: -len(one.entry.path.parts))  # a sweep behind its runs
-    failed = _deleted(root, doomed, kept) if wanted["confirm"] else False
-    gone = [one for one in doomed if one.entry.path not in kept]
-    if gone:
-        print_tables([Section("", [["status", "size", "folder"], *map(_row, gone)])])
+    whole_folders, confirmed = settings["delete"] == "folders", settings["confirm"]
+    kept = dict(_find_links(root, selected))
+    selected = [run for run in selected if run.path not in kept]
+    if whole_folders:
+        kept |= _find_needed(selected, runs, keep_undelivered=config.choices.get("tracking") != "none")
+    else:
+        kept |= dict(_find_running(selected))
+    removals = [_plan_removal(run, whole_folders=whole_folders) for run in selected if run.path not in kept]
+    removals = [removal for removal in removals if removal.paths]
+    removals.sort(key=lambda removal: -len(removal.run.path.parts))  # the runs of a sweep before the sweep
+    failed = _remove_all(root, removals, kept) if confirmed else False
+    removals = [removal for removal in removals if removal.run.path not in kept]
+    if removals:
+        print_tables([Section("", [["status", "size", "folder"], *map(_row, removals)])])
     for path, reason in kept.items():
         print(f"kept {path.relative_to(root)}: {reason}")
-    print(_total(gone, folders, wanted["confirm"]))
+    print(_summarize(removals, whole_folders=whole_folders, confirmed=confirmed))
     return 1 if failed else 0
 
 
-def _linked(root: Path, chosen: Sequence[Entry]) -> Iterator[tuple[Path, str]]:
-    """The runs whose folder or checkpoints are links, with that as the reason: what stands elsewhere is not theirs."""
-    for entry in chosen:
-        above = entry.path.parents[: len(entry.path.relative_to(root).parts) - 1]
-        for path in (entry.path, *above, entry.path / "checkpoints"):
+def _find_links(root: Path, runs: Sequence[RunInfo]) -> Iterator[tuple[Path, str]]:
+    """The runs whose folder or checkpoints are links, each with the reason to keep it."""
+    for run in runs:
+        parents = run.path.parents[: len(run.path.relative_to(root).parts) - 1]  # below `root`
+        for path in (run.path, *parents, run.path / "checkpoints"):
             if path.is_symlink():
-                yield entry.path, f"{path.relative_to(root)} is a link, and nothing is deleted through links"
+                yield run.path, f"{path.relative_to(root)} is a link, and nothing is removed through links"
 
 
-def _alive(chosen: Sequence[Entry]) -> Iterator[tuple[Path, str]]:
-    """The runs that a process has, or whose sweep one has, with that as the reason to keep them."""
-    for entry in chosen:
-        places = (entry.path, entry.path.parent)
+def _find_running(runs: Sequence[RunInfo]) -> Iterator[tuple[Path, str]]:
+    """The runs that a process runs, alone or in a sweep, each with the reason to keep it."""
+    for run in runs:
         try:
-            if any((path / "lock").exists() and is_held(path) for path in places):
-                yield entry.path, "a process is running it"
-        except OSError as error:  # somebody else's
-            yield entry.path, f"{error.strerror or error}"
+            if any((path / "lock").exists() and is_running(path) for path in (run.path, run.path.parent)):
+                yield run.path, "a process is running it"
+        except OSError as error:  # another user's
+            yield run.path, f"{error.strerror or error}"
 
 
-def _whole(chosen: Sequence[Entry], found: Sequence[Entry], given_up: bool) -> Iterator[tuple[Path, str]]:
-    """The folders that must stay, and why: of living runs, of undelivered ones, and of sweeps that hold other runs."""
-    kept = dict(_alive(chosen))
-    if not given_up:
-        kept |= {entry.path: UNDELIVERED for entry in chosen if entry.path not in kept and _is_undelivered(entry)}
-    going = {entry.path for entry in chosen} - kept.keys()
-    for entry in chosen:
-        inside = [one for one in found if one.path.parent == entry.path and one.path not in going]
-        if inside and entry.path not in kept:
-            kept[entry.path] = f"runs of it stay ({len(inside)}), which runs.where doesn't name or which can't go"
-    yield from kept.items()
+def _find_needed(selected: Sequence[RunInfo], runs: Sequence[RunInfo], *, keep_undelivered: bool) -> dict[Path, str]:
+    """The folders to keep, with the reasons: of running or undelivered runs, and of sweeps that hold a kept run."""
+    kept = dict(_find_running(selected))
+    if keep_undelivered:
+        kept |= {run.path: UNDELIVERED for run in selected if run.path not in kept and _is_undelivered(run)}
+    removed = {run.path for run in selected} - kept.keys()
+    for run in selected:
+        remaining = [other for other in runs if other.path.parent == run.path and other.path not in removed]
+        if remaining and run.path not in kept:
+            kept[run.path] = f"it holds {len(remaining)} runs that are kept, or that runs.where does not select"
+    return kept
 
 
-def _is_undelivered(entry: Entry) -> bool:
-    """Whether a record in MLflow is not whole; what a damaged folder has can't be delivered."""
+def _is_undelivered(run: RunInfo) -> bool:
+    """Whether a part of the record is not in MLflow. A damaged folder can't be delivered, so nothing waits for it."""
     from runner.tracking.deliver import is_pending
 
-    return entry.facts["status"] != DAMAGED and is_pending(entry.path)
+    return run.facts["status"] != DAMAGED and is_pending(run.path)
 
 
-def _doomed(entry: Entry, folders: bool) -> Doomed:
-    paths = (entry.path,) if folders else tuple(_spare(entry))
-    return Doomed(entry, paths, sum(map(_size, paths)))
+def _plan_removal(run: RunInfo, *, whole_folders: bool) -> Removal:
+    paths = (run.path,) if whole_folders else tuple(_find_spare_checkpoints(run))
+    return Removal(run, paths, sum(map(_size, paths)))
 
 
-def _spare(entry: Entry) -> Iterator[Path]:
+def _find_spare_checkpoints(run: RunInfo) -> Iterator[Path]:
     """The checkpoints that nothing needs any more.
 
-    A run that has finished keeps its best weights, for mode=evaluate, predict and look, and can't be prolonged then;
-    any other keeps what it goes on from.
+    A finished run keeps its best weights, for mode=evaluate, predict and look; it can't be extended afterwards. Any
+    other run keeps the checkpoint that it resumes from.
     """
-    folder = entry.path / "checkpoints"
+    folder = run.path / "checkpoints"
     states, best = sorted(folder.glob("step_*.npz")), sorted(folder.glob("best_*.npz"))
-    if entry.facts["status"] == "finished" and best:
+    if run.facts["status"] == "finished" and best:
         yield from (*states, *best[:-1])
     else:
         yield from states[:-1]
@@ -119,60 +131,66 @@ def _spare(entry: Entry) -> Iterator[Path]:
 
 
 def _size(path: Path) -> int:
-    """The bytes of a file, or of a folder without those of the runs in it."""
+    """Bytes of a file, or of a folder without the runs in it."""
     if path.is_symlink() or not path.is_dir():
         return path.lstat().st_size
     return sum(_size(inner) for inner in path.iterdir() if not (inner / "record.json").is_file())
 
 
-def _deleted(root: Path, doomed: Sequence[Doomed], kept: dict[Path, str]) -> bool:
-    """Deletes, and notes in `kept` what had to stay after all; whether the disk didn't let go of something."""
+def _remove_all(root: Path, removals: Sequence[Removal], kept: dict[Path, str]) -> bool:
+    """Removes files and folders, and adds to `kept` the runs that can't be removed, with the reasons.
+
+    Returns:
+        Whether the operating system refused to remove something.
+    """
     failed = False
-    for leftover in (*root.glob(f"{GOING}*"), *root.glob(f"*/{GOING}*")):  # of a clean that was killed
+    for leftover in (*root.glob(f"{BEING_REMOVED}*"), *root.glob(f"*/{BEING_REMOVED}*")):  # of a killed process
         if not leftover.parent.is_symlink() or leftover.parent == root:
             shutil.rmtree(leftover, ignore_errors=True)
-    for entry, paths, _ in doomed:
+    for run, paths, _ in removals:
         try:
-            if any(entry.path in path.parents for path in kept):
-                raise UserError("runs of it stay")
-            _held(entry.path, paths)
+            if any(run.path in path.parents for path in kept):
+                raise UserError("it holds runs that are kept")
+            _remove_locked(run.path, paths)
         except UserError as error:
-            kept[entry.path] = str(error)
+            kept[run.path] = str(error)
         except OSError as error:
-            kept[entry.path] = error.strerror or str(error)
+            kept[run.path] = error.strerror or str(error)
             failed = True
     return failed
 
 
-def _held(folder: Path, paths: Sequence[Path]) -> None:
-    """Deletes while no process can begin to run there; raises UserError where one does."""
-    held = lock_folder(folder)
+def _remove_locked(folder: Path, paths: Sequence[Path]) -> None:
+    """Removes paths of a run while its folder is locked. Raises UserError if a process is running it."""
+    lock = lock_folder(folder)
     try:
         for path in paths:
-            _delete(path)
+            _remove(path)
     finally:
-        held.close()
+        lock.close()
 
 
-def _delete(path: Path) -> None:
+def _remove(path: Path) -> None:
+    """Removes a file or a folder. A folder is renamed first, so that a kill leaves no half of a run."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    going = path.with_name(f"{GOING}{path.name}")
-    path.rename(going)
-    shutil.rmtree(going)
+    renamed = path.with_name(f"{BEING_REMOVED}{path.name}")
+    path.rename(renamed)
+    shutil.rmtree(renamed)
 
 
-def _row(one: Doomed) -> list[str]:
-    return [str(one.entry.facts["status"]), _megabytes(one.size), str(one.entry.facts["folder"])]
+def _row(removal: Removal) -> list[str]:
+    return [str(removal.run.facts["status"]), _megabytes(removal.size), str(removal.run.facts["folder"])]
 
 
-def _total(gone: Sequence[Doomed], folders: bool, confirmed: bool) -> str:
-    what = f"{len(gone)} folders" if folders else f"checkpoints of {len(gone)} runs"
-    size = _megabytes(sum(one.size for one in gone))
-    if confirmed or not gone:
-        return f"deleted {what}, {size}" if confirmed else "nothing to delete"
-    return f"{what}, {size}, would go; runs.confirm=true deletes them"
+def _summarize(removals: Sequence[Removal], *, whole_folders: bool, confirmed: bool) -> str:
+    """The last line: what was removed, or would be."""
+    what = f"{len(removals)} folders" if whole_folders else f"checkpoints of {len(removals)} runs"
+    size = _megabytes(sum(removal.size for removal in removals))
+    if confirmed:
+        return f"removed {what}, {size}"
+    return f"would remove {what}, {size}; add runs.confirm=true to remove them" if removals else "nothing to remove"
 
 
 def _megabytes(count: int) -> str:

@@ -1,4 +1,4 @@
-"""`mode=deliver`: sends to MLflow the records that earlier runs could not."""
+"""`mode=deliver`: sends pending records of earlier runs to MLflow."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def command(config: Config) -> int:
-    """Delivers the pending records below `folder`, or that of the run that `resume` names, and prints the outcomes.
+    """Sends the pending records below `folder`, or only that of the run `resume`, and prints an outcome for each.
 
     Returns:
-        0: all are delivered.
+        The exit code 0.
 
     Raises:
-        UserError: a store didn't take everything.
+        UserError: a store did not accept a record.
     """
     values = config.values
     root = Path(values["folder"])
-    only = find_run(root, values["resume"]) if values["resume"] else None
-    outcomes = deliver_all(root, only, given=values["tracking"].get("uri"))
-    print("\n".join(map(str, outcomes)) or f"nothing waits to be delivered below {root}")
+    folder = find_run(root, values["resume"]) if values["resume"] else None
+    outcomes = deliver_all(root, folder, user_uri=values["tracking"].get("uri"))
+    print("\n".join(map(str, outcomes)) or f"no pending records below {root}")
     return 0

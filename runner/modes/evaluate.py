@@ -1,15 +1,14 @@
-"""`mode=evaluate`: the figures of a run's best weights on a split of its data."""
+"""`mode=evaluate`: prints the metrics of a run's best weights on a split of its data, or on new rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from runner.display.progress import make_progress
-from runner.display.report import SPLITS, print_report
+from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
-from runner.modes.predict import new_rows, new_rows_error_location
+from runner.modes.predict import new_rows_error_location, open_new_rows
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -17,40 +16,40 @@ if TYPE_CHECKING:
 
 
 def command(config: Config) -> int:
-    """Prints the figures of `data.split` (else of what was held out), also where `quiet`; returns the exit code.
+    """Prints the metrics, also if `quiet`. Returns the exit code.
 
-    With another `data.path` they are those of all its rows, which need the target too.
+    If the command names another `data.path`, its rows are evaluated, and need the target. Otherwise `data.split` is
+    evaluated: by default test, or valid if the run has no test split.
     """
-    rows = new_rows(config, labelled=True)
+    new_rows = open_new_rows(config, with_target=True)
     from runner.inference.trained_model import open_model
 
-    with closing(make_progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])) as shown:
-        fitted = open_model(config, shown)
-        if rows is not None:
+    epochs = config.values["training"]["epochs"]
+    with closing(make_progress(quiet=config.values["quiet"], epochs=epochs)) as progress:
+        model = open_model(config, progress)
+        if new_rows is not None:
             with new_rows_error_location(config):
-                _show(fitted.evaluate(rows), config.values["data"]["path"], fitted)
+                metrics = model.evaluate(new_rows)
+            cells = {"rows of": config.values["data"]["path"]}
+            cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
+            print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
             return 0
-        split = config.split or fitted.held_out
-        figures = fitted.evaluate(split)
-    begin = dict(SPLITS)[split]
-    named = {f"{begin}{name.removeprefix(f'{split}/')}": value for name, value in figures.items()}
-    print_report(_standing(fitted) | {"metrics": named}, fitted.folder, {}, quiet=False)
+        split = config.split or model.default_split
+        metrics = model.evaluate(split)
+    # The report expects the metric names of a run's summary, such as best/valid/loss.
+    prefix = METRIC_PREFIXES[split]
+    summary_metrics = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()}
+    print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, {}, quiet=False)
     return 0
 
 
-def _show(figures: Mapping[str, float], path: str, fitted: TrainedModel) -> None:
-    names = [name.partition("/")[2] for name in figures]
-    values = [f"{value:.5g}" for value in figures.values()]
-    print_tables([Section("", [("rows of", *names), (path, *values)])], [("folder", str(fitted.folder))])
+def _describe_run(model: TrainedModel) -> dict[str, Any]:
+    """The status of the run and its best epoch, as entries of a summary."""
+    from runner.run_folder import is_running, read_record, read_summary
 
-
-def _standing(fitted: TrainedModel) -> dict[str, Any]:
-    """How far the run has come, as the report tells it."""
-    from runner.run_folder import is_held, read_record, read_summary
-
-    status = "it goes on" if is_held(fitted.folder) else read_summary(fitted.folder).get("status", "interrupted")
+    status = "running" if is_running(model.folder) else read_summary(model.folder).get("status", "interrupted")
     if status == "interrupted":
-        alone = not read_record(fitted.folder).get("in_sweep")
-        which = f"resume={fitted.folder.name}" if alone else "the command that began its sweep"
-        status = f"interrupted; {which} goes on with it"
-    return {"status": status, "best_epoch": fitted.weights.epoch, "epochs": fitted.weights.epochs}
+        is_in_sweep = read_record(model.folder).get("in_sweep")
+        remedy = "the command that started its sweep" if is_in_sweep else f"resume={model.folder.name}"
+        status = f"interrupted; {remedy} resumes it"
+    return {"status": status, "best_epoch": model.weights.epoch, "epochs": model.weights.epochs}

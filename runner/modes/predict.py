@@ -1,4 +1,4 @@
-"""`mode=predict`: what a run's best weights predict for a split of its data, or for new rows, as a file."""
+"""`mode=predict`: writes the predictions of a run's best weights, for a split or for new rows, into a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components.types import DataError, UserError
 from runner.display.progress import make_progress
 from runner.errors import error_location
-from runner.inference import output
+from runner.inference.output import check_output_path, write_table
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
 
@@ -20,49 +20,66 @@ if TYPE_CHECKING:
 
 
 def command(config: Config) -> int:
-    """Writes predictions into `output`, in the order of the rows; returns the exit code.
+    """Writes predictions to `output`, in the order of the rows. Returns the exit code.
 
-    They are those for all rows of `data.path` where that is given, which need no target; else, or with `data.split`,
-    for that split of the run's own data, by default what was held out.
+    If the command names another `data.path`, its rows are predicted, and need no target. Otherwise `data.split` is
+    predicted: by default test, or valid if the run has no test split.
     """
     path = Path(config.values["output"])
-    output.check_output_path(path)  # before JAX is imported
-    rows = new_rows(config)
+    check_output_path(path)  # before JAX is imported
+    new_rows = open_new_rows(config)
     from runner.inference.trained_model import open_model
 
-    with closing(make_progress(quiet=config.values["quiet"], epochs=config.values["training"]["epochs"])) as shown:
-        fitted = open_model(config, shown)
-        split = config.split or fitted.held_out if rows is None else None
-        with new_rows_error_location(config) if rows is not None else nullcontext():
-            columns = fitted.predict(rows if rows is not None else str(split), tell=shown.note).columns()
-        output.write_table(path, columns)
+    epochs = config.values["training"]["epochs"]
+    with closing(make_progress(quiet=config.values["quiet"], epochs=epochs)) as progress:
+        model = open_model(config, progress)
+        split = config.split or model.default_split if new_rows is None else None
+        with nullcontext() if new_rows is None else new_rows_error_location(config):
+            rows = str(split) if new_rows is None else new_rows
+            columns = model.predict(rows, on_warning=progress.note).columns()
+        write_table(path, columns)
     if not config.values["quiet"]:
-        which = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
-        print(f"{len(columns['row']):,} predictions for {which} are in {path}")
+        rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
+        print(f"{len(columns['row']):,} predictions for {rows_text} are in {path}")
     return 0
 
 
-def new_rows(config: Config, *, labelled: bool = False) -> Source | None:
-    """The rows that the words name; None where they name a split of the run's own. If `labelled`, with the target."""
-    if not config.other_data or config.split is not None:
+def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None:
+    """Opens the rows of another `data.path` than the run's, to be encoded with the run's columns.
+
+    Args:
+        config: the run's configuration, with the overrides of the command.
+        with_target: whether the target is read too.
+
+    Returns:
+        The source of the rows; None: the command names no other path, or a split of the run's own data.
+
+    Raises:
+        UserError: there is no such file, or the run was trained on data from Python.
+        DataError: a row can't be read.
+    """
+    if not config.sets_data_path or config.split is not None:
         return None
     if "_target_" not in config.values["data"]:
-        run = config.values["run"]
+        run, path = config.values["run"], config.values["data"]["path"]
         raise UserError(
-            f"run={run}: its data was given from Python, so there is nothing that reads data.path="
-            f"{config.values['data']['path']}; runner.load({run!r}).predict(columns) takes new rows"
+            f"data.path={path}: run={run} was trained on data from Python, so its configuration has no source that "
+            f"reads a file. Use runner.load({run!r}).predict(columns)."
         )
     with error_location("data"):
-        data = config.values["data"] if labelled else _without_target(config.values)
+        data = config.values["data"] if with_target else _without_target_type(config.values)
         source: Source = build(data, {}, SCHEMA["data"])
-        source.fingerprint()  # whether there is such a file, and what is wrong with it, is found now
+        source.fingerprint()  # raises for a missing file, before JAX is imported
         with new_rows_error_location(config):
             source.sizes()
     return source
 
 
-def _without_target(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What reads the rows, whatever the type of the target in them, unless an input reads it too."""
+def _without_target_type(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the source without the target's type, so that any text is accepted there.
+
+    The type stays if an input reads the target's raw column too.
+    """
     data, feature = values["data"], values["feature"]
     target = feature["target"].get("key")
     types = data.get("types")
@@ -73,12 +90,12 @@ def _without_target(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def new_rows_error_location(config: Config) -> Iterator[None]:
-    """Says of a wrong row what can be done about it once a run is trained."""
+    """Adds to an error in a new row what the user can do: the columns of a trained run are fixed."""
     try:
         yield
     except DataError as error:
-        run = Path(str(config.values["run"])).name
+        run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
         raise DataError(
-            f"{error}\n(run={run} stands as it was trained: correct {config.values['data']['path']}, or say by words "
-            "of `data` how it is read; types and columns can be changed for another run)"
+            f"{error}\nThe columns of run={run} are fixed. Correct {path}, or set by the keys of `data` how it is "
+            "read. To change types or columns, train another run."
         ) from error

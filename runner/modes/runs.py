@@ -1,4 +1,4 @@
-"""`mode=runs`: the runs below a folder as a table, with what they came to and what tells them apart."""
+"""`mode=runs`: prints the runs below a folder as a table, with their metrics and the parameters that differ."""
 
 from __future__ import annotations
 
@@ -8,117 +8,130 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.display.tables import Section, print_tables
-from runner.modes.listing import Entry, entries
-from runner.modes.selection import named, parse, select, spelt
+from runner.modes.listing import RunInfo, read_runs
+from runner.modes.selection import format_field, parse_conditions, resolve_field, select_runs
 from runner.terminal import on_terminal
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-MOST, NAMED = 4, 10  # parameters that are shown because they differ, and of the others those that are named
-UNTOLD = ("tracking", "sweep")  # parameters that change no result
-FRAME = 3  # what a terminal's table needs for a column beside its text
-ALWAYS = ("status", "folder")  # columns that are left out nowhere
-FIRST = ("created", "seconds", "kind", "epochs")  # those that a narrow terminal lacks first: most stands in `folder`
-FOLDED = 22  # characters of a folder's name in a line at least, where it is broken into several
+MAX_COLUMNS = 4  # of parameters that differ between the runs
+MAX_NAMED = 10  # other parameters that differ, which a line below the table names
+IRRELEVANT = ("tracking", "sweep")  # parameters that change no result
+COLUMN_FRAME = 3  # characters that a terminal's table takes for a column beside the text
+ALWAYS_SHOWN = ("status", "folder")
+REMOVED_FIRST = ("created", "seconds", "kind", "epochs")  # columns that a narrow terminal doesn't show
+MIN_FOLDER_WIDTH = 22  # characters of the column `folder`; a longer name takes several lines
 
 
 def command(config: Config) -> int:
-    """Prints the runs that `runs.where` names, by `runs.sort`, at most the first `runs.last` of them."""
-    root, wanted = Path(config.values["folder"]), config.values["runs"]
-    found = entries(root)
-    chosen = select(found, wanted["where"], wanted["sort"])
-    shown = chosen[: wanted["last"]]
+    """Prints the first `runs.last` runs that `runs.where` selects, sorted by `runs.sort`. Returns the exit code."""
+    root, settings = Path(config.values["folder"]), config.values["runs"]
+    runs = read_runs(root)
+    selected = select_runs(runs, settings["where"], settings["sort"])
+    shown = selected[: settings["last"]]
     if not shown:
-        print(nothing(root, found, wanted["where"]))
+        print(describe_no_runs(root, runs, settings["where"]))
         return 0
-    asked = [one.field for one in parse(wanted["where"] or "")] + [wanted["sort"].removeprefix("-")]
-    fields, differing = [named(name, found, "where") for name in asked], _distinguishing(shown)
-    names, left_out = _fitting(_columns(shown, fields, differing[:MOST]), shown)
-    print_tables([Section("", [_headings(names), *_rows(shown, names)])])
-    if more := [name for name in differing[MOST:] if name not in names]:
-        rest = f" … ({len(more) - NAMED} more)" if len(more) > NAMED else ""
-        print(f"they also differ in {', '.join(more[:NAMED])}{rest}; runs.where and runs.sort show what they name")
-    for line in _remarks(root, len(shown), len(chosen), left_out):
-        print(line)
+    names = [condition.field for condition in parse_conditions(settings["where"] or "")]
+    names.append(settings["sort"].removeprefix("-"))
+    requested = [resolve_field(name, runs, "where") for name in names]
+    differing = _find_differing(shown)
+    columns, left_out = _fit_terminal(_choose_columns(shown, requested, differing[:MAX_COLUMNS]), shown)
+    print_tables([Section("", [_headings(columns), *_rows(shown, columns)])])
+    if unshown := [name for name in differing[MAX_COLUMNS:] if name not in columns]:
+        rest = f" … ({len(unshown) - MAX_NAMED} more)" if len(unshown) > MAX_NAMED else ""
+        print(
+            f"the runs also differ in {', '.join(unshown[:MAX_NAMED])}{rest}; "
+            "a field in runs.where or runs.sort gets a column"
+        )
+    if left_out:
+        print(f"the terminal is too narrow for the columns {', '.join(left_out)}; `| cat` shows all columns")
+    if len(shown) < len(selected):
+        print(f"{len(shown)} of {len(selected)} runs below {root}; runs.last=null lists all")
     return 0
 
 
-def nothing(root: Path, found: Sequence[Entry], where: str | None) -> str:
-    """What to say where no run is meant."""
-    return f"none of the {len(found)} runs below {root} meets runs.where={where}" if found else f"no runs below {root}"
+def describe_no_runs(root: Path, runs: Sequence[RunInfo], where: str | None) -> str:
+    """Why no run is selected: there are none, or none meets the conditions."""
+    return f"none of the {len(runs)} runs below {root} meets runs.where={where}" if runs else f"no runs below {root}"
 
 
-def _columns(shown: Sequence[Entry], asked: Iterable[str], distinguishing: Sequence[str]) -> list[str]:
-    """The fields to show: what is always asked, the monitored figure, those of the test, what tells runs apart."""
-    kinds = ["kind"] if {entry.facts.get("kind", "run") for entry in shown} != {"run"} else []
-    monitors = [f"best/{entry.parameters.get('training.monitor')}" for entry in shown]
-    tests = [name for entry in shown for name in entry.metrics if name.startswith("test/")]
-    known = {name for entry in shown for name in entry.metrics}
-    figures = [name for name in (*monitors, *tests) if name in known]
-    told = [*(name for name in asked if name not in ("age", "folder")), *distinguishing]
-    return list(dict.fromkeys(["created", "name", *kinds, "status", "epochs", "seconds", *figures, *told, "folder"]))
+def _choose_columns(runs: Sequence[RunInfo], requested: Iterable[str], differing: Iterable[str]) -> list[str]:
+    """The fields to show.
+
+    Args:
+        runs: the runs of the table.
+        requested: the fields that `runs.where` and `runs.sort` name.
+        differing: the parameters that distinguish the runs.
+    """
+    kinds = ["kind"] if {run.facts.get("kind", "run") for run in runs} != {"run"} else []
+    monitored = [f"best/{run.parameters.get('training.monitor')}" for run in runs]
+    tested = [name for run in runs for name in run.metrics if name.startswith("test/")]
+    known = {name for run in runs for name in run.metrics}
+    metrics = [name for name in (*monitored, *tested) if name in known]
+    others = [*(name for name in requested if name not in ("age", "folder")), *differing]
+    return list(dict.fromkeys(["created", "name", *kinds, "status", "epochs", "seconds", *metrics, *others, "folder"]))
 
 
-def _distinguishing(shown: Sequence[Entry]) -> list[str]:
-    """The parameters that differ: those that a command line set, then others as far as they tell more runs apart."""
-    described = [entry for entry in shown if entry.parameters]
-    names = dict.fromkeys(name for entry in described for name in entry.parameters if name not in UNTOLD)
-    words = {word for entry in described for word in entry.words}
-    told: dict[str, tuple[str, ...]] = {"name": tuple(_cell(entry, "name") for entry in described)}
-    for name in sorted(names, key=lambda name: name not in words):
-        values = tuple(_cell(entry, name) for entry in described)
-        known = len(set(zip(*told.values(), strict=True)))
-        more = len(set(zip(*told.values(), values, strict=True))) > known
-        if len(set(values)) > 1 and (more or (name in words and values not in told.values())):
-            told[name] = values
-    return list(told)[1:]
+def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
+    """The parameters that distinguish the runs: first those that a command line set, then the others.
+
+    A parameter is left out if it distinguishes no more runs than their names and the parameters before it. One that a
+    command line set is listed nevertheless, unless a parameter before it has the same values.
+    """
+    readable = [run for run in runs if run.parameters]
+    names = dict.fromkeys(name for run in readable for name in run.parameters if name not in IRRELEVANT)
+    overridden = {key for run in readable for key in run.overridden}
+    cells: dict[str, tuple[str, ...]] = {"name": tuple(_cell(run, "name") for run in readable)}
+    for name in sorted(names, key=lambda name: name not in overridden):
+        values = tuple(_cell(run, name) for run in readable)
+        distinguished = len(set(zip(*cells.values(), strict=True)))
+        distinguishes_more = len(set(zip(*cells.values(), values, strict=True))) > distinguished
+        is_new_override = name in overridden and values not in cells.values()
+        if len(set(values)) > 1 and (distinguishes_more or is_new_override):
+            cells[name] = values
+    return list(cells)[1:]
 
 
-def _fitting(columns: list[str], shown: Sequence[Entry]) -> tuple[list[str], list[str]]:
-    """The columns that a terminal has room for, and those that it hasn't; elsewhere there is room for all."""
+def _fit_terminal(columns: list[str], runs: Sequence[RunInfo]) -> tuple[list[str], list[str]]:
+    """The columns for which the terminal has room, and the others. If the output is not a terminal, all have room."""
     left_out: list[str] = []
     room = shutil.get_terminal_size().columns
-    while on_terminal() and len(columns) > len(ALWAYS) and _width(columns, shown) > room:
-        tests = [name for name in reversed(columns) if name.startswith("test/")]  # the monitored figure stays
-        others = [name for name in reversed(columns) if name not in (*FIRST, *tests, "name", *ALWAYS)]
-        spare = [*FIRST, *tests, *others, "name"]  # what tells runs apart goes last
-        left_out.append(next(name for name in spare if name in columns))
+    while on_terminal() and len(columns) > len(ALWAYS_SHOWN) and _width(columns, runs) > room:
+        tested = [name for name in reversed(columns) if name.startswith("test/")]
+        others = [name for name in reversed(columns) if name not in (*REMOVED_FIRST, *tested, "name", *ALWAYS_SHOWN)]
+        removable = [*REMOVED_FIRST, *tested, *others, "name"]
+        left_out.append(next(name for name in removable if name in columns))
         columns = [name for name in columns if name != left_out[-1]]
     return columns, left_out
 
 
-def _width(columns: Sequence[str], shown: Sequence[Entry]) -> int:
-    rows = [_headings(columns), *_rows(shown, columns)]
+def _width(columns: Sequence[str], runs: Sequence[RunInfo]) -> int:
+    """Characters that a terminal's table needs. Only the folder's name, the widest cell, may take several lines."""
+    rows = [_headings(columns), *_rows(runs, columns)]
     widths = dict(zip(columns, (max(map(len, column)) for column in zip(*rows, strict=True)), strict=True))
     folder = widths.pop("folder")
-    least = max(FOLDED, *widths.values())  # it is the widest column that a terminal's table breaks
-    return sum(widths.values()) + min(folder, least) + FRAME * len(columns) + 1
+    least = max(MIN_FOLDER_WIDTH, *widths.values())  # the table breaks its widest column
+    return sum(widths.values()) + min(folder, least) + COLUMN_FRAME * len(columns) + 1
 
 
 def _headings(columns: Sequence[str]) -> list[str]:
-    """Parameters by the last part of their name, where no other column has the same."""
-    short = [name.rpartition(".")[2] for name in columns]
-    return [last if short.count(last) == 1 else name for name, last in zip(columns, short, strict=True)]
+    """The last part of each parameter's name, or the full name if two columns have the same last part."""
+    last_parts = [name.rpartition(".")[2] for name in columns]
+    return [last if last_parts.count(last) == 1 else name for name, last in zip(columns, last_parts, strict=True)]
 
 
-def _rows(shown: Sequence[Entry], columns: Sequence[str]) -> Iterator[list[str]]:
-    for entry in shown:
-        yield [_cell(entry, name) for name in columns]
+def _rows(runs: Sequence[RunInfo], columns: Sequence[str]) -> Iterator[list[str]]:
+    for run in runs:
+        yield [_cell(run, name) for name in columns]
 
 
-def _cell(entry: Entry, name: str) -> str:
-    """A field as text; empty where the run lacks it."""
-    value: Any = entry.fields.get(name, "")
+def _cell(run: RunInfo, name: str) -> str:
+    """A field as text; "" if the run lacks it."""
+    value: Any = run.fields.get(name, "")
     if name == "seconds" and value != "":
         return f"{value:.1f}"
-    if name in entry.metrics and name not in entry.facts:
+    if name in run.metrics and name not in run.facts:
         return f"{value:.5g}"
-    return spelt(value)
-
-
-def _remarks(root: Path, shown: int, chosen: int, left_out: Sequence[str]) -> Iterator[str]:
-    if left_out:
-        yield f"the terminal is too narrow for {', '.join(left_out)}; `| cat` shows all"
-    if shown < chosen:
-        yield f"{shown} of {chosen} runs below {root}; runs.last=null lists all"
+    return format_field(value)

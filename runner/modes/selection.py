@@ -1,156 +1,173 @@
-"""Which runs are meant: the conditions of `runs.where`, and the order of `runs.sort`."""
+"""Selects and sorts runs: the conditions of `runs.where`, and the order of `runs.sort`."""
 
 from __future__ import annotations
 
 import math
-import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from operator import eq, ge, gt, le, lt, ne
 from typing import Any, NamedTuple
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.modes.listing import FACTS, Entry
+from runner.modes.listing import FACTS, RunInfo
 
-FORM = 'write FIELD = VALUE, several joined by `and`: "status = finished and test/accuracy > 0.9"'
-SIGNS = "=, !=, <, <=, >, >=, and ~ for contains; a value with a sign, a quote, `and` or `or` in it stands in quotes"
+SYNTAX = (
+    'Write FIELD = VALUE, several joined by `and`: "status = finished and test/accuracy > 0.9". '
+    "Operators are =, !=, <, <=, >, >= and ~ (contains). "
+    "Put a value into quotes if it contains an operator, a quote, `and` or `or`."
+)
 CONDITION = re.compile(
     r"""\s*(?P<field>[^\s=!<>~"']+)
-        \s*(?P<sign>[!<>]=|==|[=<>~])
+        \s*(?P<operator>[!<>]=|==|[=<>~])
         \s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>(?:(?!\s+(?:and|or)\s)[^=!<>~"'])+?))
         (?:\s+and\s+|\s*$)""",
     re.VERBOSE,
 )
-MOMENT = re.compile(r"\d{4}(-\d\d(-\d\d([ T]\d\d(:\d\d(:\d\d)?)?)?)?)?")
+DATE = re.compile(r"\d{4}(-\d\d(-\d\d([ T]\d\d(:\d\d(:\d\d)?)?)?)?)?")
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?")
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
-ORDERS: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "=": operator.eq,
-    "!=": operator.ne,
-}
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge, "=": eq, "!=": ne}
 
 
 class Condition(NamedTuple):
-    """What is asked of a field; a run that lacks the field doesn't meet it."""
+    """A condition on a field. A run without the field doesn't meet it.
+
+    Attributes:
+        field: the name of the field, which may lack its first parts.
+        operator: a key of COMPARISONS, or `~`.
+        value: the text to compare with, without quotes.
+    """
 
     field: str
-    sign: str
+    operator: str
     value: str
 
     def __str__(self) -> str:
-        return f"{self.field} {self.sign} {self.value}"
+        return f"{self.field} {self.operator} {self.value}"
 
 
-def select(entries: Sequence[Entry], where: str | None, sort: str) -> list[Entry]:
-    """The runs that meet all conditions of `where`, in the order of `sort`.
+def select_runs(runs: Sequence[RunInfo], where: str | None, sort: str) -> list[RunInfo]:
+    """The runs that meet all conditions, sorted.
 
-    `sort` is a field, ascending, or with a minus descending; `created` alone is the newest first. Runs that lack
-    the field, or have NaN there, come last; where it is the same, the newest first.
+    Args:
+        runs: all runs, the newest first.
+        where: conditions joined by `and`; None: all runs.
+        sort: a field. Values ascend, or descend if the field has a minus before it; `created` is the newest first.
+            Runs without the field, or with NaN, come last. The newest of equal runs comes first.
 
-    Raises UserError for what is no condition, for a field that no run has, and for a value that the field can't have.
+    Raises:
+        UserError: a condition has a syntax error, no run has the field, or its value has the wrong form.
     """
-    conditions = [one._replace(field=named(one.field, entries, "where")) for one in parse(where or "")]
-    field = named(sort.removeprefix("-"), entries, "sort")
-    found = [entry for entry in entries if all(_meets(entry, one) for one in conditions)]
-    kept = [entry for entry in found if not _lacks(entry, field)]
+    conditions = [
+        condition._replace(field=resolve_field(condition.field, runs, "where"))
+        for condition in parse_conditions(where or "")
+    ]
+    field = resolve_field(sort.removeprefix("-"), runs, "sort")
+    selected = [run for run in runs if all(_meets(run, condition) for condition in conditions)]
+    sortable = [run for run in selected if not _is_missing(run, field)]
     descending = sort.startswith("-") != (field == "created")
-    kept.sort(key=lambda entry: _rank(entry.fields[field]), reverse=descending)
-    return [*kept, *(entry for entry in found if _lacks(entry, field))]
+    sortable.sort(key=lambda run: _sort_key(run.fields[field]), reverse=descending)
+    return [*sortable, *(run for run in selected if _is_missing(run, field))]
 
 
-def parse(where: str) -> list[Condition]:
-    """The conditions that a text joins by `and`; raises UserError where it doesn't."""
+def parse_conditions(where: str) -> list[Condition]:
+    """The conditions that a text joins by `and`. Raises UserError for a syntax error."""
     conditions = []
-    place = 0
-    while place < len(where.rstrip()):
-        if (found := CONDITION.match(where, place)) is None:
-            raise UserError(f"runs.where: {where[place:].strip()!r} can't be read; {FORM} ({SIGNS})")
-        value = next(text for text in found.group("double", "single", "bare") if text is not None)
-        conditions.append(Condition(found["field"], found["sign"].replace("==", "="), value))
-        place = found.end()
+    start = 0
+    while start < len(where.rstrip()):
+        if (match := CONDITION.match(where, start)) is None:
+            raise UserError(f"runs.where: {where[start:].strip()!r} is not a condition. {SYNTAX}")
+        value = next(text for text in match.group("double", "single", "bare") if text is not None)
+        conditions.append(Condition(match["field"], match["operator"].replace("==", "="), value))
+        start = match.end()
     if re.search(r"\sand\s*$", where):
-        raise UserError(f"runs.where: nothing follows the last `and` of {where!r}; {FORM}")
+        raise UserError(f"runs.where: no condition follows the last `and` of {where!r}. {SYNTAX}")
     return conditions
 
 
-def named(name: str, entries: Sequence[Entry], key: str) -> str:
-    """The whole name of a field: `batch_size` is `training.batch_size` where only one parameter ends so.
+def resolve_field(name: str, runs: Sequence[RunInfo], key: str) -> str:
+    """The full name of a field, such as `training.batch_size` for `batch_size`.
 
-    Raises UserError for a field that none of the runs has.
+    Args:
+        name: the full name, or its last parts if no other field ends with them.
+        runs: all runs.
+        key: the key below `runs` that holds the name, for the error.
+
+    Raises:
+        UserError: no field, or more than one, has that name.
     """
-    known = dict.fromkeys([*FACTS, *(field for entry in entries for field in entry.fields)])
-    if name in known or not entries:
+    known = dict.fromkeys([*FACTS, *(field for run in runs for field in run.fields)])
+    if name in known or not runs:
         return name
-    ends = [one for one in known if one.endswith(f".{name}")]
-    if len(ends) == 1:
-        return ends[0]
-    if ends:
-        raise UserError(f"runs.{key}: {name} may be {' or '.join(ends)}; write the whole name")
-    raise UserError(f"runs.{key}: none of the runs has a field {name}; {suggest_name(name, known)}")
+    matches = [field for field in known if field.endswith(f".{name}")]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UserError(f"runs.{key}: {name} matches {' and '.join(matches)}. Write the full name.")
+    raise UserError(f"runs.{key}: no run has a field {name}. {suggest_name(name, known)}")
 
 
-def spelt(value: Any) -> str:
-    """A value as it is written in a condition and shown in a table."""
+def format_field(value: Any) -> str:
+    """The text of a value in conditions and in tables."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
-        return f"[{', '.join(map(spelt, value))}]"
+        return f"[{', '.join(map(format_field, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _lacks(entry: Entry, field: str) -> bool:
-    value = entry.fields.get(field)
+def _is_missing(run: RunInfo, field: str) -> bool:
+    value = run.fields.get(field)
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _rank(value: Any) -> tuple[bool, Any]:
-    """Numbers by their size, then texts."""
-    return (False, value) if isinstance(value, int | float) else (True, spelt(value))
+def _sort_key(value: Any) -> tuple[bool, Any]:
+    """Sorts numbers by their value, and texts after all numbers."""
+    return (False, value) if isinstance(value, int | float) else (True, format_field(value))
 
 
-def _meets(entry: Entry, condition: Condition) -> bool:
-    field, sign, text = condition
-    if field not in entry.fields:
+def _meets(run: RunInfo, condition: Condition) -> bool:
+    field, operator, text = condition
+    if field not in run.fields:
         return False
-    value = entry.fields[field]
-    if sign == "~":
-        return text.lower() in spelt(value).lower()
-    if field == "created":
-        moment = _matched(MOMENT, condition, "a date, 2026-11-20 or 2026-11-20 14:30")[0].replace("T", " ")
-        return ORDERS[sign](value[: len(moment)], moment)
+    value = run.fields[field]
+    if operator == "~":
+        return text.lower() in format_field(value).lower()
+    if field == "created":  # a date without a time compares with the date of `created`
+        date = _match_value(DATE, condition, "a date. Write 2026-11-20 or 2026-11-20 14:30.")[0].replace("T", " ")
+        return COMPARISONS[operator](value[: len(date)], date)
     if field == "age":
-        count, unit = _matched(AGE, condition, "an age, 90 minutes or 2 days").groups()
-        return ORDERS[sign](value, float(count) * SECONDS[unit])
-    return _compares(value, condition)
+        count, unit = _match_value(AGE, condition, "an age. Write 90 minutes or 2 days.").groups()
+        return COMPARISONS[operator](value, float(count) * SECONDS[unit])
+    return _compare(value, condition)
 
 
-def _compares(value: Any, condition: Condition) -> bool:
-    """By size where both are numbers, else by spelling; only numbers are larger or smaller."""
-    _, sign, text = condition
-    number = _number(text)
-    if number is None and sign not in ("=", "!="):
-        raise UserError(f"runs.where: {condition}: after {sign} comes a number; =, != and ~ compare texts")
+def _compare(value: Any, condition: Condition) -> bool:
+    """Compares two numbers by value, anything else as text. Texts are equal or not; none is larger."""
+    _, operator, text = condition
+    number = _parse_number(text)
+    if number is None and operator not in ("=", "!="):
+        raise UserError(f"runs.where: {condition}: {operator} needs a number. Only =, != and ~ compare texts.")
     if number is not None and isinstance(value, int | float) and not isinstance(value, bool):
-        return ORDERS[sign](value, number)
-    return sign in ("=", "!=") and ORDERS[sign](*_bare([spelt(value), text]))
+        return COMPARISONS[operator](value, number)
+    if operator not in ("=", "!="):
+        return False
+    return COMPARISONS[operator](_remove_spaces(format_field(value)), _remove_spaces(text))
 
 
-def _bare(texts: Iterable[str]) -> list[str]:
-    return [re.sub(r"\s", "", text) for text in texts]
+def _remove_spaces(text: str) -> str:
+    return re.sub(r"\s", "", text)
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
         return None
 
 
-def _matched(pattern: re.Pattern[str], condition: Condition, wanted: str) -> re.Match[str]:
-    if (found := pattern.fullmatch(condition.value)) is None:
-        raise UserError(f"runs.where: {condition}: {condition.value} is not {wanted}")
-    return found
+def _match_value(pattern: re.Pattern[str], condition: Condition, expected: str) -> re.Match[str]:
+    if (match := pattern.fullmatch(condition.value)) is None:
+        raise UserError(f"runs.where: {condition}: {condition.value} is not {expected}")
+    return match

@@ -9,10 +9,10 @@ from runner.execution.execute import execute
 
 
 def command(config: Config) -> int:
-    """Trains.
+    """Runs a training run.
 
     Returns:
-        0: finished; 1: diverged; 128 + n: interrupted by signal n.
+        The exit code. 0: finished. 1: diverged. 128 + n: interrupted by signal n.
     """
     result = execute(config)
     if result.status == "interrupted":

@@ -1,8 +1,10 @@
-"""The outbox: keeps a run's points with their timestamps in its folder, until they are delivered.
+"""The outbox: a run writes its points to files in its folder, and another process delivers them to MLflow.
 
-`points.jsonl` holds a point a line. `points.covered` holds the number of its bytes that a durable checkpoint covers;
-only these are delivered. On resume the other points move to `points.cut`. The run measures them again, and they get
-the timestamps that they had, so that a point that was delivered before has the same timestamp again.
+- `points.jsonl` holds a point a line, with its timestamp. Only the run appends to it.
+- `points.covered` holds how many of its bytes the last durable checkpoint covers. Only these points are delivered.
+- `points.cut` holds the points that were removed on resume, because no checkpoint covered them. The resumed run
+  measures them again and gives them their first timestamps. So if a point was delivered before, it is identical to
+  that point, and the store keeps it once.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.types import UserError
-from runner.files import open_to_append, open_to_change, read_bytes, read_text, write_atomically
+from runner.files import open_to_append, open_to_update, read_bytes, read_text, write_atomically
 
-MOST_POINTS = 2**30  # bytes that are read; no run measures so many points
+MAX_BYTES = 2**30  # bytes of `points.jsonl` that are read; no run writes so many
 POINTS, COVERED, CUT = "points.jsonl", "points.covered", "points.cut"
 
 
@@ -41,22 +43,22 @@ class Outbox:
 
     Args:
         folder: the run's folder.
-        covered: the bytes that the checkpoint covers from which the run resumes. Points after these are removed.
+        covered_size: bytes of points that the checkpoint covers from which the run resumes. Later points are removed.
     """
 
-    def __init__(self, folder: Path, *, covered: int = 0) -> None:
+    def __init__(self, folder: Path, *, covered_size: int = 0) -> None:
         path = folder / POINTS
-        open_to_append(path).close()
-        size = min(covered, path.stat().st_size)
-        cover(folder, size)
+        open_to_append(path).close()  # creates it
+        size = min(covered_size, path.stat().st_size)
+        write_covered_size(folder, size)
         _move_uncovered(folder, size)
-        self._times = _load_times(folder)
+        self._timestamps = _load_timestamps(folder)
         self._file = open_to_append(path)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point; its values may be NaN or infinite."""
         numbers = {key: float(value) for key, value in values.items()}
-        timestamp = self._times.get(_point_identity(step, numbers), time.time_ns() // 1_000_000)
+        timestamp = self._timestamps.get(_point_identity(step, numbers), time.time_ns() // 1_000_000)
         line = json.dumps({"step": step, "timestamp": timestamp, "values": numbers})
         self._file.write(f"{line}\n".encode())
 
@@ -71,12 +73,12 @@ class Outbox:
         self._file.close()
 
 
-def cover(folder: Path, offset: int) -> None:
-    """Records that a durable checkpoint covers the points up to `offset` bytes."""
-    write_atomically(folder / COVERED, str(offset))
+def write_covered_size(folder: Path, size: int) -> None:
+    """Records that a durable checkpoint covers the first `size` bytes of points."""
+    write_atomically(folder / COVERED, str(size))
 
 
-def covered(folder: Path) -> int:
+def read_covered_size(folder: Path) -> int:
     """The number of bytes of points that a durable checkpoint covers."""
     path = folder / COVERED
     try:
@@ -85,24 +87,26 @@ def covered(folder: Path) -> int:
         raise UserError(f"{path} is damaged: it holds no number of bytes") from error
 
 
-def read(folder: Path) -> bytes:
+def read_covered_points(folder: Path) -> bytes:
     """Reads the points that a durable checkpoint covers, a line each."""
-    size = covered(folder)
-    return read_bytes(folder / POINTS, min(size, MOST_POINTS)) if size > 0 else b""
+    size = read_covered_size(folder)
+    return read_bytes(folder / POINTS, min(size, MAX_BYTES)) if size > 0 else b""
 
 
-def parse(lines: Iterable[bytes]) -> Iterator[Point]:
-    """Parses lines into points."""
+def parse_points(lines: Iterable[bytes]) -> Iterator[Point]:
+    """Parses lines of `points.jsonl`."""
     for line in lines:
         yield Point(**json.loads(line))
 
 
 def _move_uncovered(folder: Path, size: int) -> None:
-    with open_to_change(folder / POINTS) as file:
+    """Moves the points after `size` bytes from `points.jsonl` to `points.cut`."""
+    with open_to_update(folder / POINTS) as file:
         file.seek(size)
-        if rest := file.read():
-            # Append before truncating: a kill in between leaves the points in both files, which is harmless.
-            _append_to_disk(folder / CUT, rest + b"\n")
+        if uncovered := file.read():
+            # Append before truncating: a kill in between leaves the points in both files, which is harmless. The line
+            # break ends the last point, which a kill may have left incomplete.
+            _append_to_disk(folder / CUT, uncovered + b"\n")
             file.truncate(size)
 
 
@@ -113,16 +117,17 @@ def _append_to_disk(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _load_times(folder: Path) -> dict[tuple[int, frozenset[str]], int]:
+def _load_timestamps(folder: Path) -> dict[tuple[int, frozenset[str]], int]:
     """The first timestamp of each point that was ever removed from `points.jsonl`."""
-    times: dict[tuple[int, frozenset[str]], int] = {}
+    timestamps: dict[tuple[int, frozenset[str]], int] = {}
     with suppress(FileNotFoundError), (folder / CUT).open("rb") as file:
         for line in file:
-            with suppress(ValueError):  # a kill left the line incomplete
+            with suppress(ValueError):  # an incomplete line
                 point = json.loads(line)
-                times.setdefault(_point_identity(point["step"], point["values"]), point["timestamp"])
-    return times
+                timestamps.setdefault(_point_identity(point["step"], point["values"]), point["timestamp"])
+    return timestamps
 
 
 def _point_identity(step: int, values: Mapping[str, float]) -> tuple[int, frozenset[str]]:
+    """The step and the metrics' names: a run adds at most one point with both the same."""
     return step, frozenset(values)

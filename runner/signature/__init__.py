@@ -1,1 +1,1 @@
-"""Reads from source, without importing, what a target accepts and which kind of part it is; builds parts."""
+"""Reads the signature and the kind of a part from source, without importing it; and builds parts."""

@@ -1,4 +1,4 @@
-"""Turns annotations in source files into the type hints that values are checked against."""
+"""Turns annotations in source files into type hints."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 from components.types import Range
-from runner.signature.source import Module, TargetError, find_definition, full_name
+from runner.signature.source import Module, PartNotFoundError, find_definition, resolve_name
 from runner.signature.type_hints import Kind, Part, Scalar
 
-Seen = frozenset[str]  # the aliases followed so far: an alias that contains itself is followed once
+Seen = frozenset[str]  # the aliases that were followed: an alias that contains itself is followed once
 
 SIMPLE_HINTS: dict[str, Any] = {
     "int": int,
@@ -27,8 +27,8 @@ SIMPLE_HINTS: dict[str, Any] = {
     "list": tuple[Any, ...],
     "dict": dict[Any, Any],
 }
-LISTS = ("list", "collections.abc.Sequence", "typing.Sequence", "typing.List")
-MAPPINGS = ("dict", "collections.abc.Mapping", "typing.Mapping", "typing.Dict")
+LIST_TYPES = ("list", "collections.abc.Sequence", "typing.Sequence", "typing.List")
+MAPPING_TYPES = ("dict", "collections.abc.Mapping", "typing.Mapping", "typing.Dict")
 OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -39,7 +39,7 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def read_hint(module: Module, node: ast.expr | None) -> Any:
-    """The type hint of an annotation; Any where the annotation is unknown, or has no meaning for a YAML value."""
+    """The type hint of an annotation; Any if the annotation is unknown, or is none of a YAML value."""
     try:
         return _read_hint(module, node, frozenset())
     except (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError):
@@ -55,17 +55,17 @@ def _read_hint(module: Module, node: ast.expr | None, seen: Seen) -> Any:
         return _read_hint(module, node.left, seen) | _read_hint(module, node.right, seen)
     if isinstance(node, ast.Subscript):
         return _read_generic(module, node, seen)
-    name = node and full_name(module, node)
+    name = node and resolve_name(module, node)
     return SIMPLE_HINTS.get(name) or _read_alias(name, seen) if name else Any
 
 
 def _read_generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
-    name = full_name(module, node.value) or ""
+    name = resolve_name(module, node.value) or ""
     arguments = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "typing.Literal":
         return cast(Any, Literal)[tuple(map(ast.literal_eval, arguments))]
     if name == "typing.Annotated":
-        ranges = [limits for note in arguments[1:] if (limits := _read_range(module, note))]
+        ranges = [found for argument in arguments[1:] if (found := _read_range(module, argument))]
         inner = _read_hint(module, arguments[0], seen)
         return cast(Any, Annotated)[inner, ranges[0]] if ranges else inner
     hints = [_read_hint(module, argument, seen) for argument in arguments]
@@ -73,16 +73,16 @@ def _read_generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
         return functools.reduce(operator.or_, [*hints, type(None)] if name == "typing.Optional" else hints)
     if name in ("tuple", "typing.Tuple"):
         return cast(Any, tuple)[tuple(hints) or (Any, ...)]
-    if name in LISTS:
+    if name in LIST_TYPES:
         return cast(Any, tuple)[hints[0], ...]
-    return cast(Any, dict)[hints[0], hints[1]] if name in MAPPINGS else Any
+    return cast(Any, dict)[hints[0], hints[1]] if name in MAPPING_TYPES else Any
 
 
 def _read_alias(name: str, seen: Seen) -> Any:
-    """The hint of a name in an allowed package: a part for a class, another annotation for a type alias."""
+    """The hint of a name in an allowed package: a part for a class, the aliased annotation for a type alias."""
     try:
         definition = None if name in seen else find_definition(name)
-    except TargetError:
+    except PartNotFoundError:
         return Any
     if definition is None or isinstance(definition.node, ast.FunctionDef):
         return Any
@@ -92,14 +92,14 @@ def _read_alias(name: str, seen: Seen) -> Any:
 
 
 def _read_range(module: Module, node: ast.expr) -> Range | None:
-    """The range that a note of `Annotated` gives, as `Range(…)` or as the name of such a constant."""
-    if isinstance(node, ast.Call) and full_name(module, node.func) == "components.types.Range":
+    """The range in an argument of `Annotated`: `Range(…)`, or the name of a constant with that value."""
+    if isinstance(node, ast.Call) and resolve_name(module, node.func) == "components.types.Range":
         values = {str(keyword.arg): _read_constant(module, keyword.value) for keyword in node.keywords}
         return Range(*(_read_constant(module, argument) for argument in node.args), **values)
-    name = full_name(module, node)
+    name = resolve_name(module, node)
     try:
         definition = find_definition(name) if name else None
-    except TargetError:
+    except PartNotFoundError:
         return None
     if definition is None or not isinstance(definition.node, ast.Call):
         return None
@@ -108,7 +108,7 @@ def _read_range(module: Module, node: ast.expr) -> Range | None:
 
 def _read_constant(module: Module, node: ast.expr) -> Any:
     """The value of a constant expression: a literal, arithmetic such as `2**32 - 1`, or `math.inf`."""
-    if full_name(module, node) == "math.inf":
+    if resolve_name(module, node) == "math.inf":
         return math.inf
     if isinstance(node, ast.BinOp):
         return OPERATORS[type(node.op)](_read_constant(module, node.left), _read_constant(module, node.right))

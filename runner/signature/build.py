@@ -1,4 +1,4 @@
-"""Builds parts from plain values. Only this module turns a dotted name into a Python object and calls it."""
+"""Builds parts from plain values. No other module imports and calls the object of a dotted name."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any, Generic, Protocol
 from components.closest import suggest_name
 from components.types import UserError
 from runner.credentials import MASK, reveal
-from runner.signature.kinds import KINDS, find_misplacement
-from runner.signature.parameters import parameter_hints
-from runner.signature.source import allowed_packages, find_target_refusal, public_name
+from runner.signature.kinds import KINDS, find_kind_problem
+from runner.signature.parameters import read_parameter_hints
+from runner.signature.source import allowed_packages, find_target_problem, public_name
 from runner.signature.type_hints import element_hint, part_kinds
 from runner.user_code import is_user_code
 
 
 @dataclass(frozen=True)
 class ScalarSlot:
-    """Stands in the static tree for a number that enters the program as an array.
+    """A placeholder in the static tree for a number that is an array in the program.
 
     Attributes:
         name: its key in the configuration, such as `optimizer.b1`.
@@ -33,73 +33,75 @@ class ScalarSlot:
 
 def import_target(target: str) -> Any:
     """Imports the object of a dotted name. Raises UserError unless an allowed package exports and defines it."""
-    if message := find_target_refusal(target):
-        raise UserError(message)
+    if problem := find_target_problem(target):
+        raise UserError(problem)
     module, _, name = target.rpartition(".")
     try:
         target_object = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"`{target}` can't be imported: {error}") from error
-    home = _defining_module(target_object)
-    if find_target_refusal(f"{home}.{name}"):
+    home = _find_defining_module(target_object)
+    if find_target_problem(f"{home}.{name}"):
         raise UserError(
-            f"`{target}` is not a part: it is defined in `{home}`, "
-            f"outside the allowed packages ({', '.join(allowed_packages())})"
+            f"`{target}` is not a part: it is defined in `{home}`, which is not an allowed package. "
+            f"Allowed: {', '.join(allowed_packages())}."
         )
     return target_object
 
 
-def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **given: Any) -> Any:
-    """Builds the object that a tree of plain values describes.
+def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
+    """Builds the object that a tree of plain values describes. Only parts are called.
 
     A mapping with `_target_` becomes a call of the target with its other keys. Lists become tuples, and a `ScalarSlot`
     becomes its value in `numbers`.
 
     Args:
         node: the tree.
-        numbers: floats, or traced arrays inside the compiled step, by name.
-        hint: the type hint of the tree's root (`signature/schema`). Below a part, the annotations of its parameters
-            are the hints.
-        given: more arguments of the root's target, which override those of the tree.
+        numbers: the values of the slots by name: floats, or traced arrays inside the compiled step.
+        hint: the type hint of the tree's root, as in `SCHEMA`. Below a part, its annotations are the hints.
+        extra_arguments: arguments of the root's target, which override those of the tree.
 
     Raises:
-        UserError: a target is not a part of the kind that its hint accepts. Nothing but parts is ever called.
+        UserError: a target is not a part of the kind that its hint allows.
     """
     if isinstance(node, ScalarSlot):
         return numbers[node.name]
     if isinstance(node, Mapping):
         if "_target_" in node:
-            return _build_part(node, numbers, part_kinds(hint), given)
+            return _build_part(node, numbers, part_kinds(hint), extra_arguments)
         return {key: build(value, numbers, element_hint(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return tuple(build(value, numbers, element_hint(hint, place)) for place, value in enumerate(node))
+        return tuple(build(value, numbers, element_hint(hint, index)) for index, value in enumerate(node))
     return _reveal_credentials(node) if isinstance(node, str) else node
 
 
 def _reveal_credentials(text: str) -> str:
-    """A text of the configuration with its credentials put back, since the configuration holds masks."""
-    if f"://{MASK}" in (whole := reveal(text)) or re.fullmatch(rf"{re.escape(MASK)}\S+", whole):
+    """Replaces a mask of the configuration by the credentials. Raises UserError if this process doesn't have them."""
+    revealed = reveal(text)
+    if f"://{MASK}" in revealed or re.fullmatch(rf"{re.escape(MASK)}\S+", revealed):
         kind = "URI" if "@" in text or "://" in text else "secret"
-        raise UserError(f"its credentials aren't kept; give the whole {kind} in place of {text}")
-    return whole
+        raise UserError(f"the credentials in {text} are not saved. Give the whole {kind} instead.")
+    return revealed
 
 
 def _build_part(
-    node: Mapping[str, Any], numbers: Mapping[str, Any], wanted: Sequence[str], given: Mapping[str, Any]
+    node: Mapping[str, Any], numbers: Mapping[str, Any], kinds: Sequence[str], extra_arguments: Mapping[str, Any]
 ) -> Any:
     target = node["_target_"]
-    if problem := find_misplacement(target, wanted):
+    if problem := find_kind_problem(target, kinds):
         raise UserError(problem)
-    hints = parameter_hints(target)
-    if unknown := [name for name in node if hints and name not in hints and name != "_target_"]:
-        raise UserError(f"`{target}` has no parameter {unknown[0]}; {suggest_name(unknown[0], hints)}")
-    arguments = {
-        name: build(value, numbers, hints.get(name, Any)) for name, value in node.items() if name != "_target_"
-    }
-    made = _call_target(target, {**arguments, **given})
+    hints = read_parameter_hints(target)
+    arguments = {}
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        if hints and name not in hints:
+            raise UserError(f"`{target}` has no parameter {name}. {suggest_name(name, hints)}")
+        arguments[name] = build(value, numbers, hints.get(name, Any))
+    part = _call_target(target, {**arguments, **extra_arguments})
     if is_user_code(target):
-        check_conformance(made, target, wanted)
-    return made
+        check_kind(part, target, kinds)
+    return part
 
 
 def _call_target(target: str, arguments: dict[str, Any]) -> Any:
@@ -109,44 +111,51 @@ def _call_target(target: str, arguments: dict[str, Any]) -> Any:
     except UserError as error:
         raise type(error)(f"`{target}`: {error}") from error
     except TypeError as error:
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself, not its body
-            raise UserError(f"`{target}` can't be called with {', '.join(arguments) or 'nothing'}: {error}") from error
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # not raised inside the target
+            names = ", ".join(arguments) or "no arguments"
+            raise UserError(f"`{target}` can't be called with {names}: {error}") from error
         raise
 
 
-def _defining_module(target_object: Any) -> str:
+def _find_defining_module(target_object: Any) -> str:
     """The module that defines an object."""
     while isinstance(target_object, functools.partial):
         target_object = target_object.func
     return public_name(getattr(target_object, "__module__", None) or "")
 
 
-def check_conformance(made: Any, target: str, wanted: Sequence[str]) -> None:
-    """Raises UserError, with the missing members, unless an object conforms to one of some kinds; empty: any kind."""
-    problems = [_find_nonconformity(made, target, kind) for kind in wanted]
+def check_kind(part: Any, target: str, kinds: Sequence[str]) -> None:
+    """Raises UserError unless an object is of one of some kinds.
+
+    Args:
+        part: the object.
+        target: the target that returned it, for the message.
+        kinds: kinds of part, or classes by their dotted names; empty: any kind.
+    """
+    problems = [_find_object_problem(part, target, kind) for kind in kinds]
     if problems and None not in problems:
         raise UserError(str(problems[0]))
 
 
-def _find_nonconformity(made: Any, target: str, wanted: str) -> str | None:
-    """What an object lacks to be of a kind, or to have the methods of a class."""
-    kind = KINDS.get(wanted)
-    name = kind.form if kind and kind.form else wanted
-    module, _, short = name.rpartition(".")
-    form: type = getattr(importlib.import_module(module), short)
-    title = kind.title if kind else f"a {form.__name__}"
-    if kind and not _is_protocol(form):
-        problem = f"`{target}` makes a {type(made).__name__}, not {title} ({kind.form})"
-        return None if isinstance(made, form) else problem
-    if missing := [f"`{member}`" for member in _required_members(form) if not hasattr(made, member)]:
-        returns_none = " returns None, which" if made is None else ""
-        return f"`{target}`{returns_none} lacks {', '.join(missing)}, which {title} has; see {name}"
+def _find_object_problem(part: Any, target: str, kind_or_class: str) -> str | None:
+    """Why an object is not of a kind, or which members of a class it lacks; None: there is no problem."""
+    kind = KINDS.get(kind_or_class)
+    class_name = kind.returns if kind and kind.returns else kind_or_class
+    module, _, name = class_name.rpartition(".")
+    cls: type = getattr(importlib.import_module(module), name)
+    title = kind.title if kind else f"a {cls.__name__}"
+    if kind and not _is_protocol(cls):
+        problem = f"`{target}` returns a {type(part).__name__}, not {title} ({class_name})"
+        return None if isinstance(part, cls) else problem
+    if missing := [f"`{member}`" for member in _list_required_members(cls) if not hasattr(part, member)]:
+        returned = " returns None, which" if part is None else ""
+        return f"`{target}`{returned} has no {', '.join(missing)}. To be {title}, it needs all members of {class_name}."
     return None
 
 
-def _required_members(form: type) -> Iterable[str]:
+def _list_required_members(protocol: type) -> Iterable[str]:
     """The members that a protocol declares, or the methods of another class."""
-    classes = [cls for cls in reversed(form.__mro__) if cls not in (object, Protocol, Generic)]
+    classes = [cls for cls in reversed(protocol.__mro__) if cls not in (object, Protocol, Generic)]
     fields = [name for cls in classes if _is_protocol(cls) for name in vars(cls).get("__annotations__", {})]
     methods = [
         name
@@ -157,5 +166,5 @@ def _required_members(form: type) -> Iterable[str]:
     return dict.fromkeys(name for name in (*fields, *methods) if name[0] != "_" or name == "__call__")
 
 
-def _is_protocol(form: type) -> bool:
-    return bool(vars(form).get("_is_protocol"))
+def _is_protocol(cls: type) -> bool:
+    return bool(vars(cls).get("_is_protocol"))

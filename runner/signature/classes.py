@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from typing import NamedTuple
 
-from runner.signature.source import Definition, Module, TargetError, find_definition, full_name
+from runner.signature.source import Definition, Module, PartNotFoundError, find_definition, resolve_name
 
 FLAX = ("flax.linen.Module", "flax.linen.module.Module")
 PROTOCOL = "typing.Protocol"
-BARE = (*FLAX, "object", "typing.NamedTuple", PROTOCOL, "typing.Generic", "abc.ABC")  # base classes without parameters
+BASES_WITHOUT_PARAMETERS = (*FLAX, "object", "typing.NamedTuple", PROTOCOL, "typing.Generic", "abc.ABC")
 
 
 class Class(NamedTuple):
@@ -24,7 +24,7 @@ class Class(NamedTuple):
 
 
 def find_class(name: str) -> Class | None:
-    """The class of a dotted name; None where it is not a class, or is outside the allowed packages."""
+    """The class of a dotted name; None if it is not a class, or is not in an allowed package."""
     definition = _find_definition_or_none(name)
     if definition is None or not isinstance(definition.node, ast.ClassDef):
         return None
@@ -33,17 +33,17 @@ def find_class(name: str) -> Class | None:
 
 def base_names(cls: Class) -> list[str]:
     """The full names of the base classes, the last first, so that the first overrides the others in a merge."""
-    expressions = (one.value if isinstance(one, ast.Subscript) else one for one in reversed(cls.node.bases))
-    return [_resolve_alias(full_name(cls.module, one) or "") for one in expressions]
+    expressions = (base.value if isinstance(base, ast.Subscript) else base for base in reversed(cls.node.bases))
+    return [_resolve_alias(resolve_name(cls.module, expression) or "") for expression in expressions]
 
 
 def is_protocol(cls: Class) -> bool:
-    """Whether a class is a protocol, to which others conform by their members alone."""
+    """Whether a class is a protocol. Other classes implement it by their members, without inheriting from it."""
     return PROTOCOL in base_names(cls)
 
 
 def is_subclass(cls: Class, name: str) -> bool:
-    """Whether a class is the one of that dotted name, or inherits from it."""
+    """Whether a class has a dotted name, or inherits from the class that has it."""
     if name in FLAX:
         return _is_flax_module(cls)
     parent = find_class(name)
@@ -51,11 +51,13 @@ def is_subclass(cls: Class, name: str) -> bool:
 
 
 def member_names(cls: Class) -> set[str] | None:
-    """The public names that a class and its bases declare, and `__call__`; None where a base can't be read."""
+    """The public names that a class and its bases declare, and `__call__`; None if a base can't be read."""
     names = {name for statement in cls.node.body for name in _declared_names(statement)}
-    for base in base_names(cls):
-        parent = find_class(base)
-        inherited = set() if base in BARE else parent and member_names(parent)
+    for base_name in base_names(cls):
+        if base_name in BASES_WITHOUT_PARAMETERS:
+            continue
+        base = find_class(base_name)
+        inherited = member_names(base) if base else None
         if inherited is None:
             return None
         names |= inherited
@@ -63,40 +65,41 @@ def member_names(cls: Class) -> set[str] | None:
 
 
 def find_method(cls: Class, name: str) -> ast.FunctionDef | None:
-    """A method that the class itself defines."""
-    return next((one for one in cls.node.body if isinstance(one, ast.FunctionDef) and one.name == name), None)
+    """A method that a class defines, without inherited methods."""
+    methods = (statement for statement in cls.node.body if isinstance(statement, ast.FunctionDef))
+    return next((method for method in methods if method.name == name), None)
 
 
 def _declared_names(statement: ast.stmt) -> list[str]:
     """The names that a statement of a class body defines. An abstract method defines none."""
     if isinstance(statement, ast.FunctionDef):
-        is_abstract = any(ast.unparse(one).endswith("abstractmethod") for one in statement.decorator_list)
+        is_abstract = any(ast.unparse(item).endswith("abstractmethod") for item in statement.decorator_list)
         return [] if is_abstract else [statement.name]
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return [one.id for one in targets if isinstance(one, ast.Name)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _is_flax_module(cls: Class) -> bool:
-    parents = base_names(cls)
-    return any(base in FLAX for base in parents) or any(_is_flax_module(one) for one in map(find_class, parents) if one)
+    names = base_names(cls)
+    return any(name in FLAX for name in names) or any(_is_flax_module(base) for base in map(find_class, names) if base)
 
 
 def _is_same_or_inherits(cls: Class, other: Class) -> bool:
-    parents = (find_class(base) for base in base_names(cls) if base not in BARE)
-    return cls.node is other.node or any(_is_same_or_inherits(one, other) for one in parents if one)
+    bases = (find_class(name) for name in base_names(cls) if name not in BASES_WITHOUT_PARAMETERS)
+    return cls.node is other.node or any(_is_same_or_inherits(base, other) for base in bases if base)
 
 
 def _resolve_alias(name: str) -> str:
-    """The name on the right of an alias such as `Module = module.Module`."""
-    definition = None if name in BARE else _find_definition_or_none(name)
+    """The full name that an alias such as `Module = module.Module` refers to."""
+    definition = None if name in BASES_WITHOUT_PARAMETERS else _find_definition_or_none(name)
     if definition is None or not isinstance(definition.node, ast.expr):
         return name
-    return full_name(definition.module, definition.node) or name
+    return resolve_name(definition.module, definition.node) or name
 
 
 def _find_definition_or_none(name: str) -> Definition | None:
-    """The definition of a name; None also for a base class outside the allowed packages."""
+    """The definition of a name; None also if it does not exist or is not in an allowed package."""
     try:
         return find_definition(name)
-    except TargetError:
+    except PartNotFoundError:
         return None

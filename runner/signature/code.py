@@ -1,4 +1,4 @@
-"""The code that a configuration runs: the packages of its parts, a digest of their source files, and versions."""
+"""Identifies the code that a configuration runs: the packages of its parts, their digest and their versions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from runner.signature.source import find_definition, find_module
-from runner.tree import parts
+from runner.tree import iterate_parts
 
-LIBRARIES = ("flax", "jax", "optax")  # a version identifies these, so their files are not read
+LIBRARIES = ("flax", "jax", "optax")  # identified by their versions, so their files are not digested
 
 
 def part_packages(tree: Any) -> set[str]:
-    """The top-level packages, ours and the user's, that define the parts of a tree."""
-    definitions = (find_definition(node["_target_"]) for _, node in parts(tree))
-    return {one.module.name.partition(".")[0] for one in definitions if one is not None} - set(LIBRARIES)
+    """The top-level packages of the parts of a tree, without libraries."""
+    definitions = (find_definition(node["_target_"]) for _, node in iterate_parts(tree))
+    packages = {definition.module.name.partition(".")[0] for definition in definitions if definition is not None}
+    return packages - set(LIBRARIES)
 
 
 def digest_code(names: Iterable[str]) -> str:
@@ -31,7 +32,7 @@ def digest_code(names: Iterable[str]) -> str:
 
 
 def package_version(package: str) -> str:
-    """The installed version of a package. Titrate also runs from a clone, without an installation."""
+    """The installed version of a package; `not installed` for Titrate itself if it runs from a clone."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -39,5 +40,5 @@ def package_version(package: str) -> str:
 
 
 def _source_files(path: Path) -> list[Path]:
-    """All source files of a package, or the one file of a module."""
+    """All source files of a package, or the file of a module."""
     return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]

@@ -1,7 +1,7 @@
-"""Decides by source alone which targets are parts, and of which kind. Nothing is imported.
+"""Decides from source which targets are parts, and of which kind. Nothing is imported.
 
-A target is a part if the public package of its kind exports it, and if calling it returns an object of that kind's
-class or protocol. A helper function in the same module is therefore not a part, and a new part needs no entry here.
+A target is a part of a kind if a public package of the kind exports it, and if a call of it returns an object of the
+kind's class or protocol. So a helper function in the same module is not a part, and a new part needs no entry here.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from components.closest import closest_names, suggest_name
 from runner.signature.classes import Class, find_class, is_protocol, is_subclass, member_names
 from runner.signature.source import (
     Definition,
-    TargetError,
+    NameNotFoundError,
+    PartNotFoundError,
     find_definition,
     find_module,
-    full_name,
+    list_public_names,
     public_name,
-    public_names,
+    resolve_name,
 )
 from runner.user_code import is_user_code
 
-MOST_LOCATED = 100  # a suggestion among more names, such as Optax's, checks the nearest ones first: checking is slow
+MAX_CHECKED = 100  # among more names, such as Optax's, only the nearest are checked, because checking is slow
 
 
 class PartKind(NamedTuple):
@@ -31,13 +32,13 @@ class PartKind(NamedTuple):
 
     Attributes:
         title: its name in messages.
-        homes: the packages that export parts of it, ours first.
-        form: the class or protocol of what a call of a part returns; None: the part is a function, used as it is.
+        packages: the packages that export parts of this kind, Titrate's first.
+        returns: the class or protocol that a call of a part returns; None: the part is a function, used as it is.
     """
 
     title: str
-    homes: tuple[str, ...]
-    form: str | None
+    packages: tuple[str, ...]
+    returns: str | None
 
 
 KINDS = {
@@ -61,124 +62,149 @@ KINDS = {
 }
 
 
-def is_part_of(target: str, wanted: Sequence[str] = ()) -> bool:
-    """Whether a target is a part of one of some kinds.
+def is_part_of_kind(target: str, allowed: Sequence[str] = ()) -> bool:
+    """Whether a target is a part of one of the allowed kinds.
 
     Args:
-        target: a dotted name. One of a package that the user adds is always accepted: `build` checks what it returns.
-        wanted: kinds of part, or classes by their dotted names; empty: any kind.
+        target: a dotted name. Targets in the user's packages are always accepted: `build` checks what they return.
+        allowed: kinds of part, or classes by their dotted names; empty: any kind.
 
     Raises:
-        TargetError: there is no such target.
+        PartNotFoundError: there is no such target.
     """
-    definition = find_definition(target)
+    definition = find_part_definition(target)
     if is_user_code(target if definition is None else f"{definition.module.name}.{_last_name(target)}"):
         return True
-    return any(_is_kind_or_class(one, target, definition) for one in wanted or KINDS)
+    return any(_is_kind_or_class(kind, target, definition) for kind in allowed or KINDS)
 
 
-def find_misplacement(target: str, wanted: Sequence[str] = ()) -> str | None:
-    """What is wrong with a target where some kinds of part are accepted, with a suggestion; None: nothing."""
-    if is_part_of(target, wanted):
+def find_part_definition(target: str) -> Definition | None:
+    """The definition of a target, as `find_definition` returns it. An error for a wrong name suggests only parts."""
+    try:
+        return find_definition(target)
+    except NameNotFoundError as error:
+        names = list_public_names(error.module)
+        if error.module.name in _titrate_packages():
+            names = [name for name in names if _is_any_part(f"{error.module.name}.{name}")]
+        raise error.suggest(names) from None
+
+
+def _titrate_packages() -> set[str]:
+    return {kind.packages[0] for kind in KINDS.values() if kind.packages[0].startswith("components.")}
+
+
+def _is_any_part(target: str) -> bool:
+    return any(_is_kind(kind, target) for kind in KINDS)
+
+
+def find_kind_problem(target: str, allowed: Sequence[str] = ()) -> str | None:
+    """The problem of a target that is not of an allowed kind, with a suggestion; None if it is.
+
+    The arguments and errors are those of `is_part_of_kind`.
+    """
+    if is_part_of_kind(target, allowed):
         return None
-    own = " and ".join(kind.title for name, kind in KINDS.items() if is_part_of(target, [name]))
-    titles = [KINDS[kind].title if kind in KINDS else "a part that belongs here" for kind in wanted]
-    allowed = " or ".join(dict.fromkeys(titles)) or "a part that a configuration may name"
-    return f"{target} is {f'{own}, ' if own else ''}not {allowed}; {_suggest_part(target, wanted)}"
+    own_titles = " and ".join(kind.title for name, kind in KINDS.items() if is_part_of_kind(target, [name]))
+    titles = [KINDS[kind].title if kind in KINDS else "a part that is allowed here" for kind in allowed]
+    allowed_titles = " or ".join(dict.fromkeys(titles)) or "a part"
+    kind = f"{own_titles}, not {allowed_titles}" if own_titles else f"not {allowed_titles}"
+    return f"{target} is {kind}. {_suggest_part(target, allowed)}"
 
 
-def _is_kind_or_class(wanted: str, target: str, definition: Definition | None) -> bool:
-    if wanted in KINDS:
-        return _is_part(KINDS[wanted], target, definition)
-    kinds_of_form = [kind for kind in KINDS.values() if kind.form == wanted]  # a parameter annotated `Loss`
-    if kinds_of_form:
-        return any(_is_part(kind, target, definition) for kind in kinds_of_form)
-    made_class = _find_made_class(definition)
-    protocol = find_class(wanted)
-    if protocol is not None and is_protocol(protocol):  # one of the user's: build checks it
+def _is_kind_or_class(kind_or_class: str, target: str, definition: Definition | None) -> bool:
+    if kind_or_class in KINDS:
+        return _is_part(KINDS[kind_or_class], target, definition)
+    kinds = [kind for kind in KINDS.values() if kind.returns == kind_or_class]  # a parameter annotated `Loss`
+    if kinds:
+        return any(_is_part(kind, target, definition) for kind in kinds)
+    cls = find_class(kind_or_class)
+    if cls is not None and is_protocol(cls):  # the user's own protocol: `build` checks it
         return any(_is_part(kind, target, definition) for kind in KINDS.values())
-    return made_class is not None and is_subclass(made_class, wanted)
+    returned_class = _find_returned_class(definition)
+    return returned_class is not None and is_subclass(returned_class, kind_or_class)
 
 
 def _is_part(kind: PartKind, target: str, definition: Definition | None) -> bool:
-    """Whether a definition is a part of that kind."""
+    """Whether a definition is a part of a kind."""
     name = _last_name(target)
-    exported = (
-        definition is not None and name[0] != "_" and any(_exports(home, name, definition) for home in kind.homes)
-    )
-    return exported and _has_form(definition, kind.form)
+    if definition is None or name[0] == "_":
+        return False
+    is_exported = any(_exports(package, name, definition) for package in kind.packages)
+    return is_exported and _is_returned(definition, kind.returns)
 
 
-def _exports(home: str, name: str, definition: Definition) -> bool:
-    if not public_name(f"{definition.module.name}.").startswith(f"{home}."):
+def _exports(package: str, name: str, definition: Definition) -> bool:
+    """Whether a package contains a definition and exports it under a name."""
+    if not public_name(f"{definition.module.name}.").startswith(f"{package}."):
         return False
     try:
-        own = find_definition(f"{home}.{name}")
-    except TargetError:
+        exported = find_definition(f"{package}.{name}")
+    except PartNotFoundError:
         return False
-    return own is not None and own.node is definition.node
+    return exported is not None and exported.node is definition.node
 
 
-def _has_form(definition: Definition | None, form: str | None) -> bool:
-    if definition is None or form is None:
-        return definition is not None and isinstance(definition.node, ast.FunctionDef)
-    made_class = _find_made_class(definition)
-    if made_class is None or is_protocol(made_class):
+def _is_returned(definition: Definition, class_name: str | None) -> bool:
+    """Whether a call returns an object of a class or protocol; with None, whether the definition is a function."""
+    if class_name is None:
+        return isinstance(definition.node, ast.FunctionDef)
+    returned_class = _find_returned_class(definition)
+    if returned_class is None or is_protocol(returned_class):
         return False
-    if is_subclass(made_class, form):
+    if is_subclass(returned_class, class_name):
         return True
-    wanted = find_class(form)  # last, because parsing Flax's source is slow
-    needed = member_names(wanted) if wanted is not None and is_protocol(wanted) else None
-    return needed is not None and needed <= (member_names(made_class) or set())
+    cls = find_class(class_name)  # last, because parsing Flax's source is slow
+    required = member_names(cls) if cls is not None and is_protocol(cls) else None
+    return required is not None and required <= (member_names(returned_class) or set())
 
 
-def _find_made_class(definition: Definition | None) -> Class | None:
-    """The class of what a call of a class, a function or a `functools.partial` returns; None: the source is silent."""
+def _find_returned_class(definition: Definition | None) -> Class | None:
+    """The class that a call of a class, a function or a `functools.partial` returns; None: the source has no name."""
     if definition is None:
         return None
     module, node = definition
     if isinstance(node, ast.ClassDef):
         return Class(module, node)
     if isinstance(node, ast.FunctionDef):
-        return find_class(full_name(module, node.returns) or "") if node.returns else None
+        return find_class(resolve_name(module, node.returns) or "") if node.returns else None
     if isinstance(node, ast.Call):
-        if full_name(module, node.func) != "functools.partial":
+        if resolve_name(module, node.func) != "functools.partial":
             return None
         node = node.args[0]
-    name = full_name(module, node)
+    name = resolve_name(module, node)
     try:
-        return _find_made_class(find_definition(name)) if name else None
-    except TargetError:
+        return _find_returned_class(find_definition(name)) if name else None
+    except PartNotFoundError:
         return None
 
 
-def _suggest_part(target: str, wanted: Sequence[str]) -> str:
-    """Suggests the nearest of our parts of the kinds wanted; of any kind, among those of the target's package."""
-    target_kinds = [name for name, kind in KINDS.items() if target.startswith(f"{kind.homes[0]}.")]
-    kind_of = {
+def _suggest_part(target: str, allowed: Sequence[str]) -> str:
+    """Suggests the nearest part of the allowed kinds; if all kinds are allowed, of those of the target's package."""
+    package_kinds = [name for name, kind in KINDS.items() if target.startswith(f"{kind.packages[0]}.")]
+    kinds = {
         path: kind
-        for kind in wanted or target_kinds
-        for path in (_candidate_names(KINDS[kind]) if kind in KINDS else [kind])
+        for kind in allowed or package_kinds
+        for path in (_list_candidates(KINDS[kind]) if kind in KINDS else [kind])
     }
-    likely = f"{next(iter(kind_of)).rpartition('.')[0]}.{_last_name(target)}" if kind_of else target
-    if len(kind_of) > MOST_LOCATED:
-        near = closest_names(likely, kind_of, count=len(kind_of))
-        if (nearest := next((path for path in near if _is_kind(kind_of[path], path)), None)) is not None:
-            return f"did you mean {nearest}?"
-    return suggest_name(likely, [path for path, kind in kind_of.items() if _is_kind(kind, path)])
+    likely = f"{next(iter(kinds)).rpartition('.')[0]}.{_last_name(target)}" if kinds else target
+    if len(kinds) > MAX_CHECKED:
+        for path in closest_names(likely, kinds, count=len(kinds)):
+            if _is_kind(kinds[path], path):
+                return f"Did you mean {path}?"
+    return suggest_name(likely, [path for path, kind in kinds.items() if _is_kind(kind, path)])
 
 
-def _candidate_names(kind: PartKind) -> list[str]:
-    """The dotted names of our package of a kind that may be parts, judged by their names alone."""
-    module = find_module(kind.homes[0])
-    return [f"{kind.homes[0]}.{name}" for name in public_names(module)] if module else []
+def _list_candidates(kind: PartKind) -> list[str]:
+    """The dotted names in the first package of a kind that may be parts of it."""
+    module = find_module(kind.packages[0])
+    return [f"{kind.packages[0]}.{name}" for name in list_public_names(module)] if module else []
 
 
-def _is_kind(wanted: str, path: str) -> bool:
-    """Whether a candidate is a part of a kind; True for a class that is wanted by its own name."""
+def _is_kind(kind_or_class: str, path: str) -> bool:
+    """Whether a candidate is a part of a kind. A class is the only candidate for itself."""
     try:
-        return wanted not in KINDS or _is_part(KINDS[wanted], path, find_definition(path))
-    except TargetError:
+        return kind_or_class not in KINDS or _is_part(KINDS[kind_or_class], path, find_definition(path))
+    except PartNotFoundError:
         return False
 
 

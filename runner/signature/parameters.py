@@ -7,21 +7,22 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from components.types import Range
 from runner.signature.annotation import read_hint
-from runner.signature.classes import BARE, Class, base_names, find_class, find_method, is_subclass
-from runner.signature.source import Definition, Module, find_definition, find_module, full_name
+from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, find_method, is_subclass
+from runner.signature.kinds import find_part_definition
+from runner.signature.source import Definition, Module, find_definition, find_module, resolve_name
 from runner.signature.type_hints import Scalar
 
 UNKNOWN = object()
-"""Stands for a default that is no literal."""
+"""The default of a parameter without a default, or with a default that is not a literal."""
 
 
 class Parameter(NamedTuple):
-    """A parameter that is passed by keyword.
+    """A parameter that can be passed by keyword.
 
     Attributes:
         hint: its type hint; Any: unknown.
         required: whether it has no default.
-        default: its default as a plain value; `UNKNOWN`: it has none, or one that is no literal.
+        default: its default as a plain value, or `UNKNOWN`.
     """
 
     hint: Any
@@ -33,7 +34,7 @@ Parameters: TypeAlias = dict[str, Parameter]
 
 _SHARE = Annotated[Scalar, Range(0, 1, "[)")]
 _POSITIVE = Annotated[Scalar, Range(0)]
-OPTAX: dict[str, Any] = {
+OPTAX_HINTS: dict[str, Any] = {
     "b1": _SHARE,
     "b2": _SHARE,
     "decay": _SHARE,
@@ -43,44 +44,46 @@ OPTAX: dict[str, Any] = {
     "initial_scale": _POSITIVE,
     "weight_decay": _POSITIVE,
 }
-"""Type hints by parameter name, since Optax annotates no ranges. Each gives the same updates as a traced array."""
+"""Type hints by parameter name: Optax annotates no ranges. All of these may be traced without changing the updates."""
 
-
-DATACLASS = ("dataclasses.dataclass", "flax.struct.dataclass")
-FIELD = ("dataclasses.field", "flax.struct.field")
+DATACLASS_DECORATORS = ("dataclasses.dataclass", "flax.struct.dataclass")
+FIELD_FUNCTIONS = ("dataclasses.field", "flax.struct.field")
 NOT_FIELDS = ("typing.ClassVar", "dataclasses.KW_ONLY")
 
 
-def signature(target: str) -> Parameters | None:
+def read_signature(target: str) -> Parameters | None:
     """The parameters of a target.
 
     Returns:
-        The parameters by name; None where the source does not show them, or it accepts any keyword.
+        The parameters by name; None if there is no source, or the target accepts any keyword.
 
     Raises:
-        TargetError: there is no such target, or it is defined outside the allowed packages.
+        PartNotFoundError: the target does not exist, or is not defined in an allowed package.
     """
-    definition = find_definition(target)
+    definition = find_part_definition(target)
     parameters = _definition_parameters(definition) if definition else None
     if parameters and target.startswith("optax."):
-        return {name: one._replace(hint=OPTAX.get(name, one.hint)) for name, one in parameters.items()}
+        return {
+            name: parameter._replace(hint=OPTAX_HINTS.get(name, parameter.hint))
+            for name, parameter in parameters.items()
+        }
     return parameters
 
 
-def parameter_hints(target: str) -> dict[str, Any]:
-    """The type hints of a target's parameters; empty where its source does not show them."""
-    return {name: parameter.hint for name, parameter in (signature(target) or {}).items()}
+def read_parameter_hints(target: str) -> dict[str, Any]:
+    """The type hints of a target's parameters; empty if they are unknown."""
+    return {name: parameter.hint for name, parameter in (read_signature(target) or {}).items()}
 
 
-def call_parameters(target: str) -> Parameters | None:
-    """The parameters of `__call__` of a class; None where its source does not show them. Raises as `signature`."""
+def read_call_signature(target: str) -> Parameters | None:
+    """The parameters of `__call__` of a class; None if they are unknown. Raises as `read_signature`."""
     definition = find_definition(target)
     if definition is None or not isinstance(definition.node, ast.ClassDef):
         return None
     return _call_parameters(definition.module, definition.node)
 
 
-def settings(name: str) -> Parameters:
+def read_settings_fields(name: str) -> Parameters:
     """The fields of one of the dataclasses in `runner.config.settings`."""
     module = find_module("runner.config.settings")
     assert module is not None
@@ -97,7 +100,7 @@ def _definition_parameters(definition: Definition) -> Parameters | None:
 
 
 def _function_parameters(module: Module, node: ast.FunctionDef, *, skip: int = 0) -> Parameters | None:
-    """All parameters but the first `skip`; None where it has `**` or positional-only parameters."""
+    """All parameters but the first `skip`; None if there are `**` or positional-only parameters."""
     arguments = node.args
     if arguments.kwarg or arguments.posonlyargs:
         return None
@@ -112,12 +115,12 @@ def _function_parameters(module: Module, node: ast.FunctionDef, *, skip: int = 0
 
 
 def _class_parameters(module: Module, node: ast.ClassDef) -> Parameters | None:
-    """The parameters of the class's own `__init__`, or else the inherited ones and the class's fields."""
-    if own := find_method(Class(module, node), "__init__"):
-        return _function_parameters(module, own, skip=1)
+    """The parameters of the class's own `__init__`; without one, the inherited parameters and the class's fields."""
+    if method := find_method(Class(module, node), "__init__"):
+        return _function_parameters(module, method, skip=1)
     parameters: Parameters = {}
     for base in base_names(Class(module, node)):
-        inherited = {} if base in BARE else _base_parameters(base)
+        inherited = {} if base in BASES_WITHOUT_PARAMETERS else _base_parameters(base)
         if inherited is None:
             return None
         parameters |= inherited
@@ -127,20 +130,23 @@ def _class_parameters(module: Module, node: ast.ClassDef) -> Parameters | None:
 
 
 def _base_parameters(name: str) -> Parameters | None:
-    parent = find_class(name)
-    return _class_parameters(*parent) if parent else None
+    base = find_class(name)
+    return _class_parameters(*base) if base else None
 
 
 def _call_parameters(module: Module, node: ast.ClassDef) -> Parameters | None:
-    if own := find_method(Class(module, node), "__call__"):
-        return _function_parameters(module, own, skip=1)
-    parents = (find_class(base) for base in reversed(base_names(Class(module, node))))
-    return next((parameters for parent in parents if parent and (parameters := _call_parameters(*parent))), None)
+    if method := find_method(Class(module, node), "__call__"):
+        return _function_parameters(module, method, skip=1)
+    for name in reversed(base_names(Class(module, node))):
+        base = find_class(name)
+        if base and (parameters := _call_parameters(*base)):
+            return parameters
+    return None
 
 
 def _expression_parameters(module: Module, node: ast.expr) -> Parameters | None:
     """The free parameters of `functools.partial(function, …)`, or those of the definition that a name refers to."""
-    if isinstance(node, ast.Call) and full_name(module, node.func) == "functools.partial":
+    if isinstance(node, ast.Call) and resolve_name(module, node.func) == "functools.partial":
         inner = _expression_parameters(module, node.args[0])
         if inner is None:
             return None
@@ -150,13 +156,13 @@ def _expression_parameters(module: Module, node: ast.expr) -> Parameters | None:
             name: parameter._replace(required=False, default=bound[name]) if name in bound else parameter
             for name, parameter in free
         }
-    name = full_name(module, node)
+    name = resolve_name(module, node)
     definition = find_definition(name) if name else None
     return _definition_parameters(definition) if definition else None
 
 
 def _field_parameters(module: Module, node: ast.ClassDef, inherited: Parameters) -> Parameters:
-    """The fields that the body of a dataclass declares. A redeclared field keeps the default of the base class."""
+    """The fields that a dataclass declares. A field without a default keeps the default of the base class."""
     parameters = {}
     for statement in node.body:
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
@@ -164,7 +170,7 @@ def _field_parameters(module: Module, node: ast.ClassDef, inherited: Parameters)
         annotation = statement.annotation
         outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
         options = _field_options(module, statement.value)
-        if full_name(module, outer) not in NOT_FIELDS and "init" not in options:  # nobody writes init=True
+        if resolve_name(module, outer) not in NOT_FIELDS and "init" not in options:  # nobody writes init=True
             name, base = statement.target.id, inherited.get(statement.target.id)
             required = not options & {"default", "default_factory"} and (base is None or base.required)
             default = _read_literal(module, statement.value) if statement.value or base is None else base.default
@@ -173,7 +179,7 @@ def _field_parameters(module: Module, node: ast.ClassDef, inherited: Parameters)
 
 
 def _read_literal(module: Module, node: ast.expr | None) -> Any:
-    """A default as the plain value that YAML has for it. A name may be a constant of the module. Else `UNKNOWN`."""
+    """A default as a plain value; `UNKNOWN` unless it is a literal, or the name of one in the same module."""
     constant = module.symbols.get(node.id) if isinstance(node, ast.Name) else node
     try:
         value = ast.literal_eval(constant) if isinstance(constant, ast.expr) else UNKNOWN
@@ -183,16 +189,16 @@ def _read_literal(module: Module, node: ast.expr | None) -> Any:
 
 
 def _field_options(module: Module, value: ast.expr | None) -> set[str | None]:
-    """The keywords of a field's `field(…)`; `default` alone for a plain value."""
-    if isinstance(value, ast.Call) and full_name(module, value.func) in FIELD:
+    """The keywords of a field's `field(…)`; `default` for a plain value."""
+    if isinstance(value, ast.Call) and resolve_name(module, value.func) in FIELD_FUNCTIONS:
         return {keyword.arg for keyword in value.keywords}
     return {"default"} if value else set()
 
 
 def _declares_fields(module: Module, node: ast.ClassDef) -> bool:
     """Whether annotations in the body are parameters: in dataclasses, named tuples and Flax modules."""
-    decorators = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
-    if any(full_name(module, decorator) in DATACLASS for decorator in decorators):
+    decorators = [item.func if isinstance(item, ast.Call) else item for item in node.decorator_list]
+    if any(resolve_name(module, decorator) in DATACLASS_DECORATORS for decorator in decorators):
         return True
     cls = Class(module, node)
     return "typing.NamedTuple" in base_names(cls) or is_subclass(cls, "flax.linen.Module")

@@ -1,4 +1,4 @@
-"""Which kinds of part each key of a configuration takes."""
+"""The kinds of part that are allowed at each key of a configuration."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from runner.signature.kinds import find_misplacement
-from runner.signature.parameters import parameter_hints
-from runner.signature.source import TargetError
+from runner.signature.kinds import find_kind_problem
+from runner.signature.parameters import read_parameter_hints
+from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Kind, Part, Problem, element_hint, part_kinds
 
 TARGET = Annotated[Part, Kind("target")]
@@ -34,7 +34,7 @@ SCHEMA: dict[str, Any] = {
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
     """Finds the parts of a tree whose kind is not allowed at their key.
 
-    A target that does not exist is skipped: `signature` reports it.
+    A target that does not exist is skipped, because `read_signature` reports it.
 
     Args:
         value: a tree of plain values.
@@ -49,9 +49,9 @@ def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
             yield from find_misplaced_parts(element, element_hint(hint, name), f"{key}.{name}")
     elif isinstance(value, Mapping):
         hints: dict[str, Any] = {}
-        with contextlib.suppress(TargetError):
-            if problem := find_misplacement(value["_target_"], part_kinds(hint)):
+        with contextlib.suppress(PartNotFoundError):
+            if problem := find_kind_problem(value["_target_"], part_kinds(hint)):
                 yield Problem(f"{key}._target_", problem)
-            hints = parameter_hints(value["_target_"])
+            hints = read_parameter_hints(value["_target_"])
         for name, element in value.items():
             yield from find_misplaced_parts(element, hints.get(name, Any), f"{key}.{name}")

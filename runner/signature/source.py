@@ -1,6 +1,7 @@
-"""Follows a dotted name to its definition by reading source files. Nothing is imported, so a check is fast.
+"""Finds the definition of a dotted name by reading source files. Nothing is imported, so a check is fast.
 
-Only names below an allowed package are followed: ours, the libraries', and those that the user adds.
+A target is the dotted name in `_target_`. It must be in an allowed package: one of Titrate's, of a library's, or one
+that the user adds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -20,24 +21,41 @@ from typing import NamedTuple, TypeAlias
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.user_code import VARIABLE, added_packages, is_below, is_user_code
+from runner.user_code import ALLOW_VARIABLE, added_packages, is_in_packages, is_user_code
 
 PACKAGES = ("components", "optax", "flax.linen", "jax.nn")
 RUNNER_PACKAGES = ("runner.tracking", "runner.sweep")  # packages of the runner that export parts
 
-_PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (its issue 106905)
+_PARSING = threading.Lock()  # Python 3.11 can't parse in two threads at once (python/cpython#106905)
 
 
-class TargetError(UserError):
-    """A target that does not exist, or that stands outside the allowed packages."""
+class PartNotFoundError(UserError):
+    """A target that does not exist, or that is not in an allowed package."""
+
+
+class NameNotFoundError(PartNotFoundError):
+    """A name that its module does not define.
+
+    Attributes:
+        module: the module.
+        name: the name.
+    """
+
+    def __init__(self, module: Module, name: str) -> None:
+        super().__init__(f"{module.name} has no {name}")
+        self.module, self.name = module, name
+
+    def suggest(self, names: Iterable[str]) -> PartNotFoundError:
+        """The error with a suggestion from some names of the module."""
+        return PartNotFoundError(f"{self}. {suggest_name(self.name, names)}")
 
 
 class Imported(NamedTuple):
-    """What an import statement binds a name to.
+    """The object that an import statement binds to a name.
 
     Attributes:
         module: the dotted name of the module.
-        attribute: the attribute of the module; None: the module itself.
+        attribute: the attribute of the module; None: the object is the module.
     """
 
     module: str
@@ -54,14 +72,14 @@ class Module:
     Attributes:
         name: its dotted name.
         path: its source file.
-        symbols: what each name of the module is bound to.
-        stars: the modules of its `from … import *`.
+        symbols: the object or expression that each name is bound to.
+        star_imports: the modules of its `from … import *`.
     """
 
     name: str
     path: Path
     symbols: dict[str, Symbol] = field(default_factory=dict)
-    stars: list[str] = field(default_factory=list)
+    star_imports: list[str] = field(default_factory=list)
 
 
 class Definition(NamedTuple):
@@ -72,20 +90,20 @@ class Definition(NamedTuple):
 
 
 def allowed_packages() -> tuple[str, ...]:
-    """The packages that a target may come from."""
+    """The packages that may contain targets."""
     return (*PACKAGES, *added_packages())
 
 
-def find_target_refusal(target: str) -> str | None:
-    """Why a target is not allowed; None where it is below an allowed package."""
-    if is_below(public_name(target), (*allowed_packages(), *RUNNER_PACKAGES)):
+def find_target_problem(target: str) -> str | None:
+    """The problem of a target that is not in an allowed package; None if it is."""
+    if is_in_packages(public_name(target), (*allowed_packages(), *RUNNER_PACKAGES)):
         return None
     allowed = ", ".join(allowed_packages())
-    return f"{target} is not below an allowed package ({allowed}); --allow NAME or {VARIABLE} adds one"
+    return f"{target} is not in an allowed package. Allowed: {allowed}. Add one by --allow NAME or {ALLOW_VARIABLE}."
 
 
 def public_name(name: str) -> str:
-    """The public spelling of a dotted name: JAX defines the functions of `jax.nn` in private modules."""
+    """The public form of a dotted name: JAX defines the functions of `jax.nn` in private modules."""
     return name.replace("jax._src.nn.", "jax.nn.", 1)
 
 
@@ -93,24 +111,24 @@ def find_definition(target: str) -> Definition | None:
     """Follows `module.name` through imports to its definition.
 
     Returns:
-        The definition; None where the source does not show it, such as for a compiled module.
+        The definition; None if there is no source, such as for a compiled module.
 
     Raises:
-        TargetError: there is no such name, or it is outside the allowed packages.
+        PartNotFoundError: the name does not exist, or it is not in an allowed package.
     """
     if not isinstance(target, str):  # a YAML file may hold any value here
-        raise TargetError(f"{target!r} is not a dotted name")
+        raise PartNotFoundError(f"{target!r} is not a dotted name")
     module, _, name = target.rpartition(".")
-    if reason := find_target_refusal(target):
-        raise TargetError(reason)
+    if problem := find_target_problem(target):
+        raise PartNotFoundError(problem)
     check_module(module)
     return _follow_imports(module, name, frozenset())
 
 
-def full_name(module: Module, node: ast.expr) -> str | None:
-    """The full dotted name of an expression such as `nn.Module`, by the module's imports; None for another node."""
+def resolve_name(module: Module, node: ast.expr) -> str | None:
+    """The full dotted name of an expression such as `nn.Module`, by the module's imports; None for other nodes."""
     if isinstance(node, ast.Attribute):
-        owner = full_name(module, node.value)
+        owner = resolve_name(module, node.value)
         return owner and f"{owner}.{node.attr}"
     if not isinstance(node, ast.Name):
         return None
@@ -120,21 +138,21 @@ def full_name(module: Module, node: ast.expr) -> str | None:
     return node.id if symbol is None else f"{module.name}.{node.id}"
 
 
-def public_names(module: Module) -> list[str]:
-    """The public names that may be parts: those that a module defines, or imports from its own package."""
+def list_public_names(module: Module) -> list[str]:
+    """The public names of a module that may be parts. Imports from other packages and modules are left out."""
     return [name for name, symbol in module.symbols.items() if name[0] != "_" and _may_be_part(module, symbol)]
 
 
 def _may_be_part(module: Module, symbol: Symbol) -> bool:
     if isinstance(symbol, Imported):
         source = f"{public_name(symbol.module)}."
-        own = source.startswith(f"{module.name}.") or is_user_code(source)
-        return own and symbol.attribute is not None and find_module(f"{symbol.module}.{symbol.attribute}") is None
+        is_own = source.startswith(f"{module.name}.") or is_user_code(source)
+        return is_own and symbol.attribute is not None and find_module(f"{symbol.module}.{symbol.attribute}") is None
     return isinstance(symbol, ast.ClassDef | ast.FunctionDef | ast.Call | ast.Name | ast.Attribute)
 
 
 def find_module(name: str) -> Module | None:
-    """The module of a dotted name, parsed once per version of its file; None where there is no source."""
+    """The module of a dotted name; None if there is no source. Each version of a file is parsed once."""
     package, *rest = name.split(".")
     spec = _find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -150,7 +168,7 @@ def find_module(name: str) -> Module | None:
 
 
 def _find_spec(package: str) -> ModuleSpec | None:
-    """The import spec of a top-level package. Python imports nothing for it and finds editable installs."""
+    """The import spec of a top-level package, which may be an editable install. Nothing is imported."""
     try:
         return importlib.util.find_spec(package)
     except ValueError:  # `__main__`, of a script or a notebook
@@ -158,19 +176,19 @@ def _find_spec(package: str) -> ModuleSpec | None:
 
 
 def check_module(name: str) -> None:
-    """Raises TargetError where there is no such module, written in Python or compiled."""
+    """Raises PartNotFoundError if there is no such module. It may be written in Python or compiled."""
     package, _, last = name.rpartition(".")
     if package and find_module(name) is None:
         names = _list_submodules(parent) if (parent := find_module(package)) else []
-        raise TargetError(f"there is no module {name}; {suggest_name(last, names)}")
+        raise PartNotFoundError(f"there is no module {name}. {suggest_name(last, names)}")
     if not package and _find_spec(name) is None and name not in sys.modules:
-        raise TargetError(f"there is no package {name}")
+        raise PartNotFoundError(f"there is no package {name}")
 
 
 def _follow_imports(source: str, name: str, seen: frozenset[Imported]) -> Definition | None:
     module, path = find_module(source), Imported(source, name)
-    if reason := find_target_refusal(f"{source}.{name}"):
-        raise TargetError(reason)
+    if problem := find_target_problem(f"{source}.{name}"):
+        raise PartNotFoundError(problem)
     if module is None or path in seen:
         return None
     symbol = module.symbols.get(name)
@@ -179,18 +197,18 @@ def _follow_imports(source: str, name: str, seen: frozenset[Imported]) -> Defini
     if isinstance(symbol, ast.AST):
         return Definition(module, symbol)
     if symbol or find_module(f"{source}.{name}"):
-        raise TargetError(f"{source}.{name} is a module")
+        raise PartNotFoundError(f"{source}.{name} is a module, not a part. Name a class or function in it.")
     return _find_unbound(module, name, seen | {path})
 
 
 def _find_unbound(module: Module, name: str, seen: frozenset[Imported]) -> Definition | None:
     """The definition of a name that a `from … import *` or a module's `__getattr__` provides."""
-    for star in module.stars:
-        with contextlib.suppress(TargetError):
-            return _follow_imports(star, name, seen)
+    for star_import in module.star_imports:
+        with contextlib.suppress(PartNotFoundError):
+            return _follow_imports(star_import, name, seen)
     if "__getattr__" in module.symbols and name in module.path.read_text(encoding="utf-8"):
         return None
-    raise TargetError(f"{module.name} has no {name}; {suggest_name(name, public_names(module))}")
+    raise NameNotFoundError(module, name)
 
 
 def _list_submodules(module: Module) -> list[str]:
@@ -201,13 +219,14 @@ def _list_submodules(module: Module) -> list[str]:
 
 
 @functools.cache
-def _read_module(name: str, path: str, changed: int) -> Module:
+def _read_module(name: str, path: str, modified_ns: int) -> Module:
+    """Parses a source file. `modified_ns` is part of the key of the cache."""
     module = Module(name, Path(path))
     try:
         with _PARSING:
             tree = ast.parse(module.path.read_bytes())
     except SyntaxError as error:
-        raise TargetError(f"{module.path.name}, line {error.lineno}: {error.msg}") from error
+        raise PartNotFoundError(f"{module.path.name}, line {error.lineno}: {error.msg}") from error
     for statement in _iterate_statements(tree.body):
         _bind_names(module, statement)
     return module
@@ -216,7 +235,7 @@ def _read_module(name: str, path: str, changed: int) -> Module:
 def _iterate_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements at the top level and inside `if`, `try` and `with`.
 
-    The first of several branches is yielded last, because the last binding of a name wins.
+    The first branch of a statement is yielded last, because the last binding of a name counts.
     """
     for statement in body:
         if isinstance(statement, ast.If | ast.Try | ast.With):
@@ -244,7 +263,7 @@ def _bind_names(module: Module, statement: ast.stmt) -> None:
         source = _absolute_module(module, statement)
         for alias in statement.names:
             if alias.name == "*":
-                module.stars.append(source)
+                module.star_imports.append(source)
             else:
                 symbols[alias.asname or alias.name] = Imported(source, alias.name)
 

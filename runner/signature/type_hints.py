@@ -1,4 +1,4 @@
-"""Checks plain values against type hints: the objects of `typing`, and `Scalar` and `Part` as markers."""
+"""Checks plain values against type hints: those of `typing`, and the markers `Scalar` and `Part`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from components.types import Range
 
 
 class Scalar:
-    """Marks `components.types.Scalar`: a number that may be traced."""
+    """Marks the annotation `components.types.Scalar`: a number that may be traced."""
 
 
 class Part:
-    """Marks a class or a protocol: the value is a mapping with `_target_`. A `Kind` narrows it."""
+    """Marks the annotation of a part: the value is a mapping with `_target_`. A `Kind` narrows it."""
 
 
 class Kind(NamedTuple):
@@ -30,20 +30,20 @@ class Kind(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with the value of a key.
+    """A problem with the value of a key.
 
     Attributes:
         key: the dotted key.
-        problem: the sentence for the user.
+        problem: the message for the user, without the key.
     """
 
     key: str
     problem: str
 
 
-SMALLEST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # the positive normal numbers of float32
-LONGEST_NUMBER = 200  # bits of a number that a message shows
-NAMES = {
+SMALLEST_FLOAT32, LARGEST_FLOAT32 = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # positive normal numbers
+MAX_NUMBER_BITS = 200  # of a number in a message
+TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
     Scalar: "a number",
@@ -72,7 +72,7 @@ def takes_scalar(hint: Any) -> bool:
 
 
 def element_hint(hint: Any, key: int | str) -> Any:
-    """The hint of one element of a list (by its index) or of a mapping (by its key)."""
+    """The hint of an element of a list, by index, or of a mapping, by key."""
     container = tuple if isinstance(key, int) else dict
     for kind, _ in alternatives(hint):
         if get_origin(kind) is container:
@@ -90,7 +90,7 @@ def part_kinds(hint: Any) -> tuple[str, ...]:
 
 
 def find_problems(value: Any, hint: Any, key: str) -> list[Problem]:
-    """What does not match the hint in a value; in its elements, where the list or mapping itself matches."""
+    """The problems of a value that does not match a hint, or of its elements if only they don't match."""
     kinds = [kind for kind, limit in alternatives(hint) if _matches(value, kind, limit)]
     if not kinds:
         return [Problem(key, _describe_problem(value, hint))]
@@ -99,7 +99,7 @@ def find_problems(value: Any, hint: Any, key: str) -> list[Problem]:
 
 
 def _matches(value: Any, kind: Any, limit: Range | None) -> bool:
-    """Whether a value matches a hint that is not a union; the elements of lists and mappings are not checked."""
+    """Whether a value matches a hint that is not a union. The elements of lists and mappings are not checked."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return True
@@ -117,9 +117,9 @@ def _matches(value: Any, kind: Any, limit: Range | None) -> bool:
 
 
 def _is_representable(number: float, kind: Any) -> bool:
-    """Whether a number is finite. As float32, a `Scalar` must also stay finite, and not become 0."""
+    """Whether a number is finite. A `Scalar` must be a normal number of float32, or 0."""
     if kind is Scalar:
-        return number == 0 or SMALLEST <= abs(number) <= LARGEST
+        return number == 0 or SMALLEST_FLOAT32 <= abs(number) <= LARGEST_FLOAT32
     return abs(number) <= sys.float_info.max
 
 
@@ -141,26 +141,27 @@ def _element_of(kind: Any, key: int | str) -> Any:
 
 def _describe_problem(value: Any, hint: Any) -> str:
     expected = " or ".join(_describe_hint(kind, limit) for kind, limit in alternatives(hint))
-    words = [word for kind, _ in alternatives(hint) if get_origin(kind) is Literal for word in get_args(kind)]
-    advice = f"; {suggest_name(value, map(str, words))}" if words else ""
+    literals = [kind for kind, _ in alternatives(hint) if get_origin(kind) is Literal]
+    allowed = [str(literal) for kind in literals for literal in get_args(kind)]
+    advice = f". {suggest_name(value, allowed)}" if allowed else ""
     if takes_scalar(hint) and isinstance(value, int | float) and not _is_representable(value, Scalar):
-        advice += f"; float32 holds 0 and numbers of size {SMALLEST:g} to {LARGEST:g}"
+        advice += f". In float32, its size must be 0, or from {SMALLEST_FLOAT32:g} to {LARGEST_FLOAT32:g}."
     return f"{format_value(value)} is not {expected}{advice}"
 
 
 def _describe_hint(kind: Any, limit: Range | None) -> str:
     arguments = get_args(kind)
     if get_origin(kind) is Literal:
-        return "an allowed word"
+        return "an allowed value"
     if get_origin(kind) is tuple:
         return "a list" if arguments[-1] is Ellipsis else f"a list of {len(arguments)}"
-    name = NAMES[get_origin(kind) or kind]
+    name = TYPE_NAMES[get_origin(kind) or kind]
     return f"{name} in {limit}" if limit else name
 
 
 def format_value(value: Any) -> str:
     """A value as YAML writes it in one line, cut after 60 characters."""
-    if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:  # Python refuses to print very long ones
+    if isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:  # Python refuses to print very long ones
         return f"a number of {value.bit_length()} bits"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -43,9 +43,9 @@ def plan_column(column: ColumnProfile) -> ColumnPlan:
     """Plans a column that isn't the target."""
     if not is_usable(column.name):
         return ColumnPlan("left out: a configuration can't name it; rename it")
-    if column.missing == column.rows:
+    if column.missing_count == column.rows:
         return ColumnPlan("left out: it has no values")
-    if column.is_constant and not (column.kind == "string" and column.missing):
+    if column.is_constant and not (column.kind == "string" and column.missing_count):
         return ColumnPlan("left out: it has one value only")
     if column.kind == "string":
         return _plan_categories(column) if column.is_declared else _plan_text(column)
@@ -91,7 +91,7 @@ def _plan_number(column: ColumnProfile) -> ColumnPlan:
 
 def _find_numbering(column: ColumnProfile) -> str | None:
     """Why whole numbers identify the rows, in whatever order; None where they don't."""
-    if column.kind == "bool" or not column.distinct == column.rows > 2:
+    if column.kind == "bool" or not column.distinct_count == column.rows > 2:
         return None
     distance = column.maximum - column.minimum
     if distance == column.rows - 1:
@@ -104,7 +104,7 @@ def _plan_far_numbers(column: ColumnProfile) -> ColumnPlan:
     """Numbers like seconds since 1970: their median is subtracted in float64, because float32 would blur them."""
     if "`" in column.name:
         return ColumnPlan("left out: its numbers lie far from 0, and arithmetic can't name it; rename it")
-    shift = column.median if column.distinct is None else round(column.median)
+    shift = column.median if column.distinct_count is None else round(column.median)
     expression = f"`{column.name}` {'-' if shift > 0 else '+'} {abs(shift)!r}"
     plan = _plan_scaling(column, {"expression": expression}, column.minimum - shift)
     return plan._replace(text=f"{'minus' if shift > 0 else 'plus'} {abs(shift)!r}, {plan.text}")
@@ -116,26 +116,26 @@ def _plan_scaling(column: ColumnProfile, source: dict[str, Any], minimum: float)
     texts = ["z-score"]
     if column.kind != "bool" and minimum >= 0 and column.skewness > SKEWED:
         part["normalize"], texts = ["log1p", "z_score"], ["logarithm of x + 1", "z-score"]
-    if column.missing:
+    if column.missing_count:
         part |= {"missing": "median", "indicate_missing": True}
         texts.append("gaps are the median, and marked")
-    if column.infinite:
+    if column.infinite_count:
         texts.append(f"but {describe_infinite(column)}, which a run refuses")
     return ColumnPlan(", ".join(texts), (part,), "float" if column.kind == "int" else None)
 
 
 def describe_infinite(column: ColumnProfile) -> str:
     """In how many rows the column is infinite or NaN."""
-    return f"is inf or NaN in {count_rows(column.infinite)}"
+    return f"is inf or NaN in {count_rows(column.infinite_count)}"
 
 
 def _plan_text(column: ColumnProfile) -> ColumnPlan:
     """Texts that the user hasn't declared to be categories; or whole numbers that are too large to be numbers."""
-    distinct = column.distinct or 0
+    distinct = column.distinct_count or 0
     many_texts = column.kind == "string" and distinct > FEW
     if many_texts and (reason := describe_misspelling(column)):
         return ColumnPlan(f"left out: {reason}")
-    if distinct <= max(FEW, UNIQUE * (column.rows - column.missing)):
+    if distinct <= max(FEW, UNIQUE * (column.rows - column.missing_count)):
         return _plan_categories(column)
     if many_texts and column.text_kind is not None and column.text_kind.kind == "prose":
         return _plan_prose(column)
@@ -158,8 +158,8 @@ def describe_misspelling(column: ColumnProfile) -> str | None:
 
 def _describe_odd_texts(name: str, odd: OddTexts) -> str:
     """That most values are numbers, and what to do about the others."""
-    values, are = ("value", "is no number") if odd.rows == 1 else ("values", "are no numbers")
-    first = f"{odd.rows:,} {values} {are}, the first {odd.texts[0]!r} ({odd.where})"
+    values, are = ("value", "is no number") if odd.row_count == 1 else ("values", "are no numbers")
+    first = f"{odd.row_count:,} {values} {are}, the first {odd.texts[0]!r} ({odd.first_location})"
     if len(odd.texts) <= MARKS:
         nulls = ",".join(f'"{text}"' for text in ("", *odd.texts))
         categories = f"{format_type(name, 'string')} categories of all"
@@ -178,8 +178,8 @@ def _plan_prose(column: ColumnProfile) -> ColumnPlan:
 
 
 def _plan_categories(column: ColumnProfile) -> ColumnPlan:
-    distinct = column.distinct or 0
-    gaps = {"missing": "missing"} if column.missing else {}
+    distinct = column.distinct_count or 0
+    gaps = {"missing": "missing"} if column.missing_count else {}
     vocabulary = {"_target_": feature("Vocabulary"), "key": column.name, "oov": 1, **gaps}
     if distinct <= FEW:
         return ColumnPlan(f"one of {distinct} values", (vocabulary,))
@@ -195,4 +195,4 @@ def _plan_categories(column: ColumnProfile) -> ColumnPlan:
 def _plan_time(column: ColumnProfile) -> ColumnPlan:
     parts = ["month", "weekday", *(["hour"] if column.has_time_of_day else [])]
     part = {"_target_": feature("Time"), "key": column.name, "parts": parts, "encoding": "cyclic"}
-    return ColumnPlan(f"{', '.join(parts)}, cyclic", ({**part, "missing": 0.0} if column.missing else part,))
+    return ColumnPlan(f"{', '.join(parts)}, cyclic", ({**part, "missing": 0.0} if column.missing_count else part,))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from components.closest import closest_name, list_names, show_name
+from components.closest import closest_name, format_name, join_names
 from components.types import ColumnProfile, ColumnType, DataError, Source, TableProfile
 from runner.suggest.column_plan import (
     ColumnPlan,
@@ -58,7 +58,7 @@ def suggest(source: Any) -> dict[str, Any]:
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.parts}
     train = _count_training_rows(source, table.origin, columns[target].rows)
     values = answer["values"] | _suggest_sizes(train, texts=any(plan.has_tokens for plan in used.values()))
-    notes = [f"{show_name(name)} is {plan.text}" for name, plan in others.items() if not plan.parts]
+    notes = [f"{format_name(name)} is {plan.text}" for name, plan in others.items() if not plan.parts]
     return {
         "origin": table.origin,
         "choices": {**answer["choices"], "architecture": "mlp", "optimizer": "adamw", "schedule": "cosine"},
@@ -77,25 +77,25 @@ def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> s
     target, origin = table.target, table.origin
     if len(columns) < 2:
         raise DataError(
-            f"{origin} has one column only, {list_names(columns)}; one to predict and one to predict it from are needed"
+            f"{origin} has one column only, {join_names(columns)}; one to predict and one to predict it from are needed"
         )
     if target is None:
-        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({list_names(columns)})")
+        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({join_names(columns)})")
     if target not in columns:
         near = closest_name(target, columns)
         word = format_override("data.target", near) if near else ""
         write = f"write {word} " if word.startswith("'") else ""
-        hint = f"did you mean {show_name(near)}? {write}" if near else ""
+        hint = f"did you mean {format_name(near)}? {write}" if near else ""
         if all(map(_is_number, columns)):
             hint = "they all are numbers: does the first line lack the names of the columns? "
-        raise DataError(f"data.target={target} is no column of {origin}; {hint}({list_names(columns)})")
+        raise DataError(f"data.target={target} is no column of {origin}; {hint}({join_names(columns)})")
     return target
 
 
 def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[str, Any]]:
     """What the target becomes, and the loss and metrics that go with it."""
     _check_target(column, origin)
-    classes = column.distinct
+    classes = column.distinct_count
     kind: ColumnType | None
     many = classes is None or classes > min(CLASSES, column.rows / ROWS_PER_CLASS)
     if (column.kind == "float" and column.is_declared) or (column.kind in ("int", "float") and many):
@@ -105,12 +105,12 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
         kind = "float" if column.kind == "int" else None  # other rows may not be whole
         return ColumnPlan(f"target: a number, z-score{hint}", (part,), kind), _answer("mse", ["rmse", "mae"])
     answer = _answer("binary_cross_entropy" if classes == 2 else "softmax_cross_entropy", ["accuracy"])
-    value, rows = column.rarest
+    value, rows = column.rarest_value
     if rows >= SPLITS:
         answer["values"]["data"] = {"stratify": column.name}
     else:
         answer["notes"].append(
-            f"class {value!r} of {show_name(column.name)} has {count_rows(rows)}, too few for {SPLITS} splits: a run "
+            f"class {value!r} of {format_name(column.name)} has {count_rows(rows)}, too few for {SPLITS} splits: a run "
             "may refuse it; get more of it, or leave it out"
         )
     hint = f"; {format_type(column.name, 'float')} makes it a number" if column.kind in ("int", "float") else ""
@@ -121,22 +121,22 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
 
 def _check_target(column: ColumnProfile, origin: str) -> None:
     """Raises DataError for a target that nothing can be learned about."""
-    name, classes = f"column `{column.name}` (data.target) of {origin}", column.distinct
+    name, classes = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
     if not is_usable(column.name):
         raise DataError(f"{name} has a name that a configuration can't hold; rename it")
-    if column.missing == column.rows:
+    if column.missing_count == column.rows:
         raise DataError(f"{name} has no values: there is nothing to learn")
     if column.is_constant:
         raise DataError(f"{name} has one value only: there is nothing to learn")
-    if column.missing:
+    if column.missing_count:
         spellings = _list_spellings(column)
         hint = f"{spellings}: 'data.nulls=[\"\"]' takes them for values; else " if spellings else ""
-        rows = f"no value in {count_rows(column.missing)}"
-        raise DataError(f"{name} has {rows}, the first is {column.first_missing}; {hint}leave those rows out")
+        rows = f"no value in {count_rows(column.missing_count)}"
+        raise DataError(f"{name} has {rows}, the first is {column.first_missing_location}; {hint}leave those rows out")
     if column.kind == "timestamp":
         raise DataError(f"{name} holds times; a number or a class is needed")
-    if column.infinite:
-        rows = f"{describe_infinite(column)}, the first is {column.first_infinite}"
+    if column.infinite_count:
+        rows = f"{describe_infinite(column)}, the first is {column.first_infinite_location}"
         raise DataError(f"{name} {rows}; correct those rows, or leave them out")
     declared = column.is_declared and classes != column.rows
     if column.kind == "string" and classes and classes > max(2, column.rows / ROWS_PER_CLASS) and not declared:
@@ -199,18 +199,18 @@ def _suggest_sizes(train: int, *, texts: bool) -> dict[str, Any]:
 
 def _describe_column(column: ColumnProfile, plan: ColumnPlan, types: Mapping[str, str]) -> tuple[str, ...]:
     """A row of the table for people; the reason why a column is left out stands below the table."""
-    distinct = "" if column.distinct is None else f"{column.distinct:,}"
-    missing = f"{column.missing:,}" if column.missing else ""
-    if column.spellings:
-        every = sum(column.spellings.values()) == column.missing
+    distinct = "" if column.distinct_count is None else f"{column.distinct_count:,}"
+    missing = f"{column.missing_count:,}" if column.missing_count else ""
+    if column.missing_spellings:
+        every = sum(column.missing_spellings.values()) == column.missing_count
         missing = _list_spellings(column) if every else f"{missing} ({_list_spellings(column)})"
     becomes = plan.text if plan.parts else "left out"
-    return show_name(column.name), types.get(column.name, column.kind), missing, distinct, becomes
+    return format_name(column.name), types.get(column.name, column.kind), missing, distinct, becomes
 
 
 def _list_spellings(column: ColumnProfile) -> str:
     """`30 as NA, 2 as null`"""
-    return ", ".join(f"{count:,} as {text}" for text, count in column.spellings.items())
+    return ", ".join(f"{count:,} as {text}" for text, count in column.missing_spellings.items())
 
 
 def _is_number(text: str) -> bool:

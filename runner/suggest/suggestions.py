@@ -17,12 +17,12 @@ from runner.memory import memory_error_location
 from runner.signature.build import build
 from runner.signature.code import digest_code, part_packages
 from runner.signature.schema import SCHEMA
-from runner.signature.source import TargetError, find_definition, full_name
+from runner.signature.source import PartNotFoundError, find_definition, resolve_name
 from runner.suggest.suggest import suggest
 
-FEATURE = "inferred"  # the name of the feature option that a suggestion makes
-UNANSWERED = ("tracking", "sweep", "data", "experiment")  # groups that no suggestion answers
-MODES = ("train", "dry_run", "look", "init")  # that begin something new
+INFERRED_FEATURE = "inferred"  # the name of the feature option that a suggestion makes
+GROUPS_WITHOUT_SUGGESTION = ("tracking", "sweep", "data", "experiment")  # groups that no suggestion answers
+SUGGESTING_MODES = ("train", "dry_run", "look", "init")  # that begin something new
 
 
 class Question(NamedTuple):
@@ -65,7 +65,7 @@ def can_suggest(target: object) -> bool:
 def _has_profile(name: str, seen: frozenset[str]) -> bool:
     try:
         found = find_definition(name) if "." in name and name not in seen else None
-    except TargetError:
+    except PartNotFoundError:
         return False
     if found is None or isinstance(found.node, ast.FunctionDef):
         return False
@@ -75,7 +75,7 @@ def _has_profile(name: str, seen: frozenset[str]) -> bool:
         return True
     else:
         others = found.node.bases
-    names = (full_name(found.module, one) for one in others)
+    names = (resolve_name(found.module, one) for one in others)
     return any(_has_profile(other, seen | {name}) for other in names if other)
 
 
@@ -136,8 +136,8 @@ def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
     return suggested
 
 
-def show_suggestion(suggested: Suggestion) -> None:
+def print_suggestion(suggested: Suggestion) -> None:
     """Prints what each column becomes."""
     print_tables(
-        [Section(f"{suggested.origin}:", suggested.table, right=(2, 3))], [(note,) for note in suggested.notes]
+        [Section(f"{suggested.origin}:", suggested.table, right_columns=(2, 3))], [(note,) for note in suggested.notes]
     )

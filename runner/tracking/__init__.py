@@ -1,4 +1,4 @@
-"""The record of a run outside its folder. Importing this imports no MLflow: a child process does that."""
+"""Delivers the records of runs from their folders to MLflow. A child process imports MLflow; this module doesn't."""
 
 from __future__ import annotations
 
@@ -14,147 +14,169 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner import store_uri
-from runner.credentials import URI_VARIABLE, mask
+from runner.credentials import URI_VARIABLE, mask_uri
 from runner.files import open_to_append
 from runner.log import LOG
-from runner.run_folder import end_digest, list_runs
+from runner.run_folder import digest_summary, list_runs
 from runner.tracking import address
 from runner.tracking.identity import claim_folder, join_active_run, redirect_record
-from runner.tracking.state import DeliveryState, describe_missing
+from runner.tracking.state import DeliveryState, describe_unsent
 
-DELIVERY_SECONDS = 2.0  # how long the end of a run waits for its record
-LOOK_SECONDS = 0.02  # between two looks at how far the child has come
-LATER = "`titrate mode=deliver` sends what is missing"
-AGAIN = "again"  # the word for the child that delivers a folder once more
+DELIVERY_SECONDS = 2.0  # the end of a run waits at most this long for its delivery
+POLL_SECONDS = 0.02  # between two checks whether the child process is done
+REMEDY = "run `titrate mode=deliver` to send the rest"
+REDELIVER = "redeliver"  # argument of the child process that delivers an ended run once more
 
 
 class Delivery(Protocol):
-    """The way of a run's record out of its folder; nothing about it ever stops or slows the run."""
+    """The delivery of one folder's record while its run goes on. It never stops or slows the run."""
 
     def notify(self) -> None:
-        """Says that a checkpoint covers more points; never waits or fails."""
+        """Reports that a checkpoint covers more points. Never waits, and never raises."""
 
-    def child(self, folder: Path) -> Delivery:
-        """The way of a run of this sweep; it ends with the sweep's at the latest."""
+    def add_run(self, folder: Path) -> Delivery:
+        """Adds the folder of a run to the delivery of its sweep. Returns the delivery of that run."""
 
     def close(self, seconds: float) -> str | None:
-        """Says that the run is over, and waits so long at most; the MLflow run's id, where it is known."""
+        """Reports that the run has ended, and waits for the delivery.
 
-    def note(self) -> str | None:
-        """After `close`: what MLflow lacks, why, and what to do, or what it still gets; None where it has all."""
+        Args:
+            seconds: the longest wait.
+
+        Returns:
+            The id of the MLflow run; None where it is not known yet.
+        """
+
+    def describe_missing(self) -> str | None:
+        """After `close`: a line about the part of the record that MLflow lacks, and what to do; None: it has all."""
 
 
 class Tracking(Protocol):
-    """Where the records of runs go."""
+    """Where the records of runs are delivered."""
 
     def start(self, folder: Path) -> Delivery:
         """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Where the record goes, for `record.json`; raises UserError where it can't."""
+        """The address of the record, for `record.json`. Raises UserError where no record can be delivered there."""
 
 
 class NoDelivery:
-    """Of a run that is recorded in its folder only; a child process draws its figures when it is over."""
+    """The delivery of a run that is recorded in its folder only: at the end, a child process draws its figures."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def notify(self) -> None: ...
 
-    def child(self, folder: Path) -> Delivery:
+    def add_run(self, folder: Path) -> Delivery:
         claim_folder(folder)
-        return _Share(self, folder)
+        return _MemberDelivery(self, folder)
 
     def close(self, seconds: float) -> None:
         draw_in_background(self._folder)
 
-    def note(self) -> None: ...
+    def describe_missing(self) -> None: ...
 
 
 class ChildDelivery:
-    """By a child process, which ends in the background where it is slow; a sweep's serves all runs in its folder."""
+    """A delivery by a child process. That of a sweep delivers all runs in the sweep's folder.
+
+    The child process may outlive this one, where the store is slow. This process writes a byte to the pipe for each
+    notification, and closes the pipe at the end of the run; a kill closes it too.
+    """
 
     def __init__(self, folder: Path, uri: str) -> None:
         self._folder = folder
-        self._process = _start(folder, uri)
+        self._process = _start_child(folder, uri)
 
     def notify(self) -> None:
         assert self._process.stdin is not None
-        with suppress(OSError, ValueError):  # the pipe is full (so the child will look anyway), broken or closed
+        # A full pipe holds bytes that the child has yet to read, so another byte isn't needed. A broken or closed
+        # pipe means that no child reads it.
+        with suppress(OSError, ValueError):
             self._process.stdin.write(b"\n")
 
-    def child(self, folder: Path) -> Delivery:
+    def add_run(self, folder: Path) -> Delivery:
         claim_folder(folder)
         self.notify()
-        return _Share(self, folder)
+        return _MemberDelivery(self, folder)
 
     def close(self, seconds: float) -> str | None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        _wait(self._process, seconds, self._has_ended)
+        _wait_for(self._process, seconds, self._is_end_delivered)
         return DeliveryState.load(self._folder).run_id
 
-    def _has_ended(self) -> bool:
-        """Whether MLflow has the end; figures may still be on their way, and nobody waits for those."""
-        return DeliveryState.load(self._folder).ended == end_digest(self._folder)
+    def _is_end_delivered(self) -> bool:
+        """Whether MLflow has the end of the run. Nobody waits for the figures, which follow."""
+        return DeliveryState.load(self._folder).ended == digest_summary(self._folder)
 
-    def note(self) -> str | None:
+    def describe_missing(self) -> str | None:
         states = [DeliveryState.load(folder) for folder in (self._folder, *list_runs(self._folder))]
         for state in states:
             if state.error is not None:
-                return f"warning: MLflow lacks a part of the record: {state.error}; {LATER}"
-        if self._process.poll() is None and not self._has_ended():
-            return f"MLflow: a process in the background delivers the rest (log: {self._folder / 'delivery.log'})"
-        if lacking := next(filter(None, map(describe_missing, states)), None):
-            return f"warning: {lacking}; the run's folder has it"
-        if self._process.poll() is None:
+                return f"warning: MLflow lacks a part of the record: {state.error}; {REMEDY}"
+        is_running = self._process.poll() is None
+        log = self._folder / "delivery.log"
+        if is_running and not self._is_end_delivered():
+            return f"MLflow: a process in the background delivers the rest (log: {log})"
+        if unsent := next(filter(None, map(describe_unsent, states)), None):
+            return f"warning: {unsent}; the run's folder has it"
+        if is_running or self._process.returncode == 0:
             return None
-        if self._process.returncode != 0:
-            return f"warning: the delivery to MLflow broke off, see {self._folder / 'delivery.log'}; {LATER}"
-        return None
+        return f"warning: the delivery to MLflow failed, see {log}; {REMEDY}"
 
 
 class RepeatedDelivery(ChildDelivery):
-    """Of a run that was delivered before and has new files, by a child process that waits for `close`."""
+    """The delivery of an ended run that has new files. The child process delivers after `close`.
 
-    def __init__(self, folder: Path, given: str | None) -> None:
-        """`given` is the URI that the user's words give: the record alone names no server."""
+    Args:
+        folder: the run's folder.
+        user_uri: `tracking.uri` of the user's command. Nothing is sent to a server that only the record names.
+    """
+
+    def __init__(self, folder: Path, user_uri: str | None) -> None:
         self._folder = folder
-        self._process = _start(folder, store_uri.resolve_store_uri(given), AGAIN)
+        self._process = _start_child(folder, store_uri.resolve_store_uri(user_uri), REDELIVER)
 
-    def _has_ended(self) -> bool:
-        return False
+    def _is_end_delivered(self) -> bool:
+        return False  # MLflow has the end of such a run, but not its new files
 
 
 @dataclass(frozen=True)
-class _Share:
-    """What a run of a sweep has of the sweep's delivery."""
+class _MemberDelivery:
+    """The delivery of a run in a sweep, by the process that delivers the sweep.
 
-    whole: Delivery
+    Attributes:
+        sweep: the delivery of the sweep.
+        folder: the run's folder.
+    """
+
+    sweep: Delivery
     folder: Path
 
     def notify(self) -> None:
-        self.whole.notify()
+        self.sweep.notify()
 
-    def child(self, folder: Path) -> Delivery:
-        return self.whole.child(folder)
+    def add_run(self, folder: Path) -> Delivery:
+        return self.sweep.add_run(folder)
 
     def close(self, seconds: float) -> str | None:
-        self.whole.notify()
+        self.sweep.notify()
         return DeliveryState.load(self.folder).run_id
 
-    def note(self) -> None:
-        """The sweep tells it for all."""
+    def describe_missing(self) -> None:
+        """None: the delivery of the sweep describes it for all runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MLflow:
-    """A record in MLflow.
+    """Delivers records to MLflow. MLFLOW_RUN_ID names an existing run that receives the record of a run or a sweep.
 
-    `uri` is the tracking URI; None: that of MLFLOW_TRACKING_URI, or else `mlflow.db`, a SQLite file in the
-    working folder. `experiment` is the name of the MLflow experiment; None: that of MLFLOW_EXPERIMENT_NAME or
-    MLFLOW_EXPERIMENT_ID, or else `titrate`. With MLFLOW_RUN_ID the record of a run or a sweep goes to that run.
+    Attributes:
+        uri: the tracking URI; None: MLFLOW_TRACKING_URI, or else `mlflow.db`, a SQLite file in the working folder.
+        experiment: the MLflow experiment; None: MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID, or else `titrate`.
     """
 
     uri: str | None = None
@@ -163,77 +185,78 @@ class MLflow:
     def start(self, folder: Path) -> Delivery:
         """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already.
 
-        What is resumed with another `uri` than it began with goes there, as a whole.
+        A run that is resumed with another `uri` is delivered there from its first point.
         """
         tracking = self.describe()
         for path in (folder, *list_runs(folder)):
             if claim_folder(path):
-                LOG.info("%s is a copy: its record goes to an MLflow run of its own", path)
+                LOG.info("%s is a copy: its record is delivered to a new MLflow run", path)
             redirect_record(path, tracking)
-        join_active_run(folder)  # of a sweep, whose runs stand below that run
+        join_active_run(folder)  # the runs in a sweep stay its children in MLflow
         return ChildDelivery(folder, store_uri.resolve_store_uri(self.uri))
 
     def describe(self) -> dict[str, Any]:
-        """Where the record goes, for `record.json`, without credentials.
+        """The address of the record, for `record.json`, without credentials.
 
-        Raises UserError where it can be known that it can't go there.
+        Raises:
+            UserError: no record can be delivered there.
         """
         uri = address.check_store(self.uri)
-        return {"uri": mask(uri), **address.choose_experiment(self.experiment, uri)}
+        return {"uri": mask_uri(uri), **address.choose_experiment(self.experiment, uri)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Nothing:
-    """No record but the run's own folder."""
+    """Records a run in its own folder only."""
 
     def start(self, folder: Path) -> NoDelivery:
-        """Nothing to deliver."""
+        """Returns a delivery that sends nothing."""
         claim_folder(folder)
         return NoDelivery(folder)
 
     def describe(self) -> Mapping[str, Any]:
-        """Empty: the record goes nowhere."""
+        """Empty: the record is delivered nowhere."""
         return {}
 
 
 def draw_in_background(folder: Path) -> None:
     """Draws the figures of a run, or of a sweep and its runs, in a child process; its errors go to the run's log."""
     with open_to_append(folder / "log.txt") as log:
-        _forget(_spawn("runner.figures", folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        _reap_in_background(_start_module("runner.figures", folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float, done: Callable[[], bool] = lambda: False) -> None:
-    """Waits so long at most until a process has ended, or is `done`, and lets it end when it will."""
-    over = time.monotonic() + seconds
-    while process.poll() is None and not done() and time.monotonic() < over:
-        time.sleep(LOOK_SECONDS)
-    _forget(process)
+def _wait_for(process: subprocess.Popen[bytes], seconds: float, is_done: Callable[[], bool]) -> None:
+    """Waits until a process has ended or `is_done` returns true, but not longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and not is_done() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    _reap_in_background(process)
 
 
-def _forget(process: subprocess.Popen[bytes]) -> None:
-    """Lets a process end when it will, and leaves no zombie."""
+def _reap_in_background(process: subprocess.Popen[bytes]) -> None:
+    """Waits in a thread for a process to end, since it would stay as a zombie otherwise."""
     if process.poll() is None:
         threading.Thread(target=process.wait, daemon=True).start()
 
 
-def _spawn(module: str, folder: Path, *words: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Starts a module of ours in a session of its own, so that what a terminal sends (Ctrl-C) passes it by."""
-    house = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [house, os.environ.get("PYTHONPATH")]))
+def _start_module(module: str, folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Starts a module as a process in its own session, which receives no signals from the terminal (Ctrl-C)."""
+    package_root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
-        # -P: a user's own `runner` or `components` in the working folder doesn't take the place of ours.
-        [sys.executable, "-P", "-m", module, str(folder.absolute()), *words],
+        # -P: a module `runner` or `components` in the user's working folder doesn't shadow ours.
+        [sys.executable, "-P", "-m", module, str(folder.absolute()), *arguments],
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": path} | options.pop("env", {}),
         **options,
     )
 
 
-def _start(folder: Path, uri: str, *words: str) -> subprocess.Popen[bytes]:
-    """Starts the child that delivers; the pipe to it never blocks."""
+def _start_child(folder: Path, uri: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Starts the child process that delivers a folder. A write to its standard input never blocks."""
     with open_to_append(folder / "delivery.log") as log:
         options = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "bufsize": 0, "env": {URI_VARIABLE: uri}}
-        child = _spawn("runner.tracking.deliver", folder, *words, **options)
+        child = _start_module("runner.tracking.deliver", folder, *arguments, **options)
     assert child.stdin is not None
     os.set_blocking(child.stdin.fileno(), False)
     return child

@@ -1,4 +1,18 @@
-"""The delivery of runs' folders to MLflow: by a child process during a run, by `mode=deliver` after it."""
+"""Delivers run folders to MLflow: in a child process during a run, or later, by `mode=deliver`.
+
+Every file has one writer, so a run and its delivery don't wait for each other:
+
+- The run holds `lock` while it runs. It appends points to `points.jsonl`, each with a timestamp that never changes.
+  After each checkpoint it writes to `points.covered` how many bytes of points the checkpoint covers. At its end it
+  writes `summary.json`. If `lock` is free and there is no `summary.json`, the run was killed.
+- The delivery holds `delivery.lock`, so only one process delivers a folder at a time. It sends the covered points, then
+  writes to `delivered.json` how many bytes MLflow has. It finds the MLflow run by a tag before it creates one.
+
+Each point arrives exactly once. No point gets lost, because `delivered.json` is written after MLflow has the points: a
+kill in between sends them again. No point arrives twice, because a point that is sent again has the same key, value,
+timestamp and step, and a SQL store keeps identical points once. A point that no checkpoint covers is not sent, because
+a resumed run measures it again.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +34,26 @@ from components.types import UserError
 from runner import store_uri
 from runner.credentials import URI_VARIABLE, scrub
 from runner.record import outbox
-from runner.run_folder import end_digest, is_held, list_runs, open_lock, read_record
-from runner.tracking import AGAIN, store
-from runner.tracking.delivery import FolderDelivery, draw
-from runner.tracking.state import DeliveryState, describe_missing
+from runner.run_folder import digest_summary, is_running, list_runs, open_lock, read_record
+from runner.tracking import REDELIVER, store
+from runner.tracking.folder_delivery import FolderDelivery, draw_new_figures
+from runner.tracking.state import DeliveryState, describe_unsent
 
-REST_SECONDS = 5.0  # between two deliveries, so that a run of short epochs keeps its processor
+PAUSE_SECONDS = 5.0  # between two deliveries, so that a run of short epochs keeps its processor
 
 
-class Outcome(NamedTuple):
-    """What became of the delivery of a folder."""
+class DeliveryOutcome(NamedTuple):
+    """The outcome of the delivery of a folder.
+
+    Attributes:
+        folder: the folder.
+        run_id: the MLflow run; None: MLflow has none yet.
+        note: what was delivered, or why not.
+        failed: whether the store lacks a part of the record.
+    """
 
     folder: Path
-    run_id: str | None  # None: MLflow doesn't know the run yet
+    run_id: str | None
     note: str
     failed: bool = False
 
@@ -42,40 +63,55 @@ class Outcome(NamedTuple):
 
 
 def deliver(
-    folder: Path, *, over: bool = True, given: str | None = None, gone: dict[str, str] | None = None
+    folder: Path, *, run_ended: bool = True, user_uri: str | None = None, unreachable: dict[str, str] | None = None
 ) -> DeliveryState:
-    """Delivers what a checkpoint covers, and the run's end if it is over; doing so again is harmless.
+    """Delivers the covered points of a folder and, if its run has ended, the end. The caller holds `delivery.lock`.
 
-    `given` is the URI that the user's words give. `gone` holds the stores that can't be reached, and why: they aren't
-    asked, and one that is found to be so is added. The caller holds the delivery lock.
-    Raises whatever the store raises, having noted it, and drawn the figures.
+    Args:
+        folder: the folder.
+        run_ended: whether the run has ended.
+        user_uri: `tracking.uri` of the user's command; None: the environment's.
+        unreachable: the stores that can't be reached, with the reason; none of these is tried. A store that turns out
+            to be unreachable is added.
+
+    Raises:
+        Exception: any error of the store; `delivered.json` holds its message, and the figures are drawn.
     """
     record = read_record(folder)
     uri = record["tracking"]["uri"]
     try:
-        if gone is not None and uri in gone:
-            raise ConnectionError(gone[uri])
-        client = store.connect(store_uri.check_recorded_uri(uri, given))
-        return FolderDelivery(folder, record, client, own=store_uri.is_named_by_user(uri, given)).deliver(over=over)
+        if unreachable is not None and uri in unreachable:
+            raise ConnectionError(unreachable[uri])
+        client = store.connect(store_uri.check_recorded_uri(uri, user_uri))
+        is_trusted = store_uri.is_named_by_user(uri, user_uri)
+        return FolderDelivery(folder, record, client, is_trusted=is_trusted).deliver(run_ended=run_ended)
     except Exception as error:
-        if gone is not None and uri not in gone and (reason := _refusal(uri, given, attempts=1)):
-            gone[uri] = reason
-        state = replace(DeliveryState.load(folder), error=f"{uri}: {_brief(error)}")
+        if unreachable is not None and uri not in unreachable:
+            reason = _find_connection_error(uri, user_uri, retry=False)
+            if reason is not None:
+                unreachable[uri] = reason
+        state = replace(DeliveryState.load(folder), error=f"{uri}: {_summarize(error)}")
         state.save(folder)
-        if over:
-            replace(state, drawn=draw(folder, state.drawn)).save(folder)
+        if run_ended:
+            replace(state, drawn=draw_new_figures(folder, state.drawn)).save(folder)
         raise
 
 
-def deliver_all(root: Path, only: Path | None = None, *, given: str | None = None) -> list[Outcome]:
-    """Delivers what the runs' folders below `root`, or that one folder, still hold; an outcome for each.
+def deliver_all(root: Path, only: Path | None = None, *, user_uri: str | None = None) -> list[DeliveryOutcome]:
+    """Delivers all run folders whose record MLflow lacks, or a part of it.
 
-    `given` is the URI that the user's words give.
-    Raises UserError where a store didn't take everything, after trying all.
+    Args:
+        root: the folder of all runs.
+        only: the only folder to deliver; None: all below `root`.
+        user_uri: `tracking.uri` of the user's command; None: the environment's.
+
+    Raises:
+        UserError: a store lacks a part of a record. All other folders are delivered before.
     """
-    refusal = functools.cache(functools.partial(_refusal, given=given))  # a store that is out of reach is asked once
+    # The cache connects to each store once.
+    connection_error = functools.cache(functools.partial(_find_connection_error, user_uri=user_uri))
     pending = filter(is_pending, list_runs(root) if only is None else [only])
-    outcomes = [_outcome(folder, refusal, given) for folder in pending]
+    outcomes = [_deliver_pending(folder, connection_error, user_uri) for folder in pending]
     failed = [str(outcome) for outcome in outcomes if outcome.failed]
     if failed:
         heading = f"MLflow didn't take {len(failed)} of {len(outcomes)} records; they stay in their folders:"
@@ -84,39 +120,43 @@ def deliver_all(root: Path, only: Path | None = None, *, given: str | None = Non
 
 
 def main(folder: Path) -> int:
-    """The child: delivers at each byte on standard input, and the end when it closes; the exit code.
+    """The child process of a run or a sweep. Delivers after each byte on standard input, and the end when it closes.
 
-    Of a sweep it delivers every run that its folder holds: what is missing is told by the folders, so no byte matters.
+    Returns:
+        The exit code.
     """
-    given = os.environ.get(URI_VARIABLE)  # once: what MLflow does may change the environment
+    user_uri = os.environ.get(URI_VARIABLE)  # read before MLflow, which may change the environment
     os.nice(19)  # the run goes first
-    written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
-    gone: dict[str, str] = {}
-    with written[0], written[1], _delivery_lock(folder, wait=True):
-        _attempt(folder, given, gone, over=False)
-        while os.read(sys.stdin.fileno(), 4096):
-            _attempt_all(folder, given, gone, over=False)
-            importlib.import_module("runner.figures")  # ahead of the end, which draws some
-            _rest()
-        return 0 if _attempt_all(folder, given, gone, over=True) else 1
+    unreachable: dict[str, str] = {}
+    with _scrubbed_output(), _delivery_lock(folder, wait=True):
+        _try_delivery(folder, user_uri, unreachable, run_ended=False)
+        while os.read(sys.stdin.fileno(), 4096):  # all bytes at once: the files tell what to deliver
+            _try_all_deliveries(folder, user_uri, unreachable, run_ended=False)
+            importlib.import_module("runner.figures")  # before the end of the run, which waits for its figures
+            _pause()
+        return 0 if _try_all_deliveries(folder, user_uri, unreachable, run_ended=True) else 1
 
 
-def main_again(folder: Path) -> int:
-    """The child that delivers a folder once more, with files that are new in it once standard input closes."""
-    given = os.environ.get(URI_VARIABLE)
-    written = redirect_stdout(_Scrubbed(sys.stdout)), redirect_stderr(_Scrubbed(sys.stderr))
-    with written[0], written[1]:
-        with suppress(Exception):  # it is tried below; ahead of that MLflow is imported
-            store.connect(store_uri.check_recorded_uri(read_record(folder)["tracking"]["uri"], given))
+def main_redeliver(folder: Path) -> int:
+    """The child process of an ended run that gets new files. Delivers these once standard input closes."""
+    user_uri = os.environ.get(URI_VARIABLE)
+    with _scrubbed_output():
+        with suppress(Exception):  # imports MLflow while the files are written; the delivery below reports any error
+            store.connect(store_uri.check_recorded_uri(read_record(folder)["tracking"]["uri"], user_uri))
         while os.read(sys.stdin.fileno(), 4096):
             pass
         with _delivery_lock(folder, wait=True):
-            return 0 if _attempt(folder, given, {}, over=not is_held(folder)) else 1
+            return 0 if _try_delivery(folder, user_uri, {}, run_ended=not is_running(folder)) else 1
 
 
-class _Scrubbed(io.TextIOBase):
-    """A standard stream, which goes to `delivery.log`, without the credentials that a library may write."""
+@contextmanager
+def _scrubbed_output() -> Iterator[None]:
+    """Removes credentials, which a library may print, from the standard streams: both go to `delivery.log`."""
+    with redirect_stdout(_ScrubbedStream(sys.stdout)), redirect_stderr(_ScrubbedStream(sys.stderr)):
+        yield
 
+
+class _ScrubbedStream(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
@@ -124,94 +164,114 @@ class _Scrubbed(io.TextIOBase):
         return self._stream.write(scrub(text))
 
     def flush(self) -> None:
-        if not self._stream.closed:  # which the end of the process may have done
+        if not self._stream.closed:  # the interpreter may have closed it at its exit
             self._stream.flush()
 
 
-def _attempt_all(folder: Path, given: str | None, gone: dict[str, str], *, over: bool) -> bool:
-    """Delivers what a folder, and of a sweep the runs in it, still hold; whether all went well.
+def _try_all_deliveries(folder: Path, user_uri: str | None, unreachable: dict[str, str], *, run_ended: bool) -> bool:
+    """Delivers a folder and, of a sweep, the runs in it. Returns whether all succeeded.
 
-    A store that was out of reach is asked once whether it still is, and for none of the runs where that is so.
+    Each unreachable store is tried once; while it stays unreachable, it is not tried for each run.
     """
-    for uri in [uri for uri in gone if _refusal(uri, given, attempts=1) is None]:
-        del gone[uri]
-    went = []
-    for member in list_runs(folder):
-        with suppress(OSError), _delivery_lock(member, wait=True):  # it may be deleted meanwhile
-            went.append(not is_pending(member) or _attempt(member, given, gone, over=not is_held(member)))
-    return _attempt(folder, given, gone, over=over) and all(went)
+    for uri in [uri for uri in unreachable if _find_connection_error(uri, user_uri, retry=False) is None]:
+        del unreachable[uri]
+    succeeded = []
+    for run in list_runs(folder):
+        with suppress(OSError), _delivery_lock(run, wait=True):  # OSError: the folder was removed meanwhile
+            if is_pending(run):
+                succeeded.append(_try_delivery(run, user_uri, unreachable, run_ended=not is_running(run)))
+    return _try_delivery(folder, user_uri, unreachable, run_ended=run_ended) and all(succeeded)
 
 
-def _attempt(folder: Path, given: str | None, gone: dict[str, str], *, over: bool) -> bool:
+def _try_delivery(folder: Path, user_uri: str | None, unreachable: dict[str, str], *, run_ended: bool) -> bool:
     try:
-        deliver(folder, over=over, given=given, gone=gone)
-    except Exception:  # whatever a store raises: the next byte is the next attempt
+        deliver(folder, run_ended=run_ended, user_uri=user_uri, unreachable=unreachable)
+    except Exception:  # a store may raise anything; the next byte tries again
         with suppress(OSError):  # the disk may be full
-            sys.stderr.write(traceback.format_exc(limit=-4, chain=False))  # at once, so that no secret is split
+            # In one write, because a secret that is split over two writes is not recognized.
+            sys.stderr.write(traceback.format_exc(limit=-4, chain=False))
         return False
     return True
 
 
-def _rest() -> None:
-    """Sleeps; the end of the run interrupts it."""
+def _pause() -> None:
+    """Sleeps for PAUSE_SECONDS, or until the run ends."""
     poll = select.poll()
     poll.register(sys.stdin, select.POLLHUP)
-    poll.poll(REST_SECONDS * 1000)
+    poll.poll(PAUSE_SECONDS * 1000)
 
 
-def _outcome(folder: Path, refusal: Callable[[str], str | None], given: str | None) -> Outcome:
+def _deliver_pending(
+    folder: Path, connection_error: Callable[[str], str | None], user_uri: str | None
+) -> DeliveryOutcome:
     try:
         run_id, uri = DeliveryState.load(folder).run_id, read_record(folder)["tracking"]["uri"]
     except UserError as error:
-        return Outcome(folder, None, str(error), failed=True)
-    if reason := refusal(uri):
-        return Outcome(folder, run_id, f"{uri}: {reason}", failed=True)
+        return DeliveryOutcome(folder, None, str(error), failed=True)
+    if reason := connection_error(uri):
+        return DeliveryOutcome(folder, run_id, f"{uri}: {reason}", failed=True)
     try:
-        with _delivery_lock(folder, wait=False) as free:
-            if not free:
-                return Outcome(folder, run_id, "is being delivered by another process")
-            state = deliver(folder, over=not is_held(folder), given=given)
-            return Outcome(folder, state.run_id, "; ".join(filter(None, ["delivered", describe_missing(state)])))
-    except Exception as error:  # whatever a store or a damaged file raises: the other folders have their turn
-        return Outcome(folder, run_id, f"{uri}: {_brief(error)}", failed=True)
+        with _delivery_lock(folder, wait=False) as is_locked:
+            if not is_locked:
+                return DeliveryOutcome(folder, run_id, "is being delivered by another process")
+            state = deliver(folder, run_ended=not is_running(folder), user_uri=user_uri)
+            note = "; ".join(filter(None, ["delivered", describe_unsent(state)]))
+            return DeliveryOutcome(folder, state.run_id, note)
+    except Exception as error:  # a store or a damaged file may raise anything; the other folders are delivered still
+        return DeliveryOutcome(folder, run_id, f"{uri}: {_summarize(error)}", failed=True)
 
 
-def _refusal(uri: str, given: str | None, *, attempts: int | None = None) -> str | None:
-    """Why a store can't be reached; None where it can. With one of `attempts`, a request isn't repeated."""
+def _find_connection_error(uri: str, user_uri: str | None, *, retry: bool = True) -> str | None:
+    """Connects to a store. Returns why that fails; None where it succeeds.
+
+    Args:
+        uri: the store's URI in the record.
+        user_uri: `tracking.uri` of the user's command; None: the environment's.
+        retry: whether MLflow repeats a failed request.
+    """
     try:
-        with store.one_attempt() if attempts == 1 else nullcontext():
-            store.connect(store_uri.check_recorded_uri(uri, given)).search_experiments(max_results=1)
-    except Exception as error:  # whatever a store raises
-        return _brief(error)
+        with nullcontext() if retry else store.without_retries():
+            store.connect(store_uri.check_recorded_uri(uri, user_uri)).search_experiments(max_results=1)
+    except Exception as error:  # a store may raise anything
+        return _summarize(error)
     return None
 
 
 @contextmanager
 def _delivery_lock(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Lets one process at a time deliver a folder; gives False where it is another one's turn."""
+    """Locks `delivery.lock`, so that one process at a time delivers a folder.
+
+    Args:
+        folder: the folder.
+        wait: whether to wait while another process has the lock.
+
+    Yields:
+        Whether this process has the lock.
+    """
     with os.fdopen(open_lock(folder / "delivery.lock"), "rb+", buffering=0) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
         else:
-            (folder / "delivered.tmp").unlink(missing_ok=True)  # of a process that was killed as it wrote
+            (folder / "delivered.tmp").unlink(missing_ok=True)  # of a process that was killed while it wrote
             yield True
 
 
 def is_pending(folder: Path) -> bool:
-    """Whether MLflow lacks something of a folder; of a damaged one it does."""
+    """Whether MLflow lacks a part of a folder's record. True for a damaged folder."""
     try:
         if not read_record(folder)["tracking"]:
             return False
         state = DeliveryState.load(folder)
-        return state.offset != outbox.covered(folder) or state.ended != end_digest(folder) or state.error is not None
+        is_delivered = state.offset == outbox.read_covered_size(folder) and state.ended == digest_summary(folder)
+        return not is_delivered or state.error is not None
     except ValueError:
         return True
 
 
-def _brief(error: Exception) -> str:
-    """An error's first line, without the middle where it is long; all that an error of ours says."""
+def _summarize(error: Exception) -> str:
+    """The first line of an error, without its middle if it is long. A UserError is short, and is returned whole."""
     if isinstance(error, UserError):
         return scrub(str(error))
     line = scrub((str(error).splitlines() or [""])[0] or type(error).__name__)
@@ -219,4 +279,4 @@ def _brief(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit((main_again if AGAIN in sys.argv[2:] else main)(Path(sys.argv[1])))
+    sys.exit((main_redeliver if REDELIVER in sys.argv[2:] else main)(Path(sys.argv[1])))

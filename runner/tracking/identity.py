@@ -1,4 +1,4 @@
-"""Which run of MLflow a folder's record goes to: a folder that was moved keeps its own, a copy gets another."""
+"""The identity of a run's folder in MLflow: a moved folder keeps its MLflow run, and a copy gets a new one."""
 
 from __future__ import annotations
 
@@ -17,46 +17,50 @@ RUN_VARIABLE = "MLFLOW_RUN_ID"
 
 
 def record_key(folder: Path, record: Mapping[str, Any]) -> str:
-    """The value of the tag by which the run of a folder is found in MLflow."""
+    """The value of the tag `titrate.folder`, by which a folder's run is found in MLflow."""
     return record.get("id") or f"{folder.name} {record['digest']} {record['created']}".replace("'", "")
 
 
 def claim_folder(folder: Path) -> bool:
-    """Notes where a folder stands; one that was copied gets an id of its own. Whether it is a copy.
+    """Writes the path of a folder into its record. A copy of another folder gets a new id.
 
-    It is a copy where the folder that it was in still stands there. Where that is gone, it was moved.
+    The folder is a copy where the folder at the recorded path still exists, and was moved where that is gone.
+
+    Returns:
+        Whether it is a copy.
     """
     record = read_record(folder)
-    before, here = record.get("path"), str(folder.resolve())
-    if before == here:
+    recorded_path, path = record.get("path"), str(folder.resolve())
+    if recorded_path == path:
         return False
-    copied = before is not None and _is_another(folder, Path(before), record.get("id"))
-    changes = {"id": uuid.uuid4().hex, "joins": None, "copied_from": before} if copied else {}
-    if copied:
-        (folder / "delivered.json").unlink(missing_ok=True)  # which tells of the run of the original
-    _write(folder, record | changes | {"path": here})
-    return copied
+    is_copy = recorded_path is not None and _is_original(Path(recorded_path), folder, record.get("id"))
+    if is_copy:
+        record |= {"id": uuid.uuid4().hex, "joins": None, "copied_from": recorded_path}
+        (folder / "delivered.json").unlink(missing_ok=True)  # it describes the MLflow run of the original
+    _write(folder, record | {"path": path})
+    return is_copy
 
 
 def redirect_record(folder: Path, tracking: Mapping[str, Any]) -> None:
-    """Notes where the record goes; what was delivered elsewhere goes there from its beginning."""
+    """Writes the address of a record. A record with another address until now is delivered from its first point."""
     record = read_record(folder)
     if record["tracking"] != tracking:
         _write(folder, record | {"tracking": dict(tracking)})
-        (folder / "delivered.json").unlink(missing_ok=True)  # which tells of another store
+        (folder / "delivered.json").unlink(missing_ok=True)  # it describes the delivery to the other store
 
 
 def join_active_run(folder: Path) -> None:
-    """Notes that the record of a run or a sweep goes to the run that MLFLOW_RUN_ID names, where that is set."""
+    """Records that a run or a sweep is delivered to the MLflow run that MLFLOW_RUN_ID names, if it is set."""
     record, run_id = read_record(folder), os.environ.get(RUN_VARIABLE)
     if run_id and record.get("kind") != "look" and record.get("joins") != run_id:
         _write(folder, record | {"joins": run_id})
-        (folder / "delivered.json").unlink(missing_ok=True)  # which tells of another run
+        (folder / "delivered.json").unlink(missing_ok=True)  # it describes the delivery to another run
 
 
-def _is_another(folder: Path, other: Path, identity: str | None) -> bool:
+def _is_original(path: Path, folder: Path, record_id: str | None) -> bool:
+    """Whether another folder with the same id is at `path`."""
     with suppress(OSError, ValueError):
-        return not other.samefile(folder) and read_record(other).get("id") == identity
+        return not path.samefile(folder) and read_record(path).get("id") == record_id
     return False
 
 

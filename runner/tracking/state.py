@@ -1,4 +1,4 @@
-"""How far a folder's delivery has come, as noted in its `delivered.json`."""
+"""How much of a folder's record is delivered, as its `delivered.json` holds it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from runner.files import read_json, write_atomically
 class DeliveryState:
     """The part of a folder's record that MLflow has.
 
-    A kill before the state is saved costs a second delivery, which is harmless.
+    It is saved after each step of the delivery. A kill between a step and the save repeats the step, which is harmless.
 
     Attributes:
         run_id: the MLflow run; None: MLflow has no run of the folder yet.
         offset: bytes of `points.jsonl` that are delivered.
         checksum: CRC-32 of these bytes.
         files: CRC-32 of the configuration files that are delivered.
-        ended: digest of the end that is delivered; None: the run is RUNNING in MLflow.
-        drawn: digest of the end whose figures the folder holds.
-        described: the description that the MLflow run was given.
+        ended: digest of the summary that is delivered; None: the run is RUNNING in MLflow.
+        drawn: digest of the summary with which the figures were drawn.
+        described: the last description that the delivery gave the MLflow run.
         refused: the items that the store refused, and why.
         links: files that are not sent, because they are links or no regular files.
         error: why the last delivery failed; None: it succeeded.
@@ -46,7 +46,7 @@ class DeliveryState:
         try:
             values = read_json(folder / "delivered.json")
             return cls(**values | {key: tuple(values.get(key, ())) for key in ("refused", "links")})
-        except (ValueError, TypeError):  # delivering again does no harm
+        except (ValueError, TypeError):  # then everything is delivered again, which is harmless
             return cls()
 
     def save(self, folder: Path) -> None:
@@ -54,10 +54,11 @@ class DeliveryState:
         write_atomically(folder / "delivered.json", json.dumps(dataclasses.asdict(self)))
 
 
-def describe_missing(state: DeliveryState) -> str | None:
-    """A line about the part of a delivered record that MLflow lacks, and why; None: it has all."""
-    found = [*state.refused, *(f"{name}: it is a link or no regular file, and isn't sent" for name in state.links)]
-    if not found:
+def describe_unsent(state: DeliveryState) -> str | None:
+    """A line about the items of a delivered record that MLflow never gets, and why; None: there are none."""
+    links = [f"{name}: it is a link or no regular file, and isn't sent" for name in state.links]
+    unsent = [*state.refused, *links]
+    if not unsent:
         return None
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"MLflow lacks {found[0]}{more}"
+    more = f" (and {len(unsent) - 1} more)" if len(unsent) > 1 else ""
+    return f"MLflow lacks {unsent[0]}{more}"

@@ -1,7 +1,7 @@
-"""What is done to MLflow: a store is reached with care, and a run in it is found, filled and ended.
+"""Calls MLflow: connects to a store; finds or creates a run in it, logs to it, and ends it.
 
-The only module that imports MLflow, and only when a store is reached: that takes seconds.
-Everything here can be done again without harm.
+This is the only module that imports MLflow. It does so in its functions, because the import takes seconds.
+Calling a function again with the same arguments is harmless.
 """
 
 from __future__ import annotations
@@ -20,104 +20,128 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from components.types import UserError
-from runner.store_uri import encode_sqlite_path, sqlite_file, sqlite_uri
-from runner.tracking.names import fit, fit_file, fit_text
+from runner.store_uri import encode_sqlite_path, find_sqlite_file, format_sqlite_uri
+from runner.tracking.names import escape_file_name, escape_name, escape_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import DatasetInput, Experiment, Run
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-# Nothing is sent to third parties, nothing is printed, and a server that is gone costs seconds, not minutes.
+# MLflow sends no telemetry and prints nothing, and an unreachable server costs seconds, not minutes.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     RETRIES: "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
-LOCKED_SECONDS = 5.0  # how long another process may keep a SQLite file locked; MLflow would wait for 20 s
+LOCK_SECONDS = 5.0  # the longest wait for a SQLite file that another process has locked; MLflow would wait for 20 s
 FOLDER_TAG, PARENT_TAG, NOTE_TAG = "titrate.folder", "mlflow.parentRunId", "mlflow.note.content"
-METRICS_A_BATCH, OTHERS_A_BATCH = 1000, 100  # MLflow's limits
+METRICS_PER_BATCH, TAGS_PER_BATCH = 1000, 100  # MLflow's limits; that of parameters is the same as that of tags
 LONGEST_PARAMETER, LONGEST_TAG, LONGEST_DATASET, LONGEST_DIGEST = 6000, 8000, 500, 36  # MLflow's limits, in characters
-LONGEST_RUN_NAME = 250  # that of a column of PostgreSQL's and MySQL's tables
-REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # of what was sent, by a store that is well
+LONGEST_RUN_NAME = 250  # characters of a column in PostgreSQL and MySQL
+REFUSAL_CODES = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # MLflow's codes for an item that it does not accept
 
-Figure = tuple[str, float, int, int]
-"""A metric's key, its value, the time in ms since 1970, the step."""
+
+class MetricPoint(NamedTuple):
+    """One value of a metric.
+
+    Attributes:
+        key: the metric's name.
+        value: its value, which may be NaN or infinite.
+        timestamp: milliseconds since 1970.
+        step: the step.
+    """
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
 
 
 class DeletedError(UserError):
-    """A run or an experiment that was deleted in MLflow, with the commands that restore or replace it."""
+    """A run or an experiment was deleted in MLflow. The message has the commands that restore or replace it."""
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the store; raises OSError, sqlite3.Error or MlflowException where it is out of reach."""
+    """Connects to a store, whose SQLite file is created if it is missing.
+
+    Raises:
+        OSError, sqlite3.Error, MlflowException: the store can't be reached.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     for logger in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    database = sqlite_file(uri)
+    database = find_sqlite_file(uri)
     if database is None:
         return MlflowClient(uri)
-    with _alone(database):
+    with _creation_lock(database):
         if not database.exists() or not database.stat().st_size:
-            _make(database)
-        _check(database)
-        return MlflowClient(_as_mlflow_takes_it(uri, database))
+            _create_database(database)
+        _check_writable(database)
+        return MlflowClient(_uri_for_mlflow(uri, database))
 
 
-def find(client: MlflowClient, record: Mapping[str, Any], key: str) -> str | None:
-    """The id of the run whose tag `titrate.folder` is `key`; None where there is none.
+def find_run(client: MlflowClient, record: Mapping[str, Any], key: str) -> str | None:
+    """Finds the run whose tag `titrate.folder` is `key`.
 
-    Others of that tag, which a store made whose answer got lost on a repeated request, are deleted if they are empty.
-    Raises DeletedError where the run, or the experiment, was deleted.
+    A request whose answer got lost may have been repeated, so there may be several such runs. The run with the most
+    metrics is the folder's, and the others are deleted if they have no metrics.
+
+    Returns:
+        The run's id; None: there is no such run.
+
+    Raises:
+        DeletedError: the run or its experiment was deleted.
     """
     from mlflow.entities import ViewType
 
-    experiment_id = _experiment(client, record["tracking"])
-    found = client.search_runs([experiment_id], f"tags.`{FOLDER_TAG}` = '{key}'", ViewType.ALL)
-    active = sorted((run for run in found if run.info.lifecycle_stage == "active"), key=_points_of, reverse=True)
+    experiment_id = _find_or_create_experiment(client, record["tracking"])
+    runs = client.search_runs([experiment_id], f"tags.`{FOLDER_TAG}` = '{key}'", ViewType.ALL)
+    active = sorted((run for run in runs if run.info.lifecycle_stage == "active"), key=_count_metrics, reverse=True)
     for run in active[1:]:
-        if not _points_of(run):
+        if not _count_metrics(run):
             client.delete_run(run.info.run_id)
-    if found and not active:
-        raise _deleted_run(found[0], record["tracking"]["uri"])
+    if runs and not active:
+        raise _deleted_run_error(runs[0], record["tracking"]["uri"])
     return active[0].info.run_id if active else None
 
 
-def create(client: MlflowClient, record: Mapping[str, Any], key: str) -> str:
-    """Makes the run of a record, tagged with the folder's `key`; its id, also where the answer got lost."""
-    experiment_id = _experiment(client, record["tracking"])
-    name = fit_text(record["name"], LONGEST_RUN_NAME, "record.json")
+def create_run(client: MlflowClient, record: Mapping[str, Any], key: str) -> str:
+    """Creates the run of a record, with `key` as its tag `titrate.folder`. Returns its id."""
+    experiment_id = _find_or_create_experiment(client, record["tracking"])
+    name = escape_text(record["name"], LONGEST_RUN_NAME, "record.json")
     try:
-        with one_attempt():  # a repeated request would make a second run
+        with without_retries():  # a repeated request would create a second run
             return client.create_run(experiment_id, record["created"], {FOLDER_TAG: key}, name).info.run_id
     except Exception:
-        if (run_id := find(client, record, key)) is None:
+        if (run_id := find_run(client, record, key)) is None:
             raise
-        return run_id
+        return run_id  # the run was created, but the answer got lost
 
 
-def fill(client: MlflowClient, run_id: str, record: Mapping[str, Any], tags: Mapping[str, str]) -> list[str]:
-    """Gives a run its tags, parameters and data sets; what the store refused of them."""
+def log_record(client: MlflowClient, run_id: str, record: Mapping[str, Any], tags: Mapping[str, str]) -> list[str]:
+    """Logs the tags, parameters and data sets of a run. Returns a line for each item that the store refused."""
     from mlflow.entities import Param
 
     refused = log_tags(client, run_id, record["tags"] | tags)
-    parameters = [Param(fit(key), _parameter(value)) for key, value in record["parameters"].items()]
-    refused += _log(client, run_id, "params", parameters, OTHERS_A_BATCH)
-    return refused + _log_datasets(client, run_id, [_dataset(**dataset) for dataset in record["datasets"]])
+    parameters = [Param(escape_name(key), _format_parameter(value)) for key, value in record["parameters"].items()]
+    refused += _log_batches(client, run_id, "params", parameters, TAGS_PER_BATCH)
+    return refused + _log_datasets(client, run_id, [_make_dataset(**dataset) for dataset in record["datasets"]])
 
 
-def status(client: MlflowClient, run_id: str, uri: str) -> str | None:
-    """A run's status; None where the store, perhaps a new one, doesn't have it.
+def read_status(client: MlflowClient, run_id: str, uri: str) -> str | None:
+    """The status of a run; None: the store doesn't have the run, perhaps because the store is new.
 
-    Raises DeletedError where it, or its experiment, was deleted.
+    Raises:
+        DeletedError: the run or its experiment was deleted.
     """
     from mlflow.exceptions import MlflowException
 
@@ -128,76 +152,100 @@ def status(client: MlflowClient, run_id: str, uri: str) -> str | None:
             raise
         return None
     if run.info.lifecycle_stage != "active":
-        _refuse_deleted(client.get_experiment(run.info.experiment_id), uri)
-        raise _deleted_run(run, uri)
+        _check_not_deleted(client.get_experiment(run.info.experiment_id), uri)
+        raise _deleted_run_error(run, uri)
     return run.info.status
 
 
-def log_figures(client: MlflowClient, run_id: str, figures: Iterable[Figure]) -> list[str]:
-    """Logs metrics; what the store refused. A SQL store keeps identical ones once, and turns infinity into 1.8e308."""
+def log_metrics(client: MlflowClient, run_id: str, points: Iterable[MetricPoint]) -> list[str]:
+    """Logs metrics. Returns a line for each that the store refused.
+
+    A SQL store keeps identical points once, and stores infinity as 1.8e308.
+    """
     from mlflow.entities import Metric
 
-    metrics = [Metric(fit(key), value, timestamp, step) for key, value, timestamp, step in figures]
-    return _log(client, run_id, "metrics", metrics, METRICS_A_BATCH)
+    metrics = [Metric(escape_name(point.key), point.value, point.timestamp, point.step) for point in points]
+    return _log_batches(client, run_id, "metrics", metrics, METRICS_PER_BATCH)
 
 
 def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, object]) -> list[str]:
-    """Sets tags; what the store refused of them."""
+    """Sets tags. Returns a line for each that the store refused."""
     from mlflow.entities import RunTag
 
-    fitted = [RunTag(fit(key), fit_text(str(value), LONGEST_TAG, "record.json")) for key, value in tags.items()]
-    return _log(client, run_id, "tags", fitted, OTHERS_A_BATCH)
+    items = [
+        RunTag(escape_name(key), escape_text(str(value), LONGEST_TAG, "record.json")) for key, value in tags.items()
+    ]
+    return _log_batches(client, run_id, "tags", items, TAGS_PER_BATCH)
 
 
-def describe(client: MlflowClient, run_id: str, text: str, *, before: str) -> None:
-    """Describes a run by `text`, unless somebody described it otherwise than by `before`."""
+def set_description(client: MlflowClient, run_id: str, text: str, *, previous: str) -> None:
+    """Sets a run's description, unless somebody changed it since it was set to `previous`."""
     described = client.get_run(run_id).data.tags.get(NOTE_TAG, "")
-    if described in ("", before) and described != text:
+    if described in ("", previous) and described != text:
         log_tags(client, run_id, {NOTE_TAG: text})
 
 
-def go_on(client: MlflowClient, run_id: str) -> None:
-    """Says that a run goes on, also where it had ended."""
+def resume_run(client: MlflowClient, run_id: str) -> None:
+    """Marks a run as running, also if it had ended, and clears the tags of its end."""
     client.update_run(run_id, status="RUNNING")
     log_tags(client, run_id, dict.fromkeys(("status", "stopped_by", "error"), ""))
 
 
-def end(client: MlflowClient, run_id: str, status: str, tags: Mapping[str, str], timestamp: int) -> None:
-    """Ends a run as FINISHED, FAILED or KILLED, at a time in ms since 1970."""
+def end_run(client: MlflowClient, run_id: str, status: str, tags: Mapping[str, str], timestamp: int) -> None:
+    """Ends a run.
+
+    Args:
+        client: the client of the store.
+        run_id: the run.
+        status: FINISHED, FAILED or KILLED.
+        tags: the tags of the end.
+        timestamp: when it ended, in milliseconds since 1970.
+    """
     log_tags(client, run_id, tags)
     client.set_terminated(run_id, status, timestamp)
 
 
-def check_place(client: MlflowClient, run_id: str, uri: str) -> None:
-    """Raises UserError where a run's files would go elsewhere than beside the SQLite file of its store.
+def check_artifact_location(client: MlflowClient, run_id: str, uri: str) -> None:
+    """Raises UserError where a run's files would be stored elsewhere than beside the store's SQLite file.
 
-    A store may be a stranger's, and say that they go to a server of his, or over files of this user's.
+    A store that came with a downloaded folder may name any location: another's server, or files of this user.
     """
-    place, database = client.get_run(run_id).info.artifact_uri or "", sqlite_file(uri)
-    scheme, _, path = place.rpartition("://") if "://" in place else ("", "", place)
-    homes = [Path("mlruns"), *([] if database is None else [database.parent])]  # MLflow's own home, and ours
-    beside = any(Path(unquote(path)).resolve().is_relative_to(home.resolve()) for home in homes)
-    if scheme not in ("", "file") or not beside:
-        raise UserError(f"the store sends a run's files to {place}; tracking.uri={uri} in the same command allows it")
+    location, database = client.get_run(run_id).info.artifact_uri or "", find_sqlite_file(uri)
+    scheme, _, path = location.rpartition("://") if "://" in location else ("", "", location)
+    allowed = [Path("mlruns"), *([] if database is None else [database.parent])]  # MLflow's default, and ours
+    is_allowed = any(Path(unquote(path)).resolve().is_relative_to(folder.resolve()) for folder in allowed)
+    if scheme not in ("", "file") or not is_allowed:
+        raise UserError(f"the store sends a run's files to {location}; to allow it, add tracking.uri={uri}")
 
 
-def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Items in groups of at most `size`."""
+def split_batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Splits items into batches of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def _log(client: MlflowClient, run_id: str, kind: str, items: Sequence[Any], size: int) -> list[str]:
-    """Logs items of a kind in batches; one that the store refuses doesn't hold the others back, and is returned."""
+def _log_batches(client: MlflowClient, run_id: str, kind: str, items: Sequence[Any], size: int) -> list[str]:
+    """Logs items in batches. A refused batch is halved until the refused items are alone, so all others are logged.
+
+    Args:
+        client: the client of the store.
+        run_id: the run.
+        kind: `metrics`, `params` or `tags`.
+        items: the items.
+        size: the largest size of a batch.
+
+    Returns:
+        A line for each item that the store refused.
+    """
     refused: list[str] = []
-    for batch in batches(items, size):
+    for batch in split_batches(items, size):
         try:
             client.log_batch(run_id, **{kind: batch})  # type: ignore[arg-type]  # metrics, params or tags
         except Exception as error:
             if not _is_refusal(error):
                 raise
             if len(batch) > 1:
-                refused += _log(client, run_id, kind, batch, -(-len(batch) // 2))
+                refused += _log_batches(client, run_id, kind, batch, -(-len(batch) // 2))
             else:
                 refused.append(f"{kind.removesuffix('s')} {batch[0].key}: {str(error).splitlines()[0]}")
     return refused
@@ -216,72 +264,73 @@ def _log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[DatasetI
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether a store that is well refuses what was sent, as against being out of reach."""
-    return getattr(error, "error_code", None) in REFUSALS
+    """Whether the store works, but does not accept an item."""
+    return getattr(error, "error_code", None) in REFUSAL_CODES
 
 
-def _experiment(client: MlflowClient, tracking: Mapping[str, Any]) -> str:
+def _find_or_create_experiment(client: MlflowClient, tracking: Mapping[str, Any]) -> str:
     from mlflow.exceptions import MlflowException
 
     name = tracking["experiment"]
-    if (number := tracking.get("experiment_id")) is not None:
-        return _existing_experiment(client, number, name, tracking["uri"])
+    if (experiment_id := tracking.get("experiment_id")) is not None:
+        return _check_experiment(client, experiment_id, name, tracking["uri"])
     if (experiment := client.get_experiment_by_name(name)) is not None:
-        _refuse_deleted(experiment, tracking["uri"])
+        _check_not_deleted(experiment, tracking["uri"])
         return experiment.experiment_id
-    database = sqlite_file(tracking["uri"])
-    # Beside a SQLite file, rather than in the working folder of whoever came first.
-    artifacts = None if database is None else (database.parent / "mlruns" / fit_file(name)).as_uri()
+    database = find_sqlite_file(tracking["uri"])
+    # The artifacts of a SQLite store are beside its file. MLflow's default is this process's working folder.
+    artifacts = None if database is None else (database.parent / "mlruns" / escape_file_name(name)).as_uri()
     try:
         return client.create_experiment(name, artifacts)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return _experiment(client, tracking)  # another process made it in this very moment
+    return _find_or_create_experiment(client, tracking)  # another process created it in the meantime
 
 
-def _existing_experiment(client: MlflowClient, number: str, name: str | None, uri: str) -> str:
-    """The id that MLFLOW_EXPERIMENT_ID named when the run began."""
+def _check_experiment(client: MlflowClient, experiment_id: str, name: str | None, uri: str) -> str:
+    """Checks and returns the id that MLFLOW_EXPERIMENT_ID named when the run started."""
     from mlflow.exceptions import MlflowException
 
     try:
-        experiment = client.get_experiment(number)
+        experiment = client.get_experiment(experiment_id)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        raise UserError(f"MLFLOW_EXPERIMENT_ID={number}: the store has no such experiment") from error
+        raise UserError(f"MLFLOW_EXPERIMENT_ID={experiment_id}: the store has no such experiment") from error
     if name not in (None, experiment.name):
-        raise UserError(f"MLFLOW_EXPERIMENT_ID={number}: that experiment is {experiment.name}, not {name}")
-    _refuse_deleted(experiment, uri)
+        raise UserError(f"MLFLOW_EXPERIMENT_ID={experiment_id}: that experiment is {experiment.name}, not {name}")
+    _check_not_deleted(experiment, uri)
     return experiment.experiment_id
 
 
-def _refuse_deleted(experiment: Any, uri: str) -> None:
+def _check_not_deleted(experiment: Experiment, uri: str) -> None:
     if experiment.lifecycle_stage != "active":
-        number, at = experiment.experiment_id, shlex.quote(uri)
+        number, quoted_uri = experiment.experiment_id, shlex.quote(uri)
         raise DeletedError(
             f"the MLflow experiment {experiment.name} was deleted; "
-            f"`MLFLOW_TRACKING_URI={at} mlflow experiments restore --experiment-id {number}` restores it, "
-            f"`mlflow gc --backend-store-uri {at} --experiment-ids {number}` makes room for a new one, "
+            f"`MLFLOW_TRACKING_URI={quoted_uri} mlflow experiments restore --experiment-id {number}` restores it, "
+            f"`mlflow gc --backend-store-uri {quoted_uri} --experiment-ids {number}` makes room for a new one, "
             "tracking.experiment=NAME records in another"
         )
 
 
-def _deleted_run(run: Run, uri: str) -> DeletedError:
-    number, at = run.info.run_id, shlex.quote(uri)
+def _deleted_run_error(run: Run, uri: str) -> DeletedError:
+    run_id, quoted_uri = run.info.run_id, shlex.quote(uri)
     return DeletedError(
-        f"the MLflow run {number} was deleted; `MLFLOW_TRACKING_URI={at} mlflow runs restore --run-id {number}` "
-        f"restores it, `mlflow gc --backend-store-uri {at} --run-ids {number}` makes room for a new one"
+        f"the MLflow run {run_id} was deleted; "
+        f"`MLFLOW_TRACKING_URI={quoted_uri} mlflow runs restore --run-id {run_id}` restores it, "
+        f"`mlflow gc --backend-store-uri {quoted_uri} --run-ids {run_id}` makes room for a new one"
     )
 
 
-def _points_of(run: Run) -> int:
+def _count_metrics(run: Run) -> int:
     return len(run.data.metrics)
 
 
 @contextmanager
-def one_attempt() -> Iterator[None]:
-    """MLflow repeats no request."""
+def without_retries() -> Iterator[None]:
+    """MLflow repeats no request that fails."""
     before = os.environ.get(RETRIES, ENVIRONMENT[RETRIES])
     os.environ[RETRIES] = "0"
     try:
@@ -290,21 +339,21 @@ def one_attempt() -> Iterator[None]:
         os.environ[RETRIES] = before
 
 
-def _parameter(value: Any) -> str:
-    """A parameter's value as it can be typed on the command line."""
+def _format_parameter(value: Any) -> str:
+    """A parameter's value as it can be typed on the command line; the digest of a longer value."""
     text = value if isinstance(value, str) else json.dumps(value)
     if len(text) <= LONGEST_PARAMETER:
-        return fit_text(text, LONGEST_PARAMETER, "config.yaml")
+        return escape_text(text, LONGEST_PARAMETER, "config.yaml")
     digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
     return f"sha256:{digest} (in full in config.yaml)"
 
 
-def _dataset(name: str, digest: str, split: str, rows: int) -> DatasetInput:
+def _make_dataset(name: str, digest: str, split: str, rows: int) -> DatasetInput:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    # MLflow keeps one of the data sets of a name and a digest, so the name tells the splits apart.
+    # MLflow keeps one data set of the same name and digest. All splits have the same digest, so the names differ.
     dataset = Dataset(
-        name=fit(f"{name}/{split}", LONGEST_DATASET),
+        name=escape_name(f"{name}/{split}", LONGEST_DATASET),
         digest=digest[:LONGEST_DIGEST],
         source_type="local",
         source=json.dumps({"uri": name}),
@@ -313,51 +362,60 @@ def _dataset(name: str, digest: str, split: str, rows: int) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
 
 
-def _make(database: Path) -> None:
-    """Makes MLflow's tables in a file beside, renamed into place: a disk that fills meanwhile leaves no half store."""
+def _create_database(database: Path) -> None:
+    """Creates MLflow's tables in a temporary file, then renames it, so that a full disk leaves no damaged store."""
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
-    new = database.with_name(f".{database.name}.new")
-    for path in (new, Path(f"{new}-journal")):
+    temporary = database.with_name(f".{database.name}.new")
+    for path in (temporary, Path(f"{temporary}-journal")):
         path.unlink(missing_ok=True)  # of a process that was killed
     try:
-        engine = create_sqlalchemy_engine(_as_mlflow_takes_it(sqlite_uri(new), new))
+        engine = create_sqlalchemy_engine(_uri_for_mlflow(format_sqlite_uri(temporary), temporary))
         try:
             _initialize_tables(engine)
         finally:
             engine.dispose()
-        new.replace(database)
+        temporary.replace(database)
     finally:
-        new.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _as_mlflow_takes_it(uri: str, database: Path) -> str:
-    """The URI, by a link where the folder has characters that URIs encode: MLflow would make the folder they spell."""
+def _uri_for_mlflow(uri: str, database: Path) -> str:
+    """The URI of a database as MLflow can read it.
+
+    MLflow does not decode the path of a SQLite URI: for `/a%3Fb` it would create a folder of that name. So if the
+    path has characters that a URI encodes, the URI goes through a link to the folder.
+    """
     folder = database.parent.absolute()
-    return uri if encode_sqlite_path(str(folder)) == str(folder) else sqlite_uri(_link(folder) / database.name, uri)
+    return (
+        uri
+        if encode_sqlite_path(str(folder)) == str(folder)
+        else format_sqlite_uri(_link_to(folder) / database.name, uri)
+    )
 
 
 @functools.cache
-def _link(folder: Path) -> Path:
-    """A link to a folder, as long as this process lives."""
+def _link_to(folder: Path) -> Path:
+    """A link to a folder, which is removed when this process ends."""
     home = Path(tempfile.mkdtemp(prefix="titrate_"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     (home / "store").symlink_to(folder)
     return home / "store"
 
 
-def _check(database: Path) -> None:
-    """Fails at once, and in few words, where MLflow would wait and print a hundred lines."""
-    with closing(sqlite3.connect(database, timeout=LOCKED_SECONDS, isolation_level=None)) as connection:
+def _check_writable(database: Path) -> None:
+    """Raises a one-line error for a locked or read-only file. MLflow would wait, then print a hundred lines."""
+    with closing(sqlite3.connect(database, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
-        with suppress(sqlite3.OperationalError):  # others may read while one writes; it lasts, and can wait
+        # In WAL mode, others may read while one process writes. The mode is kept in the file, so it can be set later.
+        with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode=WAL")
 
 
 @contextmanager
-def _alone(database: Path) -> Iterator[None]:
-    """One process at a time: two that make MLflow's tables at once crash."""
+def _creation_lock(database: Path) -> Iterator[None]:
+    """Locks a database while it is created: MLflow fails if two processes create its tables at the same time."""
     if not database.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {database.parent}")
     with database.with_name(f"{database.name}.lock").open("w") as lock:

@@ -1,6 +1,6 @@
 import pytest
 
-from components.closest import closest_name, closest_names, list_names, suggest_name
+from components.closest import closest_name, closest_names, join_names, suggest_name
 
 MANY = [f"name_{number:02}" for number in range(12)]
 
@@ -14,20 +14,20 @@ def test_the_nearest_name_is_found() -> None:
 
 
 def test_names_are_listed_in_order_ten_at_most() -> None:
-    assert list_names(["b", "a", "b"]) == "a, b"
-    assert list_names([" a", "b\n", ""]) == r"'', ' a', 'b\n'"
-    assert list_names(reversed(MANY)) == f"{', '.join(MANY[:10])}, … (2 more)"
+    assert join_names(["b", "a", "b"]) == "a, b"
+    assert join_names([" a", "b\n", ""]) == r"'', ' a', 'b\n'"
+    assert join_names(reversed(MANY)) == f"{', '.join(MANY[:10])}, … (2 more)"
 
 
 @pytest.mark.parametrize(
     ("name", "names", "hint"),
     [
-        ("nadm", ["nadam", "adam"], "did you mean nadam? (adam, nadam)"),
-        ("sgd", ["nadam", "adam"], "allowed: adam, nadam"),
-        ("y", ["x", " y"], "did you mean ' y'? (' y', x)"),
-        ("x", [], "allowed: none"),
-        ("name_8", MANY, "did you mean name_08?"),
-        ("x", MANY, f"allowed: {', '.join(MANY[:10])}, … (2 more)"),
+        ("nadm", ["nadam", "adam"], "Did you mean nadam? Allowed: adam, nadam."),
+        ("sgd", ["nadam", "adam"], "Allowed: adam, nadam."),
+        ("y", ["x", " y"], "Did you mean ' y'? Allowed: ' y', x."),
+        ("x", [], "Allowed: none."),
+        ("name_8", MANY, "Did you mean name_08?"),
+        ("x", MANY, f"Allowed: {', '.join(MANY[:10])}, … (2 more)."),
     ],
 )
 def test_a_name_is_suggested(name: str, names: list[str], hint: str) -> None:

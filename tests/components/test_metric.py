@@ -113,7 +113,7 @@ def test_every_option_has_a_direction(option: str) -> None:
 
 @dataclass(frozen=True)
 class AreaUnderCurve:
-    """Area under the ROC curve, from the scores of a whole split: a metric that collects rows."""
+    """Area under the ROC curve, from the scores of a whole split: a metric that needs all rows."""
 
     higher_is_better = True
     collects = True

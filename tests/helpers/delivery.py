@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from runner.files import write_atomically
-from runner.record.outbox import Outbox, cover
+from runner.record.outbox import Outbox, write_covered_size
 from runner.tracking import deliver
 
 SUMMARY = {
@@ -50,14 +50,14 @@ def make(folder: Path, uri: str, **record: Any) -> Path:
 def train(folder: Path, epochs: int, *, first: int = 1, covered: int = 0) -> list[int]:
     """Points of some epochs, each covered by a checkpoint; the offsets."""
     offsets = []
-    with closing(Outbox(folder, covered=covered)) as box:
+    with closing(Outbox(folder, covered_size=covered)) as box:
         for epoch in range(first, first + epochs):
             box.add(
                 epoch * 100,
                 {"epoch": epoch, "train/loss": 1 / epoch, "valid/loss": 2 / epoch, "learning_rate": 1e-3},
             )
             offsets.append(box.flush())
-            cover(folder, offsets[-1])
+            write_covered_size(folder, offsets[-1])
     return offsets
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from runner.config.catalog import HOUSE
+from runner.config.catalog import INSTALL_FOLDER
 from runner.signature.build import build
 
 
 def options(group: str) -> dict[str, dict[str, Any]]:
     """What each file of a group says, by its name; of groups of which several may be chosen, below its own key."""
-    files = sorted((HOUSE / "conf" / group).glob("*.yaml"))
+    files = sorted((INSTALL_FOLDER / "conf" / group).glob("*.yaml"))
     contents: dict[str, Any] = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in files}
     return {name: content.get(name, content) for name, content in contents.items()}
 

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from components.data import write_idx
-from runner.config.catalog import catalog
+from runner.config.catalog import find_options
 
 ROWS = 80
 CLASSES = 10
@@ -22,7 +22,7 @@ median_house_value ocean_proximity"""
 
 def write_data(folder: Path) -> None:
     """Writes the files of every option of `conf/data` that has its files below $TITRATE_DATA."""
-    for name, file in catalog().files["data"].items():
+    for name, file in find_options().files["data"].items():
         content = yaml.safe_load(file.read_text())
         if content.get("path", "???") != "???":
             source = content["_target_"].rpartition(".")[2]

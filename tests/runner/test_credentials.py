@@ -10,7 +10,7 @@ from delivery import InProcess, serve
 from components.types import UserError
 from runner import credentials
 from runner.__main__ import main
-from runner.credentials import mask, reveal, scrub, withhold_values, withhold_words
+from runner.credentials import mask_arguments, mask_uri, mask_values, reveal, scrub
 from runner.signature.build import build
 from runner.tracking import store
 
@@ -55,8 +55,8 @@ def table(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a small table. Runs deliver in this process, which has no secrets yet."""
     rows = [f"{number % 7},{number % 5 / 4}" for number in range(60)]
     Path("t.csv").write_text("\n".join(["size,y", *rows]))
-    monkeypatch.setattr("runner.tracking._start", InProcess)
-    monkeypatch.setattr(store, "LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("runner.tracking._start_child", InProcess)
+    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(credentials, "WITHHELD", {})
@@ -86,10 +86,10 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("uri", SPELLINGS.values(), ids=SPELLINGS)
 def test_a_mask_holds_no_part_of_a_secret(uri: str) -> None:
-    masked = mask(uri)
+    masked = mask_uri(uri)
     assert_secret(Path("nowhere"), masked)
     assert masked != uri
-    assert mask(masked) == masked
+    assert mask_uri(masked) == masked
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_mask_holds_no_part_of_a_secret(uri: str) -> None:
     ],
 )
 def test_a_uri_without_secrets_is_its_own_mask(uri: str) -> None:
-    assert mask(uri) == uri
+    assert mask_uri(uri) == uri
 
 
 @pytest.mark.parametrize(
@@ -148,25 +148,27 @@ def test_a_uri_without_secrets_is_its_own_mask(uri: str) -> None:
     ],
 )
 def test_words_are_masked_wherever_the_uri_stands_in_them(word: str, masked: str) -> None:
-    assert withhold_words([word]) == [masked]
-    assert withhold_words([masked]) == [masked]
+    assert mask_arguments([word]) == [masked]
+    assert mask_arguments([masked]) == [masked]
 
 
 def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "WITHHELD", {})
-    tree = withhold_values({"store": {"hosts": ["http://me:zebra@h"], "uri": "me:zebra@h", "name": "a@b"}})
+    tree = mask_values({"store": {"hosts": ["http://me:zebra@h"], "uri": "me:zebra@h", "name": "a@b"}})
     assert tree == {"store": {"hosts": ["http://***@h"], "uri": "***@h", "name": "a@b"}}
     assert build(tree, {})["store"] == {"hosts": ("http://me:zebra@h",), "uri": "me:zebra@h", "name": "a@b"}
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://quagga@i")
     assert reveal("http://***@i") == "http://quagga@i"
     assert reveal("http://***@j") == "http://***@j"
-    with pytest.raises(UserError, match=r"aren't kept; give the whole URI in place of http://\*\*\*@j"):
+    with pytest.raises(
+        UserError, match=r"the credentials in http://\*\*\*@j are not saved\. Give the whole URI instead"
+    ):
         build({"store": ["http://***@j"]}, {})
-    assert withhold_values({"a": [{"token": "zebra"}, {"token": 17}, {"token": None}]}) == (
+    assert mask_values({"a": [{"token": "zebra"}, {"token": 17}, {"token": None}]}) == (
         secrets := {"a": [{"token": "***a.0.token"}, {"token": "***a.1.token"}, {"token": None}]}
     )
     assert build(secrets, {})["a"] == ({"token": "zebra"}, {"token": "17"}, {"token": None})
-    with pytest.raises(UserError, match=r"aren't kept; give the whole secret in place of \*\*\*b.token"):
+    with pytest.raises(UserError, match=r"in \*\*\*b.token are not saved\. Give the whole secret instead"):
         build({"b": {"token": "***b.token"}}, {})
 
 
@@ -180,7 +182,7 @@ def test_texts_of_libraries_are_scrubbed(text: str, monkeypatch: pytest.MonkeyPa
 
 def test_a_user_is_scrubbed_from_uris_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "WITHHELD", {})
-    withhold_words(["tracking.uri=http://a:zebra@h", "loss.token=quagga"])
+    mask_arguments(["tracking.uri=http://a:zebra@h", "loss.token=quagga"])
     assert scrub("a run of a: a:zebra, http://a:b@i, quagga") == "a run of a: ***, http://***@i, ***"
 
 
@@ -273,7 +275,7 @@ def test_a_resumed_run_needs_the_whole_uri_again(
     assert (code, "its credentials aren't kept; give the whole URI" in printed) == (2, True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     code, again = run(capsys, *more)
-    assert (code, "going on from step" in again) == (0, True)
+    assert (code, "resuming from step" in again) == (0, True)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     asked: list[str] = []
 

@@ -10,7 +10,7 @@ import pytest
 from components.types import UserError
 from runner import files, log
 
-OPENERS = [files.open_to_append, files.open_to_change]
+OPENERS = [files.open_to_append, files.open_to_update]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_file_is_replaced_whole_and_so_is_a_link(victim: Path, tmp_path: Path)
     path.with_suffix(".tmp").symlink_to(victim)
     files.write_atomically(path, "new")
     assert (path.is_symlink(), path.read_text(), victim.read_text()) == (False, "new", "mine")
-    with pytest.raises(TypeError), files.replacing(path) as file:
+    with pytest.raises(TypeError), files.replace_atomically(path) as file:
         file.writelines([b"half", None])  # type: ignore[list-item]
     assert path.read_text() == "new"
     assert {one.name for one in tmp_path.iterdir()} == {"elsewhere", "summary.json"}
@@ -73,8 +73,8 @@ def test_a_log_is_written_through_no_link(victim: Path, tmp_path: Path) -> None:
     with log.buffer_log() as memory:
         log.LOG.info("a line")
         with pytest.raises(UserError, match=r"log\.txt is a link"):
-            log.write_to(memory, tmp_path / "log.txt")
-        log.write_to(memory, tmp_path / "other.txt")
+            log.open_log_file(memory, tmp_path / "log.txt")
+        log.open_log_file(memory, tmp_path / "other.txt")
         log.LOG.info("grün")
     assert victim.read_text() == "mine"
     assert [line.split()[-1] for line in (tmp_path / "other.txt").read_text("utf-8").splitlines()] == ["line", "grün"]

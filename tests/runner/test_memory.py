@@ -26,7 +26,7 @@ MB = 2**20
 
 
 def leave(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(memory, "free_memory", lambda: memory.Free(size, "in this test"))
+    monkeypatch.setattr(memory, "measure_free_memory", lambda: memory.FreeMemory(size, "in this test"))
 
 
 def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
@@ -151,7 +151,7 @@ def test_what_control_groups_leave_counts(group: str, limit: str, taken: str, tm
     (path.parent / "memory.stat").write_text("anon 1000\ninactive_file 1500\n")
     (path.parent.parent / path.name).write_text("4000\n")
     (root / "memory.max").write_text("max\n")
-    assert sorted(memory.control_group_free(root, own)) == [3500, 4000]
+    assert sorted(memory.iterate_control_group_free(root, own)) == [3500, 4000]
 
 
 def limited(option: str, size: int, *words: str) -> subprocess.CompletedProcess[str]:
@@ -178,17 +178,17 @@ def test_a_library_that_runs_out_of_memory_is_reported_in_one_line() -> None:
     ended = limited("-v", 250 * MB, "training.check_memory=false")
     warning, line = ended.stderr.splitlines()
     assert warning.startswith("warning: too little memory to start JAX: ")
-    assert line.startswith("the memory gave out: free some, ")
+    assert line.startswith("out of memory. Free some, ")
     assert ended.returncode == 1
 
 
 def test_the_limit_of_the_process_counts() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
-    unlimited = memory.free_memory()
+    unlimited = memory.measure_free_memory()
     taken = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
     try:
         resource.setrlimit(resource.RLIMIT_AS, (taken + 64 * MB, before[1]))
-        limited = memory.free_memory()
+        limited = memory.measure_free_memory()
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     assert limited.bytes <= 64 * MB < unlimited.bytes

@@ -14,7 +14,7 @@ import pytest
 
 from components.types import UserError
 from runner import npz
-from runner.npz import Damaged
+from runner.npz import DamagedFileError
 from runner.record import predictions as answers
 
 ARRAYS = {
@@ -67,23 +67,23 @@ def test_no_changed_or_lost_byte_goes_unnoticed(path: Path) -> None:
         changed = bytearray(content)
         changed[place] ^= 1
         path.write_bytes(changed)
-        with pytest.raises(Damaged, match=r"a\.npz"):
+        with pytest.raises(DamagedFileError, match=r"a\.npz"):
             npz.read(path)
         path.write_bytes(content[:place] + content[place + 1 :])
-        with pytest.raises(Damaged, match=r"a\.npz"):
+        with pytest.raises(DamagedFileError, match=r"a\.npz"):
             npz.read(path)
         path.write_bytes(content[:place])
-        with pytest.raises(Damaged, match=r"a\.npz"):
+        with pytest.raises(DamagedFileError, match=r"a\.npz"):
             npz.read(path)
 
 
 def test_swapped_blocks_and_a_changed_note_are_noticed(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:512] + content[1024:1536] + content[512:1024] + content[1536:])
-    with pytest.raises(Damaged, match="its bytes are not those that were written"):
+    with pytest.raises(DamagedFileError, match="its bytes are not those that were written"):
         npz.read(path)
     path.write_bytes(content.replace(b"loss", b"lost"))
-    with pytest.raises(Damaged, match="its bytes are not those that were written"):
+    with pytest.raises(DamagedFileError, match="its bytes are not those that were written"):
         npz.read(path)
 
 
@@ -94,7 +94,7 @@ def test_a_file_of_an_earlier_version_has_no_digest_and_is_read(path: Path) -> N
     assert (found.meta, found.digest) == (META, None)
     np.testing.assert_array_equal(found.arrays["x"], ARRAYS["x"])
     path.write_bytes(path.read_bytes().replace(ARRAYS["matrix"].tobytes("F"), bytes(48)))
-    with pytest.raises(Damaged, match="Bad CRC-32"):
+    with pytest.raises(DamagedFileError, match="Bad CRC-32"):
         npz.read(path)
 
 
@@ -149,7 +149,7 @@ def test_what_is_wrong_with_a_file_is_named(fault: str) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             for name, data in members.items():
                 archive.writestr(f"{name}.npy", data)
-    with pytest.raises(Damaged, match=rf"a\.npz can't be read: .*(?:{message})|a\.npz {message}"):
+    with pytest.raises(DamagedFileError, match=rf"a\.npz can't be read: .*(?:{message})|a\.npz {message}"):
         npz.read(path)
 
 
@@ -165,28 +165,28 @@ def zipped(path: Path, compression: int = zipfile.ZIP_STORED, times: int = 1, me
 def test_members_that_titrate_never_writes_are_refused() -> None:
     path = Path("a.npz")
     zipped(path, times=2)
-    with pytest.raises(Damaged, match="two of its members have the same name"):
+    with pytest.raises(DamagedFileError, match="two of its members have the same name"):
         npz.read(path)
     zipped(path, zipfile.ZIP_DEFLATED, member=npy(np.zeros(10_000_000)))
     assert path.stat().st_size < 100_000
-    with pytest.raises(Damaged, match="its members are larger than the file"):
+    with pytest.raises(DamagedFileError, match="its members are larger than the file"):
         npz.read(path)
     zipped(path, zipfile.ZIP_DEFLATED, member=os.urandom(1000))
-    with pytest.raises(Damaged, match="compressed, which no Titrate does"):
+    with pytest.raises(DamagedFileError, match="compressed, which no Titrate does"):
         npz.read(path)
     zipped(path)
     content = path.read_bytes()
     entry = content.index(b"PK\1\2")
     path.write_bytes(content[: entry + 10] + struct.pack("<H", 99) + content[entry + 12 :])  # an unknown compression
-    with pytest.raises(Damaged, match="compressed, which no Titrate does"):
+    with pytest.raises(DamagedFileError, match="compressed, which no Titrate does"):
         npz.read(path)
     path.write_bytes(content[: entry + 8] + struct.pack("<H", 1) + content[entry + 10 :])
-    with pytest.raises(Damaged, match="its member meta is encrypted"):
+    with pytest.raises(DamagedFileError, match="its member meta is encrypted"):
         npz.read(path)
 
 
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
-    with pytest.raises(Damaged, match=r"a\.npz is missing"):
+    with pytest.raises(DamagedFileError, match=r"a\.npz is missing"):
         npz.read(tmp_path / "a.npz")
     (tmp_path / "folder.npz").mkdir()
     os.mkfifo(tmp_path / "fifo.npz")
@@ -196,26 +196,26 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
         ("fifo", "is a FIFO"),
         ("endless", "is a character device"),
     ):
-        with pytest.raises(Damaged, match=rf"{name}\.npz {fault}; a regular file is needed"):
+        with pytest.raises(DamagedFileError, match=rf"{name}\.npz {fault}; a regular file is needed"):
             npz.read(tmp_path / f"{name}.npz")
 
 
 def test_a_file_that_is_not_a_file_of_predictions_is_refused(tmp_path: Path) -> None:
-    kept = answers.make_recorded(
+    kept = answers.RecordedPredictions.from_logits(
         "test", ("a", "b"), np.arange(2), np.zeros(2, np.int32), np.zeros((2, 2), np.float32), np.ones(2)
     )
     answers.save_predictions(tmp_path, kept)
     assert vars(answers.load_predictions(tmp_path)).keys() == vars(kept).keys()
-    meta, arrays, _ = npz.read(tmp_path / answers.FILE)
+    meta, arrays, _ = npz.read(tmp_path / answers.PREDICTIONS_FILE)
     for changed, less in (
         ((arrays, {"split": "test"}), "classes"),
         ((arrays, meta | {"classes": 3}), "int"),
         (({**arrays, "more": np.ones(2)}, meta), "more"),
         (({**arrays, "row": np.ones(1)}, meta), "length"),
     ):
-        npz.write(tmp_path / answers.FILE, *changed)
-        with pytest.raises(UserError, match=rf"answers\.npz is not a file of answers.*{less}"):
+        npz.write(tmp_path / answers.PREDICTIONS_FILE, *changed)
+        with pytest.raises(UserError, match=rf"answers\.npz is not a file of predictions.*{less}"):
             answers.load_predictions(tmp_path)
-    (tmp_path / answers.FILE).write_bytes(b"PK")
+    (tmp_path / answers.PREDICTIONS_FILE).write_bytes(b"PK")
     with pytest.raises(UserError, match=r"answers\.npz can't be read: it is no npz file"):
         answers.load_predictions(tmp_path)

@@ -22,8 +22,8 @@ from runner.__main__ import main
 from runner.config.compose import configure
 from runner.record.outbox import Outbox
 from runner.tracking import ChildDelivery, deliver, draw_in_background, store
-from runner.tracking.delivery import FolderDelivery
-from runner.tracking.state import DeliveryState, describe_missing
+from runner.tracking.folder_delivery import FolderDelivery
+from runner.tracking.state import DeliveryState, describe_unsent
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 
@@ -61,7 +61,7 @@ def test_a_record_alone_names_no_server(
     assert asked == []
     assert main(["mode=deliver", f"tracking.uri={SERVER}"]) == 2
     with pytest.raises(OSError, match="nobody there"):
-        deliver.deliver(folder, given=SERVER)
+        deliver.deliver(folder, user_uri=SERVER)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{SERVER}/")
     assert main(["mode=deliver"]) == 2
     assert {uri.rstrip("/") for uri in asked} == {SERVER}
@@ -102,9 +102,9 @@ def test_a_store_of_a_record_alone_keeps_files_beside_it(place: str, tmp_path: P
         return SimpleNamespace(get_run=lambda run_id: SimpleNamespace(info=SimpleNamespace(artifact_uri=place)))
 
     uri = f"sqlite:///{tmp_path}/a b/mlflow.db"
-    store.check_place(client((tmp_path / "a b" / "mlruns").as_uri()), "0", uri)
-    with pytest.raises(UserError, match=f"sends a run's files to {place}; tracking.uri=sqlite"):
-        store.check_place(client(place), "0", uri)
+    store.check_artifact_location(client((tmp_path / "a b" / "mlruns").as_uri()), "0", uri)
+    with pytest.raises(UserError, match=f"sends a run's files to {place}; to allow it, add tracking.uri=sqlite"):
+        store.check_artifact_location(client(place), "0", uri)
 
 
 def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,15 +126,15 @@ def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     )
     monkeypatch.setattr(figures, "draw", lambda folder: [])
     delivery = FolderDelivery(folder, files.read_json(folder / "record.json"), client)  # type: ignore[arg-type]
-    delivery._send_files("0", over=True)
+    delivery._send_files("0", run_ended=True)
     assert sent == [("config.yaml", None), ("record.json", None), ("a.png", "figures/inner")]
     state = DeliveryState.load(folder)
     assert state.links == ("overrides.yaml", "profile", "figures/all", "figures/key")
-    assert str(describe_missing(state)).startswith(
+    assert str(describe_unsent(state)).startswith(
         "MLflow lacks overrides.yaml: it is a link or no regular file, and isn't sent ("
     )
     (folder / "profile").unlink()
-    delivery._send_files("0", over=True)
+    delivery._send_files("0", run_ended=True)
     assert "profile" not in DeliveryState.load(folder).links
 
 
@@ -159,9 +159,9 @@ def test_nothing_is_written_through_links(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"points\.cut is a link"):
         Outbox(folder)
     end(folder)
-    assert deliver._outcome(folder, lambda uri: None, None).failed
+    assert deliver._deliver_pending(folder, lambda uri: None, None).failed
     with pytest.raises(OSError, match="lock"):
-        folders.take_lock(folder)
+        folders.try_lock(folder)
     assert victim.read_text() == "mine"
 
 
@@ -181,7 +181,7 @@ def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.Capture
         words = ["mode=clean", "runs.where='status = finished'", f"runs.delete={what}", "runs.confirm=true"]
         assert main(words) == 0
         output = capsys.readouterr().out
-        assert f"{stamp}_b is a link, and nothing is deleted through links" in output
+        assert f"{stamp}_b is a link, and nothing is removed through links" in output
         assert f"{stamp}_c/checkpoints is a link" in output
     assert sorted(elsewhere.rglob("*")) == before
 
@@ -196,7 +196,7 @@ def test_a_damaged_folder_stops_no_other_delivery(asked: list[str]) -> None:
             (folder / name).write_text(text)
     (make(Path("outputs/bare"), SERVER) / "record.json").write_text("{}")
     with pytest.raises(UserError, match="5 of 5 records"):
-        deliver.deliver_all(Path("outputs"), given=SERVER)
+        deliver.deliver_all(Path("outputs"), user_uri=SERVER)
     assert asked == [SERVER]
 
 
@@ -226,7 +226,7 @@ def test_a_file_that_is_too_large_or_not_regular_is_not_read(
     assert main(["mode=runs"]) == 0
     assert capsys.readouterr().out.count("damaged") == 2
     with pytest.raises(UserError, match="records; they stay"):
-        deliver.deliver_all(Path("outputs"), given=SERVER)
+        deliver.deliver_all(Path("outputs"), user_uri=SERVER)
     assert main(["mode=deliver", "resume=0123"]) == 2
     config, overrides = (f"2026-11-20_12-00-00_{name}" for name in ("config", "overrides"))
     capsys.readouterr()
@@ -288,7 +288,7 @@ def test_a_configuration_that_repeats_itself_is_read() -> None:
     text = yaml_file.dump({"first": shared, "second": {"a": shared, "b": shared}})
     assert "*id001" in text
     Path("config.yaml").write_text(text)
-    found = yaml_file.read(Path("config.yaml"), "config.yaml", yaml_file.CONFIGURATION)
+    found = yaml_file.read(Path("config.yaml"), "config.yaml", yaml_file.CONFIGURATION_LIMITS)
     assert found == {"first": shared, "second": {"a": shared, "b": shared}}
 
 
@@ -381,7 +381,7 @@ def test_a_problem_of_a_finished_run_names_its_own_file(finished: Path, capsys: 
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize(("of_a_sweep", "remedy"), [(False, "resume="), (True, "the command that began its sweep")])
+@pytest.mark.parametrize(("of_a_sweep", "remedy"), [(False, "resume="), (True, "the command that started its sweep")])
 def test_the_command_that_resumes_an_interrupted_run_is_shown(
     of_a_sweep: bool, remedy: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -396,5 +396,6 @@ def test_the_command_that_resumes_an_interrupted_run_is_shown(
 
 @pytest.mark.parametrize("call", [runner.run, runner.multirun])
 def test_a_table_in_place_of_a_source_is_refused_with_the_remedy(call: Callable[..., Any]) -> None:
-    with pytest.raises(UserError, match=r"source: `DataFrame` lacks `fingerprint`.*components\.data\.Arrays\(columns="):
+    message = r"source: `DataFrame` has no `fingerprint`.*components\.data\.Arrays\(columns="
+    with pytest.raises(UserError, match=message):
         call("training.epochs=1", source=pandas.DataFrame({"x": [1.0]}))

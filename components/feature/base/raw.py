@@ -93,7 +93,7 @@ def missing_error(block: Block, key: str, valid_mask: np.ndarray) -> DataError:
 
 def value_error(block: Block, key: str, row: int, fault: str, remedy: str) -> DataError:
     """The error for a value of a column."""
-    return DataError(f"{block.where(row)}: column `{key}` {fault}; {remedy}")
+    return DataError(f"{block.locate(row)}: column `{key}` {fault}; {remedy}")
 
 
 def format_value(value: Any) -> str:
@@ -108,7 +108,7 @@ def format_value(value: Any) -> str:
 def _find(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | None]:
     """A column, and a mask of its shape: False where a value is missing; None: none is."""
     if key not in block.columns:
-        raise DataError(f"there is no column `{key}` in {block.origin}; {suggest_name(key, block.columns)}")
+        raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
     values = block.columns[key]
     if isinstance(values, Ragged):
         raise DataError(f"column `{key}` of {block.origin} has rows of different lengths")

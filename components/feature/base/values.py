@@ -114,7 +114,7 @@ def read_values(
         layout = (values.rows,) if isinstance(values, Strings) else values.shape
     valid = None if arrays else block.valid.get(key)
     ids = name == "ids" if arrays else key in block.ids
-    read, valid_mask = as_category(values, lambda place: f"{block.where(_row(layout, place))}: column `{key}`")
+    read, valid_mask = as_category(values, lambda place: f"{block.locate(_row(layout, place))}: column `{key}`")
     if valid is not None and not valid.all():
         lengths = int(np.prod(layout[1:])) if isinstance(layout, tuple) else np.diff(layout)
         valid_mask = _both(valid_mask, np.repeat(valid, lengths))
@@ -173,7 +173,7 @@ def as_category(values: Any, where: Where) -> tuple[Strings | np.ndarray, np.nda
 
 def _raw_values(block: Block, key: str) -> Values:
     if key not in block.columns:
-        raise DataError(f"there is no column `{key}` in {block.origin}; {suggest_name(key, block.columns)}")
+        raise DataError(f"there is no column `{key}` in {block.origin}. {suggest_name(key, block.columns)}")
     return block.columns[key]
 
 

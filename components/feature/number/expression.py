@@ -95,7 +95,7 @@ class Expression:
             row = int(np.argmax(bad))
             given = " and ".join(f"{name} is {raw.format_value(operand[row])}" for name, operand in operands.items())
             raise DataError(
-                f"{block.where(row)}: `{self.text}` is {raw.format_value(values[row])}, where {given}; {raw.FINITE}, "
+                f"{block.locate(row)}: `{self.text}` is {raw.format_value(values[row])}, where {given}; {raw.FINITE}, "
                 "or guard the expression, as `max(households, 1)` does"
             )
         return np.where(gap, np.nan, values)[:, None]

@@ -85,7 +85,7 @@ class Numbers:
             if bad.any():
                 row, element = np.argwhere(bad)[0]
                 raise DataError(
-                    f"{block.where(int(row))}: {self} is {raw.format_value(values[row, element])}, and its "
+                    f"{block.locate(int(row))}: {self} is {raw.format_value(values[row, element])}, and its "
                     f"{type(step).__name__} isn't finite; correct it, leave the row out, or normalize by Log with a "
                     "larger offset"
                 )
@@ -150,5 +150,5 @@ class _Elements(Block):
     block: Block
     offsets: np.ndarray
 
-    def where(self, row: int) -> str:
-        return self.block.where(int(np.searchsorted(self.offsets, row, side="right")) - 1)
+    def locate(self, row: int) -> str:
+        return self.block.locate(int(np.searchsorted(self.offsets, row, side="right")) - 1)

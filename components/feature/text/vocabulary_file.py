@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.place import find, open_file
+from components.input_files import find_path, open_file
 from components.types import DataError
 
 
 def find_file(path: str) -> Path:
     """Finds a regular file below $TITRATE_DATA or the working folder; raises DataError where there is none."""
-    return find(path, file=True)
+    return find_path(path, file=True)
 
 
 def read_lines(path: str, size: int | None) -> list[str]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.feature.text.vocabulary_file import find_file
-from components.place import open_file, read_npy_header
+from components.input_files import open_file, read_npy_header
 from components.types import Constants, DataError, Strings
 
 HEADER = re.compile(rb"\d+ \d+")  # the first line of word2vec's text: number of words, dimension

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.types import MultiHot, register
+from components.types import MultiHot, register_pytrees
 
-register()
+register_pytrees()
 
 CPU_CHUNK = 1 << 19  # numbers to gather at a time on the CPU: 2 MiB, which stay in its cache
 DEVICE_CHUNK = 1 << 25  # the same on other devices: 128 MiB, which bounds the memory

@@ -1,4 +1,4 @@
-"""`mode=init`: makes the working folder a project of its own; or writes down what was inferred of a table, to edit."""
+"""`mode=init`: writes a project template, or the suggested configuration for a table, into the working folder."""
 
 from __future__ import annotations
 
@@ -7,51 +7,58 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.types import UserError
-from runner.modes.init import table
+from runner.modes.init.table import make_table_files
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
 TEMPLATE = Path(__file__).parent / "template"
-NEXT = """
-Next, as README.md says:
-  export TITRATE_ALLOW=my_parts
-  titrate experiment=rentals_residual
-  titrate experiment=rentals_additive loss.quantile=0.9 folds=3"""
+TEMPLATE_COMMANDS: tuple[str, ...] = (
+    "export TITRATE_ALLOW=my_parts",
+    "titrate experiment=rentals_residual",
+    "titrate experiment=rentals_additive loss.quantile=0.9 folds=3",
+)
 
 
 def command(config: Config) -> int:
-    """Writes the template into the working folder, or what was inferred of a table; tells what, and what to do next.
+    """Writes the files, and prints their paths and the next commands. Returns the exit code.
 
-    Raises UserError where one of the files, or something in the place of their folders, is there already; then nothing
-    is written.
+    Raises:
+        UserError: a file exists already, and nothing is written; or the folder can't be written.
     """
-    here = Path.cwd()
-    files, then = (_template(), NEXT) if config.suggestion is None else table.files(config, config.suggestion)
-    taken = list(dict.fromkeys(str(place) for file in files for place in _taken(here, file)))
-    if taken:
-        remedy = "use an empty folder" if config.suggestion is None else "remove or rename what is in the way"
-        raise UserError(f"mode=init: {here} has {', '.join(taken)} already; nothing was written: {remedy}")
+    folder = Path.cwd()
+    if config.suggestion is None:
+        files = _read_template()
+        heading, commands = "Next, as README.md says:", TEMPLATE_COMMANDS
+        remedy = "use an empty folder"
+    else:
+        experiment, files = make_table_files(config, config.suggestion)
+        heading, commands = "Next:", (f"titrate experiment={experiment}",)
+        remedy = "remove or rename them"
+    conflicts = list(dict.fromkeys(str(path) for file in files for path in _find_conflicts(folder, file)))
+    if conflicts:
+        raise UserError(f"mode=init: {folder} has {', '.join(conflicts)} already. Nothing was written: {remedy}.")
     try:
         for file, content in files.items():
-            (here / file).parent.mkdir(parents=True, exist_ok=True)
-            (here / file).write_bytes(content)
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(content)
     except OSError as error:
-        raise UserError(f"mode=init: {here} can't be written: {error.strerror}; choose another folder") from error
-    print("\n".join([f"wrote into {here}:", *(f"  {file}" for file in files), then]))
+        raise UserError(f"mode=init: {folder} can't be written: {error.strerror}. Choose another folder.") from error
+    print("\n".join([f"wrote into {folder}:", *(f"  {file}" for file in files)]))
+    print("\n".join(["", heading, *(f"  {line}" for line in commands)]))
     return 0
 
 
-def _template() -> dict[Path, bytes]:
-    """The files of the template by their places in it; not what Python compiled where it was installed."""
+def _read_template() -> dict[Path, bytes]:
+    """The template's files by relative path. Python may have compiled its module where Titrate is installed."""
     paths = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
     return {path.relative_to(TEMPLATE): path.read_bytes() for path in paths}
 
 
-def _taken(here: Path, file: Path) -> Iterator[Path]:
-    """What stands in the way of a file: itself, or another file in the place of a folder."""
-    if (here / file).exists() or (here / file).is_symlink():
+def _find_conflicts(root: Path, file: Path) -> Iterator[Path]:
+    """The existing paths that keep a file from being written: the file itself, or files in place of its folders."""
+    if (root / file).exists() or (root / file).is_symlink():
         yield file
     for folder in file.parents:
-        if (here / folder).exists() and not (here / folder).is_dir():
+        if (root / folder).exists() and not (root / folder).is_dir():
             yield folder

@@ -1,4 +1,4 @@
-"""What was inferred for a table, written down: as `data`, `feature` and an experiment, to keep and to edit."""
+"""The files that `mode=init` writes for a table: the suggested data, feature and experiment, for the user to edit."""
 
 from __future__ import annotations
 
@@ -9,102 +9,109 @@ from typing import Any
 
 import yaml
 
-from runner.config.catalog import EXPERIMENT, catalog, defaults
+from runner.config.catalog import EXPERIMENT, find_options, read_default_options
 from runner.config.compose import compose
 from runner.config.config import Config
 from runner.suggest.suggestions import Suggestion
 
-OF_A_COMMAND = ("mode", "folder", "fresh", "resume", "run", "output", "runs", "quiet", EXPERIMENT)
+COMMAND_KEYS = ("mode", "folder", "fresh", "resume", "run", "output", "runs", "quiet", EXPERIMENT)
+"""Keys that belong to a command, not to an experiment."""
 
 
-def files(config: Config, suggested: Suggestion) -> tuple[dict[Path, bytes], str]:
-    """The files by their places, under a name that none of Titrate's own has; and what to do next."""
-    name = _name(str(config.values["data"]["path"]))
+def make_table_files(config: Config, suggestion: Suggestion) -> tuple[str, dict[Path, bytes]]:
+    """The name of the experiment, and the files' contents by relative path."""
+    name = _make_name(str(config.values["data"]["path"]))
     texts = {
-        Path("conf", "data", f"{name}.yaml"): _data(config, suggested),
-        Path("conf", "feature", f"{name}.yaml"): _feature(config, suggested),
-        Path("experiments", f"{name}.yaml"): _experiment(config, name),
+        Path("conf", "data", f"{name}.yaml"): _data_file(config, suggestion),
+        Path("conf", "feature", f"{name}.yaml"): _feature_file(config, suggestion),
+        Path("experiments", f"{name}.yaml"): _experiment_file(config, name),
     }
-    return {path: text.encode() for path, text in texts.items()}, f"\nNext:\n  titrate experiment={name}"
+    return name, {path: text.encode() for path, text in texts.items()}
 
 
-def _name(path: str) -> str:
-    """The file's own name as a word; another where Titrate has an option of that name."""
-    word = re.sub(r"\W+", "_", Path(path).stem).strip("_") or "table"
-    ours = {option for group in ("data", "feature", EXPERIMENT) for option in catalog().files[group]}
-    mine = {
-        path.stem for folder in ("conf/data", "conf/feature", "experiments") for path in Path(folder).glob("*.yaml")
-    }
-    return f"{word}_csv" if word in ours - mine else word
+def _make_name(path: str) -> str:
+    """The name of the table's file as an identifier, with `_csv` added if Titrate has an option of that name."""
+    name = re.sub(r"\W+", "_", Path(path).stem).strip("_") or "table"
+    options = {option for group in ("data", "feature", EXPERIMENT) for option in find_options().files[group]}
+    folders = ("conf/data", "conf/feature", "experiments")
+    user_options = {path.stem for folder in folders for path in Path(folder).glob("*.yaml")}
+    return f"{name}_csv" if name in options - user_options else name
 
 
-def _data(config: Config, suggested: Suggestion) -> str:
+def _data_file(config: Config, suggestion: Suggestion) -> str:
     data = config.values["data"]
-    lines = [f"# The table {data['path']}, and the types of its columns, {suggested.origin}."]
-    lines += [f"{key}: {_flow(value)}" for key, value in data.items() if key != "types"]
-    lines += ["types:", *(f"  {_flow(key)}: {kind}" for key, kind in (data.get("types") or {}).items())]
+    lines = [f"# The table {data['path']}, and the types of its columns, {suggestion.origin}."]
+    lines += [f"{key}: {_to_yaml(value)}" for key, value in data.items() if key != "types"]
+    lines += ["types:", *(f"  {_to_yaml(key)}: {kind}" for key, kind in (data.get("types") or {}).items())]
     return "\n".join(lines) + "\n"
 
 
-def _feature(config: Config, suggested: Suggestion) -> str:
-    feature, told = config.values["feature"], {row[0]: row for row in suggested.table[1:]}
-    lines = [f"# What is predicted from what, {suggested.origin}."]
-    lines += [f"# {' '.join(note.split())}." for note in suggested.notes]
-    lines += [f"target: {_flow(feature['target'])}{_comment(feature['target'], told)}", "columns:"]
-    lines += [f"  {_flow(name)}: {_flow(part)}{_comment(part, told)}" for name, part in feature["columns"].items()]
-    lines += ["inputs:", *(f"  {_flow(name)}: {_flow(listed)}" for name, listed in feature["inputs"].items())]
-    rest = {key: value for key, value in feature.items() if key not in ("target", "columns", "inputs")}
-    return "\n".join([*lines, *(f"{key}: {_flow(value)}" for key, value in rest.items())]) + "\n"
+def _feature_file(config: Config, suggestion: Suggestion) -> str:
+    feature, profiles = config.values["feature"], {row[0]: row for row in suggestion.table[1:]}
+    lines = [f"# The target, and the columns that predict it, {suggestion.origin}."]
+    lines += [f"# {' '.join(note.split())}." for note in suggestion.notes]
+    lines += [f"target: {_to_yaml(feature['target'])}{_profile_comment(feature['target'], profiles)}", "columns:"]
+    for name, part in feature["columns"].items():
+        lines.append(f"  {_to_yaml(name)}: {_to_yaml(part)}{_profile_comment(part, profiles)}")
+    lines += ["inputs:", *(f"  {_to_yaml(name)}: {_to_yaml(columns)}" for name, columns in feature["inputs"].items())]
+    others = {key: value for key, value in feature.items() if key not in ("target", "columns", "inputs")}
+    lines += [f"{key}: {_to_yaml(value)}" for key, value in others.items()]
+    return "\n".join(lines) + "\n"
 
 
-def _comment(part: Mapping[str, Any], told: Mapping[str, Any]) -> str:
-    """What was seen of the raw column that a part reads."""
+def _profile_comment(part: Mapping[str, Any], profiles: Mapping[str, Any]) -> str:
+    """A comment with the type of the raw column that a part reads, its missing and its distinct values."""
     key = part.get("key")
-    if not isinstance(key, str) or key not in told:
+    if not isinstance(key, str) or key not in profiles:
         return ""
-    _, kind, missing, distinct, _ = told[key]
+    _, kind, missing, distinct, _ = profiles[key]
     counts = [f"{count} {what}" for count, what in ((missing, "missing"), (distinct, "distinct")) if count]
     return f" # {', '.join([kind, *counts])}"
 
 
-def _experiment(config: Config, name: str) -> str:
+def _experiment_file(config: Config, name: str) -> str:
     lines = [
-        f"# Question:  How well is {config.values['data']['target']} told from the other columns?",
+        f"# Question:  How well do the other columns predict {config.values['data']['target']}?",
         "# Result:    not measured yet",
         "# Time:      not measured yet",
         f"# Command:   titrate experiment={name}",
         "defaults:",
-        *(f"  - override /{group}: {_flow(option)}" for group, option in _choices(config, name).items()),
+        *(f"  - override /{group}: {_to_yaml(option)}" for group, option in _changed_options(config, name).items()),
     ]
-    lines += [f"{key}: {_flow(value)}" for key, value in _beyond(config).items()]
+    lines += [f"{key}: {_to_yaml(value)}" for key, value in _changed_values(config).items()]
     return "\n".join(lines) + "\n"
 
 
-def _choices(config: Config, name: str) -> dict[str, Any]:
-    """The options that differ from the usual ones."""
+def _changed_options(config: Config, name: str) -> dict[str, Any]:
+    """The options by group, without those that are the default."""
     chosen = {**config.choices, "data": name, "feature": name}
-    return {group: chosen[group] for group, usual in defaults().items() if group in chosen and chosen[group] != usual}
+    return {
+        group: chosen[group]
+        for group, default in read_default_options().items()
+        if group in chosen and chosen[group] != default
+    }
 
 
-def _beyond(config: Config) -> dict[str, Any]:
-    """The values that differ from what the options say by themselves."""
+def _changed_values(config: Config) -> dict[str, Any]:
+    """The values that differ from those of the chosen options."""
     others = {group: option for group, option in config.choices.items() if group not in ("data", "feature", EXPERIMENT)}
-    plain = compose([f"{group}={option!r}" for group, option in others.items()]).raw
-    own = {key: value for key, value in config.raw.items() if key not in (*OF_A_COMMAND, "data", "feature")}
-    return dict(_differing(own, plain))
+    unchanged = compose([f"{group}={option!r}" for group, option in others.items()]).raw
+    values = {key: value for key, value in config.raw.items() if key not in (*COMMAND_KEYS, "data", "feature")}
+    return dict(_find_differences(values, unchanged))
 
 
-def _differing(values: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _find_differences(values: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The keys and values of a tree that another tree lacks."""
     for key, value in values.items():
         other = others.get(key)
         if isinstance(value, dict) and isinstance(other, dict):
-            if inner := dict(_differing(value, other)):
+            if inner := dict(_find_differences(value, other)):
                 yield key, inner
         elif value != other or key not in others:
             yield key, value
 
 
-def _flow(value: Any) -> str:
+def _to_yaml(value: Any) -> str:
     """A value in one line of YAML."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30)
     return text.removesuffix("...\n").strip()

@@ -1,39 +1,39 @@
-"""`mode=look`: the data as the model gets it or, with a run, the examples that it got most wrong."""
+"""`mode=look`: shows the data as the model gets it or, with `run`, the worst mistakes of that run."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
-from runner import platform
 from runner.config.config import Config
 from runner.display.progress import make_progress
 from runner.display.tables import print_tables
 from runner.errors import RunError
-from runner.modes.look import data, mistakes
-from runner.platform import cache_folder
-from runner.store_uri import viewing_command
+from runner.modes.look.data import look_at_data
+from runner.modes.look.mistakes import look_at_mistakes
+from runner.platform import cache_folder, start_jax
+from runner.store_uri import format_view_command
 
 
 def command(config: Config) -> int:
-    """Prints the tables of a look and the folder of its figures."""
+    """Prints the tables, the folder of the figures and where MLflow shows them. Returns the exit code."""
     quiet, run = config.values["quiet"], config.values["run"]
-    platform.start_jax(cache_folder())
+    start_jax(cache_folder())
     with (
-        _disk_error_location(),
-        contextlib.closing(make_progress(quiet=quiet, epochs=1)) as shown,
-        (mistakes if run else data).look(config, shown) as found,
+        _as_disk_error(),
+        contextlib.closing(make_progress(quiet=quiet, epochs=1)) as progress,
+        (look_at_mistakes if run else look_at_data)(config, progress) as look,
     ):
-        shown.close()  # the live line; the record may take some seconds more
+        progress.close()  # removes the live line; sending the record may take some seconds after the tables
         if not quiet:
-            record = [("record", viewing_command(found.tracking["uri"]))] if found.tracking else []
-            print_tables(found.sections, [("figures", str(found.folder / "figures")), *record])
+            record = [("record", format_view_command(look.tracking["uri"]))] if look.tracking else []
+            print_tables(look.sections, [("figures", str(look.folder / "figures")), *record])
     return 0
 
 
 @contextlib.contextmanager
-def _disk_error_location() -> Iterator[None]:
-    """Raises RunError where the disk fails."""
+def _as_disk_error() -> Iterator[None]:
+    """Converts an OSError, such as that of a full disk, to a RunError that names the file."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A look at data before anything is trained on it, kept in a folder of its own and in MLflow."""
+"""`mode=look` without a run: shows the training data, and keeps the tables and figures in a folder and in MLflow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runner import files, yaml_file
-from runner import run_folder as folders
+from runner import yaml_file
 from runner.config.config import Config
 from runner.config.provenance import with_origin
 from runner.config.settings import Training
@@ -21,111 +20,120 @@ from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.display.tables import Section
 from runner.execution.prepare import build_tracking, limit_batches, load_data
-from runner.figures import images as grids
-from runner.figures import target as target_figures
-from runner.figures.canvas import short
+from runner.figures.canvas import shorten
+from runner.figures.data import draw_class_balance, draw_image_grid, draw_target_histograms
+from runner.files import write_atomically
 from runner.modes.look import tables
-from runner.modes.look.view import Examples, View, images
-from runner.record import description as record
+from runner.modes.look.view import Examples, View, image_inputs
+from runner.record.description import describe_run
+from runner.run_folder import RunFolder, check_root, create_folder, run_digest, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 
-MOST_IMAGES = 32
+MAX_IMAGES = 32
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a look found, and where it is kept."""
+    """What `mode=look` shows.
+
+    Attributes:
+        sections: the tables.
+        folder: the folder that holds the figures.
+        tracking: the description of the MLflow store that gets the figures; empty: none.
+    """
 
     sections: list[Section]
     folder: Path
-    tracking: Mapping[str, Any]  # where its record goes; empty: nowhere
+    tracking: Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def look(config: Config, shown: Progress) -> Iterator[Look]:
-    """Looks at the data that a configuration would train on, and at the end of the context waits for the record.
+def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
+    """Yields the tables of the data that a configuration trains on. Waits a few seconds for the delivery on exit.
 
-    Raises UserError, before it has a folder, for all that its user can mend.
+    Raises:
+        UserError: an error that the user can fix. No folder has been created then.
     """
-    view, tracking = _prepared(config, shown)
-    for text in view.data.warnings:
-        shown.note(f"warning: {text}")
-    described = tracking.describe()
-    with contextlib.closing(_folder(config, view.data, described)) as folder:
+    check_root(Path(config.values["folder"]))
+    with with_origin(config):
+        data, features = load_data(config, None, progress)
+        data = limit_batches(data, Training(**config.values["training"]))
+    view, tracking = View(data, features), build_tracking(config)
+    for text in data.warnings:
+        progress.note(f"warning: {text}")
+    description = tracking.describe()
+    with contextlib.closing(_create_folder(config, data, description)) as folder:
         delivery = tracking.start(folder.path)
         status = "failed"
         try:
-            yield Look(_sections(config, view, folder.path / "figures", shown), folder.path, described)
+            yield Look(_make_sections(config, view, folder.path / "figures", progress), folder.path, description)
             status = "finished"
         finally:
-            _end(folder.path, view.data, status, delivery, shown)
+            _finish(folder.path, data, status, delivery, progress)
 
 
-def _prepared(config: Config, shown: Progress) -> tuple[View, Any]:
-    """The data of a configuration as the model gets it, and where records go."""
-    folders.check_root(Path(config.values["folder"]))
-    with with_origin(config):
-        data, features = load_data(config, None, shown)
-        data = limit_batches(data, Training(**config.values["training"]))
-    return View(data, features), build_tracking(config)
-
-
-def _sections(config: Config, view: View, figures: Path, shown: Progress) -> list[Section]:
-    """All that there is to see, in tables, in figures, and as text beside those."""
-    with shown.working("looking at the data"):
-        rows = epoch_order(view.data.splits["train"], config.values["seed"], 0)[
-            : config.values["training"]["batch_size"]
-        ]
-        examples = view.examples(rows)
+def _make_sections(config: Config, view: View, figures: Path, progress: Progress) -> list[Section]:
+    """Makes the tables, draws the figures, and writes the tables as text beside the figures."""
+    with progress.working("computing the first batch"):
+        order = epoch_order(view.data.splits["train"], config.values["seed"], 0)
+        examples = view.examples(order[: config.values["training"]["batch_size"]])
         targets = {split: view.targets(split) for split in view.data.splits}
-    with shown.working("drawing"):
-        sections = [tables.splits(view), _spread(view, targets, figures), *_examples(view, examples, figures)]
-    files.write_atomically(figures / "look.txt", "\n".join(map(str, sections)))
+    with progress.working("drawing"):
+        sections = [
+            tables.splits_table(view),
+            _show_distribution(view, targets, figures),
+            *_show_examples(view, examples, figures),
+        ]
+    write_atomically(figures / "look.txt", "\n".join(map(str, sections)))
     return sections
 
 
-def _spread(view: View, targets: Mapping[str, np.ndarray], figures: Path) -> Section:
-    """How the target is spread, in a table and a figure."""
+def _show_distribution(view: View, targets: Mapping[str, np.ndarray], figures: Path) -> Section:
+    """Makes the table and the figure of the target's distribution in each split."""
     names = view.target.classes
     if names is None:
-        target_figures.draw_spread(targets, figures)
-        return tables.quartiles(targets)
-    counts = tables.counts(targets, len(names))
-    target_figures.draw_balance(counts, names, figures)
-    return tables.balance(counts, names)
+        draw_target_histograms(targets, figures)
+        return tables.quartiles_table(targets)
+    counts = tables.count_classes(targets, len(names))
+    draw_class_balance(counts, names, figures)
+    return tables.classes_table(counts, names)
 
 
-def _examples(view: View, examples: Examples, figures: Path) -> list[Section]:
-    """A batch and its first examples, in tables and, of images, in figures."""
-    names = tables.named(view.decoded(examples.target), view.target.classes)
-    texts = [short(name, 16) for name in names[:MOST_IMAGES]]
-    for name, values in images(examples).items():
-        title = f"{name}: the first examples of training"
-        grids.draw(values[:MOST_IMAGES], texts, title, figures / f"examples_{name}.png")
-    sections = [tables.batch(examples), tables.lengths(examples), tables.first(examples, names, "its first examples")]
+def _show_examples(view: View, examples: Examples, figures: Path) -> list[Section]:
+    """Makes the tables of a batch and of its first examples, and draws its images."""
+    targets = tables.format_targets(view.decode(examples.target), view.target.classes)
+    texts = [shorten(name, 16) for name in targets[:MAX_IMAGES]]
+    for name, values in image_inputs(examples).items():
+        title = f"{name}: the first training examples"
+        draw_image_grid(values[:MAX_IMAGES], texts, title, figures / f"examples_{name}.png")
+    sections = [
+        tables.batch_table(examples),
+        tables.lengths_table(examples),
+        tables.examples_table(examples, targets, "first examples of that batch"),
+    ]
     return [section for section in sections if section is not None]
 
 
-def _folder(config: Config, data: Data, described: Mapping[str, Any]) -> folders.RunFolder:
-    """A folder of its own, whose digest no run has: none would take it for its own and go on there."""
-    mark = folders.run_digest(config.values | {"look": True}, data.fingerprint)
-    made = record.describe_run(config, data, mark, described)
-    made |= {"kind": "look", "name": f"look_{made['name']}"}
+def _create_folder(config: Config, data: Data, tracking: Mapping[str, Any]) -> RunFolder:
+    """Creates a folder. Its digest is that of no run, so that no run resumes in it."""
+    digest = run_digest(config.values | {"look": True}, data.fingerprint)
+    record = describe_run(config, data, digest, tracking)
+    record |= {"kind": "look", "name": f"look_{record['name']}"}
     files = {
         "config.yaml": yaml_file.dump(config.values),
         "overrides.yaml": yaml_file.dump(list(config.overrides)),
-        "record.json": json.dumps(made, indent=1),
+        "record.json": json.dumps(record, indent=1),
     }
-    return folders.create_folder(Path(config.values["folder"]), made["name"], mark, files)
+    return create_folder(Path(config.values["folder"]), record["name"], digest, files)
 
 
-def _end(folder: Path, data: Data, status: str, delivery: Delivery, shown: Progress) -> None:
-    """Writes down how it ended, and waits a little for the record."""
+def _finish(folder: Path, data: Data, status: str, delivery: Delivery, progress: Progress) -> None:
+    """Writes the summary, and waits a few seconds for the delivery to MLflow."""
     metrics = {f"{split}/rows": len(rows) for split, rows in data.splits.items()}
     summary = {"status": status, "run_id": None, "metrics": metrics}
-    folders.write_summary(folder, summary)
-    with shown.working("bringing it to MLflow"):
+    write_summary(folder, summary)
+    with progress.working("bringing the figures to MLflow"):
         summary["run_id"] = delivery.close(DELIVERY_SECONDS)
-    folders.write_summary(folder, summary)
-    if note := delivery.note():
-        shown.note(note)
+    write_summary(folder, summary)
+    if note := delivery.describe_missing():
+        progress.note(note)

@@ -1,4 +1,4 @@
-"""A look at a run after training: which examples it got most wrong, and which classes it takes for each other."""
+"""`mode=look run=…`: shows the examples that a trained model predicts worst, and the classes that it confuses."""
 
 from __future__ import annotations
 
@@ -9,173 +9,182 @@ from pathlib import Path
 import numpy as np
 
 from components.types import UserError
-from runner import figures
+from runner import figures as run_figures
 from runner.config.config import Config
 from runner.display.progress import Progress
 from runner.display.tables import Section
-from runner.figures import images as grids
-from runner.figures.canvas import short
-from runner.files import refuse_links, write_atomically
+from runner.figures.canvas import shorten
+from runner.figures.data import draw_image_grid
+from runner.files import check_no_links, write_atomically
 from runner.inference.trained_model import TrainedModel, open_model
-from runner.modes.look import tables
-from runner.modes.look.data import Look
-from runner.modes.look.tables import number, share
-from runner.modes.look.view import View, images
-from runner.record import predictions as kept
-from runner.record.predictions import RecordedPredictions
+from runner.modes.look.data import MAX_IMAGES, Look
+from runner.modes.look.tables import MAX_EXAMPLES, examples_table, format_number, format_share, format_targets
+from runner.modes.look.view import View, image_inputs
+from runner.record.predictions import RecordedPredictions, load_predictions
 from runner.run_folder import read_record
 from runner.tracking import DELIVERY_SECONDS, Delivery, RepeatedDelivery
 
-MOST = 20  # examples in the table
-MOST_IMAGES = 32
-MOST_PAIRS = 10  # of classes
+MAX_ROWS = 20  # of the table of the worst examples
+MAX_CONFUSIONS = 10
 
 
 @contextlib.contextmanager
-def look(config: Config, shown: Progress) -> Iterator[Look]:
-    """Looks at what the run that `run` names got wrong; its figures go to its MLflow run at the end of the context.
+def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
+    """Yields the tables of a run's worst mistakes. On exit it sends their figures to the run in MLflow.
 
-    Raises UserError where the run says nothing of a split.
+    Raises:
+        UserError: there is no such run, or its predictions for the split can't be computed.
     """
-    fitted = open_model(config, shown)
-    folder = fitted.folder
-    refuse_links(folder / "figures")
-    answers, suffix = _answers(fitted, config.split)
-    view = _view(fitted, shown)
-    worst = order(answers)
+    model = open_model(config, progress)
+    folder = model.folder
+    check_no_links(folder / "figures")
+    predictions, suffix = _load_predictions(model, config.split)
+    view = _load_view(model, progress)
+    worst = order_worst(predictions)
     tracking = read_record(folder)["tracking"]
     delivery = RepeatedDelivery(folder, config.values["tracking"].get("uri")) if tracking else None
     (folder / "figures").mkdir(exist_ok=True)
-    with shown.working("drawing"):
-        figures.draw(folder)
+    with progress.working("drawing"):
+        run_figures.draw(folder)
         if suffix:
-            figures.draw_answers(answers, folder / "figures", suffix)
-        sections = [section for section in _sections(answers, worst, view) if section is not None]
+            run_figures.draw_predictions(predictions, folder / "figures", suffix)
+        sections = _make_sections(predictions, worst, view)
         if view is not None:
-            _draw_images(answers, view, worst[:MOST_IMAGES], folder / "figures", suffix)
+            _draw_images(predictions, view, worst[:MAX_IMAGES], folder / "figures", suffix)
     write_atomically(folder / "figures" / f"worst_mistakes{suffix}.txt", "\n".join(map(str, sections)))
     yield Look(sections, folder, tracking)
     if delivery:
-        _deliver(delivery, folder, shown)
+        _deliver(delivery, folder, progress)
 
 
-def order(answers: RecordedPredictions) -> np.ndarray:
-    """The places of the answers, the worst first; of classes the wrong ones alone, unless all are right.
+def order_worst(predictions: RecordedPredictions) -> np.ndarray:
+    """The positions of the predictions, the worst first. Of classes, only wrong ones, unless all are right.
 
-    By loss, which of one number is by distance too; what isn't finite is worst.
+    They are ordered by loss; a single real output by its absolute error. Values that are not finite come first.
     """
-    loss = np.where(np.isnan(answers.loss), np.inf, answers.loss)
-    if answers.classes is None and answers.prediction.shape[1] == 1:
-        distance = np.abs(_residuals(answers)[:, 0])
-        loss = np.where(np.isnan(distance), np.inf, distance)
-    places = np.argsort(-loss, kind="stable")
-    wrong = answers.target != answers.prediction
-    return places[wrong[places]] if answers.classes is not None and wrong.any() else places
+    badness = np.where(np.isnan(predictions.loss), np.inf, predictions.loss)
+    if predictions.classes is None and predictions.prediction.shape[1] == 1:
+        error = np.abs(_residuals(predictions)[:, 0])
+        badness = np.where(np.isnan(error), np.inf, error)
+    positions = np.argsort(-badness, kind="stable")
+    wrong = predictions.target != predictions.prediction
+    return positions[wrong[positions]] if predictions.classes is not None and wrong.any() else positions
 
 
-def pairs(answers: RecordedPredictions) -> list[tuple[int, int, int]]:
-    """(class, what is said instead, how often), the most frequent first."""
-    wrong = answers.target != answers.prediction
-    both = np.stack([answers.target[wrong], answers.prediction[wrong]], axis=1)
-    found, counts = np.unique(both, axis=0, return_counts=True)
+def count_confusions(predictions: RecordedPredictions) -> list[tuple[int, int, int]]:
+    """(class, predicted class, number of rows) of wrong predictions, the most frequent first."""
+    wrong = predictions.target != predictions.prediction
+    pairs = np.stack([predictions.target[wrong], predictions.prediction[wrong]], axis=1)
+    distinct, counts = np.unique(pairs, axis=0, return_counts=True)
     ranked = np.argsort(-counts, kind="stable")
-    return [(*found[place].tolist(), int(counts[place])) for place in ranked]
+    return [(*distinct[position].tolist(), int(counts[position])) for position in ranked]
 
 
-def _answers(fitted: TrainedModel, split: str | None) -> tuple[RecordedPredictions, str]:
-    """What the run says of a split (None: the one that its folder holds), and what ends the names of its figures."""
-    found = kept.load_predictions(fitted.folder)
-    if found is not None and split in (None, found.split):
-        return found, ""
-    split = split or fitted.held_out
-    return fitted.answers(split), f"_{split}"
+def _load_predictions(model: TrainedModel, split: str | None) -> tuple[RecordedPredictions, str]:
+    """The predictions for a split, and the suffix of its figures' names.
+
+    The run folder holds the predictions for one split, the default, whose figures have no suffix. Those for another
+    split are computed.
+    """
+    recorded = load_predictions(model.folder)
+    if recorded is not None and split in (None, recorded.split):
+        return recorded, ""
+    split = split or model.default_split
+    return model.predict_with_losses(split), f"_{split}"
 
 
-def _view(fitted: TrainedModel, shown: Progress) -> View | None:
-    """The run's data; None where it is not at hand, so that its rows can only be named."""
+def _load_view(model: TrainedModel, progress: Progress) -> View | None:
+    """The run's data; None if it is not available. Then the rows have numbers only."""
     try:
-        return View(fitted.data, fitted.features)
+        return View(model.data, model.features)
     except UserError as error:
-        shown.note(f"warning: the rows can be named, not shown: {error}")
+        progress.note(f"warning: only the numbers of the rows are shown: {error}")
         return None
 
 
-def _sections(answers: RecordedPredictions, worst: np.ndarray, view: View | None) -> list[Section | None]:
-    sections = [_table(answers, worst)]
+def _make_sections(predictions: RecordedPredictions, worst: np.ndarray, view: View | None) -> list[Section]:
+    sections = [_worst_table(predictions, worst)]
     if view is not None and len(worst):
-        examples = view.examples(answers.row[worst[: tables.SHOWN]])
-        if set(examples.inputs) - set(images(examples)):  # images are drawn instead
-            names = tables.named(answers.target[worst[: tables.SHOWN]], answers.classes)
-            sections.append(tables.first(examples, names, "the first of them, as the model gets them"))
-    if answers.classes is not None and (found := pairs(answers)):
-        sections.append(_confusions(answers.classes, found, np.bincount(answers.target)))
-    return [*sections]
+        first = worst[:MAX_EXAMPLES]
+        examples = view.examples(predictions.row[first])
+        if set(examples.inputs) - set(image_inputs(examples)):  # images are drawn instead
+            targets = format_targets(predictions.target[first], predictions.classes)
+            sections.append(examples_table(examples, targets, "the first of them, as the model gets them"))
+    if predictions.classes is not None and (confusions := count_confusions(predictions)):
+        class_sizes = np.bincount(predictions.target)
+        sections.append(_confusion_table(predictions.classes, confusions[:MAX_CONFUSIONS], class_sizes))
+    return sections
 
 
-def _table(answers: RecordedPredictions, worst: np.ndarray) -> Section:
-    """The worst examples, one a row."""
-    shown = worst[:MOST]
+def _worst_table(predictions: RecordedPredictions, worst: np.ndarray) -> Section:
+    """The worst predictions, one in each row."""
+    shown = worst[:MAX_ROWS]
     columns = {
-        "row": [f"{row:,}" for row in answers.row[shown]],
-        "target": tables.named(answers.target[shown], answers.classes),
-        "prediction": tables.named(answers.prediction[shown], answers.classes),
+        "row": [f"{row:,}" for row in predictions.row[shown]],
+        "target": format_targets(predictions.target[shown], predictions.classes),
+        "prediction": format_targets(predictions.prediction[shown], predictions.classes),
     }
-    if answers.probability is not None:
-        columns["probability"] = [f"{one:.3f}" for one in answers.probability[shown]]
-    elif answers.target.shape == answers.prediction.shape:
-        columns["target - prediction"] = tables.named(_residuals(answers)[shown], None)
-    columns["loss"] = [number(one) for one in answers.loss[shown]]
-    return Section(_title(answers), [list(columns), *map(list, zip(*columns.values(), strict=True))])
+    if predictions.probability is not None:
+        columns["probability"] = [f"{value:.3f}" for value in predictions.probability[shown]]
+    elif predictions.target.shape == predictions.prediction.shape:
+        columns["target - prediction"] = format_targets(_residuals(predictions)[shown], None)
+    columns["loss"] = [format_number(value) for value in predictions.loss[shown]]
+    return Section(_title(predictions), [list(columns), *map(list, zip(*columns.values(), strict=True))])
 
 
-def _title(answers: RecordedPredictions) -> str:
-    rows = len(answers.row)
-    if answers.classes is None:
-        return f"the largest errors of {rows:,} rows of {answers.split}"
-    wrong = int((answers.target != answers.prediction).sum())
+def _title(predictions: RecordedPredictions) -> str:
+    """The title of the worst predictions, with their number."""
+    rows = len(predictions.row)
+    if predictions.classes is None:
+        return f"largest errors in {rows:,} rows of {predictions.split}"
+    wrong = int((predictions.target != predictions.prediction).sum())
     if not wrong:
-        return f"no mistake in {rows:,} rows of {answers.split}; the least sure"
-    return f"the worst of {share(wrong, rows)} mistakes in {rows:,} rows of {answers.split}"
+        return f"no mistakes in {rows:,} rows of {predictions.split}; the largest losses"
+    return f"worst of {format_share(wrong, rows)} mistakes in {rows:,} rows of {predictions.split}"
 
 
-def _confusions(names: tuple[str, ...], found: list[tuple[int, int, int]], rows: np.ndarray) -> Section:
-    body = [
-        [short(names[target]), short(names[said]), f"{count:,}", f"{count / rows[target]:.1%}"]
-        for target, said, count in found[:MOST_PAIRS]
+def _confusion_table(
+    names: tuple[str, ...], confusions: list[tuple[int, int, int]], class_sizes: np.ndarray
+) -> Section:
+    rows = [
+        [shorten(names[target]), shorten(names[predicted]), f"{count:,}", f"{count / class_sizes[target]:.1%}"]
+        for target, predicted, count in confusions
     ]
-    return Section("the most frequent confusions", [["is", "said", "rows", "of its rows"], *body])
+    return Section("most frequent confusions", [["target", "prediction", "rows", "share of the class"], *rows])
 
 
-def _draw_images(answers: RecordedPredictions, view: View, worst: np.ndarray, figures: Path, suffix: str) -> None:
-    """Draws the worst examples, where an input is an image."""
+def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray, figures: Path, suffix: str) -> None:
+    """Draws the worst examples of each input that is an image."""
     if not len(worst):
         return
-    found = images(view.examples(answers.row[worst]))
-    for name, values in found.items():
-        one = f"_{name}" if len(found) > 1 else ""
-        path = figures / f"worst_mistakes{one}{suffix}.png"
-        grids.draw(values, _texts(answers, worst), _title(answers), path)
+    images = image_inputs(view.examples(predictions.row[worst]))
+    for name, values in images.items():
+        input_name = f"_{name}" if len(images) > 1 else ""
+        path = figures / f"worst_mistakes{input_name}{suffix}.png"
+        draw_image_grid(values, _captions(predictions, worst), _title(predictions), path)
 
 
-def _texts(answers: RecordedPredictions, worst: np.ndarray) -> list[str]:
-    """`said 3 (0.98)`, `is 8`; a name that is long is cut, so that neighbours don't meet."""
-    targets, said = (tables.named(values[worst], answers.classes) for values in (answers.target, answers.prediction))
-    if answers.probability is None:
-        return [f"said {short(one, 14)}\nis {short(right, 14)}" for one, right in zip(said, targets, strict=True)]
+def _captions(predictions: RecordedPredictions, worst: np.ndarray) -> list[str]:
+    """The texts below images, `pred 3 (0.98)` and `true 8`. Long names are cut, so that captions don't overlap."""
+    targets = format_targets(predictions.target[worst], predictions.classes)
+    predicted = format_targets(predictions.prediction[worst], predictions.classes)
+    if predictions.probability is None:
+        pairs = zip(predicted, targets, strict=True)
+        return [f"pred {shorten(prediction, 14)}\ntrue {shorten(target, 14)}" for prediction, target in pairs]
     return [
-        f"said {short(one, 11)} ({sure:.2f})\nis {short(right, 16)}"
-        for one, right, sure in zip(said, targets, answers.probability[worst], strict=True)
+        f"pred {shorten(prediction, 11)} ({probability:.2f})\ntrue {shorten(target, 16)}"
+        for prediction, target, probability in zip(predicted, targets, predictions.probability[worst], strict=True)
     ]
 
 
-def _residuals(answers: RecordedPredictions) -> np.ndarray:
+def _residuals(predictions: RecordedPredictions) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
-        return answers.target - answers.prediction
+        return predictions.target - predictions.prediction
 
 
-def _deliver(delivery: Delivery, folder: Path, shown: Progress) -> None:
-    """Brings the figures to MLflow; what hinders that is told, and hinders nothing else."""
-    with shown.working("bringing the figures to MLflow"):
+def _deliver(delivery: Delivery, folder: Path, progress: Progress) -> None:
+    """Waits a few seconds for the delivery of the figures to MLflow. A failure is printed, and stops nothing."""
+    with progress.working("bringing the figures to MLflow"):
         delivery.close(DELIVERY_SECONDS)
-    if note := delivery.note():
-        shown.note(f"{note}; the figures are in {folder / 'figures'}")
+    if note := delivery.describe_missing():
+        progress.note(f"{note}; the figures are in {folder / 'figures'}")

@@ -1,4 +1,4 @@
-"""Encoded rows as the model gets them: through the device halves of the columns, without an architecture."""
+"""Encoded rows as the model gets them: the columns' layers are computed, without an architecture."""
 
 from __future__ import annotations
 
@@ -14,73 +14,81 @@ import numpy as np
 from components.types import BoundTarget, Output, Padded
 from runner.data.batches import gather_rows
 from runner.data.encode import TARGET
-from runner.data.load import Data, Features, program_columns
-from runner.program.model import Model, as_dense, join
+from runner.data.load import Data, Features, program_column_names
+from runner.program.model import Model, as_dense, join_columns
 from runner.program.parts import decode_targets
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Some rows of the data, B of them, as NumPy arrays (B, …) or Padded."""
+    """A batch of B examples on the host. Arrays are (B, …) or `Padded`.
 
-    rows: np.ndarray  # their numbers in the data
-    columns: Mapping[str, Any]  # by column; those of categories as MultiHot
-    inputs: Mapping[str, Any]  # by input
-    target: np.ndarray  # as losses see it
+    Attributes:
+        rows: the rows' numbers in the data, (B,).
+        columns: the output of each column's layer; a `MultiHot` for categories.
+        inputs: the inputs of the architecture.
+        target: the target as losses get it.
+    """
+
+    rows: np.ndarray
+    columns: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    target: np.ndarray
 
 
 @dataclass(frozen=True)
 class View:
-    """Encoded data with its columns."""
+    """Computes what the model gets from encoded data."""
 
     data: Data
     features: Features
 
     @cached_property
     def target(self) -> BoundTarget:
-        """The target with what it learned."""
+        """The target with its fitted values."""
         return self.features.target.bind(self.data.constants[TARGET])
 
     def targets(self, split: str) -> np.ndarray:
-        """What is right for each row of a split: classes, int32 (N,), or numbers in their own unit, (N, outputs)."""
-        return self.decoded(self._target(self.data.splits[split]))
+        """The targets of a split: classes, int32 (N,), or values in the target's own unit, (N, outputs)."""
+        return self.decode(self._compute_target(self.data.splits[split]))
 
-    def decoded(self, target: Any) -> np.ndarray:
-        """Targets as losses see them, (N, …), in that form."""
+    def decode(self, target: Any) -> np.ndarray:
+        """Converts targets as losses get them, (N, …), to the form that `targets` returns."""
         return decode_targets(self.target, target)
 
     def examples(self, rows: np.ndarray) -> Examples:
-        """The rows of these numbers."""
-        names = [name for name in program_columns(self.features) if name != TARGET]
+        """Computes the examples of some rows, given by their numbers in the data."""
+        names = [name for name in program_column_names(self.features) if name != TARGET]
         encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows)
-        learned = self.data.constants
-        constants = {name: {**learned[name].device, **learned[name].initial} for name in names}
-        layers = {name: self.features.columns[name].layer(self.data.constants[name].static) for name in names}
+        fitted = self.data.constants
+        constants = {name: {**fitted[name].device, **fitted[name].init_only} for name in names}
+        layers = {name: self.features.columns[name].layer(fitted[name].static) for name in names}
         model = Model(layers, {name: (name,) for name in names}, frozenset(names), _NoArchitecture())
-        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # a column may embed what it reads
+        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # the layer of a column may have parameters
         (columns, *_), _ = model.init_with_output(keys, encoded, constants, train=False)
-        inputs = {name: as_dense(join([columns[one] for one in those])) for name, those in self.features.inputs.items()}
-        return Examples(rows, _on_host(columns), _on_host(inputs), np.asarray(self._target(rows)))
+        inputs = {
+            name: as_dense(join_columns([columns[column] for column in listed]))
+            for name, listed in self.features.inputs.items()
+        }
+        return Examples(rows, _to_host(columns), _to_host(inputs), np.asarray(self._compute_target(rows)))
 
-    def _target(self, rows: np.ndarray) -> jax.Array:
+    def _compute_target(self, rows: np.ndarray) -> jax.Array:
         encoded = gather_rows({TARGET: self.data.encoded[TARGET]}, rows)[TARGET]
-        return self.features.target.layer(self.data.constants[TARGET].static)(
-            encoded, dict(self.data.constants[TARGET].device)
-        )
+        fitted = self.data.constants[TARGET]
+        return self.features.target.layer(fitted.static)(encoded, dict(fitted.device))
 
 
-def images(examples: Examples) -> dict[str, np.ndarray]:
+def image_inputs(examples: Examples) -> dict[str, np.ndarray]:
     """The inputs that are images, (B, H, W, C)."""
-    found = {name: value for name, value in examples.inputs.items() if not isinstance(value, Padded)}
-    return {name: value for name, value in found.items() if value.ndim == 4}
+    return {name: value for name, value in examples.inputs.items() if not isinstance(value, Padded) and value.ndim == 4}
 
 
-def _on_host(arrays: Mapping[str, Any]) -> dict[str, Any]:
+def _to_host(arrays: Mapping[str, Any]) -> dict[str, Any]:
     return {name: jax.tree.map(np.asarray, value) for name, value in arrays.items()}
 
 
 class _NoArchitecture(nn.Module):
-    """Takes any inputs and makes nothing of them."""
+    """Accepts any inputs and has no output."""
 
     @nn.compact
     def __call__(self, *, train: bool, **inputs: Any) -> Output:

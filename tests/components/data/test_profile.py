@@ -34,10 +34,10 @@ def test_counts_and_places(tmp_path: Path) -> None:
         ("float", False),
     ]
     assert [column.rows for column in (a, b, c)] == [4, 4, 4]
-    assert [(column.missing, column.distinct) for column in (a, b, c)] == [(2, 2), (1, 2), (1, None)]
-    assert a.spellings == {"NA": 1}
-    assert b.first_missing == f"{tmp_path / 'table.csv'}, line 3"
-    assert (c.infinite, c.first_infinite) == (1, f"{tmp_path / 'table.csv'}, line 2")
+    assert [(column.missing_count, column.distinct_count) for column in (a, b, c)] == [(2, 2), (1, 2), (1, None)]
+    assert a.missing_spellings == {"NA": 1}
+    assert b.first_missing_location == f"{tmp_path / 'table.csv'}, line 3"
+    assert (c.infinite_count, c.first_infinite_location) == (1, f"{tmp_path / 'table.csv'}, line 2")
     assert (a.minimum, a.maximum, a.median, a.is_constant) == (1, 3, 2, False)
 
 
@@ -49,8 +49,8 @@ def test_numbers() -> None:
     assert far.skewness == tail.skewness
     assert of(np.array([2.0, 2.0])).is_constant
     assert of(np.array([2.0, 2.0])).skewness == 0
-    assert of(np.array([1.0, 2.0, 2.0, 0.0]), valid=np.array([True, True, True, False])).distinct == 2
-    assert of(np.array([3, 4, 3, 5, 5])).rarest == ("4", 1)
+    assert of(np.array([1.0, 2.0, 2.0, 0.0]), valid=np.array([True, True, True, False])).distinct_count == 2
+    assert of(np.array([3, 4, 3, 5, 5])).rarest_value == ("4", 1)
     days = np.array(["2020-01-01T00:00", "2020-01-02T00:00"], "datetime64[us]")
     assert not of(days, "timestamp").has_time_of_day
     assert of(days + np.timedelta64(1, "h"), "timestamp").has_time_of_day

@@ -23,7 +23,7 @@ from components.types import Block, Constants, DataError, Padded, Ragged, UserEr
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
 from runner.program.parts import ProgramInputs
-from runner.program.program import Program, RateInputs, as_arrays
+from runner.program.program import Program, RateInputs, numbers_to_arrays
 from runner.signature.build import ScalarSlot
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
@@ -170,7 +170,7 @@ def test_words_of_a_file_have_its_vectors_and_the_others_are_drawn(file: Path, h
     constants = column.fit({}, {"w": words("café", "rare", "the", "New York")})
     assert constants.static == {"buckets": 5, "with_vectors": 3}
     begun = jax.jit(column.layer(constants.static).init)(
-        jax.random.key(0), {"ids": np.zeros(1, np.int32)}, constants.initial
+        jax.random.key(0), {"ids": np.zeros(1, np.int32)}, constants.init_only
     )
     np.testing.assert_array_equal(begun["params"]["embedding"], [[0, 0], [-3, 4.5], [0, 0], [1, 2], [5, 6]])
 
@@ -179,11 +179,11 @@ def test_the_words_are_those_of_the_vocabulary(file: Path) -> None:
     file.write_text("b 1 2\na 3 4\n")
     parent = Vocabulary(key="raw", values=("a", "b"), oov=1, oov_first=True).fit({}, {})
     found = Embedding(key="v", dimension=2, vectors="vectors.txt").fit({}, {"v": parent})
-    np.testing.assert_array_equal(found.initial["vectors"], [[0, 0], [3, 4], [1, 2]])
+    np.testing.assert_array_equal(found.init_only["vectors"], [[0, 0], [3, 4], [1, 2]])
     parent = Vocabulary(key="raw", values=(7, 8)).fit({}, {})
     file.write_text("8 1 2\n")
     found = Embedding(key="v", dimension=2, vectors="vectors.txt").fit({}, {"v": parent})
-    np.testing.assert_array_equal(found.initial["known"], [False, True])
+    np.testing.assert_array_equal(found.init_only["known"], [False, True])
 
 
 def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
     column = Embedding(key="h", dimension=2, vectors="vectors.npy")
     before = column.fingerprint()
     constants = column.fit({}, {"h": Constants(static={"buckets": 3})})
-    np.testing.assert_array_equal(constants.initial["vectors"], array)
+    np.testing.assert_array_equal(constants.init_only["vectors"], array)
     with pytest.raises(DataError, match=r"holds float64 \(3, 2\); floats \(4, 2\), \(ids, dimension\), are needed"):
         column.fit({}, {"h": Constants(static={"buckets": 4})})
     np.save(file.with_suffix(".npy"), array + 1)
@@ -264,7 +264,7 @@ def test_an_array_may_lie_in_columns_or_in_another_order_of_bytes(file: Path) ->
     for array in (np.asfortranarray(np.arange(6.0).reshape(3, 2)), np.arange(6).reshape(3, 2).astype(">f4")):
         np.save(file.with_suffix(".npy"), array)
         column = Embedding(key="h", dimension=2, vectors="vectors.npy")
-        found = column.fit({}, {"h": Constants(static={"buckets": 3})}).initial["vectors"]
+        found = column.fit({}, {"h": Constants(static={"buckets": 3})}).init_only["vectors"]
         np.testing.assert_array_equal(found, array)
         assert found.dtype == np.float32
 
@@ -327,7 +327,7 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
     }
     program = Program(static, features, data.constants)
     given = ProgramInputs(
-        as_arrays({"learning_rate": 0.1}, 0), {name: dict(one.device) for name, one in data.constants.items()}
+        numbers_to_arrays({"learning_rate": 0.1}, 0), {name: dict(one.device) for name, one in data.constants.items()}
     )
     rows = np.arange(4, dtype=np.int32)
     state = program.init.eval_shape(given, data.encoded, rows)

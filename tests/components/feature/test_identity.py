@@ -15,7 +15,7 @@ GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "categorical.json").
 
 
 def encoded(column: Identity, values: Any) -> Any:
-    block = Block({"x": values}, origin="somewhere", first=10)
+    block = Block({"x": values}, origin="somewhere", first_row=10)
     return column.encode(block, {}, column.fit({}, {}))["ids"]
 
 

@@ -18,7 +18,7 @@ def fitted(column: Label, labels: Any) -> Constants:
 
 
 def ids(column: Label, constants: Constants, labels: Any) -> list[int]:
-    encoded = column.encode(Block({"y": np.asarray(labels)}, origin="somewhere", first=10), {}, constants)
+    encoded = column.encode(Block({"y": np.asarray(labels)}, origin="somewhere", first_row=10), {}, constants)
     array = jax.jit(column.layer(constants.static))(encoded, constants.device)
     assert array.dtype == np.int32
     return array.tolist()

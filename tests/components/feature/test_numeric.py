@@ -299,7 +299,7 @@ def test_sequences_are_normalized_and_padded_with_zeros() -> None:
 
 
 def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
-    rows = Block({"x": Ragged(np.array([1.0, 2.0, np.inf]), np.array([0, 1, 1, 3]))}, origin="somewhere", first=10)
+    rows = Block({"x": Ragged(np.array([1.0, 2.0, np.inf]), np.array([0, 1, 1, 3]))}, origin="somewhere", first_row=10)
     with pytest.raises(DataError, match="row 12 of somewhere: column `x` is inf"):
         Numeric(key="x", sequence=True).encode(rows, {}, Constants())
 
@@ -333,7 +333,7 @@ def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
 def test_what_is_no_finite_number_is_refused_with_its_place(values: Any, message: str) -> None:
     column = Numeric(key="x")
     with pytest.raises(DataError, match=message):
-        column.encode(Block({"x": values}, origin="somewhere", first=10), {}, Constants())
+        column.encode(Block({"x": values}, origin="somewhere", first_row=10), {}, Constants())
 
 
 def test_a_missing_value_is_refused_with_its_place() -> None:
@@ -347,7 +347,7 @@ def test_a_missing_value_is_refused_with_its_place() -> None:
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (Numeric(key="y", normalize="z_score"), "no column `y` in data; did you mean ys?"),
+        (Numeric(key="y", normalize="z_score"), "no column `y` in data. Did you mean ys?"),
         (Numeric(key="x", normalize="log"), r"row 1 of data: column `x` is 0\.0, and its Log isn't finite"),
         (Numeric(key="x", normalize=("log", "z_score"), missing=1.0), "row 1 of data: column `x` is 0.0"),
         (Numeric(key="x", size=2), "column `x` of data has 1 numbers per row, not `size` \\(=2\\)"),
@@ -364,7 +364,7 @@ def test_data_that_does_not_suit_is_refused(column: Numeric, message: str) -> No
     [
         ({}, "`key` or `expression` must be given, and not both"),
         ({"key": "x", "expression": "x"}, "`key` or `expression` must be given, and not both"),
-        ({"key": "x", "normalize": "zscore"}, "unknown normalizer 'zscore'; did you mean z_score?"),
+        ({"key": "x", "normalize": "zscore"}, "unknown normalizer 'zscore'. Did you mean z_score?"),
         ({"key": "x", "normalize": ("z_score", "min_max")}, "lists z_score and min_max, which learn from the data"),
         ({"key": "x", "normalize": (ZScore(), "log")}, "lists log after ZScore"),
         ({"key": "x", "normalize": (1.0,)}, "lists 1.0, which is no normalizer"),

@@ -92,7 +92,7 @@ GAPS = (
 def test_a_gap_is_an_error_or_filled_or_no_category(values: Any, block: Any) -> None:
     message = "row 8 of somewhere: column `t` has no value; fill it in, leave the row out, or set `missing`"
     with pytest.raises(DataError, match=message):
-        encoded(Time(key="t", parts=("month",)), values, **block, first=7, origin="somewhere")
+        encoded(Time(key="t", parts=("month",)), values, **block, first_row=7, origin="somewhere")
     filled = Time(key="t", parts=("month", "day"), missing=-1)
     assert encoded(filled, values, **block).tolist() == [[1, 1], [-1, -1]]
     assert encoded(TimePart(key="t", part="month"), values, **block).tolist() == [0, NO_ID]
@@ -110,7 +110,7 @@ def test_what_is_no_time_is_named_by_row_and_value(wrong: str) -> None:
     coded = Strings(*to_strings(["never", "2024-01-01", wrong])[:2], np.array([1, 2, 1]))
     for values in (to_strings(texts), np.array(texts), np.array(texts, object), coded):
         with pytest.raises(DataError, match=f"row 4 of a.csv: column `t` is '{wrong}'; a time is a timestamp or text"):
-            encoded(Time(key="t", parts=("day",), missing=0), values, first=3, origin="a.csv")
+            encoded(Time(key="t", parts=("day",), missing=0), values, first_row=3, origin="a.csv")
 
 
 def test_other_columns_are_refused() -> None:

@@ -27,7 +27,7 @@ def fitted(column: Vocabulary, values: Any = None) -> Constants:
 
 
 def encoded(column: Vocabulary, values: Any, constants: Constants | None = None) -> Any:
-    block = Block({"x": values}, origin="somewhere", first=10)
+    block = Block({"x": values}, origin="somewhere", first_row=10)
     return column.encode(block, {}, fitted(column) if constants is None else constants)["ids"]
 
 

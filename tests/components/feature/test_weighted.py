@@ -20,7 +20,7 @@ INDICATOR = [[2, 0, 0, 0], [0, 2, 3, 0], [0, 0, 0, 0], [-1, 0, 0, 0.5]]  # Tenso
 
 def encoded(values: dict[str, Any], **options: Any) -> Any:
     column = Weighted(key="x", weight="w", **{"buckets": 4, **options})
-    block = Block(values, origin="somewhere", first=10)
+    block = Block(values, origin="somewhere", first_row=10)
     return column.encode(block, {}, column.fit({}, {}))
 
 

@@ -33,7 +33,7 @@ def test_none_is_the_identity() -> None:
 
 
 def test_an_unknown_name_raises_with_the_nearest_name() -> None:
-    with pytest.raises(UserError, match=r"unknown activation 'rellu'; did you mean relu\?"):
+    with pytest.raises(UserError, match=r"unknown activation 'rellu'. Did you mean relu\?"):
         activate("rellu", X)  # type: ignore[arg-type]
 
 

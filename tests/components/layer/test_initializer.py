@@ -39,7 +39,7 @@ def test_the_type_of_names_lists_the_table() -> None:
 
 
 def test_an_unknown_name_raises_with_the_nearest_name() -> None:
-    with pytest.raises(UserError, match=r"did you mean he_normal\?"):
+    with pytest.raises(UserError, match=r"Did you mean he_normal\?"):
         get_initializer("he_norma")  # type: ignore[arg-type]
 
 

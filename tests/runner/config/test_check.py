@@ -85,10 +85,10 @@ def test_nothing_is_wrong_with_what_is_right(folder: Path) -> None:
         ("share=nan", "loss.share: NaN is not a number in [0, 1) or null"),
         (
             "share=1e-50",
-            "loss.share: 1e-50 is not a number in [0, 1) or null; float32 holds 0 and numbers of size 1.17549e",
+            "loss.share: 1e-50 is not a number in [0, 1) or null. In float32, its size must be 0, or from 1.17549e",
         ),
         ("table={a: inf}", "loss.table.a: Infinity is not a number"),
-        ("mode=men", 'loss.mode: "men" is not an allowed word; did you mean mean? (mean, sum)'),
+        ("mode=men", 'loss.mode: "men" is not an allowed value. Did you mean mean? Allowed: mean, sum.'),
         ("name=3", "loss.name: 3 is not text"),
         ("flag=1", "loss.flag: 1 is not true or false"),
         ("sizes=3", "loss.sizes: 3 is not a list"),
@@ -100,11 +100,11 @@ def test_nothing_is_wrong_with_what_is_right(folder: Path) -> None:
         ("inner={count: 3}", 'loss.inner: {"count": 3} is not a part (a mapping with _target_) or null'),
         ("inner={_target_: mine.Part}", "loss.inner.count: is missing, and has no default"),
         ("inner={_target_: mine.Part, count: x}", 'loss.inner.count: "x" is not a whole number'),
-        ("free=[{_target_: mine.Par}]", "loss.free.0._target_: mine has no Par; did you mean Part?"),
-        ("cuont=3", "loss.cuont: no parameter of mine.Part; did you mean count?"),
-        ("_target_=os.system", "loss._target_: os.system is not below an allowed package"),
-        ("_partial_=true", "loss._partial_: no parameter of mine.Part"),
-        ("count='???'", "loss.count: a value must be given"),
+        ("free=[{_target_: mine.Par}]", "loss.free.0._target_: mine has no Par. Did you mean Part?"),
+        ("cuont=3", "loss.cuont: unknown parameter of mine.Part. Did you mean count?"),
+        ("_target_=os.system", "loss._target_: os.system is not in an allowed package"),
+        ("_partial_=true", "loss._partial_: unknown parameter of mine.Part"),
+        ("count='???'", "loss.count: has no value yet. Set it."),
     ],
 )
 def test_arguments_are_held_against_the_signature(folder: Path, setting: str, message: str) -> None:
@@ -128,37 +128,40 @@ def test_arguments_that_suit_are_let_pass(folder: Path, setting: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trainning.epochs=3"], "trainning: unknown key; did you mean training?"),
+        (["trainning.epochs=3"], "trainning: unknown key. Did you mean training?"),
         (["training.epochs=abc"], 'training.epochs: "abc" is not a whole number in [1, inf)'),
         (["training.batch_size=0"], "training.batch_size: 0 is not a whole number in [1, inf)"),
-        (["training.epoch=3"], "training.epoch: no key; did you mean epochs?"),
+        (["training.epoch=3"], "training.epoch: unknown key. Did you mean epochs?"),
         (["~training.epochs"], "training.epochs: is missing, and has no default"),
         (["training=3"], "training: 3 is not a mapping"),
-        (["training.monitor=valid/acuracy"], "training.monitor: no valid/acuracy; did you mean valid/accuracy?"),
-        (["training.monitor=test/loss"], "training.monitor: no test/loss;"),
+        (
+            ["training.monitor=valid/acuracy"],
+            "training.monitor: there is no metric valid/acuracy. Did you mean valid/accuracy?",
+        ),
+        (["training.monitor=test/loss"], "training.monitor: there is no metric test/loss."),
         (["learning_rate=-1"], "learning_rate: -1 is not a number in [0, inf)"),
         (["learning_rate=inf"], "learning_rate: Infinity is not a number in [0, inf)"),
         (
             ["learning_rate=1e39"],
-            "learning_rate: 1e+39 is not a number in [0, inf); float32 holds 0 and numbers of size",
+            "learning_rate: 1e+39 is not a number in [0, inf). In float32, its size must be 0, or from",
         ),
         (
             [f"learning_rate={10**400}"],
-            "learning_rate: a number of 1329 bits is not a number in [0, inf); float32 holds",
+            "learning_rate: a number of 1329 bits is not a number in [0, inf). In float32,",
         ),
         (["optimizer.eps=1e39"], "optimizer.eps: 1e+39 is not a number"),
         (["resume=[1]"], "resume: [1] is not text or null"),
         (["feature.inputs.image=[[a]]"], 'feature.inputs.image.0: ["a"] is not text'),
         (["seed=4294967296"], "seed: 4294967296 is not a whole number in [0, 4.29497e+09]"),
-        (["mode=trian"], 'mode: "trian" is not an allowed word; did you mean train?'),
-        (["optimizer.learning_rate=1"], "optimizer.learning_rate: comes from the schedule; set learning_rate instead"),
+        (["mode=trian"], 'mode: "trian" is not an allowed value. Did you mean train?'),
+        (["optimizer.learning_rate=1"], "optimizer.learning_rate: is set by the schedule. Set learning_rate instead."),
         (["optimizer.b1=1"], "optimizer.b1: 1 is not a number in [0, 1)"),
-        (["architecture.outputs=3"], "architecture.outputs: comes from the data and the loss"),
+        (["architecture.outputs=3"], "architecture.outputs: is set from the data and the loss. Leave it out."),
         (["~architecture.widths"], "architecture.widths: is missing, and has no default"),
         (["~loss._target_"], "loss: {} is not a part (a mapping with _target_)"),
         (["metric.accuracy=3"], "metric.accuracy: 3 is not a part"),
-        (["feature.input={}"], "feature.input: unknown key; did you mean inputs?"),
-        (["feature.inputs.image=[imge]"], "feature.inputs.image: no column imge; did you mean image?"),
+        (["feature.input={}"], "feature.input: unknown key. Did you mean inputs?"),
+        (["feature.inputs.image=[imge]"], "feature.inputs.image: there is no column imge. Did you mean image?"),
         (["feature.inputs.image=image"], 'feature.inputs.image: "image" is not a list'),
         (["~feature.target"], "feature.target: is missing"),
     ],
@@ -182,8 +185,8 @@ def test_inputs_are_those_of_the_architecture(folder: Path) -> None:
     assert told(*words, "feature.inputs.extra=[sex]") == []
     found = told(*words, "~feature.inputs.wide", "feature.inputs.wied=[age]")
     assert [line.partition(" [")[0] for line in found] == [
-        "feature.inputs.wied: mine.Two takes no such input; did you mean wide? (deep, extra, wide)",
-        "feature.inputs: mine.Two needs an input wide",
+        "feature.inputs.wied: mine.Two has no input wied. Did you mean wide? Allowed: deep, extra, wide.",
+        "feature.inputs: mine.Two needs an input wide. Add it.",
     ]
     assert told(*words, "architecture._target_=mine.Any", "feature.inputs={other: [age]}") == []
 

@@ -12,8 +12,8 @@ from runner.__main__ import main
 from runner.config.compose import compose, configure
 from runner.config.legacy import PARAMETERS, TARGETS, Renamed, move_keys, rename_targets
 from runner.errors import ConfigError
-from runner.signature.kinds import is_part_of
-from runner.signature.parameters import signature
+from runner.signature.kinds import is_part_of_kind
+from runner.signature.parameters import read_signature
 
 OLD = Path(__file__).parents[1] / "old_run"
 EXPECTED = json.loads((OLD / "expected.json").read_text())
@@ -32,21 +32,21 @@ def old_run(in_empty_folder: Path) -> Path:
 @pytest.mark.parametrize("old", TARGETS)
 def test_a_renamed_part_is_a_part_today(old: str) -> None:
     rename = TARGETS[old]
-    assert is_part_of(rename.target)
-    needed = {} if rename.needs is None else {rename.needs: 0.5}
+    assert is_part_of_kind(rename.target)
+    needed = {} if rename.condition is None else {rename.condition: 0.5}
     node, notes = rename_targets({"_target_": old, **needed}, "part")
     assert node["_target_"] == rename.target
-    assert notes[0].note == f"part._target_={old} is {rename.target} now"
+    assert notes[0].note == f"part._target_={old} was renamed to {rename.target}"
 
 
 @pytest.mark.parametrize("target", PARAMETERS)
 def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
     for old, new in PARAMETERS[target].items():
-        assert new in (known := signature(target) or {})
+        assert new in (known := read_signature(target) or {})
         assert old not in known
         node, renamed = rename_targets([{"_target_": target, old: 0.5}], "parts")
         assert node == [{"_target_": target, new: 0.5}]
-        assert renamed == ((f"parts.0.{old}", f"parts.0.{new}", f"parts.0.{old} is parts.0.{new} now"),)
+        assert renamed == ((f"parts.0.{old}", f"parts.0.{new}", f"parts.0.{old} was renamed to parts.0.{new}"),)
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
 )
 def test_a_part_was_also_named_by_its_module(old: str, new: str) -> None:
     assert rename_targets({"_target_": old})[0] == {"_target_": new}
-    assert is_part_of(new)
+    assert is_part_of_kind(new)
 
 
 def test_a_value_has_another_name_today() -> None:
     layer = {"_target_": "components.layer.Dense", "features": 3}
     renamed, notes = rename_targets({"layers": [{**layer, "initializer": "he_normal_out"}]})
     assert renamed == {"layers": [{**layer, "initializer": "he_normal_fan_out"}]}
-    assert [one.note for one in notes] == ["layers.0.initializer=he_normal_out is he_normal_fan_out now"]
+    assert [one.note for one in notes] == ["layers.0.initializer=he_normal_out was renamed to he_normal_fan_out"]
 
 
 def test_a_part_that_is_renamed_for_a_parameter_stays_without_it() -> None:
@@ -83,8 +83,8 @@ def test_words_and_files_may_hold_old_names(in_empty_folder: Path, capsys: pytes
     assert config.values["loss"]["garbage_penalty"] == 0.5
     assert main([*words, "mode=dry_run"]) == 0
     error = capsys.readouterr().err
-    assert "warning: weights._target_=components.weights.Random is components.pretrained.Random now" in error
-    assert "warning: loss.rubbish is loss.garbage_penalty now" in error
+    assert "warning: weights._target_=components.weights.Random was renamed to components.pretrained.Random" in error
+    assert "warning: loss.rubbish was renamed to loss.garbage_penalty" in error
 
 
 def test_the_word_that_sets_an_old_name_is_the_origin_of_the_new_one() -> None:

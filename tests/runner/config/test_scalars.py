@@ -9,11 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from runner.config.catalog import catalog
+from runner.config.catalog import find_options
 from runner.config.compose import compose
 from runner.config.scalars import split_scalars
 from runner.signature.build import ScalarSlot, import_target
-from runner.signature.parameters import OPTAX, signature
+from runner.signature.parameters import OPTAX_HINTS, read_signature
 
 PART = """
 from typing import Annotated
@@ -105,9 +105,9 @@ def test_the_numbers_of_a_default_run() -> None:
 
 
 def optax_numbers() -> list[tuple[str, str]]:
-    options = catalog().files["optimizer"]
+    options = find_options().files["optimizer"]
     targets = {compose([f"optimizer={option}"]).values["optimizer"]["_target_"] for option in options}
-    return sorted((target, name) for target in targets for name in signature(target) or {} if name in OPTAX)
+    return sorted((target, name) for target in targets for name in read_signature(target) or {} if name in OPTAX_HINTS)
 
 
 @jax.numpy_dtype_promotion("standard")  # Optax mixes floats and integers

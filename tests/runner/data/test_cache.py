@@ -113,7 +113,7 @@ def test_drafts_of_killed_processes_are_removed_and_those_of_running_ones_stay(e
     for name in (".entry.abcdefgh", ".other.abcdefgh", ".entry.ijklmnop"):
         (entry.parent / name).mkdir()
         (entry.parent / name / "0.npy").write_bytes(b"half")
-    held = folders.take_lock(entry.parent / ".entry.ijklmnop")
+    held = folders.try_lock(entry.parent / ".entry.ijklmnop")
     assert held is not None
     for name in (".entry.abcdefgh", ".entry.ijklmnop"):
         os.utime(entry.parent / name, (0, 0))

@@ -50,4 +50,4 @@ def test_a_selection_names_rows_as_its_block_did() -> None:
     selected = select_rows(block, np.array([0, 3]))
     assert selected.columns["x"].tolist() == [0, 3]
     assert selected.valid["x"].tolist() == [False, True]
-    assert selected.where(1) == "row 103 of somewhere"
+    assert selected.locate(1) == "row 103 of somewhere"

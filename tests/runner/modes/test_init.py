@@ -1,4 +1,4 @@
-"""The project that `mode=init` makes: nothing is overwritten, and everything in it works."""
+"""`mode=init` overwrites nothing, and everything in the project that it writes works."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ import yaml
 
 import runner.modes.init
 from runner.__main__ import main
-from runner.config.catalog import HOUSE, catalog, defaults
+from runner.config.catalog import INSTALL_FOLDER, find_options, read_default_options
 from runner.config.compose import compose
 
 TEMPLATE = Path(runner.modes.init.__file__).parent / "template"
@@ -24,7 +24,7 @@ EXPERIMENTS = sorted(path.stem for path in (TEMPLATE / "experiments").glob("*.ya
 README = (TEMPLATE / "README.md").read_text()
 COMMANDS = re.findall(r"^    (titrate .*)$", README, re.MULTILINE)
 SHORT = ("tracking=none", "quiet=true", "training.epochs=1", "data.rows=200")
-REPORT = (
+PRINT_IMPORTS = (
     "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
     "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules}); sys.exit(code)"
 )
@@ -32,7 +32,7 @@ REPORT = (
 
 @pytest.fixture
 def project(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder after `mode=init`, whose module may be named, and is forgotten after the test."""
+    """A folder after `mode=init`. Its module is allowed; Python forgets it after the test."""
     monkeypatch.setenv("TITRATE_ALLOW", "my_parts")
     sys.modules.pop("my_parts", None)
     assert main(["mode=init"]) == 0
@@ -40,45 +40,47 @@ def project(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     sys.modules.pop("my_parts", None)
 
 
-def test_it_writes_the_template_and_says_so(in_empty_folder: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", REPORT, "mode=init"], capture_output=True, text=True, check=True)
+def test_init_writes_the_template_and_lists_its_files(in_empty_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT_IMPORTS, "mode=init"], capture_output=True, text=True, check=True
+    )
     assert sorted(str(path.relative_to(in_empty_folder)) for path in in_empty_folder.rglob("*.*")) == FILES
     *lines, imported = done.stdout.splitlines()
     assert {line.strip() for line in lines} >= {*FILES, "titrate experiment=rentals_residual"}
     assert {"jax", "numpy", "mlflow"}.isdisjoint(imported.split())
 
 
-def test_nothing_is_overwritten(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_overwrites_nothing(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("README.md").write_text("mine")
-    Path("conf").write_text("no folder")
+    Path("conf").write_text("a file")
     assert main(["mode=init"]) == 2
-    assert f"mode=init: {in_empty_folder} has README.md, conf already; nothing was written" in capsys.readouterr().err
+    assert f"mode=init: {in_empty_folder} has README.md, conf already. Nothing was written" in capsys.readouterr().err
     assert sorted(path.name for path in in_empty_folder.iterdir()) == ["README.md", "conf"]
     assert Path("README.md").read_text() == "mine"
 
 
-def test_a_second_time_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_raises_if_the_project_exists(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=init"]) == 2
     assert "my_parts.py already" in capsys.readouterr().err
 
 
-def test_its_names_are_none_of_ours(project: Path) -> None:
-    found = catalog()
+def test_its_options_have_other_names_than_ours(project: Path) -> None:
+    found = find_options()
     assert found.clashes == ()
     assert all(
         path.is_relative_to(project) for group, name in OPTIONS for path in [found.files[group][Path(name).stem]]
     )
 
 
-def test_there_is_a_part_of_each_kind(project: Path) -> None:
+def test_the_template_has_a_part_of_each_kind(project: Path) -> None:
     groups = {group for group, _ in OPTIONS}
-    assert groups == set(defaults()) - {"tracking", "sweep", "experiment", "augmentation", "weights"}
-    named = "".join(Path(file).read_text() for file in FILES if file.endswith(".yaml"))
+    assert groups == set(read_default_options()) - {"tracking", "sweep", "experiment", "augmentation", "weights"}
+    texts = "".join(Path(file).read_text() for file in FILES if file.endswith(".yaml"))
     defined = re.findall(r"^(?:class|def) ([A-Za-z]\w*)", Path("my_parts.py").read_text(), re.MULTILINE)
-    assert all(f"my_parts.{name}" in named for name in defined)
+    assert all(f"my_parts.{name}" in texts for name in defined)
 
 
-def test_every_option_is_named_by_an_experiment(project: Path) -> None:
+def test_every_option_is_used_in_an_experiment(project: Path) -> None:
     chosen = [compose([f"experiment={name}"]).choices for name in EXPERIMENTS]
     for group, file in OPTIONS:
         options = [
@@ -88,7 +90,7 @@ def test_every_option_is_named_by_an_experiment(project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
+def test_the_header_of_an_experiment_has_question_result_time_and_command(name: str) -> None:
     lines = (TEMPLATE / "experiments" / f"{name}.yaml").read_text().splitlines()
     header = {line[2:].partition(":")[0]: line.partition(":")[2].strip() for line in lines if line.startswith("# ")}
     assert list(header)[:4] == ["Question", "Result", "Time", "Command"]
@@ -107,12 +109,12 @@ def test_an_experiment_runs(project: Path, name: str, folds: list[str]) -> None:
 @pytest.mark.parametrize(
     "words", ["loss.quantile=0.9 training.precision=bfloat16", "optimizer.momentum=0 schedule.peak=0.5"]
 )
-def test_its_numbers_may_be_set(project: Path, words: str) -> None:
+def test_parameters_of_its_parts_can_be_set(project: Path, words: str) -> None:
     assert main(["experiment=rentals_additive", *SHORT, *words.split()]) == 0
 
 
 @pytest.mark.optax
-def test_its_parts_mix_with_ours(project: Path) -> None:
+def test_its_parts_work_with_ours(project: Path) -> None:
     words = "data=rentals feature=rentals architecture=mlp loss=mse metric=[rmse,relative_error] optimizer=adam"
     assert main([*words.split(), "schedule=triangle", "regularizer=[l2,group_lasso]", *SHORT]) == 0
 
@@ -126,16 +128,16 @@ def test_a_command_of_its_readme_runs(project: Path, command: str) -> None:
     assert main([*words, *(SHORT if "experiment" in command else [])]) == 0
 
 
-def test_mistakes_are_told_as_its_readme_says(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command, told = re.search(r"^ *\$ titrate (.*)\n *(.*)$", README, re.MULTILINE).groups()  # type: ignore[union-attr]
+def test_the_error_in_its_readme_is_current(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command, message = re.search(r"^ *\$ titrate (.*)\n *(.*)$", README, re.MULTILINE).groups()  # type: ignore[union-attr]
     capsys.readouterr()
     assert main(shlex.split(command)) == 2
-    assert capsys.readouterr().err.startswith(told)
+    assert capsys.readouterr().err.startswith(message)
 
 
 @pytest.mark.optax
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         ("loss=pinball", "pinball needs a real-valued target"),
         ("metric=[relative_error]", "relative_error needs a real-valued target"),
@@ -144,17 +146,19 @@ def test_mistakes_are_told_as_its_readme_says(project: Path, capsys: pytest.Capt
         ("experiment=rentals_residual architecture=additive", "my_parts.Additive needs an input calendar"),
     ],
 )
-def test_its_parts_tell_mistakes(project: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
-    assert main([*words.split(), "tracking=none", "quiet=true"]) == 2
+def test_its_parts_raise_errors(
+    project: Path, capsys: pytest.CaptureFixture[str], overrides: str, message: str
+) -> None:
+    assert main([*overrides.split(), "tracking=none", "quiet=true"]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_its_files_are_short_and_shipped() -> None:
+def test_its_files_are_short_and_in_the_package() -> None:
     for file in FILES:
         if file.endswith(".yaml"):
             text = (TEMPLATE / file).read_text()
             assert text.startswith("# ")
             assert len(text.splitlines()) <= 25
             assert yaml.safe_load(text)
-    ignored = (HOUSE / ".gitignore").read_text().split()
+    ignored = (INSTALL_FOLDER / ".gitignore").read_text().split()
     assert not [file for file in FILES if any(part in ignored for part in Path(file).parts)]

@@ -107,6 +107,6 @@ def test_a_file_that_does_not_fit_leaves_no_folder_and_says_who_named_it(
     assert main([*words, "weights.path=mine.safetensors", "architecture=mlp"]) == 2
     assert "MLP: no naming scheme is known" in capsys.readouterr().err
     assert main([*words, "architecture=mine"]) == 2
-    assert "weights.path: a value must be given" in capsys.readouterr().err
+    assert "weights.path: has no value yet. Set it." in capsys.readouterr().err
     assert main([*words, "architecture=mine", "weights.path=other.safetensors"]) == 2
     assert "there is no file" in capsys.readouterr().err

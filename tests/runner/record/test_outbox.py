@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.record import outbox
-from runner.record.outbox import Outbox, cover, covered
+from runner.record.outbox import Outbox, read_covered_size, write_covered_size
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def lines(folder: Path) -> list[dict]:
 
 
 def read(folder: Path) -> list[outbox.Point]:
-    return list(outbox.parse(outbox.read(folder).splitlines()))
+    return list(outbox.parse_points(outbox.read_covered_points(folder).splitlines()))
 
 
 def test_points_come_back_once_they_are_covered(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_points_come_back_once_they_are_covered(tmp_path: Path) -> None:
     box.add(20, {"train/loss": 0.25})
     box.flush()
     assert read(tmp_path) == []
-    cover(tmp_path, offset)
+    write_covered_size(tmp_path, offset)
     assert read(tmp_path) == [(10, 1, {"train/loss": 0.5, "learning_rate": 1e-3})]
     box.close()
 
@@ -44,7 +44,7 @@ def test_points_come_back_once_they_are_covered(tmp_path: Path) -> None:
 def test_values_need_not_be_finite_and_keep_every_bit(tmp_path: Path) -> None:
     box = Outbox(tmp_path)
     box.add(1, {"a": math.inf, "b": -math.inf, "c": math.nan, "d": 0.1 + 0.2})
-    cover(tmp_path, box.flush())
+    write_covered_size(tmp_path, box.flush())
     box.close()
     values = read(tmp_path)[0].values
     assert (values["a"], values["b"], values["d"]) == (math.inf, -math.inf, 0.1 + 0.2)
@@ -59,8 +59,8 @@ def test_flush_returns_the_size_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_nothing_is_covered_at_first(tmp_path: Path) -> None:
-    assert covered(tmp_path) == 0
-    assert outbox.read(tmp_path) == b""
+    assert read_covered_size(tmp_path) == 0
+    assert outbox.read_covered_points(tmp_path) == b""
 
 
 def test_points_that_no_checkpoint_covers_are_removed_but_keep_their_timestamps(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_points_that_no_checkpoint_covers_are_removed_but_keep_their_timestamps(
     box.close()
     with (tmp_path / "points.jsonl").open("a") as file:
         file.write('{"step": 3, "timest')  # killed in the midst of writing
-    box = Outbox(tmp_path, covered=offset)
+    box = Outbox(tmp_path, covered_size=offset)
     assert [line["step"] for line in lines(tmp_path)] == [1]
     box.add(2, {"b": 2.0})
     box.add(3, {"a": 3.0})
@@ -86,10 +86,10 @@ def test_an_older_checkpoint_covers_fewer_points_again(tmp_path: Path) -> None:
     box.add(1, {"a": 1.0})
     older = box.flush()
     box.add(2, {"a": 2.0})
-    cover(tmp_path, box.flush())
+    write_covered_size(tmp_path, box.flush())
     box.close()
-    Outbox(tmp_path, covered=older).close()
-    assert covered(tmp_path) == older
+    Outbox(tmp_path, covered_size=older).close()
+    assert read_covered_size(tmp_path) == older
     assert [point.step for point in read(tmp_path)] == [1]
 
 
@@ -98,7 +98,7 @@ def test_a_saved_checkpoint_counts_before_its_cover_is_recorded(tmp_path: Path) 
     box.add(1, {"a": 1.0})
     offset = box.flush()
     box.close()
-    Outbox(tmp_path, covered=offset).close()
+    Outbox(tmp_path, covered_size=offset).close()
     assert [point.step for point in read(tmp_path)] == [1]
 
 
@@ -112,7 +112,7 @@ def test_however_often_killed_every_point_is_there_once_at_its_first_time(
     for made, saved, back in [*lives, (5, True, 0)]:
         step, offset = checkpoints[max(len(checkpoints) - 1 - back, 0)]
         del checkpoints[max(len(checkpoints) - back, 1) :]
-        box = Outbox(folder, covered=offset)
+        box = Outbox(folder, covered_size=offset)
         for _ in range(made):
             step += 1
             box.add(step, {"a": float(step)})

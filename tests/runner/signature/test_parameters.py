@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from components.types import Range
-from runner.config.catalog import catalog
+from runner.config.catalog import find_options
 from runner.signature.build import import_target
-from runner.signature.parameters import UNKNOWN, Parameter, call_parameters, settings, signature
-from runner.signature.source import TargetError
+from runner.signature.parameters import UNKNOWN, Parameter, read_call_signature, read_settings_fields, read_signature
+from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Kind, Part, Scalar
-from runner.tree import parts
+from runner.tree import iterate_parts
 
 SHARE = Annotated[Scalar, Range(0, 1, "[)")]
 
@@ -86,13 +86,13 @@ class Layer: pass
 """
     arguments = ", ".join(f"a{n}: {text}" for n, text in enumerate(annotations))
     package(part=f"{first}\n{HEADER}{aliases}\ndef f({arguments}): pass")
-    found = signature("mine.part.f")
+    found = read_signature("mine.part.f")
     assert found is not None
     assert dict(zip(annotations, (one.hint for one in found.values()), strict=True)) == annotations
 
 
 def required(target: str) -> dict[str, bool] | None:
-    found = signature(target)
+    found = read_signature(target)
     return None if found is None else {name: one.required for name, one in found.items()}
 
 
@@ -163,7 +163,7 @@ class Strange(Exception):
     assert required("mine.part.Pair") == required("mine.part.Layer") == {"a": True, "b": False}
     assert required("mine.part.Deep") == {"a": True, "b": False, "c": False}
     assert required("mine.part.Strange") is None
-    taken = call_parameters("mine.part.Deeper")
+    taken = read_call_signature("mine.part.Deeper")
     assert taken is not None
     assert {name: one.required for name, one in taken.items()} == {"x": True, "y": False, "train": True}
 
@@ -175,55 +175,55 @@ def test_imports_are_followed(package: Any) -> None:
         deep="def f(a): pass\n",
         stars="def star(b): pass\n",
     )
-    assert signature("mine.g") == {"a": Parameter(Any, True)}
-    assert signature("mine.star") == {"b": Parameter(Any, True)}
-    assert signature("mine.other.f") == signature("mine.g")
+    assert read_signature("mine.g") == {"a": Parameter(Any, True)}
+    assert read_signature("mine.star") == {"b": Parameter(Any, True)}
+    assert read_signature("mine.other.f") == read_signature("mine.g")
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("os.system", "os.system is not below an allowed package"),
-        ("adam", "adam is not below an allowed package"),
-        ("runner.signature.build.build", "not below an allowed package"),
+        ("os.system", "os.system is not in an allowed package"),
+        ("adam", "adam is not in an allowed package"),
+        ("runner.signature.build.build", "not in an allowed package"),
         ("components.data.os.system", "there is no module components.data.os"),
-        ("components.loss.math", "components.loss.math is a module"),
+        ("components.loss.math", "components.loss.math is a module, not a part"),
         ("components.optimiser.adam", "there is no module components.optimiser"),
-        ("components.layer", "components.layer is a module"),
-        ("components.lay.Dense", "did you mean layer?"),
-        ("optax.nadm", "optax has no nadm; did you mean nadam?"),
+        ("components.layer", "components.layer is a module, not a part"),
+        ("components.lay.Dense", "Did you mean layer?"),
+        ("optax.nadm", "optax has no nadm. Did you mean nadam?"),
         (
             "components.loss.X",
-            "has no X; allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy",
+            "has no X. Allowed: BinaryCrossEntropy, Huber, LeNet5_1998, MAE, MSE, SoftmaxCrossEntropy",
         ),
-        ("flax.linen.tanh", "jax.numpy.tanh is not below an allowed package"),
+        ("flax.linen.tanh", "jax.numpy.tanh is not in an allowed package"),
         ("mine.f", "there is no package mine"),
-        ("components.data.idx.Path", "pathlib.Path is not below an allowed package"),
+        ("components.data.idx.Path", "pathlib.Path is not in an allowed package"),
     ],
 )
 def test_targets_that_do_not_exist_or_are_not_allowed(
     target: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TITRATE_ALLOW", "mine")
-    with pytest.raises(TargetError, match=message):
-        signature(target)
+    with pytest.raises(PartNotFoundError, match=message):
+        read_signature(target)
 
 
 def test_a_syntax_error_in_a_module_is_reported_with_its_line(package: Any) -> None:
     package(part="x = 1\ndef f(:\n")
-    with pytest.raises(TargetError, match=r"part\.py, line 2"):
-        signature("mine.part.f")
+    with pytest.raises(PartNotFoundError, match=r"part\.py, line 2"):
+        read_signature("mine.part.f")
 
 
 def targets() -> list[str]:
-    files = [path for options in catalog().files.values() for path in options.values()]
+    files = [path for options in find_options().files.values() for path in options.values()]
     trees = [yaml.safe_load(path.read_text()) for path in files]
-    return sorted({node["_target_"] for tree in trees for _, node in parts(tree)})
+    return sorted({node["_target_"] for tree in trees for _, node in iterate_parts(tree)})
 
 
 @pytest.mark.parametrize("target", [*targets(), "flax.linen.Dense", "flax.linen.BatchNorm", "optax.lion"])
 def test_signatures_of_all_targets_in_conf_match_those_of_python(target: str) -> None:
-    found = signature(target)
+    found = read_signature(target)
     seen = dict(inspect.signature(import_target(target)).parameters)
     for flax in ("parent", "name") if "parent" in seen else ():
         del seen[flax]
@@ -234,8 +234,8 @@ def test_signatures_of_all_targets_in_conf_match_those_of_python(target: str) ->
 
 
 def test_settings_are_read_too() -> None:
-    assert settings("Settings")["learning_rate"].hint == Annotated[Scalar, Range(0)]
-    assert settings("Training")["on_nan"].hint == Literal["stop", "continue"]
+    assert read_settings_fields("Settings")["learning_rate"].hint == Annotated[Scalar, Range(0)]
+    assert read_settings_fields("Training")["on_nan"].hint == Literal["stop", "continue"]
 
 
 @pytest.mark.parametrize(
@@ -250,4 +250,4 @@ def test_settings_are_read_too() -> None:
     ],
 )
 def test_a_default_is_read_where_it_is_a_literal(target: str, name: str, default: object) -> None:
-    assert (signature(target) or {})[name].default == default
+    assert (read_signature(target) or {})[name].default == default

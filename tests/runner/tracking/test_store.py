@@ -23,7 +23,7 @@ from runner import store_uri
 from runner.__main__ import main
 from runner.run_folder import read_record
 from runner.tracking import ChildDelivery, MLflow, Nothing, deliver, store
-from runner.tracking.names import LONGEST_NAME, fit, fit_file, fit_text
+from runner.tracking.names import LONGEST_NAME, escape_file_name, escape_name, escape_text
 from runner.tracking.state import DeliveryState
 
 pytestmark = [
@@ -79,9 +79,9 @@ ODD = st.text(st.sampled_from("ab/._x0028AFD\ud800:(% \n-é☃\U0001f600\0") | s
 
 @given(ODD, ODD)
 def test_every_name_is_made_fit_and_given_back_and_no_two_become_one(one: str, other: str) -> None:
-    assert accepts(fit(one))
-    assert true_name(fit(one)) == one
-    assert (fit(one) == fit(other)) == (one == other)
+    assert accepts(escape_name(one))
+    assert true_name(escape_name(one)) == one
+    assert (escape_name(one) == escape_name(other)) == (one == other)
 
 
 @pytest.mark.parametrize(
@@ -97,21 +97,21 @@ def test_every_name_is_made_fit_and_given_back_and_no_two_become_one(one: str, o
     ],
 )
 def test_names_that_mlflow_takes_stay_and_others_are_escaped(name: str, fitted: str) -> None:
-    assert (fit(name), true_name(fitted)) == (fitted, name)
+    assert (escape_name(name), true_name(fitted)) == (fitted, name)
 
 
 def test_long_names_are_cut_and_stay_apart() -> None:
-    one, other = fit("(" * 300 + "a"), fit("(" * 300 + "b")
+    one, other = escape_name("(" * 300 + "a"), escape_name("(" * 300 + "b")
     assert one != other
     assert accepts(one)
     assert len(one) == LONGEST_NAME
-    assert len(fit_file("../" * 400)) <= 255
-    assert "/" not in fit_file("../../../escape")
+    assert len(escape_file_name("../" * 400)) <= 255
+    assert "/" not in escape_file_name("../../../escape")
 
 
 def test_long_texts_say_where_they_are_in_full() -> None:
-    assert fit_text("a\ud800\0", 80, "config.yaml") == "a\\ud800\\x00"
-    cut = fit_text("x" * 9000, 8000, "record.json")
+    assert escape_text("a\ud800\0", 80, "config.yaml") == "a\\ud800\\x00"
+    cut = escape_text("x" * 9000, 8000, "record.json")
     assert len(cut) == 8000
     assert cut.endswith("x … (9,000 characters, in full in record.json)")
 
@@ -129,7 +129,7 @@ def test_a_table_with_odd_columns_arrives(
 ) -> None:
     header, *rows = TABLE.splitlines()
     Path("t.csv").write_text("\n".join([header, *rows * 15]))
-    monkeypatch.setattr("runner.tracking._start", InProcess)
+    monkeypatch.setattr("runner.tracking._start_child", InProcess)
     words = ["data=csv", "data.path=t.csv", "data.target=y", "architecture.widths=[2]", "training.epochs=1"]
     assert main([*words, "training.batch_size=42", "quiet=true"]) == 0
     (run,) = runs(client)
@@ -140,7 +140,7 @@ def test_a_table_with_odd_columns_arrives(
     assert {true_name(name) for name in run.data.params} == set(wanted)
     assert any("size _x0028_sqft_x0029_" in name for name in run.data.params)
     names = json.loads(Path(client.download_artifacts(run.info.run_id, "names.json")).read_text())
-    assert names == {fit(name): name for name in wanted if fit(name) != name}
+    assert names == {escape_name(name): name for name in wanted if escape_name(name) != name}
 
 
 def test_odd_points_tags_parameters_data_sets_and_names_arrive(tmp_path: Path, database: Path, client: Any) -> None:
@@ -198,7 +198,7 @@ def test_a_lost_answer_makes_no_second_run(tmp_path: Path, database: Path, clien
     with serve(database) as server:
         folder = finished(tmp_path, server.uri)
         server.lost |= {"runs/create", "experiments/create", "runs/log-batch", "runs/update"}
-        deliver.deliver(folder, given=server.uri)
+        deliver.deliver(folder, user_uri=server.uri)
         assert server.lost == set()
         (run,) = runs(client)
         assert (run.info.run_id, run.info.status) == (DeliveryState.load(folder).run_id, "FINISHED")
@@ -251,7 +251,7 @@ def test_a_deleted_experiment_is_told_with_the_commands_that_help(tmp_path: Path
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.tracking._start", InProcess)
+    monkeypatch.setattr("runner.tracking._start_child", InProcess)
 
 
 def goes_on(folder: Path, uri: str) -> str | None:
@@ -309,7 +309,7 @@ def test_a_working_folder_of_any_name_has_its_store(
 
 def test_parameters_of_a_uri_are_no_part_of_its_path(tmp_path: Path, database: Path) -> None:
     uri = f"sqlite:///{database}?timeout=30"
-    assert store_uri.sqlite_file(uri) == database
+    assert store_uri.find_sqlite_file(uri) == database
     assert MLflow(uri=uri).describe()["uri"] == uri
     deliver.deliver(finished(tmp_path, uri))
     assert {path.name for path in tmp_path.iterdir()} >= {"mlflow.db", "mlflow.db.lock", "mlruns"}
@@ -328,7 +328,7 @@ def test_an_experiment_s_files_stay_in_the_folder(tmp_path: Path, database: Path
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        ({"uri": "http://host\n:5000"}, r"^tracking.uri: 'http://host\\n:5000': no URI holds line breaks"),
+        ({"uri": "http://host\n:5000"}, r"^tracking.uri: 'http://host\\n:5000': a URI can't hold line breaks"),
         ({"uri": " http://host"}, "spaces at its ends"),
         ({"uri": "sqlite:///:memory:"}, "write sqlite:///FILE"),
         ({"uri": "sqlite:///"}, "write sqlite:///FILE"),
@@ -424,7 +424,7 @@ def test_an_experiment_that_is_not_there_is_refused_before_or_at_the_delivery(
     with serve(database) as server:
         finished(tmp_path, server.uri, tracking=MLflow(uri=server.uri).describe())
         with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: the store has no such experiment"):
-            deliver.deliver_all(tmp_path, given=server.uri)
+            deliver.deliver_all(tmp_path, user_uri=server.uri)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -481,7 +481,7 @@ def test_a_run_that_is_not_there_is_told_before_or_at_the_delivery(
         assert MLflow(uri=server.uri).describe()["uri"] == server.uri
         finished(tmp_path, server.uri, joins="0" * 32)
         with pytest.raises(UserError, match=r"MLFLOW_RUN_ID=0*: the store has no such run"):
-            deliver.deliver_all(tmp_path, given=server.uri)
+            deliver.deliver_all(tmp_path, user_uri=server.uri)
 
 
 # --------------------------------------------------------------------------------------------------- how a run ends
@@ -517,8 +517,8 @@ def test_a_reason_goes_when_the_run_goes_on_and_spares_what_somebody_wrote(
     folder = make(tmp_path / "run", f"sqlite:///{database}")
     note = lambda: runs(client)[0].data.tags.get("mlflow.note.content")  # noqa: E731
     deliver.deliver(folder)
-    assert note().startswith("killed: its process ended before it could say why")
-    deliver.deliver(folder, over=False)
+    assert note().startswith("killed: the process ended without a summary")
+    deliver.deliver(folder, run_ended=False)
     assert (note(), runs(client)[0].data.tags["error"]) == ("", "")
     client.set_tag(runs(client)[0].info.run_id, "mlflow.note.content", "mine")
     end(folder, status="diverged", error="NaN")
@@ -531,7 +531,7 @@ def test_the_end_of_a_run_waits_two_seconds_at_most_and_says_what_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = [subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)]
-    monkeypatch.setattr("runner.tracking._start", lambda folder, uri: slow[0])
+    monkeypatch.setattr("runner.tracking._start_child", lambda folder, uri: slow[0])
     waits: list[float] = []
     close = ChildDelivery.close
     monkeypatch.setattr(ChildDelivery, "close", lambda self, seconds: waits.append(seconds) or close(self, 0.0))
@@ -552,7 +552,7 @@ def test_a_sweep_without_mlflow_has_the_figures_of_all_its_runs(tmp_path: Path, 
     delivery = Nothing().start(sweep)
     member = make(sweep / "a", "", tracking={}, in_sweep=True)
     train(member, 2)
-    delivery.child(member).close(1)
+    delivery.add_run(member).close(1)
     delivery.close(1)
     figure = member / "figures" / "learning_curves.png"
     deadline = time.monotonic() + 60
@@ -569,7 +569,7 @@ def test_figures_are_drawn_once_an_end_and_where_the_store_is_gone_too(
     folder = finished(tmp_path, "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(Exception, match="Connection refused"):
-        deliver.deliver(folder, given="http://127.0.0.1:9")
+        deliver.deliver(folder, user_uri="http://127.0.0.1:9")
     assert drawn == [folder]
     tracking = {"uri": f"sqlite:///{database}", "experiment": "titrate"}
     (folder / "record.json").write_text(json.dumps(read_record(folder) | {"tracking": tracking}))

@@ -20,10 +20,10 @@ from delivery import end, make, train
 
 from components.types import UserError
 from runner import figures
-from runner.record.outbox import Outbox, cover
+from runner.record.outbox import Outbox, write_covered_size
 from runner.run_folder import find_run
 from runner.tracking import MLflow, Nothing, deliver, store
-from runner.tracking.delivery import FolderDelivery
+from runner.tracking.folder_delivery import FolderDelivery
 from runner.tracking.state import DeliveryState
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
@@ -91,7 +91,7 @@ def test_curves_are_drawn_of_one_epoch_too_and_of_values_that_are_not_finite(fol
     assert figures.draw(folder) == []
     with closing(Outbox(folder)) as box:
         box.add(100, {"epoch": 1, "train/loss": float("nan"), "valid/accuracy": 0.5, "learning_rate": 1e-3})
-        cover(folder, box.flush())
+        write_covered_size(folder, box.flush())
     assert [path.name for path in figures.draw(folder)] == ["learning_curves.png"]
 
 
@@ -107,7 +107,7 @@ def test_points_keep_their_steps_times_and_values(folder: Path, client: Any, no_
 
 def test_only_what_a_checkpoint_covers_is_delivered(folder: Path, client: Any, no_figures: None) -> None:
     offsets = train(folder, 3)
-    cover(folder, offsets[1])
+    write_covered_size(folder, offsets[1])
     deliver.deliver(folder)
     assert steps(client) == [100, 200]
 
@@ -235,7 +235,7 @@ def test_a_resumed_run_goes_on_in_the_same_run(folder: Path, client: Any, no_fig
     end(folder, status="interrupted", stopped_by="SIGINT", metrics={})
     deliver.deliver(folder)
     (folder / "summary.json").unlink()
-    deliver.deliver(folder, over=False)
+    deliver.deliver(folder, run_ended=False)
     assert the_run(client).info.status == "RUNNING"
     train(folder, 2, first=3, covered=offsets[-1])
     end(folder)
@@ -247,7 +247,7 @@ def test_a_resumed_run_goes_on_in_the_same_run(folder: Path, client: Any, no_fig
 @pytest.mark.parametrize("replayed", [1, 2, 4])
 def test_an_older_checkpoint_makes_no_point_twice(folder: Path, client: Any, no_figures: None, replayed: int) -> None:
     offsets = train(folder, 3)
-    deliver.deliver(folder, over=False)
+    deliver.deliver(folder, run_ended=False)
     time.sleep(0.01)
     train(folder, replayed, first=2, covered=offsets[0])
     deliver.deliver(folder)
@@ -258,11 +258,11 @@ def test_points_that_come_out_otherwise_the_second_time_are_all_delivered(
     folder: Path, client: Any, no_figures: None
 ) -> None:
     offsets = train(folder, 3)
-    deliver.deliver(folder, over=False)
-    with closing(Outbox(folder, covered=offsets[0])) as box:
+    deliver.deliver(folder, run_ended=False)
+    with closing(Outbox(folder, covered_size=offsets[0])) as box:
         for step in (200, 250, 300, 350):
             box.add(step, {"train/loss": 0.123456789})
-        cover(folder, box.flush())
+        write_covered_size(folder, box.flush())
     deliver.deliver(folder)
     assert set(steps(client)) == {100, 200, 250, 300, 350}
 
@@ -285,7 +285,7 @@ def test_a_store_that_was_thrown_away_is_filled_anew(
 
 @pytest.fixture
 def locked(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    monkeypatch.setattr(store, "LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
     with closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         yield lambda: holder.execute("ROLLBACK") and None
@@ -330,7 +330,7 @@ def test_a_server_that_is_gone_costs_seconds_and_is_asked_once(
     connect = store.connect
     monkeypatch.setattr(store, "connect", lambda uri: asked.append(uri) or connect(uri))
     with pytest.raises(UserError, match="2 of 3 records") as failure:
-        deliver.deliver_all(tmp_path / "outputs", given="http://127.0.0.1:9")
+        deliver.deliver_all(tmp_path / "outputs", user_uri="http://127.0.0.1:9")
     assert all(str(folder) in str(failure.value) for folder in gone)
     assert "Connection refused" in str(failure.value)
     assert asked.count("http://127.0.0.1:9") == 1
@@ -439,7 +439,7 @@ def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, mo
     sweep, members = sweep_of_two(tmp_path, "sqlite:////somewhere.db")
     for folder in (sweep, *members):
         DeliveryState(run_id="there").save(folder)
-    monkeypatch.setattr("runner.tracking._start", lambda folder, uri: None)
+    monkeypatch.setattr("runner.tracking._start_child", lambda folder, uri: None)
     monkeypatch.chdir(tmp_path)
     MLflow(experiment="another").start(sweep)
     for folder in (sweep, *members):
@@ -448,7 +448,7 @@ def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, mo
     alone = members[0]  # gone on with by itself, recorded elsewhere
     MLflow(experiment="third").start(alone)
     delivery = FolderDelivery(alone, json.loads((alone / "record.json").read_text()), None)  # type: ignore[arg-type]
-    assert delivery._parent() is None
+    assert delivery._find_parent_run() is None
 
 
 def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,7 +463,7 @@ def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.Mo
 def test_nothing_delivers_nothing(tmp_path: Path) -> None:
     delivery = Nothing().start(make(tmp_path / "run", ""))
     delivery.notify()
-    assert (Nothing().describe(), delivery.close(1.0), delivery.note()) == ({}, None, None)
+    assert (Nothing().describe(), delivery.close(1.0), delivery.describe_missing()) == ({}, None, None)
 
 
 def test_the_run_itself_never_imports_mlflow() -> None:
@@ -509,7 +509,7 @@ def test_a_child_that_is_killed_loses_nothing(tmp_path: Path, database: Path, cl
     delivery.notify()  # no one is there, and that is no error
     end(folder)
     run_id = delivery.close(60)
-    assert "titrate mode=deliver" in str(delivery.note())
+    assert "titrate mode=deliver" in str(delivery.describe_missing())
     assert [outcome.run_id for outcome in deliver.deliver_all(tmp_path / "outputs")] == [run_id]
     assert the_run(client).info.run_id == run_id
     assert the_run(client).info.status == "FINISHED"
@@ -547,13 +547,13 @@ def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monk
     for _ in range(100_000):  # more than a pipe holds
         delivery.notify()
     assert delivery.close(0.1) is None
-    assert "in the background" in str(delivery.note())
+    assert "in the background" in str(delivery.describe_missing())
     assert time.monotonic() - began < 2
     kill(delivery)
     with pytest.raises(Exception, match="Connection refused"):
-        deliver.deliver(folder, given="http://127.0.0.1:9")  # as the child would have done
-    assert "http://127.0.0.1:9: " in str(delivery.note())
-    assert "Connection refused" in str(delivery.note())
+        deliver.deliver(folder, user_uri="http://127.0.0.1:9")  # as the child would have done
+    assert "http://127.0.0.1:9: " in str(delivery.describe_missing())
+    assert "Connection refused" in str(delivery.describe_missing())
 
 
 def kill(delivery: Any) -> None:

@@ -44,7 +44,7 @@ def test_a_signal_ends_a_command_that_starts_even_where_python_drops_it(
     number: signal.Signals, come: Callable[[signal.Signals], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(number)
-    monkeypatch.setattr(execution, "run_once", lambda *given, **options: pytest.fail("it goes on"))
+    monkeypatch.setattr(execution, "execute_with_signals", lambda *given, **options: pytest.fail("it goes on"))
     monkeypatch.setattr(execution.platform, "start_jax", lambda cache: come(number))
     assert main(["tracking=none", "quiet=true"]) == 128 + number
     assert signal.getsignal(number) is before
@@ -55,7 +55,7 @@ def test_a_signal_ends_a_command_that_starts_even_where_python_drops_it(
 def test_a_lost_signal_is_seen_at_the_end_at_the_latest(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("runner.modes.help.usage", lambda: send_and_lose(number))
+    monkeypatch.setattr("runner.modes.help.help_text", lambda: send_and_lose(number))
     assert main(["--help"]) == 128 + number
     assert "Traceback" not in capsys.readouterr().err
 
@@ -124,7 +124,7 @@ def test_a_signal_in_a_callback_of_the_garbage_collector_ends_a_command_at_once(
         pytest.fail("it goes on")
 
     hook = sys.unraisablehook
-    monkeypatch.setattr("runner.modes.help.usage", usage)
+    monkeypatch.setattr("runner.modes.help.help_text", usage)
     began = time.monotonic()
     assert main(["--help"]) == 128 + number
     assert time.monotonic() - began < 30
@@ -162,6 +162,6 @@ def test_a_signal_waits_for_the_end_of_an_import_but_not_for_ever(
         time.sleep(60)
         pytest.fail("it goes on")
 
-    monkeypatch.setattr("runner.modes.help.usage", usage)
+    monkeypatch.setattr("runner.modes.help.help_text", usage)
     assert main(["--help"]) == 128 + number
     assert hasattr(sys.modules.get("slow_module"), "whole") == (longest > 1)

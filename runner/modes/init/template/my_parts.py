@@ -1,8 +1,7 @@
-"""One small part of each kind, to edit and to copy from; `conf/` makes each of them a choice.
+"""One small part of each kind, to edit or to copy. Each has an option in `conf/`.
 
-A signature is a schema: annotations say what may be set, and in which range, and are checked before a run.
-A `Scalar` may be a traced number: compute with it, never branch on it; `None` is how a part is switched off.
-`components.types` holds the protocols that parts follow.
+The signature declares the parameters of a part: their types and ranges are checked before a run. A parameter annotated
+`Scalar` can be a traced array: use it in arithmetic, never in a Python `if`. `components.types` holds the protocols.
 """
 
 from __future__ import annotations
@@ -43,22 +42,27 @@ from components.types import (
 
 @dataclass(frozen=True, kw_only=True)
 class Rentals(Table):
-    """Bicycles rented in an hour, made up: most by day and in mild weather, times log-normal noise.
+    """Simulated rentals of bicycles: most by day and in mild weather, times log-normal noise.
 
-    Columns: `hour`, 0 to 24; `temperature`, °C; `wind`, km/h; `rentals`, at least 1. What is held out, and folds,
-    come from `Table`.
+    The columns are `hour` (0 to 24), `temperature` (°C), `wind` (km/h) and `rentals` in that hour (at least 1). `Table`
+    adds the splits and folds.
+
+    Attributes:
+        rows: the number of rows.
+        noise: the standard deviation of the logarithm of the noise.
+        test: the share of rows in the test split.
     """
 
     rows: Annotated[int, Range(10)] = 2000
-    noise: Annotated[float, Range(0)] = 0.1  # standard deviation of the logarithm
+    noise: Annotated[float, Range(0)] = 0.1
     test: Annotated[float, Range(0, bounds="()")]
 
-    def content(self) -> str:
-        """From the rows themselves, so that an edit of `read` counts."""
-        content = hashlib.blake2b(digest_size=16)
+    def content_digest(self) -> str:
+        """A digest of the rows, which changes if `read` is edited."""
+        digest = hashlib.blake2b(digest_size=16)
         for name, values in self.columns_by_part["all"].items():
-            content.update(name.encode() + np.asarray(values).tobytes())
-        return content.hexdigest()
+            digest.update(name.encode() + np.asarray(values).tobytes())
+        return digest.hexdigest()
 
     def sizes(self) -> Mapping[str, int]:
         return {"all": self.rows}
@@ -83,10 +87,14 @@ class Rentals(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Cyclic:
-    """A number that begins anew after a `period`, as a point on a circle: (B, 2), the sine and the cosine.
+    """Sine and cosine of a periodic number: (B, 2).
 
-    The host half, `encode`, runs once and is kept; the device half, `layer`, is part of the compiled step. This
-    column learns nothing of the data, so it asks for no statistics.
+    `encode` runs once on the host, and its arrays are cached. `layer` is a part of the compiled step. This column fits
+    nothing on the data, so it needs no statistics.
+
+    Attributes:
+        key: the raw column.
+        period: the length of a period, in the unit of the column.
     """
 
     key: str
@@ -105,21 +113,26 @@ class Cyclic:
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        """`turns`: float32 (rows,), from 0 to 1."""
-        return {"turns": (_numbers(block, self.key) / self.period % 1).astype(np.float32)}
+        """Returns `phase`, float32 (rows,), from 0 to 1."""
+        return {"phase": (_numbers(block, self.key) / self.period % 1).astype(np.float32)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        return _on_a_circle
+        return _sine_and_cosine
 
 
-def _on_a_circle(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
-    angle = 2 * jnp.pi * jnp.asarray(encoded["turns"])
+def _sine_and_cosine(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
+    angle = 2 * jnp.pi * jnp.asarray(encoded["phase"])
     return jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Logarithm:
-    """A target of positive numbers, learned as log(value / unit): (B, 1). Metrics see values in their own unit."""
+    """A target of positive numbers. The model predicts log(value / unit), (B, 1); metrics compare the values.
+
+    Attributes:
+        key: the raw column.
+        unit: a typical value.
+    """
 
     key: str
     unit: Annotated[float, Range(0, bounds="()")] = 1.0
@@ -137,18 +150,18 @@ class Logarithm:
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        """`values`: float32 (rows, 1); raises DataError for the first row that isn't positive."""
+        """Returns `values`, float32 (rows, 1). Raises DataError for the first row that isn't positive."""
         values = _numbers(block, self.key)
         if not (values > 0).all():
             row = int(np.argmin(values > 0))
-            raise DataError(f"{block.where(row)}: column `{self.key}` is {values[row]}; positive numbers are needed")
+            raise DataError(f"{block.locate(row)}: column `{self.key}` is {values[row]}; positive numbers are needed")
         return {"values": np.log(values / self.unit).astype(np.float32)[:, None]}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         return lambda encoded, constants: jnp.asarray(encoded["values"])
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-        """No warnings; `results` are those of `statistics`, split by split."""
+        """Returns warnings about the results of `statistics`, given by split: none."""
         return ()
 
     def bind(self, constants: Constants) -> BoundTarget:
@@ -156,12 +169,13 @@ class Logarithm:
 
 
 def _numbers(block: Block, key: str) -> np.ndarray:
-    """A raw column of finite numbers, (rows,), float64."""
+    """A raw column of numbers, float64 (rows,). Raises DataError unless all are finite."""
     if key not in block.columns:
-        raise DataError(f"there is no column `{key}` in {block.origin}, but {', '.join(block.columns)}")
+        raise DataError(f"there is no column `{key}` in {block.origin}; columns: {', '.join(block.columns)}")
     values = np.asarray(block.columns[key], np.float64)
-    if not np.isfinite(values).all():
-        raise DataError(f"{block.where(int(np.argmin(np.isfinite(values))))}: column `{key}` is no finite number")
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise DataError(f"{block.locate(int(np.argmin(finite)))}: column `{key}` is not a finite number")
     return values
 
 
@@ -169,9 +183,12 @@ def _numbers(block: Block, key: str) -> np.ndarray:
 
 
 class Residual(nn.Module):
-    """A dense layer whose output, times `strength`, is added to its input (He et al., 2016): (B, D) -> (B, D).
+    """A dense layer with a residual connection, x + strength * dense(x): (B, D) -> (B, D).
 
-    It may stand in any list of layers, as in `conf/architecture/residual.yaml`.
+    `conf/architecture/residual.yaml` uses it in a list of layers.
+
+    References:
+        He et al., 2016. Deep residual learning for image recognition.
     """
 
     activation: ActivationName = "relu"
@@ -179,15 +196,23 @@ class Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        change = Dense(x.shape[-1], activation=self.activation)(x, train=train)
-        return x + jnp.asarray(self.strength, x.dtype) * change
+        residual = Dense(x.shape[-1], activation=self.activation)(x, train=train)
+        return x + jnp.asarray(self.strength, x.dtype) * residual
 
 
 class Additive(nn.Module):
-    """A sum of one small network for each kind of input (after Hastie and Tibshirani, 1986): -> (B, outputs).
+    """An additive model: the sum of one small network for each input, (B, D), (B, D) -> (B, outputs).
 
-    The names of its inputs, `calendar` and `weather`, are those in `inputs` of the feature file. `outputs` comes from
-    the loss, `dtype` from training.precision; logits are float32.
+    The feature file names the inputs `calendar` and `weather` too.
+
+    Attributes:
+        outputs: the number of outputs, which the loss determines.
+        width: the units of the hidden layer of each network.
+        activation: the activation of the hidden layers.
+        dtype: the dtype of the computation, from `training.precision`. The logits are float32.
+
+    References:
+        Hastie and Tibshirani, 1986. Generalized additive models.
     """
 
     outputs: int
@@ -197,10 +222,10 @@ class Additive(nn.Module):
 
     @nn.compact
     def __call__(self, calendar: jax.Array, weather: jax.Array, *, train: bool) -> Output:
-        parts = {"calendar": calendar, "weather": weather}
-        features = {name: self._hidden(name, x.astype(self.dtype), train) for name, x in parts.items()}
-        answers = [Dense(self.outputs, name=f"{name}_head")(x, train=train) for name, x in features.items()]
-        return Output((answers[0] + answers[1]).astype(jnp.float32), features=features)
+        inputs = {"calendar": calendar, "weather": weather}
+        features = {name: self._hidden(name, x.astype(self.dtype), train) for name, x in inputs.items()}
+        terms = [Dense(self.outputs, name=f"{name}_head")(x, train=train) for name, x in features.items()]
+        return Output((terms[0] + terms[1]).astype(jnp.float32), features=features)
 
     def _hidden(self, name: str, x: jax.Array, train: bool) -> jax.Array:
         return activate(self.activation, Dense(self.width, name=name)(x, train=train))
@@ -211,15 +236,21 @@ class Additive(nn.Module):
 
 @dataclass(frozen=True)
 class Pinball:
-    """Learns a quantile: an answer too low costs `quantile` of the error, one too high the rest.
+    """Pinball loss, whose minimum is a quantile of the target: (B, outputs), (B, outputs) -> (B,).
 
-    (B, outputs), (B, outputs) -> (B,) (Koenker and Bassett, 1978).
+    With the error e = target - logit, the loss is quantile * e if e > 0, else (quantile - 1) * e.
+
+    Attributes:
+        quantile: the quantile to predict; 0.5 is the median.
+
+    References:
+        Koenker and Bassett, 1978. Regression quantiles.
     """
 
     quantile: Annotated[Scalar, Range(0, 1, "()")] = 0.5
 
     def outputs(self, target: BoundTarget) -> int:
-        """The numbers of an example; raises UserError for a target of classes."""
+        """The number of outputs that the architecture needs. Raises UserError for a target of classes."""
         if target.classes is not None:
             raise UserError("pinball needs a real-valued target: choose loss=softmax_cross_entropy for classes")
         return target.outputs
@@ -234,21 +265,24 @@ class Pinball:
 class RelativeError:
     """Mean of |error| / |target| over examples and outputs, in the target's own unit.
 
-    `measure` gives sums that batches add up to, `result` the figure of the whole split.
+    `measure` returns the sums of a batch, which are added over the batches of a split. `result` is computed from them.
+
+    Attributes:
+        decode: converts logits and encoded targets to the target's own unit; `bind` sets it.
     """
 
-    decode: Callable[[jax.Array], jax.Array] = jnp.asarray  # the target's, from `bind`
+    decode: Callable[[jax.Array], jax.Array] = jnp.asarray
     higher_is_better = False
     collects = False
 
     def bind(self, target: BoundTarget) -> RelativeError:
-        """A copy that undoes the scaling of the target; raises UserError for a target of classes."""
+        """Returns a copy for a target. Raises UserError for a target of classes."""
         if target.classes is not None:
             raise UserError("relative_error needs a real-valued target: choose metric=[accuracy] for classes")
         return dataclasses.replace(self, decode=target.decode)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The examples of the batch, and the sum of their relative errors."""
+        """The sum of the relative errors of a batch, and the number of its examples."""
         assert output.logits is not None
         target = self.decode(batch.target)
         errors = jnp.abs((self.decode(output.logits) - target) / target).mean(1)
@@ -265,9 +299,14 @@ class RelativeError:
 def sign_momentum(
     learning_rate: Annotated[Scalar, Range(0)], momentum: Annotated[Scalar, Range(0, 1, "[)")] = 0.9
 ) -> optax.GradientTransformation:
-    """Steps of one size each along the sign of the averaged gradient (Bernstein et al., 2018).
+    """Signum: steps along the sign of the averaged gradient, all of the same size.
 
-    The rate comes from the schedule, step by step.
+    Args:
+        learning_rate: the step size, which the schedule sets at each step.
+        momentum: the decay of the average.
+
+    References:
+        Bernstein et al., 2018. signSGD: compressed optimisation for non-convex problems.
     """
     return optax.chain(optax.trace(momentum), optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))
 
@@ -277,22 +316,34 @@ def triangle(
     peak: Annotated[Scalar, Range(0, 1, "()")] = 0.1,
     final: Annotated[Scalar, Range(0, 1)] = 0.0,
 ) -> Schedule:
-    """Rises from 0 in a line until `peak`, a share of the run, then falls in a line to `final`, a share of the rate."""
+    """A learning rate that rises linearly from 0, then falls linearly.
+
+    Args:
+        learning_rate: the highest learning rate.
+        peak: where the learning rate is highest, as a share of the run.
+        final: the learning rate at the end, as a share of the highest.
+    """
 
     def values(step: jax.Array, total_steps: jax.Array) -> Mapping[str, jax.Array]:
         rate, top, end = (jnp.asarray(number, jnp.float32) for number in (learning_rate, peak, final))
-        done = jnp.asarray(step, jnp.float32) / jnp.asarray(total_steps, jnp.float32)
-        falling = 1 - (1 - end) * (done - top) / (1 - top)
-        return {"learning_rate": rate * jnp.where(done < top, done / top, falling)}
+        progress = jnp.asarray(step, jnp.float32) / jnp.asarray(total_steps, jnp.float32)
+        falling = 1 - (1 - end) * (progress - top) / (1 - top)
+        return {"learning_rate": rate * jnp.where(progress < top, progress / top, falling)}
 
     return Schedule(values)
 
 
 @dataclass(frozen=True)
 class GroupLasso:
-    """`strength` times the summed lengths of the rows of kernels: what an input says is kept whole or given up.
+    """Group lasso on the rows of kernels: strength times the sum of their Euclidean lengths.
 
-    Reference: Yuan and Lin, 2006. A tiny number inside the root keeps the gradient finite at zero.
+    A row holds the weights of one input of a layer. They become zero together.
+
+    Attributes:
+        strength: the factor of the penalty.
+
+    References:
+        Yuan and Lin, 2006. Model selection and estimation in regression with grouped variables.
     """
 
     strength: Annotated[Scalar, Range(0)]
@@ -300,5 +351,6 @@ class GroupLasso:
     def __call__(self, parameters: Any) -> jax.Array:
         leaves = jax.tree_util.tree_leaves_with_path(parameters)
         kernels = [leaf for path, leaf in leaves if jax.tree_util.keystr(path[-1:], simple=True) == "kernel"]
-        rows = [jnp.sqrt(jnp.square(kernel).sum(-1) + math.ulp(1.0)).sum() for kernel in kernels]
-        return jnp.asarray(self.strength, jnp.float32) * sum(rows, jnp.float32(0))
+        # The tiny number in the root keeps the gradient finite at zero.
+        lengths = [jnp.sqrt(jnp.square(kernel).sum(-1) + math.ulp(1.0)).sum() for kernel in kernels]
+        return jnp.asarray(self.strength, jnp.float32) * sum(lengths, jnp.float32(0))

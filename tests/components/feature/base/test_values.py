@@ -112,11 +112,11 @@ def test_ids_of_another_column_are_all_values_but_no_id() -> None:
 )
 def test_other_values_are_named(values: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_values(Block({"x": values}, origin="rows.csv", first=10), "x")
+        read_values(Block({"x": values}, origin="rows.csv", first_row=10), "x")
 
 
 def test_a_missing_column_is_named_with_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"no column `colour` in data; did you mean color\? \(color, size\)"):
+    with pytest.raises(DataError, match=r"no column `colour` in data. Did you mean color\? Allowed: color, size\."):
         read_values(Block({"color": np.array(["a"]), "size": np.array([1])}), "colour")
 
 

@@ -19,7 +19,7 @@ ROWS = Block(
         "v": np.ones((3, 2)),
     },
     origin="somewhere",
-    first=7,
+    first_row=7,
 )
 
 
@@ -83,7 +83,7 @@ def test_a_gap_of_an_operand_is_a_gap_of_the_whole() -> None:
         ("(b - 1) ** 0.5 * 1", r"row 9 of somewhere: .* is nan, where b is 0\.5"),
         ("exp(a * 40)", "row 9 of somewhere"),
         ("a + v", r"column `v` of somewhere has rows of shape \(2,\); arithmetic takes single numbers"),
-        ("a + odd_name", "no column `odd_name` in somewhere; did you mean odd name?"),
+        ("a + odd_name", "no column `odd_name` in somewhere. Did you mean odd name?"),
     ],
 )
 def test_what_is_no_finite_number_is_refused_with_its_operands(text: str, message: str) -> None:
@@ -110,7 +110,7 @@ def test_what_is_no_finite_number_is_refused_with_its_operands(text: str, messag
         ("a # b", "holds #"),
         ("a\0", "is no arithmetic: "),
         ("+".join(["a"] * 200), "is too long"),
-        ("log10(a)", "unknown function 'log10'; did you mean log1p?"),
+        ("log10(a)", "unknown function 'log10'. Did you mean log1p?"),
         ("log(a, 2)", "calls log with 2 values instead of one"),
         ("max(a)", "calls max with 1 values instead of two or more"),
         ("+".join(["a"] * 5000), "is too long"),

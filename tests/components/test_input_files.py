@@ -12,7 +12,7 @@ import pytest
 
 from components.data import Csv, Idx, TextFolders, read_idx
 from components.feature import Embedding, Vocabulary
-from components.place import find, open_file
+from components.input_files import find_path, open_file
 from components.pretrained import Safetensors
 from components.types import Constants, DataError
 
@@ -62,8 +62,8 @@ KINDS = {
     link_to_fifo: "a FIFO",
     endless: "a character device",
     bound_socket: "a socket",
-    nowhere: "a link that leads nowhere",
-    circle: "a link that leads nowhere",
+    nowhere: "a broken link",
+    circle: "a broken link",
 }
 
 
@@ -98,7 +98,10 @@ def test_what_is_no_regular_file_is_refused_by_name(
     kind(tmp_path / "given")
     with pytest.raises(DataError, match=rf"given is {KINDS[kind]}; a regular file( or a folder)? is needed"):
         READERS[reader](tmp_path / "given")
-    with pytest.raises(DataError, match=rf"given is {KINDS[kind]}; a regular file is needed"), open_file(Path("given")):
+    with (
+        pytest.raises(DataError, match=rf"given is {KINDS[kind]}; a regular file is needed"),
+        open_file(Path("given")),
+    ):
         pass
 
 
@@ -114,8 +117,8 @@ def test_what_is_no_regular_file_in_a_folder_is_refused_too(
 
 def test_a_folder_is_no_file_unless_it_may_be(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"{tmp_path} is a folder; a regular file is needed"):
-        find(str(tmp_path), file=True)
-    assert find(str(tmp_path)) == tmp_path
+        find_path(str(tmp_path), file=True)
+    assert find_path(str(tmp_path)) == tmp_path
     with pytest.raises(DataError, match="is a folder; a regular file is needed"):
         read_idx(tmp_path)
 
@@ -134,7 +137,7 @@ def test_of_two_places_the_one_with_a_regular_file_counts(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     fifo(tmp_path / "data" / "words")
     (tmp_path / "words").write_text("a\n")
-    assert find("words", file=True) == tmp_path / "words"
+    assert find_path("words", file=True) == tmp_path / "words"
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nobody_is_called_so/x", "\ud800", ""])

@@ -18,7 +18,7 @@ from components.types import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-KINDS = {
+FILE_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -27,49 +27,50 @@ KINDS = {
 }
 
 
-def roots() -> list[Path]:
-    """The folders below which relative paths are looked up, in order."""
-    return [Path(root) for root in (os.environ.get("TITRATE_DATA"), Path.cwd()) if root]
+def data_folders() -> list[Path]:
+    """The folders that relative paths are looked up in, in order: $TITRATE_DATA, then the working folder."""
+    return [Path(folder) for folder in (os.environ.get("TITRATE_DATA"), Path.cwd()) if folder]
 
 
-def candidates(*paths: str) -> list[Path]:
-    """The places where paths may be, in the order in which they are tried."""
-    return list(dict.fromkeys(root / os.path.expanduser(path) for root in roots() for path in paths))
+def candidate_paths(*paths: str) -> list[Path]:
+    """The absolute paths that user-written paths may stand for, in the order in which they are tried."""
+    return list(dict.fromkeys(folder / os.path.expanduser(path) for folder in data_folders() for path in paths))
 
 
-def find(*paths: str, file: bool = False) -> Path:
+def find_path(*paths: str, file: bool = False) -> Path:
     """Finds a file or a folder. Relative paths are looked up below $TITRATE_DATA, then below the working folder.
 
     Args:
-        paths: its possible paths; in each place the first that exists counts.
-        file: whether it must be a file.
+        paths: the alternative paths of the file or folder. In each folder the first path that exists is taken.
+        file: whether only a regular file is allowed.
 
     Raises:
-        DataError: there is none (the message has the nearest name in its folder), or something that is neither.
+        DataError: nothing exists at these paths, or only something that is neither a regular file nor a folder.
     """
-    places = candidates(*paths)
-    for place in places:
-        if os.path.isfile(place) or (os.path.isdir(place) and not file):
-            return place
-    for place in places:
-        if os.path.lexists(place):
+    candidates = candidate_paths(*paths)
+    for path in candidates:
+        if os.path.isfile(path) or (os.path.isdir(path) and not file):
+            return path
+    for path in candidates:
+        if os.path.lexists(path):
             needed = "a regular file" if file else "a regular file or a folder"
-            raise DataError(f"{place} is {_describe_path(place)}; {needed} is needed")
-    others = [name for name in _list_neighbours(places) if name != places[0].name]
-    near = closest_name(places[0].name, others)
+            raise DataError(f"{path} is {_describe_path(path)}; {needed} is needed")
+    name = candidates[0].name
+    nearest = closest_name(name, [other for other in _list_siblings(candidates) if other != name])
     remedy = f"set TITRATE_DATA to the folder that holds {paths[0]}, or correct the path"
-    hint = f"did you mean {Path(paths[0]).parent / near}?" if near else remedy
-    raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, places))}; {hint}")
+    hint = f"did you mean {Path(paths[0]).parent / nearest}?" if nearest else remedy
+    raise DataError(f"there is no {'file ' if file else ''}{' or '.join(map(str, candidates))}; {hint}")
 
 
-def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Opens a regular file, and returns its descriptor.
+def open_descriptor(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Opens a regular file and returns its file descriptor.
 
     Raises:
-        DataError: it is something else, which may block or never end.
-        OSError: it can't be opened.
+        DataError: the path is no regular file: reading a FIFO or a device may block, or never end.
+        OSError: the file can't be opened.
     """
-    # Opening a FIFO would wait for the other end. The open descriptor is examined, so no other file can replace it.
+    # Without O_NONBLOCK, opening a FIFO waits for its other end. The check below examines the open descriptor, not the
+    # path, because another process may replace the file at the path in between.
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -83,11 +84,11 @@ def open_file(path: Path) -> Iterator[io.BufferedReader]:
     """Opens a regular file, or a link to one, for reading.
 
     Raises:
-        DataError: it is something else, which may block or never end; it can't be opened or read; or, within the
-            context, it doesn't fit into memory.
+        DataError: the path is no regular file; the file can't be opened or read; or an error within the context shows
+            that its content doesn't fit into memory.
     """
     try:
-        with open(open_regular(path), "rb") as file:
+        with open(open_descriptor(path), "rb") as file:
             yield file
     except OSError as error:
         if os.path.lexists(path) and not os.path.isfile(path):
@@ -107,39 +108,39 @@ def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Reads the header of an array in NumPy's format.
 
     Returns:
-        The shape, whether the array is in Fortran's order, and its type.
+        The array's shape, whether it is in Fortran order, and its dtype.
 
     Raises:
-        ValueError: the file has no such header.
+        ValueError: the file has no valid header.
     """
     import numpy as np
 
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return read[np.lib.format.read_magic(file)](file)
+            return readers[np.lib.format.read_magic(file)](file)
     except Exception as error:  # NumPy evaluates the header: SyntaxError, RecursionError and others are possible
         raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _describe_mode(mode: int) -> str:
-    return KINDS.get(stat.S_IFMT(mode), "no regular file")
+    return FILE_KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
 def _describe_path(path: Path) -> str:
     try:
         return _describe_mode(path.stat().st_mode)
     except OSError:
-        return "a link that leads nowhere"
+        return "a broken link"
 
 
-def _list_neighbours(places: Iterable[Path]) -> list[str]:
-    """The names in the folders of some places. A folder that can't be read has none."""
+def _list_siblings(paths: Iterable[Path]) -> list[str]:
+    """The names in the parent folders of paths. Folders that can't be read are left out."""
     names: list[str] = []
-    for folder in dict.fromkeys(place.parent for place in places):
+    for folder in dict.fromkeys(path.parent for path in paths):
         try:
             names += os.listdir(folder)
-        except (OSError, ValueError):  # ValueError: there is a NUL in the path
+        except (OSError, ValueError):  # ValueError: the path contains a NUL
             continue
     return names

@@ -1,0 +1,37 @@
+"""The modes of the command line, as `mode=NAME`. The module `runner.modes.NAME` runs a mode."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mode(NamedTuple):
+    """A mode of the command line.
+
+    Attributes:
+        description: the mode's line in the help.
+        imports_jax: whether running the mode imports JAX.
+    """
+
+    description: str
+    imports_jax: bool = True
+
+
+# The `Literal` of `Settings.mode` lists the same names, because types are read from source, without an import.
+MODES = {
+    "train": Mode("trains, evaluates the best weights on the test split, and records the run"),
+    "dry_run": Mode("trains nothing; shows every value, the layers, and the memory and time that a run needs"),
+    "look": Mode("shows the data as the model gets it; with run=…, the worst mistakes of that run"),
+    "evaluate": Mode("prints the metrics of run=… on data.split=… or on the rows of data.path=…"),
+    "predict": Mode(
+        "writes the predictions of run=… for data.split=… or data.path=… into output=FILE (.csv, .parquet or .json)"
+    ),
+    "runs": Mode("lists the runs below `folder`; see runs.where=…, runs.sort=… and runs.last=…", imports_jax=False),
+    "clean": Mode("removes the checkpoints or folders of the runs that runs.where=… selects", imports_jax=False),
+    "init": Mode(
+        "creates a project in the working folder; with data=csv data.path=… data.target=…, writes what is suggested",
+        imports_jax=False,
+    ),
+    "deliver": Mode("sends pending records of earlier runs to MLflow", imports_jax=False),
+}
+RUN_MODES = ("evaluate", "predict", "look")  # modes that accept `run` and `data.split`
