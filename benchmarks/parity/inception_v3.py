@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.parity.case import Case, KerasModel, TorchModel, reduce_channels, reduce_keras_channels
-from components.architecture.inception_v3 import SMALLEST, InceptionV3
+from components.architecture.inception_v3 import MIN_SIDE, InceptionV3
 
 REDUCTION, CLASSES = 8, 8  # of the thin models: their channels are divided by REDUCTION
 TorchInceptionV3 = partial(InceptionV3, count_include_pad=True)
@@ -44,7 +44,7 @@ def build_keras(side: int, classes: int = 1000) -> Any:
 
 
 def build_thin_keras() -> KerasModel:
-    return KerasModel(reduce_keras_channels(build_keras(SMALLEST, CLASSES), REDUCTION))
+    return KerasModel(reduce_keras_channels(build_keras(MIN_SIDE, CLASSES), REDUCTION))
 
 
 CASES = {
@@ -60,6 +60,6 @@ CASES = {
         "torchvision", partial(TorchInceptionV3, CLASSES, 1 / REDUCTION), build_thin_torchvision, 299, is_thin=True
     ),
     "inception_v3_thin/keras": Case(
-        "keras", partial(KerasInceptionV3, CLASSES, 1 / REDUCTION), build_thin_keras, SMALLEST, is_thin=True
+        "keras", partial(KerasInceptionV3, CLASSES, 1 / REDUCTION), build_thin_keras, MIN_SIDE, is_thin=True
     ),
 }

@@ -22,7 +22,7 @@ from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
 from runner.record.description import describe_environment, list_changes
-from runner.record.predictions import make_recorded_predictions, save_predictions
+from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
@@ -250,7 +250,7 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> d
     if split is None:
         return {}
     metrics, outputs = trainer.evaluate_with_outputs(split, parameters, model_state)
-    predictions = make_recorded_predictions(
+    predictions = RecordedPredictions.from_logits(
         split, trainer.target.classes, rows[split], trainer.targets(split), outputs.logits, outputs.losses
     )
     save_predictions(run.folder.path, predictions)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.record.predictions import probabilities
+from runner.record.predictions import compute_probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def make_predictions(
             prediction=_squeeze_single_output(logits),
             probabilities=None,
         )
-    class_probabilities = probabilities(logits)
+    class_probabilities = compute_probabilities(logits)
     names = np.array(classes)
     return Predictions(
         classes=classes,

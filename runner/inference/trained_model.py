@@ -32,7 +32,7 @@ from runner.platform import arithmetic_settings, cache_folder, check_not_forked,
 from runner.program.parts import ExampleOutputs, ProgramInputs
 from runner.program.program import TrainState, numbers_to_arrays
 from runner.record.description import code_versions, list_changes
-from runner.record.predictions import RecordedPredictions, make_recorded_predictions
+from runner.record.predictions import RecordedPredictions
 from runner.run_folder import find_run, list_runs, read_record
 from runner.training.checkpoint import load_newest_checkpoint
 from runner.training.signals import Signals
@@ -194,7 +194,9 @@ class TrainedModel:
         check_not_forked()
         trainer, outputs = self._evaluate_with_outputs(split)
         rows, targets = trainer.data.splits[split], trainer.targets(split)
-        return make_recorded_predictions(split, self._target.classes, rows, targets, outputs.logits, outputs.losses)
+        return RecordedPredictions.from_logits(
+            split, self._target.classes, rows, targets, outputs.logits, outputs.losses
+        )
 
     def _evaluate_with_outputs(self, split: str) -> tuple[Trainer, ExampleOutputs]:
         """The trainer of a split, and the outputs for each of the split's rows."""

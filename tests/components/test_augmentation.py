@@ -39,7 +39,7 @@ def shifted(image: np.ndarray, down: int, right: int, **mode: Any) -> np.ndarray
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_examples_change_each_by_itself_and_otherwise_with_another_key(name: str) -> None:
+def test_each_example_and_each_key_has_its_own_change(name: str) -> None:
     first, same, other = (augmented(AUGMENTATIONS[name], key)["image"] for key in (0, 0, 1))
     assert (first.shape, first.dtype) == (IMAGES.shape, IMAGES.dtype)
     np.testing.assert_array_equal(first, same)
@@ -50,12 +50,12 @@ def test_examples_change_each_by_itself_and_otherwise_with_another_key(name: str
 
 
 @pytest.mark.parametrize(("axis", "mirror"), [("horizontal", 1), ("vertical", 0)])
-def test_a_flip_mirrors_some(axis: Any, mirror: int) -> None:
+def test_a_flip_mirrors_some_images(axis: Any, mirror: int) -> None:
     for image, given in zip(augmented(Flip(axis=axis))["image"], IMAGES, strict=True):
         assert any((image == one).all() for one in (given, np.flip(given, mirror)))
 
 
-def test_the_probability_of_a_flip_is_that_of_each_image() -> None:
+def test_each_image_is_flipped_with_the_probability() -> None:
     assert (augmented(Flip(probability=0.0))["image"] == IMAGES).all()
     assert (augmented(Flip(probability=1.0))["image"] == IMAGES[:, :, ::-1]).all()
     many = jnp.broadcast_to(IMAGES[:1], (4000, 5, 7, 2))
@@ -83,7 +83,7 @@ def test_a_crop_moves_each_image_by_up_to_the_padding(crop: Crop, mode: dict[str
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_images_that_belong_together_change_alike_and_the_rest_stays(name: str) -> None:
+def test_all_image_inputs_change_equally_and_other_inputs_do_not_change(name: str) -> None:
     hot = MultiHot(jnp.zeros((64, 1), jnp.int32), jnp.ones((64, 1)), 3)
     changed = augmented(AUGMENTATIONS[name], left=IMAGES, right=-IMAGES, deep=IMAGES[:, 0, 0], wide=hot)
     assert list(changed) == ["left", "right", "deep", "wide"]
@@ -93,12 +93,12 @@ def test_images_that_belong_together_change_alike_and_the_rest_stays(name: str) 
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_inputs_without_images_are_refused(name: str) -> None:
+def test_inputs_without_images_raise(name: str) -> None:
     with pytest.raises(UserError, match=r"needs an input of images \(B, H, W, C\), got deep \(64, 2\)"):
         augmented(AUGMENTATIONS[name], deep=IMAGES[:, 0, 0])
 
 
-def test_a_mirror_wider_than_the_image_is_refused() -> None:
+def test_a_mirrored_padding_as_wide_as_the_image_raises() -> None:
     with pytest.raises(
         UserError, match=r"needs a padding below 5 to mirror images of 5 x 7 pixels, got 5\. Reduce the padding"
     ):

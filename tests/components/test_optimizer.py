@@ -55,7 +55,7 @@ PAPERS = {"nadam": dozat}
 
 
 @pytest.mark.parametrize("option", options("optimizer"))
-def test_every_option_takes_the_steps_of_keras_or_of_its_paper(option: str) -> None:
+def test_the_steps_of_every_option_equal_keras_or_the_paper(option: str) -> None:
     assert (option in KERAS) != (option in PAPERS), f"the steps of {option} are compared with nothing"
     close = partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-5)
     if option in PAPERS:
@@ -66,6 +66,6 @@ def test_every_option_takes_the_steps_of_keras_or_of_its_paper(option: str) -> N
         close(found, GOLDEN["after_steps_1_to_20"][case], err_msg=case)
 
 
-def test_the_nadam_of_keras_is_another() -> None:
+def test_nadam_differs_from_keras() -> None:
     found = steps(built("optimizer", "nadam", learning_rate=GOLDEN["config"]["Nadam"]["learning_rate"]))
     assert np.abs(found - GOLDEN["after_steps_1_to_20"]["Nadam"]).max() > 1e-2

@@ -41,7 +41,7 @@ def answer(module: AlexNet, *image: int, train: bool = False, streams: str = "dr
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_parameters_work_and_stages_are_the_papers(name: str) -> None:
+def test_parameters_multiply_adds_and_stages_equal_the_paper(name: str) -> None:
     build, side, parameters, multiply_adds = KNOWN[name]
     known, paper = facts(build(1000), side, side, 3), name.split()[0]
     assert known.parameters == parameters
@@ -62,11 +62,11 @@ def test_parameters_work_and_stages_are_the_papers(name: str) -> None:
 
 
 @pytest.mark.parametrize(("build", "smallest"), [(AlexNet, 67), (ZFNet, 63), (AlexNet2014, 63)])
-def test_the_smallest_image(build: partial[AlexNet], smallest: int) -> None:
+def test_images_below_the_smallest_size_raise(build: partial[AlexNet], smallest: int) -> None:
     tiny = build(3, convolutions=(4, 8, 4, 4, 4), dense=(6,))
     features = answer(tiny, smallest, smallest, 3).features
     assert features["pool_2"].shape == (2, 1, 1, 4)
-    with pytest.raises(UserError, match=f"AlexNet takes images of at least {smallest} x {smallest}, these are"):
+    with pytest.raises(UserError, match=f"AlexNet needs images of at least {smallest} x {smallest}, got"):
         answer(tiny, smallest - 1, 80, 3)
 
 
@@ -78,12 +78,12 @@ def test_width_head_channels_and_classes() -> None:
     assert answer(TINY(), 67, 67, 5).logits.shape == (2, 3)
 
 
-def test_groups_that_do_not_divide_are_refused() -> None:
+def test_wrong_groups_raise() -> None:
     with pytest.raises(UserError, match="got 3 groups for 4 channels and 8 features"):
         answer(TINY(groups=3), 67, 67, 3)
 
 
-def test_half_precision_inside() -> None:
+def test_bfloat16_features_and_float32_logits() -> None:
     tiny = TINY(dtype=jnp.bfloat16)
     output = answer(tiny, 67, 67, 3, train=True)
     assert output.logits.dtype == jnp.float32
@@ -91,13 +91,13 @@ def test_half_precision_inside() -> None:
     assert {one.dtype for one in jax.tree.leaves(variables(tiny, 67, 67, 3))} == {jnp.dtype(jnp.float32)}
 
 
-def test_dropout_is_drawn_in_training_alone() -> None:
+def test_dropout_consumes_keys_in_training_only() -> None:
     with pytest.raises(Exception, match="dropout"):
         answer(TINY(), 67, 67, 3, train=True, streams="")
     assert answer(TINY(dropout=None), 67, 67, 3, train=True, streams="").logits.shape == (2, 3)
 
 
-def test_it_begins_as_the_paper_says() -> None:
+def test_parameters_are_initialized_as_in_the_paper() -> None:
     key = jax.random.key(0, impl="rbg")  # compiles in a tenth of the time
     params = jax.jit(partial(TINY().init, train=False))(key, jnp.zeros((1, 67, 67, 3)))["params"]
     biases = {name: set(np.unique(layer["bias"])) for name, layer in params.items()}
@@ -107,5 +107,5 @@ def test_it_begins_as_the_paper_says() -> None:
     assert kernels.std() == pytest.approx(0.01, rel=0.05)
 
 
-def test_others_weights_answer_as_there() -> None:
+def test_weights_of_other_libraries_give_their_logits() -> None:
     check_pair(AlexNet2014(10, width=1 / 16), "torchvision", "alexnet_thin_torchvision")

@@ -38,7 +38,7 @@ def train(module: GoogLeNet, *images: int, streams: str = "params dropout") -> t
         (torchvision, 13_004_888, 6_624_904, 1.498e9),  # published by torchvision 0.28 with its weights
     ],
 )
-def test_parameters_work_and_stages_are_the_papers(
+def test_parameters_multiply_adds_and_stages_equal_the_paper(
     build: partial[GoogLeNet], parameters: int, without: int, multiply_adds: float
 ) -> None:
     known = facts(build(1000), 224, 224, 3)
@@ -56,7 +56,7 @@ def test_parameters_work_and_stages_are_the_papers(
         assert not pretrained.plan_conversion(NAMING_SCHEMES[0], known.variables).unnamed
 
 
-def test_excitation_belongs_to_every_module() -> None:
+def test_every_module_has_excitation() -> None:
     known = variables(SEInception(1000, auxiliary=None), 32, 32, 3)
     normalization = size(known["batch_stats"]) // 2  # for each channel a scale and a bias in place of a bias
     modules = (256, 480, 512, 512, 512, 528, 832, 832, 1024)
@@ -64,7 +64,7 @@ def test_excitation_belongs_to_every_module() -> None:
     assert size(known["params"]) == 6_998_552 + normalization + gained
 
 
-def test_auxiliary_classifiers_are_there_in_training_alone() -> None:
+def test_auxiliary_classifiers_exist_in_training_only() -> None:
     output, known = train(tiny(), 2, 65, 80, 3)
     assert [(logits.shape, logits.dtype) for _, logits in output.auxiliary] == [((2, 3), jnp.float32)] * 2
     infer = partial(tiny().apply, train=False)
@@ -74,12 +74,12 @@ def test_auxiliary_classifiers_are_there_in_training_alone() -> None:
 @pytest.mark.parametrize(
     ("fields", "smallest", "message"),
     [
-        ({}, 65, "auxiliary classifiers .* at least 65 x 65, these are 64 x 70: set auxiliary to null"),
-        ({"layout": "torchvision"}, 31, "GoogLeNet takes images of at least 31 x 31, these are 30 x 70"),
+        ({}, 65, r"auxiliary classifiers .* at least 65 x 65 in training, got 64 x 70\. Set auxiliary to null"),
+        ({"layout": "torchvision"}, 31, "GoogLeNet needs images of at least 31 x 31, got 30 x 70"),
         ({"auxiliary": None}, 1, None),
     ],
 )
-def test_the_smallest_image(fields: dict[str, Any], smallest: int, message: str | None) -> None:
+def test_images_below_the_smallest_size_raise(fields: dict[str, Any], smallest: int, message: str | None) -> None:
     assert train(tiny(**fields), 2, smallest, smallest, 3)[0].logits.shape == (2, 3)
     if message:
         with pytest.raises(UserError, match=message):
@@ -104,7 +104,7 @@ def test_rates_and_the_weight_may_be_traced() -> None:
     assert jax.eval_shape(answer, jnp.float32(0.5)).logits.shape == (2, 3)
 
 
-def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() -> None:
+def test_without_head_and_dropout_only_features_are_returned_and_no_key_is_consumed() -> None:
     output, _ = train(tiny(head=False, dropout=None), 2, 20, 20, 3, streams="params")
     assert (output.logits, output.auxiliary) == (None, ())
     assert output.features["pool"].shape == (2, 64)
@@ -113,7 +113,7 @@ def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() ->
 @pytest.mark.parametrize(
     ("layout", "rows"), [("paper", ((0, 5), (3, 8), (6, 11))), ("torchvision", ((0, 3), (2, 6), (5, 9), (8, 11)))]
 )
-def test_auxiliary_classifiers_see_means(layout: Any, rows: tuple[tuple[int, int], ...]) -> None:
+def test_auxiliary_classifiers_start_with_average_pooling(layout: Any, rows: tuple[tuple[int, int], ...]) -> None:
     random = np.random.default_rng(0)
     x = random.standard_normal((2, 11, 11, 2), np.float32)
     module = Auxiliary(3, partial(Conv, 2, 1, activation="relu"), 4, layout, None, "he_normal")
@@ -127,7 +127,7 @@ def test_auxiliary_classifiers_see_means(layout: Any, rows: tuple[tuple[int, int
     np.testing.assert_allclose(y, hidden @ head["kernel"] + head["bias"], rtol=1e-4, atol=1e-5)
 
 
-def test_biases_start_at_a_fifth_but_those_of_outputs() -> None:
+def test_biases_are_initially_a_fifth_except_in_heads() -> None:
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
 
     @jax.jit
@@ -145,5 +145,5 @@ def test_biases_start_at_a_fifth_but_those_of_outputs() -> None:
     assert not any(np.asarray(bias).any() for bias in found["outputs"])
 
 
-def test_it_answers_as_torchvision() -> None:
+def test_weights_of_torchvision_give_its_logits() -> None:
     check_pair(torchvision(8, 1 / 8), "torchvision", "googlenet_thin_torchvision")

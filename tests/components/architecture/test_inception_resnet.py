@@ -46,7 +46,7 @@ def train(module: InceptionResNet, *images: int, streams: str = "params dropout"
 
 
 @pytest.mark.parametrize("version", PUBLISHED)
-def test_it_has_the_published_size_and_every_parameter_a_name(version: str) -> None:
+def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all(version: str) -> None:
     build, parameters, multiply_adds, channels = PUBLISHED[version]
     known = facts(build(1000), 299, 299, 3)
     assert known.parameters == parameters
@@ -61,7 +61,7 @@ def test_it_has_the_published_size_and_every_parameter_a_name(version: str) -> N
         assert len({one.name for one in plan.mappings}) == len(plan.mappings)
 
 
-def test_residual_scales_multiply_what_blocks_add() -> None:
+def test_residual_scales_are_factors_of_the_branches() -> None:
     x, known = jax.random.normal(jax.random.key(1), (1, 75, 75, 3)), variables(tiny(), 75, 75, 3)
     drawn = jax.tree.map(lambda one: np.random.default_rng(0).normal(0.1, 0.2, one.shape).astype(np.float32), known)
 
@@ -87,17 +87,17 @@ def test_any_width_channels_and_dtype_with_scales_or_without() -> None:
     assert set(known["params"]["stem"]["conv_0"]["norm"]) == {"bias", "scale"}
 
 
-def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() -> None:
+def test_without_head_and_dropout_only_features_are_returned_and_no_key_is_consumed() -> None:
     output, _ = train(tiny(head=False, dropout=None), 2, 75, 75, 3, streams="params")
     assert output.logits is None
     assert output.features["pool"].shape == (2, 112)
 
 
-def test_a_smaller_image_is_refused() -> None:
-    with pytest.raises(UserError, match="InceptionResNet takes images of at least 75 x 75, these are 74 x 80"):
+def test_images_below_the_smallest_size_raise() -> None:
+    with pytest.raises(UserError, match="InceptionResNet needs images of at least 75 x 75, got 74 x 80"):
         train(tiny(), 2, 74, 80, 3)
 
 
-def test_it_answers_as_timm_with_the_same_weights() -> None:
+def test_weights_of_timm_give_its_logits() -> None:
     module = InceptionResNetV2(5, 1 / 16, depths=(1, 1, 10), use_scale=True)
     check_pair(module, "timm", "inception_resnet_v2_thin_timm")

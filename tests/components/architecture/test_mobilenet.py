@@ -59,7 +59,7 @@ def maps(features: Mapping[str, tuple[int, ...]]) -> str:
 
 
 @pytest.mark.parametrize("variant", PUBLISHED)
-def test_the_papers_sizes(variant: str) -> None:
+def test_parameters_multiply_adds_and_stages_equal_the_paper(variant: str) -> None:
     architecture, parameters, multiply_adds, stages = PUBLISHED[variant]
     found = facts(architecture(1000), 224, 224, 3)
     assert (found.parameters, maps(found.stages)) == (parameters, stages)
@@ -87,7 +87,7 @@ def test_larger_efficientnets_are_wider_and_deeper() -> None:
         ({"width": 2.0, "top": None}, {"stem": 16, "stage_1": 16, "stage_2": 32, "pool": 32, "dense": 80}),
     ],
 )
-def test_channels_are_multiples_of_8_and_only_narrow_takes_from_the_last_layer(
+def test_channels_are_multiples_of_8_and_only_narrow_reduces_the_last_layer(
     fields: dict[str, Any], channels: dict[str, int]
 ) -> None:
     output = answer(tiny(outputs=3, **fields), 2, 9, 7, 1)
@@ -103,7 +103,7 @@ def test_depth_repeats_the_last_expansion() -> None:
     assert "expand" not in known["stage_1_block_2"]
 
 
-def test_a_projection_is_linear_but_in_separable_blocks() -> None:
+def test_projections_are_linear_except_in_separable_blocks() -> None:
     def least(*, linear: bool) -> float:
         block = InvertedResidual(4, 1, ConvNorm, linear=linear)
         known = filled(block, 4, 4, 8)
@@ -114,13 +114,13 @@ def test_a_projection_is_linear_but_in_separable_blocks() -> None:
     assert least(linear=True) < 0 == least(linear=False)
 
 
-def test_one_pixel_is_enough_and_none_is_too_little() -> None:
+def test_images_of_one_pixel_work_and_images_without_pixels_raise() -> None:
     assert answer(tiny(outputs=3), 2, 1, 1, 4).logits is not None
-    with pytest.raises(UserError, match="MobileNet takes images of at least 1 x 1, these are 0 x 5"):
+    with pytest.raises(UserError, match="MobileNet needs images of at least 1 x 1, got 0 x 5"):
         variables(tiny(outputs=3), 0, 5, 3)
 
 
-def test_half_precision_without_a_head() -> None:
+def test_bfloat16_features_without_a_head() -> None:
     module = tiny(outputs=3, dtype=jnp.bfloat16)
     logits, _, _, features = answer(module, 2, 8, 8, 3)
     assert logits is not None
@@ -132,7 +132,7 @@ def test_half_precision_without_a_head() -> None:
     assert "head" not in variables(headless, 8, 8, 3)["params"]
 
 
-def test_the_first_block_is_never_dropped_and_the_second_of_three_at_a_third_of_the_rate() -> None:
+def test_block_i_of_n_has_i_over_n_of_the_rate_of_stochastic_depth() -> None:
     def module(rate: Scalar) -> MobileNet:
         stages = (MobileStage(8, (1, 1)), MobileStage(16, (1,)))
         return MobileNet(outputs=3, stages=stages, stem=8, top=None, dropout=None, stochastic_depth=rate)
@@ -153,5 +153,5 @@ def test_the_first_block_is_never_dropped_and_the_second_of_three_at_a_third_of_
 @pytest.mark.parametrize(
     ("library", "fields"), [("torchvision", {"padding": "symmetric", "epsilon": 1e-5}), ("keras", {})]
 )
-def test_the_weights_of_others(library: str, fields: dict[str, Any]) -> None:
+def test_weights_of_other_libraries_give_their_logits(library: str, fields: dict[str, Any]) -> None:
     check_pair(MobileNetV2(10, width=0.25, **fields), library, f"mobilenet_v2_thin_{library}")

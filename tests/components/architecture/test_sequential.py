@@ -83,7 +83,7 @@ def flow(tree: Any) -> str:
     return "[" + ", ".join(map(flow, tree)) + "]" if isinstance(tree, list) else json.dumps(tree).strip('"')
 
 
-def test_layers_follow_one_another() -> None:
+def test_layers_are_applied_in_order() -> None:
     layers = (Flatten(), Dense(5), Activation("tanh"))
     output, variables = Sequential(4, layers).init_with_output(jax.random.key(0), X, train=True)
     dense, head = (jax.tree.map(np.asarray, variables["params"][name]) for name in ("layers_1", "head"))
@@ -92,11 +92,11 @@ def test_layers_follow_one_another() -> None:
     assert list(output.features) == ["layers_0", "layers_1", "layers_2"]
 
 
-def test_layers_of_flax_itself_fit_in() -> None:
+def test_lists_may_contain_layers_of_flax() -> None:
     assert logits(nn.LayerNorm(), Flatten(), nn.Dense(5)).shape == (3, 4)
 
 
-def test_layers_of_flax_learn_whether_this_is_training() -> None:
+def test_layers_of_flax_distinguish_training_and_inference() -> None:
     layers = (nn.BatchNorm(momentum=0.5), Flatten(), nn.Dropout(0.5))
     module, keys = Sequential(4, layers), jax.random.split(jax.random.key(0), 3)
 
@@ -151,12 +151,12 @@ def test_a_layer_of_flax_may_be_fixed_in_one_mode() -> None:
         ((Conv(4, 3),), r"a last layer that returns vectors \(B, D\), got \(3, 6, 6, 4\)\. Append Flatten"),
     ],
 )
-def test_layers_that_do_not_fit_are_named(layers: tuple[nn.Module, ...], message: str) -> None:
+def test_errors_name_the_layer_that_does_not_fit(layers: tuple[nn.Module, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         logits(*layers)
 
 
-def test_lists_of_layers_may_hold_lists_of_layers() -> None:
+def test_lists_of_layers_may_be_nested() -> None:
     block = Residual((Conv(4, 3), Dropout(0.5), Conv(4, 3)), stochastic_depth=0.5)
     layers = (Repeat((block, Branches(((), (Conv(1, 1), BatchNorm())))), 2), Flatten())
     module, keys = Sequential(4, layers), {"params": jax.random.key(0), "dropout": jax.random.key(1)}
@@ -174,7 +174,7 @@ def test_lists_of_layers_may_hold_lists_of_layers() -> None:
     }
 
 
-def test_a_layer_that_does_not_fit_is_named_through_all_lists() -> None:
+def test_errors_name_the_position_in_nested_lists() -> None:
     blocks = Repeat((Residual((Dropout(0.5), Branches(((Conv(2, 3, stride=2, padding="VALID"),),)))),), 2)
     with pytest.raises(UserError) as caught:
         logits(Activation("relu"), blocks, Flatten())
@@ -184,17 +184,17 @@ def test_a_layer_that_does_not_fit_is_named_through_all_lists() -> None:
     )
 
 
-def test_every_layer_has_its_arguments_here() -> None:
+def test_arguments_of_every_layer_are_listed() -> None:
     assert set(TARGETS) == set(ARGUMENTS)
 
 
-def test_every_layer_passes_the_check_of_a_configuration(in_empty_folder: object) -> None:
+def test_every_layer_is_valid_in_a_configuration(in_empty_folder: object) -> None:
     parts = [{"_target_": target, **ARGUMENTS[name]} for name, target in TARGETS.items()]
     assert find_config_problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_every_layer_can_stand_in_a_list(name: str) -> None:
+def test_every_layer_may_be_in_a_list(name: str) -> None:
     part = {"_target_": TARGETS[name], **ARGUMENTS[name]}
     between = [{"_target_": "components.layer.GlobalAveragePool"}] if name in OF_VECTORS else []
     layers = [CONV, *between, part, {"_target_": "components.layer.Flatten"}]
@@ -217,5 +217,5 @@ def test_the_numbers_of_layers_may_be_traced(check_traced: Callable[..., None]) 
     check_traced(trained, {"rate": 0.0, "momentum": 0.5}, {"rate": 0.5, "momentum": 0.9})
 
 
-def test_no_layer_at_all_is_a_linear_model() -> None:
+def test_an_empty_list_is_a_linear_model() -> None:
     assert logits(x=jnp.zeros((3, 7))).shape == (3, 4)

@@ -37,7 +37,7 @@ def answer(module: nn.Module, *image: int, train: bool = False, streams: str = "
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_parameters_work_and_stages_are_the_papers(name: str) -> None:
+def test_parameters_multiply_adds_and_stages_equal_the_paper(name: str) -> None:
     build, parameters, multiply_adds = KNOWN[name]
     known = facts(build(1000), 224, 224, 3)
     assert known.parameters == parameters
@@ -59,20 +59,20 @@ def test_width_head_channels_and_classes() -> None:
     assert known["head"]["kernel"].shape == (3, 3)
 
 
-def test_the_smallest_image() -> None:
+def test_images_below_the_smallest_size_raise() -> None:
     tiny = VGG16(3, width=1 / 64)
     assert answer(tiny, 32, 32, 3).logits.shape == (2, 3)
-    with pytest.raises(UserError, match=r"VGG takes images of at least 32 x 32, these are 31 x 40"):
+    with pytest.raises(UserError, match=r"VGG needs images of at least 32 x 32, got 31 x 40"):
         answer(tiny, 31, 40, 3)
 
 
-def test_depths_and_widths_that_differ_are_refused() -> None:
-    with pytest.raises(UserError, match=r"VGG has depths \(1, 2\) and widths \(4,\): give one of each"):
+def test_depths_and_widths_of_different_lengths_raise() -> None:
+    with pytest.raises(UserError, match=r"VGG needs depths and widths of equal length, got \(1, 2\) and \(4,\)"):
         answer(TINY(widths=(4,)), 8, 8, 1)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_half_precision_inside(batch_norm: bool) -> None:
+def test_bfloat16_features_and_float32_logits(batch_norm: bool) -> None:
     tiny = TINY(batch_norm=batch_norm, dtype=jnp.bfloat16)
     output = answer(tiny, 8, 8, 1, train=True)
     assert output.logits.dtype == jnp.float32
@@ -80,7 +80,7 @@ def test_half_precision_inside(batch_norm: bool) -> None:
     assert {one.dtype for one in jax.tree.leaves(variables(tiny, 8, 8, 1))} == {jnp.dtype(jnp.float32)}
 
 
-def test_dropout_is_drawn_in_training_alone() -> None:
+def test_dropout_consumes_keys_in_training_only() -> None:
     with pytest.raises(Exception, match="dropout"):
         answer(TINY(), 8, 8, 1, train=True, streams="")
     assert answer(TINY(), 8, 8, 1, streams="").logits.shape == (2, 3)
@@ -104,5 +104,5 @@ def test_the_numbers_may_be_traced() -> None:
         (VGG16(10, width=1 / 16), "keras", "vgg16_thin_keras"),
     ],
 )
-def test_others_weights_answer_as_there(module: nn.Module, library: str, name: str) -> None:
+def test_weights_of_other_libraries_give_their_logits(module: nn.Module, library: str, name: str) -> None:
     check_pair(module, library, name)

@@ -29,7 +29,7 @@ def logits(module: Any, params: Any, *inputs: Any) -> jax.Array:
     return jax.jit(lambda *inputs: module.apply({"params": params}, *inputs, train=False).logits)(*inputs)
 
 
-def test_the_logits_of_a_linear_model_that_begins_at_zero_are_added() -> None:
+def test_logits_are_the_sum_with_a_linear_model_that_is_initially_zero() -> None:
     """For sparse and dense inputs: equals a layer on the concatenation of `wide` and the last hidden layer."""
     both, features, variables = begun(WideDeep(2, (6,)), WIDE, DEEP)
     params = variables["params"]
@@ -46,7 +46,7 @@ def test_the_logits_of_a_linear_model_that_begins_at_zero_are_added() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_half_precision_ends_in_float32() -> None:
+def test_bfloat16_networks_give_float32_logits() -> None:
     module = WideDeep(2, (6,), dtype=jnp.bfloat16)
     found, features, variables = jax.eval_shape(lambda: begun(module, WIDE, DEEP))
     assert found.dtype == jnp.float32
@@ -54,7 +54,7 @@ def test_half_precision_ends_in_float32() -> None:
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
 
 
-def test_counts_are_not_rounded_to_half_precision() -> None:
+def test_counts_are_not_rounded_to_bfloat16() -> None:
     counts = MultiHot(jnp.array([[0, 1], [0, 1]]), jnp.array([[257.0, 256.0], [256.0, 256.0]]), 2)
     params = {
         "dense_0": {"kernel": jnp.array([[1.0], [-1.0]]), "bias": jnp.zeros(1)},
@@ -65,8 +65,8 @@ def test_counts_are_not_rounded_to_half_precision() -> None:
     np.testing.assert_array_equal(logits(module, params, counts, counts), [[11], [0]])
 
 
-def test_a_column_of_any_length_is_refused() -> None:
-    with pytest.raises(UserError, match="WideDeep takes arrays of one shape, its input is a column of any length"):
+def test_a_column_of_variable_length_raises() -> None:
+    with pytest.raises(UserError, match="WideDeep needs examples of equal shape, got a column of variable length"):
         WideDeep(2, (6,)).init(KEYS, WIDE, Padded(jnp.zeros((2, 5, 3)), jnp.ones((2, 5), bool)), train=True)
 
 

@@ -19,7 +19,7 @@ SHAPES = {"dense": (200, 300), "conv": (3, 3, 64, 128)}
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name != "he_normal_fan_out"])
-def test_every_initializer_spreads_as_keras_does(name: InitializerName, shape: str) -> None:
+def test_every_initializer_has_the_distribution_of_keras(name: InitializerName, shape: str) -> None:
     deviation, largest = SPREAD[name.title().replace("_", "")][shape]
     kernel = np.asarray(get_initializer(name)(jax.random.key(0), SHAPES[shape], jnp.float32))
     assert kernel.std() == pytest.approx(deviation, rel=0.01)
@@ -28,23 +28,23 @@ def test_every_initializer_spreads_as_keras_does(name: InitializerName, shape: s
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_by_what_goes_out_it_spreads_as_by_what_comes_in_the_other_way_round(shape: str) -> None:
+def test_fan_out_is_fan_in_of_the_transposed_kernel(shape: str) -> None:
     kernel = np.asarray(get_initializer("he_normal_fan_out")(jax.random.key(0), SHAPES[shape], jnp.float32))
     *places, _, out = SHAPES[shape]
     assert kernel.std() == pytest.approx((2 / np.prod([*places, out])) ** 0.5, rel=0.01)
 
 
-def test_the_names_are_the_table() -> None:
+def test_the_type_of_names_lists_the_table() -> None:
     assert get_args(InitializerName) == tuple(INITIALIZERS)
 
 
-def test_an_unknown_name_brings_the_nearest() -> None:
+def test_an_unknown_name_raises_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"Did you mean he_normal\?"):
         get_initializer("he_norma")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("part", [Normal, TruncatedNormal])
-def test_a_deviation_of_its_own(part: type[Normal], check_traced: Callable[..., None]) -> None:
+def test_initializers_with_a_standard_deviation(part: type[Normal], check_traced: Callable[..., None]) -> None:
     kernel = np.asarray(get_initializer(part(0.02))(jax.random.key(0), (300, 200), jnp.float32))
     cut = part is TruncatedNormal
     assert kernel.std() == pytest.approx(0.02 * (0.8796 if cut else 1.0), rel=0.01)
@@ -59,7 +59,7 @@ def test_a_deviation_of_its_own(part: type[Normal], check_traced: Callable[..., 
 
 
 @pytest.mark.parametrize("name", get_args(InitializerName))
-def test_each_group_is_drawn_as_a_kernel_of_its_own(name: InitializerName) -> None:
+def test_each_group_is_drawn_as_a_separate_kernel(name: InitializerName) -> None:
     """Four groups of 16 channels and 48 features: each has the distribution of one such kernel, and they differ."""
     kernel = np.asarray(get_grouped_initializer(name, 4)(jax.random.key(0), (3, 3, 16, 192), jnp.float32))
     alone = np.asarray(get_initializer(name)(jax.random.key(1), (3, 3, 16, 48), jnp.float32))
@@ -68,7 +68,7 @@ def test_each_group_is_drawn_as_a_kernel_of_its_own(name: InitializerName) -> No
     assert len({float(group.sum()) for group in groups}) == 4
 
 
-def test_one_group_is_drawn_as_ever() -> None:
+def test_one_group_is_drawn_as_without_groups() -> None:
     kernel, expected = (
         draw(jax.random.key(0), (3, 3, 2, 4), jnp.float32)
         for draw in (get_grouped_initializer("he_normal", 1), INITIALIZERS["he_normal"])

@@ -105,7 +105,7 @@ def test_a_file_that_does_not_fit_leaves_no_folder_and_says_who_named_it(
     assert not Path("outputs").exists()
     words = ["data=digits", "feature=image", "weights=safetensors"]
     assert main([*words, "weights.path=mine.safetensors", "architecture=mlp"]) == 2
-    assert "MLP: no library names its parameters" in capsys.readouterr().err
+    assert "MLP: no naming scheme is known" in capsys.readouterr().err
     assert main([*words, "architecture=mine"]) == 2
     assert "weights.path: has no value yet. Set it." in capsys.readouterr().err
     assert main([*words, "architecture=mine", "weights.path=other.safetensors"]) == 2

@@ -29,7 +29,7 @@ def begun() -> Any:
 
 
 @pytest.mark.parametrize("side", [28, 32])
-def test_parameters_and_maps_are_the_papers(side: int) -> None:
+def test_parameters_and_shapes_of_maps_equal_the_paper(side: int) -> None:
     known = facts(LeNet5_1998(10), side, side, 1)
     each = {name: size(layer) for name, layer in known.variables["params"].items()}
     assert each == {"c1": 156, "s2": 12, "c3": 1516, "s4": 32, "c5": 48_120, "f6": 10_164}  # section II-B
@@ -44,7 +44,7 @@ def test_parameters_and_maps_are_the_papers(side: int) -> None:
     }
 
 
-def test_it_computes_what_the_paper_writes(begun: Any) -> None:
+def test_outputs_equal_the_formulas_of_the_paper(begun: Any) -> None:
     """Compares one image with loops over maps in float64, down to the distances to the codes."""
     x = np.random.RandomState(0).uniform(-0.1, 1.175, (1, 32, 32, 1))
     output = jax.jit(partial(LeNet5_1998(10).apply, train=False))(begun, jnp.asarray(x, jnp.float32))
@@ -85,13 +85,13 @@ def test_it_computes_what_the_paper_writes(begun: Any) -> None:
 
 def test_codes_head_channels_and_classes() -> None:
     assert answer(LeNet5_1998(10), 8, 40, 3).logits.shape == (2, 10)
-    with pytest.raises(UserError, match="codes=digits are for ten classes, these are 3: choose codes=random"):
+    with pytest.raises(UserError, match=r"needs ten classes for the codes of digits, got 3\. Set codes to random"):
         answer(LeNet5_1998(3), 32, 32, 1)
     assert answer(LeNet5_1998(3, codes="random"), 32, 32, 1).logits.shape == (2, 3)
     assert answer(LeNet5_1998(3, head=False), 32, 32, 1).logits is None
 
 
-def test_half_precision_inside() -> None:
+def test_bfloat16_features_and_float32_logits() -> None:
     module = LeNet5_1998(10, dtype=jnp.bfloat16)
     output = answer(module, 32, 32, 1)
     assert output.logits.dtype == jnp.float32
@@ -99,7 +99,7 @@ def test_half_precision_inside() -> None:
     assert {one.dtype for one in jax.tree.leaves(variables(module, 32, 32, 1))} == {jnp.dtype(jnp.float32)}
 
 
-def test_weights_begin_within_their_bounds(begun: Any) -> None:
+def test_initial_weights_are_within_their_bounds(begun: Any) -> None:
     params = jax.tree.map(np.abs, begun["params"])
     connections = {"c1": 25, "s2": 4, "s4": 4, "c5": 400, "f6": 120}
     for name, count in connections.items():
@@ -124,7 +124,7 @@ def test_small_images_are_padded_on_all_sides(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(*first_maps(image, padded), rtol=1e-5, atol=1e-6)
 
 
-def test_maps_of_todays_have_the_papers_sizes() -> None:
+def test_maps_of_lenet5_have_the_shapes_of_the_paper() -> None:
     def features(x: jax.Array) -> dict[str, jax.Array]:
         return LeNet5(10).init_with_output(jax.random.key(0), x, train=True)[0].features
 

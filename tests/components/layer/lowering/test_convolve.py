@@ -21,14 +21,14 @@ SIDE = st.integers(0, 3)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-def test_the_books_figure_of_strides_and_padding(padding: Padding) -> None:
+def test_strides_and_padding_are_as_in_the_books_figure(padding: Padding) -> None:
     y = convolve(jnp.array(FIGURE["x"]), jnp.array(FIGURE["w"]), (1, 5), padding)
     np.testing.assert_allclose(y, FIGURE[padding], rtol=1e-6)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
-def test_a_kernel_of_one_pixel_is_a_convolution_too(stride: tuple[int, int], padding: Padding) -> None:
+def test_a_1_x_1_kernel_equals_a_convolution(stride: tuple[int, int], padding: Padding) -> None:
     x = jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
     kernel = jax.random.normal(jax.random.key(1), (1, 1, 3, 4))
     numbers = ("NHWC", "HWIO", "NHWC")
@@ -58,7 +58,7 @@ def convolutions(draw: Callable[..., Any]) -> dict[str, Any]:
 
 @hypothesis.given(case=convolutions(), dtype=st.sampled_from(["float32", "bfloat16"]))
 @hypothesis.settings(max_examples=6)
-def test_every_way_to_compute_it_gives_what_xla_gives(case: dict[str, Any], dtype: str) -> None:
+def test_every_lowering_equals_xla(case: dict[str, Any], dtype: str) -> None:
     """Values and both gradients; half precision is held against float32 within its rounding."""
     x, kernel = (jax.random.normal(jax.random.key(n), case[name]) for n, name in enumerate(("x", "kernel")))
     x, kernel = (a.astype(dtype) for a in (x, kernel))
@@ -96,11 +96,11 @@ def test_every_way_to_compute_it_gives_what_xla_gives(case: dict[str, Any], dtyp
     ("groups", "channels", "expected"),
     [(32, 4, 4), (32, 8, 8), (32, 32, 16), (2, 48, 2), (3, 8, 1), (3, 80, 3), (20, 2, 1), (64, 2, 4)],
 )
-def test_blocks_are_few_and_have_channels_enough(groups: int, channels: int, expected: int) -> None:
+def test_the_number_of_blocks(groups: int, channels: int, expected: int) -> None:
     assert _count_blocks(groups, channels) == expected
 
 
-def test_elsewhere_than_on_the_cpu_xla_convolves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_devices_use_the_convolution_of_xla(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     for groups, channels in ((6, 1), (2, 3)):
         traced = jax.make_jaxpr(partial(convolve, stride=(1, 1), padding="SAME", groups=groups))(
@@ -111,7 +111,7 @@ def test_elsewhere_than_on_the_cpu_xla_convolves(monkeypatch: pytest.MonkeyPatch
         assert equation.params["feature_group_count"] == groups
 
 
-def test_the_gradient_of_a_depthwise_gradient_exists() -> None:
+def test_a_depthwise_convolution_has_second_derivatives() -> None:
     """A penalty on the gradient of the image, differentiated by the kernel."""
     x, kernel = jax.random.normal(jax.random.key(0), (1, 5, 5, 2)), jnp.full((3, 3, 1, 2), 0.5)
 
