@@ -301,7 +301,7 @@ def check_kill(bench: Bench) -> None:
             bench.finish(bench.train(*overrides, name=uninterrupted, **DETERMINISTIC))
             kills = kill_and_resume(bench, overrides, killed, 0.5 * (time.monotonic() - start))
             log = (bench.run_folder(killed) / "log.txt").read_text()
-            resumed_steps = [int(step) for step in re.findall(r"going on from step (\d+)", log)]
+            resumed_steps = [int(step) for step in re.findall(r"resuming from step (\d+)", log)]
             identical = are_identical(bench, uninterrupted, killed)
             bits = "same" if identical else "other"
             result = f"{kills} kills, resumed from steps {resumed_steps}, {bits} bits"

@@ -514,7 +514,7 @@ def _write_checkpoint(folder: Path) -> Path:
     checkpoints = CheckpointFiles(folder / "checkpoints")
     for step in (1, 2):
         tree = {name: array + step for name, array in ARRAYS.items()}
-        checkpoints.save(tree, None, META | {"step": step}, then=lambda: None)
+        checkpoints.save(tree, None, META | {"step": step}, on_saved=lambda: None)
     checkpoints.close()
     return folder / "checkpoints" / "step_0000000002.npz"
 
@@ -558,7 +558,7 @@ def _write_transform(folder: Path) -> Path:
     from runner.data.load import Features, load_encoded
 
     rows = {"area": np.arange(20.0), "city": np.array(["Oslo", "Kyiv"] * 10, object), "kind": np.arange(20) % 2}
-    data = load_encoded(Arrays(columns=rows, valid=4, test=4), Features.described(FEATURE), identity="", cache=None)
+    data = load_encoded(Arrays(columns=rows, valid=4, test=4), Features.from_config(FEATURE), identity="", cache=None)
     transform.save_transform(folder, FEATURE, data.constants, data.encoded)
     return folder / transform.FILE
 

@@ -31,12 +31,12 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     """
     from components.types import UserError
     from runner.config.compose import configure
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
 
     _check_source(source)
     config = configure(overrides)
     _check_mode(config)
-    check_start(config.values["training"])
+    check_memory_for_jax(config.values["training"])
     from runner.execution.execute import execute
 
     if config.values["folds"] is not None and config.values["fold"] is None:
@@ -59,14 +59,14 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     Raises:
         UserError: an error that the caller can fix. It is raised before the first run.
     """
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
     from runner.sweep.plan import Plan, make_plan
 
     _check_source(source)
     plan = make_plan(overrides, multirun=True)
     assert isinstance(plan, Plan)
     _check_mode(plan.runs[0].config)
-    check_start(plan.runs[0].config.values["training"])
+    check_memory_for_jax(plan.runs[0].config.values["training"])
     from runner.sweep.launch import launch
 
     return launch(plan, source=source)
@@ -83,9 +83,9 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
     Raises:
         UserError: no such run exists, or the run has saved no weights.
     """
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
 
-    check_start()
+    check_memory_for_jax()
     _check_source(source)
     from runner.inference.trained_model import load_model
 

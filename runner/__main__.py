@@ -189,20 +189,20 @@ def _run(overrides: Sequence[str], multirun: bool) -> int:
         return _sweep(config)
     mode = config.values["mode"]
     if MODES[mode].imports_jax:
-        from runner.memory import check_start
+        from runner.memory import check_memory_for_jax
 
-        check_start(config.values["training"])
+        check_memory_for_jax(config.values["training"])
     with with_origin(config):
         return importlib.import_module(f"runner.modes.{mode}").command(config)
 
 
 def _sweep(plan: Plan) -> int:
     """Runs a sweep, or the dry run of its first run. Returns the exit code."""
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
     from runner.sweep.report import print_first_run, print_plan
 
     first = plan.runs[0].config
-    check_start(first.values["training"])
+    check_memory_for_jax(first.values["training"])
     if first.values["mode"] == "dry_run":
         if not first.values["quiet"]:
             print_plan(plan)

@@ -34,7 +34,7 @@ def command(config: Config) -> int:
             cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
             print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
             return 0
-        split = config.split or model.held_out
+        split = config.split or model.default_split
         metrics = model.evaluate(split)
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]

@@ -33,10 +33,10 @@ def command(config: Config) -> int:
     epochs = config.values["training"]["epochs"]
     with closing(make_progress(quiet=config.values["quiet"], epochs=epochs)) as progress:
         model = open_model(config, progress)
-        split = config.split or model.held_out if new_rows is None else None
+        split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else new_rows_error_location(config):
             rows = str(split) if new_rows is None else new_rows
-            columns = model.predict(rows, tell=progress.note).columns()
+            columns = model.predict(rows, on_warning=progress.note).columns()
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from components.types import Batch, Output
 from runner.data.batches import Chunk
-from runner.program.parts import BuiltParts, extra_losses, measure
+from runner.program.parts import BuiltParts, compute_sums, extra_losses
 from runner.program.program import RateInputs
 from runner.training.trainer import Trainer
 
@@ -29,9 +29,10 @@ class AbstractRun:
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
-        self.state_shapes = trainer.like
+        self.state_shapes = trainer.state_shapes
         self.batch_size = trainer.training.batch_size
-        rows = trainer.data.splits["train"][: self.batch_size * min(trainer.steps_per_dispatch, trainer.steps)]
+        steps = min(trainer.steps_per_dispatch, trainer.steps_per_epoch)
+        rows = trainer.data.splits["train"][: self.batch_size * steps]
         self.chunk: Chunk = next(iter(trainer.batches.chunks(rows, self.batch_size, trainer.steps_per_dispatch)))
 
     @property
@@ -48,7 +49,7 @@ class AbstractRun:
     @property
     def dispatch_arguments(self) -> tuple[Any, ...]:
         """The arguments of a training dispatch, without the state."""
-        steps = np.int32(self.trainer.training.epochs * self.trainer.steps)
+        steps = np.int32(self.trainer.training.epochs * self.trainer.steps_per_epoch)
         return self.chunk.data, self.chunk.rows, np.int32(self.chunk.steps), RateInputs(steps, np.float32(1))
 
     def encoded_shapes(self, size: int) -> Any:
@@ -64,14 +65,14 @@ class AbstractRun:
         """The scalar that a training step differentiates."""
         parts = self._build_parts()
         batch, output = self._forward(parts, parameters, model_state, encoded)
-        loss = measure(parts, output, batch, training=True)["loss"]["sum"] / batch.target.shape[0]
+        loss = compute_sums(parts, output, batch, training=True)["loss"]["sum"] / batch.target.shape[0]
         return sum(extra_losses(parts, parameters, output, batch), loss)
 
     def _build_parts(self) -> BuiltParts:
-        return self.trainer.program.parts(self.trainer.given)
+        return self.trainer.program.build_parts(self.trainer.program_inputs)
 
     def _forward(self, parts: BuiltParts, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Output]:
         variables = {"params": parameters, **model_state}
-        inputs = self.trainer.given
+        inputs = self.trainer.program_inputs
         batch, output, _ = self.trainer.program.forward(parts, inputs, variables, encoded, step=jnp.int32(0))
         return batch, output

@@ -42,8 +42,8 @@ def split_rows(run: AbstractRun) -> Iterator[Row]:
     yield "examples", ", ".join(f"{name} {len(rows):,}" for name, rows in trainer.data.splits.items())
     last = run.last_batch_size
     rest = "" if last == run.batch_size else f", the last with {last} examples"
-    yield "steps per epoch", f"{trainer.steps:,}{rest}"
-    yield "steps per dispatch", f"{min(trainer.steps_per_dispatch, trainer.steps)}"
+    yield "steps per epoch", f"{trainer.steps_per_epoch:,}{rest}"
+    yield "steps per dispatch", f"{min(trainer.steps_per_dispatch, trainer.steps_per_epoch)}"
     yield "epochs", f"{trainer.training.epochs:,}"
 
 
@@ -58,7 +58,7 @@ def layer_rows(layers: Sequence[Layer], batch_size: int) -> Iterator[Row]:
 def memory_rows(memory: MemoryEstimate, run: AbstractRun) -> Iterator[Row]:
     """The memory that a run needs, estimated from shapes."""
     training = run.trainer.training
-    resident = run.trainer.batches.resident is not None
+    resident = run.trainer.batches.device_data is not None
     yield "parameters", format_bytes(memory.parameters), ""
     yield "gradients", format_bytes(memory.parameters), ""
     yield "optimizer state", format_bytes(memory.optimizer_state), ""
@@ -107,11 +107,11 @@ def time_rows(pace: Pace, run: AbstractRun, compile_seconds: float) -> Iterator[
     trainer = run.trainer
     size = trainer.evaluation_batch_size
     batch_counts = {name: -(-len(rows) // size) for name, rows in trainer.data.splits.items()}
-    epoch = trainer.steps * pace.step + batch_counts.get("valid", 0) * pace.evaluation
+    epoch = trainer.steps_per_epoch * pace.step + batch_counts.get("valid", 0) * pace.evaluation
     total = trainer.training.epochs * epoch + batch_counts.get("test", 0) * pace.evaluation + compile_seconds
     yield "a step", format_duration(pace.step), f"of {run.batch_size} examples"
     validation = " and an evaluation on valid" if "valid" in batch_counts else ""
-    yield "an epoch", format_duration(epoch), f"{trainer.steps:,} steps{validation}"
+    yield "an epoch", format_duration(epoch), f"{trainer.steps_per_epoch:,} steps{validation}"
     rest = "without startup, checkpoints and initial weights"
     yield "the run", format_duration(total), f"{trainer.training.epochs:,} epochs, {rest}"
 

@@ -59,7 +59,7 @@ class Pace:
 
 def compile_training_step(run: AbstractRun) -> Compiled:
     """Compiles the program of a training dispatch. Raises JaxRuntimeError if that fails."""
-    return _compile(run.trainer.program.train, run.trainer.given, run.state_shapes, *run.dispatch_arguments)
+    return _compile(run.trainer.program.train, run.trainer.program_inputs, run.state_shapes, *run.dispatch_arguments)
 
 
 def compile_evaluation(run: AbstractRun, split: str) -> tuple[Compiled, Chunk]:
@@ -69,7 +69,7 @@ def compile_evaluation(run: AbstractRun, split: str) -> tuple[Compiled, Chunk]:
     chunk = next(iter(trainer.batches.chunks(trainer.data.splits[split][:size], size, 1, pad=True)))
     weights = run.state_shapes.parameters, run.state_shapes.model_state
     batch = chunk.data, chunk.rows[0], chunk.mask
-    return _compile(trainer.program.evaluate, trainer.given, *weights, *batch), chunk
+    return _compile(trainer.program.evaluate, trainer.program_inputs, *weights, *batch), chunk
 
 
 def measure_pace(
@@ -95,7 +95,9 @@ def measure_pace(
         return Pace(seconds, seconds * evaluation_work / max(step.multiply_adds, 1), MEASURED)
     program, chunk = evaluation
     arguments = state.parameters, state.model_state, chunk.data, chunk.rows[0], chunk.mask
-    return Pace(seconds, _measure_shortest(lambda: program.call(run.trainer.given, *arguments), rounds=2), MEASURED)
+    return Pace(
+        seconds, _measure_shortest(lambda: program.call(run.trainer.program_inputs, *arguments), rounds=2), MEASURED
+    )
 
 
 def _compile(function: Any, *arguments: Any) -> Compiled:
@@ -140,7 +142,9 @@ def _time_steps(run: AbstractRun, step: Compiled, state: Any) -> tuple[float, An
 
     def time_dispatch(state: Any, steps: int) -> tuple[float, Any]:
         start = time.perf_counter()
-        state, _ = jax.block_until_ready(step.call(run.trainer.given, state, data, rows, np.int32(steps), rate_inputs))
+        state, _ = jax.block_until_ready(
+            step.call(run.trainer.program_inputs, state, data, rows, np.int32(steps), rate_inputs)
+        )
         return (time.perf_counter() - start) / steps, state
 
     seconds, state = time_dispatch(state, 1)  # slower than later ones
