@@ -60,4 +60,4 @@ def test_both_lines_compose_and_sweep_alike(next_line: Path) -> None:
     later, other = composed([next_line])
     assert other.startswith("1.4")
     assert later == now
-    assert "optimizer: there is no nadm. Did you mean nadam?" in now
+    assert "optimizer: unknown option nadm. Did you mean nadam?" in now

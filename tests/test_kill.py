@@ -119,7 +119,7 @@ def wait_for_record(folder: Path, run: Path) -> None:
 def resumed_from_a_checkpoint(run: Path) -> int:
     """How many times a run went on from a checkpoint."""
     log = (run / "log.txt").read_text()
-    return log.count("going on from step ") - log.count("going on from step 0 ")
+    return log.count("resuming from step ") - log.count("resuming from step 0 ")
 
 
 def dice() -> random.Random:

@@ -61,8 +61,9 @@ def test_bfloat16_computes_in_it_and_keeps_everything_in_float32(architecture: s
 def test_bfloat16_is_what_the_step_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = trained(monkeypatch, "training.precision=bfloat16")
     chunk = next(trainer.batches.chunks(trainer.data.splits["valid"], 8, 1))
-    state = trainer.like.parameters, trainer.like.model_state
-    traced = jax.make_jaxpr(trainer.program.evaluate)(trainer.given, *state, chunk.data, chunk.rows[0], chunk.mask)
+    weights = trainer.state_shapes.parameters, trainer.state_shapes.model_state
+    arguments = trainer.program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask
+    traced = jax.make_jaxpr(trainer.program.evaluate)(*arguments)
     products = [line for line in str(traced).splitlines() if "dot_general" in line]
     assert products
     assert all("bf16" in line for line in products)
@@ -96,7 +97,7 @@ def test_a_few_batches_are_the_same_ones_in_every_epoch_and_for_every_seed(monke
         rows = [trainer.data.splits[split] for trainer in trainers]
         assert rows[0].tolist() == rows[1].tolist()
         assert len(rows[0]) == min(16, 15 if split != "train" else 30)
-    assert trainers[0].steps == 2
+    assert trainers[0].steps_per_epoch == 2
 
 
 def test_one_batch_can_be_overfitted_on_purpose() -> None:
@@ -199,7 +200,7 @@ def test_a_finished_run_goes_on_to_more_epochs(capsys: pytest.CaptureFixture[str
     words = [word for word in WORDS if not word.startswith("training.epochs")]
     first = runner.run(*words, "training.epochs=2", source=source())
     longer = runner.run(f"resume={first.folder}", "training.epochs=4", source=source())
-    assert "the last one counts" not in capsys.readouterr().err  # training.epochs was given before, not twice
+    assert "more than once" not in capsys.readouterr().err  # training.epochs was given before, not twice
     assert longer.folder == first.folder
     assert [epoch["epoch"] for epoch in longer.history] == [1, 2, 3, 4]
     assert longer.history[:2] == first.history

@@ -17,7 +17,7 @@ from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
 from components.input_files import hash_file
 from components.layer import Initializer, TruncatedNormal, get_initializer
-from components.layer.lowering.sparse import in_range, product
+from components.layer.lowering.sparse import clear_invalid, multiply_sparse
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
@@ -169,10 +169,10 @@ def _endings(count: int) -> tuple[str, ...]:
 
 
 def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float | None) -> jax.Array:
-    ids, weights = in_range(x)
+    ids, weights = clear_invalid(x)
     if combiner != "sum":
         weights = jnp.maximum(weights, 0)
-    total = product(MultiHot(ids, _limit(weights, ids, table, longest), x.size), table)
+    total = multiply_sparse(MultiHot(ids, _limit(weights, ids, table, longest), x.size), table)
     if combiner == "sum":
         return total
     divisor = weights.sum(1, keepdims=True)
@@ -182,7 +182,7 @@ def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float |
 
 
 def _make_sequence(x: MultiHot, table: jax.Array, longest: float | None) -> Padded:
-    ids, weights = in_range(x)
+    ids, weights = clear_invalid(x)
     weights = _limit(weights, ids, table, longest)
     return Padded(jnp.asarray(table)[ids] * weights[..., None], x.ids != NO_ID)
 

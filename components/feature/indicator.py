@@ -14,7 +14,7 @@ import numpy as np
 from components.feature.base.column import get_buckets, multi_hot
 from components.feature.base.values import NO_ID
 from components.feature.statistic import document_frequency
-from components.layer.lowering.sparse import in_range
+from components.layer.lowering.sparse import clear_invalid
 from components.types import (
     Block,
     Constants,
@@ -108,13 +108,13 @@ def _weigh(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: in
     x = multi_hot(encoded, size)
     if "idf" not in constants:
         return x
-    ids, weights = in_range(x)
+    ids, weights = clear_invalid(x)
     return MultiHot(ids, weights * jnp.asarray(constants["idf"])[ids], size)
 
 
 def _make_one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> Padded:
     x = multi_hot(encoded, size)
-    ids, weights = in_range(x)
+    ids, weights = clear_invalid(x)
     return Padded(weights[..., None] * jax.nn.one_hot(ids, size), x.ids != NO_ID)
 
 

@@ -43,7 +43,7 @@ def command(config: Config) -> int:
     """
     root, settings = Path(config.values["folder"]), config.values["runs"]
     if not (settings["where"] or "").strip():
-        raise UserError('runs.where: is missing; mode=clean needs a condition, such as "status = failed"')
+        raise UserError('runs.where: is missing. mode=clean needs a condition, such as "status = failed".')
     runs = read_runs(root)
     selected = select_runs(runs, settings["where"], settings["sort"])
     if not selected:

@@ -30,7 +30,7 @@ def complete(actions: Sequence[str]) -> None:
     """
     action, _, shell = actions[0].partition("=") if len(actions) == 1 else ("", "", "")
     if action not in ("install", "uninstall", "query") or shell not in SHELLS:
-        raise UserError(f"-sc: write -sc install=SHELL, where SHELL is one of {', '.join(SHELLS)}")
+        raise UserError(f"-sc: unknown action. Write -sc install=SHELL, where SHELL is one of {', '.join(SHELLS)}.")
     for group, options in find_options().files.items():
         for path in options.values():
             with contextlib.suppress(UserError):  # a file that can't be read is left out

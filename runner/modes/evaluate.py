@@ -33,7 +33,7 @@ def command(config: Config) -> int:
             cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
             print_tables([Section("", [(*cells,), (*cells.values(),)])], [("folder", str(model.folder))])
             return 0
-        split = config.split or model.held_out
+        split = config.split or model.default_split
         metrics = model.evaluate(split)
     prefix = METRIC_PREFIXES[split]  # of the metrics in a run's summary, which the report prints
     summary_metrics = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()}

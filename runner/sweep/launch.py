@@ -16,7 +16,7 @@ from runner.config.provenance import with_origin
 from runner.credentials import scrub
 from runner.display.progress import make_progress
 from runner.errors import DiskError, describe_failure
-from runner.execution.execute import disk_error_location, run_once
+from runner.execution.execute import as_disk_error, execute_with_signals
 from runner.execution.open_folder import SweepMember
 from runner.execution.prepare import build_tracking
 from runner.files import write_atomically
@@ -26,6 +26,7 @@ from runner.run_folder import (
     RunFolder,
     check_root,
     create_folder,
+    creation_order,
     find_interrupted,
     list_runs,
     read_summary,
@@ -89,7 +90,7 @@ def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
     with Signals() as signals:
         folder, manifest = _open_folder(plan, tracking, source)
         progress = make_progress(quiet=quiet, epochs=0)
-        with contextlib.closing(folder), disk_error_location(folder.path), contextlib.closing(progress):
+        with contextlib.closing(folder), as_disk_error(folder.path), contextlib.closing(progress):
             delivery = tracking.start(folder.path)
             try:
                 shared = _SharedResources(folder, delivery, signals, source, quiet)
@@ -222,14 +223,14 @@ def _find_unrecorded_result(member: SweepMember) -> dict[str, Any] | None:
 def _list_folders(member: SweepMember) -> list[Path]:
     """The folders of a run, oldest first. A run whose checkpoints were lost has started again in another folder."""
     paths = member.folder.glob(f"????-??-??_??-??-??_{member.label}_*")
-    return sorted(path for path in paths if not path.is_symlink())
+    return sorted((path for path in paths if not path.is_symlink()), key=creation_order)
 
 
 def _run_member(run: PlannedRun, member: SweepMember, shared: _SharedResources) -> dict[str, Any]:
     """Runs one run. Returns its result or its error; only a failing disk raises, and stops the sweep."""
     folders_before = _list_folders(member)
     try:
-        result = run_once(run.config, shared.signals, source=shared.source, member=member)
+        result = execute_with_signals(run.config, shared.signals, source=shared.source, member=member)
     except DiskError:
         raise
     except Exception as error:  # a part may raise anything; the run's log has the traceback, and the next run starts

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from components.layer import ActivationName, AveragePool, Initializer, activate, get_initializer
 from components.layer.lowering.convolve import convolve
-from components.layer.shape import Padding, Size, across, check_images, pair
+from components.layer.shape import Padding, Size, as_channels, as_pair, check_images
 from components.types import Range, UserError
 
 AMPLITUDE, SLOPE = 1.7159, 2 / 3  # f(1) = 1 and f(-1) = -1, where the second derivative is largest
@@ -52,7 +52,7 @@ class TableConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
-        window, channels = pair(self.kernel), x.shape[-1]
+        window, channels = as_pair(self.kernel), x.shape[-1]
         check_images("a table convolution", x, window, self.padding)
         _check_table(self.table, channels)
         weights = self.param("kernel", self._draw, (*window, sum(map(len, self.table))), jnp.float32)
@@ -61,9 +61,9 @@ class TableConv(nn.Module):
         # XLA has no convolution with a table of connections: a dense kernel has zeros where there is no connection.
         kernel = jnp.zeros((*window, channels, len(self.table)), x.dtype)
         kernel = kernel.at[:, :, ins, outs].set(weights.astype(x.dtype))
-        y = convolve(x, kernel, pair(self.stride), self.padding)
+        y = convolve(x, kernel, as_pair(self.stride), self.padding)
         if self.use_bias:
-            y = y + across(self.param("bias", nn.initializers.zeros, (len(self.table),), jnp.float32), y)
+            y = y + as_channels(self.param("bias", nn.initializers.zeros, (len(self.table),), jnp.float32), y)
         return activate(self.activation, y)
 
     def _draw(self, key: jax.Array, shape: Sequence[int], dtype: Any) -> jax.Array:
@@ -94,7 +94,7 @@ class SubSampling(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        height, width = pair(self.window)
+        height, width = as_pair(self.window)
         places, channels = height * width, x.shape[-1]
 
         def draw(key: jax.Array) -> jax.Array:
@@ -103,7 +103,7 @@ class SubSampling(nn.Module):
 
         mean = AveragePool(self.window)(x, train=train)
         scale, bias = self.param("scale", draw), self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        return mean * across(places * scale, mean) + across(bias, mean)
+        return mean * as_channels(places * scale, mean) + as_channels(bias, mean)
 
 
 class RadialBasis(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.feature.normalizer import NAMES, Clip, FittedNormalizer, FixedNormalizer, Normalizer
-from components.layer.table import choose
+from components.layer.table import get_entry
 from components.types import UserError
 
 
@@ -74,7 +74,7 @@ class Pipeline:
 def make_pipeline(normalize: Normalizer | tuple[Normalizer, ...] | None) -> Pipeline:
     """The pipeline of a normalizer, or of several; raises UserError where they don't fit together."""
     listed = () if normalize is None else normalize if isinstance(normalize, tuple) else (normalize,)
-    steps: list[Any] = [choose("normalizer", NAMES, step) if isinstance(step, str) else step for step in listed]
+    steps: list[Any] = [get_entry("normalizer", NAMES, step) if isinstance(step, str) else step for step in listed]
     for step in steps:
         if not (hasattr(step, "statistic") or hasattr(step, "undo")):
             raise UserError(f"`normalize` lists {step}, which is no normalizer: there are {', '.join(NAMES)} and Clip")

@@ -89,8 +89,8 @@ def _load_predictions(model: TrainedModel, split: str | None) -> tuple[RecordedP
     recorded = load_predictions(model.folder)
     if recorded is not None and split in (None, recorded.split):
         return recorded, ""
-    split = split or model.held_out
-    return model.answers(split), f"_{split}"
+    split = split or model.default_split
+    return model.predict_with_losses(split), f"_{split}"
 
 
 def _load_view(model: TrainedModel, progress: Progress) -> View | None:

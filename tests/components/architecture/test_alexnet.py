@@ -79,7 +79,7 @@ def test_width_head_channels_and_classes() -> None:
 
 
 def test_groups_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(UserError, match="3 groups don't divide 4 channels and 8 features evenly"):
+    with pytest.raises(UserError, match="got 3 groups for 4 channels and 8 features"):
         answer(TINY(groups=3), 67, 67, 3)
 
 

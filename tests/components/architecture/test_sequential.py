@@ -136,7 +136,7 @@ def test_a_layer_of_flax_may_be_fixed_in_one_mode() -> None:
     [
         (
             (Flatten(), Dense(5), Conv(4, 3)),
-            r"layer 2 \(Conv\) can't take an input of shape \(3, 5\): a convolution takes images",
+            r"layer 2 \(Conv\) can't take an input of shape \(3, 5\): a convolution needs images",
         ),
         (
             (MaxPool(4), MaxPool(2)),
@@ -144,11 +144,11 @@ def test_a_layer_of_flax_may_be_fixed_in_one_mode() -> None:
         ),
         (
             (nn.Sequential([nn.Dropout(0.5)]),),
-            r"^layer 0 \(Sequential\) can't take .*\"deterministic\".* take components\.layer\.Dropout",
+            r"^layer 0 \(Sequential\) can't take .*\"deterministic\".* Use components\.layer\.Dropout",
         ),
         ((nn.LSTMCell(4),), r"^layer 0 \(LSTMCell\) can't take an input of shape .*inputs"),
-        ((Flatten(), MLP(4, (3,))), r"^layer 1 \(MLP\) gives a Output, not an array"),
-        ((Conv(4, 3),), r"the last layer gives \(3, 6, 6, 4\), not vectors \(B, D\): end with Flatten"),
+        ((Flatten(), MLP(4, (3,))), r"^layer 1 \(MLP\) must return an array, got Output"),
+        ((Conv(4, 3),), r"a last layer that returns vectors \(B, D\), got \(3, 6, 6, 4\)\. Append Flatten"),
     ],
 )
 def test_layers_that_do_not_fit_are_named(layers: tuple[nn.Module, ...], message: str) -> None:
@@ -179,7 +179,7 @@ def test_a_layer_that_does_not_fit_is_named_through_all_lists() -> None:
     with pytest.raises(UserError) as caught:
         logits(Activation("relu"), blocks, Flatten())
     assert str(caught.value) == (
-        "layer 1 (Repeat): its layer 0 of copy 1 (Residual): its layer 1 (Branches): its layer 0 of branch 0 (Conv) "
+        "layer 1 (Repeat): layer 0 of copy 1 (Residual): layer 1 (Branches): layer 0 of branch 0 (Conv) "
         "can't take an input of shape (3, 2, 2, 2): a convolution of 3 x 3 does not fit into images of 2 x 2"
     )
 

@@ -132,31 +132,31 @@ def test_numbers_of_layers_in_layers_may_be_traced(check_traced: Callable[..., N
     [
         (
             Residual((Conv(3, 3, padding="VALID"),)),
-            r"^its layers make \(4, 3, 4, 3\) of it, which no strided convolution by 1 x 1 does: .*`shortcut`",
+            r"^no strided 1 x 1 convolution projects an input of \(4, 5, 6, 2\) to \(4, 3, 4, 3\), .*`shortcut`",
         ),
-        (Residual((Flatten(),)), r"^its layers make \(4, 60\) of it"),
+        (Residual((Flatten(),)), r"^no strided 1 x 1 convolution projects an input of \(4, 5, 6, 2\) to \(4, 60\)"),
         (
             Residual((Conv(3, 1),), shortcut=()),
-            r"^its layers give \(4, 5, 6, 3\), its shortcut \(4, 5, 6, 2\), and a sum needs the same",
+            r"^layers and shortcut need outputs of equal shape, got \(4, 5, 6, 3\) and \(4, 5, 6, 2\)",
         ),
         (
             Residual((MaxPool(2), Repeat((MaxPool(2),), 2))),
-            r"^layer 1 \(Repeat\): its layer 0 of copy 1 \(MaxPool\) can't take an input of .* \(4, 1, 1, 2\): .* not",
+            r"^layer 1 \(Repeat\): layer 0 of copy 1 \(MaxPool\) can't take an input of .* \(4, 1, 1, 2\): .* not",
         ),
         (
             Residual((), shortcut=(Flatten(), Conv(1, 1))),
-            r"^layer 1 of the shortcut \(Conv\) can't take an input of shape \(4, 60\): a convolution takes images",
+            r"^layer 1 of the shortcut \(Conv\) can't take an input of shape \(4, 60\): a convolution needs images",
         ),
         (
             Repeat((Residual((Branches(((), (Flatten(), Conv(1, 1)))),)),), 1),
-            r"^layer 0 of copy 0 \(Residual\): its layer 0 \(Branches\): its layer 1 of branch 1 \(Conv\) can't take",
+            r"^layer 0 of copy 0 \(Residual\): layer 0 \(Branches\): layer 1 of branch 1 \(Conv\) can't take",
         ),
         (
             Repeat((Branches(((Dense(1),), (MaxPool(2),))),), 1),
             r"^layer 0 of copy 0 \(Branches\) can't take an input of shape \(4, 5, 6, 2\): "
-            r"branch 1 gives \(4, 2, 3, 2\), branch 0 \(4, 5, 6, 1\): all but their channels must be the same",
+            r"branches need outputs that differ in their channels only, got .* and \(4, 2, 3, 2\) of branch 1",
         ),
-        (Branches(()), "^it has no branches: list at least one"),
+        (Branches(()), "^at least one branch is needed, got none"),
     ],
 )
 def test_what_does_not_fit_is_named(layer: nn.Module, message: str) -> None:

@@ -46,7 +46,7 @@ def test_the_bias_can_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((2, 9), r"takes images \(B, H, W, C\), got \(2, 9\)"),
+        ((2, 9), r"needs images \(B, H, W, C\), got \(2, 9\)"),
         ((2, 4, 9, 1), "of 5 x 5 does not fit into images of 4 x 9"),
     ],
 )
@@ -103,7 +103,7 @@ def test_the_bias_may_start_elsewhere(check_traced: Callable[..., None]) -> None
 
 def test_groups_that_do_not_divide_and_kernels_that_do_not_fit_are_refused() -> None:
     x = jnp.ones((1, 4, 4, 6))
-    with pytest.raises(UserError, match="4 groups don't divide 6 channels and 8 features evenly"):
+    with pytest.raises(UserError, match="got 4 groups for 6 channels and 8 features"):
         Conv(8, 3, groups=4).init(jax.random.key(0), x, train=True)
     with pytest.raises(UserError, match=r"of 7 x 7 does not fit into images of 4 x 4, padded by \(1, 1\) and \(1, 1\)"):
         Conv(8, 3, padding=1, dilation=3).init(jax.random.key(0), x, train=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.layer import Dense, Flatten
-from components.layer.lowering.sparse import product
+from components.layer.lowering.sparse import multiply_sparse
 from components.types import MultiHot
 
 
@@ -89,7 +89,9 @@ def test_few_examples_at_a_time_are_as_good() -> None:
     random = np.random.default_rng(0)
     ids, weights = random.integers(0, 50, (7, 3), np.int32), np.ones((7, 3), np.float32)
     matrix, slope = random.normal(size=(50, 4)).astype(np.float32), random.normal(size=(7, 4)).astype(np.float32)
-    y, back = jax.vjp(lambda matrix: product(MultiHot(jnp.asarray(ids), jnp.asarray(weights), 50), matrix, 24), matrix)
+    y, back = jax.vjp(
+        lambda matrix: multiply_sparse(MultiHot(jnp.asarray(ids), jnp.asarray(weights), 50), matrix, 24), matrix
+    )
     np.testing.assert_allclose(y, dense(ids, weights, 50) @ matrix, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(back(jnp.asarray(slope))[0], dense(ids, weights, 50).T @ slope, rtol=1e-5, atol=1e-5)
 
@@ -101,7 +103,7 @@ def test_what_is_gathered_at_a_time_is_bounded(monkeypatch: Any, backend: str, m
         jax.ShapeDtypeStruct(shape, dtype)
         for shape, dtype in (((256, 1024), jnp.int32), ((256, 1024), jnp.float32), ((9000, 256), jnp.float32))
     )
-    slopes = jax.grad(lambda matrix, ids, weights: product(MultiHot(ids, weights, 9000), matrix).sum())
+    slopes = jax.grad(lambda matrix, ids, weights: multiply_sparse(MultiHot(ids, weights, 9000), matrix).sum())
     steps = str(jax.make_jaxpr(slopes)(matrix, ids, weights))
     shapes = (shape.split(",") for shape in re.findall(r"f32\[([\d,]+)\]", steps))
     largest = max(int(np.prod([int(size) for size in shape])) for shape in shapes if shape != ["9000", "256"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.layer import Conv, InitializerName, Normal, TruncatedNormal, get_initializer
-from components.layer.initializer import INITIALIZERS, grouped
+from components.layer.initializer import INITIALIZERS, get_grouped_initializer
 from components.types import UserError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())["initializers"]
@@ -61,7 +61,7 @@ def test_a_deviation_of_its_own(part: type[Normal], check_traced: Callable[..., 
 @pytest.mark.parametrize("name", get_args(InitializerName))
 def test_each_group_is_drawn_as_a_kernel_of_its_own(name: InitializerName) -> None:
     """Four groups of 16 channels and 48 features: each has the distribution of one such kernel, and they differ."""
-    kernel = np.asarray(grouped(name, 4)(jax.random.key(0), (3, 3, 16, 192), jnp.float32))
+    kernel = np.asarray(get_grouped_initializer(name, 4)(jax.random.key(0), (3, 3, 16, 192), jnp.float32))
     alone = np.asarray(get_initializer(name)(jax.random.key(1), (3, 3, 16, 48), jnp.float32))
     groups = np.split(kernel, 4, axis=-1)
     assert all(group.std() == pytest.approx(alone.std(), rel=0.03) for group in groups)
@@ -71,6 +71,6 @@ def test_each_group_is_drawn_as_a_kernel_of_its_own(name: InitializerName) -> No
 def test_one_group_is_drawn_as_ever() -> None:
     kernel, expected = (
         draw(jax.random.key(0), (3, 3, 2, 4), jnp.float32)
-        for draw in (grouped("he_normal", 1), INITIALIZERS["he_normal"])
+        for draw in (get_grouped_initializer("he_normal", 1), INITIALIZERS["he_normal"])
     )
     np.testing.assert_array_equal(kernel, expected)

@@ -104,5 +104,5 @@ def test_the_numbers_of_local_response_normalization_may_be_traced(check_traced:
     check_traced(normalized, {"bias": 1.0, "alpha": 1.0, "beta": 0.5}, {"bias": 2.0, "alpha": 0.1, "beta": 0.75})
     y = LocalResponseNorm().apply({}, X1.astype(jnp.bfloat16), train=True)
     assert y.dtype == jnp.bfloat16
-    with pytest.raises(UserError, match=r"local response normalization takes images \(B, H, W, C\), got \(2, 3\)"):
+    with pytest.raises(UserError, match=r"local response normalization needs images \(B, H, W, C\), got \(2, 3\)"):
         LocalResponseNorm().apply({}, jnp.ones((2, 3)), train=True)

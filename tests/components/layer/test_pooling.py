@@ -88,7 +88,7 @@ def test_global_average_pooling_is_tensorflows() -> None:
 
 @pytest.mark.parametrize("layer", [MaxPool(2), AveragePool(2), GlobalAveragePool()])
 def test_vectors_are_refused(layer: MaxPool) -> None:
-    with pytest.raises(UserError, match=r"takes images \(B, H, W, C\), got \(3, 4\)"):
+    with pytest.raises(UserError, match=r"needs images \(B, H, W, C\), got \(3, 4\)"):
         layer.apply({}, jnp.ones((3, 4)), train=False)
 
 
@@ -145,7 +145,7 @@ def test_explicit_padding_and_ceil_mode_are_pytorchs(
 
 
 def test_a_padding_that_holds_a_whole_window_is_refused() -> None:
-    with pytest.raises(UserError, match=r"of 2 x 2 fits into a padding of \(\(2, 2\), \(2, 2\)\): pad less"):
+    with pytest.raises(UserError, match=r"of 2 x 2 needs a smaller padding than \(\(2, 2\), \(2, 2\)\)"):
         MaxPool(2, padding=2).apply({}, images(1, 4, 4, 1), train=True)
 
 
@@ -159,5 +159,5 @@ def test_depthwise_pooling_gives_the_gradient_to_the_first_and_never_loses_nan()
     gradient = jax.grad(lambda x: (DepthwiseMaxPool(3).apply({}, x, train=True) * jnp.array([[1.0, 2.0]])).sum())(x)
     np.testing.assert_array_equal(gradient, [[1, 0, 0, 0, 2, 0]])
     assert jnp.isnan(DepthwiseMaxPool(6).apply({}, x.at[0, 2].set(jnp.nan), train=True)).all()
-    with pytest.raises(UserError, match="window of 4 does not divide 6 channels"):
+    with pytest.raises(UserError, match="a window that divides 6 channels, got a window of 4"):
         DepthwiseMaxPool(4).apply({}, x, train=True)

@@ -34,5 +34,5 @@ def test_the_width_between(features: int | None, channels: int, expected: int) -
 def test_half_precision_stays_half_and_vectors_are_refused() -> None:
     init = partial(SqueezeExcite().init_with_output, train=True)
     assert jax.eval_shape(init, jax.random.key(0), X.astype(jnp.bfloat16))[0].dtype == jnp.bfloat16
-    with pytest.raises(UserError, match=r"squeeze and excitation takes images"):
+    with pytest.raises(UserError, match=r"squeeze and excitation needs images"):
         init(jax.random.key(0), X[0, 0])

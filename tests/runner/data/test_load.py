@@ -245,7 +245,7 @@ def test_a_bad_row_of_a_scattered_split_is_named_by_its_own_number() -> None:
             ("a",),
             r"feature\.columns: a -> b -> c -> a is a cycle",
         ),
-        ({"target": Numeric(key="x")}, ("target",), r"feature\.columns\.target: this name is the target's own"),
+        ({"target": Numeric(key="x")}, ("target",), r"feature\.columns\.target: the target has this name"),
     ],
 )
 def test_columns_that_do_not_fit_together_are_refused(
@@ -303,9 +303,9 @@ def test_a_source_with_fewer_rows_than_it_says_is_refused() -> None:
 @pytest.mark.parametrize(
     ("encoded", "message"),
     [
-        (np.zeros(3, np.float32), "feature column `x` encoded 4096 rows as 3 of `ids`"),
-        (np.zeros(4096, np.int64), "feature column `x` encoded `ids` as int64; at most 32 bits"),
-        (np.full(4096, "a"), "feature column `x` encoded `ids` as <U1"),
+        (np.zeros(3, np.float32), "feature column `x`: `encode` returned 3 rows of `ids` for 4096 rows"),
+        (np.zeros(4096, np.int64), "feature column `x`: `encode` returned `ids` as int64. At most 32 bits"),
+        (np.full(4096, "a"), "feature column `x`: `encode` returned `ids` as <U1"),
     ],
 )
 def test_a_column_that_encodes_what_no_device_can_take_is_refused(encoded: np.ndarray, message: str) -> None:
@@ -380,14 +380,14 @@ def test_a_file_that_a_column_reads_is_read_again_once_it_is_another(tmp_path: P
 
 
 def test_data_without_an_identity_is_not_cached() -> None:
-    assert prepared(source(), features()).encoding == ""
-    assert prepared(source(), features(), identity="some").encoding != ""
+    assert prepared(source(), features()).encoding_id == ""
+    assert prepared(source(), features(), identity="some").encoding_id != ""
 
 
 def test_folds_that_learn_the_same_share_what_is_encoded(tmp_path: Path) -> None:
     labels = features({"x": Numeric(key="x", normalize="z_score")})
     folds = [load_encoded(source(), labels, identity="folds", cache=tmp_path, fold=(5, fold)) for fold in range(5)]
-    assert len({data.encoding for data in folds}) == 1
+    assert len({data.encoding_id for data in folds}) == 1
     assert len({data.fingerprint for data in folds}) == 5
     assert len({data.constants["x"].device["offset"].item() for data in folds}) == 5
     held = np.concatenate([data.splits["valid"] for data in folds])
@@ -419,7 +419,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path: Path) -> 
     data = prepared(source(), everything(), tmp_path / "file")
     assert data.encoded["x"]["values"].shape == (ROWS, 1)
     (warning,) = data.warnings
-    assert warning.startswith(f"the encoded data could not be kept in {tmp_path / 'file' / 'data'}")
+    assert warning.startswith(f"the encoded data could not be saved in {tmp_path / 'file' / 'data'}")
 
 
 def test_a_repeated_run_does_not_import_scikit_learn(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from runner.data import python_rows as new_rows
 from runner.data.encode import encode_source
 from runner.data.load import Features, load_encoded
 from runner.data.ordered_map import ordered_map
-from runner.data.statistics import StatisticsRequest, merge_states, summarize
+from runner.data.statistics import StatisticsRequest, compute_statistics, merge_states
 
 ROWS = 1000
 
@@ -80,7 +80,7 @@ def features(sample: int | None = None, **columns: Any) -> Features:
 def moments(source: Blocks, workers: int) -> Any:
     columns = {"a": Scaled("x", learn=True)}
     wanted = {"train": StatisticsRequest(columns, source.splits()["train"])}
-    return summarize(source, wanted, columns, workers=workers)["train"]["a"]["moments"]
+    return compute_statistics(source, wanted, columns, workers=workers)["train"]["a"]["moments"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 400])
@@ -123,7 +123,7 @@ def test_a_column_can_read_a_column_without_statistics() -> None:
 
 def test_a_column_that_is_fitted_on_a_fitted_column_is_refused() -> None:
     columns = features(b=Scaled("a", learn=True), a=Scaled("x", learn=True))
-    with pytest.raises(UserError, match=r"feature\.columns\.b learns from `a`, which itself learns from the data"):
+    with pytest.raises(UserError, match=r"feature\.columns\.b reads `a`, and both are fitted on the data"):
         load_encoded(Blocks(50), columns, identity="", cache=None)
 
 
@@ -138,7 +138,9 @@ def test_statistics_of_ids_read_the_encoded_ids() -> None:
     """-1, an unknown value, is one among ids; the gap isn't."""
     columns = {"i": Vocabulary(key="x", values=("p", "r")), "v": Vocabulary(key="i", missing=7)}
     source = new_rows.as_source({"x": ["p", "q", "q", "r", "r", None]})
-    counted = summarize(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns)["train"]["v"]["counts"]
+    counted = compute_statistics(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns)["train"]["v"][
+        "counts"
+    ]
     assert dict(zip(counted.tokens.tolist(), counted.counts.tolist(), strict=True)) == {-1: 2, 0: 1, 1: 2, 7: 1}
 
 

@@ -139,7 +139,7 @@ def test_a_missing_file_or_one_of_another_version_is_refused(folder: Path, tmp_p
         transform.load_transform(tmp_path)
     meta, arrays, _ = npz.read(folder / transform.FILE)
     npz.write(tmp_path / transform.FILE, arrays, meta | {"version": 1})
-    with pytest.raises(UserError, match="has version 1, this Titrate reads 2"):
+    with pytest.raises(UserError, match=r"has version 1\. This Titrate reads version 2"):
         transform.load_transform(tmp_path)
 
 

@@ -15,7 +15,7 @@ RECORD = {"epoch": 3, "step": 300, "train/loss": 0.123456, "valid/accuracy": 0.9
 
 def go(display: Progress) -> None:
     """The life of a run."""
-    display.note("going on from step 200")
+    display.note("resuming from step 200")
     display.start(20, 100, 2)
     display.show_step(2, 50, 123.4, {"train/loss": 0.25})
     display.show_epoch(2, RECORD, 2.14, True)
@@ -32,7 +32,7 @@ def terminal() -> tuple[TerminalProgress, io.StringIO]:
 def test_elsewhere_than_on_a_terminal_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     go(make_progress(quiet=False, epochs=20))
     assert capsys.readouterr().out.splitlines() == [
-        "going on from step 200",
+        "resuming from step 200",
         "epoch  3/20  train/loss 0.12346  valid/accuracy 0.9117  learning_rate 0.001  2.1 s  *",
     ]
 
@@ -57,7 +57,7 @@ def test_work_is_told_of_where_it_took_long(
 
 def test_quiet_leaves_notes_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     go(make_progress(quiet=True, epochs=20))
-    assert capsys.readouterr() == ("", "going on from step 200\n")
+    assert capsys.readouterr() == ("", "resuming from step 200\n")
 
 
 def test_a_terminal_gets_the_live_display(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_the_figures_of_other_kinds_of_runs_are_reproduced_too(overrides: tuple[
 
 def test_a_run_on_a_few_batches_is_evaluated_on_whole_splits() -> None:
     fitted = load_model(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
-    assert len(fitted.answers("train").row) > 7
+    assert len(fitted.predict_with_losses("train").row) > 7
 
 
 def test_rows_without_the_names_of_their_columns_are_refused(fitted: TrainedModel) -> None:
@@ -133,7 +133,7 @@ def test_rows_without_the_names_of_their_columns_are_refused(fitted: TrainedMode
 
 
 def test_the_predictions_of_a_split_agree_with_its_figures(fitted: TrainedModel) -> None:
-    found, recorded = fitted.predict("test"), fitted.answers("test")
+    found, recorded = fitted.predict("test"), fitted.predict_with_losses("test")
     assert found.target is not None
     assert found.probabilities is not None
     assert (found.prediction == found.target).mean() == pytest.approx(fitted.evaluate()["test/accuracy"])
@@ -152,7 +152,7 @@ def test_the_predictions_of_a_split_agree_with_its_figures(fitted: TrainedModel)
 def test_answers_are_the_predictions_that_the_run_recorded(folder: Path, fitted: TrainedModel) -> None:
     kept = answers.load_predictions(folder)
     assert kept is not None
-    for name, value in vars(fitted.answers("test")).items():
+    for name, value in vars(fitted.predict_with_losses("test")).items():
         np.testing.assert_array_equal(value, getattr(kept, name), err_msg=name)
 
 
@@ -216,7 +216,7 @@ def test_classes_come_back_as_the_data_has_them(tmp_path: Path) -> None:
     assert found.target is not None
     np.testing.assert_array_equal(found.target, labels[found.row])
     assert {*found.prediction.tolist()} <= {3, 7, 10}
-    assert model.answers("test").classes == ("3", "7", "10"), "in the record they are names"
+    assert model.predict_with_losses("test").classes == ("3", "7", "10"), "in the record they are names"
     output.write_table(tmp_path / "found.parquet", found.columns())
     assert str(parquet.read_table(tmp_path / "found.parquet")["prediction"].type) == "int64"
 
@@ -319,11 +319,11 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
         ({"image": np.zeros((0, 8, 8, 1), np.uint8)}, "there are no rows"),
         ({"imgae": [0]}, r"no column `image` in the new rows. Did you mean imgae\?"),
         ({"image": np.zeros((2, 8, 8, 1))}, r"column `image` of the new rows is float64 \(2, 8, 8, 1\)"),
-        ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), a row of the run as uint8 \(8, 8, 1\)"),
+        ({"image": np.zeros((2, 8, 7, 1), np.uint8)}, r"uint8 \(8, 7, 1\), but a row of the run as uint8 \(8, 8, 1\)"),
         ({"image": [[0], [0, 1]]}, "column `image` is no array"),
         ({"image": 3}, "column `image` is 3, not an array"),
         ({"image": np.zeros((2, 8, 8, 1), np.uint8), "x": [1]}, "the same number of rows, got image 2, x 1"),
-        ("tset", r"has no split tset. Did you mean test\? Allowed: test, train, valid\."),
+        ("tset", r"there is no split tset. Did you mean test\? Allowed: test, train, valid\."),
     ],
 )
 def test_wrong_rows_are_refused(fitted: TrainedModel, rows: Any, message: str) -> None:
@@ -339,7 +339,7 @@ def test_vectors_are_not_stretched() -> None:
         "inputs": {"y": ["y"]},
     }
     model = load_model(train(option("feature", "vector", feature), "loss=mse", "metric=[]").folder)
-    message = r"feature.columns.y: a new row is encoded as float32 \(1,\), a row of the run as float32 \(2,\)"
+    message = r"feature.columns.y: a new row is encoded as float32 \(1,\), but a row of the run as float32 \(2,\)"
     with pytest.raises(UserError, match=message):
         model.predict({"y": [1.0, 2.0]})
 
@@ -363,14 +363,15 @@ def test_a_run_is_known_by_its_path_its_name_and_its_mlflow_run_id(copied: Path)
 
 def test_other_data_is_refused(folder: Path) -> None:
     other = load_model(folder, source=source(label=np.roll(columns()["label"], 1)))
-    with pytest.raises(UserError, match="its data, or how it is split, isn't what it was"):
+    with pytest.raises(UserError, match="the data, or how it is split, has changed since the run was trained"):
         other.evaluate()
 
 
 def test_a_folder_without_weights_is_an_error(copied: Path) -> None:
     shutil.rmtree(copied / "checkpoints")
     with pytest.raises(
-        UserError, match="it has no checkpoint to read: it was broken off before the first, or they were del"
+        UserError,
+        match="the run has no checkpoint that can be read: it was interrupted before the first one, or they were rem",
     ):
         load_model(copied)
 
@@ -378,7 +379,7 @@ def test_a_folder_without_weights_is_an_error(copied: Path) -> None:
 def test_a_folder_that_is_not_a_run_is_an_error(copied: Path) -> None:
     record = json.loads((copied / "record.json").read_text())
     (copied / "record.json").write_text(json.dumps(record | {"kind": "sweep"}))
-    with pytest.raises(UserError, match="this is no run but a sweep; the runs in it: none"):
+    with pytest.raises(UserError, match=r"is a sweep\. Name one of its runs: none"):
         load_model(copied)
 
 
@@ -389,7 +390,10 @@ def test_a_run_of_an_earlier_version_has_the_usual_values_of_new_keys(copied: Pa
 
 def test_the_command_cannot_use_data_from_python(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=evaluate", f"run={copied.name}"]) == 2
-    assert "its data was given from Python (Arrays); only from there, runner.load(" in capsys.readouterr().err
+    assert (
+        "the data of this run came from Python, as Arrays. Load the run in Python with the same data: runner.load("
+        in capsys.readouterr().err
+    )
 
 
 def test_evaluate_prints_the_figures_of_a_split(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -414,7 +418,7 @@ def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name].to_numpy(), values)
     assert main(words) == 2
-    assert "output=found.parquet is there already; remove it" in capsys.readouterr().err
+    assert "output=found.parquet exists already. Remove it" in capsys.readouterr().err
     assert main([*words[:2], "output=found.csv", "quiet=true"]) == 0
     assert capsys.readouterr() == ("", "")
     assert csv.read_csv("found.csv").num_rows == 359
@@ -425,8 +429,8 @@ def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[
     [
         ("found.txt", ".txt is no format. Allowed: .csv, .json, .parquet"),
         ("found.parqet", "Did you mean .parquet?"),
-        ("found", "its name must end with its format. Allowed: .csv"),
-        ("lacking/found.csv", "there is no folder lacking; make it first"),
+        ("found", "the name must end with the format. Allowed: .csv"),
+        ("lacking/found.csv", "there is no folder lacking. Create it"),
     ],
 )
 def test_where_nothing_can_be_written_nothing_is_computed(
@@ -464,7 +468,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setitem(output.WRITERS, ".csv", full)
-    with pytest.raises(UserError, match=r"table.csv can't be written \(No space left on device\)"):
+    with pytest.raises(UserError, match=r"table.csv can't be written: No space left on device"):
         output.write_table(tmp_path / "table.csv", {"row": np.arange(2)})
     assert list(tmp_path.iterdir()) == []
 
@@ -473,7 +477,7 @@ def test_overrides_of_data_are_compared_with_the_run(digits: Path, capsys: pytes
     assert main(["mode=evaluate", f"run={digits}", "data.sed=1"]) == 2
     assert "data.sed: unknown parameter of components.data.ScikitLearn. Did you mean seed?" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "data.valid=0.3"]) == 2
-    assert "its data, or how it is split, isn't what it was" in capsys.readouterr().err
+    assert "the data, or how it is split, has changed since the run was trained" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "optimizer=sgd", "seed=3"]) == 2
     assert "optimizer=sgd, seed=3: run=" in capsys.readouterr().err
 

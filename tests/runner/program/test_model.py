@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.types import MultiHot, Padded, UserError
-from runner.program.model import MAX_DENSE_SIZE, as_dense, join, sparse_inputs
+from runner.program.model import MAX_DENSE_SIZE, as_dense, join_columns, sparse_inputs
 
 
 def multi_hot(ids: list[list[int]], size: int, weights: Any = 1.0) -> MultiHot:
@@ -31,20 +31,20 @@ def test_ids_outside_stand_for_nothing_and_equal_ones_are_added() -> None:
 @pytest.mark.parametrize("size", [4, MAX_DENSE_SIZE + 1])
 def test_sparse_beside_dense_is_as_if_both_were_dense(size: int) -> None:
     parts = [jnp.arange(4.0).reshape(2, 2), multi_hot([[3, 0], [1, -1]], size), multi_hot([[size], [2]], 3)]
-    joined = join(parts)
+    joined = join_columns(parts)
     assert isinstance(joined, MultiHot) == (size > MAX_DENSE_SIZE)
     np.testing.assert_array_equal(as_dense(joined), np.concatenate([as_dense(part) for part in parts], axis=1))
 
 
 def test_sparse_beside_sparse_stays_so() -> None:
     parts = [multi_hot([[3, 0], [1, -1]], 4), multi_hot([[3], [2]], 3)]
-    joined = join(parts)
+    joined = join_columns(parts)
     assert isinstance(joined, MultiHot)
     np.testing.assert_array_equal(as_dense(joined), np.concatenate([as_dense(part) for part in parts], axis=1))
 
 
 def test_sequences_of_different_lengths_lose_nothing() -> None:
-    joined = join([padded([3, 0], 4, 1, 7.0), padded([5, 1], 6, 2, 9.0)])
+    joined = join_columns([padded([3, 0], 4, 1, 7.0), padded([5, 1], 6, 2, 9.0)])
     assert joined.values.shape == (2, 6, 3)
     assert joined.mask.sum(axis=1).tolist() == [5, 1]
     assert joined.values.sum(axis=(0, 1)).tolist() == [21, 54, 54]
@@ -60,7 +60,7 @@ def test_sequences_of_different_lengths_lose_nothing() -> None:
 )
 def test_what_does_not_fit_side_by_side_is_refused(arrays: list[Any], shape: str) -> None:
     with pytest.raises(UserError, match=shape):
-        join(arrays)
+        join_columns(arrays)
 
 
 def test_an_architecture_says_what_it_takes_sparse() -> None:

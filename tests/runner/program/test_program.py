@@ -21,7 +21,7 @@ from runner.data.load import Data, Features, load_encoded
 from runner.execution.prepare import get_program
 from runner.program import metric_sums as summing
 from runner.program.parts import BuiltParts, ProgramInputs, augment
-from runner.program.program import Program, RateInputs, as_arrays
+from runner.program.program import Program, RateInputs, numbers_to_arrays
 from runner.signature.build import ScalarSlot
 
 CLASSES = 3
@@ -77,25 +77,25 @@ class Session:
 
     def __init__(self, static: dict[str, Any], features: Features, data: Data, **numbers: float) -> None:
         self.data, self.program = data, Program(static, features, data.constants)
-        self.given = ProgramInputs(
-            as_arrays({"learning_rate": 0.1, **numbers}, seed=0),
+        self.program_inputs = ProgramInputs(
+            numbers_to_arrays({"learning_rate": 0.1, **numbers}, seed=0),
             {name: dict(constant.device) for name, constant in data.constants.items()},
         )
         self.batches = Batches(data)
         chunk = next(iter(self.batches.chunks(data.splits["train"][:4], 4, 1)))
-        self.state = self.program.init(self.given, chunk.data, chunk.rows[0])
+        self.state = self.program.init(self.program_inputs, chunk.data, chunk.rows[0])
 
     def change(self, **numbers: float) -> None:
         """Other numbers from now on."""
         changed = {name: np.float32(value) for name, value in numbers.items()}
-        self.given = self.given._replace(numbers={**self.given.numbers, **changed})
+        self.program_inputs = self.program_inputs._replace(numbers={**self.program_inputs.numbers, **changed})
 
     def train(self, *, rows: np.ndarray | None = None, steps: int = 1, batch: int = 4) -> list[Any]:
         """An epoch; the reports of its dispatches."""
         reports = []
         for chunk in self.batches.chunks(self.data.splits["train"] if rows is None else rows, batch, steps):
             self.state, report = self.program.train(
-                self.given,
+                self.program_inputs,
                 self.state,
                 chunk.data,
                 chunk.rows,
@@ -107,10 +107,10 @@ class Session:
 
     def evaluate(self, split: str, batch: int = 4) -> dict[str, float]:
         """The figures of a split."""
-        metrics = self.program.parts(self.given).metrics
+        metrics = self.program.build_parts(self.program_inputs).metrics
         state = self.state.parameters, self.state.model_state
         reports = [
-            self.program.evaluate(self.given, *state, chunk.data, chunk.rows[0], chunk.mask)[0]
+            self.program.evaluate(self.program_inputs, *state, chunk.data, chunk.rows[0], chunk.mask)[0]
             for chunk in self.batches.chunks(self.data.splits[split], batch, 1, pad=True)
         ]
         return summing.compute_metrics(summing.add_sums({}, reports, metrics), metrics, split)
@@ -228,7 +228,7 @@ def test_a_text_of_any_length_is_padded_a_batch_and_masked() -> None:
 
     features = Features(Label(key="label"), {"text": Tokens(key="text")}, {"text": ("text",)})
     session = Session(static({"_target_": "parts.MeanEmbedding"}), features, prepared(features))
-    assert session.batches.resident is None
+    assert session.batches.device_data is None
     session.train()
     apart = [session.evaluate("valid", batch=batch)["valid/loss"] for batch in (1, 6)]
     assert apart[0] == pytest.approx(apart[1], rel=1e-5)
@@ -246,10 +246,10 @@ def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone(
         **{"regularizer.l2.strength": 0.1},
     )
     parameters = jax.device_get(session.state.parameters)
-    parts = session.program.parts(session.given)
+    parts = session.program.build_parts(session.program_inputs)
     rows = session.data.splits["train"][:4]
     encoded = {"image": {"values": session.data.encoded["image"]["values"][rows]}}
-    *_, output = parts.model.apply({"params": parameters}, encoded, session.given.constants, train=True)
+    *_, output = parts.model.apply({"params": parameters}, encoded, session.program_inputs.constants, train=True)
     label = session.data.encoded["target"]["ids"][rows]
     expected = (
         parts.loss(output.logits, label).mean()
@@ -300,7 +300,9 @@ def test_dropout_draws_anew_at_every_step_by_the_seed_and_never_in_evaluation() 
 
     def losses(seed: int) -> list[float]:
         """Of the same examples and parameters at three steps."""
-        session.given = session.given._replace(numbers={**session.given.numbers, "seed": np.uint32(seed)})
+        session.program_inputs = session.program_inputs._replace(
+            numbers={**session.program_inputs.numbers, "seed": np.uint32(seed)}
+        )
         session.state = session.state._replace(step=jax.numpy.int32(0))
         evaluated.add(session.evaluate("valid")["valid/loss"])
         return [session.train(rows=session.data.splits["train"][:4])[0]["loss"]["sum"].item() for _ in range(3)]
@@ -338,7 +340,9 @@ def test_five_folds_compile_once() -> None:
         rows = np.setdiff1d(np.arange(25), np.arange(fold * 5, fold * 5 + 5))
         values = data.encoded["x"]["values"][rows]
         constants = {"x": {"offset": values.mean(0), "divisor": values.std(0)}}
-        session.given = session.given._replace(constants={**session.given.constants, **constants})
+        session.program_inputs = session.program_inputs._replace(
+            constants={**session.program_inputs.constants, **constants}
+        )
         session.train(rows=rows, batch=5)
     assert session.program.train._cache_size() == traces
 
@@ -354,9 +358,9 @@ def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
 def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> None:
     data = prepared(images())
     resident = Batches(data)
-    monkeypatch.setattr("runner.data.batches.RESIDENT_BYTES", 0)
+    monkeypatch.setattr("runner.data.batches.MAX_DEVICE_BYTES", 0)
     streamed = Batches(data)
-    assert streamed.resident is None
+    assert streamed.device_data is None
     rows = data.splits["train"]
     for start in range(4):
         pairs = zip(resident.chunks(rows, 4, 2, start=start), streamed.chunks(rows, 4, 2, start=start), strict=True)
@@ -372,7 +376,7 @@ def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("streamed", [False, True])
 def test_from_any_step_on_there_are_the_rest_of_the_examples(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
     if streamed:
-        monkeypatch.setattr("runner.data.batches.RESIDENT_BYTES", 0)
+        monkeypatch.setattr("runner.data.batches.MAX_DEVICE_BYTES", 0)
     batches = Batches(prepared(images()))
     labels = batches.encoded["target"]["ids"]
     for start in range(5):
@@ -387,7 +391,7 @@ def test_other_data_is_not_taken_for_what_is_on_the_device() -> None:
     data = prepared(images())
     turned = {name: {key: array[::-1] for key, array in arrays.items()} for name, arrays in data.encoded.items()}
     for one in (data, replace(data, encoded=turned)):
-        resident = Batches(replace(one, encoding=f"{id(one)}")).resident
+        resident = Batches(replace(one, encoding_id=f"{id(one)}")).device_data
         np.testing.assert_array_equal(resident["target"]["ids"], one.encoded["target"]["ids"])
 
 
@@ -401,14 +405,14 @@ def test_augmentations_draw_each_by_itself() -> None:
 
 def test_a_program_serves_those_that_have_all_but_numbers_alike() -> None:
     features = images()
-    data = prepared(features)
+    constants = prepared(features).constants
     base = static(MLP, feature={})
-    program = get_program(base, features, data)
-    assert get_program(static(MLP, feature={}), features, data) is program
+    program = get_program(base, features, constants)
+    assert get_program(static(MLP, feature={}), features, constants) is program
     for group in read_default_options().keys() - {"data", "weights", "tracking", "sweep", "experiment"}:
-        assert get_program(base | {group: {"other": 1}}, features, data) is not program, group
-    learned = {**data.constants, "target": data.constants["target"]._replace(static={"classes": ("a", "b")})}
-    assert get_program(base, features, replace(data, constants=learned)) is not program
+        assert get_program(base | {group: {"other": 1}}, features, constants) is not program, group
+    other_classes = constants["target"]._replace(static={"classes": ("a", "b")})
+    assert get_program(base, features, {**constants, "target": other_classes}) is not program
 
 
 @pytest.mark.usefixtures("in_empty_folder")
@@ -421,5 +425,5 @@ def test_an_array_that_no_machine_holds_is_named() -> None:
 
 @pytest.mark.usefixtures("in_empty_folder")
 def test_a_size_that_no_shape_holds_is_named() -> None:
-    with pytest.raises(UserError, match=rf"architecture: widths\.1: {2**63} is too large; sizes are smaller than"):
+    with pytest.raises(UserError, match=rf"architecture: widths\.1: {2**63} is too large\. Sizes are smaller than"):
         runner.run("experiment=digits_mlp", f"architecture.widths=[8,{2**63}]", "tracking=none", "quiet=true")

@@ -99,8 +99,8 @@ def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list
         (["data.target=prize"], "data.target=prize is no column of houses.csv; did you mean price? (area, id, price"),
         (["data.target=null"], "data.target is missing: which column of houses.csv is to be predicted? (area, id"),
         (["data.path=house.csv"], "there is no file"),
-        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` names. Did you"),
-        (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),
+        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` lists. Did you"),
+        (["data.delimiter=';;'"], "`delimiter` (=';;') must be one ASCII character"),
     ],
 )
 def test_mistakes_in_the_table_are_told(words: list[str], message: str) -> None:
@@ -287,12 +287,12 @@ def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
     [
         (
             "rooms,area,where\n1,2,North\n\n2,x2,South\n",
-            "new.csv, line 4: column `area` is 'x2', not of the type",
+            "new.csv, line 4: column `area` is 'x2', not of type",
         ),
         ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
-        ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` names; did you mean aria?"),
-        ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` names; there are rooms"),
-        ("rooms,area,where\n1,x,North\n", "are fixed: correct new.csv"),
+        ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` lists. Did you mean aria?"),
+        ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` lists. Columns: rooms"),
+        ("rooms,area,where\n1,x,North\n", "are fixed. Correct new.csv"),
         ("rooms,area,where\n", "has no rows below the names of its columns"),
         ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
     ],

@@ -106,7 +106,9 @@ def test_mistakes_are_told_before_anything_runs(
 
 
 def test_a_sweep_without_its_option_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"seed=1,2: several values are a sweep; put -m before them, or write a list"):
+    with pytest.raises(
+        ConfigError, match=r"seed=1,2: several values need a sweep. Write -m before the overrides, or a list"
+    ):
         make_plan(["seed=1,2"], multirun=False)
 
 
@@ -186,9 +188,9 @@ def test_an_interrupted_sweep_goes_on_where_it_was(monkeypatch: pytest.MonkeyPat
     assert first.status == "interrupted"
     assert [run.status for run in first.runs] == ["finished", "interrupted", None]
     begun = []
-    conduct = runner.execution.execute.run_once
+    conduct = runner.execution.execute.execute_with_signals
     monkeypatch.setattr(
-        "runner.sweep.launch.run_once",
+        "runner.sweep.launch.execute_with_signals",
         lambda config, *a, **k: (begun.append(config.values["seed"]), conduct(config, *a, **k))[1],
     )
     again = runner.multirun(*words, source=source())
@@ -209,14 +211,14 @@ def test_files_that_change_while_it_runs_change_nothing(monkeypatch: pytest.Monk
     experiment.write_text("defaults:\n  - override /architecture: mlp\narchitecture: {widths: [8]}\n")
     import runner.execution.execute
 
-    conduct, seen = runner.execution.execute.run_once, []
+    conduct, seen = runner.execution.execute.execute_with_signals, []
 
     def edited(config: Any, *arguments: Any, **options: Any) -> Any:
         experiment.write_text("architecture: {widths: [9]}\nnonsense: 1\n")
         seen.append(config.values["architecture"]["widths"])
         return conduct(config, *arguments, **options)
 
-    monkeypatch.setattr("runner.sweep.launch.run_once", edited)
+    monkeypatch.setattr("runner.sweep.launch.execute_with_signals", edited)
     words = [word for word in QUICK if not word.startswith("architecture")]
     result = runner.multirun("experiment=mine", *words, "seed=1,2", source=source())
     assert result.status == "finished"

@@ -14,7 +14,8 @@ import pytest
 from components.types import UserError
 from runner import memory, npz
 from runner.errors import RunError
-from runner.training.checkpoint import CheckpointFiles, as_tree, load_newest, read, write
+from runner.npz import read
+from runner.training.checkpoint import CheckpointFiles, load_newest_checkpoint, to_tree, write_tree
 from runner.training.monitor import initial_monitor
 from runner.training.trainer_state import TrainerState
 
@@ -25,7 +26,7 @@ def tree(value: float) -> dict[str, Any]:
 
 def save(checkpoints: CheckpointFiles, step: int, best_step: int | None) -> None:
     best = {"w": np.full(2, step, np.float32)} if best_step == step else None
-    checkpoints.save(tree(step), best, {"step": step, "best_step": best_step}, then=lambda: None)
+    checkpoints.save(tree(step), best, {"step": step, "best_step": best_step}, on_saved=lambda: None)
     checkpoints.wait()
 
 
@@ -37,9 +38,9 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
         "x": np.array([np.nan, -0.0, 1e-45, np.inf], np.float32),
         "y": {"z": np.arange(3, dtype=np.int32)},
     }
-    write(tmp_path / "a.npz", values, {"history": [{"loss": 0.1}]})
+    write_tree(tmp_path / "a.npz", values, {"history": [{"loss": 0.1}]})
     meta, arrays, _ = read(tmp_path / "a.npz")
-    found = as_tree(arrays, values, tmp_path)
+    found = to_tree(arrays, values, tmp_path)
     assert meta == {"history": [{"loss": 0.1}]}
     assert found["x"].tobytes() == values["x"].tobytes()
     np.testing.assert_array_equal(found["y"]["z"], values["y"]["z"])
@@ -55,7 +56,7 @@ def test_where_memory_is_scarce_one_copy_is_held_at_a_time(
     threading.Timer(0.2, go_on.set).start()
     for step in (1, 2):
         then = (lambda: found.append(go_on.wait())) if step == 1 else (lambda: None)
-        checkpoints.save(tree(step), None, {"step": step, "best_step": None}, then=then)
+        checkpoints.save(tree(step), None, {"step": step, "best_step": None}, on_saved=then)
     assert [1] * len(found) == written
     checkpoints.wait()
 
@@ -125,7 +126,7 @@ def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, name: str, ho
     save(checkpoints, 2, 2)
     path = tmp_path / "c" / f"{name}_0000000002.npz"
     damage(path, how)
-    found, warnings = load_newest(tmp_path / "c", tree(0), BEST)
+    found, warnings = load_newest_checkpoint(tmp_path / "c", tree(0), BEST)
     assert (found[2]["step"], len(warnings)) == (1, 1)
     checkpoints = CheckpointFiles(tmp_path / "c")
     (state, best, meta), warnings = checkpoints.load(tree(0), BEST)
@@ -154,7 +155,7 @@ def test_best_weights_that_two_share_are_kept_for_the_one_that_is_whole(tmp_path
 def test_stale_best_weights_are_not_taken(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
-    write(tmp_path / "c" / "best_0000000001.npz", {"w": np.full(2, 9, np.float32)}, {"step": 1})
+    write_tree(tmp_path / "c" / "best_0000000001.npz", {"w": np.full(2, 9, np.float32)}, {"step": 1})
     found, warnings = checkpoints.load(tree(0), BEST)
     assert found is None
     assert "holds other weights than those it was saved with" in warnings[0]
@@ -196,11 +197,11 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "a.npz", {"w": np.zeros(3, np.float32)}, {})
-    with pytest.raises(UserError, match=r"another model than the code makes now \(\['w'\] differs\).*fresh=true"):
-        as_tree(read(tmp_path / "a.npz").arrays, BEST, tmp_path / "a.npz")
+    write_tree(tmp_path / "a.npz", {"w": np.zeros(3, np.float32)}, {})
+    with pytest.raises(UserError, match=r"another model than the code builds now: \['w'\] differs.*fresh=true"):
+        to_tree(read(tmp_path / "a.npz").arrays, BEST, tmp_path / "a.npz")
     with pytest.raises(UserError, match=r"\['v'\] differs"):
-        as_tree(read(tmp_path / "a.npz").arrays, {"w": np.zeros(3, np.float32), "v": np.zeros(3)}, tmp_path / "a.npz")
+        to_tree(read(tmp_path / "a.npz").arrays, {"w": np.zeros(3, np.float32), "v": np.zeros(3)}, tmp_path / "a.npz")
 
 
 def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +214,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monke
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         told: list[int] = []
-        checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, then=lambda: told.append(2))
+        checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, on_saved=lambda: told.append(2))
         with pytest.raises(RunError, match=r"saving to .*No space left.*the same command goes on"):
             checkpoints.wait()
     assert told == []
@@ -223,7 +224,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monke
 def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     state = tree(1)
-    checkpoints.save(state, None, {"step": 1, "best_step": None}, then=lambda: None)
+    checkpoints.save(state, None, {"step": 1, "best_step": None}, on_saved=lambda: None)
     state["kernel"][:] = 9
     checkpoints.wait()
     assert checkpoints.load(tree(0), BEST)[0][0]["kernel"][0, 0] == 1
@@ -231,7 +232,7 @@ def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
 
 def test_meta_is_json_to_the_last_bit(tmp_path: Path) -> None:
     value = 0.1 + 0.2
-    write(tmp_path / "a.npz", {}, {"value": value, "bad": float("inf")})
+    write_tree(tmp_path / "a.npz", {}, {"value": value, "bad": float("inf")})
     assert read(tmp_path / "a.npz").meta == {"value": value, "bad": float("inf")}
     assert json.loads(json.dumps(value)) == value
 
@@ -252,10 +253,10 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
 
 
 def test_what_is_being_written_does_not_change_while_training_goes_on() -> None:
-    standing = TrainerState(state=None, monitor=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
-    meta = standing.meta()
-    standing.history.append({"epoch": 2})
-    assert meta["history"] == [{"epoch": 1}]
+    trainer_state = TrainerState(state=None, monitor=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
+    metadata = trainer_state.metadata()
+    trainer_state.history.append({"epoch": 2})
+    assert metadata["history"] == [{"epoch": 1}]
 
 
 def test_a_disk_that_fills_between_two_files_leaves_no_checkpoint_without_its_best(
@@ -292,15 +293,15 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(
         synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
 
     monkeypatch.setattr(os, "fsync", noted)
-    write(path, {"w": np.zeros(2)}, {})
+    write_tree(path, {"w": np.zeros(2)}, {})
     assert synced == [(False, False), (True, True)]
 
 
 def test_of_a_run_that_was_cleaned_the_newest_best_weights_are_found(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     for step in (1, 2):
-        write(tmp_path / "c" / f"best_{step:010d}.npz", {"w": np.full(2, step, np.float32)}, {"step": step})
-    found, warnings = load_newest(tmp_path / "c", tree(0), BEST)
+        write_tree(tmp_path / "c" / f"best_{step:010d}.npz", {"w": np.full(2, step, np.float32)}, {"step": step})
+    found, warnings = load_newest_checkpoint(tmp_path / "c", tree(0), BEST)
     assert found is not None
     state, best, meta = found
     assert (state, best["w"].tolist(), meta["best_step"], warnings) == (None, [2, 2], 2, [])

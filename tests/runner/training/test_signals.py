@@ -44,7 +44,7 @@ def test_a_signal_ends_a_command_that_starts_even_where_python_drops_it(
     number: signal.Signals, come: Callable[[signal.Signals], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(number)
-    monkeypatch.setattr(execution, "run_once", lambda *given, **options: pytest.fail("it goes on"))
+    monkeypatch.setattr(execution, "execute_with_signals", lambda *given, **options: pytest.fail("it goes on"))
     monkeypatch.setattr(execution.platform, "start_jax", lambda cache: come(number))
     assert main(["tracking=none", "quiet=true"]) == 128 + number
     assert signal.getsignal(number) is before

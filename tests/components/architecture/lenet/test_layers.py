@@ -50,7 +50,7 @@ def test_channels_that_are_not_there_are_refused(row: tuple[int, ...]) -> None:
 
 
 def test_a_table_convolution_takes_images_of_at_least_its_size() -> None:
-    with pytest.raises(UserError, match=r"a table convolution takes images \(B, H, W, C\)"):
+    with pytest.raises(UserError, match=r"a table convolution needs images \(B, H, W, C\)"):
         TableConv(TABLE, 3).init(KEY, X[0, 0], train=True)
     with pytest.raises(UserError, match="a table convolution of 7 x 7 does not fit into images of 6 x 5"):
         TableConv(TABLE, 7, padding="VALID").init(KEY, X, train=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from components.layer.lowering.convolve import _blocks, convolve
+from components.layer.lowering.convolve import _count_blocks, convolve
 from components.layer.shape import Padding
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "layers.json").read_text())["conv"]
@@ -97,7 +97,7 @@ def test_every_way_to_compute_it_gives_what_xla_gives(case: dict[str, Any], dtyp
     [(32, 4, 4), (32, 8, 8), (32, 32, 16), (2, 48, 2), (3, 8, 1), (3, 80, 3), (20, 2, 1), (64, 2, 4)],
 )
 def test_blocks_are_few_and_have_channels_enough(groups: int, channels: int, expected: int) -> None:
-    assert _blocks(groups, channels) == expected
+    assert _count_blocks(groups, channels) == expected
 
 
 def test_elsewhere_than_on_the_cpu_xla_convolves(monkeypatch: pytest.MonkeyPatch) -> None:
