@@ -215,7 +215,9 @@ def test_the_same_command_resumes_a_sweep_whose_disk_was_full(tmp_path: Path) ->
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with (
         stopping(tmp_path / "outputs", full, 40) as disk,
-        pytest.raises(DiskError, match=r"No space left on device; once that is fixed, the same command goes on"),
+        pytest.raises(
+            DiskError, match=r"No space left on device. Fix this, then resume the run with the same command."
+        ),
     ):
         sweep()
     assert re.search(r"_[12]_\w{10}/", str(disk.stopped_at))
@@ -250,5 +252,5 @@ def test_a_full_disk_before_the_run_folder_exists_is_an_error_of_one_line(
     monkeypatch.setattr(execute_module, "prepare_run", fail)
     assert main([*WORDS, "training.epochs=1"]) == 1
     assert capsys.readouterr().err == (
-        "outputs/x: No space left on device; once that is fixed, the same command goes on\n"
+        "outputs/x: No space left on device. Fix this, then resume the run with the same command.\n"
     )

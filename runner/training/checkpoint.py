@@ -72,7 +72,7 @@ class CheckpointFiles:
             DiskError: an earlier write failed.
         """
         self._wait_for_writes(len(self._pending) - MAX_PENDING + 1)
-        if self._pending and memory.count_bytes((state, new_best)) > memory.measure_free_host_memory().left:
+        if self._pending and memory.count_bytes((state, new_best)) > memory.measure_free_host_memory().program_bytes:
             self.wait()  # memory has room for one copy at a time
         # The arrays are copied, because the next step reuses their memory (donation).
         state, new_best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, new_best))

@@ -180,7 +180,7 @@ class Trainer:
             need = self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
         if need:
             batch_bytes = memory.count_bytes(chunk.data) if self.batches.device_data is None else 0
-            total = state_bytes + need.more + batch_bytes
+            total = state_bytes + need.additional + batch_bytes
             free = memory.measure_free_memory() or "the free memory is unknown"
             LOG.info("training needs %s, and %s", memory.format_bytes(total), free)
             if state_fits:  # otherwise the user was warned already
@@ -387,7 +387,7 @@ class Trainer:
             # Memory is checked once: later, other work may hold some of it for a moment.
             if need and number == 0 and not self._is_evaluation_memory_checked:
                 batch = EVALUATION_SIZE_KEY, size
-                memory.check_need("the evaluation", batch, need.more, warn=self._warn_of_memory)
+                memory.check_need("the evaluation", batch, need.additional, warn=self._warn_of_memory)
                 self._is_evaluation_memory_checked = True
             sums, outputs = self.program.evaluate(*arguments)
             yield sums, outputs, chunk.mask

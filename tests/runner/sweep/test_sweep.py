@@ -293,7 +293,7 @@ def test_a_disk_that_fails_is_told_in_a_line(
     words = ["architecture.widths=[8]", "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
     assert main(["-m", *words, "seed=1,2"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(r"outputs/\S+: No space left on device; once that is fixed, the same command goes on", line)
+    assert re.match(r"outputs/\S+: No space left on device. Fix this, then resume the run with the same command.", line)
 
 
 def test_a_figure_of_one_run_has_no_deviation_and_a_failed_setting_comes_last() -> None:

@@ -230,7 +230,7 @@ def test_a_full_disk_is_an_error_and_keeps_the_previous_checkpoint(
         patched.setattr(os, "fsync", full)
         saved: list[int] = []
         checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, on_saved=lambda: saved.append(2))
-        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command goes on"):
+        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command"):
             checkpoints.wait()
     assert saved == []
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["step_0000000001.npz"]
