@@ -19,13 +19,13 @@ SIZES = (4, 4, 2)  # examples of three batches, each padded to four
 
 
 def batches(logits: np.ndarray, target: np.ndarray) -> list[tuple[Output, Batch]]:
-    """Ten examples in three batches; the padding would change every sum."""
+    """Returns ten examples in three batches, with padding that would change every sum."""
     parts, first = [], 0
     for size in SIZES:
         rows = np.arange(first, first + 4) % len(target)
         mask = jnp.arange(4) < size
-        spoilt = np.where(np.asarray(mask)[:, None], logits[rows], np.nan).astype(np.float32)
-        parts.append((Output(jnp.array(spoilt)), Batch({}, jnp.array(target[rows]), mask, jnp.full(4, 9.0))))
+        padded_logits = np.where(np.asarray(mask)[:, None], logits[rows], np.nan).astype(np.float32)
+        parts.append((Output(jnp.array(padded_logits)), Batch({}, jnp.array(target[rows]), mask, jnp.full(4, 9.0))))
         first += size
     return parts
 
@@ -38,8 +38,8 @@ def measure(metric: Metric, bound: BoundTarget, logits: np.ndarray, target: np.n
         gathered = {key: np.concatenate([rows[key][mask] for rows, mask in measured]) for key in measured[0][0]}
         return metric.result(gathered)
     columns = {key: np.array([sums[key] for sums, _ in measured]) for key in measured[0][0]}
-    wide = {"int32": np.int64, "float32": np.float64}
-    return metric.result({key: column.sum(dtype=wide[column.dtype.name]) for key, column in columns.items()})
+    sum_types = {"int32": np.int64, "float32": np.float64}
+    return metric.result({key: column.sum(dtype=sum_types[column.dtype.name]) for key, column in columns.items()})
 
 
 def draw(*shape: int) -> np.ndarray:
@@ -56,8 +56,8 @@ def test_accuracy_counts_the_most_probable_class() -> None:
 
 def test_accuracy_of_one_logit_counts_its_sign() -> None:
     logits, labels = draw(10, 1), LABELS % 2
-    two = CLASSES._replace(classes=("no", "yes"))
-    assert measure(Accuracy(), two, logits, labels) == ((logits[:, 0] > 0) == labels).mean()
+    two_classes = CLASSES._replace(classes=("no", "yes"))
+    assert measure(Accuracy(), two_classes, logits, labels) == ((logits[:, 0] > 0) == labels).mean()
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
@@ -68,8 +68,8 @@ def test_top_k_equals_scikit_learn(k: int) -> None:
 
 
 def test_top_1_of_one_logit_equals_accuracy() -> None:
-    two = CLASSES._replace(classes=("no", "yes"))
-    arguments = two, draw(10, 1), LABELS % 2
+    two_classes = CLASSES._replace(classes=("no", "yes"))
+    arguments = two_classes, draw(10, 1), LABELS % 2
     assert measure(TopK(1), *arguments) == measure(Accuracy(), *arguments)
 
 

@@ -49,19 +49,19 @@ def test_a_staircase_falls_at_exact_steps() -> None:
 
 
 def test_piecewise_constant_equals_keras_except_at_a_boundary() -> None:
-    """At a boundary Keras has the factor before it; here the new factor starts at the boundary."""
-    got = rates(piecewise_constant(0.01, (0.04, 0.4), (1.0, 0.5, 0.1)), 2500)
+    """At a boundary, Keras still has the old factor. Here the new factor starts at the boundary."""
+    actual = rates(piecewise_constant(0.01, (0.04, 0.4), (1.0, 0.5, 0.1)), 2500)
     expected = np.array(KERAS["PiecewiseConstantDecay([100, 1000], [0.01, 0.005, 0.001])"])
     boundary = np.isin(STEPS, [100, 1000])
-    np.testing.assert_allclose(got[~boundary], expected[~boundary], rtol=1e-6)
-    np.testing.assert_allclose(got[boundary], [0.005, 0.001], rtol=1e-6)
+    np.testing.assert_allclose(actual[~boundary], expected[~boundary], rtol=1e-6)
+    np.testing.assert_allclose(actual[boundary], [0.005, 0.001], rtol=1e-6)
 
 
 @pytest.mark.parametrize("total", [10, 937, 17_200])
 def test_boundaries_are_rounded_to_steps(total: int) -> None:
     boundaries = (0.3, 0.5, 0.9)
-    got = rates(piecewise_constant(1.0, boundaries, (1.0, 2.0, 3.0, 4.0)), total, range(total))
-    changes = np.flatnonzero(np.diff(got)) + 1
+    actual = rates(piecewise_constant(1.0, boundaries, (1.0, 2.0, 3.0, 4.0)), total, range(total))
+    changes = np.flatnonzero(np.diff(actual)) + 1
     np.testing.assert_array_equal(changes, np.round(np.array(boundaries) * total))
 
 
@@ -71,19 +71,19 @@ def test_cosine_equals_keras() -> None:
 
 
 def test_the_warm_up_from_zero_equals_keras() -> None:
-    got = rates(cosine(0.1, warmup=100 / 1100), 1100)
+    actual = rates(cosine(0.1, warmup=100 / 1100), 1100)
     expected = KERAS["CosineDecay(0.01, 1000, warmup_target 0.1, warmup_steps 100)"]
-    rising = np.array(STEPS) < 100
-    np.testing.assert_allclose(got[rising], (expected[rising] - 0.01) / 0.9, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(got[~rising], expected[~rising], rtol=1e-4, atol=1e-7)
+    in_warmup = np.array(STEPS) < 100
+    np.testing.assert_allclose(actual[in_warmup], (expected[in_warmup] - 0.01) / 0.9, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(actual[~in_warmup], expected[~in_warmup], rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 1e-4, 1.0])
 def test_a_warm_up_of_no_step_or_of_the_whole_run(warmup: float) -> None:
-    got = rates(cosine(1.0, warmup=warmup), 10, range(10))
+    actual = rates(cosine(1.0, warmup=warmup), 10, range(10))
     expected = np.arange(10) / 10 if warmup == 1 else (1 + np.cos(np.pi * np.arange(10) / 10)) / 2
-    np.testing.assert_allclose(got[1:], expected[1:], rtol=1e-3)
-    assert np.isfinite(got).all()
+    np.testing.assert_allclose(actual[1:], expected[1:], rtol=1e-3)
+    assert np.isfinite(actual).all()
 
 
 def test_reduce_on_plateau_is_constant_with_a_plateau() -> None:
@@ -145,11 +145,11 @@ SETTINGS: list[tuple[Callable[..., Schedule], dict[str, float], dict[str, float]
 def test_the_numbers_may_be_traced(
     schedule: Callable[..., Schedule], first: Any, second: Any, check_traced: Callable[..., None]
 ) -> None:
-    def along(**numbers: Any) -> jax.Array:
+    def rates_of(**numbers: Any) -> jax.Array:
         values = schedule(**numbers).values
         return jnp.stack([values(jnp.int32(step), jnp.int32(40))["learning_rate"] for step in (0, 3, 17, 35, 40)])
 
-    check_traced(along, first, second)
+    check_traced(rates_of, first, second)
 
 
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.float32])

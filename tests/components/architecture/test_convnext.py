@@ -30,13 +30,13 @@ def test_parameters_multiply_adds_and_stages_equal_the_paper() -> None:
 
 def test_larger_variants_are_deeper_and_wider() -> None:
     larger = {ConvNeXtSmall: 50_223_688, ConvNeXtBase: 88_591_464}  # as torchvision counts them
-    assert {one: size(variables(one(1000), 32, 32, 3)["params"]) for one in larger} == larger
+    assert {variant: size(variables(variant(1000), 32, 32, 3)["params"]) for variant in larger} == larger
 
 
 def test_width_channels_and_smallest_images() -> None:
-    known = variables(tiny(outputs=3, width=0.5), 8, 11, 1)["params"]
-    assert known["stem"]["kernel"].shape == (4, 4, 1, 4)
-    assert known["head"]["kernel"].shape == (6, 3)
+    params = variables(tiny(outputs=3, width=0.5), 8, 11, 1)["params"]
+    assert params["stem"]["kernel"].shape == (4, 4, 1, 4)
+    assert params["head"]["kernel"].shape == (6, 3)
     with pytest.raises(UserError, match="ConvNeXt needs images of at least 8 x 8, got 9 x 7"):
         variables(tiny(outputs=3), 9, 7, 3)
     assert variables(ConvNeXtTiny(3, width=1 / 96), 32, 32, 3)
@@ -50,9 +50,9 @@ def test_depths_and_widths_of_different_lengths_raise() -> None:
 
 
 def test_without_layer_scales_and_without_a_head() -> None:
-    known = variables(tiny(outputs=3, layer_scale=None, head=False), 8, 8, 3)["params"]
-    assert "layer_scale" not in known["stage_1_block_0"]
-    assert "head" not in known
+    params = variables(tiny(outputs=3, layer_scale=None, head=False), 8, 8, 3)["params"]
+    assert "layer_scale" not in params["stage_1_block_0"]
+    assert "head" not in params
     assert variables(tiny(outputs=3), 8, 8, 3)["params"]["stage_1_block_0"]["layer_scale"].shape == (8,)
 
 
@@ -66,7 +66,7 @@ def test_bfloat16_features_and_traced_rates() -> None:
     logits, features = jax.eval_shape(train, jnp.float32(0.1), jnp.float32(1e-6))
     assert logits is not None
     assert (logits.shape, logits.dtype) == ((2, 3), jnp.float32)
-    assert {one.dtype for one in features.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert {feature.dtype for feature in features.values()} == {jnp.dtype(jnp.bfloat16)}
 
 
 @pytest.mark.parametrize("library", ["torchvision", "huggingface"])

@@ -95,18 +95,18 @@ def test_bfloat16_features_and_float32_logits() -> None:
     assert output.logits.dtype == jnp.float32
 
 
-def draws(module: DenseNet, dropout: Scalar | None, *, train: bool) -> int:
+def count_draws(module: DenseNet, dropout: Scalar | None, *, train: bool) -> int:
     """Returns the number of random tensors for dropout in a step, or in inference."""
     variables, keys = networks.variables(module, 16, 16, 1), {"dropout": jax.random.key(0)}
 
     def run(variables: Any, dropout: Scalar | None, momentum: Scalar) -> Any:
-        used = module.clone(dropout=dropout, momentum=momentum)
-        return used.apply(variables, jnp.zeros((2, 16, 16, 1)), train=train, rngs=keys, mutable=train)
+        clone = module.clone(dropout=dropout, momentum=momentum)
+        return clone.apply(variables, jnp.zeros((2, 16, 16, 1)), train=train, rngs=keys, mutable=train)
 
     traced = jax.make_jaxpr(run)(variables, dropout, 0.9).jaxpr
-    return sum(run.times for run in walk_equations(traced) if run.equation.primitive.name == "random_bits")
+    return sum(call.times for call in walk_equations(traced) if call.equation.primitive.name == "random_bits")
 
 
 def test_dropout_follows_every_convolution_except_the_first() -> None:
-    assert draws(Tiny(), 0.2, train=True) == 2 * 3 + 1  # two in each of three layers, one between the stages
-    assert draws(Tiny(), None, train=True) == draws(Tiny(), 0.2, train=False) == 0
+    assert count_draws(Tiny(), 0.2, train=True) == 2 * 3 + 1  # two in each of three layers, one between the stages
+    assert count_draws(Tiny(), None, train=True) == count_draws(Tiny(), 0.2, train=False) == 0

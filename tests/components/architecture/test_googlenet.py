@@ -33,7 +33,7 @@ def train(module: GoogLeNet, *images: int, streams: str = "params dropout") -> t
     ("build", "parameters", "without", "multiply_adds"),
     [
         # Table 1 of the paper adds up to 1,502 M multiply-adds, but counts 34 M for its first row, where 64 x 7 x 7 x 3
-        # weights at 112 x 112 places are 118 M.
+        # weights at 112 x 112 positions are 118 M.
         (GoogLeNet, 13_378_280, 6_998_552, 1_502e6 - 34e6 + 118e6),
         (torchvision, 13_004_888, 6_624_904, 1.498e9),  # published by torchvision 0.28 with its weights
     ],
@@ -41,11 +41,11 @@ def train(module: GoogLeNet, *images: int, streams: str = "params dropout") -> t
 def test_parameters_multiply_adds_and_stages_equal_the_paper(
     build: partial[GoogLeNet], parameters: int, without: int, multiply_adds: float
 ) -> None:
-    known = facts(build(1000), 224, 224, 3)
-    assert known.parameters == parameters
-    assert parameters - sum(size(known.variables["params"][f"auxiliary_{n}"]) for n in (0, 1)) == without
-    assert known.multiply_adds == pytest.approx(multiply_adds, rel=0.01)
-    assert known.stages == {
+    found = facts(build(1000), 224, 224, 3)
+    assert found.parameters == parameters
+    assert parameters - sum(size(found.variables["params"][f"auxiliary_{n}"]) for n in (0, 1)) == without
+    assert found.multiply_adds == pytest.approx(multiply_adds, rel=0.01)
+    assert found.stages == {
         "stem": (28, 28, 192),
         "stage_1": (28, 28, 480),
         "stage_2": (14, 14, 832),
@@ -53,22 +53,22 @@ def test_parameters_multiply_adds_and_stages_equal_the_paper(
         "pool": (1024,),
     }
     if build is torchvision:
-        assert not pretrained.plan_conversion(NAMING_SCHEMES[0], known.variables).unnamed
+        assert not pretrained.plan_conversion(NAMING_SCHEMES[0], found.variables).unnamed
 
 
 def test_every_module_has_excitation() -> None:
-    known = variables(SEInception(1000, auxiliary=None), 32, 32, 3)
-    normalization = size(known["batch_stats"]) // 2  # for each channel a scale and a bias in place of a bias
+    tree = variables(SEInception(1000, auxiliary=None), 32, 32, 3)
+    normalization = size(tree["batch_stats"]) // 2  # for each channel a scale and a bias in place of a bias
     modules = (256, 480, 512, 512, 512, 528, 832, 832, 1024)
-    gained = sum(2 * c * (c // 16) + c // 16 + c for c in modules)
-    assert size(known["params"]) == 6_998_552 + normalization + gained
+    added = sum(2 * c * (c // 16) + c // 16 + c for c in modules)
+    assert size(tree["params"]) == 6_998_552 + normalization + added
 
 
 def test_auxiliary_classifiers_exist_in_training_only() -> None:
-    output, known = train(tiny(), 2, 65, 80, 3)
+    output, tree = train(tiny(), 2, 65, 80, 3)
     assert [(logits.shape, logits.dtype) for _, logits in output.auxiliary] == [((2, 3), jnp.float32)] * 2
     infer = partial(tiny().apply, train=False)
-    assert jax.eval_shape(infer, known, jnp.zeros((2, 9, 7, 3))).auxiliary == ()
+    assert jax.eval_shape(infer, tree, jnp.zeros((2, 9, 7, 3))).auxiliary == ()
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_images_below_the_smallest_size_raise(fields: dict[str, Any], smallest: 
 
 
 def test_any_width_channels_and_dtype() -> None:
-    output, known = train(tiny(width=0.1, dtype=jnp.bfloat16), 2, 65, 65, 1)
+    output, arrays = train(tiny(width=0.1, dtype=jnp.bfloat16), 2, 65, 65, 1)
     assert output.features["stage_3"].shape == (2, 3, 3, 38 + 38 + 13 + 13)
     assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
     assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
     assert {logits.dtype for _, logits in output.auxiliary} == {jnp.dtype(jnp.float32)}
-    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(arrays)} == {jnp.dtype(jnp.float32)}
 
 
 def test_rates_and_the_weight_may_be_traced() -> None:
@@ -117,13 +117,13 @@ def test_auxiliary_classifiers_start_with_average_pooling(layout: Any, rows: tup
     random = np.random.default_rng(0)
     x = random.standard_normal((2, 11, 11, 2), np.float32)
     module = Auxiliary(3, partial(Conv, 2, 1, activation="relu"), 4, layout, None, "he_normal")
-    known = jax.eval_shape(partial(module.init, train=True), jax.random.key(0), x)
-    known = jax.tree.map(lambda one: random.standard_normal(one.shape, np.float32), known)
-    conv, dense, head = (known["params"][name] for name in ("conv", "dense", "head"))
+    arrays = jax.eval_shape(partial(module.init, train=True), jax.random.key(0), x)
+    arrays = jax.tree.map(lambda one: random.standard_normal(one.shape, np.float32), arrays)
+    conv, dense, head = (arrays["params"][name] for name in ("conv", "dense", "head"))
     means = np.array([[x[:, a:b, c:d].mean((1, 2)) for c, d in rows] for a, b in rows])
     maps = np.maximum(means.transpose(2, 0, 1, 3) @ conv["kernel"][0, 0] + conv["bias"], 0).reshape(2, -1)
     hidden = np.maximum(maps @ dense["kernel"] + dense["bias"], 0)
-    y = jax.jit(partial(module.apply, train=True))(known, x)
+    y = jax.jit(partial(module.apply, train=True))(arrays, x)
     np.testing.assert_allclose(y, hidden @ head["kernel"] + head["bias"], rtol=1e-4, atol=1e-5)
 
 

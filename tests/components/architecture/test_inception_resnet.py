@@ -48,22 +48,22 @@ def train(module: InceptionResNet, *images: int, streams: str = "params dropout"
 @pytest.mark.parametrize("version", PUBLISHED)
 def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all(version: str) -> None:
     build, parameters, multiply_adds, channels = PUBLISHED[version]
-    known = facts(build(1000), 299, 299, 3)
-    assert known.parameters == parameters
-    assert known.multiply_adds == pytest.approx(multiply_adds * 1e9, rel=0.01)
+    found = facts(build(1000), 299, 299, 3)
+    assert found.parameters == parameters
+    assert found.multiply_adds == pytest.approx(multiply_adds * 1e9, rel=0.01)
     sides = (35, 17, 8)  # figure 15 of the paper
     stages = {f"stage_{n}": (sides[n - 1],) * 2 + (channels[n - 1],) for n in (1, 2, 3)}
     end = {"last": (8, 8, 1536), "pool": (1536,)} if version == "v2" else {"pool": (1792,)}
-    assert known.stages == {"stem": (71, 71, 192)} | stages | end
+    assert found.stages == {"stem": (71, 71, 192)} | stages | end
     for names in (TIMM, KERAS) if version == "v2" else ():
-        plan = pretrained.plan_conversion(names, known.variables)
+        plan = pretrained.plan_conversion(names, found.variables)
         assert not plan.unnamed
-        assert len({one.name for one in plan.mappings}) == len(plan.mappings)
+        assert len({mapping.name for mapping in plan.mappings}) == len(plan.mappings)
 
 
 def test_residual_scales_are_factors_of_the_branches() -> None:
-    x, known = jax.random.normal(jax.random.key(1), (1, 75, 75, 3)), variables(tiny(), 75, 75, 3)
-    drawn = jax.tree.map(lambda one: np.random.default_rng(0).normal(0.1, 0.2, one.shape).astype(np.float32), known)
+    x, arrays = jax.random.normal(jax.random.key(1), (1, 75, 75, 3)), variables(tiny(), 75, 75, 3)
+    drawn = jax.tree.map(lambda one: np.random.default_rng(0).normal(0.1, 0.2, one.shape).astype(np.float32), arrays)
 
     @jax.jit
     def last(scale: jax.Array) -> jax.Array:
@@ -79,12 +79,12 @@ def test_residual_scales_are_factors_of_the_branches() -> None:
 
 
 def test_any_width_channels_and_dtype_with_scales_or_without() -> None:
-    output, known = train(tiny("v2", dtype=jnp.bfloat16, use_scale=True), 2, 75, 91, 1)
+    output, arrays = train(tiny("v2", dtype=jnp.bfloat16, use_scale=True), 2, 75, 91, 1)
     assert output.features["last"].shape == (2, 1, 1, 96)
     assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
     assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
-    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
-    assert set(known["params"]["stem"]["conv_0"]["norm"]) == {"bias", "scale"}
+    assert {leaf.dtype for leaf in jax.tree.leaves(arrays)} == {jnp.dtype(jnp.float32)}
+    assert set(arrays["params"]["stem"]["conv_0"]["norm"]) == {"bias", "scale"}
 
 
 def test_without_head_and_dropout_only_features_are_returned_and_no_key_is_consumed() -> None:

@@ -26,26 +26,26 @@ def train(module: InceptionV4, *images: int, streams: str = "params dropout") ->
 
 
 def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all() -> None:
-    known = facts(InceptionV4(1000), 299, 299, 3)
-    assert known.parameters == 42_679_816  # timm
-    assert known.multiply_adds == pytest.approx(12.28e9, rel=0.01)  # timm's benchmarks
-    assert known.stages == {
+    found = facts(InceptionV4(1000), 299, 299, 3)
+    assert found.parameters == 42_679_816  # timm
+    assert found.multiply_adds == pytest.approx(12.28e9, rel=0.01)  # timm's benchmarks
+    assert found.stages == {
         "stem": (35, 35, 384),
         "stage_1": (35, 35, 384),
         "stage_2": (17, 17, 1024),
         "stage_3": (8, 8, 1536),
         "pool": (1536,),
     }  # figure 9 of the paper
-    assert not pretrained.plan_conversion(NAMING_SCHEMES[0], known.variables).unnamed
+    assert not pretrained.plan_conversion(NAMING_SCHEMES[0], found.variables).unnamed
 
 
 def test_any_width_channels_and_dtype_with_scales_or_without() -> None:
-    output, known = train(tiny(dtype=jnp.bfloat16, use_scale=False), 2, 75, 91, 1)
+    output, arrays = train(tiny(dtype=jnp.bfloat16, use_scale=False), 2, 75, 91, 1)
     assert output.features["stage_3"].shape == (2, 1, 1, 48)
     assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
     assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
-    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
-    assert set(known["params"]["stem"]["conv_0"]["norm"]) == {"bias"}
+    assert {leaf.dtype for leaf in jax.tree.leaves(arrays)} == {jnp.dtype(jnp.float32)}
+    assert set(arrays["params"]["stem"]["conv_0"]["norm"]) == {"bias"}
 
 
 def test_without_head_and_dropout_only_features_are_returned_and_no_key_is_consumed() -> None:

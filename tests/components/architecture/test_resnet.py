@@ -79,15 +79,15 @@ def shapes(module: ResNet, *images: int) -> Any:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_multiply_adds_and_stages_are_as_published(name: str) -> None:
-    known = PUBLISHED[name]
-    module = known.build(outputs=1000 if known.side == 224 else 10)
-    found = facts(module, known.side, known.side, 3)
-    assert found.parameters == known.parameters
-    assert found.multiply_adds == pytest.approx(known.multiply_adds * 1e9, rel=0.01)
+    published = PUBLISHED[name]
+    module = published.build(outputs=1000 if published.side == 224 else 10)
+    found = facts(module, published.side, published.side, 3)
+    assert found.parameters == published.parameters
+    assert found.multiply_adds == pytest.approx(published.multiply_adds * 1e9, rel=0.01)
     sides = [shape[0] for stage, shape in found.stages.items() if stage.startswith("stage")]
-    assert sides == [known.first[0] // 2**n for n in range(len(module.depths))]
-    assert (found.stages["stage_1"], found.stages[f"stage_{len(module.depths)}"]) == (known.first, known.last)
-    assert found.stages["pool"] == known.last[2:]
+    assert sides == [published.first[0] // 2**n for n in range(len(module.depths))]
+    assert (found.stages["stage_1"], found.stages[f"stage_{len(module.depths)}"]) == (published.first, published.last)
+    assert found.stages["pool"] == published.last[2:]
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_weights_of_timm_give_its_logits_with_squeeze_and_excitation() -> None:
 
 
 def test_width_does_not_change_the_number_of_groups() -> None:
-    known = variables(resnet.ResNeXt50(outputs=7, width=1 / 8), 32, 32, 1)["params"]
-    assert known["stem_0"]["conv"]["kernel"].shape == (7, 7, 1, 8)
-    assert known["stage_1_block_0"]["conv_1"]["conv"]["kernel"].shape == (3, 3, 1, 32)
-    assert known["head"]["kernel"].shape == (2048 // 8, 7)
+    params = variables(resnet.ResNeXt50(outputs=7, width=1 / 8), 32, 32, 1)["params"]
+    assert params["stem_0"]["conv"]["kernel"].shape == (7, 7, 1, 8)
+    assert params["stage_1_block_0"]["conv_1"]["conv"]["kernel"].shape == (3, 3, 1, 32)
+    assert params["head"]["kernel"].shape == (2048 // 8, 7)
 
 
 def test_without_a_head_only_features_are_returned() -> None:

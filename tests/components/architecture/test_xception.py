@@ -26,10 +26,10 @@ def train(module: Xception, *images: int, streams: str = "params dropout") -> tu
 
 
 def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all() -> None:
-    known = facts(Xception(1000), 299, 299, 3)
-    assert known.parameters == 22_855_952  # Keras
-    assert known.multiply_adds == pytest.approx(8.40e9, rel=0.01)  # timm's benchmarks
-    assert known.stages == {
+    found = facts(Xception(1000), 299, 299, 3)
+    assert found.parameters == 22_855_952  # Keras
+    assert found.multiply_adds == pytest.approx(8.40e9, rel=0.01)  # timm's benchmarks
+    assert found.stages == {
         "stem": (147, 147, 64),
         "stage_1": (74, 74, 128),
         "stage_2": (37, 37, 256),
@@ -39,17 +39,17 @@ def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all
         "pool": (2048,),
     }  # figure 5 of the paper
     for names in NAMING_SCHEMES:
-        plan = pretrained.plan_conversion(names, known.variables)
+        plan = pretrained.plan_conversion(names, found.variables)
         assert not plan.unnamed
-        assert len({one.name for one in plan.mappings}) == len(plan.mappings)
+        assert len({mapping.name for mapping in plan.mappings}) == len(plan.mappings)
 
 
 def test_any_width_channels_and_dtype() -> None:
-    output, known = train(tiny(dtype=jnp.bfloat16, padding=1), 2, 7, 40, 1)
+    output, arrays = train(tiny(dtype=jnp.bfloat16, padding=1), 2, 7, 40, 1)
     assert output.features["exit"].shape == (2, 1, 2, 64)
     assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
     assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
-    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(arrays)} == {jnp.dtype(jnp.float32)}
 
 
 def test_without_head_and_dropout_only_features_are_returned_and_no_key_is_consumed() -> None:

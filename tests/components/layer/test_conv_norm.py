@@ -40,15 +40,15 @@ def test_fields_are_passed_to_convolution_and_normalization() -> None:
 def test_running_moments_are_updated_by_the_momentum(check_traced: Callable[..., None]) -> None:
     variables = jax.jit(partial(ConvNorm(2, 1).init, train=True))(KEY, X)
 
-    def trained(momentum: Scalar, epsilon: Scalar) -> Any:
+    def train(momentum: Scalar, epsilon: Scalar) -> Any:
         layer = ConvNorm(2, 1, activation=None, momentum=momentum, epsilon=epsilon)
         return layer.apply(variables, X, train=True, mutable=["batch_stats"])
 
     first = {"momentum": 0.9, "epsilon": 1e-3}
-    check_traced(trained, first, first | {"momentum": 0.5}, first | {"epsilon": 1.0})
+    check_traced(train, first, first | {"momentum": 0.5}, first | {"epsilon": 1.0})
     mean = (X @ np.asarray(variables["params"]["conv"]["kernel"])[0, 0]).mean((0, 1, 2))
-    moved = trained(0.9, 1e-3)[1]["batch_stats"]["norm"]["mean"]
-    np.testing.assert_allclose(moved, 0.1 * mean, rtol=1e-4, atol=1e-6)
+    running_mean = train(0.9, 1e-3)[1]["batch_stats"]["norm"]["mean"]
+    np.testing.assert_allclose(running_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
 
 
 def test_scales_have_their_initial_value() -> None:
@@ -98,7 +98,7 @@ def test_layer_normalization_of_large_means_and_in_bfloat16() -> None:
 def test_the_epsilon_of_layer_normalization_may_be_traced(check_traced: Callable[..., None]) -> None:
     params = {"scale": jnp.ones(6), "bias": jnp.zeros(6)}
 
-    def normalized(epsilon: Scalar) -> Any:
+    def normalize(epsilon: Scalar) -> Any:
         return LayerNorm(epsilon).apply({"params": params}, X, train=True)
 
-    check_traced(normalized, {"epsilon": 1e-6}, {"epsilon": 1.0})
+    check_traced(normalize, {"epsilon": 1e-6}, {"epsilon": 1.0})

@@ -12,8 +12,8 @@ from components.layer import Conv, DepthwiseConv, SeparableConv
 from components.layer.shape import Padding
 from components.types import UserError
 
-MORE = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
-GOLDEN = MORE["conv"]
+LAYERS = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
+GOLDEN = LAYERS["conv"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["y"])
@@ -55,9 +55,9 @@ def test_inputs_of_a_wrong_shape_raise(shape: tuple[int, ...], message: str) -> 
         Conv(4, 5, padding="VALID").init(jax.random.key(0), jnp.ones(shape), train=True)
 
 
-@pytest.mark.parametrize("case", MORE["separable"]["y"])
+@pytest.mark.parametrize("case", LAYERS["separable"]["y"])
 def test_separable_and_depthwise_convolutions_equal_tensorflow(case: str) -> None:
-    golden = MORE["separable"]
+    golden = LAYERS["separable"]
     padding, _, stride = case.split()
     kernel, pointwise = jnp.array(golden["depthwise"]), jnp.array(golden["pointwise"])
     window, multiplier = kernel.shape[:2], kernel.shape[3]
@@ -72,7 +72,7 @@ def test_separable_and_depthwise_convolutions_equal_tensorflow(case: str) -> Non
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 def test_grouped_convolutions_equal_tensorflow(padding: Padding) -> None:
-    golden = MORE["grouped"]
+    golden = LAYERS["grouped"]
     kernel = jnp.array(golden["w"])
     layer = Conv(kernel.shape[-1], kernel.shape[:2], padding=padding, use_bias=False, groups=golden["groups"])
     y = layer.apply({"params": {"kernel": kernel}}, jnp.array(golden["x"]), train=True)
@@ -93,12 +93,12 @@ def test_shapes_of_depthwise_and_separable_parameters() -> None:
 
 
 def test_biases_have_their_initial_value(check_traced: Callable[..., None]) -> None:
-    def started(initial_bias: float) -> jax.Array:
+    def draw_bias(initial_bias: float) -> jax.Array:
         layer = Conv(2, 1, initial_bias=initial_bias)
         return layer.init(jax.random.key(0), jnp.ones((1, 2, 2, 1)), train=True)["params"]["bias"]
 
-    np.testing.assert_array_equal(started(1.0), np.ones(2))
-    check_traced(started, {"initial_bias": 0.0}, {"initial_bias": 1.0})
+    np.testing.assert_array_equal(draw_bias(1.0), np.ones(2))
+    check_traced(draw_bias, {"initial_bias": 0.0}, {"initial_bias": 1.0})
 
 
 def test_wrong_groups_and_too_large_kernels_raise() -> None:

@@ -45,8 +45,8 @@ def test_biases_have_their_initial_value() -> None:
     np.testing.assert_array_equal(params["bias"], np.full(3, 0.2, np.float32))
 
 
-def dense(ids: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
-    """Returns sparse vectors as dense ones, in float64."""
+def to_dense(ids: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
+    """Returns sparse vectors as dense vectors, in float64."""
     vectors = np.zeros((len(ids), size))
     for row, column in np.argwhere((ids >= 0) & (ids < size)):
         vectors[row, ids[row, column]] += weights[row, column]
@@ -56,7 +56,7 @@ def dense(ids: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("batch", "count", "size", "features"),
     [(7, 3, 50, 4), (7, 40, 20, 9), (601, 40, 700, 30), (3, 300, 2500, 1800)],
-    ids=["gathered", "made dense", "in parts", "example by example"],
+    ids=["sum of rows", "dense product", "chunks", "one example per chunk"],
 )
 def test_sparse_vectors_and_gradients_equal_dense_ones(batch: int, count: int, size: int, features: int) -> None:
     random = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def test_sparse_vectors_and_gradients_equal_dense_ones(batch: int, count: int, s
     layer = Dense(features, use_bias=False)
 
     @jax.jit
-    def product(kernel: jax.Array, weights: jax.Array) -> Any:
+    def multiply(kernel: jax.Array, weights: jax.Array) -> Any:
         y, back = jax.vjp(
             lambda kernel, weights: layer.apply(
                 {"params": {"kernel": kernel}}, MultiHot(jnp.asarray(ids), weights, size), train=True
@@ -76,13 +76,13 @@ def test_sparse_vectors_and_gradients_equal_dense_ones(batch: int, count: int, s
         )
         return y, *back(jnp.asarray(slope))
 
-    vectors = dense(ids, weights, size)
-    y, of_kernel, of_weights = product(kernel, weights)
+    vectors = to_dense(ids, weights, size)
+    y, kernel_gradient, weight_gradient = multiply(kernel, weights)
     np.testing.assert_allclose(y, vectors @ kernel, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(of_kernel, vectors.T @ slope, rtol=1e-4, atol=1e-3)
-    there = (ids >= 0) & (ids < size)
-    expected = np.where(there, np.take_along_axis(slope @ kernel.T, np.where(there, ids, 0), axis=1), 0)
-    np.testing.assert_allclose(of_weights, expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(kernel_gradient, vectors.T @ slope, rtol=1e-4, atol=1e-3)
+    valid = (ids >= 0) & (ids < size)
+    expected = np.where(valid, np.take_along_axis(slope @ kernel.T, np.where(valid, ids, 0), axis=1), 0)
+    np.testing.assert_allclose(weight_gradient, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_chunks_give_the_same_product_and_gradient() -> None:
@@ -92,22 +92,22 @@ def test_chunks_give_the_same_product_and_gradient() -> None:
     y, back = jax.vjp(
         lambda matrix: multiply_sparse(MultiHot(jnp.asarray(ids), jnp.asarray(weights), 50), matrix, 24), matrix
     )
-    np.testing.assert_allclose(y, dense(ids, weights, 50) @ matrix, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(back(jnp.asarray(slope))[0], dense(ids, weights, 50).T @ slope, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(y, to_dense(ids, weights, 50) @ matrix, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(back(jnp.asarray(slope))[0], to_dense(ids, weights, 50).T @ slope, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("backend", "most"), [("cpu", 1 << 19), ("gpu", 1 << 25)])
-def test_the_size_of_a_chunk_is_bounded(monkeypatch: Any, backend: str, most: int) -> None:
+@pytest.mark.parametrize(("backend", "limit"), [("cpu", 1 << 19), ("gpu", 1 << 25)])
+def test_the_size_of_a_chunk_is_bounded(monkeypatch: Any, backend: str, limit: int) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     ids, weights, matrix = (
         jax.ShapeDtypeStruct(shape, dtype)
         for shape, dtype in (((256, 1024), jnp.int32), ((256, 1024), jnp.float32), ((9000, 256), jnp.float32))
     )
-    slopes = jax.grad(lambda matrix, ids, weights: multiply_sparse(MultiHot(ids, weights, 9000), matrix).sum())
-    steps = str(jax.make_jaxpr(slopes)(matrix, ids, weights))
-    shapes = (shape.split(",") for shape in re.findall(r"f32\[([\d,]+)\]", steps))
+    gradient = jax.grad(lambda matrix, ids, weights: multiply_sparse(MultiHot(ids, weights, 9000), matrix).sum())
+    jaxpr = str(jax.make_jaxpr(gradient)(matrix, ids, weights))
+    shapes = (shape.split(",") for shape in re.findall(r"f32\[([\d,]+)\]", jaxpr))
     largest = max(int(np.prod([int(size) for size in shape])) for shape in shapes if shape != ["9000", "256"])
-    assert most // 2 <= largest <= most
+    assert limit // 2 <= largest <= limit
 
 
 def test_bfloat16_sparse_vectors_are_summed_in_float32() -> None:

@@ -32,7 +32,7 @@ def test_four_branches_are_concatenated_in_the_order_of_the_table() -> None:
         return module.apply({"params": parameters[name]}, x, train=True)
 
     @jax.jit
-    def both(x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+    def apply_both(x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         return layer.apply({"params": parameters}, x, train=True), [
             conv(x, "branch_0_conv_0"),
             conv(conv(x, "branch_1_conv_0"), "branch_1_conv_1"),
@@ -40,7 +40,7 @@ def test_four_branches_are_concatenated_in_the_order_of_the_table() -> None:
             conv(MaxPool(3, 1, "SAME").apply({}, x, train=True), "branch_3_conv_0"),
         ]
 
-    y, branches = both(X)
+    y, branches = apply_both(X)
     assert [branch.shape for branch in branches] == [(2, 5, 4, number) for number in (4, 6, 3, 5)]
     np.testing.assert_allclose(y, np.concatenate(branches, -1), rtol=1e-5, atol=1e-6)
 
@@ -51,8 +51,8 @@ def test_biases_have_their_initial_value() -> None:
     np.testing.assert_array_equal(init(), np.full(3, 0.2, np.float32))
 
 
-def test_kernels_have_the_named_distribution() -> None:
-    kernels = {name: one["kernel"] for name, one in shapes(Inception(*NUMBERS)).items()}
+def test_kernels_have_the_shapes_of_the_table() -> None:
+    kernels = {name: layer["kernel"] for name, layer in shapes(Inception(*NUMBERS)).items()}
     assert kernels == {
         "branch_0_conv_0": (1, 1, 3, 4),
         "branch_1_conv_0": (1, 1, 3, 2),

@@ -88,20 +88,20 @@ def test_local_response_normalization_equals_tensorflow(case: str) -> None:
 def test_the_gradient_of_local_response_normalization_equals_the_formula() -> None:
     """Compares with the chain rule over all pairs of channels."""
     x = np.asarray(jax.random.normal(jax.random.key(0), (1, 1, 2, 7)), np.float64)
-    near = np.abs(np.subtract.outer(np.arange(7), np.arange(7))) <= 1
-    power = 0.5 + 2 * np.square(x) @ near
+    in_window = np.abs(np.subtract.outer(np.arange(7), np.arange(7))) <= 1
+    power = 0.5 + 2 * np.square(x) @ in_window
     jacobian = np.eye(7) * power[..., None] ** -0.75
-    jacobian = jacobian - 0.75 * 4 * (x * power**-1.75)[..., :, None] * near * x[..., None, :]
+    jacobian = jacobian - 0.75 * 4 * (x * power**-1.75)[..., :, None] * in_window * x[..., None, :]
     layer = LocalResponseNorm(1, 0.5, 2.0, 0.75)
     gradient = jax.grad(lambda x: layer.apply({}, x, train=True).sum())(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(gradient, jacobian.sum(-2), rtol=2e-4, atol=1e-5)
 
 
 def test_the_numbers_of_local_response_normalization_may_be_traced(check_traced: Callable[..., None]) -> None:
-    def normalized(bias: Scalar, alpha: Scalar, beta: Scalar) -> jax.Array:
+    def normalize(bias: Scalar, alpha: Scalar, beta: Scalar) -> jax.Array:
         return LocalResponseNorm(1, bias, alpha, beta).apply({}, X1, train=True)
 
-    check_traced(normalized, {"bias": 1.0, "alpha": 1.0, "beta": 0.5}, {"bias": 2.0, "alpha": 0.1, "beta": 0.75})
+    check_traced(normalize, {"bias": 1.0, "alpha": 1.0, "beta": 0.5}, {"bias": 2.0, "alpha": 0.1, "beta": 0.75})
     y = LocalResponseNorm().apply({}, X1.astype(jnp.bfloat16), train=True)
     assert y.dtype == jnp.bfloat16
     with pytest.raises(UserError, match=r"local response normalization needs images \(B, H, W, C\), got \(2, 3\)"):

@@ -50,10 +50,10 @@ CASES = [
 def test_small_and_large_windows_agree_with_xla(
     layer: type[MaxPool], window: tuple[int, int], stride: tuple[int, int], padding: Padding
 ) -> None:
-    """Values and gradients, also at ties: XLA gives the whole gradient to the first maximum."""
+    """Compares values and gradients, also at ties, where XLA gives the whole gradient to the first maximum."""
 
-    def reduced(x: jax.Array, primitive: Any, start: float) -> jax.Array:
-        return jax.lax.reduce_window(x, start, primitive, (1, *window, 1), (1, *stride, 1), padding)
+    def reduced(x: jax.Array, primitive: Any, neutral: float) -> jax.Array:
+        return jax.lax.reduce_window(x, neutral, primitive, (1, *window, 1), (1, *stride, 1), padding)
 
     def pooled(x: jax.Array) -> jax.Array:
         return layer(window, stride, padding).apply({}, x, train=True)
@@ -64,19 +64,19 @@ def test_small_and_large_windows_agree_with_xla(
         return reduced(x, jax.lax.add, 0.0) / reduced(jnp.ones_like(x), jax.lax.add, 0.0)
 
     @jax.jit
-    def answers(x: jax.Array) -> list[jax.Array]:
+    def compute_both(x: jax.Array) -> list[jax.Array]:
         pairs = [jax.vjp(f, x) for f in (pooled, expected)]
         upstream = jnp.arange(1.0, 1.0 + pairs[0][0].size).reshape(pairs[0][0].shape)
         return [array for value, backward in pairs for array in (value, *backward(upstream))]
 
-    value, gradient, expected_value, expected_gradient = answers(images(2, 7, 8, 3))
+    value, gradient, expected_value, expected_gradient = compute_both(images(2, 7, 8, 3))
     np.testing.assert_allclose(value, expected_value, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5)
 
 
-@pytest.mark.parametrize("place", range(4))
-def test_a_window_with_nan_gives_nan(place: int) -> None:
-    x = jnp.arange(4.0).at[place].set(jnp.nan).reshape(1, 2, 2, 1)
+@pytest.mark.parametrize("position", range(4))
+def test_a_window_with_nan_gives_nan(position: int) -> None:
+    x = jnp.arange(4.0).at[position].set(jnp.nan).reshape(1, 2, 2, 1)
     assert jnp.isnan(MaxPool(2).apply({}, x, train=False)).all()
 
 

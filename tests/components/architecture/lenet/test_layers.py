@@ -22,12 +22,12 @@ KEY = jax.random.key(0, impl="rbg")  # compiles in a tenth of the time
 
 def test_a_table_convolution_equals_a_dense_one_with_zeros() -> None:
     layer = TableConv(TABLE, (3, 2), 2, "VALID", "relu")
-    given = np.random.RandomState(1).standard_normal((3, 2, 6)).astype(np.float32)
+    weights = np.random.RandomState(1).standard_normal((3, 2, 6)).astype(np.float32)
     bias, kernel = jnp.array([0.1, 0.2, 0.3]), np.zeros((3, 2, 3, 3), np.float32)
-    kernel[:, :, 0, 0], kernel[:, :, 2, 0], kernel[:, :, 1, 1] = (given[..., n] for n in range(3))
-    kernel[:, :, 2, 2], kernel[:, :, 0, 2], kernel[:, :, 1, 2] = (given[..., n] for n in range(3, 6))
+    kernel[:, :, 0, 0], kernel[:, :, 2, 0], kernel[:, :, 1, 1] = (weights[..., n] for n in range(3))
+    kernel[:, :, 2, 2], kernel[:, :, 0, 2], kernel[:, :, 1, 2] = (weights[..., n] for n in range(3, 6))
     dense = Conv(3, (3, 2), 2, "VALID", "relu").apply({"params": {"kernel": kernel, "bias": bias}}, X, train=True)
-    y = layer.apply({"params": {"kernel": given, "bias": bias}}, X, train=True)
+    y = layer.apply({"params": {"kernel": weights, "bias": bias}}, X, train=True)
     np.testing.assert_allclose(y, dense, rtol=1e-5, atol=1e-6)
 
 
@@ -37,9 +37,9 @@ def test_connections_have_the_gradients_of_the_dense_kernel() -> None:
     gradient = jax.grad(lambda k: (layer.apply({"params": {"kernel": k}}, X, train=True) * slope).sum())(
         jnp.ones((1, 1, 6))
     )
-    every = np.einsum("bhwi,bhwo->oi", X, slope)
-    right = [every[feature, channel] for feature, row in enumerate(TABLE) for channel in row]
-    np.testing.assert_allclose(gradient[0, 0], right, rtol=1e-4, atol=1e-5)
+    dense_gradient = np.einsum("bhwi,bhwo->oi", X, slope)
+    expected = [dense_gradient[feature, channel] for feature, row in enumerate(TABLE) for channel in row]
+    np.testing.assert_allclose(gradient[0, 0], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("row", [(), (0, 0), (1, 3)])

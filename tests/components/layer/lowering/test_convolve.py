@@ -38,7 +38,7 @@ def test_a_1_x_1_kernel_equals_a_convolution(stride: tuple[int, int], padding: P
 
 @st.composite
 def convolutions(draw: Callable[..., Any]) -> dict[str, Any]:
-    """Shapes and options of a convolution that fits."""
+    """Returns shapes and options of a convolution, with images at least as large as the kernel."""
     channels, features, groups = draw(
         st.sampled_from([(6, 6, 6), (6, 12, 6), (4, 8, 2), (40, 80, 20), (66, 33, 3), (3, 4, 1), (1, 5, 1)])
     )
@@ -59,9 +59,9 @@ def convolutions(draw: Callable[..., Any]) -> dict[str, Any]:
 @hypothesis.given(case=convolutions(), dtype=st.sampled_from(["float32", "bfloat16"]))
 @hypothesis.settings(max_examples=6)
 def test_every_lowering_equals_xla(case: dict[str, Any], dtype: str) -> None:
-    """Values and both gradients; half precision is held against float32 within its rounding."""
+    """Compares values and both gradients. bfloat16 is compared with float32, within its rounding error."""
     x, kernel = (jax.random.normal(jax.random.key(n), case[name]) for n, name in enumerate(("x", "kernel")))
-    x, kernel = (a.astype(dtype) for a in (x, kernel))
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
     options = {name: case[name] for name in ("stride", "padding", "dilation", "groups")}
     pads = ((options["padding"],) * 2,) * 2 if isinstance(options["padding"], int) else options["padding"]
 
@@ -77,19 +77,19 @@ def test_every_lowering_equals_xla(case: dict[str, Any], dtype: str) -> None:
         )
 
     @jax.jit
-    def answers(x: jax.Array, kernel: jax.Array) -> tuple[Any, Any]:
+    def compute_both(x: jax.Array, kernel: jax.Array) -> tuple[Any, Any]:
         y, backward = jax.vjp(partial(convolve, **options), x, kernel)
         upstream = jnp.cos(jnp.arange(1.0, 1.0 + y.size)).reshape(y.shape)
-        wide = [a.astype(jnp.float32) for a in (x, kernel)]
-        value, exact = jax.vjp(expected, *wide)
-        return (y, *backward(upstream.astype(y.dtype))), (value, *exact(upstream.astype(y.dtype).astype(jnp.float32)))
+        upstream = upstream.astype(y.dtype)
+        exact_y, exact_backward = jax.vjp(expected, *(array.astype(jnp.float32) for array in (x, kernel)))
+        return (y, *backward(upstream)), (exact_y, *exact_backward(upstream.astype(jnp.float32)))
 
-    found, wanted = answers(x, kernel)
-    for one, other, like in zip(found, wanted, (x, x, kernel), strict=True):
-        assert one.dtype == like.dtype
-        scale = max(1.0, float(jnp.abs(other).max()))
+    computed, exact = compute_both(x, kernel)
+    for array, exact_array, argument in zip(computed, exact, (x, x, kernel), strict=True):
+        assert array.dtype == argument.dtype
+        scale = max(1.0, float(jnp.abs(exact_array).max()))
         atol = scale * (1e-5 if dtype == "float32" else 2e-2)
-        np.testing.assert_allclose(np.asarray(one, np.float32), other, rtol=1e-4, atol=atol)
+        np.testing.assert_allclose(np.asarray(array, np.float32), exact_array, rtol=1e-4, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -127,5 +127,5 @@ def test_a_depthwise_convolution_has_second_derivatives() -> None:
         dimension_numbers=numbers,
         feature_group_count=2,
     )
-    found, expected = (jax.jit(jax.grad(partial(penalty, one)))(kernel) for one in (ours, xla))
+    found, expected = (jax.jit(jax.grad(partial(penalty, convolution)))(kernel) for convolution in (ours, xla))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
