@@ -79,7 +79,7 @@ class Transform:
         """Encodes rows as a call does, and returns the warnings of the columns too."""
         source = as_source(rows)
         if (first := first_block(source)) is None:
-            raise UserError("there are no rows; columns with at least one row are needed")
+            raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
         input_names = [name for name in program_column_names(self.features) if name != TARGET]
         warning_columns = {
@@ -136,7 +136,7 @@ def save_transform(folder: Path, feature: Mapping[str, Any], constants: Mapping[
 def load_transform(path: Path) -> Transform:
     """Reads the transform of a run.
 
-    Only targets that are feature columns are built: ours, and those of packages that the user allows.
+    Reading a transform runs no code but that of feature columns, ours or of packages that the user allows.
 
     Args:
         path: the run folder, or the file.

@@ -195,7 +195,7 @@ class Trainer:
         return TrainerState(replace_weights(state, self._initial_weights), initial_monitor(self.higher_is_better))
 
     def _add_initial_constants(self, constants: Mapping[str, Any]) -> dict[str, Any]:
-        """The constants, with those that only the initialization reads. The latter don't stay on the device."""
+        """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""
         return {name: {**arrays, **self.data.constants[name].init_only} for name, arrays in constants.items()}
 
     def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
@@ -399,7 +399,7 @@ class Trainer:
         return decode_targets(self.target, values)
 
     def _compile(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
-        """Compiles a function for the shapes of a chunk, unless that is done. The next call uses what was compiled.
+        """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call of the function then compiles nothing.
 
         Args:
             name: the name of the function on the display.
