@@ -95,7 +95,7 @@ class Program:
     def __init__(self, static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> None:
         self.static = static
         self.features = features
-        # Arrays on the device are arguments of the functions. If they were kept here, they would be compiled in as literals.
+        # Arrays on the device are arguments of the functions. Arrays that are kept here would be compiled in.
         self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
@@ -283,7 +283,7 @@ def _check_shapes(variables: Any) -> None:
         if math.prod(leaf.shape) > MAX_ELEMENTS:
             name = "/".join(str(key.key) for key in path[1:])
             raise UserError(
-                f"`{name}` would have the shape {leaf.shape}, more elements than any machine holds. Choose smaller sizes."
+                f"`{name}` would have the shape {leaf.shape}, too large for any machine. Choose smaller sizes."
             )
 
 

@@ -399,7 +399,7 @@ class Trainer:
         return decode_targets(self.target, values)
 
     def _compile(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
-        """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call of the function then compiles nothing.
+        """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call doesn't compile.
 
         Args:
             name: the name of the function on the display.
