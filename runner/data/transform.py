@@ -20,6 +20,7 @@ FILE = "transform.npz"
 VERSION = 2
 
 Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
+"""Encoded arrays by column and name."""
 
 
 class ArrayLayout(NamedTuple):
@@ -36,7 +37,7 @@ class ArrayLayout(NamedTuple):
     ragged: bool
 
     def __str__(self) -> str:
-        return f"{self.dtype} {self.shape}" + (" in any number" if self.ragged else "")
+        return f"{self.dtype} {self.shape}" + (" for each element of a ragged row" if self.ragged else "")
 
 
 @dataclass(frozen=True)
