@@ -158,16 +158,10 @@ def test_the_error_for_a_later_infinite_loss_names_the_last_good_checkpoint(caps
 @pytest.mark.parametrize(
     ("rate", "factor", "message"),
     [
-        (
-            4.0,
-            1e38,
-            "a parameter is not finite after 4 steps",
-        ),  # after the last step of epoch 2, although its loss is finite
-        (
-            0.1,
-            1e30,
-            "the objective is not finite at step 4",
-        ),  # the parameters are finite, but the loss that they give is not
+        # The loss of the last step of epoch 2 is finite, but the parameters after the step are not.
+        (4.0, 1e38, "a parameter is not finite after 4 steps"),
+        # The parameters are finite, but the loss that they give is not.
+        (0.1, 1e30, "the objective is not finite at step 4"),
     ],
 )
 def test_a_checkpoint_that_leads_to_nan_is_removed(rate: float, factor: float, message: str) -> None:

@@ -36,7 +36,7 @@ BATCH_SIZE_KEY = "training.batch_size"
 EVALUATION_SIZE_KEY = "training.evaluation_batch_size"
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The objective or a parameter is not finite.
 
     Attributes:
@@ -195,7 +195,7 @@ class Trainer:
         return TrainerState(replace_weights(state, self._initial_weights), initial_monitor(self.higher_is_better))
 
     def _add_initial_constants(self, constants: Mapping[str, Any]) -> dict[str, Any]:
-        """The constants, with those that only the initialization reads. The latter don't stay on the device."""
+        """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""
         return {name: {**arrays, **self.data.constants[name].init_only} for name, arrays in constants.items()}
 
     def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
@@ -308,7 +308,7 @@ class Trainer:
             The sums that were not read.
 
         Raises:
-            Diverged: the objective or a parameter is not finite.
+            DivergedError: the objective or a parameter is not finite.
         """
         ready, unread = pending[: len(pending) - leave], pending[len(pending) - leave :]
         trainer_state.sums = add_sums(trainer_state.sums, ready, self.metrics)
@@ -316,12 +316,12 @@ class Trainer:
         if trainer_state.sums:
             first_bad = int(trainer_state.sums["last"]["first_bad"])
             if first_bad >= 0 and stops_on_nan:
-                raise Diverged(f"the objective is not finite at step {first_bad}", first_bad)
+                raise DivergedError(f"the objective is not finite at step {first_bad}", first_bad)
             values = compute_metrics(trainer_state.sums, self.metrics, "train")
             step = trainer_state.step - epoch * self.steps_per_epoch
             self.progress.show_step(epoch, step, self.timings.steps_per_second(), values)
         if stops_on_nan and not unread and not _is_finite(trainer_state.state):
-            raise Diverged(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
+            raise DivergedError(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
         return unread
 
     def _end_epoch(self, trainer_state: TrainerState, epoch: int, checkpoints: CheckpointManager) -> bool:
@@ -399,7 +399,7 @@ class Trainer:
         return decode_targets(self.target, values)
 
     def _compile(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
-        """Compiles a function for the shapes of a chunk, unless that is done. The next call uses what was compiled.
+        """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call doesn't compile.
 
         Args:
             name: the name of the function on the display.
