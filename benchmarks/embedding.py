@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import parse_arguments
-from components.layer.lowering.sparse import product
+from components.layer.lowering.sparse import multiply_sparse
 from components.types import MultiHot
 
 MAX_ONE_HOT = 1 << 27  # elements of the dense vectors
@@ -85,7 +85,7 @@ def main(rounds: int = 11, *shapes: str) -> None:
         ids = jnp.asarray(random.integers(0, size, (batch, count), np.int32))
         x = MultiHot(ids, jnp.ones((batch, count)), size)
         matrix, weights = (jnp.asarray(random.random((rows, width), np.float32)) for rows in (size, batch))
-        functions = {"ours": product, "gather": gather}
+        functions = {"ours": multiply_sparse, "gather": gather}
         if batch * size <= MAX_ONE_HOT:
             functions["one-hot"] = one_hot
         steps = {name: compile_step(function, matrix, x, weights) for name, function in functions.items()}

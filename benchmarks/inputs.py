@@ -30,7 +30,7 @@ from benchmarks.timing import parse_arguments, time_variants
 from components.feature import Embedding, Label
 from components.types import Output
 from runner.data.encode import TARGET, encode_source
-from runner.data.load import Data, Features, load_encoded, program_columns, reached_columns
+from runner.data.load import Data, Features, load_encoded, program_column_names, used_columns
 from runner.platform import count_cores
 from runner.program.model import Model
 
@@ -39,7 +39,7 @@ INPUT = ("income", "age_bucket", "kind", "age_x_ocean", "place_embedding")
 FEATURES = Features(
     Label(key="label"), COLUMNS | {"place_embedding": Embedding(key="place", dimension=8)}, {"inputs": INPUT}
 )
-INPUT_COLUMNS = {name: column for name, column in reached_columns(FEATURES).items() if name != TARGET}
+INPUT_COLUMNS = {name: column for name, column in used_columns(FEATURES).items() if name != TARGET}
 
 
 class _NoArchitecture(nn.Module):
@@ -51,7 +51,7 @@ class _NoArchitecture(nn.Module):
 def measure_inputs(source: HousingSource, batch_size: int) -> tuple[float, float]:
     """Returns the rows per second of encoding alone, and of encoding and dense inputs together."""
     data = load_encoded(source, FEATURES, identity="", cache=None)
-    kept = [name for name in program_columns(FEATURES) if name != TARGET]
+    kept = [name for name in program_column_names(FEATURES) if name != TARGET]
     make_inputs, variables = compile_inputs(data, batch_size)
     for _ in range(2):  # the first pass compiles and warms the caches
         start = time.perf_counter()

@@ -34,7 +34,7 @@ class _ScrubbingFormatter(logging.Formatter):
 
 @contextmanager
 def buffer_log() -> Iterator[MemoryHandler]:
-    """Buffers the log of this thread's run, until `write_to` gives it a file."""
+    """Buffers the log of this thread's run, until `open_log_file` gives it a file."""
     thread, memory = threading.get_ident(), MemoryHandler(1_000_000)
     memory.addFilter(lambda record: record.thread == thread)
     LOG.addHandler(memory)

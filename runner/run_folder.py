@@ -144,7 +144,7 @@ def find_interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lam
     Returns:
         The locked folder; None where every run of that digest has ended or is running.
     """
-    for path in sorted(root.glob(f"*_{digest}"), key=_creation_order, reverse=True):
+    for path in sorted(root.glob(f"*_{digest}"), key=creation_order, reverse=True):
         with suppress(PermissionError):  # another user's folder
             if _is_link_in_sweep(path):
                 continue
@@ -217,11 +217,11 @@ def list_runs(root: Path) -> list[Path]:
     visible = (path for path in folders if not any(part.startswith(".") for part in path.relative_to(root).parts))
     return sorted(
         (path for path in visible if not _is_link_in_sweep(path)),
-        key=lambda path: [_creation_order(part) for part in reversed((path, *path.parents))],
+        key=lambda path: [creation_order(part) for part in reversed((path, *path.parents))],
     )
 
 
-def _creation_order(path: Path) -> tuple[str, int, str]:
+def creation_order(path: Path) -> tuple[str, int, str]:
     """A key that sorts folders by the time in their names, and those of one second by their count: none, 2, … 10."""
     return path.name[:TIME_LENGTH], len(path.name), path.name
 
@@ -294,7 +294,7 @@ def _find_last(root: Path) -> list[Path]:
             record = read_record(path)
             if record.get("kind", "run") == "run":
                 created[path] = record["created"]
-    return sorted(created, key=lambda path: (created[path], _creation_order(path)))[-1:]
+    return sorted(created, key=lambda path: (created[path], creation_order(path)))[-1:]
 
 
 def is_running(path: Path) -> bool:

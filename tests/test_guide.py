@@ -1,4 +1,4 @@
-"""What the guide to feature columns shows is true: its files, commands and code run, its table names what there is."""
+"""The guide to feature columns is current: its files, commands and code run, and its table lists all columns."""
 
 import inspect
 import re
@@ -23,7 +23,7 @@ PROGRAM = next(block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.D
 
 @pytest.fixture
 def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the guide's own files, and the tables that it speaks of."""
+    """A folder with the guide's files and the tables that it mentions."""
     monkeypatch.setenv("TITRATE_DATA", str(in_empty_folder / "data"))
     monkeypatch.syspath_prepend(str(in_empty_folder))
     write_housing(in_empty_folder / "data/california_housing/housing.csv")
@@ -54,7 +54,7 @@ def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[
     assert len((folder / "predictions.csv").read_text().splitlines()) == 61
 
 
-def test_a_file_that_no_command_shows_is_sound(folder: Path) -> None:
+def test_the_file_that_no_command_uses_passes_the_check(folder: Path) -> None:
     check_config(compose(["data=imdb", "feature=reviews"]))
 
 
@@ -65,7 +65,7 @@ def test_its_program_runs(folder: Path) -> None:
     assert np.shape(values["prices"]) == (2,)
 
 
-def test_its_table_names_every_column() -> None:
+def test_its_table_lists_every_column() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE))
     classes = inspect.getmembers(components.feature, inspect.isclass)
     columns = {name for name, one in classes if hasattr(one, "encode") and hasattr(one, "layer")}

@@ -16,10 +16,10 @@ import hydra, sys
 from runner import yaml_file
 from runner.config.compose import configure
 from runner.errors import ConfigError
-from runner.sweep import plan
+from runner.sweep.plan import make_plan
 print(yaml_file.dump(configure(["experiment=digits_cnn", "metric=[accuracy,top_k]", "optimizer.b1=0.8"]).values))
 for words in ("optimizer=glob(ad*) seed=range(2)", "learning_rate=1e-3,1e-2 folds=2", "metric=[accuracy],[top_k]"):
-    print([setting.varied for setting in plan.make(words.split(), multirun=True).settings])
+    print([run.overrides for run in make_plan(words.split(), multirun=True).runs])
 try:
     configure(["optimizer=nadm", "trainig.epochs=3", "seed=1,2", "optimizer.b1=2"])
 except ConfigError as error:
@@ -60,4 +60,4 @@ def test_both_lines_compose_and_sweep_alike(next_line: Path) -> None:
     later, other = composed([next_line])
     assert other.startswith("1.4")
     assert later == now
-    assert "optimizer: there is no nadm. Did you mean nadam?" in now
+    assert "optimizer: unknown option nadm. Did you mean nadam?" in now

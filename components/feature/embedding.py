@@ -17,7 +17,7 @@ from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
 from components.input_files import hash_file
 from components.layer import Initializer, TruncatedNormal, get_initializer
-from components.layer.lowering.sparse import in_range, product
+from components.layer.lowering.sparse import clear_invalid, multiply_sparse
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
@@ -180,10 +180,10 @@ def _make_suffixes(count: int) -> tuple[str, ...]:
 
 
 def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, max_norm: float | None) -> jax.Array:
-    ids, weights = in_range(x)
+    ids, weights = clear_invalid(x)
     if combiner != "sum":
         weights = jnp.maximum(weights, 0)
-    total = product(MultiHot(ids, _limit(weights, ids, table, max_norm), x.size), table)
+    total = multiply_sparse(MultiHot(ids, _limit(weights, ids, table, max_norm), x.size), table)
     if combiner == "sum":
         return total
     divisor = weights.sum(1, keepdims=True)
@@ -193,7 +193,7 @@ def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, max_norm: float 
 
 
 def _make_sequence(x: MultiHot, table: jax.Array, max_norm: float | None) -> Padded:
-    ids, weights = in_range(x)
+    ids, weights = clear_invalid(x)
     weights = _limit(weights, ids, table, max_norm)
     return Padded(jnp.asarray(table)[ids] * weights[..., None], x.ids != NO_ID)
 

@@ -22,7 +22,7 @@ from components.feature.statistic.document_frequency import (
     weigh_ids,
     weigh_vocabulary,
 )
-from components.layer.lowering.sparse import in_range
+from components.layer.lowering.sparse import clear_invalid
 from components.types import (
     Block,
     Constants,
@@ -119,13 +119,13 @@ def _make_multi_hot(encoded: Mapping[str, Any], constants: Mapping[str, Any], *,
     x = multi_hot(encoded, size)
     if "idf" not in constants:
         return x
-    ids, weights = in_range(x)
+    ids, weights = clear_invalid(x)
     return MultiHot(ids, weights * jnp.asarray(constants["idf"])[ids], size)
 
 
 def _make_one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> Padded:
     x = multi_hot(encoded, size)
-    ids, weights = in_range(x)
+    ids, weights = clear_invalid(x)
     return Padded(weights[..., None] * jax.nn.one_hot(ids, size), x.ids != NO_ID)
 
 

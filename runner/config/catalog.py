@@ -1,4 +1,4 @@
-"""The options of every group: ours and those of the working folder."""
+"""The options of every group: Titrate's, and those of the working folder."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Catalog:
     """The files of all options.
 
     Attributes:
-        files: the file of each option, by group and name; `experiment` is one of the groups.
-        clashes: a problem for each file of the working folder that has the name of one of ours.
+        files: the file of each option, by group and name. `experiment` is one of the groups.
+        clashes: a problem for each file of the working folder that has the name of one of Titrate's.
     """
 
     files: Mapping[str, Mapping[str, Path]]
@@ -34,38 +34,44 @@ class Catalog:
 @functools.cache
 def read_default_options() -> dict[str, Any]:
     """The default option, or list of options, of each group, in the order of `conf/run.yaml`."""
-    entries = yaml_file.read(RUN_YAML, "conf/run.yaml", OPTION_LIMITS)["defaults"]
-    return {group: option for entry in entries if isinstance(entry, dict) for group, option in entry.items()}
+    defaults: dict[str, Any] = {}
+    for entry in yaml_file.read(RUN_YAML, "conf/run.yaml", OPTION_LIMITS)["defaults"]:
+        if isinstance(entry, dict):
+            defaults |= entry
+    return defaults
 
 
 def find_options() -> Catalog:
-    """Finds the options of both folders. A name in both refers to ours, and is a clash unless the files are equal."""
+    """Finds Titrate's options and those of the working folder.
+
+    A name that both have refers to Titrate's file. It is a clash unless the files are equal.
+    """
     folder = _working_folder()
-    ours = {group: _find_options(INSTALL_FOLDER, group) for group in read_default_options()}
+    ours = {group: _find_group_options(INSTALL_FOLDER, group) for group in read_default_options()}
     if folder == INSTALL_FOLDER:
         return Catalog(ours, ())
-    users = {group: _find_options(folder, group) for group in ours}
+    users = {group: _find_group_options(folder, group) for group in ours}
     pairs = [(path, ours[group].get(name)) for group in ours for name, path in users[group].items()]
     pairs += [(path, RUN_YAML) for path in (folder / "conf").glob("run.yaml")]
-    clashing = [path for path, own in pairs if own and not _is_copy(path, own)]
-    clashes = [f"{display_path(path)}: one of Titrate's own has that name; rename the file" for path in clashing]
+    clashing = [path for path, our_path in pairs if our_path and not _is_copy(path, our_path)]
+    clashes = [f"{display_path(path)}: Titrate has a file of that name. Rename your file." for path in clashing]
     return Catalog({group: dict(sorted((users[group] | ours[group]).items())) for group in ours}, tuple(clashes))
 
 
 def display_path(path: Path) -> str:
-    """The path of a file in messages: relative to Titrate's folder or to the working folder."""
+    """The path of a file in messages: relative to Titrate's folder, or to the working folder."""
     return str(path.relative_to(INSTALL_FOLDER if INSTALL_FOLDER in path.parents else _working_folder()))
 
 
 def explain_missing_option(group: str, name: str) -> str | None:
-    """What to do about a file of the working folder that looks like a missing option; None: there is no such file."""
+    """A remedy if the working folder has a file for a missing option that is not found; None: it has no such file."""
     folder = _group_folder(_working_folder(), group)
-    path, other = folder / f"{name}.yaml", folder / f"{name}.yml"
-    if os.path.isfile(other):
-        return f"Rename {display_path(other)} to {path.name}."
+    path, yml_path = folder / f"{name}.yaml", folder / f"{name}.yml"
+    if os.path.isfile(yml_path):
+        return f"Rename {display_path(yml_path)} to {path.name}."
     if os.path.islink(path) and not os.path.exists(path):
         return f"{display_path(path)} is a link to a file that does not exist."
-    for inner in sorted(one / path.name for one in folder.glob("*/")):
+    for inner in sorted(subfolder / path.name for subfolder in folder.glob("*/")):
         if os.path.isfile(inner):
             return f"Subfolders are not searched. Move {display_path(inner)} to {display_path(folder / path.name)}."
     return None
@@ -75,15 +81,15 @@ def _working_folder() -> Path:
     try:
         return Path.cwd().resolve()
     except FileNotFoundError as error:
-        raise UserError("the working folder was deleted; cd into one that is there") from error
+        raise UserError("the working folder was deleted. Change into an existing folder.") from error
 
 
 def _group_folder(root: Path, group: str) -> Path:
     return root / "experiments" if group == EXPERIMENT else root / "conf" / group
 
 
-def _find_options(root: Path, group: str) -> dict[str, Path]:
-    """The files of a group by option, without hidden files such as an editor's locks."""
+def _find_group_options(root: Path, group: str) -> dict[str, Path]:
+    """The files of a group by option. Hidden files, such as an editor's locks, are left out."""
     files = sorted(_group_folder(root, group).glob("*.yaml"))
     return {path.stem: path for path in files if path.is_file() and not path.name.startswith(".")}
 

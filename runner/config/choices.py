@@ -1,4 +1,4 @@
-"""Decides which option each group takes, and which files are merged for it."""
+"""Chooses an option for each group, and loads its file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from runner.suggest.suggestions import (
 )
 from runner.yaml_file import OPTION_LIMITS
 
-OVERRIDE = re.compile(r"override /(\w+)")
+DEFAULTS_ENTRY = re.compile(r"override /(\w+)")
 
 
 class File(NamedTuple):
@@ -37,9 +37,9 @@ class File(NamedTuple):
 
     Attributes:
         path: the file.
-        group: the key under which its content is merged; "" and `experiment`: the root.
-        content: its content.
-        origin: the origin of its values in messages; None: the file.
+        group: the group, under whose key the content is merged; `experiment`: it is merged at the root.
+        content: the content.
+        origin: the origin of its values in messages; None: the path.
     """
 
     path: Path
@@ -54,9 +54,9 @@ class Choices:
 
     Attributes:
         options: the option, or list of options, of each group.
-        origins: the file or word that chose it, by group.
+        origins: the file or override that chose the option, by group.
         files: the files, in the order of merging.
-        broken: the groups whose option can't be used.
+        broken: the groups whose option is unknown or can't be loaded.
         problems: a message for each problem.
     """
 
@@ -68,23 +68,23 @@ class Choices:
 
 
 def choose_options(
-    catalog: Catalog, given: Sequence[Override], suggested: Suggestion | None = None, *, unknown: bool = False
+    catalog: Catalog, overrides: Sequence[Override], suggestion: Suggestion | None = None, *, is_partial: bool = False
 ) -> Choices:
     """Chooses an option for each group.
 
-    The command line goes before the source's suggestion, this before the experiment, and this before `conf/run.yaml`.
+    The order of precedence is: the command line, the suggestion for the source, the experiment, `conf/run.yaml`.
 
     Args:
         catalog: the options that exist.
-        given: the choices of the command line.
-        suggested: the suggestion for the source; None: there is none.
-        unknown: whether the source may still suggest options, so that these groups can't be used yet.
+        overrides: the overrides of the command line that choose options.
+        suggestion: the suggestion for the source; None: there is none.
+        is_partial: whether groups that a suggestion may still choose are marked as broken.
     """
     choices = Choices()
     on_command_line = {
-        override.key_or_group: (_option_names(override.value()), override_origin(override)) for override in given
+        override.key_or_group: (_option_names(override.value()), override_origin(override)) for override in overrides
     }
-    words = {override.key_or_group: override.input_line for override in given}
+    override_texts = {override.key_or_group: override.input_line for override in overrides}
     chosen_by_files = {group: (option, "conf/run.yaml") for group, option in read_default_options().items()}
     name, origin = on_command_line.get(EXPERIMENT, chosen_by_files[EXPERIMENT])
     experiment = [] if name is None else _load_option_files(choices, catalog, EXPERIMENT, name, origin)
@@ -92,68 +92,73 @@ def choose_options(
         experiment_choices = _read_experiment_choices(choices, file)
         _drop_unchosen(file, experiment_choices, on_command_line)
         chosen_by_files |= experiment_choices
-    if suggested is not None:
-        chosen_by_files |= {
-            group: (_option_names(option), suggested.origin) for group, option in suggested.choices.items()
-        }
-        chosen_by_files |= {"feature": (INFERRED_FEATURE, suggested.origin)}
-    if unknown:
+    if suggestion is not None:
+        for group, option in suggestion.choices.items():
+            chosen_by_files[group] = (_option_names(option), suggestion.origin)
+        chosen_by_files["feature"] = (INFERRED_FEATURE, suggestion.origin)
+    if is_partial:
         choices.broken |= chosen_by_files.keys() - on_command_line.keys() - {*GROUPS_WITHOUT_SUGGESTION}
-    if EXPERIMENT in choices.broken:  # its choices are unknown
+    if EXPERIMENT in choices.broken:  # the choices of the experiment are unknown
         choices.broken |= set(chosen_by_files) - set(on_command_line)
     for group, (option, origin) in (chosen_by_files | on_command_line).items():
         choices.options[group], choices.origins[group] = option, origin
-        if group == "feature" and suggested is not None:
-            content = OmegaConf.create(dict(suggested.feature))
-            choices.files.append(File(Path(f"{INFERRED_FEATURE}.yaml"), group, content, suggested.origin))
+        if group == "feature" and suggestion is not None:
+            content = OmegaConf.create(dict(suggestion.feature))
+            choices.files.append(File(Path(f"{INFERRED_FEATURE}.yaml"), group, content, suggestion.origin))
         elif group != EXPERIMENT and group not in choices.broken:
-            files = _load_option_files(choices, catalog, group, option, origin)
-            if group in words:  # otherwise a file chose it
-                files = [file._replace(origin=f"{display_path(file.path)}, chosen by {words[group]}") for file in files]
-            choices.files += files
+            for file in _load_option_files(choices, catalog, group, option, origin):
+                if group in override_texts:
+                    file = file._replace(origin=f"{display_path(file.path)}, chosen by {override_texts[group]}")
+                choices.files.append(file)
     choices.files += experiment
     return choices
 
 
 def find_source_to_profile(
-    catalog: Catalog, given: Sequence[Override], settings: Sequence[Override]
+    catalog: Catalog, choices: Sequence[Override], settings: Sequence[Override]
 ) -> Question | None:
-    """The source that the command line chooses, if it should be profiled for suggestions.
+    """Finds the source that the command line chooses, if it should be profiled for a suggestion.
+
+    Args:
+        catalog: the options that exist.
+        choices: the overrides that choose options.
+        settings: the overrides that set values.
 
     Returns:
-        The question; None where the mode needs no suggestion, or the words choose no complete source or the features.
+        The question; None if the mode needs no suggestion, or if the command line chooses an experiment or features, or
+        no complete source.
     """
     from runner.config.check import is_complete_part
 
-    words = {one.key_or_group: one.value() for one in settings}
-    node = _read_chosen_source(catalog, given, settings)
-    if words.get("mode", "train") not in SUGGESTING_MODES or words.get("run") or node is None:
+    values = {setting.key_or_group: setting.value() for setting in settings}
+    node = _read_chosen_source(catalog, choices, settings)
+    if values.get("mode", "train") not in SUGGESTING_MODES or values.get("run") or node is None:
         return None
     if not is_complete_part("data", node) or not can_suggest(node["_target_"]):
         return None
-    return Question(node, tuple(sorted(one.key_or_group for one in given)))
+    return Question(node, tuple(sorted(choice.key_or_group for choice in choices)))
 
 
 def _read_chosen_source(
-    catalog: Catalog, given: Iterable[Override], settings: Iterable[Override]
+    catalog: Catalog, choices: Iterable[Override], settings: Iterable[Override]
 ) -> dict[str, Any] | None:
-    """The node `data` by the command line alone; None without a valid source, or with an experiment or features."""
-    on_command_line = {override.key_or_group: override.value() for override in given}
+    """The source that the command line chooses, as plain values; None as for `find_source_to_profile`."""
+    on_command_line = {choice.key_or_group: choice.value() for choice in choices}
     path = catalog.files["data"].get(str(on_command_line.get("data")))
     if path is None or {"feature", EXPERIMENT} & on_command_line.keys():
         return None
     try:
         tree = OmegaConf.create({"data": load_yaml(path)})
-        for one in settings:
-            if one.key_or_group.startswith("data."):
-                apply_override(tree, one)
+        for setting in settings:
+            if setting.key_or_group.startswith("data."):
+                apply_override(tree, setting)
     except UserError:
         return None
     return cast(dict[str, Any], OmegaConf.to_container(tree))["data"]
 
 
 def load_yaml(path: Path) -> DictConfig:
-    """Reads a YAML file with a mapping at its root. Raises UserError, with the line where it is known."""
+    """Reads a YAML file with a mapping at its root. Raises UserError, with the line if it is known."""
     try:
         content = yaml_file.read(
             path, display_path(path), OPTION_LIMITS, lambda text: OmegaConf.load(io.StringIO(text))
@@ -161,21 +166,23 @@ def load_yaml(path: Path) -> DictConfig:
     except OmegaConfBaseException as error:
         raise UserError(f"{display_path(path)}: can't be read: {str(error).splitlines()[0]}") from error
     if not isinstance(content, DictConfig):
-        raise UserError(f"{display_path(path)}: keys and values are needed, not a list")
-    if wrong := [key for key in content if not isinstance(key, str)]:
-        raise UserError(f"{display_path(path)}: the key {wrong[0]!r} is not text; put it in quotes")
+        raise UserError(f"{display_path(path)}: the file is not a mapping. Write `key: value` on each line.")
+    for key in content:
+        if not isinstance(key, str):
+            raise UserError(f"{display_path(path)}: the key {key!r} is not text. Put it in quotes.")
     return content
 
 
 def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
-    """Loads the files of a choice. Where one is unknown or can't be read, the group is marked as broken."""
-    several = isinstance(option, list)
+    """Loads the files of a choice. If one is unknown or can't be read, marks the group as broken and returns none."""
+    names = option if isinstance(option, list) else [option]
     try:
-        if several and not isinstance(read_default_options()[group], list):
-            raise UserError(format_problem(f"{group}: one option is needed, not a list", origin))
-        if several and (twice := [name for place, name in enumerate(option) if name in option[:place]]):
-            raise UserError(format_problem(f"{group}: {twice[0]} is there twice; leave one out", origin))
-        return [_load_option_file(catalog, group, name, origin) for name in (option if several else [option])]
+        if isinstance(option, list) and not isinstance(read_default_options()[group], list):
+            raise UserError(format_problem(f"{group}: a list of options is not allowed. Choose one option.", origin))
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise UserError(format_problem(f"{group}: {name} is listed twice. Leave one out.", origin))
+        return [_load_option_file(catalog, group, name, origin) for name in names]
     except UserError as error:
         choices.problems.append(str(error))
         choices.broken.add(group)
@@ -186,50 +193,51 @@ def _load_option_file(catalog: Catalog, group: str, name: str | None, origin: st
     files = catalog.files[group]
     if name is None or name not in files:
         hint = explain_missing_option(group, name or "null") or suggest_name(name, files)
-        raise UserError(format_problem(f"{group}: there is no {name or 'null'}. {hint}", origin))
-    content = load_yaml(files[name])
+        raise UserError(format_problem(f"{group}: unknown option {name or 'null'}. {hint}", origin))
+    path = files[name]
+    content = load_yaml(path)
     if group == EXPERIMENT and EXPERIMENT in content:
-        raise UserError(f"{display_path(files[name])}: an experiment can't choose another; copy its lines")
+        raise UserError(f"{display_path(path)}: an experiment can't choose another experiment. Copy its lines.")
     if group == EXPERIMENT and "hydra" in content:
-        raise UserError(f"{display_path(files[name])}: Hydra's own settings have no effect here; leave `hydra` out")
+        raise UserError(f"{display_path(path)}: Hydra's own settings have no effect. Leave `hydra` out.")
     if group != EXPERIMENT and "defaults" in content:
-        raise UserError(f"{display_path(files[name])}: only experiments may have a defaults list")
-    return File(files[name], group, content)
+        raise UserError(f"{display_path(path)}: a defaults list is allowed in experiments only. Leave it out.")
+    return File(path, group, content)
 
 
 def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tuple[Any, str]]:
-    """The choices in the defaults list of an experiment. The list is removed from the file's content."""
+    """Reads the choices in the defaults list of an experiment, and removes the list from the file's content."""
     origin = display_path(experiment.path)
     groups = [group for group in read_default_options() if group != EXPERIMENT]
-    found = {}
+    found: dict[str, tuple[Any, str]] = {}
     for entry in _pop_defaults(experiment.content):
         key, option = next(iter(entry.items())) if isinstance(entry, dict) and entry else (str(entry), None)
-        group = OVERRIDE.fullmatch(str(key))
-        if group is None:
-            choices.problems.append(f"{origin}: write `- override /group: option` in its defaults, not {key}")
-        elif group[1] not in groups:
-            choices.problems.append(f"{origin}: there is no group {group[1]}. {suggest_name(group[1], groups)}")
+        match = DEFAULTS_ENTRY.fullmatch(str(key))
+        if match is None:
+            choices.problems.append(f"{origin}: wrong entry in defaults, {key}. Write `- override /group: option`.")
+        elif (group := match[1]) not in groups:
+            choices.problems.append(f"{origin}: unknown group {group}. {suggest_name(group, groups)}")
         else:
-            found[group[1]] = (_option_names(option), origin)
+            found[group] = (_option_names(option), origin)
     return found
 
 
 def _drop_unchosen(experiment: File, experiment_choices: Mapping[str, Any], on_command_line: Mapping[str, Any]) -> None:
-    """Removes an experiment's settings of options that it chose but the command line did not, in a group of several."""
+    """Removes an experiment's settings of options that the command line replaces, in groups of several options."""
     for group in experiment_choices.keys() & on_command_line.keys():
-        before, now = (
-            {*option} if isinstance(option, list) else {option}
-            for option, _ in (experiment_choices[group], on_command_line[group])
-        )
-        if isinstance(read_default_options()[group], list) and isinstance(
-            settings := experiment.content.get(group), DictConfig
-        ):
-            for name in before - now:
+        settings = experiment.content.get(group)
+        if isinstance(read_default_options()[group], list) and isinstance(settings, DictConfig):
+            replaced = _as_set(experiment_choices[group][0]) - _as_set(on_command_line[group][0])
+            for name in replaced:
                 settings.pop(name, None)
 
 
+def _as_set(option: Any) -> set[Any]:
+    return {*option} if isinstance(option, list) else {option}
+
+
 def _option_names(option: Any) -> Any:
-    """The names of options as text, since YAML reads `2024` as a number; None chooses no experiment."""
+    """The names of options as text, because YAML reads `2024` as a number. None, which chooses nothing, is kept."""
     if isinstance(option, list):
         return [str(name) for name in option]
     return None if option is None else str(option)
@@ -238,6 +246,6 @@ def _option_names(option: Any) -> Any:
 def _pop_defaults(content: DictConfig) -> list[Any]:
     """Removes the defaults list from a file's content, and returns its entries."""
     entries = cast(dict[str, Any], OmegaConf.to_container(content)).get("defaults", [])
-    if "defaults" in list(content):  # even where it is `???`
+    if "defaults" in list(content):  # `in content` is false for the value `???`
         del content["defaults"]
     return entries if isinstance(entries, list) else [entries]

@@ -1,4 +1,4 @@
-"""From the words of the command line to a checked `Config`: YAML files are merged, and every value keeps its origin."""
+"""Composes a checked `Config` from the overrides of the command line and YAML files. Each value keeps its origin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, cast
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
@@ -20,10 +20,16 @@ from runner.config.catalog import EXPERIMENT, RUN_YAML, display_path, find_optio
 from runner.config.check import check_config, find_config_problems, has_valid_root
 from runner.config.choices import Choices, File, choose_options, find_source_to_profile, load_yaml
 from runner.config.config import Config
-from runner.config.earlier_run import check_server, merge_words, overlay_run
+from runner.config.earlier_run import check_server, merge_overrides, overlay_run
 from runner.config.legacy import move_keys, rename_targets
 from runner.config.modes import RUN_MODES
-from runner.config.overrides import apply_override, classify_overrides, find_repeated, override_origin
+from runner.config.overrides import (
+    ParsedOverrides,
+    apply_override,
+    describe_repetitions,
+    override_origin,
+    parse_overrides,
+)
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.scalars import normalize_scalars
 from runner.credentials import mask_arguments, mask_values
@@ -32,30 +38,28 @@ from runner.run_folder import find_run
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import resolve_references
 
-ParsedWords: TypeAlias = tuple[list[Override], list[Override], list[str]]
-"""Choices of options, settings of values, and what is wrong with the other words."""
-
 MERGE_ERRORS = (OmegaConfBaseException, TypeError)  # TypeError: a list where another file has a mapping
-PATHS = ("folder", "resume", "run", "output")
+PATH_KEYS = ("folder", "resume", "run", "output")
 
 
-def configure(words: Sequence[str], composer: Composer | None = None) -> Config:
-    """The checked configuration that the words of a command line describe.
+def configure(overrides: Sequence[str], composer: Composer | None = None) -> Config:
+    """Composes and checks the configuration that the overrides of a command describe.
 
-    With `resume` it stands on top of the words of that run, with `run` on top of the configuration of that run.
+    With `resume`, the overrides are added to those of the named run. With `run` in a mode that reads a finished run,
+    they are applied to the configuration of the named run.
 
     Raises:
-        ConfigError: all that is wrong with the words and the files.
+        ConfigError: all problems of the overrides and the files.
         UserError: there is no such run.
     """
     composer = composer or Composer()
-    words = mask_arguments(words)
-    config = compose(words, composer)
-    if not has_valid_root(config.values):
+    overrides = mask_arguments(overrides)
+    config = compose(overrides, composer)
+    if not has_valid_root(config.values):  # the code below reads keys at the root
         check_config(config)
     config = _expand_home(config)
     if (name := config.values["resume"]) and config.values["mode"] != "deliver":
-        config = _resume(config, words, name)
+        config = _resume(config, overrides, name)
     if (name := config.values["run"]) and config.values["mode"] in RUN_MODES:
         config = overlay_run(config, find_run(Path(config.values["folder"]), name, "run"))
     check_config(_without_python_source(config))
@@ -66,24 +70,25 @@ def configure(words: Sequence[str], composer: Composer | None = None) -> Config:
     return normalize_scalars(config)
 
 
-def compose(words: Sequence[str], composer: Composer | None = None) -> Config:
-    """The configuration that the words describe, unchecked.
+def compose(overrides: Sequence[str], composer: Composer | None = None) -> Config:
+    """Composes the configuration that overrides describe, without checking it.
 
-    Raises ConfigError for words and files that can't be composed, with what `check_config` finds in the rest.
+    Raises:
+        ConfigError: some overrides or files can't be composed. The problems of the rest are included.
     """
-    config, problems = _compose(mask_arguments(words), composer or Composer())
+    config, problems = _compose(mask_arguments(overrides), composer or Composer())
     if problems:
         raise ConfigError(*problems, *find_config_problems(config))
     return config
 
 
-class Merged(NamedTuple):
-    """The merged files of some choices.
+class MergedFiles(NamedTuple):
+    """The merged files of the chosen options.
 
     Attributes:
-        choices: the choices.
-        tree: the content of all files.
-        problems: what is wrong with the files.
+        choices: the chosen options.
+        tree: the merged content.
+        problems: the problems of the files.
         settings: (key, value, origin) of each file, in the order of merging.
     """
 
@@ -94,37 +99,39 @@ class Merged(NamedTuple):
 
 
 class Composer:
-    """Composes several configurations from the same files: it reads each file once, and merges equal choices once."""
+    """Composes the configurations of a command. Files are merged once for all configurations with the same choices."""
 
     def __init__(self) -> None:
         self.catalog = find_options()
         self.suggestions = Suggestions()
-        self._merged: dict[tuple[str, ...], Merged] = {}
+        self._merged: dict[tuple[str, ...], MergedFiles] = {}
         self._printed: set[str] = set()
 
-    def merge(self, words: Sequence[Override], suggestion: Suggestion | None, *, unknown: bool = False) -> Merged:
-        """Merges the files of the options that were chosen or suggested. The caller may change the tree.
+    def merge(
+        self, choices_on_command_line: Sequence[Override], suggestion: Suggestion | None, *, is_partial: bool = False
+    ) -> MergedFiles:
+        """Merges the files of the chosen and suggested options. The caller may change the returned tree.
 
         Args:
-            words: the choices of the command line.
-            suggestion: choices and values that stand between the files and the words.
-            unknown: whether choices are still open that a suggestion will answer.
+            choices_on_command_line: the overrides that choose options.
+            suggestion: suggested choices and values; its values replace those of the files.
+            is_partial: whether groups that a suggestion may still choose are skipped.
         """
-        key = (*(str(word.input_line) for word in words), repr(suggestion), str(unknown))
+        key = (*(str(choice.input_line) for choice in choices_on_command_line), repr(suggestion), str(is_partial))
         if key not in self._merged:
-            choices = choose_options(self.catalog, words, suggestion, unknown=unknown)
+            choices = choose_options(self.catalog, choices_on_command_line, suggestion, is_partial=is_partial)
             tree, problems = _merge_files(choices)
             settings = list(_list_settings(choices))
             if suggestion is not None:
                 tree.merge_with(dict(suggestion.values))
                 settings.append(("", dict(suggestion.values), suggestion.origin))
-            self._merged[key] = Merged(choices, tree, problems, tuple(settings))
+            self._merged[key] = MergedFiles(choices, tree, problems, tuple(settings))
         merged = self._merged[key]
         return merged._replace(tree=copy.deepcopy(merged.tree))
 
     def print_notes(self, config: Config) -> None:
-        """Prints each warning about the words, and each suggestion, once."""
-        for text in (*find_repeated(config.overrides), *config.warnings):
+        """Prints each warning and each suggestion once."""
+        for text in (*describe_repetitions(config.overrides), *config.warnings):
             if text not in self._printed:
                 self._printed.add(text)
                 print(f"warning: {text}", file=sys.stderr)
@@ -134,60 +141,61 @@ class Composer:
             print_suggestion(suggestion)
 
 
-def _compose(words: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
-    """As much of the configuration as can be composed, without groups whose choice is wrong; and the problems."""
-    parsed = classify_overrides(words, composer.catalog.files)
-    question = find_source_to_profile(composer.catalog, parsed[0], parsed[1])
+def _compose(overrides: Sequence[str], composer: Composer) -> tuple[Config, list[str]]:
+    """Composes all groups whose choice is valid, and returns the configuration and the problems."""
+    parsed = parse_overrides(overrides, composer.catalog.files)
+    question = find_source_to_profile(composer.catalog, parsed.choices, parsed.settings)
     if question is None:
-        return _merge_words(words, composer, parsed, None)
-    if question not in composer.suggestions:  # a profile may take a while, so all else is checked before
-        config, problems = _merge_words(words, composer, parsed, None, unknown=True)
+        return _merge(overrides, composer, parsed, None)
+    if question not in composer.suggestions:  # profiling the source may take a while, so the rest is checked before
+        config, problems = _merge(overrides, composer, parsed, None, is_partial=True)
         if problems := [*problems, *find_config_problems(config)]:
             return config, problems
     try:
-        return _merge_words(words, composer, parsed, composer.suggestions[question])
+        return _merge(overrides, composer, parsed, composer.suggestions[question])
     except UserError as error:
-        config, problems = _merge_words(words, composer, parsed, None, unknown=True)
+        config, problems = _merge(overrides, composer, parsed, None, is_partial=True)
         return config, [str(error), *problems]
 
 
-def _merge_words(
-    words: Sequence[str],
+def _merge(
+    overrides: Sequence[str],
     composer: Composer,
-    parsed: ParsedWords,
+    parsed: ParsedOverrides,
     suggestion: Suggestion | None,
     *,
-    unknown: bool = False,
+    is_partial: bool = False,
 ) -> tuple[Config, list[str]]:
-    """Merges files and words, resolves references, and notes who set each value."""
-    choices_of_words, settings, wrong_words = parsed
-    choices, tree, wrong_files, file_settings = composer.merge(choices_of_words, suggestion, unknown=unknown)
-    settings = [one for one in settings if one.key_or_group.partition(".")[0] not in choices.broken]
-    raw, wrong_settings = _apply_settings(choices, tree, settings)
-    word_settings = [(one.key_or_group, one.value(), override_origin(one)) for one in settings]
-    origins = find_origins(raw, [*file_settings, *word_settings])
+    """Merges files and overrides, resolves references, and finds the origin of each value."""
+    merged = composer.merge(parsed.choices, suggestion, is_partial=is_partial)
+    choices = merged.choices
+    settings = [setting for setting in parsed.settings if setting.key_or_group.partition(".")[0] not in choices.broken]
+    raw, setting_problems = _apply_settings(choices, merged.tree, settings)
+    command_line = [(setting.key_or_group, setting.value(), override_origin(setting)) for setting in settings]
+    origins = find_origins(raw, [*merged.settings, *command_line])
     raw, renamed = rename_targets(raw)
     origins = move_keys(origins, renamed)
-    values, wrong_references = resolve_references(raw)
+    values, reference_problems = resolve_references(raw)
     config = Config(
         values=values,
         raw=raw,
         origins=origins,
-        overrides=tuple(words),
+        overrides=tuple(overrides),
         choices={group: option for group, option in choices.options.items() if group not in choices.broken},
         suggestion=suggestion,
-        warnings=tuple(one.note for one in renamed),
+        warnings=tuple(rename.note for rename in renamed),
     )
-    problems = [*composer.catalog.clashes, *wrong_words, *choices.problems, *wrong_files, *wrong_settings]
-    problems += [format_problem(f"{key}: {text}", find_origin(origins, key)) for key, text in wrong_references.items()]
+    problems = [*composer.catalog.clashes, *parsed.problems, *choices.problems, *merged.problems, *setting_problems]
+    for key, text in reference_problems.items():
+        problems.append(format_problem(f"{key}: {text}", find_origin(origins, key)))
     return config, problems
 
 
 def _merge_files(choices: Choices) -> tuple[DictConfig, list[str]]:
-    """Merges `conf/run.yaml` and the chosen files in their order. A file that doesn't fit the others is a problem."""
+    """Merges `conf/run.yaml` and the chosen files in their order. A file that can't be merged is a problem."""
     merged, problems = load_yaml(RUN_YAML), []
     del merged["defaults"]
-    with contextlib.suppress(*MERGE_ERRORS):  # all at once: each merge copies all that is merged so far
+    with contextlib.suppress(*MERGE_ERRORS):  # at once, because each call of `merge` copies its arguments
         return cast(DictConfig, OmegaConf.merge(merged, *map(_at_its_key, choices.files))), []
     for file in choices.files:
         try:
@@ -200,7 +208,7 @@ def _merge_files(choices: Choices) -> tuple[DictConfig, list[str]]:
 def _apply_settings(
     choices: Choices, tree: DictConfig, settings: Sequence[Override]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The raw tree with the settings of the command line, and the settings that have no place in it."""
+    """Applies the settings of the command line to a tree. Returns the tree as plain values, and the problems."""
     problems = []
     for setting in settings:
         try:
@@ -209,14 +217,14 @@ def _apply_settings(
             problems.append(str(error))
     raw = cast(dict[str, Any], mask_values(OmegaConf.to_container(tree)))
     for group in choices.options:
-        raw.setdefault(group, {})  # a group of which none of several was chosen
+        raw.setdefault(group, {})  # a group of several options of which none is chosen
     for group in choices.broken:
         del raw[group]
     return raw | {EXPERIMENT: choices.options[EXPERIMENT]}, problems
 
 
 def _list_settings(choices: Choices) -> Iterator[tuple[str, Any, str]]:
-    """What the files set, in the order of merging: (key, value, origin)."""
+    """The (key, value, origin) of each file, in the order of merging."""
     for group, origin in choices.origins.items():
         yield group, {}, origin
     for file in (File(RUN_YAML, EXPERIMENT, load_yaml(RUN_YAML)), *choices.files):
@@ -224,26 +232,27 @@ def _list_settings(choices: Choices) -> Iterator[tuple[str, Any, str]]:
 
 
 def _at_its_key(file: File) -> DictConfig:
-    """The content of a file below the key of its group. An experiment's content stands at the root."""
+    """The content of a file below the key of its group, or at the root if the file is an experiment."""
     return file.content if file.group == EXPERIMENT else OmegaConf.create({file.group: file.content})
 
 
-def _resume(config: Config, words: Sequence[str], name: str) -> Config:
-    """The configuration of the run that `resume` names: its words, and on top those of this command."""
+def _resume(config: Config, overrides: Sequence[str], name: str) -> Config:
+    """The configuration of the run that `resume` names. The overrides of this command are added to those of the run."""
     folder = find_run(Path(config.values["folder"]), name, "resume")
-    resumed = _expand_home(compose(merge_words(folder, words)))
+    resumed = _expand_home(compose(merge_overrides(folder, overrides)))
     check_server(resumed, config)
-    # The words of a copied run may name the folder of the original. The run goes on in the folder that was found.
+    # The overrides of a copied run may name the folder of the original. The copy is resumed where it was found.
     return replace(resumed, values=resumed.values | {"folder": config.values["folder"]})
 
 
 def _expand_home(config: Config) -> Config:
-    """The configuration with the home folder in place of `~` in the paths at the root."""
-    paths = {key: os.path.expanduser(config.values[key]) for key in PATHS if config.values[key] is not None}
+    """The configuration with `~` expanded in the paths at the root."""
+    paths = {key: os.path.expanduser(config.values[key]) for key in PATH_KEYS if config.values[key] is not None}
     return replace(config, values=config.values | paths)
 
 
 def _without_python_source(config: Config) -> Config:
-    """The configuration without `data`, if a run got its data from Python: there is nothing to check."""
-    from_python = "given" in (config.values.get("data") or {})
-    return replace(config, values={k: v for k, v in config.values.items() if not (from_python and k == "data")})
+    """The configuration without `data` if the source was passed from Python, since its class is unknown."""
+    if "given" not in (config.values.get("data") or {}):
+        return config
+    return replace(config, values={key: value for key, value in config.values.items() if key != "data"})

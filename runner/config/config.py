@@ -1,4 +1,4 @@
-"""`Config`: a composed configuration."""
+"""The composed configuration of a run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from runner.suggest.suggestions import Suggestion
 
 @dataclass(frozen=True)
 class Config:
-    """A composed configuration, in plain Python values.
+    """The composed configuration of a run, in plain Python values.
 
     Attributes:
-        values: the tree of values, with references resolved. `experiment` is the name of the chosen one, or None.
+        values: the tree of values, with references resolved. `experiment` is the name of the chosen experiment or None.
         raw: the same tree with references, "${name}", as text.
-        origins: who set each value, by dotted key: a file, or the command line with the word.
-        overrides: the words of the command line, with masks in place of credentials.
-        choices: the chosen option of each group, or the list of them.
-        split: `data.split`, in the modes that read a finished run.
-        other_data: whether the words name another `data.path`, in those modes.
-        suggestion: what a table's profile led to. None: nothing was left to suggest.
-        warnings: sentences for the user, such as the new names of old words.
+        origins: the origin of each value, by dotted key: a file, or the override of the command line.
+        overrides: the overrides of the command line, with credentials masked.
+        choices: the chosen option of each group; a list in a group that allows several.
+        split: `data.split`; None except in the modes that read a finished run.
+        sets_data_path: whether an override sets `data.path`; False except in those modes.
+        suggestion: the suggestion for the source; None: there is none.
+        warnings: warnings for the user, such as today's name of a renamed key.
     """
 
     values: dict[str, Any]
@@ -30,6 +30,6 @@ class Config:
     overrides: tuple[str, ...]
     choices: dict[str, Any]
     split: str | None = None
-    other_data: bool = False
+    sets_data_path: bool = False
     suggestion: Suggestion | None = None
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The configuration of an earlier run, which `resume=` goes on with and `run=` reads."""
+"""The configuration of an earlier run, for `resume=` and `run=`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runner import yaml_file
 from runner.config.catalog import RUN_YAML, find_options
 from runner.config.config import Config
 from runner.config.legacy import rename_targets
-from runner.config.overrides import apply_override, classify_overrides, drop_overridden, override_origin
+from runner.config.overrides import apply_override, drop_overridden, override_origin, parse_overrides
 from runner.config.provenance import find_origins
 from runner.credentials import mask_uri
 from runner.errors import ConfigError
@@ -29,26 +29,26 @@ from runner.yaml_file import CONFIGURATION_LIMITS
 
 Contents = TypeVar("Contents", dict[str, Any], list[Any])
 
-# Keys that a command may set for a finished run. The user alone says where a record goes, never the run.
+# Keys of the command, not of the finished run. `tracking` is one, since a copied run must not choose where records go.
 COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
-ALLOWED = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)")
+ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The `config.yaml` of a run folder, with today's names. Raises UserError if it is missing or damaged."""
+    """Reads the `config.yaml` of a run folder, with today's names. Raises UserError if it is missing or damaged."""
     return rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
 
 
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a run with the default values of keys that its version of Titrate didn't have."""
+    """Adds the keys that an earlier version of Titrate did not have, with their default values."""
     defaults = _read_yaml(RUN_YAML, dict)
     return {**defaults, "augmentation": {}, **values, "training": defaults["training"] | values["training"]}
 
 
 def add_defaults(tree: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with the defaults of the parameters that its parts are not given, as far as source tells them.
+    """Adds the default values of all parameters that are not set, so that equal configurations compare as equal.
 
-    A part with a default spelt out equals the same part without it.
+    Defaults that are not literals are left out.
     """
     tree = copy.deepcopy(tree)
     for _, node in [*iterate_parts(tree)]:
@@ -56,47 +56,52 @@ def add_defaults(tree: dict[str, Any]) -> dict[str, Any]:
             known = read_signature(node["_target_"]) or {}
         except PartNotFoundError:
             continue
-        node |= {name: one.default for name, one in known.items() if name not in node and one.default is not UNKNOWN}
+        for name, parameter in known.items():
+            if parameter.default is not UNKNOWN:
+                node.setdefault(name, parameter.default)
     return tree
 
 
-def merge_words(folder: Path, words: Sequence[str]) -> list[str]:
-    """The words that began a run, without those that `words` replace, and then `words`."""
-    before = _read_yaml(folder / "overrides.yaml", list)
-    return [*drop_overridden(map(str, before), words), *words]
+def merge_overrides(folder: Path, overrides: Sequence[str]) -> list[str]:
+    """The overrides of a run, without those that `overrides` replace, followed by `overrides`."""
+    of_run = _read_yaml(folder / "overrides.yaml", list)
+    return [*drop_overridden(map(str, of_run), overrides), *overrides]
 
 
 def check_server(resumed: Config, config: Config) -> None:
-    """Raises UserError if only the words of the resumed run name a server.
+    """Raises UserError if a server is named by the overrides of the resumed run only.
 
-    The credentials of this user would go there.
+    A copied run must not choose a server, since the user's credentials would be sent there.
     """
-    uri, own_uri = (one.values["tracking"].get("uri") for one in (resumed, config))
+    uri, own_uri = resumed.values["tracking"].get("uri"), config.values["tracking"].get("uri")
     if uri not in (None, own_uri):
         check_recorded_uri(mask_uri(resolve_store_uri(uri)), own_uri)
 
 
 def overlay_run(config: Config, folder: Path) -> Config:
-    """The configuration of a finished run, with the words of this command that say what to do with it.
+    """The configuration of a finished run, with the overrides that a command may add to it: data, mode, output, ….
 
-    Raises ConfigError for words that would make another run of it.
+    Raises:
+        ConfigError: an override would change how the run was trained.
     """
-    choices, settings, _ = classify_overrides(config.overrides, find_options().files)
-    before = read_config(folder)
+    path = folder / "config.yaml"
+    choices, settings, _ = parse_overrides(config.overrides, find_options().files)
+    of_run = read_config(folder)
     try:
-        tree = OmegaConf.create({**config.values, **before, **{key: config.values[key] for key in COMMAND_KEYS}})
+        tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:
-        raise UserError(f"{folder / 'config.yaml'} is damaged: {str(error).splitlines()[0]}") from error
-    if wrong := [one for one in (*choices, *settings) if not ALLOWED.fullmatch(one.key_or_group)]:
-        words = ", ".join(str(one.input_line) for one in wrong)
-        raise ConfigError(f"{words}: run={config.values['run']} stays as it was trained; leave this away")
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    forbidden = [item.input_line for item in (*choices, *settings) if not ALLOWED_KEY.fullmatch(item.key_or_group)]
+    if forbidden:
+        texts = ", ".join(map(str, forbidden))
+        raise ConfigError(f"{texts}: not allowed for the finished run {config.values['run']}. Leave this out.")
     for setting in settings:
         apply_override(tree, setting)
     values = cast(dict[str, Any], OmegaConf.to_container(tree))
-    by_words = [(one.key_or_group, one.value(), override_origin(one)) for one in settings]
-    origins = find_origins(values, [("", before, str(folder / "config.yaml")), *by_words])
-    other_data = any(one.key_or_group == "data.path" for one in settings)
-    return replace(config, values=values, raw=values, choices={}, origins=origins, other_data=other_data)
+    command_line = [(setting.key_or_group, setting.value(), override_origin(setting)) for setting in settings]
+    origins = find_origins(values, [("", of_run, str(path)), *command_line])
+    sets_data_path = any(setting.key_or_group == "data.path" for setting in settings)
+    return replace(config, values=values, raw=values, choices={}, origins=origins, sets_data_path=sets_data_path)
 
 
 def _read_yaml(path: Path, kind: type[Contents]) -> Contents:

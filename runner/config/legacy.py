@@ -1,4 +1,4 @@
-"""Names of earlier versions: one table, applied to the command line, to YAML files, and to what a run folder keeps."""
+"""Today's names of renamed parts and parameters, for old command lines, YAML files and run folders."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 
 class Rename(NamedTuple):
-    """A part that has another name today.
+    """The new name of a part.
 
     Attributes:
         target: the part's dotted path today.
-        needs: a parameter, by its old name. The part is renamed only if it has a value. None: always.
+        condition: a parameter, by its old name. The part is renamed only if it has a value. None: always.
     """
 
     target: str
-    needs: str | None = None
+    condition: str | None = None
 
 
 MODULES = {
@@ -31,7 +31,7 @@ MODULES = {
     "components.architecture.lenet5_1998": "components.architecture",
     "components.architecture.inverted_residual": "components.architecture",
 }
-"""Modules that parts stood in, and the packages that export them today. They apply before `TARGETS`."""
+"""Old modules of parts, and the packages that export the parts today. They apply before `TARGETS`."""
 
 TARGETS = {
     "components.layer.ConnectedConv": Rename("components.architecture.lenet.layers.TableConv"),
@@ -39,30 +39,30 @@ TARGETS = {
     "components.layer.Squash": Rename("components.architecture.lenet.layers.ScaledTanh"),
     "components.layer.SubSampling": Rename("components.architecture.lenet.layers.SubSampling"),
     "components.schedule.performance": Rename("components.schedule.reduce_on_plateau"),
-    "components.loss.SoftmaxCrossEntropy": Rename("components.loss.LeNet5_1998", needs="rubbish"),
+    "components.loss.SoftmaxCrossEntropy": Rename("components.loss.LeNet5_1998", condition="rubbish"),
 }
-"""Parts by the dotted paths that they had."""
+"""New names of parts, by their old dotted paths."""
 
-MOBILE = ("MobileNet", "MobileNetV1", "MobileNetV2", "MobileNetV3", "MobileNetV3Small")
-EFFICIENT = tuple(f"EfficientNetB{number}" for number in range(5))
+MOBILE_NETS = ("MobileNet", "MobileNetV1", "MobileNetV2", "MobileNetV3", "MobileNetV3Small")
+EFFICIENT_NETS = tuple(f"EfficientNetB{number}" for number in range(5))
 PARAMETERS = {
     "components.loss.LeNet5_1998": {"rubbish": "garbage_penalty"},
     "components.feature.Image": {"deviation": "std"},
     "components.schedule.reduce_on_plateau": {"floor": "min_scale"},
-    **{f"components.architecture.{name}": {"excitation": "squeeze_excite"} for name in (*MOBILE, *EFFICIENT)},
+    **{f"components.architecture.{name}": {"excitation": "squeeze_excite"} for name in (*MOBILE_NETS, *EFFICIENT_NETS)},
 }
-"""Parameters with another name today, by the part's dotted path today: {old: new}."""
+"""Renamed parameters, by the part's dotted path today: {old: new}."""
 
 VALUES = {"initializer": {"he_normal_out": "he_normal_fan_out"}}
-"""Values with another name today, by parameter."""
+"""Renamed values, by parameter: {old: new}."""
 
 
 class Renamed(NamedTuple):
-    """A value whose key, or itself, was renamed.
+    """A value that was renamed, or that has a renamed key.
 
     Attributes:
-        old: the key that it had.
-        new: its key today.
+        old: the old key.
+        new: the key today.
         note: a sentence for the user.
     """
 
@@ -72,55 +72,66 @@ class Renamed(NamedTuple):
 
 
 def rename_targets(tree: Any, key: str = "") -> tuple[Any, tuple[Renamed, ...]]:
-    """A tree of plain values with today's names of parts and parameters, and what was renamed.
+    """Replaces old names of parts, parameters and values in a tree.
 
     Args:
-        tree: the values of a configuration or of a feature file.
-        key: where the tree stands in a configuration.
+        tree: the plain values of a configuration or of a feature file.
+        key: the dotted key of the tree in a configuration.
+
+    Returns:
+        The tree with today's names, and the renamed values.
     """
     if isinstance(tree, list):
         pairs = [rename_targets(value, _join(key, index)) for index, value in enumerate(tree)]
-        return [value for value, _ in pairs], tuple(one for _, renamed in pairs for one in renamed)
+        return [value for value, _ in pairs], tuple(rename for _, renamed in pairs for rename in renamed)
     if not isinstance(tree, dict):
         return tree, ()
     node, renamed = _rename_part(tree, key)
     for name, value in node.items():
-        node[name], inner = rename_targets(value, _join(key, name))
-        renamed += inner
+        node[name], renamed_below = rename_targets(value, _join(key, name))
+        renamed += renamed_below
     return node, renamed
 
 
 def move_keys(origins: Mapping[str, str], renamed: Iterable[Renamed]) -> dict[str, str]:
-    """Who set each value, by today's keys."""
-    keys = {one.old: one.new for one in renamed if one.old != one.new}
-    parents = {key: next((old for old in keys if f"{key}.".startswith(f"{old}.")), None) for key in origins}
-    return {keys[old] + key[len(old) :] if (old := parents[key]) else key: who for key, who in origins.items()}
+    """The origins of values by today's keys."""
+    new_keys = {rename.old: rename.new for rename in renamed if rename.old != rename.new}
+    moved = {}
+    for key, origin in origins.items():
+        for old, new in new_keys.items():
+            if f"{key}.".startswith(f"{old}."):  # the renamed key, or a key below it
+                key = new + key.removeprefix(old)
+                break
+        moved[key] = origin
+    return moved
 
 
 def _rename_part(node: dict[str, Any], key: str) -> tuple[dict[str, Any], tuple[Renamed, ...]]:
-    """A mapping with today's names. The values in it are not searched."""
+    """Replaces the old names of a part, its parameters and their values. Parts below it keep theirs."""
     target = node.get("_target_")
     if not isinstance(target, str):
         return dict(node), ()
     module, _, name = target.rpartition(".")
     today = f"{MODULES.get(module, module)}.{name}"
     if (rename := TARGETS.get(today)) is not None:
-        if rename.needs is None or node.get(rename.needs) is not None:
+        if rename.condition is None or node.get(rename.condition) is not None:
             today = rename.target
-        elif rename.needs in node:
-            node = {parameter: value for parameter, value in node.items() if parameter != rename.needs}
-    made, renamed = {}, []
+        elif rename.condition in node:
+            node = {parameter: value for parameter, value in node.items() if parameter != rename.condition}
+    new_node, renamed = {}, []
     if today != target:
-        place = _join(key, "_target_")
-        renamed.append(Renamed(place, place, f"{place}={target} is {today} now"))
+        target_key = _join(key, "_target_")
+        renamed.append(Renamed(target_key, target_key, f"{target_key}={target} was renamed to {today}"))
     for name, value in node.items():
-        old, new = _join(key, name), _join(key, parameter := PARAMETERS.get(today, {}).get(name, name))
+        parameter = PARAMETERS.get(today, {}).get(name, name)
+        old, new = _join(key, name), _join(key, parameter)
         if new != old:
-            renamed.append(Renamed(old, new, f"{old} is {new} now"))
-        made[parameter] = VALUES.get(parameter, {}).get(value, value) if isinstance(value, str) else value
-        if made[parameter] is not value:
-            renamed.append(Renamed(old, new, f"{new}={value} is {made[parameter]} now"))
-    return made | {"_target_": today}, tuple(renamed)
+            renamed.append(Renamed(old, new, f"{old} was renamed to {new}"))
+        new_value = VALUES.get(parameter, {}).get(value, value) if isinstance(value, str) else value
+        if new_value is not value:
+            renamed.append(Renamed(old, new, f"{new}={value} was renamed to {new_value}"))
+        new_node[parameter] = new_value
+    return new_node | {"_target_": today}, tuple(renamed)
 
 
 def _join(key: str, name: object) -> str:

@@ -1,4 +1,4 @@
-"""Parses the words of the command line, in Hydra's grammar of overrides."""
+"""Parses and applies the overrides of the command line, in Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -18,77 +18,94 @@ from components.types import UserError
 from runner.config.catalog import EXPERIMENT
 from runner.yaml_file import OPTION_LIMITS
 
-CONDITION = "runs.where"
-LONGEST_WORD = 10_000  # characters of a word
-SHOWN = 200  # characters of a word in a message
-TRAILING = re.compile(r",\s*(?=[\]}]|$)")  # a trailing comma
-BRACKETS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
-STRUCTURE = {*BRACKETS, *"'\","}  # characters that plain text does not have
+CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
+MAX_LENGTH = 10_000  # characters of an override
+MAX_LENGTH_IN_MESSAGE = 200
+TRAILING_COMMA = re.compile(r",\s*(?=[\]}]|$)")
+NESTING = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}  # the change of depth by each bracket
+STRUCTURAL_CHARACTERS = {*NESTING, *"'\","}  # a value without them is plain text
 
 
-def classify_overrides(
-    words: Sequence[str], groups: Collection[str]
-) -> tuple[list[Override], list[Override], list[str]]:
-    """Parses the words of a command.
+class ParsedOverrides(NamedTuple):
+    """The overrides of a command.
+
+    Attributes:
+        choices: the overrides that choose options.
+        settings: the overrides that set values.
+        problems: a message for each override that is not valid.
+    """
+
+    choices: list[Override]
+    settings: list[Override]
+    problems: list[str]
+
+
+def parse_overrides(overrides: Sequence[str], groups: Collection[str]) -> ParsedOverrides:
+    """Parses the overrides of a command.
 
     Args:
-        words: the words.
+        overrides: the overrides.
         groups: the names of the groups.
-
-    Returns:
-        The choices of options, the settings of values, and a message for each wrong word.
     """
-    choices: list[Override] = []
-    settings: list[Override] = []
-    problems: list[str] = []
-    for word in words:
+    parsed = ParsedOverrides([], [], [])
+    for text in overrides:
         try:
-            override = parse_override(word)
+            override = parse_override(text)
         except UserError as error:
-            problems.append(str(error))
+            parsed.problems.append(str(error))
             continue
-        chooses = override.key_or_group in groups and not isinstance(override.value(), dict)
-        if reason := _find_refusal(override, chooses):
-            problems.append(f"{word}: {reason}")
+        is_choice = override.key_or_group in groups and not isinstance(override.value(), dict)
+        if problem := _find_problem(override, is_choice):
+            parsed.problems.append(f"{text}: {problem}")
         else:
-            (choices if chooses else settings).append(override)
-    return choices, settings, problems
+            (parsed.choices if is_choice else parsed.settings).append(override)
+    return parsed
 
 
-def drop_overridden(words: Iterable[str], others: Sequence[str]) -> list[str]:
-    """The words of an earlier command, without those that a later command repeats or overrides."""
-    replaced = {key for word in others if (key := _replaced_key(parse_override(word))) is not None}
-    return [word for word in words if word not in others and _replaced_key(parse_override(word)) not in replaced]
+def drop_overridden(earlier: Iterable[str], later: Sequence[str]) -> list[str]:
+    """The overrides of an earlier command, without those that a later command repeats or replaces."""
+    replaced = {key for text in later if (key := _find_replaced_key(text)) is not None}
+    return [text for text in earlier if text not in later and _find_replaced_key(text) not in replaced]
 
 
-def _replaced_key(override: Override) -> str | None:
-    """The key whose value a word replaces; None for a mapping, which is merged, and for a deletion."""
+def _find_replaced_key(text: str) -> str | None:
+    """The key whose value an override replaces; None for a mapping, which is merged, and for a deletion."""
+    override = parse_override(text)
     return None if override.is_delete() or isinstance(override.value(), dict) else override.key_or_group
 
 
-def find_repeated(words: Iterable[str]) -> list[str]:
-    """A message for each key with different values. The last one counts, so that a script may append words."""
+def describe_repetitions(overrides: Iterable[str]) -> list[str]:
+    """A warning for each key that is set to different values. The last value counts, so a script may append values."""
     by_key: dict[str, list[str]] = {}
-    for word in words:
-        if (key := _replaced_key(parse_override(word))) is not None:
-            by_key[key] = [*(earlier for earlier in by_key.get(key, []) if earlier != word), word]
-    return [f"{' '.join(same)}: the last one counts, {same[-1]}" for same in by_key.values() if len(same) > 1]
+    for text in overrides:
+        if (key := _find_replaced_key(text)) is not None:
+            by_key[key] = [*(earlier for earlier in by_key.get(key, []) if earlier != text), text]
+    return [
+        f"{key} is set more than once ({' '.join(texts)}). The last one counts: {texts[-1]}"
+        for key, texts in by_key.items()
+        if len(texts) > 1
+    ]
 
 
-def parse_override(word: str) -> Override:
-    """Parses a word in Hydra's grammar. Raises UserError, with a valid spelling if one is likely."""
-    if not word.strip():
-        raise UserError("one of the words is empty; write group=option or key=value")
-    depth = max(itertools.accumulate(BRACKETS.get(character, 0) for character in word), default=0)
-    if len(word) > LONGEST_WORD or depth > OPTION_LIMITS.depth:
-        limit = f"{LONGEST_WORD:,} characters" if len(word) > LONGEST_WORD else f"{OPTION_LIMITS.depth} brackets deep"
-        raise UserError(f"{word[:SHOWN]}…: this word is more than {limit}; write it into a file in experiments/")
-    for spelling in _iterate_readings(word):
+def parse_override(text: str) -> Override:
+    """Parses an override in Hydra's grammar. Raises UserError, with a valid spelling if one is likely."""
+    if not text.strip():
+        raise UserError("an override is empty. Write group=option or key=value.")
+    depth = max(itertools.accumulate(NESTING.get(character, 0) for character in text), default=0)
+    if len(text) > MAX_LENGTH or depth > OPTION_LIMITS.depth:
+        excess = f"longer than {MAX_LENGTH:,} characters"
+        if len(text) <= MAX_LENGTH:
+            excess = f"nested more than {OPTION_LIMITS.depth} brackets deep"
+        raise UserError(f"{text[:MAX_LENGTH_IN_MESSAGE]}…: the override is {excess}. Write it into an experiment.")
+    for spelling in _iterate_readings(text):
         if (override := _parse_or_none(spelling)) is not None:
             return override
-    near = next((spelling for spelling in _suggest_spellings(word) if _parse_or_none(spelling) is not None), None)
-    hint = "write group=option or key=value, without spaces" if near is None else f"write {shlex.quote(near)}"
-    raise UserError(f"{word}: can't be read; {hint}")
+    remedy = "Write group=option or key=value, without spaces."
+    for spelling in _suggest_spellings(text):
+        if _parse_or_none(spelling) is not None:
+            remedy = f"Write {shlex.quote(spelling)}"
+            break
+    raise UserError(f"{text}: not a valid override. {remedy}")
 
 
 def quote_text(text: str) -> str:
@@ -96,43 +113,43 @@ def quote_text(text: str) -> str:
     return '"' + re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + (r"\"" if found[2] else ""), text) + '"'
 
 
-def _iterate_readings(word: str) -> Iterator[str]:
-    """The word itself, and the word with its value in quotes if that is plain text, such as `~/data` or `ä.csv`."""
-    key, equals, text = word.partition("=")
-    condition = key == CONDITION and text[:1] not in ("'", '"') and text != "null"  # `seed > 3`
-    if not condition:
-        yield word
-    if condition or (equals and not STRUCTURE & set(text)):
-        yield f"{key}={quote_text(text)}"
+def _iterate_readings(text: str) -> Iterator[str]:
+    """An override, and the same with its value in quotes if the value is plain text, such as `~/data` or `ä.csv`."""
+    key, equals, value = text.partition("=")
+    is_condition = key == CONDITION_KEY and value[:1] not in ("'", '"') and value != "null"
+    if not is_condition:
+        yield text
+    if is_condition or (equals and not STRUCTURAL_CHARACTERS & set(value)):
+        yield f"{key}={quote_text(value)}"
 
 
-def _parse_or_none(word: str) -> Override | None:
+def _parse_or_none(text: str) -> Override | None:
     try:
-        return OverridesParser.create().parse_override(word)
+        return OverridesParser.create().parse_override(text)
     except (HydraException, ValueError):  # ValueError: a number with more digits than Python reads
         return None
 
 
-def _suggest_spellings(word: str) -> Iterator[str]:
-    """Likely spellings of a word that can't be parsed, the likeliest first."""
-    key, equals, text = (part.strip() for part in word.partition("="))
+def _suggest_spellings(text: str) -> Iterator[str]:
+    """Likely spellings of an override that can't be parsed, the most likely first."""
+    key, equals, value = (part.strip() for part in text.partition("="))
     if equals:
-        yield f"{key}={text}"
-        yield f"{key}={TRAILING.sub('', text)}"
-        if text[:1] not in BRACKETS:
-            yield f"{key}={quote_text(text)}"
+        yield f"{key}={value}"
+        yield f"{key}={TRAILING_COMMA.sub('', value)}"
+        if value[:1] not in NESTING:
+            yield f"{key}={quote_text(value)}"
 
 
 def override_origin(override: Override) -> str:
-    """The origin of a value that the command line sets, for messages."""
+    """The origin of a value that an override sets, for messages."""
     return f"the command line ({override.input_line})"
 
 
 def apply_override(tree: DictConfig, setting: Override) -> None:
-    """Applies a setting of the command line to a tree. The key may be new: a target may have more parameters.
+    """Applies an override that sets or deletes a value. It may set a key that is not in the tree.
 
     Raises:
-        UserError: the tree has no place for the key.
+        UserError: the value above the key is not a mapping or list, or the key to delete does not exist.
     """
     key = setting.key_or_group
     owner, _, name = key.rpartition(".")
@@ -141,10 +158,10 @@ def apply_override(tree: DictConfig, setting: Override) -> None:
             OmegaConf.update(tree, key, setting.value())
             return
         parent = OmegaConf.select(tree, owner) if owner else tree
-        place = int(name) if isinstance(parent, ListConfig) else name
-        if not isinstance(parent, ListConfig | DictConfig) or place not in _valid_keys(parent):
-            raise UserError(f"{setting.input_line}: there is no {key} to leave out")
-        del parent[place]  # type: ignore[arg-type]
+        index = int(name) if isinstance(parent, ListConfig) else name
+        if not isinstance(parent, ListConfig | DictConfig) or index not in _valid_keys(parent):
+            raise UserError(f"{setting.input_line}: there is no {key} to delete")
+        del parent[index]  # type: ignore[arg-type]
     except UserError:
         raise
     except (OmegaConfBaseException, ValueError) as error:  # ValueError: a name where a list needs an index
@@ -155,21 +172,22 @@ def _valid_keys(parent: ListConfig | DictConfig) -> Collection[Any]:
     return range(len(parent)) if isinstance(parent, ListConfig) else list(parent)
 
 
-def _find_refusal(override: Override, chooses: bool) -> str | None:
+def _find_problem(override: Override, is_choice: bool) -> str | None:
+    """The problem of an override that Hydra's grammar allows but Titrate doesn't; None: there is none."""
     name = override.key_or_group
     root = re.split(r"[./]", name)[0]
     if not name:
-        return "a key is missing before the =; write group=option or key=value"
+        return "the key before = is missing. Write group=option or key=value."
     if root == "hydra":
-        return "Hydra's own settings have no effect here; see --help for what can be set"
+        return "Hydra's own settings have no effect. See --help for the settings of Titrate."
     if override.package is not None:
-        return f"a group has one place; write {name}=…"
+        return f"@ is not allowed. Write {name}=…"
     if override.is_sweep_override():
-        return f"several values are a sweep; put -m before them, or write a list: {name}=[…]"
-    if root == EXPERIMENT and not chooses:
-        return f"an experiment is one name; write {EXPERIMENT}=NAME"
-    if chooses and override.is_delete():
-        return f"a choice can't be left out; write {name}=OPTION"
-    if chooses and override.is_add():
-        return f"leave the + away: {str(override.input_line).lstrip('+')}"
+        return f"several values need a sweep. Write -m before the overrides, or a list as one value: {name}=[…]"
+    if root == EXPERIMENT and not is_choice:
+        return f"an experiment must be one name. Write {EXPERIMENT}=NAME."
+    if is_choice and override.is_delete():
+        return f"a group can't be deleted. Write {name}=OPTION."
+    if is_choice and override.is_add():
+        return f"+ is not allowed for a group. Write {str(override.input_line).lstrip('+')}"
     return None

@@ -1,4 +1,4 @@
-"""The origin of each value of a configuration: the file or the word of the command line that set it."""
+"""The origin of each value of a configuration: the file, or the override of the command line, that set it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find_origins(tree: Any, settings: Iterable[tuple[str, Any, str]]) -> dict[st
 
     Args:
         tree: the composed tree.
-        settings: (key, value, origin) in the order of merging; the last that sets a leaf counts.
+        settings: (key, value, origin) in the order of merging. The last one that sets a leaf counts.
     """
     origins: dict[str, str] = {}
     for key, value, origin in settings:
@@ -29,22 +29,22 @@ def find_origins(tree: Any, settings: Iterable[tuple[str, Any, str]]) -> dict[st
 
 
 def find_origin(origins: Mapping[str, str], key: str) -> str | None:
-    """The origin of a key, or of a leaf below it; for a missing key, the origin of the part that should have it."""
-    below = (origin for leaf, origin in origins.items() if f"{leaf}.".startswith(f"{key}."))
-    if (origin := next(below, None)) is not None:
-        return origin
+    """The origin of a key, or of a leaf below it; for a missing key, the origin of the part or mapping above it."""
+    for leaf, origin in origins.items():
+        if f"{leaf}.".startswith(f"{key}."):
+            return origin
     owner = key.rpartition(".")[0]
     return origins.get(f"{owner}._target_") or find_origin(origins, owner) if owner else None
 
 
 def format_problem(problem: str, origin: str | None) -> str:
-    """A problem with the origin of the value that is wrong."""
+    """Adds the origin of the wrong value to a problem."""
     return f"{problem} [set by {origin}]" if origin else problem
 
 
 @contextmanager
 def with_origin(config: Config) -> Iterator[None]:
-    """Adds the origin of a part to errors in the context: problems of a part, and exceptions of the user's own code."""
+    """Adds the origin of the part to errors raised inside: problems of a part, and exceptions in the user's code."""
     try:
         yield
     except LocatedError as error:
@@ -52,18 +52,23 @@ def with_origin(config: Config) -> Iterator[None]:
     except (Exception, SystemExit) as error:  # SystemExit: sys.exit in a part must not end a run with success
         if (part_error := as_part_error(error)) is None:
             raise
-        _locate(part_error, config)
+        _add_part(part_error, config)
         raise part_error from part_error.error
 
 
-def _locate(error: PartError, config: Config) -> None:
-    """Adds the key, target and origin of the part that raised an error, found by the names of its frames."""
+def _add_part(error: PartError, config: Config) -> None:
+    """Adds the key, target and origin of the part that raised an error, if it can be found by the names of the frames.
+
+    It is the first part whose target contains a frame, or else the only part in the package of a frame.
+    """
     prefix = f"{error.key}." if error.key else ""
-    every = [(join_path(path), node["_target_"]) for path, node in iterate_parts(config.values)]
-    candidates = [(key, target) for key, target in every if f"{key}.".startswith(prefix)]
+    parts = [(join_path(path), node["_target_"]) for path, node in iterate_parts(config.values)]
+    candidates = [(key, target) for key, target in parts if f"{key}.".startswith(prefix)]
     names = [frame.name for frame in error.frames]
-    exact = [(key, target) for key, target in candidates if any(f"{name}.".startswith(f"{target}.") for name in names)]
     packages = {name.partition(".")[0] for name in names}
+    exact = [(key, target) for key, target in candidates if any(f"{name}.".startswith(f"{target}.") for name in names)]
     same_package = [(key, target) for key, target in candidates if target.partition(".")[0] in packages]
-    for key, target in (exact or (same_package if len(same_package) == 1 else []))[:1]:
-        error.key, error.target, error.origin = key, target, find_origin(config.origins, key)
+    if not exact and len(same_package) != 1:
+        return
+    key, target = (exact or same_package)[0]
+    error.key, error.target, error.origin = key, target, find_origin(config.origins, key)

@@ -1,4 +1,4 @@
-"""Splits a configuration into its static tree and its numbers, which can change without a new compilation."""
+"""Splits a configuration into its static tree and its scalars, which can change without a new compilation."""
 
 from __future__ import annotations
 
@@ -16,65 +16,65 @@ if TYPE_CHECKING:
     from runner.config.config import Config
 
 
-STATIC = ("data", "feature", "tracking", "sweep", "weights")  # groups whose parts are built once, outside the program
+GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "tracking", "sweep", "weights")  # their parts are built once
 
 
 def split_scalars(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
     """Splits a checked configuration.
 
-    A number of a parameter annotated `Scalar` is replaced by a `ScalarSlot`, whether it is spelt 1 or 1.0; null stays.
-    Values that are equal by reference share one slot, named after the key referred to. The seed stays, as an integer.
+    A number of a parameter annotated `Scalar` is replaced by a `ScalarSlot`, even if it is written as an integer. null
+    and the seed are kept. A reference shares the slot of the key that it refers to.
 
     Returns:
-        The static tree, and the numbers by name.
+        The static tree, and the numbers by the names of their slots.
     """
     static, numbers = copy.deepcopy(config.values), {}
-    for place, value in _iterate_scalars(config.values):
-        name = join_path(resolve_path(config.raw, place))
+    for path, value in _iterate_scalars(config.values):
+        name = join_path(resolve_path(config.raw, path))
         if name != "seed":
             numbers[name] = float(value)
-            _set_value(static, place, ScalarSlot(name))
+            _set_value(static, path, ScalarSlot(name))
     return static, numbers
 
 
 def normalize_scalars(config: Config) -> Config:
-    """The same configuration with each `Scalar` as a float, so that 1 and 1.0 are the same run."""
+    """The configuration with each `Scalar` as a float, so that 1 and 1.0 are the same run."""
     values = copy.deepcopy(config.values)
-    for place, value in _iterate_scalars(config.values):
-        _set_value(values, place, float(value))
+    for path, value in _iterate_scalars(config.values):
+        _set_value(values, path, float(value))
     return replace(config, values=values)
 
 
 def _iterate_scalars(values: dict[str, Any]) -> Iterator[tuple[KeyPath, int | float]]:
-    """The numbers that enter the program as arrays, with their paths."""
-    for place, hint, value in _iterate_arguments(values):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and place[0] not in STATIC and takes_scalar(hint):
-            yield place, value
+    """The numbers that are arrays in the program, with their paths."""
+    for path, hint, value in _iterate_arguments(values):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and path[0] not in GROUPS_OUTSIDE_PROGRAM and takes_scalar(hint):
+            yield path, value
 
 
 def _iterate_arguments(values: dict[str, Any]) -> Iterator[tuple[KeyPath, Any, Any]]:
-    """Every argument of a part, lists and mappings flattened: (path, hint, value)."""
-    yield from _node_arguments(values, read_settings_fields("Settings"), ())
-    for place, node in iterate_parts(values):
-        yield from _node_arguments(node, read_signature(node["_target_"]) or {}, place)
+    """The arguments of all parts and the keys at the root: (path, hint, value). Lists and mappings are flattened."""
+    yield from _iterate_node(values, read_settings_fields("Settings"), ())
+    for path, node in iterate_parts(values):
+        yield from _iterate_node(node, read_signature(node["_target_"]) or {}, path)
 
 
-def _node_arguments(node: dict[str, Any], parameters: Parameters, place: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
+def _iterate_node(node: dict[str, Any], parameters: Parameters, path: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
     for name, parameter in parameters.items():
         if name in node:
-            yield from _iterate_elements(node[name], parameter.hint, (*place, name))
+            yield from _iterate_elements(node[name], parameter.hint, (*path, name))
 
 
-def _iterate_elements(value: Any, hint: Any, place: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
+def _iterate_elements(value: Any, hint: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
     if not isinstance(value, dict | list):
-        yield place, hint, value
-    elif "_target_" not in value:
-        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _iterate_elements(one, element_hint(hint, key), (*place, key))
+        yield path, hint, value
+    elif "_target_" not in value:  # a part in a part has a path of its own
+        for key, element in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _iterate_elements(element, element_hint(hint, key), (*path, key))
 
 
-def _set_value(tree: Any, place: KeyPath, value: Any) -> None:
-    for key in place[:-1]:
+def _set_value(tree: Any, path: KeyPath, value: Any) -> None:
+    for key in path[:-1]:
         tree = tree[key]
-    tree[place[-1]] = value
+    tree[path[-1]] = value

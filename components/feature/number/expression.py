@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from components.feature.base import raw
-from components.layer.table import choose
+from components.layer.table import get_entry
 from components.types import Block, DataError, UserError
 
 Operands: TypeAlias = Mapping[str, np.ndarray]
@@ -163,7 +163,7 @@ def _compile(node: ast.expr, text: str, names: Mapping[str, str], columns: dict[
 
 
 def _call(name: str, arguments: list[Evaluate], text: str) -> Evaluate:
-    function = choose("function", FUNCTIONS, name)
+    function = get_entry("function", FUNCTIONS, name)
     if function.nin == 1 and len(arguments) != 1:
         raise _error(f"calls {name} with {len(arguments)} values instead of one", text)
     if function.nin == 2 and len(arguments) < 2:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.feature.normalizer import NORMALIZERS, Clip, FittedNormalizer, FixedNormalizer, Normalizer
-from components.layer.table import choose
+from components.layer.table import get_entry
 from components.types import UserError
 
 
@@ -89,7 +89,9 @@ def make_pipeline(normalize: Normalizer | tuple[Normalizer, ...] | None) -> Pipe
     if normalize is None:
         return Pipeline((), None, ())
     listed = normalize if isinstance(normalize, tuple) else (normalize,)
-    steps: list[Any] = [choose("normalizer", NORMALIZERS, step) if isinstance(step, str) else step for step in listed]
+    steps: list[Any] = [
+        get_entry("normalizer", NORMALIZERS, step) if isinstance(step, str) else step for step in listed
+    ]
     for step in steps:
         if not (hasattr(step, "statistic") or hasattr(step, "undo")):
             raise UserError(

@@ -13,8 +13,8 @@ from runner import figures as run_figures
 from runner.config.config import Config
 from runner.display.progress import Progress
 from runner.display.tables import Section
-from runner.figures import images as image_grid
-from runner.figures.canvas import short
+from runner.figures.canvas import shorten
+from runner.figures.data import draw_image_grid
 from runner.files import check_no_links, write_atomically
 from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look.data import MAX_IMAGES, Look
@@ -47,7 +47,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     with progress.working("drawing"):
         run_figures.draw(folder)
         if suffix:
-            run_figures.draw_answers(predictions, folder / "figures", suffix)
+            run_figures.draw_predictions(predictions, folder / "figures", suffix)
         sections = _make_sections(predictions, worst, view)
         if view is not None:
             _draw_images(predictions, view, worst[:MAX_IMAGES], folder / "figures", suffix)
@@ -89,8 +89,8 @@ def _load_predictions(model: TrainedModel, split: str | None) -> tuple[RecordedP
     recorded = load_predictions(model.folder)
     if recorded is not None and split in (None, recorded.split):
         return recorded, ""
-    split = split or model.held_out
-    return model.answers(split), f"_{split}"
+    split = split or model.default_split
+    return model.predict_with_losses(split), f"_{split}"
 
 
 def _load_view(model: TrainedModel, progress: Progress) -> View | None:
@@ -147,7 +147,7 @@ def _confusion_table(
     names: tuple[str, ...], confusions: list[tuple[int, int, int]], class_sizes: np.ndarray
 ) -> Section:
     rows = [
-        [short(names[target]), short(names[predicted]), f"{count:,}", f"{count / class_sizes[target]:.1%}"]
+        [shorten(names[target]), shorten(names[predicted]), f"{count:,}", f"{count / class_sizes[target]:.1%}"]
         for target, predicted, count in confusions
     ]
     return Section("most frequent confusions", [["target", "prediction", "rows", "share of the class"], *rows])
@@ -161,7 +161,7 @@ def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray
     for name, values in images.items():
         input_name = f"_{name}" if len(images) > 1 else ""
         path = figures / f"worst_mistakes{input_name}{suffix}.png"
-        image_grid.draw(values, _captions(predictions, worst), _title(predictions), path)
+        draw_image_grid(values, _captions(predictions, worst), _title(predictions), path)
 
 
 def _captions(predictions: RecordedPredictions, worst: np.ndarray) -> list[str]:
@@ -170,9 +170,9 @@ def _captions(predictions: RecordedPredictions, worst: np.ndarray) -> list[str]:
     predicted = format_targets(predictions.prediction[worst], predictions.classes)
     if predictions.probability is None:
         pairs = zip(predicted, targets, strict=True)
-        return [f"pred {short(prediction, 14)}\ntrue {short(target, 14)}" for prediction, target in pairs]
+        return [f"pred {shorten(prediction, 14)}\ntrue {shorten(target, 14)}" for prediction, target in pairs]
     return [
-        f"pred {short(prediction, 11)} ({probability:.2f})\ntrue {short(target, 16)}"
+        f"pred {shorten(prediction, 11)} ({probability:.2f})\ntrue {shorten(target, 16)}"
         for prediction, target, probability in zip(predicted, targets, predictions.probability[worst], strict=True)
     ]
 
@@ -183,7 +183,7 @@ def _residuals(predictions: RecordedPredictions) -> np.ndarray:
 
 
 def _deliver(delivery: Delivery, folder: Path, progress: Progress) -> None:
-    """Waits a little for the delivery of the figures to MLflow. A failure is printed, and stops nothing."""
+    """Waits a few seconds for the delivery of the figures to MLflow. A failure is printed, and stops nothing."""
     with progress.working("bringing the figures to MLflow"):
         delivery.close(DELIVERY_SECONDS)
     if note := delivery.describe_missing():

@@ -23,7 +23,7 @@ from components.types import Block, Constants, DataError, Padded, Ragged, UserEr
 from runner.data.batches import gather_rows
 from runner.data.load import Features, load_encoded
 from runner.program.parts import ProgramInputs
-from runner.program.program import Program, RateInputs, as_arrays
+from runner.program.program import Program, RateInputs, numbers_to_arrays
 from runner.signature.build import ScalarSlot
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
@@ -332,7 +332,7 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
     }
     program = Program(static, features, data.constants)
     given = ProgramInputs(
-        as_arrays({"learning_rate": 0.1}, 0), {name: dict(one.device) for name, one in data.constants.items()}
+        numbers_to_arrays({"learning_rate": 0.1}, 0), {name: dict(one.device) for name, one in data.constants.items()}
     )
     rows = np.arange(4, dtype=np.int32)
     state = program.init.eval_shape(given, data.encoded, rows)

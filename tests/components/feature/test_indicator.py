@@ -23,7 +23,7 @@ from components.feature.weighted import Weighted
 from components.types import Block, Constants, Padded, Ragged, UserError
 from runner.data.batches import gather_rows
 from runner.program.model import as_dense as dense
-from runner.program.model import join as side_by_side
+from runner.program.model import join_columns as side_by_side
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "embedding.json").read_text())
 

@@ -176,8 +176,8 @@ SECONDS = 1.6e9 + np.arange(600)
         (
             Numeric(key="x", normalize="z_score"),
             SECONDS,
-            "column `x` (1600000300 ± 173) would lose precision in float32, which has a spacing of 128 there; subtract a "
-            'constant first: `expression: "x - 1600000000"`',
+            "column `x` (1600000300 ± 173) would lose precision in float32, which has a spacing of 128 there; subtract "
+            'a constant first: `expression: "x - 1600000000"`',
         ),
         (Numeric(key="x", normalize="min_max"), SECONDS + 2e10, '`expression: "x - 21600000000"`'),
         (Numeric(key="x", normalize="robust"), -SECONDS, '`expression: "x + 1600000000"`'),

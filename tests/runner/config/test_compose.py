@@ -222,7 +222,7 @@ def test_the_working_folder_replaces_nothing(in_empty_folder: Path) -> None:
     write("experiments/digits_cnn.yaml", "seed: 5\n")
     write("conf/optimizer/sgd.yaml", (HOUSE / "conf/optimizer/sgd.yaml").read_text())  # a copy does no harm
     assert wrong() == tuple(
-        f"{file}: one of Titrate's own has that name; rename the file"
+        f"{file}: Titrate has a file of that name. Rename your file."
         for file in ("conf/optimizer/adam.yaml", "experiments/digits_cnn.yaml", "conf/run.yaml")
     )
 
@@ -244,10 +244,11 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
     os.mkfifo("experiments/pipe.yaml")
     assert not {"old", "deep", "gone", "open", ".#open", "pipe"} & {*find_options().files["experiment"]}
     for word, hint in {
-        "old": "there is no old. Rename experiments/old.yml to old.yaml. [",
-        "deep": "there is no deep. Subfolders are not searched. Move experiments/inner/deep.yaml to experiments/deep.y",
-        "gone": "there is no gone. experiments/gone.yaml is a link to a file that does not exist. [",
-        "x" * 300: f"there is no {'x' * 300}. Allowed: ",
+        "old": "unknown option old. Rename experiments/old.yml to old.yaml. [",
+        "deep": "unknown option deep. Subfolders are not searched. "
+        "Move experiments/inner/deep.yaml to experiments/deep.yaml. [",
+        "gone": "unknown option gone. experiments/gone.yaml is a link to a file that does not exist. [",
+        "x" * 300: f"unknown option {'x' * 300}. Allowed: ",
     }.items():
         assert wrong(f"experiment={word}")[0].startswith(f"experiment: {hint}")
 
@@ -260,36 +261,37 @@ def test_files_that_are_no_options_are_named_where_one_is_missed(in_empty_folder
     [
         (
             "optimizer=nadm",
-            f"optimizer: there is no nadm. Did you mean nadam? Allowed: {', '.join(find_options().files['optimizer'])}",
+            "optimizer: unknown option nadm. Did you mean nadam? "
+            f"Allowed: {', '.join(find_options().files['optimizer'])}. [set by",
         ),
-        ("optimizer=null", "optimizer: there is no null. Allowed: adam, adamw,"),
-        ("optimizer=[adam,sgd]", "optimizer: one option is needed, not a list"),
-        ("metric=[accuracy,topk]", "metric: there is no topk. Did you mean top_k?"),
-        ("experiment=digit_cnn", "experiment: there is no digit_cnn. Did you mean digits_cnn?"),
-        ("+experiment=digits_cnn", "+experiment=digits_cnn: leave the + away: experiment=digits_cnn"),
-        ("experiment.seed=3", "experiment.seed=3: an experiment is one name; write experiment=NAME"),
-        ("~optimizer", "~optimizer: a choice can't be left out"),
-        ("optimizer@other=adam", "optimizer@other=adam: a group has one place"),
-        ("hydra.run.dir=here", "hydra.run.dir=here: Hydra's own settings have no effect here"),
+        ("optimizer=null", "optimizer: unknown option null. Allowed: adam, adamw,"),
+        ("optimizer=[adam,sgd]", "optimizer: a list of options is not allowed. Choose one option."),
+        ("metric=[accuracy,topk]", "metric: unknown option topk. Did you mean top_k?"),
+        ("experiment=digit_cnn", "experiment: unknown option digit_cnn. Did you mean digits_cnn?"),
+        ("+experiment=digits_cnn", "+experiment=digits_cnn: + is not allowed for a group. Write experiment=digits_cnn"),
+        ("experiment.seed=3", "experiment.seed=3: an experiment must be one name. Write experiment=NAME."),
+        ("~optimizer", "~optimizer: a group can't be deleted. Write optimizer=OPTION."),
+        ("optimizer@other=adam", "optimizer@other=adam: @ is not allowed. Write optimizer=…"),
+        ("hydra.run.dir=here", "hydra.run.dir=here: Hydra's own settings have no effect."),
         ("hydra/launcher=basic", "hydra/launcher=basic: Hydra's own settings"),
-        ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values are a sweep"),
+        ("learning_rate=1e-3,1e-2", "learning_rate=1e-3,1e-2: several values need a sweep"),
         ("seed=range(3)", "seed=range(3): several values"),
         ("optimiser=adam", "optimiser: unknown key. Did you mean optimizer?"),
-        ("nadam", "nadam: can't be read; write group=option or key=value"),
-        ("a=[1,", "a=[1,: can't be read; write group=option or key=value"),
-        ("", "one of the words is empty; write group=option or key=value"),
-        ("~training.patiense", "~training.patiense: there is no training.patiense to leave out"),
+        ("nadam", "nadam: not a valid override. Write group=option or key=value"),
+        ("a=[1,", "a=[1,: not a valid override. Write group=option or key=value"),
+        ("", "an override is empty. Write group=option or key=value."),
+        ("~training.patiense", "~training.patiense: there is no training.patiense to delete"),
         ("architecture.widths.9=3", "architecture.widths.9=3: list index out of range"),
         ("seed=${sed}", "seed: there is no sed. Did you mean seed?"),
         ("seed=${seed}", "seed: ${seed} refers to itself"),
         ("training.epochs=${training}", "training.epochs: ${training} refers to itself"),
-        ("loss=${architecture}", "loss: there is no ${architecture}"),
+        ("loss=${architecture}", "loss: unknown option ${architecture}."),
         ("folder=a${seed}", "folder: a${seed} is not understood; a reference is a whole value, ${name}"),
         ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} is not understood"),
-        ("a=" + 1000 * "[", "a=" + 198 * "[" + "…: this word is more than 50 brackets deep"),
-        ("folder=" + 20_000 * "x", "folder=" + 193 * "x" + "…: this word is more than 10,000 characters"),
-        ("~loss._target_.a", "~loss._target_.a: there is no loss._target_.a to leave out"),
-        ("~architecture.widths.9", "~architecture.widths.9: there is no architecture.widths.9 to leave out"),
+        ("a=" + 1000 * "[", "a=" + 198 * "[" + "…: the override is nested more than 50 brackets deep"),
+        ("folder=" + 20_000 * "x", "folder=" + 193 * "x" + "…: the override is longer than 10,000 characters"),
+        ("~loss._target_.a", "~loss._target_.a: there is no loss._target_.a to delete"),
+        ("~architecture.widths.9", "~architecture.widths.9: there is no architecture.widths.9 to delete"),
         ("architecture.widths.a=3", "architecture.widths.a=3: "),
     ],
 )
@@ -300,7 +302,7 @@ def test_a_word_that_is_wrong(in_empty_folder: Path, word: str, message: str) ->
 
 
 def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> None:
-    expected = "metric: accuracy is there twice; leave one out [set by the command line (metric=[accuracy,accuracy])]"
+    expected = "metric: accuracy is listed twice. Leave one out. [set by the command line (metric=[accuracy,accuracy])]"
     assert wrong("metric=[accuracy,accuracy]") == (expected,)
 
 
@@ -309,10 +311,17 @@ def test_an_option_that_is_listed_twice_is_an_error(in_empty_folder: Path) -> No
     [
         (
             ["optimizer=sgd", "optimizer=adam"],
-            "warning: optimizer=sgd optimizer=adam: the last one counts, optimizer=adam",
+            "warning: optimizer is set more than once (optimizer=sgd optimizer=adam). "
+            "The last one counts: optimizer=adam",
         ),
-        (["seed=1", "seed=2", "seed=1"], "warning: seed=2 seed=1: the last one counts, seed=1"),
-        (["seed=1", "+seed=2", "seed=3"], "warning: seed=1 +seed=2 seed=3: the last one counts, seed=3"),
+        (
+            ["seed=1", "seed=2", "seed=1"],
+            "warning: seed is set more than once (seed=2 seed=1). The last one counts: seed=1",
+        ),
+        (
+            ["seed=1", "+seed=2", "seed=3"],
+            "warning: seed is set more than once (seed=1 +seed=2 seed=3). The last one counts: seed=3",
+        ),
         (["seed=1", "seed=1"], ""),
         (["training={epochs: 3}", "training={patience: 2}", "training.epochs=4"], ""),
         (["optimizer=sgd", "optimizer={momentum: 0.5}", "~learning_rate", "learning_rate=0.5"], ""),
@@ -337,13 +346,16 @@ def _checked(word: str) -> tuple[str, ...]:
     [
         ("seed: 1\ntraining: [1, 2\nfolder: x\n", "experiments/mine.yaml, line 3: this is not YAML: "),
         ("seed: 1\nseed: 2\n", "experiments/mine.yaml, line 2: this is not YAML: found duplicate key seed"),
-        ("- seed\n", "experiments/mine.yaml: keys and values are needed, not a list"),
+        ("- seed\n", "experiments/mine.yaml: the file is not a mapping. Write"),
         ("seed: ${\n", "experiments/mine.yaml: can't be read: "),
-        ("defaults: [optimizer: sgd]\n", "experiments/mine.yaml: write `- override /group: option` in its defaults"),
-        ("defaults: [_self_]\n", "experiments/mine.yaml: write `- override /group: option`"),
-        ("defaults: [override /optimiser: sgd]\n", "experiments/mine.yaml: there is no group optimiser. Did you mean"),
-        ("defaults: [override /optimizer: sdg]\n", "optimizer: there is no sdg. Did you mean sgd?"),
-        ("experiment: digits_cnn\n", "experiments/mine.yaml: an experiment can't choose another"),
+        (
+            "defaults: [optimizer: sgd]\n",
+            "experiments/mine.yaml: wrong entry in defaults, optimizer. Write `- override /",
+        ),
+        ("defaults: [_self_]\n", "experiments/mine.yaml: wrong entry in defaults, _self_. Write `- override /"),
+        ("defaults: [override /optimiser: sgd]\n", "experiments/mine.yaml: unknown group optimiser. Did you mean"),
+        ("defaults: [override /optimizer: sdg]\n", "optimizer: unknown option sdg. Did you mean sgd?"),
+        ("experiment: digits_cnn\n", "experiments/mine.yaml: an experiment can't choose another experiment. Copy"),
         ("architecture: [1]\n", "experiments/mine.yaml: Cannot merge DictConfig with ListConfig"),
     ],
 )
@@ -374,8 +386,8 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         (b"seed: !!bool perhaps\n", "can't be read: 'perhaps'"),
         (b"seed: !!timestamp soon\n", "can't be read: "),
         (b"seed: !!float ''\n", "can't be read: "),
-        (b"3: 4\n", "the key 3 is not text; put it in quotes"),
-        (b"defaults: ???\n", "write `- override /group: option` in its defaults, not ???"),
+        (b"3: 4\n", "the key 3 is not text. Put it in quotes."),
+        (b"defaults: ???\n", "wrong entry in defaults, ???. Write `- override /group: option`."),
     ],
     ids=range(14),
 )
@@ -404,9 +416,9 @@ def test_a_hint_can_be_followed(word: str, value: Any) -> None:
     if word == "seed= 3":  # Hydra reads that
         assert parse_override(word).value() == value
         return
-    with pytest.raises(UserError, match="can't be read; write ") as caught:
+    with pytest.raises(UserError, match=r"not a valid override\. Write ") as caught:
         parse_override(word)
-    (hint,) = shlex.split(str(caught.value).rpartition("; write ")[2])
+    (hint,) = shlex.split(str(caught.value).rpartition(". Write ")[2])
     assert parse_override(hint).value() == value
 
 
@@ -422,7 +434,7 @@ def test_quotes_keep_any_text(text: str) -> None:
 
 def test_options_have_no_defaults_list(in_empty_folder: Path) -> None:
     write("conf/loss/mine.yaml", "defaults: [mse]\n")
-    assert wrong("loss=mine") == ("conf/loss/mine.yaml: only experiments may have a defaults list",)
+    assert wrong("loss=mine") == ("conf/loss/mine.yaml: a defaults list is allowed in experiments only. Leave it out.",)
 
 
 def test_what_hangs_on_a_broken_choice_is_not_complained_of(in_empty_folder: Path) -> None:

@@ -33,10 +33,10 @@ def old_run(in_empty_folder: Path) -> Path:
 def test_a_renamed_part_is_a_part_today(old: str) -> None:
     rename = TARGETS[old]
     assert is_part_of_kind(rename.target)
-    needed = {} if rename.needs is None else {rename.needs: 0.5}
+    needed = {} if rename.condition is None else {rename.condition: 0.5}
     node, notes = rename_targets({"_target_": old, **needed}, "part")
     assert node["_target_"] == rename.target
-    assert notes[0].note == f"part._target_={old} is {rename.target} now"
+    assert notes[0].note == f"part._target_={old} was renamed to {rename.target}"
 
 
 @pytest.mark.parametrize("target", PARAMETERS)
@@ -46,7 +46,7 @@ def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
         assert old not in known
         node, renamed = rename_targets([{"_target_": target, old: 0.5}], "parts")
         assert node == [{"_target_": target, new: 0.5}]
-        assert renamed == ((f"parts.0.{old}", f"parts.0.{new}", f"parts.0.{old} is parts.0.{new} now"),)
+        assert renamed == ((f"parts.0.{old}", f"parts.0.{new}", f"parts.0.{old} was renamed to parts.0.{new}"),)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_value_has_another_name_today() -> None:
     layer = {"_target_": "components.layer.Dense", "features": 3}
     renamed, notes = rename_targets({"layers": [{**layer, "initializer": "he_normal_out"}]})
     assert renamed == {"layers": [{**layer, "initializer": "he_normal_fan_out"}]}
-    assert [one.note for one in notes] == ["layers.0.initializer=he_normal_out is he_normal_fan_out now"]
+    assert [one.note for one in notes] == ["layers.0.initializer=he_normal_out was renamed to he_normal_fan_out"]
 
 
 def test_a_part_that_is_renamed_for_a_parameter_stays_without_it() -> None:
@@ -83,8 +83,8 @@ def test_words_and_files_may_hold_old_names(in_empty_folder: Path, capsys: pytes
     assert config.values["loss"]["garbage_penalty"] == 0.5
     assert main([*words, "mode=dry_run"]) == 0
     error = capsys.readouterr().err
-    assert "warning: weights._target_=components.weights.Random is components.pretrained.Random now" in error
-    assert "warning: loss.rubbish is loss.garbage_penalty now" in error
+    assert "warning: weights._target_=components.weights.Random was renamed to components.pretrained.Random" in error
+    assert "warning: loss.rubbish was renamed to loss.garbage_penalty" in error
 
 
 def test_the_word_that_sets_an_old_name_is_the_origin_of_the_new_one() -> None:

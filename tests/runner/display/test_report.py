@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from runner.display.report import print_report
-from runner.sweep import report
-from runner.sweep.outcome import Manifest, Outcome
-from runner.sweep.plan import Plan, make
+from runner.sweep.manifest import Manifest, SweepRun
+from runner.sweep.plan import Plan, make_plan
 from runner.sweep.ranking import rank
+from runner.sweep.report import format_command, print_end
 
 SUMMARY = {
     "status": "finished",
@@ -51,7 +51,7 @@ def test_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_interrupted_run_tells_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, {}, status="interrupted", stopped_by="SIGTERM", metrics={}, best_epoch=None)
     assert lines == [
-        "status  interrupted by SIGTERM; the same command (without fresh=true) goes on from here",
+        "status  interrupted by SIGTERM; the same command (without fresh=true) resumes the run",
         "time    12.3 s",
         "folder  outputs/run",
     ]
@@ -97,23 +97,23 @@ def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def ended(runs: list[Outcome], monitor: str | None, *, quiet: bool) -> None:
-    """Ends a sweep of `a`."""
+def end_sweep(runs: list[SweepRun], monitor: str | None, *, quiet: bool) -> None:
+    """Prints the end of a sweep over the key `a`."""
     manifest = Manifest(["a"], runs, monitor)
     summary = {"status": "failed", "error": "some failed", "best": "titrate a=1", "seconds": 3.0}
-    report.end(Plan((), (), ()), manifest, rank(manifest), summary, Path("out"), {}, quiet)
+    print_end(manifest, rank(manifest), summary, Path("out"), {}, quiet)
 
 
 RUNS = [
-    Outcome(["a=[/b]"], {"a": "[/b]"}, "finished", "0", {"best/valid/loss": 0.5}),
-    Outcome(["a=2"], {"a": 2}, "failed", "1", error="[/x] is wrong\nand more"),
-    Outcome(["a=3"], {"a": 3}, "diverged", "2"),
-    Outcome(["a=4"], {"a": 4}),
+    SweepRun(["a=[/b]"], {"a": "[/b]"}, "finished", "0", {"best/valid/loss": 0.5}),
+    SweepRun(["a=2"], {"a": 2}, "failed", "1", error="[/x] is wrong\nand more"),
+    SweepRun(["a=3"], {"a": 3}, "diverged", "2"),
+    SweepRun(["a=4"], {"a": 4}),
 ]
 
 
 def test_a_sweep_is_ranked_and_its_failures_told(capsys: pytest.CaptureFixture[str]) -> None:
-    ended(RUNS, "valid/loss", quiet=False)
+    end_sweep(RUNS, "valid/loss", quiet=False)
     assert capsys.readouterr().out.splitlines() == [
         "rank  a     runs    valid/loss",
         "1     [/b]  1       0.5",
@@ -134,22 +134,22 @@ def test_a_sweep_is_ranked_and_its_failures_told(capsys: pytest.CaptureFixture[s
 
 def test_a_terminal_shows_a_sweep_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    ended(RUNS, "valid/loss", quiet=False)
+    end_sweep(RUNS, "valid/loss", quiet=False)
     out = capsys.readouterr().out
     assert "│ 1    │ [/b] │ 1      │ 0.5        │" in out
     assert "│ a=2    │ [/x] is wrong │ 1      │" in out
 
 
 def test_a_quiet_sweep_tells_its_failures_as_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    ended([*RUNS, Outcome([], {}, "failed", error="alone")], None, quiet=True)
+    end_sweep([*RUNS, SweepRun([], {}, "failed", error="alone")], None, quiet=True)
     assert capsys.readouterr() == ("", "a=2: [/x] is wrong\na=3: diverged\nthe run: alone\n")
 
 
 @pytest.mark.usefixtures("in_empty_folder")
 def test_the_best_of_a_fold_is_a_command_of_one_run() -> None:
-    plan = make(["folds=3", "fold=1", "seed=4", "learning_rate=0.1,0.2"], multirun=True)
+    plan = make_plan(["folds=3", "fold=1", "seed=4", "learning_rate=0.1,0.2"], multirun=True)
     assert isinstance(plan, Plan)
-    manifest = Manifest(["learning_rate"], [Outcome(list(one.varied), {}) for one in plan.settings])
-    line = report.line(plan, rank(manifest)[0])
-    assert line == "titrate seed=4 learning_rate=0.1"
-    make(line.split()[1:], multirun=False)  # which is whole
+    manifest = Manifest(["learning_rate"], [SweepRun(list(run.overrides), {}) for run in plan.runs])
+    command = format_command(plan, rank(manifest)[0])
+    assert command == "titrate seed=4 learning_rate=0.1"
+    make_plan(command.split()[1:], multirun=False)  # it is valid

@@ -9,8 +9,8 @@ import pytest
 from runner.display.tables import Section, print_tables, write_tables
 from runner.terminal import on_terminal, print_line
 
-BRACKETS = Section("sizes [a]", [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]], right=(1,))
-BARE = Section("", [["[link=x]", "1"], ["b", "22"]], headed=False)
+BRACKETS = Section("sizes [a]", [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]], right_columns=(1,))
+BARE = Section("", [["[link=x]", "1"], ["b", "22"]], has_heading=False)
 
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

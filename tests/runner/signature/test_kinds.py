@@ -22,14 +22,16 @@ import yaml
 import components
 import runner
 from components import types
+from components.closest import join_names
 from runner import npz
 from runner.__main__ import main
 from runner.config.catalog import find_options, read_default_options
 from runner.data import transform
 from runner.signature.build import build
 from runner.signature.kinds import KINDS, is_part_of_kind
+from runner.signature.parameters import read_signature
 from runner.signature.schema import SCHEMA, find_misplaced_parts
-from runner.signature.source import PartNotFoundError
+from runner.signature.source import PartNotFoundError, find_module, list_public_names
 from runner.signature.type_hints import element_hint
 from runner.tree import iterate_parts
 
@@ -76,67 +78,69 @@ HELPERS = [
 ]
 
 
-def allowed(target: Any, *wanted: str) -> bool:
+PACKAGES = sorted(name for kind in KINDS.values() for name in kind.packages[:1] if name.startswith("components."))
+
+
+def is_allowed(target: Any, *kinds: str) -> bool:
     try:
-        return is_part_of_kind(target, wanted)
+        return is_part_of_kind(target, kinds)
     except PartNotFoundError:
         return False
 
 
-def modules(package: ModuleType) -> Iterator[str]:
+def iterate_modules(package: ModuleType) -> Iterator[str]:
     yield package.__name__
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if "template" not in found.name and "__main__" not in found.name:
             yield found.name
 
 
-def callables(*names: str) -> dict[str, Any]:
-    """Everything that can be called in some modules, by the first of its dotted names that end alike."""
+def find_callables(*modules: str) -> dict[str, Any]:
+    """Every object in some modules that can be called, under the first of its dotted names with the same last part."""
     found = {}
-    for name in names:
-        for one, value in vars(importlib.import_module(name)).items():
+    for module in modules:
+        for name, value in vars(importlib.import_module(module)).items():
             if callable(value):
-                found.setdefault((one, id(value)), (f"{name}.{one}", value))
+                found.setdefault((name, id(value)), (f"{module}.{name}", value))
     return dict(found.values())
 
 
-def makes(value: Any, *kinds: type) -> bool:
-    """Whether a call of a class, or of a `partial` of one, makes an instance of one of some classes."""
+def returns_instance(value: Any, *classes: type) -> bool:
+    """Whether a call of a class, or of a `partial` of one, returns an instance of one of some classes."""
     while isinstance(value, functools.partial):
         value = value.func
-    return isinstance(value, type) and issubclass(value, kinds)
+    return isinstance(value, type) and issubclass(value, classes)
 
 
-def conforms(protocol: type) -> Callable[[Any], bool]:
-    names = {name for one in protocol.__mro__ for name in (*vars(one), *vars(one).get("__annotations__", {}))}
-    needed = [name for name in names if name[0] != "_" or name == "__call__"]
-    return lambda value: isinstance(value, type) and {*needed} <= {*dir(value), *getattr(value, FIELDS, ())}
+def has_members_of(protocol: type) -> Callable[[Any], bool]:
+    names = {name for cls in protocol.__mro__ for name in (*vars(cls), *vars(cls).get("__annotations__", {}))}
+    required = {name for name in names if name[0] != "_" or name == "__call__"}
+    return lambda value: isinstance(value, type) and required <= {*dir(value), *getattr(value, FIELDS, ())}
 
 
-def returns(name: str) -> Callable[[Any], bool]:
-    def does(value: Any) -> bool:
+def is_annotated_to_return(class_name: str) -> Callable[[Any], bool]:
+    def has_annotation(value: Any) -> bool:
         while isinstance(value, functools.partial):
             value = value.func
-        return name in str(getattr(value, "__annotations__", {}).get("return", "")) or makes(
-            value, optax.GradientTransformation
-        )
+        annotation = str(getattr(value, "__annotations__", {}).get("return", ""))
+        return class_name in annotation or returns_instance(value, optax.GradientTransformation)
 
-    return does
+    return has_annotation
 
 
-IN_PYTHON: dict[str, Callable[[Any], bool]] = {
-    "source": conforms(types.Source),
-    "target": conforms(types.Target),
-    "column": conforms(types.Column),
-    "architecture": lambda value: makes(value, nn.Module),
-    "layer": lambda value: makes(value, nn.Module),
-    "loss": conforms(types.Loss),
-    "metric": conforms(types.Metric),
-    "optimizer": returns("GradientTransformation"),
-    "schedule": returns("Schedule"),
-    "regularizer": conforms(types.Regularizer),
-    "augmentation": conforms(types.Augmentation),
-    "weights": conforms(types.Weights),
+HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
+    "source": has_members_of(types.Source),
+    "target": has_members_of(types.Target),
+    "column": has_members_of(types.Column),
+    "architecture": lambda value: returns_instance(value, nn.Module),
+    "layer": lambda value: returns_instance(value, nn.Module),
+    "loss": has_members_of(types.Loss),
+    "metric": has_members_of(types.Metric),
+    "optimizer": is_annotated_to_return("GradientTransformation"),
+    "schedule": is_annotated_to_return("Schedule"),
+    "regularizer": has_members_of(types.Regularizer),
+    "augmentation": has_members_of(types.Augmentation),
+    "weights": has_members_of(types.Weights),
     "tracking": lambda value: hasattr(value, "start") and hasattr(value, "describe"),
     "sweep": lambda value: hasattr(value, "ask"),
     "function": lambda value: value.__module__.startswith(("jax._src.nn.", "jax.nn.")),
@@ -144,15 +148,15 @@ IN_PYTHON: dict[str, Callable[[Any], bool]] = {
 """Whether Python agrees that an object is a part of a kind, to compare with the sources."""
 
 
-def test_every_callable_is_a_part_of_its_kind_or_refused() -> None:
-    """Every callable of an allowed package is refused, unless Python agrees that it is a part of its kind."""
-    ours = callables(*modules(components), *modules(runner))
-    theirs = callables("optax", "optax.contrib", "flax.linen", "jax.nn", "jax.nn.initializers")
-    found = {name: value for name, value in {**ours, **theirs}.items() if allowed(name)}
+def test_a_callable_is_a_part_only_if_python_agrees() -> None:
+    """Every callable of an allowed package is an error in `_target_`, unless it is an object of a kind."""
+    ours = find_callables(*iterate_modules(components), *iterate_modules(runner))
+    libraries = find_callables("optax", "optax.contrib", "flax.linen", "jax.nn", "jax.nn.initializers")
+    found = {name: value for name, value in {**ours, **libraries}.items() if is_allowed(name)}
     for name, value in found.items():
-        kinds = [kind for kind in KINDS if allowed(name, kind)]
+        kinds = [kind for kind in KINDS if is_allowed(name, kind)]
         assert kinds, name
-        assert all(IN_PYTHON[kind](value) for kind in kinds), (name, kinds)
+        assert all(HAS_KIND_IN_PYTHON[kind](value) for kind in kinds), (name, kinds)
         packages = [vars(importlib.import_module(package)) for kind in kinds for package in KINDS[kind].packages]
         assert any(package.get(name.rpartition(".")[2]) is value for package in packages), name
     assert len(found) > 250
@@ -174,12 +178,28 @@ def test_every_target_in_conf_is_of_the_kind_of_its_key() -> None:
                 )
             for _, node in iterate_parts(tree):
                 others = {*KINDS} - {"layer", "architecture", "target", "column"}
-                assert sum(allowed(node["_target_"], kind) for kind in others) <= 1
+                assert sum(is_allowed(node["_target_"], kind) for kind in others) <= 1
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_wrong_name_lists_only_the_parts_of_its_package(package: str) -> None:
+    module = find_module(package)
+    assert module is not None
+    parts = [name for name in list_public_names(module) if is_allowed(f"{package}.{name}")]
+    with pytest.raises(PartNotFoundError) as caught:
+        read_signature(f"{package}.zzzz")
+    assert str(caught.value) == f"{package} has no zzzz. Allowed: {join_names(parts)}."
+
+
+def test_the_nearest_name_is_the_name_of_a_part() -> None:
+    """`ActivationName` is nearer, but it is a type alias that the package exports."""
+    with pytest.raises(PartNotFoundError, match=r"has no ActivationNam\. Did you mean Activation\?$"):
+        read_signature("components.layer.ActivationNam")
 
 
 @pytest.mark.parametrize("target", HELPERS)
 def test_a_helper_is_not_a_part(target: str) -> None:
-    assert not allowed(target)
+    assert not is_allowed(target)
     for place in SCHEMA:
         with pytest.raises(types.UserError):
             build({"a": {"_target_": target}}, {}, dict[str, element_hint(SCHEMA[place], "a")])  # type: ignore[misc]
@@ -211,18 +231,19 @@ def test_a_part_of_the_wrong_kind_is_reported_with_the_kind_that_is_allowed(
 
 def test_annotations_decide_which_parts_a_part_may_contain() -> None:
     dense = {"_target_": "components.layer.Dense", "features": 3}
-    for initializer, right in (("Normal", True), ("Uniform", True), ("Dense", False), ("activate", False)):
+    for initializer, is_right in (("Normal", True), ("Uniform", True), ("Dense", False), ("activate", False)):
         node = {**dense, "initializer": {"_target_": f"components.layer.{initializer}"}}
-        assert (not list(find_misplaced_parts(node, Any, "a"))) == right
+        assert (not list(find_misplaced_parts(node, Any, "a"))) == is_right
     numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
-    for step, right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.is_constant", False)):
-        for listed in (lambda node: node, lambda node: [node]):
-            node = {**numeric, "normalize": listed({"_target_": f"components.feature.{step}"})}
-            assert (not list(find_misplaced_parts(node, SCHEMA["feature.target"], "a"))) == right
+    for step, is_right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.is_constant", False)):
+        part = {"_target_": f"components.feature.{step}"}
+        for value in (part, [part]):
+            node = {**numeric, "normalize": value}
+            assert (not list(find_misplaced_parts(node, SCHEMA["feature.target"], "a"))) == is_right
 
 
-def written(folder: Path) -> dict[str, Any]:
-    """A target that would write a file there if it were called."""
+def make_writing_target(folder: Path) -> dict[str, Any]:
+    """A helper function in `_target_`, which would write a file into the folder if it were called."""
     array = {"_target_": "components.columns.as_column", "name": "x", "given": [1, 2]}
     return {"_target_": "components.data.write_idx", "path": str(folder / "written"), "array": array}
 
@@ -232,11 +253,11 @@ def test_an_untrusted_transform_runs_nothing(tmp_path: Path, place: str) -> None
     numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
     feature = {"target": dict(numeric), "columns": {"x": dict(numeric)}, "inputs": {"x": ["x"]}}
     if place == "target":
-        feature["target"] = written(tmp_path)
+        feature["target"] = make_writing_target(tmp_path)
     elif place == "columns":
-        feature["columns"]["x"] = written(tmp_path)  # type: ignore[index]
+        feature["columns"]["x"] = make_writing_target(tmp_path)  # type: ignore[index]
     else:
-        feature["columns"]["x"][place] = [written(tmp_path)]  # type: ignore[index]
+        feature["columns"]["x"][place] = [make_writing_target(tmp_path)]  # type: ignore[index]
     meta = {"version": transform.VERSION, "feature": feature, "columns": {}, "forms": {}}
     npz.write(tmp_path / "transform.npz", {}, meta)
     fault = (
@@ -275,7 +296,7 @@ def test_an_untrusted_run_folder_runs_nothing(in_empty_folder: Path, capsys: pyt
     for key in ("loss", "architecture", "metric.accuracy", "data", "optimizer", "schedule"):
         forged = json.loads(json.dumps(config))
         group, _, name = key.partition(".")
-        (forged[group] if name else forged)[name or group] = written(Path.cwd())
+        (forged[group] if name else forged)[name or group] = make_writing_target(Path.cwd())
         path.write_text(yaml.safe_dump(forged))
         with pytest.raises(types.UserError, match=rf"{key}: components.data.write_idx is not a"):
             runner.load(folder).evaluate("train")
@@ -294,7 +315,7 @@ def test_an_untrusted_run_folder_runs_nothing(in_empty_folder: Path, capsys: pyt
         ("loss: !!python/name:os.system", "this is not YAML: could not determine a constru"),
         ("learning_rate: ${oc.env:TITRATE_SECRET}", "${oc.env:TITRATE_SECRET} is not understood; a reference is"),
         ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not understood; a reference is"),
-        ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect here; leave `hydra`"),
+        ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect. Leave `hydra`"),
         (
             "loss: {_target_: components.loss.MSE, _partial_: true}",
             "loss._partial_: unknown parameter of components.loss",
@@ -321,14 +342,14 @@ def test_an_untrusted_experiment_runs_nothing(
     assert not Path("written").exists()
 
 
-def options() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The parts that the options of `conf/` hold, with their groups."""
+def iterate_option_parts() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The outermost parts in the options of `conf/`, with their groups."""
     for group, files in find_options().files.items():
-        for path in files.values():
+        for file in files.values():
             outer: list[Any] = []
-            for place, node in iterate_parts(yaml.safe_load(path.read_text())):
-                if group != "experiment" and not any(place[: len(one)] == one for one in outer):
-                    outer.append(place)
+            for path, node in iterate_parts(yaml.safe_load(file.read_text())):
+                if group != "experiment" and not any(path[: len(key)] == key for key in outer):
+                    outer.append(path)
                     yield group, node
 
 
@@ -337,9 +358,9 @@ def test_building_parts_touches_no_file_and_starts_nothing() -> None:
     given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}, "schedule": {"learning_rate": 0.1}}
     built = {}
     for _ in range(2):  # the sources of signatures are read the first time
-        for group, node in options():
+        for group, node in iterate_option_parts():
             arguments = {"path": "nowhere"} if node.get("path") == "???" else given.get(group, {})
-            with audited() as events:
+            with record_audit_events() as events:
                 build(node, {}, **arguments)
             built[group, node["_target_"]] = [event for event in events if event.startswith(TOUCHING)]
     assert len(built) > 80
@@ -367,17 +388,17 @@ TOUCHING = ("open", "os.", "shutil.", "subprocess.", "socket.", "ctypes.", "urll
 _EVENTS: list[list[str]] = []
 
 
-def _listen(event: str, arguments: tuple[Any, ...]) -> None:
+def _record_event(event: str, arguments: tuple[Any, ...]) -> None:
     for events in _EVENTS:
         events.append(event)
 
 
 @contextlib.contextmanager
-def audited() -> Iterator[list[str]]:
+def record_audit_events() -> Iterator[list[str]]:
     """Collects the events of Python's audit hook. A hook can't be removed, so it ignores events outside the context."""
-    if not _HOOKED:
-        sys.addaudithook(_listen)
-        _HOOKED.append(True)
+    if not _IS_HOOKED:
+        sys.addaudithook(_record_event)
+        _IS_HOOKED.append(True)
     events: list[str] = []
     _EVENTS.append(events)
     try:
@@ -386,4 +407,4 @@ def audited() -> Iterator[list[str]]:
         _EVENTS.remove(events)
 
 
-_HOOKED: list[bool] = []
+_IS_HOOKED: list[bool] = []

@@ -19,7 +19,7 @@ from runner.config.config import Config
 from runner.errors import ConfigError
 from runner.signature.build import build
 from runner.suggest.suggestions import can_suggest
-from runner.sweep import plan
+from runner.sweep.plan import make_plan
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -137,7 +137,7 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     read = []
     original = Csv.profile
     monkeypatch.setattr(Csv, "profile", lambda self: read.append(self.path) or original(self))
-    plan.make([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
+    make_plan([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
     assert capsys.readouterr().out.count("inferred from houses.csv:") == 1
     assert read == ["houses.csv"]
 
@@ -147,7 +147,7 @@ def test_a_sweep_asks_a_table_that_says_nothing_once(monkeypatch: pytest.MonkeyP
     original = Csv.profile
     monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self.path) or original(self))
     with pytest.raises(ConfigError, match=r"data\.target=prize is no column"):
-        plan.make([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
+        make_plan([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
     assert asked == ["houses.csv"]
 
 
@@ -242,7 +242,7 @@ def test_init_overwrites_nothing_and_takes_no_name_of_ours(capsys: pytest.Captur
     Path("experiments").mkdir()
     Path("experiments/houses.yaml").write_text("seed: 1\n")
     assert main(words) == 2
-    assert "has experiments/houses.yaml already; nothing was written" in capsys.readouterr().err
+    assert "has experiments/houses.yaml already. Nothing was written" in capsys.readouterr().err
     assert not Path("conf").exists()
     Path("houses.csv").rename("digits.csv")
     assert main([*words, "data.path=digits.csv"]) == 0
@@ -292,7 +292,7 @@ def test_new_rows_need_no_target_and_get_what_a_split_or_python_gives(
         ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
         ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` lists. Did you mean aria?"),
         ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` lists. Columns: rooms"),
-        ("rooms,area,where\n1,x,North\n", "are fixed: correct new.csv"),
+        ("rooms,area,where\n1,x,North\n", "are fixed. Correct new.csv"),
         ("rooms,area,where\n", "has no rows below the names of its columns"),
         ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
     ],

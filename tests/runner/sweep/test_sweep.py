@@ -25,9 +25,10 @@ from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.errors import ConfigError
 from runner.execution.prepare import _PROGRAMS
-from runner.sweep import plan, ranking
-from runner.sweep.grid import axes, combinations
-from runner.sweep.outcome import Manifest, Outcome
+from runner.sweep.grid import list_combinations, parse_axes
+from runner.sweep.manifest import Manifest, SweepRun
+from runner.sweep.plan import Plan, explain_incomparable, make_plan
+from runner.sweep.ranking import format_table, rank
 
 QUICK = ("architecture.widths=[8]", "training.epochs=2", "training.batch_size=16", "tracking=none", "quiet=true")
 
@@ -37,8 +38,9 @@ def source(rows: int = 60) -> Arrays:
     return Arrays(columns={"image": images, "label": np.arange(rows) % 3}, valid=15, test=15, stratify="label")
 
 
-def settings(*words: str) -> list[tuple[str, ...]]:
-    return [setting.varied for setting in plan.make(words, multirun=True).settings]
+def plan_runs(*overrides: str) -> list[tuple[str, ...]]:
+    """The overrides of each run of a sweep."""
+    return [run.overrides for run in make_plan(overrides, multirun=True).runs]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +62,15 @@ def settings(*words: str) -> list[tuple[str, ...]]:
     ],
 )
 def test_the_grammar_is_hydra_s(words: list[str], varied: list[tuple[str, ...]]) -> None:
-    assert settings(*words) == varied
+    assert plan_runs(*words) == varied
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_every_combination_stands_there_once_and_the_last_word_varies_fastest(sizes: list[int]) -> None:
     words = [f"k{place}={','.join(map(str, range(size)))}" for place, size in enumerate(sizes)]
-    found = combinations(axes(words, {}))
-    assert len(set(found)) == len(found) == math.prod(sizes)
-    numbers = [[int(word.partition("=")[2]) for word in words] for words in found]
+    combinations = list_combinations(parse_axes(words, {}))
+    assert len(set(combinations)) == len(combinations) == math.prod(sizes)
+    numbers = [[int(word.partition("=")[2]) for word in words] for words in combinations]
     assert numbers == sorted(numbers)
 
 
@@ -80,14 +82,14 @@ def test_every_combination_stands_there_once_and_the_last_word_varies_fastest(si
         (["optimizer=glob(q*)"], r"optimizer=glob\(q\*\): no option of optimizer matches; there are adam,"),
         (["optimzer=glob(*)"], r"glob\(\) is for the options of a group. Did you mean optimizer\?"),
         (["learning_rate=interval(0,1)"], r"an interval has no list of values; write learning_rate=1,2,3"),
-        (["seed=1,1"], "has a value twice"),
+        (["seed=1,1"], "a value is repeated"),
         (["learning_rate=1,1.0"], "learning_rate=1 and learning_rate=1.0 are the same run"),
-        (["seed=range(3,3)"], "has no value"),
+        (["seed=range(3,3)"], "the list of values is empty"),
         (["seed=range(10000)"], r"these are 10,000 runs, more than sweep.limit=100; set sweep.confirm=true"),
         (["seed=range(30)", "folds=5"], "these are 150 runs"),
         (["seed=range(5)", "sweep.limit=4"], "these are 5 runs, more than sweep.limit=4"),
-        (["seed=1,2", "mode=clean"], "mode=clean: one run is wanted, not a sweep"),
-        (["seed=1,2", "mode=runs"], "mode=runs: one run is wanted, not a sweep"),
+        (["seed=1,2", "mode=clean"], "mode=clean: this mode takes one run, not a sweep"),
+        (["seed=1,2", "mode=runs"], "mode=runs: this mode takes one run, not a sweep"),
         (["folds=5", "fold=5"], "fold: 5 is not below folds=5. Folds count from 0."),
         (["fold=1"], "fold: 1 is set without folds"),
         (["folds=1"], r"folds: 1 is not a whole number in \[2, inf\)"),
@@ -104,13 +106,15 @@ def test_mistakes_are_told_before_anything_runs(
 
 
 def test_a_sweep_without_its_option_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"seed=1,2: several values are a sweep; put -m before them, or write a list"):
-        plan.make(["seed=1,2"], multirun=False)
+    with pytest.raises(
+        ConfigError, match=r"seed=1,2: several values need a sweep. Write -m before the overrides, or a list"
+    ):
+        make_plan(["seed=1,2"], multirun=False)
 
 
 def test_all_mistakes_of_all_runs_are_told_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        plan.make(["training.epochs=1,0,x", "seed=1,2", "trainig=3"], multirun=True)
+        make_plan(["training.epochs=1,0,x", "seed=1,2", "trainig=3"], multirun=True)
     assert len(raised.value.problems) == 3
 
 
@@ -122,11 +126,11 @@ def test_numbers_compile_once_and_the_best_comes_first(monkeypatch: pytest.Monke
     (program,) = _PROGRAMS.values()
     assert program.train._cache_size() == 2  # a step of 64, and one of the remainder
     assert result.status == "finished"
-    assert result.ranking[0].words == ("learning_rate=0.01",)
+    assert result.ranking[0].overrides == ("learning_rate=0.01",)
     best = result.ranking[0]
     losses = [run.metrics["best/valid/loss"] for run in best.runs]
-    assert best.figures["best/valid/loss"].mean == pytest.approx(np.mean(losses))
-    assert best.figures["best/valid/loss"].deviation == pytest.approx(np.std(losses, ddof=1))
+    assert best.metrics["best/valid/loss"].mean == pytest.approx(np.mean(losses))
+    assert best.metrics["best/valid/loss"].deviation == pytest.approx(np.std(losses, ddof=1))
     alone = runner.run(*QUICK, "learning_rate=1e-2", "seed=2", source=source())
     assert alone.metrics["best/valid/loss"] in losses  # a run is the same, alone or in a sweep
 
@@ -140,10 +144,10 @@ def test_folds_hold_every_row_out_once_and_share_one_program() -> None:
     assert [run.words for run in result.runs] == [["fold=0"], ["fold=1"], ["fold=2"]]
     (row,) = result.ranking
     assert len(row.runs) == 3
-    assert row.figures["best/valid/loss"].deviation is not None
+    assert row.metrics["best/valid/loss"].deviation is not None
     summary = json.loads((result.folder / "summary.json").read_text())
-    assert summary["metrics"]["deviation/best/valid/loss"] == row.figures["best/valid/loss"].deviation
-    with pytest.raises(UserError, match=r"runner\.multirun takes them"):
+    assert summary["metrics"]["deviation/best/valid/loss"] == row.metrics["best/valid/loss"].deviation
+    with pytest.raises(UserError, match=r"use runner\.multirun"):
         runner.run(*QUICK, "folds=3", source=source())
 
 
@@ -184,9 +188,9 @@ def test_an_interrupted_sweep_goes_on_where_it_was(monkeypatch: pytest.MonkeyPat
     assert first.status == "interrupted"
     assert [run.status for run in first.runs] == ["finished", "interrupted", None]
     begun = []
-    conduct = runner.execution.execute.run_once
+    conduct = runner.execution.execute.execute_with_signals
     monkeypatch.setattr(
-        "runner.sweep.launch.run_once",
+        "runner.sweep.launch.execute_with_signals",
         lambda config, *a, **k: (begun.append(config.values["seed"]), conduct(config, *a, **k))[1],
     )
     again = runner.multirun(*words, source=source())
@@ -207,14 +211,14 @@ def test_files_that_change_while_it_runs_change_nothing(monkeypatch: pytest.Monk
     experiment.write_text("defaults:\n  - override /architecture: mlp\narchitecture: {widths: [8]}\n")
     import runner.execution.execute
 
-    conduct, seen = runner.execution.execute.run_once, []
+    conduct, seen = runner.execution.execute.execute_with_signals, []
 
     def edited(config: Any, *arguments: Any, **options: Any) -> Any:
         experiment.write_text("architecture: {widths: [9]}\nnonsense: 1\n")
         seen.append(config.values["architecture"]["widths"])
         return conduct(config, *arguments, **options)
 
-    monkeypatch.setattr("runner.sweep.launch.run_once", edited)
+    monkeypatch.setattr("runner.sweep.launch.execute_with_signals", edited)
     words = [word for word in QUICK if not word.startswith("architecture")]
     result = runner.multirun("experiment=mine", *words, "seed=1,2", source=source())
     assert result.status == "finished"
@@ -285,7 +289,7 @@ def test_a_disk_that_fails_is_told_in_a_line(
     def full(*given: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("runner.sweep.outcome.Manifest.save", full)
+    monkeypatch.setattr("runner.sweep.manifest.Manifest.save", full)
     words = ["architecture.widths=[8]", "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
     assert main(["-m", *words, "seed=1,2"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -293,16 +297,16 @@ def test_a_disk_that_fails_is_told_in_a_line(
 
 
 def test_a_figure_of_one_run_has_no_deviation_and_a_failed_setting_comes_last() -> None:
-    def run(rate: float, seed: int, loss: float | None) -> Outcome:
+    def run(rate: float, seed: int, loss: float | None) -> SweepRun:
         status = "failed" if loss is None else "finished"
         metrics = {} if loss is None else {"best/valid/accuracy": loss, "test/accuracy": loss / 2}
-        return Outcome([f"a={rate}", f"seed={seed}"], {"a": rate, "seed": seed}, status, "f", metrics)
+        return SweepRun([f"a={rate}", f"seed={seed}"], {"a": rate, "seed": seed}, status, "f", metrics)
 
     runs = [run(1, 0, None), run(2, 0, 0.5), run(2, 1, 0.7), run(3, 0, 0.9), run(3, 1, None), run(4, 0, float("nan"))]
     manifest = Manifest(["a", "seed"], runs, "valid/accuracy", higher_is_better=True)
-    rows = ranking.rank(manifest)
-    assert [row.values["a"] for row in rows] == [3, 2, 1, 4]
-    table = ranking.table(manifest, rows)
+    candidates = rank(manifest)
+    assert [candidate.values["a"] for candidate in candidates] == [3, 2, 1, 4]
+    table = format_table(manifest, candidates)
     assert table[0] == ["rank", "a", "runs", "valid/accuracy", "test/accuracy"]
     assert table[1] == ["1", "3", "1 of 2", "0.9", "0.45"]
     assert table[2] == ["2", "2", "2", "0.6 ± 0.14", "0.3 ± 0.071"]
@@ -310,7 +314,7 @@ def test_a_figure_of_one_run_has_no_deviation_and_a_failed_setting_comes_last() 
 
 
 def test_globs_find_all_that_there_is() -> None:
-    assert [word for (word,) in settings("optimizer=glob(*)")] == [
+    assert [word for (word,) in plan_runs("optimizer=glob(*)")] == [
         f"optimizer={name}" for name in find_options().files["optimizer"]
     ]
 
@@ -339,7 +343,7 @@ def test_mlflow_has_a_parent_with_a_child_a_run(
     parent = client.get_run(result.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["runs"] == 2
-    assert parent.data.metrics["test/accuracy"] == result.ranking[0].figures["test/accuracy"].mean
+    assert parent.data.metrics["test/accuracy"] == result.ranking[0].metrics["test/accuracy"].mean
     assert parent.data.tags["best"].startswith("titrate ")
     assert "seed" not in parent.data.params
     artifacts = {artifact.path for artifact in client.list_artifacts(result.run_id)}
@@ -368,6 +372,6 @@ def test_mlflow_has_a_parent_with_a_child_a_run(
     ],
 )
 def test_runs_are_ranked_where_their_figures_can_be_compared(words: list[str], why: str | None) -> None:
-    made = plan.make(["experiment=diabetes_mlp", *words], multirun=True)
-    assert isinstance(made, plan.Plan)
-    assert plan.incomparable(made.settings) == why
+    made = make_plan(["experiment=diabetes_mlp", *words], multirun=True)
+    assert isinstance(made, Plan)
+    assert explain_incomparable(made.runs) == why

@@ -24,7 +24,7 @@ from components.feature.statistic import (
 )
 from components.feature.text.string_ops import to_strings
 from components.types import Block, DataError, UserError
-from runner.data.statistics import StatisticsRequest, summarize
+from runner.data.statistics import StatisticsRequest, compute_statistics
 
 NUMBERS = hnp.arrays(
     np.float64,
@@ -234,5 +234,8 @@ def test_any_number_of_threads_gives_the_same_to_the_bit() -> None:
     columns = {"x": random.normal(size=(19_000, 3)), "kind": random.choice(["a", "b"], 19_000)}
     source = Arrays(columns=columns, valid=0.2)
     wanted = {"train": StatisticsRequest({"all": Everything()}, np.flatnonzero(columns["x"][:, 0] < 1))}
-    results = [pickle.dumps(summarize(source, wanted, {"all": Everything()}, workers=workers)) for workers in (1, 2, 3)]
+    results = [
+        pickle.dumps(compute_statistics(source, wanted, {"all": Everything()}, workers=workers))
+        for workers in (1, 2, 3)
+    ]
     assert results[0] == results[1] == results[2]
