@@ -18,7 +18,7 @@ ELSEWHERE = {"mlp", "wide_deep", "sequential", "fashion_cnn"}
 
 
 @pytest.mark.optax
-def test_its_files_and_commands_run(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, content in FILES.items():
         (in_empty_folder / name).parent.mkdir(parents=True, exist_ok=True)
         (in_empty_folder / name).write_text(content)
@@ -31,6 +31,6 @@ def test_its_files_and_commands_run(in_empty_folder: Path, capsys: pytest.Captur
             assert main(words) == 0, (command, capsys.readouterr().err)
 
 
-def test_its_table_names_every_network() -> None:
+def test_the_table_of_the_guide_lists_every_network() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \| .* \| [\d,]+ \| ", GUIDE, re.MULTILINE))
     assert rows == set(find_options().files["architecture"]) - ELSEWHERE

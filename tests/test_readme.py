@@ -79,11 +79,12 @@ def test_the_first_commands_run_in_ci() -> None:
     assert re.search(rf"^{re.escape(test)}$", ci, re.MULTILINE)
 
 
-def test_a_fresh_machine_that_cannot_be_built_is_skipped_with_a_word() -> None:
+def test_the_script_of_a_fresh_system_prints_why_it_is_skipped() -> None:
     script = Path(__file__).parent.parent / ".ci" / "fresh"
-    found = subprocess.run([script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr  # without debootstrap, which stands in sbin, or without being root
-    assert re.fullmatch(r"skipped: (there is no debootstrap|only root can build a machine)\n", found.stdout)
+    path = {"PATH": "/usr/bin:/bin"}  # without sbin, where debootstrap is
+    process = subprocess.run([script], env=path, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert re.fullmatch(r"skipped: (debootstrap is not installed|only root can build a system)\n", process.stdout)
 
 
 def test_its_pictures_exist() -> None:

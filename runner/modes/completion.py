@@ -36,7 +36,7 @@ def complete(actions: Sequence[str]) -> None:
             with contextlib.suppress(UserError):  # a file that can't be read is left out
                 _register(group, path)
     sys.argv = ["titrate", "-sc", actions[0]]
-    # Hydra imports every plugin on the path. The working folder may hold plugins of somebody else, so it is removed.
+    # Hydra imports every plugin on the path, also those of somebody else in the working folder.
     working_folder = os.getcwd()
     sys.path[:] = [path for path in sys.path if path and os.path.abspath(path) != working_folder]
     hydra.main(config_path=str(INSTALL_FOLDER / "conf"), config_name="run", **VERSION_BASE)(lambda config: None)()

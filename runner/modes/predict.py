@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def command(config: Config) -> int:
-    """Writes predictions to `output`, in the order of the rows, and returns the exit code.
+    """Writes predictions to `output`, in the order of the rows. Returns the exit code.
 
-    They are those of the rows of another `data.path`, which need no target; else of `data.split`, by default test.
+    If the command names another `data.path`, its rows are predicted, and need no target. Otherwise `data.split` is
+    predicted: by default test, or valid if the run has no test split.
     """
     path = Path(config.values["output"])
     check_output_path(path)  # before JAX is imported

@@ -49,7 +49,7 @@ class Look:
 
 @contextlib.contextmanager
 def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
-    """Yields the tables of the data that a configuration trains on. On exit it waits a little for the delivery.
+    """Yields the tables of the data that a configuration trains on. Waits a few seconds for the delivery on exit.
 
     Raises:
         UserError: an error that the user can fix. No folder has been created then.
@@ -69,7 +69,7 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
             yield Look(_make_sections(config, view, folder.path / "figures", progress), folder.path, description)
             status = "finished"
         finally:
-            _end(folder.path, data, status, delivery, progress)
+            _finish(folder.path, data, status, delivery, progress)
 
 
 def _make_sections(config: Config, view: View, figures: Path, progress: Progress) -> list[Section]:
@@ -127,8 +127,8 @@ def _create_folder(config: Config, data: Data, tracking: Mapping[str, Any]) -> R
     return create_folder(Path(config.values["folder"]), record["name"], digest, files)
 
 
-def _end(folder: Path, data: Data, status: str, delivery: Delivery, progress: Progress) -> None:
-    """Writes the summary, and waits a little for the delivery to MLflow."""
+def _finish(folder: Path, data: Data, status: str, delivery: Delivery, progress: Progress) -> None:
+    """Writes the summary, and waits a few seconds for the delivery to MLflow."""
     metrics = {f"{split}/rows": len(rows) for split, rows in data.splits.items()}
     summary = {"status": status, "run_id": None, "metrics": metrics}
     write_summary(folder, summary)

@@ -183,7 +183,7 @@ def _residuals(predictions: RecordedPredictions) -> np.ndarray:
 
 
 def _deliver(delivery: Delivery, folder: Path, progress: Progress) -> None:
-    """Waits a little for the delivery of the figures to MLflow. A failure is printed, and stops nothing."""
+    """Waits a few seconds for the delivery of the figures to MLflow. A failure is printed, and stops nothing."""
     with progress.working("bringing the figures to MLflow"):
         delivery.close(DELIVERY_SECONDS)
     if note := delivery.describe_missing():

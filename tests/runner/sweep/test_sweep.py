@@ -147,7 +147,7 @@ def test_folds_share_one_program_and_are_one_candidate() -> None:
     assert candidate.metrics["best/valid/loss"].deviation is not None
     summary = json.loads((result.folder / "summary.json").read_text())
     assert summary["metrics"]["deviation/best/valid/loss"] == candidate.metrics["best/valid/loss"].deviation
-    with pytest.raises(UserError, match=r"use runner\.multirun"):
+    with pytest.raises(UserError, match=r"Use runner\.multirun"):
         runner.run(*QUICK, "folds=3", source=source())
 
 
