@@ -242,7 +242,7 @@ def test_init_overwrites_nothing_and_takes_no_name_of_ours(capsys: pytest.Captur
     Path("experiments").mkdir()
     Path("experiments/houses.yaml").write_text("seed: 1\n")
     assert main(words) == 2
-    assert "has experiments/houses.yaml already; nothing was written" in capsys.readouterr().err
+    assert "has experiments/houses.yaml already. Nothing was written" in capsys.readouterr().err
     assert not Path("conf").exists()
     Path("houses.csv").rename("digits.csv")
     assert main([*words, "data.path=digits.csv"]) == 0
