@@ -1,6 +1,5 @@
 """The options of `conf/`, read from their files, so that tests cover a new option without a change."""
 
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
