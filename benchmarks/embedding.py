@@ -8,8 +8,9 @@ the shapes are those of embedded crosses, of bags of words before a hidden layer
 forward pass and the gradient of the matrix are measured together. `gather` sums rows of the matrix. `one-hot` makes the
 vectors dense first, and is left out where they would be too large.
 
-Prints for each shape a line of JSON: the median milliseconds of N rounds after one warm-up call, and how many times as
-fast ours is as the better and the worse of the other two. Variants alternate, so that a busy machine slows all of them.
+Prints for each shape a line of JSON: the median milliseconds of N rounds after one warm-up round, and how many times as
+fast ours is as the faster (`of better`) and as the slower (`of worse`) of the other two. Variants alternate, so that a
+busy machine slows all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import parse_arguments
-from components.layer.lowering.sparse import product
+from components.layer.lowering.sparse import multiply_sparse
 from components.types import MultiHot
 
 MAX_ONE_HOT = 1 << 27  # elements of the dense vectors
@@ -85,7 +86,7 @@ def main(rounds: int = 11, *shapes: str) -> None:
         ids = jnp.asarray(random.integers(0, size, (batch, count), np.int32))
         x = MultiHot(ids, jnp.ones((batch, count)), size)
         matrix, weights = (jnp.asarray(random.random((rows, width), np.float32)) for rows in (size, batch))
-        functions = {"ours": product, "gather": gather}
+        functions = {"ours": multiply_sparse, "gather": gather}
         if batch * size <= MAX_ONE_HOT:
             functions["one-hot"] = one_hot
         steps = {name: compile_step(function, matrix, x, weights) for name, function in functions.items()}

@@ -1,28 +1,28 @@
-"""What a GPU makes of Titrate: the CPU's results, resuming, memory and speed. Call it through benchmarks/gpu.sh.
+"""Checks Titrate on a GPU: results equal to the CPU's, resuming, memory and speed. Run it with benchmarks/gpu.sh.
 
-    benchmarks/gpu.sh [--smallest] [--check equal|kill|memory|speed|resnet] [--check …]      by default all
+    benchmarks/gpu.sh [--smallest] [--check equal|kill|memory|speed|resnet] [--check …]      by default all checks
     smallest, slow: --smallest --check speed
 
-Prints a line per result and then a table of them; the exit code is 1 if a check fails. `--smallest` takes the smallest
-sizes and runs on the CPU if there is no GPU. Data comes from scikit-learn or is made up here, in a temporary folder.
-Every run is a process of its own, as from the command line; where memory or speed is measured it has the GPU alone.
+Prints a line per result, and a table of all results at the end. The exit code is 1 if a check fails. `--smallest` uses
+the smallest sizes, and the CPU if there is no GPU. The data are scikit-learn's or random, in a temporary folder. Every
+run is a separate process, as from the command line. A run whose memory or speed is measured has the GPU to itself.
 
-- equal: the same command trains on GPU and CPU for some 80 steps, products in full float32
-  (JAX_DEFAULT_MATMUL_PRECISION=highest). Losses and parameters must agree to TOLERANCE of the largest number of their
-  array: sums in another order change the last of float32's seven digits, and an optimizer that divides by small moments
-  makes more of it. (On the CPU, one core instead of two, or JAX 0.12 instead of 0.10, changes losses by up to 1e-7 and
-  parameters by 1.5e-5; a GPU approximates exp and its kin otherwise, too.) So must those of deterministic operations,
-  whose scatter was silently wrong in JAX 0.5.3 (jax-ml/jax#27796). The same is printed, and not judged, for JAX's
-  default, which rounds the factors of a product to TF32's three digits on NVIDIA's GPUs since 2020.
-- kill: runs are killed at random instants and resumed until they end, with XLA's deterministic operations. Parameters,
-  best weights and history must have the bits of a run that nobody killed. (That other runs, with the algorithms that
-  are fastest, share the cache of compiled programs is part of it.)
-- memory: what a dry run says beside the GPU's own peak; they must be within a factor of 2. The peak is that of a run
-  whose programs are compiled already: while XLA compiles, it tries algorithms, in memory that may be several times that
-  of the run if there is as much.
-- speed: steps per second of fashion_mnist_cnn in float32 (TF32, JAX's default) and bfloat16.
-- resnet: images per second of ResNet-50, 224 x 224, 128 a batch, bfloat16, beside PyTorch's in channels_last under
-  autocast, eager and compiled. Both train on uint8 images that lie on the device.
+- equal: the same command trains on the GPU and on the CPU for about 80 steps, with matrix products in full float32
+  (JAX_DEFAULT_MATMUL_PRECISION=highest). The differences of losses and parameters, relative to the largest number of
+  their array, must not exceed TOLERANCE. Small differences are normal: a sum in another order changes the last of
+  float32's seven digits, a GPU approximates functions such as exp differently, and an optimizer that divides by small
+  moments amplifies both. For comparison: on the CPU, one core instead of two, or JAX 0.12 instead of 0.10, changes
+  losses by up to 1e-7 and parameters by up to 1.5e-5. The same tolerance holds with XLA's deterministic operations,
+  whose scatter was silently wrong in JAX 0.5.3 (jax-ml/jax#27796). With JAX's default precision, the differences are
+  printed but not checked: NVIDIA's GPUs since 2020 round the factors of a product to TF32, which has three digits.
+- kill: runs are killed at random times and resumed until they finish, with XLA's deterministic operations. Parameters,
+  best weights and history must be bit-identical to those of an uninterrupted run. Other runs, which use the fastest
+  operations, share the cache of compiled programs; this must not change a bit either.
+- memory: the memory that a dry run predicts and the peak on the GPU must agree within a factor of 2. The peak is that
+  of a run whose programs are in the cache: while XLA compiles, it tries algorithms that need more memory.
+- speed: steps per second of fashion_mnist_cnn in float32 (TF32, JAX's default) and in bfloat16.
+- resnet: images per second of ResNet-50 in bfloat16, with 128 images of 224 x 224 pixels per batch, and of PyTorch's
+  ResNet-50 in channels_last under autocast, eager and compiled. Both train on uint8 images that are on the device.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from typing import Any
 import numpy as np
 
 TOLERANCE = {"losses": 1e-5, "parameters": 1e-3}
-COMPILING = 90  # seconds that PyTorch's compiler may take
-NEEDED = (
+TORCH_COMPILE_SECONDS = 90  # without this time left, the compiled PyTorch model is skipped
+REQUIRED = (
     "jax",
     "flax",
     "optax",
@@ -62,85 +62,130 @@ NEEDED = (
     "pyarrow",
     "sklearn",
 )
-DEGRADES = {
+OPTIONAL = {  # what does not work without a module
     "mlflow": "runs are recorded in their folders only",
     "matplotlib": "runs draw no figures",
     "PIL": "images can't be read from or written to files",
     "safetensors": "weights=safetensors can't be read",
-    "torch": "no peer for ResNet-50",
+    "torch": "ResNet-50 is not compared with PyTorch's",
 }
+# Environment variables of runs.
 DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
-FULL = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-VARIANTS = {"full": FULL, "deterministic": FULL | DETERMINISTIC, "default": {}}
-EPOCHS = {"digits_mlp": 2, "digits_cnn": 2, "california_housing_wide_deep": 8}
-PLAIN = ("tracking=none", "quiet=true")
+FULL_PRECISION = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+VARIANTS = {"full": FULL_PRECISION, "deterministic": FULL_PRECISION | DETERMINISTIC, "default": {}}
+EPOCHS = {"digits_mlp": 2, "digits_cnn": 2, "california_housing_wide_deep": 8}  # of the check `equal`
+RUN_OVERRIDES = ("tracking=none", "quiet=true")
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much each check does."""
+    """How much each check does.
 
-    seconds: float = 470  # for everything
-    variants: tuple[str, ...] = ("full", "deterministic", "default")  # of the surroundings
+    Attributes:
+        seconds: time for all checks.
+        variants: names in `VARIANTS` that the check `equal` tries.
+        killed: experiments of the check `kill`.
+        kills: how many times each experiment is killed.
+        kill_epochs: epochs of each experiment.
+        limit_batches: `training.limit_batches` of fashion_mnist_cnn.
+        network: architecture of the check `resnet`.
+        side: side of the images of `resnet` in pixels.
+        batch: batch size of `resnet`.
+        steps: steps per epoch of `resnet`.
+        epochs: timed epochs of `resnet`.
+    """
+
+    seconds: float = 470
+    variants: tuple[str, ...] = ("full", "deterministic", "default")
     killed: tuple[str, ...] = ("digits_cnn", "california_housing_wide_deep")
-    kills: int = 3  # of each
+    kills: int = 3
     kill_epochs: int = 60
-    limit_batches: int | None = None  # of Fashion-MNIST
+    limit_batches: int | None = None
     network: str = "resnet50"
     side: int = 224
     batch: int = 128
-    steps: int = 64  # an epoch of the network
+    steps: int = 64
     epochs: int = 3
 
 
 SMALLEST = Sizes(
-    3600, ("full",), ("digits_cnn",), 1, 20, limit_batches=2, network="resnet20", side=8, batch=2, steps=2, epochs=1
+    seconds=3600,
+    variants=("full",),
+    killed=("digits_cnn",),
+    kills=1,
+    kill_epochs=20,
+    limit_batches=2,
+    network="resnet20",
+    side=8,
+    batch=2,
+    steps=2,
+    epochs=1,
 )
+
+
+class Failed(Exception):
+    """A process failed, or its results can't be compared."""
 
 
 @dataclass
 class Bench:
-    """The checks, and what came of them."""
+    """Runs processes in folders and collects the results of checks.
+
+    Attributes:
+        sizes: how much each check does.
+        platform: JAX's platform that is checked, "gpu" or "cpu".
+        folder: holds a folder per process, the data and the caches.
+        results: names of checks, results as text, and "ok", "FAILED" or "" (not checked).
+        processes: all processes that were started.
+        start_time: in seconds of `time.monotonic`.
+    """
 
     sizes: Sizes
-    platform: str  # of JAX: "gpu" or "cpu"
+    platform: str
     folder: Path
-    results: list[tuple[str, str, str]] = field(default_factory=list)  # check, result, verdict
+    results: list[tuple[str, str, str]] = field(default_factory=list)
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+    start_time: float = field(default_factory=time.monotonic)
 
-    def tell(self, check: str, result: str, passed: bool | None = None) -> None:
-        """Prints a result and keeps it for the table; `passed` is None where nothing is judged."""
-        verdict = "" if passed is None else "ok" if passed else "FAILED"
+    def report(self, check: str, result: str, passed: bool | None = None) -> None:
+        """Prints a result and keeps it for the table. `passed` is None for a result that is not checked."""
+        verdict = {None: "", True: "ok", False: "FAILED"}[passed]
         self.results.append((check, result, verdict))
-        print(f"{time.monotonic() - self.began:4.0f} s  {check}: {result}  {verdict}".rstrip(), flush=True)
+        print(f"{time.monotonic() - self.start_time:4.0f} s  {check}: {result}  {verdict}".rstrip(), flush=True)
 
     @contextlib.contextmanager
-    def attempt(self, check: str) -> Iterator[None]:
-        """Tells what breaks as a failed check, so that the next ones have their turn."""
+    def reporting_errors(self, check: str) -> Iterator[None]:
+        """Reports an exception as a failed check, so that the other checks still run."""
         try:
             yield
         except Exception as error:
-            self.tell(check, f"{type(error).__name__}: {error}", False)
+            self.report(check, f"{type(error).__name__}: {error}", False)
 
-    def left(self) -> float:
-        """Seconds."""
-        return self.sizes.seconds - (time.monotonic() - self.began)
+    def seconds_left(self) -> float:
+        return self.sizes.seconds - (time.monotonic() - self.start_time)
 
-    def start(self, *command: str, name: str, platform: str | None = None, **variables: str) -> subprocess.Popen[str]:
-        """A process of Python in the folder `name`, on a platform of JAX's (by default the one that is tried)."""
+    def start(self, *arguments: str, name: str, platform: str | None = None, **variables: str) -> subprocess.Popen[str]:
+        """Starts a process of Python.
+
+        Args:
+            arguments: the arguments of Python.
+            name: the name of its folder.
+            platform: of JAX; by default the one that is checked.
+            variables: environment variables.
+        """
         (self.folder / name).mkdir(exist_ok=True)
-        chosen = {"JAX_PLATFORMS": "cpu"} if (platform or self.platform) == "cpu" else {}
-        own = {
+        environment = os.environ | {
             "TITRATE_DATA": str(self.folder / "data"),
             "TITRATE_CACHE": str(self.folder / "cache"),
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the peak is what was used, and PyTorch gets its share
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # otherwise the peak would be what JAX reserves
         }
+        if (platform or self.platform) == "cpu":
+            environment["JAX_PLATFORMS"] = "cpu"
         process = subprocess.Popen(
-            [sys.executable, *command],
+            [sys.executable, *arguments],
             cwd=self.folder / name,
-            env=os.environ | own | chosen | variables,
+            env=environment | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -149,226 +194,254 @@ class Bench:
         return process
 
     def close(self) -> None:
-        """Ends what still runs, after a check that failed."""
+        """Kills the processes that a failed check has left running."""
         for process in self.processes:
             process.kill()
             process.wait()
 
     def finish(self, process: subprocess.Popen[str]) -> str:
-        """What a process printed; raises Failed where it fails or there is no time left."""
+        """Waits for a process and returns its output.
+
+        Raises:
+            Failed: the process fails, or no time is left.
+        """
         try:
-            printed = process.communicate(timeout=max(1.0, self.left()))[0]
+            output, _ = process.communicate(timeout=max(1.0, self.seconds_left()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             raise Failed(f"out of time: {' '.join(process.args[1:])}") from None
         if process.returncode:
-            raise Failed(f"{' '.join(process.args[1:])} exited with {process.returncode}:\n{printed[-3000:]}")
-        return printed
+            raise Failed(f"{' '.join(process.args[1:])} exited with {process.returncode}:\n{output[-3000:]}")
+        return output
 
-    def train(self, *words: str, name: str, platform: str | None = None, **variables: str) -> subprocess.Popen[str]:
-        """A run of Titrate."""
-        return self.start("-m", "runner", *words, *PLAIN, name=name, platform=platform, **variables)
+    def train(self, *overrides: str, name: str, platform: str | None = None, **variables: str) -> subprocess.Popen[str]:
+        """Starts a run of Titrate."""
+        return self.start("-m", "runner", *overrides, *RUN_OVERRIDES, name=name, platform=platform, **variables)
 
     def run_folder(self, name: str) -> Path:
-        """That of the only run of a folder."""
-        (found,) = (self.folder / name).glob("outputs/2*")
-        return found
+        """Returns the folder of the only run of a process."""
+        (folder,) = (self.folder / name).glob("outputs/2*")
+        return folder
 
-    def summary(self, name: str) -> dict[str, Any]:
-        """That of the only run of a folder."""
-        found: dict[str, Any] = json.loads((self.run_folder(name) / "summary.json").read_text())
-        return found
+    def load_summary(self, name: str) -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads((self.run_folder(name) / "summary.json").read_text())
+        return summary
 
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """The last state and the best weights of the only run of a folder."""
+    def load_checkpoints(self, name: str) -> dict[str, np.ndarray]:
+        """Loads the last training state and the best weights of the only run of a process."""
         checkpoints = self.run_folder(name) / "checkpoints"
-        found = {}
+        arrays = {}
         for path in (max(checkpoints.glob("step_*.npz")), max(checkpoints.glob("best_*.npz"))):
-            with np.load(path) as archive:
-                found |= {f"{path.name} {key}": archive[key] for key in archive.files if key.startswith("leaf")}
-        return found
+            with np.load(path) as file:
+                arrays |= {f"{path.name} {key}": file[key] for key in file.files if key.startswith("leaf")}
+        return arrays
 
 
-class Failed(Exception):
-    """A process did not do what it was started for."""
-
-
-def equal(bench: Bench) -> None:
-    """Trains on both platforms and with all variants at once: these networks are small."""
+def check_equal(bench: Bench) -> None:
+    """Trains on both platforms and with all variants at the same time, as these networks are small."""
     for experiment, epochs in EPOCHS.items():
-        with bench.attempt(f"equal {experiment}"):
-            words = (f"experiment={experiment}", f"training.epochs={epochs}")
+        with bench.reporting_errors(f"equal {experiment}"):
+            overrides = (f"experiment={experiment}", f"training.epochs={epochs}")
             name = f"equal_{experiment}"
-            on_cpu = bench.train(*words, name=f"{name}_cpu", platform="cpu")
-            variants = {one: VARIANTS[one] for one in bench.sizes.variants}
-            others = [bench.train(*words, name=f"{name}_{one}", **variables) for one, variables in variants.items()]
-            for process in (on_cpu, *others):
+            variants = bench.sizes.variants
+            processes = [bench.train(*overrides, name=f"{name}_cpu", platform="cpu")]
+            for variant in variants:
+                process = bench.train(*overrides, name=f"{name}_{variant}", **VARIANTS[variant])
+                processes.append(process)
+            for process in processes:
                 bench.finish(process)
-            for variant in bench.sizes.variants:
-                apart = compare(bench, f"{name}_cpu", f"{name}_{variant}")
-                said = ", ".join(f"{what} {value:.1e}" for what, value in apart.items())
-                passed = all(apart[what] <= TOLERANCE[what] for what in apart) if variant != "default" else None
-                bench.tell(f"equal {experiment}", f"{variant}: {said} from the CPU's", passed)
+            for variant in variants:
+                differences = compare_runs(bench, f"{name}_cpu", f"{name}_{variant}")
+                passed = None
+                if variant != "default":
+                    passed = all(difference <= TOLERANCE[kind] for kind, difference in differences.items())
+                text = ", ".join(f"{kind} {difference:.1e}" for kind, difference in differences.items())
+                bench.report(f"equal {experiment}", f"{variant}: {text} from the CPU's", passed)
 
 
-def compare(bench: Bench, first: str, second: str) -> dict[str, float]:
-    """The largest differences of two runs, relative to the largest number of their array."""
-    states = [parameters(bench.arrays(name)) for name in (first, second)]
-    if states[0].keys() != states[1].keys():
+def compare_runs(bench: Bench, first: str, second: str) -> dict[str, float]:
+    """Returns the largest relative differences of the losses and of the parameters of two runs."""
+    first_parameters, second_parameters = (load_parameters(bench, name) for name in (first, second))
+    if first_parameters.keys() != second_parameters.keys():
         raise Failed(f"{first} and {second} have different parameters")
-    apart = max(relative(value, states[1][name]) for name, value in states[0].items())
-    return {"losses": relative(*(losses(bench, name) for name in (first, second))), "parameters": apart}
+    return {
+        "losses": relative_difference(load_losses(bench, first), load_losses(bench, second)),
+        "parameters": max(
+            relative_difference(array, second_parameters[name]) for name, array in first_parameters.items()
+        ),
+    }
 
 
-def losses(bench: Bench, name: str) -> np.ndarray:
-    """Those of every epoch, in training and validation."""
-    history = bench.summary(name)["history"]
+def load_losses(bench: Bench, name: str) -> np.ndarray:
+    """Returns the losses of every epoch in training and validation, (epochs, 2)."""
+    history = bench.load_summary(name)["history"]
     return np.array([[epoch["train/loss"], epoch["valid/loss"]] for epoch in history])
 
 
-def parameters(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Those of the last state, without the optimizer's."""
-    return {name: array for name, array in arrays.items() if re.match(r"step_\d+.npz leaf\.(param|model)", name)}
+def load_parameters(bench: Bench, name: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of the model in the last training state, without the optimizer's."""
+    arrays = bench.load_checkpoints(name)
+    return {key: array for key, array in arrays.items() if re.match(r"step_\d+.npz leaf\.(param|model)", key)}
 
 
-def relative(first: np.ndarray, second: np.ndarray) -> float:
-    """The largest difference, relative to the largest number; NaN is no match."""
-    apart = np.abs(first.astype(np.float64) - second).max(initial=0) / max(np.abs(first).max(initial=0), 1e-30)
-    return float(apart) if np.isfinite(apart) else np.inf
+def relative_difference(first: np.ndarray, second: np.ndarray) -> float:
+    """Returns the largest difference, relative to the largest number of the first array. NaN counts as infinite."""
+    largest = max(np.abs(first).max(initial=0), 1e-30)
+    difference = np.abs(first.astype(np.float64) - second).max(initial=0) / largest
+    return float(difference) if np.isfinite(difference) else np.inf
 
 
-def kill(bench: Bench) -> None:
-    """Kills runs in the midst of training or as they start, and compares what comes of them to the bit."""
+def check_kill(bench: Bench) -> None:
+    """Kills runs during the start or during training, resumes them, and compares them with an uninterrupted run."""
     for experiment in bench.sizes.killed:
-        with bench.attempt(f"kill {experiment}"):
+        with bench.reporting_errors(f"kill {experiment}"):
             epochs = f"training.epochs={bench.sizes.kill_epochs}"
-            words = (f"experiment={experiment}", epochs, "training.checkpoint_minutes=0.002")
-            whole, other = f"kill_{experiment}_none", f"kill_{experiment}"
-            began = time.monotonic()
-            bench.finish(bench.train(*words, name=whole, **DETERMINISTIC))
-            killed = kill_often(bench, words, other, 0.5 * (time.monotonic() - began))
-            log = (bench.run_folder(other) / "log.txt").read_text()
-            resumed = [int(step) for step in re.findall(r"going on from step (\d+)", log)]
-            same = same_bits(bench, whole, other)
-            result = f"{killed} kills, went on from steps {resumed}, {'same' if same else 'other'} bits"
-            bench.tell(f"kill {experiment}", result, same and any(resumed))
+            overrides = (f"experiment={experiment}", epochs, "training.checkpoint_minutes=0.002")
+            uninterrupted, killed = f"kill_{experiment}_none", f"kill_{experiment}"
+            start = time.monotonic()
+            bench.finish(bench.train(*overrides, name=uninterrupted, **DETERMINISTIC))
+            kills = kill_and_resume(bench, overrides, killed, 0.5 * (time.monotonic() - start))
+            log = (bench.run_folder(killed) / "log.txt").read_text()
+            resumed_steps = [int(step) for step in re.findall(r"resuming from step (\d+)", log)]
+            identical = are_identical(bench, uninterrupted, killed)
+            bits = "same" if identical else "other"
+            result = f"{kills} kills, resumed from steps {resumed_steps}, {bits} bits"
+            bench.report(f"kill {experiment}", result, identical and any(resumed_steps))
 
 
-def kill_often(bench: Bench, words: tuple[str, ...], name: str, longest: float) -> int:
-    """Starts a run again until it comes to its end, killing it meanwhile; how often."""
-    dice, killed, finished = random.Random("titrate"), 0, False
-    for starting in itertools.islice(itertools.cycle((False, False, True)), bench.sizes.kills):
-        seconds = dice.uniform(0, longest if starting else 0.3)
-        process = bench.train(*words, name=name, **DETERMINISTIC)
-        killed += kill_one(process, bench.folder / name, seconds, starting=starting)
-        if finished := any((bench.folder / name).glob("outputs/2*/summary.json")):
+def kill_and_resume(bench: Bench, overrides: tuple[str, ...], name: str, max_seconds: float) -> int:
+    """Starts a run and kills it, several times, and lets it finish at last.
+
+    Args:
+        overrides: of the run.
+        name: the folder of the process.
+        max_seconds: the longest time from the start of a process to its kill.
+
+    Returns:
+        How many processes were killed before they finished.
+    """
+    generator, kills, finished = random.Random("titrate"), 0, False
+    for during_start in itertools.islice(itertools.cycle((False, False, True)), bench.sizes.kills):
+        seconds = generator.uniform(0, max_seconds if during_start else 0.3)
+        process = bench.train(*overrides, name=name, **DETERMINISTIC)
+        kills += kill_process(process, bench.folder / name, seconds, during_start=during_start)
+        finished = any((bench.folder / name).glob("outputs/2*/summary.json"))
+        if finished:
             break
     if not finished:
-        bench.finish(bench.train(*words, name=name, **DETERMINISTIC))
-    return killed
+        bench.finish(bench.train(*overrides, name=name, **DETERMINISTIC))
+    return kills
 
 
-def same_bits(bench: Bench, first: str, second: str) -> bool:
-    """Whether two runs have the same state, best weights and history."""
-    states = [{key: array.tobytes() for key, array in bench.arrays(name).items()} for name in (first, second)]
-    return states[0] == states[1] and bench.summary(first)["history"] == bench.summary(second)["history"]
+def kill_process(process: subprocess.Popen[str], folder: Path, seconds: float, *, during_start: bool) -> bool:
+    """Waits and kills a process. Returns whether it was still running.
 
-
-def kill_one(process: subprocess.Popen[str], folder: Path, seconds: float, *, starting: bool) -> bool:
-    """Kills a run so long after its start, or after it has first saved; False where it ended before."""
-    before, deadline = saved(folder), time.monotonic() + 120
-    while not starting and saved(folder) == before and process.poll() is None and time.monotonic() < deadline:
+    Args:
+        process: of a run.
+        folder: the folder of the process.
+        seconds: how long to wait, from now or from the next checkpoint of the run.
+        during_start: whether to wait from now.
+    """
+    checkpoints, deadline = find_checkpoints(folder), time.monotonic() + 120
+    while not during_start and process.poll() is None and time.monotonic() < deadline:
+        if find_checkpoints(folder) != checkpoints:
+            break
         time.sleep(0.005)
     time.sleep(seconds)
-    alive = process.poll() is None
+    is_running = process.poll() is None
     process.kill()
     process.communicate()
-    return alive
+    return is_running
 
 
-def saved(folder: Path) -> set[str]:
-    """The checkpoints of the runs of a folder."""
+def find_checkpoints(folder: Path) -> set[str]:
+    """Returns the names of the checkpoints of all runs in a folder."""
     return {path.name for path in folder.glob("outputs/2*/checkpoints/step_*.npz")}
 
 
-def memory(bench: Bench) -> None:
-    """A dry run of fashion_mnist_cnn beside the peak of its training."""
-    words = fashion(bench, "float32")
-    printed = bench.finish(bench.start("-m", "runner", *words, "tracking=none", "mode=dry_run", name="dry_run"))
-    compiled = printed.partition("memory as compiled")[2]
-    sizes = re.findall(r"^  (?:training|evaluation) +([\d.,]+) ?(\w?B)", compiled, re.MULTILINE)
-    said = max(float(number.replace(",", "")) * UNITS[unit] for number, unit in sizes)
-    peaks = {}
-    for name in ("compiling", "speed_float32"):
-        bench.finish(bench.train(*words, name=name))
-        peaks[name] = bench.summary(name)["metrics"]["peak_memory_bytes"]
-    peak = peaks["speed_float32"]
+def are_identical(bench: Bench, first: str, second: str) -> bool:
+    """Whether two runs have bit-identical training states, best weights and histories."""
+    states = [{key: array.tobytes() for key, array in bench.load_checkpoints(name).items()} for name in (first, second)]
+    histories = [bench.load_summary(name)["history"] for name in (first, second)]
+    return states[0] == states[1] and histories[0] == histories[1]
+
+
+def check_memory(bench: Bench) -> None:
+    """Compares the memory that a dry run of fashion_mnist_cnn predicts with the peak of its training."""
+    overrides = fashion_overrides(bench, "float32")
+    output = bench.finish(bench.start("-m", "runner", *overrides, "tracking=none", "mode=dry_run", name="dry_run"))
+    section = output.partition("memory of the compiled programs")[2]
+    sizes = re.findall(r"^  (?:training|evaluation) +([\d.,]+) ?(\w?B)", section, re.MULTILINE)
+    predicted = max(float(number.replace(",", "")) * UNITS[unit] for number, unit in sizes)
+    peaks = []
+    for name in ("compiling", "speed_float32"):  # the second run takes the programs from the cache
+        bench.finish(bench.train(*overrides, name=name))
+        peaks.append(bench.load_summary(name)["metrics"]["peak_memory_bytes"])
+    compiling_peak, peak = peaks
     result = (
-        f"fashion_mnist_cnn: dry run {said / 1e6:,.1f} MB, {bench.platform} {peak / 1e6:,.1f} MB at its peak, "
-        f"{peaks['compiling'] / 1e6:,.1f} MB where it compiles"
+        f"fashion_mnist_cnn: dry run {predicted / 1e6:,.1f} MB, {bench.platform} peak {peak / 1e6:,.1f} MB, "
+        f"{compiling_peak / 1e6:,.1f} MB while compiling"
     )
-    bench.tell("memory", result, 0.5 <= peak / said <= 2 if bench.platform == "gpu" else None)
+    bench.report("memory", result, 0.5 <= peak / predicted <= 2 if bench.platform == "gpu" else None)
 
 
-def speed(bench: Bench) -> None:
-    """Steps per second in both precisions."""
+def check_speed(bench: Bench) -> None:
+    """Measures steps per second in float32 and in bfloat16."""
     for precision in ("float32", "bfloat16"):
-        with bench.attempt(f"speed {precision}"):
+        with bench.reporting_errors(f"speed {precision}"):
             name = f"speed_{precision}"
-            if not (bench.folder / name).exists():  # that of `memory` is of use here too
-                bench.finish(bench.train(*fashion(bench, precision), name=name))
-            metrics = bench.summary(name)["metrics"]
+            if not (bench.folder / name).exists():  # `check_memory` has already run it in float32
+                bench.finish(bench.train(*fashion_overrides(bench, precision), name=name))
+            summary = bench.load_summary(name)
+            metrics = summary["metrics"]
             waited = f"waited for input {metrics['input_wait_fraction']:.0%} of the time"
-            result = f"fashion_mnist_cnn, 32 a batch: {metrics['steps_per_second']:,.1f} steps/s, {waited}"
-            bench.tell(f"speed {precision}", result, np.isfinite(bench.summary(name)["history"][-1]["train/loss"]))
+            result = f"fashion_mnist_cnn, batch size 32: {metrics['steps_per_second']:,.1f} steps/s, {waited}"
+            bench.report(f"speed {precision}", result, np.isfinite(summary["history"][-1]["train/loss"]))
 
 
-def fashion(bench: Bench, precision: str) -> tuple[str, ...]:
-    """The words of a run of fashion_mnist_cnn."""
+def fashion_overrides(bench: Bench, precision: str) -> tuple[str, ...]:
+    """Returns the overrides of a run of fashion_mnist_cnn."""
     limit = f"training.limit_batches={json.dumps(bench.sizes.limit_batches)}"
     return "experiment=fashion_mnist_cnn", "training.epochs=2", f"training.precision={precision}", limit
 
 
-def resnet(bench: Bench) -> None:
-    """Images per second, ours and PyTorch's."""
+def check_resnet(bench: Bench) -> None:
+    """Measures images per second of Titrate and of PyTorch, each in a process of its own."""
     sizes = bench.sizes
-    described = f"{sizes.network}, {sizes.side} x {sizes.side}, {sizes.batch} a batch"
-    shape = [str(number) for number in (sizes.side, sizes.batch, sizes.steps, sizes.epochs)]
-    peers = {"titrate": ("titrate", sizes.network)} | {
-        f"torch {mode}": ("torch", mode) for mode in ("eager", "compiled")
-    }
-    for name, (who, what) in peers.items():
-        if who == "torch" and (reason := no_peer(bench)):
-            bench.tell(f"resnet {name}", f"skipped: {reason}")
-            continue
-        if what == "compiled" and bench.left() < COMPILING:
-            bench.tell(f"resnet {name}", "skipped: no time left")
-            continue
-        with bench.attempt(f"resnet {name}"):
-            child = bench.start(__file__, "--child", who, what, *shape, name=f"resnet_{who}_{what}")
-            found = json.loads(re.findall(r"^\{.*\}$", bench.finish(child), re.MULTILINE)[-1])
-            result = (
-                f"{described}: {found['images_per_second']:,.1f} images/s, {found['peak'] / 1e9:.2f} GB at its peak"
-            )
-            bench.tell(f"resnet {name}", result)
+    measure_resnet(bench, "resnet titrate", "titrate", sizes.network)
+    for mode in ("eager", "compiled"):
+        check = f"resnet torch {mode}"
+        if bench.platform == "cpu":
+            bench.report(check, "skipped: no GPU")
+        elif not importlib.util.find_spec("torch"):
+            bench.report(check, "skipped: no PyTorch")
+        elif mode == "compiled" and bench.seconds_left() < TORCH_COMPILE_SECONDS:
+            bench.report(check, "skipped: no time left")
+        else:
+            measure_resnet(bench, check, "torch", mode)
 
 
-def no_peer(bench: Bench) -> str | None:
-    """Why PyTorch can't be measured."""
-    if bench.platform == "cpu":
-        return "no GPU"
-    return None if importlib.util.find_spec("torch") else "no PyTorch"
+def measure_resnet(bench: Bench, check: str, library: str, variant: str) -> None:
+    """Runs `measure_titrate` or `measure_torch` in a process and reports its result."""
+    sizes = bench.sizes
+    numbers = [str(number) for number in (sizes.side, sizes.batch, sizes.steps, sizes.epochs)]
+    with bench.reporting_errors(check):
+        process = bench.start(__file__, "--measure", library, variant, *numbers, name=f"resnet_{library}_{variant}")
+        measured = json.loads(re.findall(r"^\{.*\}$", bench.finish(process), re.MULTILINE)[-1])
+        rate, peak = measured["images_per_second"], measured["peak"]
+        network = f"{sizes.network}, {sizes.side} x {sizes.side}, batch size {sizes.batch}"
+        bench.report(check, f"{network}: {rate:,.1f} images/s, peak {peak / 1e9:.2f} GB")
 
 
-def titrate_images(network: str, side: int, batch: int, steps: int, epochs: int) -> dict[str, float]:
-    """A run of ours on random images; the program of training is that of any run."""
+def measure_titrate(network: str, side: int, batch: int, steps: int, epochs: int) -> dict[str, float]:
+    """Trains one of our architectures on random images."""
     import runner
     from components.data import Arrays
 
-    pixels, labels = images(side, batch, steps)
+    pixels, labels = make_images(side, batch, steps)
     source = Arrays(columns={"image": pixels, "label": labels}, valid=batch, test=batch)
-    words = [
+    overrides = [
         f"architecture={network}",
         "optimizer=sgd",
         "optimizer.momentum=0.9",
@@ -377,20 +450,20 @@ def titrate_images(network: str, side: int, batch: int, steps: int, epochs: int)
         f"training.evaluation_batch_size={batch}",
         f"training.epochs={epochs}",
     ]
-    metrics = runner.run(*words, *PLAIN, source=source).metrics
+    metrics = runner.run(*overrides, *RUN_OVERRIDES, source=source).metrics
     return {"images_per_second": metrics["steps_per_second"] * batch, "peak": metrics["peak_memory_bytes"]}
 
 
-def images(side: int, batch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images of up to 1000 classes for so many steps, and two batches to be held out."""
+def make_images(side: int, batch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Makes random images of up to 1000 classes: `steps` training batches, a validation batch and a test batch."""
     rows = batch * (steps + 2)
     classes = max(2, min(1000, rows // 8))
     pixels = np.random.default_rng(0).integers(0, 256, (rows, side, side, 3), np.uint8)
     return pixels, (np.arange(rows) % classes).astype(np.int32)
 
 
-def torch_images(mode: str, side: int, batch: int, steps: int, epochs: int) -> dict[str, float]:
-    """PyTorch's training step of ResNet-50, on images that lie on the device."""
+def measure_torch(mode: str, side: int, batch: int, steps: int, epochs: int) -> dict[str, float]:
+    """Trains ResNet-50 in PyTorch on random images that are on the device."""
     import torch
     from torch import nn
 
@@ -402,8 +475,8 @@ def torch_images(mode: str, side: int, batch: int, steps: int, epochs: int) -> d
             super().__init__()
             first, middle = convolution(inputs, width, 1), convolution(width, width, 3, stride)
             self.body = nn.Sequential(*first, nn.ReLU(), *middle, nn.ReLU(), *convolution(width, 4 * width, 1))
-            same = stride == 1 and inputs == 4 * width
-            self.shortcut = nn.Sequential(*([] if same else convolution(inputs, 4 * width, 1, stride)))
+            is_identity = stride == 1 and inputs == 4 * width
+            self.shortcut = nn.Sequential(*([] if is_identity else convolution(inputs, 4 * width, 1, stride)))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.relu(self.body(x) + self.shortcut(x))
@@ -416,32 +489,32 @@ def torch_images(mode: str, side: int, batch: int, steps: int, epochs: int) -> d
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
     model = model.cuda().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
-    pixels, labels = (torch.from_numpy(array).cuda() for array in images(side, batch, steps))
+    pixels, labels = (torch.from_numpy(array).cuda() for array in make_images(side, batch, steps))
     labels = labels.long()
 
     def objective(pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        x = pixels.permute(0, 3, 1, 2).float().div(255)  # channels last, as they lie
+        x = pixels.permute(0, 3, 1, 2).float().div(255)  # a view in channels_last
         with torch.autocast("cuda", torch.bfloat16):
             return nn.functional.cross_entropy(model(x), labels)
 
     if mode == "compiled":
         objective = torch.compile(objective)
     torch.backends.cudnn.benchmark = True
-    for epoch in range(epochs + 1):  # the first is not counted: it compiles and chooses algorithms
+    for epoch in range(epochs + 1):  # the first epoch is not timed: it compiles and chooses algorithms
         if epoch == 1:
             torch.cuda.synchronize()
-            began = time.perf_counter()
+            start = time.perf_counter()
         for rows in torch.randperm(batch * steps, device="cuda").split(batch):
             optimizer.zero_grad(set_to_none=True)
             objective(pixels[rows], labels[rows]).backward()
             optimizer.step()
     torch.cuda.synchronize()
-    pace = epochs * steps * batch / (time.perf_counter() - began)
-    return {"images_per_second": pace, "peak": torch.cuda.max_memory_allocated()}
+    rate = epochs * steps * batch / (time.perf_counter() - start)
+    return {"images_per_second": rate, "peak": torch.cuda.max_memory_allocated()}
 
 
-def make_data(folder: Path) -> None:
-    """Files in the form of Fashion-MNIST and of the housing data, with random contents."""
+def write_data(folder: Path) -> None:
+    """Writes files in the formats of Fashion-MNIST and California housing, with random contents."""
     random = np.random.default_rng(0)
     (folder / "fashion_mnist").mkdir(parents=True)
     for name, rows in (("train", 60_000), ("t10k", 10_000)):
@@ -452,56 +525,71 @@ def make_data(folder: Path) -> None:
     columns = "longitude latitude housing_median_age total_rooms total_bedrooms population households median_income"
     lines = [",".join([*columns.split(), "median_house_value", "ocean_proximity"])]
     for row in range(2000):
-        place = f"{random.uniform(-124, -114):.2f},{random.uniform(32, 42):.2f}"
+        location = f"{random.uniform(-124, -114):.2f},{random.uniform(32, 42):.2f}"
         numbers = [f"{number:.1f}" for number in random.uniform(1, 50, 7)]
         numbers[2] = "" if row % 10 == 0 else numbers[2]  # total_bedrooms
-        lines.append(f"{place},{','.join(numbers)},{('INLAND', 'ISLAND', 'NEAR BAY')[row % 3]}")
+        lines.append(f"{location},{','.join(numbers)},{('INLAND', 'ISLAND', 'NEAR BAY')[row % 3]}")
     (folder / "california_housing").mkdir()
     (folder / "california_housing/housing.csv").write_text("\n".join(lines))
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """An IDX file of bytes."""
+    """Writes an array of bytes as an IDX file."""
     sizes = np.array(array.shape, ">u4").tobytes()
     path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes())
 
 
-def surroundings() -> Iterator[str]:
-    """What this machine has, and what it lacks and why that matters."""
-    missing = {name for name in (*NEEDED, *DEGRADES) if importlib.util.find_spec(name) is None}
-    for name, so in DEGRADES.items():
-        if name in missing:
-            yield f"no {name}: {so}"
-    if lacking := [name for name in NEEDED if name in missing]:
-        sys.exit(f"Python {sys.version.split()[0]} lacks {', '.join(lacking)}: a folder WHEELS may hold their wheels")
+def check_modules() -> None:
+    """Prints which optional modules are missing, and exits if a required one is missing."""
+    for name, consequence in OPTIONAL.items():
+        if importlib.util.find_spec(name) is None:
+            print(f"{name} is missing: {consequence}")
+    missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"Python {sys.version.split()[0]} has no {', '.join(missing)}. "
+            "Install them, or set WHEELS to a folder with their wheels."
+        )
 
 
-DEVICE = "import jax, json; d = jax.devices()[0]; print(json.dumps([d.platform, d.device_kind, jax.__version__]))"
-CHECKS = {check.__name__: check for check in (equal, kill, memory, speed, resnet)}
+# Runs in a process of its own, as JAX would reserve the GPU for this one.
+PRINT_DEVICE = """
+import jax, json
+device = jax.devices()[0]
+print(json.dumps([device.platform, device.device_kind, jax.__version__]))
+"""
+CHECKS = {
+    "equal": check_equal,
+    "kill": check_kill,
+    "memory": check_memory,
+    "speed": check_speed,
+    "resnet": check_resnet,
+}
 
 
-def main(words: Sequence[str]) -> int:
-    if words[:1] == ["--child"]:
-        measure = {"titrate": titrate_images, "torch": torch_images}[words[1]]
-        print(json.dumps(measure(words[2], *map(int, words[3:]))))
+def main(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["--measure"]:  # the process that `measure_resnet` starts
+        library, variant, *numbers = arguments[1:]
+        measure = {"titrate": measure_titrate, "torch": measure_torch}[library]
+        print(json.dumps(measure(variant, *map(int, numbers))))
         return 0
-    parser = argparse.ArgumentParser(description="What a GPU makes of Titrate.")
-    parser.add_argument("--smallest", action="store_true")
-    parser.add_argument("--check", action="append", choices=CHECKS, dest="checks")
-    given = parser.parse_args(words)
-    print(*surroundings(), sep="\n")
-    found = subprocess.run([sys.executable, "-c", DEVICE], check=True, stdout=subprocess.PIPE, text=True)
-    platform, kind, version = json.loads(found.stdout.splitlines()[-1])
-    if platform == "cpu" and not given.smallest:
-        sys.exit("JAX finds no GPU; --smallest tries this script on the CPU")
+    parser = argparse.ArgumentParser(description="Checks Titrate on a GPU.")
+    parser.add_argument("--smallest", action="store_true", help="use the smallest sizes, and the CPU without a GPU")
+    parser.add_argument("--check", action="append", choices=CHECKS, dest="checks", help="run only this check")
+    options = parser.parse_args(arguments)
+    check_modules()
+    device = subprocess.run([sys.executable, "-c", PRINT_DEVICE], check=True, stdout=subprocess.PIPE, text=True)
+    platform, kind, version = json.loads(device.stdout.splitlines()[-1])
+    if platform == "cpu" and not options.smallest:
+        sys.exit("JAX finds no GPU. Use --smallest to run the checks on the CPU.")
     print(f"{kind}, JAX {version}, Python {sys.version.split()[0]}", flush=True)
-    # Figures may still be drawn in the background as it ends.
+    # A background process may still write figures into the folder when it is removed.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        bench = Bench(SMALLEST if given.smallest else Sizes(), platform, Path(folder))
+        bench = Bench(SMALLEST if options.smallest else Sizes(), platform, Path(folder))
         with contextlib.closing(bench):
-            make_data(bench.folder / "data")
-            for check in given.checks or CHECKS:
-                with bench.attempt(check):
+            write_data(bench.folder / "data")
+            for check in options.checks or CHECKS:
+                with bench.reporting_errors(check):
                     CHECKS[check](bench)
     width = max(len(check) for check, _, _ in bench.results)
     print("", *(f"{check:{width}}  {verdict:6}  {result}" for check, result, verdict in bench.results), sep="\n")

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Tries Titrate on a machine with one GPU, in less than eight minutes: see benchmarks/gpu.py, which takes the same words.
+# Checks Titrate on a machine with one GPU in less than eight minutes. benchmarks/gpu.py describes the checks.
 #
 #   [PYTHON=python3] [WHEELS=folder] benchmarks/gpu.sh [--smallest] [--check NAME] [--check …]
 # smallest, slow: --smallest --check speed
 #
-# It needs no network, no MLflow, and no installation of Titrate. WHEELS is a folder of wheels that the machine lacks
-# (hydra-core, omegaconf, antlr4-python3-runtime, packaging); they are installed for this call alone.
+# The script needs no network, no MLflow, and no installation of Titrate. WHEELS is a folder with wheels of missing
+# packages, for instance hydra-core, omegaconf, antlr4-python3-runtime and packaging. They are installed into a temporary
+# folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}

@@ -19,6 +19,7 @@ import json
 import subprocess
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ from benchmarks.timing import parse_arguments, time_variants
 from components.feature import Embedding, Label
 from components.types import Output
 from runner.data.encode import TARGET, encode_source
-from runner.data.load import Data, Features, load_encoded, program_columns, reached_columns
+from runner.data.load import Data, Features, load_encoded, program_column_names, used_columns
 from runner.platform import count_cores
 from runner.program.model import Model
 
@@ -39,7 +40,7 @@ INPUT = ("income", "age_bucket", "kind", "age_x_ocean", "place_embedding")
 FEATURES = Features(
     Label(key="label"), COLUMNS | {"place_embedding": Embedding(key="place", dimension=8)}, {"inputs": INPUT}
 )
-INPUT_COLUMNS = {name: column for name, column in reached_columns(FEATURES).items() if name != TARGET}
+INPUT_COLUMNS = {name: column for name, column in used_columns(FEATURES).items() if name != TARGET}
 
 
 class _NoArchitecture(nn.Module):
@@ -51,7 +52,7 @@ class _NoArchitecture(nn.Module):
 def measure_inputs(source: HousingSource, batch_size: int) -> tuple[float, float]:
     """Returns the rows per second of encoding alone, and of encoding and dense inputs together."""
     data = load_encoded(source, FEATURES, identity="", cache=None)
-    kept = [name for name in program_columns(FEATURES) if name != TARGET]
+    kept = [name for name in program_column_names(FEATURES) if name != TARGET]
     make_inputs, variables = compile_inputs(data, batch_size)
     for _ in range(2):  # the first pass compiles and warms the caches
         start = time.perf_counter()
@@ -90,11 +91,9 @@ def compile_inputs(data: Data, batch_size: int) -> tuple[Any, Any]:
 def measure_encoding(source: HousingSource, rounds: int) -> Mapping[int, float]:
     """Returns the rows per second of encoding alone, the best of the rounds, by number of threads."""
     constants = load_encoded(source, FEATURES, identity="", cache=None).constants
-    variants = {
-        str(workers): lambda workers=workers: encode_source(source, INPUT_COLUMNS, constants, INPUT, workers=workers)
-        for workers in (1, 2)
-    }
-    return {int(workers): source.rows / min(seconds) for workers, seconds in time_variants(variants, rounds).items()}
+    encode = partial(encode_source, source, INPUT_COLUMNS, constants, INPUT)
+    seconds = time_variants({workers: partial(encode, workers=workers) for workers in (1, 2)}, rounds)
+    return {workers: source.rows / min(durations) for workers, durations in seconds.items()}
 
 
 def run_other(command: tuple[str, ...]) -> None:

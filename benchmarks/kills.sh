@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Kills runs, and then prolonged ones, at random instants (fifty times each unless a number is given), and compares what
-# came of them with runs that nobody killed: parameters to the bit, history, the folder and the points in MLflow.
-# Further words go to pytest: `benchmarks/kills.sh 50 -k prolonged`.
+# Kills runs, and extensions of finished runs, at random times, resumes them, and compares them with uninterrupted runs:
+# parameters bit by bit, the history, the files of the run folder, and the metrics in MLflow.
+#
+#   benchmarks/kills.sh [kills of each kind, by default 50] [argument of pytest ...]
 # smallest, slow: 1
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -3,9 +3,8 @@
     python benchmarks/layers.py [rounds] [part of a case's name ...]
     smallest: 1 1x1,
 
-Measures the forward pass, the gradient of the image and the gradient of the kernel for each case, and then gradient
-steps of two small networks with and without the project's own lowerings. The lowerings are for the CPU: on a GPU both
-variants are the same.
+Measures the forward pass, the gradient of the image and the gradient of the kernel for each convolution, and then the
+gradients of two small networks with and without the lowerings for the CPU.
 
 Prints for each case a line of JSON: the median milliseconds of N rounds after one warm-up round, how many times as fast
 ours is, and the seconds of tracing and compiling. Variants alternate, so that a busy machine slows all of them.
@@ -127,7 +126,7 @@ def measure_network(layers: tuple[Any, ...], rounds: int) -> dict[str, Any]:
         return jnp.square(output.logits).mean()
 
     def xla_gradients(params: Any, x: jax.Array) -> Any:
-        with mock.patch("jax.default_backend", return_value="unknown"):  # the lowerings are for the CPU only
+        with mock.patch("jax.default_backend", return_value="unknown"):  # not "cpu": without the lowerings
             return jax.grad(loss)(params, x)
 
     return compare_variants({"xla": xla_gradients, "ours": jax.grad(loss)}, rounds, variables["params"], x)

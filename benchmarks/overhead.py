@@ -28,7 +28,7 @@ RUN = """
 import sys
 from runner.training.checkpoint import CheckpointFiles
 if sys.argv[1] == "never":
-    CheckpointFiles.save = lambda self, state, best, meta, then: None
+    CheckpointFiles.save = lambda self, state, new_best, metadata, on_saved: None
 import runner
 runner.run(*sys.argv[2:])
 """

@@ -1,4 +1,4 @@
-"""Columns of Arrow as NumPy arrays and `Strings`, without copies where nothing is missing.
+"""Conversion of Arrow columns to NumPy arrays and `Strings`. A column without missing values isn't copied.
 
 Arrow's own `to_numpy` imports pandas, which takes seconds.
 """
@@ -16,19 +16,25 @@ if TYPE_CHECKING:
 
 
 def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None]:
-    """A column's values, and which rows have one, (rows,), bool; None: all.
+    """Converts a column of Arrow. Times with a time zone are converted to UTC.
 
-    A missing value is 0, False, NaN, NaT or "". Times with a time zone are in UTC.
+    Args:
+        name: the column's name for messages.
+        column: the column.
+
+    Returns:
+        The values, where a missing value is 0, False, NaN, NaT or "", and a mask (rows,), bool: False where a value is
+        missing. The mask is None if no value is missing.
 
     Raises:
-        DataError: the column, called `name`, is of a type that has no counterpart, or has gaps within lists.
+        DataError: the type of the column isn't supported, or values are missing within lists.
     """
     import pyarrow
 
     types, kind = pyarrow.types, column.type
     if types.is_dictionary(kind):
         return convert_column(name, column.cast(kind.value_type))
-    valid = valid_mask(column)
+    valid = read_valid_mask(column)
     if types.is_string_view(kind) or types.is_null(kind):
         column, kind = column.cast(pyarrow.large_string()), pyarrow.large_string()
     if types.is_string(kind) or types.is_large_string(kind):
@@ -46,11 +52,11 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
         return _convert_times(column, valid), valid
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _convert_lists(name, column), valid
-    raise DataError(f"column `{name}` is of Arrow's type {kind}, which no column can take")
+    raise DataError(f"column `{name}` has Arrow's type {kind}, which isn't supported; convert the column first")
 
 
-def valid_mask(column: pyarrow.ChunkedArray) -> np.ndarray | None:
-    """Which rows have a value, (rows,), bool; None: all."""
+def read_valid_mask(column: pyarrow.ChunkedArray) -> np.ndarray | None:
+    """The mask of a column, (rows,), bool: False where a value is missing. None: no value is missing."""
     import pyarrow
 
     return convert_numbers(column.is_valid().cast(pyarrow.uint8()), "?", None, False) if column.null_count else None
@@ -59,7 +65,7 @@ def valid_mask(column: pyarrow.ChunkedArray) -> np.ndarray | None:
 def convert_numbers(
     column: pyarrow.ChunkedArray | pyarrow.Array, dtype: str, valid: np.ndarray | None, missing: Any
 ) -> np.ndarray:
-    """A column of fixed width as an array of `dtype`, with `missing` where `valid` is False."""
+    """Converts a column of fixed-width values to an array of `dtype`, with `missing` where `valid` is False."""
     import pyarrow
 
     array = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
@@ -67,8 +73,8 @@ def convert_numbers(
     return values if valid is None else np.where(valid, values, missing)
 
 
-def plain_strings(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
-    """Strings without a dictionary."""
+def read_strings(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
+    """Converts a column of strings to `Strings` without a dictionary."""
     import pyarrow
 
     large = column.cast(pyarrow.large_string())
@@ -79,13 +85,13 @@ def plain_strings(column: pyarrow.ChunkedArray | pyarrow.Array) -> Strings:
 
 
 def _convert_strings(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> Strings:
-    """Strings; as a dictionary, in the order in which they occur, where most occur more than once."""
+    """Converts a column of strings. If at most half of the values are distinct, the result has a dictionary of them."""
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     distinct = len(encoded.dictionary)
     if 2 * distinct > len(column):
-        return plain_strings(column if valid is None else column.fill_null(""))
-    data, offsets, _ = plain_strings(encoded.dictionary)
-    if valid is not None:
+        return read_strings(column if valid is None else column.fill_null(""))
+    data, offsets, _ = read_strings(encoded.dictionary)
+    if valid is not None:  # the last string of the dictionary is "", for missing values
         offsets = np.append(offsets, offsets[-1])
     return Strings(data, offsets, convert_numbers(encoded.indices, "i4", valid, np.int32(distinct)))
 
@@ -100,13 +106,13 @@ def _convert_times(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> np
 
 
 def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarray:
-    """Rows of any length; an array with one more axis where the type says that all have the same length."""
+    """Converts a column of lists to `Ragged`, or to an array with one more axis if the lists have a fixed size."""
     import pyarrow
     import pyarrow.compute as compute
 
     values, valid = convert_column(name, compute.list_flatten(column))
     if valid is not None:
-        raise DataError(f"column `{name}` has gaps within its lists; leave them out")
+        raise DataError(f"column `{name}` has missing values within its lists; remove them")
     if pyarrow.types.is_fixed_size_list(column.type) and not column.null_count and isinstance(values, np.ndarray):
         return values.reshape(len(column), column.type.list_size, *values.shape[1:])
     lengths = compute.list_value_length(column).fill_null(0).to_numpy()

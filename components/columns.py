@@ -1,6 +1,6 @@
-"""Columns given from Python: arrays, lists, data frames of pandas and Polars, tables of Arrow.
+"""Conversion of columns from Python: arrays, lists, data frames of pandas and Polars, tables of Arrow.
 
-pandas, Polars and Arrow are imported only for their own objects.
+pandas, Polars and Arrow are imported only if the data are their objects.
 """
 
 from __future__ import annotations
@@ -21,102 +21,106 @@ if TYPE_CHECKING:
     import pyarrow
 
 Frame: TypeAlias = Any  # has `columns` or Arrow's `column_names`, and `frame[name]`
-ARROW = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__")  # methods of objects that Arrow can take
-MISSING = ("NAType", "NaTType")  # the types of pandas's pd.NA and pd.NaT
+ARROW_METHODS = ("__arrow_c_array__", "__arrow_c_stream__", "__arrow_array__")  # of objects that Arrow can convert
+PANDAS_MISSING_TYPES = ("NAType", "NaTType")  # of pd.NA and pd.NaT
 
 
 class Columns(NamedTuple):
     """Columns with the same number of rows.
 
     Attributes:
-        values: the values by column.
-        valid: (rows,), bool by column: False where a value is missing. A column without a mask has all its values.
+        values: the values by column name.
+        valid: masks (rows,), bool, by column name: False where a value is missing. A column without a mask has no
+            missing values.
     """
 
     values: Mapping[str, Values]
     valid: Mapping[str, np.ndarray]
 
 
-def is_table(given: object) -> bool:
-    """Whether an object has columns by name."""
-    has_names = hasattr(given, "columns") or hasattr(given, "column_names")
-    return isinstance(given, Mapping) or (has_names and hasattr(given, "__getitem__"))
+def is_table(data: object) -> bool:
+    """Whether an object has named columns: it is a mapping or a data frame."""
+    has_names = hasattr(data, "columns") or hasattr(data, "column_names")
+    return isinstance(data, Mapping) or (has_names and hasattr(data, "__getitem__"))
 
 
-def as_columns(given: Mapping[str, Any] | Frame, what: str) -> Columns:
-    """The columns of a mapping or of a data frame.
+def as_columns(table: Mapping[str, Any] | Frame, origin: str) -> Columns:
+    """Converts the columns of a mapping or of a data frame.
 
     Args:
-        given: the columns.
-        what: their name in messages.
+        table: the columns.
+        origin: the name of the table for messages, a plural such as "the rows".
 
     Raises:
-        DataError: one of them is no column, or they differ in their number of rows.
+        DataError: a column can't be converted, or the columns have different numbers of rows.
     """
-    if not isinstance(given, Mapping):
-        given = _columns_by_name(given, what)
-    found = {name: as_column(name, column) for name, column in given.items()}
-    counts = {name: row_count(values) for name, (values, _) in found.items()}
+    if not isinstance(table, Mapping):
+        table = _columns_by_name(table, origin)
+    columns = {name: as_column(name, column) for name, column in table.items()}
+    counts = {name: row_count(values) for name, (values, _) in columns.items()}
     if len(set(counts.values())) > 1:
         rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        raise DataError(f"{what} must have columns with the same number of rows, got {rows}")
-    valid = {name: mask for name, (_, mask) in found.items() if mask is not None}
-    return Columns({name: values for name, (values, _) in found.items()}, valid)
+        raise DataError(f"{origin} must have columns with the same number of rows, got {rows}")
+    valid = {name: mask for name, (_, mask) in columns.items() if mask is not None}
+    return Columns({name: values for name, (values, _) in columns.items()}, valid)
 
 
-def as_column(name: str, given: Any) -> tuple[Values, np.ndarray | None]:
-    """A column's values, and which rows have one, (rows,), bool; None: all.
-
-    Values that NumPy would change are kept in an array of objects, with None where one is missing.
+def as_column(name: str, column: Any) -> tuple[Values, np.ndarray | None]:
+    """Converts a column.
 
     Args:
-        name: the column's name in messages.
-        given: `Strings`, `Ragged`, a column of pandas, Polars or Arrow, or anything that NumPy makes an array of.
+        name: the column's name for messages.
+        column: `Strings`, `Ragged`, a column of pandas, Polars or Arrow, or anything that NumPy converts to an array.
+
+    Returns:
+        The values, and a mask (rows,), bool: False where a value is missing. None: the column has no mask. An array of
+        Python objects has None for missing values.
 
     Raises:
-        DataError: it has no rows, or values of a type that no column can take.
+        DataError: the column isn't a sequence of rows, or the type of its values isn't supported.
     """
-    if isinstance(given, Ragged | Strings):
-        return given, None
-    if is_table(given):
-        raise DataError(f"column `{name}` is a table ({type(given).__name__}), not a column")
-    of_pandas = type(given).__module__.partition(".")[0] == "pandas"
-    if of_pandas or any(hasattr(given, method) for method in ARROW):
-        return convert_column(name, _to_arrow(name, given))
-    if isinstance(given, np.ma.MaskedArray):
-        given, masked = given.data, np.ma.getmaskarray(given)
+    if isinstance(column, Ragged | Strings):
+        return column, None
+    if is_table(column):
+        raise DataError(f"column `{name}` is a table ({type(column).__name__}), not a column")
+    is_pandas = type(column).__module__.partition(".")[0] == "pandas"
+    if is_pandas or any(hasattr(column, method) for method in ARROW_METHODS):
+        return convert_column(name, _to_arrow(name, column))
+    if isinstance(column, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(column)
         if masked.ndim != 1 and masked.any():
-            raise DataError(f"column `{name}` is masked within its rows; a mask can leave out whole rows only")
-        return _to_array(name, given), (~masked if masked.any() else None)
-    return _to_array(name, given), None
+            raise DataError(f"column `{name}` is masked within its rows; only whole rows can be masked")
+        return _to_array(name, column.data), (~masked if masked.any() else None)
+    return _to_array(name, column), None
 
 
-def _columns_by_name(frame: Frame, what: str) -> dict[str, Any]:
-    names = list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
-    texts = [str(name) for name in names]
-    if len(set(texts)) < len(texts):
-        raise DataError(f"{what} have two columns {Counter(texts).most_common(1)[0][0]}; rename one")
-    return {text: frame[name] for text, name in zip(texts, names, strict=True)}
+def _columns_by_name(frame: Frame, origin: str) -> dict[str, Any]:
+    labels = list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
+    names = [str(label) for label in labels]
+    if len(set(names)) < len(names):
+        raise DataError(f"{origin} have two columns {Counter(names).most_common(1)[0][0]}; rename one")
+    return {name: frame[label] for name, label in zip(names, labels, strict=True)}
 
 
-def _to_array(name: str, given: Any) -> np.ndarray:
-    is_list = isinstance(given, list | tuple)
-    # NumPy would drop trailing NULs of texts, and allocate the length of the longest for each.
-    is_text = is_list and len(given) > 0 and isinstance(given[0], str | bytes)
+def _to_array(name: str, column: Any) -> np.ndarray:
+    is_list = isinstance(column, list | tuple)
+    # NumPy would drop trailing NULs of texts, and use the memory of the longest text for each text.
+    is_text = is_list and len(column) > 0 and isinstance(column[0], str | bytes)
     try:
-        array = np.array(given, object) if is_text else np.asarray(given)
+        array = np.array(column, object) if is_text else np.asarray(column)
     except (ValueError, TypeError) as error:
-        raise DataError(f"column `{name}` is no array; `Ragged` holds rows of different lengths") from error
+        raise DataError(f"column `{name}` is no array; use `Ragged` for rows of different lengths") from error
     if array.ndim == 0:
-        raise DataError(f"column `{name}` is {given!r}, not an array of rows")
-    rounded = is_list and array.dtype == np.float64 and len(array) > 0 and all(isinstance(one, int) for one in given)
-    if rounded or (is_list and array.dtype.kind in "US"):
-        array = np.array(given, object)
+        raise DataError(f"column `{name}` is {column!r}, not an array of rows")
+    # NumPy converts integers without a common 64-bit type to float64, and numbers among texts to texts.
+    is_rounded = is_list and array.dtype == np.float64 and len(array) > 0 and all(isinstance(v, int) for v in column)
+    if is_rounded or (is_list and array.dtype.kind in "US"):
+        array = np.array(column, object)
     return _convert_objects(name, array) if array.dtype.hasobject else array
 
 
 def _convert_objects(name: str, array: np.ndarray) -> np.ndarray:
-    """Python objects with None for each missing value and a float for each decimal; times as datetime64."""
+    """Replaces missing values by None, and decimals by floats. Converts times to datetime64."""
     values = [_convert_object(value) for value in array.flat]
     if any(isinstance(value, date) for value in values) and array.ndim == 1:
         times, _ = convert_column(name, _to_arrow(name, values))
@@ -126,28 +130,29 @@ def _convert_objects(name: str, array: np.ndarray) -> np.ndarray:
         return array
     converted = np.empty(array.shape, object)
     flat = converted.reshape(-1)
-    for place, value in enumerate(values):
-        flat[place] = value
+    for index, value in enumerate(values):
+        flat[index] = value
     return converted
 
 
 def _convert_object(value: Any) -> Any:
-    if type(value).__name__ in MISSING or (isinstance(value, Real | np.datetime64) and value != value):
+    is_nan = isinstance(value, Real | np.datetime64) and value != value
+    if is_nan or type(value).__name__ in PANDAS_MISSING_TYPES:
         return None
     if isinstance(value, Decimal):
         return None if value.is_nan() else float(value)
     return value
 
 
-def _to_arrow(name: str, given: Any) -> pyarrow.ChunkedArray:
+def _to_arrow(name: str, column: Any) -> pyarrow.ChunkedArray:
     import pyarrow
 
     try:
-        if isinstance(given, pyarrow.ChunkedArray):
-            return given
-        if hasattr(given, "__arrow_c_stream__"):
-            return pyarrow.chunked_array(given)
-        array = pyarrow.array(given)  # of pandas it takes NaN for a missing value
+        if isinstance(column, pyarrow.ChunkedArray):
+            return column
+        if hasattr(column, "__arrow_c_stream__"):
+            return pyarrow.chunked_array(column)
+        array = pyarrow.array(column)  # for objects of pandas, Arrow treats NaN as missing
         return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"column `{name}` is no column of one type: {str(error).splitlines()[0]}") from error
+        raise DataError(f"column `{name}` doesn't have values of one type: {str(error).splitlines()[0]}") from error

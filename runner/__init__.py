@@ -31,16 +31,18 @@ def run(*overrides: str, source: Source | None = None) -> Result:
     """
     from components.types import UserError
     from runner.config.compose import configure
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
 
     _check_source(source)
     config = configure(overrides)
     _check_mode(config)
-    check_start(config.values["training"])
+    check_memory_for_jax(config.values["training"])
     from runner.execution.execute import execute
 
     if config.values["folds"] is not None and config.values["fold"] is None:
-        raise UserError(f"folds={config.values['folds']} makes several runs; use runner.multirun instead of runner.run")
+        raise UserError(
+            f"folds={config.values['folds']} makes several runs. Use runner.multirun instead of runner.run."
+        )
     return execute(config, source=source)
 
 
@@ -57,18 +59,17 @@ def multirun(*overrides: str, source: Source | None = None) -> SweepResult:
     Raises:
         UserError: an error that the caller can fix. It is raised before the first run.
     """
-    from runner.memory import check_start
-    from runner.sweep import plan
+    from runner.memory import check_memory_for_jax
+    from runner.sweep.plan import Plan, make_plan
 
     _check_source(source)
-    sweep = plan.make(overrides, multirun=True)
-    assert isinstance(sweep, plan.Plan)
-    first = sweep.settings[0].config
-    _check_mode(first)
-    check_start(first.values["training"])
+    plan = make_plan(overrides, multirun=True)
+    assert isinstance(plan, Plan)
+    _check_mode(plan.runs[0].config)
+    check_memory_for_jax(plan.runs[0].config.values["training"])
     from runner.sweep.launch import launch
 
-    return launch(sweep, source=source)
+    return launch(plan, source=source)
 
 
 def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | None = None) -> TrainedModel:
@@ -82,9 +83,9 @@ def load(run: str | Path, *, folder: str | Path = "outputs", source: Source | No
     Raises:
         UserError: no such run exists, or the run has saved no weights.
     """
-    from runner.memory import check_start
+    from runner.memory import check_memory_for_jax
 
-    check_start()
+    check_memory_for_jax()
     _check_source(source)
     from runner.inference.trained_model import load_model
 
@@ -116,8 +117,8 @@ def _check_source(source: Source | None) -> None:
     try:
         check_kind(source, type(source).__name__, ("source",))
     except UserError as error:
-        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns"
-        raise UserError(f"source: {error}; {hint}") from None
+        hint = "components.data.Arrays(columns=…) makes a source from a data frame or a mapping of columns."
+        raise UserError(f"source: {error} {hint}") from None
 
 
 def _check_mode(config: Config) -> None:
@@ -125,4 +126,4 @@ def _check_mode(config: Config) -> None:
     from components.types import UserError
 
     if config.values["mode"] != "train":
-        raise UserError(f"mode={config.values['mode']} is for the command line only; leave it out")
+        raise UserError(f"mode={config.values['mode']} is for the command line only. Leave it out.")

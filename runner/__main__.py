@@ -81,7 +81,7 @@ def _run_and_print_errors(arguments: Sequence[str]) -> int:
 def _print_unexpected(error: Exception) -> int:
     """Prints the traceback of an unexpected error, or one line if the memory ran out. Returns the exit code."""
     if is_memory_error(error):
-        print("out of memory: free some, or use fewer rows or columns, or smaller batches", file=sys.stderr)
+        print("out of memory. Free some, or use fewer rows or columns, or smaller batches.", file=sys.stderr)
         return 1
     print(scrub(traceback.format_exc()), end="", file=sys.stderr)
     return 1
@@ -163,6 +163,7 @@ def _check_allowed(names: Sequence[str]) -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        """Raises UserError, where argparse would end the process."""
         raise UserError(message)
 
 
@@ -181,31 +182,31 @@ def _make_parser() -> _Parser:
 
 def _run(overrides: Sequence[str], multirun: bool) -> int:
     """Runs the mode or the sweep of a command. Returns the exit code."""
-    from runner.sweep import plan
+    from runner.sweep.plan import Plan, make_plan
 
-    config = plan.make(overrides, multirun=multirun)  # before JAX is imported
-    if isinstance(config, plan.Plan):
+    config = make_plan(overrides, multirun=multirun)  # before JAX is imported
+    if isinstance(config, Plan):
         return _sweep(config)
     mode = config.values["mode"]
     if MODES[mode].imports_jax:
-        from runner.memory import check_start
+        from runner.memory import check_memory_for_jax
 
-        check_start(config.values["training"])
+        check_memory_for_jax(config.values["training"])
     with with_origin(config):
         return importlib.import_module(f"runner.modes.{mode}").command(config)
 
 
 def _sweep(plan: Plan) -> int:
     """Runs a sweep, or the dry run of its first run. Returns the exit code."""
-    from runner.memory import check_start
-    from runner.sweep import report
+    from runner.memory import check_memory_for_jax
+    from runner.sweep.report import print_first_run, print_plan
 
-    first = plan.settings[0].config
-    check_start(first.values["training"])
+    first = plan.runs[0].config
+    check_memory_for_jax(first.values["training"])
     if first.values["mode"] == "dry_run":
         if not first.values["quiet"]:
-            report.plan(plan)
-            report.first(plan)
+            print_plan(plan)
+            print_first_run(plan)
         return importlib.import_module("runner.modes.dry_run").command(first)
     from runner.sweep.launch import launch
 

@@ -177,7 +177,7 @@ def check_need(
     return False
 
 
-def check_start(training: Mapping[str, Any] | None = None) -> None:
+def check_memory_for_jax(training: Mapping[str, Any] | None = None) -> None:
     """Raises RunError, before JAX is imported, if too little memory is free to start JAX.
 
     Args:

@@ -155,7 +155,7 @@ def find_interrupted(
     Returns:
         The locked folder; None if every run of that digest has ended or is running.
     """
-    for path in sorted(root.glob(f"*_{digest}"), key=_creation_order, reverse=True):
+    for path in sorted(root.glob(f"*_{digest}"), key=creation_order, reverse=True):
         with suppress(PermissionError):  # another user's folder
             if _is_link_in_sweep(path):
                 continue
@@ -233,10 +233,10 @@ def list_runs(root: Path) -> list[Path]:
             is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
             if not is_hidden and not _is_link_in_sweep(path):
                 folders.append(path)
-    return sorted(folders, key=lambda path: [_creation_order(part) for part in reversed((path, *path.parents))])
+    return sorted(folders, key=lambda path: [creation_order(part) for part in reversed((path, *path.parents))])
 
 
-def _creation_order(path: Path) -> tuple[str, int, str]:
+def creation_order(path: Path) -> tuple[str, int, str]:
     """A sort key: the time in a folder's name, then the count that follows in folders of the same second (2, … 10)."""
     return path.name[:TIME_LENGTH], len(path.name), path.name
 
@@ -309,7 +309,7 @@ def _find_last(root: Path) -> list[Path]:
             record = read_record(path)
             if record.get("kind", "run") == "run":
                 created[path] = record["created"]
-    return sorted(created, key=lambda path: (created[path], _creation_order(path)))[-1:]
+    return sorted(created, key=lambda path: (created[path], creation_order(path)))[-1:]
 
 
 def is_running(path: Path) -> bool:

@@ -46,7 +46,7 @@ def few_rows(data: dict[str, Any]) -> Arrays | None:
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder", "few_files")
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
+def test_every_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
     overrides = [f"experiment={name}", "training.batch_size=20", "tracking=none"]
     config = compose(overrides)
     source = few_rows(config.values["data"])
@@ -55,7 +55,7 @@ def test_an_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_says_what_it_asks_and_what_came_of_it(name: str) -> None:
+def test_every_experiment_has_a_question_a_result_a_time_and_a_command(name: str) -> None:
     lines = FILES["experiment"][name].read_text().splitlines()
     header = {line[2:].partition(":")[0]: line.partition(":")[2].strip() for line in lines if line.startswith("# ")}
     assert list(header)[:4] == ["Question", "Result", "Time", "Command"]

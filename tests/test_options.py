@@ -236,7 +236,7 @@ def test_the_smallest_network_of_a_family_takes_two_steps_and_is_resumed(option:
 @pytest.mark.parametrize("option", mark_slow(NETWORKS, LONG_TO_TRACE))
 def test_a_training_step_of_a_network_is_traced(option: str) -> None:
     trainer = fit("architecture", option, SIZES[-1:]).trainer
-    assert sum(leaf.size for leaf in jax.tree.leaves(trainer.like.parameters)) > 0
+    assert sum(leaf.size for leaf in jax.tree.leaves(trainer.state_shapes.parameters)) > 0
 
 
 @pytest.mark.parametrize("group", [group for group in read_default_options() if group != EXPERIMENT])

@@ -1,4 +1,4 @@
-"""What the README shows is true: its own folder runs, its commands compose, its table names what there is."""
+"""The README is current: its commands and code run, and its table lists all options."""
 
 import re
 import shlex
@@ -15,93 +15,98 @@ import pytest
 from runner.__main__ import main
 from runner.config.catalog import find_options, read_default_options
 from runner.modes.help import options_table, update_readme
-from runner.sweep import plan
+from runner.sweep.plan import make_plan
 from runner.tracking import NoDelivery
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [line.strip() for line in README.splitlines() if re.match(r"    (TITRATE_DATA=\S+ )?titrate ", line)]
-
-
-OWN = dict(re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL))
-HOUR = README[README.index("## The first hour") : README.index("### Before a run")]
+EXAMPLE_FILES = dict(re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL))
+FIRST_HOUR = README[README.index("## The first hour") : README.index("### Before a run")]
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "--" not in command])
 def test_a_command_composes(command: str) -> None:
-    words = [word for word in shlex.split(command) if not word.startswith("TITRATE_DATA=")]
-    assert words.pop(0) == "titrate"
-    multirun = words[0] == "-m"
-    words = [word for word in words if not word.startswith(("run=", "resume=", "output=", "data.split="))]
-    words = [re.sub("=(evaluate|predict)$", "=train", word) for word in words]
-    assert plan.make(words[multirun:], multirun=multirun)
+    arguments = [argument for argument in shlex.split(command) if not argument.startswith("TITRATE_DATA=")]
+    assert arguments.pop(0) == "titrate"
+    is_multirun = arguments[0] == "-m"
+    arguments = [
+        argument for argument in arguments if not argument.startswith(("run=", "resume=", "output=", "data.split="))
+    ]
+    arguments = [re.sub("=(evaluate|predict)$", "=train", argument) for argument in arguments]
+    assert make_plan(arguments[is_multirun:], multirun=is_multirun)
 
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if re.match(r"titrate [^-]*$", command) and command not in HOUR]
+    "command", [command for command in COMMANDS if re.match(r"titrate [^-]*$", command) and command not in FIRST_HOUR]
 )
 def test_a_command_runs(command: str) -> None:
     assert main([*shlex.split(command)[1:], "training.epochs=1", "tracking=none", "quiet=true"]) == 0
 
 
 @pytest.mark.optax
-def test_the_first_hour_passes_in_one_folder(in_empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    commands = [command for command in COMMANDS if command in HOUR]
+def test_the_commands_of_the_first_hour_run_in_one_folder(
+    in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = [command for command in COMMANDS if command in FIRST_HOUR]
     assert len(commands) > 10
     for command in commands:
-        words = [re.sub(r"(training\.epochs)=\d+", r"\1=2", word) for word in shlex.split(command)[1:]]
-        if any(word.startswith(("experiment=", "-m")) for word in words):
-            words += ["tracking=none", "training.batch_size=8"]
-            words += [] if any("training.limit" in word for word in words) else ["training.limit_batches=1"]
-            words += [] if any("training.epochs" in word for word in words) else ["training.epochs=1"]
-        assert main(words) == 0, (command, capsys.readouterr().err)
+        arguments = [re.sub(r"(training\.epochs)=\d+", r"\1=2", argument) for argument in shlex.split(command)[1:]]
+        if any(argument.startswith(("experiment=", "-m")) for argument in arguments):
+            arguments += ["tracking=none", "training.batch_size=8"]
+            if not any("training.limit" in argument for argument in arguments):
+                arguments.append("training.limit_batches=1")
+            if not any("training.epochs" in argument for argument in arguments):
+                arguments.append("training.epochs=1")
+        assert main(arguments) == 0, (command, capsys.readouterr().err)
     assert Path("predictions.parquet").exists()
     assert "would remove" not in capsys.readouterr().out
 
 
-def test_mistakes_are_told_as_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
-    command, told = re.search(r"^    \$ titrate (.*)\n((?:    .*\[set by .*\n)+)", README, re.MULTILINE).groups()  # type: ignore[union-attr]
+def test_the_errors_in_the_readme_are_current(capsys: pytest.CaptureFixture[str]) -> None:
+    command, messages = re.search(r"^    \$ titrate (.*)\n((?:    .*\[set by .*\n)+)", README, re.MULTILINE).groups()  # type: ignore[union-attr]
     assert main(shlex.split(command)) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == len(told.splitlines())
-    for text in told.splitlines():
-        beginning = text.strip().partition("…")[0]
-        assert any(line.startswith(beginning) for line in lines), beginning
+    assert len(lines) == len(messages.splitlines())
+    for text in messages.splitlines():
+        start = text.strip().partition("…")[0]
+        assert any(line.startswith(start) for line in lines), start
 
 
-def test_the_first_commands_are_those_of_ci() -> None:
+def test_the_first_commands_run_in_ci() -> None:
     ci = (Path(__file__).parent.parent / ".ci" / "run").read_text()
     start, test = re.findall(r"^    (?:pip install uv && )?(uv run .*)$", README, re.MULTILINE)[:2]
     assert re.search(rf"^{re.escape(start)}( |$)", ci, re.MULTILINE)
     assert re.search(rf"^{re.escape(test)}$", ci, re.MULTILINE)
 
 
-def test_a_fresh_machine_that_cannot_be_built_is_skipped_with_a_word() -> None:
+def test_the_script_of_a_fresh_system_prints_why_it_is_skipped() -> None:
     script = Path(__file__).parent.parent / ".ci" / "fresh"
-    found = subprocess.run([script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr  # without debootstrap, which stands in sbin, or without being root
-    assert re.fullmatch(r"skipped: (there is no debootstrap|only root can build a machine)\n", found.stdout)
+    path = {"PATH": "/usr/bin:/bin"}  # without sbin, where debootstrap is
+    process = subprocess.run([script], env=path, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert re.fullmatch(r"skipped: (debootstrap is not installed|only root can build a system)\n", process.stdout)
 
 
-def test_its_pictures_are_there() -> None:
+def test_its_pictures_exist() -> None:
     assert "CAPTURE" not in README
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (Path(__file__).parent.parent / path).is_file()
 
 
-def test_the_table_names_every_option() -> None:
+def test_the_table_lists_every_option() -> None:
     files = find_options().files
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE))
     assert set(rows) == set(read_default_options())
     for group, text in rows.items():
-        named = set(re.findall(r"`(\w+)`", text))
-        assert set(files[group]) <= named, group
+        names = set(re.findall(r"`(\w+)`", text))
+        assert set(files[group]) <= names, group
 
 
 def test_the_table_of_options_is_current(in_empty_folder: Path) -> None:
     Path("conf/loss").mkdir(parents=True)
-    Path("conf/loss/of_ones_own.yaml").write_text("_target_: optax.adam\n")  # stays out
+    Path("conf/loss/user_option.yaml").write_text("_target_: optax.adam\n")  # the table lists only our own options
     assert options_table() in README, "run: uv run python -m runner.modes.help README.md"
     assert update_readme(README) == README
     assert update_readme(README.replace("`nadam`", "`adadam`", 1)) == README
@@ -117,10 +122,10 @@ def test_the_example_in_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 @pytest.mark.parametrize("error", [0.0, 1e-3, 1.0, 88.0, 100.0, 1e4, -1e4])
-def test_the_loss_of_ones_own_is_right_far_from_zero_too(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_loss_is_exact_for_large_errors(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("my_parts")
     monkeypatch.setitem(sys.modules, "my_parts", module)
-    exec(OWN["my_parts.py"], vars(module))
+    exec(EXAMPLE_FILES["my_parts.py"], vars(module))
     loss = module.LogCosh(scale=1.0)
     value, slope = jax.value_and_grad(lambda x: loss(jnp.full((1, 1), x), jnp.zeros((1, 1)))[0])(error)
     exact = np.logaddexp(np.float64(error), -error) - np.log(2)
@@ -129,18 +134,18 @@ def test_the_loss_of_ones_own_is_right_far_from_zero_too(error: float, monkeypat
 
 
 @pytest.mark.optax
-def test_the_folder_of_ones_own_runs(
+def test_the_example_folder_runs(
     in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TITRATE_ALLOW", "")
-    for path, text in OWN.items():
+    for path, text in EXAMPLE_FILES.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text)
     (command,) = [command for command in COMMANDS if "--allow" in command]
-    words = shlex.split(command)[1:]
-    assert main([word for word in words if word not in ("--allow", "my_parts")]) == 2
+    arguments = shlex.split(command)[1:]
+    assert main([argument for argument in arguments if argument not in ("--allow", "my_parts")]) == 2
     assert "my_parts.LogCosh is not in an allowed package" in capsys.readouterr().err
-    assert main([*words, "loss.scale=1000"]) == 2
+    assert main([*arguments, "loss.scale=1000"]) == 2
     assert "loss.scale: 1000 is not a number in (0, 100)" in capsys.readouterr().err
-    assert main([*words, "tracking=none"]) == 0
+    assert main([*arguments, "tracking=none"]) == 0
     assert "test" in capsys.readouterr().out

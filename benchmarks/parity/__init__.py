@@ -1,1 +1,1 @@
-"""Comparison of our models with those of other libraries: logits and gradients in float32, with equal weights."""
+"""Compares our architectures with those of other libraries: logits and gradients, with equal weights."""

@@ -1,11 +1,16 @@
-"""Compares our models with those of other libraries, with equal random weights: errors of logits and gradients.
+"""Compares our architectures with those of other libraries, with equal random weights.
 
     KERAS_BACKEND=torch uv run --with torch==2.13.0 --with torchvision --with timm --with transformers \\
-        --with keras==3.15.1 python -m benchmarks.parity [part of a name ...] [--record]
+        --with keras==3.15.1 python -m benchmarks.parity [part of a case's name ...] [--record]
     smallest: alexnet/torchvision
 
-Prints for each pair the largest differences, relative to the largest number of the logits or of the gradient of each
-array. With --record, writes logits and gradients of the thin pairs to `tests/golden/weights`.
+Prints a line for each case: the side of the images, and the errors of logits and gradients in float32.
+
+- logits: the largest difference, relative to the largest logit.
+- gradients, all: the standard deviation of all differences, relative to the standard deviation of all gradients.
+- gradients, worst array: the largest difference in an array, relative to the largest number of the array.
+
+With --record, writes the logits and gradients of the thin models to `tests/golden/weights`, where the tests read them.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from typing import Any
 import jax
 import numpy as np
 
-import benchmarks.parity as here
+import benchmarks.parity
 from benchmarks.parity.case import Case
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,75 +39,88 @@ from networks import variables  # noqa: E402
 from components import pretrained  # noqa: E402
 
 
-def cases() -> dict[str, Case]:
+def find_cases() -> dict[str, Case]:
     """Returns the cases of all modules of this package, by `name/library`."""
-    found = {}
-    for one in pkgutil.iter_modules(here.__path__):
-        if one.name not in ("__main__", "case"):
-            found |= importlib.import_module(f"benchmarks.parity.{one.name}").CASES
-    return found
+    cases = {}
+    for module in pkgutil.iter_modules(benchmarks.parity.__path__):
+        if module.name not in ("__main__", "case"):
+            cases |= importlib.import_module(f"benchmarks.parity.{module.name}").CASES
+    return cases
 
 
-def compare(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
-    """Returns the errors, and the record of the other library's model."""
-    theirs, module, x = case.theirs(), case.ours(), images(case.side, case.channels)
-    scales = {name: 0.2 if re.fullmatch(case.quiet, name) else 1.0 for name in theirs.shapes}
-    tensors = {name: np.float32(scales[name]) * drawn(name, shape) for name, shape in theirs.shapes.items()}
-    known = variables(module, *x.shape[1:])
-    scheme = pretrained.detect_scheme(module, tensors, known, case.library)
+def compare_models(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
+    """Returns the errors by name, and what --record writes."""
+    other, module, x = case.build_theirs(), case.build_ours(), images(case.side, case.channels)
+    tensors = {}
+    for name, shape in other.shapes.items():
+        scale = 0.2 if re.fullmatch(case.damped, name) else 1.0
+        tensors[name] = np.float32(scale) * drawn(name, shape)
+    shapes = variables(module, *x.shape[1:])
+    scheme = pretrained.detect_scheme(module, tensors, shapes, case.library)
     pretrained.check_fields(scheme, module)
-    plan = pretrained.plan_conversion(scheme, known)
-    mine = pretrained.convert_weights(plan, tensors)
-    outputs = jax.eval_shape(lambda v: module.apply(v, x, train=False).logits, mine).shape[-1]
-    slope = drawn("slope", (len(x), outputs)) + 1
-    answer, gradients = theirs.run(tensors, x, slope)
+    plan = pretrained.plan_conversion(scheme, shapes)
+    parameters = pretrained.convert_weights(plan, tensors)
+    outputs = jax.eval_shape(lambda v: module.apply(v, x, train=False).logits, parameters).shape[-1]
+    logit_weights = drawn("slope", (len(x), outputs)) + 1
+    expected_logits, gradients = other.run(tensors, x, logit_weights)
 
     @jax.jit
-    def run(parameters: Any, rest: Any) -> Any:
-        def value(parameters: Any) -> Any:
-            logits = module.apply({"params": parameters, **rest}, x, train=False).logits
-            return (logits * slope).sum(), logits
+    def run(parameters: Any, constants: Any) -> Any:
+        def weighted_sum(parameters: Any) -> Any:
+            logits = module.apply({"params": parameters, **constants}, x, train=False).logits
+            return (logits * logit_weights).sum(), logits
 
-        (_, logits), found = jax.value_and_grad(value, has_aux=True)(parameters)
-        return logits, found
+        (_, logits), gradients = jax.value_and_grad(weighted_sum, has_aux=True)(parameters)
+        return logits, gradients
 
-    rest = {name: tree for name, tree in mine.items() if name != "params"}
-    logits, found = jax.tree.map(np.asarray, run(mine["params"], rest))
-    full = {name: gradients.get(name, np.zeros_like(one)) for name, one in tensors.items()}
-    right = pretrained.convert_weights(plan, full)["params"]
-    ratios = jax.tree.map(lambda a, b: float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)), found, right)
-    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(right), strict=True)
-    total = float(np.concatenate([np.ravel(a - b) for a, b in pairs]).std())
-    size = float(np.concatenate([np.ravel(b) for b in jax.tree.leaves(right)]).std())
-    errors = {
-        "logits": float(np.abs(logits - answer).max() / np.abs(answer).max()),
-        "gradients, all": total / size,
-        "gradients, worst array": max(jax.tree.leaves(ratios)),
-    }
+    constants = {name: tree for name, tree in parameters.items() if name != "params"}
+    logits, our_gradients = jax.tree.map(np.asarray, run(parameters["params"], constants))
+    all_gradients = {name: gradients.get(name, np.zeros_like(tensor)) for name, tensor in tensors.items()}
+    expected = pretrained.convert_weights(plan, all_gradients)["params"]
+    errors = {"logits": _relative_error(logits, expected_logits), **_gradient_errors(our_gradients, expected)}
     record = {
         "side": case.side,
         "channels": case.channels,
-        "shapes": {name: list(shape) for name, shape in theirs.shapes.items()},
-        "logits": answer.tolist(),
-        "gradients": {n: float((g.astype(np.float64) * drawn(f"{n}!", g.shape)).sum()) for n, g in gradients.items()},
+        "shapes": {name: list(shape) for name, shape in other.shapes.items()},
+        "logits": expected_logits.tolist(),
+        "gradients": {name: _project(name, gradient) for name, gradient in gradients.items()},
     }
     return errors, record
 
 
+def _gradient_errors(gradients: Any, expected: Any) -> dict[str, float]:
+    arrays, expected_arrays = jax.tree.leaves(gradients), jax.tree.leaves(expected)
+    pairs = list(zip(arrays, expected_arrays, strict=True))
+    differences = np.concatenate([np.ravel(array - expected_array) for array, expected_array in pairs])
+    return {
+        "gradients, all": float(differences.std()) / float(np.concatenate(list(map(np.ravel, expected_arrays))).std()),
+        "gradients, worst array": max(_relative_error(array, expected_array) for array, expected_array in pairs),
+    }
+
+
+def _relative_error(array: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(array - expected).max() / max(np.abs(expected).max(), 1e-12))
+
+
+def _project(name: str, gradient: np.ndarray) -> float:
+    """Returns the sum of a gradient times a random array: one number instead of an array, for small records."""
+    return float((gradient.astype(np.float64) * drawn(f"{name}!", gradient.shape)).sum())
+
+
 def main() -> None:
-    words = [word for word in sys.argv[1:] if word != "--record"]
-    for name, case in cases().items():
-        if words and not any(word in name for word in words):
+    names = [argument for argument in sys.argv[1:] if argument != "--record"]
+    for name, case in find_cases().items():
+        if names and not any(part in name for part in names):
             continue
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
-            errors, record = compare(case)
+            errors, record = compare_models(case)
         except ModuleNotFoundError as error:
             print(f"{name:40} {error.name} is missing: skipped", flush=True)
             continue
-        shown = "  ".join(f"{what} {error:.1e}" for what, error in errors.items())
-        print(f"{name:40} {case.side:4}  {shown}  {time.perf_counter() - began:.0f} s", flush=True)
-        if case.thin and "--record" in sys.argv:
+        columns = "  ".join(f"{kind} {error:.1e}" for kind, error in errors.items())
+        print(f"{name:40} {case.side:4}  {columns}  {time.perf_counter() - start:.0f} s", flush=True)
+        if case.is_thin and "--record" in sys.argv:
             path = ROOT / "tests/golden/weights" / f"{name.replace('/', '_')}.json"
             path.write_text(json.dumps(record, separators=(",", ":")) + "\n")
 

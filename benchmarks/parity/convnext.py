@@ -6,61 +6,61 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks.parity.case import Case, Keras, Theirs, Torch
+from benchmarks.parity.case import Case, KerasModel, OtherModel, TorchModel
 from components.architecture.convnext import ConvNeXt, ConvNeXtTiny
 
-SIDE, THIN = 64, 24
+SIDE, THIN_SIDE = 64, 24
 
 
-def torchvision() -> Theirs:
+def build_torchvision() -> OtherModel:
     import torchvision
 
-    return Torch(torchvision.models.convnext_tiny())
+    return TorchModel(torchvision.models.convnext_tiny())
 
 
-def timm() -> Theirs:
+def build_timm() -> OtherModel:
     import timm
 
-    return Torch(timm.create_model("convnext_tiny"))
+    return TorchModel(timm.create_model("convnext_tiny"))
 
 
-def keras() -> Theirs:
+def build_keras() -> OtherModel:
     import keras
 
     options = {"weights": None, "input_shape": (SIDE, SIDE, 3), "classifier_activation": None}
-    return Keras(keras.applications.ConvNeXtTiny(include_preprocessing=False, **options))
+    return KerasModel(keras.applications.ConvNeXtTiny(include_preprocessing=False, **options))
 
 
-def huggingface(**fields: Any) -> Theirs:
+def build_huggingface(**fields: Any) -> OtherModel:
     import transformers
 
     model = transformers.ConvNextForImageClassification(transformers.ConvNextConfig(**{"num_labels": 1000} | fields))
-    return Torch(model, lambda output: output.logits)
+    return TorchModel(model, lambda output: output.logits)
 
 
-def thin_torchvision() -> Theirs:
+def build_thin_torchvision() -> OtherModel:
     from torchvision.models import convnext
 
     stages = [convnext.CNBlockConfig(8, 12, 1), convnext.CNBlockConfig(12, None, 2)]
-    return Torch(convnext.ConvNeXt(stages, num_classes=10))
+    return TorchModel(convnext.ConvNeXt(stages, num_classes=10))
 
 
-def full(library: str, theirs: Callable[[], Theirs]) -> Case:
-    return Case(library, partial(ConvNeXtTiny, outputs=1000), theirs, SIDE)
+def full_case(library: str, build_theirs: Callable[[], OtherModel]) -> Case:
+    return Case(library, partial(ConvNeXtTiny, outputs=1000), build_theirs, SIDE)
 
 
-def thin(library: str, theirs: Callable[[], Theirs]) -> Case:
+def thin_case(library: str, build_theirs: Callable[[], OtherModel]) -> Case:
     ours = partial(ConvNeXt, outputs=10, depths=(1, 2), widths=(8, 12))
-    return Case(library, ours, theirs, THIN, thin=True)
+    return Case(library, ours, build_theirs, THIN_SIDE, is_thin=True)
 
 
 CASES = {
-    "convnext_tiny/torchvision": full("torchvision", torchvision),
-    "convnext_tiny/timm": full("timm", timm),
-    "convnext_tiny/keras": full("keras", keras),
-    "convnext_tiny/huggingface": full("huggingface", huggingface),
-    "convnext_thin/torchvision": thin("torchvision", thin_torchvision),
-    "convnext_thin/huggingface": thin(
-        "huggingface", partial(huggingface, num_labels=10, num_stages=2, depths=[1, 2], hidden_sizes=[8, 12])
+    "convnext_tiny/torchvision": full_case("torchvision", build_torchvision),
+    "convnext_tiny/timm": full_case("timm", build_timm),
+    "convnext_tiny/keras": full_case("keras", build_keras),
+    "convnext_tiny/huggingface": full_case("huggingface", build_huggingface),
+    "convnext_thin/torchvision": thin_case("torchvision", build_thin_torchvision),
+    "convnext_thin/huggingface": thin_case(
+        "huggingface", partial(build_huggingface, num_labels=10, num_stages=2, depths=[1, 2], hidden_sizes=[8, 12])
     ),
 }

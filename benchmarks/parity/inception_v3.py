@@ -1,66 +1,65 @@
-"""Cases of Inception-v3: torchvision, whose auxiliary classifier is converted too, timm and Keras.
-
-On larger images it is likelier that rounding changes the sign of one of the millions of inputs of ReLUs. Then the
-gradients of all layers before it differ by about 1e-3, and those of the layers after it do not.
-"""
+"""Cases of Inception-v3: torchvision with its auxiliary classifier, timm and Keras."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from benchmarks.parity.case import Case, Keras, Torch, thinner, thinner_keras
-from components.architecture.inception_v3 import SMALLEST, InceptionV3
+from benchmarks.parity.case import Case, KerasModel, TorchModel, reduce_channels, reduce_keras_channels
+from components.architecture.inception_v3 import MIN_SIDE, InceptionV3
 
-THIN = 8  # factor of the reduction of channels
-Torchs = partial(InceptionV3, count_include_pad=True)
-Kerass = partial(InceptionV3, auxiliary=None, use_scale=False)
+REDUCTION, CLASSES = 8, 8  # of the thin models: their channels are divided by REDUCTION
+TorchInceptionV3 = partial(InceptionV3, count_include_pad=True)
+KerasInceptionV3 = partial(InceptionV3, auxiliary=None, use_scale=False)
 
 
-def torchvision(auxiliary: bool) -> Torch:
+def build_torchvision(auxiliary: bool) -> TorchModel:
     from torchvision.models import inception_v3
 
-    return Torch(inception_v3(aux_logits=auxiliary, init_weights=False))
+    return TorchModel(inception_v3(aux_logits=auxiliary, init_weights=False))
 
 
-def torchvision_thin() -> Torch:
+def build_thin_torchvision() -> TorchModel:
     import torch
     from torchvision.models import inception_v3
 
-    model = thinner(inception_v3(num_classes=THIN, init_weights=False), THIN)
-    model.AuxLogits.fc = torch.nn.Linear(model.AuxLogits.fc.in_features, THIN)
-    return Torch(model)
+    model = reduce_channels(inception_v3(num_classes=CLASSES, init_weights=False), REDUCTION)
+    model.AuxLogits.fc = torch.nn.Linear(model.AuxLogits.fc.in_features, CLASSES)
+    return TorchModel(model)
 
 
-def timm() -> Torch:
+def build_timm() -> TorchModel:
     from timm import create_model
 
-    return Torch(create_model("inception_v3", pretrained=False))
+    return TorchModel(create_model("inception_v3", pretrained=False))
 
 
-def keras(side: int, classes: int = 1000) -> Any:
-    """Builds the second model of a session: its layers have higher numbers than those of the first."""
+def build_keras(side: int, classes: int = 1000) -> Any:
+    """Builds the second model of a session, so that the numbers in the names of its layers do not start at 0."""
     from keras.applications import InceptionV3
 
-    shape = (side, side, 3)
-    make = partial(InceptionV3, weights=None, input_shape=shape, classes=classes, classifier_activation=None)
-    make()
-    return make()
+    options = {"weights": None, "input_shape": (side, side, 3), "classes": classes, "classifier_activation": None}
+    InceptionV3(**options)
+    return InceptionV3(**options)
 
 
-def keras_thin() -> Keras:
-    return Keras(thinner_keras(keras(SMALLEST, THIN), THIN))
+def build_thin_keras() -> KerasModel:
+    return KerasModel(reduce_keras_channels(build_keras(MIN_SIDE, CLASSES), REDUCTION))
 
 
 CASES = {
     "inception_v3/torchvision": Case(
-        "torchvision", partial(Torchs, 1000, auxiliary=None), partial(torchvision, False), 101
+        "torchvision", partial(TorchInceptionV3, 1000, auxiliary=None), partial(build_torchvision, False), 101
     ),
-    "inception_v3_299/torchvision": Case("torchvision", partial(Torchs, 1000), partial(torchvision, True), 299),
-    "inception_v3/timm": Case("timm", partial(Torchs, 1000, auxiliary=None), timm, 101),
-    "inception_v3/keras": Case("keras", partial(Kerass, 1000), lambda: Keras(keras(101)), 101),
+    "inception_v3_299/torchvision": Case(
+        "torchvision", partial(TorchInceptionV3, 1000), partial(build_torchvision, True), 299
+    ),
+    "inception_v3/timm": Case("timm", partial(TorchInceptionV3, 1000, auxiliary=None), build_timm, 101),
+    "inception_v3/keras": Case("keras", partial(KerasInceptionV3, 1000), lambda: KerasModel(build_keras(101)), 101),
     "inception_v3_thin/torchvision": Case(
-        "torchvision", partial(Torchs, THIN, 1 / THIN), torchvision_thin, 299, thin=True
+        "torchvision", partial(TorchInceptionV3, CLASSES, 1 / REDUCTION), build_thin_torchvision, 299, is_thin=True
     ),
-    "inception_v3_thin/keras": Case("keras", partial(Kerass, THIN, 1 / THIN), keras_thin, SMALLEST, thin=True),
+    "inception_v3_thin/keras": Case(
+        "keras", partial(KerasInceptionV3, CLASSES, 1 / REDUCTION), build_thin_keras, MIN_SIDE, is_thin=True
+    ),
 }

@@ -1,8 +1,4 @@
-"""Cases of Xception: Keras and timm.
-
-Where rounding changes the sign of an input of a ReLU, gradients differ by about 1e-3; PyTorch's own differ as much
-between float32 and float64. On images of these sizes no sign changes.
-"""
+"""Cases of Xception: Keras and timm."""
 
 from __future__ import annotations
 
@@ -11,41 +7,41 @@ import re
 from functools import partial
 from types import SimpleNamespace
 
-from benchmarks.parity.case import Case, Keras, Theirs, Torch, thinner_keras
+from benchmarks.parity.case import Case, KerasModel, OtherModel, TorchModel, reduce_keras_channels
 from components.architecture.xception import Xception
 
-KERAS, TIMM, THIN = 91, 75, 75  # sides of the images
+KERAS_SIDE, TIMM_SIDE, THIN_SIDE = 91, 75, 75
 
 
-def keras() -> Theirs:
+def build_keras() -> OtherModel:
     import keras
 
     keras.backend.clear_session()  # names of weights depend on the number of layers in the session
     fields = {"weights": None, "classifier_activation": None}
-    return Keras(keras.applications.Xception(input_shape=(KERAS, KERAS, 3), **fields))
+    return KerasModel(keras.applications.Xception(input_shape=(KERAS_SIDE, KERAS_SIDE, 3), **fields))
 
 
-def thin() -> Theirs:
+def build_thin() -> OtherModel:
     """Builds a model with one block in the middle flow."""
     import keras
 
     keras.backend.clear_session()
     fields = {"weights": None, "classes": 5, "classifier_activation": None}
-    config = keras.applications.Xception(input_shape=(THIN, THIN, 3), **fields).get_config()
-    left_out = re.compile(r"block([6-9]|1[0-2])_|add_([4-9]|10)$")
-    layers = [layer for layer in config["layers"] if not left_out.match(layer["name"])]
+    config = keras.applications.Xception(input_shape=(THIN_SIDE, THIN_SIDE, 3), **fields).get_config()
+    omitted = re.compile(r"block([6-9]|1[0-2])_|add_([4-9]|10)$")
+    layers = [layer for layer in config["layers"] if not omitted.match(layer["name"])]
     config["layers"] = json.loads(json.dumps(layers).replace('"add_10"', '"add_3"'))
-    return Keras(thinner_keras(SimpleNamespace(get_config=lambda: config), 8))
+    return KerasModel(reduce_keras_channels(SimpleNamespace(get_config=lambda: config), 8))
 
 
-def timm() -> Theirs:
+def build_timm() -> OtherModel:
     import timm
 
-    return Torch(timm.create_model("legacy_xception"))
+    return TorchModel(timm.create_model("legacy_xception"))
 
 
 CASES = {
-    "xception/keras": Case("keras", partial(Xception, 1000), keras, KERAS),
-    "xception/timm": Case("timm", partial(Xception, 1000, padding=1, epsilon=1e-5), timm, TIMM),
-    "xception_thin/keras": Case("keras", partial(Xception, 5, 1 / 8, depth=1), thin, THIN, thin=True),
+    "xception/keras": Case("keras", partial(Xception, 1000), build_keras, KERAS_SIDE),
+    "xception/timm": Case("timm", partial(Xception, 1000, padding=1, epsilon=1e-5), build_timm, TIMM_SIDE),
+    "xception_thin/keras": Case("keras", partial(Xception, 5, 1 / 8, depth=1), build_thin, THIN_SIDE, is_thin=True),
 }

@@ -1,4 +1,4 @@
-"""Architectures: Flax modules from inputs to an `Output`; the loss determines the number of outputs."""
+"""Architectures: Flax modules that map inputs to an `Output`. The loss determines the number of outputs."""
 
 from components.architecture.alexnet import AlexNet as AlexNet
 from components.architecture.alexnet import AlexNet2014 as AlexNet2014

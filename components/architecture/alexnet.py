@@ -1,4 +1,4 @@
-"""AlexNet, and ZFNet with its finer first layers."""
+"""AlexNet and ZFNet."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ import jax
 from components.architecture.block.head import ConvNet
 from components.architecture.block.inputs import as_images
 from components.layer import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Normal, Rate
+from components.layer.shape import PadSize
 from components.types import Output, Range, Scalar
 
 Count = Annotated[int, Range(1)]
-Side = Annotated[int, Range(0)]
 
-STAGES = ((0,), (1,), (2, 3, 4))  # convolutions before each max-pooling
-GROUPED = (1, 3, 4)  # convolutions with groups, whose biases start at `initial_bias`
+STAGES = ((0,), (1,), (2, 3, 4))  # numbers of the convolutions of each stage; max-pooling ends a stage
+GROUPED = (1, 3, 4)  # convolutions with groups and `initial_bias`
 
 
 class AlexNet(ConvNet, kw_only=True):
     """AlexNet: images (B, H, W, C) -> (B, outputs), 62,378,344 parameters at 227 x 227.
 
-    Five convolutions with ReLU, and max-pooling of 3 x 3 with stride 2 after the first, the second and the last; then
-    dense layers, each with ReLU and dropout. Kernels start normal with standard deviation 0.01.
+    Five convolutions with ReLU, and 3 x 3 max-pooling with stride 2 after the first, the second and the last; then
+    dense layers, each with ReLU and dropout. Kernels are initially normal with standard deviation 0.01.
 
     Attributes:
-        convolutions: channels of the convolutions.
-        kernels, strides, paddings: of the first two convolutions; the others are 3 x 3 with stride 1 and padding 1.
-        groups: groups of convolutions 2, 4 and 5; 2 for the two GPUs of the paper: 60,965,224 parameters.
-        normalization: place of local response normalization at the first two poolings; None: there is none.
-        ceil_mode: whether the size after pooling is rounded up.
-        dense: units of the dense layers.
-        dropout: rate after each dense layer; None: no dropout.
-        initial_bias: value that the biases of convolutions 2, 4 and 5 and of the dense layers start at; the other
-            biases start at 0.
+        convolutions: number of channels of each convolution.
+        kernels: windows of the first two convolutions. The other windows are 3 x 3.
+        strides: strides of the first two convolutions. The other strides are 1.
+        paddings: padding of the first two convolutions. The other padding is 1.
+        groups: groups of convolutions 2, 4 and 5; 2 for the two GPUs of the paper (60,965,224 parameters).
+        normalization: position of local response normalization, at the first two poolings. None: no normalization.
+        ceil_mode: whether sizes after pooling are rounded up.
+        dense: number of units of each dense layer.
+        dropout: rate after each dense layer. None: no dropout.
+        initial_bias: initial value of the biases of convolutions 2, 4 and 5 and of the dense layers. Other biases are
+            initially 0.
 
     Raises:
-        UserError: a side of the images is below 67 pixels, for ZFNet and AlexNet2014 below 63.
+        UserError: a side of the images is below 67 pixels (63 for ZFNet and AlexNet2014).
 
     References:
         Krizhevsky et al., 2012: ImageNet classification with deep convolutional neural networks.
@@ -47,7 +49,7 @@ class AlexNet(ConvNet, kw_only=True):
     convolutions: tuple[Count, Count, Count, Count, Count] = (96, 256, 384, 384, 256)
     kernels: tuple[Count, Count] = (11, 5)
     strides: tuple[Count, Count] = (4, 1)
-    paddings: tuple[Side, Side] = (0, 2)
+    paddings: tuple[PadSize, PadSize] = (0, 2)
     groups: Count = 1
     normalization: Literal["before_pooling", "after_pooling"] | None = "before_pooling"
     ceil_mode: bool = False
@@ -57,10 +59,11 @@ class AlexNet(ConvNet, kw_only=True):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        x, features = as_images(self, image, self._smallest()), {}
+        x = as_images(self, image, self._compute_min_side())
+        features = {}
         for stage, convolutions in enumerate(STAGES):
             for n in convolutions:
-                features[f"conv_{n}"] = x = self._conv(n)(x, train=train)
+                features[f"conv_{n}"] = x = self._make_conv(n)(x, train=train)
             normalization = None if stage == 2 else self.normalization
             if normalization == "before_pooling":
                 x = LocalResponseNorm()(x, train=train)
@@ -70,31 +73,31 @@ class AlexNet(ConvNet, kw_only=True):
             features[f"pool_{stage}"] = x
         x = Flatten()(x, train=train)
         for n, width in enumerate(self.dense):
-            dense = Dense(self.channels(width), "relu", True, Normal(0.01), self.initial_bias, name=f"dense_{n}")
+            dense = Dense(self.scale_channels(width), "relu", True, Normal(0.01), self.initial_bias, name=f"dense_{n}")
             features[f"dense_{n}"] = x = dense(x, train=train)
             x = Dropout(self.dropout)(x, train=train)
         return self.apply_head(x, features, train=train, initializer=Normal(0.01))
 
-    def _conv(self, n: int) -> Conv:
-        first, grouped = n < 2, n in GROUPED
+    def _make_conv(self, n: int) -> Conv:
+        is_early, is_grouped = n < 2, n in GROUPED
         return Conv(
-            self.channels(self.convolutions[n]),
-            self.kernels[n] if first else 3,
-            self.strides[n] if first else 1,
-            self.paddings[n] if first else 1,
+            self.scale_channels(self.convolutions[n]),
+            self.kernels[n] if is_early else 3,
+            self.strides[n] if is_early else 1,
+            self.paddings[n] if is_early else 1,
             activation="relu",
             initializer=Normal(0.01),
-            groups=self.groups if grouped else 1,
-            initial_bias=self.initial_bias if grouped else 0.0,
+            groups=self.groups if is_grouped else 1,
+            initial_bias=self.initial_bias if is_grouped else 0.0,
             name=f"conv_{n}",
         )
 
-    def _smallest(self) -> int:
+    def _compute_min_side(self) -> int:
         """Returns the smallest side of images for which the last pooling has one window."""
         side = 3
-        for kernel, stride, padding in list(zip(self.kernels, self.strides, self.paddings, strict=True))[::-1]:
-            pooled = 2 * side + (0 if self.ceil_mode else 1)
-            side = (pooled - 1) * stride + kernel - 2 * padding
+        for n in (1, 0):
+            conv_side = 2 * side + (0 if self.ceil_mode else 1)  # before the pooling
+            side = (conv_side - 1) * self.strides[n] + self.kernels[n] - 2 * self.paddings[n]
         return side
 
 

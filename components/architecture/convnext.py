@@ -23,25 +23,25 @@ from components.layer import (
     Rate,
     StochasticDepth,
 )
-from components.layer.shape import across
+from components.layer.shape import as_channels
 from components.types import Output, Range, Scalar, UserError
 
-EXPANSION = 4  # units of the first dense layer of a block for each channel
+EXPANSION = 4  # ratio of the units of a block's first dense layer to its channels
 PATCH = 4  # side in pixels of the patches of the stem
 
 LayerScale: TypeAlias = Annotated[Scalar, Range(0, math.inf, "[)")]
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution by 7 x 7 and two dense layers at each place, added to the input: (B, H, W, C) -> the same.
+    """7 x 7 depthwise convolution and two dense layers per pixel, added to the input: (B, H, W, C) -> the same shape.
 
-    Layer normalization stands before the first dense layer, which has 4 * C units and GELU.
+    Layer normalization comes before the first dense layer, which has 4 * C units and GELU.
 
     Attributes:
-        layer_scale: value that the scales of the branch's channels start at; None: there are no scales.
-        stochastic_depth: rate of examples that skip the branch in training; None: no example does.
+        layer_scale: initial value of the scales of the branch's channels. None: no scales.
+        stochastic_depth: share of the examples that skip the branch in training. None: no stochastic depth.
         initializer: distribution of the kernels.
-        epsilon: of layer normalization.
+        epsilon: epsilon of layer normalization.
     """
 
     layer_scale: LayerScale | None = 1e-6
@@ -57,27 +57,29 @@ class ConvNeXtBlock(nn.Module):
         expand = Dense(EXPANSION * channels, "gelu", initializer=self.initializer, name="expand")
         y = Dense(channels, initializer=self.initializer, name="project")(expand(y, train=train), train=train)
         if self.layer_scale is not None:
-            y = y * across(self.param("layer_scale", nn.initializers.constant(self.layer_scale), (channels,)), y)
+            y = y * as_channels(self.param("layer_scale", nn.initializers.constant(self.layer_scale), (channels,)), y)
         return x + StochasticDepth(self.stochastic_depth)(y, train=train)
 
 
 class ConvNeXt(ConvNet, kw_only=True):
     """ConvNeXt: images (B, H, W, C) -> (B, outputs).
 
-    Patches of 4 x 4 pixels, stages of blocks, each after the first at half the side of the one before, and the mean.
-    Kernels start normal with standard deviation 0.02. The authors' code truncates the distribution at ±2, which is 100
-    standard deviations away.
+    A convolution of patches of 4 x 4 pixels, stages of blocks, and global average pooling. Each stage after the first
+    halves the side. Kernels are initially normal with standard deviation 0.02. (The authors' code truncates this
+    distribution at ±2, which has no effect.)
 
     Attributes:
-        depths, widths: blocks and channels of each stage.
-        layer_scale: value that the scales of each branch start at (Touvron et al., 2021); None: there are no scales.
-        stochastic_depth: rate of the last block; it grows linearly from 0 at the first block. None: there is none.
+        depths: number of blocks of each stage.
+        widths: number of channels of each stage.
+        layer_scale: initial value of the scales of each branch (Touvron et al., 2021). None: no scales.
+        stochastic_depth: rate of the last block. Rates grow linearly from 0 for the first block. None: no stochastic
+            depth.
         initializer: distribution of all kernels.
-        epsilon: of layer normalization.
+        epsilon: epsilon of layer normalization.
 
     Raises:
-        UserError: depths and widths have different lengths, or a side of the images is below 32 pixels for four
-            stages; one stage less halves that.
+        UserError: `depths` and `widths` have different lengths, or a side of the images is too small: below 32 pixels
+            for four stages, below 16 for three.
 
     References:
         Liu et al., 2022: A ConvNet for the 2020s.
@@ -93,29 +95,30 @@ class ConvNeXt(ConvNet, kw_only=True):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         if len(self.depths) != len(self.widths):
-            raise UserError(f"ConvNeXt has {len(self.depths)} stages in depths={self.depths}, but widths={self.widths}")
-        x = as_images(self, image, smallest=PATCH * 2 ** (len(self.depths) - 1))
-        features = {"stem": (x := self._stem(x, train))}
+            raise UserError(f"ConvNeXt needs depths and widths of equal length, got {self.depths} and {self.widths}")
+        x = as_images(self, image, min_side=PATCH * 2 ** (len(self.depths) - 1))
+        x = self._apply_stem(x, train)
+        features = {"stem": x}
         for n in range(1, len(self.depths) + 1):
-            features[f"stage_{n}"] = x = self._stage(n, x, train)
+            features[f"stage_{n}"] = x = self._apply_stage(n, x, train)
         x = LayerNorm(self.epsilon, name="norm")(GlobalAveragePool()(x, train=train), train=train)
         features["pool"] = x
         return self.apply_head(x, features, train=train, initializer=self.initializer)
 
-    def _stem(self, x: jax.Array, train: bool) -> jax.Array:
-        channels = self.channels(self.widths[0])
+    def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
+        channels = self.scale_channels(self.widths[0])
         x = Conv(channels, PATCH, PATCH, "VALID", initializer=self.initializer, name="stem")(x, train=train)
         return LayerNorm(self.epsilon, name="stem_norm")(x, train=train)
 
-    def _stage(self, n: int, x: jax.Array, train: bool) -> jax.Array:
+    def _apply_stage(self, n: int, x: jax.Array, train: bool) -> jax.Array:
         """Applies stage n, counted from 1."""
         if n > 1:
             x = LayerNorm(self.epsilon, name=f"stage_{n}_norm")(x, train=train)
-            channels, name = self.channels(self.widths[n - 1]), f"stage_{n}_downsample"
+            channels, name = self.scale_channels(self.widths[n - 1]), f"stage_{n}_downsample"
             x = Conv(channels, 2, 2, "VALID", initializer=self.initializer, name=name)(x, train=train)
-        before, last = sum(self.depths[: n - 1]), max(1, sum(self.depths) - 1)
+        first_block, last_block = sum(self.depths[: n - 1]), max(1, sum(self.depths) - 1)
         for m in range(self.depths[n - 1]):
-            rate = None if self.stochastic_depth is None else self.stochastic_depth * (before + m) / last
+            rate = None if self.stochastic_depth is None else self.stochastic_depth * (first_block + m) / last_block
             fields = (self.layer_scale, rate, self.initializer, self.epsilon)
             x = ConvNeXtBlock(*fields, name=f"stage_{n}_block_{m}")(x, train=train)
         return x

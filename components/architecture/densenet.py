@@ -1,4 +1,4 @@
-"""DenseNet: each layer sees the maps of all layers before it."""
+"""DenseNet: each layer takes the maps of all earlier layers of its stage as input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from components.types import Output, Range, Scalar
 
 
 class NormConv(nn.Module):
-    """Batch normalization, ReLU, SAME convolution without bias, dropout: (B, H, W, C) -> (B, H, W, features)."""
+    """Batch normalization, ReLU, SAME convolution, dropout: images (B, H, W, C) -> (B, H, W, features)."""
 
     features: int
     kernel: int
@@ -46,43 +46,43 @@ class NormConv(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """Concatenates the input and a convolution by 3 x 3 of it: images (B, H, W, C) -> (B, H, W, C + growth).
+    """3 x 3 convolution, concatenated to its input: images (B, H, W, C) -> (B, H, W, C + growth).
 
     Attributes:
-        growth: channels of the convolution by 3 x 3.
-        bottleneck: channels of a convolution by 1 x 1 before it; None: there is none.
-        conv: makes each convolution.
+        growth: number of channels of the convolution.
+        bottleneck: number of channels of a 1 x 1 convolution before it. None: no such convolution.
+        make_conv: makes each convolution.
     """
 
     growth: int
     bottleneck: int | None
-    conv: Callable[..., NormConv]
+    make_conv: Callable[..., NormConv]
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        sizes = [(self.bottleneck, 1)] if self.bottleneck is not None else []
+        convolutions = [(self.growth, 3)] if self.bottleneck is None else [(self.bottleneck, 1), (self.growth, 3)]
         y = x
-        for n, (features, kernel) in enumerate([*sizes, (self.growth, 3)]):
-            y = self.conv(features, kernel, name=f"conv_{n}")(y, train=train)
+        for n, (features, kernel) in enumerate(convolutions):
+            y = self.make_conv(features, kernel, name=f"conv_{n}")(y, train=train)
         return jnp.concatenate([x, y], axis=-1)
 
 
 class DenseNet(ConvNet, kw_only=True):
     """DenseNet: images (B, H, W, C) -> (B, outputs).
 
-    Each layer sees the maps of all layers before it in its stage and adds `growth` channels to them. Between stages a
-    convolution by 1 x 1 reduces the channels and average pooling halves the side. Kernels start He normal, as in the
-    paper, the kernel of the head Glorot uniform.
+    Each layer takes the maps of all earlier layers of its stage and appends `growth` channels to them. Between stages,
+    a 1 x 1 convolution reduces the channels, and average pooling halves the side. Kernels are initially He normal, as
+    in the paper; the kernel of the head is Glorot uniform.
 
     Attributes:
-        depths: layers of each stage.
-        growth: channels that a layer adds; the stem has twice as many.
-        bottleneck: channels of the convolution by 1 x 1 before each one by 3 x 3, in units of `growth`; None: there is
-            none.
-        compression: share of its channels that a stage passes on, in (0, 1].
-        dropout: rate after each convolution but the first; None: no dropout. The paper uses 0.2 for data without
+        depths: number of layers of each stage.
+        growth: number of channels that each layer appends. The stem has 2 * growth channels.
+        bottleneck: number of channels, in units of `growth`, of the 1 x 1 convolution before each 3 x 3 convolution.
+            None: no 1 x 1 convolutions in layers.
+        compression: share of the channels that remains after a stage, in (0, 1].
+        dropout: rate after each convolution except the first. None: no dropout. The paper uses 0.2 for data without
             augmentation.
-        momentum, epsilon: of batch normalization.
+        momentum, epsilon: parameters of batch normalization.
 
     Raises:
         UserError: a side of the images is below 29 pixels for four stages.
@@ -101,20 +101,22 @@ class DenseNet(ConvNet, kw_only=True):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        x = as_images(self, image, smallest=2 ** (len(self.depths) + 1) - 3)
-        stem = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon, name="stem")
-        x = stem(self.channels(2 * self.growth), 7, stride=2, padding=3)(x, train=train)
+        x = as_images(self, image, min_side=2 ** (len(self.depths) + 1) - 3)
+        channels = self.scale_channels(2 * self.growth)
+        stem = ConvNorm(channels, 7, 2, 3, momentum=self.momentum, epsilon=self.epsilon, name="stem")
+        x = stem(x, train=train)
         features = {"stem": x}
         x = MaxPool(3, 2, padding=1)(x, train=train)
-        conv = partial(NormConv, dropout=self.dropout, momentum=self.momentum, epsilon=self.epsilon)
-        growth = self.channels(self.growth)
+        make_conv = partial(NormConv, dropout=self.dropout, momentum=self.momentum, epsilon=self.epsilon)
+        growth = self.scale_channels(self.growth)
         bottleneck = None if self.bottleneck is None else self.bottleneck * growth
         for stage, depth in enumerate(self.depths, 1):
             if stage > 1:
-                kept = max(1, math.floor(self.compression * x.shape[-1]))
-                x = AveragePool(2)(conv(kept, 1, name=f"transition_{stage - 1}")(x, train=train), train=train)
+                channels = max(1, math.floor(self.compression * x.shape[-1]))
+                x = make_conv(channels, 1, name=f"transition_{stage - 1}")(x, train=train)
+                x = AveragePool(2)(x, train=train)
             for n in range(depth):
-                x = DenseLayer(growth, bottleneck, conv, name=f"stage_{stage}_block_{n}")(x, train=train)
+                x = DenseLayer(growth, bottleneck, make_conv, name=f"stage_{stage}_block_{n}")(x, train=train)
             features[f"stage_{stage}"] = x
         x = activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         features["pool"] = x = GlobalAveragePool()(x, train=train)

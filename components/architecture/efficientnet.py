@@ -1,4 +1,4 @@
-"""EfficientNet: the stages of B0, and the widths and depths of B1 to B4.
+"""EfficientNet B0 to B4.
 
 References:
     Tan and Le, 2019: EfficientNet: rethinking model scaling for convolutional neural networks.
@@ -11,8 +11,8 @@ from functools import partial
 from components.architecture.block.inverted_residual import MobileStage
 from components.architecture.mobilenet import MobileNet
 
-# Sides of the images of B0 to B4: 224, 240, 260, 300 and 380 pixels. Kernels of convolutions start as in the authors'
-# code, where the kernel of the head starts uniform.
+# Images of B0 to B4 have sides of 224, 240, 260, 300 and 380 pixels. Convolutions are initialized as in the authors'
+# code; only the kernel of the head differs, which is uniform there.
 EfficientNetB0 = partial(
     MobileNet,
     stages=(

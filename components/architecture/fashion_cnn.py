@@ -15,18 +15,18 @@ STAGES = (
     ((128, 3), (128, 3)),
     ((256, 3), (256, 3)),
 )  # (features, kernel) of the convolutions of each stage
-WIDTHS = (128, 64)
+WIDTHS = (128, 64)  # units of the dense layers
 
 
 class FashionCNN(ConvNet):
-    """The CNN of Hands-On Machine Learning, chapter 14: images (B, H, W, C) -> (B, outputs).
+    """CNN of Hands-On Machine Learning, chapter 14: images (B, H, W, C) -> (B, outputs).
 
-    Three stages of SAME convolutions with ReLU, each followed by max-pooling by 2, then two dense layers with ReLU and
-    dropout: 1,413,834 parameters for ten classes of 28 x 28 x 1.
+    Three stages of SAME convolutions with ReLU, each followed by 2 x 2 max-pooling, then two dense layers with ReLU and
+    dropout: 1,413,834 parameters for ten classes and images of 28 x 28 x 1.
 
     Attributes:
-        dropout: rate after each dense layer; None: no dropout.
-        initializer: distribution of all kernels but the head's; He normal as in the book's third edition.
+        dropout: rate after each dense layer. None: no dropout.
+        initializer: distribution of all kernels except that of the head; He normal in the book's third edition.
 
     Raises:
         UserError: a side of the images is below 8 pixels.
@@ -40,18 +40,22 @@ class FashionCNN(ConvNet):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        x = as_images(self, image, smallest=2 ** len(STAGES))
+        x = as_images(self, image, min_side=2 ** len(STAGES))
         features = {}
         for n, convolutions in enumerate(STAGES):
             for m, (channels, kernel) in enumerate(convolutions):
                 name = f"stage_{n}_conv_{m}"
-                conv = Conv(self.channels(channels), kernel, activation="relu", initializer=self.initializer, name=name)
+                conv = Conv(
+                    self.scale_channels(channels), kernel, activation="relu", initializer=self.initializer, name=name
+                )
                 x = conv(x, train=train)
             x = MaxPool(2)(x, train=train)
             features[f"stage_{n}"] = x
         x = Flatten()(x, train=train)
         for n, width in enumerate(WIDTHS):
-            dense = Dense(self.channels(width), activation="relu", initializer=self.initializer, name=f"dense_{n}")
+            dense = Dense(
+                self.scale_channels(width), activation="relu", initializer=self.initializer, name=f"dense_{n}"
+            )
             x = dense(x, train=train)
             features[f"dense_{n}"] = x
             x = Dropout(self.dropout)(x, train=train)

@@ -1,4 +1,4 @@
-"""GoogLeNet, and its variant with squeeze and excitation."""
+"""GoogLeNet and SE-Inception."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from components.architecture.block.head import ConvNet, compute_logits
-from components.architecture.block.inputs import as_images, check_auxiliary
+from components.architecture.block.inputs import as_images, check_auxiliary_side
 from components.layer import (
     AveragePool,
     Conv,
@@ -33,8 +33,8 @@ from components.types import Output, Range, Scalar
 
 Layout = Literal["paper", "torchvision"]
 
-# Channels of the six convolutions of each module, in the order of `Inception`: rows 3a and 3b, 4a to 4e, 5a and 5b of
-# table 1
+# Channels of the six convolutions of each module, in the order of the fields of `Inception`. The stages are the rows 3a
+# and 3b, 4a to 4e, 5a and 5b of table 1.
 STAGES = (
     ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
     (
@@ -46,27 +46,27 @@ STAGES = (
     ),
     ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 )
-AUXILIARY_BLOCKS = ("stage_2_block_0", "stage_2_block_3")  # 4a and 4d have auxiliary classifiers
-AUXILIARY_SIDE = 65  # smallest side of images for which 4a has maps of 5 x 5, the window of their pooling
-BIAS = 0.2
+AUXILIARY_BLOCKS = ("stage_2_block_0", "stage_2_block_3")  # modules with auxiliary classifiers: 4a and 4d
+AUXILIARY_MIN_SIDE = 65  # smallest side of images for which 4a has maps of 5 x 5, the pooling window of the classifiers
+BIAS = 0.2  # initial value of the biases
 
 
 class Auxiliary(nn.Module):
     """Auxiliary classifier on the maps of a module: images (B, H, W, C) -> (B, outputs) in float32.
 
-    Average pooling, a convolution by 1 x 1, a dense layer, dropout, and the logits.
+    Average pooling, a 1 x 1 convolution, a dense layer, dropout, and the logits.
 
     Attributes:
         outputs: number of logits.
-        conv: makes the convolution.
-        units: units of the dense layer.
-        layout: `paper`: average pooling of 5 x 5 with stride 3; `torchvision`: adaptive average pooling to 4 x 4.
-        dropout: rate before the logits; None: no dropout.
-        initializer: distribution of the dense kernels.
+        make_conv: makes the convolution.
+        units: number of units of the dense layer.
+        layout: `paper`: 5 x 5 average pooling with stride 3; `torchvision`: adaptive average pooling to 4 x 4.
+        dropout: rate before the logits. None: no dropout.
+        initializer: distribution of the kernels of the dense layers.
     """
 
     outputs: int
-    conv: Callable[..., nn.Module]
+    make_conv: Callable[..., nn.Module]
     units: int
     layout: Layout
     dropout: Rate | None
@@ -74,8 +74,8 @@ class Auxiliary(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = AveragePool(5, 3)(x, train=train) if self.layout == "paper" else _adaptive_mean(x, 4)
-        x = Flatten()(self.conv(name="conv")(x, train=train), train=train)
+        x = AveragePool(5, 3)(x, train=train) if self.layout == "paper" else _adaptive_average_pool(x, 4)
+        x = Flatten()(self.make_conv(name="conv")(x, train=train), train=train)
         dense = Dense(self.units, "relu", initializer=self.initializer, initial_bias=BIAS, name="dense")
         x = Dropout(self.dropout)(dense(x, train=train), train=train)
         return compute_logits(self.outputs, x, train=train, initializer=self.initializer)
@@ -84,26 +84,29 @@ class Auxiliary(nn.Module):
 class GoogLeNet(ConvNet):
     """GoogLeNet: images (B, H, W, C) -> (B, outputs).
 
-    Three convolutions, nine Inception modules in three stages, and the mean of the maps: 6,998,552 parameters for 1,000
-    classes of 224 x 224 x 3, and 6,379,728 in two auxiliary classifiers on the first and the fourth module of stage 2.
-    Kernels, and biases at 0.2, start as in Caffe's model (BVLC, 2014); the paper does not describe this.
+    Three convolutions, nine Inception modules in three stages, and global average pooling: 6,998,552 parameters for
+    1,000 classes. Two auxiliary classifiers, on the first and the fourth module of stage 2, have 6,379,728 parameters
+    for images of 224 x 224. Kernels and biases (0.2) are initialized as in Caffe's model (BVLC, 2014), because the
+    paper does not describe the initialization.
 
     Attributes:
-        layout: `paper`: figure 3, with SAME padding. `torchvision`: what its weights need, with `batch_norm`: windows
-            of 3 x 3 in place of 5 x 5, padding by half a kernel, pooling in ceiling mode, the last pooling of 2 x 2.
-        batch_norm: whether batch normalization after every convolution replaces biases and local response
+        layout: `paper`: figure 3 of the paper, with SAME padding. `torchvision`: the layout that torchvision's weights
+            need, together with `batch_norm`. It has windows of 3 x 3 instead of 5 x 5, padding by half a kernel,
+            pooling in ceiling mode, and a last pooling of 2 x 2.
+        batch_norm: whether convolutions have batch normalization instead of biases, and the network no local response
             normalization (Ioffe and Szegedy, 2015).
-        auxiliary: weight of the loss of each auxiliary classifier in training, 0 or more; None: there are none.
-        dropout: rate before the head; None: no dropout.
-        auxiliary_dropout: rate before the logits of the auxiliary classifiers; None: no dropout.
-        reduction: channels for each unit of squeeze and excitation in each module (Hu et al., 2018); None: there is
-            none.
+        auxiliary: weight of the loss of each auxiliary classifier in training, 0 or more. None: no auxiliary
+            classifiers.
+        dropout: rate before the head. None: no dropout.
+        auxiliary_dropout: rate before the logits of the auxiliary classifiers. None: no dropout.
+        reduction: reduction of squeeze and excitation in each module (Hu et al., 2018). None: no squeeze and
+            excitation.
         initializer: distribution of all kernels.
-        momentum, epsilon: of batch normalization.
+        momentum, epsilon: parameters of batch normalization.
 
     Raises:
-        UserError: a side of the images is below 31 pixels for `torchvision`, or, in training with auxiliary
-            classifiers, below 65 pixels for `paper`.
+        UserError: a side of the images is below 31 pixels with the layout `torchvision`, or below 65 pixels in training
+            with the layout `paper` and auxiliary classifiers.
 
     References:
         Szegedy et al., 2015: Going deeper with convolutions.
@@ -122,47 +125,49 @@ class GoogLeNet(ConvNet):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         weight = self.auxiliary if train and self.head else None
-        x = self._stem(self._check(image, weight is not None), train)
+        x = self._apply_stem(self._as_images(image, has_auxiliary=weight is not None), train)
         features = {"stem": x}
-        heads: list[tuple[Scalar, jax.Array]] = []
+        auxiliary: list[tuple[Scalar, jax.Array]] = []
         for stage, blocks in enumerate(STAGES, 1):
-            x = x if stage == 1 else self._pool(x, 2 if stage == 3 and self.layout == "torchvision" else 3)
-            for n, numbers in enumerate(blocks):
+            if stage > 1:
+                x = self._apply_pool(x, window=2 if stage == 3 and self.layout == "torchvision" else 3)
+            for n, channels in enumerate(blocks):
                 name = f"stage_{stage}_block_{n}"
-                x = self._inception(numbers, name)(x, train=train)
+                x = self._make_inception(channels, name)(x, train=train)
                 if weight is not None and name in AUXILIARY_BLOCKS:
-                    heads.append((weight, self._auxiliary(f"auxiliary_{len(heads)}")(x, train=train)))
+                    classifier = self._make_auxiliary(f"auxiliary_{len(auxiliary)}")
+                    auxiliary.append((weight, classifier(x, train=train)))
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
-        return self.apply_head(x, features, train=train, auxiliary=tuple(heads), initializer=self.initializer)
+        return self.apply_head(x, features, train=train, auxiliary=tuple(auxiliary), initializer=self.initializer)
 
-    def _check(self, image: jax.Array, auxiliary: bool) -> jax.Array:
-        """Returns the images; raises UserError where a window is larger than its maps."""
+    def _as_images(self, image: jax.Array, *, has_auxiliary: bool) -> jax.Array:
+        """Returns the images. Raises UserError if they are too small."""
         x = as_images(self, image, 31 if self.layout == "torchvision" else 1)
-        if auxiliary and self.layout == "paper":
-            check_auxiliary(x, AUXILIARY_SIDE, "classifiers of GoogLeNet train")
+        if has_auxiliary and self.layout == "paper":
+            check_auxiliary_side(self, x, AUXILIARY_MIN_SIDE)
         return x
 
-    def _conv(self) -> Callable[..., nn.Module]:
+    def _get_conv(self) -> Callable[..., nn.Module]:
         if self.batch_norm:
             return partial(ConvNorm, initializer=self.initializer, momentum=self.momentum, epsilon=self.epsilon)
         return partial(Conv, activation="relu", initializer=self.initializer, initial_bias=BIAS)
 
-    def _pool(self, x: jax.Array, window: int = 3) -> jax.Array:
-        paper = self.layout == "paper"
-        return MaxPool(window, 2, "SAME" if paper else "VALID", ceil_mode=not paper)(x, train=False)
+    def _apply_pool(self, x: jax.Array, window: int = 3) -> jax.Array:
+        pool = MaxPool(window, 2, "SAME") if self.layout == "paper" else MaxPool(window, 2, ceil_mode=True)
+        return pool(x, train=False)
 
-    def _stem(self, x: jax.Array, train: bool) -> jax.Array:
-        conv, padding = self._conv(), "SAME" if self.layout == "paper" else 3
-        x = self._pool(conv(self.channels(64), 7, 2, padding, name="stem_conv_0")(x, train=train))
+    def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
+        make_conv, padding = self._get_conv(), "SAME" if self.layout == "paper" else 3
+        x = self._apply_pool(make_conv(self.scale_channels(64), 7, 2, padding, name="stem_conv_0")(x, train=train))
         x = x if self.batch_norm else LocalResponseNorm()(x, train=train)
-        x = conv(self.channels(64), 1, name="stem_conv_1")(x, train=train)
-        x = conv(self.channels(192), 3, name="stem_conv_2")(x, train=train)
-        return self._pool(x if self.batch_norm else LocalResponseNorm()(x, train=train))
+        x = make_conv(self.scale_channels(64), 1, name="stem_conv_1")(x, train=train)
+        x = make_conv(self.scale_channels(192), 3, name="stem_conv_2")(x, train=train)
+        return self._apply_pool(x if self.batch_norm else LocalResponseNorm()(x, train=train))
 
-    def _inception(self, numbers: tuple[int, ...], name: str) -> Inception:
-        one, three_reduce, three, five_reduce, five, pool = map(self.channels, numbers)
+    def _make_inception(self, channels: tuple[int, ...], name: str) -> Inception:
+        one, three_reduce, three, five_reduce, five, pool = map(self.scale_channels, channels)
         return Inception(
             one,
             three_reduce,
@@ -180,13 +185,20 @@ class GoogLeNet(ConvNet):
             name=name,
         )
 
-    def _auxiliary(self, name: str) -> Auxiliary:
-        conv, units = partial(self._conv(), self.channels(128), 1), self.channels(1024)
-        return Auxiliary(self.outputs, conv, units, self.layout, self.auxiliary_dropout, self.initializer, name=name)
+    def _make_auxiliary(self, name: str) -> Auxiliary:
+        return Auxiliary(
+            self.outputs,
+            make_conv=partial(self._get_conv(), self.scale_channels(128), 1),
+            units=self.scale_channels(1024),
+            layout=self.layout,
+            dropout=self.auxiliary_dropout,
+            initializer=self.initializer,
+            name=name,
+        )
 
 
-def _adaptive_mean(x: jax.Array, count: int) -> jax.Array:
-    """Returns the means of `count` x `count` parts of the maps; parts overlap where they do not divide the sides."""
+def _adaptive_average_pool(x: jax.Array, count: int) -> jax.Array:
+    """Returns the means of `count` x `count` windows, as in PyTorch. They overlap if `count` does not divide a side."""
     for axis in (1, 2):
         size = x.shape[axis]
         bounds = [(n * size // count, -(-(n + 1) * size // count)) for n in range(count)]

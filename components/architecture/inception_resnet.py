@@ -1,4 +1,4 @@
-"""Inception-ResNet-v1 and v2: blocks of parallel branches with residuals."""
+"""Inception-ResNet-v1 and v2: blocks of parallel branches, with residual connections."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from components.architecture.block.branches import (
-    Branches,
-    Layers,
+    ConvSpec,
     MakeConv,
+    ParallelSpec,
     Series,
-    Step,
+    SeriesSpec,
     apply_branches,
-    make_conv_norm,
+    create_conv_factory,
 )
 from components.architecture.block.head import ConvNet
 from components.architecture.block.inputs import as_images
@@ -27,68 +27,100 @@ from components.types import Output, Range, Scalar
 Depth: TypeAlias = Annotated[int, Range(1)]
 Scale: TypeAlias = Annotated[Scalar, Range(0)]
 
-SMALLEST = 75  # smallest side of images for which the last maps have a place
+MIN_SIDE = 75  # smallest side of images for which the last maps have a pixel
 
-STEM: Layers = (  # figure 14 without its last convolution
-    Step(32, 3, 2, "VALID"),
-    Step(32, 3, 1, "VALID"),
-    Step(64, 3),
+STEM: SeriesSpec = (  # figure 14 without the last convolution
+    ConvSpec(32, 3, 2, "VALID"),
+    ConvSpec(32, 3, 1, "VALID"),
+    ConvSpec(64, 3),
     "max",
-    Step(80, 1),
-    Step(192, 3, 1, "VALID"),
+    ConvSpec(80, 1),
+    ConvSpec(192, 3, 1, "VALID"),
 )
-MIXED_5B: Branches = (  # in the authors' code, not in the paper
-    (Step(96, 1),),
-    (Step(48, 1), Step(64, 5)),
-    (Step(64, 1), Step(96, 3), Step(96, 3)),
-    ("mean", Step(64, 1)),
+MIXED_5B: ParallelSpec = (  # from the authors' code; not in the paper
+    (ConvSpec(96, 1),),
+    (ConvSpec(48, 1), ConvSpec(64, 5)),
+    (ConvSpec(64, 1), ConvSpec(96, 3), ConvSpec(96, 3)),
+    ("mean", ConvSpec(64, 1)),
 )
-A_1: Branches = ((Step(32, 1),), (Step(32, 1), Step(32, 3)), (Step(32, 1), Step(32, 3), Step(32, 3)))  # figure 10
-A_2: Branches = ((Step(32, 1),), (Step(32, 1), Step(32, 3)), (Step(32, 1), Step(48, 3), Step(64, 3)))  # figure 16
-B_1: Branches = ((Step(128, 1),), (Step(128, 1), Step(128, (1, 7)), Step(128, (7, 1))))  # figure 11
-B_2: Branches = ((Step(192, 1),), (Step(128, 1), Step(160, (1, 7)), Step(192, (7, 1))))  # figure 17
-C_1: Branches = ((Step(192, 1),), (Step(192, 1), Step(192, (1, 3)), Step(192, (3, 1))))  # figure 13
-C_2: Branches = ((Step(192, 1),), (Step(192, 1), Step(224, (1, 3)), Step(256, (3, 1))))  # figure 19
+BLOCK_1_V1: ParallelSpec = (
+    (ConvSpec(32, 1),),
+    (ConvSpec(32, 1), ConvSpec(32, 3)),
+    (ConvSpec(32, 1), ConvSpec(32, 3), ConvSpec(32, 3)),
+)  # figure 10
+BLOCK_1_V2: ParallelSpec = (
+    (ConvSpec(32, 1),),
+    (ConvSpec(32, 1), ConvSpec(32, 3)),
+    (ConvSpec(32, 1), ConvSpec(48, 3), ConvSpec(64, 3)),
+)  # figure 16
+BLOCK_2_V1: ParallelSpec = (
+    (ConvSpec(128, 1),),
+    (ConvSpec(128, 1), ConvSpec(128, (1, 7)), ConvSpec(128, (7, 1))),
+)  # figure 11
+BLOCK_2_V2: ParallelSpec = (
+    (ConvSpec(192, 1),),
+    (ConvSpec(128, 1), ConvSpec(160, (1, 7)), ConvSpec(192, (7, 1))),
+)  # figure 17
+BLOCK_3_V1: ParallelSpec = (
+    (ConvSpec(192, 1),),
+    (ConvSpec(192, 1), ConvSpec(192, (1, 3)), ConvSpec(192, (3, 1))),
+)  # figure 13
+BLOCK_3_V2: ParallelSpec = (
+    (ConvSpec(192, 1),),
+    (ConvSpec(192, 1), ConvSpec(224, (1, 3)), ConvSpec(256, (3, 1))),
+)  # figure 19
 
 
-def _to_b(middle: int, last: int) -> Branches:
-    """Returns the reduction to 17 x 17 (figure 7)."""
-    return (Step(384, 3, 2, "VALID"),), (Step(middle, 1), Step(middle, 3), Step(last, 3, 2, "VALID")), ("max",)
-
-
-def _to_c(middle: int, last: int) -> Branches:
-    """Returns the reduction to 8 x 8 (figures 12 and 18)."""
+def _specify_reduction_2(middle: int, last: int) -> ParallelSpec:
+    """Returns the reduction from stage 1 to stage 2, with maps of 17 x 17 (figure 7)."""
     return (
-        (Step(256, 1), Step(384, 3, 2, "VALID")),
-        (Step(256, 1), Step(middle, 3, 2, "VALID")),
-        (Step(256, 1), Step(middle, 3), Step(last, 3, 2, "VALID")),
+        (ConvSpec(384, 3, 2, "VALID"),),
+        (ConvSpec(middle, 1), ConvSpec(middle, 3), ConvSpec(last, 3, 2, "VALID")),
         ("max",),
     )
 
 
-STAGES: Mapping[str, tuple[tuple[Layers, Branches], ...]] = {
-    "v1": (((Step(256, 3, 2, "VALID"),), A_1), ((_to_b(192, 256),), B_1), ((_to_c(256, 256),), C_1)),
-    "v2": ((("max", MIXED_5B), A_2), ((_to_b(256, 384),), B_2), ((_to_c(288, 320),), C_2)),
+def _specify_reduction_3(middle: int, last: int) -> ParallelSpec:
+    """Returns the reduction from stage 2 to stage 3, with maps of 8 x 8 (figures 12 and 18)."""
+    return (
+        (ConvSpec(256, 1), ConvSpec(384, 3, 2, "VALID")),
+        (ConvSpec(256, 1), ConvSpec(middle, 3, 2, "VALID")),
+        (ConvSpec(256, 1), ConvSpec(middle, 3), ConvSpec(last, 3, 2, "VALID")),
+        ("max",),
+    )
+
+
+STAGES: Mapping[str, tuple[tuple[SeriesSpec, ParallelSpec], ...]] = {
+    "v1": (
+        ((ConvSpec(256, 3, 2, "VALID"),), BLOCK_1_V1),
+        ((_specify_reduction_2(192, 256),), BLOCK_2_V1),
+        ((_specify_reduction_3(256, 256),), BLOCK_3_V1),
+    ),
+    "v2": (
+        (("max", MIXED_5B), BLOCK_1_V2),
+        ((_specify_reduction_2(256, 384),), BLOCK_2_V2),
+        ((_specify_reduction_3(288, 320),), BLOCK_3_V2),
+    ),
 }
-"""For each stage, the layers before it and the branches of the block that it repeats."""
+"""For each stage: the layers at its entry, and the branches of the block that it repeats."""
 
 
 class InceptionResNet(ConvNet, kw_only=True):
     """Inception-ResNet: images (B, H, W, C) -> (B, outputs).
 
-    In each block, a convolution by 1 x 1 brings parallel branches to the channels of the input; they are scaled and
-    added to it, then ReLU. Kernels start Glorot uniform, as in the authors' code. Its momentum, 0.9997, is for millions
-    of steps.
+    Each block adds parallel branches to its input. A 1 x 1 convolution matches their channels, a factor scales them,
+    and ReLU follows the sum. Kernels are initially Glorot uniform, as in the authors' code. (Its momentum, 0.9997, is
+    for millions of steps.)
 
     Attributes:
-        version: `v1`: as in the paper. `v2`: as in the authors' code and the published weights, where the stem differs
-            from the paper's, stages have 10, 20 and 10 blocks (paper: 5, 10, 5), and a convolution by 1 x 1 ends it.
-        depths: blocks of each stage.
-        residual_scales: factor of the branches in each stage, 0 or more; small ones keep training stable.
-        linear_end: whether the last block adds its branches unscaled and has no ReLU.
-        dropout: rate before the head; None: no dropout.
-        use_scale: whether normalization has scales, as in ports to PyTorch.
-        momentum, epsilon: of batch normalization.
+        version: `v1`: as in the paper. `v2`: as in the authors' code and the published weights. It differs from the
+            paper in the stem, in the depths (10, 20, 10 instead of 5, 10, 5), and in a last 1 x 1 convolution.
+        depths: number of blocks of each stage.
+        residual_scales: factor of the branches in each stage, 0 or more. Small factors keep training stable.
+        linear_end: whether the last block adds its branches unscaled, without ReLU after the sum.
+        dropout: rate before the head. None: no dropout.
+        use_scale: whether batch normalization has scales, as in ports to PyTorch.
+        momentum, epsilon: parameters of batch normalization.
 
     Raises:
         UserError: a side of the images is below 75 pixels.
@@ -109,40 +141,43 @@ class InceptionResNet(ConvNet, kw_only=True):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         fields = {"use_scale": self.use_scale, "momentum": self.momentum, "epsilon": self.epsilon}
-        conv = make_conv_norm(self, initializer="glorot_uniform", **fields)
-        x = as_images(self, image, SMALLEST)
-        features = {"stem": (x := Series(STEM, conv, name="stem")(x, train=train))}
+        make_conv = create_conv_factory(self, initializer="glorot_uniform", **fields)
+        x = as_images(self, image, MIN_SIDE)
+        x = Series(STEM, make_conv, name="stem")(x, train=train)
+        features = {"stem": x}
         for stage, (entry, branches) in enumerate(STAGES[self.version], 1):
-            x = Series(entry, conv, name=f"stage_{stage}_entry")(x, train=train)
+            x = Series(entry, make_conv, name=f"stage_{stage}_entry")(x, train=train)
             for n in range(self.depths[stage - 1]):
-                linear = self.linear_end and (stage, n) == (3, self.depths[2] - 1)
-                scale = None if linear else self.residual_scales[stage - 1]
-                x = Block(branches, conv, scale, name=f"stage_{stage}_block_{n}")(x, train=train)
+                is_linear = self.linear_end and (stage, n) == (3, self.depths[2] - 1)
+                scale = None if is_linear else self.residual_scales[stage - 1]
+                x = Block(branches, make_conv, scale, name=f"stage_{stage}_block_{n}")(x, train=train)
             features[f"stage_{stage}"] = x
         if self.version == "v2":
-            features["last"] = x = conv(Step(1536, 1), "last")(x, train=train)
+            features["last"] = x = make_conv(ConvSpec(1536, 1), "last")(x, train=train)
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
 
 
 class Block(nn.Module):
-    """Parallel branches, added to their input: images (B, H, W, C) -> the same shape.
+    """Parallel branches that are added to their input: images (B, H, W, C) -> the same shape.
 
     Attributes:
-        branches: the branches.
-        conv: makes their convolutions.
-        scale: factor of the branches; None: 1, and no ReLU after the sum.
+        branches: specifications of the branches.
+        make_conv: makes each convolution.
+        scale: factor of the branches. None: 1, and no ReLU after the sum.
     """
 
-    branches: Branches
-    conv: MakeConv
+    branches: ParallelSpec
+    make_conv: MakeConv
     scale: Scalar | None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        y = apply_branches(self.branches, self.conv, x, train=train)
+        y = apply_branches(self.branches, self.make_conv, x, train=train)
         y = Conv(x.shape[-1], 1, name="up")(y, train=train)
-        return x + y if self.scale is None else activate("relu", x + jnp.asarray(self.scale, y.dtype) * y)
+        if self.scale is None:
+            return x + y
+        return activate("relu", x + jnp.asarray(self.scale, y.dtype) * y)
 
 
 InceptionResNetV1 = partial(InceptionResNet, version="v1", depths=(5, 10, 5))

@@ -1,4 +1,4 @@
-"""Dense networks."""
+"""Dense networks (multilayer perceptrons)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from components.layer import ActivationName, BatchNorm, Dense, Dropout, Initiali
 from components.types import MultiHot, Output, Range
 
 
-class Stack(nn.Module):
-    """Base class of networks with a stack of dense layers.
+class HiddenLayers(nn.Module):
+    """Base class of networks with hidden dense layers.
 
     Attributes:
         outputs: number of logits.
-        widths: units of each layer.
-        activation: name of the activation function of each layer.
-        initializer: distribution of the kernels, but that of the head.
-        batch_norm: whether batch normalization replaces the biases.
-        dropout: rate after each layer; None: no dropout.
+        widths: number of units of each hidden layer.
+        activation: name of the activation function of the hidden layers.
+        initializer: distribution of the kernels of the hidden layers.
+        batch_norm: whether hidden layers have batch normalization instead of biases.
+        dropout: rate after each hidden layer. None: no dropout.
         dtype: dtype of the computation.
 
     References:
@@ -38,8 +38,11 @@ class Stack(nn.Module):
     dropout: Rate | None = None
     dtype: Any = jnp.float32
 
-    def hidden(self, inputs: jax.Array | MultiHot, *, train: bool) -> tuple[Any, dict[str, jax.Array]]:
-        """Returns the output of the last layer, (B, D), and that of each layer by name. Call it in a compact method."""
+    def apply_hidden(self, inputs: jax.Array | MultiHot, *, train: bool) -> tuple[Any, dict[str, jax.Array]]:
+        """Returns the output of the last hidden layer, (B, D), and the outputs of all hidden layers by name.
+
+        Call it in a compact method.
+        """
         x = as_vectors(self, inputs)
         features = {}
         for n, width in enumerate(self.widths):
@@ -53,10 +56,10 @@ class Stack(nn.Module):
         return x, features
 
 
-class MLP(Stack):
-    """Dense network: any input (B, ...), flattened -> (B, outputs)."""
+class MLP(HiddenLayers):
+    """Dense network: any input (B, ...), which is flattened -> (B, outputs)."""
 
     @nn.compact
     def __call__(self, inputs: jax.Array | MultiHot, *, train: bool) -> Output:
-        x, features = self.hidden(inputs, train=train)
+        x, features = self.apply_hidden(inputs, train=train)
         return Output(compute_logits(self.outputs, x, train=train), features=features)

@@ -1,4 +1,4 @@
-"""MobileNets: networks of depthwise convolutions for mobile devices."""
+"""MobileNets: small networks of depthwise convolutions."""
 
 from __future__ import annotations
 
@@ -35,28 +35,30 @@ from components.types import Output, Range
 class MobileNet(ConvNet, kw_only=True):
     """MobileNet or EfficientNet: images (B, H, W, C) -> (B, outputs).
 
-    A convolution by 3 x 3 with stride 2, stages of blocks, a convolution by 1 x 1, the mean, and the head. The versions
-    differ in their tables of stages. Numbers of channels are multiples of 8, after multiplication by `width`. All
-    kernels have one initializer; it and the epsilon of MobileNets are those of their authors' TensorFlow code, where
-    the momentum, 0.997 or 0.9997, is for millions of steps.
+    A 3 x 3 convolution with stride 2, stages of blocks, a 1 x 1 convolution, global average pooling, and the head. The
+    versions differ in their stages. Numbers of channels are multiples of 8, after multiplication by `width`. The
+    initializer and the epsilon of MobileNets are from the authors' TensorFlow code. (Its momentum, 0.997 or 0.9997, is
+    for millions of steps.)
 
     Attributes:
-        stages: the stages, in order.
-        block: `inverted`: expansion, depthwise convolution, linear projection, and a sum where shapes are equal (v2);
-            `separable`: a depthwise convolution and a convolution by 1 x 1, both with activation (v1).
-        stem: channels of the first convolution.
-        top: channels of the convolution by 1 x 1 after the stages; None: there is none.
-        dense: units of a dense layer after the mean; None: there is none.
-        narrow: whether a `width` below 1 applies to the last layer before the head too.
-        depth: factor for the blocks of each stage, rounded up; additional blocks repeat the last expansion.
-        squeeze_excite: kind of squeeze and excitation in the stages that have it.
-        activation: name of the activation function, for stages without one of their own.
-        padding: of convolutions with a stride. `SAME`: an odd pixel last, as in TensorFlow and Keras; `symmetric`:
-            equal on both sides, as in PyTorch, whose weights also need an epsilon of 1e-5 (v3 of torchvision: 1e-3).
-        dropout: rate before the head; None: no dropout.
-        stochastic_depth: rate r; block i of n, from 0, has the rate r * i / n (Tan and Le, 2019). None: there is none.
+        stages: specifications of the stages, in order.
+        block: `inverted`: expansion, depthwise convolution and linear projection, added to the input if shapes are
+            equal (v2). `separable`: a depthwise and a 1 x 1 convolution, both with activation (v1).
+        stem: number of channels of the first convolution.
+        top: number of channels of the 1 x 1 convolution after the stages. None: no such convolution.
+        dense: number of units of a dense layer after the pooling. None: no dense layer.
+        narrow: whether a `width` below 1 also applies to the last layer before the head.
+        depth: factor for the number of blocks of each stage, rounded up. Additional blocks repeat the last expansion.
+        squeeze_excite: kind of squeeze and excitation, for stages with `excite`.
+        activation: name of the activation function, for stages without an activation of their own.
+        padding: padding of convolutions with a stride. `SAME`: an odd pixel at the bottom or right, as in TensorFlow
+            and Keras. `symmetric`: equal on both sides, as in PyTorch; its weights also need an epsilon of 1e-5 (1e-3
+            for v3 of torchvision).
+        dropout: rate before the head. None: no dropout.
+        stochastic_depth: r, where block i of n, counted from 0, has the rate r * i / n (Tan and Le, 2019). None: no
+            stochastic depth.
         initializer: distribution of all kernels.
-        momentum, epsilon: of batch normalization.
+        momentum, epsilon: parameters of batch normalization.
 
     References:
         Howard et al., 2017: MobileNets: efficient convolutional neural networks for mobile vision applications.
@@ -82,36 +84,37 @@ class MobileNet(ConvNet, kw_only=True):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        x, conv = as_images(self, image), self._conv(self.activation)
+        make_conv = self._get_conv(self.activation)
         padding = 1 if self.padding == "symmetric" else "SAME"
-        x = conv(self.channels(self.stem), 3, 2, padding, name="stem")(x, train=train)
+        x = as_images(self, image)
+        x = make_conv(self.scale_channels(self.stem), 3, 2, padding, name="stem")(x, train=train)
         features = {"stem": x}
         for n, stage in enumerate(self.stages, 1):
-            for m in range(self._depth(stage)):
-                x = self._block(n, m)(x, train=train)
+            for m in range(self._count_blocks(stage)):
+                x = self._make_block(n, m)(x, train=train)
             features[f"stage_{n}"] = x
         if self.top is not None:
-            count = self._last(self.top) if self.dense is None else self.channels(self.top)
-            features["top"] = x = conv(count, 1, name="top")(x, train=train)
+            channels = self._scale_last(self.top) if self.dense is None else self.scale_channels(self.top)
+            features["top"] = x = make_conv(channels, 1, name="top")(x, train=train)
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         if self.dense is not None:
-            dense = Dense(self._last(self.dense), self.activation, initializer=self.initializer, name="dense")
+            dense = Dense(self._scale_last(self.dense), self.activation, initializer=self.initializer, name="dense")
             features["dense"] = x = dense(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
         return self.apply_head(x, features, train=train, initializer=self.initializer)
 
-    def channels(self, count: float) -> int:
-        """Returns `count` times the width, rounded to a multiple of 8."""
+    def scale_channels(self, count: float) -> int:
+        """Returns a number of channels times `width`, rounded to a multiple of 8."""
         return round_channels(count * self.width)
 
-    def _last(self, count: int) -> int:
-        """Returns the channels of the last layer before the head."""
-        return self.channels(count) if self.narrow or self.width > 1 else count
+    def _scale_last(self, count: int) -> int:
+        """Returns the number of channels of the last layer before the head."""
+        return self.scale_channels(count) if self.narrow or self.width > 1 else count
 
-    def _depth(self, stage: MobileStage) -> int:
+    def _count_blocks(self, stage: MobileStage) -> int:
         return math.ceil(len(stage.expansions) * self.depth)
 
-    def _conv(self, activation: ActivationName) -> partial[ConvNorm]:
+    def _get_conv(self, activation: ActivationName) -> partial[ConvNorm]:
         return partial(
             ConvNorm,
             activation=activation,
@@ -120,14 +123,14 @@ class MobileNet(ConvNet, kw_only=True):
             epsilon=self.epsilon,
         )
 
-    def _block(self, n: int, m: int) -> InvertedResidual:
-        """Returns block m, from 0, of stage n, from 1."""
-        stage, depths = self.stages[n - 1], [self._depth(one) for one in self.stages]
-        share = (sum(depths[: n - 1]) + m) / sum(depths)
+    def _make_block(self, n: int, m: int) -> InvertedResidual:
+        """Returns block m, counted from 0, of stage n, counted from 1."""
+        stage, depths = self.stages[n - 1], [self._count_blocks(stage) for stage in self.stages]
+        share = (sum(depths[: n - 1]) + m) / sum(depths)  # of all blocks, before this block
         return InvertedResidual(
-            self.channels(stage.channels),
+            self.scale_channels(stage.channels),
             stage.expansions[min(m, len(stage.expansions) - 1)],
-            self._conv(stage.activation or self.activation),
+            self._get_conv(stage.activation or self.activation),
             stage.kernel,
             stage.stride if m == 0 else 1,
             symmetric=self.padding == "symmetric",

@@ -1,4 +1,4 @@
-"""Residual networks: ResNet, ResNeXt, wide residual networks, and their variants with squeeze and excitation."""
+"""Residual networks: ResNet, ResNeXt, wide residual networks, and variants with squeeze and excitation."""
 
 from __future__ import annotations
 
@@ -26,49 +26,52 @@ from components.layer import (
 )
 from components.types import Output, Range, Scalar, UserError
 
-EXPANSION = 4  # channels of the output of a bottleneck for each of `widths`
-UNGROUPED = 64  # channels of `widths` that `group_width` refers to
+EXPANSION = 4  # ratio of the output channels of a bottleneck to its stage's `widths`
+BASE_WIDTH = 64  # value of `widths` that `group_width` refers to
 
 
 class ResNet(ConvNet, kw_only=True):
     """Residual network: images (B, H, W, C) -> (B, outputs).
 
-    A stem of convolutions, stages of residual blocks, each after the first at half the side of the one before, and the
-    mean. Kernels start He normal, the kernel of the head Glorot uniform.
+    A stem of convolutions, stages of residual blocks, and global average pooling. Each stage after the first halves the
+    side. Kernels are initially He normal; the kernel of the head is Glorot uniform.
 
     Attributes:
-        block: `basic`: two convolutions by 3 x 3 with `widths` channels; `bottleneck`: a convolution by 1 x 1 to
-            `widths` channels, a convolution by 3 x 3, and a convolution by 1 x 1 to four times as many channels.
-        depths: blocks of each stage.
-        widths: channels of each stage.
-        version: place of the stride in a bottleneck, and of normalization. `v1`: stride in the first convolution, as in
-            the paper and Keras; `v1.5`: in the convolution by 3 x 3, as in PyTorch; `v2`: as in v1.5, with
-            normalization and ReLU before the convolutions (He et al., 2016).
-        stem: channels of the convolutions before the first stage; the first has the stride.
-        stem_kernel, stem_stride: of the stem.
-        max_pool: max-pooling of 3 x 3 after the stem. `torch`: padded; `keras`: padded with zeros, which differs in v2;
-            `caffe`: not padded, in ceiling mode; None: there is none.
-        shortcut: where channels change, `projection`: a convolution by 1 x 1; `identity`: the input, with zeros for new
-            channels (option A of the paper). Where channels stay, the shortcut is the input.
+        block: `basic`: two 3 x 3 convolutions with `widths` channels. `bottleneck`: a 1 x 1 convolution to `widths`
+            channels, a 3 x 3 convolution, and a 1 x 1 convolution to 4 * widths channels.
+        depths: number of blocks of each stage.
+        widths: number of channels of each stage.
+        version: `v1`: a bottleneck has its stride in the first convolution, as in the paper and Keras. `v1.5`: it has
+            its stride in the 3 x 3 convolution, as in PyTorch. `v2`: the same, with batch normalization and ReLU before
+            instead of after each convolution (He et al., 2016).
+        stem: number of channels of each convolution before the first stage.
+        stem_kernel: side of the window of the convolutions of the stem.
+        stem_stride: stride of the first convolution of the stem.
+        max_pool: padding of the 3 x 3 max-pooling after the stem. `torch`: padding that is never the maximum. `keras`:
+            padding with zeros, which makes a difference in v2. `caffe`: no padding, in ceiling mode. None: no pooling.
+        shortcut: the shortcut of blocks that change the number of channels. `projection`: a convolution. `identity`:
+            the input, with zeros for new channels (option A of the paper). Otherwise the shortcut is the input.
         projection_kernel: side of the window of projections with a stride.
-        downsample: the block of a stage that has the stride: the `first`, in stages after the first; or the `last`, in
-            stages before the last, as in v2 of Keras.
-        groups, group_width: groups of the convolutions by 3 x 3 in bottlenecks, and channels of each group for 64 of
-            `widths` (Xie et al., 2017). One group of 128 is twice as wide (Zagoruyko and Komodakis, 2016).
-        squeeze_first: whether the first convolution of a bottleneck has half of the channels of the second (SENet-154).
-        reduction: channels for each unit of squeeze and excitation after each branch (Hu et al., 2018); None: there is
-            none.
-        dropout: rate before the head; None: no dropout.
-        block_dropout: rate before the last convolution of each block; None: no dropout.
-        stochastic_depth: rate of the last block; it grows linearly over the blocks (Huang et al., 2016). None: there is
-            none.
-        residual_scale: value that the scale of the last normalization of each block starts at, 0 in Goyal et al., 2017;
-            None: 1.
-        use_bias: whether convolutions have biases, as in Keras; in v2, those without normalization after them.
-        momentum, epsilon: of batch normalization.
+        downsample: the block of a stage that has the stride. `first`: the first block, in stages after the first.
+            `last`: the last block, in stages before the last, as in v2 of Keras.
+        groups: number of groups of the 3 x 3 convolutions in bottlenecks (Xie et al., 2017).
+        group_width: number of channels of each group, in a stage with 64 `widths`. One group of 128 channels makes
+            bottlenecks twice as wide (Zagoruyko and Komodakis, 2016).
+        squeeze_first: whether the first convolution of a bottleneck has half the channels of the second (SENet-154).
+        reduction: reduction of squeeze and excitation after each branch (Hu et al., 2018). None: no squeeze and
+            excitation.
+        dropout: rate before the head. None: no dropout.
+        block_dropout: rate before the last convolution of each block. None: no dropout.
+        stochastic_depth: rate of the last block. Rates grow linearly over the blocks (Huang et al., 2016). None: no
+            stochastic depth.
+        residual_scale: initial value of the scales of the last batch normalization of each block; 0 in Goyal et al.,
+            2017. None: 1.
+        use_bias: whether convolutions have biases, as in Keras. In v2, only convolutions without batch normalization
+            after them do.
+        momentum, epsilon: parameters of batch normalization.
 
     Raises:
-        UserError: fields contradict each other, or a side of the images is below 5 pixels with `max_pool=caffe`.
+        UserError: attributes contradict each other, or a side of the images is below 5 pixels with `max_pool=caffe`.
 
     References:
         He et al., 2015: Deep residual learning for image recognition.
@@ -86,7 +89,7 @@ class ResNet(ConvNet, kw_only=True):
     projection_kernel: Annotated[int, Range(1)] = 1
     downsample: Literal["first", "last"] = "first"
     groups: Annotated[int, Range(1)] = 1
-    group_width: Annotated[int, Range(1)] = UNGROUPED
+    group_width: Annotated[int, Range(1)] = BASE_WIDTH
     squeeze_first: bool = False
     reduction: Annotated[int, Range(1)] | None = None
     dropout: Rate | None = None
@@ -99,58 +102,65 @@ class ResNet(ConvNet, kw_only=True):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        self._check()
-        x = as_images(self, image, smallest=2 * self.stem_stride + 1 if self.max_pool == "caffe" else 1)
-        x = self._stem(x, train)
+        self._check_attributes()
+        x = as_images(self, image, min_side=2 * self.stem_stride + 1 if self.max_pool == "caffe" else 1)
+        x = self._apply_stem(x, train)
         features = {"stem": x}
-        x = self._pool(x, train)
+        x = self._apply_max_pool(x, train)
         for stage, depth in enumerate(self.depths, 1):
             for n in range(depth):
-                x = self._block(stage, n)(x, train=train)
+                x = self._make_block(stage, n)(x, train=train)
             features[f"stage_{stage}"] = x
         if self.version == "v2":
             x = activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
 
-    def _check(self) -> None:
+    def _check_attributes(self) -> None:
         if len(self.depths) != len(self.widths):
-            raise UserError(f"ResNet has {len(self.depths)} stages in depths={self.depths}, but widths={self.widths}")
-        grouped = (self.groups, self.group_width, self.squeeze_first) != (1, UNGROUPED, False)
-        if self.block == "basic" and grouped:
-            raise UserError("groups, group_width and squeeze_first are of bottlenecks: choose block=bottleneck")
+            raise UserError(f"ResNet needs depths and widths of equal length, got {self.depths} and {self.widths}")
+        is_grouped = (self.groups, self.group_width, self.squeeze_first) != (1, BASE_WIDTH, False)
+        if self.block == "basic" and is_grouped:
+            raise UserError("groups, group_width and squeeze_first need bottlenecks, got block=basic")
         if self.version == "v2" and self.residual_scale is not None:
-            raise UserError("no normalization ends a block of version=v2: residual_scale needs another version")
+            raise UserError("residual_scale needs batch normalization at the end of a block, got version=v2")
 
-    def _stem(self, x: jax.Array, train: bool) -> jax.Array:
-        """Applies the first convolutions; in v2 the first block normalizes the output of the last."""
+    def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
+        """Applies the stem. In v2 the last convolution has no normalization, because the first block starts with it."""
         for n, count in enumerate(self.stem):
-            fields = (self.channels(count), self.stem_kernel, self.stem_stride if n == 0 else 1, self.stem_kernel // 2)
+            fields = (
+                self.scale_channels(count),
+                self.stem_kernel,
+                self.stem_stride if n == 0 else 1,
+                self.stem_kernel // 2,
+            )
             name = f"stem_{n}"
             if self.version == "v2" and n == len(self.stem) - 1:
                 x = Conv(*fields, use_bias=self.use_bias, initializer="he_normal", name=name)(x, train=train)
             else:
-                biased = self.use_bias and self.version != "v2"
-                conv = ConvNorm(*fields, use_bias=biased, momentum=self.momentum, epsilon=self.epsilon, name=name)
+                use_bias = self.use_bias and self.version != "v2"
+                conv = ConvNorm(*fields, use_bias=use_bias, momentum=self.momentum, epsilon=self.epsilon, name=name)
                 x = conv(x, train=train)
         return x
 
-    def _pool(self, x: jax.Array, train: bool) -> jax.Array:
+    def _apply_max_pool(self, x: jax.Array, train: bool) -> jax.Array:
         if self.max_pool is None:
             return x
         if self.max_pool == "keras":
             x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        caffe = self.max_pool == "caffe"
-        return MaxPool(3, 2, padding=1 if self.max_pool == "torch" else 0, ceil_mode=caffe)(x, train=train)
+        padding = 1 if self.max_pool == "torch" else 0
+        return MaxPool(3, 2, padding, ceil_mode=self.max_pool == "caffe")(x, train=train)
 
-    def _block(self, stage: int, n: int) -> ResidualBlock:
-        """Returns block n, from 0, of a stage, from 1."""
-        first, last = n == 0 and stage > 1, n == self.depths[stage - 1] - 1 and stage < len(self.depths)
-        stride = 2 if (first if self.downsample == "first" else last) else 1
+    def _make_block(self, stage: int, n: int) -> ResidualBlock:
+        """Returns block n, counted from 0, of a stage, counted from 1."""
+        if self.downsample == "first":
+            has_stride = n == 0 and stage > 1
+        else:
+            has_stride = n == self.depths[stage - 1] - 1 and stage < len(self.depths)
         position = sum(self.depths[: stage - 1]) + n + 1
         rate = None if self.stochastic_depth is None else self.stochastic_depth * position / sum(self.depths)
         return ResidualBlock(
-            self._branch(self.widths[stage - 1], stride),
+            self._specify_branch(self.widths[stage - 1], stride=2 if has_stride else 1),
             preactivate=self.version == "v2",
             shortcut=self.shortcut,
             projection_kernel=self.projection_kernel,
@@ -164,18 +174,18 @@ class ResNet(ConvNet, kw_only=True):
             name=f"stage_{stage}_block_{n}",
         )
 
-    def _branch(self, width: int, stride: int) -> tuple[Convolution, ...]:
+    def _specify_branch(self, width: int, stride: int) -> tuple[Convolution, ...]:
         if self.block == "basic":
-            count = self.channels(width)
-            return Convolution(count, 3, stride), Convolution(count, 3)
-        within = width * self.group_width / UNGROUPED
-        inner = self.groups * self.channels(within)
-        first = self.channels(self.groups * within / 2) if self.squeeze_first else inner
-        early, late = (stride, 1) if self.version == "v1" else (1, stride)
+            channels = self.scale_channels(width)
+            return Convolution(channels, 3, stride), Convolution(channels, 3)
+        group_channels = width * self.group_width / BASE_WIDTH
+        second = self.groups * self.scale_channels(group_channels)
+        first = self.scale_channels(self.groups * group_channels / 2) if self.squeeze_first else second
+        first_stride, second_stride = (stride, 1) if self.version == "v1" else (1, stride)
         return (
-            Convolution(first, 1, early),
-            Convolution(inner, 3, late, self.groups),
-            Convolution(self.channels(EXPANSION * width), 1),
+            Convolution(first, 1, first_stride),
+            Convolution(second, 3, second_stride, self.groups),
+            Convolution(self.scale_channels(EXPANSION * width), 1),
         )
 
 

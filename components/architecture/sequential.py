@@ -1,4 +1,4 @@
-"""A list of layers as a network."""
+"""A network from a list of layers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from components.types import Output, UserError
 
 
 class Sequential(nn.Module):
-    """Layers one after another, then a dense layer to the outputs: (B, ...) -> (B, outputs).
+    """Layers one after another, then a dense layer that computes the logits: (B, ...) -> (B, outputs).
 
     Attributes:
         outputs: number of logits.
-        layers: Flax modules, ours or Flax's own, from one array to one array; `Residual`, `Branches` and `Repeat` hold
-            lists of layers. The last layer gives vectors (B, D).
+        layers: layers of `components.layer` or of Flax, each from one array to one array. `Residual`, `Branches` and
+            `Repeat` contain lists of layers. The last layer returns vectors (B, D).
         dtype: dtype of the computation.
 
     Raises:
-        UserError: a layer can't take the output of the layer before it; the message has its position and its class.
+        UserError: a layer can't take the output of the layer before it; the message has its position and class.
     """
 
     outputs: int
@@ -33,11 +33,12 @@ class Sequential(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, *, train: bool) -> Output:
-        x, *outputs = apply_layers(self.layers, as_array(self, inputs), train=train)
-        features = {f"layers_{n}": feature for n, feature in enumerate(outputs)}
-        x = outputs[-1] if outputs else x
+        arrays = apply_layers(self.layers, as_array(self, inputs), train=train)
+        features = {f"layers_{n}": output for n, output in enumerate(arrays[1:])}
+        x = arrays[-1]
         if x.ndim != 2:
             raise UserError(
-                f"the last layer gives {x.shape}, not vectors (B, D): end with Flatten or GlobalAveragePool"
+                f"Sequential needs a last layer that returns vectors (B, D), got {x.shape}. "
+                "Append Flatten or GlobalAveragePool."
             )
         return Output(compute_logits(self.outputs, x, train=train), features=features)

@@ -1,4 +1,4 @@
-"""VGG: networks of convolutions of 3 x 3."""
+"""VGG: networks of 3 x 3 convolutions."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ Count = Annotated[int, Range(1)]
 class VGG(ConvNet, kw_only=True):
     """VGG: images (B, H, W, C) -> (B, outputs).
 
-    Stages of SAME convolutions of 3 x 3 with ReLU, each followed by max-pooling by 2; then dense layers, each with ReLU
-    and dropout. The first dense layer fits images of one size, 224 x 224 in the paper.
+    Stages of 3 x 3 SAME convolutions with ReLU, each stage followed by 2 x 2 max-pooling; then dense layers, each with
+    ReLU and dropout. Parameters fit images of one size only, 224 x 224 in the paper.
 
     Attributes:
-        depths: convolutions of each stage.
-        widths: channels of each stage.
-        dense: units of the dense layers.
-        batch_norm: whether batch normalization follows every convolution, which keeps its bias.
-        dropout: rate after each dense layer; None: no dropout.
-        initializer: distribution of all kernels. With Glorot uniform the network trains without the pre-training of the
-            paper.
-        momentum, epsilon: of batch normalization.
+        depths: number of convolutions of each stage.
+        widths: number of channels of each stage.
+        dense: number of units of each dense layer.
+        batch_norm: whether every convolution, with its bias, is followed by batch normalization.
+        dropout: rate after each dense layer. None: no dropout.
+        initializer: distribution of all kernels. With Glorot uniform, the paper's pre-training is not necessary.
+        momentum, epsilon: parameters of batch normalization.
 
     Raises:
-        UserError: depths and widths have different lengths, or a side of the images is below 32 pixels for five stages.
+        UserError: `depths` and `widths` have different lengths, or a side of the images is below 32 pixels (for five
+            stages).
 
     References:
         Simonyan and Zisserman, 2015: Very deep convolutional networks for large-scale image recognition.
@@ -63,11 +63,12 @@ class VGG(ConvNet, kw_only=True):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         if len(self.depths) != len(self.widths):
-            raise UserError(f"VGG has depths {self.depths} and widths {self.widths}: give one of each for every stage")
-        x, features = as_images(self, image, 2 ** len(self.depths)), {}
+            raise UserError(f"VGG needs depths and widths of equal length, got {self.depths} and {self.widths}")
+        x = as_images(self, image, 2 ** len(self.depths))
+        features = {}
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), start=1):
             for n in range(depth):
-                conv = Conv(self.channels(width), 3, initializer=self.initializer, name=f"stage_{stage}_conv_{n}")
+                conv = Conv(self.scale_channels(width), 3, initializer=self.initializer, name=f"stage_{stage}_conv_{n}")
                 x = conv(x, train=train)
                 if self.batch_norm:
                     x = BatchNorm(self.momentum, self.epsilon, name=f"stage_{stage}_norm_{n}")(x, train=train)
@@ -75,7 +76,7 @@ class VGG(ConvNet, kw_only=True):
             features[f"stage_{stage}"] = x = MaxPool(2)(x, train=train)
         x = Flatten()(x, train=train)
         for n, width in enumerate(self.dense):
-            dense = Dense(self.channels(width), "relu", initializer=self.initializer, name=f"dense_{n}")
+            dense = Dense(self.scale_channels(width), "relu", initializer=self.initializer, name=f"dense_{n}")
             features[f"dense_{n}"] = x = dense(x, train=train)
             x = Dropout(self.dropout)(x, train=train)
         return self.apply_head(x, features, train=train, initializer=self.initializer)

@@ -1,4 +1,4 @@
-"""Xception: a network of depthwise separable convolutions with residuals."""
+"""Xception: a network of depthwise separable convolutions with residual connections."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ from components.layer import (
 from components.layer.shape import Padding
 from components.types import Output, Range
 
-SMALLEST = 7  # smallest side of images for the convolutions of the stem, which have no padding
+MIN_SIDE = 7  # smallest side of images for the convolutions of the stem, which have no padding
 
-STEM = ((32, 2), (64, 1))  # (features, stride)
-DOWN = ((128, 128), (256, 256), (728, 728), (728, 1024))
-"""Channels of the convolutions in the first block of each stage, which halves the image."""
-MIDDLE = (728, 728, 728)
-EXIT = (1536, 2048)
+STEM = ((32, 2), (64, 1))  # (channels, stride) of each convolution
+FIRST_BLOCKS = ((128, 128), (256, 256), (728, 728), (728, 1024))
+"""Channels of the convolutions in the first block of each stage. This block halves the side."""
+MIDDLE_BLOCK = (728, 728, 728)  # channels of the convolutions in each block of the middle flow
+EXIT = (1536, 2048)  # channels of the last two convolutions
 
 
 class Xception(ConvNet):
     """Xception: images (B, H, W, C) -> (B, outputs).
 
-    The entry flow is two convolutions and the first block of stages 1 to 3; the middle flow is the other blocks of
-    stage 3; the exit flow is stage 4 and two separable convolutions. Kernels start Glorot uniform, depthwise ones
-    channel by channel; they, momentum and epsilon are as in Keras. Dropout is that of the paper.
+    The entry flow is two convolutions and the first blocks of stages 1 to 3. The middle flow is the other blocks of
+    stage 3. The exit flow is stage 4 and two separable convolutions. Kernels are initially Glorot uniform, drawn for
+    each channel separately in depthwise convolutions. Initializers, momentum and epsilon are from Keras, dropout is
+    from the paper.
 
     Attributes:
-        depth: blocks of the middle flow.
-        dropout: rate before the head; None: no dropout.
-        padding: of max-pooling: `SAME` in Keras, 1 in PyTorch, whose windows start a pixel earlier on even sides.
-        momentum, epsilon: of batch normalization.
+        depth: number of blocks of the middle flow.
+        dropout: rate before the head. None: no dropout.
+        padding: padding of max-pooling. `SAME`: as in Keras. 1: as in PyTorch, where windows start one pixel earlier if
+            the side is even.
+        momentum, epsilon: parameters of batch normalization.
 
     Raises:
         UserError: a side of the images is below 7 pixels.
@@ -62,27 +64,28 @@ class Xception(ConvNet):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        conv = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon, initializer="glorot_uniform")
-        x = as_images(self, image, SMALLEST)
-        for n, (count, stride) in enumerate(STEM):
-            x = conv(self.channels(count), 3, stride, "VALID", name=f"stem_{n}")(x, train=train)
+        make_conv = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon, initializer="glorot_uniform")
+        x = as_images(self, image, MIN_SIDE)
+        for n, (width, stride) in enumerate(STEM):
+            x = make_conv(self.scale_channels(width), 3, stride, "VALID", name=f"stem_{n}")(x, train=train)
         features = {"stem": x}
-        for stage, widths in enumerate(DOWN, 1):
-            middle = [(MIDDLE, None)] * self.depth if stage == 3 else []
-            for n, (counts, padding) in enumerate([(widths, self.padding), *middle]):
-                block = partial(Block, tuple(map(self.channels, counts)), padding, self.momentum, self.epsilon)
-                x = block(name=f"stage_{stage}_block_{n}")(x, train=train)
+        for stage, first_block in enumerate(FIRST_BLOCKS, 1):
+            middle_blocks = [(MIDDLE_BLOCK, None)] * self.depth if stage == 3 else []
+            for n, (widths, padding) in enumerate([(first_block, self.padding), *middle_blocks]):
+                channels = tuple(map(self.scale_channels, widths))
+                name = f"stage_{stage}_block_{n}"
+                x = Block(channels, padding, self.momentum, self.epsilon, name=name)(x, train=train)
             features[f"stage_{stage}"] = x
-        for n, count in enumerate(EXIT):
-            x = activate(
-                "relu", Separable(self.channels(count), self.momentum, self.epsilon, name=f"exit_{n}")(x, train=train)
-            )
-        features |= {"exit": x, "pool": (x := GlobalAveragePool()(x, train=train))}
+        for n, width in enumerate(EXIT):
+            conv = SeparableConvNorm(self.scale_channels(width), self.momentum, self.epsilon, name=f"exit_{n}")
+            x = activate("relu", conv(x, train=train))
+        features["exit"] = x
+        features["pool"] = x = GlobalAveragePool()(x, train=train)
         return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
 
 
-class Separable(nn.Module):
-    """Separable convolution by 3 x 3, batch normalization: images (B, H, W, C) -> (B, H, W, features)."""
+class SeparableConvNorm(nn.Module):
+    """3 x 3 separable convolution with batch normalization: images (B, H, W, C) -> (B, H, W, features)."""
 
     features: int
     momentum: Momentum
@@ -95,13 +98,13 @@ class Separable(nn.Module):
 
 
 class Block(nn.Module):
-    """Separable convolutions, each after ReLU, added to a shortcut: (B, H, W, C) -> (B, h, w, last of `widths`).
+    """ReLU and separable convolutions, added to a shortcut: images (B, H, W, C) -> (B, h, w, widths[-1]).
 
     Attributes:
-        widths: channels of each convolution.
-        padding: of max-pooling after the convolutions, with a convolution by 1 x 1 as the shortcut; None: there is no
+        widths: number of channels of each convolution.
+        padding: padding of the max-pooling after the convolutions; the shortcut is a 1 x 1 convolution. None: no
             pooling, and the shortcut is the input.
-        momentum, epsilon: of batch normalization.
+        momentum, epsilon: parameters of batch normalization.
     """
 
     widths: tuple[int, ...]
@@ -113,12 +116,16 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         y = x
         for n, width in enumerate(self.widths):
-            # The paper has no ReLU before the first block. The stem ends with ReLU, so one more changes nothing.
-            y = Separable(width, self.momentum, self.epsilon, name=f"conv_{n}")(activate("relu", y), train=train)
-        return self._shortcut(x, train) + (y if self.padding is None else MaxPool(3, 2, self.padding)(y, train=train))
+            # The paper has no ReLU before the first block. It has no effect there, because the stem ends with ReLU.
+            y = SeparableConvNorm(width, self.momentum, self.epsilon, name=f"conv_{n}")(
+                activate("relu", y), train=train
+            )
+        if self.padding is not None:
+            y = MaxPool(3, 2, self.padding)(y, train=train)
+        return self._apply_shortcut(x, train) + y
 
-    def _shortcut(self, x: jax.Array, train: bool) -> jax.Array:
+    def _apply_shortcut(self, x: jax.Array, train: bool) -> jax.Array:
         if self.padding is None:
             return x
-        conv = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon, initializer="glorot_uniform")
-        return conv(self.widths[-1], 1, 2, activation=None, name="shortcut")(x, train=train)
+        make_conv = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon, initializer="glorot_uniform")
+        return make_conv(self.widths[-1], 1, 2, activation=None, name="shortcut")(x, train=train)

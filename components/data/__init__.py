@@ -1,4 +1,4 @@
-"""Sources: where rows come from, and which of them are held out."""
+"""Sources of rows, and functions that split the rows for training, validation and testing."""
 
 from components.data.arrays import Arrays as Arrays
 from components.data.csv.source import Csv as Csv

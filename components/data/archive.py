@@ -1,4 +1,4 @@
-"""Folders and texts below a folder, or in a tar archive."""
+"""Reads text files from a folder or from a tar archive."""
 
 from __future__ import annotations
 
@@ -8,94 +8,94 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from components.data.packed import Packed
+from components.data.packed import PackedFile
 from components.data.tar import FILE, FOLDER, TarError, read_tar
 from components.input_files import open_file
 from components.types import DataError
 
-Wanted: TypeAlias = Callable[[str, bool], bool]
+IsWanted: TypeAlias = Callable[[str, bool], bool]
 Entry: TypeAlias = tuple[str, bytes | None]
 
 
-def read_entries(packed: Packed, wanted: Wanted) -> Iterator[Entry]:
-    """Reads the wanted folders and files.
+def read_entries(packed: PackedFile, is_wanted: IsWanted) -> Iterator[Entry]:
+    """Reads folders and text files, at any depth.
 
-    An archive may have a path several times. The last one counts, as where an archive is unpacked.
+    An archive may have several entries with one path. Then the last entry counts, as it does for `tar -x`.
 
     Args:
         packed: a folder, or a tar archive.
-        wanted: (path, whether it is a folder) -> whether it is wanted.
+        is_wanted: maps a path, and whether it is a folder, to whether the entry is read.
 
     Yields:
-        The path, with slashes, and the text in UTF-8; None for a folder.
+        The path, with slashes, and the content of the file in UTF-8; None for a folder.
 
     Raises:
-        DataError: a file is no regular file, can't be read or isn't UTF-8; or the archive is damaged, no archive, or
-            unpacks to too much.
+        DataError: a wanted entry is no regular file, can't be read or isn't UTF-8; or the archive is damaged, isn't a
+            tar archive, or is larger than `max_unpacked_gb`.
     """
-    found = _read_folder(packed.path, wanted) if packed.path.is_dir() else _read_archive(packed, wanted)
-    for name, text in found:
-        _check(packed.path, name, text)
-        yield name, text
+    entries = _read_folder(packed.path, is_wanted) if packed.path.is_dir() else _read_archive(packed, is_wanted)
+    for name, content in entries:
+        _check_utf_8(packed.path, name, content)
+        yield name, content
 
 
-def _read_folder(folder: Path, wanted: Wanted) -> Iterator[Entry]:
-    """Follows links, except those that lead back into a folder that is being read."""
-    left: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(folder, "", ())]
-    while left:
-        place, path, above = left.pop()
+def _read_folder(root: Path, is_wanted: IsWanted) -> Iterator[Entry]:
+    """Reads a folder. Links are followed, except links to a folder that contains the link."""
+    pending: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(root, "", ())]
+    while pending:
+        folder, path, parent_ids = pending.pop()
         try:
-            state, inside = place.stat(), list(os.scandir(place))
+            status, children = folder.stat(), list(os.scandir(folder))
         except OSError as error:
-            raise DataError(f"{place} can't be read: {error.strerror}") from error
-        itself = (state.st_dev, state.st_ino)
-        if itself in above:
+            raise DataError(f"{folder} can't be read: {error.strerror}") from error
+        folder_id = (status.st_dev, status.st_ino)
+        if folder_id in parent_ids:
             continue
-        if wanted(path, True):
+        if is_wanted(path, True):
             yield path, None
-        for entry in inside:
-            name = f"{path}/{entry.name}" if path else entry.name
-            if os.path.isdir(entry.path):
-                left.append((Path(entry.path), name, (*above, itself)))
-            elif wanted(name, False):
-                with open_file(Path(entry.path)) as file:
-                    text = file.read()
-                yield name, text
+        for child in children:
+            name = f"{path}/{child.name}" if path else child.name
+            if os.path.isdir(child.path):
+                pending.append((Path(child.path), name, (*parent_ids, folder_id)))
+            elif is_wanted(name, False):
+                with open_file(Path(child.path)) as file:
+                    content = file.read()
+                yield name, content
 
 
-def _read_archive(packed: Packed, wanted: Wanted) -> Iterator[Entry]:
-    taken = 0
+def _read_archive(packed: PackedFile, is_wanted: IsWanted) -> Iterator[Entry]:
+    total_bytes = 0
 
-    def is_wanted(path: str, kind: str, size: int) -> bool:
-        nonlocal taken
+    def needs_content(path: str, kind: str, size: int) -> bool:
+        nonlocal total_bytes
         name = posixpath.normpath(path)
-        if kind == FOLDER or not wanted(name, False):
+        if kind == FOLDER or not is_wanted(name, False):
             return False
         if kind != FILE:
-            raise DataError(f"{name} of {packed} is {kind}; pack the files themselves")
-        taken += size
-        packed.check(taken)
+            raise DataError(f"{name} in {packed} is {kind}, not a regular file; pack the file itself")
+        total_bytes += size
+        packed.check_size(total_bytes)
         return True
 
     try:
         with packed.open() as file:
-            for entry in read_tar(file, is_wanted):
+            for entry in read_tar(file, needs_content):
                 name = posixpath.normpath(entry.name)
-                if entry.content is not None or (entry.kind == FOLDER and wanted(name, True)):
+                if entry.content is not None or (entry.kind == FOLDER and is_wanted(name, True)):
                     yield name, entry.content
     except TarError as error:
-        raise DataError(f"{packed} is damaged, or no tar archive: {error}; get it again") from error
+        raise DataError(f"{packed} is damaged, or no tar archive: {error}; download or pack it again") from error
 
 
-def _check(path: Path, name: str, text: bytes | None) -> None:
+def _check_utf_8(path: Path, name: str, content: bytes | None) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{path} has a name that isn't UTF-8, {os.fsencode(name)!r}; rename it") from error
+        raise DataError(f"{path} contains a file name that isn't UTF-8, {os.fsencode(name)!r}; rename it") from error
     try:
-        (text or b"").decode()
+        (content or b"").decode()
     except UnicodeDecodeError as error:
         value = error.object[error.start]
         raise DataError(
-            f"{name} of {path} isn't UTF-8: byte {value:#04x} at offset {error.start}; convert it"
+            f"{name} in {path} isn't UTF-8: byte {value:#04x} at offset {error.start}; convert it"
         ) from error

@@ -1,4 +1,4 @@
-"""The source for rows given from Python."""
+"""The source for columns in memory, from Python."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ class Arrays(Table):
     """Columns in memory: `{"x": …, "y": …}`, or by part, `{"train": {…}, "test": {…}}`.
 
     Attributes:
-        columns: the columns by name, or a data frame or table of pandas, Polars or Arrow. A column is anything that
-            NumPy makes an array of, with the rows along its first axis; `Strings` or `Ragged`; or a column of pandas,
-            Polars or Arrow.
+        columns: a mapping of columns by name, or a data frame of pandas, Polars or Arrow; or one of these by part. A
+            column is anything that NumPy converts to an array whose first axis is the rows, `Strings`, `Ragged`, or a
+            column of pandas, Polars or Arrow.
+        test: the rows of the test split, a share in (0, 1) or a count. None: there is a part `test`.
     """
 
     columns: Mapping[str, Any] | Any
     test: Annotated[float, Range(0, bounds="()")] | None = None
 
-    def content(self) -> str:
-        content = hashlib.blake2b(digest_size=16)
+    def content_digest(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
         for part, (columns, valid) in self._parts.items():
             for name, values in columns.items():
                 for array in [*_list_arrays(values), *([valid[name]] if name in valid else [])]:
-                    content.update(f"{part}/{name} {array.dtype} {array.shape}".encode())
-                    content.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
-        return content.hexdigest()
+                    digest.update(f"{part}/{name} {array.dtype} {array.shape}".encode())
+                    digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
+        return digest.hexdigest()
 
     def sizes(self) -> Mapping[str, int]:
         return {part: row_count(next(iter(columns.values()))) for part, columns in self.columns_by_part.items()}
@@ -46,20 +47,20 @@ class Arrays(Table):
     def read(self) -> Mapping[str, Mapping[str, Values]]:
         return {part: columns.values for part, columns in self._parts.items()}
 
-    def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
-        stop = first + row_count(next(iter(columns.values())))
-        valid = {name: mask[first:stop] for name, mask in self._parts[part].valid.items()}
-        return Block(columns, valid, self.origin(part), first)
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        stop = first_row + row_count(next(iter(columns.values())))
+        valid = {name: mask[first_row:stop] for name, mask in self._parts[part].valid.items()}
+        return Block(columns, valid, self.origin(part), first_row)
 
     @cached_property
     def _parts(self) -> Mapping[str, Columns]:
-        given = self.columns if self._has_parts() else {"all": self.columns}
-        parts = {part: as_columns(given[part], self.origin(part)) for part in given}
+        tables = self.columns if self._has_parts() else {"all": self.columns}
+        parts = {part: as_columns(tables[part], self.origin(part)) for part in tables}
         if not all(columns.values for columns in parts.values()):
             raise DataError(f"{self.origin(next(iter(parts)))} must have columns")
         if len({frozenset(columns.values) for columns in parts.values()}) > 1:
-            named = "; ".join(f"{part}: {', '.join(columns.values)}" for part, columns in parts.items())
-            raise DataError(f"the parts have different columns ({named})")
+            names = "; ".join(f"{part}: {', '.join(columns.values)}" for part, columns in parts.items())
+            raise DataError(f"the parts `train` and `test` must have the same columns, got {names}")
         return parts
 
     def _has_parts(self) -> bool:
@@ -69,9 +70,10 @@ class Arrays(Table):
 
 
 def _list_arrays(values: Values) -> Iterator[np.ndarray]:
-    """The arrays that a column consists of."""
+    """Yields the arrays that a column consists of."""
     if isinstance(values, np.ndarray):
         yield values
     else:
-        for part in values:
-            yield from () if part is None else _list_arrays(part)
+        for field in values:
+            if field is not None:
+                yield from _list_arrays(field)

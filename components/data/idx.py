@@ -1,6 +1,7 @@
-"""IDX files, the format of MNIST (LeCun, Cortes and Burges, 1998), plain or packed, and the source for them.
+"""The source for IDX files, the format of MNIST (LeCun, Cortes and Burges, 1998), and functions to read and write them.
 
-A file has two zero bytes, the type, the rank, a 32-bit integer for each dimension, and the numbers, all big-endian.
+An IDX file consists of two zero bytes, a byte for the type of the numbers, a byte for the rank of the array, a 32-bit
+integer for each dimension, and the numbers. All are big-endian.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Annotated, BinaryIO
 
 import numpy as np
 
-from components.data.packed import MAX_UNPACKED_GB, Packed
+from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.table import Table
 from components.input_files import find_path, hash_file
 from components.types import DataError, Range
@@ -30,19 +31,20 @@ _DTYPES: dict[int, np.dtype] = {
     0x0D: np.dtype(">f4"),
     0x0E: np.dtype(">f8"),
 }
-_CHUNK = 2**20
-_RANKS = 64  # the most that NumPy allows
+_CHUNK_BYTES = 2**20
+_MAX_RANK = 64  # of an array of NumPy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Idx(Table):
-    """Images and labels from IDX files, as `image` and `label`. Images without channels get one: (28, 28, 1).
+    """Images and labels from IDX files, as columns `image` and `label`. Grayscale images have one channel: (28, 28, 1).
 
     Attributes:
-        path: the folder. A relative one is looked up below $TITRATE_DATA, then below the working folder.
-        train: the names of the files of images and of labels. On disk each may be packed, and end in .gz.
-        test: the same for the test set; or the rows to hold out for testing, a share in (0, 1) or a count.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file may unpack to.
+        path: the folder. A relative path is looked up below $TITRATE_DATA, then below the working folder.
+        train: the names of the file of images and of the file of labels. The files may be packed; then their names may
+            also end in .gz.
+        test: the same for the test set; or the rows of `train` for the test split, a share in (0, 1) or a count.
+        max_unpacked_gb: the maximum size of an unpacked file in gigabytes (10^9 bytes).
     """
 
     path: str
@@ -50,12 +52,12 @@ class Idx(Table):
     test: tuple[str, str] | Annotated[float, Range(0, bounds="()")]
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
-    def content(self) -> str:
-        content = hashlib.blake2b(digest_size=16)
+    def content_digest(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
         for part, names in self._parts().items():
             for name in names:
-                content.update(part.encode() + hash_file(self._find(name)).digest())
-        return content.hexdigest()
+                digest.update(part.encode() + hash_file(self._find(name)).digest())
+        return digest.hexdigest()
 
     def sizes(self) -> Mapping[str, int]:
         return {part: sum(read_idx_shape(self._find(labels))[:1]) for part, (_, labels) in self._parts().items()}
@@ -64,19 +66,20 @@ class Idx(Table):
         return self.path if part == "all" else f"{self.path} ({part})"
 
     def read(self) -> Mapping[str, Mapping[str, np.ndarray]]:
-        return {part: self._columns(*names) for part, names in self._parts().items()}
+        return {part: self._read_columns(*names) for part, names in self._parts().items()}
 
     def _parts(self) -> dict[str, tuple[str, str]]:
         if isinstance(self.test, int | float):
             return {"all": self.train}
         return {"train": self.train, "test": self.test}
 
-    def _columns(self, images: str, labels: str) -> Mapping[str, np.ndarray]:
-        image, label = (read_idx(self._find(one), max_unpacked_gb=self.max_unpacked_gb) for one in (images, labels))
+    def _read_columns(self, images: str, labels: str) -> Mapping[str, np.ndarray]:
+        image = read_idx(self._find(images), max_unpacked_gb=self.max_unpacked_gb)
+        label = read_idx(self._find(labels), max_unpacked_gb=self.max_unpacked_gb)
         if label.ndim != 1 or image.shape[:1] != label.shape:
             raise DataError(
-                f"{self._find(images)}, {image.shape}, and {self._find(labels)}, {label.shape}, disagree: "
-                "each image needs one label"
+                f"{self._find(images)} has the shape {image.shape}, {self._find(labels)} has the shape {label.shape}; "
+                "there must be one label for each image"
             )
         return {"image": image[..., None] if image.ndim == 3 else image, "label": label}
 
@@ -85,37 +88,37 @@ class Idx(Table):
 
 
 def read_idx(path: str | Path, *, max_unpacked_gb: float = MAX_UNPACKED_GB) -> np.ndarray:
-    """Reads the array of an IDX file, of any rank and type of the format. A packed file may have any name.
+    """Reads the array of an IDX file.
 
     Args:
-        path: a regular file.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file may unpack to.
+        path: the file, packed or not.
+        max_unpacked_gb: the maximum size of the unpacked file in gigabytes (10^9 bytes).
 
     Raises:
-        DataError: the file is missing, no IDX file, truncated, damaged, longer than its header says, or too large.
+        DataError: the file is missing, is no IDX file, is damaged or too large, or its size doesn't match its header.
     """
-    packed = Packed(Path(path), max_unpacked_gb)
+    packed = PackedFile(Path(path), max_unpacked_gb)
     with packed.open() as file:
         dtype, shape = _read_header(packed.path, file)
         size = dtype.itemsize * math.prod(shape)
         if not file.seekable():
-            packed.check(size)
-        # One more byte shows whether more follows, and lets a packed file check its checksum.
+            packed.check_size(size)
+        # The extra byte shows whether the file is too long. Reading to the end also verifies a packed file's checksum.
         content = _read_bytes(file, size + 1)
     if len(content) != size:
-        fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has bytes behind the"
-        raise DataError(f"{path} {fault} {size:,} bytes of data that its header announces, {dtype.name} {shape}")
+        fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has more than the"
+        raise DataError(f"{path} {fault} {size:,} bytes of data that its header specifies, {dtype.name} {shape}")
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def read_idx_shape(path: str | Path) -> tuple[int, ...]:
     """Reads the shape of an IDX file from its header."""
-    with Packed(Path(path)).open() as file:
+    with PackedFile(Path(path)).open() as file:
         return _read_header(Path(path), file)[1]
 
 
 def write_idx(path: str | Path, array: np.ndarray) -> None:
-    """Writes an array as an IDX file, compressed if the name ends in .gz. Equal arrays give equal bytes."""
+    """Writes an array as an IDX file, packed with gzip if the name ends in .gz. Equal arrays give equal bytes."""
     codes = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
     if array.dtype not in codes:
         raise DataError(f"an array of {array.dtype} can't be written as IDX; allowed: {', '.join(map(str, codes))}")
@@ -126,9 +129,9 @@ def write_idx(path: str | Path, array: np.ndarray) -> None:
 
 
 def _read_bytes(file: BinaryIO, size: int) -> bytearray:
-    """Reads up to `size` bytes. It allocates no more memory than the file has bytes."""
+    """Reads up to `size` bytes. A short file with a large `size` in its header needs little memory."""
     content = bytearray()
-    while len(content) < size and (chunk := file.read(min(size - len(content), _CHUNK))):
+    while len(content) < size and (chunk := file.read(min(size - len(content), _CHUNK_BYTES))):
         content += chunk
     return content
 
@@ -136,19 +139,21 @@ def _read_bytes(file: BinaryIO, size: int) -> bytearray:
 def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
     start = file.read(4)
     if len(start) < 4:
-        raise DataError(f"{path} is truncated: it has {len(start)} bytes, and an IDX header at least 4")
+        raise DataError(f"{path} is truncated: it has {len(start)} bytes, but an IDX header has at least 4")
     if start[:2] != b"\0\0":
-        raise DataError(f"{path} is no IDX file: it begins with {start.hex(' ')} instead of 00 00")
+        raise DataError(f"{path} is no IDX file: it starts with {start.hex(' ')} instead of 00 00")
     code, rank = start[2:]
     if code not in _DTYPES:
         known = ", ".join(f"{code:#04x} {dtype.name}" for code, dtype in _DTYPES.items())
         raise DataError(f"{path} has the unknown type code {code:#04x}; allowed: {known}")
-    if rank > _RANKS:
-        raise DataError(f"{path} has the rank {rank}; at most {_RANKS} is read")
+    if rank > _MAX_RANK:
+        raise DataError(f"{path} has an array of rank {rank}; the maximum is {_MAX_RANK}")
     sizes = file.read(4 * rank)
     if len(sizes) < 4 * rank:
-        raise DataError(f"{path} is truncated: it has {4 + len(sizes)} bytes, a header of rank {rank} {4 + 4 * rank}")
+        raise DataError(
+            f"{path} is truncated: it has {4 + len(sizes)} bytes, but a header of rank {rank} has {4 + 4 * rank}"
+        )
     shape = struct.unpack(f">{rank}I", sizes)
     if math.prod(size or 1 for size in shape) * _DTYPES[code].itemsize > sys.maxsize:
-        raise DataError(f"{path} has the shape {shape}; no array can be that large")
+        raise DataError(f"{path} has an array of shape {shape}, which is too large for an array of NumPy")
     return _DTYPES[code], shape

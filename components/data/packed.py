@@ -1,4 +1,4 @@
-"""Files that may be packed. They are unpacked while they are read, up to a limit."""
+"""Packed files: gzip, bzip2, xz and Zstandard. They are unpacked in memory, up to a maximum size."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 from components.input_files import open_file
 from components.types import DataError
 
-MAX_UNPACKED_GB = 2.0  # the default of sources
+MAX_UNPACKED_GB = 2.0  # the default of all sources
 CHUNK_BYTES = 1 << 20
-PADDING = b"\0"
-XZ_BYTES = 1 << 28  # of memory for the dictionary of xz, four times as much as `xz -9` needs
+STREAM_PADDING = b"\0"  # zeros that may follow a packed stream
+XZ_MEMORY_BYTES = 1 << 28  # four times the memory that a file of `xz -9` needs
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A regular file that may be packed: gzip, bzip2, xz or Zstandard, recognized by its first bytes.
+class PackedFile:
+    """A regular file that may be packed with gzip, bzip2, xz or Zstandard. The first bytes show the format.
 
     Attributes:
         path: the file.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) it may unpack to.
+        max_unpacked_gb: the maximum size of the unpacked file in gigabytes (10^9 bytes).
     """
 
     path: Path
@@ -40,40 +40,40 @@ class Packed:
 
     @contextmanager
     def open(self) -> Iterator[io.BufferedReader]:
-        """Opens the content, which is unpacked while it is read. Only a file that isn't packed is seekable.
+        """Opens the file; its content is unpacked while it is read. Only a file that isn't packed is seekable.
 
         Raises:
-            DataError: it is no regular file; or, while reading, it is damaged or unpacks to too much.
+            DataError: the path is no regular file; or, while reading, the file is damaged or exceeds the maximum size.
         """
         with open_file(self.path) as file:
-            start = file.peek(16)
-            found = next((one for one in _FORMATS if one.magic.match(start)), None)
-            yield io.BufferedReader(_Chunks(self._unpack(found, file)), CHUNK_BYTES) if found else file
+            format = _find_format(file.peek(16))
+            yield io.BufferedReader(_ChunkReader(self._unpack(format, file)), CHUNK_BYTES) if format else file
 
-    def check(self, size: int) -> None:
-        """Raises DataError for an unpacked size above the limit."""
-        if size > self.max_unpacked_gb * 1e9:
+    def check_size(self, unpacked_bytes: int) -> None:
+        """Raises DataError for an unpacked size above the maximum."""
+        if unpacked_bytes > self.max_unpacked_gb * 1e9:
             raise DataError(
                 f"{self.path} unpacks to more than {self.max_unpacked_gb:g} GB; "
-                f"if that is right, raise `max_unpacked_gb` (={self.max_unpacked_gb:g})"
+                f"if the file should be that large, increase `max_unpacked_gb` (={self.max_unpacked_gb:g})"
             )
 
     def _unpack(self, format: _Format, file: io.BufferedReader) -> Iterator[bytes]:
         size = 0
         try:
             for chunk in format.unpack(file):
-                if not size and (inner := next((one for one in _FORMATS if one.magic.match(chunk)), None)):
+                inner = _find_format(chunk) if size == 0 else None
+                if inner is not None:
                     raise DataError(f"{self.path} is packed twice: {inner.name} inside {format.name}; unpack it once")
                 size += len(chunk)
-                self.check(size)
+                self.check_size(size)
                 yield chunk
         except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-            place = f"at or before byte {file.tell():,}, after {size:,} bytes of its content"
-            raise DataError(f"{self.path} is damaged {format.name} {place}: {error}") from error
+            location = f"at or before byte {file.tell():,}, after {size:,} unpacked bytes"
+            raise DataError(f"{self.path} is damaged {format.name} {location}: {error}") from error
 
 
-class _Chunks(io.RawIOBase):
-    """A file that reads from an iterator of chunks."""
+class _ChunkReader(io.RawIOBase):
+    """A readable file whose content is an iterator of chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._rest = chunks, memoryview(b"")
@@ -95,48 +95,54 @@ class _Format(NamedTuple):
     unpack: Callable[[io.BufferedReader], Iterator[bytes]]  # yields chunks that aren't empty
 
 
-def _gzip(file: io.BufferedReader) -> Iterator[bytes]:
+def _find_format(start: bytes) -> _Format | None:
+    return next((format for format in _FORMATS if format.magic.match(start)), None)
+
+
+def _unpack_gzip(file: io.BufferedReader) -> Iterator[bytes]:
     stream = gzip.GzipFile(fileobj=file)
     return iter(lambda: stream.read1(CHUNK_BYTES), b"")
 
 
-def _bzip2(file: io.BufferedReader) -> Iterator[bytes]:
-    return _streams(file, bz2.BZ2Decompressor)
+def _unpack_bzip2(file: io.BufferedReader) -> Iterator[bytes]:
+    return _unpack_streams(file, bz2.BZ2Decompressor)
 
 
-def _xz(file: io.BufferedReader) -> Iterator[bytes]:
-    return _streams(file, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_BYTES))
+def _unpack_xz(file: io.BufferedReader) -> Iterator[bytes]:
+    return _unpack_streams(file, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES))
 
 
-def _streams(file: io.BufferedReader, new: Callable[[], Any]) -> Iterator[bytes]:
-    """The content of packed streams, one after the other.
+def _unpack_streams(file: io.BufferedReader, make_decompressor: Callable[[], Any]) -> Iterator[bytes]:
+    """Unpacks a file that consists of one or more packed streams.
 
-    Python's own `BZ2File` ends silently where the second stream is damaged, and `LZMAFile` has no limit of memory.
+    Python's `BZ2File` silently stops where the second stream is damaged, and `LZMAFile` has no memory limit.
     """
     data = file.read(CHUNK_BYTES)
     while data:
-        stream = new()
+        stream = make_decompressor()
         while not stream.eof:
             if chunk := stream.decompress(data, CHUNK_BYTES):
                 yield chunk
             data = b""
-            if not stream.eof and stream.needs_input and not (data := file.read(CHUNK_BYTES)):
-                raise EOFError("it ends early")
-        data = stream.unused_data.lstrip(PADDING)
-        while not data and (more := file.read(CHUNK_BYTES)):
-            data = more.lstrip(PADDING)
+            if not stream.eof and stream.needs_input:
+                data = file.read(CHUNK_BYTES)
+                if not data:
+                    raise EOFError("the file ends too early")
+        data = stream.unused_data.lstrip(STREAM_PADDING)
+        while not data and (next_chunk := file.read(CHUNK_BYTES)):
+            data = next_chunk.lstrip(STREAM_PADDING)
 
 
-def _zstandard(file: io.BufferedReader) -> Iterator[bytes]:
-    import pyarrow  # Python has no Zstandard before 3.14
+def _unpack_zstandard(file: io.BufferedReader) -> Iterator[bytes]:
+    import pyarrow  # Python supports Zstandard only from 3.14
 
     stream = pyarrow.CompressedInputStream(file, "zstd")
     return iter(lambda: stream.read(CHUNK_BYTES), b"")
 
 
 _FORMATS = (
-    _Format("gzip", re.compile(rb"\x1f\x8b"), _gzip),
-    _Format("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), _bzip2),
-    _Format("xz", re.compile(rb"\xfd7zXZ\0"), _xz),
-    _Format("Zstandard", re.compile(rb"\x28\xb5\x2f\xfd"), _zstandard),
+    _Format("gzip", re.compile(rb"\x1f\x8b"), _unpack_gzip),
+    _Format("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), _unpack_bzip2),
+    _Format("xz", re.compile(rb"\xfd7zXZ\0"), _unpack_xz),
+    _Format("Zstandard", re.compile(rb"\x28\xb5\x2f\xfd"), _unpack_zstandard),
 )

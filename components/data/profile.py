@@ -1,4 +1,4 @@
-"""Facts about the columns of a table, each computed when it is first read."""
+"""Facts about the columns of a table. Each fact is computed when it is first read."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import numpy as np
 
 from components.types import ColumnType, OddTexts, Strings, TextKind, Values, row_count
 
-EXACT = 2.0**53  # beyond which float64 skips whole numbers
-FAR = 1000  # standard deviations from 0, see `ColumnProfile.is_far_from_zero`
-NARROW = 1 << 24  # whole numbers in so small a range are counted in an array of flags
-TEXTS = 1000  # texts, from the first, that decide what texts are
-WORDS = 4.0  # per text, on average, that make prose
-GROUPED = re.compile(r"[-+]?\d{1,3}([,.]\d{3})+([.,]\d+)?")
-COMMA = re.compile(r"[-+]?\d*,\d+")
+MAX_EXACT = 2.0**53  # beyond it, float64 can't represent all whole numbers
+FAR_STDS = 1000  # a mean of more standard deviations is far from 0; see `ColumnProfile.is_far_from_zero`
+MAX_FLAGS = 1 << 24  # integers of at most this range are counted with an array of flags, which is faster than sorting
+SAMPLED_TEXTS = 1000  # how many of the distinct texts decide about the kind of text
+PROSE_WORDS = 4.0  # texts with at least this many words on average are prose
+GROUPED_NUMBER = re.compile(r"[-+]?\d{1,3}([,.]\d{3})+([.,]\d+)?")
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 DATE = re.compile(r"(\d{1,2}|\d{4})([/.-])\d{1,2}\2(\d{4}|\d{1,2})( .*)?")
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A `ColumnProfile` of values in memory.
+    """The profile of a column in memory; see the protocol `ColumnProfile`.
 
     Attributes:
         name: the column's name.
-        kind: its type.
-        is_declared: whether the user gave the type.
-        values: its values in all rows.
-        valid: (rows,), bool: which rows have a value. None: all.
-        where: describes where a row is, for messages.
-        count_spellings: the spellings of missing values and their counts, by column.
+        kind: the column's type.
+        is_declared: whether the user declared the type.
+        values: the values of all rows.
+        valid: (rows,), bool: False where a value is missing. None: no value is missing.
+        locate: describes the location of a row, for messages.
+        count_spellings: counts the spellings of missing values, by column and spelling.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Profile:
     is_declared: bool
     values: Values
     valid: np.ndarray | None
-    where: Callable[[int], str]
+    locate: Callable[[int], str]
     count_spellings: Callable[[], Mapping[str, Mapping[str, int]]]
 
     @property
@@ -55,7 +55,7 @@ class Profile:
     @property
     def first_missing_location(self) -> str:
         assert self.valid is not None
-        return self.where(int(np.argmin(self.valid)))
+        return self.locate(int(np.argmin(self.valid)))
 
     @property
     def missing_spellings(self) -> Mapping[str, int]:
@@ -66,8 +66,10 @@ class Profile:
         if isinstance(self.values, Strings):
             return _count_strings(self.values) - bool(self.missing_count)
         numbers = self.numbers
-        whole = self.kind == "float" and len(numbers) > 0 and bool(is_whole(numbers).all())
-        return _count_integers(numbers.astype(np.int64)) if whole or self.kind in ("int", "bool") else None
+        all_whole = self.kind == "float" and len(numbers) > 0 and bool(is_whole(numbers).all())
+        if all_whole or self.kind in ("int", "bool"):
+            return _count_integers(numbers.astype(np.int64))
+        return None
 
     @cached_property
     def is_constant(self) -> bool:
@@ -79,13 +81,13 @@ class Profile:
     @property
     def rarest_value(self) -> tuple[str, int]:
         values = self.values.tolist() if isinstance(self.values, Strings) else self.values
-        found, counts = np.unique(np.asarray(values), return_counts=True)
-        place = int(counts.argmin())
-        return str(found[place]), int(counts[place])
+        distinct, counts = np.unique(np.asarray(values), return_counts=True)
+        rarest = int(counts.argmin())
+        return str(distinct[rarest]), int(counts[rarest])
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """The values that aren't missing; of strings none."""
+        """The numbers that aren't missing; an empty array for strings."""
         if isinstance(self.values, Strings):
             return np.empty(0)
         return np.asarray(self.values if self.valid is None else np.asarray(self.values)[self.valid])
@@ -106,14 +108,14 @@ class Profile:
     def skewness(self) -> float:
         if not self.is_far_from_zero:
             return skewness(self.numbers)
-        # Of whole numbers beyond 2**53 the difference alone is exact in float64.
+        # The difference of two integers beyond 2**53 is exact only if it is computed in integers.
         return skewness(self.numbers - (self.median if self.distinct_count is None else round(self.median)))
 
     @cached_property
     def is_far_from_zero(self) -> bool:
         numbers = self.numbers.astype(np.float64)
         with np.errstate(all="ignore"):
-            return bool(0 < FAR * numbers.std() < abs(numbers.mean()))
+            return bool(0 < FAR_STDS * numbers.std() < abs(numbers.mean()))
 
     @cached_property
     def infinite_count(self) -> int:
@@ -121,7 +123,7 @@ class Profile:
 
     @property
     def first_infinite_location(self) -> str:
-        return self.where(int(np.argmin(np.isfinite(np.asarray(self.values)))))
+        return self.locate(int(np.argmin(np.isfinite(np.asarray(self.values)))))
 
     @property
     def has_time_of_day(self) -> bool:
@@ -132,33 +134,33 @@ class Profile:
         if not isinstance(self.values, Strings):
             return None
         texts, indices = self.values._replace(indices=None).tolist(), self.values.indices
-        number = np.array([is_number(text) for text in texts], bool)
-        held = number if indices is None else number[indices]
-        rows = int((~held).sum())
-        if not 0 < 2 * rows < self.rows - self.missing_count:
+        text_is_number = np.array([is_number(text) for text in texts], bool)
+        row_is_number = text_is_number if indices is None else text_is_number[indices]
+        odd_rows = int((~row_is_number).sum())
+        if not 0 < 2 * odd_rows < self.rows - self.missing_count:
             return None
-        odd = dict.fromkeys(np.array(texts, object)[~number].tolist())
-        return OddTexts(rows, self.where(int(np.argmin(held))), tuple(odd))
+        odd_texts = dict.fromkeys(np.array(texts, object)[~text_is_number].tolist())
+        return OddTexts(odd_rows, self.locate(int(np.argmin(row_is_number))), tuple(odd_texts))
 
     @cached_property
     def text_kind(self) -> TextKind | None:
         if not isinstance(self.values, Strings):
             return None
-        first = self.values._replace(indices=None, offsets=self.values.offsets[: TEXTS + 1]).tolist()
-        texts = [text for text in first if text]
-        other = next((text for text in texts if not is_number(text)), None)
-        if other and all(GROUPED.fullmatch(text) or COMMA.fullmatch(text) or is_number(text) for text in texts):
-            return TextKind("numbers", other)
+        sample = self.values._replace(indices=None, offsets=self.values.offsets[: SAMPLED_TEXTS + 1]).tolist()
+        texts = [text for text in sample if text]
+        unusual_number = next((text for text in texts if not is_number(text)), None)
+        if unusual_number and all(map(_is_formatted_number, texts)):
+            return TextKind("numbers", unusual_number)
         example = next(iter(texts), "")
         if texts and all(DATE.fullmatch(text) for text in texts):
             return TextKind("dates", example)
-        is_prose = sum(len(text.split()) for text in texts) >= WORDS * max(len(texts), 1)
+        is_prose = sum(len(text.split()) for text in texts) >= PROSE_WORDS * max(len(texts), 1)
         return TextKind("prose" if is_prose else "names", example)
 
 
 def is_whole(values: np.ndarray) -> np.ndarray:
-    """Which numbers are whole, and not so large that float64 skips some."""
-    return (np.abs(values) <= EXACT) & (values == np.floor(values))
+    """Which numbers are whole, and small enough to be exact in float64."""
+    return (np.abs(values) <= MAX_EXACT) & (values == np.floor(values))
 
 
 def is_number(text: str) -> bool:
@@ -170,8 +172,13 @@ def is_number(text: str) -> bool:
     return True
 
 
+def _is_formatted_number(text: str) -> bool:
+    """Whether a text is a number, possibly with a decimal comma or thousands separators."""
+    return bool(GROUPED_NUMBER.fullmatch(text) or DECIMAL_COMMA.fullmatch(text)) or is_number(text)
+
+
 def skewness(values: np.ndarray) -> float:
-    """The third standardized moment of numbers; 0 where they are constant or not all finite."""
+    """The third standardized moment of numbers; 0 if they are constant or not all finite."""
     numbers = values.astype(np.float64)
     with np.errstate(all="ignore"):
         deviations = numbers - numbers.mean()
@@ -186,7 +193,7 @@ def _count_integers(values: np.ndarray) -> int:
     if not len(values):
         return 0
     low, high = int(values.min()), int(values.max())
-    if high - low > NARROW:
+    if high - low > MAX_FLAGS:
         return len(np.unique(values))
     seen = np.zeros(high - low + 1, bool)
     seen[values - low] = True
@@ -194,5 +201,7 @@ def _count_integers(values: np.ndarray) -> int:
 
 
 def _count_strings(strings: Strings) -> int:
-    """The number of distinct strings, with "" where a value is missing. The strings of a dictionary are distinct."""
-    return len(strings.offsets) - 1 if strings.indices is not None else len(set(strings.tolist()))
+    """The number of distinct strings, including "" for missing values."""
+    if strings.indices is not None:  # the strings of a dictionary are distinct
+        return len(strings.offsets) - 1
+    return len(set(strings.tolist()))

@@ -13,46 +13,50 @@ from components.closest import suggest_name
 from components.data.table import Table
 from components.types import DataError, Range, UserError
 
-_SIZES = {"digits": 1797, "diabetes": 442, "breast_cancer": 569, "iris": 150, "wine": 178}
+_ROW_COUNTS = {"digits": 1797, "diabetes": 442, "breast_cancer": 569, "iris": 150, "wine": 178}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScikitLearn(Table):
-    """A data set that comes with scikit-learn. Only reading imports scikit-learn, which takes seconds.
+    """A data set that comes with scikit-learn.
 
-    - `digits`: `image`, uint8 (8, 8, 1), and `label`, 0 to 9. The 17 levels of gray are spread over 0 to 255
-      (16 becomes 255), as in other images.
-    - `diabetes`: `age`, `sex`, `bmi`, `bp`, `s1` to `s6` as they were measured, and `progression`.
-    - `breast_cancer`, `iris`, `wine`: `measurements`, vectors of 30, 4 or 13 numbers, and `label`, the class by name.
+    - `digits` has the columns `image`, uint8 (8, 8, 1), and `label`, 0 to 9. The 17 levels of gray are scaled to
+      0 to 255, the usual range of images.
+    - `diabetes` has the columns `age`, `sex`, `bmi`, `bp`, `s1` to `s6`, not scaled, and `progression`.
+    - `breast_cancer`, `iris` and `wine` have the columns `measurements`, vectors of 30, 4 or 13 numbers, and `label`,
+      the name of the class.
 
     Attributes:
         name: the data set.
+        test: the rows of the test split: a share in (0, 1), or a count.
     """
 
     name: Literal["digits", "diabetes", "breast_cancer", "iris", "wine"]
     test: Annotated[float, Range(0, bounds="()")]
 
     def __post_init__(self) -> None:
-        if self.name not in _SIZES:
-            hint = suggest_name(self.name, _SIZES)
+        if self.name not in _ROW_COUNTS:
+            hint = suggest_name(self.name, _ROW_COUNTS)
             raise UserError(f"`name` (={self.name!r}) is no data set of scikit-learn. {hint}")
 
-    def content(self) -> str:
+    def content_digest(self) -> str:
         return f"{self.name} of scikit-learn {version('scikit-learn')}"
 
     def sizes(self) -> Mapping[str, int]:
-        return {"all": _SIZES[self.name]}
+        return {"all": _ROW_COUNTS[self.name]}
 
     def origin(self, part: str) -> str:
         return self.name
 
     def read(self) -> Mapping[str, Mapping[str, np.ndarray]]:
-        from sklearn import datasets
+        from sklearn import datasets  # takes seconds
 
         options = {"scaled": False} if self.name == "diabetes" else {}
         bunch = getattr(datasets, f"load_{self.name}")(**options)
-        if len(bunch.target) != _SIZES[self.name]:
-            raise DataError(f"scikit-learn's {self.name} has {len(bunch.target)} rows instead of {_SIZES[self.name]}")
+        if len(bunch.target) != _ROW_COUNTS[self.name]:
+            raise DataError(
+                f"scikit-learn's {self.name} has {len(bunch.target)} rows instead of {_ROW_COUNTS[self.name]}"
+            )
         return {"all": self._columns(bunch)}
 
     def _columns(self, bunch: Any) -> Mapping[str, np.ndarray]:

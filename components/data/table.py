@@ -1,4 +1,4 @@
-"""The base class of sources that fit into memory."""
+"""The base class of sources whose rows fit into memory."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from components.closest import suggest_name
-from components.data import holdout
-from components.data.holdout import split
+from components.data.holdout import split, split_for_fold
 from components.types import Block, DataError, Ragged, Range, Strings, Values
 
-BLOCK_ROWS, BLOCK_BYTES = 1 << 17, 1 << 22  # of a block, at most, so that it stays in the cache
+# The maximum size of a block, which should fit into the processor's cache.
+BLOCK_ROWS = 1 << 17
+BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table(ABC):
-    """Rows in memory, part by part, and their splits.
+    """A source that reads all its rows into memory, and splits them.
 
     Attributes:
         valid: the rows of the validation split: a share in (0, 1), or a count from 1.
-        test: the same for the test split, where the source has no test set.
-        stratify: a column of classes, of which each split gets an equal share. None: splits ignore classes.
-        seed: of the shuffling before rows are held out. None: the last rows are held out, in their order.
-        valid_from: the part that `valid` is held out of; `test` is the test set of a source that has one.
+        test: the rows of the test split, likewise, if the source has no test set.
+        stratify: a column of classes. Every split gets the same shares of its classes. None: splits ignore classes.
+        seed: seed of the shuffling before the split. None: rows aren't shuffled; the last ones are held out.
+        valid_from: the part that the validation split is taken from. `test` is possible if the source has a test set.
     """
 
     valid: Annotated[float, Range(0, bounds="()")]
@@ -37,91 +38,96 @@ class Table(ABC):
     valid_from: Literal["train", "test"] = "train"
 
     @abstractmethod
-    def content(self) -> str:
-        """A digest that changes when the rows change. It reads as little as possible."""
+    def content_digest(self) -> str:
+        """A digest that changes when the rows change. It should be cheap to compute."""
 
     @abstractmethod
     def sizes(self) -> Mapping[str, int]:
-        """The number of rows of each part."""
+        """The number of rows by part."""
 
     @abstractmethod
     def read(self) -> Mapping[str, Mapping[str, Values]]:
-        """All columns of each part."""
+        """Reads all columns, by part and column name."""
 
     @abstractmethod
     def origin(self, part: str) -> str:
-        """The name of a part in messages."""
+        """The name of a part for messages."""
 
     def fingerprint(self) -> str:
         """A digest that changes when the rows or the splits change."""
-        held = f"{self.valid=}, {self.test=}, {self.stratify=}, {self.seed=}"
-        return f"{self.content()}, {held}" + (f", {self.valid_from=}" if self.valid_from != "train" else "")
+        split_options = f"{self.valid=}, {self.test=}, {self.stratify=}, {self.seed=}"
+        if self.valid_from != "train":
+            split_options += f", {self.valid_from=}"
+        return f"{self.content_digest()}, {split_options}"
 
     @cached_property
     def columns_by_part(self) -> Mapping[str, Mapping[str, Values]]:
-        """The result of `read`, which is kept because the rows are needed several times."""
+        """The result of `read`. It is kept, because the rows are needed several times."""
         return self.read()
 
     def blocks(self, part: str) -> Iterator[Block]:
-        """The rows of a part, some thousands per block."""
+        """Yields the rows of a part in consecutive blocks."""
         columns = self.columns_by_part[part]
         for first, stop in _find_bounds(columns, self.sizes()[part]):
-            yield self.block(part, {name: _slice(values, first, stop) for name, values in columns.items()}, first)
+            yield self.make_block(part, {name: _slice(values, first, stop) for name, values in columns.items()}, first)
 
-    def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
-        """Makes a block of some rows of a part; `first` is the number of the first."""
-        return Block(columns, origin=self.origin(part), first_row=first)
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        """Makes a block of consecutive rows of a part; `first_row` is the position of the first in the part."""
+        return Block(columns, origin=self.origin(part), first_row=first_row)
 
     def splits(self) -> dict[str, np.ndarray]:
         """The row numbers of `train`, `valid` and `test`, counted over all parts."""
         sizes = self.sizes()
         test = self.test if isinstance(self.test, int | float) else None
-        strata = self._classes("all" if "all" in sizes else self.valid_from)
+        strata = self._read_classes("all" if "all" in sizes else self.valid_from)
         return split(sizes, valid=self.valid, test=test, seed=self.seed, strata=strata, valid_from=self.valid_from)
 
     def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
-        """The splits of a cross-validation; `fold` of `count` is the number, from 0, of the fold that validates."""
+        """The splits of a cross-validation with `count` folds; `fold`, from 0, is the validation split."""
         splits = self.splits()
-        strata = self._classes(*self.sizes())
+        classes = self._read_classes(*self.sizes())
         pool = np.sort(np.concatenate([splits["train"], splits["valid"]]))
-        chosen = None if strata is None else strata[pool]
-        return holdout.fold(splits, folds=count, fold=fold, seed=self.seed, strata=chosen)
+        strata = None if classes is None else classes[pool]
+        return split_for_fold(splits, folds=count, fold=fold, seed=self.seed, strata=strata)
 
-    def _classes(self, *parts: str) -> np.ndarray | None:
-        """The class of each row of some parts."""
+    def _read_classes(self, *parts: str) -> np.ndarray | None:
+        """The class of each row of the parts. None: the splits aren't stratified."""
         if self.stratify is None:
             return None
-        return np.concatenate([self._column(part, self.stratify) for part in parts if part in self.columns_by_part])
+        tables = [self.columns_by_part[part] for part in parts if part in self.columns_by_part]
+        return np.concatenate([_read_class_column(columns, self.stratify) for columns in tables])
 
-    def _column(self, part: str, name: str) -> np.ndarray:
-        columns = self.columns_by_part[part]
-        if name not in columns:
-            raise DataError(f"`stratify` (={name}) is no column. {suggest_name(name, columns)}")
-        strata = columns[name]
-        if isinstance(strata, Strings):
-            return np.array(strata.tolist())
-        if isinstance(strata, Ragged) or strata.ndim != 1:
-            raise DataError(f"`stratify` (={name}) must be a column of single values")
-        return strata
+
+def _read_class_column(columns: Mapping[str, Values], name: str) -> np.ndarray:
+    if name not in columns:
+        raise DataError(f"`stratify` (={name}) is no column. {suggest_name(name, columns)}")
+    classes = columns[name]
+    if isinstance(classes, Strings):
+        return np.array(classes.tolist())
+    if isinstance(classes, Ragged) or classes.ndim != 1:
+        raise DataError(f"`stratify` (={name}) must be a column with one value in each row")
+    return classes
 
 
 def _find_bounds(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:
-    """Where blocks begin and end. Each has few enough rows and bytes, or one row."""
-    width = sum(_row_bytes(values) for values in columns.values())
-    ends = sum((_find_ends(values) for values in columns.values() if not _row_bytes(values)), np.zeros(1, np.int64))
-    most = max(min(BLOCK_ROWS, BLOCK_BYTES // max(width, 1)), 1)
+    """Yields the first row and the end of each block. A block has at most BLOCK_ROWS and BLOCK_BYTES, or one row."""
+    fixed_bytes = sum(_row_bytes(values) for values in columns.values())  # of a row
+    varying = [values for values in columns.values() if not _row_bytes(values)]
+    ends = sum((_find_ends(values) for values in varying), np.zeros(1, np.int64))
+    max_rows = max(min(BLOCK_ROWS, BLOCK_BYTES // max(fixed_bytes, 1)), 1)
     first = 0
     while first < rows:
-        stop = min(first + most, rows)
-        if len(ends) > 1:  # there are rows of different lengths
-            room = BLOCK_BYTES - width * (stop - first)
-            stop = min(stop, max(int(np.searchsorted(ends, ends[first] + room, side="right")) - 1, first + 1))
+        stop = min(first + max_rows, rows)
+        if len(ends) > 1:  # some columns have rows of different lengths
+            free_bytes = BLOCK_BYTES - fixed_bytes * (stop - first)
+            fitting = int(np.searchsorted(ends, ends[first] + free_bytes, side="right")) - 1
+            stop = min(stop, max(fitting, first + 1))
         yield first, stop
         first = stop
 
 
 def _find_ends(values: Any) -> np.ndarray:
-    """How many bytes stand before each row, and in total."""
+    """The number of bytes before each row, and of all rows: (rows + 1,)."""
     if isinstance(values, Ragged):
         return _find_ends(values.values)[values.offsets]
     if isinstance(values, Strings) and values.indices is None:
@@ -130,7 +136,7 @@ def _find_ends(values: Any) -> np.ndarray:
 
 
 def _row_bytes(values: Any) -> int:
-    """The bytes of a row, where all rows have the same number; else 0."""
+    """The number of bytes of each row; 0 if rows have different lengths."""
     if isinstance(values, Strings):
         return 0 if values.indices is None else values.indices.itemsize
     return 0 if isinstance(values, Ragged) else values.nbytes // max(len(values), 1)

@@ -1,7 +1,7 @@
-"""Reading of tar archives from beginning to end: ustar, GNU and pax (POSIX.1-2001).
+"""A sequential reader of tar archives in the formats ustar, GNU and pax (POSIX.1-2001).
 
-Python's `tarfile` ends silently at a damaged header, keeps all headers in memory, and in some releases never ends at a
-hostile one (CVE-2024-6232, CVE-2025-8194).
+Python's `tarfile` silently stops at a damaged header, keeps all headers in memory, and in some releases never returns
+for a malicious header (CVE-2024-6232, CVE-2025-8194).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
-BLOCK = 512  # bytes of a header; content is padded to a multiple of it
+BLOCK_BYTES = 512  # the size of a header; content is padded to a multiple of it
 CHUNK_BYTES = 1 << 20
-EXTENSION_BYTES = 1 << 20  # of an extended header, at most
+MAX_EXTENSION_BYTES = 1 << 20  # the maximum size of an extended header
 
 FILE, FOLDER = "a file", "a folder"
 KINDS = {
@@ -26,14 +26,15 @@ KINDS = {
     b"6": "a FIFO",
     b"S": "a sparse file",
 }
-WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever size they state
-OTHER_NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))  # mode, user, …, device
+TYPES_WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # even if their header specifies a size
+# The bytes of the numbers in a header apart from size and checksum: mode, user, group, time, and device (two).
+OTHER_NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))
 OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 RECORD = re.compile(rb"([0-9]{1,9}) ")
 
 
 class TarError(ValueError):
-    """An archive is damaged, or no archive."""
+    """The file is damaged, or is no tar archive."""
 
 
 class Entry(NamedTuple):
@@ -41,8 +42,8 @@ class Entry(NamedTuple):
 
     Attributes:
         name: its path.
-        kind: one of KINDS, or "an entry of type …".
-        content: its bytes. None: they weren't wanted.
+        kind: one of the values of KINDS, or "an entry of type …".
+        content: the content of the file. None: it wasn't read.
     """
 
     name: str
@@ -50,96 +51,102 @@ class Entry(NamedTuple):
     content: bytes | None
 
 
-def read_tar(file: BinaryIO, wanted: Callable[[str, str, int], bool]) -> Iterator[Entry]:
-    """Reads the entries of an archive.
+def read_tar(file: BinaryIO, needs_content: Callable[[str, str, int], bool]) -> Iterator[Entry]:
+    """Yields the entries of an archive.
 
     Args:
         file: the archive, unpacked.
-        wanted: (name, kind, size) -> whether the content is wanted.
+        needs_content: maps the name, kind and size of an entry to whether its content is read.
 
     Raises:
-        TarError: the archive is damaged, truncated, or no archive; the message names the byte.
+        TarError: the archive is damaged, truncated, or no tar archive. The message names the byte.
     """
-    place = 0  # of the header
-    extended: dict[str, str] = {}
-    always: dict[str, str] = {}
-    while any(block := _read_exactly(file, BLOCK, place)):
-        mark, name, size = _parse_header(block, place)
-        behind = place + BLOCK
-        if mark in b"xgXLK":
-            if size > EXTENSION_BYTES:
-                raise TarError(f"the header at byte {place} has an extension of {size} bytes")
-            _extend(always if mark == b"g" else extended, mark, _read_content(file, size, behind), place)
+    position = 0  # of the next header
+    extended: dict[str, str] = {}  # attributes of the next entry
+    global_attributes: dict[str, str] = {}  # attributes of all following entries
+    while any(block := _read_exactly(file, BLOCK_BYTES, position)):
+        type_flag, name, size = _parse_header(block, position)
+        content_start = position + BLOCK_BYTES
+        if type_flag in b"xgXLK":
+            if size > MAX_EXTENSION_BYTES:
+                raise TarError(f"the header at byte {position} has an extension of {size} bytes")
+            attributes = global_attributes if type_flag == b"g" else extended
+            _add_attributes(attributes, type_flag, _read_content(file, size, content_start), position)
         else:
-            attributes = {**always, **extended}
+            attributes = {**global_attributes, **extended}
             name = attributes.get("GNU.sparse.name") or attributes.get("path") or name
-            kind = _find_kind(mark, name, attributes)
-            size = 0 if mark in WITHOUT_CONTENT else _choose_size(attributes.get("size"), size, place)
+            kind = _find_kind(type_flag, name, attributes)
+            size = 0 if type_flag in TYPES_WITHOUT_CONTENT else _choose_size(attributes.get("size"), size, position)
             extended = {}
-            if wanted(name, kind, size):
-                yield Entry(name, kind, _read_content(file, size, behind))
+            if needs_content(name, kind, size):
+                yield Entry(name, kind, _read_content(file, size, content_start))
             else:
-                _skip(file, size + -size % BLOCK, behind)
+                _skip(file, size + _padding(size), content_start)
                 yield Entry(name, kind, None)
-        place = behind + size + -size % BLOCK
+        position = content_start + size + _padding(size)
     if extended:
-        raise TarError(f"no header follows an extended header, behind byte {place}")
-    _check_end(file, place + BLOCK)
+        raise TarError(f"no header follows the extended header before byte {position}")
+    _check_end(file, position + BLOCK_BYTES)
 
 
-def _parse_header(block: bytes, place: int) -> tuple[bytes, str, int]:
-    """The type, the name and the size of a header."""
-    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != _parse_number(block[148:156], place):
-        raise TarError(f"at byte {place} there is no header of an archive, or a damaged one")
+def _parse_header(block: bytes, position: int) -> tuple[bytes, str, int]:
+    """Returns the type flag, the name and the size."""
+    checksum = sum(block) - sum(block[148:156]) + 8 * ord(" ")  # its own field counts as spaces
+    if checksum != _parse_number(block[148:156], position):
+        raise TarError(f"at byte {position} there is no tar header, or a damaged header")
     for start, stop in OTHER_NUMBERS:
-        if block[start] < 128:  # otherwise it is binary, and may be negative, like a date before 1970
-            _parse_number(block[start:stop], place)
+        if block[start] < 128:  # binary numbers start with a higher byte, and may be negative, as dates before 1970
+            _parse_number(block[start:stop], position)
     name = _decode(block[:100])
     if block[257:263] == b"ustar\0" and (prefix := _decode(block[345:500])):
         name = f"{prefix}/{name}"
-    return block[156:157], name, _parse_number(block[124:136], place)
+    return block[156:157], name, _parse_number(block[124:136], position)
 
 
-def _find_kind(mark: bytes, name: str, attributes: Mapping[str, str]) -> str:
+def _find_kind(type_flag: bytes, name: str, attributes: Mapping[str, str]) -> str:
     if any(key.startswith("GNU.sparse.") for key in attributes):
         return KINDS[b"S"]
-    if mark == b"\0" and name.endswith("/"):  # as before ustar
+    if type_flag == b"\0" and name.endswith("/"):  # the format before ustar
         return FOLDER
-    return KINDS.get(mark, f"an entry of type {mark!r}")
+    return KINDS.get(type_flag, f"an entry of type {type_flag!r}")
 
 
-def _extend(attributes: dict[str, str], mark: bytes, content: bytes, place: int) -> None:
-    """Adds the attributes that an entry gives for the next one."""
-    if mark == b"L":
+def _add_attributes(attributes: dict[str, str], type_flag: bytes, content: bytes, position: int) -> None:
+    """Adds the attributes that an extended header specifies for other entries."""
+    if type_flag == b"L":
         attributes["path"] = _decode(content)
-    elif mark != b"K":  # K is the target of a link
-        attributes.update(_parse_records(content, place))
+    elif type_flag != b"K":  # K is the target of a link, which isn't needed
+        attributes.update(_parse_records(content, position))
 
 
-def _parse_records(content: bytes, place: int) -> Iterator[tuple[str, str]]:
-    """Keys and values of pax: lines `LENGTH KEY=VALUE`, whose length counts the digits of the length too."""
+def _parse_records(content: bytes, position: int) -> Iterator[tuple[str, str]]:
+    """Yields the keys and values of a pax header: lines `LENGTH KEY=VALUE`, where LENGTH is that of the whole line."""
     start = 0
     while start < len(content):
         length = RECORD.match(content, start)
         stop = start + int(length[1]) if length else 0
         key, equals, value = content[length.end() : stop].partition(b"=") if length else (b"", b"", b"")
         if not (equals and value.endswith(b"\n") and stop <= len(content)):
-            raise TarError(f"the header at byte {place} has a damaged extension")
+            raise TarError(f"the header at byte {position} has a damaged extension")
         yield key.decode(errors="surrogateescape"), value[:-1].decode(errors="surrogateescape")
         start = stop
 
 
-def _choose_size(stated: str | None, default: int, place: int) -> int:
-    return default if stated is None else _parse_number(stated.encode(errors="replace"), place, 10)
+def _choose_size(extended_size: str | None, size: int, position: int) -> int:
+    return size if extended_size is None else _parse_number(extended_size.encode(errors="replace"), position, 10)
 
 
-def _parse_number(field: bytes, place: int, base: int = 8) -> int:
-    """Parses octal digits; from 2^33 on a number is binary, and its first bit is set."""
+def _padding(size: int) -> int:
+    return -size % BLOCK_BYTES
+
+
+def _parse_number(field: bytes, position: int, base: int = 8) -> int:
+    """Parses a number of a header. Octal numbers from 2^33 on are stored in binary, after a byte 0x80."""
     if base == 8 and field[:1] == b"\x80":
         return int.from_bytes(field[1:], "big")
     digits = OCTAL.fullmatch(field) if base == 8 else re.fullmatch(rb"([0-9]{1,20})", field)
     if digits is None:
-        raise TarError(f"the header at byte {place} has {field!r} in place of a number")
+        raise TarError(f"the header at byte {position} has {field!r} instead of a number")
     return int(digits[1] or b"0", base)
 
 
@@ -147,35 +154,35 @@ def _decode(field: bytes) -> str:
     return field.partition(b"\0")[0].decode(errors="surrogateescape")
 
 
-def _read_content(file: BinaryIO, size: int, place: int) -> bytes:
-    """Reads `size` bytes, and the padding behind them."""
-    content = _read_exactly(file, size, place)
-    _read_exactly(file, -size % BLOCK, place + size)
+def _read_content(file: BinaryIO, size: int, position: int) -> bytes:
+    """Reads `size` bytes, and skips the padding after them."""
+    content = _read_exactly(file, size, position)
+    _read_exactly(file, _padding(size), position + size)
     return content
 
 
-def _read_exactly(file: BinaryIO, size: int, place: int) -> bytes:
-    """Reads exactly `size` bytes. It allocates no more memory than the file has bytes."""
+def _read_exactly(file: BinaryIO, size: int, position: int) -> bytes:
+    """Reads exactly `size` bytes. A short file with a large `size` in its header needs little memory."""
     chunks = []
     while size > 0 and (chunk := file.read(min(size, CHUNK_BYTES))):
         size -= len(chunk)
         chunks.append(chunk)
     if size > 0:
-        raise TarError(f"it ends {size} bytes early, behind byte {place + sum(map(len, chunks))}")
+        raise TarError(f"the archive ends {size} bytes too early, at byte {position + sum(map(len, chunks))}")
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _skip(file: BinaryIO, size: int, place: int) -> None:
+def _skip(file: BinaryIO, size: int, position: int) -> None:
     if size > CHUNK_BYTES and file.seekable():
-        file.seek(min(place + size, file.seek(0, os.SEEK_END)))
+        file.seek(min(position + size, file.seek(0, os.SEEK_END)))
         return
     while size > 0 and (chunk := file.read(min(size, CHUNK_BYTES))):
         size -= len(chunk)
 
 
-def _check_end(file: BinaryIO, place: int) -> None:
-    """Raises TarError unless only zeros follow. Reading to the end checks the checksum of a packed file."""
+def _check_end(file: BinaryIO, position: int) -> None:
+    """Raises TarError unless only zeros follow. Reading to the end also verifies the checksum of a packed file."""
     while chunk := file.read(CHUNK_BYTES):
         if any(chunk):
-            raise TarError(f"something follows its end, behind byte {place}")
-        place += len(chunk)
+            raise TarError(f"after the end of the archive, at byte {position}, there is more data")
+        position += len(chunk)

@@ -1,6 +1,6 @@
-"""Layers: Flax modules with the call `layer(x, train=…)`; numbers among their fields may be traced.
+"""Layers: Flax modules that are called as `layer(x, train=…)`. Fields of the type `Scalar` may be traced.
 
-A layer computes in the dtype of its input and keeps its parameters in float32. Images are (B, H, W, C).
+A layer computes in the dtype of its input. Its parameters are float32. Images are (B, H, W, C).
 """
 
 from components.layer.activation import Activation as Activation

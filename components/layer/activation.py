@@ -1,4 +1,4 @@
-"""Activation functions by name, with the slopes that Keras uses."""
+"""Activation functions by name, with the constants of Keras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import flax.linen as nn
 import jax
 
-from components.layer.table import choose
+from components.layer.table import get_entry
 
 ActivationName: TypeAlias = Literal[
     "elu",
@@ -49,8 +49,8 @@ FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def activate(name: ActivationName | None, x: jax.Array) -> jax.Array:
-    """Applies an activation function, element by element; None is the identity."""
-    return x if name is None else choose("activation", FUNCTIONS, name)(x)
+    """Applies an activation function, element by element. None is the identity."""
+    return x if name is None else get_entry("activation", FUNCTIONS, name)(x)
 
 
 class Activation(nn.Module):

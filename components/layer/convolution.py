@@ -1,4 +1,4 @@
-"""Convolutions: dense, grouped, depthwise, separable, and with batch normalization."""
+"""Convolution layers: dense, grouped, depthwise, separable, and with batch normalization."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import jax
 import jax.numpy as jnp
 
 from components.layer.activation import ActivationName, activate
-from components.layer.initializer import Initializer, grouped
+from components.layer.initializer import Initializer, get_grouped_initializer
 from components.layer.lowering.convolve import convolve
 from components.layer.normalization import BatchNorm, Epsilon, Momentum
-from components.layer.shape import Padding, Size, across, check_images, pair, reach
+from components.layer.shape import Padding, Size, as_channels, as_pair, check_images, dilate
 from components.types import Range, Scalar, UserError
 
 
 class Conv(nn.Module):
-    """Convolution, bias, activation: images (B, H, W, C) -> (B, h, w, features).
+    """Convolution with bias and activation: images (B, H, W, C) -> (B, h, w, features).
 
-    With padding SAME, h is H / stride, rounded up; with VALID, h is (H - kernel) / stride + 1, rounded down.
+    h is H / stride rounded up for the padding SAME, and (H - kernel) / stride + 1 rounded down for VALID.
 
     Attributes:
-        features: channels of the output.
-        kernel: height and width of the window, or one number for both.
-        stride: pixels between two windows.
-        padding: SAME, VALID, pixels on each side, or ((top, bottom), (left, right)).
+        features: number of channels of the output.
+        kernel: (height, width) of the window in pixels, or one number for both.
+        stride: distance between two windows in pixels.
+        padding: SAME, VALID, the pixels on each side, or ((top, bottom), (left, right)).
         activation: name of the activation function; None: no activation.
         use_bias: whether each feature has a bias.
         initializer: distribution of the kernel.
-        dilation: pixels between two places of the kernel (Yu and Koltun, 2016).
-        groups: each group sees its share of the channels and computes its share of the features (Krizhevsky et al.,
-            2012).
-        initial_bias: value that biases start at.
+        dilation: distance between two elements of the kernel in pixels (Yu and Koltun, 2016).
+        groups: number of groups. Each group computes its share of the features from its share of the channels
+            (Krizhevsky et al., 2012).
+        initial_bias: initial value of the biases.
 
     Raises:
-        UserError: the input is not a batch of images, the kernel is larger than the image, or the groups do not divide
-            channels and features.
+        UserError: the input is not a batch of images, the kernel is larger than the padded image, or `groups` does not
+            divide channels and features.
     """
 
     features: Annotated[int, Range(1)]
@@ -53,23 +53,24 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
-        window, dilation = pair(self.kernel), pair(self.dilation)
-        check_images("a convolution", x, reach(window, dilation), self.padding)
+        window = dilate(as_pair(self.kernel), as_pair(self.dilation))
+        check_images("a convolution", x, window, self.padding)
         if x.shape[-1] % self.groups or self.features % self.groups:
             raise UserError(
-                f"{self.groups} groups don't divide {x.shape[-1]} channels and {self.features} features evenly"
+                f"a convolution needs groups that divide channels and features, got {self.groups} groups for "
+                f"{x.shape[-1]} channels and {self.features} features"
             )
-        return _apply(self, x, self.features, self.groups, nn.initializers.constant(self.initial_bias))
+        return _convolve(self, x, self.features, self.groups, nn.initializers.constant(self.initial_bias))
 
 
 class DepthwiseConv(nn.Module):
-    """Convolution of each channel by itself: images (B, H, W, C) -> (B, h, w, C * multiplier).
+    """Depthwise convolution, of each channel with its own kernels: images (B, H, W, C) -> (B, h, w, C * multiplier).
 
-    The `multiplier` features of a channel are neighbors. It computes what `Conv` computes with as many groups as
-    channels. Attributes and errors are those of `Conv`.
+    The `multiplier` features of a channel are neighbors. A `Conv` with one group per channel computes the same. All
+    other attributes and the errors are those of `Conv`.
 
     Attributes:
-        multiplier: features for each channel.
+        multiplier: number of features of each channel.
 
     References:
         Sifre, 2014: Rigid-motion scattering for image classification.
@@ -87,17 +88,17 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
-        window, dilation = pair(self.kernel), pair(self.dilation)
-        check_images("a depthwise convolution", x, reach(window, dilation), self.padding)
+        window = dilate(as_pair(self.kernel), as_pair(self.dilation))
+        check_images("a depthwise convolution", x, window, self.padding)
         channels = x.shape[-1]
-        return _apply(self, x, channels * self.multiplier, channels, nn.initializers.zeros)
+        return _convolve(self, x, channels * self.multiplier, channels, nn.initializers.zeros)
 
 
 class SeparableConv(nn.Module):
-    """Depthwise convolution, then convolution by 1 x 1 with bias and activation: (B, H, W, C) -> (B, h, w, features).
+    """Depthwise convolution, then a 1 x 1 convolution with bias and activation: (B, H, W, C) -> (B, h, w, features).
 
-    Nothing stands between the two. Where a paper has normalization there, use `DepthwiseConv` and `Conv`. Attributes
-    and errors are those of `DepthwiseConv`.
+    There is no normalization or activation between the two convolutions. For these, use `DepthwiseConv` and `Conv`.
+    Attributes and errors are those of `Conv` and `DepthwiseConv`.
 
     References:
         Chollet, 2017: Xception: deep learning with depthwise separable convolutions.
@@ -137,9 +138,9 @@ class SeparableConv(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch normalization, activation: images (B, H, W, C) -> (B, h, w, features).
+    """Convolution with batch normalization and activation: images (B, H, W, C) -> (B, h, w, features).
 
-    Attributes are those of `Conv` and `BatchNorm`. With as many groups as channels the convolution is depthwise.
+    Attributes and errors are those of `Conv` and `BatchNorm`. With one group per channel, the convolution is depthwise.
 
     References:
         Ioffe and Szegedy, 2015: Batch normalization.
@@ -176,11 +177,11 @@ class ConvNorm(nn.Module):
         return activate(self.activation, norm(conv(x, train=train), train=train))
 
 
-def _apply(layer: Conv | DepthwiseConv, x: jax.Array, features: int, groups: int, initial_bias: Any) -> jax.Array:
-    """Applies the convolution of a layer with its parameters, then bias and activation."""
-    shape = (*pair(layer.kernel), x.shape[-1] // groups, features)
-    kernel = layer.param("kernel", grouped(layer.initializer, groups), shape, jnp.float32)
-    y = convolve(x, kernel.astype(x.dtype), pair(layer.stride), layer.padding, pair(layer.dilation), groups)
+def _convolve(layer: Conv | DepthwiseConv, x: jax.Array, features: int, groups: int, initial_bias: Any) -> jax.Array:
+    """Creates the parameters of a layer, and applies convolution, bias and activation."""
+    shape = (*as_pair(layer.kernel), x.shape[-1] // groups, features)
+    kernel = layer.param("kernel", get_grouped_initializer(layer.initializer, groups), shape, jnp.float32)
+    y = convolve(x, kernel.astype(x.dtype), as_pair(layer.stride), layer.padding, as_pair(layer.dilation), groups)
     if layer.use_bias:
-        y = y + across(layer.param("bias", initial_bias, (features,), jnp.float32), y)
+        y = y + as_channels(layer.param("bias", initial_bias, (features,), jnp.float32), y)
     return activate(layer.activation, y)

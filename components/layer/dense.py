@@ -10,20 +10,20 @@ import jax.numpy as jnp
 
 from components.layer.activation import ActivationName, activate
 from components.layer.initializer import Initializer, get_initializer
-from components.layer.lowering.sparse import product
-from components.layer.shape import across
+from components.layer.lowering.sparse import multiply_sparse
+from components.layer.shape import as_channels
 from components.types import MultiHot, Range, Scalar
 
 
 class Dense(nn.Module):
-    """Matrix product, bias, activation: (..., C) or MultiHot (B, C) -> (..., features).
+    """Dense layer, a matrix product with bias and activation: (..., C) or MultiHot (B, C) -> (..., features).
 
     Attributes:
-        features: units of the layer.
+        features: number of units.
         activation: name of the activation function; None: no activation.
         use_bias: whether each unit has a bias.
         initializer: distribution of the kernel (C, features).
-        initial_bias: value that biases start at.
+        initial_bias: initial value of the biases.
     """
 
     features: Annotated[int, Range(1)]
@@ -37,13 +37,13 @@ class Dense(nn.Module):
         del train
         shape = (x.size if isinstance(x, MultiHot) else x.shape[-1], self.features)
         kernel = self.param("kernel", get_initializer(self.initializer), shape, jnp.float32)
-        if isinstance(x, MultiHot):  # in float32: the gradient is a sum of many small terms
-            y = product(x, kernel).astype(x.weights.dtype)
+        if isinstance(x, MultiHot):  # computed in float32, because the gradient is a sum of many small terms
+            y = multiply_sparse(x, kernel).astype(x.weights.dtype)
         else:
             y = x @ kernel.astype(x.dtype)
         if self.use_bias:
-            start = nn.initializers.constant(self.initial_bias)
-            y = y + across(self.param("bias", start, (self.features,), jnp.float32), y)
+            initial_bias = nn.initializers.constant(self.initial_bias)
+            y = y + as_channels(self.param("bias", initial_bias, (self.features,), jnp.float32), y)
         return activate(self.activation, y)
 
 

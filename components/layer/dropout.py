@@ -1,4 +1,4 @@
-"""Dropout of elements and of residual branches."""
+"""Dropout of single elements and of whole examples."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Dropout(nn.Module):
     """In training, sets elements to zero at random and divides the others by 1 - rate: any shape -> the same shape.
 
     Attributes:
-        rate: probability that an element is zero, in [0, 1). None disables dropout. A rate of 0 keeps every element
-            but still consumes a key of the stream `dropout`, so that one compiled program serves every rate.
+        rate: probability that an element becomes zero, in [0, 1). None disables dropout. A rate of 0 keeps every
+            element but still consumes a key of the stream `dropout`, so that one compiled program serves all rates.
 
     References:
         Srivastava et al., 2014: Dropout: a simple way to prevent neural networks from overfitting.
@@ -36,11 +36,10 @@ class Dropout(nn.Module):
 class StochasticDepth(nn.Module):
     """In training, sets examples to zero at random and divides the others by 1 - rate: (B, ...) -> the same shape.
 
-    It ends the branch of a residual block, before the sum. Other names: drop path, drop connect.
+    Use it as the last layer of a residual branch. It is also called drop path or drop connect.
 
     Attributes:
-        rate: probability that an example is zero, in [0, 1). None disables it. A rate of 0 keeps every example but
-            still consumes a random key.
+        rate: probability that an example becomes zero, in [0, 1). None and 0 are as in `Dropout`.
 
     References:
         Huang et al., 2016: Deep networks with stochastic depth.
@@ -56,7 +55,7 @@ class StochasticDepth(nn.Module):
 
 
 def _drop(x: jax.Array, rate: Scalar, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Draws a mask of `shape`, which broadcasts against x, and scales the kept elements by 1 / (1 - rate)."""
-    keep = 1 - jnp.asarray(rate, jnp.float32)
-    kept = jax.random.bernoulli(key, keep, shape)
-    return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))
+    """Sets elements to zero by a random mask of `shape`, which broadcasts against x, and scales the others."""
+    keep_rate = 1 - jnp.asarray(rate, jnp.float32)
+    mask = jax.random.bernoulli(key, keep_rate, shape)
+    return jnp.where(mask, x / keep_rate.astype(x.dtype), jnp.zeros_like(x))

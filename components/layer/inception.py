@@ -1,4 +1,4 @@
-"""The module of GoogLeNet."""
+"""The Inception module of GoogLeNet."""
 
 from __future__ import annotations
 
@@ -22,18 +22,25 @@ from components.types import Range, Scalar
 class Inception(nn.Module):
     """Inception module of GoogLeNet: images (B, H, W, C) -> (B, H, W, one + three + five + pool).
 
-    Four branches on the same input, with their channels concatenated in this order: a convolution by 1 x 1; by 1 x 1
-    then 3 x 3; by 1 x 1 then 5 x 5; max-pooling of 3 x 3 then a convolution by 1 x 1. All convolutions have ReLU.
+    Four branches on the same input, with concatenated outputs. Every convolution is followed by ReLU.
+
+    - branch 0: 1 x 1 convolution
+    - branch 1: 1 x 1 convolution, 3 x 3 convolution
+    - branch 2: 1 x 1 convolution, 5 x 5 convolution
+    - branch 3: 3 x 3 max-pooling, 1 x 1 convolution
 
     Attributes:
-        one, three_reduce, three, five_reduce, five, pool: channels of the convolutions, the columns of table 1.
-        five_kernel: window of the third branch; torchvision uses 3.
-        batch_norm: whether batch normalization replaces the biases (Ioffe and Szegedy, 2015).
-        momentum, epsilon: of batch normalization.
+        one: channels of branch 0. This and the next five are the columns of table 1.
+        three_reduce, three: channels of the convolutions of branch 1.
+        five_reduce, five: channels of the convolutions of branch 2.
+        pool: channels of branch 3.
+        five_kernel: window of the second convolution of branch 2; torchvision uses 3.
+        batch_norm: whether convolutions have batch normalization instead of biases (Ioffe and Szegedy, 2015).
+        momentum, epsilon: parameters of batch normalization.
         initializer: distribution of the kernels.
-        initial_bias: value that biases start at.
-        reduction: channels for each unit of squeeze and excitation on the output (Hu et al., 2018, figure 2); None:
-            no squeeze and excitation.
+        initial_bias: initial value of the biases.
+        reduction: reduction of squeeze and excitation on the output (Hu et al., 2018, figure 2). None: no squeeze and
+            excitation.
 
     References:
         Szegedy et al., 2015: Going deeper with convolutions.
@@ -56,20 +63,24 @@ class Inception(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         pooled = MaxPool(3, 1, "SAME")(x, train=train)
-        one = self._branch("branch_0", x, (self.one, 1), train=train)
-        three = self._branch("branch_1", x, (self.three_reduce, 1), (self.three, 3), train=train)
-        five = self._branch("branch_2", x, (self.five_reduce, 1), (self.five, self.five_kernel), train=train)
-        y = jnp.concatenate([one, three, five, self._branch("branch_3", pooled, (self.pool, 1), train=train)], axis=-1)
-        return (
-            y if self.reduction is None else SqueezeExcite(reduction=self.reduction, name="excitation")(y, train=train)
-        )
+        outputs = [
+            self._apply_branch(0, x, (self.one, 1), train=train),
+            self._apply_branch(1, x, (self.three_reduce, 1), (self.three, 3), train=train),
+            self._apply_branch(2, x, (self.five_reduce, 1), (self.five, self.five_kernel), train=train),
+            self._apply_branch(3, pooled, (self.pool, 1), train=train),
+        ]
+        y = jnp.concatenate(outputs, axis=-1)
+        if self.reduction is None:
+            return y
+        return SqueezeExcite(reduction=self.reduction, name="excitation")(y, train=train)
 
-    def _branch(self, name: str, x: jax.Array, *steps: tuple[int, Size], train: bool) -> jax.Array:
-        for n, (features, kernel) in enumerate(steps):
-            x = self._conv()(features, kernel, name=f"{name}_conv_{n}")(x, train=train)
+    def _apply_branch(self, branch: int, x: jax.Array, *convolutions: tuple[int, Size], train: bool) -> jax.Array:
+        """Applies convolutions, (features, kernel), one after another."""
+        for n, (features, kernel) in enumerate(convolutions):
+            x = self._make_conv()(features, kernel, name=f"branch_{branch}_conv_{n}")(x, train=train)
         return x
 
-    def _conv(self) -> Callable[..., nn.Module]:
+    def _make_conv(self) -> Callable[..., nn.Module]:
         if self.batch_norm:
             return partial(ConvNorm, initializer=self.initializer, momentum=self.momentum, epsilon=self.epsilon)
         return partial(Conv, activation="relu", initializer=self.initializer, initial_bias=self.initial_bias)

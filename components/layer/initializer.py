@@ -1,4 +1,4 @@
-"""Initializers of kernels: distributions with mean zero, by name or with a parameter of their own."""
+"""Initializers of kernels: random distributions with mean zero, by name or as objects with a parameter."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from jax.nn.initializers import (
     variance_scaling,
 )
 
-from components.layer.table import choose
+from components.layer.table import get_entry
 from components.types import Range, Scalar
 
 InitializerName: TypeAlias = Literal[
     "glorot_normal", "glorot_uniform", "he_normal", "he_normal_fan_out", "he_uniform", "lecun_normal", "lecun_uniform"
 ]
 
-Draw: TypeAlias = Callable[..., jax.Array]
-"""(key, shape, dtype) -> kernel; shapes are (…, in, out)."""
+DrawKernel: TypeAlias = Callable[..., jax.Array]
+"""(key, shape, dtype) -> kernel of shape (…, in, out)."""
 
-INITIALIZERS: Mapping[str, Draw] = {
+INITIALIZERS: Mapping[str, DrawKernel] = {
     "glorot_normal": glorot_normal(),  # variance 2 / (fan_in + fan_out): Glorot and Bengio, 2010
     "glorot_uniform": glorot_uniform(),
     "he_normal": he_normal(),  # 2 / fan_in: He et al., 2015
-    "he_normal_fan_out": variance_scaling(2.0, "fan_out", "normal"),  # 2 / fan_out
+    "he_normal_fan_out": variance_scaling(2.0, "fan_out", "normal"),  # 2 / fan_out, not truncated
     "he_uniform": he_uniform(),
     "lecun_normal": lecun_normal(),  # 1 / fan_in: LeCun et al., 1998; Klambauer et al., 2017
     "lecun_uniform": lecun_uniform(),
@@ -46,7 +46,7 @@ class Normal:
     """Normal distribution with mean zero.
 
     Attributes:
-        stddev: standard deviation, 0 or more; Krizhevsky et al., 2012, use 0.01.
+        stddev: standard deviation, 0 or more; 0.01 in Krizhevsky et al., 2012.
     """
 
     stddev: Annotated[Scalar, Range(0)]
@@ -60,7 +60,7 @@ class TruncatedNormal:
     """Normal distribution with mean zero, truncated at two standard deviations, as in Keras and TensorFlow.
 
     Attributes:
-        stddev: standard deviation before truncation, 0 or more; after truncation it is 0.88 times as large.
+        stddev: standard deviation before truncation, 0 or more. Truncation reduces it by a factor of 0.88.
     """
 
     stddev: Annotated[Scalar, Range(0)]
@@ -74,7 +74,7 @@ class Uniform:
     """Uniform distribution between -limit / fan_in and limit / fan_in.
 
     Attributes:
-        limit: 0 or more; LeCun et al., 1998, use 2.4.
+        limit: bound before the division by fan_in, 0 or more; 2.4 in LeCun et al., 1998.
     """
 
     limit: Annotated[Scalar, Range(0)]
@@ -85,23 +85,23 @@ class Uniform:
 
 
 Initializer: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform
-"""A value of a field `initializer`: the name of a distribution, or a part with a parameter of its own."""
+"""The type of parameters called `initializer`: the name of a distribution, or an object such as `Normal(0.01)`."""
 
 
-def get_initializer(initializer: Initializer) -> Draw:
-    """Returns the function of a name; a part is that function itself."""
-    return choose("initializer", INITIALIZERS, initializer) if isinstance(initializer, str) else initializer
+def get_initializer(initializer: Initializer) -> DrawKernel:
+    """Returns the function of a named distribution. An object is itself such a function."""
+    return get_entry("initializer", INITIALIZERS, initializer) if isinstance(initializer, str) else initializer
 
 
-def grouped(initializer: Initializer, groups: int) -> Draw:
-    """Returns the function for a kernel (…, in / groups, out), which draws the kernel of each group by itself."""
+def get_grouped_initializer(initializer: Initializer, groups: int) -> DrawKernel:
+    """Returns a function for kernels (…, in / groups, out) that draws the kernel of each group separately."""
     draw = get_initializer(initializer)
     if groups == 1:
         return draw
 
     def draw_groups(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
-        own = (*shape[:-1], shape[-1] // groups)
-        kernels = jax.lax.map(lambda one: draw(one, own, dtype), jax.random.split(key, groups))
+        group_shape = (*shape[:-1], shape[-1] // groups)
+        kernels = jax.lax.map(lambda group_key: draw(group_key, group_shape, dtype), jax.random.split(key, groups))
         return jnp.moveaxis(kernels, 0, -2).reshape(shape)
 
     return draw_groups

@@ -1,4 +1,4 @@
-"""Normalization over a batch, over channels and across neighboring channels."""
+"""Normalization over the batch, over channels, and over neighboring channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.layer.shape import across, check_images
+from components.layer.shape import as_channels, check_images
 from components.types import Range, Scalar
 
 Momentum: TypeAlias = Annotated[Scalar, Range(0, 1, "[)")]
@@ -20,16 +20,17 @@ Epsilon: TypeAlias = Annotated[Scalar, Range(0, math.inf, "()")]
 class BatchNorm(nn.Module):
     """Batch normalization: (B, ..., C) -> the same shape.
 
-    Normalizes each channel with the moments of the batch in training, and with running moments in inference; then
-    scales and shifts it. In training, running = momentum * running + (1 - momentum) * batch; the running moments are
-    the collection `batch_stats`. Moments are float32; the variance is the biased one. All rows of a training batch
-    count, so no row may be padding.
+    Normalizes each channel by mean and variance, then scales and shifts it. Training uses the moments of the batch,
+    inference the running moments, which are the collection `batch_stats`. Each training step updates them:
+    running = momentum * running + (1 - momentum) * batch. Moments are float32, and the variance is biased. All
+    examples of a training batch count, so no example may be padding.
 
     Attributes:
-        momentum: share of the running moments that a step keeps, in [0, 1).
+        momentum: factor of the running moments in their update, in [0, 1).
         epsilon: added to the variance, above 0.
         use_scale: whether each channel has a scale.
-        initial_scale: value that scales start at; with 0 a residual block starts as the identity (Goyal et al., 2017).
+        initial_scale: initial value of the scales. With 0, a residual block is initially the identity (Goyal et al.,
+            2017).
 
     References:
         Ioffe and Szegedy, 2015: Batch normalization.
@@ -57,13 +58,14 @@ class BatchNorm(nn.Module):
         if self.use_scale:
             factor = factor * self.param("scale", nn.initializers.constant(self.initial_scale), shape, jnp.float32)
         y = x.astype(jnp.float32)
-        return ((y - across(mean, y)) * across(factor, y) + across(bias, y)).astype(x.dtype)
+        return ((y - as_channels(mean, y)) * as_channels(factor, y) + as_channels(bias, y)).astype(x.dtype)
 
 
 class LayerNorm(nn.Module):
-    """Layer normalization: normalizes the channels of each place, then scales and shifts them: any shape -> the same.
+    """Layer normalization: any shape (..., C) -> the same shape.
 
-    Moments are float32; the variance is the biased one.
+    Normalizes the channels at each position, then scales and shifts them. Moments are float32, and the variance is
+    biased.
 
     Attributes:
         epsilon: added to the variance, above 0.
@@ -83,20 +85,20 @@ class LayerNorm(nn.Module):
         y = x.astype(jnp.float32)
         centered = y - y.mean(-1, keepdims=True)
         variance = jnp.square(centered).mean(-1, keepdims=True)
-        normal = centered * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))
-        return (normal * across(scale, y) + across(bias, y)).astype(x.dtype)
+        normalized = centered * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))
+        return (normalized * as_channels(scale, y) + as_channels(bias, y)).astype(x.dtype)
 
 
 class LocalResponseNorm(nn.Module):
     """Local response normalization: images (B, H, W, C) -> the same shape.
 
-    y = x / (bias + alpha * sum of squares) ** beta, in float32, where the sum is over a channel and `radius` channels
-    on either side. The defaults are those of the paper.
+    y = x / (bias + alpha * sum of squares) ** beta, in float32. The sum is over a channel and `radius` channels on
+    each side. The defaults are from the paper.
 
     Attributes:
-        radius: channels on either side; n = 2 * radius + 1 in the paper.
+        radius: number of channels on each side; (n - 1) / 2 in the paper.
         bias: k in the paper, above 0.
-        alpha: factor of the sum, 0 or more; PyTorch divides it by n.
+        alpha: factor of the sum, 0 or more; PyTorch divides its alpha by n = 2 * radius + 1.
         beta: exponent, 0 or more.
 
     References:
@@ -119,7 +121,7 @@ class LocalResponseNorm(nn.Module):
 
 
 def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns mean and variance of each channel: (..., C) -> (C,), (C,)."""
+    """Returns the mean and the variance of each channel: (..., C) -> (C,), (C,)."""
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axes)
-    return mean, jnp.square(x - across(mean, x)).mean(axes)
+    return mean, jnp.square(x - as_channels(mean, x)).mean(axes)

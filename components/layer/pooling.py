@@ -1,4 +1,4 @@
-"""Pooling layers."""
+"""Pooling over windows, over whole images, and over channels."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.layer.lowering.pooling import larger, pool
-from components.layer.shape import Padding, Pads, Pair, Size, check_images, pads, pair
+from components.layer.lowering.pooling import maximum, pool
+from components.layer.shape import Padding, Pads, Pair, Size, as_pair, check_images, compute_pads
 from components.types import Range, UserError
 
 
 class MaxPool(nn.Module):
-    """Maximum of each window, by channel: images (B, H, W, C) -> (B, h, w, C).
+    """Max-pooling, the maximum of each window for each channel: images (B, H, W, C) -> (B, h, w, C).
 
-    A NaN in a window makes its maximum NaN. Of equal maxima, the first gets the gradient, row by row, as in TensorFlow.
+    A window with a NaN has the maximum NaN. Among equal maxima, the first one in row order gets the gradient, as in
+    TensorFlow.
 
     Attributes:
-        window: height and width in pixels, or one number for both.
-        stride: pixels between two windows; None: the size of the window.
-        padding: SAME, VALID, pixels on each side, or ((top, bottom), (left, right)).
-        ceil_mode: whether h and w are rounded up: windows count that start on the image or on the padding before it
-            and end outside, as in PyTorch.
+        window: (height, width) in pixels, or one number for both.
+        stride: distance between two windows in pixels. None: the size of the window.
+        padding: SAME, VALID, the pixels on each side, or ((top, bottom), (left, right)).
+        ceil_mode: whether h and w are rounded up, as in PyTorch. Then the last window may end beyond the padding, if it
+            starts on the image or on the padding before the image.
 
     Raises:
-        UserError: the input is not a batch of images, the window is larger than the image, or the padding is as large
-            as the window.
+        UserError: the input is not a batch of images, the window is larger than the padded image, or the padding is not
+            smaller than the window.
     """
 
     window: Size
@@ -39,18 +40,18 @@ class MaxPool(nn.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
-        window, stride, around, beyond = _sizes(self, x)
-        return pool(x, larger, lax.max, -jnp.inf, window, stride, _add_pads(around, beyond))
+        window, stride, pads, ceil_pads = _compute_geometry(self, x)
+        return pool(x, maximum, lax.max, -jnp.inf, window, stride, _add_pads(pads, ceil_pads))
 
 
 class AveragePool(nn.Module):
-    """Mean of each window, by channel: images (B, H, W, C) -> (B, h, w, C).
+    """Average pooling, the mean of each window for each channel: images (B, H, W, C) -> (B, h, w, C).
 
     Attributes and errors are those of `MaxPool`.
 
     Attributes:
-        count_include_pad: whether the padding counts as zeros; otherwise it is left out of the means. Rows and columns
-            that `ceil_mode` adds never count.
+        count_include_pad: whether means include the padding as zeros. Rows and columns that `ceil_mode` adds never
+            count.
     """
 
     window: Size
@@ -61,16 +62,19 @@ class AveragePool(nn.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
-        window, stride, around, beyond = _sizes(self, x)
-        inside, outside = jnp.ones_like(x[:1, :, :, :1]), _add_pads(around, beyond)
-        total = pool(x, jnp.add, lax.add, 0.0, window, stride, outside)
+        window, stride, pads, ceil_pads = _compute_geometry(self, x)
+        all_pads = _add_pads(pads, ceil_pads)
+        total = pool(x, jnp.add, lax.add, 0.0, window, stride, all_pads)
+        # The number of pixels of a window is the sum over an image of ones.
+        ones = jnp.ones_like(x[:1, :, :, :1])
         if self.count_include_pad:
-            inside, outside = jnp.pad(inside, ((0, 0), *around, (0, 0)), constant_values=1), beyond
-        return total / pool(inside, jnp.add, lax.add, 0.0, window, stride, outside)
+            padded = jnp.pad(ones, ((0, 0), *pads, (0, 0)), constant_values=1)
+            return total / pool(padded, jnp.add, lax.add, 0.0, window, stride, ceil_pads)
+        return total / pool(ones, jnp.add, lax.add, 0.0, window, stride, all_pads)
 
 
 class GlobalAveragePool(nn.Module):
-    """Mean of each channel over the image: (B, H, W, C) -> (B, C)."""
+    """Global average pooling, the mean of each channel over the image: (B, H, W, C) -> (B, C)."""
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
@@ -79,9 +83,9 @@ class GlobalAveragePool(nn.Module):
 
 
 class DepthwiseMaxPool(nn.Module):
-    """Maximum over neighboring channels: (..., C) -> (..., C / window).
+    """Max-pooling over neighboring channels: (..., C) -> (..., C / window).
 
-    A NaN in a window makes its maximum NaN. Of equal maxima, the first gets the gradient.
+    A window with a NaN has the maximum NaN. Among equal maxima, the first one gets the gradient.
 
     Attributes:
         window: number of channels of a window.
@@ -95,32 +99,37 @@ class DepthwiseMaxPool(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
         if x.shape[-1] % self.window:
-            raise UserError(f"a depthwise pooling window of {self.window} does not divide {x.shape[-1]} channels")
-        return functools.reduce(larger, [x[..., n :: self.window] for n in range(self.window)])
+            raise UserError(
+                f"depthwise pooling needs a window that divides {x.shape[-1]} channels, got a window of {self.window}"
+            )
+        return functools.reduce(maximum, [x[..., n :: self.window] for n in range(self.window)])
 
 
-def _sizes(layer: MaxPool | AveragePool, x: jax.Array) -> tuple[Pair, Pair, Pads, Pads]:
-    """Returns window, stride, the padding around the image, and the padding that `ceil_mode` adds after it."""
-    window = pair(layer.window)
+def _compute_geometry(layer: MaxPool | AveragePool, x: jax.Array) -> tuple[Pair, Pair, Pads, Pads]:
+    """Returns the window, the stride, the padding of the image, and the padding that `ceil_mode` adds after it."""
+    window = as_pair(layer.window)
     check_images("a pooling window", x, window, layer.padding)
-    stride = window if layer.stride is None else pair(layer.stride)
+    stride = window if layer.stride is None else as_pair(layer.stride)
     image = (x.shape[1], x.shape[2])
-    around = pads(image, window, stride, layer.padding)
-    if any(max(pad) >= size for pad, size in zip(around, window, strict=True)):
-        raise UserError(f"a pooling window of {window[0]} x {window[1]} fits into a padding of {around}: pad less")
-    rows, columns = (
-        _overhang(*side) if layer.ceil_mode else 0 for side in zip(image, around, window, stride, strict=True)
-    )
-    return window, stride, around, ((0, rows), (0, columns))
+    pads = compute_pads(image, window, stride, layer.padding)
+    if any(max(pad) >= size for pad, size in zip(pads, window, strict=True)):
+        raise UserError(f"a pooling window of {window[0]} x {window[1]} needs a smaller padding than {pads}")
+    if not layer.ceil_mode:
+        return window, stride, pads, ((0, 0), (0, 0))
+    rows, columns = (_count_ceil_pixels(*side) for side in zip(image, pads, window, stride, strict=True))
+    return window, stride, pads, ((0, rows), (0, columns))
 
 
-def _overhang(size: int, pad: Pair, window: int, stride: int) -> int:
-    """Returns the pixels of the last window behind the padding; 0 where that window would start behind the image."""
-    rest = -(size + sum(pad) - window) % stride
-    start = size + sum(pad) + rest - window
-    return rest if start < size + pad[0] else 0
+def _count_ceil_pixels(size: int, pad: Pair, window: int, stride: int) -> int:
+    """Returns the rows or columns that the last window needs beyond the padding in ceiling mode.
+
+    There are none if this window would start after the image.
+    """
+    extra = -(size + sum(pad) - window) % stride
+    start = size + sum(pad) + extra - window
+    return extra if start < size + pad[0] else 0
 
 
-def _add_pads(around: Pads, beyond: Pads) -> Pads:
-    (top, bottom), (left, right) = around
-    return (top, bottom + beyond[0][1]), (left, right + beyond[1][1])
+def _add_pads(pads: Pads, ceil_pads: Pads) -> Pads:
+    (top, bottom), (left, right) = pads
+    return (top, bottom + ceil_pads[0][1]), (left, right + ceil_pads[1][1])

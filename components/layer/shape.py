@@ -1,4 +1,4 @@
-"""Sizes, padding and checks of images, for several layers."""
+"""Sizes of windows, padding, and checks of images, for several layers."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from jax import lax
 from components.types import Range, UserError
 
 Size: TypeAlias = Annotated[int, Range(1)] | tuple[Annotated[int, Range(1)], Annotated[int, Range(1)]]
-"""Height and width, or one number for both."""
+"""(height, width), or one number for both."""
 
-Side: TypeAlias = Annotated[int, Range(0)]
-"""Rows or columns of padding."""
+PadSize: TypeAlias = Annotated[int, Range(0)]
+"""Number of rows or columns of padding."""
 
-Padding: TypeAlias = Literal["SAME", "VALID"] | Side | tuple[tuple[Side, Side], tuple[Side, Side]]
-"""SAME: one window for each stride, with the padding that this needs; VALID: windows inside the image only.
+Padding: TypeAlias = Literal["SAME", "VALID"] | PadSize | tuple[tuple[PadSize, PadSize], tuple[PadSize, PadSize]]
+"""SAME: the padding that gives size / stride windows, rounded up. VALID: no padding.
 
-A number: pixels on each side, as in PyTorch; ((top, bottom), (left, right)): pixels of each side.
+A number: pixels on each side, as in PyTorch. ((top, bottom), (left, right)): pixels on each side.
 """
 
 Pair: TypeAlias = tuple[int, int]
+"""(height, width)."""
+
 Pads: TypeAlias = tuple[Pair, Pair]
 """((top, bottom), (left, right)), in pixels."""
 
 
-def pair(size: Size) -> Pair:
-    """Returns height and width."""
+def as_pair(size: Size) -> Pair:
+    """Returns (height, width)."""
     height, width = (size, size) if isinstance(size, int) else size
     return height, width
 
 
-def reach(window: Pair, dilation: Pair) -> Pair:
-    """Returns the pixels that a window spans, with `dilation` pixels between its places."""
+def dilate(window: Pair, dilation: Pair) -> Pair:
+    """Returns the size in pixels of a window whose elements are `dilation` pixels apart."""
     height, width = ((size - 1) * step + 1 for size, step in zip(window, dilation, strict=True))
     return height, width
 
 
-def pads(image: Pair, window: Pair, stride: Pair, padding: Padding) -> Pads:
-    """Returns the padding of images of that height and width; SAME puts an odd pixel last, as TensorFlow does."""
+def compute_pads(image: Pair, window: Pair, stride: Pair, padding: Padding) -> Pads:
+    """Returns the padding of images. SAME adds an odd pixel at the bottom or right, as in TensorFlow."""
     if isinstance(padding, str):
         rows, columns = lax.padtype_to_pads(image, window, stride, padding)
     else:
@@ -47,24 +49,24 @@ def pads(image: Pair, window: Pair, stride: Pair, padding: Padding) -> Pads:
     return (rows[0], rows[1]), (columns[0], columns[1])
 
 
-def places(image: Pair, window: Pair, stride: Pair, around: Pads) -> Pair:
+def count_windows(image: Pair, window: Pair, stride: Pair, pads: Pads) -> Pair:
     """Returns the number of windows, by height and width, on padded images."""
-    sides = zip(image, window, stride, around, strict=True)
+    sides = zip(image, window, stride, pads, strict=True)
     height, width = ((size + sum(pad) - span) // step + 1 for size, span, step, pad in sides)
     return height, width
 
 
-def across(vector: jax.Array, x: jax.Array) -> jax.Array:
-    """Reshapes one number for each channel, (C,), to (1, ..., 1, C), in the dtype of x (..., C)."""
+def as_channels(vector: jax.Array, x: jax.Array) -> jax.Array:
+    """Reshapes a vector (C,) to (1, ..., 1, C) in the dtype of x, so that it broadcasts against x (..., C)."""
     return vector.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def check_images(layer: str, x: jax.Array, window: Pair = (1, 1), padding: Padding = "SAME") -> None:
     """Raises UserError unless x is a batch of images (B, H, W, C) at least as large as the window of the layer."""
     if x.ndim != 4:
-        raise UserError(f"{layer} takes images (B, H, W, C), got {x.shape}")
+        raise UserError(f"{layer} needs images (B, H, W, C), got {x.shape}")
     height, width = x.shape[1:3]
-    rows, columns = pads((height, width), window, (1, 1), padding)
+    rows, columns = compute_pads((height, width), window, (1, 1), padding)
     if min(height, width) < 1 or height + sum(rows) < window[0] or width + sum(columns) < window[1]:
         padded = "" if isinstance(padding, str) else f", padded by {rows} and {columns}"
         raise UserError(f"{layer} of {window[0]} x {window[1]} does not fit into images of {height} x {width}{padded}")

@@ -1,4 +1,4 @@
-"""Attention to channels."""
+"""Squeeze and excitation, an attention over channels."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from components.types import Range
 class SqueezeExcite(nn.Module):
     """Squeeze and excitation: scales each channel by a gate that depends on the means of all channels.
 
-    Images (B, H, W, C) -> the same shape. The means (B, C) pass a dense layer with `activation` and a dense layer to C
-    gates. EfficientNet uses swish and sigmoid, MobileNetV3 relu and hard_sigmoid.
+    Images (B, H, W, C) -> the same shape. A dense layer with `activation` and a dense layer with the activation `gate`
+    compute the C gates from the means (B, C). EfficientNet uses swish and sigmoid, MobileNetV3 relu and hard_sigmoid.
 
     Attributes:
-        features: units of the first dense layer; None: C / `reduction`, rounded down, at least 1.
+        features: number of units of the first dense layer. None: C / reduction, rounded down, at least 1.
         activation: activation of the first dense layer.
         gate: activation of the second dense layer.
         use_bias: whether the dense layers have biases.
         initializer: distribution of both kernels.
-        reduction: channels for each unit of the first dense layer; the paper uses 16.
+        reduction: ratio of C to the units of the first dense layer, if `features` is None; 16 in the paper.
 
     Raises:
         UserError: the input is not a batch of images.

@@ -1,4 +1,4 @@
-"""Choice from a table by name."""
+"""Look-up of a named entry in a table."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from components.types import UserError
 Entry = TypeVar("Entry")
 
 
-def choose(what: str, table: Mapping[str, Entry], name: str) -> Entry:
+def get_entry(kind: str, table: Mapping[str, Entry], name: str) -> Entry:
     """Returns the entry of a name.
 
     Raises:
-        UserError: there is no such name; the message has the nearest name.
+        UserError: there is no such name; the message has the kind of entry and the nearest name.
     """
     if name in table:
         return table[name]
-    raise UserError(f"unknown {what} {name!r}. {suggest_name(name, table)}")
+    raise UserError(f"unknown {kind} {name!r}. {suggest_name(name, table)}")

@@ -1,8 +1,11 @@
-"""Pretrained weights of other libraries: their names and layouts of the parameters of our architectures."""
+"""Pretrained weights of other libraries: their names and layouts of the parameters of our architectures.
+
+Throughout this package, "our" names and arrays are those of Titrate, "their" names are those of the other library.
+"""
 
 from components.pretrained.convert import ConversionPlan as ConversionPlan
+from components.pretrained.convert import compute_match_share as compute_match_share
 from components.pretrained.convert import convert_weights as convert_weights
-from components.pretrained.convert import match_share as match_share
 from components.pretrained.convert import plan_conversion as plan_conversion
 from components.pretrained.detect import check_fields as check_fields
 from components.pretrained.detect import detect_scheme as detect_scheme

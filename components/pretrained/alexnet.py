@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from components.pretrained.naming import NamingScheme, Rule
 
-CONVOLUTIONS = (0, 3, 6, 8, 10)  # their numbers; ReLU and pooling have numbers too
+CONVOLUTIONS = (0, 3, 6, 8, 10)  # numbers of the convolutions in torchvision, which numbers ReLU and pooling too
 
 NAMING_SCHEMES = (
     NamingScheme(
         "torchvision",
         (
-            *(Rule(f"conv_{n}", f"features.{place}") for n, place in enumerate(CONVOLUTIONS)),
+            *(Rule(f"conv_{n}", f"features.{number}") for n, number in enumerate(CONVOLUTIONS)),
             Rule("dense_0", "classifier.1", flattened="conv_4"),
             Rule("dense_1", "classifier.4"),
             Rule("head", "classifier.6"),

@@ -24,7 +24,8 @@ class ArrayMapping(NamedTuple):
         path: names of the collection, the modules and the parameter.
         name: name of the array in the file.
         shape: shape of our array.
-        flattened: channels of the maps that the dense layer flattens; None: the layer flattens nothing.
+        flattened: for the kernel of a dense layer on flattened maps, the number of channels of the maps. None: there is
+            no flattening before the layer.
     """
 
     path: tuple[str, ...]
@@ -33,7 +34,7 @@ class ArrayMapping(NamedTuple):
     flattened: int | None
 
     @property
-    def ours(self) -> str:
+    def our_name(self) -> str:
         """Our path without the collection."""
         return "/".join(self.path[1:])
 
@@ -43,8 +44,8 @@ class ConversionPlan(NamedTuple):
 
     Attributes:
         scheme: the naming scheme of the file.
-        mappings: one for each of our arrays that the scheme names.
-        unnamed: paths of our arrays that no rule of the scheme names.
+        mappings: one for each of our arrays that a rule of the scheme names.
+        unnamed: paths of our other arrays.
     """
 
     scheme: NamingScheme
@@ -57,20 +58,26 @@ def plan_conversion(scheme: NamingScheme, shapes: Mapping[str, Any]) -> Conversi
 
     Args:
         scheme: the naming scheme of the file.
-        shapes: our tree, {"params": …, "batch_stats": …}, of arrays or anything else with a shape.
+        shapes: our tree, {"params": …, "batch_stats": …}. Its leaves are arrays or have a shape.
     """
-    ours = {tuple(path.split("/")): tuple(leaf.shape) for path, leaf in leaves_with_paths(shapes)}
+    our_shapes = {tuple(path.split("/")): tuple(leaf.shape) for path, leaf in leaves_with_paths(shapes)}
     mappings, unnamed = [], []
-    for path, shape in ours.items():
-        found = scheme.find("/".join(path[1:-1]))
-        source = found and found[2] and ("params", *found[2].split("/"), "kernel")
-        if found is None or (source and source not in ours):
+    for path, shape in our_shapes.items():
+        _, *modules, parameter = path
+        layer = scheme.find_layer("/".join(modules))
+        if layer is None:
             unnamed.append("/".join(path[1:]))
             continue
-        rule, layer, _ = found
-        leaf = scheme.leaf(rule, path[-1], normalization=("params", *path[1:-1], "kernel") not in ours)
-        channels = ours[source][-1] if source else None
-        mappings.append(ArrayMapping(path, f"{layer}{scheme.separator}{leaf}", shape, channels))
+        channels = None
+        if layer.flattened:
+            flattened_kernel = ("params", *layer.flattened.split("/"), "kernel")
+            if flattened_kernel not in our_shapes:
+                unnamed.append("/".join(path[1:]))
+                continue
+            channels = our_shapes[flattened_kernel][-1]
+        is_normalization = ("params", *modules, "kernel") not in our_shapes
+        name = scheme.name_parameter(layer.rule, parameter, is_normalization=is_normalization)
+        mappings.append(ArrayMapping(path, f"{layer.name}{scheme.separator}{name}", shape, channels))
     return ConversionPlan(scheme, tuple(mappings), tuple(unnamed))
 
 
@@ -82,64 +89,67 @@ def convert_weights(
     Args:
         plan: from `plan_conversion`.
         tensors: arrays of the file by name.
-        skip: patterns over our paths and over names of the file; the arrays that they match are left out. A `*`
-            stands for any characters, across names too.
+        skip: patterns over our paths and over names in the file. Matching arrays are left out. A `*` stands for any
+            characters, across names too.
 
     Raises:
-        UserError: arrays are missing, unexpected or of another shape; the message lists all of them.
+        UserError: arrays are missing, unexpected or of another shape. The message lists all of them.
     """
-    given = _renumber(plan.scheme, tensors)
-    kept = [one for one in plan.mappings if not _is_skipped(skip, one.ours, one.name)]
-    arrays = {
-        one: convert_array(plan.scheme, one, _check_numbers(one, given[one.name])) for one in kept if one.name in given
-    }
-    wrong = [one for one, array in arrays.items() if array.shape != one.shape]
-    unexpected = given.keys() - {one.name for one in plan.mappings}
+    tensors = _renumber(plan.scheme, tensors)
+    selected = [mapping for mapping in plan.mappings if not _is_skipped(skip, mapping.our_name, mapping.name)]
+    arrays = {}
+    for mapping in selected:
+        if mapping.name in tensors:
+            _check_values(mapping, tensors[mapping.name])
+            arrays[mapping] = convert_array(plan.scheme, mapping, tensors[mapping.name])
+    missing = [f"{mapping.name} (our {mapping.our_name})" for mapping in selected if mapping.name not in tensors]
+    missing += [f"our {path}" for path in plan.unnamed if not _is_skipped(skip, path)]
+    unexpected = tensors.keys() - {mapping.name for mapping in plan.mappings}
+    misshapen = [mapping for mapping, array in arrays.items() if array.shape != mapping.shape]
     _check_complete(
-        missing=[f"{one.name} (our {one.ours})" for one in kept if one.name not in given]
-        + [f"our {path}" for path in plan.unnamed if not _is_skipped(skip, path)],
-        unexpected=[n for n in unexpected if not (_is_ignored(plan.scheme, n) or _is_skipped(skip, n))],
-        wrong=[f"{one.name} is {given[one.name].shape}, our {one.ours} {one.shape}" for one in wrong],
-        only_head=all(one.path[1] == HEAD for one in wrong),
+        missing,
+        [name for name in unexpected if not (_is_ignored(plan.scheme, name) or _is_skipped(skip, name))],
+        [f"{one.name} is {tensors[one.name].shape}, our {one.our_name} {one.shape}" for one in misshapen],
+        only_head=all(mapping.path[1] == HEAD for mapping in misshapen),
     )
     tree: dict[str, Any] = {}
-    for one, array in arrays.items():
+    for mapping, array in arrays.items():
+        *modules, parameter = mapping.path
         branch = tree
-        for name in one.path[:-1]:
+        for name in modules:
             branch = branch.setdefault(name, {})
-        branch[one.path[-1]] = array
+        branch[parameter] = array
     return tree
 
 
 def convert_array(scheme: NamingScheme, mapping: ArrayMapping, array: np.ndarray) -> np.ndarray:
-    """Returns an array of the file in our layout; where it does not fit, its shape differs from ours."""
+    """Returns an array of the file in our layout. If it does not fit, its shape differs from `mapping.shape`."""
     shape = mapping.shape
     if mapping.path[-1] == "kernel" and scheme.framework == "torch":
         array = _transpose(array, mapping)
-    if array.shape != shape and _squeezed(array.shape) == _squeezed(shape):
-        array = array.reshape(shape)  # a dense layer as a convolution by 1 x 1, a vector as (1, 1, C)
+    if array.shape != shape and _drop_ones(array.shape) == _drop_ones(shape):
+        array = array.reshape(shape)  # such as a dense layer stored as a 1 x 1 convolution, or a vector as (1, 1, C)
     if array.ndim == len(shape) == 4 and scheme.framework == "keras" and shape[2] == 1 and array.shape[2] > 1:
-        array = array.reshape(*array.shape[:2], 1, -1)  # depthwise: (height, width, channels, multiplier)
+        array = array.reshape(*array.shape[:2], 1, -1)  # a depthwise kernel: (height, width, channels, multiplier)
     return np.ascontiguousarray(array)
 
 
-def match_share(plan: ConversionPlan, tensors: Mapping[str, Any]) -> float:
-    """Returns the share of our arrays whose names are in the file, between 0 and 1."""
-    given = _renumber(plan.scheme, tensors)
+def compute_match_share(plan: ConversionPlan, tensors: Mapping[str, Any]) -> float:
+    """Returns the share of our arrays with a name that is in the file, between 0 and 1."""
+    tensors = _renumber(plan.scheme, tensors)
     total = len(plan.mappings) + len(plan.unnamed)
-    return sum(one.name in given for one in plan.mappings) / max(1, total)
+    return sum(mapping.name in tensors for mapping in plan.mappings) / max(1, total)
 
 
-def _check_numbers(mapping: ArrayMapping, array: np.ndarray) -> np.ndarray:
-    """Returns the array; raises UserError unless it holds finite float32 numbers."""
+def _check_values(mapping: ArrayMapping, array: np.ndarray) -> None:
+    """Raises UserError unless an array of the file holds finite float32 numbers."""
     if array.dtype != np.float32:
-        raise UserError(f"{mapping.name} (our {mapping.ours}) must be an array of floats, got {array.dtype}.")
-    if wrong := int((~np.isfinite(array)).sum()):
+        raise UserError(f"{mapping.name} (our {mapping.our_name}) must be an array of floats, got {array.dtype}.")
+    if count := int((~np.isfinite(array)).sum()):
         raise UserError(
-            f"{mapping.name} (our {mapping.ours}) has {wrong:,} values that are not finite in float32. Fix the file, "
-            "or leave the layer out by weights.skip."
+            f"{mapping.name} (our {mapping.our_name}) has {count:,} values that are not finite in float32. Fix the "
+            "file, or add the layer to `skip`."
         )
-    return array
 
 
 def _transpose(array: np.ndarray, mapping: ArrayMapping) -> np.ndarray:
@@ -153,32 +163,36 @@ def _transpose(array: np.ndarray, mapping: ArrayMapping) -> np.ndarray:
 
 
 def _transpose_flattened(array: np.ndarray, channels: int, name: str) -> np.ndarray:
-    """Transposes a dense kernel on square maps: (out, channels * h * w) -> (h * w * channels, out)."""
+    """Transposes a dense kernel on flattened square maps: (out, channels * h * w) -> (h * w * channels, out)."""
     side = math.isqrt(array.shape[1] // channels)
     if side * side * channels != array.shape[1]:
-        raise UserError(f"{name} must be on square maps, got {array.shape[1]} numbers of {channels} channels.")
+        raise UserError(
+            f"{name} must belong to square maps of {channels} channels, got {array.shape[1]} inputs per unit."
+        )
     maps = array.reshape(-1, channels, side, side).transpose(2, 3, 1, 0)
     return maps.reshape(-1, array.shape[0])
 
 
 def _renumber(scheme: NamingScheme, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Renumbers layers from 0. Keras continues to count where the model before, of the same session, ended."""
+    """Renumbers layers from 0. Keras numbers the layers of all models of a session together."""
     if not scheme.renumbered:
         return dict(tensors)
     pattern = re.compile(rf"({'|'.join(scheme.renumbered)})(?:_(\d+))?(?=/)")
-    found = {match.groups() for name in tensors if (match := pattern.match(name))}
+    layers = {match.groups() for name in tensors if (match := pattern.match(name))}  # (word, number or None)
     ranks: dict[str, dict[int, int]] = {}
-    for word, _ in found:
-        numbers = sorted(int(number or 0) for other, number in found if other == word)
+    for word, _ in layers:
+        numbers = sorted(int(number or 0) for other, number in layers if other == word)
         ranks[word] = {number: rank for rank, number in enumerate(numbers)}
 
     def renumber(match: re.Match[str]) -> str:
         return f"{match[1]}_{ranks[match[1]][int(match[2] or 0)]}"
 
-    return {pattern.sub(renumber, name, count=1) if pattern.match(name) else name: one for name, one in tensors.items()}
+    return {
+        pattern.sub(renumber, name, count=1) if pattern.match(name) else name: array for name, array in tensors.items()
+    }
 
 
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _drop_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
@@ -190,13 +204,13 @@ def _is_ignored(scheme: NamingScheme, name: str) -> bool:
     return re.fullmatch(scheme.ignored, name) is not None
 
 
-def _check_complete(*, missing: list[str], unexpected: list[str], wrong: list[str], only_head: bool) -> None:
-    """Raises UserError unless all lists are empty. `only_head`: all wrong shapes are of the head."""
-    problems = {"Missing": missing, "Unexpected": unexpected, "Wrong shape": wrong}
-    if any(problems.values()):
-        lists = " ".join(f"{title}: {join_names(names)}." for title, names in problems.items() if names)
-        remedy = f" To train a new head for other classes, set weights.skip=[{HEAD}]."
-        raise UserError(
-            f"the weights don't fit the architecture. {lists}"
-            + ("" if missing or unexpected or not only_head else remedy)
-        )
+def _check_complete(missing: list[str], unexpected: list[str], misshapen: list[str], *, only_head: bool) -> None:
+    """Raises UserError unless all lists are empty. `only_head`: all wrong shapes belong to the head."""
+    problems = {"Missing": missing, "Unexpected": unexpected, "Wrong shape": misshapen}
+    if not any(problems.values()):
+        return
+    lists = " ".join(f"{title}: {join_names(names)}." for title, names in problems.items() if names)
+    advice = ""
+    if only_head and not missing and not unexpected:
+        advice = f" To train a new head for other classes, add {HEAD} to `skip`."
+    raise UserError(f"the weights don't fit the architecture. {lists}{advice}")

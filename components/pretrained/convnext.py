@@ -2,9 +2,9 @@
 
 from components.pretrained.naming import NamingScheme, Rule
 
-BLOCK = r"stage_(\d+)_block_(\d+)"  # stages from 1, blocks from 0
-EXACT = {"epsilon": 1e-6}
-DEPTHS = {  # blocks of each stage by Keras's name of the variant
+BLOCK = r"stage_(\d+)_block_(\d+)"  # stages are counted from 1, blocks from 0
+FIELDS = ({"epsilon": 1e-6},)
+DEPTHS = {  # number of blocks of each stage, by the variant's name in Keras
     "tiny": (3, 3, 9, 3),
     "small": (3, 3, 27, 3),
     "base": (3, 3, 27, 3),
@@ -12,7 +12,7 @@ DEPTHS = {  # blocks of each stage by Keras's name of the variant
 
 
 def _torchvision() -> NamingScheme:
-    """Returns the scheme of torchvision, which numbers stages and the layers between them together."""
+    """Returns the scheme of torchvision, which has common numbers for stages and for the layers between stages."""
     rules = [
         Rule("stem", "features.0.0"),
         Rule("stem_norm", "features.0.1"),
@@ -25,12 +25,13 @@ def _torchvision() -> NamingScheme:
         rules += [Rule(block + ours, theirs + name) for ours, name in layers.items()]
         rules += [Rule(f"stage_{n}_norm", f"features.{2 * n - 2}.0")]
         rules += [Rule(f"stage_{n}_downsample", f"features.{2 * n - 2}.1")]
-    return NamingScheme("torchvision", tuple(rules), fields=(EXACT,))
+    return NamingScheme("torchvision", tuple(rules), fields=FIELDS)
 
 
 def _keras(variant: str) -> NamingScheme:
-    """Returns the scheme of Keras, which numbers the scales of branches through the network, the first of a session."""
-    name, blocks = f"convnext_{variant}", [(n, m) for n, depth in enumerate(DEPTHS[variant]) for m in range(depth)]
+    """Returns the scheme of Keras for the first model of a session; layer scales are numbered through all blocks."""
+    name = f"convnext_{variant}"
+    blocks = [(n, m) for n, depth in enumerate(DEPTHS[variant]) for m in range(depth)]
     block = f"{name}_stage_{{0:-1}}_block_{{1}}"
     rules = [
         Rule("stem", f"{name}_stem/{name}_stem_conv"),
@@ -47,7 +48,7 @@ def _keras(variant: str) -> NamingScheme:
     for number, (n, m) in enumerate(blocks):
         leaves = (("layer_scale", f"variable_{number}" if number else "variable"),)
         rules.append(Rule(f"stage_{n + 1}_block_{m}", f"{name}_stage_{n}_block_{m}_layer_scale", leaves=leaves))
-    return NamingScheme("keras", tuple(rules), "keras", fields=(EXACT,))
+    return NamingScheme("keras", tuple(rules), "keras", fields=FIELDS)
 
 
 TIMM = (
@@ -79,7 +80,7 @@ HUGGINGFACE = (
 
 NAMING_SCHEMES = (
     _torchvision(),
-    NamingScheme("timm", TIMM, fields=(EXACT,)),
+    NamingScheme("timm", TIMM, fields=FIELDS),
     *(_keras(variant) for variant in DEPTHS),
-    NamingScheme("huggingface", HUGGINGFACE, fields=(EXACT,)),
+    NamingScheme("huggingface", HUGGINGFACE, fields=FIELDS),
 )

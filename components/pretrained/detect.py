@@ -1,4 +1,4 @@
-"""Detection of the naming scheme of a file."""
+"""Detection of the library that a file is from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.closest import join_names
-from components.pretrained.convert import match_share, plan_conversion
+from components.pretrained.convert import compute_match_share, plan_conversion
 from components.pretrained.naming import NamingScheme
 from components.types import UserError
 
@@ -18,43 +18,49 @@ from components.types import UserError
 def detect_scheme(
     architecture: Any, tensors: Mapping[str, Any], shapes: Mapping[str, Any], library: str | None
 ) -> NamingScheme:
-    """Returns the naming scheme of an architecture that fits a file best.
+    """Returns the naming scheme of an architecture that has the most names of a file.
 
     Args:
-        architecture: a module. Its schemes are `NAMING_SCHEMES` of the module of this package that has the name of the
-            architecture's module, or of the architecture's module itself.
+        architecture: a Flax module. Its schemes are `NAMING_SCHEMES` in the Python module of this package that has the
+            same name as the architecture's Python module, or else in the architecture's Python module itself.
         tensors: arrays of the file by name.
         shapes: parameter tree of the architecture, of arrays or shapes.
-        library: only schemes of this library are tried; None: all.
+        library: restricts the schemes to this library. None: all libraries.
 
     Raises:
-        UserError: no scheme is known, or none fits any array of the file.
+        UserError: no scheme is known, or no scheme has a name of the file.
     """
-    schemes = _known_schemes(architecture)
-    kind, libraries = type(architecture).__name__, join_names(one.library for one in schemes)
-    tried = [one for one in schemes if library in (None, one.library)]
+    schemes = _get_schemes(architecture)
+    name, libraries = type(architecture).__name__, join_names(scheme.library for scheme in schemes)
+    candidates = [scheme for scheme in schemes if library in (None, scheme.library)]
     if not schemes:
-        raise UserError(f"{kind}: no library names its parameters. Define NAMING_SCHEMES beside the architecture.")
-    if not tried:
-        raise UserError(f"{kind}: no names of its parameters are known for library {library}. Known: {libraries}.")
-    best = max(tried, key=lambda one: match_share(plan_conversion(one, shapes), tensors))
-    if not match_share(plan_conversion(best, shapes), tensors):
+        raise UserError(f"{name}: no naming scheme is known. Define NAMING_SCHEMES in the module of the architecture.")
+    if not candidates:
+        raise UserError(f"{name}: no naming scheme is known for the library {library}. Known libraries: {libraries}.")
+    shares = [compute_match_share(plan_conversion(scheme, shapes), tensors) for scheme in candidates]
+    if not any(shares):
         names = join_names(tensors)
-        raise UserError(f"{kind}: no array of the file has a name of {library or libraries}, got {names}.")
-    return best
+        raise UserError(f"{name}: no name in the file belongs to {library or libraries}, got {names}.")
+    return candidates[shares.index(max(shares))]
 
 
 def check_fields(scheme: NamingScheme, architecture: Any) -> None:
-    """Checks that an architecture computes what the weights were trained for.
+    """Checks that an architecture computes the same function as the network that the weights are from.
 
     Raises:
         UserError: a field of the architecture has another value than the weights need.
     """
-    wrong = [{f: v for f, v in one.items() if not _is_equal(getattr(architecture, f), v)} for one in scheme.fields]
-    if wrong and all(wrong):
-        words = [" ".join(f"architecture.{f}={_format_value(v)}" for f, v in one.items()) for one in wrong]
+    differences = [
+        {field: value for field, value in fields.items() if not _is_equal(getattr(architecture, field), value)}
+        for fields in scheme.fields
+    ]
+    if differences and all(differences):
+        alternatives = [
+            " ".join(f"{field}={_format_value(value)}" for field, value in one.items()) for one in differences
+        ]
         raise UserError(
-            f"the weights of {scheme.library} need {', or '.join(words)}. Set that, or weights.exact=false."
+            f"the weights of {scheme.library} need {', or '.join(alternatives)}. "
+            "Set these parameters of the architecture, or set `exact` to false."
         )
 
 
@@ -65,12 +71,15 @@ def _is_equal(value: Any, needed: Any) -> bool:
 
 
 def _format_value(value: Any) -> str:
-    """Returns a value as the command line writes it."""
+    """Returns a value in YAML."""
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
-def _known_schemes(architecture: Any) -> tuple[NamingScheme, ...]:
-    home = type(architecture).__module__
-    ours = f"{__package__}.{home.rpartition('.')[2]}"
-    module = importlib.import_module(ours) if importlib.util.find_spec(ours) else sys.modules[home]
+def _get_schemes(architecture: Any) -> tuple[NamingScheme, ...]:
+    architecture_module = type(architecture).__module__
+    our_module = f"{__package__}.{architecture_module.rpartition('.')[2]}"
+    if importlib.util.find_spec(our_module):
+        module = importlib.import_module(our_module)
+    else:
+        module = sys.modules[architecture_module]
     return tuple(getattr(module, "NAMING_SCHEMES", ()))

@@ -1,4 +1,4 @@
-"""The weights that training starts with: random, or those of a file."""
+"""Initial weights of a run: random weights, or weights from a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.types import UserError
 
 @dataclass(frozen=True)
 class Random:
-    """Random weights, as the initializer of each layer draws them."""
+    """Random weights, from the initializer of each layer."""
 
     def fingerprint(self) -> str:
         return ""
@@ -27,21 +27,21 @@ class Random:
 
 @dataclass(frozen=True, kw_only=True)
 class Safetensors:
-    """Weights of a safetensors file, with the names and the layout of another library.
+    """Weights from a safetensors file, with the names and the layout of another library.
 
-    The file must hold all parameters of the architecture in the right shape, and no others.
+    The file must contain all parameters of the architecture in the right shape, and no other arrays.
 
     Attributes:
-        path: path of the file below $TITRATE_DATA or the working folder.
-        library: library that names the arrays; None: the one whose names fit best.
-        skip: patterns over our paths and over names of the file, such as `head`, `stage_4*`, `AuxLogits`; `*` stands
-            for any characters. Layers that match keep their random weights, arrays of the file that match are ignored.
-        exact: whether fields of the architecture (padding, epsilon of normalization) must have the values that the
-            weights were trained with.
+        path: path of the file, relative to $TITRATE_DATA or the working folder.
+        library: library that the file is from. None: the library with the most matching names.
+        skip: patterns over our paths and over names in the file, such as `head`, `stage_4*`, `AuxLogits`. A `*` stands
+            for any characters. Matching layers keep their random weights, and matching arrays of the file are ignored.
+        exact: whether the parameters of the architecture that shapes don't show, such as padding and epsilon, must have
+            the values that the weights were trained with.
 
     Raises:
         UserError: the weights do not fit the architecture.
-        DataError: there is no such file, or it is damaged.
+        DataError: the file does not exist or is damaged.
     """
 
     path: str
@@ -50,10 +50,10 @@ class Safetensors:
     exact: bool = True
 
     def fingerprint(self) -> str:
-        return hash_file(self._file()).hexdigest()[:32]
+        return hash_file(self._find_file()).hexdigest()[:32]
 
     def __call__(self, architecture: Any, shapes: Mapping[str, Any]) -> Mapping[str, Any]:
-        file = self._file()
+        file = self._find_file()
         tensors = read_safetensors(file)
         try:
             scheme = detect_scheme(architecture, tensors, shapes, self.library)
@@ -64,5 +64,5 @@ class Safetensors:
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
 
-    def _file(self) -> Path:
+    def _find_file(self) -> Path:
         return find_path(self.path, file=True)

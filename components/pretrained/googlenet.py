@@ -1,14 +1,14 @@
-"""Naming scheme of GoogLeNet in torchvision, for `layout: torchvision, batch_norm: true`.
+"""Naming scheme of GoogLeNet: torchvision, for `layout: torchvision, batch_norm: true`.
 
-The published weights need pixels between -1 and 1 (mean 0.5, std 0.5); their auxiliary classifiers are untrained.
+The published weights need pixels between -1 and 1 (mean 0.5, std 0.5). Their auxiliary classifiers are not trained.
 """
 
 from __future__ import annotations
 
 from components.pretrained.naming import NamingScheme, Rule
 
-LETTERS = ("ab", "abcde", "ab")  # letters of the modules of each stage
-PLACES = {
+LETTERS = ("ab", "abcde", "ab")  # last letters of the names of the modules of each stage
+BRANCHES = {  # our branch and convolution: their branch and convolution
     "0_conv_0": "1",
     "1_conv_0": "2.0",
     "1_conv_1": "2.1",
@@ -16,7 +16,7 @@ PLACES = {
     "2_conv_1": "3.1",
     "3_conv_0": "4.1",
 }
-PARTS = {"conv": "conv", "norm": "bn"}
+LAYERS = {"conv": "conv", "norm": "bn"}
 
 CONVOLUTIONS = {
     **{f"stem_conv_{n}": f"conv{n + 1}" for n in range(3)},
@@ -25,7 +25,7 @@ CONVOLUTIONS = {
         f"stage_{stage}_block_{block}/branch_{ours}": f"inception{stage + 2}{letter}.branch{theirs}"
         for stage, letters in enumerate(LETTERS, 1)
         for block, letter in enumerate(letters)
-        for ours, theirs in PLACES.items()
+        for ours, theirs in BRANCHES.items()
     },
 }
 
@@ -33,7 +33,11 @@ NAMING_SCHEMES = (
     NamingScheme(
         "torchvision",
         (
-            *(Rule(f"{a}/{x}", f"{b}.{y}") for a, b in CONVOLUTIONS.items() for x, y in PARTS.items()),
+            *(
+                Rule(f"{ours}/{our_layer}", f"{theirs}.{their_layer}")
+                for ours, theirs in CONVOLUTIONS.items()
+                for our_layer, their_layer in LAYERS.items()
+            ),
             Rule(r"auxiliary_(\d)/dense", "aux{0:+1}.fc1", flattened="auxiliary_{0}/conv/conv"),
             Rule(r"auxiliary_(\d)/head", "aux{0:+1}.fc2"),
             Rule("head", "fc"),

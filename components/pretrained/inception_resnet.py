@@ -1,14 +1,14 @@
 """Naming schemes of Inception-ResNet-v2.
 
-Normalization has scales in timm (`use_scale: true`) and none in Keras.
+Batch normalization has scales in timm (`use_scale: true`), and no scales in Keras.
 """
 
 from __future__ import annotations
 
 from components.pretrained.naming import NamingScheme, Rule
 
-DEPTHS = (10, 20, 10)
-LAST = DEPTHS[2] - 1
+DEPTHS = (10, 20, 10)  # number of blocks of each stage
+LAST = DEPTHS[2] - 1  # number of the last block
 
 STEM = ("1a", "2a", "2b", "3b", "4a")
 BLOCKS = (
@@ -29,7 +29,7 @@ LAYERS = (
     *((rf"{ours}/branch_(\d+)/conv_(\d+)", f"{theirs}.branch{{1}}.{{2}}") for ours, theirs in BLOCKS),
     (r"last", "conv2d_7b"),
 )
-"""Layers with a convolution and its normalization: (ours, theirs)."""
+"""Convolutions with normalization: (ours, theirs)."""
 
 FIELDS = ({"linear_end": True, "epsilon": 1e-3},)
 TIMM = NamingScheme(
@@ -44,21 +44,21 @@ TIMM = NamingScheme(
 )
 
 
-def _branches(module: str, *lengths: int) -> tuple[str, ...]:
-    """Returns the convolutions of branches of those lengths."""
+def _list_convolutions(module: str, *lengths: int) -> tuple[str, ...]:
+    """Returns the paths of the convolutions of branches with these numbers of convolutions."""
     return tuple(f"{module}/branch_{n}/conv_{m}" for n, length in enumerate(lengths) for m in range(length))
 
 
 NUMBERED = (
     *(f"stem/conv_{n}" for n in range(len(STEM))),
-    *_branches("stage_1_entry/fork_0", 1, 2, 3, 1),
-    *(conv for n in range(DEPTHS[0]) for conv in _branches(f"stage_1_block_{n}", 1, 2, 3)),
-    *_branches("stage_2_entry/fork_0", 1, 3),
-    *(conv for n in range(DEPTHS[1]) for conv in _branches(f"stage_2_block_{n}", 1, 3)),
-    *_branches("stage_3_entry/fork_0", 2, 2, 3),
-    *(conv for n in range(DEPTHS[2]) for conv in _branches(f"stage_3_block_{n}", 1, 3)),
+    *_list_convolutions("stage_1_entry/fork_0", 1, 2, 3, 1),
+    *(conv for n in range(DEPTHS[0]) for conv in _list_convolutions(f"stage_1_block_{n}", 1, 2, 3)),
+    *_list_convolutions("stage_2_entry/fork_0", 1, 3),
+    *(conv for n in range(DEPTHS[1]) for conv in _list_convolutions(f"stage_2_block_{n}", 1, 3)),
+    *_list_convolutions("stage_3_entry/fork_0", 2, 2, 3),
+    *(conv for n in range(DEPTHS[2]) for conv in _list_convolutions(f"stage_3_block_{n}", 1, 3)),
 )
-"""Convolutions, in the order of their numbers in Keras."""
+"""Paths of all convolutions, in the order of their numbers in Keras."""
 
 KERAS = NamingScheme(
     "keras",

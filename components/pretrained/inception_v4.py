@@ -1,4 +1,4 @@
-"""Naming scheme of Inception-v4."""
+"""Naming scheme of Inception-v4: timm."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYERS = (
     (r"stage_3_block_(\d+)/branch_2/fork_0/branch_0/conv_0", "features.{0:+19}.branch2_3a"),
     (r"stage_3_block_(\d+)/branch_2/fork_0/branch_1/conv_0", "features.{0:+19}.branch2_3b"),
 )
-"""Layers with a convolution and its normalization: (ours, theirs)."""
+"""Convolutions with normalization: (ours, theirs)."""
 
 TIMM = NamingScheme(
     "timm",

@@ -1,6 +1,7 @@
 """Naming schemes of MobileNets and EfficientNets.
 
-Some libraries number blocks stage by stage, others through all stages; the latter need the blocks of each stage.
+Some libraries number the blocks of each stage from 0. Others number all blocks of a network together, so their schemes
+depend on the number of blocks of each stage.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ from typing import Any, TypeAlias
 
 from components.pretrained.naming import NamingScheme, Rule
 
-Parts: TypeAlias = Mapping[str, str]
-"""Our part to their layers: convolution and normalization, squeeze and excite, or a single layer; # is the block."""
+Layers: TypeAlias = Mapping[str, str]
+"""{our module: the names of its layers in the library}. A `#` stands for the name of the block.
+
+The names are separated by a space: convolution and normalization, or the two layers of squeeze and excitation.
+"""
 
 Blocks: TypeAlias = Sequence[tuple[str, str]]
-"""(ours, theirs) of some blocks; ours is a regular expression."""
+"""(ours, theirs) for each block or stage. Ours is a regular expression."""
 
-V1 = (1, 2, 2, 6, 2)  # blocks of each stage
+V1 = (1, 2, 2, 6, 2)  # number of blocks of each stage, in V1 and in the other networks
 V2 = (1, 2, 3, 4, 3, 3, 1)
 V3 = (1, 2, 3, 4, 2, 3)
 V3_SMALL = (1, 2, 3, 2, 3)
 B0 = (1, 2, 2, 3, 3, 4, 1)
 EFFICIENTNETS = [[math.ceil(n * depth) for n in B0] for depth in (1.0, 1.1, 1.2, 1.4, 1.8)]
 STAGE = r"stage_{}_block_(\d+)/"
-FIRST, ANY = STAGE.format(1), STAGE.format(r"(\d+)")
-
+FIRST_STAGE, ANY_STAGE = STAGE.format(1), STAGE.format(r"(\d+)")
 
 SAME = {"padding": "SAME", "epsilon": 1e-3}  # as in TensorFlow
 SYMMETRIC = {"padding": "symmetric", "epsilon": 1e-5}
@@ -35,53 +38,62 @@ SYMMETRIC = {"padding": "symmetric", "epsilon": 1e-5}
 
 def _scheme(
     library: str,
-    outside: Parts,
-    *inside: tuple[Parts, Blocks],
+    outer: Layers,
+    *inner: tuple[Layers, Blocks],
     fields: tuple[Mapping[str, Any], ...] = (SAME,),
     ignored: str = r".*\.num_batches_tracked",
 ) -> NamingScheme:
-    """Returns a scheme from the layers outside of blocks, and the parts of blocks."""
-    rules = [rule for parts, blocks in ((outside, [("", "")]), *inside) for rule in _rules(parts, blocks)]
+    """Returns a scheme from the layers outside of blocks (`outer`) and inside of blocks (`inner`)."""
+    rules = [rule for layers, blocks in ((outer, [("", "")]), *inner) for rule in _make_rules(layers, blocks)]
     return NamingScheme(library, tuple(rules), "keras" if library == "keras" else "torch", ignored, fields=fields)
 
 
-def _rules(parts: Parts, blocks: Blocks) -> Iterable[Rule]:
-    for (ours, theirs), (part, names) in itertools.product(blocks, parts.items()):
-        layers = names.replace("#", theirs).split()
-        halves = ("/squeeze", "/excite") if part == "excitation" else ("/conv", "/norm")
-        for half, layer in zip(halves if layers[1:] else ("",), layers, strict=True):
-            yield Rule(f"{ours}{part}{half}", layer)
+def _make_rules(layers: Layers, blocks: Blocks) -> Iterable[Rule]:
+    for (our_block, their_block), (module, names) in itertools.product(blocks, layers.items()):
+        their_layers = names.replace("#", their_block).split()
+        our_layers = ["/squeeze", "/excite"] if module == "excitation" else ["/conv", "/norm"]
+        if len(their_layers) == 1:
+            our_layers = [""]
+        for ours, theirs in zip(our_layers, their_layers, strict=True):
+            yield Rule(f"{our_block}{module}{ours}", theirs)
 
 
-def _through(name: str, depths: Sequence[int], first: int) -> Blocks:
-    """Returns the blocks of each stage, numbered through all stages from `first` on; # is the number."""
+def _number_blocks(name: str, depths: Sequence[int], first: int) -> Blocks:
+    """Returns the blocks of each stage with numbers through all stages, from `first`. A `#` stands for the number."""
     starts = itertools.accumulate(depths[:-1], initial=first)
     return [(STAGE.format(n), name.replace("#", f"{{0:{start:+d}}}")) for n, start in enumerate(starts, 1)]
 
 
-def _torchvision(blocks: Blocks, excited: Sequence[int], outside: Parts, epsilon: float) -> NamingScheme:
-    """Returns the scheme of MobileNet-v3 or EfficientNet, which numbers the parts of a block in their order."""
-    inside: list[tuple[Parts, Blocks]] = []
+def _torchvision(blocks: Blocks, excited: Sequence[int], outer: Layers, epsilon: float) -> NamingScheme:
+    """Returns the scheme of MobileNet-v3 or EfficientNet in torchvision, which numbers the modules of a block.
+
+    Args:
+        blocks: the blocks of each stage.
+        excited: stages with squeeze and excitation, counted from 1.
+        outer: layers outside of blocks, except the stem.
+        epsilon: of batch normalization.
+    """
+    inner: list[tuple[Layers, Blocks]] = []
     for n, block in enumerate(blocks, 1):
         present = {"expand": n > 1, "depthwise": True, "excitation": n in excited, "project": True}
-        for m, part in enumerate(part for part in present if present[part]):
-            names = f"#.{m}.fc1 #.{m}.fc2" if part == "excitation" else f"#.{m}.0 #.{m}.1"
-            inside.append(({part: names}, [block]))
+        for m, module in enumerate(module for module in present if present[module]):
+            names = f"#.{m}.fc1 #.{m}.fc2" if module == "excitation" else f"#.{m}.0 #.{m}.1"
+            inner.append(({module: names}, [block]))
     stem, fields = "features.0.0 features.0.1", ({"padding": "symmetric", "epsilon": epsilon},)
-    return _scheme("torchvision", {"stem": stem, **outside}, *inside, fields=fields)
+    return _scheme("torchvision", {"stem": stem, **outer}, *inner, fields=fields)
 
 
 def _huggingface_v1() -> NamingScheme:
-    """Returns the scheme of Hugging Face: depthwise convolutions have even numbers, those by 1 x 1 odd ones."""
+    """Returns the scheme of MobileNet-v1 in Hugging Face: even numbers for depthwise, odd for 1 x 1 convolutions."""
     blocks = [f"stage_{n}_block_{m}/" for n, depth in enumerate(V1, 1) for m in range(depth)]
-    inside: list[tuple[Parts, Blocks]] = []
-    for (n, block), (m, part) in itertools.product(enumerate(blocks), enumerate(("depthwise", "project"))):
-        inside.append(({part: "#.convolution #.normalization"}, [(block, f"mobilenet_v1.layer.{2 * n + m}")]))
+    inner: list[tuple[Layers, Blocks]] = []
+    for (n, block), (m, module) in itertools.product(enumerate(blocks), enumerate(("depthwise", "project"))):
+        inner.append(({module: "#.convolution #.normalization"}, [(block, f"mobilenet_v1.layer.{2 * n + m}")]))
     stem = "mobilenet_v1.conv_stem.convolution mobilenet_v1.conv_stem.normalization"
-    return _scheme("huggingface", {"stem": stem, "head": "classifier"}, *inside)
+    return _scheme("huggingface", {"stem": stem, "head": "classifier"}, *inner)
 
 
-TORCHVISION_V2 = _through("features.#.conv", V2, 1)
+TORCHVISION_V2 = _number_blocks("features.#.conv", V2, 1)
 TORCHVISION_DENSE = {"dense": "classifier.0", "head": "classifier.3"}
 TORCHVISION = (
     _scheme(
@@ -92,13 +104,13 @@ TORCHVISION = (
         fields=(SYMMETRIC,),
     ),
     _torchvision(
-        _through("features.#.block", V3, 1),
+        _number_blocks("features.#.block", V3, 1),
         (3, 5, 6),
         {"top": "features.16.0 features.16.1", **TORCHVISION_DENSE},
         1e-3,
     ),
     _torchvision(
-        _through("features.#.block", V3_SMALL, 1),
+        _number_blocks("features.#.block", V3_SMALL, 1),
         (1, 3, 4, 5),
         {"top": "features.12.0 features.12.1", **TORCHVISION_DENSE},
         1e-3,
@@ -114,27 +126,27 @@ TORCHVISION = (
 TIMM_EXCITATION = {"excitation": "#.se.conv_reduce #.se.conv_expand"}
 TIMM_SEPARABLE = {"depthwise": "#.conv_dw #.bn1", "project": "#.conv_pw #.bn2", **TIMM_EXCITATION}
 TIMM_INVERTED = {"expand": "#.conv_pw #.bn1", "depthwise": "#.conv_dw #.bn2", "project": "#.conv_pwl #.bn3"}
-TIMM_INSIDE = (
-    (TIMM_SEPARABLE, [(FIRST, "blocks.0.{0}")]),
-    (TIMM_INVERTED | TIMM_EXCITATION, [(ANY, "blocks.{0:-1}.{1}")]),
+TIMM_INNER = (
+    (TIMM_SEPARABLE, [(FIRST_STAGE, "blocks.0.{0}")]),
+    (TIMM_INVERTED | TIMM_EXCITATION, [(ANY_STAGE, "blocks.{0:-1}.{1}")]),
 )
-TIMM_ENDS = {"stem": "conv_stem bn1", "head": "classifier"}
+TIMM_OUTER = {"stem": "conv_stem bn1", "head": "classifier"}
 TIMM_LAST = {n: {"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5)}
 TIMM = tuple(
-    _scheme("timm", TIMM_ENDS | last, *inside, fields=(SYMMETRIC,))
-    for last, inside in (
-        ({}, ((TIMM_SEPARABLE, [(ANY, "blocks.{0:-1}.{1}")]),)),
-        ({"top": "conv_head bn2"}, TIMM_INSIDE),
-        *((last, TIMM_INSIDE) for last in TIMM_LAST.values()),
+    _scheme("timm", TIMM_OUTER | last, *inner, fields=(SYMMETRIC,))
+    for last, inner in (
+        ({}, ((TIMM_SEPARABLE, [(ANY_STAGE, "blocks.{0:-1}.{1}")]),)),
+        ({"top": "conv_head bn2"}, TIMM_INNER),
+        *((last, TIMM_INNER) for last in TIMM_LAST.values()),
     )
 )
-"""For models with symmetric padding; models named `tf_…` have the padding of TensorFlow."""
+"""For models with symmetric padding. Models named `tf_…` have the padding of TensorFlow."""
 
 KERAS_V2 = {part: f"#_{part} #_{part}_BN" for part in ("expand", "depthwise", "project")}
 KERAS_V3 = {part: f"#_{part} #_{part}_bn" for part in ("expand", "depthwise", "project")} | {
     "excitation": "#_squeeze_excite_conv #_squeeze_excite_conv_1"
 }
-KERAS_V3_ENDS = {"stem": "conv conv_bn", "top": "conv_1 conv_1_bn", "dense": "conv_2", "head": "logits"}
+KERAS_V3_OUTER = {"stem": "conv conv_bn", "top": "conv_1 conv_1_bn", "dense": "conv_2", "head": "logits"}
 KERAS_EFFICIENTNET = {
     "expand": "#_expand_conv #_expand_bn",
     "depthwise": "#_dwconv #_bn",
@@ -142,20 +154,20 @@ KERAS_EFFICIENTNET = {
     "project": "#_project_conv #_project_bn",
 }
 LETTERS = enumerate(string.ascii_lowercase[: max(map(max, EFFICIENTNETS))])
-KERAS_FIRST = [(FIRST, "expanded_conv")]
+KERAS_FIRST = [(FIRST_STAGE, "expanded_conv")]
 KERAS = (
     _scheme(
         "keras",
         {"stem": "conv1 conv1_bn", "head": "conv_preds"},
-        ({"depthwise": "conv_dw_# conv_dw_#_bn", "project": "conv_pw_# conv_pw_#_bn"}, _through("#", V1, 1)),
+        ({"depthwise": "conv_dw_# conv_dw_#_bn", "project": "conv_pw_# conv_pw_#_bn"}, _number_blocks("#", V1, 1)),
     ),
     _scheme(
         "keras",
         {"stem": "Conv1 bn_Conv1", "top": "Conv_1 Conv_1_bn", "head": "predictions"},
-        (KERAS_V2, [*KERAS_FIRST, *_through("block_#", V2, 0)[1:]]),
+        (KERAS_V2, [*KERAS_FIRST, *_number_blocks("block_#", V2, 0)[1:]]),
     ),
-    _scheme("keras", KERAS_V3_ENDS, (KERAS_V3, [*KERAS_FIRST, *_through("expanded_conv_#", V3, 0)[1:]])),
-    _scheme("keras", KERAS_V3_ENDS, (KERAS_V3, [*KERAS_FIRST, *_through("expanded_conv_#", V3_SMALL, 0)[1:]])),
+    _scheme("keras", KERAS_V3_OUTER, (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", V3, 0)[1:]])),
+    _scheme("keras", KERAS_V3_OUTER, (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", V3_SMALL, 0)[1:]])),
     _scheme(
         "keras",
         {"stem": "stem_conv stem_bn", "top": "top_conv top_bn", "head": "predictions"},
@@ -184,7 +196,10 @@ HUGGINGFACE = (
             "top": "mobilenet_v2.conv_1x1.convolution mobilenet_v2.conv_1x1.normalization",
             "head": "classifier",
         },
-        (HUGGINGFACE_V2, [(FIRST, "mobilenet_v2.conv_stem"), *_through("mobilenet_v2.layer.#", V2, -1)[1:]]),
+        (
+            HUGGINGFACE_V2,
+            [(FIRST_STAGE, "mobilenet_v2.conv_stem"), *_number_blocks("mobilenet_v2.layer.#", V2, -1)[1:]],
+        ),
     ),
     *(
         _scheme(
@@ -194,7 +209,7 @@ HUGGINGFACE = (
                 "top": "efficientnet.encoder.top_conv efficientnet.encoder.top_bn",
                 "head": "classifier",
             },
-            (HUGGINGFACE_EFFICIENTNET, _through("efficientnet.encoder.blocks.#", depths, 0)),
+            (HUGGINGFACE_EFFICIENTNET, _number_blocks("efficientnet.encoder.blocks.#", depths, 0)),
         )
         for depths in EFFICIENTNETS
     ),

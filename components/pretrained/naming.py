@@ -1,23 +1,23 @@
-"""Naming schemes: how a library names and lays out the parameters of an architecture."""
+"""Naming schemes: the names and the layout of the parameters of an architecture in another library."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Framework: TypeAlias = Literal["torch", "keras"]
 
-LEAVES: Mapping[Framework, Mapping[str, str]] = {
+PARAMETER_NAMES: Mapping[Framework, Mapping[str, str]] = {
     "torch": {"kernel": "weight", "scale": "weight", "mean": "running_mean", "variance": "running_var"},
     "keras": {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "variance": "moving_variance"},
 }
-"""Names of parameters, ours and those of the framework; a parameter that is not listed has the same name."""
+"""{our name: name in the framework}. A parameter that is not listed has the same name in both."""
 
 
 class _Number(int):
-    """A number in a name: `{0:+1}` formats it as one more."""
+    """A number in a name. The format `{0:+1}` adds 1."""
 
     def __format__(self, shift: str) -> str:
         return str(self + int(shift or 0))
@@ -25,15 +25,15 @@ class _Number(int):
 
 @dataclass(frozen=True)
 class Rule:
-    """How a library names one kind of layer.
+    """The name of one kind of layer in a library.
 
     Attributes:
-        ours: regular expression for the whole path of one of our modules below the architecture, names joined by `/`;
-            its groups are numbers or words.
-        theirs: the name of that layer in the library, where `{0}` is the first group; `{0:+1}` is a number plus one.
-        flattened: for a dense layer on flattened maps, the path of the layer whose kernel has their channels, with
-            groups as in `theirs`: PyTorch flattens channels before places. None: the layer flattens nothing.
-        leaves: (ours, theirs) of parameters whose names differ from those of the framework.
+        ours: regular expression for the whole path of our module below the architecture, with names joined by `/`.
+        theirs: name of the layer in the library. `{0}` stands for the first group of `ours`, `{0:+1}` for this number
+            plus 1.
+        flattened: for a dense layer on flattened maps, the path of our convolution that computes these maps, with
+            groups as in `theirs`. It is needed because PyTorch flattens maps in another order. None: no flattening.
+        leaves: (our name, their name) of parameters with names that the framework usually doesn't use.
     """
 
     ours: str
@@ -42,19 +42,33 @@ class Rule:
     leaves: tuple[tuple[str, str], ...] = ()
 
 
+class LayerName(NamedTuple):
+    """The name of a layer in a library.
+
+    Attributes:
+        rule: the rule that names the layer.
+        name: name of the layer in the library.
+        flattened: path of our convolution that computes the maps that the layer flattens. None: no flattening.
+    """
+
+    rule: Rule
+    name: str
+    flattened: str | None
+
+
 @dataclass(frozen=True)
 class NamingScheme:
-    """The names of all parameters of an architecture in one library.
+    """The names of all parameters of an architecture in a library.
 
     Attributes:
         library: name of the library.
-        rules: the first rule that matches a module counts.
-        framework: the framework that lays out the arrays.
-        ignored: regular expression for names of the file that have no counterpart in our trees.
-        renumbered: words that the library numbers through a session (`conv2d`, `conv2d_7`); their numbers are made to
-            start at 0, in their order.
-        fields: values that the fields of the architecture need for such weights, as alternatives; shapes do not show
-            them. Empty: any.
+        rules: rules for the layers. The first matching rule applies.
+        framework: framework that determines the layout of the arrays.
+        ignored: regular expression for names in the file without a counterpart in our trees.
+        renumbered: kinds of layers that the library numbers through a whole session (`conv2d`, `conv2d_7`). Titrate
+            renumbers them from 0.
+        fields: alternatives of values that the fields of the architecture must have for these weights. Shapes don't
+            show these values. Empty: any values.
     """
 
     library: str
@@ -64,23 +78,24 @@ class NamingScheme:
     renumbered: tuple[str, ...] = ()
     fields: tuple[Mapping[str, Any], ...] = ()
 
-    def find(self, module: str) -> tuple[Rule, str, str | None] | None:
-        """Returns the rule for one of our modules, the layer's name in the library, and what it flattens."""
+    def find_layer(self, module: str) -> LayerName | None:
+        """Returns the name of one of our modules in the library. None: no rule matches the module."""
         for rule in self.rules:
             if match := re.fullmatch(rule.ours, module):
-                groups = [_Number(one) if one and one.isdigit() else one for one in match.groups()]
-                return rule, rule.theirs.format(*groups), rule.flattened and rule.flattened.format(*groups)
+                groups = [_Number(group) if group and group.isdigit() else group for group in match.groups()]
+                flattened = rule.flattened and rule.flattened.format(*groups)
+                return LayerName(rule, rule.theirs.format(*groups), flattened)
         return None
 
-    def leaf(self, rule: Rule, name: str, *, normalization: bool) -> str:
-        """Returns the library's name of a parameter; Keras names biases of normalization layers differently."""
-        if name in (own := dict(rule.leaves)):
-            return own[name]
-        if self.framework == "keras" and name == "bias" and not normalization:
+    def name_parameter(self, rule: Rule, name: str, *, is_normalization: bool) -> str:
+        """Returns the name of one of our parameters in the library. Keras calls a bias `beta` in normalization only."""
+        if name in (names := dict(rule.leaves)):
+            return names[name]
+        if self.framework == "keras" and name == "bias" and not is_normalization:
             return "bias"
-        return LEAVES[self.framework].get(name, name)
+        return PARAMETER_NAMES[self.framework].get(name, name)
 
     @property
     def separator(self) -> str:
-        """The character between the name of a layer and that of its parameter."""
+        """The character between the name of a layer and the name of its parameter."""
         return "." if self.framework == "torch" else "/"

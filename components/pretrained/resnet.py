@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from components.pretrained.naming import NamingScheme, Rule
 
-BLOCK = r"stage_(\d+)_block_(\d+)"  # stages from 1, blocks from 0
+BLOCK = r"stage_(\d+)_block_(\d+)"  # stages are counted from 1, blocks from 0
 
-TORCH = {"version": "v1.5", "max_pool": "torch", "downsample": "first", "epsilon": 1e-5}
-OF_KERAS = {"version": "v1", "max_pool": "torch", "downsample": "first", "epsilon": 1.001e-5}
+TORCH_FIELDS = {"version": "v1.5", "max_pool": "torch", "downsample": "first", "epsilon": 1e-5}
+KERAS_FIELDS = {"version": "v1", "max_pool": "torch", "downsample": "first", "epsilon": 1.001e-5}
 
 TORCHVISION = (
     Rule(r"stem_0/conv", "conv1"),
@@ -23,7 +23,7 @@ TIMM = (
     Rule(rf"{BLOCK}/excitation/squeeze", "layer{0}.{1}.se.fc1"),
     Rule(rf"{BLOCK}/excitation/excite", "layer{0}.{1}.se.fc2"),
 )
-TIMM_DEEP = (  # the stem is a sequence of three convolutions with normalizations and activations
+TIMM_DEEP = (  # with a stem of three convolutions
     Rule(r"stem_0/conv", "conv1.0"),
     Rule(r"stem_0/norm", "conv1.1"),
     Rule(r"stem_1/conv", "conv1.3"),
@@ -32,7 +32,7 @@ TIMM_DEEP = (  # the stem is a sequence of three convolutions with normalization
     Rule(r"stem_2/norm", "bn1"),
     *TIMM,
 )
-TIMM_LEGACY = (  # for bottlenecks: its basic blocks have one more ReLU, before squeeze and excitation
+TIMM_LEGACY = (  # for bottlenecks; its basic blocks have another ReLU, before squeeze and excitation
     Rule(r"stem_0/conv", "layer0.conv1"),
     Rule(r"stem_0/norm", "layer0.bn1"),
     Rule(rf"{BLOCK}/excitation/squeeze", "layer{0}.{1}.se_module.fc1"),
@@ -76,17 +76,19 @@ HUGGINGFACE = (
 )
 
 NAMING_SCHEMES = (
-    NamingScheme("torchvision", TORCHVISION, fields=(TORCH,)),
-    NamingScheme("timm", TIMM, fields=(TORCH,)),
-    NamingScheme("timm", TIMM_DEEP, fields=(TORCH,)),
-    NamingScheme("timm", TIMM_LEGACY, fields=(TORCH | {"max_pool": "caffe", "version": "v1", "block": "bottleneck"},)),
-    NamingScheme("timm", TIMM_LEGACY_DEEP, fields=(TORCH | {"max_pool": "caffe"},)),
-    NamingScheme("timm", TIMM_V2, fields=(TORCH | {"version": "v2"},)),
+    NamingScheme("torchvision", TORCHVISION, fields=(TORCH_FIELDS,)),
+    NamingScheme("timm", TIMM, fields=(TORCH_FIELDS,)),
+    NamingScheme("timm", TIMM_DEEP, fields=(TORCH_FIELDS,)),
+    NamingScheme(
+        "timm", TIMM_LEGACY, fields=(TORCH_FIELDS | {"max_pool": "caffe", "version": "v1", "block": "bottleneck"},)
+    ),
+    NamingScheme("timm", TIMM_LEGACY_DEEP, fields=(TORCH_FIELDS | {"max_pool": "caffe"},)),
+    NamingScheme("timm", TIMM_V2, fields=(TORCH_FIELDS | {"version": "v2"},)),
     NamingScheme(
         "keras",
         KERAS,
         "keras",
-        fields=(OF_KERAS, OF_KERAS | {"version": "v2", "max_pool": "keras", "downsample": "last"}),
+        fields=(KERAS_FIELDS, KERAS_FIELDS | {"version": "v2", "max_pool": "keras", "downsample": "last"}),
     ),
-    NamingScheme("huggingface", HUGGINGFACE, fields=(TORCH,)),
+    NamingScheme("huggingface", HUGGINGFACE, fields=(TORCH_FIELDS,)),
 )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from components.pretrained.naming import NamingScheme, Rule
 
-DEPTHS = ((1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4))
-DENSE = {
+DEPTHS = ((1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4))  # convolutions of each stage
+DENSE = {  # names of the three dense layers
     "torchvision": ("classifier.0", "classifier.3", "classifier.6"),
     "timm": ("pre_logits.fc1", "pre_logits.fc2", "head.fc"),
 }
 
 
 def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> NamingScheme:
-    """Returns the scheme of a library on PyTorch, which numbers all layers, including ReLU and pooling."""
+    """Returns the scheme of a library of PyTorch. Its numbers of layers count ReLU and pooling too."""
     rules, number = [], 0
     for stage, depth in enumerate(depths, start=1):
         for n in range(depth):
@@ -22,7 +22,7 @@ def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> Naming
             number += 3 if batch_norm else 2
         number += 1
     first, second, head = DENSE[library]
-    # All convolutions of the last stage have as many channels; its first one is in every variant.
+    # Any convolution of the last stage has the right number of channels. Every variant has the first one.
     dense = (Rule("dense_0", first, flattened="stage_5_conv_0"), Rule("dense_1", second), Rule("head", head))
     return NamingScheme(library, (*rules, *dense), fields=({"epsilon": 1e-5},) if batch_norm else ())
 

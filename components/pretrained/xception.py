@@ -1,4 +1,4 @@
-"""Naming schemes of Xception: Keras, and `legacy_xception` of timm with `padding: 1` and `epsilon: 1e-5`."""
+"""Naming schemes of Xception: Keras, and `legacy_xception` of timm (for `padding: 1` and `epsilon: 1e-5`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ IN_KERAS = (
     (r"stage_4_block_0/conv_(\d+)", "block13_sepconv{0:+1}"),
     (r"exit_(\d+)", "block14_sepconv{0:+1}"),
 )
-"""Separable convolutions: (ours, theirs). In Keras, both kernels belong to one layer."""
+"""Separable convolutions: (ours, theirs). In Keras, one layer has both kernels."""
 
 KERAS = NamingScheme(
     "keras",
@@ -38,7 +38,7 @@ BLOCKS = (
     (r"stage_3_block_(\d+)", "block{0:+3}", 1),
     (r"stage_4_block_(0)", "block12", 1),
 )
-"""(ours, theirs, number of the first convolution); the very first block has no ReLU before its convolutions."""
+"""(ours, theirs, their number of the first convolution). ReLU has a number too; the first block starts without it."""
 
 IN_TIMM = (
     *(

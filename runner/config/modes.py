@@ -20,8 +20,8 @@ class Mode(NamedTuple):
 # The `Literal` of `Settings.mode` lists the same names, because types are read from source, without an import.
 MODES = {
     "train": Mode("trains, evaluates the best weights on the test split, and records the run"),
-    "dry_run": Mode("trains nothing; shows every value, the layers, and the memory and time that the run would need"),
-    "look": Mode("shows the data as the model gets it; with run=…, the predictions and worst mistakes of that run"),
+    "dry_run": Mode("trains nothing; shows every value, the layers, and the memory and time that a run needs"),
+    "look": Mode("shows the data as the model gets it; with run=…, the worst mistakes of that run"),
     "evaluate": Mode("prints the metrics of run=… on data.split=… or on the rows of data.path=…"),
     "predict": Mode(
         "writes the predictions of run=… for data.split=… or data.path=… into output=FILE (.csv, .parquet or .json)"
@@ -29,8 +29,7 @@ MODES = {
     "runs": Mode("lists the runs below `folder`; see runs.where=…, runs.sort=… and runs.last=…", imports_jax=False),
     "clean": Mode("removes the checkpoints or folders of the runs that runs.where=… selects", imports_jax=False),
     "init": Mode(
-        "makes the working folder a project of your own; with data=csv data.path=… data.target=…, writes the "
-        "suggested configuration as YAML files",
+        "creates a project in the working folder; with data=csv data.path=… data.target=…, writes what is suggested",
         imports_jax=False,
     ),
     "deliver": Mode("sends pending records of earlier runs to MLflow", imports_jax=False),

@@ -1,6 +1,6 @@
-"""The cache of encoded data: trees of arrays and plain values, as folders of npy files and one JSON file.
+"""Saves trees of arrays and plain values, for the cache of encoded data.
 
-A folder is written atomically.
+Each tree is a folder with an npy file for each array and one JSON file. The folder is written atomically.
 """
 
 from __future__ import annotations
@@ -21,32 +21,36 @@ from runner.run_folder import LOCK, remove_abandoned, try_lock
 
 _INDEX = "index.json"
 _ARRAY, _RAGGED = "$array", "$ragged"  # keys in the JSON that mark arrays
-_MAPPED_BYTES = 2**20  # smaller files are read, so that a thousand columns do not need a thousand open files
+_MIN_MAPPED_BYTES = 2**20  # smaller files are read, so that a thousand columns do not need a thousand open files
 
 
 def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
-    """Writes a tree of mappings, lists, arrays, `Ragged` and plain values, and replaces the folder if it exists."""
+    """Writes a tree of mappings, lists, arrays, `Ragged` and plain values. Replaces the folder if it exists."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder.parent, ".?*.????????")
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    lock = try_lock(draft)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    lock = try_lock(temporary)
     assert lock is not None
     try:
         arrays: list[np.ndarray] = []
         content: dict[str, Any] = {"tree": _flatten(tree, arrays)}
         for number, array in enumerate(arrays):
-            np.save(draft / f"{number}.npy", array, allow_pickle=False)
-        content["checksums"] = [_file_checksum(draft / f"{number}.npy") for number in range(len(arrays))]
-        (draft / _INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
-        (draft / LOCK).unlink()
-        _replace_folder(draft, folder)
+            np.save(temporary / f"{number}.npy", array, allow_pickle=False)
+        content["checksums"] = [_file_checksum(temporary / f"{number}.npy") for number in range(len(arrays))]
+        (temporary / _INDEX).write_text(json.dumps({"content": content, "checksum": _json_checksum(content)}))
+        (temporary / LOCK).unlink()
+        _move_into_place(temporary, folder)
     finally:
         os.close(lock)
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_tree(folder: Path) -> Any:
-    """Reads a tree of `save_tree`: lists become tuples, large arrays are memory maps. None: missing or damaged."""
+    """Reads a tree that `save_tree` wrote. Lists become tuples, and large arrays are memory maps.
+
+    Returns:
+        The tree; None: it is missing or damaged.
+    """
     try:
         index = json.loads(_check_regular(folder / _INDEX).read_text())
         content = index["content"]
@@ -60,14 +64,14 @@ def load_tree(folder: Path) -> Any:
         return None
 
 
-def _replace_folder(draft: Path, folder: Path) -> None:
-    """Renames a draft to its folder, and removes any file or folder of that name first."""
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Renames a temporary folder to `folder`, after it has removed a file or folder of that name."""
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)
     else:
         folder.unlink(missing_ok=True)
     try:
-        draft.rename(folder)
+        temporary.rename(folder)
     except OSError:
         if not folder.is_dir():  # otherwise another process has just written the same tree
             raise
@@ -76,22 +80,23 @@ def _replace_folder(draft: Path, folder: Path) -> None:
 def _read_array(file: Path, checksum: int) -> np.ndarray:
     if _file_checksum(_check_regular(file)) != checksum:
         raise ValueError(f"{file} is damaged")
-    return np.load(file, mmap_mode="r" if file.stat().st_size >= _MAPPED_BYTES else None)
+    return np.load(file, mmap_mode="r" if file.stat().st_size >= _MIN_MAPPED_BYTES else None)
 
 
 def _check_regular(file: Path) -> Path:
+    """Returns the path of a regular file. Raises ValueError for anything else: a pipe would block."""
     if not file.is_file():
         raise ValueError(f"{file} is no regular file")
     return file
 
 
 def _flatten(node: Any, arrays: list[np.ndarray]) -> Any:
-    """The tree as JSON. Its arrays are appended to the list, and their indices stand in their places."""
+    """The tree as JSON values, with an index into `arrays` in place of each array. Appends the arrays to `arrays`."""
     if isinstance(node, np.ndarray):
         arrays.append(node)
         return {_ARRAY: len(arrays) - 1}
     if isinstance(node, Ragged):
-        return {_RAGGED: [_flatten(part, arrays) for part in node]}
+        return {_RAGGED: [_flatten(array, arrays) for array in node]}
     if isinstance(node, Mapping):
         return {key: _flatten(value, arrays) for key, value in node.items()}
     if isinstance(node, list | tuple):

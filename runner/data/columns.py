@@ -1,4 +1,4 @@
-"""Selects and concatenates rows of columns, which are dense arrays, strings or ragged."""
+"""Takes and concatenates rows of columns. A column is a dense array, `Strings` or `Ragged`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.types import Block, Ragged, Strings
 
 
 def take_rows(values: Any, rows: np.ndarray) -> Any:
-    """The rows of some indices, in their order."""
+    """The rows of a column at some indices, in the order of the indices."""
     if isinstance(values, Strings):
         return values._replace(indices=rows if values.indices is None else values.indices[rows])
     if not isinstance(values, Ragged):
@@ -24,7 +24,7 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
 
 
 def concatenate_rows(pieces: Sequence[Any]) -> Any:
-    """Concatenates the rows of several arrays, all of them dense or all ragged."""
+    """Concatenates the rows of several arrays. Either all are dense, or all are ragged."""
     if not isinstance(pieces[0], Ragged):
         return np.concatenate(pieces)
     lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])
@@ -32,7 +32,7 @@ def concatenate_rows(pieces: Sequence[Any]) -> Any:
 
 
 def select_rows(block: Block, rows: np.ndarray) -> Block:
-    """A block of some rows of another block. Its messages name the rows as the other block does."""
+    """A block of some rows of another block. Messages name a row by its number in the other block."""
     return _Selection(
         columns={name: take_rows(values, rows) for name, values in block.columns.items()},
         valid={name: valid[rows] for name, valid in block.valid.items()},
@@ -45,6 +45,13 @@ def select_rows(block: Block, rows: np.ndarray) -> Block:
 
 @dataclass(frozen=True, kw_only=True)
 class _Selection(Block):
+    """Rows of another block.
+
+    Attributes:
+        block: the other block.
+        rows: the index of each row in the other block.
+    """
+
     block: Block
     rows: np.ndarray
 

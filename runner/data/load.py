@@ -1,8 +1,7 @@
-"""Loads data: from a source and feature columns to encoded arrays, through a cache."""
+"""Loads data: fits the feature columns on the training split, encodes all rows, and keeps the results in a cache."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,14 +23,14 @@ from components.types import (
     UserError,
 )
 from runner.data.cache import load_tree, save_tree
-from runner.data.encode import TARGET, check_keys, encode_source, encoding_order, numbered_blocks, parent_keys
-from runner.data.statistics import StatisticsRequest, summarize
+from runner.data.encode import TARGET, blocks_with_offsets, check_keys, encode_source, encoding_order, parent_keys
+from runner.data.statistics import StatisticsRequest, compute_statistics
 from runner.errors import column_location
 from runner.signature.build import build
 from runner.signature.schema import COLUMN, SCHEMA
 
-VERSION = 3  # to be raised whenever the same configuration and rows are encoded in another way
-_COLUMNS = "columns"  # the key of the statistics of all columns but the target
+VERSION = 3  # of the cache; raise it when the same configuration and rows are encoded in another way
+ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,9 @@ class Features:
     Attributes:
         target: the column to predict.
         columns: the other columns, by name.
-        inputs: the names of the columns that make up each input.
-        sample: how many rows of the training split the columns learn from, drawn at random. None: all rows. The target
-            always learns from all rows.
+        inputs: the names of the columns of each input.
+        sample: the number of random rows of the training split that the columns are fitted on. None: all rows. The
+            target is always fitted on all rows.
     """
 
     target: Target
@@ -52,8 +51,8 @@ class Features:
     sample: Annotated[int, Range(1)] | None = None
 
     @classmethod
-    def described(cls, feature: Mapping[str, Any]) -> Features:
-        """Builds the features from the plain values of a feature file. Errors name the column."""
+    def from_config(cls, feature: Mapping[str, Any]) -> Features:
+        """Builds the target and the columns of a `feature` configuration. Errors name the column."""
         with column_location(TARGET):
             target = build(feature["target"], {}, SCHEMA["feature.target"])
         columns = {}
@@ -69,13 +68,13 @@ class Data:
     """Encoded rows, by column. The target is the column `target`.
 
     Attributes:
-        encoded: the arrays of the target and of the columns of inputs, for the rows of all parts. Arrays from the
-            cache are read-only, and large ones are mapped into memory.
-        splits: sorted row numbers of `train`, `valid` and `test`, int64.
-        constants: what the columns learned from the training split, including columns that only other columns read.
+        encoded: the arrays of the target and of the columns of inputs, for all rows of the source. Arrays from the
+            cache are read-only, and large ones are memory maps.
+        splits: the row numbers of `train`, `valid` and `test`, sorted int64.
+        constants: the constants of the target and of all columns, also of columns that only other columns read.
         fingerprint: 32 characters that change when the rows or the splits change.
         warnings: sentences for the user.
-        encoding: identifies `encoded`, for any splits. "": nothing identifies it.
+        encoding_id: identifies `encoded`, whatever the splits are. "": nothing identifies it.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -83,7 +82,7 @@ class Data:
     constants: Mapping[str, Constants]
     fingerprint: str
     warnings: tuple[str, ...]
-    encoding: str = ""
+    encoding_id: str = ""
 
 
 def load_encoded(
@@ -93,133 +92,151 @@ def load_encoded(
 
     Args:
         source: the rows.
-        features: the columns. A column that no input reaches is not encoded.
-        identity: the configuration of both, as text.
-        cache: the folder of the cache, in which a damaged entry is replaced. None: nothing is kept.
+        features: the columns. A column that no input uses is not encoded.
+        identity: the configuration of the source and the columns, as text. "": nothing identifies the source.
+        cache: the folder of the cache, in which a damaged entry is replaced. None: no cache.
         fold: (folds, fold) of a cross-validation. None: the splits of the source.
 
     Raises:
         UserError: the columns don't fit together, or don't fit the source.
         DataError: rows are wrong, or a split is empty.
     """
-    content = source.fingerprint() + "".join(_file_fingerprints(reached_columns(features)))
-    rows = f"{VERSION}\n{_digest(content)}\n{identity}"
-    splits = source.splits if fold is None else functools.partial(_fold_splits, source, *fold)
-    fitted, fit_warnings = _load_or_make(cache, _digest(f"{rows}\n{fold}"), lambda: _fit(source, features, splits()))
-    constants = {name: Constants(**parts) for name, parts in fitted["constants"].items()}
-    encoding = _digest(f"{rows}\n{_digest_host_constants(constants)}")  # equal for folds with equal constants
-    encoded, encode_warnings = _load_or_make(
-        cache,
-        encoding,
-        lambda: encode_source(source, reached_columns(features), constants, program_columns(features)),
-    )
+    content = source.fingerprint()
+    columns = used_columns(features)
+    content += "".join(_file_fingerprints(columns))
+    rows_id = f"{VERSION}\n{_digest(content)}\n{identity}"
+
+    def fit() -> dict[str, Any]:
+        return _fit_columns(source, features, source.splits() if fold is None else _fold_splits(source, *fold))
+
+    fitted, fit_warnings = _load_or_compute(cache, _digest(f"{rows_id}\n{fold}"), fit)
+    constants = {name: Constants(**fields) for name, fields in fitted["constants"].items()}
+    encoding_id = _digest(f"{rows_id}\n{_digest_host_constants(constants)}")  # folds with equal constants share it
+
+    def encode() -> dict[str, Any]:
+        return encode_source(source, columns, constants, program_column_names(features))
+
+    encoded, encode_warnings = _load_or_compute(cache, encoding_id, encode)
     return Data(
         encoded=encoded,
         splits=fitted["splits"],
         constants=constants,
         fingerprint=_digest(content + (f" fold {fold}" if fold else "")),
         warnings=tuple(dict.fromkeys((*fitted["warnings"], *fit_warnings, *encode_warnings))),
-        encoding=encoding if identity else "",
+        encoding_id=encoding_id if identity else "",
     )
 
 
-def reached_columns(features: Features) -> dict[str, Column]:
-    """The columns that the inputs reach, each after the columns that it reads, and the target."""
+def used_columns(features: Features) -> dict[str, Column]:
+    """The columns that the inputs use, directly or not, each after the columns that it reads. The target is last."""
     order = encoding_order(features.columns, features.inputs)
     return {name: features.columns[name] for name in order} | {TARGET: features.target}
 
 
-def program_columns(features: Features) -> list[str]:
-    """The names of the columns that the program takes: those of the inputs, and the target."""
+def program_column_names(features: Features) -> list[str]:
+    """The names of the columns that the program takes: the columns that the inputs list, and the target."""
     names = {name for names in features.inputs.values() for name in names} | {TARGET}
-    return [name for name in reached_columns(features) if name in names]
+    return [name for name in used_columns(features) if name in names]
 
 
 def shuffle_rows(rows: np.ndarray, *seed: int) -> np.ndarray:
     """The rows in a random order that depends on the seed alone.
 
-    It sorts raw random bits: NumPy promises that these stay the same in later versions, and nothing else.
+    The rows are sorted by raw random bits, because these are the only random numbers that NumPy promises not to change
+    in later versions.
     """
     bits = np.random.Philox(np.random.SeedSequence(seed)).random_raw(len(rows))
     return rows[np.argsort(bits, kind="stable")]
-
-
-def _load_or_make(
-    cache: Path | None, name: str, make: Callable[[], dict[str, Any]]
-) -> tuple[dict[str, Any], list[str]]:
-    """The entry of the cache, or the result of `make`; and a warning if the result can't be kept."""
-    if cache is None:
-        return make(), []
-    entry = cache / "data" / name
-    if (kept := load_tree(entry)) is not None:
-        return kept, []
-    made = make()
-    try:
-        save_tree(entry, made)
-    except OSError as error:
-        return made, [f"the encoded data could not be kept in {entry.parent}: {error}"]
-    return made, []
-
-
-def _fit(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The splits, the constants that the columns learn from the training split, and warnings."""
-    columns = reached_columns(features)
-    if empty := [name for name, rows in splits.items() if len(rows) == 0]:
-        raise DataError(f"the {empty[0]} split is empty")
-    check_keys(columns, next(numbered_blocks(source))[1])
-    target = {TARGET: columns.pop(TARGET)}
-    requests = {split: StatisticsRequest(target, rows) for split, rows in splits.items()}
-    requests[_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
-    results = summarize(source, requests, columns | target)
-    warnings = features.target.validate_splits({split: results[split][TARGET] for split in splits})
-    constants: dict[str, Constants] = {}
-    for name, column in columns.items():
-        parents = {key: constants[key] for key in parent_keys(columns, name)}
-        with column_location(name):
-            constants[name] = _with_arrays(column.fit(results[_COLUMNS][name], parents))
-    constants[TARGET] = _with_arrays(features.target.fit(results["train"][TARGET], {}))
-    plain = {name: one._asdict() for name, one in constants.items()}
-    return {"splits": dict(splits), "constants": plain, "warnings": warnings}
-
-
-def _with_arrays(constants: Constants) -> Constants:
-    """Constants with arrays in place of NumPy's scalars, which the cache can't keep."""
-    sides = (constants.host, constants.device, constants.init_only)
-    host, device, initial = ({key: np.asarray(value) for key, value in one.items()} for one in sides)
-    return Constants(host, device, constants.static, initial)
-
-
-def _sample_rows(rows: np.ndarray, sample: int | None) -> np.ndarray:
-    """A sample of the rows, always the same. None, or a number above theirs: all rows."""
-    if sample is None or sample >= len(rows):
-        return rows
-    return np.sort(shuffle_rows(rows, sample)[:sample])
-
-
-def _fold_splits(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
-    if not isinstance(source, Foldable):
-        name = type(source).__name__
-        raise UserError(f"folds={folds}: {name} can't be folded; it would need `folds`, see components.types.Foldable")
-    return source.folds(folds, fold)
 
 
 def _file_fingerprints(columns: Mapping[str, Column]) -> Iterator[str]:
     """The fingerprints of the files that columns read, such as vocabularies."""
     for name, column in columns.items():
         with column_location(name):
-            digest = column.fingerprint() if isinstance(column, ReadsFiles) else ""
-        if digest:
-            yield f" {name} {digest}"
+            fingerprint = column.fingerprint() if isinstance(column, ReadsFiles) else ""
+        if fingerprint:
+            yield f" {name} {fingerprint}"
+
+
+def _fold_splits(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
+    if not isinstance(source, Foldable):
+        name = type(source).__name__
+        raise UserError(
+            f"folds={folds}: {name} does not support cross-validation. "
+            "A source supports it with the method `folds` of components.types.Foldable."
+        )
+    return source.folds(folds, fold)
+
+
+def _load_or_compute(
+    cache: Path | None, name: str, compute: Callable[[], dict[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Loads an entry of the cache, or computes it and saves it there.
+
+    Returns:
+        The entry, and a warning if it could not be saved.
+    """
+    if cache is None:
+        return compute(), []
+    folder = cache / "data" / name
+    cached = load_tree(folder)
+    if cached is not None:
+        return cached, []
+    computed = compute()
+    try:
+        save_tree(folder, computed)
+    except OSError as error:
+        return computed, [f"the encoded data could not be saved in {folder.parent}: {error}"]
+    return computed, []
+
+
+def _fit_columns(source: Source, features: Features, splits: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Fits the columns on the training split. Returns the splits, the constants of the columns, and warnings."""
+    columns = used_columns(features)
+    if empty := [name for name, rows in splits.items() if len(rows) == 0]:
+        raise DataError(f"the {empty[0]} split is empty")
+    _, block = next(blocks_with_offsets(source))
+    check_keys(columns, block)
+    target = {TARGET: columns.pop(TARGET)}
+    # The target needs its statistics of every split, to warn of classes that a split lacks.
+    requests = {split: StatisticsRequest(target, rows) for split, rows in splits.items()}
+    requests[ALL_COLUMNS] = StatisticsRequest(columns, _sample_rows(splits["train"], features.sample))
+    results = compute_statistics(source, requests, columns | target)
+    warnings = features.target.validate_splits({split: results[split][TARGET] for split in splits})
+    constants: dict[str, Constants] = {}
+    for name, column in columns.items():
+        parents = {key: constants[key] for key in parent_keys(columns, name)}
+        with column_location(name):
+            constants[name] = _with_arrays(column.fit(results[ALL_COLUMNS][name], parents))
+    constants[TARGET] = _with_arrays(features.target.fit(results["train"][TARGET], {}))
+    fields = {name: constant._asdict() for name, constant in constants.items()}
+    return {"splits": dict(splits), "constants": fields, "warnings": warnings}
+
+
+def _sample_rows(rows: np.ndarray, count: int | None) -> np.ndarray:
+    """A random sample of the rows, which is always the same. None, or more than there are: all rows."""
+    if count is None or count >= len(rows):
+        return rows
+    return np.sort(shuffle_rows(rows, count)[:count])
+
+
+def _with_arrays(constants: Constants) -> Constants:
+    """Constants with arrays in place of NumPy's scalars, which the cache can't save."""
+    host, device, initial = (
+        {key: np.asarray(value) for key, value in values.items()}
+        for values in (constants.host, constants.device, constants.init_only)
+    )
+    return Constants(host, device, constants.static, initial)
 
 
 def _digest_host_constants(constants: Mapping[str, Constants]) -> str:
     """A digest of all constants that encoding depends on."""
-    content = hashlib.blake2b(digest_size=16)
-    for name, learned in constants.items():
-        content.update(f"{name} {sorted(learned.static.items())}".encode())
-        for key, array in learned.host.items():
-            content.update(f"{key} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()
+    digest = hashlib.blake2b(digest_size=16)
+    for name, constant in constants.items():
+        digest.update(f"{name} {sorted(constant.static.items())}".encode())
+        for key, array in constant.host.items():
+            digest.update(f"{key} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _digest(text: str) -> str:

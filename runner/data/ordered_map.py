@@ -1,4 +1,4 @@
-"""A map by several threads that keeps the order of its items."""
+"""A map over items that several threads compute, in the order of the items."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Result = TypeVar("Result")
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Maps a function over items by several threads, which work a few items ahead. Results keep the items' order."""
+    """Yields the result of each item, in the order of the items. Several threads work a few items ahead."""
     if workers == 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(workers, "ordered_map") as pool:
-        waiting: deque[Future[Result]] = deque()
+        pending: deque[Future[Result]] = deque()
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -1,4 +1,4 @@
-"""Raw columns from Python as a source, and as labeled data that a run can be evaluated on."""
+"""Rows from Python: as a source to predict, and as encoded data with targets to evaluate."""
 
 from __future__ import annotations
 
@@ -12,41 +12,47 @@ from components.columns import Columns, as_columns, is_table
 from components.types import Block, Constants, Source, UserError, row_count
 from runner.data.columns import take_rows
 from runner.data.encode import check_keys, encode_source, first_block
-from runner.data.load import Data, Features, program_columns, reached_columns
+from runner.data.load import Data, Features, program_column_names, used_columns
 
 BLOCK_ROWS = 1 << 17
-ORIGIN = "the new rows"  # names the rows in messages
-NEW = "new"  # the split of labeled rows
+ORIGIN = "the new rows"  # the name of the rows in messages
+NEW_SPLIT = "new"  # the split of labeled rows
 
 
 def encode_labeled(source: Source, features: Features, constants: Mapping[str, Constants]) -> Data:
-    """Encodes all rows of a source, with their target, as the split `new`, by the constants of a run.
+    """Encodes all rows of a source, with their target, as the split `new`.
+
+    Args:
+        source: the rows.
+        features: the target and the columns.
+        constants: the constants of the run that is evaluated.
 
     Raises:
         UserError: a column is missing.
         DataError: a value is wrong, or a class is unknown.
     """
-    columns = reached_columns(features)
+    columns = used_columns(features)
     if (first := first_block(source)) is None:
-        raise UserError("there are no rows to evaluate on")
+        raise UserError("there are no rows to evaluate")
     check_keys(columns, first)
-    encoded = encode_source(source, columns, constants, program_columns(features))
+    encoded = encode_source(source, columns, constants, program_column_names(features))
     rows = np.arange(sum(source.sizes().values()))
-    return Data(encoded, {"train": rows, NEW: rows}, constants, fingerprint="", warnings=())
+    splits = {"train": rows, NEW_SPLIT: rows}  # a trainer needs a training split, though it isn't trained here
+    return Data(encoded, splits, constants, fingerprint="", warnings=())
 
 
 def as_source(rows: Mapping[str, Any] | Any) -> Source:
-    """Turns a mapping of raw columns, or a data frame, into a source. A source is returned as it is.
+    """Turns a mapping of raw columns, or a data frame, into a source. Returns a source unchanged.
 
     Raises:
-        DataError: the columns differ in length, or have values of a wrong type.
+        DataError: the columns differ in length, or a column has values of a wrong type.
     """
     return cast(Source, _ColumnSource(as_columns(rows, ORIGIN)) if is_table(rows) else rows)
 
 
 @dataclass(frozen=True)
 class _ColumnSource:
-    """As much of a source as encoding needs."""
+    """Columns with the methods of a source that encoding needs."""
 
     columns: Columns
 

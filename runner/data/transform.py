@@ -1,8 +1,7 @@
-"""The feature columns of a run and their constants, as one file that encodes new rows as in training."""
+"""The transform of a run: one file with its feature columns and their constants. It encodes rows as in training."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,23 @@ from components.types import Column, Constants, Encoded, EncodingWarnings, Ragge
 from runner import npz
 from runner.config.legacy import rename_targets
 from runner.data.encode import TARGET, check_keys, encode_source, first_block
-from runner.data.load import Features, program_columns, reached_columns
+from runner.data.load import Features, program_column_names, used_columns
 from runner.data.python_rows import as_source
 
 FILE = "transform.npz"
 VERSION = 2
 
 Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
+"""Encoded arrays by column and name."""
 
 
 class ArrayLayout(NamedTuple):
     """The layout of one row in an array of a column.
 
     Attributes:
-        dtype: the name of its dtype.
+        dtype: the name of the array's dtype.
         shape: the shape of a row, or of an element of a ragged row.
-        ragged: whether a row has any number of elements.
+        ragged: whether rows have different numbers of elements.
     """
 
     dtype: str
@@ -37,7 +37,7 @@ class ArrayLayout(NamedTuple):
     ragged: bool
 
     def __str__(self) -> str:
-        return f"{self.dtype} {self.shape}" + (" in any number" if self.ragged else "")
+        return f"{self.dtype} {self.shape}" + (" for each element of a ragged row" if self.ragged else "")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Transform:
 
     Attributes:
         features: the columns and the target.
-        constants: their values fitted on the training split.
-        layouts: the layouts of the arrays in training, by column and name.
+        constants: the constants of the columns and the target.
+        layouts: the layout of each array in training, by column and name.
     """
 
     features: Features
@@ -57,7 +57,7 @@ class Transform:
     @property
     def columns(self) -> dict[str, Column]:
         """The columns that the inputs use, directly or not, parents first."""
-        return {name: column for name, column in reached_columns(self.features).items() if name != TARGET}
+        return {name: column for name, column in used_columns(self.features).items() if name != TARGET}
 
     def __call__(self, rows: Mapping[str, Any] | Source) -> Rows:
         """Encodes rows.
@@ -80,55 +80,67 @@ class Transform:
         """Encodes rows as a call does, and returns the warnings of the columns too."""
         source = as_source(rows)
         if (first := first_block(source)) is None:
-            raise UserError("there are no rows; columns with at least one row are needed")
+            raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
-        kept = [name for name in program_columns(self.features) if name != TARGET]
-        remarking = {name: column for name, column in self.columns.items() if isinstance(column, EncodingWarnings)}
-        encoded = encode_source(source, self.columns, self.constants, list(dict.fromkeys([*kept, *remarking])))
-        found = {name: encoded[name] for name in kept}
-        self._check(found)
-        remarks = (column.warnings(encoded[name], self.constants[name]) for name, column in remarking.items())
-        return found, tuple(itertools.chain(*remarks))
+        input_names = [name for name in program_column_names(self.features) if name != TARGET]
+        warning_columns = {
+            name: column for name, column in self.columns.items() if isinstance(column, EncodingWarnings)
+        }
+        returned = list(dict.fromkeys([*input_names, *warning_columns]))
+        encoded = encode_source(source, self.columns, self.constants, returned)
+        inputs = {name: encoded[name] for name in input_names}
+        self._check_layouts(inputs)
+        warnings: list[str] = []
+        for name, column in warning_columns.items():
+            warnings += column.warnings(encoded[name], self.constants[name])
+        return inputs, tuple(warnings)
 
-    def _check(self, encoded: Rows) -> None:
+    def _check_layouts(self, encoded: Rows) -> None:
+        """Raises UserError for an array with another layout than in training."""
         for name, arrays in array_layouts(encoded).items():
-            for key, form in arrays.items():
-                if form != (wanted := self.layouts[name][key]):
+            for key, layout in arrays.items():
+                expected = self.layouts[name][key]
+                if layout != expected:
                     raise UserError(
-                        f"feature.columns.{name}: a new row is encoded as {form}, a row of the run as {wanted}"
+                        f"feature.columns.{name}: a new row is encoded as {layout}, but a row of the run as {expected}"
                     )
 
 
 def array_layouts(encoded: Rows) -> dict[str, dict[str, ArrayLayout]]:
-    """The layouts of arrays, by column and name."""
+    """The layout of each array, by column and name."""
     return {name: {key: _layout_of(values) for key, values in arrays.items()} for name, arrays in encoded.items()}
 
 
+def _layout_of(values: Encoded) -> ArrayLayout:
+    array = values.values if isinstance(values, Ragged) else values
+    return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
+
+
 def save_transform(folder: Path, feature: Mapping[str, Any], constants: Mapping[str, Constants], encoded: Rows) -> None:
-    """Writes the columns of a run.
+    """Writes the transform of a run.
 
     Args:
-        folder: the folder of the run.
-        feature: the plain values that describe the columns and the target.
-        constants: their fitted values.
-        encoded: their arrays, whose layouts are kept.
+        folder: the run folder.
+        feature: the `feature` configuration, which describes the columns and the target.
+        constants: the constants of the columns and the target.
+        encoded: the encoded arrays of the columns. Only their layouts are saved.
     """
     arrays: dict[str, np.ndarray] = {}
-    for name, learned in constants.items():
-        for side, values in (("host", learned.host), ("device", learned.device)):
+    for name, constant in constants.items():
+        for side, values in (("host", constant.host), ("device", constant.device)):
             arrays |= {f"{name}/{side}/{key}": value for key, value in values.items()}
-    static = {name: dict(learned.static) for name, learned in constants.items()}
-    npz.write(
-        folder / FILE,
-        arrays,
-        {"version": VERSION, "feature": feature, "columns": static, "forms": array_layouts(encoded)},
-    )
+    static = {name: dict(constant.static) for name, constant in constants.items()}
+    metadata = {"version": VERSION, "feature": feature, "columns": static, "forms": array_layouts(encoded)}
+    npz.write(folder / FILE, arrays, metadata)
 
 
 def load_transform(path: Path) -> Transform:
-    """Reads the transform of a run from its folder or its file.
+    """Reads the transform of a run.
 
-    Only feature columns are built, ours and those of packages that the user allows. No other target of the file runs.
+    Reading a transform runs no code but that of feature columns, ours or of packages that the user allows.
+
+    Args:
+        path: the run folder, or the file.
 
     Raises:
         UserError: the file is missing, damaged or of another version.
@@ -136,33 +148,33 @@ def load_transform(path: Path) -> Transform:
     path = path / FILE if path.is_dir() else path
     if not path.exists():
         raise UserError(f"there is no {path}: a run writes it when it starts")
-    meta, arrays, _ = npz.read(path)
-    if meta.get("version") != VERSION:
-        raise UserError(f"{path} has version {meta.get('version')}, this Titrate reads {VERSION}: train the run again")
+    metadata, arrays, _ = npz.read(path)
+    if metadata.get("version") != VERSION:
+        raise UserError(
+            f"{path} has version {metadata.get('version')}. This Titrate reads version {VERSION}. Train the run again."
+        )
     with npz.report_as_damaged(path, "transform"):
-        found = {name: Constants({}, {}, _lists_to_tuples(dict(static))) for name, static in meta["columns"].items()}
-        for name, array in arrays.items():
-            column, side, key = name.rsplit("/", 2)
-            sides: dict[str, Any] = {"host": found[column].host, "device": found[column].device}
+        constants = {
+            name: Constants(host={}, device={}, static=_lists_to_tuples(dict(static)))
+            for name, static in metadata["columns"].items()
+        }
+        for array_name, array in arrays.items():
+            column, side, key = array_name.rsplit("/", 2)
+            sides: dict[str, Any] = {"host": constants[column].host, "device": constants[column].device}
             sides[side][key] = array
-        formed = {
+        layouts = {
             name: {
                 key: ArrayLayout(str(np.dtype(dtype)), tuple(map(int, shape)), bool(ragged))
-                for key, (dtype, shape, ragged) in one.items()
+                for key, (dtype, shape, ragged) in column_layouts.items()
             }
-            for name, one in meta["forms"].items()
+            for name, column_layouts in metadata["forms"].items()
         }
-        feature = {key: dict(meta["feature"][key]) for key in ("target", "columns", "inputs")} | meta["feature"]
+        feature = {key: dict(metadata["feature"][key]) for key in ("target", "columns", "inputs")} | metadata["feature"]
         feature, _ = rename_targets(feature)
-    features = Features.described(feature)
-    if found.keys() != reached_columns(features).keys() or formed.keys() != set(program_columns(features)):
+    features = Features.from_config(feature)
+    if constants.keys() != used_columns(features).keys() or layouts.keys() != set(program_column_names(features)):
         raise npz.DamagedFileError(f"{path} is not a transform: its arrays do not match the columns that it names")
-    return Transform(features, found, formed)
-
-
-def _layout_of(values: Encoded) -> ArrayLayout:
-    array = values.values if isinstance(values, Ragged) else values
-    return ArrayLayout(str(array.dtype), array.shape[1:], isinstance(values, Ragged))
+    return Transform(features, constants, layouts)
 
 
 def _lists_to_tuples(node: Any) -> Any:

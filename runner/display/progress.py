@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a live line on a terminal, plain lines elsewhere, only notes if quiet."""
+"""Shows the progress of a run: a live line on a terminal, plain lines elsewhere, only notes if quiet."""
 
 from __future__ import annotations
 
@@ -13,160 +13,180 @@ from runner.terminal import on_terminal, print_line
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-WORTH_A_LINE = 0.5  # seconds that work must have taken to be told of afterwards
-REFRESHES = 4  # of the live line, a second
-BAR = 24  # characters
-WIDE = 120  # characters of a terminal that has room for the bar and the pace
+MIN_SECONDS = 0.5  # work that took longer gets a line afterwards
+REFRESHES_PER_SECOND = 4  # of the live line
+BAR_WIDTH = 24  # characters
+WIDE_TERMINAL = 120  # characters; a narrower terminal has no room for the bar and the steps
 
 
 class Progress(Protocol):
-    """Shows how a run goes on; epochs are counted from 0, as in the loop. Failing to show stops nothing."""
+    """Shows the progress of a run. Epochs count from 0. A closed terminal is ignored."""
 
     def note(self, text: str) -> None:
-        """Says something that a person should know."""
+        """Prints a line for the user."""
 
-    def working(self, what: str) -> AbstractContextManager[None]:
-        """Shows that something takes its time, and how long it took."""
+    def working(self, description: str) -> AbstractContextManager[None]:
+        """Shows a description while the context is open, and how long that was."""
 
     def start(self, epochs: int, steps: int, epoch: int) -> None:
-        """Training begins: `epochs` of `steps` steps each, at `epoch`."""
+        """Training starts, or is resumed.
 
-    def step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
-        """`step` steps of the epoch are done; the values so far."""
+        Args:
+            epochs: the number of epochs.
+            steps: the steps of each epoch.
+            epoch: the first epoch to train.
+        """
 
-    def epoch(self, epoch: int, record: Mapping[str, float], seconds: float, best: bool) -> None:
-        """The epoch is done and evaluated."""
+    def show_step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
+        """Shows that an epoch has done `step` steps, and the metrics until now."""
+
+    def show_epoch(self, epoch: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
+        """Shows the metrics of an epoch, its time, and whether it is the best epoch until now."""
 
     def close(self) -> None:
-        """Nothing more is to be shown; again is harmless."""
+        """Removes the live line. A second call does nothing."""
 
 
-def make_progress(*, quiet: bool, epochs: int, place: str = "") -> Progress:
-    """A display for a run of so many epochs that suits standard output; of a sweep's it shows less, and its `place`."""
+def make_progress(*, quiet: bool, epochs: int, sweep_position: str = "") -> Progress:
+    """The display that suits standard output.
+
+    Args:
+        quiet: whether only notes are shown.
+        epochs: the number of epochs.
+        sweep_position: the run's number in a sweep, such as `3/12`, which shows less of each run; "": no sweep.
+    """
     if quiet:
-        return Quiet()
+        return QuietProgress()
     if on_terminal() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
-        return Terminal(Console(), epochs, place)
-    return Plain(epochs, brief=bool(place))
+        return TerminalProgress(Console(), epochs, sweep_position)
+    return PlainProgress(epochs, in_sweep=bool(sweep_position))
 
 
-class Quiet:
+class QuietProgress:
     """Shows notes only, on standard error."""
 
     def note(self, text: str) -> None:
         print_line(text, error=True)
 
     @contextmanager
-    def working(self, what: str) -> Iterator[None]:
+    def working(self, description: str) -> Iterator[None]:
         yield
 
     def start(self, epochs: int, steps: int, epoch: int) -> None: ...
 
-    def step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
+    def show_step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
 
-    def epoch(self, epoch: int, record: Mapping[str, float], seconds: float, best: bool) -> None: ...
+    def show_epoch(self, epoch: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None: ...
 
     def close(self) -> None: ...
 
 
-class Plain:
-    """A line an epoch, for logs and pipes."""
+class PlainProgress:
+    """Prints a line for each epoch, for logs and pipes. A run of a sweep prints notes only."""
 
-    def __init__(self, epochs: int, *, brief: bool = False) -> None:
-        self._epochs, self._brief = epochs, brief
+    def __init__(self, epochs: int, *, in_sweep: bool = False) -> None:
+        self._epochs, self._in_sweep = epochs, in_sweep
 
     def note(self, text: str) -> None:
         print_line(text)
 
     @contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        began = time.monotonic()
+    def working(self, description: str) -> Iterator[None]:
+        start = time.monotonic()
         yield
-        if (seconds := time.monotonic() - began) > WORTH_A_LINE and not self._brief:
-            print_line(f"{what} took {seconds:.1f} s")
+        if (seconds := time.monotonic() - start) > MIN_SECONDS and not self._in_sweep:
+            print_line(f"{description} took {seconds:.1f} s")
 
     def start(self, epochs: int, steps: int, epoch: int) -> None: ...
 
-    def step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
+    def show_step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None: ...
 
-    def epoch(self, epoch: int, record: Mapping[str, float], seconds: float, best: bool) -> None:
-        if not self._brief:
-            print_line(epoch_line(epoch, self._epochs, record, seconds, best))
+    def show_epoch(self, epoch: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
+        if not self._in_sweep:
+            print_line(format_epoch(epoch, self._epochs, record, seconds, is_best))
 
     def close(self) -> None: ...
 
 
-class Terminal:
-    """One live line below the lines of the epochs that are done."""
+class TerminalProgress:
+    """Shows a live line below the lines of finished epochs. A run of a sweep has the live line only."""
 
-    def __init__(self, console: Console, epochs: int, place: str = "") -> None:
+    def __init__(self, console: Console, epochs: int, sweep_position: str = "") -> None:
         from rich.live import Live
 
         self._console = console
         self._epochs = epochs
-        self._place = place  # of a sweep's run; such a run leaves no lines
-        self._steps = 0  # an epoch
-        self._work: tuple[str, float] | None = None  # what takes its time, and since when
-        self._training: RenderableType = ""
-        self._live = Live(get_renderable=self._line, console=console, refresh_per_second=REFRESHES, transient=True)
+        self._sweep_position = sweep_position
+        self._steps_per_epoch = 0
+        self._work: tuple[str, float] | None = None  # the description of the current work, and when it started
+        self._training_line: RenderableType = ""
+        self._live = Live(
+            get_renderable=self._make_line,
+            console=console,
+            refresh_per_second=REFRESHES_PER_SECOND,
+            transient=True,
+        )
 
     def note(self, text: str) -> None:
         self._print(text, "yellow" if text.startswith("warning") else "")
 
     @contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        before, began = self._work, time.monotonic()
-        self._work = what, began
+    def working(self, description: str) -> Iterator[None]:
+        outer_work, start = self._work, time.monotonic()
+        self._work = description, start
         self._show()
         try:
             yield
         finally:
-            self._work = before
-        if (seconds := time.monotonic() - began) > WORTH_A_LINE and not self._place:
-            self._print(f"{what} took {seconds:.1f} s", "dim")
+            self._work = outer_work
+        if (seconds := time.monotonic() - start) > MIN_SECONDS and not self._sweep_position:
+            self._print(f"{description} took {seconds:.1f} s", "dim")
 
     def start(self, epochs: int, steps: int, epoch: int) -> None:
-        self._steps = steps
-        self.step(epoch, 0, 0.0, {})
+        self._steps_per_epoch = steps
+        self.show_step(epoch, 0, 0.0, {})
 
-    def step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
+    def show_step(self, epoch: int, step: int, steps_per_second: float, values: Mapping[str, float]) -> None:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        done, total = epoch * self._steps + step, self._epochs * self._steps
-        pace = f"{steps_per_second:,.4g} steps/s" if steps_per_second else ""
-        left = f"{_clock((total - done) / steps_per_second)} left" if steps_per_second else ""
-        cells: list[RenderableType] = [self._place] if self._place else []
+        done, total = epoch * self._steps_per_epoch + step, self._epochs * self._steps_per_epoch
+        pace = remaining = ""
+        if steps_per_second:
+            pace = f"{steps_per_second:,.4g} steps/s"
+            remaining = f"{_format_duration((total - done) / steps_per_second)} left"
+        cells: list[RenderableType] = [self._sweep_position] if self._sweep_position else []
         cells.append(f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}")
-        if self._console.width >= WIDE:
-            cells += [ProgressBar(total=total, completed=done, width=BAR), f"step {step}/{self._steps}", pace]
-        cells.append(left)
+        if self._console.width >= WIDE_TERMINAL:
+            bar = ProgressBar(total=total, completed=done, width=BAR_WIDTH)
+            cells += [bar, f"step {step}/{self._steps_per_epoch}", pace]
+        cells.append(remaining)
         line = Table.grid(padding=(0, 2))
         for cell in cells:
-            line.add_column(no_wrap=True, min_width=len(cell) if isinstance(cell, str) else BAR)
-        line.add_column(no_wrap=True)  # where the line is short of room, the values are
-        line.add_row(*cells, _values(values))
-        self._training = line
+            line.add_column(no_wrap=True, min_width=len(cell) if isinstance(cell, str) else BAR_WIDTH)
+        line.add_column(no_wrap=True)  # the metrics have no minimal width, so they are cut where the line is too short
+        line.add_row(*cells, _format_values(values))
+        self._training_line = line
         self._show()
 
-    def epoch(self, epoch: int, record: Mapping[str, float], seconds: float, best: bool) -> None:
-        if not self._place:
-            self._print(epoch_line(epoch, self._epochs, record, seconds, best))
+    def show_epoch(self, epoch: int, record: Mapping[str, float], seconds: float, is_best: bool) -> None:
+        if not self._sweep_position:
+            self._print(format_epoch(epoch, self._epochs, record, seconds, is_best))
 
     def close(self) -> None:
-        self._training = ""
+        self._training_line = ""
         with suppress(OSError):
             self._live.stop()
 
-    def _line(self) -> RenderableType:
+    def _make_line(self) -> RenderableType:
         if self._work is None:
-            return self._training
+            return self._training_line
         from rich.text import Text
 
-        what, began = self._work
-        return Text(f"{what} … {time.monotonic() - began:.0f} s", style="cyan")
+        description, start = self._work
+        return Text(f"{description} … {time.monotonic() - start:.0f} s", style="cyan")
 
     def _show(self) -> None:
         with suppress(OSError):
@@ -178,18 +198,17 @@ class Terminal:
             self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def epoch_line(epoch: int, epochs: int, record: Mapping[str, float], seconds: float, best: bool) -> str:
-    """An epoch that is done, in a line; a star marks the best so far."""
+def format_epoch(epoch: int, epochs: int, record: Mapping[str, float], seconds: float, is_best: bool) -> str:
+    """The line of a finished epoch. A star marks the best epoch until now."""
     count = f"epoch {epoch + 1:{len(str(epochs))}}/{epochs}"
-    return "  ".join([count, _values(record), f"{seconds:.1f} s", *(["*"] if best else [])])
+    return "  ".join([count, _format_values(record), f"{seconds:.1f} s", *(["*"] if is_best else [])])
 
 
-def _values(values: Mapping[str, float]) -> str:
-    shown = {key: value for key, value in values.items() if key not in ("epoch", "step")}
-    return "  ".join(f"{key} {value:.5g}" for key, value in shown.items())
+def _format_values(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{key} {value:.5g}" for key, value in values.items() if key not in ("epoch", "step"))
 
 
-def _clock(seconds: float) -> str:
-    """3725 -> 1:02:05."""
+def _format_duration(seconds: float) -> str:
+    """A time as hours, minutes and seconds: 3725 becomes `1:02:05`."""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"

@@ -10,28 +10,24 @@ from typing import Any
 from runner.display.tables import Section, print_tables
 from runner.store_uri import format_view_command
 
-SPLITS = (
-    ("test", "test/"),
-    ("valid", "best/valid/"),
-    ("train", "best/train/"),
-)  # each with the prefix of its metrics
+METRIC_PREFIXES = {"test": "test/", "valid": "best/valid/", "train": "best/train/"}  # by split, in a run's summary
 
 
 def print_report(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any], quiet: bool) -> None:
     """Prints the metrics of each split, how the run ended, where its folder is and how to open its record."""
     if not quiet:
-        figures = Section("", list(_figures(summary.get("metrics", {}))))
-        print_tables([figures], list(_facts(summary, folder, tracking)))
+        metrics = Section("", list(_metric_rows(summary.get("metrics", {}))))
+        print_tables([metrics], list(_summary_lines(summary, folder, tracking)))
 
 
-def _figures(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
-    """A heading and a row for each split that has metrics; nothing where none has."""
-    found = {split: _strip_prefix(prefix, metrics) for split, prefix in SPLITS}
-    names = list(dict.fromkeys(name for values in found.values() for name in values))
+def _metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
+    """A heading, and a row for each split that has metrics. Empty if no split has any."""
+    splits = {split: _strip_prefix(prefix, metrics) for split, prefix in METRIC_PREFIXES.items()}
+    names = list(dict.fromkeys(name for values in splits.values() for name in values))
     if not names:
         return
     yield "split", *names
-    for split, values in found.items():
+    for split, values in splits.items():
         if values:
             yield split, *(f"{values[name]:.5g}" if name in values else "" for name in names)
 
@@ -40,8 +36,8 @@ def _strip_prefix(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]
     return {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
 
 
-def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The lines below the table, as pairs of a word and its text."""
+def _summary_lines(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The lines below the table, as pairs of a name and a text."""
     yield "status", _describe_status(summary)
     if summary.get("best_epoch") is not None:
         yield "best epoch", f"{summary['best_epoch']} of {summary['epochs']}"
@@ -49,8 +45,9 @@ def _facts(summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
         pace = summary.get("metrics", {}).get("steps_per_second")
         yield "time", f"{seconds:.1f} s" + (f", {pace:,.4g} steps/s" if pace else "")
     yield "folder", str(folder)
-    if (folder / "profile").is_dir():
-        yield "profile", f"xprof --logdir {shlex.quote(str(folder / 'profile'))}"
+    profile = folder / "profile"
+    if profile.is_dir():
+        yield "profile", f"xprof --logdir {shlex.quote(str(profile))}"
     if tracking:
         yield "record", format_view_command(tracking["uri"])
 
@@ -59,5 +56,5 @@ def _describe_status(summary: Mapping[str, Any]) -> str:
     status = summary["status"]
     if status == "interrupted":
         by = f" by {summary['stopped_by']}" if summary.get("stopped_by") else ""
-        return f"interrupted{by}; the same command (without fresh=true) goes on from here"
+        return f"interrupted{by}; the same command (without fresh=true) resumes the run"
     return f"{status}: {summary['error']}" if summary.get("error") else status

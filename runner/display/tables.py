@@ -1,4 +1,4 @@
-"""Text on standard output, whatever that is: tables are drawn on a terminal, and aligned elsewhere."""
+"""Prints tables of text on standard output: with borders on a terminal, as aligned columns elsewhere."""
 
 from __future__ import annotations
 
@@ -12,31 +12,42 @@ Row = Sequence[str]
 
 
 class Section(NamedTuple):
-    """A table, and what it is in a line above it; a cell is text as it stands, whatever brackets are in it."""
+    """A table with a title. Brackets in a cell are plain text, not markup.
 
-    title: str  # empty: none, and no empty line below the table
+    Attributes:
+        title: the line above the table; "": no title, and no empty line below the table.
+        rows: the rows, as text.
+        has_heading: whether the first row is the heading of the columns.
+        right_columns: the indices of the columns that are aligned to the right.
+    """
+
+    title: str
     rows: Sequence[Row]
-    headed: bool = True  # the first row is the heading of the columns
-    right: Collection[int] = ()  # the columns that are numbers
+    has_heading: bool = True
+    right_columns: Collection[int] = ()
 
     def __str__(self) -> str:
-        lines = _aligned(self.rows, self.right)
-        return "\n".join([self.title, *(f"  {line}" for line in lines), ""] if self.title else lines)
+        lines = _align(self.rows, self.right_columns)
+        if not self.title:
+            return "\n".join(lines)
+        return "\n".join([self.title, *(f"  {line}" for line in lines), ""])
 
 
 def print_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
-    """Prints tables, those without rows left out, and below them pairs of a word and what there is to say of it.
+    """Prints tables, and below them facts. A closed terminal or pipe is ignored.
 
-    That nobody reads it any more stops nothing.
+    Args:
+        sections: the tables; those without rows are left out.
+        facts: pairs of a name and a text, a line each.
     """
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):  # ValueError: the stream is closed
         write_tables(sections, facts)
 
 
 def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None:
-    """The same, but raises OSError where nobody reads it."""
+    """Prints the same as `print_tables`, but raises OSError for a closed terminal or pipe."""
     filled = [section for section in sections if section.rows]
-    lines = _aligned(facts)
+    lines = _align(facts)
     if on_terminal():
         _draw(filled, lines)
     else:
@@ -44,32 +55,37 @@ def write_tables(sections: Sequence[Section], facts: Sequence[Row] = ()) -> None
             write_line(str(text))
 
 
-def _aligned(rows: Sequence[Row], right: Collection[int] = ()) -> list[str]:
+def _align(rows: Sequence[Row], right_columns: Collection[int] = ()) -> list[str]:
+    """A line for each row, with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def cell(place: int, text: str) -> str:
-        return text.rjust(widths[place]) if place in right else text.ljust(widths[place])
-
-    return ["  ".join(cell(*one) for one in enumerate(row)).rstrip() for row in rows]
+    lines = []
+    for row in rows:
+        cells = [
+            text.rjust(width) if index in right_columns else text.ljust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def _draw(sections: Sequence[Section], lines: Sequence[str]) -> None:
-    """What stands outside of a table is left for the terminal to break, so that it can be copied whole."""
+    """Draws tables on a terminal. Titles and lines are not wrapped, so that a user can copy them whole."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
-    for title, rows, headed, right in sections:
-        if title:
-            console.print(Text(title, "bold"), soft_wrap=True)
-        table = Table(show_header=headed)
-        for place, name in enumerate(rows[0]):
-            table.add_column(Text(name), justify="right" if place in right else "left", overflow="fold")
-        for row in rows[headed:]:
+    for section in sections:
+        if section.title:
+            console.print(Text(section.title, "bold"), soft_wrap=True)
+        table = Table(show_header=section.has_heading)
+        for index, name in enumerate(section.rows[0]):
+            is_right = index in section.right_columns
+            table.add_column(Text(name), justify="right" if is_right else "left", overflow="fold")
+        for row in section.rows[section.has_heading :]:
             table.add_row(*map(Text, row))
         console.print(table)
-        if title:
+        if section.title:
             console.print()
-    for text in lines:
-        console.print(Text(text), soft_wrap=True)
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)

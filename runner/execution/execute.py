@@ -1,4 +1,4 @@
-"""One run from a `Config` to a `Result`: prepare, train, evaluate, record."""
+"""Executes a run, from a `Config` to a `Result`: prepares, trains, evaluates and records it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
 from runner.record.description import describe_environment, list_changes
-from runner.record.predictions import make_recorded, save_predictions
+from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.signals import Signals
-from runner.training.trainer import Diverged
+from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
 
 
@@ -40,9 +40,9 @@ class Result:
         metrics: the final metrics and costs, by name.
         history: a record for each epoch.
         folder: the run folder, absolute.
-        run_id: the id of the MLflow run, if it is known by now.
+        run_id: the id of the MLflow run. None: the record is not delivered yet.
         signal: the signal that interrupted the run.
-        error: what went wrong.
+        error: the reason why the run diverged.
         monitor: the name of the monitored value.
         higher_is_better: the direction of the monitored value.
     """
@@ -63,29 +63,30 @@ def execute(config: Config, *, source: Source | None = None) -> Result:
 
     Args:
         config: a checked configuration.
-        source: takes the place of the source that `data` names.
+        source: replaces the source that `data` names. None: that source.
 
-    Raises UserError for what the user can fix, RunError for other foreseen failures; any other error once it is
-    recorded.
+    Raises:
+        UserError: the user can fix the problem.
+        RunError: the run failed in a foreseen way. Any other exception is recorded, and raised again.
     """
     platform.start_jax(cache_folder())
     with Signals() as signals:
-        return run_once(config, signals, source=source)
+        return execute_with_signals(config, signals, source=source)
 
 
-def run_once(
+def execute_with_signals(
     config: Config, signals: Signals, *, source: Source | None = None, member: SweepMember | None = None
 ) -> Result:
-    """Executes one run, alone or as a member of a sweep: prepare, train, evaluate, record."""
+    """Executes one run, alone or as a member of a sweep, under signals that the caller has set up."""
     position = "" if member is None else member.position
     epochs = config.values["training"]["epochs"]
-    progress = make_progress(quiet=config.values["quiet"], epochs=epochs, place=position)
+    progress = make_progress(quiet=config.values["quiet"], epochs=epochs, sweep_position=position)
     platform.reset_peak_memory()
-    with contextlib.closing(progress), buffer_log() as buffer:
+    with contextlib.closing(progress), buffer_log() as log_buffer:
         LOG.info("imported and checked")
         run = prepare_run(config, source, progress, signals, member)
-        with contextlib.closing(run.folder), disk_error_location(run.folder.path):
-            open_log_file(buffer, run.folder.path / "log.txt")
+        with contextlib.closing(run.folder), as_disk_error(run.folder.path):
+            open_log_file(log_buffer, run.folder.path / "log.txt")
             summary = _train_and_deliver(run, signals, member)
     return Result(
         status=summary["status"],
@@ -100,8 +101,23 @@ def run_once(
     )
 
 
+@contextlib.contextmanager
+def as_disk_error(path: Path) -> Iterator[None]:
+    """Raises DiskError in place of an OSError of a failing disk, or of a file below a run folder.
+
+    Args:
+        path: the run folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_error(error, path):
+            raise
+        raise DiskError(path, error) from error
+
+
 def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember | None) -> dict[str, Any]:
-    """Trains and prints the report, then waits a little for the delivery of the record. Returns the summary."""
+    """Trains, prints the report, and waits a few seconds for the delivery of the record. Returns the summary."""
     path = run.folder.path
     save_transform(path, run.config.values["feature"], run.data.constants, run.data.encoded)
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
@@ -123,19 +139,18 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
 
 
 def _train_and_record(run: PreparedRun, signals: Signals, delivery: Delivery) -> dict[str, Any]:
-    """Trains and evaluates, and writes the summary into the run folder, of a failure too. Returns the summary."""
+    """Trains and evaluates, and writes the summary into the run folder, also after a failure. Returns the summary."""
     path = run.folder.path
     try:
-        keep = run.trainer.training.keep_checkpoints
-        manager = CheckpointManager(path, delivery, keep=keep)
-        with with_origin(run.config), contextlib.closing(manager):
-            summary = _train(run, manager, signals)
+        manager = CheckpointManager(path, delivery, keep=run.trainer.training.keep_checkpoints)
+        with with_origin(run.config), contextlib.closing(manager) as checkpoints:
+            summary = _train_and_evaluate(run, checkpoints, signals)
     except BaseException as error:
         LOG.exception("the run failed")
         if isinstance(error, PartError):
             error.log = path / "log.txt"
         if any((path / "checkpoints").glob("step_*.npz")):
-            _log_and_note(run, f"resume={path.name} goes on from the last checkpoint")
+            _log_and_note(run, f"resume={path.name} resumes the run from its last checkpoint")
         with contextlib.suppress(OSError):  # the disk may be full
             write_summary(path, _summarize_failure(error, path))
         raise
@@ -146,26 +161,27 @@ def _train_and_record(run: PreparedRun, signals: Signals, delivery: Delivery) ->
     return summary
 
 
-def _train(run: PreparedRun, checkpoints: CheckpointManager, signals: Signals) -> dict[str, Any]:
-    """Trains to the end, evaluates the best weights, and writes the summary. Returns it."""
-    for text in run.data.warnings:
-        _log_and_note(run, f"warning: {text}")
-    state = _resume_or_begin(run, checkpoints)
+def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signals: Signals) -> dict[str, Any]:
+    """Trains, evaluates the best weights, and writes the summary. Returns the summary."""
+    for warning in run.data.warnings:
+        _log_and_note(run, f"warning: {warning}")
+    trainer_state = _resume_or_start(run, checkpoints)
     error = None
     try:
-        status = "finished" if run.trainer.fit(state, checkpoints) else "interrupted"
-    except Diverged as diverged:
-        status, error = "diverged", _advise(diverged, run, checkpoints)
+        status = "finished" if run.trainer.fit(trainer_state, checkpoints) else "interrupted"
+    except DivergedError as diverged:
+        status, error = "diverged", _describe_divergence(diverged, run, checkpoints)
     checkpoints.wait()
+    best_step = trainer_state.best_step
     summary = {
         "status": status,
         "stopped_by": signals.received.name if status == "interrupted" and signals.received else None,
         "error": error,
         "run_id": None,
-        "metrics": _final_metrics(run, state) if status == "finished" else {},
-        "history": state.history,
-        "epochs": len(state.history),
-        "best_epoch": state.best_step and round(state.best_step / run.trainer.steps),
+        "metrics": _final_metrics(run, trainer_state) if status == "finished" else {},
+        "history": trainer_state.history,
+        "epochs": len(trainer_state.history),
+        "best_epoch": best_step and round(best_step / run.trainer.steps_per_epoch),
         "seconds": run.trainer.seconds(),
         "monitor": run.trainer.training.monitor,
         "higher_is_better": run.trainer.higher_is_better,
@@ -174,88 +190,87 @@ def _train(run: PreparedRun, checkpoints: CheckpointManager, signals: Signals) -
     return summary
 
 
-def _resume_or_begin(run: PreparedRun, checkpoints: CheckpointManager) -> TrainerState:
-    """The trainer's state of the newest checkpoint, or that before the first step."""
-    if not run.resumed:
-        checkpoints.begin()
-        return run.trainer.begin()
-    state, warnings = checkpoints.load(run.trainer.like)
-    _log_and_note(run, f"going on from step {state.step if state else 0} in {run.folder.path}")
-    before = read_record(run.folder.path)
-    until = before.get("epochs_until_step", {})
-    run.trainer.epochs_until_step = {int(epochs): step for epochs, step in until.items()}
-    for text in list_changes(before["tags"], describe_environment(run.config)):
-        warnings.append(f"{text}: what follows may differ from an uninterrupted run, if only in the last digits")
-    for text in warnings:
-        _log_and_note(run, f"warning: {text}")
-    return state or run.trainer.begin()
+def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> TrainerState:
+    """The trainer's state of the newest checkpoint, or the state before the first step."""
+    if not run.is_resumed:
+        checkpoints.start()
+        return run.trainer.initial_state()
+    trainer_state, warnings = checkpoints.load(run.trainer.state_shapes)
+    step = trainer_state.step if trainer_state else 0
+    _log_and_note(run, f"resuming from step {step} in {run.folder.path}")
+    record = read_record(run.folder.path)
+    run.trainer.extended_at = {int(epochs): step for epochs, step in record.get("epochs_until_step", {}).items()}
+    for change in list_changes(record["tags"], describe_environment(run.config)):
+        warnings.append(f"{change}: the last digits may differ from those of an uninterrupted run")
+    for warning in warnings:
+        _log_and_note(run, f"warning: {warning}")
+    return trainer_state or run.trainer.initial_state()
 
 
-def _final_metrics(run: PreparedRun, state: TrainerState) -> dict[str, float]:
-    """The metrics of the best weights on each split that was held out, and the costs of the run."""
-    parameters, model_state = state.best or (state.state.parameters, state.state.model_state)
-    best = next((epoch for epoch in state.history if epoch["step"] == state.best_step), state.history[-1])
-    metrics = {f"best/{name}": value for name, value in best.items() if name.startswith(("train/", "valid/"))}
-    metrics |= _evaluate_held_out(run, parameters, model_state)
-    clock = run.trainer.clock
-    return metrics | {
-        "epochs": len(state.history),
-        "steps_per_second": clock.steps_per_second(),
-        "input_wait_fraction": clock.waiting / clock.training if clock.training else 0.0,
-        "compile_seconds": clock.compiling,
+def _describe_divergence(diverged: DivergedError, run: PreparedRun, checkpoints: CheckpointManager) -> str:
+    """The error of a run that diverged. Removes the checkpoints that are not finite."""
+    learning_rate = run.config.values["learning_rate"]
+    last_good = checkpoints.remove_from(diverged.step)
+    checkpoint = (
+        "no checkpoint was saved before" if last_good is None else f"the last good checkpoint is step {last_good}"
+    )
+    return (
+        f"{diverged}; {checkpoint}. Try a smaller learning_rate (it was {learning_rate:g}), look for extreme values in "
+        "the data, or set training.on_nan=continue"
+    )
+
+
+def _final_metrics(run: PreparedRun, trainer_state: TrainerState) -> dict[str, float]:
+    """The metrics of the best weights on each split but the training split, and the costs of the run."""
+    state, history = trainer_state.state, trainer_state.history
+    parameters, model_state = trainer_state.best or (state.parameters, state.model_state)
+    best_epoch = next((epoch for epoch in history if epoch["step"] == trainer_state.best_step), history[-1])
+    best_metrics = {name: value for name, value in best_epoch.items() if name.startswith(("train/", "valid/"))}
+    timings = run.trainer.timings
+    return {
+        **{f"best/{name}": value for name, value in best_metrics.items()},
+        **_evaluate_held_out(run, parameters, model_state),
+        "epochs": len(history),
+        "steps_per_second": timings.steps_per_second(),
+        "input_wait_fraction": timings.waiting / timings.training if timings.training else 0.0,
+        "compile_seconds": timings.compiling,
         "peak_memory_bytes": platform.peak_memory_bytes(),
         "parameters": parameter_count(parameters),
     }
 
 
 def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> dict[str, float]:
-    """The metrics of the test split. The predictions for it, or for the valid split, are kept in the run folder."""
-    splits = run.data.splits
-    split = next((name for name in ("test", "valid") if name in splits), None)
+    """Evaluates the test split, or else the valid split, and saves the predictions for it.
+
+    Returns:
+        The metrics of the test split; none for the valid split, because the history has them.
+    """
+    trainer, rows = run.trainer, run.data.splits
+    split = next((name for name in ("test", "valid") if name in rows), None)
     if split is None:
         return {}
-    metrics, outputs = run.trainer.examine(split, parameters, model_state)
-    classes, targets = run.trainer.target.classes, run.trainer.targets(split)
-    predictions = make_recorded(split, classes, splits[split], targets, outputs.logits, outputs.losses)
+    metrics, outputs = trainer.evaluate_with_outputs(split, parameters, model_state)
+    predictions = RecordedPredictions.from_logits(
+        split, trainer.target.classes, rows[split], trainer.targets(split), outputs.logits, outputs.losses
+    )
     save_predictions(run.folder.path, predictions)
     return metrics if split == "test" else {}
-
-
-def _advise(diverged: Diverged, run: PreparedRun, checkpoints: CheckpointManager) -> str:
-    rate = run.config.values["learning_rate"]
-    good = checkpoints.last_good(diverged.step)
-    kept = "no checkpoint was made before it" if good is None else f"the last good checkpoint is that of step {good}"
-    return (
-        f"{diverged}; {kept}. Try a smaller learning_rate (it was {rate:g}), look for extreme values in the data, "
-        "or set training.on_nan=continue"
-    )
 
 
 def _summarize_failure(error: BaseException, path: Path) -> dict[str, Any]:
     """The summary of a run that an exception ended.
 
-    The run stays resumable after a second Ctrl-C, and after an error that the user can fix.
+    The run can be resumed after a second Ctrl-C, and after an error that the user can fix.
     """
-    fixable = isinstance(error, KeyboardInterrupt | UserError | RunError) and not isinstance(error, PartError)
-    resumable = fixable or is_memory_error(error) or (isinstance(error, OSError) and is_disk_error(error, path))
+    is_fixable = isinstance(error, KeyboardInterrupt | UserError | RunError) and not isinstance(error, PartError)
+    is_resource_error = is_memory_error(error) or (isinstance(error, OSError) and is_disk_error(error, path))
     return {
-        "status": "interrupted" if resumable else "failed",
+        "status": "interrupted" if is_fixable or is_resource_error else "failed",
         "stopped_by": "SIGINT" if isinstance(error, KeyboardInterrupt) else None,
         "error": describe_failure(error),
         "run_id": None,
         "metrics": {},
     }
-
-
-@contextlib.contextmanager
-def disk_error_location(path: Path) -> Iterator[None]:
-    """Raises DiskError if the disk fails, or a file below a run folder can't be written."""
-    try:
-        yield
-    except OSError as error:
-        if not is_disk_error(error, path):
-            raise
-        raise DiskError(path, error) from error
 
 
 def _log_and_note(run: PreparedRun, text: str) -> None:

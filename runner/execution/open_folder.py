@@ -1,9 +1,12 @@
-"""Opens the folder of a run: a new one, that of the interrupted run, or the one that `resume` names."""
+"""Opens the folder of a run.
+
+It is the folder that `resume` names, or the folder of an interrupted run with the same configuration and data, or a
+new folder.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,44 +51,49 @@ class SweepMember(NamedTuple):
 
 
 def check_folder(config: Config) -> None:
-    """Raises UserError, before the data is loaded, if no folder can be made, or `resume` can't go on."""
+    """Checks, before the data is loaded, that the run can have its folder.
+
+    Raises:
+        UserError: no folder can be created, or the run that `resume` names can't be resumed.
+    """
     root, name = Path(config.values["folder"]), config.values["resume"]
     if not name:
         check_root(root)
         return
-    folder = _lock_named(root, name)  # removes what a killed process left
+    folder = _lock_named(root, name)  # also removes the temporary files of a killed process
     folder.close()
-    if reason := _find_refusal(folder.path, config, None):
-        raise UserError(f"resume={name}: {reason}")
+    if problem := _find_resume_problem(folder.path, config, None):
+        raise UserError(f"resume={name}: {problem}")
 
 
 def open_folder(
-    config: Config, data: Data, tracking: Any, member: SweepMember | None = None, *, begins: str = ""
+    config: Config, data: Data, weights_fingerprint: str, tracking: Any, member: SweepMember | None = None
 ) -> tuple[RunFolder, bool]:
     """Opens and locks the folder of a run.
 
     Args:
         config: the configuration of the run.
-        data: its data.
-        tracking: where its record goes.
-        member: the sweep that the run is a member of.
-        begins: the fingerprint of the weights that training begins with. With other weights it is another run.
+        data: the encoded data of the run.
+        weights_fingerprint: the fingerprint of the initial weights. A run with other initial weights is another run.
+        tracking: the part that records the run.
+        member: the run as a member of a sweep. None: it runs alone.
 
-    Returns the folder, and whether it holds a run that goes on.
+    Returns:
+        The folder, and whether it holds a run to resume.
     """
     root = Path(config.values["folder"]) if member is None else member.folder
     if config.values["resume"]:
         return _open_named(config, root, data), True
-    content = data.fingerprint + begins
-    digest = run_digest(config.values, content)
+    fingerprint = data.fingerprint + weights_fingerprint
+    digest = run_digest(config.values, fingerprint)
 
     def has_same_config(path: Path) -> bool:
-        return run_digest(_read_config(path), content) == digest
+        return run_digest(_read_config(path), fingerprint) == digest
 
     if not config.values["fresh"]:
         interrupted = find_interrupted(root, digest, has_same_config)
         if interrupted is not None:
-            _update_files(interrupted.path, config)
+            _update_config_files(interrupted.path, config)
             return interrupted, True
     record = describe_run(config, data, digest, tracking.describe())
     label = record["name"]
@@ -97,7 +105,7 @@ def open_folder(
 
 
 def _config_files(config: Config) -> dict[str, str]:
-    """The files of a run folder that hold the configuration, by name."""
+    """The files of a run folder that hold the configuration: their texts by name."""
     return {"overrides.yaml": yaml_file.dump(list(config.overrides)), "config.yaml": yaml_file.dump(config.values)}
 
 
@@ -105,20 +113,20 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         return read_config(path)
     except UserError as error:
-        raise UserError(f"{error}: begin a new run by fresh=true") from error
+        raise UserError(f"{error}. Start a new run with fresh=true.") from error
 
 
-def _update_files(path: Path, config: Config) -> None:
-    """Writes the configuration of a run that goes on, perhaps for more epochs than it had.
+def _update_config_files(path: Path, config: Config) -> None:
+    """Writes the configuration of a resumed run, which may be extended to more epochs.
 
-    The summary is removed first, and with it the run counts as interrupted: after a kill at any point, the same command
-    comes here again and writes the rest. `config.yaml` is written last, because the command without `resume` finds the
-    run by it: before, that command still goes on with the shorter run.
+    A kill between two of these writes must not lose the run. So the summary is removed first: without it, the run
+    counts as interrupted, and the same command comes here again and writes the rest. `config.yaml` is written last,
+    because a command without `resume` finds the run by this file. Until then, it resumes the shorter run.
     """
-    before, epochs = (values["training"]["epochs"] for values in (_read_config(path), config.values))
+    old_epochs, epochs = (values["training"]["epochs"] for values in (_read_config(path), config.values))
     files = _config_files(config)
-    if before != epochs:
-        record = _prolong(read_record(path), before, epochs, _last_step(path))
+    if old_epochs != epochs:
+        record = _extend_record(read_record(path), old_epochs, epochs, _last_step(path))
         files = {"record.json": json.dumps(record, indent=1)} | files
     (path / "summary.json").unlink(missing_ok=True)
     for name, text in files.items():
@@ -127,33 +135,37 @@ def _update_files(path: Path, config: Config) -> None:
 
 
 def _last_step(path: Path) -> int:
-    """The step that a run has reached: of its newest checkpoint, damaged or not, or of its last epoch."""
+    """The last step of a run: the step of its newest checkpoint, damaged or not, or of its last epoch."""
     files = (path / "checkpoints").glob(f"step_{'[0-9]' * 10}.*")
     saved = [int(file.name[5:15]) for file in files if file.suffix in (".npz", ".damaged")]
     return max([*saved, *(epoch["step"] for epoch in read_summary(path).get("history", []))], default=0)
 
 
-def _prolong(record: dict[str, Any], before: int, epochs: int, last_step: int) -> dict[str, Any]:
-    """The record of a run with another number of epochs.
+def _extend_record(record: dict[str, Any], old_epochs: int, epochs: int, last_step: int) -> dict[str, Any]:
+    """The record of a run that is extended.
 
-    A tag holds all numbers of epochs that it has had. `epochs_until_step` holds up to which step each of them counted:
-    a step that is repeated belongs to a run of so many epochs.
+    The tag `prolonged` lists all numbers of epochs that the run has had. `epochs_until_step` keeps the step at which it
+    was extended from each of them. A step before it that is repeated gets the learning rate of the shorter run.
     """
-    had = record["tags"].get("prolonged", f"{before} epochs").removesuffix(" epochs").split(" → ")
-    tags = record["tags"] | {"prolonged": " → ".join(dict.fromkeys([*had, str(epochs)])) + " epochs"}
+    earlier = record["tags"].get("prolonged", f"{old_epochs} epochs").removesuffix(" epochs").split(" → ")
+    tags = record["tags"] | {"prolonged": " → ".join(dict.fromkeys([*earlier, str(epochs)])) + " epochs"}
     parameters = record["parameters"] | {"training.epochs": epochs}
-    until = record.get("epochs_until_step", {}) | {str(before): last_step}
-    return record | {"tags": tags, "parameters": parameters, "epochs_until_step": until}
+    extended_at = record.get("epochs_until_step", {}) | {str(old_epochs): last_step}
+    return record | {"tags": tags, "parameters": parameters, "epochs_until_step": extended_at}
 
 
 def _open_named(config: Config, root: Path, data: Data) -> RunFolder:
-    """The folder that `resume` names, locked. Its configuration and data must be equal; only the epochs may grow."""
+    """The folder that `resume` names, locked.
+
+    Raises:
+        UserError: the configuration or the data has changed. Only the number of epochs may grow.
+    """
     name = config.values["resume"]
     folder = _lock_named(root, name)
     try:
-        if reason := _find_refusal(folder.path, config, data):
-            raise UserError(f"resume={name}: {reason}")
-        _update_files(folder.path, config)
+        if problem := _find_resume_problem(folder.path, config, data):
+            raise UserError(f"resume={name}: {problem}")
+        _update_config_files(folder.path, config)
     except BaseException:
         folder.close()
         raise
@@ -161,40 +173,46 @@ def _open_named(config: Config, root: Path, data: Data) -> RunFolder:
 
 
 def _lock_named(root: Path, name: str) -> RunFolder:
-    """The folder of a name, locked. Raises UserError if a link in it leads out of it."""
+    """Locks the folder of a name. Raises UserError if a link in it leads out of it."""
     return lock_folder(find_run(root, name), to_write=True)
 
 
-def _find_refusal(path: Path, config: Config, data: Data | None) -> str | None:
-    """Why a configuration can't go on with the run of a folder, or None. Without `data`, the data is not compared."""
+def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str | None:
+    """Why a configuration can't resume or extend the run in a folder.
+
+    Args:
+        path: the folder.
+        config: the configuration.
+        data: the encoded data. None: it is not compared.
+
+    Returns:
+        The problem; None: there is none.
+    """
     record, summary = read_record(path), read_summary(path)
-    if record.get("kind", "run") != "run" or record.get("in_sweep"):
-        which = "belongs to a sweep" if record.get("in_sweep") else f"is a {record['kind']}"
-        return f"{path.name} {which}; the command that began it goes on"
+    if record.get("in_sweep"):
+        return f"{path.name} belongs to a sweep. Resume it with the command that started the sweep."
+    if record.get("kind", "run") != "run":
+        return f"{path.name} is a {record['kind']}. Resume it with the command that started it."
     old, new = (
         dict(dotted_leaves(add_defaults(select_run_settings(values)))) for values in (_read_config(path), config.values)
     )
-    has_grown = new["training.epochs"] > old["training.epochs"]
+    is_extended = new["training.epochs"] > old["training.epochs"]
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    if wrong := [key for key in changed if not (key == "training.epochs" and has_grown)]:
+    if wrong := [key for key in changed if not (key == "training.epochs" and is_extended)]:
         lines = "\n".join(f"  {key}: was {old.get(key)}, is now {new.get(key)}" for key in wrong)
         return (
-            f"its configuration was another one:\n{lines}\n"
-            "Only training.epochs may grow; leave `resume` away to begin a new run"
+            f"its configuration differs:\n{lines}\n"
+            "Only training.epochs may change, to a larger number. To start a new run, omit `resume`."
         )
     if data is not None and any(split["digest"] != data.fingerprint for split in record["datasets"]):
-        return "its data, or how it is split, was another one"
-    if summary.get("status") == "finished" and not any((path / "checkpoints").glob("step_*.npz")):
-        return "mode=clean has deleted its checkpoints; begin a new run"
-    return _find_end(summary, old["training.epochs"], has_grown)
-
-
-def _find_end(summary: Mapping[str, Any], epochs: int, has_grown: bool) -> str | None:
-    """Why a run that has ended can't go on, or None."""
-    if summary.get("status") == "diverged":
-        return "that run has diverged, and would again; begin a new one with another learning_rate"
-    if summary.get("status") == "finished" and summary["epochs"] < epochs:
-        return "training.patience has ended that run; begin a new one with a larger one"
-    if summary.get("status") == "finished" and not has_grown:
-        return "that run has finished; a larger training.epochs would go on from it"
+        return "the data, or how it is split, has changed since that run"
+    status = summary.get("status")
+    if status == "finished" and not any((path / "checkpoints").glob("step_*.npz")):
+        return "mode=clean has removed its checkpoints. Start a new run."
+    if status == "diverged":
+        return "that run has diverged, and would diverge again. Start a new run with another learning_rate."
+    if status == "finished" and summary["epochs"] < old["training.epochs"]:
+        return "training.patience has stopped that run. Start a new run with a larger training.patience."
+    if status == "finished" and not is_extended:
+        return "that run has finished. To extend it, set a larger training.epochs."
     return None

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from components.types import Source, UserError, Weights
+from components.types import Constants, Source, UserError, Weights
 from runner.config.config import Config
 from runner.config.provenance import with_origin
 from runner.config.scalars import split_scalars
@@ -27,7 +27,7 @@ from runner.execution.open_folder import SweepMember, check_folder, open_folder
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.platform import cache_folder, find_unused_accelerator
-from runner.program.program import Program, as_arrays
+from runner.program.program import Program, numbers_to_arrays
 from runner.run_folder import RunFolder
 from runner.signature.build import build
 from runner.signature.code import digest_code, part_packages
@@ -42,16 +42,16 @@ MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
 
 @dataclass
 class PreparedRun:
-    """A run that is ready to take its steps.
+    """A run that is ready to train.
 
     Attributes:
         config: its configuration.
         data: its encoded rows.
-        tracking: where its record goes.
-        trainer: what trains it.
-        progress: what shows how it goes on.
-        folder: its folder, locked.
-        resumed: whether it goes on from an earlier process.
+        tracking: the part that `tracking` names, which records the run.
+        trainer: its trainer.
+        progress: its progress display.
+        folder: its run folder, locked.
+        is_resumed: whether an earlier process started it.
     """
 
     config: Config
@@ -60,7 +60,7 @@ class PreparedRun:
     trainer: Trainer
     progress: Progress
     folder: RunFolder
-    resumed: bool
+    is_resumed: bool
 
 
 def prepare_run(
@@ -70,17 +70,18 @@ def prepare_run(
 
     Args:
         config: a checked configuration.
-        source: takes the place of the source that `data` names.
-        progress: shows what takes time.
-        signals: tells the trainer when to stop.
-        member: the sweep that the run is a member of.
+        source: replaces the source that `data` names. None: that source.
+        progress: the progress display.
+        signals: the signals that stop the training.
+        member: the run as a member of a sweep. None: it runs alone.
 
-    Raises UserError for all that the user can fix, before there is a folder.
+    Raises:
+        UserError: the user can fix the problem. No run folder was created.
     """
     if warning := find_unused_accelerator():
         progress.note(f"warning: {warning}")
     if source is not None:
-        config = _name_python_source(config, source)
+        config = _with_python_source(config, source)
     if member is None:
         check_folder(config)
     tracking = build_tracking(config)
@@ -88,13 +89,28 @@ def prepare_run(
     with with_origin(config), error_location("weights"):
         weights_fingerprint = build_weights(config).fingerprint()
     trainer.compile()
-    folder, resumed = open_folder(config, trainer.data, tracking, member, begins=weights_fingerprint)
+    folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
     LOG.info("the folder is %s", folder.path)
-    return PreparedRun(config, trainer.data, tracking, trainer, progress, folder, resumed)
+    return PreparedRun(config, trainer.data, tracking, trainer, progress, folder, is_resumed)
+
+
+def _with_python_source(config: Config, source: Source) -> Config:
+    """The configuration with the class of a source from Python in place of the source that `data` names."""
+    name = type(source).__name__
+    return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})
+
+
+def build_tracking(config: Config) -> Any:
+    """Builds the part that records the run. Raises UserError if its settings or its store are wrong."""
+    with with_origin(config):
+        with error_location("tracking"):
+            tracking = build(config.values["tracking"], {}, SCHEMA["tracking"])
+        tracking.describe()
+    return tracking
 
 
 def make_trainer(config: Config, source: Source | None, progress: Progress, signals: Signals) -> Trainer:
-    """Loads the data and builds the trainer. Raises UserError for all that the user can fix."""
+    """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
     static, numbers = split_scalars(config)
     static["architecture"] |= dtype_arguments(config)
     with with_origin(config):
@@ -102,22 +118,37 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
         training = Training(**config.values["training"])
         data = limit_batches(data, training)
         if training.limit_batches is not None and not config.values["quiet"]:
-            rows = ", ".join(f"{len(rows):,} rows of {name}" for name, rows in data.splits.items())
-            progress.note(f"training.limit_batches={training.limit_batches}: {rows}")
+            sizes = ", ".join(f"{len(rows):,} rows of {split}" for split, rows in data.splits.items())
+            progress.note(f"training.limit_batches={training.limit_batches}: {sizes}")
         _check_splits(data, training)
-        program = get_program(static, features, data)
+        program = get_program(static, features, data.constants)
         weights = build_weights(config)
-        arrays = as_arrays(numbers, config.values["seed"])
+        arrays = numbers_to_arrays(numbers, config.values["seed"])
         with memory_error_location("preparing the first batch", READ_LESS):
             return Trainer(program, data, training, arrays, weights=weights, progress=progress, signals=signals)
 
 
+def dtype_arguments(config: Config) -> dict[str, str]:
+    """The argument `dtype` of the architecture, for a precision that is not the default."""
+    precision = config.values["training"]["precision"]
+    return {} if precision == "float32" else {"dtype": precision}
+
+
 def load_data(config: Config, source: Source | None, progress: Progress) -> tuple[Data, Features]:
-    """The encoded data and its columns. The cache serves the same configuration, rows and code only."""
-    fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
+    """Loads and encodes the data, from the cache if it has the same configuration, rows and code.
+
+    Args:
+        config: a checked configuration.
+        source: replaces the source that `data` names, without the cache. None: that source.
+        progress: the progress display.
+
+    Returns:
+        The encoded data, and the columns and the target that encode it.
+    """
     nodes = [config.values["data"], config.values["feature"]]
     identity = json.dumps([nodes, digest_code(part_packages(nodes))], sort_keys=True)
-    features = Features.described(config.values["feature"])
+    features = Features.from_config(config.values["feature"])
+    fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None
         if source is None:
@@ -130,74 +161,62 @@ def load_data(config: Config, source: Source | None, progress: Progress) -> tupl
 
 
 def limit_batches(data: Data, training: Training) -> Data:
-    """With `training.limit_batches`, the rows of so many batches of each split: the same rows for any seed."""
+    """The data with at most `training.limit_batches` batches of rows in each split. They are the same for any seed."""
     if training.limit_batches is None:
         return data
-    most = training.limit_batches * training.batch_size
-    return replace(data, splits={name: np.sort(epoch_order(rows, 0, 0)[:most]) for name, rows in data.splits.items()})
+    count = training.limit_batches * training.batch_size
+    splits = {split: np.sort(epoch_order(rows, 0, 0)[:count]) for split, rows in data.splits.items()}
+    return replace(data, splits=splits)
 
 
 def _check_splits(data: Data, training: Training) -> None:
+    """Raises UserError for settings that the splits don't allow."""
     rows = len(data.splits["train"])
     if training.batch_size > rows:
         raise UserError(
-            f"training.batch_size={training.batch_size} is larger than the training split: choose at most {rows}"
+            f"training.batch_size={training.batch_size} is larger than the training split. Choose at most {rows}."
         )
-    if training.epochs * -(-rows // training.batch_size) > MAX_STEPS:
-        raise UserError(f"training.epochs={training.epochs} are more steps than can be counted: {MAX_STEPS:,}")
+    steps = training.epochs * -(-rows // training.batch_size)
+    if steps > MAX_STEPS:
+        raise UserError(f"training.epochs={training.epochs} makes {steps:,} steps. At most {MAX_STEPS:,} are allowed.")
     split = training.monitor.partition("/")[0]
     if split != "train" and split not in data.splits:
         raise UserError(
-            f"training.monitor={training.monitor}: the data has no such split (it has {', '.join(data.splits)}); "
-            f"hold some out by data.{split}=0.1, or set training.monitor=train/loss"
+            f"training.monitor={training.monitor}: the data has no split {split}, only {', '.join(data.splits)}. "
+            f"Hold some rows out with data.{split}=0.1, or set training.monitor=train/loss."
         )
-
-
-def build_tracking(config: Config) -> Any:
-    """The tracking. Raises UserError if it is known already that no record can go there."""
-    with with_origin(config):
-        with error_location("tracking"):
-            tracking = build(config.values["tracking"], {}, SCHEMA["tracking"])
-        tracking.describe()
-    return tracking
-
-
-def build_weights(config: Config) -> Weights:
-    """The weights that training begins with."""
-    with error_location("weights"):
-        weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
-        return weights
-
-
-def dtype_arguments(config: Config) -> dict[str, str]:
-    """The architecture's argument `dtype`, unless the precision is the default."""
-    precision = config.values["training"]["precision"]
-    return {} if precision == "float32" else {"dtype": precision}
 
 
 _PROGRAMS: dict[str, Program] = {}
 
 
-def get_program(static: Mapping[str, Any], features: Features, data: Data) -> Program:
-    """The program of a static tree. Runs that differ only in their numbers share one. A few programs are kept."""
+def get_program(static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> Program:
+    """The program of a configuration. Runs that differ only in their numbers share a program.
+
+    Args:
+        static: the configuration, with a `ScalarSlot` in place of each number.
+        features: the target and the columns.
+        constants: the constants of the target and the columns.
+    """
     groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer", "augmentation")
-    learned = {name: sorted(constants.static.items()) for name, constants in data.constants.items()}
-    key = repr(([static[group] for group in groups], learned))
+    static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
+    key = repr(([static[group] for group in groups], static_constants))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()
-        _PROGRAMS[key] = Program(static, features, data.constants)
+        _PROGRAMS[key] = Program(static, features, constants)
     return _PROGRAMS[key]
 
 
 def _forget_programs() -> None:
-    """Frees the compiled programs. JAX's own caches would keep them, and grow in a long sweep of architectures."""
+    """Frees all programs. JAX's own caches would keep the compiled functions, and fill the memory in a long sweep."""
     _PROGRAMS.clear()
     jax.clear_caches()
     gc.collect()
 
 
-def _name_python_source(config: Config, source: Source) -> Config:
-    """The configuration with the name of a source from Python in place of the source that it names."""
-    name = type(source).__name__
-    return replace(config, values=config.values | {"data": {"given": name}}, choices=config.choices | {"data": name})
+def build_weights(config: Config) -> Weights:
+    """Builds the part that gives the initial weights."""
+    with error_location("weights"):
+        weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
+        return weights

@@ -1,26 +1,39 @@
-"""The figures of a run, drawn from what its folder holds; importing this imports no JAX."""
+"""Draws the figures of a run or a sweep from the files in its folder. Importing this imports no JAX."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from runner.figures import classes, curves, sweep, values
+from runner.figures.classification import draw_classification
+from runner.figures.curves import draw_learning_curves, draw_sweep
+from runner.figures.regression import draw_regression
 from runner.files import check_no_links
-from runner.record import predictions as kept
-from runner.record.predictions import RecordedPredictions
+from runner.record.predictions import RecordedPredictions, load_predictions
 
 
 def draw(folder: Path) -> list[Path]:
-    """Draws into the folder's `figures/` whatever its files give; the files drawn, none of an empty folder."""
+    """Draws all figures that the files in a folder allow. Returns the new files in its `figures/`."""
     check_no_links(folder / "figures")
-    drawn = curves.draw(folder) + sweep.draw(folder)
-    if (answers := kept.load_predictions(folder)) is not None:
-        drawn += draw_answers(answers, folder / "figures")
-    return drawn
+    paths = draw_learning_curves(folder) + draw_sweep(folder)
+    predictions = load_predictions(folder)
+    if predictions is not None:
+        paths += draw_predictions(predictions, folder / "figures")
+    return paths
 
 
-def draw_answers(answers: RecordedPredictions, folder: Path, suffix: str = "") -> list[Path]:
-    """Draws what a model says of a split; `suffix` ends the names of the files."""
-    if not len(answers.row):
+def draw_predictions(predictions: RecordedPredictions, folder: Path, suffix: str = "") -> list[Path]:
+    """Draws the predictions for a split.
+
+    Args:
+        predictions: the predictions.
+        folder: the folder of the new files.
+        suffix: the end of their names, before the extension.
+
+    Returns:
+        The new files.
+    """
+    if not len(predictions.row):
         return []
-    return (values if answers.classes is None else classes).draw(answers, folder, suffix)
+    if predictions.classes is None:
+        return draw_regression(predictions, folder, suffix)
+    return draw_classification(predictions, folder, suffix)

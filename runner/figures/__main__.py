@@ -1,4 +1,4 @@
-"""Draws the figures of the runs whose folder is given, of a sweep those of its runs too: beside a run that is over."""
+"""Draws the figures in the folder of a run, or of a sweep and its runs: `python -m runner.figures FOLDER`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.run_folder import list_runs
 
 
 def main(folder: Path) -> None:
-    """Draws them one run after the other."""
+    """Draws the figures of a folder, then those of the runs in it."""
     os.nice(19)  # runs go first
     for path in (folder, *list_runs(folder)):
         figures.draw(path)

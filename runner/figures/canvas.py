@@ -1,4 +1,4 @@
-"""What all figures share: panels, names that can't do harm, files."""
+"""Shared by all figures: panels, safe labels from the user's data, and PNG files."""
 
 from __future__ import annotations
 
@@ -11,64 +11,68 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 5.0, 3.5  # of a panel, in inches
-DOTS = 100  # an inch
-LONGEST = 24  # characters of a name
-SIDE_BY_SIDE = 40  # characters below an axis
+PANEL_WIDTH, PANEL_HEIGHT = 5.0, 3.5  # inches
+DOTS_PER_INCH = 100
+LONGEST_NAME = 24  # characters
+HORIZONTAL_ROOM = 40  # characters that fit below an axis side by side
 
 
-def panels(count: int, columns: int = 3, *, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels, row by row."""
+def make_panels(
+    count: int, columns: int = 3, *, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels, row by row; `width` and `height` of a panel are in inches."""
     columns = min(count, columns)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for spare in axes[count:]:
-        spare.remove()
+    for unused in axes[count:]:
+        unused.remove()
     return figure, axes[:count]
 
 
-def short(name: object, longest: int = LONGEST) -> str:
-    """A name from the data on one line, cut where it is long, without what can't be printed."""
-    text = "".join(letter if letter.isprintable() else " " for letter in " ".join(str(name).split()))
+def shorten(name: object, longest: int = LONGEST_NAME) -> str:
+    """A name on one line, cut to `longest` characters. Characters that can't be printed become spaces."""
+    one_line = " ".join(str(name).split())
+    text = "".join(character if character.isprintable() else " " for character in one_line)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def label(text: str) -> str:
-    """A text of a figure that isn't TeX, whatever it holds."""
+def escape_tex(text: str) -> str:
+    """Escapes dollar signs, between which Matplotlib would read TeX."""
     return text.replace("$", r"\$")
 
 
-def name_ticks(axis: Axes, names: Sequence[str], *, vertical: bool = False) -> None:
-    """Names the places 0, 1, … of an axis, shortly; the upright one counts from the top."""
-    labels = [label(short(name)) for name in names]
+def label_ticks(axis: Axes, names: Sequence[str], *, vertical: bool = False) -> None:
+    """Labels the positions 0, 1, … of the x axis, or with `vertical` those of the y axis, from top to bottom."""
+    labels = [escape_tex(shorten(name)) for name in names]
     if vertical:
         axis.set_yticks(range(len(names)), labels)
         axis.set_ylim(len(names) - 0.5, -0.5)
     else:
-        turned = max(map(len, labels)) * len(labels) > SIDE_BY_SIDE
-        axis.set_xticks(range(len(names)), labels, rotation=90 if turned else 0)
+        is_crowded = max(map(len, labels)) * len(labels) > HORIZONTAL_ROOM
+        axis.set_xticks(range(len(names)), labels, rotation=90 if is_crowded else 0)
 
 
-def finite(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The places where all arrays (N,) are finite, as float64."""
-    kept = np.logical_and.reduce([np.isfinite(array) for array in arrays])
-    return tuple(array[kept].astype(np.float64) for array in arrays)
+def keep_finite(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The rows in which all arrays (N,) are finite, as float64."""
+    finite = np.logical_and.reduce([np.isfinite(array) for array in arrays])
+    return tuple(array[finite].astype(np.float64) for array in arrays)
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Writes a PNG file, whole or not at all."""
+def describe_not_finite(not_finite: np.ndarray) -> str:
+    """The end of a title, with the number of values that are not finite and not drawn; "" if there are none."""
+    return f"; {not_finite.sum():,} not finite" if not_finite.any() else ""
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Writes a PNG file atomically. Returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # another process may draw the same
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # another process may draw the same figure
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in a script that the font lacks
-            figure.savefig(temporary, format="png", dpi=DOTS, pil_kwargs={"compress_level": 3})
+            # The font may lack the script of a name.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})
         return temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def unknown(bad: np.ndarray) -> str:
-    """What a title adds where some values aren't finite, and so aren't shown."""
-    return f"; {bad.sum():,} not finite" if bad.any() else ""

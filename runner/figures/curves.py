@@ -1,49 +1,102 @@
-"""Learning curves, from the points in a run's folder."""
+"""Figures of metrics: the learning curves of a run, and the monitored metric of a sweep's runs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from matplotlib.axes import Axes
 
-from runner.figures import canvas
-from runner.record import outbox
+from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure
+from runner.files import read_json
+from runner.record.description import MANIFEST, REPEATS
+from runner.record.outbox import parse_points, read_covered_points
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)
 RATE = "learning_rate"
+MAX_MARKED = 30  # a curve of fewer points has marks
 
 
-def draw(folder: Path) -> list[Path]:
-    """Draws a panel for each quantity into `learning_curves.png`; nothing without points."""
-    quantities = _quantities(folder)
-    if not quantities:
+def draw_learning_curves(folder: Path) -> list[Path]:
+    """Draws the points in a run's folder into `learning_curves.png`, with a panel for each metric."""
+    curves = _load_curves(folder)
+    if not curves:
         return []
-    figure, axes = canvas.panels(len(quantities), len(quantities))
-    for axis, (quantity, curves) in zip(axes, quantities.items(), strict=True):
-        _draw_panel(axis, quantity, curves)
-    return [canvas.save(figure, folder / "figures" / "learning_curves.png")]
+    figure, axes = make_panels(len(curves), len(curves))
+    for axis, (metric, split_curves) in zip(axes, curves.items(), strict=True):
+        _draw_curves(axis, metric, split_curves)
+    return [save_figure(figure, folder / "figures" / "learning_curves.png")]
 
 
-def _quantities(folder: Path) -> dict[str, Mapping[str, Curve]]:
-    """The curves by quantity and split: those of `train/loss`, `valid/loss`, …, and the learning rate."""
-    found: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
-    for point in outbox.parse_points(outbox.read_covered_points(folder).splitlines()):
+def draw_sweep(folder: Path) -> list[Path]:
+    """Draws the monitored metric of a sweep's runs into `sweep.png`, with a panel for each key that varies.
+
+    Returns:
+        The new file; nothing if the folder is not a sweep's, or no run has ended.
+    """
+    if not (folder / MANIFEST).exists():
+        return []
+    manifest = read_json(folder / MANIFEST)
+    keys, monitor = manifest["keys"], manifest["monitor"]
+    ended = [run for run in manifest["runs"] if f"best/{monitor}" in run["metrics"]]
+    if not ended or not keys:
+        return []
+    figure, axes = make_panels(len(keys))
+    for axis, key in zip(axes, keys, strict=True):
+        _draw_metric_by_value(axis, key, [(run["values"][key], run["metrics"][f"best/{monitor}"]) for run in ended])
+        axis.set(xlabel=escape_tex(key), ylabel=escape_tex(monitor))
+    return [save_figure(figure, folder / "figures" / "sweep.png")]
+
+
+def _load_curves(folder: Path) -> dict[str, Mapping[str, Curve]]:
+    """The curves by metric and split, such as `loss` and `valid`. The learning rate is last, with the split "".
+
+    Metrics without a split, such as the time, have no curve.
+    """
+    curves: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
+    for point in parse_points(read_covered_points(folder).splitlines()):
         epoch = point.values.get("epoch", point.step)
         for key, value in point.values.items():
-            split, _, quantity = key.rpartition("/")
+            split, _, metric = key.rpartition("/")
             if split or key == RATE:
-                found[quantity][split].append((epoch, value))
-    return {quantity: found[quantity] for quantity in sorted(found, key=RATE.__eq__)}  # the rate comes last
+                curves[metric][split].append((epoch, value))
+    return {metric: curves[metric] for metric in sorted(curves, key=lambda metric: metric == RATE)}
 
 
-def _draw_panel(axis: Axes, quantity: str, curves: Mapping[str, Curve]) -> None:
+def _draw_curves(axis: Axes, metric: str, curves: Mapping[str, Curve]) -> None:
     for split, curve in curves.items():
         epochs, values = zip(*curve, strict=True)
-        axis.plot(epochs, values, label=split, marker="o" if len(curve) < 30 else None, markersize=3)
-    axis.set(title=quantity.replace("_", " "), xlabel="epoch")
+        axis.plot(epochs, values, label=split, marker="o" if len(curve) < MAX_MARKED else None, markersize=3)
+    axis.set(title=metric.replace("_", " "), xlabel="epoch")
     axis.grid(alpha=0.3)
-    if any(curves):
+    if any(curves):  # the learning rate has no split, and needs no legend
         axis.legend()
+
+
+def _draw_metric_by_value(axis: Axes, key: str, pairs: Sequence[tuple[Any, float]]) -> None:
+    """Draws a point for each run. If the values are numbers, a line joins the means of runs with the same value.
+
+    Args:
+        axis: the panel.
+        key: the key that varies.
+        pairs: its value and the metric of each run.
+    """
+    groups: dict[Any, list[float]] = {}
+    for value, metric in pairs:
+        groups.setdefault(value if isinstance(value, int | float) else str(value), []).append(metric)
+    # A seed or a fold is a number without a scale.
+    is_numeric = key not in REPEATS and all(type(value) in (int, float) for value in groups)
+    values = sorted(groups) if is_numeric else list(groups)
+    positions = values if is_numeric else range(len(values))
+    for position, value in zip(positions, values, strict=True):
+        axis.plot([position] * len(groups[value]), groups[value], "o", color="C0", alpha=0.6)
+    if not is_numeric:
+        label_ticks(axis, [str(value) for value in values])
+        return
+    means = [sum(groups[value]) / len(groups[value]) for value in values]
+    axis.plot(positions, means, color="C0", alpha=0.4)
+    if values[0] > 0 and values[-1] / values[0] > 20:
+        axis.set_xscale("log")
+    axis.grid(alpha=0.3)

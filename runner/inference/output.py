@@ -1,4 +1,4 @@
-"""Writes tables as CSV, Parquet or JSON files, by the suffix of their name. Writing is atomic."""
+"""Writes a table as a CSV, Parquet or JSON file, by the suffix of its name, atomically."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Columns = Mapping[str, np.ndarray]  # each (rows,)
 
 
 def check_output_path(path: Path) -> None:
-    """Raises UserError where a table can't be written to a path."""
+    """Raises UserError if a table can't be written to a path."""
     if path.suffix not in WRITERS:
-        problem = f"{path.suffix} is no format" if path.suffix else "its name must end with its format"
+        problem = f"{path.suffix} is no format" if path.suffix else "the name must end with the format"
         raise UserError(f"output={path}: {problem}. {suggest_name(path.suffix, WRITERS)}")
     if path.exists():
-        raise UserError(f"output={path} is there already; remove it, or choose another name")
+        raise UserError(f"output={path} exists already. Remove it, or choose another name.")
     if not path.parent.is_dir():
-        raise UserError(f"output={path}: there is no folder {path.parent}; make it first, or choose another")
+        raise UserError(f"output={path}: there is no folder {path.parent}. Create it, or choose another one.")
 
 
 def write_table(path: Path, columns: Columns) -> None:
-    """Writes a table to a path that `check_output_path` accepts. Raises UserError where writing fails."""
+    """Writes a table to a path that `check_output_path` accepts. Raises UserError if writing fails."""
     try:
         with replace_atomically(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) as file:
             WRITERS[path.suffix](columns, file)
     except OSError as error:
-        raise UserError(f"output={path} can't be written ({error.strerror or error}); choose another place") from error
+        raise UserError(f"output={path} can't be written: {error.strerror or error}. Choose another path.") from error
 
 
 def _write_csv(columns: Columns, file: BinaryIO) -> None:
@@ -51,9 +51,9 @@ def _write_parquet(columns: Columns, file: BinaryIO) -> None:
 
 
 def _write_json(columns: Columns, file: BinaryIO) -> None:
-    """Writes a list of records. A number that is not finite becomes null, because JSON has no other form for it."""
-    lists = [_to_json_values(values) for values in columns.values()]
-    records = (json.dumps(dict(zip(columns, row, strict=True)), allow_nan=False) for row in zip(*lists, strict=True))
+    """Writes a list of records, with null in place of NaN and infinity, which JSON can't express."""
+    rows = zip(*(_to_json_values(values) for values in columns.values()), strict=True)
+    records = (json.dumps(dict(zip(columns, row, strict=True)), allow_nan=False) for row in rows)
     file.write(b"[" + ",\n".join(records).encode() + b"]\n")
 
 
@@ -71,7 +71,7 @@ def _to_arrow(columns: Columns) -> Any:
 
 
 def _to_json_values(values: np.ndarray) -> list[Any]:
-    """The values as JSON has them: a float as the shortest decimal that is equal to it in its own precision."""
+    """The values for JSON: a float as the shortest decimal that its own precision reads back as the same float."""
     if values.dtype.kind != "f":
         return values.tolist()
     shortest = values.astype(str).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Applies a model to new rows, in batches of few shapes."""
+"""Applies a trained model to new rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.data.transform import Rows
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program
 
-SIZES = tuple(2**power for power in range(0, 32, 4))  # batch sizes: few are compiled, and a single row is fast
+BATCH_SIZES = tuple(2**power for power in range(0, 32, 4))  # few, because the model is compiled for each
 
 
 class PredictFn:
@@ -21,30 +21,31 @@ class PredictFn:
 
     Args:
         program: the program of the run.
-        given: the numbers and constants of the run.
-        batch_size: the largest batch.
+        program_inputs: the numbers and constants of the run.
+        max_batch_size: the size of the largest batch.
     """
 
-    def __init__(self, program: Program, given: ProgramInputs, batch_size: int) -> None:
-        self.program, self.given, self._batch_size = program, given, batch_size
-        self._compiled = jax.jit(self._logits)
+    def __init__(self, program: Program, program_inputs: ProgramInputs, max_batch_size: int) -> None:
+        self.program, self.program_inputs, self._max_batch_size = program, program_inputs, max_batch_size
+        self._compiled_logits = jax.jit(self._logits)
 
     def logits(self, rows: Rows, parameters: Any, model_state: Any) -> np.ndarray:
-        """The output for each row, float32 (N, outputs); in the target's own unit where it is real-valued."""
+        """The outputs for each row, float32 (N, outputs); for a real-valued target in the target's own unit."""
         count = row_count(next(iter(next(iter(rows.values())).values())))
-        size = min(self._batch_size, next(size for size in SIZES if size >= count))
+        size = min(self._max_batch_size, next(size for size in BATCH_SIZES if size >= count))
         pieces = []
         for first in range(0, count, size):
-            indices = np.arange(first, first + size).clip(max=count - 1)  # the last batch repeats its last row
-            logits = self._compiled(self.given, parameters, model_state, gather_rows(rows, indices))
+            indices = np.arange(first, first + size).clip(max=count - 1)  # the last row pads the last batch
+            encoded = gather_rows(rows, indices)
+            logits = self._compiled_logits(self.program_inputs, parameters, model_state, encoded)
             pieces.append(np.asarray(logits)[: count - first])
         return np.concatenate(pieces)
 
-    def _logits(self, given: ProgramInputs, parameters: Any, model_state: Any, rows: Any) -> jax.Array:
-        parts = self.program.parts(given)
+    def _logits(self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, encoded: Any) -> jax.Array:
+        parts = self.program.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
-        applied: Any = parts.model.apply(variables, rows, given.constants, train=False)
-        output: Output = applied[2]
+        applied: Any = parts.model.apply(variables, encoded, program_inputs.constants, train=False)
+        output: Output = applied[2]  # after the inputs and the target
         if output.logits is None:
-            raise UserError("this model returns no logits, so it predicts nothing")
+            raise UserError("this model returns no logits, so it can't predict")
         return parts.target.decode(output.logits)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.record.predictions import probabilities
+from runner.record.predictions import compute_probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class Predictions:
 
     Attributes:
         classes: the classes, in the type that the data has them in; None: the target is real-valued.
-        row: the rows' numbers in the data, int64 (N,); new rows are numbered from 0.
+        row: the number of each row in the data, int64 (N,); new rows are numbered from 0.
         target: the true classes or values, with the dtype and shape of `prediction`; None: unknown.
         prediction: classes (N,): text, integers or booleans; or values in the target's own unit, float32 (N,) or
             (N, outputs).
@@ -30,15 +30,18 @@ class Predictions:
     probabilities: np.ndarray | None
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The columns of a table, each (N,): several outputs are numbered, probabilities are named by their class."""
-        found = {"row": self.row}
+        """The predictions as columns of a table, each (N,).
+
+        The columns of several outputs are named by the number of the output, and those of probabilities by the class.
+        """
+        columns = {"row": self.row}
         if self.target is not None:
-            found |= _number_columns("target", self.target)
-        found |= _number_columns("prediction", self.prediction)
+            columns |= _number_columns("target", self.target)
+        columns |= _number_columns("prediction", self.prediction)
         if self.classes is not None and self.probabilities is not None:
             names = (f"probability_{name}" for name in self.classes)
-            found |= dict(zip(names, self.probabilities.T, strict=True))
-        return found
+            columns |= dict(zip(names, self.probabilities.T, strict=True))
+        return columns
 
 
 def make_predictions(
@@ -48,22 +51,24 @@ def make_predictions(
 
     Args:
         classes: the classes; None: the target is real-valued.
-        row: the rows' numbers, int64 (N,).
-        logits: (N, outputs); values in the target's own unit where it is real-valued.
+        row: the number of each row, int64 (N,).
+        logits: (N, outputs); for a real-valued target these are predictions in the target's own unit.
         target: the indices of the true classes, int32 (N,), or the true values, float32 (N, outputs); None: unknown.
     """
     if classes is None:
-        known_target = None if target is None else _squeeze_single_output(target)
         return Predictions(
-            classes=None, row=row, target=known_target, prediction=_squeeze_single_output(logits), probabilities=None
+            classes=None,
+            row=row,
+            target=None if target is None else _squeeze_single_output(target),
+            prediction=_squeeze_single_output(logits),
+            probabilities=None,
         )
-    class_probabilities = probabilities(logits)
+    class_probabilities = compute_probabilities(logits)
     names = np.array(classes)
-    known_target = None if target is None else names[target]
     return Predictions(
         classes=classes,
         row=row,
-        target=known_target,
+        target=None if target is None else names[target],
         prediction=names[class_probabilities.argmax(1)],
         probabilities=class_probabilities,
     )
@@ -75,6 +80,7 @@ def _squeeze_single_output(values: np.ndarray) -> np.ndarray:
 
 
 def _number_columns(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the values of each output's column: `name`, or `name_0`, `name_1`, … of several outputs."""
     if values.ndim == 1:
         yield name, values
     else:

@@ -1,4 +1,4 @@
-"""A finished run as a model: evaluates its best weights on splits, and predicts new rows."""
+"""A finished run as a trained model: evaluates its best weights on splits, and predicts new rows."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.columns import is_table
-from components.types import Constants, Encoded, Ragged, Source, UserError
+from components.types import Encoded, Ragged, Source, UserError
 from runner.config.config import Config
 from runner.config.earlier_run import add_missing_keys, read_config
 from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.data.batches import gather_rows
-from runner.data.load import Data, Features
-from runner.data.python_rows import NEW, as_source, encode_labeled
+from runner.data.load import Data
+from runner.data.python_rows import NEW_SPLIT, as_source, encode_labeled
 from runner.data.transform import ArrayLayout, load_transform
-from runner.display.progress import Progress, Quiet
+from runner.display.progress import Progress, QuietProgress
 from runner.execution.prepare import dtype_arguments, get_program, load_data
 from runner.inference.predict_fn import PredictFn
 from runner.inference.predictions import Predictions, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
-from runner.program.parts import ProgramInputs
-from runner.program.program import Program, TrainState, as_arrays
+from runner.program.parts import ExampleOutputs, ProgramInputs
+from runner.program.program import TrainState, numbers_to_arrays
 from runner.record.description import code_versions, list_changes
-from runner.record.predictions import RecordedPredictions, make_recorded
+from runner.record.predictions import RecordedPredictions
 from runner.run_folder import find_run, list_runs, read_record
-from runner.training.checkpoint import load_newest
+from runner.training.checkpoint import load_newest_checkpoint
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
 
 
-class Weights(NamedTuple):
-    """The weights of a run.
+class BestWeights(NamedTuple):
+    """The best weights of a run.
 
     Attributes:
         parameters: the trained parameters.
         model_state: the other variables of the model, such as BatchNorm's averages.
-        epoch: the epoch that they are from, counted from 1; None: no epoch ended, and these are the latest.
+        epoch: the best epoch, counted from 1. None: no epoch has ended, and these are the latest weights.
         epochs: the number of epochs trained so far.
     """
 
@@ -68,61 +68,73 @@ def load_model(name: str | Path, *, root: str | Path = "outputs", source: Source
     """
     folder = find_run(Path(os.path.expanduser(root)), os.path.expanduser(str(name)), "run").absolute()
     values = read_config(folder)
-    return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, shown=Quiet())
+    return TrainedModel(folder, Config(values, values, {}, (), {}), source=source, progress=QuietProgress())
 
 
-def open_model(config: Config, shown: Progress) -> TrainedModel:
-    """Loads the run of `run=…` as a model.
+def open_model(config: Config, progress: Progress) -> TrainedModel:
+    """Loads the run that `run=…` names as a model.
 
     Args:
-        config: the run's own configuration, with the overrides of the command.
-        shown: the progress display.
+        config: the configuration of the run, with the overrides of the command.
+        progress: the progress display.
     """
     folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-    return TrainedModel(folder, config, shown=shown)
+    return TrainedModel(folder, config, progress=progress)
 
 
 class TrainedModel:
     """A trained model.
 
     Attributes:
-        folder: the folder of the run.
-        splits: the number of rows of each split of its data.
+        folder: the run folder.
+        splits: the number of rows of each split of the run's data.
         transform: encodes rows.
-        features: the columns that it reads, and its target.
-        classes: the classes, integers or booleans where the data has these, else their names. None: the target is
-            real-valued.
+        features: the columns that the model reads, and its target.
+        classes: the classes: integers or booleans if the data has these, else names. None: the target is real-valued.
         weights: the best weights.
     """
 
-    def __init__(self, folder: Path, config: Config, *, source: Source | None = None, shown: Progress) -> None:
+    def __init__(self, folder: Path, config: Config, *, source: Source | None = None, progress: Progress) -> None:
         start_jax(cache_folder())
-        self.folder, self._source, self._shown = folder, source, shown
+        self.folder, self._source, self._progress = folder, source, progress
         self._record = _read_run_record(folder)
-        self.splits: dict[str, int] = {one["split"]: one["rows"] for one in self._record["datasets"]}
+        self.splits: dict[str, int] = {dataset["split"]: dataset["rows"] for dataset in self._record["datasets"]}
         values = add_missing_keys(config.values)
         self._config = replace(config, values=values, raw=values)
         self._training = Training(**self._config.values["training"])
-        self._static, numbers = split_scalars(self._config)
-        self._static["architecture"] |= dtype_arguments(self._config)
-        self._numbers = as_arrays(numbers, self._config.values["seed"])
+        static, numbers = split_scalars(self._config)
+        static["architecture"] |= dtype_arguments(self._config)
+        self._numbers = numbers_to_arrays(numbers, self._config.values["seed"])
         self.transform = load_transform(folder)
         self.features, self._constants = self.transform.features, self.transform.constants
         self._target = self.features.target.bind(self._constants["target"])
         self.classes = self._target.values or self._target.classes
-        self._program = _get_cached_program(self._static, self.features, self._constants)
-        self._given = _program_inputs(self._numbers, self._constants)
-        self.weights = _load_best_weights(folder, self._like(), shown)
+        self._program = get_program(static, self.features, self._constants)
+        device_constants = {name: dict(constants.device) for name, constants in self._constants.items()}
+        self._program_inputs = jax.device_put(ProgramInputs(self._numbers, device_constants))
+        self.weights = _load_best_weights(folder, self._state_shapes(), progress)
         for change in list_changes(self._record["tags"], code_versions(self._config) | arithmetic_settings()):
-            shown.note(f"warning: {change}: results may differ from those of the run")
+            progress.note(f"warning: {change}: results may differ from those of the run")
+
+    def _state_shapes(self) -> TrainState:
+        """The training state, with shapes and dtypes in place of arrays."""
+        empty_rows = {
+            name: {key: _empty_row(layout) for key, layout in layouts.items()}
+            for name, layouts in self.transform.layouts.items()
+        }
+        encoded = gather_rows(empty_rows, np.zeros(1, int))
+        return jax.eval_shape(self._program.init, self._program_inputs, encoded, np.zeros(1, np.int32))
 
     @property
-    def held_out(self) -> str:
-        """The default split: `test`, else `valid`. Raises UserError where the run has neither."""
+    def default_split(self) -> str:
+        """`test`, or else `valid`. Raises UserError if the run has neither."""
         for split in ("test", "valid"):
             if split in self.splits:
                 return split
-        raise UserError(f"run={self.folder.name}: nothing was held out; data.split={next(iter(self.splits))} is there")
+        raise UserError(
+            f"run={self.folder.name}: the run has no test or valid split. "
+            f"Evaluate the one that it has with data.split={next(iter(self.splits))}."
+        )
 
     def evaluate(self, split: str | Mapping[str, Any] | Source = "test") -> dict[str, float]:
         """Evaluates the model.
@@ -134,15 +146,15 @@ class TrainedModel:
             The loss and metrics, such as `test/loss`, or `new/loss` for new rows.
         """
         check_not_forked()
-        if not isinstance(split, str):
-            data = encode_labeled(as_source(split), self.features, self._constants)
-            trainer, split = self._trainer_on(data), NEW
+        if isinstance(split, str):
+            trainer = self._trainer_for(split)
         else:
-            trainer = self._trainer_of(split)
-        return trainer.evaluate(split, *self.weights[:2])
+            data = encode_labeled(as_source(split), self.features, self._constants)
+            trainer, split = self._make_trainer(data), NEW_SPLIT
+        return trainer.evaluate(split, self.weights.parameters, self.weights.model_state)
 
     def predict(
-        self, rows: str | Mapping[str, Any] | Source, *, tell: Callable[[str], None] | None = None
+        self, rows: str | Mapping[str, Any] | Source, *, on_warning: Callable[[str], None] | None = None
     ) -> Predictions:
         """Predicts a split of the run's data, or new rows.
 
@@ -151,119 +163,109 @@ class TrainedModel:
                 source. A column is an array, or anything that NumPy turns into one, with the rows along its first
                 axis; `Ragged`; or a column of pandas, Polars or Arrow. The target is not needed, and columns that the
                 model does not read are ignored.
-            tell: called with each warning of a column about new rows, such as values that training never had.
+            on_warning: called with each warning of a column about new rows, such as values that training never had.
 
         Raises:
             UserError: a column or the split is missing.
             DataError: a value is wrong; the message names its row and column.
         """
         check_not_forked()
-        if not isinstance(rows, str) and not is_table(rows) and not hasattr(rows, "blocks"):
+        if isinstance(rows, str):
+            trainer, outputs = self._evaluate_with_outputs(rows)
+            return make_predictions(self.classes, trainer.data.splits[rows], outputs.logits, trainer.targets(rows))
+        if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(
-                f"predict takes the name of a split, or new rows by column, {{{', '.join(map(repr, keys))}: …}}, "
-                f"not {type(rows).__name__}"
+                f"predict: the rows are of the type {type(rows).__name__}. "
+                f"Pass the name of a split, or new rows by column: {{{', '.join(map(repr, keys))}: …}}."
             )
-        if not isinstance(rows, str):
-            with memory_error_location("reading the new rows", "Free some, or predict fewer rows at once."):
-                encoded, warnings = self.transform.transform_with_warnings(rows)
-            if tell is not None:
-                for warning in warnings:
-                    tell(warning)
-            size = self._training.evaluation_batch_size
-            with memory_error_location("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
-                logits = self._predict_fn.logits(encoded, *self.weights[:2])
-            return make_predictions(self.classes, np.arange(len(logits)), logits)
-        trainer = self._trainer_of(rows)
-        _, collected = trainer.examine(rows, *self.weights[:2])
-        return make_predictions(self.classes, trainer.data.splits[rows], collected.logits, trainer.targets(rows))
+        with memory_error_location("reading the new rows", "Free some, or predict fewer rows at once."):
+            encoded, warnings = self.transform.transform_with_warnings(rows)
+        if on_warning is not None:
+            for warning in warnings:
+                on_warning(warning)
+        size = self._training.evaluation_batch_size
+        with memory_error_location("predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."):
+            logits = self._predict_fn.logits(encoded, self.weights.parameters, self.weights.model_state)
+        return make_predictions(self.classes, np.arange(len(logits)), logits)
 
-    def answers(self, split: str = "test") -> RecordedPredictions:
+    def predict_with_losses(self, split: str = "test") -> RecordedPredictions:
         """The predictions for a split, with the target and the loss of each example."""
         check_not_forked()
-        trainer = self._trainer_of(split)
-        _, collected = trainer.examine(split, *self.weights[:2])
+        trainer, outputs = self._evaluate_with_outputs(split)
         rows, targets = trainer.data.splits[split], trainer.targets(split)
-        return make_recorded(split, self._target.classes, rows, targets, collected.logits, collected.losses)
+        return RecordedPredictions.from_logits(
+            split, self._target.classes, rows, targets, outputs.logits, outputs.losses
+        )
+
+    def _evaluate_with_outputs(self, split: str) -> tuple[Trainer, ExampleOutputs]:
+        """The trainer of a split, and the outputs for each of the split's rows."""
+        trainer = self._trainer_for(split)
+        _, outputs = trainer.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
+        return trainer, outputs
 
     @cached_property
     def data(self) -> Data:
-        """The run's encoded data. Raises UserError where it has changed since, or is not available."""
+        """The run's encoded data. Raises UserError if it has changed since the run, or is not available."""
         run = f"run={self.folder.name}"
-        given = self._config.values["data"].get("given")
-        if given is not None and self._source is None:
+        python_source = self._config.values["data"].get("given")
+        if python_source is not None and self._source is None:
             raise UserError(
-                f"{run}: its data was given from Python ({given}); only from there, "
-                "runner.load(folder, source=…) can take it again"
+                f"{run}: the data of this run came from Python, as {python_source}. "
+                "Load the run in Python with the same data: runner.load(folder, source=…)."
             )
-        data, _ = load_data(self._config, self._source, self._shown)
+        data, _ = load_data(self._config, self._source, self._progress)
         if any(dataset["digest"] != data.fingerprint for dataset in self._record["datasets"]):
             raise UserError(
-                f"{run}: its data, or how it is split, isn't what it was when the run was trained; "
-                "undo that, or train again"
+                f"{run}: the data, or how it is split, has changed since the run was trained. "
+                "Undo the change, or train again."
             )
         return replace(data, constants=self._constants)
 
     @cached_property
     def _predict_fn(self) -> PredictFn:
-        return PredictFn(self._program, self._given, self._training.evaluation_batch_size)
+        return PredictFn(self._program, self._program_inputs, self._training.evaluation_batch_size)
 
-    def _trainer_of(self, split: str) -> Trainer:
+    def _trainer_for(self, split: str) -> Trainer:
+        """The trainer of the run's data. Raises UserError if the data has no such split."""
         if split not in self.splits:
-            raise UserError(f"run={self.folder.name}: it has no split {split}. {suggest_name(split, self.splits)}")
+            raise UserError(f"run={self.folder.name}: there is no split {split}. {suggest_name(split, self.splits)}")
         return self._trainer
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return self._trainer_on(self.data)
+        return self._make_trainer(self.data)
 
-    def _trainer_on(self, data: Data) -> Trainer:
-        settings = self._training, self._numbers
-        return Trainer(self._program, data, *settings, progress=self._shown, signals=Signals())
-
-    def _like(self) -> TrainState:
-        """The shapes and dtypes of the train state, traced with a row of zeros."""
-        rows = {
-            name: {key: _empty_row(form) for key, form in arrays.items()}
-            for name, arrays in self.transform.layouts.items()
-        }
-        return jax.eval_shape(
-            self._program.init, self._given, gather_rows(rows, np.zeros(1, int)), np.zeros(1, np.int32)
-        )
+    def _make_trainer(self, data: Data) -> Trainer:
+        return Trainer(self._program, data, self._training, self._numbers, progress=self._progress, signals=Signals())
 
 
-def _get_cached_program(static: Mapping[str, Any], features: Features, learned: Mapping[str, Constants]) -> Program:
-    """The program, which is the run's own if it was trained in this process."""
-    return get_program(static, features, Data(encoded={}, splits={}, constants=learned, fingerprint="", warnings=()))
+def _empty_row(layout: ArrayLayout) -> Encoded:
+    """An array with one row of zeros."""
+    array = np.zeros((1, *layout.shape), layout.dtype)
+    return Ragged(array, np.array([0, 1])) if layout.ragged else array
 
 
-def _program_inputs(numbers: Mapping[str, Any], learned: Mapping[str, Constants]) -> ProgramInputs:
-    return jax.device_put(ProgramInputs(numbers, {name: dict(constants.device) for name, constants in learned.items()}))
-
-
-def _empty_row(form: ArrayLayout) -> Encoded:
-    array = np.zeros((1, *form.shape), form.dtype)
-    return Ragged(array, np.array([0, 1])) if form.ragged else array
-
-
-def _load_best_weights(folder: Path, like: TrainState, shown: Progress) -> Weights:
-    """The best weights that the run has saved so far."""
-    checkpoint, warnings = load_newest(folder / "checkpoints", like, (like.parameters, like.model_state))
+def _load_best_weights(folder: Path, state_shapes: TrainState, progress: Progress) -> BestWeights:
+    """The best weights that the run has saved so far. Raises UserError if it has saved none."""
+    weights_shapes = state_shapes.parameters, state_shapes.model_state
+    checkpoint, warnings = load_newest_checkpoint(folder / "checkpoints", state_shapes, weights_shapes)
     for warning in warnings:
-        shown.note(f"warning: {warning}")
+        progress.note(f"warning: {warning}")
     if checkpoint is None:
-        reason = "; ".join(warnings) or "it was broken off before the first, or they were deleted"
-        raise UserError(f"run={folder.name}: it has no checkpoint to read: {reason}; train it again")
-    state, best, meta = checkpoint
-    epochs = {epoch["step"]: epoch["epoch"] for epoch in meta["history"]}
+        reason = "; ".join(warnings) or "it was interrupted before the first one, or they were removed"
+        raise UserError(f"run={folder.name}: the run has no checkpoint that can be read: {reason}. Train it again.")
+    state, best, metadata = checkpoint
+    epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
     parameters, model_state = jax.device_put(best or (state.parameters, state.model_state))
-    return Weights(parameters, model_state, epochs.get(meta["best_step"]), len(epochs))
+    return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), len(epochs))
 
 
 def _read_run_record(folder: Path) -> dict[str, Any]:
-    """The record of the run. Raises UserError where the folder is that of a sweep."""
+    """The record of a run. Raises UserError for the folder of a sweep."""
     record = read_record(folder)
-    if (kind := record.get("kind", "run")) != "run":
+    kind = record.get("kind", "run")
+    if kind != "run":
         runs = ", ".join(path.name for path in list_runs(folder)) or "none"
-        raise UserError(f"run={folder.name}: this is no run but a {kind}; the runs in it: {runs}")
+        raise UserError(f"run={folder.name} is a {kind}. Name one of its runs: {runs}.")
     return record

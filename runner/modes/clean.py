@@ -36,27 +36,29 @@ class Removal(NamedTuple):
 
 
 def command(config: Config) -> int:
-    """Removes `runs.delete` of all runs that `runs.where` selects, or lists them unless `runs.confirm` is set.
+    """Removes the checkpoints or the folders of the runs that `runs.where` selects, or only lists them.
+
+    `runs.delete` is `checkpoints` or `folders`. Nothing is removed unless `runs.confirm` is set.
 
     Returns:
         The exit code. 1: something could not be removed.
     """
     root, settings = Path(config.values["folder"]), config.values["runs"]
     if not (settings["where"] or "").strip():
-        raise UserError('runs.where: is missing; mode=clean needs a condition, such as "status = failed"')
+        raise UserError('runs.where: is missing. mode=clean needs a condition, such as "status = failed".')
     runs = read_runs(root)
     selected = select_runs(runs, settings["where"], settings["sort"])
     if not selected:
         print(describe_no_runs(root, runs, settings["where"]))
         return 0
-    whole, confirmed = settings["delete"] == "folders", settings["confirm"]
+    whole_folders, confirmed = settings["delete"] == "folders", settings["confirm"]
     kept = dict(_find_links(root, selected))
     selected = [run for run in selected if run.path not in kept]
-    if whole:
+    if whole_folders:
         kept |= _find_needed(selected, runs, keep_undelivered=config.choices.get("tracking") != "none")
     else:
         kept |= dict(_find_running(selected))
-    removals = [_plan_removal(run, whole=whole) for run in selected if run.path not in kept]
+    removals = [_plan_removal(run, whole_folders=whole_folders) for run in selected if run.path not in kept]
     removals = [removal for removal in removals if removal.paths]
     removals.sort(key=lambda removal: -len(removal.run.path.parts))  # the runs of a sweep before the sweep
     failed = _remove_all(root, removals, kept) if confirmed else False
@@ -65,15 +67,15 @@ def command(config: Config) -> int:
         print_tables([Section("", [["status", "size", "folder"], *map(_row, removals)])])
     for path, reason in kept.items():
         print(f"kept {path.relative_to(root)}: {reason}")
-    print(_summarize(removals, whole=whole, confirmed=confirmed))
+    print(_summarize(removals, whole_folders=whole_folders, confirmed=confirmed))
     return 1 if failed else 0
 
 
 def _find_links(root: Path, runs: Sequence[RunInfo]) -> Iterator[tuple[Path, str]]:
     """The runs whose folder or checkpoints are links, each with the reason to keep it."""
     for run in runs:
-        above = run.path.parents[: len(run.path.relative_to(root).parts) - 1]
-        for path in (run.path, *above, run.path / "checkpoints"):
+        parents = run.path.parents[: len(run.path.relative_to(root).parts) - 1]  # below `root`
+        for path in (run.path, *parents, run.path / "checkpoints"):
             if path.is_symlink():
                 yield run.path, f"{path.relative_to(root)} is a link, and nothing is removed through links"
 
@@ -108,8 +110,8 @@ def _is_undelivered(run: RunInfo) -> bool:
     return run.facts["status"] != DAMAGED and is_pending(run.path)
 
 
-def _plan_removal(run: RunInfo, *, whole: bool) -> Removal:
-    paths = (run.path,) if whole else tuple(_find_spare_checkpoints(run))
+def _plan_removal(run: RunInfo, *, whole_folders: bool) -> Removal:
+    paths = (run.path,) if whole_folders else tuple(_find_spare_checkpoints(run))
     return Removal(run, paths, sum(map(_size, paths)))
 
 
@@ -182,9 +184,9 @@ def _row(removal: Removal) -> list[str]:
     return [str(removal.run.facts["status"]), _megabytes(removal.size), str(removal.run.facts["folder"])]
 
 
-def _summarize(removals: Sequence[Removal], *, whole: bool, confirmed: bool) -> str:
+def _summarize(removals: Sequence[Removal], *, whole_folders: bool, confirmed: bool) -> str:
     """The last line: what was removed, or would be."""
-    what = f"{len(removals)} folders" if whole else f"checkpoints of {len(removals)} runs"
+    what = f"{len(removals)} folders" if whole_folders else f"checkpoints of {len(removals)} runs"
     size = _megabytes(sum(removal.size for removal in removals))
     if confirmed:
         return f"removed {what}, {size}"

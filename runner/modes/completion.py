@@ -30,13 +30,13 @@ def complete(actions: Sequence[str]) -> None:
     """
     action, _, shell = actions[0].partition("=") if len(actions) == 1 else ("", "", "")
     if action not in ("install", "uninstall", "query") or shell not in SHELLS:
-        raise UserError(f"-sc: write -sc install=SHELL, where SHELL is one of {', '.join(SHELLS)}")
+        raise UserError(f"-sc: unknown action. Write -sc install=SHELL, where SHELL is one of {', '.join(SHELLS)}.")
     for group, options in find_options().files.items():
         for path in options.values():
             with contextlib.suppress(UserError):  # a file that can't be read is left out
                 _register(group, path)
     sys.argv = ["titrate", "-sc", actions[0]]
-    # Hydra imports every plugin on the path. The working folder may hold plugins of somebody else, so it is removed.
+    # Hydra imports every plugin on the path, also those of somebody else in the working folder.
     working_folder = os.getcwd()
     sys.path[:] = [path for path in sys.path if path and os.path.abspath(path) != working_folder]
     hydra.main(config_path=str(INSTALL_FOLDER / "conf"), config_name="run", **VERSION_BASE)(lambda config: None)()

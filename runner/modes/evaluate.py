@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from runner.display.progress import make_progress
-from runner.display.report import SPLITS, print_report
+from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
 from runner.modes.predict import new_rows_error_location, open_new_rows
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def command(config: Config) -> int:
-    """Prints the metrics, also if `quiet`, and returns the exit code.
+    """Prints the metrics, also if `quiet`. Returns the exit code.
 
-    They are those of the rows of another `data.path`, which need the target; else of `data.split`, by default test.
+    If the command names another `data.path`, its rows are evaluated, and need the target. Otherwise `data.split` is
+    evaluated: by default test, or valid if the run has no test split.
     """
     new_rows = open_new_rows(config, with_target=True)
     from runner.inference.trained_model import open_model
@@ -31,11 +32,12 @@ def command(config: Config) -> int:
                 metrics = model.evaluate(new_rows)
             cells = {"rows of": config.values["data"]["path"]}
             cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
-            print_tables([Section("", [(*cells,), (*cells.values(),)])], [("folder", str(model.folder))])
+            print_tables([Section("", [list(cells), list(cells.values())])], [("folder", str(model.folder))])
             return 0
-        split = config.split or model.held_out
+        split = config.split or model.default_split
         metrics = model.evaluate(split)
-    prefix = dict(SPLITS)[split]  # of the metrics in a run's summary, which the report prints
+    # The report expects the metric names of a run's summary, such as best/valid/loss.
+    prefix = METRIC_PREFIXES[split]
     summary_metrics = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()}
     print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, {}, quiet=False)
     return 0

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def command(config: Config) -> int:
-    """Writes predictions to `output`, in the order of the rows, and returns the exit code.
+    """Writes predictions to `output`, in the order of the rows. Returns the exit code.
 
-    They are those of the rows of another `data.path`, which need no target; else of `data.split`, by default test.
+    If the command names another `data.path`, its rows are predicted, and need no target. Otherwise `data.split` is
+    predicted: by default test, or valid if the run has no test split.
     """
     path = Path(config.values["output"])
     check_output_path(path)  # before JAX is imported
@@ -32,10 +33,10 @@ def command(config: Config) -> int:
     epochs = config.values["training"]["epochs"]
     with closing(make_progress(quiet=config.values["quiet"], epochs=epochs)) as progress:
         model = open_model(config, progress)
-        split = config.split or model.held_out if new_rows is None else None
+        split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else new_rows_error_location(config):
             rows = str(split) if new_rows is None else new_rows
-            columns = model.predict(rows, tell=progress.note).columns()
+            columns = model.predict(rows, on_warning=progress.note).columns()
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {config.values['data']['path']}"
@@ -62,8 +63,8 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
     if "_target_" not in config.values["data"]:
         run, path = config.values["run"], config.values["data"]["path"]
         raise UserError(
-            f"data.path={path}: run={run} was trained on data from Python, so its configuration names no source to "
-            f"read a file with; use runner.load({run!r}).predict(columns)"
+            f"data.path={path}: run={run} was trained on data from Python, so its configuration has no source that "
+            f"reads a file. Use runner.load({run!r}).predict(columns)."
         )
     with error_location("data"):
         data = config.values["data"] if with_target else _without_target_type(config.values)
@@ -95,6 +96,6 @@ def new_rows_error_location(config: Config) -> Iterator[None]:
     except DataError as error:
         run, path = Path(str(config.values["run"])).name, config.values["data"]["path"]
         raise DataError(
-            f"{error}\n(the columns of run={run} are fixed: correct {path}, or set by the keys of `data` how it is "
-            "read; to change types or columns, train another run)"
+            f"{error}\nThe columns of run={run} are fixed. Correct {path}, or set by the keys of `data` how it is "
+            "read. To change types or columns, train another run."
         ) from error

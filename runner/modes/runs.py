@@ -15,13 +15,13 @@ from runner.terminal import on_terminal
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-MAX_COLUMNS = 4  # of parameters that differ
-MAX_NAMED = 10  # parameters that differ and have no column
+MAX_COLUMNS = 4  # of parameters that differ between the runs
+MAX_NAMED = 10  # other parameters that differ, which a line below the table names
 IRRELEVANT = ("tracking", "sweep")  # parameters that change no result
 COLUMN_FRAME = 3  # characters that a terminal's table takes for a column beside the text
 ALWAYS_SHOWN = ("status", "folder")
-REMOVED_FIRST = ("created", "seconds", "kind", "epochs")  # columns; most of them is in the folder's name or its files
-MIN_FOLDER_WIDTH = 22  # characters; a longer name of a folder takes several lines
+REMOVED_FIRST = ("created", "seconds", "kind", "epochs")  # columns that a narrow terminal doesn't show
+MIN_FOLDER_WIDTH = 22  # characters of the column `folder`; a longer name takes several lines
 
 
 def command(config: Config) -> int:
@@ -83,15 +83,15 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     readable = [run for run in runs if run.parameters]
     names = dict.fromkeys(name for run in readable for name in run.parameters if name not in IRRELEVANT)
     overridden = {key for run in readable for key in run.overridden}
-    found: dict[str, tuple[str, ...]] = {"name": tuple(_cell(run, "name") for run in readable)}
+    cells: dict[str, tuple[str, ...]] = {"name": tuple(_cell(run, "name") for run in readable)}
     for name in sorted(names, key=lambda name: name not in overridden):
         values = tuple(_cell(run, name) for run in readable)
-        distinguished = len(set(zip(*found.values(), strict=True)))
-        distinguishes_more = len(set(zip(*found.values(), values, strict=True))) > distinguished
-        is_new_override = name in overridden and values not in found.values()
+        distinguished = len(set(zip(*cells.values(), strict=True)))
+        distinguishes_more = len(set(zip(*cells.values(), values, strict=True))) > distinguished
+        is_new_override = name in overridden and values not in cells.values()
         if len(set(values)) > 1 and (distinguishes_more or is_new_override):
-            found[name] = values
-    return list(found)[1:]
+            cells[name] = values
+    return list(cells)[1:]
 
 
 def _fit_terminal(columns: list[str], runs: Sequence[RunInfo]) -> tuple[list[str], list[str]]:
@@ -118,8 +118,8 @@ def _width(columns: Sequence[str], runs: Sequence[RunInfo]) -> int:
 
 def _headings(columns: Sequence[str]) -> list[str]:
     """The last part of each parameter's name, or the full name if two columns have the same last part."""
-    short = [name.rpartition(".")[2] for name in columns]
-    return [last if short.count(last) == 1 else name for name, last in zip(columns, short, strict=True)]
+    last_parts = [name.rpartition(".")[2] for name in columns]
+    return [last if last_parts.count(last) == 1 else name for name, last in zip(columns, last_parts, strict=True)]
 
 
 def _rows(runs: Sequence[RunInfo], columns: Sequence[str]) -> Iterator[list[str]]:

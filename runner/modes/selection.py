@@ -13,9 +13,9 @@ from components.types import UserError
 from runner.modes.listing import FACTS, RunInfo
 
 SYNTAX = (
-    'write FIELD = VALUE, several joined by `and`: "status = finished and test/accuracy > 0.9" '
-    "(operators: =, !=, <, <=, >, >= and ~ for contains; "
-    "put a value into quotes if it contains an operator, a quote, `and` or `or`)"
+    'Write FIELD = VALUE, several joined by `and`: "status = finished and test/accuracy > 0.9". '
+    "Operators are =, !=, <, <=, >, >= and ~ (contains). "
+    "Put a value into quotes if it contains an operator, a quote, `and` or `or`."
 )
 CONDITION = re.compile(
     r"""\s*(?P<field>[^\s=!<>~"']+)
@@ -66,7 +66,7 @@ def select_runs(runs: Sequence[RunInfo], where: str | None, sort: str) -> list[R
     field = resolve_field(sort.removeprefix("-"), runs, "sort")
     selected = [run for run in runs if all(_meets(run, condition) for condition in conditions)]
     sortable = [run for run in selected if not _is_missing(run, field)]
-    descending = sort.startswith("-") != (field == "created")
+    descending = sort.startswith("-") != (field == "created")  # without a minus, `created` has the newest first
     sortable.sort(key=lambda run: _sort_key(run.fields[field]), reverse=descending)
     return [*sortable, *(run for run in selected if _is_missing(run, field))]
 
@@ -77,12 +77,12 @@ def parse_conditions(where: str) -> list[Condition]:
     start = 0
     while start < len(where.rstrip()):
         if (match := CONDITION.match(where, start)) is None:
-            raise UserError(f"runs.where: {where[start:].strip()!r} is not a condition; {SYNTAX}")
+            raise UserError(f"runs.where: {where[start:].strip()!r} is not a condition. {SYNTAX}")
         value = next(text for text in match.group("double", "single", "bare") if text is not None)
         conditions.append(Condition(match["field"], match["operator"].replace("==", "="), value))
         start = match.end()
     if re.search(r"\sand\s*$", where):
-        raise UserError(f"runs.where: no condition follows the last `and` of {where!r}; {SYNTAX}")
+        raise UserError(f"runs.where: no condition follows the last `and` of {where!r}. {SYNTAX}")
     return conditions
 
 
@@ -104,7 +104,7 @@ def resolve_field(name: str, runs: Sequence[RunInfo], key: str) -> str:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise UserError(f"runs.{key}: {name} matches {' and '.join(matches)}; write the full name")
+        raise UserError(f"runs.{key}: {name} matches {' and '.join(matches)}. Write the full name.")
     raise UserError(f"runs.{key}: no run has a field {name}. {suggest_name(name, known)}")
 
 
@@ -135,10 +135,10 @@ def _meets(run: RunInfo, condition: Condition) -> bool:
     if operator == "~":
         return text.lower() in format_field(value).lower()
     if field == "created":  # a date without a time compares with the date of `created`
-        date = _match_value(DATE, condition, "a date; write 2026-11-20 or 2026-11-20 14:30")[0].replace("T", " ")
+        date = _match_value(DATE, condition, "a date. Write 2026-11-20 or 2026-11-20 14:30.")[0].replace("T", " ")
         return COMPARISONS[operator](value[: len(date)], date)
     if field == "age":
-        count, unit = _match_value(AGE, condition, "an age; write 90 minutes or 2 days").groups()
+        count, unit = _match_value(AGE, condition, "an age. Write 90 minutes or 2 days.").groups()
         return COMPARISONS[operator](value, float(count) * SECONDS[unit])
     return _compare(value, condition)
 
@@ -148,7 +148,7 @@ def _compare(value: Any, condition: Condition) -> bool:
     _, operator, text = condition
     number = _parse_number(text)
     if number is None and operator not in ("=", "!="):
-        raise UserError(f"runs.where: {condition}: {operator} needs a number; =, != and ~ compare texts")
+        raise UserError(f"runs.where: {condition}: {operator} needs a number. Only =, != and ~ compare texts.")
     if number is not None and isinstance(value, int | float) and not isinstance(value, bool):
         return COMPARISONS[operator](value, number)
     if operator not in ("=", "!="):

@@ -1,4 +1,4 @@
-"""Replaces drawn parameters by pretrained weights before training."""
+"""Replaces random initial weights with pretrained ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from runner.program.program import TrainState
 
-ARCHITECTURE = "architecture"  # its name in the model
+ARCHITECTURE = "architecture"  # the name of the architecture within `Model`
 
 
 def architecture_state(state: TrainState) -> dict[str, Any]:
@@ -19,13 +19,19 @@ def architecture_state(state: TrainState) -> dict[str, Any]:
 
 
 def replace_weights(state: TrainState, arrays: Mapping[str, Any]) -> TrainState:
-    """The state with some arrays of the architecture replaced. `arrays` is a part of its tree."""
+    """The state with some arrays of the architecture replaced.
+
+    Args:
+        state: the training state.
+        arrays: the new arrays, a part of the tree {"params": …, "batch_stats": …} of the architecture.
+    """
     collections = {"params": state.parameters, **state.model_state}
     merged = {name: _merge(tree, {ARCHITECTURE: arrays.get(name, {})}) for name, tree in collections.items()}
     return state._replace(parameters=merged.pop("params"), model_state=merged)
 
 
-def _merge(tree: Any, other: Any) -> Any:
-    if not isinstance(other, Mapping):
-        return jnp.asarray(other, tree.dtype)
-    return {name: _merge(branch, other[name]) if name in other else branch for name, branch in tree.items()}
+def _merge(tree: Any, new: Any) -> Any:
+    """The tree, with the arrays of `new` in place of its own."""
+    if not isinstance(new, Mapping):
+        return jnp.asarray(new, tree.dtype)
+    return {name: _merge(branch, new[name]) if name in new else branch for name, branch in tree.items()}

@@ -1,8 +1,8 @@
-"""Metric accumulation: sums of dispatches, added up on the host in 64 bits, and the metrics computed from them."""
+"""Metric accumulation: adds up the sums of dispatches on the host in 64 bits, and computes metrics from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -13,32 +13,43 @@ from runner.errors import error_location
 from runner.program.returns import check_result
 
 LOSSES = ("loss", "objective")
-LAST = "last"  # values that are replaced by the latest, not added up
+LAST = "last"  # holds values that are not added up: the latest replaces the one before
 
 MetricSums = dict[str, dict[str, np.ndarray]]
 """Sums by metric (or loss) and by name, in 64 bits."""
 
 
 def add_sums(
-    sums: MetricSums, reports: Iterable[Mapping[str, Mapping[str, Any]]], metrics: Mapping[str, Metric]
+    total: MetricSums, dispatch_sums: Iterable[Mapping[str, Mapping[str, Any]]], metrics: Mapping[str, Metric]
 ) -> MetricSums:
-    """Adds the sums of dispatches to earlier ones. Rows of metrics that collect are concatenated."""
-    for report in jax.device_get(list(reports)):
-        sums = {
-            name: {key: _adder(name, metrics)(sums.get(name, {}).get(key), value) for key, value in values.items()}
-            for name, values in report.items()
+    """Adds the sums of dispatches to a total. Rows of metrics with `collects` are concatenated."""
+    for sums in jax.device_get(list(dispatch_sums)):
+        total = {
+            name: {key: _add(name, metrics, total.get(name, {}).get(key), value) for key, value in values.items()}
+            for name, values in sums.items()
         }
-    return sums
+    return total
+
+
+def _add(name: str, metrics: Mapping[str, Metric], total: np.ndarray | None, value: np.ndarray) -> np.ndarray:
+    """Adds the values of a dispatch to the total of a metric or loss; None: there is no total yet."""
+    if name in metrics and metrics[name].collects:
+        return value if total is None else np.concatenate([total, value])
+    return _widen(value) if total is None or name == LAST else total + _widen(value)
+
+
+def _widen(value: np.ndarray) -> np.ndarray:
+    return np.asarray(value, np.int64 if np.issubdtype(value.dtype, np.integer) else np.float64)
 
 
 def compute_metrics(sums: MetricSums, metrics: Mapping[str, Metric], split: str) -> dict[str, float]:
     """The metrics of a split, {"valid/loss": …, …}: the mean loss, and the result of each metric."""
     means = {name: sums[name]["sum"] / sums[name]["count"] for name in LOSSES if name in sums}
-    results = {name: _result(name, metric, sums[name]) for name, metric in metrics.items() if name in sums}
+    results = {name: _compute_metric(name, metric, sums[name]) for name, metric in metrics.items() if name in sums}
     return {f"{split}/{name}": float(value) for name, value in (means | results).items()}
 
 
-def _result(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:
+def _compute_metric(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:
     with error_location(f"metric.{name}"):
         result = metric.result(sums)
         check_result(result, type(metric).__name__)
@@ -46,20 +57,10 @@ def _result(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:
 
 
 def sums_to_json(sums: MetricSums) -> dict[str, dict[str, Any]]:
-    """The sums as plain values, which JSON keeps to the last bit."""
+    """The sums as plain values, which JSON keeps exactly."""
     return {name: {key: value.tolist() for key, value in values.items()} for name, values in sums.items()}
 
 
 def sums_from_json(plain: Mapping[str, Mapping[str, Any]]) -> MetricSums:
     """The sums from the values of `sums_to_json`."""
     return {name: {key: np.asarray(value) for key, value in values.items()} for name, values in plain.items()}
-
-
-def _adder(name: str, metrics: Mapping[str, Metric]) -> Callable[[np.ndarray | None, np.ndarray], np.ndarray]:
-    if name in metrics and metrics[name].collects:
-        return lambda old, new: new if old is None else np.concatenate([old, new])
-    return lambda old, new: _widen(new) if old is None or name == LAST else old + _widen(new)
-
-
-def _widen(value: np.ndarray) -> np.ndarray:
-    return np.asarray(value, np.int64 if np.issubdtype(value.dtype, np.integer) else np.float64)

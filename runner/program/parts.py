@@ -1,4 +1,4 @@
-"""The parts of an experiment, built from plain values inside a trace, and the sums that they compute for a batch."""
+"""Builds the parts of an experiment, and computes their losses and metrics for a batch, all inside a trace."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
 
 StepSums = dict[str, dict[str, jax.Array]]
+"""Sums by metric (or loss) and by name, on the device."""
 
 
 class ProgramInputs(NamedTuple):
-    """The inputs of the program that training doesn't change.
+    """The inputs of the program that stay the same during training.
 
     Attributes:
         numbers: scalars by their keys in the configuration, float32; and `seed`, uint32.
-        constants: arrays on the device that each column and the target learned, by name.
+        constants: the arrays `Constants.device` of the target and of each column, by column and name.
     """
 
     numbers: Mapping[str, Any]
@@ -37,7 +38,7 @@ class ExampleOutputs(NamedTuple):
     """The model's outputs for each example.
 
     Attributes:
-        logits: float32 (B, outputs). For a real-valued target they are in its own unit.
+        logits: float32 (B, outputs). For a real-valued target these are predictions in the target's own unit.
         losses: float32 (B,).
     """
 
@@ -57,30 +58,36 @@ class BuiltParts(NamedTuple):
 
 
 def build_parts(
-    static: Mapping[str, Any], features: Features, learned: Mapping[str, Constants], given: ProgramInputs
+    static: Mapping[str, Any],
+    features: Features,
+    constants: Mapping[str, Constants],
+    program_inputs: ProgramInputs,
 ) -> BuiltParts:
-    """Builds the parts that the static tree describes.
+    """Builds the parts of an experiment.
 
     Args:
-        static: the configuration, with `ScalarSlot`s in place of numbers.
+        static: the configuration, with a `ScalarSlot` in place of each number.
         features: the target and the columns.
-        learned: the constants of the target and the columns, without arrays on the device.
-        given: numbers and arrays.
+        constants: the constants of the target and the columns, without arrays on the device.
+        program_inputs: the numbers, and the arrays on the device.
 
-    Raises LocatedError if parts don't fit together.
+    Raises:
+        LocatedError: the parts don't fit together.
     """
-    numbers = given.numbers
-    target = features.target.bind(learned["target"]._replace(device=given.constants["target"]))
+    numbers = program_inputs.numbers
+    target = features.target.bind(constants["target"]._replace(device=program_inputs.constants["target"]))
     with error_location("loss"):
         loss = build(static["loss"], numbers, SCHEMA["loss"])
         outputs = loss.outputs(target)
         if not isinstance(outputs, int | np.integer):
-            raise UserError(f"{_name(loss)}.outputs returns {outputs!r}; it must return a whole number")
+            raise UserError(f"{_part_name(loss)}.outputs returns {outputs!r}. It must return a whole number.")
     with error_location("architecture"):
         architecture = build(static["architecture"], numbers, SCHEMA["architecture"], outputs=outputs)
         inputs = match_inputs(features.inputs, architecture)
-    used = {column for columns in features.inputs.values() for column in columns}
-    columns = {name: column.layer(learned[name].static) for name, column in features.columns.items() if name in used}
+    listed = {name for names in features.inputs.values() for name in names}
+    columns = {
+        name: column.layer(constants[name].static) for name, column in features.columns.items() if name in listed
+    }
     metrics = {}
     for name, node in static["metric"].items():
         with error_location(f"metric.{name}"):
@@ -93,7 +100,7 @@ def build_parts(
 
 
 def _build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Builds the parts of a group of which several may be chosen."""
+    """Builds the parts of a group that may have several."""
     parts = {}
     for name, node in static[group].items():
         with error_location(f"{group}.{name}"):
@@ -105,9 +112,9 @@ def augment(parts: BuiltParts, key: jax.Array, inputs: Mapping[str, Any], target
     """Applies the augmentations to inputs and target, one after another."""
     for number, (name, augmentation) in enumerate(parts.augmentations.items()):
         with error_location(f"augmentation.{name}"):
-            changed = augmentation(jax.random.fold_in(key, number), inputs, target)
-            check_augmented(changed, inputs, target, _name(augmentation))
-            inputs, target = changed
+            augmented = augmentation(jax.random.fold_in(key, number), inputs, target)
+            check_augmented(augmented, inputs, target, _part_name(augmentation))
+            inputs, target = augmented
     return inputs, target
 
 
@@ -118,32 +125,37 @@ def make_batch(parts: BuiltParts, inputs: Mapping[str, Any], target: jax.Array) 
     return Batch(inputs, target, mask, weight)
 
 
-def measure(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
-    """The sums of the loss and of each metric over the unmasked examples. Training leaves out metrics that collect."""
-    report: StepSums = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
+def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+    """The sums of the loss and of each metric over the unmasked examples.
+
+    Training leaves out metrics with `collects`, because it would have to keep the rows of a whole epoch.
+    """
+    sums: StepSums = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
     if output.logits is not None:
-        report["loss"]["sum"] = _weighted(_losses(parts, output.logits, batch), batch)
+        sums["loss"]["sum"] = _weighted_sum(_example_losses(parts, output.logits, batch), batch)
     for name, metric in parts.metrics.items():
-        if not (training and metric.collects):
-            with error_location(f"metric.{name}"):
-                sums = metric.measure(output, batch)
-                check_sums(sums, _name(metric), len(batch.mask) if metric.collects else None)
-            report[name] = dict(sums)
-    return report
+        if training and metric.collects:
+            continue
+        with error_location(f"metric.{name}"):
+            metric_sums = metric.measure(output, batch)
+            check_sums(metric_sums, _part_name(metric), len(batch.mask) if metric.collects else None)
+        sums[name] = dict(metric_sums)
+    return sums
 
 
 def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleOutputs:
     """The outputs for each example, masked or not."""
     if output.logits is None:
         return ExampleOutputs(jnp.zeros((batch.target.shape[0], 0)), jnp.zeros(batch.target.shape[0]))
-    return ExampleOutputs(parts.target.decode(output.logits), _losses(parts, output.logits, batch))
+    return ExampleOutputs(parts.target.decode(output.logits), _example_losses(parts, output.logits, batch))
 
 
 def decode_targets(target: BoundTarget, values: Any) -> np.ndarray:
-    """Targets as the user knows them: classes, int32 (N,), or numbers in their own unit, (N, outputs).
+    """Targets in the user's own terms: classes, int32 (N,), or numbers in their own unit, (N, outputs).
 
     Args:
-        values: the targets as losses see them.
+        target: the target with its constants.
+        values: the targets that the losses see.
     """
     if target.classes is not None:
         return np.asarray(values)
@@ -154,29 +166,34 @@ def decode_targets(target: BoundTarget, values: Any) -> np.ndarray:
 def extra_losses(parts: BuiltParts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
     """The terms of the objective other than the mean loss: auxiliary losses, internal losses, penalties."""
     size = batch.target.shape[0]
-    auxiliary = [w * _weighted(_losses(parts, logits, batch), batch) / size for w, logits in output.auxiliary]
-    internal = [_weighted(losses, batch) / size for losses in output.losses.values()]
-    return [*auxiliary, *internal, *(_penalty(*named, parameters) for named in parts.penalties.items())]
+    auxiliary = [
+        weight * _weighted_sum(_example_losses(parts, logits, batch), batch) / size
+        for weight, logits in output.auxiliary
+    ]
+    internal = [_weighted_sum(losses, batch) / size for losses in output.losses.values()]
+    penalties = [_penalty(name, regularizer, parameters) for name, regularizer in parts.penalties.items()]
+    return [*auxiliary, *internal, *penalties]
 
 
-def _losses(parts: BuiltParts, logits: jax.Array, batch: Batch) -> jax.Array:
-    """(B,)"""
+def _example_losses(parts: BuiltParts, logits: jax.Array, batch: Batch) -> jax.Array:
+    """The loss of each example, (B,)."""
     with error_location("loss"):
         losses = parts.loss(logits, batch.target)
-        check_numbers(losses, batch.mask.shape, _name(parts.loss), "a number for each example")
+        check_numbers(losses, batch.mask.shape, _part_name(parts.loss), "a number for each example")
     return losses
 
 
 def _penalty(name: str, regularizer: Regularizer, parameters: Any) -> jax.Array:
     with error_location(f"regularizer.{name}"):
         penalty = regularizer(parameters)
-        check_numbers(penalty, (), _name(regularizer), "one number")
+        check_numbers(penalty, (), _part_name(regularizer), "one number")
     return penalty
 
 
-def _name(part: object) -> str:
+def _part_name(part: object) -> str:
     return getattr(part, "__name__", type(part).__name__)
 
 
-def _weighted(losses: jax.Array, batch: Batch) -> jax.Array:
+def _weighted_sum(losses: jax.Array, batch: Batch) -> jax.Array:
+    """The weighted sum over the unmasked examples."""
     return jnp.sum(jnp.where(batch.mask, losses * batch.weight, jnp.float32(0)))

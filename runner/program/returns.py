@@ -1,4 +1,7 @@
-"""Checks of what parts return, made while the program is traced: a wrong shape is an error before the first step."""
+"""Checks the values that parts return.
+
+The checks run while the program is traced, so a wrong shape is an error before the first step.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,25 @@ import numpy as np
 from components.types import Output, UserError
 
 
-def check_numbers(value: Any, shape: tuple[int, ...], who: str, what: str) -> None:
-    """Raises UserError unless a value is an array of floats of a shape, or a number for the shape ().
+def check_numbers(value: Any, shape: tuple[int, ...], part: str, expected: str) -> None:
+    """Raises UserError unless a value is an array of floats with a given shape. A number has the shape ().
 
     Args:
-        value: what a part returned.
-        shape: the shape that is needed.
-        who: the part, for the message.
-        what: what is needed, for the message.
+        value: the value that a part returned.
+        shape: the expected shape.
+        part: the name of the part, for the message.
+        expected: the expected value in words, for the message.
     """
-    right = _is_array(value) and jnp.shape(value) == shape
-    if not right or (shape and not jnp.issubdtype(jnp.result_type(value), jnp.floating)):
-        raise UserError(f"{who} returns {_describe(value)}; it must return {what}, float32 {shape}")
+    has_shape = _is_array(value) and jnp.shape(value) == shape
+    if not has_shape or (shape and not jnp.issubdtype(jnp.result_type(value), jnp.floating)):
+        raise UserError(f"{part} returns {_describe(value)}. It must return {expected}, float32 {shape}.")
 
 
 def check_output(output: Any, architecture: Any, examples: int) -> None:
-    """Raises UserError unless an architecture returns an `Output` for so many examples."""
+    """Raises UserError unless an architecture returns an `Output` with the right number of examples."""
     name = type(architecture).__name__
     if not isinstance(output, Output):
-        raise UserError(f"{name} must return an Output, not {_describe(output)}; see components.types.Output")
+        raise UserError(f"{name} returns {_describe(output)}. It must return an Output; see components.types.Output.")
     heads = {} if output.logits is None else {"logits": output.logits}
     heads |= {f"auxiliary.{number}": logits for number, (_, logits) in enumerate(output.auxiliary)}
     for head, logits in heads.items():
@@ -40,40 +43,56 @@ def check_output(output: Any, architecture: Any, examples: int) -> None:
         check_numbers(values, (examples,), f"{name}: `losses.{loss}`", "a number for each example")
 
 
-def check_sums(sums: Any, who: str, rows: int | None) -> None:
-    """Raises UserError unless a metric returns arrays by name; if it needs rows, with one row for each example."""
+def check_sums(sums: Any, part: str, rows: int | None) -> None:
+    """Raises UserError unless `Metric.measure` returns arrays by name.
+
+    Args:
+        sums: the value that it returned.
+        part: the name of the metric, for the message.
+        rows: the number of rows of each array, if `collects` is true, else None.
+    """
     if not isinstance(sums, Mapping) or not all(map(_is_array, sums.values())):
-        raise UserError(f"{who}.measure returns {_describe(sums)}; it must return a mapping of names to arrays")
+        raise UserError(f"{part}.measure returns {_describe(sums)}. It must return a mapping of names to arrays.")
     for name, value in sums.items():
         if rows is not None and jnp.shape(value)[:1] != (rows,):
             raise UserError(
-                f"{who}.measure returns `{name}` as {_describe(value)}; `collects` is True, so {rows} rows are needed"
+                f"{part}.measure returns `{name}` as {_describe(value)}. With `collects` it must return {rows} rows."
             )
 
 
-def check_result(result: Any, who: str) -> None:
-    """Raises UserError unless a metric returns one number."""
+def check_result(result: Any, part: str) -> None:
+    """Raises UserError unless `Metric.result` returns one number."""
     if not _is_array(result) or np.ndim(result) > 0:
-        raise UserError(f"{who}.result returns {_describe(result)}; it must return one number")
+        raise UserError(f"{part}.result returns {_describe(result)}. It must return one number.")
 
 
-def check_augmented(changed: Any, inputs: Mapping[str, Any], target: jax.Array, who: str) -> None:
-    """Raises UserError unless an augmentation returns as many examples of the same inputs, and their targets."""
-    if not isinstance(changed, tuple) or len(changed) != 2 or not isinstance(changed[0], Mapping):
-        raise UserError(f"{who} returns {_describe(changed)}; it must return a pair, the inputs by name and the target")
-    if changed[0].keys() != inputs.keys():
-        raise UserError(f"{who} returns the inputs {', '.join(changed[0])}; it must return {', '.join(inputs)}")
-    for name, value in {**changed[0], "target": changed[1]}.items():
+def check_augmented(augmented: Any, inputs: Mapping[str, Any], target: jax.Array, part: str) -> None:
+    """Raises UserError unless an augmentation returns a pair: the same inputs by name, and the target.
+
+    Args:
+        augmented: the value that it returned.
+        inputs: the inputs before the augmentation.
+        target: the target before the augmentation. Both must keep the number of examples.
+        part: the name of the augmentation, for the message.
+    """
+    if not isinstance(augmented, tuple) or len(augmented) != 2 or not isinstance(augmented[0], Mapping):
+        raise UserError(
+            f"{part} returns {_describe(augmented)}. It must return a pair, the inputs by name and the target."
+        )
+    new_inputs, new_target = augmented
+    if new_inputs.keys() != inputs.keys():
+        raise UserError(f"{part} returns the inputs {', '.join(new_inputs)}. It must return {', '.join(inputs)}.")
+    for name, value in {**new_inputs, "target": new_target}.items():
         if any(jnp.shape(leaf)[:1] != target.shape[:1] for leaf in jax.tree.leaves(value)):
-            raise UserError(f"{who} returns `{name}` as {_describe(value)}; it must return {len(target)} examples")
+            raise UserError(f"{part} returns `{name}` as {_describe(value)}. It must return {len(target)} examples.")
 
 
-def check_rates(rates: Any, who: str) -> None:
-    """Raises UserError unless a schedule returns single numbers by name, the learning rate among them."""
+def check_rates(rates: Any, part: str) -> None:
+    """Raises UserError unless `Schedule.values` returns numbers by name, among them the learning rate."""
     if not isinstance(rates, Mapping) or "learning_rate" not in rates:
-        raise UserError(f"{who}.values returns {_describe(rates)}; it must return a mapping with `learning_rate`")
+        raise UserError(f"{part}.values returns {_describe(rates)}. It must return a mapping with `learning_rate`.")
     for name, value in rates.items():
-        check_numbers(value, (), f"{who}.values: `{name}`", "one number")
+        check_numbers(value, (), f"{part}.values: `{name}`", "one number")
 
 
 def _is_array(value: Any) -> bool:
@@ -81,10 +100,12 @@ def _is_array(value: Any) -> bool:
 
 
 def _describe(value: Any) -> str:
+    """Describes a value in an error: the dtype and shape of an array, else the type."""
     if _is_array(value):
         return f"{jnp.result_type(value)} {jnp.shape(value)}"
     if isinstance(value, Mapping):
-        return f"a mapping of {', '.join(f'`{name}` to {_describe(one)}' for name, one in value.items()) or 'nothing'}"
+        items = ", ".join(f"`{name}` to {_describe(item)}" for name, item in value.items())
+        return f"a mapping of {items or 'nothing'}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     return "None" if value is None else f"a {type(value).__name__}"

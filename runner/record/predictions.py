@@ -1,4 +1,4 @@
-"""The predictions of a run's best weights for a split, kept in its folder for figures and for `mode=look`."""
+"""The predictions with a run's best weights for a split, kept in its folder for figures and for `mode=look`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from runner import npz
 
-FILE = "answers.npz"
+PREDICTIONS_FILE = "answers.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,62 +34,62 @@ class RecordedPredictions:
     probability: np.ndarray | None
     loss: np.ndarray
 
+    @classmethod
+    def from_logits(
+        cls,
+        split: str,
+        classes: tuple[str, ...] | None,
+        row: np.ndarray,
+        target: np.ndarray,
+        logits: np.ndarray,
+        loss: np.ndarray,
+    ) -> RecordedPredictions:
+        """Converts logits (N, outputs) to predictions; for a real-valued target, the logits are the predictions.
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """The probabilities (N, classes) of logits (N, classes), or (N, 1) for the second of two classes."""
-    zeros = np.zeros((len(logits), 1), logits.dtype)
-    scores = logits if logits.shape[1] > 1 else np.concatenate([zeros, logits], axis=1)
-    powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
+        A model without logits, (N, 0), predicts the first class, with equal probabilities.
+        """
+        prediction, probability = logits, None
+        if classes is not None:
+            probabilities = compute_probabilities(logits)
+            prediction = probabilities.argmax(1).astype(np.int32)
+            probability = probabilities[np.arange(len(probabilities)), prediction]
+        return cls(
+            split=split,
+            classes=classes,
+            row=row,
+            target=target,
+            prediction=prediction,
+            probability=probability,
+            loss=loss,
+        )
+
+
+def compute_probabilities(logits: np.ndarray) -> np.ndarray:
+    """The probabilities, float32 (N, classes), of logits (N, classes), or (N, 1) for the second of two classes."""
+    if logits.shape[1] <= 1:
+        logits = np.concatenate([np.zeros((len(logits), 1), logits.dtype), logits], axis=1)
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
 
-def make_recorded(
-    split: str,
-    classes: tuple[str, ...] | None,
-    row: np.ndarray,
-    target: np.ndarray,
-    logits: np.ndarray,
-    loss: np.ndarray,
-) -> RecordedPredictions:
-    """Predictions from logits (N, outputs), which are the predicted values where the target is real-valued.
-
-    A model without logits, (N, 0), predicts the first class, with equal probabilities.
-    """
-    if classes is None:
-        return RecordedPredictions(
-            split=split, classes=None, row=row, target=target, prediction=logits, probability=None, loss=loss
-        )
-    shares = probabilities(logits)
-    prediction = shares.argmax(1).astype(np.int32)
-    probability = shares[np.arange(len(shares)), prediction]
-    return RecordedPredictions(
-        split=split,
-        classes=classes,
-        row=row,
-        target=target,
-        prediction=prediction,
-        probability=probability,
-        loss=loss,
-    )
-
-
-def save_predictions(folder: Path, kept: RecordedPredictions) -> None:
+def save_predictions(folder: Path, predictions: RecordedPredictions) -> None:
     """Writes predictions into a run's folder."""
-    arrays = {name: value for name, value in vars(kept).items() if isinstance(value, np.ndarray)}
-    npz.write(folder / FILE, arrays, {"split": kept.split, "classes": kept.classes})
+    arrays = {name: value for name, value in vars(predictions).items() if isinstance(value, np.ndarray)}
+    npz.write(folder / PREDICTIONS_FILE, arrays, {"split": predictions.split, "classes": predictions.classes})
 
 
 def load_predictions(folder: Path) -> RecordedPredictions | None:
-    """Reads the predictions in a run's folder; None where it has none. Raises UserError where they are damaged."""
-    path = folder / FILE
+    """Reads the predictions in a run's folder; None: it has none. Raises UserError where they are damaged."""
+    path = folder / PREDICTIONS_FILE
     if not path.exists():
         return None
     meta, arrays, _ = npz.read(path)
-    with npz.report_as_damaged(path, "file of answers"):
+    with npz.report_as_damaged(path, "file of predictions"):
         classes = meta["classes"] and tuple(map(str, meta["classes"]))
-        found = RecordedPredictions(
+        predictions = RecordedPredictions(
             split=meta["split"], classes=classes, probability=arrays.pop("probability", None), **arrays
         )
-        if len({len(array) for array in vars(found).values() if isinstance(array, np.ndarray)}) != 1:
+        lengths = {len(array) for array in vars(predictions).values() if isinstance(array, np.ndarray)}
+        if len(lengths) != 1:
             raise ValueError("its arrays differ in length")
-        return found
+        return predictions

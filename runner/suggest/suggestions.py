@@ -139,5 +139,5 @@ def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
 def print_suggestion(suggested: Suggestion) -> None:
     """Prints the plan for each column, and the notes."""
     print_tables(
-        [Section(f"{suggested.origin}:", suggested.table, right=(2, 3))], [(note,) for note in suggested.notes]
+        [Section(f"{suggested.origin}:", suggested.table, right_columns=(2, 3))], [(note,) for note in suggested.notes]
     )

@@ -1,4 +1,4 @@
-"""Many runs of an experiment, one after the other through the same compiled programs."""
+"""Sweeps: many runs of an experiment, one after the other, which share compiled programs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from components.types import Range
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """All combinations of the values given; more than `limit` of them only with `confirm`."""
+    """Runs all combinations of the values on the command line.
+
+    Attributes:
+        limit: the largest number of runs without `confirm`.
+        confirm: whether there may be more runs.
+    """
 
     limit: Annotated[int, Range(1)] = 100
     confirm: bool = False
 
-    def ask(self, count: int) -> str | None:
-        """The error for a sweep of `count` runs; None: it may start."""
+    def find_problem(self, count: int) -> str | None:
+        """Why a sweep may not have `count` runs; None: it may."""
         if count <= self.limit or self.confirm:
             return None
-        return f"these are {count:,} runs, more than sweep.limit={self.limit}; set sweep.confirm=true if they are meant"
+        return f"these are {count:,} runs, more than sweep.limit={self.limit}; set sweep.confirm=true to run them all"

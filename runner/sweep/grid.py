@@ -1,4 +1,4 @@
-"""The runs of a sweep: every combination of the values on its command line, in Hydra's grammar."""
+"""The combinations of a sweep: every combination of the values in its overrides, in Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -15,59 +15,66 @@ from runner.errors import ConfigError
 
 
 class Axis(list[str]):
-    """The words of one key, a value each: `["seed=1", "seed=2"]`; a word that doesn't vary is an axis of one."""
+    """The overrides of one key, one for each of its values: `["seed=1", "seed=2"]`."""
 
 
-def axes(words: Sequence[str], options: Mapping[str, Mapping[str, object]]) -> list[Axis]:
-    """An axis for each word: `a,b`, `choice()`, `range()`, or `glob()` over the options of a group.
+def parse_axes(overrides: Sequence[str], options: Mapping[str, Mapping[str, object]]) -> list[Axis]:
+    """Parses each override into an axis: `a,b`, `choice()`, `range()`, or `glob()` over the options of a group.
 
-    Words that Hydra can't read stay as they are, for the composition to name. Raises ConfigError with what is wrong.
+    An override that Hydra can't parse becomes an axis of one: the composition reports it.
+
+    Args:
+        overrides: the overrides of the command line.
+        options: the options of each group, by name.
+
+    Raises:
+        ConfigError: some overrides have no values or repeated ones.
     """
-    result: list[Axis] = []
+    axes: list[Axis] = []
     problems: list[str] = []
-    for word in words:
+    for override in overrides:
         try:
-            result.append(_axis(word, options))
+            axes.append(_parse_axis(override, options))
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(*problems)
-    return result
+    return axes
 
 
-def size(axes: Sequence[Axis]) -> int:
-    """How many combinations there are."""
+def count_combinations(axes: Sequence[Axis]) -> int:
+    """The number of combinations."""
     return math.prod(map(len, axes))
 
 
-def combinations(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
-    """Every combination, the last axis varying fastest."""
+def list_combinations(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
+    """Every combination of one override from each axis. The last axis varies fastest."""
     return list(itertools.product(*axes))
 
 
-def _axis(word: str, options: Mapping[str, Mapping[str, object]]) -> Axis:
+def _parse_axis(text: str, options: Mapping[str, Mapping[str, object]]) -> Axis:
     try:
-        override = parse_override(word)
+        override = parse_override(text)
     except UserError:
-        return Axis([word])
+        return Axis([text])
     if not override.is_sweep_override():
-        return Axis([word])
-    values = _values(override, options)
+        return Axis([text])
+    values = _list_values(override, options)
     if not values:
-        raise ConfigError(f"{word}: has no value")
+        raise ConfigError(f"{text}: the list of values is empty")
     if len(set(values)) < len(values):
-        raise ConfigError(f"{word}: has a value twice")
-    return Axis([f"{word.partition('=')[0]}={value}" for value in values])
+        raise ConfigError(f"{text}: a value is repeated")
+    return Axis([f"{text.partition('=')[0]}={value}" for value in values])
 
 
-def _values(override: Override, options: Mapping[str, Mapping[str, object]]) -> list[str]:
-    word, name = override.input_line, override.key_or_group
+def _list_values(override: Override, options: Mapping[str, Mapping[str, object]]) -> list[str]:
+    text, name = override.input_line, override.key_or_group
     if override.is_interval_sweep():
-        raise ConfigError(f"{word}: an interval has no list of values; write {name}=1,2,3, choice() or range()")
+        raise ConfigError(f"{text}: an interval has no list of values; write {name}=1,2,3, choice() or range()")
     if isinstance(pattern := override.value(), Glob):
         if name not in options:
-            raise ConfigError(f"{word}: glob() is for the options of a group. {suggest_name(name, options)}")
-        if not (matched := pattern.filter(list(options[name]))):
-            raise ConfigError(f"{word}: no option of {name} matches; there are {', '.join(options[name])}")
-        return matched
+            raise ConfigError(f"{text}: glob() is for the options of a group. {suggest_name(name, options)}")
+        if not (matches := pattern.filter(list(options[name]))):
+            raise ConfigError(f"{text}: no option of {name} matches; there are {', '.join(options[name])}")
+        return matches
     return list(override.sweep_string_iterator())

@@ -1,4 +1,4 @@
-"""A sweep from its plan to its ranking; a failed run stops no other."""
+"""Launches a sweep: runs every planned run, then ranks them. A failed run doesn't stop the others."""
 
 from __future__ import annotations
 
@@ -11,31 +11,40 @@ from pathlib import Path
 from typing import Any
 
 from components.types import Source, UserError
-from runner import platform, yaml_file
-from runner import run_folder as folders
+from runner import yaml_file
 from runner.config.provenance import with_origin
 from runner.credentials import scrub
 from runner.display.progress import make_progress
 from runner.errors import DiskError, describe_failure
-from runner.execution.execute import disk_error_location, run_once
+from runner.execution.execute import as_disk_error, execute_with_signals
 from runner.execution.open_folder import SweepMember
 from runner.execution.prepare import build_tracking
 from runner.files import write_atomically
-from runner.platform import cache_folder
-from runner.record import description as record
-from runner.record.description import MANIFEST
-from runner.run_folder import RunFolder
+from runner.platform import cache_folder, start_jax
+from runner.record.description import MANIFEST, describe_sweep, run_name
+from runner.run_folder import (
+    RunFolder,
+    check_root,
+    create_folder,
+    creation_order,
+    find_interrupted,
+    list_runs,
+    read_summary,
+    run_digest,
+    write_summary,
+)
 from runner.signature.build import build, import_target
 from runner.signature.schema import SCHEMA
-from runner.sweep import outcome, ranking, report
-from runner.sweep.outcome import Manifest, Outcome
-from runner.sweep.plan import Plan, Setting
+from runner.sweep.manifest import Manifest, SweepRun, create_manifest, load_manifest, shared_values
+from runner.sweep.plan import Plan, PlannedRun
+from runner.sweep.ranking import Candidate, rank, save_ranking
+from runner.sweep.report import format_command, print_end, print_plan, print_resumed, print_run
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
 from runner.tree import iterate_parts
 
-OUTCOME = ("status", "metrics", "error", "monitor", "higher_is_better")  # what a sweep notes of a run's end
+RESULT_FIELDS = ("status", "metrics", "error", "monitor", "higher_is_better")  # fields of a run's result that are kept
 
 
 @dataclass(frozen=True)
@@ -43,56 +52,64 @@ class SweepResult:
     """The result of a sweep.
 
     Attributes:
-        status: `finished`, `failed` (at least one run did) or `interrupted`.
-        ranking: the settings from best to worst.
+        status: `finished`, `failed` (at least one run failed) or `interrupted`.
+        ranking: the candidates from best to worst. Runs that differ only in a seed or a fold are one candidate.
         runs: the runs in the order of the plan.
         folder: the sweep's folder, absolute.
-        run_id: the parent run in MLflow, where it is known by now.
+        run_id: the parent run in MLflow, if its id is known by now.
         signal: the signal that interrupted the sweep.
     """
 
     status: str
-    ranking: tuple[ranking.Row, ...]
-    runs: tuple[Outcome, ...]
+    ranking: tuple[Candidate, ...]
+    runs: tuple[SweepRun, ...]
     folder: Path
     run_id: str | None
     signal: int | None = None
 
 
 def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
-    """Runs every setting of a plan, each in a folder within the sweep's, and ranks them.
+    """Runs every run of a plan, each in a folder within the sweep's, and ranks them.
 
-    The outcome of a run holds its error, which stops no other run.
+    A run that fails doesn't stop the others; the result has its error.
+
+    Args:
+        plan: the plan.
+        source: takes the place of the source that `data` names.
 
     Raises:
         UserError: the sweep can't be recorded.
         RunError: the disk fails.
     """
-    quiet = plan.settings[0].config.values["quiet"]
+    quiet = plan.runs[0].config.values["quiet"]
     if not quiet:
-        report.plan(plan)
-    platform.start_jax(cache_folder())
+        print_plan(plan)
+    start_jax(cache_folder())
     _import_parts(plan)
-    tracking = build_tracking(plan.settings[0].config)
+    tracking = build_tracking(plan.runs[0].config)
     with Signals() as signals:
-        folder, manifest = _open(plan, tracking, source)
-        shown = make_progress(quiet=quiet, epochs=0)
-        with contextlib.closing(folder), disk_error_location(folder.path), contextlib.closing(shown):
+        folder, manifest = _open_folder(plan, tracking, source)
+        progress = make_progress(quiet=quiet, epochs=0)
+        with contextlib.closing(folder), as_disk_error(folder.path), contextlib.closing(progress):
             delivery = tracking.start(folder.path)
             try:
-                rows, summary = _run_and_rank(
-                    plan, manifest, _SharedResources(folder, delivery, signals, source, quiet)
-                )
-                report.end(plan, manifest, rows, summary, folder.path, tracking.describe(), quiet)
+                shared = _SharedResources(folder, delivery, signals, source, quiet)
+                candidates, summary = _run_and_rank(plan, manifest, shared)
+                print_end(manifest, candidates, summary, folder.path, tracking.describe(), quiet)
             finally:
-                with shown.working("bringing the record to MLflow"):
+                with progress.working("bringing the record to MLflow"):
                     run_id = delivery.close(DELIVERY_SECONDS)
-            folders.write_summary(folder.path, summary | {"run_id": run_id})
+            write_summary(folder.path, summary | {"run_id": run_id})
             _save_run_ids(folder.path)
             if note := delivery.describe_missing():
-                shown.note(note)
+                progress.note(note)
     return SweepResult(
-        summary["status"], tuple(rows), tuple(manifest.runs), folder.path.absolute(), run_id, signals.received
+        status=summary["status"],
+        ranking=tuple(candidates),
+        runs=tuple(manifest.runs),
+        folder=folder.path.absolute(),
+        run_id=run_id,
+        signal=signals.received,
     )
 
 
@@ -109,118 +126,121 @@ class _SharedResources:
 
 def _import_parts(plan: Plan) -> None:
     """Imports every part before the first run, so that edits during the sweep change nothing."""
-    for setting in plan.settings:
-        with with_origin(setting.config):
-            for target in {node["_target_"] for _, node in iterate_parts(setting.config.values)}:
+    for run in plan.runs:
+        with with_origin(run.config):
+            for target in {node["_target_"] for _, node in iterate_parts(run.config.values)}:
                 import_target(target)
 
 
-def _open(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunFolder, Manifest]:
-    """Opens the folder of the same sweep where that was interrupted, else a new one."""
-    config = plan.settings[0].config
+def _open_folder(plan: Plan, tracking: Any, source: Source | None) -> tuple[RunFolder, Manifest]:
+    """Opens the folder of the same sweep if it was interrupted, otherwise a new one."""
+    config = plan.runs[0].config
     root = Path(config.values["folder"])
-    folders.check_root(root)
-    mark = folders.run_digest(
-        {"settings": [setting.digest for setting in plan.settings]}, _fingerprint_data(plan, source)
-    )
-    if not config.values["fresh"] and (found := folders.find_interrupted(root, mark)) is not None:
-        (found.path / "summary.json").unlink(missing_ok=True)
-        return found, outcome.load(found.path)
-    values, choices = outcome.common(plan.settings)
+    check_root(root)
+    digest = run_digest({"settings": [run.digest for run in plan.runs]}, _fingerprint_data(plan, source))
+    if not config.values["fresh"] and (folder := find_interrupted(root, digest)) is not None:
+        (folder.path / "summary.json").unlink(missing_ok=True)
+        return folder, load_manifest(folder.path)
+    values, choices = shared_values(plan.runs)
     shared = replace(config, choices=choices, values=config.values | {"experiment": values.get("experiment")})
-    made = record.describe_sweep(shared, plan.words, values | choices, mark, tracking.describe())
-    manifest = outcome.begin(plan)
+    record = describe_sweep(shared, plan.overrides, values | choices, digest, tracking.describe())
+    manifest = create_manifest(plan)
     files = {
-        "record.json": json.dumps(made, indent=1),
-        "overrides.yaml": yaml_file.dump(list(plan.words)),
+        "record.json": json.dumps(record, indent=1),
+        "overrides.yaml": yaml_file.dump(list(plan.overrides)),
         "config.yaml": yaml_file.dump(values),
-        MANIFEST: manifest.text(),
+        MANIFEST: manifest.to_json(),
     }
-    return folders.create_folder(root, made["name"], mark, files), manifest
+    return create_folder(root, record["name"], digest, files), manifest
 
 
 def _fingerprint_data(plan: Plan, source: Source | None) -> str:
     """The fingerprints of all runs' data, as text; a source with an error is left out, since its runs raise it."""
     if source is not None:
         return source.fingerprint()
-    prints: dict[str, str] = {}
-    for setting in plan.settings:
-        text = json.dumps(node := setting.config.values["data"], sort_keys=True)
+    fingerprints: dict[str, str] = {}  # by the configuration of the data, because runs may share it
+    for run in plan.runs:
+        node = run.config.values["data"]
+        text = json.dumps(node, sort_keys=True)
+        if text in fingerprints:
+            continue
         with contextlib.suppress(UserError, OSError):
-            prints[text] = prints.get(text) or build(node, {}, SCHEMA["data"]).fingerprint()
-    return json.dumps(prints, sort_keys=True)
+            fingerprints[text] = build(node, {}, SCHEMA["data"]).fingerprint()
+    return json.dumps(fingerprints, sort_keys=True)
 
 
-def _run_and_rank(plan: Plan, manifest: Manifest, around: _SharedResources) -> tuple[list[ranking.Row], dict[str, Any]]:
-    """Runs all settings, then writes the ranking and the summary, also after an error. Returns both."""
+def _run_and_rank(plan: Plan, manifest: Manifest, shared: _SharedResources) -> tuple[list[Candidate], dict[str, Any]]:
+    """Runs all runs, then writes the ranking and the summary, also after an error. Returns both."""
     try:
-        _run_all(plan, manifest, around)
+        _run_all(plan, manifest, shared)
     finally:
-        rows = ranking.rank(manifest)
-        summary = _summary(plan, manifest, rows, around.signals)
+        candidates = rank(manifest)
+        summary = _summarize(plan, manifest, candidates, shared.signals)
         with contextlib.suppress(OSError):  # the disk may be full
-            ranking.save(around.folder.path, manifest, rows)
-            folders.write_summary(around.folder.path, summary)
-    return rows, summary
+            save_ranking(shared.folder.path, manifest, candidates)
+            write_summary(shared.folder.path, summary)
+    return candidates, summary
 
 
-def _run_all(plan: Plan, manifest: Manifest, around: _SharedResources) -> None:
-    """Runs the settings that have not ended yet, one after the other, until a signal arrives."""
-    total = len(plan.settings)
-    if (done := sum(one.status is not None for one in manifest.runs)) and not around.quiet:
-        report.going_on(around.folder.path, done, total)
-    for place, (setting, one) in enumerate(zip(plan.settings, manifest.runs, strict=True), 1):
-        if not (before := one.status not in (None, "interrupted")):
+def _run_all(plan: Plan, manifest: Manifest, shared: _SharedResources) -> None:
+    """Runs the runs that have not ended yet, one after the other, until a signal arrives."""
+    total = len(plan.runs)
+    started = sum(run.status is not None for run in manifest.runs)
+    if started and not shared.quiet:
+        print_resumed(shared.folder.path, started, total)
+    for number, (planned, run) in enumerate(zip(plan.runs, manifest.runs, strict=True), 1):
+        ended_before = run.status not in (None, "interrupted")
+        if not ended_before:
             start = time.monotonic()
-            member = _make_member(setting, place, total, around)
-            found = _find_ended(member) or _run_setting(setting, member, around)
-            manifest.monitor = found.pop("monitor", manifest.monitor)
-            manifest.higher_is_better = found.pop("higher_is_better", manifest.higher_is_better)
-            vars(one).update(found)
-            one.seconds += time.monotonic() - start
-            manifest.save(around.folder.path)
-        if not around.quiet:
-            report.run(place, total, one, manifest, before=before)
-        if around.signals.received:
+            member = _make_member(planned, number, total, shared)
+            result = _find_unrecorded_result(member) or _run_member(planned, member, shared)
+            manifest.monitor = result.pop("monitor", manifest.monitor)
+            manifest.higher_is_better = result.pop("higher_is_better", manifest.higher_is_better)
+            vars(run).update(result)
+            run.seconds += time.monotonic() - start
+            manifest.save(shared.folder.path)
+        if not shared.quiet:
+            print_run(number, total, run, manifest, ended_before=ended_before)
+        if shared.signals.received:
             return
 
 
-def _make_member(setting: Setting, place: int, total: int, around: _SharedResources) -> SweepMember:
-    label = f"{place:0{len(str(total))}}"
-    name = ", ".join(setting.varied) or record.run_name(setting.config)
-    return SweepMember(around.folder.path, around.delivery, name, label, f"{place}/{total}")
+def _make_member(run: PlannedRun, number: int, total: int, shared: _SharedResources) -> SweepMember:
+    label = f"{number:0{len(str(total))}}"
+    name = ", ".join(run.overrides) or run_name(run.config)
+    return SweepMember(shared.folder.path, shared.delivery, name, label, f"{number}/{total}")
 
 
-def _find_ended(member: SweepMember) -> dict[str, Any] | None:
-    """The outcome of a run that ended before the sweep was killed, and that `sweep.json` doesn't hold."""
-    for path in _folders(member):
-        summary = folders.read_summary(path)
+def _find_unrecorded_result(member: SweepMember) -> dict[str, Any] | None:
+    """The result of a run that ended, where the sweep was killed before `sweep.json` held it."""
+    for path in _list_folders(member):
+        summary = read_summary(path)
         if summary.get("status") in ("finished", "diverged"):
-            return {key: summary[key] for key in OUTCOME} | {"folder": path.name}
+            return {key: summary[key] for key in RESULT_FIELDS} | {"folder": path.name}
     return None
 
 
-def _folders(member: SweepMember) -> list[Path]:
-    """The folders that a run of the sweep has had, oldest first: one, but where its checkpoints were lost."""
-    found = member.folder.glob(f"????-??-??_??-??-??_{member.label}_*")
-    return sorted(path for path in found if not path.is_symlink())
+def _list_folders(member: SweepMember) -> list[Path]:
+    """The folders of a run, oldest first. A run whose checkpoints were lost has started again in another folder."""
+    paths = member.folder.glob(f"????-??-??_??-??-??_{member.label}_*")
+    return sorted((path for path in paths if not path.is_symlink()), key=creation_order)
 
 
-def _run_setting(setting: Setting, member: SweepMember, around: _SharedResources) -> dict[str, Any]:
-    """Runs one setting; an error becomes its outcome, unless the disk fails, which stops the sweep."""
-    before = _folders(member)
+def _run_member(run: PlannedRun, member: SweepMember, shared: _SharedResources) -> dict[str, Any]:
+    """Runs one run. Returns its result or its error; only a failing disk raises, and stops the sweep."""
+    folders_before = _list_folders(member)
     try:
-        result = run_once(setting.config, around.signals, source=around.source, member=member)
+        result = execute_with_signals(run.config, shared.signals, source=shared.source, member=member)
     except DiskError:
         raise
     except Exception as error:  # a part may raise anything; the run's log has the traceback, and the next run starts
-        made = [path for path in _folders(member) if path not in before]
+        new_folders = [path for path in _list_folders(member) if path not in folders_before]
         return {
             "status": "failed",
             "error": describe_failure(error),
-            "folder": made[0].name if made else _save_traceback(member),
+            "folder": new_folders[0].name if new_folders else _save_traceback(member),
         }
-    return {key: getattr(result, key) for key in OUTCOME} | {"folder": result.folder.name}
+    return {key: getattr(result, key) for key in RESULT_FIELDS} | {"folder": result.folder.name}
 
 
 def _save_traceback(member: SweepMember) -> str:
@@ -230,28 +250,33 @@ def _save_traceback(member: SweepMember) -> str:
     return name
 
 
-def _summary(plan: Plan, manifest: Manifest, rows: list[ranking.Row], signals: Signals) -> dict[str, Any]:
+def _summarize(plan: Plan, manifest: Manifest, candidates: list[Candidate], signals: Signals) -> dict[str, Any]:
+    """The `summary.json` of the sweep."""
     failed = [run for run in manifest.runs if run.status not in ("finished", "interrupted", None)]
-    over = all(run.status not in ("interrupted", None) for run in manifest.runs)
-    status = ("failed" if failed else "finished") if over else "interrupted"
-    best = rows[0].figures if rows and not manifest.incomparable else {}
-    deviations = {f"deviation/{name}": one.deviation for name, one in best.items() if one.deviation is not None}
+    if any(run.status in ("interrupted", None) for run in manifest.runs):
+        status = "interrupted"
+    else:
+        status = "failed" if failed else "finished"
+    best = candidates[0].metrics if candidates and not manifest.incomparable else {}
+    means = {name: metric.mean for name, metric in best.items()}
+    deviations = {
+        f"deviation/{name}": metric.deviation for name, metric in best.items() if metric.deviation is not None
+    }
     return {
         "status": status,
         "stopped_by": signals.received.name if status == "interrupted" and signals.received else None,
         "error": f"{len(failed)} of {len(manifest.runs)} runs failed" if failed else None,
         "run_id": None,
-        "best": report.line(plan, rows[0]) if best else "",
-        "metrics": {name: one.mean for name, one in best.items()}
-        | deviations
-        | {"runs": len(manifest.runs), "failures": len(failed)},
+        "best": format_command(plan, candidates[0]) if best else "",
+        "metrics": means | deviations | {"runs": len(manifest.runs), "failures": len(failed)},
         "seconds": sum(run.seconds for run in manifest.runs),
     }
 
 
 def _save_run_ids(sweep: Path) -> None:
-    """Writes the MLflow ids into the runs' summaries, which were not known when the runs ended."""
-    for path in folders.list_runs(sweep):
-        summary = folders.read_summary(path)
-        if summary and summary.get("run_id") != (run_id := DeliveryState.load(path).run_id):
-            folders.write_summary(path, summary | {"run_id": run_id})
+    """Writes the MLflow ids into the summaries of the runs. They may have been unknown when the runs ended."""
+    for path in list_runs(sweep):
+        run_id = DeliveryState.load(path).run_id
+        summary = read_summary(path)
+        if summary and summary.get("run_id") != run_id:
+            write_summary(path, summary | {"run_id": run_id})

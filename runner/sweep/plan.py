@@ -1,4 +1,4 @@
-"""The runs of a sweep, all of them composed and checked before the first begins."""
+"""The plan of a sweep: all its runs, composed and checked before the first one starts."""
 
 from __future__ import annotations
 
@@ -6,121 +6,147 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runner import run_folder as folders
 from runner.config.compose import Composer, configure
 from runner.config.config import Config
 from runner.credentials import mask_arguments
 from runner.errors import ConfigError
+from runner.run_folder import run_digest
 from runner.sweep import Grid
-from runner.sweep.grid import Axis, axes, combinations, size
+from runner.sweep.grid import Axis, count_combinations, list_combinations, parse_axes
 
-MODES = ("train", "dry_run")
-MANY = 300  # runs, which take some seconds to compose
+MODES = ("train", "dry_run")  # the modes that allow a sweep
+ANNOUNCED_RUNS = 300  # composing more runs than these takes seconds, so a line announces it
 
 
-class Setting(NamedTuple):
-    """One run of a sweep."""
+class PlannedRun(NamedTuple):
+    """A run of a sweep that has not started.
 
-    varied: tuple[str, ...]  # the words that tell it from the others
+    Attributes:
+        overrides: the overrides that tell it from the other runs.
+        config: its configuration.
+        digest: the digest of its configuration.
+    """
+
+    overrides: tuple[str, ...]
     config: Config
     digest: str
 
 
 class Plan(NamedTuple):
-    """A sweep before it begins."""
+    """A sweep that has not started.
 
-    words: tuple[str, ...]  # as they were given
-    fixed: tuple[str, ...]  # those that all runs have in common
-    settings: tuple[Setting, ...]
+    Attributes:
+        overrides: the overrides of the command line.
+        common: the overrides that all runs share.
+        runs: the runs.
+    """
 
-    def keys(self) -> list[str]:
-        """What varies, in the order of the words."""
-        return list(dict.fromkeys(key(word) for setting in self.settings for word in setting.varied))
+    overrides: tuple[str, ...]
+    common: tuple[str, ...]
+    runs: tuple[PlannedRun, ...]
+
+    def varied_keys(self) -> list[str]:
+        """The keys that differ between the runs, in the order of the overrides."""
+        return list(dict.fromkeys(override_key(override) for run in self.runs for override in run.overrides))
 
 
-def make(words: Sequence[str], *, multirun: bool) -> Plan | Config:
-    """What the words of a command mean: a sweep, or one run without `multirun` and `folds`.
+def make_plan(overrides: Sequence[str], *, multirun: bool) -> Plan | Config:
+    """Composes a command: the plan of a sweep with `multirun` or `folds`, otherwise the configuration of one run.
 
-    Raises ConfigError with everything that is wrong with any of the runs, and where they are too many.
+    Args:
+        overrides: the overrides of the command line.
+        multirun: whether an override with several values is a sweep; if not, it is an error.
+
+    Raises:
+        ConfigError: all problems of all runs, or there are too many runs.
     """
     composer = Composer()
-    words = mask_arguments(words)
+    overrides = mask_arguments(overrides)
     if not multirun:
-        config = configure(words, composer)
+        config = configure(overrides, composer)
         if config.values["folds"] is None or config.values["fold"] is not None or config.values["mode"] not in MODES:
             return config
-    found = axes(words, composer.catalog.files) if multirun else [Axis([word]) for word in words]
-    _ask(found, composer)
-    if size(found) > MANY:
-        print(f"composing and checking {size(found):,} runs", file=sys.stderr, flush=True)
-    varied = {word for axis in found if len(axis) > 1 for word in axis}
-    settings, problems = _settings(found, varied, composer)
-    if problems or (problems := _clashes(settings)):
+    axes = parse_axes(overrides, composer.catalog.files) if multirun else [Axis([override]) for override in overrides]
+    _check_count(axes, composer)
+    count = count_combinations(axes)
+    if count > ANNOUNCED_RUNS:
+        print(f"composing and checking {count:,} runs", file=sys.stderr, flush=True)
+    varied = {override for axis in axes if len(axis) > 1 for override in axis}
+    runs, problems = _compose_runs(axes, varied, composer)
+    if problems or (problems := _find_sweep_problems(runs)):
         raise ConfigError(*problems)
-    return Plan(tuple(words), tuple(axis[0] for axis in found if len(axis) == 1), tuple(settings))
+    return Plan(tuple(overrides), tuple(axis[0] for axis in axes if len(axis) == 1), tuple(runs))
 
 
-def incomparable(settings: Sequence[Setting]) -> str | None:
-    """Why the monitored figures of the runs say nothing about which is best; None where they do."""
-    values = [setting.config.values for setting in settings]
+def explain_incomparable(runs: Sequence[PlannedRun]) -> str | None:
+    """Why the monitored metric can't rank the runs; None: it can."""
+    values = [run.config.values for run in runs]
     monitor = values[0]["training"]["monitor"]
-    if len({str(one.config.choices.get("data")) for one in settings}) > 1:
+    if len({str(run.config.choices.get("data")) for run in runs}) > 1:
         return "runs on different data are not ranked"
-    if len({repr(one["feature"]["target"]) for one in values}) > 1:
+    if len({repr(value["feature"]["target"]) for value in values}) > 1:
         return "runs with different targets are not ranked"
-    if monitor.endswith("/loss") and len({repr(one["loss"]) for one in values}) > 1:
+    if monitor.endswith("/loss") and len({repr(value["loss"]) for value in values}) > 1:
         return f"{monitor} can't be compared between losses; set training.monitor to a metric"
     return None
 
 
-def key(word: str) -> str:
-    """The key that a word sets."""
-    return word.partition("=")[0].lstrip("+")
+def override_key(override: str) -> str:
+    """The key that an override sets."""
+    return override.partition("=")[0].lstrip("+")
 
 
-def _ask(found: Sequence[Axis], composer: Composer) -> None:
-    """Refuses more runs than the sweep's limit, before any but the first is composed."""
+def _check_count(axes: Sequence[Axis], composer: Composer) -> None:
+    """Raises ConfigError for more runs than the sweep's limit. Only the first run is composed, for its limit."""
+    count = count_combinations(axes)
     try:
-        values = configure(combinations([Axis(axis[:1]) for axis in found])[0], composer).values
+        values = configure(list_combinations([Axis(axis[:1]) for axis in axes])[0], composer).values
     except ConfigError:
-        if size(found) > Grid.limit:
+        if count > Grid.limit:
             raise
-        return  # the others may tell of more that is wrong
+        return  # the composition of all runs reports all problems
     grid = Grid(**{name: value for name, value in values["sweep"].items() if name != "_target_"})
     folds = values["folds"] if values["folds"] is not None and values["fold"] is None else 1
-    if problem := grid.ask(size(found) * folds):
+    if problem := grid.find_problem(count * folds):
         raise ConfigError(problem)
 
 
-def _settings(found: Sequence[Axis], varied: set[str], composer: Composer) -> tuple[list[Setting], list[str]]:
-    """Every run, and what is wrong with those that can't be."""
-    settings: list[Setting] = []
+def _compose_runs(axes: Sequence[Axis], varied: set[str], composer: Composer) -> tuple[list[PlannedRun], list[str]]:
+    """Composes all runs. Returns the valid ones, and the problems of the others."""
+    runs: list[PlannedRun] = []
     problems: list[str] = []
-    for words in combinations(found):
-        own = tuple(word for word in words if word in varied)
+    for combination in list_combinations(axes):
+        own = tuple(override for override in combination if override in varied)
         try:
-            config = configure(words, composer)
+            config = configure(combination, composer)
             folds = config.values["folds"] if config.values["fold"] is None else None
-            for more in [()] if folds is None else [(f"fold={fold}",) for fold in range(folds)]:
-                config = configure([*words, *more], composer) if more else config
-                settings.append(Setting((*own, *more), config, folders.run_digest(config.values, "")))
+            if folds is None:
+                runs.append(PlannedRun(own, config, run_digest(config.values, "")))
+                continue
+            for fold in range(folds):
+                fold_config = configure([*combination, f"fold={fold}"], composer)
+                digest = run_digest(fold_config.values, "")
+                runs.append(PlannedRun((*own, f"fold={fold}"), fold_config, digest))
         except ConfigError as error:
             problems += error.problems
-    return settings, problems
+    return runs, problems
 
 
-def _clashes(settings: Sequence[Setting]) -> list[str]:
-    """What runs can't be in one sweep."""
-    values = settings[0].config.values
+def _find_sweep_problems(runs: Sequence[PlannedRun]) -> list[str]:
+    """The problems of valid runs as parts of one sweep."""
+    values = runs[0].config.values
     problems = []
     if values["mode"] not in MODES:
-        problems.append(f"mode={values['mode']}: one run is wanted, not a sweep; leave -m away")
+        problems.append(f"mode={values['mode']}: this mode takes one run, not a sweep; leave out -m")
     if values["resume"]:
-        problems.append(f"resume={values['resume']} names one run; the command that began a sweep goes on with it")
-    monitors = {setting.config.values["training"]["monitor"] for setting in settings}
+        problems.append(f"resume={values['resume']}: only one run is resumed by name; a sweep, by its own command")
+    monitors = {run.config.values["training"]["monitor"] for run in runs}
     if len(monitors) > 1:
-        problems.append(f"training.monitor: {', '.join(sorted(monitors))} can't rank one sweep; choose one of them")
-    seen: dict[str, Setting] = {}
-    pairs = [(seen.setdefault(setting.digest, setting), setting) for setting in settings]
-    same = [(" ".join(one.varied), " ".join(other.varied)) for one, other in pairs if one is not other]
-    return problems + [f"{one} and {other} are the same run" for one, other in same]
+        names = ", ".join(sorted(monitors))
+        problems.append(f"training.monitor: the runs of a sweep need the same one, got {names}; choose one of them")
+    first: dict[str, PlannedRun] = {}
+    for run in runs:
+        same = first.setdefault(run.digest, run)
+        if same is not run:
+            problems.append(f"{' '.join(same.overrides)} and {' '.join(run.overrides)} are the same run")
+    return problems

@@ -1,4 +1,4 @@
-"""The settings of a sweep from best to worst: runs that differ only in a seed or a fold count as one setting."""
+"""Ranks a sweep. Runs that differ only in a seed or a fold are one candidate, with the means of their metrics."""
 
 from __future__ import annotations
 
@@ -6,104 +6,126 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.files import write_atomically
 from runner.record.description import RANKING, REPEATS
-from runner.sweep.outcome import Manifest, Outcome
-from runner.sweep.plan import key
+from runner.sweep.manifest import Manifest, SweepRun
+from runner.sweep.plan import override_key
 
 
-class Figure(NamedTuple):
-    """A figure over the runs of a setting."""
+class MetricSummary(NamedTuple):
+    """A metric over the runs of a candidate.
+
+    Attributes:
+        mean: its mean.
+        deviation: its sample standard deviation; None: there is one run, or a value is not finite.
+    """
 
     mean: float
-    deviation: float | None  # of the sample; None: of one run
+    deviation: float | None
 
     def __str__(self) -> str:
         return f"{self.mean:.5g}" + ("" if self.deviation is None else f" ± {self.deviation:.2g}")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A setting with its figures."""
+class Candidate:
+    """The runs of a sweep that differ only in a seed or a fold.
 
-    words: tuple[str, ...]
-    values: dict[str, Any]
-    runs: tuple[Outcome, ...]  # that have finished
-    planned: int
-    figures: dict[str, Figure]
-
-
-def rank(manifest: Manifest) -> list[Row]:
-    """The settings by the mean of the monitored figure over the runs that have finished; those without come last.
-
-    Where runs can't be compared they stay in the order of the plan.
+    Attributes:
+        overrides: the overrides that tell it from the other candidates.
+        values: the values of these overrides in the configuration, by key.
+        runs: its runs that have finished.
+        planned: how many runs it has in all.
+        metrics: the compared metrics, by name.
     """
-    groups: dict[tuple[str, ...], list[Outcome]] = {}
+
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+    runs: tuple[SweepRun, ...]
+    planned: int
+    metrics: dict[str, MetricSummary]
+
+
+def rank(manifest: Manifest) -> list[Candidate]:
+    """Sorts the candidates by the mean of the monitored metric, from best to worst.
+
+    Candidates without that metric come last. Where the runs can't be compared, all stay in the order of the plan.
+    """
+    groups: dict[tuple[str, ...], list[SweepRun]] = {}
     for run in manifest.runs:
-        groups.setdefault(tuple(word for word in run.words if key(word) not in REPEATS), []).append(run)
-    rows = [_row(words, runs, list(shown(manifest))) for words, runs in groups.items()]
-    return rows if manifest.incomparable else sorted(rows, key=lambda row: _place(row, manifest))
+        overrides = tuple(override for override in run.words if override_key(override) not in REPEATS)
+        groups.setdefault(overrides, []).append(run)
+    names = compared_metrics(manifest)
+    candidates = [_make_candidate(overrides, runs, names) for overrides, runs in groups.items()]
+    if manifest.incomparable:
+        return candidates
+    return sorted(candidates, key=lambda candidate: _sort_key(candidate, manifest))
 
 
-def shown(manifest: Manifest) -> Iterable[str]:
-    """The figures that are compared: the monitored one, and all of the test split, or else of validation."""
+def compared_metrics(manifest: Manifest) -> list[str]:
+    """The names of the monitored metric, and of all test metrics, or all validation metrics where no run has tests."""
     names = dict.fromkeys(name for run in manifest.runs for name in run.metrics)
     tests = [name for name in names if name.startswith("test/")]
     monitor = f"best/{manifest.monitor}"
-    yield from [monitor] if monitor in names else []
-    yield from tests or [name for name in names if name.startswith("best/valid/") and name != monitor]
+    first = [monitor] if monitor in names else []
+    return first + (tests or [name for name in names if name.startswith("best/valid/") and name != monitor])
 
 
-def table(manifest: Manifest, rows: Sequence[Row]) -> list[list[str]]:
-    """The ranking as text, its heading first."""
-    keys = [name for name in manifest.keys if name not in REPEATS]
-    names = list(shown(manifest))
+def format_table(manifest: Manifest, candidates: Sequence[Candidate]) -> list[list[str]]:
+    """The ranking as rows of text, with a heading."""
+    keys, names = _table_columns(manifest)
     heading = ["rank", *keys, "runs", *(name.removeprefix("best/") for name in names)]
-    places = ["" if manifest.incomparable else str(place) for place in range(1, len(rows) + 1)]
-    return [heading, *(_line(place, row, keys, names) for place, row in zip(places, rows, strict=True))]
+    rows = []
+    for number, candidate in enumerate(candidates, 1):
+        count = len(candidate.runs)
+        runs = f"{count}" if count == candidate.planned else f"{count} of {candidate.planned}"
+        values = [str(candidate.values.get(key, "")) for key in keys]
+        metrics = [str(candidate.metrics.get(name, "")) for name in names]
+        rows.append(["" if manifest.incomparable else str(number), *values, runs, *metrics])
+    return [heading, *rows]
 
 
-def save(folder: Path, manifest: Manifest, rows: Sequence[Row]) -> None:
-    """Writes the ranking into the sweep's folder, means and deviations in columns of their own."""
-    keys = [name for name in manifest.keys if name not in REPEATS]
-    names = list(shown(manifest))
+def save_ranking(folder: Path, manifest: Manifest, candidates: Sequence[Candidate]) -> None:
+    """Writes the ranking into the sweep's folder, with a column of means and one of deviations for each metric."""
+    keys, names = _table_columns(manifest)
     with io.StringIO(newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["rank", *keys, "runs", *(column for name in names for column in (name, f"{name} deviation"))])
-        for place, row in enumerate(rows, 1):
-            figures = [row.figures.get(name, (None, None)) for name in names]
-            values = [row.values.get(name) for name in keys]
-            writer.writerow([place, *values, len(row.runs), *(number for pair in figures for number in pair)])
+        for number, candidate in enumerate(candidates, 1):
+            values = [candidate.values.get(key) for key in keys]
+            summaries = [candidate.metrics.get(name, (None, None)) for name in names]
+            numbers = [number for summary in summaries for number in summary]
+            writer.writerow([number, *values, len(candidate.runs), *numbers])
         write_atomically(folder / RANKING, file.getvalue())
 
 
-def _row(words: tuple[str, ...], runs: Sequence[Outcome], names: Sequence[str]) -> Row:
-    done = tuple(run for run in runs if run.status == "finished")
-    columns = {name: [run.metrics[name] for run in done if name in run.metrics] for name in names}
-    figures = {name: _figure(numbers) for name, numbers in columns.items() if numbers}
-    values = {name: value for name, value in runs[0].values.items() if name not in REPEATS}
-    return Row(words, values, done, len(runs), figures)
+def _table_columns(manifest: Manifest) -> tuple[list[str], list[str]]:
+    """The keys and the metrics that have a column."""
+    return [key for key in manifest.keys if key not in REPEATS], compared_metrics(manifest)
 
 
-def _figure(numbers: Sequence[float]) -> Figure:
-    finite = all(map(math.isfinite, numbers))
-    deviation = statistics.stdev(numbers) if len(numbers) > 1 and finite else None
-    return Figure(statistics.fmean(numbers), deviation)
+def _make_candidate(overrides: tuple[str, ...], runs: Sequence[SweepRun], names: Sequence[str]) -> Candidate:
+    finished = tuple(run for run in runs if run.status == "finished")
+    columns = {name: [run.metrics[name] for run in finished if name in run.metrics] for name in names}
+    metrics = {name: _summarize(numbers) for name, numbers in columns.items() if numbers}
+    values = {key: value for key, value in runs[0].values.items() if key not in REPEATS}
+    return Candidate(overrides, values, finished, len(runs), metrics)
 
 
-def _place(row: Row, manifest: Manifest) -> tuple[bool, float]:
-    figure = row.figures.get(f"best/{manifest.monitor}")
-    if figure is None or math.isnan(figure.mean):
+def _summarize(numbers: Sequence[float]) -> MetricSummary:
+    is_finite = all(map(math.isfinite, numbers))
+    deviation = statistics.stdev(numbers) if len(numbers) > 1 and is_finite else None
+    return MetricSummary(statistics.fmean(numbers), deviation)
+
+
+def _sort_key(candidate: Candidate, manifest: Manifest) -> tuple[bool, float]:
+    """Sorts by the monitored metric. The first element puts candidates without it, or with NaN, last."""
+    monitored = candidate.metrics.get(f"best/{manifest.monitor}")
+    if monitored is None or math.isnan(monitored.mean):
         return True, 0.0
-    return False, -figure.mean if manifest.higher_is_better else figure.mean
-
-
-def _line(place: str, row: Row, keys: Sequence[str], names: Sequence[str]) -> list[str]:
-    runs = f"{len(row.runs)}" if len(row.runs) == row.planned else f"{len(row.runs)} of {row.planned}"
-    values = [str(row.values.get(name, "")) for name in keys]
-    return [place, *values, runs, *(str(row.figures[name]) if name in row.figures else "" for name in names)]
+    return False, -monitored.mean if manifest.higher_is_better else monitored.mean

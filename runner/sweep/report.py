@@ -1,4 +1,4 @@
-"""What a sweep prints: its plan, a line a run, and at the end the ranking with the command of the best."""
+"""Prints a sweep: its plan, a line for each run, and at the end the ranking with the command of the best candidate."""
 
 from __future__ import annotations
 
@@ -9,83 +9,102 @@ from typing import Any
 
 from runner.display.tables import Section, print_tables
 from runner.store_uri import format_view_command
-from runner.sweep.outcome import Manifest, Outcome
-from runner.sweep.plan import Plan, key
-from runner.sweep.ranking import Row, shown, table
+from runner.sweep.manifest import Manifest, SweepRun
+from runner.sweep.plan import Plan, override_key
+from runner.sweep.ranking import Candidate, compared_metrics, format_table
 from runner.terminal import print_line
 from runner.user_code import PACKAGES_OF_COMMAND
 
-MOST, LAST = 120, 3  # runs of a plan that are printed, and of those at its end
-OF_SWEEPS = ("sweep", "folds", "fold", "mode")  # words that one run of the best setting has no need of
+MAX_LISTED, LISTED_AT_END = 120, 3  # runs of a plan that are printed, and how many of these are its last ones
+SWEEP_KEYS = ("sweep", "folds", "fold", "mode")  # keys that a command of one run doesn't need
 
 
-def plan(plan: Plan) -> None:
-    """Prints the planned runs."""
-    total = len(plan.settings)
-    print_line(f"{total} run{'s' if total > 1 else ''}" + (f" of {shlex.join(plan.fixed)}" if plan.fixed else ""))
-    for place, setting in enumerate(plan.settings, 1):
-        if place <= MOST - LAST or place > total - LAST or total <= MOST:
-            print_line(f"  {place:{len(str(total))}}  {_words(setting.varied)}")
-        elif place == MOST - LAST + 1:
-            print_line(f"  … {total - MOST:,} more")
+def print_plan(plan: Plan) -> None:
+    """Prints the planned runs. Of a long plan, runs in the middle are left out."""
+    total = len(plan.runs)
+    print_line(f"{total} run{'s' if total > 1 else ''}" + (f" of {shlex.join(plan.common)}" if plan.common else ""))
+    for number, run in enumerate(plan.runs, 1):
+        if total <= MAX_LISTED or number <= MAX_LISTED - LISTED_AT_END or number > total - LISTED_AT_END:
+            print_line(f"  {number:{len(str(total))}}  {_format_overrides(run.overrides)}")
+        elif number == MAX_LISTED - LISTED_AT_END + 1:
+            print_line(f"  … {total - MAX_LISTED:,} more")
 
 
-def first(plan: Plan) -> None:
+def print_first_run(plan: Plan) -> None:
     """Prints that the following output is of the first run only."""
-    if len(plan.settings) > 1:
-        print_line(f"\nthe first of them, {_words(plan.settings[0].varied)}\n")
+    if len(plan.runs) > 1:
+        print_line(f"\nthe first run, {_format_overrides(plan.runs[0].overrides)}\n")
 
 
-def going_on(folder: Path, done: int, total: int) -> None:
-    """Prints that a sweep resumes."""
-    print_line(f"going on in {folder}: {done} of {total} runs were started before")
+def print_resumed(folder: Path, done: int, total: int) -> None:
+    """Prints that a sweep is resumed."""
+    print_line(f"resuming the sweep in {folder}: {done} of {total} runs were started before")
 
 
-def run(place: int, total: int, outcome: Outcome, manifest: Manifest, *, before: bool) -> None:
-    """Prints the outcome of a run; `before`: it ended before the sweep was resumed."""
-    figures = [f"{name.removeprefix('best/')} {outcome.metrics[name]:.5g}" for name in _compared(outcome, manifest)]
-    status = ["before"] if before else []
-    status += [] if outcome.status == "finished" else [str(outcome.status)]
-    count = f"{place:{len(str(total))}}/{total}"
-    print_line("  ".join([count, *outcome.words, *status, *figures, f"{outcome.seconds:.1f} s"]))
+def print_run(number: int, total: int, run: SweepRun, manifest: Manifest, *, ended_before: bool) -> None:
+    """Prints a line about a run.
+
+    Args:
+        number: the number of the run, from 1.
+        total: how many runs the sweep has.
+        run: the run.
+        manifest: the manifest of the sweep.
+        ended_before: whether the run ended before the sweep was resumed.
+    """
+    names = [name for name in compared_metrics(manifest) if name in run.metrics]
+    metrics = [f"{name.removeprefix('best/')} {run.metrics[name]:.5g}" for name in names]
+    status = ["before"] if ended_before else []
+    status += [] if run.status == "finished" else [str(run.status)]
+    count = f"{number:{len(str(total))}}/{total}"
+    print_line("  ".join([count, *run.words, *status, *metrics, f"{run.seconds:.1f} s"]))
 
 
-def end(
-    plan: Plan,
+def print_end(
     manifest: Manifest,
-    rows: Sequence[Row],
+    candidates: Sequence[Candidate],
     summary: Mapping[str, Any],
     folder: Path,
     tracking: Mapping[str, Any],
     quiet: bool,
 ) -> None:
-    """Prints the ranking, the runs that failed, and where everything is; if quiet, what went wrong as errors."""
-    failures = list(_failures(manifest))
+    """Prints the ranking, the runs that failed, and the places of folder and record.
+
+    Args:
+        manifest: the manifest of the sweep.
+        candidates: the candidates, ranked.
+        summary: the summary of the sweep.
+        folder: the folder of the sweep.
+        tracking: the address of its record; empty: it is recorded in its folder only.
+        quiet: whether only the failures are printed, on standard error.
+    """
+    failures = list(_list_failures(manifest))
     if quiet:
-        for words, reason, _ in failures:
-            print_line(f"{words}: {reason}", error=True)
+        for overrides, reason, _ in failures:
+            print_line(f"{overrides}: {reason}", error=True)
         return
     if manifest.monitor:
-        print_tables([Section("", table(manifest, rows))])
+        print_tables([Section("", format_table(manifest, candidates))])
     if failures:
         print_line("")
         print_tables([Section("", [("failed", "why", "folder"), *failures])])
     print_line("")
-    print_tables([], list(_facts(manifest, summary, folder, tracking)))
+    print_tables([], list(_summary_lines(manifest, summary, folder, tracking)))
 
 
-def line(plan: Plan, row: Row) -> str:
-    """The command that runs a setting once, ready to be pasted."""
-    words = [word for word in plan.fixed if key(word).partition(".")[0] not in OF_SWEEPS]
-    allowed = [word for name in PACKAGES_OF_COMMAND for word in ("--allow", name)]
-    return shlex.join(["titrate", *allowed, *words, *row.words])
+def format_command(plan: Plan, candidate: Candidate) -> str:
+    """The command of one run of a candidate, ready to be pasted."""
+    common = [override for override in plan.common if override_key(override).partition(".")[0] not in SWEEP_KEYS]
+    allowed = [argument for name in PACKAGES_OF_COMMAND for argument in ("--allow", name)]
+    return shlex.join(["titrate", *allowed, *common, *candidate.overrides])
 
 
-def _facts(
+def _summary_lines(
     manifest: Manifest, summary: Mapping[str, Any], folder: Path, tracking: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    resume = "; the same command goes on from here" if summary["status"] == "interrupted" else ""
-    yield "status", summary["status"] + (f": {summary['error']}" if summary["error"] else "") + resume
+    status = summary["status"]
+    error = f": {summary['error']}" if summary["error"] else ""
+    resume = "; the same command resumes the sweep" if status == "interrupted" else ""
+    yield "status", f"{status}{error}{resume}"
     if manifest.incomparable:
         yield "best", manifest.incomparable
     elif summary["best"]:
@@ -96,15 +115,12 @@ def _facts(
         yield "record", format_view_command(tracking["uri"])
 
 
-def _words(varied: Sequence[str]) -> str:
-    return "  ".join(varied) or "as given"
+def _format_overrides(overrides: Sequence[str]) -> str:
+    return "  ".join(overrides) or "without further overrides"
 
 
-def _failures(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
+def _list_failures(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
+    """The overrides, the reason and the folder of each run that failed."""
     for run in manifest.runs:
         if run.status not in ("finished", "interrupted", None):
             yield " ".join(run.words) or "the run", (run.error or str(run.status)).splitlines()[0], run.folder or ""
-
-
-def _compared(outcome: Outcome, manifest: Manifest) -> list[str]:
-    return [name for name in shown(manifest) if name in outcome.metrics]

@@ -1,9 +1,10 @@
-"""Checkpoint files: atomic, written by a thread beside the training. The last few are kept, and the best weights.
+"""Checkpoint files. A thread writes them atomically beside the training, and keeps the last few and the best weights.
 
-A checkpoint has two files: the state, and the best weights so far, which several checkpoints may share. The state's
-metadata hold the digest of its best weights, so that the pair is read as it was written, or not at all: with other best
-weights, a run would report wrong metrics. If one of the two files is damaged, the run goes on from the checkpoint
-before, and without any whole checkpoint it starts from the beginning. Both ways lead to the same bits, only later.
+A checkpoint has two files: the training state, and the best weights so far, which several checkpoints may share. The
+metadata of the state hold the digest of its best weights. So the two files are read as they were written, or not at
+all: with other best weights, a run would report wrong metrics. If one of the two files is damaged, the run resumes from
+the previous checkpoint. If all are damaged, it starts from scratch. The results are the same bits in both cases, but
+some steps are computed again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,17 +22,33 @@ import numpy as np
 from components.types import UserError
 from runner import memory, npz
 from runner.errors import DiskError
-from runner.npz import Contents, DamagedFileError, read
+from runner.npz import Contents, DamagedFileError
 from runner.run_folder import read_summary
 
 MAX_PENDING = 2  # checkpoints that wait to be written, each a copy of the state
 
-Checkpoint: TypeAlias = tuple[Any, Any, dict[str, Any]]
-"""The state, the best weights (None: there are none yet), and the metadata."""
+
+class Checkpoint(NamedTuple):
+    """The contents of a checkpoint.
+
+    Attributes:
+        state: the training state. None: `mode=clean` has removed it, and left the best weights.
+        best: the best parameters and model state. None: no epoch has ended yet.
+        metadata: plain values, among them the step and the best step.
+    """
+
+    state: Any
+    best: Any
+    metadata: dict[str, Any]
 
 
 class CheckpointFiles:
-    """The checkpoint files of one run. A thread writes them in the order of the calls to `save`."""
+    """The checkpoint files of one run. A thread writes them in the order of the calls to `save`.
+
+    Args:
+        folder: the folder of the checkpoints; it is created.
+        keep: the number of checkpoints that are kept.
+    """
 
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
         self.folder, self._keep = folder, keep
@@ -42,83 +59,31 @@ class CheckpointFiles:
         self._pending: list[Future[None]] = []
         self._best_digest: str | None = None
 
-    def save(self, state: Any, best: Any | None, meta: Mapping[str, Any], then: Callable[[], None]) -> None:
+    def save(self, state: Any, new_best: Any | None, metadata: Mapping[str, Any], on_saved: Callable[[], None]) -> None:
         """Copies a checkpoint, and starts to write it.
 
         Args:
             state: the training state.
-            best: the best parameters and model state, if they are new since the last checkpoint.
-            meta: plain values, the step and the best step among them: {"step": …, "best_step": …, …}.
-            then: is called once the checkpoint is on the disk.
+            new_best: the best parameters and model state; None: they are the same as in the previous checkpoint.
+            metadata: plain values, among them the step and the best step: {"step": …, "best_step": …, …}.
+            on_saved: called once the checkpoint is on the disk.
 
-        Raises DiskError if an earlier write failed.
+        Raises:
+            DiskError: an earlier write failed.
         """
-        self._take_results(len(self._pending) - MAX_PENDING + 1)
-        if self._pending and memory.count_bytes((state, best)) > memory.measure_free_host_memory().program_bytes:
-            self.wait()  # memory may hold one copy at a time
+        self._wait_for_writes(len(self._pending) - MAX_PENDING + 1)
+        if self._pending and memory.count_bytes((state, new_best)) > memory.measure_free_host_memory().program_bytes:
+            self.wait()  # memory has room for one copy at a time
         # The arrays are copied, because the next step reuses their memory (donation).
-        state, best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, best))
-        self._pending.append(self._writer.submit(self._write, state, best, dict(meta), then))
+        state, new_best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, new_best))
+        self._pending.append(self._writer.submit(self._write, state, new_best, dict(metadata), on_saved))
 
     def wait(self) -> None:
         """Waits until all checkpoints are on the disk. Raises DiskError if a write failed."""
-        self._take_results(len(self._pending))
+        self._wait_for_writes(len(self._pending))
 
-    def close(self) -> None:
-        """Ends the thread, once all checkpoints are written or have failed."""
-        self._writer.shutdown()
-
-    def load(self, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole checkpoint, None if there is none, and warnings about others.
-
-        Damaged files are renamed. Files that a kill left are deleted.
-
-        Args:
-            like: the shapes and dtypes of the state.
-            best_like: the shapes and dtypes of the best weights.
-
-        Raises UserError if a checkpoint holds another model.
-        """
-        found, faults, warnings = _newest(self._states(), like, best_like)
-        damaged = {path for fault in faults for path in fault.paths}
-        if found is not None:
-            self._best_digest = found[2].get("best_digest")
-            damaged -= {_best(self.folder, step) for step in [found[2]["best_step"]] if step is not None}
-        for path in damaged:
-            _move_away(path)
-        self._prune()
-        return found, [*map(str, faults), *warnings]
-
-    def cut(self, step: int) -> int | None:
-        """Deletes the checkpoints from a step on. Returns the step of the newest one left, None if there is none."""
-        states = self._states()
-        for path in states:
-            if _step(path) >= step:
-                path.unlink()
-        return max((_step(path) for path in states if _step(path) < step), default=None)
-
-    def _write(self, state: Any, best: Any, meta: dict[str, Any], then: Callable[[], None]) -> None:
-        if best is not None:
-            self._best_digest = write(_best(self.folder, meta["best_step"]), best, {"step": meta["best_step"]})
-        write(self.folder / f"step_{meta['step']:010d}.npz", state, meta | {"best_digest": self._best_digest})
-        then()
-        self._prune()
-
-    def _prune(self) -> None:
-        states = self._states()
-        needed = set()
-        for path in states[-self._keep :]:
-            with suppress(DamagedFileError):  # nothing needs its best weights
-                if (step := npz.read_meta(path)["best_step"]) is not None:
-                    needed.add(_best(self.folder, step))
-        for path in (*states[: -self._keep], *(set(_bests(self.folder)) - needed)):
-            path.unlink(missing_ok=True)
-
-    def _states(self) -> list[Path]:
-        return _states(self.folder)
-
-    def _take_results(self, count: int) -> None:
-        """Waits for the first `count` writes. Raises DiskError for a failure of any write that has ended."""
+    def _wait_for_writes(self, count: int) -> None:
+        """Waits for the first `count` pending writes. Raises DiskError for a failure of any write that has ended."""
         while self._pending and (count > 0 or self._pending[0].done()):
             count -= 1
             try:
@@ -126,110 +91,204 @@ class CheckpointFiles:
             except OSError as error:
                 raise DiskError(f"saving to {self.folder} failed; the last checkpoint is whole", error) from error
 
+    def _write(self, state: Any, new_best: Any, metadata: dict[str, Any], on_saved: Callable[[], None]) -> None:
+        if new_best is not None:
+            best_step = metadata["best_step"]
+            self._best_digest = write_tree(_best_path(self.folder, best_step), new_best, {"step": best_step})
+        path = self.folder / f"step_{metadata['step']:010d}.npz"
+        write_tree(path, state, metadata | {"best_digest": self._best_digest})
+        on_saved()
+        self._prune()
 
-def load_newest(folder: Path, like: Any, best_like: Any) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint of a folder, None if there is none, and warnings about others.
+    def _prune(self) -> None:
+        """Removes all but the last few checkpoints, and the best weights that none of these needs."""
+        states = _state_paths(self.folder)
+        needed = set()
+        for path in states[-self._keep :]:
+            with suppress(DamagedFileError):  # a damaged checkpoint needs no best weights
+                best_step = npz.read_meta(path)["best_step"]
+                if best_step is not None:
+                    needed.add(_best_path(self.folder, best_step))
+        for path in (*states[: -self._keep], *(set(_best_paths(self.folder)) - needed)):
+            path.unlink(missing_ok=True)
 
-    It changes no file, so the run may still train. The state is None if `mode=clean` has left only the best weights.
-    Raises UserError if the folder holds another model.
+    def close(self) -> None:
+        """Waits until all writes have ended or failed, and ends the thread."""
+        self._writer.shutdown()
+
+    def load(self, state_shapes: Any, weights_shapes: Any) -> tuple[Checkpoint | None, list[str]]:
+        """Loads the newest undamaged checkpoint. Renames damaged files, and removes files that nothing needs.
+
+        Args:
+            state_shapes: the training state, with shapes and dtypes in place of arrays.
+            weights_shapes: the best weights, with shapes and dtypes in place of arrays.
+
+        Returns:
+            The checkpoint (None: there is no undamaged one), and warnings about damaged ones.
+
+        Raises:
+            UserError: the checkpoint is of another model.
+        """
+        checkpoint, faults, warnings = _read_newest(_state_paths(self.folder), state_shapes, weights_shapes)
+        damaged = {path for fault in faults for path in fault.paths}
+        if checkpoint is not None:
+            self._best_digest = checkpoint.metadata.get("best_digest")
+            best_step = checkpoint.metadata["best_step"]
+            if best_step is not None:
+                # A newer checkpoint may need other weights than this file holds. The loaded one needs these.
+                damaged.discard(_best_path(self.folder, best_step))
+        for path in damaged:
+            _rename_damaged(path)
+        self._prune()
+        return checkpoint, [*map(str, faults), *warnings]
+
+    def remove_from(self, step: int) -> int | None:
+        """Removes the checkpoints of a step and of later ones. Returns the step of the newest one left, or None."""
+        newest = None
+        for path in _state_paths(self.folder):
+            if _step_of(path) >= step:
+                path.unlink()
+            else:
+                newest = _step_of(path)
+        return newest
+
+
+def load_newest_checkpoint(folder: Path, state_shapes: Any, weights_shapes: Any) -> tuple[Checkpoint | None, list[str]]:
+    """Reads the newest undamaged checkpoint of a folder, without a change to any file. The run may still train.
+
+    Args:
+        folder: the folder of the checkpoints, in the run folder.
+        state_shapes: the training state, with shapes and dtypes in place of arrays.
+        weights_shapes: the best weights, with shapes and dtypes in place of arrays.
+
+    Returns:
+        The checkpoint (None: there is no undamaged one), and warnings about damaged ones.
+
+    Raises:
+        UserError: the checkpoint is of another model.
     """
-    found, faults, warnings = _newest(_states(folder), like, best_like)
-    for path in _bests(folder)[::-1] if found is None else []:
+    checkpoint, faults, warnings = _read_newest(_state_paths(folder), state_shapes, weights_shapes)
+    for path in reversed(_best_paths(folder)) if checkpoint is None else ():
         try:
-            meta, best, _ = read(path)
+            metadata, arrays, _ = npz.read(path)
         except DamagedFileError as error:
             warnings.append(str(error))
         else:
             history = read_summary(folder.parent).get("history", [])
-            found = None, as_tree(best, best_like, path), {"best_step": meta["step"], "history": history, **meta}
+            metadata = {"best_step": metadata["step"], "history": history, **metadata}
+            checkpoint = Checkpoint(None, to_tree(arrays, weights_shapes, path), metadata)
             break
-    return found, [*map(str, faults), *warnings]
+    return checkpoint, [*map(str, faults), *warnings]
 
 
-def write(path: Path, tree: Any, meta: Mapping[str, Any]) -> str:
-    """Writes a tree of arrays and its metadata as one atomic file. Returns the digest."""
-    leaves = {f"leaf{jax.tree_util.keystr(path)}": leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-    return npz.write(path, leaves, meta)
+def write_tree(path: Path, tree: Any, metadata: Mapping[str, Any]) -> str:
+    """Writes a tree of arrays and its metadata as one file, atomically. Returns the digest of the file."""
+    leaves = {f"leaf{jax.tree_util.keystr(key)}": leaf for key, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return npz.write(path, leaves, metadata)
 
 
-def as_tree(arrays: Mapping[str, np.ndarray], like: Any, path: Path) -> Any:
-    """The arrays as a tree with the structure of `like`. Raises UserError if names, shapes or dtypes differ."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-    wanted = {f"leaf{jax.tree_util.keystr(key)}": (leaf.shape, leaf.dtype) for key, leaf in leaves}
+def to_tree(arrays: Mapping[str, np.ndarray], shapes: Any, path: Path) -> Any:
+    """Puts arrays that `write_tree` wrote back into their tree.
+
+    Args:
+        arrays: the arrays by name.
+        shapes: the tree, with shapes and dtypes in place of arrays.
+        path: the file that the arrays are from.
+
+    Raises:
+        UserError: a name, shape or dtype differs.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
+    expected = {f"leaf{jax.tree_util.keystr(key)}": (leaf.shape, leaf.dtype) for key, leaf in leaves}
     found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-    if found != wanted:
-        name = min(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    if found != expected:
+        name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise UserError(
-            f"{path} holds another model than the code makes now ({name.removeprefix('leaf')} differs): "
-            "undo what was changed since, or start from scratch by fresh=true"
+            f"{path} holds another model than the code builds now: {name.removeprefix('leaf')} differs. "
+            "Undo the change of the code, or start from scratch with fresh=true."
         )
-    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted])
+    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in expected])
 
 
-class _Unusable(Exception):
-    """One of the files of a checkpoint is damaged, so that the checkpoint is skipped."""
+class _DamagedCheckpoint(Exception):
+    """A file of a checkpoint is damaged, so the checkpoint is skipped.
 
-    def __init__(self, state: Path, path: Path, reason: str) -> None:
-        super().__init__(f"checkpoint {state.name} is skipped: {reason}")
-        self.paths = (state, path)
+    Attributes:
+        paths: the file of the state, and the damaged file.
+    """
+
+    def __init__(self, state_path: Path, path: Path, reason: str) -> None:
+        super().__init__(f"checkpoint {state_path.name} is skipped: {reason}")
+        self.paths = (state_path, path)
 
 
-def _newest(states: Sequence[Path], like: Any, best_like: Any) -> tuple[Checkpoint | None, list[_Unusable], list[str]]:
-    """The newest whole checkpoint, the faults of newer ones, and further warnings."""
-    faults: list[_Unusable] = []
-    for path in reversed(states):
+def _read_newest(
+    state_paths: Sequence[Path], state_shapes: Any, weights_shapes: Any
+) -> tuple[Checkpoint | None, list[_DamagedCheckpoint], list[str]]:
+    """Reads the newest undamaged checkpoint. Returns it, the errors of damaged newer ones, and other warnings."""
+    faults: list[_DamagedCheckpoint] = []
+    for path in reversed(state_paths):
         try:
-            found, has_digest = _read_pair(path, like, best_like)
-        except _Unusable as fault:
+            checkpoint, has_digest = _read_checkpoint(path, state_shapes, weights_shapes)
+        except _DamagedCheckpoint as fault:
             faults.append(fault)
         else:
-            return found, faults, [] if has_digest else [f"{path} has no digest: an earlier Titrate wrote it"]
+            return checkpoint, faults, [] if has_digest else [f"{path} has no digest: an earlier Titrate wrote it"]
     return None, faults, []
 
 
-def _read_pair(path: Path, like: Any, best_like: Any) -> tuple[Checkpoint, bool]:
-    """A checkpoint, and whether digests have proved it whole. Raises _Unusable, or UserError as `as_tree` does."""
-    state = _read(path, path)
-    meta, best = state.meta, None
-    if meta["best_step"] is not None:
-        beside = _best(path.parent, meta["best_step"])
-        kept = _read(beside, path)
-        if state.digest is not None and kept.digest != meta["best_digest"]:
-            raise _Unusable(path, beside, f"{beside} holds other weights than those it was saved with")
-        best = as_tree(kept.arrays, best_like, beside)
-    return (as_tree(state.arrays, like, path), best, meta), state.digest is not None
+def _read_checkpoint(state_path: Path, state_shapes: Any, weights_shapes: Any) -> tuple[Checkpoint, bool]:
+    """Reads the two files of a checkpoint. Returns it, and whether it has digests, which prove it undamaged.
+
+    Raises:
+        _DamagedCheckpoint: a file is damaged, or the two files don't belong together.
+        UserError: the checkpoint is of another model.
+    """
+    state = _read_file(state_path, state_path)
+    best_step, best = state.meta["best_step"], None
+    if best_step is not None:
+        best_path = _best_path(state_path.parent, best_step)
+        weights = _read_file(best_path, state_path)
+        if state.digest is not None and weights.digest != state.meta["best_digest"]:
+            reason = f"{best_path} holds other weights than the checkpoint was saved with"
+            raise _DamagedCheckpoint(state_path, best_path, reason)
+        best = to_tree(weights.arrays, weights_shapes, best_path)
+    return Checkpoint(to_tree(state.arrays, state_shapes, state_path), best, state.meta), state.digest is not None
 
 
-def _read(path: Path, state: Path) -> Contents:
-    """Reads a file of a checkpoint, and checks that its step is that of its name. Raises _Unusable."""
+def _read_file(path: Path, state_path: Path) -> Contents:
+    """Reads a file of the checkpoint at `state_path`. Raises _DamagedCheckpoint also for the step of another file."""
     try:
-        found = read(path)
+        contents = npz.read(path)
     except DamagedFileError as error:
-        raise _Unusable(state, path, str(error)) from error
-    if found.meta.get("step") != _step(path) or (path == state and "best_step" not in found.meta):
-        raise _Unusable(state, path, f"{path} holds what was saved under another name")
-    return found
+        raise _DamagedCheckpoint(state_path, path, str(error)) from error
+    lacks_best_step = path == state_path and "best_step" not in contents.meta
+    if contents.meta.get("step") != _step_of(path) or lacks_best_step:
+        raise _DamagedCheckpoint(state_path, path, f"{path} holds the contents of another file")
+    return contents
 
 
-def _move_away(path: Path) -> None:
+def _rename_damaged(path: Path) -> None:
     """Renames a damaged file or folder, so that a new one can take its name."""
     if path.exists():
-        free = (path.with_suffix(f".{count}.damaged") for count in itertools.count(1))
-        path.rename(next(name for name in free if not name.exists()))
+        candidates = (path.with_suffix(f".{count}.damaged") for count in itertools.count(1))
+        path.rename(next(candidate for candidate in candidates if not candidate.exists()))
 
 
-def _states(folder: Path) -> list[Path]:
+def _state_paths(folder: Path) -> list[Path]:
+    """The files of training states, the oldest first."""
     return sorted(folder.glob(f"step_{'[0-9]' * 10}.npz"))
 
 
-def _bests(folder: Path) -> list[Path]:
+def _best_paths(folder: Path) -> list[Path]:
+    """The files of best weights, the oldest first."""
     return sorted(folder.glob(f"best_{'[0-9]' * 10}.npz"))
 
 
-def _best(folder: Path, step: int) -> Path:
+def _best_path(folder: Path, step: int) -> Path:
     return folder / f"best_{step:010d}.npz"
 
 
-def _step(path: Path) -> int:
+def _step_of(path: Path) -> int:
     """The step in the name of a checkpoint file."""
     return int(path.stem.partition("_")[2])

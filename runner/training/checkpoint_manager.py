@@ -1,4 +1,4 @@
-"""`CheckpointManager`: what a run folder keeps of the training, checkpoints and the points that they cover."""
+"""`CheckpointManager`: writes the checkpoints of a run, and the points that its checkpoints cover."""
 
 from __future__ import annotations
 
@@ -18,74 +18,87 @@ class Notifiable(Protocol):
     """The delivery of points to MLflow."""
 
     def notify(self) -> None:
-        """Tells the delivery that a checkpoint covers more points."""
+        """Tells the delivery that a new checkpoint covers more points."""
 
 
 class CheckpointManager:
-    """Writes the checkpoints and points of one run folder. Call `load` or `begin` before the first point."""
+    """Writes the checkpoints and points of one run folder.
+
+    A point holds the metrics of a step. A checkpoint covers the points that were added before it: resuming from the
+    checkpoint doesn't compute them again. Call `start` or `load` before the first point.
+
+    Args:
+        folder: the run folder.
+        delivery: is notified of each checkpoint.
+        keep: the number of checkpoints that are kept.
+    """
 
     def __init__(self, folder: Path, delivery: Notifiable, *, keep: int = 2) -> None:
         self.folder, self._delivery = folder, delivery
-        self._checkpoints = CheckpointFiles(folder / "checkpoints", keep=keep)
+        self._files = CheckpointFiles(folder / "checkpoints", keep=keep)
         self._outbox: Outbox | None = None
 
-    def load(self, like: TrainState) -> tuple[TrainerState | None, list[str]]:
-        """Loads the newest undamaged checkpoint, and cuts the points that it doesn't cover.
-
-        Args:
-            like: the shapes and dtypes of the training state.
-
-        Returns the trainer's state, None if there is no checkpoint, and warnings about damaged ones.
-        """
-        found, warnings = self._checkpoints.load(like, (like.parameters, like.model_state))
-        self._outbox = Outbox(self.folder, covered_size=found[2]["points"] if found else 0)
-        return TrainerState.restored(*found) if found else None, warnings
-
-    def begin(self) -> None:
+    def start(self) -> None:
         """Opens the outbox of a run that has taken no step."""
         self._outbox = Outbox(self.folder)
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds a point to the outbox."""
+    def load(self, state_shapes: TrainState) -> tuple[TrainerState | None, list[str]]:
+        """Loads the newest undamaged checkpoint, and removes the points that it doesn't cover.
+
+        Args:
+            state_shapes: the training state, with shapes and dtypes in place of arrays.
+
+        Returns:
+            The state of the trainer (None: there is no checkpoint), and warnings about damaged checkpoints.
+        """
+        weights_shapes = state_shapes.parameters, state_shapes.model_state
+        checkpoint, warnings = self._files.load(state_shapes, weights_shapes)
+        self._outbox = Outbox(self.folder, covered_size=checkpoint.metadata["points"] if checkpoint else 0)
+        return TrainerState.from_checkpoint(*checkpoint) if checkpoint else None, warnings
+
+    def add_point(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds the metrics of a step to the outbox."""
         assert self._outbox is not None
-        with self._locate_disk_error():
+        with self._as_disk_error():
             self._outbox.add(step, values)
 
-    def save(self, standing: TrainerState) -> None:
+    def save(self, trainer_state: TrainerState) -> None:
         """Starts to write a checkpoint, which covers all points so far.
 
-        Raises DiskError if this or an earlier write failed.
+        Raises:
+            DiskError: the points or an earlier checkpoint could not be written.
         """
         assert self._outbox is not None
-        with self._locate_disk_error():
+        with self._as_disk_error():
             offset = self._outbox.flush()
-        best = standing.best if standing.best_step == standing.step else None
-        meta = standing.meta() | {"points": offset}
-        self._checkpoints.save(standing.state, best, meta, then=lambda: self._cover(offset))
+        new_best = trainer_state.best if trainer_state.best_step == trainer_state.step else None
+        metadata = trainer_state.metadata() | {"points": offset}
+        self._files.save(trainer_state.state, new_best, metadata, on_saved=lambda: self._cover(offset))
 
     def wait(self) -> None:
         """Waits until all checkpoints are on the disk. Raises DiskError if one could not be written."""
-        self._checkpoints.wait()
+        self._files.wait()
 
-    def last_good(self, bad: int) -> int | None:
-        """The step of the newest checkpoint before the step `bad`, None if there is none. Later ones are deleted."""
+    def remove_from(self, step: int) -> int | None:
+        """Removes the checkpoints of a step and of later ones. Returns the step of the newest one left, or None."""
         self.wait()
-        return self._checkpoints.cut(bad)
+        return self._files.remove_from(step)
 
     def close(self) -> None:
-        """Ends the writing."""
-        self._checkpoints.close()
+        """Waits for the writing thread, and closes the outbox."""
+        self._files.close()
         if self._outbox is not None:
-            with suppress(OSError):  # no checkpoint covers points that can't be written
+            with suppress(OSError):  # points that can't be written are covered by no checkpoint
                 self._outbox.close()
 
     @contextmanager
-    def _locate_disk_error(self) -> Iterator[None]:
+    def _as_disk_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise DiskError(f"points could not be written to {self.folder}", error) from error
 
     def _cover(self, offset: int) -> None:
+        """Marks the points up to an offset in the outbox as covered."""
         write_covered_size(self.folder, offset)
         self._delivery.notify()

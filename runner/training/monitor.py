@@ -1,4 +1,4 @@
-"""What the monitored value decides: which weights are the best, when to lower the learning rate, when to stop."""
+"""Best weights, early stopping and reduction of the learning rate on a plateau, all by the monitored value."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class MonitorState(NamedTuple):
     Attributes:
         best: the best value so far.
         reference: the last value that counted as an improvement for early stopping.
-        wait: evaluations since then.
+        wait: the number of evaluations since `reference`.
         plateau_reference: the last value that counted as an improvement for the plateau.
-        plateau_wait: evaluations since then.
-        cooldown: evaluations still to come that the plateau doesn't count.
-        scale: the factor that the plateau has made of the learning rate.
+        plateau_wait: the number of evaluations since `plateau_reference`.
+        cooldown: the number of future evaluations that the plateau doesn't count.
+        scale: the factor of the learning rate, which the plateau reduces.
         stopped: whether early stopping has ended the run.
     """
 
@@ -50,38 +50,39 @@ def update_monitor(
     """The state after an evaluation, and whether its value is the best so far. NaN is never the best.
 
     Args:
-        state: the state before.
+        state: the state before the evaluation.
         value: the monitored value.
-        plateau: how the learning rate falls. None: it doesn't.
-        patience: the run stops after so many evaluations without improvement. None: never.
-        min_delta: an improvement by no more than this doesn't count for early stopping. The plateau has its own.
+        plateau: when and how far the learning rate is reduced. None: never.
+        patience: the number of evaluations without improvement after which the run stops. None: it never stops early.
+        min_delta: early stopping counts only improvements by more than this. The plateau has its own `min_delta`.
         higher_is_better: the direction of the value.
 
-    The decisions equal those of Keras (EarlyStopping and ReduceLROnPlateau).
+    References:
+        The decisions equal those of `EarlyStopping` and `ReduceLROnPlateau` of Keras.
     """
 
-    def improves(reference: float, delta: float) -> bool:
+    def is_improvement(reference: float, delta: float) -> bool:
         return value > reference + delta if higher_is_better else value < reference - delta
 
-    is_best = improves(state.best, 0.0)
+    is_best = is_improvement(state.best, 0.0)
     if is_best:
         state = state._replace(best=value)
-    state = _early_stopping(state, value, improves(state.reference, min_delta), patience)
+    state = _stop_early(state, value, is_improvement(state.reference, min_delta), patience)
     if plateau is not None:
-        state = _reduce_on_plateau(state, value, improves(state.plateau_reference, plateau.min_delta), plateau)
+        state = _reduce_on_plateau(state, value, is_improvement(state.plateau_reference, plateau.min_delta), plateau)
     return state, is_best
 
 
-def _early_stopping(state: MonitorState, value: float, improved: bool, patience: int | None) -> MonitorState:
-    if improved:
+def _stop_early(state: MonitorState, value: float, is_improvement: bool, patience: int | None) -> MonitorState:
+    if is_improvement:
         return state._replace(reference=value, wait=0, stopped=False)
     wait = state.wait + 1
     return state._replace(wait=wait, stopped=patience is not None and wait >= patience)
 
 
-def _reduce_on_plateau(state: MonitorState, value: float, improved: bool, plateau: Plateau) -> MonitorState:
+def _reduce_on_plateau(state: MonitorState, value: float, is_improvement: bool, plateau: Plateau) -> MonitorState:
     state = state._replace(cooldown=max(state.cooldown - 1, 0))
-    if improved:
+    if is_improvement:
         return state._replace(plateau_reference=value, plateau_wait=0)
     wait = 0 if state.cooldown else state.plateau_wait + 1
     if wait < plateau.patience or state.scale <= plateau.min_scale:

@@ -1,4 +1,4 @@
-"""A profile of a few dispatches of training."""
+"""Profiles a few dispatches of training with JAX's profiler."""
 
 from __future__ import annotations
 
@@ -7,37 +7,45 @@ from typing import Any
 
 import jax
 
-SKIPPED, TRACED = 3, 8  # dispatches. The first ones compile and allocate memory.
+FIRST_TRACED = 3  # dispatch; the ones before it compile and allocate memory
+TRACED_COUNT = 8  # dispatches
 
 
 class Profile:
-    """Records a trace into a folder: an XPlane file, and a file for Perfetto. Without a folder it does nothing.
+    """Records a trace: an XPlane file, and a file for Perfetto.
+
+    Args:
+        folder: the folder of the trace; None: nothing is traced.
 
     Attributes:
-        traced: whether a trace was started.
+        has_traced: whether a trace was started.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._count = 0
-        self._running = False
-        self.traced = False
+        self._is_running = False
+        self.has_traced = False
 
-    def dispatched(self, report: Any) -> None:
-        """Counts a dispatch, and starts or ends the trace at its turn, once the dispatch is done."""
+    def count_dispatch(self, sums: Any) -> None:
+        """Counts a dispatch, and starts or ends the trace when its turn has come.
+
+        Args:
+            sums: arrays that the dispatch computes. The trace starts and ends once they are ready.
+        """
         if self._folder is None:
             return
         self._count += 1
-        if self._count in (SKIPPED, SKIPPED + TRACED):
-            jax.block_until_ready(report)
-            if self._count == SKIPPED:
+        if self._count in (FIRST_TRACED, FIRST_TRACED + TRACED_COUNT):
+            jax.block_until_ready(sums)
+            if self._count == FIRST_TRACED:
                 jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
-                self._running = self.traced = True
+                self._is_running = self.has_traced = True
             else:
                 self.close()
 
     def close(self) -> None:
         """Ends the trace, if it still runs."""
-        if self._running:
-            self._running = False
+        if self._is_running:
+            self._is_running = False
             jax.profiler.stop_trace()

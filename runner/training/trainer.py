@@ -1,4 +1,4 @@
-"""The training loop: dispatches steps, evaluates, saves, and stops. A signal may end it after any dispatch."""
+"""The training loop: takes steps, evaluates, saves checkpoints, and stops after the last epoch or at a signal."""
 
 from __future__ import annotations
 
@@ -30,31 +30,32 @@ from runner.training.signals import Signals
 from runner.training.trainer_state import TrainerState
 
 REPORT_SECONDS = 1.0  # between two reads of the metric sums from the device
-MAX_IN_FLIGHT = 2  # dispatches on the device at once, so that a signal is soon obeyed
+MAX_IN_FLIGHT = 2  # dispatches on the device at once; with more, a signal would wait longer
 TRAINING_STEP = "the training step"
-EVALUATION = "training.evaluation_batch_size"
+BATCH_SIZE_KEY = "training.batch_size"
+EVALUATION_SIZE_KEY = "training.evaluation_batch_size"
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The objective or a parameter is not finite.
 
     Attributes:
         step: the step of the first state that is not finite.
     """
 
-    def __init__(self, what: str, step: int) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
         self.step = step
 
 
 @dataclass
 class Timings:
-    """The seconds of this process, by what they went into.
+    """How long this process has trained, compiled and waited.
 
     Attributes:
-        training: training steps, without their compilation.
-        compiling: compilation.
-        waiting: waiting for batches, a part of `training`.
+        training: seconds of training steps, without their compilation.
+        compiling: seconds of compilation.
+        waiting: seconds of waiting for batches. They are a part of `training`.
         steps: the number of training steps.
     """
 
@@ -69,19 +70,23 @@ class Timings:
 
 
 class Trainer:
-    """Trains and evaluates one program on its data. Raises UserError if program, data and settings don't fit together.
+    """Trains and evaluates one program on its data.
 
     Attributes:
         program: the compiled functions.
         data: encoded rows and their splits.
         training: the settings below `training`.
-        given: numbers and constants that enter the program, on the device.
-        like: the shapes and dtypes of the training state.
-        steps: steps of an epoch.
+        program_inputs: the numbers and constants of the program, on the device.
+        state_shapes: the training state, with shapes and dtypes in place of arrays.
+        steps_per_epoch: the number of steps in an epoch.
         target: the target with its constants.
         metrics: the metrics, by name.
-        clock: the seconds of this process.
-        epochs_until_step: for a prolonged run, {epochs: step}: up to this step it was a run of so many epochs.
+        timings: how long this process has trained, compiled and waited.
+        extended_at: {epochs: step} for each earlier number of epochs of a run that was extended, and the step at which
+            it was extended.
+
+    Raises:
+        UserError: program, data and settings don't fit together.
     """
 
     def __init__(
@@ -98,177 +103,271 @@ class Trainer:
         self.program, self.data, self.training = program, data, training
         self.progress, self.signals = progress, signals
         self.seed = int(numbers["seed"])
-        self.clock = Timings()
+        self.timings = Timings()
         self.batches = Batches(data)
         constants = {name: dict(data.constants[name].device) for name in data.encoded}
-        self.given: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants))
-        parts = program.parts(self.given)
+        self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants))
+        parts = program.build_parts(self.program_inputs)
         self.metrics: Mapping[str, Metric] = parts.metrics
         self.target = parts.target
-        self.plateau = program.plateau(ProgramInputs(numbers, {}))
+        self.plateau = program.build_plateau(ProgramInputs(numbers, {}))
         rows, batch_size = len(data.splits["train"]), training.batch_size
-        self.steps = rows // batch_size if training.drop_remainder else -(-rows // batch_size)
-        self.like: TrainState = jax.eval_shape(program.init, *self._init_arguments())
-        self.steps_per_dispatch = steps_per_dispatch(self.like, ragged=self.batches.ragged)
-        with error_location("weights"):
-            self._weights = weights(parts.model.architecture, architecture_state(self.like)) if weights else {}
+        self.steps_per_epoch = rows // batch_size if training.drop_remainder else -(-rows // batch_size)
+        self.state_shapes: TrainState = jax.eval_shape(program.init, *self._init_arguments())
+        self.steps_per_dispatch = steps_per_dispatch(self.state_shapes, ragged=self.batches.is_ragged)
+        self._initial_weights: Mapping[str, Any] = {}
+        if weights is not None:
+            with error_location("weights"):
+                self._initial_weights = weights(parts.model.architecture, architecture_state(self.state_shapes))
         self._trace()
-        self.epochs_until_step: Mapping[int, int] = {}
-        self._began = time.monotonic()
-        self._evaluation_fits = False
+        self.extended_at: Mapping[int, int] = {}
+        self._start_time = time.monotonic()
+        self._is_evaluation_memory_checked = False
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether a higher monitored value is better: of a metric, as the metric says; of a loss, no."""
+        """Whether a higher monitored value is better: never for a loss; a metric has its own direction."""
         metric = self.metrics.get(self.training.monitor.partition("/")[2])
         return metric is not None and metric.higher_is_better
 
     @property
     def evaluation_batch_size(self) -> int:
-        """`training.evaluation_batch_size`, or the rows of the largest evaluated split if those are fewer."""
+        """`training.evaluation_batch_size`, or the size of the largest evaluated split if that is smaller."""
         held_out = [len(rows) for name, rows in self.data.splits.items() if name != "train"]
         return min(self.training.evaluation_batch_size, max(held_out or [len(self.data.splits["train"])]))
 
-    def begin(self) -> TrainerState:
-        """The state of a run before its first step."""
-        with self._show_compilation("the initialization"), self._locate_memory_error():
-            given, *rest = self._init_arguments()
-            state = self.program.init(given._replace(constants=self._add_initial(given.constants)), *rest)
-        return TrainerState(replace_weights(state, self._weights), initial_monitor(self.higher_is_better))
+    def _init_arguments(self) -> tuple[Any, ...]:
+        """The arguments of the initialization, which reads only the shapes of the examples."""
+        size = self.training.batch_size
+        chunk = next(iter(self.batches.chunks(self.data.splits["train"][:size], size, 1)))
+        return self.program_inputs, chunk.data, chunk.rows[0]
 
-    def fit(self, standing: TrainerState, archive: CheckpointManager) -> bool:
+    def _trace(self) -> None:
+        """Traces a training step and an evaluation, so that parts which don't fit together raise errors early.
+
+        The first training step and the first evaluation reuse the traces.
+        """
+        jax.eval_shape(self.program.train, *self._first_dispatch()[1])
+        split = next((name for name in ("valid", "test") if name in self.data.splits), None)
+        if split is not None:
+            size = self.evaluation_batch_size
+            chunk = next(iter(self.batches.chunks(self.data.splits[split][:size], size, 1, pad=True)))
+            weights = self.state_shapes.parameters, self.state_shapes.model_state
+            jax.eval_shape(self.program.evaluate, self.program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask)
+
+    def _first_dispatch(self) -> tuple[Chunk, tuple[Any, ...]]:
+        """The first chunk of an epoch, and the arguments of `program.train` for it, with shapes for the state."""
+        size = self.training.batch_size
+        steps = min(self.steps_per_epoch, self.steps_per_dispatch)
+        rows = epoch_order(self.data.splits["train"], self.seed, 0)[: size * steps]
+        chunk = next(iter(self.batches.chunks(rows, size, self.steps_per_dispatch)))
+        rate_inputs = RateInputs(np.int32(self.training.epochs * self.steps_per_epoch), np.float32(1))
+        step_count = np.int32(chunk.steps)
+        return chunk, (self.program_inputs, self.state_shapes, chunk.data, chunk.rows, step_count, rate_inputs)
+
+    def compile(self) -> None:
+        """Compiles a training step before there is a state.
+
+        Raises:
+            RunError: training needs more memory than is free. It needs the state, copies of the state, and the
+                intermediate values of a step.
+        """
+        chunk, arguments = self._first_dispatch()
+        state_bytes = memory.estimate_training_bytes(self.state_shapes)
+        batch = BATCH_SIZE_KEY, self.training.batch_size
+        state_fits = memory.check_need("training", batch, state_bytes, state_bytes, warn=self._warn_of_memory)
+        with self._memory_error_location():
+            need = self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
+        if need:
+            batch_bytes = memory.count_bytes(chunk.data) if self.batches.device_data is None else 0
+            total = state_bytes + need.additional + batch_bytes
+            free = memory.measure_free_memory() or "the free memory is unknown"
+            LOG.info("training needs %s, and %s", memory.format_bytes(total), free)
+            if state_fits:  # otherwise the user was warned already
+                memory.check_need("training", batch, total, state_bytes, warn=self._warn_of_memory)
+
+    def initial_state(self) -> TrainerState:
+        """The state of a run before its first step."""
+        with self._show_compilation("the initialization"), self._memory_error_location():
+            program_inputs, *examples = self._init_arguments()
+            constants = self._add_initial_constants(program_inputs.constants)
+            state = self.program.init(program_inputs._replace(constants=constants), *examples)
+        return TrainerState(replace_weights(state, self._initial_weights), initial_monitor(self.higher_is_better))
+
+    def _add_initial_constants(self, constants: Mapping[str, Any]) -> dict[str, Any]:
+        """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""
+        return {name: {**arrays, **self.data.constants[name].init_only} for name, arrays in constants.items()}
+
+    def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
         """Trains until the last epoch, or until early stopping.
 
-        Returns whether training came to its end. False: a signal stopped it, and a checkpoint was saved.
+        Returns:
+            Whether training is complete. False: a signal stopped it, and a checkpoint was saved.
         """
-        self._began = time.monotonic() - standing.seconds
-        first = standing.step // self.steps
-        self.progress.start(self.training.epochs, self.steps, first)
-        profiler = Profile(archive.folder / "profile" if self.training.profile else None)
-        with contextlib.closing(profiler) as profile, self._locate_memory_error():
-            for epoch in range(first, self.training.epochs):
-                if standing.monitor.stopped:
+        self._start_time = time.monotonic() - trainer_state.seconds
+        first_epoch = trainer_state.step // self.steps_per_epoch
+        self.progress.start(self.training.epochs, self.steps_per_epoch, first_epoch)
+        profiler = Profile(checkpoints.folder / "profile" if self.training.profile else None)
+        with contextlib.closing(profiler) as profile, self._memory_error_location():
+            for epoch in range(first_epoch, self.training.epochs):
+                if trainer_state.monitor.stopped:
                     break
-                epoch_began = time.monotonic()
-                if not self._train_epoch(standing, epoch, archive, profile):
+                epoch_start = time.monotonic()
+                if not self._train_epoch(trainer_state, epoch, checkpoints, profile):
                     return False
-                improved = self._end_epoch(standing, epoch, archive)
-                LOG.info("epoch %d: %s", epoch + 1, standing.history[-1])
-                self.progress.epoch(epoch, standing.history[-1], time.monotonic() - epoch_began, improved)
+                is_best = self._end_epoch(trainer_state, epoch, checkpoints)
+                record = trainer_state.history[-1]
+                LOG.info("epoch %d: %s", epoch + 1, record)
+                self.progress.show_epoch(epoch, record, time.monotonic() - epoch_start, is_best)
                 if self.signals.received:
                     return False
-        if self.training.profile and not profile.traced:
-            self.progress.note("warning: training.profile found too few steps to trace; raise training.epochs")
+        if self.training.profile and not profile.has_traced:
+            self.progress.note(
+                "warning: training.profile=true: the run took too few steps to trace any. Raise training.epochs."
+            )
         return True
 
-    def seconds(self) -> float:
-        """The seconds that the run has trained, in all of its processes."""
-        return time.monotonic() - self._began
-
-    def _train_epoch(self, standing: TrainerState, epoch: int, archive: CheckpointManager, profile: Profile) -> bool:
-        """Takes the remaining steps of an epoch. Returns False if a signal stopped it."""
-        start = standing.step - epoch * self.steps
-        end = (epoch + 1) * self.steps
-        rows = epoch_order(self.data.splits["train"], self.seed, epoch)[: self.steps * self.training.batch_size]
-        pending: list[Any] = []
-        reported = saved = before = time.monotonic()
-        for chunk in self._time_waiting(
-            self.batches.chunks(rows, self.training.batch_size, self.steps_per_dispatch, start=start)
-        ):
-            pending.append(self._dispatch(standing, chunk))
-            profile.dispatched(pending[-1]["last"])
+    def _train_epoch(
+        self, trainer_state: TrainerState, epoch: int, checkpoints: CheckpointManager, profile: Profile
+    ) -> bool:
+        """Takes the remaining steps of an epoch. Returns False if a signal stopped it before the last one."""
+        first_step = epoch * self.steps_per_epoch
+        end_step = first_step + self.steps_per_epoch
+        batch_size = self.training.batch_size
+        rows = epoch_order(self.data.splits["train"], self.seed, epoch)[: self.steps_per_epoch * batch_size]
+        chunks = self.batches.chunks(rows, batch_size, self.steps_per_dispatch, start=trainer_state.step - first_step)
+        pending: list[Any] = []  # metric sums of the latest dispatches, not yet read from the device
+        last_report = last_save = last_time = time.monotonic()
+        for chunk in self._time_waiting(chunks):
+            pending.append(self._dispatch(trainer_state, chunk))
+            profile.count_dispatch(pending[-1]["last"])
             if len(pending) > MAX_IN_FLIGHT:
                 jax.block_until_ready(pending[-1 - MAX_IN_FLIGHT]["last"])
             now = time.monotonic()
-            self.clock.training, before = self.clock.training + now - before, now
-            is_checkpoint_due = now - saved > 60 * self.training.checkpoint_minutes > 0
-            if standing.step < end and (is_checkpoint_due or self.signals.received):
-                pending = self._take_reports(standing, pending, epoch)
-                self._save(standing, archive)
-                saved = time.monotonic()
+            self.timings.training += now - last_time
+            last_time = now
+            is_checkpoint_due = now - last_save > 60 * self.training.checkpoint_minutes > 0
+            if trainer_state.step < end_step and (is_checkpoint_due or self.signals.received):
+                pending = self._read_sums(trainer_state, pending, epoch)
+                self._save(trainer_state, checkpoints)
+                last_save = time.monotonic()
                 if self.signals.received:
                     return False
-            elif now - reported > REPORT_SECONDS:
-                pending = self._take_reports(standing, pending, epoch, keep=1)
-                reported = time.monotonic()
-        self._take_reports(standing, pending, epoch)
-        self.clock.training += time.monotonic() - before
+            elif now - last_report > REPORT_SECONDS:
+                pending = self._read_sums(trainer_state, pending, epoch, leave=1)
+                last_report = time.monotonic()
+        self._read_sums(trainer_state, pending, epoch)
+        self.timings.training += time.monotonic() - last_time
         return True
 
-    def _dispatch(self, standing: TrainerState, chunk: Chunk) -> Any:
+    def _time_waiting(self, chunks: Iterable[Chunk]) -> Iterable[Chunk]:
+        """Yields the chunks. Adds the seconds until each is ready to `timings.waiting`."""
+        iterator = iter(chunks)
+        while True:
+            start = time.monotonic()
+            chunk = next(iterator, None)
+            self.timings.waiting += time.monotonic() - start
+            if chunk is None:
+                return
+            yield chunk
+
+    def _dispatch(self, trainer_state: TrainerState, chunk: Chunk) -> Any:
         """Starts the steps of a chunk on the device. Returns their metric sums, which the device still computes."""
-        total_steps = self._total_epochs(standing.step) * self.steps
-        rate_inputs = RateInputs(np.int32(total_steps), np.float32(standing.monitor.scale))
-        arguments = self.given, standing.state, chunk.data, chunk.rows, np.int32(chunk.steps), rate_inputs
-        before = self.clock.compiling
+        total_steps = self._total_epochs(trainer_state.step) * self.steps_per_epoch
+        rate_inputs = RateInputs(np.int32(total_steps), np.float32(trainer_state.monitor.scale))
+        step_count = np.int32(chunk.steps)
+        arguments = self.program_inputs, trainer_state.state, chunk.data, chunk.rows, step_count, rate_inputs
+        compiling_before = self.timings.compiling
         self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
-        self.clock.training -= self.clock.compiling - before
-        standing.state, report = self.program.train(*arguments)
-        standing.step += chunk.steps
-        self.clock.steps += chunk.steps
-        return report
+        self.timings.training -= self.timings.compiling - compiling_before
+        trainer_state.state, sums = self.program.train(*arguments)
+        trainer_state.step += chunk.steps
+        self.timings.steps += chunk.steps
+        return sums
 
     def _total_epochs(self, step: int) -> int:
-        """The epochs that the run had when it first took a step. A prolonged run may have to repeat the step."""
-        before = [epochs for epochs, until in self.epochs_until_step.items() if step < until]
-        return min([*before, self.training.epochs])
+        """The number of epochs that the run had when it first took a step.
 
-    def _take_reports(self, standing: TrainerState, pending: list[Any], epoch: int, keep: int = 0) -> list[Any]:
-        """Adds the metric sums of all dispatches but the last `keep` to those of the epoch, and shows them.
-
-        Returns the last `keep`. Raises Diverged if the objective was not finite, or if none is kept and a parameter is
-        not finite: only finite parameters are evaluated and saved.
+        After a crash, an extended run may repeat steps from before it was extended. They need the learning rate of
+        the shorter run.
         """
-        ready, kept = pending[: len(pending) - keep], pending[len(pending) - keep :]
-        standing.sums = add_sums(standing.sums, ready, self.metrics)
-        if standing.sums:
-            if (bad := int(standing.sums["last"]["first_bad"])) >= 0 and self.training.on_nan == "stop":
-                raise Diverged(f"the objective is not finite at step {bad}", bad)
-            values = compute_metrics(standing.sums, self.metrics, "train")
-            self.progress.step(epoch, standing.step - epoch * self.steps, self.clock.steps_per_second(), values)
-        if self.training.on_nan == "stop" and not kept and not _is_finite(standing.state):
-            raise Diverged(f"a parameter is not finite after {standing.step} steps", standing.step)
-        return kept
+        earlier = [epochs for epochs, last_step in self.extended_at.items() if step < last_step]
+        return min([*earlier, self.training.epochs])
 
-    def _end_epoch(self, standing: TrainerState, epoch: int, archive: CheckpointManager) -> bool:
+    def _read_sums(self, trainer_state: TrainerState, pending: list[Any], epoch: int, leave: int = 0) -> list[Any]:
+        """Reads metric sums from the device, adds them to those of the epoch, and shows the metrics.
+
+        Args:
+            trainer_state: the state after all dispatches.
+            pending: the metric sums of the dispatches that were not read yet.
+            epoch: the epoch, from 0.
+            leave: how many of the latest dispatches are not read, because the device may still compute them. With 0
+                the parameters are checked too, so that only finite ones are evaluated and saved.
+
+        Returns:
+            The sums that were not read.
+
+        Raises:
+            DivergedError: the objective or a parameter is not finite.
+        """
+        ready, unread = pending[: len(pending) - leave], pending[len(pending) - leave :]
+        trainer_state.sums = add_sums(trainer_state.sums, ready, self.metrics)
+        stops_on_nan = self.training.on_nan == "stop"
+        if trainer_state.sums:
+            first_bad = int(trainer_state.sums["last"]["first_bad"])
+            if first_bad >= 0 and stops_on_nan:
+                raise DivergedError(f"the objective is not finite at step {first_bad}", first_bad)
+            values = compute_metrics(trainer_state.sums, self.metrics, "train")
+            step = trainer_state.step - epoch * self.steps_per_epoch
+            self.progress.show_step(epoch, step, self.timings.steps_per_second(), values)
+        if stops_on_nan and not unread and not _is_finite(trainer_state.state):
+            raise DivergedError(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
+        return unread
+
+    def _end_epoch(self, trainer_state: TrainerState, epoch: int, checkpoints: CheckpointManager) -> bool:
         """Evaluates, updates the monitor, and saves. Returns whether the monitored value is the best so far."""
-        record = compute_metrics(standing.sums, self.metrics, "train")
-        record["learning_rate"] = float(standing.sums["last"]["learning_rate"])
+        record = compute_metrics(trainer_state.sums, self.metrics, "train")
+        record["learning_rate"] = float(trainer_state.sums["last"]["learning_rate"])
+        weights = trainer_state.state.parameters, trainer_state.state.model_state
         if "valid" in self.data.splits:
-            record |= self.evaluate("valid", standing.state.parameters, standing.state.model_state)
-        standing.monitor, improved = update_monitor(
-            standing.monitor,
+            record |= self.evaluate("valid", *weights)
+        trainer_state.monitor, is_best = update_monitor(
+            trainer_state.monitor,
             record[self.training.monitor],
             plateau=self.plateau,
             patience=self.training.patience,
             min_delta=self.training.min_delta,
             higher_is_better=self.higher_is_better,
         )
-        if improved:
-            standing.best = jax.tree.map(
-                lambda leaf: leaf.copy(), (standing.state.parameters, standing.state.model_state)
-            )
-            standing.best_step = standing.step
-        standing.history.append({"epoch": epoch + 1, "step": standing.step, **record})
-        standing.sums = {}
-        archive.add(standing.step, {"epoch": epoch + 1, **record})
-        self._save(standing, archive)
-        return improved
+        if is_best:
+            trainer_state.best = jax.tree.map(lambda leaf: leaf.copy(), weights)
+            trainer_state.best_step = trainer_state.step
+        trainer_state.history.append({"epoch": epoch + 1, "step": trainer_state.step, **record})
+        trainer_state.sums = {}
+        checkpoints.add_point(trainer_state.step, {"epoch": epoch + 1, **record})
+        self._save(trainer_state, checkpoints)
+        return is_best
 
-    def _save(self, standing: TrainerState, archive: CheckpointManager) -> None:
-        standing.seconds = self.seconds()
-        archive.save(standing)
+    def _save(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> None:
+        trainer_state.seconds = self.seconds()
+        checkpoints.save(trainer_state)
+
+    def seconds(self) -> float:
+        """The seconds that the run has trained, in all of its processes."""
+        return time.monotonic() - self._start_time
 
     def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
         """The metrics of a split: {"valid/loss": …, …}."""
-        with self._locate_memory_error("evaluating", EVALUATION):
+        with self._memory_error_location("evaluating", EVALUATION_SIZE_KEY):
             sums = [sums for sums, _, _ in self._evaluate_batches(self.data.splits[split], parameters, model_state)]
             return compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
 
-    def examine(self, split: str, parameters: Any, model_state: Any) -> tuple[dict[str, float], ExampleOutputs]:
-        """The metrics of a split, and the outputs for each of its rows in their order."""
+    def evaluate_with_outputs(
+        self, split: str, parameters: Any, model_state: Any
+    ) -> tuple[dict[str, float], ExampleOutputs]:
+        """The metrics of a split, and the outputs for each of its rows, in the order of the split."""
         sums, outputs = [], []
-        with self._locate_memory_error("evaluating", EVALUATION):
+        with self._memory_error_location("evaluating", EVALUATION_SIZE_KEY):
             for batch_sums, batch_outputs, mask in self._evaluate_batches(
                 self.data.splits[split], parameters, model_state
             ):
@@ -277,118 +376,69 @@ class Trainer:
             metrics = compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
             return metrics, ExampleOutputs(*(np.concatenate(pieces) for pieces in zip(*outputs, strict=True)))
 
-    def targets(self, split: str) -> np.ndarray:
-        """The targets of a split's rows: classes, int32 (N,), or numbers in the target's own unit, (N, outputs)."""
-        encoded = gather_rows({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
-        values = self.program.target_layer(encoded, self.given.constants["target"])
-        return decode_targets(self.target, values)
-
     def _evaluate_batches(
         self, rows: np.ndarray, parameters: Any, model_state: Any
     ) -> Iterator[tuple[StepSums, ExampleOutputs, np.ndarray]]:
-        """Batch by batch: the metric sums, the outputs for each example, and which examples are no padding."""
+        """Evaluates rows. Yields each batch's metric sums, outputs for each example, and mask (False for padding)."""
         size = self.evaluation_batch_size
         for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
-            arguments = self.given, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
+            arguments = self.program_inputs, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
             need = self._compile("the evaluation", self.program.evaluate, chunk, *arguments)
-            if need and number == 0 and not self._evaluation_fits:  # later, other work may hold memory for a moment
-                memory.check_need("the evaluation", (EVALUATION, size), need.additional, warn=self._warn)
-                self._evaluation_fits = True
+            # Memory is checked once: later, other work may hold some of it for a moment.
+            if need and number == 0 and not self._is_evaluation_memory_checked:
+                batch = EVALUATION_SIZE_KEY, size
+                memory.check_need("the evaluation", batch, need.additional, warn=self._warn_of_memory)
+                self._is_evaluation_memory_checked = True
             sums, outputs = self.program.evaluate(*arguments)
             yield sums, outputs, chunk.mask
 
-    def compile(self) -> None:
-        """Compiles a training step before there is a state.
+    def targets(self, split: str) -> np.ndarray:
+        """The targets of a split's rows: classes, int32 (N,), or numbers in the target's own unit, (N, outputs)."""
+        encoded = gather_rows({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
+        values = self.program.target_layer(encoded, self.program_inputs.constants["target"])
+        return decode_targets(self.target, values)
 
-        Raises RunError if training needs more memory than is free: the state, copies of it, and what a step computes
-        with.
+    def _compile(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
+        """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call doesn't compile.
+
+        Args:
+            name: the name of the function on the display.
+            function: a function of the program, under `jax.jit`.
+            chunk: the examples that are among the arguments.
+            arguments: the arguments of the function, or their shapes.
+
+        Returns:
+            The memory that the compiled function needs; None: the compiler doesn't report it.
         """
-        chunk, arguments = self._first_dispatch()
-        held = memory.estimate_training_bytes(self.like)
-        batch = "training.batch_size", self.training.batch_size
-        fits = memory.check_need("training", batch, held, held, warn=self._warn)
-        with self._locate_memory_error():
-            need = self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
-        if need:
-            more = held + need.additional + (0 if self.batches.resident else memory.count_bytes(chunk.data))
-            free = memory.measure_free_memory() or "the free memory is unknown"
-            LOG.info("training needs %s, and %s", memory.format_bytes(more), free)
-            if fits:  # otherwise the user was warned already
-                memory.check_need("training", batch, more, held, warn=self._warn)
-
-    def _trace(self) -> None:
-        """Traces a training step and an evaluation, to find early what doesn't fit together. Their first runs reuse
-        the traces."""
-        jax.eval_shape(self.program.train, *self._first_dispatch()[1])
-        for split in [name for name in ("valid", "test") if name in self.data.splits][:1]:
-            size = self.evaluation_batch_size
-            chunk = next(iter(self.batches.chunks(self.data.splits[split][:size], size, 1, pad=True)))
-            arguments = self.like.parameters, self.like.model_state, chunk.data, chunk.rows[0], chunk.mask
-            jax.eval_shape(self.program.evaluate, self.given, *arguments)
-
-    def _init_arguments(self) -> tuple[Any, ...]:
-        """The arguments of the initialization, which reads only the shapes of the examples."""
-        size = self.training.batch_size
-        chunk = next(iter(self.batches.chunks(self.data.splits["train"][:size], size, 1)))
-        return self.given, chunk.data, chunk.rows[0]
-
-    def _first_dispatch(self) -> tuple[Chunk, tuple[Any, ...]]:
-        """The first chunk of an epoch, and the arguments of the training step for it, with shapes for the state."""
-        size = self.training.batch_size
-        rows = epoch_order(self.data.splits["train"], self.seed, 0)[: size * min(self.steps, self.steps_per_dispatch)]
-        chunk = next(iter(self.batches.chunks(rows, size, self.steps_per_dispatch)))
-        rate_inputs = RateInputs(np.int32(self.training.epochs * self.steps), np.float32(1))
-        return chunk, (self.given, self.like, chunk.data, chunk.rows, np.int32(chunk.steps), rate_inputs)
-
-    def _add_initial(self, constants: Mapping[str, Any]) -> dict[str, Any]:
-        """The constants with those that only the initialization needs. They don't stay on the device."""
-        learned = self.data.constants
-        return {name: {**one, **learned[name].init_only} for name, one in constants.items()}
-
-    def _compile(self, what: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
-        """Compiles a function for the shapes of a chunk, unless that is done. The next call uses what was compiled.
-
-        Returns the memory that it needs.
-        """
-        shapes = (what, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
-        if shapes not in self.program.compiled:
-            with self._show_compilation(f"{what} for {chunk.rows.shape[1]} examples"):
-                self.program.compiled[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
-        return self.program.compiled[shapes]
+        shapes = (name, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
+        if shapes not in self.program.memory_needs:
+            with self._show_compilation(f"{name} for {chunk.rows.shape[1]} examples"):
+                self.program.memory_needs[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
+        return self.program.memory_needs[shapes]
 
     @contextlib.contextmanager
-    def _show_compilation(self, what: str) -> Iterator[None]:
-        began = time.monotonic()
-        with self.progress.working(f"compiling {what}"):
+    def _show_compilation(self, name: str) -> Iterator[None]:
+        """Shows on the display that a function is compiled, and adds the seconds to `timings.compiling`."""
+        start = time.monotonic()
+        with self.progress.working(f"compiling {name}"):
             yield
-        self.clock.compiling += time.monotonic() - began
-        LOG.info("compiled %s", what)
+        self.timings.compiling += time.monotonic() - start
+        LOG.info("compiled %s", name)
 
-    def _locate_memory_error(
-        self, what: str = "training", key: str = "training.batch_size"
+    def _memory_error_location(
+        self, work: str = "training", key: str = BATCH_SIZE_KEY
     ) -> contextlib.AbstractContextManager[None]:
-        """Turns an error of memory into a RunError that names the batch size to lower."""
-        size = self.evaluation_batch_size if key == EVALUATION else self.training.batch_size
-        return memory.memory_error_location(what, f"Try a smaller {key} (it was {size}).")
+        """Raises a RunError that names the batch size to lower, in place of an error for lack of memory."""
+        size = self.evaluation_batch_size if key == EVALUATION_SIZE_KEY else self.training.batch_size
+        return memory.memory_error_location(work, f"Try a smaller {key} (it was {size}).")
 
     @property
-    def _warn(self) -> Callable[[str], None] | None:
-        """What takes a warning of too little memory. None: too little memory is an error."""
+    def _warn_of_memory(self) -> Callable[[str], None] | None:
+        """The function that shows a warning of too little memory. None: too little memory is an error."""
         return None if self.training.check_memory else self.progress.note
-
-    def _time_waiting(self, chunks: Iterable[Chunk]) -> Iterable[Chunk]:
-        """The chunks. Adds the seconds until each is ready to `clock.waiting`."""
-        source = iter(chunks)
-        while True:
-            began = time.monotonic()
-            chunk = next(source, None)
-            self.clock.waiting += time.monotonic() - began
-            if chunk is None:
-                return
-            yield chunk
 
 
 def _is_finite(state: TrainState) -> bool:
-    """Whether all parameters are finite, and nothing in the model's state is NaN."""
-    parameters, model_state = (jax.tree.leaves(tree) for tree in (state.parameters, state.model_state))
+    """Whether all parameters are finite, and no array of the model's state holds NaN."""
+    parameters, model_state = jax.tree.leaves(state.parameters), jax.tree.leaves(state.model_state)
     return all(np.isfinite(leaf).all() for leaf in parameters) and not any(np.isnan(leaf).any() for leaf in model_state)

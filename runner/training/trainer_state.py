@@ -14,16 +14,16 @@ from runner.training.monitor import MonitorState
 
 @dataclass
 class TrainerState:
-    """All that a run needs to go on.
+    """All that is needed to resume a run.
 
     Attributes:
-        state: what training changes, on the device.
+        state: the training state, on the device.
         monitor: the state of early stopping and of the plateau.
         step: steps taken. It equals `state.step`, and needs no read from the device.
         best: parameters and model state of the best evaluation.
         best_step: the step of the best evaluation.
         history: a record for each epoch.
-        sums: metric sums of the epoch under way.
+        sums: metric sums of the current epoch.
         seconds: seconds of training, in all processes.
     """
 
@@ -36,8 +36,8 @@ class TrainerState:
     sums: MetricSums = field(default_factory=dict)
     seconds: float = 0.0
 
-    def meta(self) -> dict[str, Any]:
-        """All but the arrays, as plain values that JSON keeps to the last bit."""
+    def metadata(self) -> dict[str, Any]:
+        """All values but the arrays, in types that JSON keeps exactly."""
         return {
             "step": self.step,
             "best_step": self.best_step,
@@ -48,15 +48,15 @@ class TrainerState:
         }
 
     @classmethod
-    def restored(cls, state: Any, best: Any, meta: dict[str, Any]) -> TrainerState:
-        """The state that `meta` and the arrays were made of, on the device."""
+    def from_checkpoint(cls, state: Any, best: Any, metadata: dict[str, Any]) -> TrainerState:
+        """Puts the arrays of a checkpoint on the device, and joins them with its metadata."""
         return cls(
             state=jax.tree.map(jax.device_put, state),
-            monitor=MonitorState(*meta["control"]),
-            step=meta["step"],
+            monitor=MonitorState(*metadata["control"]),
+            step=metadata["step"],
             best=jax.tree.map(jax.device_put, best),
-            best_step=meta["best_step"],
-            history=meta["history"],
-            sums=sums_from_json(meta["sums"]),
-            seconds=meta["seconds"],
+            best_step=metadata["best_step"],
+            history=metadata["history"],
+            sums=sums_from_json(metadata["sums"]),
+            seconds=metadata["seconds"],
         )

@@ -23,43 +23,43 @@ AUGMENTATIONS = {option: built("augmentation", option) for option in options("au
 }
 
 
-def augmented(augmentation: Augmentation, key: int = 0, **inputs: Any) -> dict[str, Any]:
+def augment(augmentation: Augmentation, key: int = 0, **inputs: Any) -> dict[str, Any]:
     """Returns the inputs after the augmentation; checks that the target is unchanged."""
     changed, target = augmentation(jax.random.key(key), inputs or {"image": IMAGES}, TARGET)
     np.testing.assert_array_equal(target, TARGET)
     return dict(changed)
 
 
-def shifted(image: np.ndarray, down: int, right: int, **mode: Any) -> np.ndarray:
+def shift(image: np.ndarray, down: int, right: int, **mode: Any) -> np.ndarray:
     """Returns an image moved by some pixels, with the padding of NumPy."""
     height, width, _ = image.shape
-    far = max(abs(down), abs(right))
-    padded = np.pad(image, ((far, far), (far, far), (0, 0)), **mode)
-    return padded[far - down : far - down + height, far - right : far - right + width]
+    margin = max(abs(down), abs(right))
+    padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), **mode)
+    return padded[margin - down : margin - down + height, margin - right : margin - right + width]
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_examples_change_each_by_itself_and_otherwise_with_another_key(name: str) -> None:
-    first, same, other = (augmented(AUGMENTATIONS[name], key)["image"] for key in (0, 0, 1))
+def test_each_example_and_each_key_has_its_own_change(name: str) -> None:
+    first, same, other = (augment(AUGMENTATIONS[name], key)["image"] for key in (0, 0, 1))
     assert (first.shape, first.dtype) == (IMAGES.shape, IMAGES.dtype)
     np.testing.assert_array_equal(first, same)
     changed = (np.asarray(first) != np.asarray(IMAGES)).any((1, 2, 3))
     assert 0.2 < changed.mean() <= 1
     assert ((np.asarray(first) != np.asarray(other)).any((1, 2, 3)) != changed).any()
-    assert augmented(AUGMENTATIONS[name], image=IMAGES.astype(jnp.bfloat16))["image"].dtype == jnp.bfloat16
+    assert augment(AUGMENTATIONS[name], image=IMAGES.astype(jnp.bfloat16))["image"].dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize(("axis", "mirror"), [("horizontal", 1), ("vertical", 0)])
-def test_a_flip_mirrors_some(axis: Any, mirror: int) -> None:
-    for image, given in zip(augmented(Flip(axis=axis))["image"], IMAGES, strict=True):
-        assert any((image == one).all() for one in (given, np.flip(given, mirror)))
+def test_a_flip_mirrors_some_images(axis: Any, mirror: int) -> None:
+    for image, original in zip(augment(Flip(axis=axis))["image"], IMAGES, strict=True):
+        assert any((image == candidate).all() for candidate in (original, np.flip(original, mirror)))
 
 
-def test_the_probability_of_a_flip_is_that_of_each_image() -> None:
-    assert (augmented(Flip(probability=0.0))["image"] == IMAGES).all()
-    assert (augmented(Flip(probability=1.0))["image"] == IMAGES[:, :, ::-1]).all()
+def test_each_image_is_flipped_with_the_probability() -> None:
+    assert (augment(Flip(probability=0.0))["image"] == IMAGES).all()
+    assert (augment(Flip(probability=1.0))["image"] == IMAGES[:, :, ::-1]).all()
     many = jnp.broadcast_to(IMAGES[:1], (4000, 5, 7, 2))
-    changed = (augmented(Flip(probability=0.25), image=many)["image"] != many).any((1, 2, 3))
+    changed = (augment(Flip(probability=0.25), image=many)["image"] != many).any((1, 2, 3))
     assert 0.22 < float(changed.mean()) < 0.28
 
 
@@ -73,19 +73,19 @@ def test_the_probability_of_a_flip_is_that_of_each_image() -> None:
     ],
 )
 def test_a_crop_moves_each_image_by_up_to_the_padding(crop: Crop, mode: dict[str, Any]) -> None:
-    places = set()
-    for image, given in zip(augmented(crop)["image"], np.asarray(IMAGES), strict=True):
+    found_moves = set()
+    for image, original in zip(augment(crop)["image"], np.asarray(IMAGES), strict=True):
         moves = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
-        (place,) = [move for move in moves if np.array_equal(image, shifted(given, *move, **mode))]
-        places.add(place)
-    assert {down for down, _ in places} == {right for _, right in places} == set(range(-2, 3))
-    assert len(places) > 15, "down and right are drawn each by itself"
+        (found_move,) = [move for move in moves if np.array_equal(image, shift(original, *move, **mode))]
+        found_moves.add(found_move)
+    assert {down for down, _ in found_moves} == {right for _, right in found_moves} == set(range(-2, 3))
+    assert len(found_moves) > 15, "down and right are independent"
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_images_that_belong_together_change_alike_and_the_rest_stays(name: str) -> None:
+def test_all_image_inputs_change_equally_and_other_inputs_do_not_change(name: str) -> None:
     hot = MultiHot(jnp.zeros((64, 1), jnp.int32), jnp.ones((64, 1)), 3)
-    changed = augmented(AUGMENTATIONS[name], left=IMAGES, right=-IMAGES, deep=IMAGES[:, 0, 0], wide=hot)
+    changed = augment(AUGMENTATIONS[name], left=IMAGES, right=-IMAGES, deep=IMAGES[:, 0, 0], wide=hot)
     assert list(changed) == ["left", "right", "deep", "wide"]
     np.testing.assert_array_equal(changed["left"], -changed["right"])
     assert changed["wide"] is hot
@@ -93,21 +93,21 @@ def test_images_that_belong_together_change_alike_and_the_rest_stays(name: str) 
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_inputs_without_images_are_refused(name: str) -> None:
+def test_inputs_without_images_raise(name: str) -> None:
     with pytest.raises(UserError, match=r"needs an input of images \(B, H, W, C\), got deep \(64, 2\)"):
-        augmented(AUGMENTATIONS[name], deep=IMAGES[:, 0, 0])
+        augment(AUGMENTATIONS[name], deep=IMAGES[:, 0, 0])
 
 
-def test_a_mirror_wider_than_the_image_is_refused() -> None:
+def test_a_mirrored_padding_as_wide_as_the_image_raises() -> None:
     with pytest.raises(
         UserError, match=r"needs a padding below 5 to mirror images of 5 x 7 pixels, got 5\. Reduce the padding"
     ):
-        augmented(Crop(padding=5, mode="reflect"))
+        augment(Crop(padding=5, mode="reflect"))
 
 
 def test_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
     def changed(probability: Scalar, fill: Scalar) -> Any:
-        images = augmented(Flip(probability=probability))["image"]
-        return augmented(Crop(padding=1, fill=fill), image=images)["image"]
+        images = augment(Flip(probability=probability))["image"]
+        return augment(Crop(padding=1, fill=fill), image=images)["image"]
 
     check_traced(changed, {"probability": 0.5, "fill": 0.0}, {"probability": 1.0, "fill": 0.5})

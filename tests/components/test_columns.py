@@ -81,11 +81,11 @@ def test_lists_are_rows_of_any_length() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (Series([1, "a"]), "column `x` is no column of one type: Could not convert 'a'"),
-        (Series([pandas.Timedelta(1)]), "column `x` is of Arrow's type duration"),
-        (Series([pandas.Period("2024")]), "column `x` is of Arrow's type extension<pandas.period"),
-        (Series([1 + 2j]), "column `x` is no column of one type"),
-        (pyarrow.array([[1, None]]), "column `x` has gaps within its lists"),
+        (Series([1, "a"]), "column `x` doesn't have values of one type: Could not convert 'a'"),
+        (Series([pandas.Timedelta(1)]), "column `x` has Arrow's type duration"),
+        (Series([pandas.Period("2024")]), "column `x` has Arrow's type extension<pandas.period"),
+        (Series([1 + 2j]), "column `x` doesn't have values of one type"),
+        (pyarrow.array([[1, None]]), "column `x` has missing values within its lists"),
         (np.ma.array([[1, 2]], mask=[[False, True]]), "column `x` is masked within its rows"),
         (pandas.DataFrame({"a": [1]}), "column `x` is a table"),
     ],

@@ -14,7 +14,7 @@ from components.loss import MAE, MSE, BinaryCrossEntropy, Huber, LeNet5_1998, So
 from components.types import BoundTarget, Loss, Scalar, UserError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["losses"]
-KERAS: dict[str, dict[str, dict[str, float]]] = {  # by option, Keras's cases, and the words that make them
+KERAS: dict[str, dict[str, dict[str, float]]] = {  # for each option, the cases of Keras and their parameters
     "mse": {"MeanSquaredError": {}},
     "mae": {"MeanAbsoluteError": {}},
     "huber": {"Huber delta 1": {}, "Huber delta 2": {"delta": 2.0}},
@@ -24,8 +24,8 @@ KERAS: dict[str, dict[str, dict[str, float]]] = {  # by option, Keras's cases, a
     },
     "binary_cross_entropy": {"BinaryCrossentropy logits": {}},
 }
-OF_PAPERS = {"lenet5_1998"}  # Keras has no such loss: a test below compares it with the equation
-LOSSES = {case: built("loss", option, **words) for option in KERAS for case, words in KERAS[option].items()}
+NOT_IN_KERAS = {"lenet5_1998"}  # a test below compares it with the equation of the paper
+LOSSES = {case: built("loss", option, **parameters) for option in KERAS for case, parameters in KERAS[option].items()}
 
 
 def arguments(case: str) -> tuple[jax.Array, jax.Array]:
@@ -44,30 +44,30 @@ def target(outputs: int, classes: int | None = None) -> BoundTarget:
     return BoundTarget(outputs, names, decode=lambda values: values)
 
 
-@pytest.mark.parametrize("option", [option for option in options("loss") if option not in OF_PAPERS])
-def test_every_option_is_compared_with_keras(option: str) -> None:
+@pytest.mark.parametrize("option", [option for option in options("loss") if option not in NOT_IN_KERAS])
+def test_every_option_has_a_comparison_with_keras(option: str) -> None:
     assert KERAS[option]
 
 
 @pytest.mark.parametrize("case", LOSSES)
-def test_every_example_costs_what_it_costs_in_keras(case: str) -> None:
+def test_the_loss_of_every_example_equals_keras(case: str) -> None:
     np.testing.assert_allclose(LOSSES[case](*arguments(case)), GOLDEN[case]["per_example"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("case", LOSSES)
-def test_half_precision_logits_cost_in_float32(case: str) -> None:
-    logits, truth = arguments(case)
-    costs = LOSSES[case](logits.astype(jnp.bfloat16), truth)
-    assert costs.dtype == jnp.float32
-    np.testing.assert_allclose(costs, GOLDEN[case]["per_example"], rtol=0.05)
+def test_bfloat16_logits_give_float32_losses(case: str) -> None:
+    logits, targets = arguments(case)
+    losses = LOSSES[case](logits.astype(jnp.bfloat16), targets)
+    assert losses.dtype == jnp.float32
+    np.testing.assert_allclose(losses, GOLDEN[case]["per_example"], rtol=0.05)
 
 
 @pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(0.1), LeNet5_1998(0.1, 10.0), BinaryCrossEntropy()])
 @pytest.mark.parametrize("logit", [1e4, -1e4])
-def test_large_logits_cost_and_pull_finitely(loss: Loss, logit: float) -> None:
+def test_large_logits_give_finite_losses_and_gradients(loss: Loss, logit: float) -> None:
     logits = jnp.full((1, 1), logit) if isinstance(loss, BinaryCrossEntropy) else jnp.array([[logit, 0.0]])
-    cost, gradient = jax.value_and_grad(lambda logits: loss(logits, jnp.array([1])).sum())(logits)
-    assert jnp.isfinite(cost)
+    value, gradient = jax.value_and_grad(lambda logits: loss(logits, jnp.array([1])).sum())(logits)
+    assert jnp.isfinite(value)
     assert jnp.isfinite(gradient).all()
 
 
@@ -82,7 +82,7 @@ def test_large_logits_cost_and_pull_finitely(loss: Loss, logit: float) -> None:
         (Huber(), target(2), 2),
     ],
 )
-def test_outputs_follow_the_target(loss: Loss, bound: BoundTarget, outputs: int) -> None:
+def test_the_target_determines_the_number_of_outputs(loss: Loss, bound: BoundTarget, outputs: int) -> None:
     assert loss.outputs(bound) == outputs
 
 
@@ -105,13 +105,13 @@ def test_outputs_follow_the_target(loss: Loss, bound: BoundTarget, outputs: int)
         (Huber(), target(1, 10), "huber needs a real-valued target"),
     ],
 )
-def test_a_target_that_does_not_suit_is_refused_with_the_remedy(loss: Loss, bound: BoundTarget, message: str) -> None:
+def test_a_wrong_kind_of_target_raises_with_the_right_losses(loss: Loss, bound: BoundTarget, message: str) -> None:
     with pytest.raises(UserError, match=message):
         loss.outputs(bound)
 
 
 def test_the_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
-    def smoothed(label_smoothing: Scalar) -> jax.Array:
+    def smooth(label_smoothing: Scalar) -> jax.Array:
         return SoftmaxCrossEntropy(label_smoothing)(*arguments("SparseCategoricalCrossentropy logits"))
 
     def huber(delta: Scalar) -> jax.Array:
@@ -120,27 +120,27 @@ def test_the_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
     def with_garbage(garbage_penalty: Scalar) -> jax.Array:
         return LeNet5_1998(garbage_penalty=garbage_penalty)(*arguments("SparseCategoricalCrossentropy logits"))
 
-    check_traced(smoothed, {"label_smoothing": 0.0}, {"label_smoothing": 0.3})
+    check_traced(smooth, {"label_smoothing": 0.0}, {"label_smoothing": 0.3})
     check_traced(with_garbage, {"garbage_penalty": 0.0}, {"garbage_penalty": 3.0})
     check_traced(huber, {"delta": 0.5}, {"delta": 3.0})
 
 
-def test_smoothing_by_zero_is_no_smoothing() -> None:
+def test_a_label_smoothing_of_zero_equals_none() -> None:
     case = arguments("SparseCategoricalCrossentropy logits")
     np.testing.assert_allclose(SoftmaxCrossEntropy(0.0)(*case), SoftmaxCrossEntropy()(*case), rtol=1e-6)
 
 
-def test_a_garbage_class_of_an_endless_penalty_changes_nothing() -> None:
+def test_a_garbage_class_with_a_huge_penalty_changes_nothing() -> None:
     case = arguments("SparseCategoricalCrossentropy logits")
     np.testing.assert_allclose(LeNet5_1998(garbage_penalty=1e6)(*case), SoftmaxCrossEntropy()(*case), rtol=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [None, 0.3])
-def test_a_garbage_class_is_equation_9_of_the_paper(smoothing: float | None) -> None:
-    """LeCun et al., 1998: y_right + log(exp(-j) + sum of exp(-y)), of penalties y; smoothed, its mean over classes."""
+def test_the_garbage_class_follows_equation_9_of_the_paper(smoothing: float | None) -> None:
+    """LeCun et al., 1998: y_true + log(exp(-j) + sum of exp(-y)), with penalties y; smoothing averages over classes."""
     penalties, target = np.array([[0.5, 3.0, 9.0], [7.0, 8.0, 6.0]]), np.array([1, 2])
-    every = penalties + np.log(np.exp(-2.0) + np.exp(-penalties).sum(1))[:, None]
+    class_losses = penalties + np.log(np.exp(-2.0) + np.exp(-penalties).sum(1))[:, None]
     shares = np.eye(3)[target] * (1 - (smoothing or 0)) + (smoothing or 0) / 3
     loss = LeNet5_1998(smoothing, garbage_penalty=2.0)
     costs = loss(jnp.array(-penalties, jnp.float32), jnp.array(target, jnp.int32))
-    np.testing.assert_allclose(costs, (every * shares).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(costs, (class_losses * shares).sum(1), rtol=1e-5)

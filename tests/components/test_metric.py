@@ -19,13 +19,13 @@ SIZES = (4, 4, 2)  # examples of three batches, each padded to four
 
 
 def batches(logits: np.ndarray, target: np.ndarray) -> list[tuple[Output, Batch]]:
-    """Ten examples in three batches; the padding would change every sum."""
+    """Returns ten examples in three batches, with padding that would change every sum."""
     parts, first = [], 0
     for size in SIZES:
         rows = np.arange(first, first + 4) % len(target)
         mask = jnp.arange(4) < size
-        spoilt = np.where(np.asarray(mask)[:, None], logits[rows], np.nan).astype(np.float32)
-        parts.append((Output(jnp.array(spoilt)), Batch({}, jnp.array(target[rows]), mask, jnp.full(4, 9.0))))
+        padded_logits = np.where(np.asarray(mask)[:, None], logits[rows], np.nan).astype(np.float32)
+        parts.append((Output(jnp.array(padded_logits)), Batch({}, jnp.array(target[rows]), mask, jnp.full(4, 9.0))))
         first += size
     return parts
 
@@ -38,8 +38,8 @@ def measure(metric: Metric, bound: BoundTarget, logits: np.ndarray, target: np.n
         gathered = {key: np.concatenate([rows[key][mask] for rows, mask in measured]) for key in measured[0][0]}
         return metric.result(gathered)
     columns = {key: np.array([sums[key] for sums, _ in measured]) for key in measured[0][0]}
-    wide = {"int32": np.int64, "float32": np.float64}
-    return metric.result({key: column.sum(dtype=wide[column.dtype.name]) for key, column in columns.items()})
+    sum_types = {"int32": np.int64, "float32": np.float64}
+    return metric.result({key: column.sum(dtype=sum_types[column.dtype.name]) for key, column in columns.items()})
 
 
 def draw(*shape: int) -> np.ndarray:
@@ -49,36 +49,36 @@ def draw(*shape: int) -> np.ndarray:
 LABELS = np.random.default_rng(1).integers(0, 4, 10).astype(np.int32)
 
 
-def test_accuracy_counts_the_likeliest_class() -> None:
+def test_accuracy_counts_the_most_probable_class() -> None:
     logits = draw(10, 4)
     assert measure(Accuracy(), CLASSES, logits, LABELS) == (logits.argmax(1) == LABELS).mean()
 
 
-def test_accuracy_of_one_logit_is_its_sign() -> None:
+def test_accuracy_of_one_logit_counts_its_sign() -> None:
     logits, labels = draw(10, 1), LABELS % 2
-    two = CLASSES._replace(classes=("no", "yes"))
-    assert measure(Accuracy(), two, logits, labels) == ((logits[:, 0] > 0) == labels).mean()
+    two_classes = CLASSES._replace(classes=("no", "yes"))
+    assert measure(Accuracy(), two_classes, logits, labels) == ((logits[:, 0] > 0) == labels).mean()
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_top_k_is_scikit_learns(k: int) -> None:
+def test_top_k_equals_scikit_learn(k: int) -> None:
     logits = draw(10, 4)
     expected = 1.0 if k == 4 else top_k_accuracy_score(LABELS, logits, k=k, labels=range(4))
     assert measure(TopK(k), CLASSES, logits, LABELS) == pytest.approx(expected)
 
 
-def test_top_1_of_one_logit_is_the_accuracy() -> None:
-    two = CLASSES._replace(classes=("no", "yes"))
-    arguments = two, draw(10, 1), LABELS % 2
+def test_top_1_of_one_logit_equals_accuracy() -> None:
+    two_classes = CLASSES._replace(classes=("no", "yes"))
+    arguments = two_classes, draw(10, 1), LABELS % 2
     assert measure(TopK(1), *arguments) == measure(Accuracy(), *arguments)
 
 
-def test_a_network_that_cannot_tell_classes_apart_earns_nothing_by_it() -> None:
+def test_equal_logits_count_as_the_first_class() -> None:
     for k in range(1, 5):
         assert measure(TopK(k), CLASSES, np.zeros((10, 4), np.float32), LABELS) == (k > LABELS).mean()
 
 
-def test_errors_are_in_the_targets_own_unit() -> None:
+def test_errors_are_in_the_unit_of_the_target() -> None:
     logits, target = draw(10, 2), np.ones((10, 2), np.float32)
     error = 10 * (logits.astype(np.float64) - target)
     assert measure(MAE(), REAL, logits, target) == pytest.approx(np.abs(error).mean())
@@ -95,20 +95,18 @@ def test_errors_are_in_the_targets_own_unit() -> None:
         (RMSE(), CLASSES, "rmse needs a real-valued target"),
     ],
 )
-def test_a_target_that_does_not_suit_is_refused_with_the_remedy(
-    metric: Metric, bound: BoundTarget, message: str
-) -> None:
+def test_a_wrong_kind_of_target_raises_with_the_right_metrics(metric: Metric, bound: BoundTarget, message: str) -> None:
     with pytest.raises(UserError, match=message):
         metric.bind(bound)
 
 
-def test_an_architecture_without_logits_has_no_accuracy() -> None:
+def test_an_architecture_without_logits_raises() -> None:
     with pytest.raises(UserError, match="a metric needs logits, but the architecture returns none"):
         Accuracy().measure(Output(None), batches(draw(10, 4), LABELS)[0][1])
 
 
 @pytest.mark.parametrize("option", options("metric"))
-def test_the_direction_of_every_option_is_known(option: str) -> None:
+def test_every_option_has_a_direction(option: str) -> None:
     higher_is_better = {"accuracy": True, "top_k": True, "mae": False, "rmse": False}
     assert built("metric", option).higher_is_better == higher_is_better[option]
 
@@ -136,7 +134,7 @@ class AreaUnderCurve:
         return float((ranks[positive].sum() - positive.sum() * (positive.sum() + 1) / 2) / pairs)
 
 
-def test_the_protocol_carries_a_metric_that_collects() -> None:
+def test_a_metric_may_collect_rows() -> None:
     logits, labels = draw(10, 1), LABELS % 2
     expected = roc_auc_score(labels, logits[:, 0])
     assert 0 < expected < 1

@@ -1,4 +1,4 @@
-"""The optimizers of `conf/optimizer` take the same steps as those of Keras; Nadam follows the paper."""
+"""The optimizers of `conf/optimizer` take the same steps as Keras; Nadam takes the steps of the paper."""
 
 import json
 from functools import partial
@@ -14,7 +14,7 @@ from options import built, options
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "optimizers.json").read_text())
 SCALE, TARGET = np.array(GOLDEN["scale"], np.float32), np.array(GOLDEN["target"], np.float32)
-KERAS: dict[str, dict[str, dict[str, Any]]] = {  # by option, Keras's cases, and the words that make them
+KERAS: dict[str, dict[str, dict[str, Any]]] = {  # for each option, the cases of Keras and their parameters
     "sgd": {"SGD": {}, "momentum": {"momentum": 0.9}, "Nesterov": {"momentum": 0.9, "nesterov": True}},
     "rmsprop": {"RMSprop": {"eps": 1e-7}},
     "adam": {"Adam": {"eps": 1e-7}},
@@ -26,46 +26,46 @@ pytestmark = pytest.mark.optax
 def steps(optimizer: Any, count: int = 20) -> np.ndarray:
     """Returns the weights after each step on a quadratic function: (count, 4)."""
     weights = jnp.array(GOLDEN["w0"], jnp.float32)
-    state, seen = optimizer.init(weights), []
+    state, history = optimizer.init(weights), []
     for _ in range(count):
         updates, state = optimizer.update(SCALE * (weights - TARGET), state, weights)
         weights = optax.apply_updates(weights, updates)
-        seen.append(weights)
-    return np.array(jax.device_get(seen))
+        history.append(weights)
+    return np.array(jax.device_get(history))
 
 
-def dozat(rate: float) -> np.ndarray:
-    """Nadam of the paper (Dozat, 2016), with a constant momentum b1, where Keras has a schedule of it.
+def paper_nadam(rate: float) -> np.ndarray:
+    """Nadam of the paper (Dozat, 2016), with a constant momentum b1. (In Keras b1 has a schedule.)
 
-    The mean looks ahead by b1, and the gradient takes the rest.
+    The update is b1 times the bias-corrected next mean, plus 1 - b1 times the bias-corrected gradient.
     """
     b1, b2, eps = 0.9, 0.999, 1e-8
     weights, mean, square = np.array(GOLDEN["w0"]), np.zeros(4), np.zeros(4)
-    seen = []
+    history = []
     for step in range(1, 21):
         gradient = SCALE * (weights - TARGET)
         mean, square = b1 * mean + (1 - b1) * gradient, b2 * square + (1 - b2) * gradient**2
-        ahead = b1 * mean / (1 - b1 ** (step + 1)) + (1 - b1) * gradient / (1 - b1**step)
-        weights = weights - rate * ahead / (np.sqrt(square / (1 - b2**step)) + eps)
-        seen.append(weights)
-    return np.array(seen)
+        update = b1 * mean / (1 - b1 ** (step + 1)) + (1 - b1) * gradient / (1 - b1**step)
+        weights = weights - rate * update / (np.sqrt(square / (1 - b2**step)) + eps)
+        history.append(weights)
+    return np.array(history)
 
 
-PAPERS = {"nadam": dozat}
+PAPERS = {"nadam": paper_nadam}
 
 
 @pytest.mark.parametrize("option", options("optimizer"))
-def test_every_option_takes_the_steps_of_keras_or_of_its_paper(option: str) -> None:
+def test_the_steps_of_every_option_equal_keras_or_the_paper(option: str) -> None:
     assert (option in KERAS) != (option in PAPERS), f"the steps of {option} are compared with nothing"
     close = partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-5)
     if option in PAPERS:
         close(steps(built("optimizer", option, learning_rate=0.1)), PAPERS[option](0.1))
-    for case, words in KERAS.get(option, {}).items():
+    for case, parameters in KERAS.get(option, {}).items():
         rate = GOLDEN["config"][case]["learning_rate"]
-        found = steps(built("optimizer", option, learning_rate=rate, **words))
+        found = steps(built("optimizer", option, learning_rate=rate, **parameters))
         close(found, GOLDEN["after_steps_1_to_20"][case], err_msg=case)
 
 
-def test_the_nadam_of_keras_is_another() -> None:
+def test_nadam_differs_from_keras() -> None:
     found = steps(built("optimizer", "nadam", learning_rate=GOLDEN["config"]["Nadam"]["learning_rate"]))
     assert np.abs(found - GOLDEN["after_steps_1_to_20"]["Nadam"]).max() > 1e-2

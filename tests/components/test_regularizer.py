@@ -24,14 +24,14 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("name", ["kernel", "embedding"])
 @pytest.mark.parametrize("option", options("regularizer"))
-def test_the_penalty_of_a_matrix_is_that_of_keras(option: str, name: str) -> None:
+def test_the_penalty_of_a_matrix_equals_keras(option: str, name: str) -> None:
     regularizer = built("regularizer", option, strength=0.01)
     expected = GOLDEN[f"{option.upper()}(0.01) dense"]
     assert float(regularizer({"layer": {name: DENSE}})) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("regularizer", [L1, L2])
-def test_kernels_and_embeddings_pay_and_nothing_else(regularizer: type[L1]) -> None:
+def test_only_kernels_and_embeddings_are_penalized(regularizer: type[L1]) -> None:
     gradient = jax.grad(regularizer(1.0))(PARAMETERS)
     paying = {f"{layer}/{name}" for layer, leaves in gradient.items() for name, leaf in leaves.items() if leaf.any()}
     assert paying == {"dense_0/kernel", "words/embedding"}
@@ -45,5 +45,5 @@ def test_the_strength_may_be_traced(regularizer: type[L1], check_traced: Callabl
     check_traced(penalty, {"strength": 0.0}, {"strength": 1e-4}, {"strength": 1.0})
 
 
-def test_without_kernels_there_is_nothing_to_pay() -> None:
+def test_the_penalty_without_kernels_is_zero() -> None:
     np.testing.assert_array_equal(L2(1.0)({"layer": {"bias": DENSE[0]}}), 0)

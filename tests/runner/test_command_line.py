@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, with which exit code, and what it doesn't import."""
+"""The command line: its output, errors, exit codes and imports."""
 
 import os
 import subprocess
@@ -25,16 +25,16 @@ from runner.signature.parameters import read_settings_fields
 from runner.tree import iterate_leaves, join_path
 
 HEAVY = {"jax", "jaxlib", "flax", "optax", "mlflow", "numpy", "pandas", "sklearn", "rich", "pyarrow"}
-REPORT = (
+PRINT_IMPORTS = (
     "import sys, runner.__main__; code = runner.__main__.main(sys.argv[1:]);"
     "print('IMPORTED', *{name.partition('.')[0] for name in sys.modules}); sys.exit(code)"
 )
 
 
-def titrate(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own; as for the installed script, the working folder isn't on its path."""
+def titrate(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a new process. As for the installed script, the working folder is not on its import path."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "runner", *words],
+        [sys.executable, "-P", "-m", "runner", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -43,8 +43,8 @@ def titrate(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(autouse=True)
-def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the command does to the path of modules ends with the test."""
+def restored_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands change the import path; it is restored after each test."""
     monkeypatch.setattr(sys, "path", [*sys.path])
 
 
@@ -59,15 +59,15 @@ def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["architecture=sequential", "architecture.layers.0.features=0", "loss._target_=optax.sdg"], 2),
     ],
 )
-def test_help_and_errors_import_no_heavy_library(in_empty_folder: Path, words: list[str], code: int) -> None:
-    done = subprocess.run([sys.executable, "-c", REPORT, *words], capture_output=True, text=True, check=False)
+def test_help_and_errors_import_no_heavy_package(in_empty_folder: Path, words: list[str], code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", PRINT_IMPORTS, *words], capture_output=True, text=True, check=False)
     assert done.returncode == code
-    *_, report = done.stdout.splitlines()
-    assert report.startswith("IMPORTED")
-    assert HEAVY.isdisjoint(report.split())
+    *_, imported = done.stdout.splitlines()
+    assert imported.startswith("IMPORTED")
+    assert HEAVY.isdisjoint(imported.split())
 
 
-def test_errors_are_printed_to_standard_error_without_a_traceback(in_empty_folder: Path) -> None:
+def test_errors_go_to_standard_error_without_a_traceback(in_empty_folder: Path) -> None:
     done = titrate(
         "optimizer=nadm", "trainning.epochs=3", "training.epochs=abc", "training.batch_size=0", "seed=-1", "x"
     )
@@ -77,10 +77,10 @@ def test_errors_are_printed_to_standard_error_without_a_traceback(in_empty_folde
     assert "Traceback" not in done.stderr
 
 
-def test_a_module_of_the_working_folder_may_be_allowed(in_empty_folder: Path) -> None:
+def test_a_module_in_the_working_folder_can_be_allowed(in_empty_folder: Path) -> None:
     Path("mine.py").write_text("def loss(size: int): ...\n")
-    Path("components").mkdir()  # one of the user's own doesn't take the place of ours
-    Path("components/__init__.py").write_text("raise SystemExit('a stranger')\n")
+    Path("components").mkdir()  # the user's package must not replace ours
+    Path("components/__init__.py").write_text("raise SystemExit('not ours')\n")
     words = ["loss={_target_: mine.loss, size: x}", "tracking=none"]
     assert "loss._target_: mine.loss is not in an allowed package" in titrate(*words).stderr
     for done in (titrate("--allow", "mine", *words), titrate(*words, TITRATE_ALLOW="mine")):
@@ -93,7 +93,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"titrate {metadata.version('titrate')}\n"
 
 
-def test_help_lists_all_options(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+def test_help_lists_all_options_modes_and_keys(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
     Path("experiments").mkdir()
     Path("experiments/mine.yaml").write_text("# Question:  is it mine?\nseed: 1\n")
     Path("experiments/bare.yaml").write_text("seed: 1\n")
@@ -116,7 +116,7 @@ def test_cfg_prints_the_composed_yaml(capsys: pytest.CaptureFixture[str], in_emp
     assert printed["schedule"]["learning_rate"] == "${learning_rate}"
 
 
-def test_info_shows_the_origin_of_each_value(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
+def test_info_prints_the_origin_of_each_value(capsys: pytest.CaptureFixture[str], in_empty_folder: Path) -> None:
     assert main(["seed=3", "--info"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "seed=3 the command line (seed=3)" in lines
@@ -131,9 +131,12 @@ def test_info_shows_the_origin_of_each_value(capsys: pytest.CaptureFixture[str],
         (["seed=1", "-x"], "-x: unknown flag. Allowed: --allow, --cfg, --help,"),
         (["--seed=3"], "--seed=3: unknown flag. Write seed=3\n"),
         (["--training.epochs", "3"], "--training.epochs: unknown flag. Write training.epochs=VALUE\n"),
-        (["-sc", "--cfg", "job"], "-sc: write -sc install=SHELL, where SHELL is one of bash, zsh, fish\n"),
-        (["-sc", "install=csh"], "-sc: write -sc install=SHELL"),
-        (["-sc", "query=bash", "x"], "-sc: write -sc install=SHELL"),
+        (
+            ["-sc", "--cfg", "job"],
+            "-sc: unknown action. Write -sc install=SHELL, where SHELL is one of bash, zsh, fish.\n",
+        ),
+        (["-sc", "install=csh"], "-sc: unknown action. Write -sc install=SHELL"),
+        (["-sc", "query=bash", "x"], "-sc: unknown action. Write -sc install=SHELL"),
         (["--cfg", "hydra"], "argument --cfg/-c: invalid choice: 'hydra'"),
         (["--cfg"], "argument --cfg/-c: expected one argument"),
         (["--allow", "nothere", "--help"], "--allow nothere: there is no package nothere\n"),
@@ -142,14 +145,14 @@ def test_info_shows_the_origin_of_each_value(capsys: pytest.CaptureFixture[str],
         (["=3"], "=3: the key before = is missing. Write group=option or key=value.\n"),
     ],
 )
-def test_unknown_options(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+def test_a_wrong_flag_is_an_error(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
     assert main(words) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith(message)
     assert printed.out == ""
 
 
-def test_completion_is_hydra_s(in_empty_folder: Path) -> None:
+def test_completion_is_that_of_hydra(in_empty_folder: Path) -> None:
     assert "complete -o nospace -o default -F hydra_bash_completion titrate" in titrate("-sc", "install=bash").stdout
     Path("experiments").mkdir()
     Path("experiments/mine.yaml").write_text("seed: 1\n")
@@ -157,8 +160,8 @@ def test_completion_is_hydra_s(in_empty_folder: Path) -> None:
         "optimizer=adam",
         "optimizer=adamw",
     ]
-    offered = titrate("-sc", "query=bash", COMP_LINE="titrate experiment=").stdout.split()
-    assert {"experiment=mine", "experiment=digits_cnn"} <= set(offered)
+    completions = titrate("-sc", "query=bash", COMP_LINE="titrate experiment=").stdout.split()
+    assert {"experiment=mine", "experiment=digits_cnn"} <= set(completions)
 
 
 def test_completion_imports_no_plugin_of_the_working_folder(in_empty_folder: Path) -> None:
@@ -171,8 +174,8 @@ def test_completion_imports_no_plugin_of_the_working_folder(in_empty_folder: Pat
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_not_replaced_by_a_file_of_the_run(in_empty_folder: Path, closed: str) -> None:
-    """The next file would be opened in its place, and be written what is meant for the terminal."""
+def test_no_file_gets_the_descriptor_of_a_closed_stream(in_empty_folder: Path, closed: str) -> None:
+    """Otherwise the next file that is opened would get the output that is meant for the terminal."""
     program = (
         "import os, runner.__main__ as command\n"
         "command._run_command = lambda arguments: open('out', 'w').fileno()\n"
@@ -183,13 +186,13 @@ def test_a_closed_stream_is_not_replaced_by_a_file_of_the_run(in_empty_folder: P
     assert Path("out").read_text() == ""
 
 
-def test_characters_that_the_terminal_can_t_encode_are_escaped(in_empty_folder: Path) -> None:
+def test_characters_that_the_terminal_lacks_are_escaped(in_empty_folder: Path) -> None:
     done = titrate("experiment=日", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
     assert done.stderr.startswith(r"experiment: unknown option \u65e5. ")
 
 
-def test_a_deleted_working_folder_is_reported(
+def test_a_deleted_working_folder_is_an_error(
     in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("gone").mkdir()
@@ -199,12 +202,12 @@ def test_a_deleted_working_folder_is_reported(
     assert capsys.readouterr().err == "the working folder was deleted. Change into an existing folder.\n"
 
 
-def keys_of(*words: str) -> list[str]:
-    """The places of a configuration, and some that are none."""
-    places = [place for place, _ in iterate_leaves(compose(words).values)]
-    found = {join_path(place[:length]) for place in places for length in range(1, len(place) + 1)}
+def list_keys(*overrides: str) -> list[str]:
+    """All keys of a configuration, and some that it lacks."""
+    paths = [path for path, _ in iterate_leaves(compose(overrides).values)]
+    keys = {join_path(path[:length]) for path in paths for length in range(1, len(path) + 1)}
     return [
-        *sorted(found),
+        *sorted(keys),
         "",
         ".",
         "a..b",
@@ -251,20 +254,18 @@ VALUES = (
 )
 FLAGS = ("--help", "--info", "--cfg", "job", "-m", "--allow", "-sc", "install=bash", "--", "-", "--seed=3", "=", "-x")
 KEYS = {
-    words: keys_of(*words) for words in ((), ("experiment=digits_cnn",), ("experiment=california_housing_wide_deep",))
+    words: list_keys(*words) for words in ((), ("experiment=digits_cnn",), ("experiment=california_housing_wide_deep",))
 }
 
 
 @st.composite
 def commands(draw: st.DrawFn) -> list[str]:
-    """A command with values of any kind for keys that there are, and flags among them."""
+    """A command with values of any kind for existing keys, and with flags."""
     words = draw(st.sampled_from([*KEYS]))
     prefixes, keys = st.sampled_from(("", "", "+", "++", "~")), st.sampled_from(KEYS[words])
-    read_settings_fields = draw(st.lists(st.tuples(prefixes, keys, st.sampled_from(VALUES)), min_size=1, max_size=3))
+    settings = draw(st.lists(st.tuples(prefixes, keys, st.sampled_from(VALUES)), min_size=1, max_size=3))
     flags = draw(st.lists(st.sampled_from(FLAGS), max_size=2))
-    return draw(
-        st.permutations([*words, *flags, *(f"{before}{key}={value}" for before, key, value in read_settings_fields)])
-    )
+    return draw(st.permutations([*words, *flags, *(f"{before}{key}={value}" for before, key, value in settings)]))
 
 
 @seed(0)
@@ -280,7 +281,7 @@ def test_no_command_ends_in_a_traceback(words: list[str], capsys: pytest.Capture
     assert "Traceback" not in capsys.readouterr().err
 
 
-def execution(result: Any) -> Any:
+def make_execute(result: Any) -> Any:
     def execute(config: Any) -> Any:
         if isinstance(result, BaseException):
             raise result
@@ -290,20 +291,20 @@ def execution(result: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("result", "code", "said"),
+    ("result", "code", "message"),
     [
         (SimpleNamespace(status="finished"), 0, ""),
         (SimpleNamespace(status="diverged"), 1, ""),
         (SimpleNamespace(status="interrupted", signal=15), 143, ""),
         (SimpleNamespace(status="interrupted", signal=2), 130, ""),
-        (UserError("mend this"), 2, "mend this\n"),
+        (UserError("fix this"), 2, "fix this\n"),
         (RuntimeError("a fault"), 1, "Traceback"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_the_exit_code_shows_how_a_run_ended(
-    result: Any, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_exit_code_tells_how_a_run_ended(
+    result: Any, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner.modes.train, "execute", execution(result))
+    monkeypatch.setattr(runner.modes.train, "execute", make_execute(result))
     assert main([]) == code
-    assert capsys.readouterr().err.startswith(said)
+    assert capsys.readouterr().err.startswith(message)

@@ -273,7 +273,7 @@ def test_a_resumed_run_needs_the_whole_uri_again(
     assert (code, "Its credentials are not saved. Give the whole URI" in printed) == (2, True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     code, again = run(capsys, *more)
-    assert (code, "going on from step" in again) == (0, True)
+    assert (code, "resuming from step" in again) == (0, True)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     asked: list[str] = []
 

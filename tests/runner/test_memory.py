@@ -182,7 +182,7 @@ def test_a_library_that_runs_out_of_memory_is_reported_in_one_line() -> None:
     ended = limited("-v", 250 * MB, "training.check_memory=false")
     warning, line = ended.stderr.splitlines()
     assert warning.startswith("warning: too little memory to start JAX: ")
-    assert line.startswith("out of memory: free some, ")
+    assert line.startswith("out of memory. Free some, ")
     assert ended.returncode == 1
 
 

@@ -201,21 +201,21 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
 
 
 def test_an_npz_file_without_predictions_is_an_error(tmp_path: Path) -> None:
-    kept = answers.make_recorded(
+    kept = answers.RecordedPredictions.from_logits(
         "test", ("a", "b"), np.arange(2), np.zeros(2, np.int32), np.zeros((2, 2), np.float32), np.ones(2)
     )
     answers.save_predictions(tmp_path, kept)
     assert vars(answers.load_predictions(tmp_path)).keys() == vars(kept).keys()
-    meta, arrays, _ = npz.read(tmp_path / answers.FILE)
+    meta, arrays, _ = npz.read(tmp_path / answers.PREDICTIONS_FILE)
     for changed, less in (
         ((arrays, {"split": "test"}), "classes"),
         ((arrays, meta | {"classes": 3}), "int"),
         (({**arrays, "more": np.ones(2)}, meta), "more"),
         (({**arrays, "row": np.ones(1)}, meta), "length"),
     ):
-        npz.write(tmp_path / answers.FILE, *changed)
-        with pytest.raises(UserError, match=rf"answers\.npz is not a file of answers.*{less}"):
+        npz.write(tmp_path / answers.PREDICTIONS_FILE, *changed)
+        with pytest.raises(UserError, match=rf"answers\.npz is not a file of predictions.*{less}"):
             answers.load_predictions(tmp_path)
-    (tmp_path / answers.FILE).write_bytes(b"PK")
+    (tmp_path / answers.PREDICTIONS_FILE).write_bytes(b"PK")
     with pytest.raises(UserError, match=r"answers\.npz can't be read: it is not an npz file"):
         answers.load_predictions(tmp_path)

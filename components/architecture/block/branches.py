@@ -1,4 +1,4 @@
-"""Parallel branches of convolutions, written as tables, and the modules that compute them."""
+"""Parallel branches of convolutions: tables that specify them, and modules that compute them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from components.layer import AveragePool, ConvNorm, MaxPool, SqueezeExcite
 from components.layer.shape import Padding, Size
 
 
-class Step(NamedTuple):
-    """A convolution with its normalization and activation.
+class ConvSpec(NamedTuple):
+    """Specification of a convolution.
 
     Attributes:
-        features: channels of the output, before the network's `width`.
-        kernel: height and width of the window, or one number for both.
-        stride: pixels between two windows.
+        features: number of channels of the output, before the network's `width`.
+        kernel: (height, width) of the window, or one number for both.
+        stride: distance between two windows in pixels.
         padding: SAME or VALID.
     """
 
@@ -30,21 +30,21 @@ class Step(NamedTuple):
     padding: Padding = "SAME"
 
 
-Pool: TypeAlias = Literal["max", "mean", "mean_padded"]
-"""max: maximum of 3 x 3 with stride 2, without padding. mean: mean of 3 x 3 with stride 1, without the padding.
-mean_padded: the same, where the padding counts as zeros."""
+PoolKind: TypeAlias = Literal["max", "mean", "mean_padded"]
+"""max: max-pooling of 3 x 3 with stride 2, without padding. mean: average pooling of 3 x 3 with stride 1 and padding,
+which the means exclude. mean_padded: the same, but the means include the padding as zeros."""
 
-Layer: TypeAlias = "Step | Pool | Branches"
-"""A convolution, pooling, or branches inside a branch."""
+LayerSpec: TypeAlias = "ConvSpec | PoolKind | ParallelSpec"
+"""A convolution, a pooling, or branches inside a branch."""
 
-Layers: TypeAlias = tuple[Layer, ...]
+SeriesSpec: TypeAlias = tuple[LayerSpec, ...]
 """Layers one after another."""
 
-Branches: TypeAlias = tuple[Layers, ...]
-"""Branches on the same input, with their channels concatenated."""
+ParallelSpec: TypeAlias = tuple[SeriesSpec, ...]
+"""Branches on the same input, with concatenated channels."""
 
-MakeConv: TypeAlias = Callable[[Step, str], nn.Module]
-"""(step, name) -> the layer."""
+MakeConv: TypeAlias = Callable[[ConvSpec, str], nn.Module]
+"""(specification, name) -> the convolution with its normalization and activation."""
 
 
 class Series(nn.Module):
@@ -53,24 +53,24 @@ class Series(nn.Module):
     Convolutions have the names `conv_0`, `conv_1`, …, branches inside the series `fork_0`, `fork_1`, ….
 
     Attributes:
-        layers: the layers, in order.
-        conv: makes each convolution.
+        layers: specifications of the layers, in order.
+        make_conv: makes each convolution.
     """
 
-    layers: Layers
-    conv: MakeConv
+    layers: SeriesSpec
+    make_conv: MakeConv
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         convolutions = forks = 0
         for layer in self.layers:
-            if isinstance(layer, Step):
-                x = self.conv(layer, f"conv_{convolutions}")(x, train=train)
+            if isinstance(layer, ConvSpec):
+                x = self.make_conv(layer, f"conv_{convolutions}")(x, train=train)
                 convolutions += 1
             elif isinstance(layer, str):
-                x = _pool(layer)(x, train=train)
+                x = _make_pool(layer)(x, train=train)
             else:
-                x = Parallel(layer, self.conv, name=f"fork_{forks}")(x, train=train)
+                x = Parallel(layer, self.make_conv, name=f"fork_{forks}")(x, train=train)
                 forks += 1
         return x
 
@@ -79,39 +79,40 @@ class Parallel(nn.Module):
     """Branches on the same input, concatenated: images (B, H, W, C) -> (B, h, w, features of all branches).
 
     Attributes:
-        branches: the branches, with the names `branch_0`, `branch_1`, ….
-        conv: makes each convolution.
-        reduction: channels for each unit of squeeze and excitation on the output; None: no squeeze and excitation.
+        branches: specifications of the branches, which have the names `branch_0`, `branch_1`, ….
+        make_conv: makes each convolution.
+        reduction: reduction of squeeze and excitation on the output. None: no squeeze and excitation.
     """
 
-    branches: Branches
-    conv: MakeConv
+    branches: ParallelSpec
+    make_conv: MakeConv
     reduction: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        y = apply_branches(self.branches, self.conv, x, train=train)
-        return (
-            y if self.reduction is None else SqueezeExcite(reduction=self.reduction, name="excitation")(y, train=train)
-        )
+        y = apply_branches(self.branches, self.make_conv, x, train=train)
+        if self.reduction is None:
+            return y
+        return SqueezeExcite(reduction=self.reduction, name="excitation")(y, train=train)
 
 
-def apply_branches(branches: Branches, conv: MakeConv, x: jax.Array, *, train: bool) -> jax.Array:
-    """Computes what `Parallel` computes, in the compact method of another module."""
-    maps = [Series(layers, conv, name=f"branch_{n}")(x, train=train) for n, layers in enumerate(branches)]
-    return jnp.concatenate(maps, axis=-1)
+def apply_branches(branches: ParallelSpec, make_conv: MakeConv, x: jax.Array, *, train: bool) -> jax.Array:
+    """Applies branches and concatenates their outputs. Call it in the compact method of a module."""
+    outputs = [Series(layers, make_conv, name=f"branch_{n}")(x, train=train) for n, layers in enumerate(branches)]
+    return jnp.concatenate(outputs, axis=-1)
 
 
-def make_conv_norm(network: ConvNet, **fields: Any) -> MakeConv:
-    """Returns a function that makes convolutions with batch normalization and ReLU, as wide as the network."""
+def create_conv_factory(network: ConvNet, **fields: Any) -> MakeConv:
+    """Returns a function that makes convolutions with batch normalization and ReLU, scaled by the network's `width`."""
 
-    def conv(step: Step, name: str) -> ConvNorm:
-        return ConvNorm(network.channels(step.features), *step[1:], name=name, **fields)
+    def make_conv(spec: ConvSpec, name: str) -> ConvNorm:
+        features = network.scale_channels(spec.features)
+        return ConvNorm(features, spec.kernel, spec.stride, spec.padding, name=name, **fields)
 
-    return conv
+    return make_conv
 
 
-def _pool(kind: Pool) -> MaxPool | AveragePool:
+def _make_pool(kind: PoolKind) -> MaxPool | AveragePool:
     if kind == "max":
         return MaxPool(3, 2)
     return AveragePool(3, 1, "SAME", count_include_pad=kind == "mean_padded")

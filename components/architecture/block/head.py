@@ -1,4 +1,4 @@
-"""The last layer of architectures, and the base class of convolutional networks."""
+"""The layer that computes the logits, and the base class of convolutional networks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from components.types import MultiHot, Output, Range
 def compute_logits(
     outputs: int, x: jax.Array | MultiHot, *, train: bool, initializer: Initializer = "glorot_uniform"
 ) -> jax.Array:
-    """Applies the last layer, a dense layer named `head`: (B, D) -> (B, outputs) in float32.
+    """Computes logits by a dense layer named `head`: (B, D) -> (B, outputs) in float32.
 
-    Call it in a compact method: the parameters belong to the module around it.
+    Call it in the compact method of a module, which then owns the parameters.
     """
     return Dense(outputs, initializer=initializer, name="head")(x, train=train).astype(jnp.float32)
 
@@ -30,7 +30,7 @@ class ConvNet(nn.Module):
     Attributes:
         outputs: number of logits.
         width: factor for the channels of every layer, above 0.
-        head: whether the network computes logits; without them it computes `features`, the output of each stage.
+        head: whether the network computes logits. If not, it returns only `features`, the output of each stage.
         dtype: dtype of the computation.
     """
 
@@ -39,8 +39,8 @@ class ConvNet(nn.Module):
     head: bool = True
     dtype: Any = jnp.float32
 
-    def channels(self, count: float) -> int:
-        """Returns `count` times the width, rounded half up, at least 1."""
+    def scale_channels(self, count: float) -> int:
+        """Returns a number of channels times `width`, rounded half up, at least 1."""
         return max(1, math.floor(count * self.width + 0.5))
 
     def apply_head(
@@ -52,14 +52,14 @@ class ConvNet(nn.Module):
         auxiliary: tuple[tuple[Any, jax.Array], ...] = (),
         initializer: Initializer = "glorot_uniform",
     ) -> Output:
-        """Returns the output of the network for vectors (B, D). Call it in the compact method of the network.
+        """Returns the output of the network. Call it in the compact method of the network.
 
         Args:
-            x: input of the last layer.
-            features: output of each stage by name, in the order of the network.
+            x: input of the layer that computes the logits, (B, D).
+            features: output of each stage by name, in order.
             train: whether this is a training step.
-            auxiliary: weight and logits of each auxiliary classifier.
-            initializer: distribution of the kernel of the last layer.
+            auxiliary: (weight of the loss, logits) of each auxiliary classifier.
+            initializer: distribution of the kernel of this layer.
         """
         if not self.head:
             return Output(None, features=features)

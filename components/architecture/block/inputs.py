@@ -1,4 +1,4 @@
-"""Checks of the inputs of architectures."""
+"""Conversion and checks of the inputs of architectures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from components.types import MultiHot, Padded, UserError
 
 
 def as_array(architecture: nn.Module, x: Any) -> jax.Array:
-    """Returns an input in the dtype that the network computes in.
+    """Returns an input in the dtype of the architecture.
 
     Raises:
         UserError: the input is a column of variable length.
     """
     if isinstance(x, Padded):
         name = type(architecture).__name__
-        raise UserError(f"{name} takes arrays of one shape, its input is a column of any length: {x.values.shape}")
+        raise UserError(f"{name} needs examples of equal shape, got a column of variable length: {x.values.shape}")
     return jnp.asarray(x).astype(architecture.dtype)
 
 
@@ -35,37 +35,30 @@ def as_vectors(architecture: nn.Module, x: Any) -> jax.Array | MultiHot:
     return x.reshape(len(x), -1)
 
 
-def as_images(architecture: nn.Module, x: Any, smallest: int = 1) -> jax.Array:
+def as_images(architecture: nn.Module, x: Any, min_side: int = 1) -> jax.Array:
     """Returns an input as images (B, H, W, C).
 
     Raises:
-        UserError: the input has another rank, or a side is shorter than `smallest` pixels.
+        UserError: the input has another rank, or a side is shorter than `min_side` pixels.
     """
     x, name = as_array(architecture, x), type(architecture).__name__
     if x.ndim != 4:
-        raise UserError(
-            f"{name} takes images (B, H, W, C), its input is {x.shape}: choose architecture=mlp for vectors"
-        )
+        raise UserError(f"{name} needs images (B, H, W, C), got {x.shape}. For vectors, choose mlp.")
     height, width = x.shape[1:3]
-    if min(height, width) < smallest:
-        raise UserError(f"{name} takes images of at least {smallest} x {smallest}, these are {height} x {width}")
+    if min(height, width) < min_side:
+        raise UserError(f"{name} needs images of at least {min_side} x {min_side}, got {height} x {width}")
     return x
 
 
-def check_auxiliary(x: jax.Array, smallest: int, subject: str) -> None:
-    """Checks that images are large enough for auxiliary classifiers.
-
-    Args:
-        x: images (B, H, W, C).
-        smallest: pixels a side that the classifiers need.
-        subject: subject and verb of the message, such as `classifiers of GoogLeNet train`.
+def check_auxiliary_side(architecture: nn.Module, x: jax.Array, min_side: int) -> None:
+    """Checks that images (B, H, W, C) are large enough for the auxiliary classifiers of an architecture.
 
     Raises:
-        UserError: a side is shorter than `smallest` pixels.
+        UserError: a side is shorter than `min_side` pixels.
     """
     height, width = x.shape[1:3]
-    if min(height, width) < smallest:
+    if min(height, width) < min_side:
         raise UserError(
-            f"the auxiliary {subject} on images of at least {smallest} x {smallest}, "
-            f"these are {height} x {width}: set auxiliary to null"
+            f"auxiliary classifiers of {type(architecture).__name__} need images of at least {min_side} x {min_side} "
+            f"in training, got {height} x {width}. Set auxiliary to null."
         )

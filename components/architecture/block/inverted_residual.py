@@ -1,4 +1,4 @@
-"""The block of networks for mobile devices: a depthwise convolution on more channels than the input and output have."""
+"""The block of MobileNets and EfficientNets: a depthwise convolution between an expansion and a projection."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import jax
 from components.layer import ActivationName, ConvNorm, Initializer, Rate, SqueezeExcite, StochasticDepth
 from components.types import Range
 
-DIVISOR = 8
+DIVISOR = 8  # numbers of channels are multiples of it
 
 SqueezeExciteKind: TypeAlias = Literal["mobilenet_v3", "efficientnet"]
-"""mobilenet_v3: units for a quarter of the expanded channels, ReLU and hard sigmoid (Howard et al., 2019).
-efficientnet: units for a quarter of the input's channels, swish and sigmoid (Tan and Le, 2019)."""
+"""mobilenet_v3: a quarter of the expanded channels as units, ReLU and hard sigmoid (Howard et al., 2019).
+efficientnet: a quarter of the input's channels as units, swish and sigmoid (Tan and Le, 2019)."""
 
 
 @dataclass(frozen=True)
 class MobileStage:
-    """A stage of blocks with as many channels.
+    """Specification of a stage: consecutive blocks with the same number of output channels.
 
     Attributes:
-        channels: channels of the output of each block, before the network's `width`.
-        expansions: factor from the input's channels to the expanded ones, one for each block.
+        channels: number of channels of the output of each block, before the network's `width`.
+        expansions: for each block, the ratio of expanded channels to channels of the input.
         kernel: side of the window of the depthwise convolutions.
-        stride: stride of the first block; the others have stride 1.
+        stride: stride of the first block. Later blocks have stride 1.
         excite: whether the blocks have squeeze and excitation.
-        activation: name of the activation function; None: that of the network.
+        activation: name of the activation function. None: the activation of the network.
     """
 
     channels: Annotated[int, Range(1)]
@@ -42,32 +42,34 @@ class MobileStage:
 
 
 def round_channels(count: float) -> int:
-    """Rounds to a multiple of 8, half up, at least 8; to the next multiple where more than a tenth would be lost."""
+    """Rounds to the nearest multiple of 8, at least 8, or to the next one if this would lose more than a tenth."""
     rounded = max(DIVISOR, int(count + DIVISOR / 2) // DIVISOR * DIVISOR)
     return rounded if rounded >= 0.9 * count else rounded + DIVISOR
 
 
 class InvertedResidual(nn.Module):
-    """Expansion by 1 x 1, depthwise convolution, projection by 1 x 1: images (B, H, W, C) -> (B, h, w, features).
+    """1 x 1 expansion, depthwise convolution, 1 x 1 projection: images (B, H, W, C) -> (B, h, w, features).
 
-    Each convolution is normalized. Squeeze and excitation stands before the projection.
+    Each convolution has batch normalization. Squeeze and excitation comes before the projection.
 
     Attributes:
-        features: channels of the output.
-        expansion: factor from C to the expanded channels, rounded to a multiple of 8; 1: there is no expansion.
-        conv: makes each convolution, with its activation.
-        kernel, stride: of the depthwise convolution.
-        symmetric: whether both sides have equal padding, as in PyTorch; otherwise the padding is SAME.
-        squeeze_excite: kind of squeeze and excitation; None: there is none.
+        features: number of channels of the output.
+        expansion: ratio of expanded channels, rounded to a multiple of 8, to C. 1: no expansion.
+        make_conv: makes each convolution with normalization and activation.
+        kernel: side of the window of the depthwise convolution.
+        stride: stride of the depthwise convolution.
+        symmetric: True: both sides have equal padding, as in PyTorch. False: the padding is SAME.
+        squeeze_excite: kind of squeeze and excitation. None: no squeeze and excitation.
         initializer: distribution of the kernels of squeeze and excitation.
-        linear: whether the projection has no activation and the input is added where shapes are equal (Sandler et al.,
-            2018). Without expansion and not linear, the block is the separable convolution of Howard et al., 2017.
-        stochastic_depth: rate of examples that skip the block in training; None: no example does.
+        linear: True: the projection has no activation, and the input is added if its shape is equal to that of the
+            output (Sandler et al., 2018). False: the projection has an activation, and nothing is added. With an
+            expansion of 1, this is the separable convolution of Howard et al., 2017.
+        stochastic_depth: share of the examples that skip the block in training. None: no stochastic depth.
     """
 
     features: int
     expansion: float
-    conv: Callable[..., ConvNorm]
+    make_conv: Callable[..., ConvNorm]
     kernel: int = 3
     stride: int = 1
     symmetric: bool = False
@@ -78,21 +80,22 @@ class InvertedResidual(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        expanded, y = round_channels(x.shape[-1] * self.expansion), x
+        y = x
+        expanded = round_channels(x.shape[-1] * self.expansion)
         if self.expansion != 1:
-            y = self.conv(expanded, 1, name="expand")(y, train=train)
+            y = self.make_conv(expanded, 1, name="expand")(y, train=train)
         padding = self.kernel // 2 if self.symmetric else "SAME"
-        depthwise = self.conv(expanded, self.kernel, self.stride, padding, groups=expanded, name="depthwise")
+        depthwise = self.make_conv(expanded, self.kernel, self.stride, padding, groups=expanded, name="depthwise")
         y = depthwise(y, train=train)
         if self.squeeze_excite is not None:
-            y = self._squeeze_excite(x.shape[-1], expanded)(y, train=train)
-        last = {"activation": None} if self.linear else {}
-        y = self.conv(self.features, 1, **last, name="project")(y, train=train)
+            y = self._make_squeeze_excite(x.shape[-1], expanded)(y, train=train)
+        activation = {"activation": None} if self.linear else {}  # otherwise the activation of `make_conv`
+        y = self.make_conv(self.features, 1, **activation, name="project")(y, train=train)
         if not self.linear or y.shape != x.shape:
             return y
         return x + StochasticDepth(self.stochastic_depth)(y, train=train)
 
-    def _squeeze_excite(self, channels: int, expanded: int) -> SqueezeExcite:
+    def _make_squeeze_excite(self, channels: int, expanded: int) -> SqueezeExcite:
         make = partial(SqueezeExcite, initializer=self.initializer, name="excitation")
         if self.squeeze_excite == "efficientnet":
             return make(max(1, channels // 4), "swish", "sigmoid")

@@ -1,4 +1,4 @@
-"""The block of residual networks: a branch of convolutions, added to its input."""
+"""The block of residual networks: a branch of convolutions that is added to a shortcut."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from components.types import Scalar, UserError
 
 
 class Convolution(NamedTuple):
-    """A convolution of a branch, with a padding of half the kernel.
+    """Specification of a convolution of a branch. Its padding is half the kernel.
 
     Attributes:
-        features: channels of the output.
-        kernel: side of the window.
-        stride: pixels between two windows.
-        groups: groups of channels.
+        features: number of channels of the output.
+        kernel: side of the window in pixels.
+        stride: distance between two windows in pixels.
+        groups: number of groups of channels.
     """
 
     features: int
@@ -44,21 +44,21 @@ class ResidualBlock(nn.Module):
     """A branch of convolutions, added to a shortcut: images (B, H, W, C) -> (B, h, w, features).
 
     Attributes:
-        branch: the convolutions. Batch normalization and ReLU follow each; the last ReLU follows the sum.
-        preactivate: whether normalization and ReLU stand before each convolution instead, so that nothing stands
-            between the sum of one block and that of the next (He et al., 2016).
-        shortcut: where the shape changes, `projection`: a convolution; `identity`: every stride-th pixel, and zeros for
-            new channels. Where the shape stays, the shortcut is the input.
-        projection_kernel: side of the window of a projection with a stride; without a stride it is 1.
-        reduction: channels for each unit of squeeze and excitation after the branch; None: there is none.
-        dropout: rate before the last convolution; None: no dropout.
-        stochastic_depth: rate of examples that skip the branch in training; None: no example does.
-        residual_scale: value that the scale of the last normalization starts at; None: 1.
-        use_bias: whether convolutions have biases; with `preactivate`, only the last one and a projection.
-        momentum, epsilon: of batch normalization.
+        branch: the convolutions. Each is followed by batch normalization and ReLU. The last ReLU comes after the sum.
+        preactivate: whether batch normalization and ReLU come before each convolution instead of after it, so that the
+            sum of one block is directly the shortcut of the next block (He et al., 2016).
+        shortcut: the shortcut if the number of channels changes. `projection`: a convolution. `identity`: the input at
+            every stride-th pixel, with zeros as new channels. Otherwise the shortcut is the input.
+        projection_kernel: side of the window of a projection with a stride; a projection without a stride is 1 x 1.
+        reduction: reduction of squeeze and excitation after the branch. None: no squeeze and excitation.
+        dropout: rate before the last convolution. None: no dropout.
+        stochastic_depth: share of the examples that skip the branch in training. None: no stochastic depth.
+        residual_scale: initial value of the scales of the last normalization. None: 1.
+        use_bias: whether convolutions have biases. With `preactivate`, only the last convolution and a projection do.
+        momentum, epsilon: parameters of batch normalization.
 
     Raises:
-        UserError: `shortcut` is `identity` and the number of channels falls.
+        UserError: `shortcut` is `identity`, and the number of channels decreases.
 
     References:
         He et al., 2015: Deep residual learning for image recognition.
@@ -78,64 +78,65 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        active = (
-            activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
-            if self.preactivate
-            else x
-        )
-        around = self._shortcut(x, active, train)
-        y = self._branch(active, train)
+        inputs = x
+        if self.preactivate:
+            inputs = activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
+        shortcut = self._apply_shortcut(x, inputs, train)
+        y = self._apply_branch(inputs, train)
         if self.reduction is not None:
             y = SqueezeExcite(reduction=self.reduction, name="excitation")(y, train=train)
-        total = around + StochasticDepth(self.stochastic_depth)(y, train=train)
+        total = shortcut + StochasticDepth(self.stochastic_depth)(y, train=train)
         return total if self.preactivate else activate("relu", total)
 
-    def _branch(self, y: jax.Array, train: bool) -> jax.Array:
-        for n, one in enumerate(self.branch[:-1]):
-            y = self._conv_norm(one, f"conv_{n}")(y, train=train)
+    def _apply_branch(self, y: jax.Array, train: bool) -> jax.Array:
+        for n, conv in enumerate(self.branch[:-1]):
+            y = self._make_conv_norm(conv, f"conv_{n}")(y, train=train)
         y = Dropout(self.dropout)(y, train=train)
         name = f"conv_{len(self.branch) - 1}"
         scale = 1.0 if self.residual_scale is None else self.residual_scale
-        return self._last(self.branch[-1], name, scale)(y, train=train)
+        return self._make_last_conv(self.branch[-1], name, scale)(y, train=train)
 
-    def _shortcut(self, x: jax.Array, active: jax.Array, train: bool) -> jax.Array:
-        """Returns the input; where the shape changes, projected, or sampled and padded with zero channels."""
-        features, stride = self.branch[-1].features, math.prod(one.stride for one in self.branch)
-        missing = features - x.shape[-1]
-        if missing and self.shortcut == "projection":
+    def _apply_shortcut(self, x: jax.Array, inputs: jax.Array, train: bool) -> jax.Array:
+        """Returns x in the shape of the branch's output. A projection takes `inputs`, x after preactivation."""
+        features, stride = self.branch[-1].features, math.prod(conv.stride for conv in self.branch)
+        new_channels = features - x.shape[-1]
+        if new_channels and self.shortcut == "projection":
             kernel = 1 if stride == 1 else self.projection_kernel
-            return self._last(Convolution(features, kernel, stride), "shortcut")(active, train=train)
-        if missing < 0:
-            raise UserError(f"no identity leads from {x.shape[-1]} channels to {features}: choose shortcut=projection")
+            return self._make_last_conv(Convolution(features, kernel, stride), "shortcut")(inputs, train=train)
+        if new_channels < 0:
+            raise UserError(
+                f"a block with shortcut=identity can't reduce channels, got {x.shape[-1]} channels before the block "
+                f"and {features} after it. Set shortcut to projection."
+            )
         x = x[:, ::stride, ::stride]
-        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing))) if missing else x
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, new_channels))) if new_channels else x
 
-    def _conv_norm(self, one: Convolution, name: str, *, last: bool = False, scale: Scalar = 1.0) -> ConvNorm:
+    def _make_conv_norm(self, conv: Convolution, name: str, *, last: bool = False, scale: Scalar = 1.0) -> ConvNorm:
         return ConvNorm(
-            one.features,
-            one.kernel,
-            one.stride,
-            one.kernel // 2,
+            conv.features,
+            conv.kernel,
+            conv.stride,
+            conv.kernel // 2,
             activation=None if last else "relu",
             use_bias=self.use_bias and not self.preactivate,
-            groups=one.groups,
+            groups=conv.groups,
             momentum=self.momentum,
             epsilon=self.epsilon,
             initial_scale=scale,
             name=name,
         )
 
-    def _last(self, one: Convolution, name: str, scale: Scalar = 1.0) -> ConvNorm | Conv:
-        """Returns the convolution before the sum."""
+    def _make_last_conv(self, conv: Convolution, name: str, scale: Scalar = 1.0) -> ConvNorm | Conv:
+        """Returns the convolution directly before the sum."""
         if not self.preactivate:
-            return self._conv_norm(one, name, last=True, scale=scale)
+            return self._make_conv_norm(conv, name, last=True, scale=scale)
         return Conv(
-            one.features,
-            one.kernel,
-            one.stride,
-            one.kernel // 2,
+            conv.features,
+            conv.kernel,
+            conv.stride,
+            conv.kernel // 2,
             use_bias=self.use_bias,
             initializer="he_normal",
-            groups=one.groups,
+            groups=conv.groups,
             name=name,
         )

@@ -1,4 +1,4 @@
-"""CSV files as columns, whose types are found or checked against those that the user declares."""
+"""Reads a CSV file into columns. Their types are inferred, or declared by the user."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from components.data.csv.errors import (
     raise_read_error,
     raise_value_error,
 )
-from components.data.csv.types import has_only_digits, has_padded_digits, is_timestamp, is_too_long, type_of
-from components.data.packed import Packed
+from components.data.csv.types import convert_type, exceeds_int64, has_leading_zero, has_only_digits, is_timestamp
+from components.data.packed import PackedFile
 from components.data.profile import is_whole
 from components.types import ColumnType, DataError, Values
 
 if TYPE_CHECKING:
     import pyarrow
 
-CHUNK_BYTES = 1 << 19  # that are searched at once: they stay in a processor's cache
+CHUNK_BYTES = 1 << 19  # the file is scanned in chunks that fit into the processor's cache
 
 
 class Columns(NamedTuple):
     """The columns of a file.
 
     Attributes:
-        values: the values by column; a missing one is 0, NaN, NaT or "".
-        valid: (rows,), bool by column: False where a value is missing; of the columns with missing values alone.
-        types: the types by column.
+        values: the values by column name. A missing value is 0, NaN, NaT or "".
+        valid: masks (rows,), bool, of the columns with missing values: False where a value is missing.
+        types: the types by column name.
         rows: the number of rows.
     """
 
@@ -53,48 +53,48 @@ class Reader:
     """Reads a CSV file.
 
     Attributes:
-        file: in UTF-8, packed or not. A field with delimiters, quotes or newlines is quoted.
-        delimiter: one character.
+        file: the file in UTF-8, packed or not. Fields with delimiters, quotes or newlines must be quoted.
+        delimiter: the character between fields.
         nulls: the spellings of a missing value.
-        types: the declared types of some columns. The others get the first type that fits all their values: integers,
-            numbers, or text. Digits alone are text where a value has a 0 before others, or more digits than an int64.
-            A column without values has numbers. Declared integers may be written `2.0`.
+        types: the declared types of some columns. The types of the other columns are inferred from all their values. A
+            column of digits is inferred as text if a value has a leading zero or exceeds an int64. A column without
+            values is inferred as numbers. Declared integers may be written as `2.0`.
     """
 
-    file: Packed
+    file: PackedFile
     delimiter: str
     nulls: Sequence[str]
     types: Mapping[str, ColumnType]
 
     def read(self) -> Columns:
-        """The columns, by the names in the first row.
+        """Reads all columns. Their names are in the first line.
 
         Raises:
-            DataError: the file is empty, has a column twice, a row with another number of fields, or a value that
-                doesn't have the declared type. The message names the line, the column and the value.
+            DataError: the file is empty, two columns have the same name, a row has too few or too many fields, or a
+                value doesn't have the declared type. The message names the line, the column and the value.
         """
         table = self._read_table()
-        columns = {name: self._convert(name, column) for name, column in _pairs(table)}
+        columns = {name: self._convert(name, column) for name, column in _named_columns(table)}
         values = {name: value for name, (value, _, _) in columns.items()}
         valid = {name: mask for name, (_, mask, _) in columns.items() if mask is not None}
         return Columns(values, valid, {name: kind for name, (_, _, kind) in columns.items()}, table.num_rows)
 
     def count_spellings(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
-        """How often each spelling of a missing value occurs in some columns, by column; empty fields don't count."""
-        if not names:  # for Arrow an empty list means all columns
+        """Counts the spellings of missing values, by column and spelling. Empty fields aren't counted."""
+        if not names:  # Arrow would read all columns
             return {}
         import pyarrow
         from pyarrow import compute
 
         table = dataclasses.replace(self, nulls=("",))._parse(dict.fromkeys(names, pyarrow.string()), names)
-        found: dict[str, dict[str, int]] = {}
-        for name, column in _pairs(table):
+        counts: dict[str, dict[str, int]] = {}
+        for name, column in _named_columns(table):
             missing = column.filter(compute.is_in(column, pyarrow.array(self.nulls, pyarrow.string())))
-            found[name] = {one["values"]: one["counts"] for one in missing.value_counts().to_pylist()}
-        return found
+            counts[name] = {item["values"]: item["counts"] for item in missing.value_counts().to_pylist()}
+        return counts
 
     def _convert(self, name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.ndarray | None, ColumnType]:
-        """A column's values, which rows have one (None: all), and its type."""
+        """Returns the values of a column, its mask (None: no value is missing), and its type."""
         import pyarrow
 
         declared = self.types.get(name)
@@ -103,13 +103,13 @@ class Reader:
         if pyarrow.types.is_binary(column.type):
             raise_encoding_error(self.file)
         values, valid = convert_column(name, column)
-        found = type_of(column.type)
-        if declared == "int" and found == "float":
-            return self._round(name, np.asarray(values), valid), valid, "int"
-        return values, valid, found
+        inferred = convert_type(column.type)
+        if declared == "int" and inferred == "float":
+            return self._convert_to_integers(name, np.asarray(values), valid), valid, "int"
+        return values, valid, inferred
 
-    def _round(self, name: str, values: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """Numbers that were declared to be integers."""
+    def _convert_to_integers(self, name: str, values: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        """Converts numbers that are declared as integers; raises DataError if a number isn't whole."""
         values = values if valid is None else np.where(valid, values, 0.0)
         whole = is_whole(values)
         if not whole.all():
@@ -120,89 +120,103 @@ class Reader:
     def _read_table(self) -> pyarrow.Table:
         import pyarrow
 
-        known = {"float": pyarrow.float64(), "int": pyarrow.int64(), "bool": pyarrow.bool_()}
-        wanted = {name: known.get(kind, pyarrow.string()) for name, kind in self.types.items() if kind != "timestamp"}
-        whole = [name for name, kind in self.types.items() if kind == "int"]
+        arrow_types = {"float": pyarrow.float64(), "int": pyarrow.int64(), "bool": pyarrow.bool_()}
+        # Arrow infers the types of times by itself: dates and timestamps of any unit.
+        declared = {
+            name: arrow_types.get(kind, pyarrow.string()) for name, kind in self.types.items() if kind != "timestamp"
+        }
+        integers = [name for name, kind in self.types.items() if kind == "int"]
         try:
-            table = self._parse_typed(wanted)
-            if self._marks[0]:
+            table = self._parse_typed(declared)
+            if self._scan.has_quotes:
                 check_quotes(self.file, self.delimiter)
             return table
         except UnicodeDecodeError:
             raise_encoding_error(self.file)
         except pyarrow.ArrowInvalid:
             pass
-        try:  # integers may be written `2.0`; and errors number the rows only without threads
-            return self._parse_typed(wanted | dict.fromkeys(whole, pyarrow.float64()), threads=False)
+        # The second attempt accepts integers that are written as `2.0`. It uses no threads, because otherwise Arrow's
+        # errors don't have the number of the row.
+        try:
+            return self._parse_typed(declared | dict.fromkeys(integers, pyarrow.float64()), threads=False)
         except pyarrow.ArrowInvalid as error:
             raise_read_error(self.file, self.delimiter, self.types, str(error))
 
-    def _parse_typed(self, wanted: Mapping[str, Any], threads: bool = True) -> pyarrow.Table:
-        table = self._parse(wanted, threads=threads)
-        if again := [name for name, count in Counter(table.column_names).items() if count > 1]:
-            raise DataError(f"{self.file} has the column `{again[0]}` twice; rename one")
+    def _parse_typed(self, types: Mapping[str, Any], threads: bool = True) -> pyarrow.Table:
+        """Parses all columns, and those again that need another type than Arrow inferred."""
+        table = self._parse(types, threads=threads)
+        if repeated := [name for name, count in Counter(table.column_names).items() if count > 1]:
+            raise DataError(f"{self.file} has two columns named `{repeated[0]}`; rename one")
         check_delimiter(self.file, self.delimiter, table.column_names)
-        if others := self._find_other_types(table):
-            table = self._parse({**wanted, **others}, threads=threads)
+        if corrected := self._correct_types(table):
+            table = self._parse({**types, **corrected}, threads=threads)
         for name, column in self._read_codes(table).items():
             table = table.set_column(table.column_names.index(name), name, column)
         return table
 
-    def _parse(self, wanted: Mapping[str, Any], only: Iterable[str] = (), threads: bool = True) -> pyarrow.Table:
+    def _parse(self, types: Mapping[str, Any], columns: Iterable[str] = (), threads: bool = True) -> pyarrow.Table:
+        """Parses the file with Arrow; `columns` are the columns to read, by default all."""
         from pyarrow import csv
 
         with self.file.open() as opened:
             return csv.read_csv(
                 opened,
                 csv.ReadOptions(use_threads=threads, block_size=BLOCK_BYTES),
-                csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=self._marks[0]),
+                csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=self._scan.has_quotes),
                 csv.ConvertOptions(
                     null_values=list(self.nulls),
                     strings_can_be_null=True,
-                    column_types=wanted,
-                    include_columns=list(only),
+                    column_types=types,
+                    include_columns=list(columns),
                 ),
             )
 
-    def _find_other_types(self, table: pyarrow.Table) -> dict[str, Any]:
-        """The types of the columns that must be read as another type than Arrow found."""
+    def _correct_types(self, table: pyarrow.Table) -> dict[str, Any]:
+        """The types of the columns that need another type than Arrow inferred."""
         import pyarrow
 
-        found: dict[str, Any] = {}
-        for name, column in _pairs(table):
-            if pyarrow.types.is_time(column.type):  # a time of day: categories, unless the user declares a type
-                found[name] = pyarrow.string()
+        corrected: dict[str, Any] = {}
+        for name, column in _named_columns(table):
+            if pyarrow.types.is_time(column.type):  # no column takes a time of day as a number, so it is text
+                corrected[name] = pyarrow.string()
             elif self.types.get(name) == "timestamp" and not is_timestamp(column.type):
-                found[name] = pyarrow.timestamp("us")
-        return found
+                corrected[name] = pyarrow.timestamp("us")
+        return corrected
 
     def _read_codes(self, table: pyarrow.Table) -> dict[str, pyarrow.ChunkedArray]:
-        """Columns of digits that aren't numbers, as text: like `01000`, or with more digits than an int64 has."""
+        """Reads codes as text: columns of digits with leading zeros, or with more digits than an int64 has."""
         import pyarrow
 
-        padded, types = self._marks[1], pyarrow.types
-        free = {name: column for name, column in _pairs(table) if name not in self.types}
-        whole = [name for name, column in free.items() if types.is_integer(column.type)] if padded else []
-        long = [name for name, column in free.items() if types.is_floating(column.type) and is_too_long(column)]
-        if not whole and not long:
+        types = pyarrow.types
+        undeclared = {name: column for name, column in _named_columns(table) if name not in self.types}
+        integers = [name for name, column in undeclared.items() if types.is_integer(column.type)]
+        padded = integers if self._scan.has_leading_zeros else []
+        long = [name for name, column in undeclared.items() if types.is_floating(column.type) and exceeds_int64(column)]
+        names = [*padded, *long]
+        if not names:
             return {}
-        texts = dict(_pairs(self._parse(dict.fromkeys([*whole, *long], pyarrow.string()), [*whole, *long])))
-        return {name: column for name, column in texts.items() if has_only_digits(column, padded=name in whole)}
+        texts = dict(_named_columns(self._parse(dict.fromkeys(names, pyarrow.string()), names)))
+        return {name: column for name, column in texts.items() if has_only_digits(column, padded=name in padded)}
 
     @cached_property
-    def _marks(self) -> tuple[bool, bool]:
-        """Whether there are quotes, and fields that begin with a 0 and a digit; raises DataError for NUL bytes."""
-        quotes = padded = False
-        before = b"\n"
+    def _scan(self) -> _Scan:
+        """Scans the bytes of the file; raises DataError for NUL bytes."""
+        has_quotes = has_leading_zeros = False
+        previous = b"\n"
         with self.file.open() as opened:
             while chunk := opened.read(CHUNK_BYTES):
                 if b"\0" in chunk:
                     raise_nul_error(self.file)
-                quotes = quotes or b'"' in chunk
-                padded = padded or has_padded_digits(before + chunk, self.delimiter)
-                before = (before + chunk)[-2:]
-        return quotes, padded
+                has_quotes = has_quotes or b'"' in chunk
+                has_leading_zeros = has_leading_zeros or has_leading_zero(previous + chunk, self.delimiter)
+                previous = (previous + chunk)[-2:]
+        return _Scan(has_quotes, has_leading_zeros)
 
 
-def _pairs(table: pyarrow.Table) -> Iterator[tuple[str, pyarrow.ChunkedArray]]:
+class _Scan(NamedTuple):
+    has_quotes: bool
+    has_leading_zeros: bool  # whether some fields start with a 0 and another digit
+
+
+def _named_columns(table: pyarrow.Table) -> Iterator[tuple[str, pyarrow.ChunkedArray]]:
     yield from zip(table.column_names, table.columns, strict=True)

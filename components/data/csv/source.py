@@ -12,32 +12,33 @@ from typing import Annotated
 from components.closest import join_names, suggest_name
 from components.data.csv.errors import DELIMITERS, find_line
 from components.data.csv.reader import Columns, Reader
-from components.data.packed import MAX_UNPACKED_GB, Packed
+from components.data.packed import MAX_UNPACKED_GB, PackedFile
 from components.data.profile import Profile
 from components.data.table import Table
 from components.input_files import candidate_paths, find_path, hash_file
 from components.types import Block, ColumnType, DataError, Range, TableProfile, Values, row_count
 
-FEW = 3  # names of files that a message lists
+MAX_FILES_LISTED = 3  # in a message
 NULLS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Csv(Table):
-    """The columns of a CSV file in UTF-8, by the names in its first line.
+    """A CSV file in UTF-8, plain or packed with gzip, bzip2, xz or Zstandard. Its first line has the column names.
 
-    The file may be packed: gzip, bzip2, xz or Zstandard. A column of text is `Strings`, one of times datetime64.
-    Missing values are marked in `valid` of a block. Empty lines are no rows.
+    A column of text is `Strings`; a column of times is datetime64. Empty lines aren't rows.
 
     Attributes:
-        path: the file. A relative one is looked up below $TITRATE_DATA, then below the working folder.
+        path: the file. A relative path is looked up below $TITRATE_DATA, then below the working folder.
         delimiter: the character between fields, or its name: `tab`, `semicolon`, `pipe` or `comma`.
-        nulls: how a missing value is written, quoted or not. It includes NaN, so NaN is a missing value.
-        types: the types of some columns. The other types are found from all rows: `int` where all values are whole,
-            else `float`, `bool` (true, false), `timestamp` (ISO 8601) or `string`. Digits are also a `string` where a
-            value begins with a 0, as 01000, or is too long for 64 bits. A declared `int` may be written 2.0.
-        target: the column to predict; an integer where that is its name. New rows may lack it.
-        max_unpacked_gb: how many gigabytes (10^9 bytes) a packed file may unpack to.
+        nulls: the spellings of a missing value, quoted or not. By default NaN is a missing value.
+        types: the types of some columns. The types of the other columns are inferred from all rows: `int`, `float`,
+            `bool` (true, false), `timestamp` (ISO 8601) or `string`. Columns of digits are also `string` if a value has
+            a leading zero, such as 01000, or exceeds 64 bits. A declared `int` may be written as 2.0.
+        target: the column to predict. Rows to predict need not have this column.
+        valid: the rows of the validation split: a share in (0, 1), or a count.
+        test: the rows of the test split: a share in (0, 1), or a count.
+        max_unpacked_gb: the maximum size of the unpacked file in gigabytes (10^9 bytes).
     """
 
     path: str
@@ -50,14 +51,15 @@ class Csv(Table):
     max_unpacked_gb: Annotated[float, Range(0, bounds="()")] = MAX_UNPACKED_GB
 
     def __post_init__(self) -> None:
-        if len(self._mark) != 1 or not self._mark.isascii() or self._mark in '"\r\n\0':
+        character = self._delimiter
+        if len(character) != 1 or not character.isascii() or character in '"\r\n\0':
+            names = ", ".join(DELIMITERS)
             raise DataError(
-                f"`delimiter` (={self.delimiter!r}) must be one character of ASCII that is no quote, or one of "
-                f"{', '.join(DELIMITERS)}"
+                f"`delimiter` (={self.delimiter!r}) must be one ASCII character other than a quote, or one of {names}"
             )
 
     @property
-    def _mark(self) -> str:
+    def _delimiter(self) -> str:
         """The character between fields."""
         return "\t" if self.delimiter == r"\t" else DELIMITERS.get(self.delimiter, self.delimiter)
 
@@ -66,51 +68,55 @@ class Csv(Table):
         return None if self.target is None else str(self.target)
 
     @cached_property
-    def file(self) -> Packed:
-        """The file; raises DataError where there is none, or a folder."""
-        if place := _find_folder(self.path):
-            names = sorted(path.name for path in place.glob("*.[ct]sv"))[:FEW]
-            hint = f"name a file in it, such as {', '.join(names)}" if names else "name a file"
-            raise DataError(f"`path` (={self.path}) is a folder, {place}; {hint}")
-        return Packed(find_path(self.path, file=True), self.max_unpacked_gb)
+    def file(self) -> PackedFile:
+        """The file; raises DataError if it doesn't exist, or is a folder."""
+        if folder := _find_folder(self.path):
+            names = sorted(path.name for path in folder.glob("*.[ct]sv"))[:MAX_FILES_LISTED]
+            hint = f"choose a file in it, such as {', '.join(names)}" if names else "choose a file"
+            raise DataError(f"`path` (={self.path}) is a folder, {folder}; {hint}")
+        return PackedFile(find_path(self.path, file=True), self.max_unpacked_gb)
 
     @cached_property
     def columns(self) -> Columns:
         """The columns of the file."""
         types = self.types or {}
-        found = Reader(self.file, self._mark, self.nulls, types).read()
-        if not found.rows:
+        columns = Reader(self.file, self._delimiter, self.nulls, types).read()
+        if not columns.rows:
             raise DataError(f"{self.path} has no rows below the names of its columns")
-        if lacking := [name for name in types if name not in found.types and name != self._target]:
-            alone = len(lacking) == 1
-            hint = suggest_name(lacking[0], found.types) if alone else f"Columns: {join_names(found.types)}."
-            names = ", ".join(f"`{name}`" for name in lacking)
-            columns = "column" if alone else "columns"
-            raise DataError(f"{self.path} has no {columns} {names}, which `types` names. {hint}")
-        return found
+        unknown = [name for name in types if name not in columns.types and name != self._target]
+        if len(unknown) == 1:
+            hint = suggest_name(unknown[0], columns.types)
+            raise DataError(f"{self.path} has no column `{unknown[0]}`, which `types` lists. {hint}")
+        if unknown:
+            names = ", ".join(f"`{name}`" for name in unknown)
+            hint = f"Columns: {join_names(columns.types)}."
+            raise DataError(f"{self.path} has no columns {names}, which `types` lists. {hint}")
+        return columns
 
     def profile(self) -> TableProfile:
-        """Facts about the columns."""
-        found, types = self.columns, self.types or {}
+        """The facts about the columns."""
+        columns, types = self.columns, self.types or {}
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:
-            return Reader(self.file, self._mark, self.nulls, {}).count_spellings(list(found.valid))
+            return Reader(self.file, self._delimiter, self.nulls, {}).count_spellings(list(columns.valid))
 
         profiles = (
-            Profile(name, kind, name in types, found.values[name], found.valid.get(name), self._where, count_spellings)
-            for name, kind in found.types.items()
+            Profile(
+                name, kind, name in types, columns.values[name], columns.valid.get(name), self._locate, count_spellings
+            )
+            for name, kind in columns.types.items()
         )
-        is_here = os.path.isfile(os.path.expanduser(self.path))
-        return TableProfile(self.path if is_here else str(self.file), tuple(profiles), self._target)
+        exists_here = os.path.isfile(os.path.expanduser(self.path))  # and not only below $TITRATE_DATA
+        return TableProfile(self.path if exists_here else str(self.file), tuple(profiles), self._target)
 
     @cached_property
-    def _content(self) -> str:
-        found = hash_file(self.file.path, digest_size=16).hexdigest()
-        return f"{found}, self.delimiter={self._mark!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
+    def _content_digest(self) -> str:
+        digest = hash_file(self.file.path, digest_size=16).hexdigest()
+        return f"{digest}, self.delimiter={self._delimiter!r}, {self.nulls=}, {sorted((self.types or {}).items())}"
 
-    def content(self) -> str:
-        return self._content
+    def content_digest(self) -> str:
+        return self._content_digest
 
     def sizes(self) -> Mapping[str, int]:
         return {"all": self.columns.rows}
@@ -121,32 +127,34 @@ class Csv(Table):
     def read(self) -> Mapping[str, Mapping[str, Values]]:
         return {"all": self.columns.values}
 
-    def block(self, part: str, columns: Mapping[str, Values], first: int) -> Block:
-        rows = slice(first, first + row_count(next(iter(columns.values()))))
+    def make_block(self, part: str, columns: Mapping[str, Values], first_row: int) -> Block:
+        rows = slice(first_row, first_row + row_count(next(iter(columns.values()))))
         valid = {name: mask[rows] for name, mask in self.columns.valid.items()}
-        return Lines(columns=columns, valid=valid, origin=self.path, first_row=first, find=self._where)
+        return LineBlock(
+            columns=columns, valid=valid, origin=self.path, first_row=first_row, locate_in_file=self._locate
+        )
 
-    def _where(self, row: int) -> str:
-        return f"{self.path}, line {find_line(self.file, self._mark, row + 1)}"
+    def _locate(self, row: int) -> str:
+        return f"{self.path}, line {find_line(self.file, self._delimiter, row + 1)}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lines(Block):
-    """Rows of a file. Messages name a row by its line, which is counted only then.
+class LineBlock(Block):
+    """A block of rows of a file. Messages name a row by its line, which is counted only for the message.
 
     Attributes:
-        find: describes where a row of the file is.
+        locate_in_file: describes the location of a row, counted from the start of the file.
     """
 
-    find: Callable[[int], str]
+    locate_in_file: Callable[[int], str]
 
     def locate(self, row: int) -> str:
-        return self.find(self.first_row + row)
+        return self.locate_in_file(self.first_row + row)
 
 
 def _find_folder(path: str) -> Path | None:
-    """The folder of that name; None where a file has the name, or nothing."""
-    places = candidate_paths(path)
-    if any(os.path.isfile(place) for place in places):
+    """The folder at a path; None if there is a file, or nothing."""
+    candidates = candidate_paths(path)
+    if any(map(os.path.isfile, candidates)):
         return None
-    return next((place for place in reversed(places) if os.path.isdir(place)), None)
+    return next((candidate for candidate in reversed(candidates) if os.path.isdir(candidate)), None)

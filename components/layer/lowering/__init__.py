@@ -1,1 +1,1 @@
-"""Faster implementations of some operations; fixed rules on platform and shapes choose between them and XLA's own."""
+"""Faster implementations of some operations. Fixed rules on platform and shapes choose between them and XLA's own."""

@@ -1,4 +1,4 @@
-"""Convolution: XLA's own, and on the CPU faster ways, by fixed rules on shapes."""
+"""Convolution by XLA, or by faster code on the CPU; fixed rules on shapes choose."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from components.layer.lowering.depthwise import depthwise
-from components.layer.shape import Padding, Pads, Pair, pads, reach
+from components.layer.shape import Padding, Pads, Pair, compute_pads, dilate
 
-BLOCK = 32  # channels that a matrix product on the CPU needs for full speed
-BLOCKS = 16  # most convolutions that replace a grouped one: each takes time to compile
+BLOCK_CHANNELS = 32  # channels that a matrix product on the CPU needs for full speed
+MAX_BLOCKS = 16  # dense convolutions that may replace a grouped convolution; each takes time to compile
 
 
 def convolve(
@@ -21,60 +21,69 @@ def convolve(
     Args:
         x: images (B, H, W, C).
         kernel: (height, width, C / groups, features).
-        stride: pixels between two windows.
+        stride: distance between two windows in pixels.
         padding: as in `Conv`.
-        dilation: pixels between two places of the kernel.
-        groups: each group sees its share of the channels and computes its share of the features.
+        dilation: distance between two elements of the kernel in pixels.
+        groups: number of groups. Each group computes its share of the features from its share of the channels.
 
     Returns:
         (B, h, w, features).
     """
     window, image = (kernel.shape[0], kernel.shape[1]), (x.shape[1], x.shape[2])
-    around = pads(image, reach(window, dilation), stride, padding)
+    pads = compute_pads(image, dilate(window, dilation), stride, padding)
     if groups == 1 and window == (1, 1):
-        return _product(x, kernel, stride, around)
+        return _convolve_1x1(x, kernel, stride, pads)
     if groups > 1 and jax.default_backend() == "cpu":
         if kernel.shape[2] == 1:
-            return depthwise(_repeated(x, kernel.shape[3] // groups), kernel[:, :, 0], stride, around, dilation)
-        return _in_blocks(x, kernel, stride, around, dilation, groups)
-    numbers = ("NHWC", "HWIO", "NHWC")
+            x = _repeat_channels(x, kernel.shape[3] // groups)
+            return depthwise(x, kernel[:, :, 0], stride, pads, dilation)
+        return _convolve_in_blocks(x, kernel, stride, pads, dilation, groups)
     return lax.conv_general_dilated(
-        x, kernel, stride, around, rhs_dilation=dilation, dimension_numbers=numbers, feature_group_count=groups
+        x,
+        kernel,
+        stride,
+        pads,
+        rhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
     )
 
 
-def _product(x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads) -> jax.Array:
-    """Computes a convolution by 1 x 1 as a matrix product, up to 13 times as fast as XLA's convolution on the CPU."""
-    if around != ((0, 0), (0, 0)):
-        x = jnp.pad(x, ((0, 0), *around, (0, 0)))
+def _convolve_1x1(x: jax.Array, kernel: jax.Array, stride: Pair, pads: Pads) -> jax.Array:
+    """Computes a 1 x 1 convolution as a matrix product: up to 13 times as fast as XLA's convolution on the CPU."""
+    if pads != ((0, 0), (0, 0)):
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     return x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
 
 
-def _repeated(x: jax.Array, times: int) -> jax.Array:
-    """Repeats each channel `times` times; the copies are neighbors."""
+def _repeat_channels(x: jax.Array, times: int) -> jax.Array:
+    """Repeats each channel `times` times. The copies of a channel are neighbors."""
     if times == 1:
         return x
     return jnp.broadcast_to(x[..., None], (*x.shape, times)).reshape(*x.shape[:-1], -1)
 
 
-def _in_blocks(x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads, dilation: Pair, groups: int) -> jax.Array:
-    """Computes a grouped convolution as a few dense ones, each for several groups.
+def _convolve_in_blocks(
+    x: jax.Array, kernel: jax.Array, stride: Pair, pads: Pads, dilation: Pair, groups: int
+) -> jax.Array:
+    """Computes a grouped convolution as a few dense convolutions, each for a block of several groups.
 
-    The dense kernels have zeros where a feature does not see a channel. XLA computes groups on the CPU without its
-    matrix products: the gradient of the kernel takes hundreds of times as long.
+    The dense kernels are zero between features and channels of different groups. On the CPU, XLA computes grouped
+    convolutions without matrix products: the gradient of the kernel takes hundreds of times as long.
     """
-    blocks = _blocks(groups, kernel.shape[2])
+    blocks = _count_blocks(groups, kernel.shape[2])
     height, width, channels, _ = kernel.shape
-    within = groups // blocks
-    split = kernel.reshape(height, width, channels, blocks, within, -1)
-    dense = jnp.einsum("hwcbgf,gk->bhwkcgf", split, jnp.eye(within, dtype=kernel.dtype))
-    kernels = dense.reshape(blocks, height, width, within * channels, -1)
+    block_groups = groups // blocks
+    split = kernel.reshape(height, width, channels, blocks, block_groups, -1)
+    # The identity matrix (g, k) puts the kernel of group g on the diagonal of its block.
+    dense = jnp.einsum("hwcbgf,gk->bhwkcgf", split, jnp.eye(block_groups, dtype=kernel.dtype))
+    kernels = dense.reshape(blocks, height, width, block_groups * channels, -1)
     images = jnp.split(x, blocks, axis=-1)
-    outputs = [convolve(image, kernels[n], stride, around, dilation) for n, image in enumerate(images)]
+    outputs = [convolve(image, kernels[n], stride, pads, dilation) for n, image in enumerate(images)]
     return jnp.concatenate(outputs, axis=-1)
 
 
-def _blocks(groups: int, channels: int) -> int:
-    """Returns the largest number of blocks that divides the groups and leaves each block `BLOCK` channels."""
-    most = min(BLOCKS, max(1, groups * channels // BLOCK))
-    return next(count for count in range(most, 0, -1) if groups % count == 0)
+def _count_blocks(groups: int, channels: int) -> int:
+    """Returns the largest number of blocks that divides the groups and gives each block `BLOCK_CHANNELS` channels."""
+    limit = min(MAX_BLOCKS, max(1, groups * channels // BLOCK_CHANNELS))
+    return next(count for count in range(limit, 0, -1) if groups % count == 0)

@@ -9,101 +9,103 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.layer.shape import Pads, Pair, places, reach
+from components.layer.shape import Pads, Pair, count_windows, dilate
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def depthwise(x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads, dilation: Pair) -> jax.Array:
-    """Convolves each channel by itself: the sum, in float32, of one product for each place of the kernel.
+def depthwise(x: jax.Array, kernel: jax.Array, stride: Pair, pads: Pads, dilation: Pair) -> jax.Array:
+    """Convolves each channel with its own kernel, as a float32 sum of one product for each element of the kernel.
 
-    Slices that are multiplied and added one after another fuse into one loop over the image. The gradients are
-    explicit (`custom_vjp`), so there is no forward-mode derivative.
+    XLA fuses consecutive products and sums of slices into one loop over the image. The gradients are explicit
+    (`custom_vjp`), so there is no forward-mode derivative.
 
     Args:
         x: images (B, H, W, C).
         kernel: (height, width, C).
-        stride, dilation: height and width in pixels.
-        around: padding.
+        stride: distance between two windows in pixels.
+        pads: padding of the images.
+        dilation: distance between two elements of the kernel in pixels.
 
     Returns:
         (B, h, w, C).
     """
-    wide, image, span = _wide(x), (x.shape[1], x.shape[2]), reach(_window(kernel), dilation)
-    height, width = places(image, span, stride, around)
-    padded = jnp.pad(wide, ((0, 0), *around, (0, 0)))
-    total = jnp.zeros((x.shape[0], height, width, x.shape[3]), wide.dtype)
+    x32, image, window = _as_float32(x), (x.shape[1], x.shape[2]), dilate(_window(kernel), dilation)
+    height, width = count_windows(image, window, stride, pads)
+    padded = jnp.pad(x32, ((0, 0), *pads, (0, 0)))
+    total = jnp.zeros((x.shape[0], height, width, x.shape[3]), x32.dtype)
     for row, column in itertools.product(*map(range, _window(kernel))):
         top, left = row * dilation[0], column * dilation[1]
         bottom, right = top + (height - 1) * stride[0] + 1, left + (width - 1) * stride[1] + 1
-        seen = padded[:, top : bottom : stride[0], left : right : stride[1]]
-        total += seen * _wide(kernel[row, column]).reshape(1, 1, 1, -1)
+        pixels = padded[:, top : bottom : stride[0], left : right : stride[1]]
+        total += pixels * _as_float32(kernel[row, column]).reshape(1, 1, 1, -1)
     return total.astype(x.dtype)
 
 
 def _forward(
-    x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads, dilation: Pair
+    x: jax.Array, kernel: jax.Array, stride: Pair, pads: Pads, dilation: Pair
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return depthwise(x, kernel, stride, around, dilation), (x, kernel)
+    return depthwise(x, kernel, stride, pads, dilation), (x, kernel)
 
 
 def _backward(
-    stride: Pair, around: Pads, dilation: Pair, saved: tuple[jax.Array, jax.Array], upstream: jax.Array
+    stride: Pair, pads: Pads, dilation: Pair, residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel = saved
-    to_x = _to_image(x, kernel, stride, around, dilation, upstream)
-    return to_x, _to_kernel(x, kernel, stride, around, dilation, upstream)
+    x, kernel = residuals
+    image_gradient = _image_gradient(x, kernel, stride, pads, dilation, cotangent)
+    return image_gradient, _kernel_gradient(x, kernel, stride, pads, dilation, cotangent)
 
 
 depthwise.defvjp(_forward, _backward)
 
 
-def _to_image(
-    x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads, dilation: Pair, upstream: jax.Array
+def _image_gradient(
+    x: jax.Array, kernel: jax.Array, stride: Pair, pads: Pads, dilation: Pair, cotangent: jax.Array
 ) -> jax.Array:
-    """Returns the gradient of the image: the upstream gradient, dilated by the stride, times the rotated kernel."""
-    span = reach(_window(kernel), dilation)
-    sides = zip((x.shape[1], x.shape[2]), upstream.shape[1:3], span, stride, around, strict=True)
-    edges = [(k - 1 - low, n + low - 1 - (h - 1) * s, s - 1) for n, h, k, s, (low, _) in sides]
-    spread = lax.pad(upstream, jnp.zeros((), upstream.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
-    return depthwise(spread, kernel[::-1, ::-1], (1, 1), ((0, 0), (0, 0)), dilation)
+    """Returns the convolution of the output's gradient, with zeros between its pixels, and the rotated kernel."""
+    window = dilate(_window(kernel), dilation)
+    sides = zip((x.shape[1], x.shape[2]), cotangent.shape[1:3], window, stride, pads, strict=True)
+    # n, h, k: sides of image, output and window; s: stride; low: padding before the image.
+    padding = [(k - 1 - low, n + low - 1 - (h - 1) * s, s - 1) for n, h, k, s, (low, _) in sides]
+    dilated = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *padding, (0, 0, 0)))
+    return depthwise(dilated, kernel[::-1, ::-1], (1, 1), ((0, 0), (0, 0)), dilation)
 
 
-def _to_kernel(
-    x: jax.Array, kernel: jax.Array, stride: Pair, around: Pads, dilation: Pair, upstream: jax.Array
+def _kernel_gradient(
+    x: jax.Array, kernel: jax.Array, stride: Pair, pads: Pads, dilation: Pair, cotangent: jax.Array
 ) -> jax.Array:
-    """Returns the gradient of the kernel, row by row of the kernel and of the output; columns are summed at the end.
+    """Returns the gradient of the kernel, computed for one row of the kernel and one row of the output at a time.
 
-    A loop over products of rows stays in the cache, and the compiler vectorizes it over columns and channels. XLA's
-    reduction to the channels takes 2 to 15 times as long.
+    A loop over products of rows stays in the cache, and the compiler vectorizes it over columns and channels. The
+    columns are summed after the loop. XLA's reduction to the channels takes 2 to 15 times as long.
     """
-    padded = jnp.pad(x, ((0, 0), *around, (0, 0)))
-    batch, height, width, channels = upstream.shape
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    batch, height, width, channels = cotangent.shape
     rows, columns = _window(kernel)
     end = (width - 1) * stride[1] + 1
 
-    def of_row(top: jax.Array) -> jax.Array:
-        def add(place: jax.Array, sums: list[jax.Array]) -> list[jax.Array]:
-            example, row = place // height, place % height
-            above = _row(padded, example, row * stride[0] + top * dilation[0])
-            below = _row(upstream, example, row)
-            seen = [above[left * dilation[1] : left * dilation[1] + end : stride[1]] for left in range(columns)]
-            return [total + one * below for total, one in zip(sums, seen, strict=True)]
+    def kernel_row_gradient(kernel_row: jax.Array) -> jax.Array:
+        def add_output_row(index: jax.Array, sums: list[jax.Array]) -> list[jax.Array]:
+            example, row = index // height, index % height
+            image_row = _get_row(padded, example, row * stride[0] + kernel_row * dilation[0])
+            output_row = _get_row(cotangent, example, row)
+            starts = [column * dilation[1] for column in range(columns)]
+            pixels = [image_row[start : start + end : stride[1]] for start in starts]
+            return [total + row_pixels * output_row for total, row_pixels in zip(sums, pixels, strict=True)]
 
         sums = [jnp.zeros((width, channels), jnp.float32)] * columns
-        return jnp.stack(lax.fori_loop(0, batch * height, add, sums)).sum(1)
+        return jnp.stack(lax.fori_loop(0, batch * height, add_output_row, sums)).sum(1)
 
-    return lax.map(of_row, jnp.arange(rows)).astype(kernel.dtype)
+    return lax.map(kernel_row_gradient, jnp.arange(rows)).astype(kernel.dtype)
 
 
-def _row(x: jax.Array, example: jax.Array, row: jax.Array) -> jax.Array:
+def _get_row(x: jax.Array, example: jax.Array, row: jax.Array) -> jax.Array:
     """Returns one row of one image in float32: (B, H, W, C) -> (W, C)."""
-    return _wide(lax.dynamic_slice(x, (example, row, 0, 0), (1, 1, *x.shape[2:]))[0, 0])
+    return _as_float32(lax.dynamic_slice(x, (example, row, 0, 0), (1, 1, *x.shape[2:]))[0, 0])
 
 
 def _window(kernel: jax.Array) -> Pair:
     return kernel.shape[0], kernel.shape[1]
 
 
-def _wide(x: jax.Array) -> jax.Array:
-    """Converts to float32, in which sums are exact enough."""
+def _as_float32(x: jax.Array) -> jax.Array:
     return x.astype(jnp.float32)

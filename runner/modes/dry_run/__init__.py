@@ -1,4 +1,4 @@
-"""`mode=dry_run`: what would run, layer by layer, its memory and its time. It trains nothing and leaves no folder."""
+"""`mode=dry_run`: prints the values, layers, memory and time of a run, without training or a folder."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from runner.modes.help import value_origins
 
 
 def command(config: Config) -> int:
-    """Prints a dry run section by section, each as soon as it is known.
+    """Prints the sections of a dry run, each as soon as it is known.
 
     Returns:
-        0: the run fits the device.
+        The exit code 0: the device has enough memory.
 
     Raises:
-        UserError: for the errors that a run would raise.
+        UserError: the run itself would raise this error.
         RunError: the device has too little memory.
     """
     if not config.values["quiet"]:
-        write_tables([Section("values", list(value_origins(config).items()), headed=False)])
+        write_tables([Section("values", list(value_origins(config).items()), has_heading=False)])
     from runner.modes.dry_run.report import print_dry_run  # imports JAX
 
     print_dry_run(config)

@@ -1,4 +1,4 @@
-"""A run as abstract functions, to be traced: shapes go in and come out."""
+"""The forward pass and the objective of a run as functions that JAX can trace with shapes alone."""
 
 from __future__ import annotations
 
@@ -10,49 +10,50 @@ import numpy as np
 
 from components.types import Batch, Output
 from runner.data.batches import Chunk
-from runner.program.parts import BuiltParts, extra_losses, measure
+from runner.program.parts import BuiltParts, compute_sums, extra_losses
 from runner.program.program import RateInputs
 from runner.training.trainer import Trainer
 
-EVALUATED = ("valid", "test")
+EVALUATED_SPLITS = ("valid", "test")
 
 
 class AbstractRun:
-    """A run that isn't started: only its data is loaded.
+    """A run that is not started. Its data is loaded, its training state has shapes only.
 
     Attributes:
         trainer: the trainer that the run would use.
-        like: shapes and dtypes of the training state.
-        batch_size: examples of a training step.
-        chunk: the batches of the first dispatch.
+        state_shapes: shapes and dtypes of the training state.
+        batch_size: the number of examples of a training step.
+        chunk: the batches of the first dispatch, a call of the device for several steps.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
-        self.like = trainer.like
+        self.state_shapes = trainer.state_shapes
         self.batch_size = trainer.training.batch_size
-        rows = trainer.data.splits["train"][: self.batch_size * min(trainer.steps_per_dispatch, trainer.steps)]
+        steps = min(trainer.steps_per_dispatch, trainer.steps_per_epoch)
+        rows = trainer.data.splits["train"][: self.batch_size * steps]
         self.chunk: Chunk = next(iter(trainer.batches.chunks(rows, self.batch_size, trainer.steps_per_dispatch)))
 
     @property
     def last_batch_size(self) -> int:
-        """Examples of the last step of an epoch."""
+        """The number of examples in the last step of an epoch."""
         rest = len(self.trainer.data.splits["train"]) % self.batch_size
         return self.batch_size if rest == 0 or self.trainer.training.drop_remainder else rest
 
     @property
     def evaluated_split(self) -> str | None:
-        """A split that the run would evaluate; None: it has no such split."""
-        return next((name for name in EVALUATED if name in self.trainer.data.splits), None)
+        """A split that the run would evaluate; None: nothing is held out."""
+        return next((name for name in EVALUATED_SPLITS if name in self.trainer.data.splits), None)
 
     @property
     def dispatch_arguments(self) -> tuple[Any, ...]:
-        """The arguments of a training dispatch that follow the state."""
-        steps = np.int32(self.trainer.training.epochs * self.trainer.steps)
+        """The arguments of a training dispatch, without the state."""
+        steps = np.int32(self.trainer.training.epochs * self.trainer.steps_per_epoch)
         return self.chunk.data, self.chunk.rows, np.int32(self.chunk.steps), RateInputs(steps, np.float32(1))
 
-    def encoded(self, size: int) -> Any:
-        """Shapes and dtypes of `size` examples as the host sends them."""
+    def encoded_shapes(self, size: int) -> Any:
+        """Shapes and dtypes of `size` examples in the encoding that the host sends to the device."""
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), self.chunk.data)
 
     def forward(self, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Any]:
@@ -64,14 +65,14 @@ class AbstractRun:
         """The scalar that a training step differentiates."""
         parts = self._build_parts()
         batch, output = self._forward(parts, parameters, model_state, encoded)
-        loss = measure(parts, output, batch, training=True)["loss"]["sum"] / batch.target.shape[0]
+        loss = compute_sums(parts, output, batch, training=True)["loss"]["sum"] / batch.target.shape[0]
         return sum(extra_losses(parts, parameters, output, batch), loss)
 
     def _build_parts(self) -> BuiltParts:
-        return self.trainer.program.parts(self.trainer.given)
+        return self.trainer.program.build_parts(self.trainer.program_inputs)
 
     def _forward(self, parts: BuiltParts, parameters: Any, model_state: Any, encoded: Any) -> tuple[Batch, Output]:
         variables = {"params": parameters, **model_state}
-        inputs = self.trainer.given
+        inputs = self.trainer.program_inputs
         batch, output, _ = self.trainer.program.forward(parts, inputs, variables, encoded, step=jnp.int32(0))
         return batch, output

@@ -1,4 +1,4 @@
-"""The layers of a model, from one abstract pass: nothing is allocated and nothing computed."""
+"""Lists the layers of a model by tracing a forward pass. Nothing is computed or allocated."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import jax
 
 from runner.modes.dry_run.multiply_adds import equation_multiply_adds, walk_equations
 
-MARK = re.compile(r"titrate-call-(\d+)")
+CALL_SCOPE = re.compile(r"titrate-call-(\d+)")
 ELSEWHERE = "(elsewhere)"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A call of a module, with the work that its submodules don't do.
+    """A call of a module. Parameters and multiply-adds are its own, without those of its submodules.
 
     Attributes:
-        path: names of the modules from the root to this one.
-        method: the method that is called.
-        kind: the module's class.
-        parent: the index of the call that makes this one; None: the root.
-        input_bytes: bytes of the arrays that it gets.
-        outputs: shape and dtype of each array that it returns.
-        output_bytes: bytes of these arrays.
-        parameters: how many numbers its own parameters hold.
-        multiply_adds: multiply-adds of the whole batch.
-        runs: how many times it runs; 0: nothing that it computes is used.
+        path: the names of the modules from the root to this one.
+        method: the name of the method that is called.
+        kind: the name of the module's class.
+        parent: the number of the call that makes this one; None: the root.
+        input_bytes: bytes of the input arrays.
+        outputs: shape and dtype of each output array.
+        output_bytes: bytes of the output arrays.
+        parameters: the number of trainable parameters.
+        multiply_adds: multiply-adds for the whole batch.
+        runs: how often the call runs, such as in a loop; 0: its results are not used.
     """
 
     path: tuple[str, ...]
@@ -47,7 +47,7 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """Its path in the tree of parameters, with the method unless it is `__call__`."""
+        """The path in the tree of parameters, with the method unless that is `__call__`."""
         path = "/".join(self.path) or ELSEWHERE
         return path if self.method == "__call__" else f"{path}.{self.method}"
 
@@ -55,8 +55,8 @@ class Layer:
 def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) -> tuple[list[Layer], Any]:
     """Traces `forward(parameters, *arguments)`.
 
-    Parameters belong to the first call of their innermost module. Multiply-adds outside of all layers belong to a row
-    ELSEWHERE, so that the sums are those of the whole pass.
+    Parameters are counted in the first call of their innermost module. Multiply-adds outside of all layers are counted
+    in a row ELSEWHERE, so that the sums are those of the whole pass.
 
     Returns:
         The layers in the order of their calls, and the shapes that `forward` returns.
@@ -71,12 +71,12 @@ def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) 
         _count_runs(calls, owner, execution.times)
     calls = [replace(call, runs=0) if _is_shape_probe(calls, call) else call for call in calls]
     _assign_parameters(calls, parameters)
-    return [call for number, call in enumerate(calls) if _is_row(calls, number)], returned
+    return [call for number, call in enumerate(calls) if _is_shown(calls, number)], returned
 
 
 @contextlib.contextmanager
 def _record_calls(calls: list[Layer]) -> Iterator[None]:
-    """Appends every call of a module, and marks the equations traced within it with the call's number."""
+    """Appends every call of a module. A name scope gives the call's number to the equations traced within it."""
     open_calls = [0]
 
     def intercept(function: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
@@ -85,7 +85,7 @@ def _record_calls(calls: list[Layer]) -> Iterator[None]:
             return function(*args, **kwargs)
         number = len(calls)
         kind = type(context.module).__name__
-        calls.append(Layer(path, context.method_name, kind, open_calls[-1], input_bytes=_bytes((args, kwargs))))
+        calls.append(Layer(path, context.method_name, kind, open_calls[-1], input_bytes=_count_bytes((args, kwargs))))
         open_calls.append(number)
         try:
             with jax.named_scope(f"titrate-call-{number}"):
@@ -94,7 +94,7 @@ def _record_calls(calls: list[Layer]) -> Iterator[None]:
             open_calls.pop()
         arrays = [leaf for leaf in jax.tree.leaves(output) if isinstance(leaf, jax.Array)]
         shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
-        calls[number] = replace(calls[number], outputs=shapes, output_bytes=_bytes(arrays))
+        calls[number] = replace(calls[number], outputs=shapes, output_bytes=_count_bytes(arrays))
         return output
 
     with nn.intercept_methods(intercept):
@@ -102,37 +102,39 @@ def _record_calls(calls: list[Layer]) -> Iterator[None]:
 
 
 def _find_owner(calls: list[Layer], scopes: tuple[str, ...]) -> int:
-    """The innermost call around an equation.
+    """The number of the innermost call around an equation.
 
-    JAX may reuse a trace, and with it the mark of another call: such a mark doesn't lie within the owner so far.
+    JAX may reuse a trace, with the scope of another call in it. That call is not within the owner found so far.
     """
     owner = 0
-    for mark in map(int, MARK.findall("/".join(scopes))):
-        if owner in _enclosing_calls(calls, mark):
-            owner = mark
+    for number in map(int, CALL_SCOPE.findall("/".join(scopes))):
+        if owner in _enclosing_calls(calls, number):
+            owner = number
     return owner
 
 
-def _enclosing_calls(calls: list[Layer], call: int) -> Iterator[int]:
-    """The calls around a call, innermost first."""
-    while (parent := calls[call].parent) is not None:
+def _enclosing_calls(calls: list[Layer], number: int) -> Iterator[int]:
+    """The numbers of the calls around a call, innermost first."""
+    while (parent := calls[number].parent) is not None:
         yield parent
-        call = parent
+        number = parent
 
 
-def _count_runs(calls: list[Layer], call: int, times: int) -> None:
-    for number in (call, *_enclosing_calls(calls, call)):
-        calls[number] = replace(calls[number], runs=max(calls[number].runs, times if number == call else 1))
+def _count_runs(calls: list[Layer], number: int, times: int) -> None:
+    """Notes that a call runs `times` times, and the calls around it at least once."""
+    calls[number] = replace(calls[number], runs=max(calls[number].runs, times))
+    for outer in _enclosing_calls(calls, number):
+        calls[outer] = replace(calls[outer], runs=max(calls[outer].runs, 1))
 
 
 def _is_shape_probe(calls: list[Layer], call: Layer) -> bool:
-    """Whether a call only determines shapes, as a loop over layers does before it runs the same call."""
-    same = (other for other in calls if (other.path, other.method) == (call.path, call.method))
-    return call.multiply_adds == 0 and any(other.runs > call.runs for other in same)
+    """Whether a call only determines shapes. Flax makes such a call of a layer before a loop over it."""
+    same_layer = (other for other in calls if (other.path, other.method) == (call.path, call.method))
+    return call.multiply_adds == 0 and any(other.runs > call.runs for other in same_layer)
 
 
 def _assign_parameters(calls: list[Layer], parameters: Any) -> None:
-    """Adds each parameter to the first call of its innermost module."""
+    """Adds the size of each parameter to the first call of its innermost module."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
         names = tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
         owners = [number for number, call in enumerate(calls) if call.runs and names[: len(call.path)] == call.path]
@@ -140,12 +142,12 @@ def _assign_parameters(calls: list[Layer], parameters: Any) -> None:
         calls[owner] = replace(calls[owner], parameters=calls[owner].parameters + leaf.size)
 
 
-def _is_row(calls: list[Layer], number: int) -> bool:
-    """Whether a call has parameters or work of its own, or an output that no submodule makes."""
+def _is_shown(calls: list[Layer], number: int) -> bool:
+    """Whether the table shows a call: it has parameters or multiply-adds of its own, or runs without submodules."""
     call = calls[number]
     has_inner_calls = number == 0 or any(other.parent == number for other in calls)
     return call.parameters > 0 or call.multiply_adds > 0 or (call.runs > 0 and not has_inner_calls)
 
 
-def _bytes(tree: Any) -> int:
+def _count_bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array))

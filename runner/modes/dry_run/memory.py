@@ -1,4 +1,4 @@
-"""How much memory a run needs, by shapes and as compiled, and whether the device has it."""
+"""The memory that a run needs, estimated from shapes and reported by the compiler, and whether it is free."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from runner.modes.dry_run.timing import Compiled
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes on the device, from shapes alone.
+class MemoryEstimate:
+    """The memory that a run needs on the device, estimated from shapes.
 
     Attributes:
-        parameters: the parameters; the gradients take as much.
-        optimizer_state: the optimizer's state.
-        model_state: running means and the like.
-        checkpoint: the copy that a checkpoint is written from, where it stays in the device's memory.
-        data: all data, or the batches of a dispatch.
-        activations: arrays that JAX keeps of a batch for the backward pass.
-        largest_layer: the largest input and output of one layer, for an evaluation's batch.
+        parameters: bytes of the parameters; the gradients need as many.
+        optimizer_state: bytes of the optimizer's state.
+        model_state: bytes of other variables, such as BatchNorm's averages.
+        checkpoint: bytes of the copy that a checkpoint is written from, if it is in the device's memory.
+        data: bytes of all data, or of the batches of a dispatch.
+        activations: bytes of the arrays that JAX keeps for the backward pass of a batch.
+        largest_layer: bytes of the largest input and output of one layer in an evaluation batch.
     """
 
     parameters: int
@@ -49,24 +49,24 @@ class Memory:
 
     @property
     def held(self) -> int:
-        """Bytes that are in use all the time, with the copies of the best weights and for a checkpoint."""
+        """Bytes in use all the time, with the copies of the best weights and for a checkpoint."""
         return 2 * (self.parameters + self.model_state) + self.optimizer_state + self.checkpoint + self.data
 
     @property
     def working(self) -> int:
-        """Bytes that a training step needs in addition: the gradients and the activations."""
+        """Bytes that a training step needs in addition, for the gradients and the activations."""
         return self.parameters + self.activations
 
 
-def estimate_memory(run: AbstractRun, layers: Sequence[Layer]) -> Memory:
-    """The memory of a run with these layers, from shapes alone."""
-    like = run.like
+def estimate_memory(run: AbstractRun, layers: Sequence[Layer]) -> MemoryEstimate:
+    """Estimates the memory of a run from the shapes of its state and layers."""
+    shapes = run.state_shapes
     scale = run.trainer.evaluation_batch_size / run.batch_size
-    return Memory(
-        parameters=count_bytes(like.parameters),
-        optimizer_state=count_bytes(like.optimizer_state),
-        model_state=count_bytes(like.model_state),
-        checkpoint=estimate_training_bytes(like) - count_bytes((like, like.parameters, like.model_state)),
+    return MemoryEstimate(
+        parameters=count_bytes(shapes.parameters),
+        optimizer_state=count_bytes(shapes.optimizer_state),
+        model_state=count_bytes(shapes.model_state),
+        checkpoint=estimate_training_bytes(shapes) - count_bytes((shapes, shapes.parameters, shapes.model_state)),
         data=count_bytes(run.chunk.data),
         activations=_activation_bytes(run, run.batch_size),
         largest_layer=round(scale * max((layer.input_bytes + layer.output_bytes for layer in layers), default=0)),
@@ -74,28 +74,31 @@ def estimate_memory(run: AbstractRun, layers: Sequence[Layer]) -> Memory:
 
 
 def _activation_bytes(run: AbstractRun, size: int) -> int:
-    """Bytes that JAX keeps of `size` examples until the backward pass, without parameters and inputs."""
+    """Bytes that JAX keeps for the backward pass of `size` examples, without parameters and inputs."""
 
     def linearize(parameters: Any, model_state: Any, encoded: Any) -> Any:
-        return jax.vjp(lambda these: run.objective(these, model_state, encoded), parameters)[1]
+        return jax.vjp(lambda values: run.objective(values, model_state, encoded), parameters)[1]
 
-    like = run.like
-    jaxpr = jax.make_jaxpr(linearize)(like.parameters, like.model_state, run.encoded(size)).jaxpr
-    results = {variable for variable in jaxpr.outvars if isinstance(variable, Var)}
-    return count_bytes([variable.aval for variable in results - {*jaxpr.invars, *jaxpr.constvars}])
+    shapes = run.state_shapes
+    jaxpr = jax.make_jaxpr(linearize)(shapes.parameters, shapes.model_state, run.encoded_shapes(size)).jaxpr
+    # The function that `vjp` returns closes over the kept arrays, so they are outputs of the traced function.
+    kept = {variable for variable in jaxpr.outvars if isinstance(variable, Var)}
+    return count_bytes([variable.aval for variable in kept - {*jaxpr.invars, *jaxpr.constvars}])
 
 
 class MemoryCheck:
     """Compares the memory that a run needs with the free memory.
 
     Attributes:
-        limit: bytes that a run may use; None: the platform doesn't report free memory, and any run fits.
-        where: where they are free, in words.
+        limit: bytes that the run can use; None: the platform doesn't report free memory, and any run fits.
+        where: the device that has them, for messages.
     """
 
-    def __init__(self, run: AbstractRun, memory: Memory, free: FreeMemory | None, warn: Callable[[str], None]) -> None:
-        # Data that stays on the device is loaded already.
-        self.limit: int | None = free and free.program_bytes + count_bytes(run.trainer.batches.resident)
+    def __init__(
+        self, run: AbstractRun, memory: MemoryEstimate, free: FreeMemory | None, warn: Callable[[str], None]
+    ) -> None:
+        # Data that stays on the device is loaded already, so it is not free, but the run can use it.
+        self.limit: int | None = free and free.program_bytes + count_bytes(run.trainer.batches.device_data)
         self.where = free.where if free else ""
         self._run, self._memory = run, memory
         self._copies = memory.parameters + memory.model_state + memory.checkpoint
@@ -103,19 +106,19 @@ class MemoryCheck:
         self._warn = None if run.trainer.training.check_memory else warn
 
     def training_bytes(self, step: Compiled) -> int:
-        """Bytes that training needs at once; by shapes where the platform doesn't report them."""
+        """Bytes that training needs, estimated from shapes if the compiler doesn't report them."""
         memory = self._memory
         return memory.held + memory.working if step.memory is None else step.memory + self._copies
 
     def evaluation_bytes(self, program: Compiled) -> int:
-        """Bytes that an evaluation needs at once; by shapes where the platform doesn't report them."""
+        """Bytes that an evaluation needs, estimated from shapes if the compiler doesn't report them."""
         memory = self._memory
         if program.memory is None:
             return memory.held + memory.largest_layer
         return program.memory + self._copies + memory.optimizer_state
 
     def check_held(self) -> None:
-        """Raises RunError where no batch size fits, or warns of it."""
+        """Raises RunError, or warns, if no batch size fits."""
         if self.limit is not None and self._memory.held + self._memory.parameters > self.limit:
             need = self._memory.held + self._memory.working
             raise_or_warn(self._describe_excess(need, self._describe_no_fit()), self._warn)
@@ -123,7 +126,7 @@ class MemoryCheck:
 
     @contextlib.contextmanager
     def compiler_error_location(self) -> Iterator[None]:
-        """Raises RunError where compiling itself runs out of the device's memory."""
+        """Raises RunError if the device runs out of memory while a program is compiled."""
         try:
             yield
         except jax.errors.JaxRuntimeError as error:
@@ -132,7 +135,7 @@ class MemoryCheck:
             raise RunError(self._describe_training(self._memory.held + self._memory.working)) from error
 
     def check_compiled(self, step: Compiled, evaluation: Compiled | None) -> None:
-        """Raises RunError where training or evaluation needs more memory than is free, or warns of it."""
+        """Raises RunError, or warns, if training or evaluation needs more memory than is free."""
         if self.limit is None or self._has_warned:
             return
         if (need := self.training_bytes(step)) > self.limit:
@@ -149,18 +152,22 @@ class MemoryCheck:
         return self._describe_excess(need, fitting)
 
     def _largest_batch(self, working: int) -> int:
-        """About the largest batch size that fits; 0: none fits. `working`: bytes that a compiled step needs."""
+        """Estimates the largest batch size that fits; 0: none. `working`: bytes that the compiled step needs.
+
+        Activations are linear in the batch size, so a second size gives the bytes of an example. The estimate from
+        shapes is scaled to what the compiler reports.
+        """
         memory, size = self._memory, self._run.batch_size
-        other = size // 2 if size > 1 else 2
-        per_example = (memory.activations - _activation_bytes(self._run, other)) / (size - other)
+        other_size = size // 2 if size > 1 else 2
+        per_example = (memory.activations - _activation_bytes(self._run, other_size)) / (size - other_size)
         fixed = memory.working - per_example * size
-        left = ((self.limit or 0) - memory.held) * memory.working / working - fixed
-        return max(0, math.floor(left / per_example)) if per_example > 0 else 0
+        available = ((self.limit or 0) - memory.held) * memory.working / working - fixed
+        return max(0, math.floor(available / per_example)) if per_example > 0 else 0
 
     def _describe_no_fit(self) -> str:
         memory = self._memory
         return (
-            f"no batch size would fit, because parameters, gradients, the optimizer's state, copies of them and the "
+            f"no batch size would fit, because parameters, gradients, the optimizer's state, their copies and the "
             f"data alone take {format_bytes(memory.held + memory.parameters)}"
         )
 

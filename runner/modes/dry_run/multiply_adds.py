@@ -1,4 +1,4 @@
-"""Multiply-adds of a traced function, counted exactly in its jaxpr."""
+"""Counts the multiply-adds of a traced function exactly, from its jaxpr."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
 
 class Execution(NamedTuple):
-    """An equation as it runs.
+    """An equation of a jaxpr, and how often it runs.
 
     Attributes:
         equation: the equation.
-        times: how many times it runs.
+        times: how often it runs.
         scopes: the name stacks around it, outermost first.
     """
 
@@ -27,7 +27,8 @@ class Execution(NamedTuple):
 def walk_equations(jaxpr: Jaxpr, times: int = 1, scopes: tuple[str, ...] = ()) -> Iterator[Execution]:
     """Yields every equation, also those within calls, loops and branches.
 
-    Only the branch with the most work counts. The body of a `while` loop, whose length is unknown, counts once.
+    Only the branch of a condition with the most multiply-adds is walked. The body of a `while` loop, whose length is
+    unknown, counts once.
     """
     for equation in jaxpr.eqns:
         inner_scopes = (*scopes, str(equation.source_info.name_stack))
@@ -48,7 +49,7 @@ def count_multiply_adds(jaxpr: Jaxpr) -> int:
 
 
 def equation_multiply_adds(equation: JaxprEqn) -> int:
-    """Multiply-adds of a matrix product or a convolution, its padding included; 0 for any other equation."""
+    """The multiply-adds of a matrix product or a convolution, padding included; 0 for any other equation."""
     count = _COUNTS.get(equation.primitive.name)
     return 0 if count is None else count(equation)
 
@@ -66,7 +67,7 @@ def _count_ragged_dot(equation: JaxprEqn) -> int:
 
 
 def _count_convolution(equation: JaxprEqn) -> int:
-    """Counts pairs of an output and a kernel position, without the pairs that meet a hole of a dilated image."""
+    """Counts pairs of an output and a kernel position. Zeros between the pixels of a dilated image don't count."""
     numbers = equation.params["dimension_numbers"]
     image, kernel, out = _shapes(equation)
     features, channels, *spatial = (kernel[axis] for axis in numbers.rhs_spec)
@@ -98,7 +99,7 @@ def _count_pairs(equation: JaxprEqn, axis: int, side: int, width: int, out: int)
 
 
 def _shapes(equation: JaxprEqn) -> list[tuple[int, ...]]:
-    """Shapes of an equation's inputs, then of its outputs."""
+    """The shapes of an equation's inputs, then those of its outputs."""
     variables: list[Any] = [*equation.invars, *equation.outvars]
     return [variable.aval.shape for variable in variables]
 

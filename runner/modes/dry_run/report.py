@@ -1,4 +1,4 @@
-"""The sections of a dry run in their order: first by shapes, then as compiled, last as measured."""
+"""Prints the sections of a dry run: first from shapes, then of the compiled programs, last the measured times."""
 
 from __future__ import annotations
 
@@ -14,84 +14,95 @@ from runner.memory import memory_error_location
 from runner.modes.dry_run import tables
 from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.layers import trace_layers
-from runner.modes.dry_run.memory import Memory, MemoryCheck, estimate_memory
+from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate, estimate_memory
 from runner.modes.dry_run.timing import compile_evaluation, compile_training_step, measure_pace
 from runner.platform import cache_folder, find_unused_accelerator, start_jax
 from runner.terminal import on_terminal, write_line
 from runner.training.signals import Signals
 
-PATIENCE = 6.0  # seconds of compiling after which the evaluation isn't compiled too
+MAX_COMPILE_SECONDS = 6.0  # of the training step; if it takes longer, the evaluation is not compiled
 
 
 class Page:
-    """Prints section after section, each at once; nothing if quiet."""
+    """Prints sections as soon as they are known; nothing if quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
 
-    def section(
+    def print_section(
         self, title: str, rows: Iterable[Row], *, heading: Row | None = None, right: Sequence[int] = ()
     ) -> None:
-        """Prints a table below its title, unless it has no rows; `right`: the columns that are numbers."""
+        """Prints a title and a table. `right`: the positions of the columns that are aligned to the right."""
         if not self._quiet:
             write_tables([Section(title, [*([heading] if heading else []), *rows], heading is not None, right)])
 
-    def note(self, text: str) -> None:
+    def print_note(self, text: str) -> None:
         """Prints a line."""
         if not self._quiet:
             write_line(text)
 
 
 def print_dry_run(config: Config) -> None:
-    """Prints all sections behind the values.
+    """Prints all sections after that of the values.
 
     Raises:
-        UserError: for the errors that a run would raise.
+        UserError: the run itself would raise this error.
         RunError: the device has too little memory.
     """
     page = Page(quiet=config.values["quiet"])
     start_jax(cache_folder())
     if warning := find_unused_accelerator():
-        page.note(f"warning: {warning}")
+        page.print_note(f"warning: {warning}")
     with contextlib.closing(_make_progress(config)) as progress:
         run = AbstractRun(make_trainer(config, None, progress, Signals()))
-        build_tracking(config)  # it raises where its configuration would stop the run
+        build_tracking(config)  # raises the errors that the run would raise
     for warning in run.trainer.data.warnings:
-        page.note(f"warning: {warning}")
-    like, batch_size = run.like, run.batch_size
-    layers, (batch, _) = trace_layers(run.forward, like.parameters, like.model_state, run.encoded(batch_size))
-    page.section(f"a batch of {batch_size}", tables.input_rows(run, batch), heading=tables.INPUTS)
-    page.section("splits", tables.split_rows(run))
-    title = f"layers: output of {batch_size} examples, multiply-adds of one, forward in training"
-    page.section(title, tables.layer_rows(layers, batch_size), heading=tables.LAYERS, right=(3, 4, 5))
+        page.print_note(f"warning: {warning}")
+    shapes, batch_size = run.state_shapes, run.batch_size
+    encoded = run.encoded_shapes(batch_size)
+    layers, (batch, _) = trace_layers(run.forward, shapes.parameters, shapes.model_state, encoded)
+    page.print_section(f"a batch of {batch_size}", tables.input_rows(run, batch), heading=tables.INPUT_HEADING)
+    page.print_section("splits", tables.split_rows(run))
+    title = f"layers: outputs of {batch_size} examples, multiply-adds of one example, forward pass in training"
+    page.print_section(title, tables.layer_rows(layers, batch_size), heading=tables.LAYER_HEADING, right=(3, 4, 5))
     memory = estimate_memory(run, layers)
-    page.section("memory by shapes", tables.memory_rows(memory, run), right=(1,))
-    forward = sum(layer.multiply_adds for layer in layers) * run.trainer.evaluation_batch_size / batch_size
-    _print_compiled(config, page, run, memory, forward)
+    page.print_section("memory estimated from shapes", tables.memory_rows(memory, run), right=(1,))
+    evaluation_work = sum(layer.multiply_adds for layer in layers) * run.trainer.evaluation_batch_size / batch_size
+    _print_compiled(config, page, run, memory, evaluation_work)
 
 
-def _print_compiled(config: Config, page: Page, run: AbstractRun, memory: Memory, forward: float) -> None:
-    """Compiles, and prints memory and time; `forward`: multiply-adds of an evaluation's batch."""
-    check = MemoryCheck(run, memory, runner.memory.measure_free_memory(), page.note)
+def _print_compiled(
+    config: Config, page: Page, run: AbstractRun, memory: MemoryEstimate, evaluation_work: float
+) -> None:
+    """Compiles the programs, and prints their memory and time.
+
+    Args:
+        config: the configuration of the run.
+        page: prints the sections.
+        run: the run.
+        memory: the memory estimated from shapes.
+        evaluation_work: multiply-adds of an evaluation batch.
+    """
+    check = MemoryCheck(run, memory, runner.memory.measure_free_memory(), page.print_note)
     check.check_held()
     evaluation = None
     with contextlib.closing(_make_progress(config)) as progress:
         with progress.working("compiling the training step"), check.compiler_error_location():
             step = compile_training_step(run)
-        if step.seconds < PATIENCE and (split := run.evaluated_split) is not None:
+        if step.seconds < MAX_COMPILE_SECONDS and (split := run.evaluated_split) is not None:
             with progress.working("compiling the evaluation"):
                 evaluation = compile_evaluation(run, split)
     program = evaluation and evaluation[0]
-    page.section("compiling", tables.compile_rows(run, step, program))
-    page.section("memory as compiled", tables.compiled_memory_rows(check, step, program), right=(1,))
+    page.print_section("compiling", tables.compile_rows(run, step, program))
+    page.print_section("memory of the compiled programs", tables.compiled_memory_rows(check, step, program), right=(1,))
     check.check_compiled(step, program)
     with memory_error_location("measuring the steps", "Try a smaller training.batch_size, or a smaller model."):
-        pace = measure_pace(run, step, evaluation, forward)
-    compiling = step.seconds + (program.seconds if program else 0.0)
-    page.section(f"time, {pace.basis}", tables.time_rows(pace, run, compiling), right=(1,))
+        pace = measure_pace(run, step, evaluation, evaluation_work)
+    compile_seconds = step.seconds + (program.seconds if program else 0.0)
+    page.print_section(f"time, {pace.basis}", tables.time_rows(pace, run, compile_seconds), right=(1,))
 
 
 def _make_progress(config: Config) -> Progress:
-    """Shows slow work on a terminal; elsewhere nothing, since the sections follow."""
+    """Shows slow work, but only on a terminal: elsewhere the output has nothing but the sections."""
     quiet = config.values["quiet"] or not on_terminal()
     return make_progress(quiet=quiet, epochs=config.values["training"]["epochs"])

@@ -1,4 +1,4 @@
-"""The programs of a run, compiled and timed: a few steps where they are short, else an estimate."""
+"""Compiles the programs of a run and measures their time, or estimates it if a step takes long."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from runner.memory import measure_program_need
 from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.multiply_adds import count_multiply_adds
 
-HIT = "/jax/compilation_cache/cache_hits"
-SHORT = 1.0  # seconds: a longer step isn't measured, and measuring stops after as long
-ALWAYS_SHORT = 5e9  # multiply-adds that any machine does in about a second
+CACHE_HIT = "/jax/compilation_cache/cache_hits"
+MEASURE_SECONDS = 1.0  # spent on measuring; a step that takes longer is estimated
+ALWAYS_MEASURED = 5e9  # multiply-adds that take any machine about a second
 MEASURED = "measured on a few steps"
-PROBE = 1024  # rows and columns of the matrices that are multiplied to measure the device
+MATRIX_SIZE = 1024  # rows and columns of the matrices that are multiplied to measure the device
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Compiled:
 
     Attributes:
         call: the program.
-        seconds: the time that compiling took.
-        cached: whether it comes from JAX's cache of compiled programs.
-        memory: bytes that it needs; None: the platform doesn't report them.
+        seconds: seconds that compiling took.
+        cached: whether it was in JAX's compilation cache.
+        memory: bytes that it needs; None: the compiler doesn't report them.
         multiply_adds: multiply-adds of a call.
     """
 
@@ -44,12 +44,12 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a run would be.
+    """The time of a run.
 
     Attributes:
         step: seconds of a training step.
-        evaluation: seconds of an evaluation's batch.
-        basis: whether they are measured or estimated, in words.
+        evaluation: seconds of an evaluation batch.
+        basis: how they were determined, for the title of the section.
     """
 
     step: float
@@ -58,42 +58,46 @@ class Pace:
 
 
 def compile_training_step(run: AbstractRun) -> Compiled:
-    """Compiles the program of a training dispatch; raises JaxRuntimeError where that fails."""
-    return _compile(run.trainer.program.train, run.trainer.given, run.like, *run.dispatch_arguments)
+    """Compiles the program of a training dispatch. Raises JaxRuntimeError if that fails."""
+    return _compile(run.trainer.program.train, run.trainer.program_inputs, run.state_shapes, *run.dispatch_arguments)
 
 
 def compile_evaluation(run: AbstractRun, split: str) -> tuple[Compiled, Chunk]:
-    """Compiles the program of an evaluation; returns it with its first batch."""
+    """Compiles the program of an evaluation. Returns it with the first batch of the split."""
     trainer = run.trainer
     size = trainer.evaluation_batch_size
     chunk = next(iter(trainer.batches.chunks(trainer.data.splits[split][:size], size, 1, pad=True)))
-    weights = run.like.parameters, run.like.model_state
+    weights = run.state_shapes.parameters, run.state_shapes.model_state
     batch = chunk.data, chunk.rows[0], chunk.mask
-    return _compile(trainer.program.evaluate, trainer.given, *weights, *batch), chunk
+    return _compile(trainer.program.evaluate, trainer.program_inputs, *weights, *batch), chunk
 
 
-def measure_pace(run: AbstractRun, step: Compiled, evaluation: tuple[Compiled, Any] | None, forward: float) -> Pace:
-    """Measures a run that fits into memory, or estimates it where a step takes too long.
+def measure_pace(
+    run: AbstractRun, step: Compiled, evaluation: tuple[Compiled, Any] | None, evaluation_work: float
+) -> Pace:
+    """Measures the time of a run that fits into memory, or estimates it if a step takes long.
 
     Args:
         run: the run.
-        step: its training step.
-        evaluation: the program of its evaluation with a batch; None: it is not compiled.
-        forward: multiply-adds of an evaluation's batch.
+        step: the program of the training step.
+        evaluation: the program of the evaluation, with a batch; None: it was not compiled.
+        evaluation_work: multiply-adds of an evaluation batch.
     """
-    most = max(step.multiply_adds, forward)
-    if most > ALWAYS_SHORT and most > SHORT * (rate := _multiply_adds_per_second()):
+    most = max(step.multiply_adds, evaluation_work)
+    if most > ALWAYS_MEASURED and most > MEASURE_SECONDS * (rate := _multiply_adds_per_second()):
         basis = (
-            f"estimated from the multiply-adds, at {rate / 1e9:.3g} billion a second, "
-            "the device's pace in a matrix product; real steps often take twice as long"
+            f"estimated from the multiply-adds, at the {rate / 1e9:.3g} billion per second of a matrix product; "
+            "real steps often take twice as long"
         )
-        return Pace(step.multiply_adds / rate, forward / rate, basis)
-    seconds, state = _time_steps(run, step, _make_state(run.like))
+        return Pace(step.multiply_adds / rate, evaluation_work / rate, basis)
+    seconds, state = _time_steps(run, step, _make_state(run.state_shapes))
     if evaluation is None:
-        return Pace(seconds, seconds * forward / max(step.multiply_adds, 1), MEASURED)
+        return Pace(seconds, seconds * evaluation_work / max(step.multiply_adds, 1), MEASURED)
     program, chunk = evaluation
     arguments = state.parameters, state.model_state, chunk.data, chunk.rows[0], chunk.mask
-    return Pace(seconds, _shortest(lambda: program.call(run.trainer.given, *arguments), rounds=2), MEASURED)
+    return Pace(
+        seconds, _measure_shortest(lambda: program.call(run.trainer.program_inputs, *arguments), rounds=2), MEASURED
+    )
 
 
 def _compile(function: Any, *arguments: Any) -> Compiled:
@@ -107,11 +111,11 @@ def _compile(function: Any, *arguments: Any) -> Compiled:
 
 @contextlib.contextmanager
 def _record_cache_hits() -> Iterator[list[str]]:
-    """Yields a list that grows with each program that JAX takes from its cache."""
+    """Yields a list to which each program from JAX's compilation cache adds an entry."""
     hits: list[str] = []
 
     def listen(event: str, **_: Any) -> None:
-        if event == HIT:
+        if event == CACHE_HIT:
             hits.append(event)
 
     jax.monitoring.register_event_listener(listen)
@@ -121,44 +125,47 @@ def _record_cache_hits() -> Iterator[list[str]]:
         jax.monitoring.unregister_event_listener(listen)
 
 
-def _make_state(like: Any, seed: int = 0) -> Any:
-    """A meaningless training state on the device, to be timed: small random parameters, zeros elsewhere."""
+def _make_state(shapes: Any, seed: int = 0) -> Any:
+    """Makes a training state on the device for timing only: small random parameters, zeros elsewhere."""
     random = np.random.default_rng(seed)
 
     def draw(leaf: Any) -> np.ndarray:
         return (0.05 * random.standard_normal(leaf.shape, np.float32)).astype(leaf.dtype)
 
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-    return jax.device_put(zeros._replace(parameters=jax.tree.map(draw, like.parameters)))
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.device_put(zeros._replace(parameters=jax.tree.map(draw, shapes.parameters)))
 
 
 def _time_steps(run: AbstractRun, step: Compiled, state: Any) -> tuple[float, Any]:
-    """Seconds of a training step in the fastest of a few dispatches, and the state after them."""
-    data, rows, count, of_run = run.dispatch_arguments
+    """Measures the seconds of a training step in the fastest of a few dispatches. Returns the last state too."""
+    data, rows, count, rate_inputs = run.dispatch_arguments
 
     def time_dispatch(state: Any, steps: int) -> tuple[float, Any]:
         start = time.perf_counter()
-        state, _ = jax.block_until_ready(step.call(run.trainer.given, state, data, rows, np.int32(steps), of_run))
+        state, _ = jax.block_until_ready(
+            step.call(run.trainer.program_inputs, state, data, rows, np.int32(steps), rate_inputs)
+        )
         return (time.perf_counter() - start) / steps, state
 
-    seconds, state = time_dispatch(state, 1)  # slower than the next ones
-    spent = seconds if seconds > SHORT else 0.0
-    while spent < SHORT:
-        steps = min(int(count), max(1, int(SHORT / 2 / seconds)))
+    seconds, state = time_dispatch(state, 1)  # slower than later ones
+    spent = seconds if seconds > MEASURE_SECONDS else 0.0
+    while spent < MEASURE_SECONDS:
+        steps = min(int(count), max(1, int(MEASURE_SECONDS / 2 / seconds)))
         latest, state = time_dispatch(state, steps)
         seconds, spent = min(seconds, latest), spent + latest * steps
     return seconds, state
 
 
 def _multiply_adds_per_second() -> float:
-    """The device's pace in a product of float32 matrices; measuring takes a few tenths of a second."""
-    matrix = jax.device_put(np.random.default_rng(0).standard_normal((PROBE, PROBE), np.float32))
+    """Measures a product of float32 matrices, in a few tenths of a second."""
+    matrix = jax.device_put(np.random.default_rng(0).standard_normal((MATRIX_SIZE, MATRIX_SIZE), np.float32))
     multiply = jax.jit(lambda x: x @ x)
     jax.block_until_ready(multiply(matrix))
-    return PROBE**3 / _shortest(lambda: multiply(matrix), rounds=3)
+    return MATRIX_SIZE**3 / _measure_shortest(lambda: multiply(matrix), rounds=3)
 
 
-def _shortest(call: Callable[[], Any], rounds: int) -> float:
+def _measure_shortest(call: Callable[[], Any], rounds: int) -> float:
+    """Measures the seconds of the fastest of some calls."""
     seconds = []
     for _ in range(rounds):
         start = time.perf_counter()

@@ -37,13 +37,13 @@ def command(config: Config) -> int:
         remedy = "remove or rename them"
     conflicts = list(dict.fromkeys(str(path) for file in files for path in _find_conflicts(folder, file)))
     if conflicts:
-        raise UserError(f"mode=init: {folder} has {', '.join(conflicts)} already; nothing was written: {remedy}")
+        raise UserError(f"mode=init: {folder} has {', '.join(conflicts)} already. Nothing was written: {remedy}.")
     try:
         for file, content in files.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(content)
     except OSError as error:
-        raise UserError(f"mode=init: {folder} can't be written: {error.strerror}; choose another folder") from error
+        raise UserError(f"mode=init: {folder} can't be written: {error.strerror}. Choose another folder.") from error
     print("\n".join([f"wrote into {folder}:", *(f"  {file}" for file in files)]))
     print("\n".join(["", heading, *(f"  {line}" for line in commands)]))
     return 0

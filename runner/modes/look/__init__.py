@@ -20,7 +20,7 @@ def command(config: Config) -> int:
     quiet, run = config.values["quiet"], config.values["run"]
     start_jax(cache_folder())
     with (
-        _disk_error_location(),
+        _as_disk_error(),
         contextlib.closing(make_progress(quiet=quiet, epochs=1)) as progress,
         (look_at_mistakes if run else look_at_data)(config, progress) as look,
     ):
@@ -32,7 +32,7 @@ def command(config: Config) -> int:
 
 
 @contextlib.contextmanager
-def _disk_error_location() -> Iterator[None]:
+def _as_disk_error() -> Iterator[None]:
     """Converts an OSError, such as that of a full disk, to a RunError that names the file."""
     try:
         yield

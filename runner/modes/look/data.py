@@ -20,9 +20,8 @@ from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.display.tables import Section
 from runner.execution.prepare import build_tracking, limit_batches, load_data
-from runner.figures import images as image_grid
-from runner.figures import target as target_figures
-from runner.figures.canvas import short
+from runner.figures.canvas import shorten
+from runner.figures.data import draw_class_balance, draw_image_grid, draw_target_histograms
 from runner.files import write_atomically
 from runner.modes.look import tables
 from runner.modes.look.view import Examples, View, image_inputs
@@ -50,7 +49,7 @@ class Look:
 
 @contextlib.contextmanager
 def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
-    """Yields the tables of the data that a configuration trains on. On exit it waits a little for the delivery.
+    """Yields the tables of the data that a configuration trains on, and waits for the delivery to MLflow on exit.
 
     Raises:
         UserError: an error that the user can fix. No folder has been created then.
@@ -70,7 +69,7 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
             yield Look(_make_sections(config, view, folder.path / "figures", progress), folder.path, description)
             status = "finished"
         finally:
-            _end(folder.path, data, status, delivery, progress)
+            _finish(folder.path, data, status, delivery, progress)
 
 
 def _make_sections(config: Config, view: View, figures: Path, progress: Progress) -> list[Section]:
@@ -93,20 +92,20 @@ def _show_distribution(view: View, targets: Mapping[str, np.ndarray], figures: P
     """Makes the table and the figure of the target's distribution in each split."""
     names = view.target.classes
     if names is None:
-        target_figures.draw_spread(targets, figures)
+        draw_target_histograms(targets, figures)
         return tables.quartiles_table(targets)
     counts = tables.count_classes(targets, len(names))
-    target_figures.draw_balance(counts, names, figures)
+    draw_class_balance(counts, names, figures)
     return tables.classes_table(counts, names)
 
 
 def _show_examples(view: View, examples: Examples, figures: Path) -> list[Section]:
     """Makes the tables of a batch and of its first examples, and draws its images."""
     targets = tables.format_targets(view.decode(examples.target), view.target.classes)
-    texts = [short(name, 16) for name in targets[:MAX_IMAGES]]
+    texts = [shorten(name, 16) for name in targets[:MAX_IMAGES]]
     for name, values in image_inputs(examples).items():
         title = f"{name}: the first training examples"
-        image_grid.draw(values[:MAX_IMAGES], texts, title, figures / f"examples_{name}.png")
+        draw_image_grid(values[:MAX_IMAGES], texts, title, figures / f"examples_{name}.png")
     sections = [
         tables.batch_table(examples),
         tables.lengths_table(examples),
@@ -128,8 +127,8 @@ def _create_folder(config: Config, data: Data, tracking: Mapping[str, Any]) -> R
     return create_folder(Path(config.values["folder"]), record["name"], digest, files)
 
 
-def _end(folder: Path, data: Data, status: str, delivery: Delivery, progress: Progress) -> None:
-    """Writes the summary, and waits a little for the delivery to MLflow."""
+def _finish(folder: Path, data: Data, status: str, delivery: Delivery, progress: Progress) -> None:
+    """Writes the summary, and waits a few seconds for the delivery to MLflow."""
     metrics = {f"{split}/rows": len(rows) for split, rows in data.splits.items()}
     summary = {"status": status, "run_id": None, "metrics": metrics}
     write_summary(folder, summary)

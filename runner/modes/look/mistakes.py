@@ -13,8 +13,8 @@ from runner import figures as run_figures
 from runner.config.config import Config
 from runner.display.progress import Progress
 from runner.display.tables import Section
-from runner.figures import images as image_grid
-from runner.figures.canvas import short
+from runner.figures.canvas import shorten
+from runner.figures.data import draw_image_grid
 from runner.files import check_no_links, write_atomically
 from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look.data import MAX_IMAGES, Look
@@ -30,7 +30,7 @@ MAX_CONFUSIONS = 10
 
 @contextlib.contextmanager
 def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
-    """Yields the tables of a run's worst mistakes. On exit it sends their figures to the run in MLflow.
+    """Yields the tables of a run's worst mistakes, and sends their figures to the run in MLflow on exit.
 
     Raises:
         UserError: there is no such run, or its predictions for the split can't be computed.
@@ -47,7 +47,7 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
     with progress.working("drawing"):
         run_figures.draw(folder)
         if suffix:
-            run_figures.draw_answers(predictions, folder / "figures", suffix)
+            run_figures.draw_predictions(predictions, folder / "figures", suffix)
         sections = _make_sections(predictions, worst, view)
         if view is not None:
             _draw_images(predictions, view, worst[:MAX_IMAGES], folder / "figures", suffix)
@@ -58,21 +58,21 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
 
 
 def order_worst(predictions: RecordedPredictions) -> np.ndarray:
-    """The positions of the predictions, the worst first. Of classes, only wrong ones, unless all are right.
+    """The positions of the predictions, the worst first. Correct classes are left out, unless all are correct.
 
-    They are ordered by loss; a single real output by its absolute error. Values that are not finite come first.
+    Predictions are ordered by loss or, if there is one real output, by absolute error. NaN comes first.
     """
-    badness = np.where(np.isnan(predictions.loss), np.inf, predictions.loss)
+    severity = np.where(np.isnan(predictions.loss), np.inf, predictions.loss)
     if predictions.classes is None and predictions.prediction.shape[1] == 1:
         error = np.abs(_residuals(predictions)[:, 0])
-        badness = np.where(np.isnan(error), np.inf, error)
-    positions = np.argsort(-badness, kind="stable")
+        severity = np.where(np.isnan(error), np.inf, error)
+    positions = np.argsort(-severity, kind="stable")
     wrong = predictions.target != predictions.prediction
     return positions[wrong[positions]] if predictions.classes is not None and wrong.any() else positions
 
 
 def count_confusions(predictions: RecordedPredictions) -> list[tuple[int, int, int]]:
-    """(class, predicted class, number of rows) of wrong predictions, the most frequent first."""
+    """Counts wrong predictions: (class, predicted class, number of rows), the most frequent first."""
     wrong = predictions.target != predictions.prediction
     pairs = np.stack([predictions.target[wrong], predictions.prediction[wrong]], axis=1)
     distinct, counts = np.unique(pairs, axis=0, return_counts=True)
@@ -83,18 +83,18 @@ def count_confusions(predictions: RecordedPredictions) -> list[tuple[int, int, i
 def _load_predictions(model: TrainedModel, split: str | None) -> tuple[RecordedPredictions, str]:
     """The predictions for a split, and the suffix of its figures' names.
 
-    The run folder holds the predictions for one split, the default, whose figures have no suffix. Those for another
+    The run folder holds the predictions for the default split. Their figures have no suffix. Predictions for another
     split are computed.
     """
     recorded = load_predictions(model.folder)
     if recorded is not None and split in (None, recorded.split):
         return recorded, ""
-    split = split or model.held_out
-    return model.answers(split), f"_{split}"
+    split = split or model.default_split
+    return model.predict_with_losses(split), f"_{split}"
 
 
 def _load_view(model: TrainedModel, progress: Progress) -> View | None:
-    """The run's data; None if it is not available. Then the rows have numbers only."""
+    """The run's data; None if it is not available, so that only the numbers of rows can be shown."""
     try:
         return View(model.data, model.features)
     except UserError as error:
@@ -147,7 +147,7 @@ def _confusion_table(
     names: tuple[str, ...], confusions: list[tuple[int, int, int]], class_sizes: np.ndarray
 ) -> Section:
     rows = [
-        [short(names[target]), short(names[predicted]), f"{count:,}", f"{count / class_sizes[target]:.1%}"]
+        [shorten(names[target]), shorten(names[predicted]), f"{count:,}", f"{count / class_sizes[target]:.1%}"]
         for target, predicted, count in confusions
     ]
     return Section("most frequent confusions", [["target", "prediction", "rows", "share of the class"], *rows])
@@ -161,7 +161,7 @@ def _draw_images(predictions: RecordedPredictions, view: View, worst: np.ndarray
     for name, values in images.items():
         input_name = f"_{name}" if len(images) > 1 else ""
         path = figures / f"worst_mistakes{input_name}{suffix}.png"
-        image_grid.draw(values, _captions(predictions, worst), _title(predictions), path)
+        draw_image_grid(values, _captions(predictions, worst), _title(predictions), path)
 
 
 def _captions(predictions: RecordedPredictions, worst: np.ndarray) -> list[str]:
@@ -170,9 +170,9 @@ def _captions(predictions: RecordedPredictions, worst: np.ndarray) -> list[str]:
     predicted = format_targets(predictions.prediction[worst], predictions.classes)
     if predictions.probability is None:
         pairs = zip(predicted, targets, strict=True)
-        return [f"pred {short(prediction, 14)}\ntrue {short(target, 14)}" for prediction, target in pairs]
+        return [f"pred {shorten(prediction, 14)}\ntrue {shorten(target, 14)}" for prediction, target in pairs]
     return [
-        f"pred {short(prediction, 11)} ({probability:.2f})\ntrue {short(target, 16)}"
+        f"pred {shorten(prediction, 11)} ({probability:.2f})\ntrue {shorten(target, 16)}"
         for prediction, target, probability in zip(predicted, targets, predictions.probability[worst], strict=True)
     ]
 
@@ -183,7 +183,7 @@ def _residuals(predictions: RecordedPredictions) -> np.ndarray:
 
 
 def _deliver(delivery: Delivery, folder: Path, progress: Progress) -> None:
-    """Waits a little for the delivery of the figures to MLflow. A failure is printed, and stops nothing."""
+    """Waits a few seconds for the delivery of the figures to MLflow. A failure is printed, and stops nothing."""
     with progress.working("bringing the figures to MLflow"):
         delivery.close(DELIVERY_SECONDS)
     if note := delivery.describe_missing():

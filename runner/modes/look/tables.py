@@ -9,7 +9,7 @@ import numpy as np
 
 from components.types import MultiHot, Padded
 from runner.display.tables import Section
-from runner.figures.canvas import short
+from runner.figures.canvas import shorten
 from runner.modes.look.view import Examples, View
 
 MAX_ROWS = 30  # of classes or outputs; a longer table shows its first and its last 15
@@ -33,7 +33,7 @@ def classes_table(counts: Mapping[str, np.ndarray], names: Sequence[str]) -> Sec
     """The number of rows of each class in each split, and their share of the split."""
     totals = {split: int(rows.sum()) for split, rows in counts.items()}
     rows = [
-        [short(name), *(format_share(int(rows[number]), totals[split]) for split, rows in counts.items())]
+        [shorten(name), *(format_share(int(rows[number]), totals[split]) for split, rows in counts.items())]
         for number, name in enumerate(names)
     ]
     return Section("rows of each class, and their share of the split", [["class", *counts], *_shorten(rows)])
@@ -77,7 +77,7 @@ def examples_table(examples: Examples, targets: Sequence[str], title: str) -> Se
     positions = range(min(MAX_EXAMPLES, len(examples.rows)))
     rows = [["target", *(targets[position] for position in positions)]]
     rows += [
-        [short(name), *(_format_example(value, position) for position in positions)]
+        [shorten(name), *(_format_example(value, position) for position in positions)]
         for name, value in examples.columns.items()
     ]
     return Section(title, [["row", *(f"{examples.rows[position]:,}" for position in positions)], *rows])
@@ -86,7 +86,7 @@ def examples_table(examples: Examples, targets: Sequence[str], title: str) -> Se
 def format_targets(target: np.ndarray, classes: tuple[str, ...] | None) -> list[str]:
     """Targets or predictions as text: the names of classes (N,), or vectors (N, outputs)."""
     if classes is not None:
-        return [short(classes[number]) for number in target]
+        return [shorten(classes[number]) for number in target]
     return [_format_vector(row) for row in target.reshape(len(target), -1)]
 
 

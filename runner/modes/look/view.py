@@ -14,8 +14,8 @@ import numpy as np
 from components.types import BoundTarget, Output, Padded
 from runner.data.batches import gather_rows
 from runner.data.encode import TARGET
-from runner.data.load import Data, Features, program_columns
-from runner.program.model import Model, as_dense, join
+from runner.data.load import Data, Features, program_column_names
+from runner.program.model import Model, as_dense, join_columns
 from runner.program.parts import decode_targets
 
 
@@ -58,7 +58,7 @@ class View:
 
     def examples(self, rows: np.ndarray) -> Examples:
         """Computes the examples of some rows, given by their numbers in the data."""
-        names = [name for name in program_columns(self.features) if name != TARGET]
+        names = [name for name in program_column_names(self.features) if name != TARGET]
         encoded = gather_rows({name: self.data.encoded[name] for name in names}, rows)
         fitted = self.data.constants
         constants = {name: {**fitted[name].device, **fitted[name].init_only} for name in names}
@@ -67,7 +67,7 @@ class View:
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}  # the layer of a column may have parameters
         (columns, *_), _ = model.init_with_output(keys, encoded, constants, train=False)
         inputs = {
-            name: as_dense(join([columns[column] for column in listed]))
+            name: as_dense(join_columns([columns[column] for column in listed]))
             for name, listed in self.features.inputs.items()
         }
         return Examples(rows, _to_host(columns), _to_host(inputs), np.asarray(self._compute_target(rows)))

@@ -21,9 +21,9 @@ STAGES = {  # AlexNet: section 3.5; ZF Net: figure 3 of its paper
 }
 LAST = {"AlexNet": 384, "ZFNet": 384, "AlexNet2014": 256}  # maps of the fourth convolution
 
-KNOWN = {
-    # Multiply-adds of those of the papers by hand: places x maps x kernel of each convolution, and 58,621,952 for the
-    # dense layers. AlexNet: 105,415,200 + 447,897,600 + 149,520,384 + 224,280,576 + 149,520,384; two groups halve
+PUBLISHED = {
+    # Multiply-adds, computed by hand from the papers: positions x maps x kernel of each convolution, and 58,621,952 for
+    # the dense layers. AlexNet: 105,415,200 + 447,897,600 + 149,520,384 + 224,280,576 + 149,520,384; two groups halve
     # the second and the last two.
     "AlexNet": (AlexNet, 227, 62_378_344, 1_135_256_096),
     "AlexNet in groups": (partial(AlexNet, groups=2), 227, 60_965_224, 724_406_816),
@@ -33,21 +33,21 @@ KNOWN = {
 }
 
 
-def answer(module: AlexNet, *image: int, train: bool = False, streams: str = "dropout") -> Output:
+def trace_output(module: AlexNet, *image: int, train: bool = False, streams: str = "dropout") -> Output:
     """Returns the output for two images (height, width, channels), as shapes."""
     keys = {stream: jax.random.key(1) for stream in streams.split()}
     apply = partial(module.apply, train=train, rngs=keys)
     return jax.eval_shape(apply, variables(module, *image), jnp.zeros((2, *image)))
 
 
-@pytest.mark.parametrize("name", KNOWN)
-def test_parameters_work_and_stages_are_the_papers(name: str) -> None:
-    build, side, parameters, multiply_adds = KNOWN[name]
-    known, paper = facts(build(1000), side, side, 3), name.split()[0]
-    assert known.parameters == parameters
-    assert known.multiply_adds == pytest.approx(multiply_adds, rel=0.001)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_multiply_adds_and_stages_equal_the_paper(name: str) -> None:
+    build, side, parameters, multiply_adds = PUBLISHED[name]
+    found, paper = facts(build(1000), side, side, 3), name.split()[0]
+    assert found.parameters == parameters
+    assert found.multiply_adds == pytest.approx(multiply_adds, rel=0.001)
     conv_0, pool_0, conv_1, pool_1 = STAGES[paper]
-    assert known.stages == {
+    assert found.stages == {
         "conv_0": conv_0,
         "pool_0": pool_0,
         "conv_1": conv_1,
@@ -62,42 +62,42 @@ def test_parameters_work_and_stages_are_the_papers(name: str) -> None:
 
 
 @pytest.mark.parametrize(("build", "smallest"), [(AlexNet, 67), (ZFNet, 63), (AlexNet2014, 63)])
-def test_the_smallest_image(build: partial[AlexNet], smallest: int) -> None:
+def test_images_below_the_smallest_size_raise(build: partial[AlexNet], smallest: int) -> None:
     tiny = build(3, convolutions=(4, 8, 4, 4, 4), dense=(6,))
-    features = answer(tiny, smallest, smallest, 3).features
+    features = trace_output(tiny, smallest, smallest, 3).features
     assert features["pool_2"].shape == (2, 1, 1, 4)
-    with pytest.raises(UserError, match=f"AlexNet takes images of at least {smallest} x {smallest}, these are"):
-        answer(tiny, smallest - 1, 80, 3)
+    with pytest.raises(UserError, match=f"AlexNet needs images of at least {smallest} x {smallest}, got"):
+        trace_output(tiny, smallest - 1, 80, 3)
 
 
 def test_width_head_channels_and_classes() -> None:
-    output = answer(TINY(width=2, head=False), 67, 99, 1)
+    output = trace_output(TINY(width=2, head=False), 67, 99, 1)
     assert output.logits is None
     assert output.features["pool_2"].shape == (2, 1, 2, 16)
     assert output.features["dense_1"].shape == (2, 10)
-    assert answer(TINY(), 67, 67, 5).logits.shape == (2, 3)
+    assert trace_output(TINY(), 67, 67, 5).logits.shape == (2, 3)
 
 
-def test_groups_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(UserError, match="3 groups don't divide 4 channels and 8 features evenly"):
-        answer(TINY(groups=3), 67, 67, 3)
+def test_wrong_groups_raise() -> None:
+    with pytest.raises(UserError, match="got 3 groups for 4 channels and 8 features"):
+        trace_output(TINY(groups=3), 67, 67, 3)
 
 
-def test_half_precision_inside() -> None:
+def test_bfloat16_features_and_float32_logits() -> None:
     tiny = TINY(dtype=jnp.bfloat16)
-    output = answer(tiny, 67, 67, 3, train=True)
+    output = trace_output(tiny, 67, 67, 3, train=True)
     assert output.logits.dtype == jnp.float32
-    assert {one.dtype for one in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
-    assert {one.dtype for one in jax.tree.leaves(variables(tiny, 67, 67, 3))} == {jnp.dtype(jnp.float32)}
+    assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables(tiny, 67, 67, 3))} == {jnp.dtype(jnp.float32)}
 
 
-def test_dropout_is_drawn_in_training_alone() -> None:
+def test_dropout_consumes_keys_in_training_only() -> None:
     with pytest.raises(Exception, match="dropout"):
-        answer(TINY(), 67, 67, 3, train=True, streams="")
-    assert answer(TINY(dropout=None), 67, 67, 3, train=True, streams="").logits.shape == (2, 3)
+        trace_output(TINY(), 67, 67, 3, train=True, streams="")
+    assert trace_output(TINY(dropout=None), 67, 67, 3, train=True, streams="").logits.shape == (2, 3)
 
 
-def test_it_begins_as_the_paper_says() -> None:
+def test_parameters_are_initialized_as_in_the_paper() -> None:
     key = jax.random.key(0, impl="rbg")  # compiles in a tenth of the time
     params = jax.jit(partial(TINY().init, train=False))(key, jnp.zeros((1, 67, 67, 3)))["params"]
     biases = {name: set(np.unique(layer["bias"])) for name, layer in params.items()}
@@ -107,5 +107,5 @@ def test_it_begins_as_the_paper_says() -> None:
     assert kernels.std() == pytest.approx(0.01, rel=0.05)
 
 
-def test_others_weights_answer_as_there() -> None:
+def test_weights_of_other_libraries_give_their_logits() -> None:
     check_pair(AlexNet2014(10, width=1 / 16), "torchvision", "alexnet_thin_torchvision")

@@ -41,7 +41,7 @@ def shapes(module: nn.Module, *shape: int) -> tuple[Any, dict[str, Any], dict[st
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_parameters_and_outputs(name: str) -> None:
+def test_numbers_of_parameters_and_outputs(name: str) -> None:
     module, shape, parameters = ARCHITECTURES[name]
     logits, features, variables = shapes(module, 5, *shape)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == parameters
@@ -50,7 +50,7 @@ def test_parameters_and_outputs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_half_precision_computes_in_half_and_keeps_the_rest_in_float32(name: str) -> None:
+def test_bfloat16_features_and_float32_parameters_and_logits(name: str) -> None:
     module, shape, _ = ARCHITECTURES[name]
     logits, features, variables = shapes(module.clone(dtype=jnp.bfloat16), 2, *shape)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
@@ -59,7 +59,7 @@ def test_half_precision_computes_in_half_and_keeps_the_rest_in_float32(name: str
 
 
 @pytest.mark.parametrize("name", ["mlp, batch_norm", "mlp, dropout", "sequential"])
-def test_in_inference_nothing_is_drawn_and_examples_do_not_meet(name: str) -> None:
+def test_inference_consumes_no_keys_and_examples_are_independent(name: str) -> None:
     module, shape, _ = ARCHITECTURES[name]
 
     @jax.jit
@@ -73,28 +73,26 @@ def test_in_inference_nothing_is_drawn_and_examples_do_not_meet(name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["lenet5", "fashion_cnn"])
-def test_vectors_are_no_images(name: str) -> None:
-    with pytest.raises(
-        UserError, match=r"takes images \(B, H, W, C\), its input is \(2, 64\): choose architecture=mlp"
-    ):
+def test_vectors_raise(name: str) -> None:
+    with pytest.raises(UserError, match=r"needs images \(B, H, W, C\), got \(2, 64\)\. For vectors, choose mlp"):
         shapes(ARCHITECTURES[name][0], 2, 64)
 
 
 @pytest.mark.parametrize("name", ["mlp", "sequential", "lenet5", "fashion_cnn"])
-def test_columns_of_any_length_are_refused(name: str) -> None:
+def test_columns_of_variable_length_raise(name: str) -> None:
     padded = Padded(jnp.zeros((2, 5, 3)), jnp.ones((2, 5), bool))
-    with pytest.raises(UserError, match=r"its input is a column of any length: \(2, 5, 3\)"):
+    with pytest.raises(UserError, match=r"got a column of variable length: \(2, 5, 3\)"):
         initialize(ARCHITECTURES[name][0], padded)
 
 
 @pytest.mark.parametrize("module", [LeNet5(10, head=False), FashionCNN(10, head=False)])
-def test_without_a_head_there_are_features_alone(module: nn.Module) -> None:
+def test_without_a_head_only_features_are_returned(module: nn.Module) -> None:
     logits, features, variables = shapes(module, 2, 32, 32, 1)
     assert logits is None
     assert "head" not in variables["params"]
     assert {len(feature.shape) for feature in features.values()} == {2, 4}
 
 
-def test_images_that_pooling_would_use_up_are_refused() -> None:
-    with pytest.raises(UserError, match="FashionCNN takes images of at least 8 x 8, these are 7 x 28"):
+def test_images_below_the_smallest_size_raise() -> None:
+    with pytest.raises(UserError, match="FashionCNN needs images of at least 8 x 8, got 7 x 28"):
         shapes(FashionCNN(10), 2, 7, 28, 1)

@@ -14,7 +14,7 @@ from components.types import UserError
 tiny = partial(ConvNeXt, depths=(1, 2), widths=(8, 12))
 
 
-def test_the_papers_sizes() -> None:
+def test_parameters_multiply_adds_and_stages_equal_the_paper() -> None:
     found = facts(ConvNeXtTiny(1000), 224, 224, 3)
     assert found.parameters == 28_589_128  # torchvision
     assert found.multiply_adds == pytest.approx(4.46e9, rel=0.01)  # torchvision; the paper: 4.5 G
@@ -28,35 +28,35 @@ def test_the_papers_sizes() -> None:
     }
 
 
-def test_larger_ones_are_deeper_and_wider() -> None:
+def test_larger_variants_are_deeper_and_wider() -> None:
     larger = {ConvNeXtSmall: 50_223_688, ConvNeXtBase: 88_591_464}  # as torchvision counts them
-    assert {one: size(variables(one(1000), 32, 32, 3)["params"]) for one in larger} == larger
+    assert {variant: size(variables(variant(1000), 32, 32, 3)["params"]) for variant in larger} == larger
 
 
 def test_width_channels_and_smallest_images() -> None:
-    known = variables(tiny(outputs=3, width=0.5), 8, 11, 1)["params"]
-    assert known["stem"]["kernel"].shape == (4, 4, 1, 4)
-    assert known["head"]["kernel"].shape == (6, 3)
-    with pytest.raises(UserError, match="ConvNeXt takes images of at least 8 x 8, these are 9 x 7"):
+    params = variables(tiny(outputs=3, width=0.5), 8, 11, 1)["params"]
+    assert params["stem"]["kernel"].shape == (4, 4, 1, 4)
+    assert params["head"]["kernel"].shape == (6, 3)
+    with pytest.raises(UserError, match="ConvNeXt needs images of at least 8 x 8, got 9 x 7"):
         variables(tiny(outputs=3), 9, 7, 3)
     assert variables(ConvNeXtTiny(3, width=1 / 96), 32, 32, 3)
-    with pytest.raises(UserError, match="at least 32 x 32, these are 31 x 31"):
+    with pytest.raises(UserError, match="at least 32 x 32, got 31 x 31"):
         variables(ConvNeXtTiny(3, width=1 / 96), 31, 31, 3)
 
 
-def test_as_many_widths_as_depths() -> None:
-    with pytest.raises(UserError, match=r"2 stages in depths=\(1, 2\), but widths=\(8,\)"):
+def test_depths_and_widths_of_different_lengths_raise() -> None:
+    with pytest.raises(UserError, match=r"depths and widths of equal length, got \(1, 2\) and \(8,\)"):
         variables(tiny(outputs=3, widths=(8,)), 8, 8, 3)
 
 
-def test_without_scales_of_branches_and_without_a_head() -> None:
-    known = variables(tiny(outputs=3, layer_scale=None, head=False), 8, 8, 3)["params"]
-    assert "layer_scale" not in known["stage_1_block_0"]
-    assert "head" not in known
+def test_without_layer_scales_and_without_a_head() -> None:
+    params = variables(tiny(outputs=3, layer_scale=None, head=False), 8, 8, 3)["params"]
+    assert "layer_scale" not in params["stage_1_block_0"]
+    assert "head" not in params
     assert variables(tiny(outputs=3), 8, 8, 3)["params"]["stage_1_block_0"]["layer_scale"].shape == (8,)
 
 
-def test_half_precision_and_rates_that_are_traced() -> None:
+def test_bfloat16_features_and_traced_rates() -> None:
     def train(rate: jax.Array, scale: jax.Array) -> tuple[jax.Array | None, dict[str, jax.Array]]:
         module = tiny(outputs=3, stochastic_depth=rate, layer_scale=scale, dtype=jnp.bfloat16)
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
@@ -66,9 +66,9 @@ def test_half_precision_and_rates_that_are_traced() -> None:
     logits, features = jax.eval_shape(train, jnp.float32(0.1), jnp.float32(1e-6))
     assert logits is not None
     assert (logits.shape, logits.dtype) == ((2, 3), jnp.float32)
-    assert {one.dtype for one in features.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert {feature.dtype for feature in features.values()} == {jnp.dtype(jnp.bfloat16)}
 
 
 @pytest.mark.parametrize("library", ["torchvision", "huggingface"])
-def test_the_weights_of_others(library: str) -> None:
+def test_weights_of_other_libraries_give_their_logits(library: str) -> None:
     check_pair(tiny(outputs=10), library, f"convnext_thin_{library}")

@@ -28,7 +28,7 @@ def shapes(module: DenseNet, *image: int) -> Any:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_each_variant_is_the_papers(name: str) -> None:
+def test_parameters_multiply_adds_and_stages_equal_the_paper(name: str) -> None:
     variant, parameters, multiply_adds, channels = VARIANTS[name]
     found = networks.facts(variant(1000), 224, 224, 3)
     stages = {f"stage_{n}": (56 // 2 ** (n - 1),) * 2 + (count,) for n, count in enumerate(channels, 1)}
@@ -43,7 +43,7 @@ def test_weights_of_other_libraries_give_their_logits(library: str, epsilon: flo
     pairs.check_pair(module, library, f"densenet_thin_{library}")
 
 
-def test_each_layer_sees_all_maps_before_it_in_its_stage() -> None:
+def test_each_layer_takes_all_earlier_maps_of_its_stage() -> None:
     tree = shapes(Tiny(), 16, 16, 3)
     assert tree["stage_1_block_0"]["conv_0"]["conv"]["kernel"] == (1, 1, 8, 16)
     assert tree["stage_1_block_1"]["conv_0"]["conv"]["kernel"] == (1, 1, 12, 16)
@@ -53,7 +53,7 @@ def test_each_layer_sees_all_maps_before_it_in_its_stage() -> None:
     assert tree["head"]["kernel"] == (12, 5)
 
 
-def test_the_fields_of_the_paper() -> None:
+def test_fields_of_other_variants_of_the_paper() -> None:
     plain = shapes(Tiny(bottleneck=None, compression=1.0), 16, 16, 3)
     assert plain["stage_1_block_0"]["conv_0"]["conv"]["kernel"] == (3, 3, 8, 4)
     assert list(plain["stage_1_block_0"]) == ["conv_0"]
@@ -69,7 +69,7 @@ def test_width_channels_and_classes() -> None:
     assert tree["head"]["kernel"] == (6, 5)
 
 
-def test_without_a_head_there_are_features_alone() -> None:
+def test_without_a_head_only_features_are_returned() -> None:
     variables = networks.variables(Tiny(head=False), 16, 16, 3)
     assert "head" not in variables["params"]
     output = jax.eval_shape(partial(Tiny(head=False).apply, train=False), variables, jnp.zeros((2, 16, 16, 3)))
@@ -78,15 +78,15 @@ def test_without_a_head_there_are_features_alone() -> None:
 
 
 @pytest.mark.parametrize(("depths", "side"), [((1, 1, 1, 1), 29), ((1, 1), 5), ((1,), 1)])
-def test_the_smallest_images(depths: tuple[int, ...], side: int) -> None:
+def test_images_below_the_smallest_size_raise(depths: tuple[int, ...], side: int) -> None:
     module = DenseNet(2, depths=depths, growth=1)
     networks.variables(module, side, side + 1, 3)
-    message = f"DenseNet takes images of at least {side} x {side}, these are {side - 1} x {side}"
+    message = f"DenseNet needs images of at least {side} x {side}, got {side - 1} x {side}"
     with pytest.raises(UserError, match=message):
         networks.variables(module, side - 1, side, 3)
 
 
-def test_half_precision() -> None:
+def test_bfloat16_features_and_float32_logits() -> None:
     module = Tiny(dtype=jnp.bfloat16)
     variables = networks.variables(module, 16, 16, 3)
     output = jax.eval_shape(partial(module.apply, train=False), variables, jnp.zeros((2, 16, 16, 3)))
@@ -95,18 +95,18 @@ def test_half_precision() -> None:
     assert output.logits.dtype == jnp.float32
 
 
-def draws(module: DenseNet, dropout: Scalar | None, *, train: bool) -> int:
+def count_draws(module: DenseNet, dropout: Scalar | None, *, train: bool) -> int:
     """Returns the number of random tensors for dropout in a step, or in inference."""
     variables, keys = networks.variables(module, 16, 16, 1), {"dropout": jax.random.key(0)}
 
     def run(variables: Any, dropout: Scalar | None, momentum: Scalar) -> Any:
-        used = module.clone(dropout=dropout, momentum=momentum)
-        return used.apply(variables, jnp.zeros((2, 16, 16, 1)), train=train, rngs=keys, mutable=train)
+        clone = module.clone(dropout=dropout, momentum=momentum)
+        return clone.apply(variables, jnp.zeros((2, 16, 16, 1)), train=train, rngs=keys, mutable=train)
 
     traced = jax.make_jaxpr(run)(variables, dropout, 0.9).jaxpr
-    return sum(run.times for run in walk_equations(traced) if run.equation.primitive.name == "random_bits")
+    return sum(call.times for call in walk_equations(traced) if call.equation.primitive.name == "random_bits")
 
 
-def test_dropout_follows_every_convolution_but_the_first() -> None:
-    assert draws(Tiny(), 0.2, train=True) == 2 * 3 + 1  # two in each of three layers, one between the stages
-    assert draws(Tiny(), None, train=True) == draws(Tiny(), 0.2, train=False) == 0
+def test_dropout_follows_every_convolution_except_the_first() -> None:
+    assert count_draws(Tiny(), 0.2, train=True) == 2 * 3 + 1  # two in each of three layers, one between the stages
+    assert count_draws(Tiny(), None, train=True) == count_draws(Tiny(), 0.2, train=False) == 0

@@ -13,7 +13,7 @@ def initialize(side: int, dropout: Scalar | None, streams: str = "params dropout
     return module.init_with_output(keys, jnp.zeros((2, side, side, 1)), train=True)[0]
 
 
-def test_its_stages_have_the_books_sizes() -> None:
+def test_stages_have_the_shapes_of_the_book() -> None:
     features = jax.eval_shape(lambda: initialize(28, 0.5).features)
     assert {stage: feature.shape[1:] for stage, feature in features.items()} == {
         "stage_0": (14, 14, 64),
@@ -28,5 +28,5 @@ def test_the_dropout_rate_may_be_traced() -> None:
     assert jax.eval_shape(lambda rate: initialize(8, rate).logits, jnp.float32(0.5)).shape == (2, 3)
 
 
-def test_without_dropout_it_draws_nothing() -> None:
+def test_without_dropout_no_key_is_consumed() -> None:
     assert jax.eval_shape(lambda: initialize(8, None, "params").logits).shape == (2, 3)

@@ -33,19 +33,19 @@ def train(module: GoogLeNet, *images: int, streams: str = "params dropout") -> t
     ("build", "parameters", "without", "multiply_adds"),
     [
         # Table 1 of the paper adds up to 1,502 M multiply-adds, but counts 34 M for its first row, where 64 x 7 x 7 x 3
-        # weights at 112 x 112 places are 118 M.
+        # weights at 112 x 112 positions are 118 M.
         (GoogLeNet, 13_378_280, 6_998_552, 1_502e6 - 34e6 + 118e6),
         (torchvision, 13_004_888, 6_624_904, 1.498e9),  # published by torchvision 0.28 with its weights
     ],
 )
-def test_parameters_work_and_stages_are_the_papers(
+def test_parameters_multiply_adds_and_stages_equal_the_paper(
     build: partial[GoogLeNet], parameters: int, without: int, multiply_adds: float
 ) -> None:
-    known = facts(build(1000), 224, 224, 3)
-    assert known.parameters == parameters
-    assert parameters - sum(size(known.variables["params"][f"auxiliary_{n}"]) for n in (0, 1)) == without
-    assert known.multiply_adds == pytest.approx(multiply_adds, rel=0.01)
-    assert known.stages == {
+    found = facts(build(1000), 224, 224, 3)
+    assert found.parameters == parameters
+    assert parameters - sum(size(found.variables["params"][f"auxiliary_{n}"]) for n in (0, 1)) == without
+    assert found.multiply_adds == pytest.approx(multiply_adds, rel=0.01)
+    assert found.stages == {
         "stem": (28, 28, 192),
         "stage_1": (28, 28, 480),
         "stage_2": (14, 14, 832),
@@ -53,33 +53,33 @@ def test_parameters_work_and_stages_are_the_papers(
         "pool": (1024,),
     }
     if build is torchvision:
-        assert not pretrained.plan_conversion(NAMING_SCHEMES[0], known.variables).unnamed
+        assert not pretrained.plan_conversion(NAMING_SCHEMES[0], found.variables).unnamed
 
 
-def test_excitation_belongs_to_every_module() -> None:
-    known = variables(SEInception(1000, auxiliary=None), 32, 32, 3)
-    normalization = size(known["batch_stats"]) // 2  # for each channel a scale and a bias in place of a bias
+def test_every_module_has_excitation() -> None:
+    tree = variables(SEInception(1000, auxiliary=None), 32, 32, 3)
+    normalization = size(tree["batch_stats"]) // 2  # for each channel a scale and a bias in place of a bias
     modules = (256, 480, 512, 512, 512, 528, 832, 832, 1024)
-    gained = sum(2 * c * (c // 16) + c // 16 + c for c in modules)
-    assert size(known["params"]) == 6_998_552 + normalization + gained
+    added = sum(2 * c * (c // 16) + c // 16 + c for c in modules)
+    assert size(tree["params"]) == 6_998_552 + normalization + added
 
 
-def test_auxiliary_classifiers_are_there_in_training_alone() -> None:
-    output, known = train(tiny(), 2, 65, 80, 3)
+def test_auxiliary_classifiers_exist_in_training_only() -> None:
+    output, tree = train(tiny(), 2, 65, 80, 3)
     assert [(logits.shape, logits.dtype) for _, logits in output.auxiliary] == [((2, 3), jnp.float32)] * 2
     infer = partial(tiny().apply, train=False)
-    assert jax.eval_shape(infer, known, jnp.zeros((2, 9, 7, 3))).auxiliary == ()
+    assert jax.eval_shape(infer, tree, jnp.zeros((2, 9, 7, 3))).auxiliary == ()
 
 
 @pytest.mark.parametrize(
     ("fields", "smallest", "message"),
     [
-        ({}, 65, "auxiliary classifiers .* at least 65 x 65, these are 64 x 70: set auxiliary to null"),
-        ({"layout": "torchvision"}, 31, "GoogLeNet takes images of at least 31 x 31, these are 30 x 70"),
+        ({}, 65, r"auxiliary classifiers .* at least 65 x 65 in training, got 64 x 70\. Set auxiliary to null"),
+        ({"layout": "torchvision"}, 31, "GoogLeNet needs images of at least 31 x 31, got 30 x 70"),
         ({"auxiliary": None}, 1, None),
     ],
 )
-def test_the_smallest_image(fields: dict[str, Any], smallest: int, message: str | None) -> None:
+def test_images_below_the_smallest_size_raise(fields: dict[str, Any], smallest: int, message: str | None) -> None:
     assert train(tiny(**fields), 2, smallest, smallest, 3)[0].logits.shape == (2, 3)
     if message:
         with pytest.raises(UserError, match=message):
@@ -87,12 +87,12 @@ def test_the_smallest_image(fields: dict[str, Any], smallest: int, message: str 
 
 
 def test_any_width_channels_and_dtype() -> None:
-    output, known = train(tiny(width=0.1, dtype=jnp.bfloat16), 2, 65, 65, 1)
+    output, arrays = train(tiny(width=0.1, dtype=jnp.bfloat16), 2, 65, 65, 1)
     assert output.features["stage_3"].shape == (2, 3, 3, 38 + 38 + 13 + 13)
     assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
     assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
     assert {logits.dtype for _, logits in output.auxiliary} == {jnp.dtype(jnp.float32)}
-    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(arrays)} == {jnp.dtype(jnp.float32)}
 
 
 def test_rates_and_the_weight_may_be_traced() -> None:
@@ -104,7 +104,7 @@ def test_rates_and_the_weight_may_be_traced() -> None:
     assert jax.eval_shape(answer, jnp.float32(0.5)).logits.shape == (2, 3)
 
 
-def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() -> None:
+def test_without_head_and_dropout_only_features_are_returned_and_no_key_is_consumed() -> None:
     output, _ = train(tiny(head=False, dropout=None), 2, 20, 20, 3, streams="params")
     assert (output.logits, output.auxiliary) == (None, ())
     assert output.features["pool"].shape == (2, 64)
@@ -113,21 +113,21 @@ def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() ->
 @pytest.mark.parametrize(
     ("layout", "rows"), [("paper", ((0, 5), (3, 8), (6, 11))), ("torchvision", ((0, 3), (2, 6), (5, 9), (8, 11)))]
 )
-def test_auxiliary_classifiers_see_means(layout: Any, rows: tuple[tuple[int, int], ...]) -> None:
+def test_auxiliary_classifiers_start_with_average_pooling(layout: Any, rows: tuple[tuple[int, int], ...]) -> None:
     random = np.random.default_rng(0)
     x = random.standard_normal((2, 11, 11, 2), np.float32)
     module = Auxiliary(3, partial(Conv, 2, 1, activation="relu"), 4, layout, None, "he_normal")
-    known = jax.eval_shape(partial(module.init, train=True), jax.random.key(0), x)
-    known = jax.tree.map(lambda one: random.standard_normal(one.shape, np.float32), known)
-    conv, dense, head = (known["params"][name] for name in ("conv", "dense", "head"))
+    arrays = jax.eval_shape(partial(module.init, train=True), jax.random.key(0), x)
+    arrays = jax.tree.map(lambda one: random.standard_normal(one.shape, np.float32), arrays)
+    conv, dense, head = (arrays["params"][name] for name in ("conv", "dense", "head"))
     means = np.array([[x[:, a:b, c:d].mean((1, 2)) for c, d in rows] for a, b in rows])
     maps = np.maximum(means.transpose(2, 0, 1, 3) @ conv["kernel"][0, 0] + conv["bias"], 0).reshape(2, -1)
     hidden = np.maximum(maps @ dense["kernel"] + dense["bias"], 0)
-    y = jax.jit(partial(module.apply, train=True))(known, x)
+    y = jax.jit(partial(module.apply, train=True))(arrays, x)
     np.testing.assert_allclose(y, hidden @ head["kernel"] + head["bias"], rtol=1e-4, atol=1e-5)
 
 
-def test_biases_start_at_a_fifth_but_those_of_outputs() -> None:
+def test_biases_are_initially_a_fifth_except_in_heads() -> None:
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
 
     @jax.jit
@@ -145,5 +145,5 @@ def test_biases_start_at_a_fifth_but_those_of_outputs() -> None:
     assert not any(np.asarray(bias).any() for bias in found["outputs"])
 
 
-def test_it_answers_as_torchvision() -> None:
+def test_weights_of_torchvision_give_its_logits() -> None:
     check_pair(torchvision(8, 1 / 8), "torchvision", "googlenet_thin_torchvision")

@@ -46,24 +46,24 @@ def train(module: InceptionResNet, *images: int, streams: str = "params dropout"
 
 
 @pytest.mark.parametrize("version", PUBLISHED)
-def test_it_has_the_published_size_and_every_parameter_a_name(version: str) -> None:
+def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all(version: str) -> None:
     build, parameters, multiply_adds, channels = PUBLISHED[version]
-    known = facts(build(1000), 299, 299, 3)
-    assert known.parameters == parameters
-    assert known.multiply_adds == pytest.approx(multiply_adds * 1e9, rel=0.01)
+    found = facts(build(1000), 299, 299, 3)
+    assert found.parameters == parameters
+    assert found.multiply_adds == pytest.approx(multiply_adds * 1e9, rel=0.01)
     sides = (35, 17, 8)  # figure 15 of the paper
     stages = {f"stage_{n}": (sides[n - 1],) * 2 + (channels[n - 1],) for n in (1, 2, 3)}
     end = {"last": (8, 8, 1536), "pool": (1536,)} if version == "v2" else {"pool": (1792,)}
-    assert known.stages == {"stem": (71, 71, 192)} | stages | end
+    assert found.stages == {"stem": (71, 71, 192)} | stages | end
     for names in (TIMM, KERAS) if version == "v2" else ():
-        plan = pretrained.plan_conversion(names, known.variables)
+        plan = pretrained.plan_conversion(names, found.variables)
         assert not plan.unnamed
-        assert len({one.name for one in plan.mappings}) == len(plan.mappings)
+        assert len({mapping.name for mapping in plan.mappings}) == len(plan.mappings)
 
 
-def test_residual_scales_multiply_what_blocks_add() -> None:
-    x, known = jax.random.normal(jax.random.key(1), (1, 75, 75, 3)), variables(tiny(), 75, 75, 3)
-    drawn = jax.tree.map(lambda one: np.random.default_rng(0).normal(0.1, 0.2, one.shape).astype(np.float32), known)
+def test_residual_scales_are_factors_of_the_branches() -> None:
+    x, arrays = jax.random.normal(jax.random.key(1), (1, 75, 75, 3)), variables(tiny(), 75, 75, 3)
+    drawn = jax.tree.map(lambda one: np.random.default_rng(0).normal(0.1, 0.2, one.shape).astype(np.float32), arrays)
 
     @jax.jit
     def last(scale: jax.Array) -> jax.Array:
@@ -79,25 +79,25 @@ def test_residual_scales_multiply_what_blocks_add() -> None:
 
 
 def test_any_width_channels_and_dtype_with_scales_or_without() -> None:
-    output, known = train(tiny("v2", dtype=jnp.bfloat16, use_scale=True), 2, 75, 91, 1)
+    output, arrays = train(tiny("v2", dtype=jnp.bfloat16, use_scale=True), 2, 75, 91, 1)
     assert output.features["last"].shape == (2, 1, 1, 96)
     assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
     assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
-    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
-    assert set(known["params"]["stem"]["conv_0"]["norm"]) == {"bias", "scale"}
+    assert {leaf.dtype for leaf in jax.tree.leaves(arrays)} == {jnp.dtype(jnp.float32)}
+    assert set(arrays["params"]["stem"]["conv_0"]["norm"]) == {"bias", "scale"}
 
 
-def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() -> None:
+def test_without_head_and_dropout_only_features_are_returned_and_no_key_is_consumed() -> None:
     output, _ = train(tiny(head=False, dropout=None), 2, 75, 75, 3, streams="params")
     assert output.logits is None
     assert output.features["pool"].shape == (2, 112)
 
 
-def test_a_smaller_image_is_refused() -> None:
-    with pytest.raises(UserError, match="InceptionResNet takes images of at least 75 x 75, these are 74 x 80"):
+def test_images_below_the_smallest_size_raise() -> None:
+    with pytest.raises(UserError, match="InceptionResNet needs images of at least 75 x 75, got 74 x 80"):
         train(tiny(), 2, 74, 80, 3)
 
 
-def test_it_answers_as_timm_with_the_same_weights() -> None:
+def test_weights_of_timm_give_its_logits() -> None:
     module = InceptionResNetV2(5, 1 / 16, depths=(1, 1, 10), use_scale=True)
     check_pair(module, "timm", "inception_resnet_v2_thin_timm")

@@ -7,7 +7,7 @@ from components.architecture import MLP
 X = jax.random.normal(jax.random.key(0), (6, 2, 2))
 
 
-def test_it_is_matrix_products_and_activations() -> None:
+def test_outputs_are_matrix_products_and_activations() -> None:
     module = MLP(3, (5,), activation="tanh")
     variables = module.init(jax.random.key(0), X, train=True)
     output = module.apply(variables, X, train=False)
@@ -17,7 +17,7 @@ def test_it_is_matrix_products_and_activations() -> None:
     np.testing.assert_allclose(output.features["dense_0"], hidden, rtol=1e-4, atol=1e-5)
 
 
-def test_batch_norm_stands_before_the_activation_and_instead_of_the_bias() -> None:
+def test_batch_norm_comes_before_the_activation_and_replaces_the_bias() -> None:
     module = MLP(3, (5,), batch_norm=True)
     output, variables = module.init_with_output(jax.random.key(0), X, train=True)
     assert set(variables["params"]["dense_0"]) == {"kernel"}
@@ -26,7 +26,7 @@ def test_batch_norm_stands_before_the_activation_and_instead_of_the_bias() -> No
     np.testing.assert_allclose(output.features["dense_0"], np.maximum(normal, 0), rtol=1e-3, atol=1e-4)
 
 
-def test_the_initializer_is_that_of_the_hidden_layers() -> None:
+def test_the_initializer_applies_to_the_hidden_layers() -> None:
     variables = MLP(300, (300,), initializer="he_uniform").init(jax.random.key(0), jnp.ones((1, 300)), train=True)
     kernels = {name: np.abs(variables["params"][name]["kernel"]).max() for name in ("dense_0", "head")}
     np.testing.assert_allclose([kernels["dense_0"], kernels["head"]], [(6 / 300) ** 0.5, (6 / 600) ** 0.5], rtol=1e-2)

@@ -25,9 +25,9 @@ from components.architecture.mobilenet import MobileNet, MobileNetV1, MobileNetV
 from components.layer import ConvNorm
 from components.types import Output, Scalar, UserError
 
-# Parameters as Keras counts those of v1, torchvision the others. Multiply-adds of v1, v2 and the small v3 from the
-# papers; the other papers' 219 M and 0.39 G are 1.1 % above what their own tables give, so these are torchvision's.
-# Channels and sides from the papers' tables, the convolutions before and after the stages at the end.
+# Parameters are from Keras for v1, and from torchvision for the others. Multiply-adds are from the papers for v1, v2
+# and v3 small, and from torchvision for v3 and b0: their papers (219 M, 0.39 G) are 1.1 % above the sum of the tables.
+# Stages are channels@side, from the papers' tables; the convolutions before and after the stages are last.
 PUBLISHED = {
     "v1": (MobileNetV1, 4_231_976, 569e6, "64@112 128@56 256@28 512@14 1024@7 32@112"),
     "v2": (MobileNetV2, 3_504_872, 300e6, "16@112 24@56 32@28 64@14 96@14 160@7 320@7 32@112 1280@7"),
@@ -39,30 +39,30 @@ STAGES = (MobileStage(8, (1, 1)), MobileStage(16, (6, 2.5), 5, 2, excite=True, a
 tiny = partial(MobileNet, stages=STAGES, stem=8, top=24, dense=40)
 
 
-def answer(module: nn.Module, *shape: int, train: bool = False) -> Output:
+def trace_output(module: nn.Module, *shape: int, train: bool = False) -> Output:
     """Returns the output as shapes and dtypes; with `train`, dropout has a key."""
     rngs = {"dropout": jax.random.key(1)} if train else {}
     apply = partial(module.apply, train=train, rngs=rngs, mutable=["batch_stats"])
     return jax.eval_shape(apply, variables(module, *shape[1:]), jnp.zeros(shape))[0]
 
 
-def filled(module: nn.Module, *image: int) -> Any:
-    """Returns positive random numbers for all variables, without a compiled `init`."""
+def draw_variables(module: nn.Module, *image: int) -> Any:
+    """Returns positive random numbers for all variables, without compiling `init`."""
     random = np.random.RandomState(0)
     return jax.tree.map(lambda leaf: random.uniform(0.5, 1, leaf.shape).astype(np.float32), variables(module, *image))
 
 
-def maps(features: Mapping[str, tuple[int, ...]]) -> str:
+def format_stages(features: Mapping[str, tuple[int, ...]]) -> str:
     return " ".join(
         f"{features[name][-1]}@{features[name][-2]}" for name in sorted(features) if len(features[name]) > 1
     )
 
 
 @pytest.mark.parametrize("variant", PUBLISHED)
-def test_the_papers_sizes(variant: str) -> None:
+def test_parameters_multiply_adds_and_stages_equal_the_paper(variant: str) -> None:
     architecture, parameters, multiply_adds, stages = PUBLISHED[variant]
     found = facts(architecture(1000), 224, 224, 3)
-    assert (found.parameters, maps(found.stages)) == (parameters, stages)
+    assert (found.parameters, format_stages(found.stages)) == (parameters, stages)
     assert found.multiply_adds == pytest.approx(multiply_adds, rel=0.01)
 
 
@@ -76,7 +76,7 @@ LARGER = {  # as torchvision counts them
 
 @pytest.mark.slow
 def test_larger_efficientnets_are_wider_and_deeper() -> None:
-    assert {one: size(variables(one(1000), 32, 32, 3)["params"]) for one in LARGER} == LARGER
+    assert {variant: size(variables(variant(1000), 32, 32, 3)["params"]) for variant in LARGER} == LARGER
 
 
 @pytest.mark.parametrize(
@@ -87,64 +87,64 @@ def test_larger_efficientnets_are_wider_and_deeper() -> None:
         ({"width": 2.0, "top": None}, {"stem": 16, "stage_1": 16, "stage_2": 32, "pool": 32, "dense": 80}),
     ],
 )
-def test_channels_are_multiples_of_8_and_only_narrow_takes_from_the_last_layer(
+def test_channels_are_multiples_of_8_and_only_narrow_reduces_the_last_layer(
     fields: dict[str, Any], channels: dict[str, int]
 ) -> None:
-    output = answer(tiny(outputs=3, **fields), 2, 9, 7, 1)
-    assert {name: one.shape[-1] for name, one in output.features.items()} == channels
+    output = trace_output(tiny(outputs=3, **fields), 2, 9, 7, 1)
+    assert {name: feature.shape[-1] for name, feature in output.features.items()} == channels
     assert output.logits is not None
     assert output.logits.shape == (2, 3)
 
 
 def test_depth_repeats_the_last_expansion() -> None:
-    known = variables(tiny(outputs=3, depth=1.2), 8, 8, 3)["params"]
-    expanded = [known[f"stage_2_block_{n}"]["expand"]["conv"]["kernel"].shape[-1] for n in range(3)]
+    params = variables(tiny(outputs=3, depth=1.2), 8, 8, 3)["params"]
+    expanded = [params[f"stage_2_block_{n}"]["expand"]["conv"]["kernel"].shape[-1] for n in range(3)]
     assert expanded == [48, 40, 40]
-    assert "expand" not in known["stage_1_block_2"]
+    assert "expand" not in params["stage_1_block_2"]
 
 
-def test_a_projection_is_linear_but_in_separable_blocks() -> None:
-    def least(*, linear: bool) -> float:
+def test_projections_are_linear_except_in_separable_blocks() -> None:
+    def min_output(*, linear: bool) -> float:
         block = InvertedResidual(4, 1, ConvNorm, linear=linear)
-        known = filled(block, 4, 4, 8)
-        project = known["params"]["project"]["conv"]
+        tree = draw_variables(block, 4, 4, 8)
+        project = tree["params"]["project"]["conv"]
         project["kernel"] = -project["kernel"]
-        return float(block.apply(known, jnp.ones((1, 4, 4, 8)), train=False).min())
+        return float(block.apply(tree, jnp.ones((1, 4, 4, 8)), train=False).min())
 
-    assert least(linear=True) < 0 == least(linear=False)
+    assert min_output(linear=True) < 0 == min_output(linear=False)
 
 
-def test_one_pixel_is_enough_and_none_is_too_little() -> None:
-    assert answer(tiny(outputs=3), 2, 1, 1, 4).logits is not None
-    with pytest.raises(UserError, match="MobileNet takes images of at least 1 x 1, these are 0 x 5"):
+def test_images_of_one_pixel_work_and_images_without_pixels_raise() -> None:
+    assert trace_output(tiny(outputs=3), 2, 1, 1, 4).logits is not None
+    with pytest.raises(UserError, match="MobileNet needs images of at least 1 x 1, got 0 x 5"):
         variables(tiny(outputs=3), 0, 5, 3)
 
 
-def test_half_precision_without_a_head() -> None:
+def test_bfloat16_features_without_a_head() -> None:
     module = tiny(outputs=3, dtype=jnp.bfloat16)
-    logits, _, _, features = answer(module, 2, 8, 8, 3)
+    logits, _, _, features = trace_output(module, 2, 8, 8, 3)
     assert logits is not None
     assert logits.dtype == jnp.float32
-    assert {one.dtype for one in features.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert {feature.dtype for feature in features.values()} == {jnp.dtype(jnp.bfloat16)}
     assert {leaf.dtype for leaf in jax.tree.leaves(variables(module, 8, 8, 3))} == {jnp.dtype(jnp.float32)}
     headless = module.clone(head=False)
-    assert answer(headless, 2, 8, 8, 3).logits is None
+    assert trace_output(headless, 2, 8, 8, 3).logits is None
     assert "head" not in variables(headless, 8, 8, 3)["params"]
 
 
-def test_the_first_block_is_never_dropped_and_the_second_of_three_at_a_third_of_the_rate() -> None:
+def test_block_i_of_n_has_i_over_n_of_the_rate_of_stochastic_depth() -> None:
     def module(rate: Scalar) -> MobileNet:
         stages = (MobileStage(8, (1, 1)), MobileStage(16, (1,)))
         return MobileNet(outputs=3, stages=stages, stem=8, top=None, dropout=None, stochastic_depth=rate)
 
     @jax.jit
-    def train(known: Any, alike: jax.Array, rate: jax.Array) -> jax.Array:
+    def train(tree: Any, copies: jax.Array, rate: jax.Array) -> jax.Array:
         rngs = {"dropout": jax.random.key(0)}
-        output, _ = module(rate).apply(known, alike, train=True, rngs=rngs, mutable=["batch_stats"])
+        output, _ = module(rate).apply(tree, copies, train=True, rngs=rngs, mutable=["batch_stats"])
         return output.features["stage_1"]
 
-    alike = np.broadcast_to(images(4)[:1], (64, 4, 4, 3))
-    stage = np.asarray(train(filled(module(0.9), 4, 4, 3), alike, jnp.float32(0.9))).reshape(64, -1)
+    copies = np.broadcast_to(images(4)[:1], (64, 4, 4, 3))
+    stage = np.asarray(train(draw_variables(module(0.9), 4, 4, 3), copies, jnp.float32(0.9))).reshape(64, -1)
     found, counts = np.unique(stage.round(3), axis=0, return_counts=True)
     assert len(found) == 2
     assert 0.1 < counts.min() / 64 < 0.5
@@ -153,5 +153,5 @@ def test_the_first_block_is_never_dropped_and_the_second_of_three_at_a_third_of_
 @pytest.mark.parametrize(
     ("library", "fields"), [("torchvision", {"padding": "symmetric", "epsilon": 1e-5}), ("keras", {})]
 )
-def test_the_weights_of_others(library: str, fields: dict[str, Any]) -> None:
+def test_weights_of_other_libraries_give_their_logits(library: str, fields: dict[str, Any]) -> None:
     check_pair(MobileNetV2(10, width=0.25, **fields), library, f"mobilenet_v2_thin_{library}")

@@ -78,16 +78,16 @@ def shapes(module: ResNet, *images: int) -> Any:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_its_size_its_work_and_its_stages_are_as_published(name: str) -> None:
-    known = PUBLISHED[name]
-    module = known.build(outputs=1000 if known.side == 224 else 10)
-    found = facts(module, known.side, known.side, 3)
-    assert found.parameters == known.parameters
-    assert found.multiply_adds == pytest.approx(known.multiply_adds * 1e9, rel=0.01)
+def test_parameters_multiply_adds_and_stages_are_as_published(name: str) -> None:
+    published = PUBLISHED[name]
+    module = published.build(outputs=1000 if published.side == 224 else 10)
+    found = facts(module, published.side, published.side, 3)
+    assert found.parameters == published.parameters
+    assert found.multiply_adds == pytest.approx(published.multiply_adds * 1e9, rel=0.01)
     sides = [shape[0] for stage, shape in found.stages.items() if stage.startswith("stage")]
-    assert sides == [known.first[0] // 2**n for n in range(len(module.depths))]
-    assert (found.stages["stage_1"], found.stages[f"stage_{len(module.depths)}"]) == (known.first, known.last)
-    assert found.stages["pool"] == known.last[2:]
+    assert sides == [published.first[0] // 2**n for n in range(len(module.depths))]
+    assert (found.stages["stage_1"], found.stages[f"stage_{len(module.depths)}"]) == (published.first, published.last)
+    assert found.stages["pool"] == published.last[2:]
 
 
 @pytest.mark.parametrize(
@@ -99,36 +99,36 @@ def test_its_size_its_work_and_its_stages_are_as_published(name: str) -> None:
         (resnet.ResNet101, KERAS_V2, 44_577_896),
     ],
 )
-def test_with_biases_it_has_as_many_parameters_as_keras(
+def test_with_biases_the_number_of_parameters_equals_keras(
     build: Callable[..., ResNet], fields: dict[str, Any], parameters: int
 ) -> None:
     assert size(variables(build(outputs=1000, **fields), 32, 32, 3)["params"]) == parameters
 
 
-def test_it_answers_as_torchvision_does() -> None:
+def test_weights_of_torchvision_give_its_logits() -> None:
     module = resnet.ResNeXt50(outputs=10, width=1 / 8, depths=(1, 1, 1, 1), groups=2, group_width=32)
     check_pair(module, "torchvision", "resnet_thin_torchvision")
 
 
-def test_it_answers_as_keras_does_before_activation() -> None:
+def test_weights_of_keras_give_its_logits_with_preactivation() -> None:
     fields = {"depths": (2, 2), "widths": (64, 128), "stem": (512,), "epsilon": 1.001e-5}
     module = resnet.ResNet50(outputs=10, width=1 / 8, **fields, **KERAS_V2)
     check_pair(module, "keras", "resnet_thin_keras")
 
 
-def test_it_answers_as_timm_does_with_squeeze_and_excitation() -> None:
+def test_weights_of_timm_give_its_logits_with_squeeze_and_excitation() -> None:
     module = resnet.SENet154(outputs=10, width=1 / 8, depths=(1, 1, 1, 1), groups=8, group_width=32)
     check_pair(module, "timm", "resnet_thin_timm")
 
 
-def test_width_leaves_the_groups_as_they_are() -> None:
-    known = variables(resnet.ResNeXt50(outputs=7, width=1 / 8), 32, 32, 1)["params"]
-    assert known["stem_0"]["conv"]["kernel"].shape == (7, 7, 1, 8)
-    assert known["stage_1_block_0"]["conv_1"]["conv"]["kernel"].shape == (3, 3, 1, 32)
-    assert known["head"]["kernel"].shape == (2048 // 8, 7)
+def test_width_does_not_change_the_number_of_groups() -> None:
+    params = variables(resnet.ResNeXt50(outputs=7, width=1 / 8), 32, 32, 1)["params"]
+    assert params["stem_0"]["conv"]["kernel"].shape == (7, 7, 1, 8)
+    assert params["stage_1_block_0"]["conv_1"]["conv"]["kernel"].shape == (3, 3, 1, 32)
+    assert params["head"]["kernel"].shape == (2048 // 8, 7)
 
 
-def test_without_a_head_it_gives_features() -> None:
+def test_without_a_head_only_features_are_returned() -> None:
     output = shapes(tiny(head=False), 2, 5, 7, 2)
     assert output.logits is None
     assert {name: feature.shape[1:] for name, feature in output.features.items()} == {
@@ -139,7 +139,7 @@ def test_without_a_head_it_gives_features() -> None:
     }
 
 
-def test_half_precision_computes_in_half_and_answers_in_float32() -> None:
+def test_bfloat16_features_and_float32_logits() -> None:
     module = tiny(version="v2", reduction=2, dtype=jnp.bfloat16)
     output = shapes(module, 2, 4, 4, 3)
     assert {feature.dtype.name for feature in output.features.values()} == {"bfloat16"}
@@ -150,33 +150,36 @@ def test_half_precision_computes_in_half_and_answers_in_float32() -> None:
 @pytest.mark.parametrize(
     "fields", [{}, {"stem_stride": 2, "max_pool": "torch"}, {"stem_stride": 2, "max_pool": "keras"}]
 )
-def test_one_pixel_is_enough(fields: dict[str, Any]) -> None:
+def test_images_of_one_pixel_work(fields: dict[str, Any]) -> None:
     assert shapes(tiny(**fields), 2, 1, 1, 3).logits.shape == (2, 3)
 
 
 def test_pooling_without_padding_needs_five_pixels() -> None:
     module = tiny(stem_stride=2, max_pool="caffe")
     assert shapes(module, 2, 5, 5, 3).logits.shape == (2, 3)
-    with pytest.raises(UserError, match="ResNet takes images of at least 5 x 5, these are 4 x 6"):
+    with pytest.raises(UserError, match="ResNet needs images of at least 5 x 5, got 4 x 6"):
         shapes(module, 2, 4, 6, 3)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"depths": (1, 1, 1)}, r"3 stages in depths=\(1, 1, 1\), but widths=\(4, 8\)"),
-        ({"groups": 2}, "choose block=bottleneck"),
-        ({"squeeze_first": True}, "choose block=bottleneck"),
-        ({"version": "v2", "residual_scale": 0.0}, "residual_scale needs another version"),
-        ({"shortcut": "identity", "widths": (4, 2)}, "from 4 channels to 2: choose shortcut=projection"),
+        ({"depths": (1, 1, 1)}, r"depths and widths of equal length, got \(1, 1, 1\) and \(4, 8\)"),
+        ({"groups": 2}, "need bottlenecks, got block=basic"),
+        ({"squeeze_first": True}, "need bottlenecks, got block=basic"),
+        (
+            {"version": "v2", "residual_scale": 0.0},
+            "residual_scale needs batch normalization at the end .* got version=v2",
+        ),
+        ({"shortcut": "identity", "widths": (4, 2)}, r"4 channels before .* 2 after it\. Set shortcut to projection"),
     ],
 )
-def test_fields_that_contradict_each_other(fields: dict[str, Any], message: str) -> None:
+def test_contradictory_fields_raise(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         shapes(tiny(**fields), 2, 4, 4, 3)
 
 
-def test_an_identity_takes_every_other_pixel_and_adds_zeros() -> None:
+def test_an_identity_shortcut_takes_every_second_pixel_and_adds_zero_channels() -> None:
     module, x = tiny(shortcut="identity"), np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype(np.float32)
     parts = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), variables(module, 5, 5, 3))
     for block in ("stage_1_block_0", "stage_2_block_0"):
@@ -188,7 +191,7 @@ def test_an_identity_takes_every_other_pixel_and_adds_zeros() -> None:
     np.testing.assert_array_equal(features["stage_2"], np.pad(sampled, ((0, 0), (0, 0), (0, 0), (0, 4))))
 
 
-def test_the_last_scale_of_a_block_may_begin_at_zero() -> None:
+def test_the_last_scale_of_a_block_may_be_initially_zero() -> None:
     @jax.jit
     def scales() -> list[jax.Array]:
         block = tiny(residual_scale=0.0).init(jax.random.key(0), jnp.zeros((1, 2, 2, 1)), train=False)["params"]
@@ -211,7 +214,7 @@ def test_stochastic_depth_grows_to_its_rate() -> None:
 
 
 @pytest.mark.parametrize("field", ["dropout", "block_dropout", "stochastic_depth"])
-def test_rates_may_be_traced_and_draw_in_training_alone(field: str) -> None:
+def test_rates_may_be_traced_and_consume_keys_in_training_only(field: str) -> None:
     def output(rate: jax.Array, keys: Any, train: bool) -> jax.Array:
         return tiny(**{field: rate}).init_with_output(keys, jnp.zeros((2, 4, 4, 3)), train=train)[0].logits
 

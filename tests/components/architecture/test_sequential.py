@@ -34,7 +34,7 @@ from runner.signature.build import build
 X = jax.random.normal(jax.random.key(0), (3, 6, 6, 2))
 
 CONV: dict[str, Any] = {"_target_": "components.layer.Conv", "features": 2, "kernel": 3}
-ARGUMENTS: dict[str, dict[str, Any]] = {  # what a layer needs; one that is new joins by a line
+ARGUMENTS: dict[str, dict[str, Any]] = {  # required arguments of every layer
     "Activation": {"function": "relu"},
     "AveragePool": {"window": 2},
     "BatchNorm": {},
@@ -61,12 +61,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # what a layer needs; one that is new 
     "StochasticDepth": {"rate": 0.5},
     "SubSampling": {},
 }
-OF_VECTORS = ("RadialBasis",)
+LAYERS_OF_VECTORS = ("RadialBasis",)
 TARGETS = {
     name: f"{module.__name__}.{name}"
     for module in (layer, layers_of_1998)
-    for name, one in vars(module).items()
-    if isinstance(one, type) and issubclass(one, nn.Module) and one.__module__.startswith(module.__name__)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__.startswith(module.__name__)
 }
 
 
@@ -76,14 +76,14 @@ def logits(*layers: nn.Module, x: jax.Array = X) -> jax.ShapeDtypeStruct:
     return jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x, train=True)[0].logits)
 
 
-def flow(tree: Any) -> str:
+def to_flow_style(tree: Any) -> str:
     """Returns a tree in the syntax of the command line."""
     if isinstance(tree, dict):
-        return "{" + ", ".join(f"{key}: {flow(value)}" for key, value in tree.items()) + "}"
-    return "[" + ", ".join(map(flow, tree)) + "]" if isinstance(tree, list) else json.dumps(tree).strip('"')
+        return "{" + ", ".join(f"{key}: {to_flow_style(value)}" for key, value in tree.items()) + "}"
+    return "[" + ", ".join(map(to_flow_style, tree)) + "]" if isinstance(tree, list) else json.dumps(tree).strip('"')
 
 
-def test_layers_follow_one_another() -> None:
+def test_layers_are_applied_in_order() -> None:
     layers = (Flatten(), Dense(5), Activation("tanh"))
     output, variables = Sequential(4, layers).init_with_output(jax.random.key(0), X, train=True)
     dense, head = (jax.tree.map(np.asarray, variables["params"][name]) for name in ("layers_1", "head"))
@@ -92,11 +92,11 @@ def test_layers_follow_one_another() -> None:
     assert list(output.features) == ["layers_0", "layers_1", "layers_2"]
 
 
-def test_layers_of_flax_itself_fit_in() -> None:
+def test_lists_may_contain_layers_of_flax() -> None:
     assert logits(nn.LayerNorm(), Flatten(), nn.Dense(5)).shape == (3, 4)
 
 
-def test_layers_of_flax_learn_whether_this_is_training() -> None:
+def test_layers_of_flax_distinguish_training_and_inference() -> None:
     layers = (nn.BatchNorm(momentum=0.5), Flatten(), nn.Dropout(0.5))
     module, keys = Sequential(4, layers), jax.random.split(jax.random.key(0), 3)
 
@@ -109,10 +109,10 @@ def test_layers_of_flax_learn_whether_this_is_training() -> None:
         return variables, *trained, module.apply(variables, X, train=False)
 
     variables, (first, changed), (second, _), inferred = jax.tree.map(np.asarray, run())
-    seen, before = (one["batch_stats"]["layers_0"]["mean"] for one in (changed, variables))
-    np.testing.assert_allclose(seen, before / 2 + X.mean((0, 1, 2)) / 2, atol=1e-6)
+    updated, initial = (tree["batch_stats"]["layers_0"]["mean"] for tree in (changed, variables))
+    np.testing.assert_allclose(updated, initial / 2 + X.mean((0, 1, 2)) / 2, atol=1e-6)
     np.testing.assert_allclose(first.features["layers_0"].mean((0, 1, 2)), 0, atol=1e-5)  # moments of the batch
-    assert abs(inferred.features["layers_0"].mean((0, 1, 2))).max() > 1e-3  # moments seen so far
+    assert abs(inferred.features["layers_0"].mean((0, 1, 2))).max() > 1e-3  # running moments
     assert (first.features["layers_2"] == 0).any()
     assert not np.array_equal(first.features["layers_2"], second.features["layers_2"])
     np.testing.assert_array_equal(inferred.features["layers_2"], inferred.features["layers_1"])
@@ -128,7 +128,7 @@ def test_layers_of_flax_with_other_names_for_the_mode() -> None:
 
 def test_a_layer_of_flax_may_be_fixed_in_one_mode() -> None:
     module = Sequential(4, (Flatten(), nn.Dropout(0.5, deterministic=True)))
-    jax.eval_shape(lambda: module.init(jax.random.key(0), X, train=True))  # draws nothing: there is no such stream
+    jax.eval_shape(lambda: module.init(jax.random.key(0), X, train=True))  # there is no key `dropout`
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_layer_of_flax_may_be_fixed_in_one_mode() -> None:
     [
         (
             (Flatten(), Dense(5), Conv(4, 3)),
-            r"layer 2 \(Conv\) can't take an input of shape \(3, 5\): a convolution takes images",
+            r"layer 2 \(Conv\) can't take an input of shape \(3, 5\): a convolution needs images",
         ),
         (
             (MaxPool(4), MaxPool(2)),
@@ -144,19 +144,19 @@ def test_a_layer_of_flax_may_be_fixed_in_one_mode() -> None:
         ),
         (
             (nn.Sequential([nn.Dropout(0.5)]),),
-            r"^layer 0 \(Sequential\) can't take .*\"deterministic\".* take components\.layer\.Dropout",
+            r"^layer 0 \(Sequential\) can't take .*\"deterministic\".* Use components\.layer\.Dropout",
         ),
         ((nn.LSTMCell(4),), r"^layer 0 \(LSTMCell\) can't take an input of shape .*inputs"),
-        ((Flatten(), MLP(4, (3,))), r"^layer 1 \(MLP\) gives a Output, not an array"),
-        ((Conv(4, 3),), r"the last layer gives \(3, 6, 6, 4\), not vectors \(B, D\): end with Flatten"),
+        ((Flatten(), MLP(4, (3,))), r"^layer 1 \(MLP\) must return an array, got Output"),
+        ((Conv(4, 3),), r"a last layer that returns vectors \(B, D\), got \(3, 6, 6, 4\)\. Append Flatten"),
     ],
 )
-def test_layers_that_do_not_fit_are_named(layers: tuple[nn.Module, ...], message: str) -> None:
+def test_errors_name_the_layer_that_does_not_fit(layers: tuple[nn.Module, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         logits(*layers)
 
 
-def test_lists_of_layers_may_hold_lists_of_layers() -> None:
+def test_lists_of_layers_may_be_nested() -> None:
     block = Residual((Conv(4, 3), Dropout(0.5), Conv(4, 3)), stochastic_depth=0.5)
     layers = (Repeat((block, Branches(((), (Conv(1, 1), BatchNorm())))), 2), Flatten())
     module, keys = Sequential(4, layers), {"params": jax.random.key(0), "dropout": jax.random.key(1)}
@@ -174,30 +174,32 @@ def test_lists_of_layers_may_hold_lists_of_layers() -> None:
     }
 
 
-def test_a_layer_that_does_not_fit_is_named_through_all_lists() -> None:
+def test_errors_name_the_position_in_nested_lists() -> None:
     blocks = Repeat((Residual((Dropout(0.5), Branches(((Conv(2, 3, stride=2, padding="VALID"),),)))),), 2)
     with pytest.raises(UserError) as caught:
         logits(Activation("relu"), blocks, Flatten())
     assert str(caught.value) == (
-        "layer 1 (Repeat): its layer 0 of copy 1 (Residual): its layer 1 (Branches): its layer 0 of branch 0 (Conv) "
+        "layer 1 (Repeat): layer 0 of copy 1 (Residual): layer 1 (Branches): layer 0 of branch 0 (Conv) "
         "can't take an input of shape (3, 2, 2, 2): a convolution of 3 x 3 does not fit into images of 2 x 2"
     )
 
 
-def test_every_layer_has_its_arguments_here() -> None:
+def test_arguments_of_every_layer_are_listed() -> None:
     assert set(TARGETS) == set(ARGUMENTS)
 
 
-def test_every_layer_passes_the_check_of_a_configuration(in_empty_folder: object) -> None:
+def test_every_layer_is_valid_in_a_configuration(in_empty_folder: object) -> None:
     parts = [{"_target_": target, **ARGUMENTS[name]} for name, target in TARGETS.items()]
-    assert find_config_problems(compose(["architecture=sequential", f"architecture.layers={flow(parts)}"])) == []
+    assert (
+        find_config_problems(compose(["architecture=sequential", f"architecture.layers={to_flow_style(parts)}"])) == []
+    )
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_every_layer_can_stand_in_a_list(name: str) -> None:
+def test_every_layer_may_be_in_a_list(name: str) -> None:
     part = {"_target_": TARGETS[name], **ARGUMENTS[name]}
-    between = [{"_target_": "components.layer.GlobalAveragePool"}] if name in OF_VECTORS else []
-    layers = [CONV, *between, part, {"_target_": "components.layer.Flatten"}]
+    pooling = [{"_target_": "components.layer.GlobalAveragePool"}] if name in LAYERS_OF_VECTORS else []
+    layers = [CONV, *pooling, part, {"_target_": "components.layer.Flatten"}]
     node = {"_target_": "components.architecture.Sequential", "layers": layers}
     module = build(node, {}, outputs=4)
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
@@ -207,15 +209,15 @@ def test_every_layer_can_stand_in_a_list(name: str) -> None:
 
 
 def test_the_numbers_of_layers_may_be_traced(check_traced: Callable[..., None]) -> None:
-    def trained(rate: Scalar, momentum: Scalar) -> tuple[jax.Array, Any]:
+    def train(rate: Scalar, momentum: Scalar) -> tuple[jax.Array, Any]:
         module = Sequential(4, (Flatten(), BatchNorm(momentum), Dropout(rate)))
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
         variables = module.init(keys, X, train=True)
         output, changed = module.apply(variables, X, train=True, rngs=keys, mutable=["batch_stats"])
         return output.logits, changed
 
-    check_traced(trained, {"rate": 0.0, "momentum": 0.5}, {"rate": 0.5, "momentum": 0.9})
+    check_traced(train, {"rate": 0.0, "momentum": 0.5}, {"rate": 0.5, "momentum": 0.9})
 
 
-def test_no_layer_at_all_is_a_linear_model() -> None:
+def test_an_empty_list_is_a_linear_model() -> None:
     assert logits(x=jnp.zeros((3, 7))).shape == (3, 4)

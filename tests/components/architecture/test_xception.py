@@ -25,11 +25,11 @@ def train(module: Xception, *images: int, streams: str = "params dropout") -> tu
     return jax.eval_shape(lambda x: module.init_with_output(keys, x, train=True), jnp.zeros(images))
 
 
-def test_it_has_the_published_size_and_every_parameter_a_name() -> None:
-    known = facts(Xception(1000), 299, 299, 3)
-    assert known.parameters == 22_855_952  # Keras
-    assert known.multiply_adds == pytest.approx(8.40e9, rel=0.01)  # timm's benchmarks
-    assert known.stages == {
+def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all() -> None:
+    found = facts(Xception(1000), 299, 299, 3)
+    assert found.parameters == 22_855_952  # Keras
+    assert found.multiply_adds == pytest.approx(8.40e9, rel=0.01)  # timm's benchmarks
+    assert found.stages == {
         "stem": (147, 147, 64),
         "stage_1": (74, 74, 128),
         "stage_2": (37, 37, 256),
@@ -39,33 +39,33 @@ def test_it_has_the_published_size_and_every_parameter_a_name() -> None:
         "pool": (2048,),
     }  # figure 5 of the paper
     for names in NAMING_SCHEMES:
-        plan = pretrained.plan_conversion(names, known.variables)
+        plan = pretrained.plan_conversion(names, found.variables)
         assert not plan.unnamed
-        assert len({one.name for one in plan.mappings}) == len(plan.mappings)
+        assert len({mapping.name for mapping in plan.mappings}) == len(plan.mappings)
 
 
 def test_any_width_channels_and_dtype() -> None:
-    output, known = train(tiny(dtype=jnp.bfloat16, padding=1), 2, 7, 40, 1)
+    output, arrays = train(tiny(dtype=jnp.bfloat16, padding=1), 2, 7, 40, 1)
     assert output.features["exit"].shape == (2, 1, 2, 64)
     assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
     assert (output.logits.shape, output.logits.dtype) == ((2, 3), jnp.float32)
-    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype(jnp.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(arrays)} == {jnp.dtype(jnp.float32)}
 
 
-def test_without_head_and_dropout_it_gives_features_alone_and_draws_nothing() -> None:
+def test_without_head_and_dropout_only_features_are_returned_and_no_key_is_consumed() -> None:
     output, _ = train(tiny(head=False, dropout=None), 2, 7, 7, 3, streams="params")
     assert output.logits is None
     assert output.features["pool"].shape == (2, 64)
 
 
-def test_the_middle_flow_may_be_left_out() -> None:
+def test_the_middle_flow_may_be_empty() -> None:
     assert train(tiny(depth=0), 2, 32, 32, 3)[0].features["stage_3"].shape == (2, 2, 2, 23)
 
 
-def test_a_smaller_image_is_refused() -> None:
-    with pytest.raises(UserError, match="Xception takes images of at least 7 x 7, these are 6 x 9"):
+def test_images_below_the_smallest_size_raise() -> None:
+    with pytest.raises(UserError, match="Xception needs images of at least 7 x 7, got 6 x 9"):
         train(tiny(), 2, 6, 9, 3)
 
 
-def test_it_answers_as_keras_with_the_same_weights() -> None:
+def test_weights_of_keras_give_its_logits() -> None:
     check_pair(Xception(5, 1 / 8, depth=1), "keras", "xception_thin_keras")

@@ -77,9 +77,9 @@ def test_the_fingerprint_follows_values_types_names_and_shapes(other: dict) -> N
     [
         ({"x": [1, 2], "y": [1, 2, 3]}, r"the same number of rows, got x 2, y 3"),
         ({}, "must have columns"),
-        ({"x": [[1], [2, 3]]}, "column `x` is no array; `Ragged` holds rows of different lengths"),
+        ({"x": [[1], [2, 3]]}, "column `x` is no array; use `Ragged` for rows of different lengths"),
         ({"x": 1}, "column `x` is 1, not an array of rows"),
-        ({"train": {"x": [1]}, "test": {"y": [1]}}, "the parts have different columns .train: x; test: y."),
+        ({"train": {"x": [1]}, "test": {"y": [1]}}, "must have the same columns, got train: x; test: y"),
     ],
 )
 def test_values_that_are_not_a_table_are_refused(columns: dict, message: str) -> None:

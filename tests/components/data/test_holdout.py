@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.data import Arrays, split
-from components.data.holdout import fold
+from components.data.holdout import split_for_fold
 from components.types import DataError
 
 SEEDS = st.one_of(st.none(), st.integers(0, 2**32))
@@ -116,12 +116,12 @@ def test_another_seed_holds_out_other_rows() -> None:
         (
             {"all": 10},
             {"valid": 1.5, "test": 2},
-            r"`valid` \(=1\.5\) is neither a share in \(0, 1\) nor a number",
+            r"`valid` \(=1\.5\) must be a share in \(0, 1\) or a whole number",
         ),
-        ({"all": 10}, {"valid": 0, "test": 2}, "is neither a share"),
-        ({"all": 10}, {"valid": float("nan"), "test": 2}, "is neither a share"),
-        ({"all": 10}, {"valid": 2}, r"`test` \(=None\)"),
-        ({"train": 10, "test": 5}, {"valid": 2, "test": 2}, r"parts train, test with `test` \(=2\)"),
+        ({"all": 10}, {"valid": 0, "test": 2}, "must be a share"),
+        ({"all": 10}, {"valid": float("nan"), "test": 2}, "must be a share"),
+        ({"all": 10}, {"valid": 2}, "`test` is None: set `test`"),
+        ({"train": 10, "test": 5}, {"valid": 2, "test": 2}, "the parts train, test, and `test` is 2: "),
         ({"train": 10, "test": 0}, {"valid": 2}, "part test of the data has no rows"),
         ({"all": 0}, {"valid": 2, "test": 2}, "part all of the data has no rows"),
     ],
@@ -134,20 +134,20 @@ def test_what_cannot_be_held_out_is_refused(sizes: dict, arguments: dict, messag
 @pytest.mark.parametrize(("rows", "told"), [(1, "1 row"), (2, "2 rows")])
 def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int, told: str) -> None:
     strata = np.repeat(["common", "rare"], [20, rows])
-    message = f"class 'rare' is too small to stratify: it has {told} for 3 splits; leave .* or set `stratify` to null"
+    message = f"class 'rare' has {told}, too few to stratify 3 splits; remove .* or set `stratify` to null"
     with pytest.raises(DataError, match=message):
         split({"all": len(strata)}, valid=4, test=4, seed=0, strata=strata)
 
 
 def test_as_many_classes_as_rows_are_refused_at_once() -> None:
     """A pass over the rows for each class would take minutes."""
-    with pytest.raises(DataError, match="class 0 is too small to stratify: it has 1 row for 3 splits"):
+    with pytest.raises(DataError, match="class 0 has 1 row, too few to stratify 3 splits"):
         split({"all": 300_000}, valid=0.15, test=0.15, seed=0, strata=np.arange(300_000))
 
 
 def test_a_class_that_stratifying_would_take_from_training_is_refused() -> None:
     strata = np.repeat(["common", "rare"], [40, 3])
-    with pytest.raises(DataError, match="class 'rare' is too small to stratify: it has 3 rows for 3 splits; leave"):
+    with pytest.raises(DataError, match="class 'rare' has 3 rows, too few to stratify 3 splits; remove"):
         split({"all": 43}, valid=20, test=20, strata=strata)
 
 
@@ -164,7 +164,7 @@ def test_folds_hold_out_every_row_once_and_of_every_class_as_many(
     rows = len(strata)
     splits = split({"train": rows, "test": 3}, valid=1, seed=seed)
     parts = [
-        fold(splits, folds=folds, fold=number, seed=seed, strata=strata if stratified else None)
+        split_for_fold(splits, folds=folds, fold=number, seed=seed, strata=strata if stratified else None)
         for number in range(folds)
     ]
     assert sorted(np.concatenate([part["valid"] for part in parts])) == list(range(rows))
@@ -180,19 +180,19 @@ def test_folds_hold_out_every_row_once_and_of_every_class_as_many(
 
 def test_without_a_seed_folds_are_consecutive_rows() -> None:
     splits = split({"all": 8}, valid=1, test=1)
-    assert [fold(splits, folds=3, fold=n)["valid"].tolist() for n in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
+    assert [split_for_fold(splits, folds=3, fold=n)["valid"].tolist() for n in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
 
 
 @pytest.mark.parametrize(
     ("folds", "strata", "message"),
     [
-        (8, None, r"`folds` \(=8\) are more than the 7 rows that aren't for testing"),
-        (3, np.array([0, 0, 0, 0, 0, 1, 1]), "class 1 is too small to stratify: it has 2 rows for 3 folds"),
+        (8, None, r"`folds` \(=8\) must be at most 7, the number of rows outside of the test split"),
+        (3, np.array([0, 0, 0, 0, 0, 1, 1]), "class 1 has 2 rows, too few to stratify 3 folds"),
     ],
 )
 def test_folds_that_cannot_be_are_refused(folds: int, strata: np.ndarray | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        fold(split({"all": 8}, valid=1, test=1), folds=folds, fold=0, strata=strata)
+        split_for_fold(split({"all": 8}, valid=1, test=1), folds=folds, fold=0, strata=strata)
 
 
 def test_folds_of_a_table_are_dealt_by_its_seed() -> None:

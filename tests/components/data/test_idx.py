@@ -91,7 +91,7 @@ def test_a_missing_file_names_both_places_and_the_two_remedies(tmp_path: Path, m
 def test_images_and_labels_of_different_length_are_refused(tmp_path: Path) -> None:
     write(tmp_path, TRAIN, 5)
     write_idx(tmp_path / "labels", np.zeros(4, np.uint8))
-    with pytest.raises(DataError, match=r"images, \(5, 2, 3\), and .*labels, \(4,\), disagree"):
+    with pytest.raises(DataError, match=r"images has the shape \(5, 2, 3\), .*labels has the shape \(4,\); there must"):
         list(Idx(path=str(tmp_path), train=TRAIN, test=1, valid=1).blocks("all"))
 
 
@@ -164,16 +164,19 @@ HEADER = struct.pack(">HBBI", 0, 0x0D, 1, 3)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is truncated: it has 0 bytes, and an IDX header at least 4"),
-        (b"\x89PNG....", "is no IDX file: it begins with 89 50 4e 47 instead of 00 00"),
+        (b"", "is truncated: it has 0 bytes, but an IDX header has at least 4"),
+        (b"\x89PNG....", "is no IDX file: it starts with 89 50 4e 47 instead of 00 00"),
         (b"\0\0\x0a\x01", r"unknown type code 0x0a; allowed: 0x08 uint8, .* 0x0e float64"),
-        (HEADER[:6], "is truncated: it has 6 bytes, a header of rank 1 8"),
-        (HEADER + bytes(11), r"is truncated after 11 of the 12 bytes of data .* announces, float32 \(3,\)"),
-        (HEADER + bytes(13), r"has bytes behind the 12 bytes of data .* announces, float32 \(3,\)"),
-        (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + bytes(1), "has the rank 65; at most 64 is read"),
-        (b"\0\0\x08\xff" + bytes(4 * 255), "has the rank 255; at most 64 is read"),
-        (b"\0\0\x0e\x08" + b"\xff" * 32 + bytes(9), "has the shape .*; no array can be that large"),
-        (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, r"has the shape \(0, 4294967295, 4294967295\); no array can"),
+        (HEADER[:6], "is truncated: it has 6 bytes, but a header of rank 1 has 8"),
+        (HEADER + bytes(11), r"is truncated after 11 of the 12 bytes of data .* specifies, float32 \(3,\)"),
+        (HEADER + bytes(13), r"has more than the 12 bytes of data .* specifies, float32 \(3,\)"),
+        (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + bytes(1), "has an array of rank 65; the maximum is 64"),
+        (b"\0\0\x08\xff" + bytes(4 * 255), "has an array of rank 255; the maximum is 64"),
+        (b"\0\0\x0e\x08" + b"\xff" * 32 + bytes(9), "has an array of shape .*, which is too large"),
+        (
+            b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8,
+            r"has an array of shape \(0, 4294967295, 4294967295\), which is too large",
+        ),
     ],
 )
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -1,4 +1,4 @@
-"""Packed files: read as what they hold, whatever their name; damaged ones are refused, and none unpacks without end."""
+"""Packed files are recognized by their content; damaged or too large ones are errors."""
 
 import bz2
 import gzip
@@ -71,7 +71,9 @@ def test_a_damaged_file_is_refused(tmp_path: Path, kind: str, damage: str) -> No
         content[len(content) // 2] ^= 0xFF
     path = tmp_path / "table.csv"
     path.write_bytes({"cut": content[:-20], "flipped": content, "behind": content + b"label,text"}[damage])
-    with pytest.raises(DataError, match=rf"table\.csv is damaged {kind} at or before byte [\d,]+, after [\d,]+ bytes"):
+    with pytest.raises(
+        DataError, match=rf"table\.csv is damaged {kind} at or before byte [\d,]+, after [\d,]+ unpacked bytes"
+    ):
         Csv(path=str(path)).sizes()
 
 
@@ -116,7 +118,9 @@ def test_nothing_is_unpacked_beyond_a_limit_that_can_be_raised(
     tmp_path: Path, kind: str, reader: Callable[..., None]
 ) -> None:
     path = tmp_path / "bomb"
-    with pytest.raises(DataError, match=r"bomb unpacks to more than 0.003 GB; .* raise `max_unpacked_gb` \(=0.003\)"):
+    with pytest.raises(
+        DataError, match=r"bomb unpacks to more than 0.003 GB; .* increase `max_unpacked_gb` \(=0.003\)"
+    ):
         reader(path, kind, max_unpacked_gb=0.003)
     assert path.stat().st_size < ZEROS // 100
     reader(path, kind, max_unpacked_gb=0.01)
@@ -128,10 +132,13 @@ def test_an_array_is_unpacked_no_further_than_its_header_says(tmp_path: Path, ki
     path = tmp_path / "array"
     write_idx(path, np.arange(24, dtype=np.uint8))
     path.write_bytes(PACKERS[kind](path.read_bytes() + bytes(ZEROS)))
-    with pytest.raises(DataError, match=r"array has bytes behind the 24 bytes of data that its header announces"):
+    with pytest.raises(DataError, match=r"array has more than the 24 bytes of data that its header specifies"):
         read_idx(path, max_unpacked_gb=0.003)
     path.write_bytes(PACKERS[kind](struct.pack(">HBBII", 0, 0x0E, 2, 2**31, 2**28)))
-    with pytest.raises(DataError, match=r"array unpacks to more than 2 GB; if that is right, raise `max_unpacked_gb`"):
+    with pytest.raises(
+        DataError,
+        match=r"array unpacks to more than 2 GB; if the file should be that large, increase `max_unpacked_gb`",
+    ):
         read_idx(path)
 
 

@@ -86,5 +86,5 @@ def test_an_unknown_column_to_stratify_by_is_refused_with_the_nearest() -> None:
 
 
 def test_a_column_of_vectors_is_nothing_to_stratify_by() -> None:
-    with pytest.raises(DataError, match="must be a column of single values"):
+    with pytest.raises(DataError, match="must be a column with one value in each row"):
         ScikitLearn(name="iris", valid=0.1, test=0.2, stratify="measurements").splits()

@@ -34,7 +34,7 @@ class Some(Table):
 
     columns: Any
 
-    def content(self) -> str:
+    def content_digest(self) -> str:
         return ""
 
     def sizes(self) -> Mapping[str, int]:
@@ -79,5 +79,5 @@ def test_strings_are_classes_to_stratify_by(name: str) -> None:
     splits = Some(columns={"all": columns(60)}, valid=0.5, test=1 / 6, stratify=name).splits()
     for rows in splits.values():
         assert np.ptp(np.unique(classes[rows], return_counts=True)[1]) <= 1
-    with pytest.raises(DataError, match="must be a column of single values"):
+    with pytest.raises(DataError, match="must be a column with one value in each row"):
         Some(columns={"all": columns(60)}, valid=10, test=10, stratify="tokens").splits()

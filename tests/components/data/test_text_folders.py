@@ -137,13 +137,13 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ({"test": None}, {}, r"has no test/CLASS/NAME.txt; set `test` \(=test\) to the name of the folder"),
+        ({"test": None}, {}, r"has no files test/CLASS/NAME.txt; set `test` \(=test\) to the name of the folder"),
         ({}, {"classes": ("neg", "posi")}, "has no text of class posi in train. Allowed: neg"),
-        ({}, {"suffix": ".text"}, r"has no train/CLASS/NAME.text; set `train` \(=train\)"),
+        ({}, {"suffix": ".text"}, r"has no files train/CLASS/NAME.text; set `train` \(=train\)"),
         (
             {"set/train/neg/3.txt": "a\xff"},
             {},
-            "set/train/neg/3.txt of .* isn't UTF-8: byte 0xff at offset 1; convert it",
+            "set/train/neg/3.txt in .* isn't UTF-8: byte 0xff at offset 1; convert it",
         ),
     ],
 )
@@ -227,23 +227,35 @@ def test_long_names_and_those_of_other_alphabets_are_read_from_every_kind_of_arc
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (SOUND.replace(b"train/b/2", b"train/b/3") + END, r"at byte 1024 there is no header .* or a damaged one"),
-        (SOUND[: 2 * BLOCK] + bytes(BLOCK) + SOUND[3 * BLOCK :] + END, r"something follows its end, behind byte 1536"),
-        (SOUND + END + SOUND + END, r"something follows its end"),
-        (SOUND, r"it ends 512 bytes early, behind byte 4096"),
-        (SOUND[:-300], r"it ends \d+ bytes early"),
+        (SOUND.replace(b"train/b/2", b"train/b/3") + END, r"at byte 1024 there is no tar header, or a damaged header"),
+        (
+            SOUND[: 2 * BLOCK] + bytes(BLOCK) + SOUND[3 * BLOCK :] + END,
+            r"after the end of the archive, at byte 1536, there is more data",
+        ),
+        (SOUND + END + SOUND + END, r"after the end of the archive, at byte .*, there is more data"),
+        (SOUND, r"the archive ends 512 bytes too early, at byte 4096"),
+        (SOUND[:-300], r"the archive ends \d+ bytes too early"),
         (SOUND + header("train/a/9.txt", stated=HUGE), "unpacks to more than 2 GB"),
-        (SOUND + header("skipped", stated=HUGE) + END, r"it ends 512 bytes early"),
-        (SOUND + header("train/a/9.txt", 0, stated=b"\xff" * 12) + END, r"in place of a number"),
-        (SOUND + header("train/a/9.txt", 0, stated=b"-0000000001\0") + END, r"in place of a number"),
+        (SOUND + header("skipped", stated=HUGE) + END, r"the archive ends 512 bytes too early"),
+        (SOUND + header("train/a/9.txt", 0, stated=b"\xff" * 12) + END, r"instead of a number"),
+        (SOUND + header("train/a/9.txt", 0, stated=b"-0000000001\0") + END, r"instead of a number"),
         (SOUND + header("././@LongLink", 2**30, b"L") + END, r"has an extension of 1073741824 bytes"),
         (SOUND + header("pax", 12, b"x") + b"2 2 2 2 2 2 " + bytes(500) + END, r"has a damaged extension"),
-        (SOUND + header("pax", 13, b"x") + b"13 size=-512\n" + bytes(499) + SOUND + END, "in place of a number"),
-        (SOUND + header("pax", 12, b"x") + b"12 size=512\n" + bytes(500) + END, "no header follows an extended header"),
-        (SOUND + header("train/a/9.txt", 0, b"1") + END, r"train/a/9.txt of .* is a hard link; pack the files"),
-        (SOUND + header("train/a/9.txt", 0, b"2") + END, r"train/a/9.txt of .* is a symbolic link; pack the files"),
-        (SOUND + header("train/a/9.txt", 0, b"6") + END, r"train/a/9.txt of .* is a FIFO"),
-        (SOUND + header("train/a/9.txt", 0, b"3") + END, r"train/a/9.txt of .* is a character device"),
+        (SOUND + header("pax", 13, b"x") + b"13 size=-512\n" + bytes(499) + SOUND + END, "instead of a number"),
+        (
+            SOUND + header("pax", 12, b"x") + b"12 size=512\n" + bytes(500) + END,
+            "no header follows the extended header",
+        ),
+        (
+            SOUND + header("train/a/9.txt", 0, b"1") + END,
+            r"train/a/9.txt in .* is a hard link, not a regular file; pack the file itself",
+        ),
+        (
+            SOUND + header("train/a/9.txt", 0, b"2") + END,
+            r"train/a/9.txt in .* is a symbolic link, not a regular file; pack the file itself",
+        ),
+        (SOUND + header("train/a/9.txt", 0, b"6") + END, r"train/a/9.txt in .* is a FIFO"),
+        (SOUND + header("train/a/9.txt", 0, b"3") + END, r"train/a/9.txt in .* is a character device"),
         (SOUND + header("train/a/9.txt", 0, b"S", HUGE) + END, "is a sparse file"),
         (SOUND + header("train/a/9.txt", 0, b"M") + END, r"is an entry of type b'M'"),
     ],
@@ -261,7 +273,9 @@ def test_a_sparse_file_of_pax_is_known_by_its_own_name(tmp_path: Path) -> None:
         b"%d %s\n" % (len(one) + 4, one) for one in (b"GNU.sparse.major=1", b"GNU.sparse.name=train/a/9.txt")
     )
     content = header("pax", len(records), b"x") + records + bytes(-len(records) % BLOCK) + text("GNUSparseFile.0/9.txt")
-    with pytest.raises(DataError, match=r"train/a/9.txt of .* is a sparse file; pack the files themselves"):
+    with pytest.raises(
+        DataError, match=r"train/a/9.txt in .* is a sparse file, not a regular file; pack the file itself"
+    ):
         sizes(tmp_path / "a.tar", SOUND + content + END)
 
 
@@ -273,7 +287,7 @@ def test_files_that_are_not_wanted_may_be_anything(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has a name that isn't UTF-8, b'train/\\xff/1.txt'; rename it"):
+    with pytest.raises(DataError, match=r"contains a file name that isn't UTF-8, b'train/\\xff/1.txt'; rename it"):
         sizes(tmp_path / "a.tar", text("train/\udcff/1.txt") + SOUND + END)
     folder(tmp_path / "set", {"train/a/1.txt": "a", "test/a/1.txt": "b"})
     os.rename(tmp_path / "set/train/a", os.fsencode(tmp_path / "set/train") + b"/\xff")

@@ -31,7 +31,7 @@ VECTORS = X.reshape(4, -1)[:, :3]
 KEYS = {"params": jax.random.key(1), "dropout": jax.random.key(2)}
 
 
-def called(layer: nn.Module, x: np.ndarray = X, *, train: bool = False) -> tuple[np.ndarray, Any]:
+def run(layer: nn.Module, x: np.ndarray = X, *, train: bool = False) -> tuple[np.ndarray, Any]:
     """Returns the output with initial parameters, and the parameters."""
     y, variables = jax.jit(partial(layer.init_with_output, train=train))(KEYS, x)
     return np.asarray(y), jax.tree.map(np.asarray, variables.get("params", {}))
@@ -43,22 +43,22 @@ def shapes(layer: nn.Module, x: np.ndarray = X) -> tuple[Any, Any]:
     return y.shape, jax.tree.map(jnp.shape, variables.get("params", {}))
 
 
-def test_the_input_is_added_before_the_activation() -> None:
-    y, params = called(Residual((Dense(3),)), VECTORS)
+def test_residual_adds_the_input_before_the_activation() -> None:
+    y, params = run(Residual((Dense(3),)), VECTORS)
     inner = VECTORS @ params["layers_0"]["kernel"] + params["layers_0"]["bias"]
     np.testing.assert_allclose(y, np.maximum(inner + VECTORS, 0), rtol=1e-5, atol=1e-6)
-    linear, _ = called(Residual((Dense(3),), activation=None), VECTORS)
+    linear, _ = run(Residual((Dense(3),), activation=None), VECTORS)
     np.testing.assert_allclose(linear, inner + VECTORS, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(called(Residual((), activation=None), VECTORS)[0], 2 * VECTORS)
+    np.testing.assert_array_equal(run(Residual((), activation=None), VECTORS)[0], 2 * VECTORS)
 
 
-def test_where_the_shape_changes_the_input_is_projected() -> None:
-    """Figure 2 and section 3.3 of He et al. (2016): by 1 x 1, with the stride of the layers, normalized."""
-    y, params = called(Residual((Conv(4, 1, stride=2, use_bias=False),), activation=None))
+def test_residual_projects_the_input_if_the_shape_changes() -> None:
+    """The projection of He et al. (2016), section 3.3: 1 x 1, with the stride of the layers, and normalized."""
+    y, params = run(Residual((Conv(4, 1, stride=2, use_bias=False),), activation=None))
     kernel, projection = params["layers_0"]["kernel"], params["projection"]["conv"]["kernel"]
     assert projection.shape == (1, 1, 2, 4)
-    both = kernel[0, 0] + projection[0, 0] / np.sqrt(1 + 1e-3)
-    np.testing.assert_allclose(y, X[:, ::2, ::2] @ both, rtol=1e-4, atol=1e-5)
+    sum_of_kernels = kernel[0, 0] + projection[0, 0] / np.sqrt(1 + 1e-3)
+    np.testing.assert_allclose(y, X[:, ::2, ::2] @ sum_of_kernels, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, "SAME"), (2, "SAME"), ((1, 2), "SAME"), (3, 1), (2, 1)])
@@ -68,41 +68,41 @@ def test_a_projection_has_the_stride_that_fits(stride: Any, padding: Any) -> Non
 
 
 def test_a_shortcut_may_be_a_list_of_layers() -> None:
-    y, params = called(Residual((Flatten(), Dense(3)), shortcut=(GlobalAveragePool(), Dense(3, use_bias=False))))
+    y, params = run(Residual((Flatten(), Dense(3)), shortcut=(GlobalAveragePool(), Dense(3, use_bias=False))))
     left = X.reshape(4, -1) @ params["layers_1"]["kernel"]
     right = X.mean((1, 2)) @ params["shortcut_1"]["kernel"]
     np.testing.assert_allclose(y, np.maximum(left + right, 0), rtol=1e-4, atol=1e-5)
     assert "projection" not in shapes(Residual((Conv(2, 3),), shortcut=()))[1]
 
 
-def test_stochastic_depth_takes_examples_their_layers() -> None:
+def test_stochastic_depth_drops_the_layers_of_some_examples() -> None:
     x = np.ones((100, 1), np.float32)
     residual = Residual((Dense(1, initializer="he_normal"),), activation=None, stochastic_depth=0.75)
-    inner = float(called(residual, x)[0][0, 0]) - 1
-    y = called(residual, x, train=True)[0][:, 0]
-    lost = np.isclose(y, 1)
-    np.testing.assert_allclose(y[~lost], 1 + 4 * inner, rtol=1e-5)
-    assert 0.6 < lost.mean() < 0.9
+    inner = float(run(residual, x)[0][0, 0]) - 1
+    y = run(residual, x, train=True)[0][:, 0]
+    dropped = np.isclose(y, 1)
+    np.testing.assert_allclose(y[~dropped], 1 + 4 * inner, rtol=1e-5)
+    assert 0.6 < dropped.mean() < 0.9
 
 
-def test_branches_see_the_same_and_their_channels_are_joined() -> None:
-    y, params = called(Branches(((Dense(4), Dense(2)), (), (Dense(1),))), VECTORS)
+def test_branches_have_the_same_input_and_concatenated_outputs() -> None:
+    y, params = run(Branches(((Dense(4), Dense(2)), (), (Dense(1),))), VECTORS)
     first, second, third = (params[f"branches_{name}"] for name in ("0_0", "0_1", "2_0"))
     two = VECTORS @ first["kernel"] @ second["kernel"]
     np.testing.assert_allclose(y, np.concatenate([two, VECTORS, VECTORS @ third["kernel"]], 1), rtol=1e-5, atol=1e-5)
     assert shapes(Branches(((Conv(3, 1),), (MaxPool(3, 1, "SAME"),))))[0] == (4, 5, 6, 5)
 
 
-def test_repeated_layers_have_parameters_of_their_own() -> None:
-    y, params = called(Repeat((Dense(3, use_bias=False),), times=3), VECTORS)
+def test_each_copy_of_repeated_layers_has_its_own_parameters() -> None:
+    y, params = run(Repeat((Dense(3, use_bias=False),), times=3), VECTORS)
     kernels = [params[f"copies_{n}_0"]["kernel"] for n in range(3)]
     assert all((one != other).any() for one, other in itertools.pairwise(kernels))
     np.testing.assert_allclose(y, VECTORS @ kernels[0] @ kernels[1] @ kernels[2], rtol=1e-4, atol=1e-5)
     assert list(params) == ["copies_0_0", "copies_1_0", "copies_2_0"]
 
 
-def test_repeated_composites_have_parameters_of_their_own() -> None:
-    """Layers at any depth, with copies that differ in shape: the first has a projection, the second has none."""
+def test_each_copy_of_repeated_composites_has_its_own_parameters() -> None:
+    """The copies differ in shape: the first has a projection, the second has no projection."""
     residual = Residual((Repeat((Branches(((Dense(1),), (Dense(2),))),), 2), Conv(3, 1)))
     _, params = shapes(Repeat((residual,), 2))
     copies = params["copies_0_0"], params["copies_1_0"]
@@ -111,20 +111,20 @@ def test_repeated_composites_have_parameters_of_their_own() -> None:
     assert inner == [(2, 2), (3, 2), (3, 2), (3, 2)]
 
 
-def test_numbers_of_layers_in_layers_may_be_traced(check_traced: Callable[..., None]) -> None:
-    """Numbers, random keys and running moments, two lists deep."""
+def test_numbers_of_nested_layers_may_be_traced(check_traced: Callable[..., None]) -> None:
+    """Traces numbers of layers in a list in a list, with random keys and running moments."""
 
-    def deep(rate: Scalar, depth: Scalar, momentum: Scalar) -> nn.Module:
+    def nested(rate: Scalar, depth: Scalar, momentum: Scalar) -> nn.Module:
         return Repeat((Residual((Branches(((Dropout(rate), BatchNorm(momentum)),)),), stochastic_depth=depth),), 2)
 
-    variables = jax.jit(partial(deep(0.5, 0.5, 0.5).init, train=True))(KEYS, VECTORS)
+    variables = jax.jit(partial(nested(0.5, 0.5, 0.5).init, train=True))(KEYS, VECTORS)
     assert len(jax.tree.leaves(variables["batch_stats"])) == 4
 
-    def trained(**numbers: Scalar) -> tuple[jax.Array, Any]:
-        return deep(**numbers).apply(variables, VECTORS, train=True, rngs=KEYS, mutable=["batch_stats"])
+    def train(**numbers: Scalar) -> tuple[jax.Array, Any]:
+        return nested(**numbers).apply(variables, VECTORS, train=True, rngs=KEYS, mutable=["batch_stats"])
 
     first = {"rate": 0.0, "depth": 0.0, "momentum": 0.5}
-    check_traced(trained, first, first | {"rate": 0.5}, first | {"depth": 0.5}, first | {"momentum": 0.9})
+    check_traced(train, first, first | {"rate": 0.5}, first | {"depth": 0.5}, first | {"momentum": 0.9})
 
 
 @pytest.mark.parametrize(
@@ -132,43 +132,43 @@ def test_numbers_of_layers_in_layers_may_be_traced(check_traced: Callable[..., N
     [
         (
             Residual((Conv(3, 3, padding="VALID"),)),
-            r"^its layers make \(4, 3, 4, 3\) of it, which no strided convolution by 1 x 1 does: .*`shortcut`",
+            r"^no strided 1 x 1 convolution projects an input of \(4, 5, 6, 2\) to \(4, 3, 4, 3\), .*`shortcut`",
         ),
-        (Residual((Flatten(),)), r"^its layers make \(4, 60\) of it"),
+        (Residual((Flatten(),)), r"^no strided 1 x 1 convolution projects an input of \(4, 5, 6, 2\) to \(4, 60\)"),
         (
             Residual((Conv(3, 1),), shortcut=()),
-            r"^its layers give \(4, 5, 6, 3\), its shortcut \(4, 5, 6, 2\), and a sum needs the same",
+            r"^layers and shortcut need outputs of equal shape, got \(4, 5, 6, 3\) and \(4, 5, 6, 2\)",
         ),
         (
             Residual((MaxPool(2), Repeat((MaxPool(2),), 2))),
-            r"^layer 1 \(Repeat\): its layer 0 of copy 1 \(MaxPool\) can't take an input of .* \(4, 1, 1, 2\): .* not",
+            r"^layer 1 \(Repeat\): layer 0 of copy 1 \(MaxPool\) can't take an input of .* \(4, 1, 1, 2\): .* not",
         ),
         (
             Residual((), shortcut=(Flatten(), Conv(1, 1))),
-            r"^layer 1 of the shortcut \(Conv\) can't take an input of shape \(4, 60\): a convolution takes images",
+            r"^layer 1 of the shortcut \(Conv\) can't take an input of shape \(4, 60\): a convolution needs images",
         ),
         (
             Repeat((Residual((Branches(((), (Flatten(), Conv(1, 1)))),)),), 1),
-            r"^layer 0 of copy 0 \(Residual\): its layer 0 \(Branches\): its layer 1 of branch 1 \(Conv\) can't take",
+            r"^layer 0 of copy 0 \(Residual\): layer 0 \(Branches\): layer 1 of branch 1 \(Conv\) can't take",
         ),
         (
             Repeat((Branches(((Dense(1),), (MaxPool(2),))),), 1),
             r"^layer 0 of copy 0 \(Branches\) can't take an input of shape \(4, 5, 6, 2\): "
-            r"branch 1 gives \(4, 2, 3, 2\), branch 0 \(4, 5, 6, 1\): all but their channels must be the same",
+            r"branches need outputs that differ in their channels only, got .* and \(4, 2, 3, 2\) of branch 1",
         ),
-        (Branches(()), "^it has no branches: list at least one"),
+        (Branches(()), "^at least one branch is needed, got none"),
     ],
 )
-def test_what_does_not_fit_is_named(layer: nn.Module, message: str) -> None:
+def test_errors_name_the_layer_that_does_not_fit(layer: nn.Module, message: str) -> None:
     with pytest.raises(UserError, match=message):
         shapes(layer)
 
 
-def test_layers_of_flax_itself_fit_in() -> None:
+def test_composites_may_contain_layers_of_flax() -> None:
     assert shapes(Repeat((Branches(((nn.LayerNorm(), nn.Dense(1)), ())),), 3))[0] == (4, 5, 6, 5)
 
 
-def test_half_precision_stays_half() -> None:
+def test_bfloat16_inputs_give_bfloat16_outputs() -> None:
     layer = Repeat((Residual((ConvNorm(4, 3),)), Branches(((Conv(1, 1),), ()))), 2)
     y, variables = jax.eval_shape(partial(layer.init_with_output, train=True), KEYS, jnp.asarray(X, jnp.bfloat16))
     assert y.dtype == jnp.bfloat16

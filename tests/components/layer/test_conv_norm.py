@@ -20,7 +20,7 @@ def shapes(layer: Any) -> Any:
     return jax.tree.map(jnp.shape, jax.eval_shape(partial(layer.init, train=True), KEY, X)["params"])
 
 
-def test_a_convolution_then_normalization_then_the_activation() -> None:
+def test_convolution_normalization_and_activation_are_in_this_order() -> None:
     layer = ConvNorm(4, 1, stride=2, epsilon=0.1)
     y, variables = jax.jit(partial(layer.init_with_output, train=True))(KEY, X)
     before = X[:, ::2, ::2] @ np.asarray(variables["params"]["conv"]["kernel"])[0, 0]
@@ -28,7 +28,7 @@ def test_a_convolution_then_normalization_then_the_activation() -> None:
     np.testing.assert_allclose(y, np.maximum(normal, 0), rtol=1e-4, atol=1e-5)
 
 
-def test_the_fields_are_those_of_both() -> None:
+def test_fields_are_passed_to_convolution_and_normalization() -> None:
     norm = {"scale": (4,), "bias": (4,)}
     assert shapes(ConvNorm(4, 3)) == {"conv": {"kernel": (3, 3, 6, 4)}, "norm": norm}
     layer = ConvNorm(4, (3, 1), 2, "VALID", "tanh", True, "glorot_normal", (1, 2), groups=2, use_scale=False)
@@ -37,21 +37,21 @@ def test_the_fields_are_those_of_both() -> None:
     assert y.shape == (4, 1, 3, 4)
 
 
-def test_the_moments_move_by_the_momentum(check_traced: Callable[..., None]) -> None:
+def test_running_moments_are_updated_by_the_momentum(check_traced: Callable[..., None]) -> None:
     variables = jax.jit(partial(ConvNorm(2, 1).init, train=True))(KEY, X)
 
-    def trained(momentum: Scalar, epsilon: Scalar) -> Any:
+    def train(momentum: Scalar, epsilon: Scalar) -> Any:
         layer = ConvNorm(2, 1, activation=None, momentum=momentum, epsilon=epsilon)
         return layer.apply(variables, X, train=True, mutable=["batch_stats"])
 
     first = {"momentum": 0.9, "epsilon": 1e-3}
-    check_traced(trained, first, first | {"momentum": 0.5}, first | {"epsilon": 1.0})
+    check_traced(train, first, first | {"momentum": 0.5}, first | {"epsilon": 1.0})
     mean = (X @ np.asarray(variables["params"]["conv"]["kernel"])[0, 0]).mean((0, 1, 2))
-    moved = trained(0.9, 1e-3)[1]["batch_stats"]["norm"]["mean"]
-    np.testing.assert_allclose(moved, 0.1 * mean, rtol=1e-4, atol=1e-6)
+    running_mean = train(0.9, 1e-3)[1]["batch_stats"]["norm"]["mean"]
+    np.testing.assert_allclose(running_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
 
 
-def test_scales_start_at_initial_scale() -> None:
+def test_scales_have_their_initial_value() -> None:
     params = ConvNorm(4, 1, initial_scale=0.0).init(KEY, X, train=True)["params"]
     np.testing.assert_array_equal(params["norm"]["scale"], np.zeros(4))
     params = BatchNorm(initial_scale=0.25).init(KEY, X, train=True)["params"]
@@ -61,7 +61,7 @@ def test_scales_start_at_initial_scale() -> None:
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_without_scales_normalization_is_that_of_scales_of_one(train: bool) -> None:
+def test_no_scales_equal_scales_of_one(train: bool) -> None:
     plain = BatchNorm(use_scale=False)
     variables: Any = plain.init(KEY, X, train=True)
     assert list(variables["params"]) == ["bias"]
@@ -71,7 +71,7 @@ def test_without_scales_normalization_is_that_of_scales_of_one(train: bool) -> N
 
 
 @pytest.mark.parametrize("x", [X, X[:, 0, 0]])
-def test_layer_normalization_is_of_the_channels_of_each_place(x: np.ndarray) -> None:
+def test_layer_normalization_normalizes_the_channels_of_each_position(x: np.ndarray) -> None:
     """The formula of Ba et al. (2016) with the biased variance, as in PyTorch and Keras."""
     params = {"scale": np.arange(6, dtype=np.float32), "bias": np.arange(6, 12, dtype=np.float32)}
     y: Any = LayerNorm(0.1).apply({"params": params}, x, train=True)
@@ -79,14 +79,14 @@ def test_layer_normalization_is_of_the_channels_of_each_place(x: np.ndarray) -> 
     np.testing.assert_allclose(y, normal * params["scale"] + params["bias"], rtol=1e-5, atol=1e-5)
 
 
-def test_layer_normalization_begins_without_scale_and_bias() -> None:
+def test_layer_normalization_has_an_initial_scale_of_one_and_bias_of_zero() -> None:
     y, variables = LayerNorm().init_with_output(KEY, X, train=True)
     assert jax.tree.map(np.shape, variables) == {"params": {"scale": (6,), "bias": (6,)}}
     np.testing.assert_allclose(np.mean(y, -1), 0, atol=1e-5)
     np.testing.assert_allclose(np.std(y, -1), 1, rtol=1e-4)
 
 
-def test_layer_normalization_far_from_zero_and_in_half_precision() -> None:
+def test_layer_normalization_of_large_means_and_in_bfloat16() -> None:
     far = jnp.array([[9999.0, 10001.0]])
     np.testing.assert_allclose(LayerNorm().init_with_output(KEY, far, train=True)[0], [[-1.0, 1.0]], rtol=1e-4)
     init = partial(LayerNorm().init_with_output, train=True)
@@ -98,7 +98,7 @@ def test_layer_normalization_far_from_zero_and_in_half_precision() -> None:
 def test_the_epsilon_of_layer_normalization_may_be_traced(check_traced: Callable[..., None]) -> None:
     params = {"scale": jnp.ones(6), "bias": jnp.zeros(6)}
 
-    def normalized(epsilon: Scalar) -> Any:
+    def normalize(epsilon: Scalar) -> Any:
         return LayerNorm(epsilon).apply({"params": params}, X, train=True)
 
-    check_traced(normalized, {"epsilon": 1e-6}, {"epsilon": 1.0})
+    check_traced(normalize, {"epsilon": 1e-6}, {"epsilon": 1.0})

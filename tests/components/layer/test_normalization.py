@@ -31,7 +31,7 @@ def two_steps(momentum: Scalar, epsilon: Scalar) -> tuple[jax.Array, jax.Array, 
     return *outputs, variables
 
 
-def test_two_steps_and_inference_are_tensorflows() -> None:
+def test_two_steps_and_inference_equal_tensorflow() -> None:
     momentum, epsilon = GOLDEN["momentum"], GOLDEN["epsilon"]
     first, second, variables = jax.jit(two_steps)(momentum, epsilon)
     inferred = BatchNorm(momentum, epsilon).apply(variables, X1, train=False)
@@ -43,13 +43,13 @@ def test_two_steps_and_inference_are_tensorflows() -> None:
     close(inferred, GOLDEN["infer on x1"])
 
 
-def test_initialization_leaves_the_running_moments_alone() -> None:
+def test_initialization_does_not_update_the_running_moments() -> None:
     stats = BatchNorm().init(jax.random.key(0), X1, train=True)["batch_stats"]
     np.testing.assert_array_equal(stats["mean"], np.zeros(2))
     np.testing.assert_array_equal(stats["variance"], np.ones(2))
 
 
-def test_scale_and_bias_are_learned_by_channel() -> None:
+def test_each_channel_has_a_scale_and_a_bias() -> None:
     variables = BatchNorm().init(jax.random.key(0), X1, train=True)
     plain = BatchNorm().apply(variables, X1, train=False)
     params = {"scale": jnp.array([2.0, 3.0]), "bias": jnp.array([5.0, 7.0])}
@@ -57,7 +57,7 @@ def test_scale_and_bias_are_learned_by_channel() -> None:
     np.testing.assert_allclose(moved, np.asarray(plain) * [2, 3] + [5, 7], rtol=1e-5, atol=1e-5)
 
 
-def test_far_from_zero_the_variance_is_still_right() -> None:
+def test_the_variance_is_exact_for_large_means() -> None:
     x = jnp.array([[9999.0], [10001.0]])
     y, _ = BatchNorm(epsilon=1e-6).init_with_output(jax.random.key(0), x, train=True)
     np.testing.assert_allclose(y, [[-1.0], [1.0]], rtol=1e-4)
@@ -68,7 +68,7 @@ def test_the_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_half_precision_stays_half_and_moments_stay_float32(train: bool) -> None:
+def test_bfloat16_inputs_give_bfloat16_outputs_and_float32_moments(train: bool) -> None:
     layer, x = BatchNorm(), X1.astype(jnp.bfloat16)
     variables = jax.eval_shape(partial(layer.init, train=True), jax.random.key(0), x)
     apply = partial(layer.apply, train=train, mutable=["batch_stats"])
@@ -78,31 +78,31 @@ def test_half_precision_stays_half_and_moments_stay_float32(train: bool) -> None
 
 
 @pytest.mark.parametrize("case", LRN["y"])
-def test_local_response_normalization_is_tensorflows(case: str) -> None:
+def test_local_response_normalization_equals_tensorflow(case: str) -> None:
     _, radius, _, bias, _, alpha, _, beta = case.split()
     layer = LocalResponseNorm(int(radius), float(bias), float(alpha), float(beta))
     y = jax.jit(partial(layer.apply, {}, train=True))(jnp.array(LRN["x"]))
     np.testing.assert_allclose(y, LRN["y"][case], rtol=2e-6, atol=1e-6)
 
 
-def test_the_gradient_of_local_response_normalization_is_the_formulas() -> None:
+def test_the_gradient_of_local_response_normalization_equals_the_formula() -> None:
     """Compares with the chain rule over all pairs of channels."""
     x = np.asarray(jax.random.normal(jax.random.key(0), (1, 1, 2, 7)), np.float64)
-    near = np.abs(np.subtract.outer(np.arange(7), np.arange(7))) <= 1
-    power = 0.5 + 2 * np.square(x) @ near
+    in_window = np.abs(np.subtract.outer(np.arange(7), np.arange(7))) <= 1
+    power = 0.5 + 2 * np.square(x) @ in_window
     jacobian = np.eye(7) * power[..., None] ** -0.75
-    jacobian = jacobian - 0.75 * 4 * (x * power**-1.75)[..., :, None] * near * x[..., None, :]
+    jacobian = jacobian - 0.75 * 4 * (x * power**-1.75)[..., :, None] * in_window * x[..., None, :]
     layer = LocalResponseNorm(1, 0.5, 2.0, 0.75)
     gradient = jax.grad(lambda x: layer.apply({}, x, train=True).sum())(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(gradient, jacobian.sum(-2), rtol=2e-4, atol=1e-5)
 
 
 def test_the_numbers_of_local_response_normalization_may_be_traced(check_traced: Callable[..., None]) -> None:
-    def normalized(bias: Scalar, alpha: Scalar, beta: Scalar) -> jax.Array:
+    def normalize(bias: Scalar, alpha: Scalar, beta: Scalar) -> jax.Array:
         return LocalResponseNorm(1, bias, alpha, beta).apply({}, X1, train=True)
 
-    check_traced(normalized, {"bias": 1.0, "alpha": 1.0, "beta": 0.5}, {"bias": 2.0, "alpha": 0.1, "beta": 0.75})
+    check_traced(normalize, {"bias": 1.0, "alpha": 1.0, "beta": 0.5}, {"bias": 2.0, "alpha": 0.1, "beta": 0.75})
     y = LocalResponseNorm().apply({}, X1.astype(jnp.bfloat16), train=True)
     assert y.dtype == jnp.bfloat16
-    with pytest.raises(UserError, match=r"local response normalization takes images \(B, H, W, C\), got \(2, 3\)"):
+    with pytest.raises(UserError, match=r"local response normalization needs images \(B, H, W, C\), got \(2, 3\)"):
         LocalResponseNorm().apply({}, jnp.ones((2, 3)), train=True)

@@ -25,7 +25,7 @@ def images(*shape: int) -> jax.Array:
 
 
 @pytest.mark.parametrize("case", POOL["y"])
-def test_pooling_is_tensorflows(case: str) -> None:
+def test_pooling_equals_tensorflow(case: str) -> None:
     kind, padding, _, window, _, stride = case.split()
     layer = LAYERS[kind](int(window), int(stride), padding)
     y = jax.jit(partial(layer.apply, {}, train=True))(jnp.array(POOL["x"]))
@@ -50,10 +50,10 @@ CASES = [
 def test_small_and_large_windows_agree_with_xla(
     layer: type[MaxPool], window: tuple[int, int], stride: tuple[int, int], padding: Padding
 ) -> None:
-    """Values and gradients, also at ties: XLA gives the whole gradient to the first maximum."""
+    """Compares values and gradients, also at ties, where XLA gives the whole gradient to the first maximum."""
 
-    def reduced(x: jax.Array, primitive: Any, start: float) -> jax.Array:
-        return jax.lax.reduce_window(x, start, primitive, (1, *window, 1), (1, *stride, 1), padding)
+    def reduced(x: jax.Array, primitive: Any, neutral: float) -> jax.Array:
+        return jax.lax.reduce_window(x, neutral, primitive, (1, *window, 1), (1, *stride, 1), padding)
 
     def pooled(x: jax.Array) -> jax.Array:
         return layer(window, stride, padding).apply({}, x, train=True)
@@ -64,43 +64,43 @@ def test_small_and_large_windows_agree_with_xla(
         return reduced(x, jax.lax.add, 0.0) / reduced(jnp.ones_like(x), jax.lax.add, 0.0)
 
     @jax.jit
-    def answers(x: jax.Array) -> list[jax.Array]:
+    def compute_both(x: jax.Array) -> list[jax.Array]:
         pairs = [jax.vjp(f, x) for f in (pooled, expected)]
         upstream = jnp.arange(1.0, 1.0 + pairs[0][0].size).reshape(pairs[0][0].shape)
         return [array for value, backward in pairs for array in (value, *backward(upstream))]
 
-    value, gradient, expected_value, expected_gradient = answers(images(2, 7, 8, 3))
+    value, gradient, expected_value, expected_gradient = compute_both(images(2, 7, 8, 3))
     np.testing.assert_allclose(value, expected_value, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5)
 
 
-@pytest.mark.parametrize("place", range(4))
-def test_nan_is_never_lost(place: int) -> None:
-    x = jnp.arange(4.0).at[place].set(jnp.nan).reshape(1, 2, 2, 1)
+@pytest.mark.parametrize("position", range(4))
+def test_a_window_with_nan_gives_nan(position: int) -> None:
+    x = jnp.arange(4.0).at[position].set(jnp.nan).reshape(1, 2, 2, 1)
     assert jnp.isnan(MaxPool(2).apply({}, x, train=False)).all()
 
 
-def test_global_average_pooling_is_tensorflows() -> None:
+def test_global_average_pooling_equals_tensorflow() -> None:
     case = GOLDEN["global_average"]
     y = GlobalAveragePool().apply({}, jnp.array(case["x"]), train=False)
     np.testing.assert_allclose(y, case["y"], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", [MaxPool(2), AveragePool(2), GlobalAveragePool()])
-def test_vectors_are_refused(layer: MaxPool) -> None:
-    with pytest.raises(UserError, match=r"takes images \(B, H, W, C\), got \(3, 4\)"):
+def test_vectors_raise(layer: MaxPool) -> None:
+    with pytest.raises(UserError, match=r"needs images \(B, H, W, C\), got \(3, 4\)"):
         layer.apply({}, jnp.ones((3, 4)), train=False)
 
 
 @pytest.mark.parametrize("layer", [MaxPool(2), AveragePool(2)])
-def test_a_window_larger_than_the_image_is_refused_unless_padded(layer: MaxPool) -> None:
+def test_a_window_larger_than_the_padded_image_raises(layer: MaxPool) -> None:
     x = images(1, 1, 5, 1)
     with pytest.raises(UserError, match="of 2 x 2 does not fit into images of 1 x 5"):
         layer.apply({}, x, train=False)
     assert layer.clone(padding="SAME").apply({}, x, train=False).shape == (1, 1, 3, 1)
 
 
-def test_half_precision_stays_half() -> None:
+def test_bfloat16_inputs_give_bfloat16_outputs() -> None:
     x = images(1, 4, 4, 2).astype(jnp.bfloat16)
     for layer in (MaxPool(2), AveragePool(2), MaxPool(4), AveragePool(4), GlobalAveragePool()):
         assert jax.eval_shape(partial(layer.apply, {}, train=False), x).dtype == jnp.bfloat16
@@ -121,7 +121,7 @@ def windows(size: int, window: int, stride: int, pad: tuple[int, int], ceil_mode
     ("window", "stride", "padding"),
     [(3, 2, 0), (3, 2, 1), (2, 3, 1), (3, 3, ((1, 2), (0, 1))), (4, 3, 1)],
 )
-def test_explicit_padding_and_ceil_mode_are_pytorchs(
+def test_explicit_padding_and_ceil_mode_equal_pytorch(
     window: int, stride: int, padding: Any, size: int, ceil_mode: bool
 ) -> None:
     x = np.asarray(images(2, size, 9, 2))
@@ -144,20 +144,20 @@ def test_explicit_padding_and_ceil_mode_are_pytorchs(
         np.testing.assert_allclose(average.apply({}, jnp.asarray(x), train=True), means, rtol=1e-5, atol=1e-6)
 
 
-def test_a_padding_that_holds_a_whole_window_is_refused() -> None:
-    with pytest.raises(UserError, match=r"of 2 x 2 fits into a padding of \(\(2, 2\), \(2, 2\)\): pad less"):
+def test_a_padding_as_large_as_the_window_raises() -> None:
+    with pytest.raises(UserError, match=r"of 2 x 2 needs a smaller padding than \(\(2, 2\), \(2, 2\)\)"):
         MaxPool(2, padding=2).apply({}, images(1, 4, 4, 1), train=True)
 
 
-def test_depthwise_pooling_is_tensorflows() -> None:
+def test_depthwise_pooling_equals_tensorflow() -> None:
     y = DepthwiseMaxPool(3).apply({}, jnp.array(DEPTHWISE["x"]), train=True)
     np.testing.assert_array_equal(y, DEPTHWISE["y"])
 
 
-def test_depthwise_pooling_gives_the_gradient_to_the_first_and_never_loses_nan() -> None:
+def test_depthwise_pooling_gives_the_gradient_to_the_first_maximum_and_keeps_nan() -> None:
     x = jnp.array([[3.0, 3.0, 1.0, 2.0, 5.0, 5.0]])
     gradient = jax.grad(lambda x: (DepthwiseMaxPool(3).apply({}, x, train=True) * jnp.array([[1.0, 2.0]])).sum())(x)
     np.testing.assert_array_equal(gradient, [[1, 0, 0, 0, 2, 0]])
     assert jnp.isnan(DepthwiseMaxPool(6).apply({}, x.at[0, 2].set(jnp.nan), train=True)).all()
-    with pytest.raises(UserError, match="window of 4 does not divide 6 channels"):
+    with pytest.raises(UserError, match="a window that divides 6 channels, got a window of 4"):
         DepthwiseMaxPool(4).apply({}, x, train=True)

@@ -22,7 +22,7 @@ def test_gates_are_two_dense_layers_of_the_means() -> None:
 
 
 @pytest.mark.parametrize(("features", "channels", "expected"), [(None, 64, 4), (None, 8, 1), (7, 64, 7)])
-def test_the_width_between(features: int | None, channels: int, expected: int) -> None:
+def test_the_number_of_units(features: int | None, channels: int, expected: int) -> None:
     init = partial(SqueezeExcite(features, "swish", "hard_sigmoid", use_bias=False).init, train=True)
     params = jax.eval_shape(init, jax.random.key(0), jnp.ones((1, 2, 2, channels)))["params"]
     assert jax.tree.map(jnp.shape, params) == {
@@ -31,8 +31,8 @@ def test_the_width_between(features: int | None, channels: int, expected: int) -
     }
 
 
-def test_half_precision_stays_half_and_vectors_are_refused() -> None:
+def test_bfloat16_inputs_give_bfloat16_outputs_and_vectors_raise() -> None:
     init = partial(SqueezeExcite().init_with_output, train=True)
     assert jax.eval_shape(init, jax.random.key(0), X.astype(jnp.bfloat16))[0].dtype == jnp.bfloat16
-    with pytest.raises(UserError, match=r"squeeze and excitation takes images"):
+    with pytest.raises(UserError, match=r"squeeze and excitation needs images"):
         init(jax.random.key(0), X[0, 0])

@@ -1,4 +1,4 @@
-"""A dry run says exactly what would run, and whether it fits, while it computes and leaves nothing."""
+"""A dry run counts layers and memory exactly, checks that the run fits, and leaves no file."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from runner.modes.dry_run.layers import Layer, trace_layers
 LENET5 = ("architecture=lenet5",)
 MLP = ("architecture=mlp", "architecture.widths=[64,64]")
 CNN = ("experiment=digits_cnn",)
-WORK = {
+MULTIPLY_ADDS = {
     LENET5: {
         "c1": 28 * 28 * 6 * 5 * 5,
         "c3": 10 * 10 * 16 * 5 * 5 * 6,
@@ -41,54 +41,56 @@ PARAMETERS = {
     MLP: 65 * 64 + 65 * 64 + 65 * 10,
     CNN: 10 * 32 + (9 * 32 + 1) * 64 + 1025 * 128 + 129 * 10,
 }
-LAYER = re.compile(r"  (\S+) +(\S*) .*?([\d,]+)  +([\d,.]+)  +([\d.]+ .?B)")
+LAYER_LINE = re.compile(r"  (\S+) +(\S*) .*?([\d,]+)  +([\d,.]+)  +([\d.]+ .?B)")
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
 
-def sections(text: str) -> dict[str, list[str]]:
-    """The lines of each section of plain output, by the words that its title begins with."""
+def read_sections(text: str) -> dict[str, list[str]]:
+    """The lines of each section of plain output, by its title up to a colon or comma."""
     blocks = [block.splitlines() for block in text.strip().split("\n\n")]
     return {lines[0].partition(":")[0].partition(",")[0]: lines[1:] for lines in blocks}
 
 
-def numbers(lines: list[str]) -> dict[str, tuple[int, int]]:
+def read_layers(lines: list[str]) -> dict[str, tuple[int, int]]:
     """Parameters and multiply-adds by layer, from the lines of the layer table."""
-    found = [match for line in lines if (match := LAYER.fullmatch(line))]
+    matches = [match for line in lines if (match := LAYER_LINE.fullmatch(line))]
     return {
         match[1].removeprefix("architecture/"): (int(match[3].replace(",", "")), int(match[4].replace(",", "")))
-        for match in found
+        for match in matches
     }
 
 
 @pytest.fixture
 def without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device has no memory at all, so that a dry run ends after the sections by shapes."""
+    """The device has no memory, so that a dry run ends after the sections from shapes."""
     monkeypatch.setattr(memory, "measure_free_memory", lambda: memory.FreeMemory(-(10**9), "in this test"))
 
 
 @pytest.mark.usefixtures("without_compiling")
-@pytest.mark.parametrize("words", [LENET5, MLP, CNN], ids=["lenet5", "mlp", "cnn"])
-def test_the_layers_are_counted_exactly(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["mode=dry_run", *words]) == 1
-    found = numbers(sections(capsys.readouterr().out)["layers"])
+@pytest.mark.parametrize("overrides", [LENET5, MLP, CNN], ids=["lenet5", "mlp", "cnn"])
+def test_parameters_and_multiply_adds_of_layers_are_exact(
+    overrides: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["mode=dry_run", *overrides]) == 1
+    found = read_layers(read_sections(capsys.readouterr().out)["layers"])
     total = found.pop("total")
-    assert {name: work for name, (_, work) in found.items() if work} == WORK[words]
-    assert total == (PARAMETERS[words], sum(WORK[words].values()))
+    assert {name: work for name, (_, work) in found.items() if work} == MULTIPLY_ADDS[overrides]
+    assert total == (PARAMETERS[overrides], sum(MULTIPLY_ADDS[overrides].values()))
     assert total[0] == sum(parameters for parameters, _ in found.values())
 
 
-def test_it_prints_all_sections_and_leaves_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_all_sections_and_leaves_no_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=dry_run", "seed=3", "architecture.widths=[8]", "optimizer=adam"]) == 0
-    found = sections(capsys.readouterr().out)
+    found = read_sections(capsys.readouterr().out)
     assert list(found) == [
         "values",
         "a batch of 32",
         "splits",
         "layers",
-        "memory by shapes",
+        "memory estimated from shapes",
         "compiling",
-        "memory as compiled",
+        "memory of the compiled programs",
         "time",
     ]
     values = [" ".join(line.split()) for line in found["values"]]
@@ -99,14 +101,14 @@ def test_it_prints_all_sections_and_leaves_no_file(capsys: pytest.CaptureFixture
         "  target  int32 (32,)            target.ids int32 (32,)",
     ]
     assert "train 1,168, valid 270, test 359" in found["splits"][0]
-    assert found["splits"][1].endswith("37, the last one of 16 examples")
-    shapes = {line.split()[0]: line.split()[-2:] for line in found["memory by shapes"][:2]}
+    assert found["splits"][1].endswith("37, the last with 16 examples")
+    shapes = {line.split()[0]: line.split()[-2:] for line in found["memory estimated from shapes"][:2]}
     assert shapes == {"parameters": ["2.44", "kB"], "gradients": ["2.44", "kB"]}
     assert {line.split("  ")[1] for line in found["time"]} == {"a step", "an epoch", "the run"}
     assert not list(Path.cwd().iterdir())
 
 
-def test_the_run_takes_the_program_that_the_dry_run_compiled(tmp_path: Path) -> None:
+def test_a_run_takes_the_program_of_its_dry_run_from_the_cache(tmp_path: Path) -> None:
     words = ["training.limit_batches=2", "training.epochs=1", "tracking=none", "quiet=true"]
     environment = os.environ | {"TITRATE_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "runner", *words]
@@ -118,10 +120,10 @@ def test_the_run_takes_the_program_that_the_dry_run_compiled(tmp_path: Path) -> 
     assert not any(name.startswith("jit__train") for name in added)
 
 
-def test_a_model_that_is_too_large_allocates_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_too_large_model_is_an_error_before_anything_is_allocated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=dry_run", "architecture.widths=[200000,200000]"]) == 1
     printed = capsys.readouterr()
-    parameters, work = numbers(sections(printed.out)["layers"])["total"]
+    parameters, work = read_layers(read_sections(printed.out)["layers"])["total"]
     assert parameters == 65 * 200_000 + 200_001 * 200_000 + 200_001 * 10
     assert work == 64 * 200_000 + 200_000**2 + 200_000 * 10
     assert printed.err.startswith("too large for the device: a run with training.batch_size=32 needs 1.44 TB, ")
@@ -129,8 +131,10 @@ def test_a_model_that_is_too_large_allocates_nothing(capsys: pytest.CaptureFixtu
     assert max(array.nbytes for array in jax.live_arrays()) < 2**30
 
 
-def test_a_batch_size_that_fits_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    data = 1797 * (64 + 4)  # which is on the device already
+def test_the_error_names_a_batch_size_that_fits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = 1797 * (64 + 4)  # loaded on the device already
     monkeypatch.setattr(memory, "measure_free_memory", lambda: memory.FreeMemory(600_000 - data, "in this test"))
     words = ["mode=dry_run", "architecture.widths=[32]", "training.evaluation_batch_size=32", "quiet=true"]
     assert main([*words, "training.batch_size=1000"]) == 1
@@ -153,7 +157,7 @@ def test_a_batch_size_that_fits_is_named(capsys: pytest.CaptureFixture[str], mon
         ["feature.columns.image.key=imag"],
     ],
 )
-def test_errors_are_those_of_a_run(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_raises_the_errors_of_the_run(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     messages = []
     for mode in ("dry_run", "train"):
         assert main([f"mode={mode}", "tracking=none", "quiet=true", *words]) == 2
@@ -163,7 +167,7 @@ def test_errors_are_those_of_a_run(words: list[str], capsys: pytest.CaptureFixtu
 
 
 class Scanned(nn.Module):
-    """Three layers in a loop; one of them over again by `remat`."""
+    """The body of a loop; its dense layer is computed again in the backward pass."""
 
     @nn.compact
     def __call__(self, x: jax.Array, _: None = None) -> tuple[jax.Array, None]:
@@ -178,7 +182,7 @@ class Looped(nn.Module):
 
 
 class Attending(nn.Module):
-    """Work in a module beside its submodules, and a table that is used twice."""
+    """An attention module with multiply-adds of its own, and an embedding table that is used twice."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -198,7 +202,7 @@ class Convolved(nn.Module):
 
 
 class Branched(nn.Module):
-    """Of two branches the larger counts, and a loop of unknown length counts once."""
+    """A condition with a small and a large branch, and a loop of unknown length."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -209,7 +213,7 @@ class Branched(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("module", "x", "parameters", "work"),
+    ("module", "x", "parameters", "multiply_adds"),
     [
         (Looped(), jnp.ones((2, 4)), {"loop/dense": 60}, {"loop/dense": 3 * 2 * 4 * 4}),
         (
@@ -242,15 +246,15 @@ class Branched(nn.Module):
     ids=["loop", "attention", "convolution", "branch"],
 )
 def test_layers_within_loops_branches_and_transformations_are_counted(
-    module: nn.Module, x: jax.Array, parameters: dict[str, int], work: dict[str, int]
+    module: nn.Module, x: jax.Array, parameters: dict[str, int], multiply_adds: dict[str, int]
 ) -> None:
-    found = traced(module, x)
-    assert {layer.name: layer.parameters for layer in found if layer.parameters} == parameters
-    assert {layer.name: layer.multiply_adds for layer in found if layer.multiply_adds} == work
+    layers = list_layers(module, x)
+    assert {layer.name: layer.parameters for layer in layers if layer.parameters} == parameters
+    assert {layer.name: layer.multiply_adds for layer in layers if layer.multiply_adds} == multiply_adds
 
 
-def traced(module: nn.Module, x: jax.Array) -> list[Layer]:
+def list_layers(module: nn.Module, x: jax.Array) -> list[Layer]:
     """The layers of a Flax module."""
     apply: Callable[..., Any] = module.apply
     parameters = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
-    return trace_layers(lambda these, x: apply({"params": these}, x), parameters, x)[0]
+    return trace_layers(lambda values, x: apply({"params": values}, x), parameters, x)[0]

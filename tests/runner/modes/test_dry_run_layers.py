@@ -1,4 +1,4 @@
-"""A user's network as a list of layers in YAML, with nested lists of layers."""
+"""A network that a user writes in YAML, as a list of layers with nested lists."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def mine(in_empty_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("override", "message"),
     [
         (f"{BRANCH}.0.rte=0.3", f"{BRANCH}.0.rte: unknown parameter of components.layer.Dropout. Did you mean rate?"),
         (f"{BLOCK}.layers.0.features=0", f"{BLOCK}.layers.0.features: 0 is not a whole number in [1, inf)"),
@@ -49,13 +49,13 @@ def mine(in_empty_folder: Path) -> None:
         (f"{BLOCK}.shortcut=3", f"{BLOCK}.shortcut: 3 is not a list or null"),
         (f"{BLOCK}.layers.0=3", f"{BLOCK}.layers.0: 3 is not a part (a mapping with _target_)"),
         (f"{BRANCH}=3", f"{BRANCH}: 3 is not a list"),
-        (f"{BRANCH}.0._target_=components.layer.Dropuot", f"{BRANCH}.0._target_: components.layer has no Dropuot;"),
+        (f"{BRANCH}.0._target_=components.layer.Dropuot", f"{BRANCH}.0._target_: components.layer has no Dropuot. "),
     ],
 )
-def test_errors_in_nested_layers_name_their_place(word: str, message: str) -> None:
+def test_an_error_in_a_nested_layer_names_its_key(override: str, message: str) -> None:
     assert find_config_problems(compose(["architecture=mine"])) == []
-    (found,) = find_config_problems(compose(["architecture=mine", word]))
-    assert found.startswith(message)
+    (problem,) = find_config_problems(compose(["architecture=mine", override]))
+    assert problem.startswith(message)
 
 
 def test_scalars_of_nested_layers_are_scalars_of_the_run() -> None:
@@ -66,7 +66,7 @@ def test_scalars_of_nested_layers_are_scalars_of_the_run() -> None:
         f"{BRANCH}.0.rate": 0.5,
     }
     other = split_scalars(compose(["architecture=mine", f"{BRANCH}.0.rate=0", f"{BLOCK}.stochastic_depth=0"]))
-    assert other[0] == static, "what is compiled depends on them"
+    assert other[0] == static, "the compiled program would depend on scalars"
     assert other[1] != numbers
 
 
@@ -76,7 +76,7 @@ def test_layers_that_do_not_fit_are_an_error_without_a_traceback(capsys: pytest.
     error = capsys.readouterr().err
     assert "Traceback" not in error
     assert error.splitlines()[-1].startswith(
-        "architecture: layer 1 (Repeat): its layer 0 of copy 2 (Residual): its layer 0 (Conv) "
+        "architecture: layer 1 (Repeat): layer 0 of copy 2 (Residual): layer 0 (Conv) "
         "can't take an input of shape (32, 1, 1, "
     )
     assert error.splitlines()[-1].endswith(

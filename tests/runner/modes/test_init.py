@@ -54,7 +54,7 @@ def test_init_overwrites_nothing(in_empty_folder: Path, capsys: pytest.CaptureFi
     Path("README.md").write_text("mine")
     Path("conf").write_text("a file")
     assert main(["mode=init"]) == 2
-    assert f"mode=init: {in_empty_folder} has README.md, conf already; nothing was written" in capsys.readouterr().err
+    assert f"mode=init: {in_empty_folder} has README.md, conf already. Nothing was written" in capsys.readouterr().err
     assert sorted(path.name for path in in_empty_folder.iterdir()) == ["README.md", "conf"]
     assert Path("README.md").read_text() == "mine"
 

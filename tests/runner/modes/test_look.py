@@ -242,7 +242,7 @@ def test_another_split_is_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"confusion.png", "confusion_valid.png", "worst_mistakes_valid.png"} <= image_names(folder / "figures")
     capsys.readouterr()
     assert main(["mode=look", f"run={folder}", "data.split=tset"]) == 2
-    assert "it has no split tset. Did you mean test?" in capsys.readouterr().err
+    assert "there is no split tset. Did you mean test?" in capsys.readouterr().err
     shutil.rmtree(folder / "figures")
     (folder / "figures").touch()
     assert main(["mode=look", f"run={folder}"]) == 1

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runner.__main__ import main
-from runner.record.outbox import cover
+from runner.record.outbox import write_covered_size
 from runner.run_folder import lock_folder
 
 PRINT_IMPORTS = (
@@ -198,16 +198,16 @@ def test_conditions_select_runs(
             "runs.where: no run has a field test/acuracy. Did you mean test/accuracy?",
         ),
         ("runs.sort=-acuracy", "runs.sort: no run has a field acuracy. Did you mean test/accuracy?"),
-        ('runs.where="accuracy"', "runs.where: 'accuracy' is not a condition; write FIELD = VALUE"),
+        ('runs.where="accuracy"', "runs.where: 'accuracy' is not a condition. Write FIELD = VALUE"),
         ('runs.where="seed = 1 or seed = 2"', "runs.where: 'seed = 1 or seed = 2' is not a condition"),
         ('runs.where="seed = 1 and "', "runs.where: no condition follows the last `and`"),
         ('runs.where="status > finished"', "runs.where: status > finished: > needs a number"),
         (
             'runs.where="created > yesterday"',
-            "runs.where: created > yesterday: yesterday is not a date; write",
+            "runs.where: created > yesterday: yesterday is not a date. Write",
         ),
-        ('runs.where="age > 3"', "runs.where: age > 3: 3 is not an age; write 90 minutes or 2 days"),
-        ('runs.where="rate = 3"', "runs.where: rate matches a.rate and b.rate; write the full name"),
+        ('runs.where="age > 3"', "runs.where: age > 3: 3 is not an age. Write 90 minutes or 2 days"),
+        ('runs.where="rate = 3"', "runs.where: rate matches a.rate and b.rate. Write the full name"),
     ],
 )
 def test_a_wrong_condition_or_field_is_an_error(
@@ -274,7 +274,7 @@ def test_listing_does_not_import_jax() -> None:
 def test_clean_needs_a_condition(capsys: pytest.CaptureFixture[str]) -> None:
     make_scored_run("a", 0.5)
     assert main(["mode=clean"]) == 2
-    assert capsys.readouterr().err.startswith("runs.where: is missing; mode=clean needs a condition")
+    assert capsys.readouterr().err.startswith("runs.where: is missing. mode=clean needs a condition")
     assert main(["mode=clean", 'runs.where="status = faild and seed = 7"']) == 0
     assert capsys.readouterr().out.startswith("none of the 1 runs")
 
@@ -313,7 +313,7 @@ def test_clean_keeps_a_run_that_a_process_is_running(run_command: RunCommand) ->
 def test_clean_removes_a_folder_only_once_its_record_is_delivered(run_command: RunCommand) -> None:
     path = make_run("a", summary={}, tracking={"uri": "sqlite:///gone.db", "experiment": "titrate"})
     (path / "points.jsonl").write_text("{}\n")
-    cover(path, 3)
+    write_covered_size(path, 3)
     (damaged := make_run("b")).joinpath("record.json").unlink()
     arguments = ["mode=clean", 'runs.where="folder ~ 2026"', "runs.delete=folders", "runs.confirm=true"]
     lines = ["  ".join(cells) for cells in run_command(*arguments)]

@@ -19,7 +19,7 @@ from runner.config.config import Config
 from runner.errors import ConfigError
 from runner.signature.build import build
 from runner.suggest.suggestions import can_suggest
-from runner.sweep import plan
+from runner.sweep.plan import make_plan
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -105,8 +105,8 @@ def test_there_is_no_suggestion_if_more_is_chosen_or_no_run_starts(words: list[s
             "data.target is missing. Set it to the column to predict. Columns of houses.csv: area, id",
         ),
         (["data.path=house.csv"], "there is no file"),
-        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` names. Did you"),
-        (["data.delimiter=';;'"], "`delimiter` (=';;') must be one character"),
+        (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` lists. Did you"),
+        (["data.delimiter=';;'"], "`delimiter` (=';;') must be one ASCII character"),
     ],
 )
 def test_problems_of_the_table_are_reported(words: list[str], message: str) -> None:
@@ -143,7 +143,7 @@ def test_a_sweep_reads_the_table_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     read = []
     original = Csv.profile
     monkeypatch.setattr(Csv, "profile", lambda self: read.append(self.path) or original(self))
-    plan.make([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
+    make_plan([*LINE, "optimizer=adam,adamw,sgd", "seed=1,2"], multirun=True)
     assert capsys.readouterr().out.count("inferred from houses.csv:") == 1
     assert read == ["houses.csv"]
 
@@ -153,7 +153,7 @@ def test_a_sweep_reads_a_table_without_a_suggestion_once(monkeypatch: pytest.Mon
     original = Csv.profile
     monkeypatch.setattr(Csv, "profile", lambda self: asked.append(self.path) or original(self))
     with pytest.raises(ConfigError, match=r"data\.target=prize is not a column"):
-        plan.make([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
+        make_plan([*LINE, "data.target=prize", "seed=1,2,3"], multirun=True)
     assert asked == ["houses.csv"]
 
 
@@ -248,7 +248,7 @@ def test_init_overwrites_no_file_and_uses_no_name_of_titrate(capsys: pytest.Capt
     Path("experiments").mkdir()
     Path("experiments/houses.yaml").write_text("seed: 1\n")
     assert main(words) == 2
-    assert "has experiments/houses.yaml already; nothing was written" in capsys.readouterr().err
+    assert "has experiments/houses.yaml already. Nothing was written" in capsys.readouterr().err
     assert not Path("conf").exists()
     Path("houses.csv").rename("digits.csv")
     assert main([*words, "data.path=digits.csv"]) == 0
@@ -293,12 +293,12 @@ def test_new_rows_need_no_target_and_give_the_same_predictions_as_a_split(
     [
         (
             "rooms,area,where\n1,2,North\n\n2,x2,South\n",
-            "new.csv, line 4: column `area` is 'x2', not of the type",
+            "new.csv, line 4: column `area` is 'x2', not of type",
         ),
         ('rooms,area,where\n1,2,"a\nb"\n2,,South\n', "new.csv, line 4: column `area` has no value"),
-        ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` names. Did you mean aria?"),
-        ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` names. Columns: rooms."),
-        ("rooms,area,where\n1,x,North\n", "are fixed: correct new.csv"),
+        ("rooms,aria,where\n1,2,North\n", "new.csv has no column `area`, which `types` lists. Did you mean aria?"),
+        ("rooms\n1\n", "new.csv has no columns `area`, `where`, which `types` lists. Columns: rooms"),
+        ("rooms,area,where\n1,x,North\n", "are fixed. Correct new.csv"),
         ("rooms,area,where\n", "has no rows below the names of its columns"),
         ("rooms,area,where\n1,2\n", "new.csv, line 2: the number of fields is 2, not 3"),
     ],

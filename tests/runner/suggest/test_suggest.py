@@ -101,7 +101,7 @@ def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_pat
         "none is left out: it has no values",
     ]
     table = {row[0]: row[1:] for row in found["table"]}
-    assert table["column"] == ("type", "missing", "distinct", "plan_of")
+    assert table["column"] == ("type", "missing", "distinct", "becomes")
     assert table["place"] == ("string", "40", "2", "one of 2 values")
     assert found["values"]["data"]["types"]["a_b"] == "float", "whole by chance"
     assert "who" not in found["values"]["data"]["types"]

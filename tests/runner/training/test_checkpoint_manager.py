@@ -1,4 +1,4 @@
-"""What a run's folder keeps of its training comes back whole, as far as the last checkpoint covers it."""
+"""Checkpoints and the points that they cover: what is saved is loaded again exactly."""
 
 import dataclasses
 import json
@@ -14,17 +14,17 @@ from runner.training.monitor import MonitorState
 from runner.training.trainer_state import TrainerState
 
 
-class Told:
-    """A delivery that counts how often it is told that there is more."""
+class CountingDelivery:
+    """Counts its notifications."""
 
-    pokes = 0
+    notifications = 0
 
     def notify(self) -> None:
-        self.pokes += 1
+        self.notifications += 1
 
 
-def standing(step: int, best_step: int) -> TrainerState:
-    """One in which no field is as it is at first."""
+def trainer_state(step: int, best_step: int) -> TrainerState:
+    """A state in which no field has its initial value."""
     state = TrainState(
         {"w": np.full(2, step, np.float32)},
         {"m": np.float32(step)},
@@ -44,37 +44,37 @@ def standing(step: int, best_step: int) -> TrainerState:
     )
 
 
-def assert_equal(one: TrainerState, other: TrainerState) -> None:
+def assert_equal(found: TrainerState, expected: TrainerState) -> None:
     for field in dataclasses.fields(TrainerState):
-        pair = getattr(one, field.name), getattr(other, field.name)
+        pair = getattr(found, field.name), getattr(expected, field.name)
         assert jax.tree.structure(pair[0]) == jax.tree.structure(pair[1]), field.name
         jax.tree.map(np.testing.assert_array_equal, *pair)
 
 
-def test_a_standing_comes_back_whole_from_plain_values() -> None:
-    before = standing(6, 4)
-    meta = json.loads(json.dumps(before.meta()))
-    assert_equal(TrainerState.restored(before.state, before.best, meta), before)
+def test_the_trainer_state_is_restored_exactly_from_json() -> None:
+    saved = trainer_state(6, 4)
+    metadata = json.loads(json.dumps(saved.metadata()))
+    assert_equal(TrainerState.from_checkpoint(saved.state, saved.best, metadata), saved)
 
 
-def test_what_a_checkpoint_covers_comes_back_and_no_more(tmp_path: Path) -> None:
-    told = Told()
-    archive = CheckpointManager(tmp_path, told)
-    archive.begin()
-    for step, best in ((2, 2), (4, 2), (6, 6)):
-        archive.add(step, {"valid/loss": step / 10})
-        archive.save(standing(step, best))
-    archive.wait()
-    archive.add(8, {"valid/loss": 0.8})
-    archive.close()
-    assert told.pokes == 3
+def test_only_the_points_that_the_loaded_checkpoint_covers_are_kept(tmp_path: Path) -> None:
+    delivery = CountingDelivery()
+    checkpoints = CheckpointManager(tmp_path, delivery)
+    checkpoints.start()
+    for step, best_step in ((2, 2), (4, 2), (6, 6)):
+        checkpoints.add_point(step, {"valid/loss": step / 10})
+        checkpoints.save(trainer_state(step, best_step))
+    checkpoints.wait()
+    checkpoints.add_point(8, {"valid/loss": 0.8})
+    checkpoints.close()
+    assert delivery.notifications == 3
     assert len((tmp_path / "points.jsonl").read_text().splitlines()) == 4
     (tmp_path / "checkpoints/step_0000000006.npz").write_bytes(b"damaged")
-    again = CheckpointManager(tmp_path, told)
-    found, damaged = again.load(standing(0, 0).state)
+    reopened = CheckpointManager(tmp_path, delivery)
+    found, warnings = reopened.load(trainer_state(0, 0).state)
     assert found is not None
-    assert_equal(found, standing(4, 2))
-    assert len(damaged) == 1
+    assert_equal(found, trainer_state(4, 2))
+    assert len(warnings) == 1
     assert [point.step for point in outbox.parse_points(outbox.read_covered_points(tmp_path).splitlines())] == [2, 4]
     assert len((tmp_path / "points.jsonl").read_text().splitlines()) == 2
-    again.close()
+    reopened.close()

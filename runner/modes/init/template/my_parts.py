@@ -57,7 +57,7 @@ class Rentals(Table):
     noise: Annotated[float, Range(0)] = 0.1
     test: Annotated[float, Range(0, bounds="()")]
 
-    def content(self) -> str:
+    def content_digest(self) -> str:
         """A digest of the rows, which changes if `read` is edited."""
         digest = hashlib.blake2b(digest_size=16)
         for name, values in self.columns_by_part["all"].items():

@@ -15,26 +15,26 @@ from components.types import Output, UserError
 CENTRE = {(8, 8): (slice(12, 20), slice(12, 20)), (31, 33): (slice(0, 31), slice(0, 33))}
 
 
-def answer(module: LeNet5_1998, *image: int) -> Output:
+def trace_output(module: LeNet5_1998, *image: int) -> Output:
     """Returns the output for two images (height, width, channels), as shapes."""
     apply = partial(module.apply, train=True)
     return jax.eval_shape(apply, variables(module, *image), jnp.zeros((2, *image), module.dtype))
 
 
 @pytest.fixture(scope="module")
-def begun() -> Any:
-    """The variables before training."""
+def initial_variables() -> Any:
+    """The variables of LeNet5_1998 before training."""
     init = jax.jit(partial(LeNet5_1998(10).init, train=True))
-    return init(jax.random.key(0, impl="rbg"), jnp.zeros((1, 32, 32, 1)))  # it compiles faster than the usual one
+    return init(jax.random.key(0, impl="rbg"), jnp.zeros((1, 32, 32, 1)))  # rbg compiles faster
 
 
 @pytest.mark.parametrize("side", [28, 32])
-def test_parameters_and_maps_are_the_papers(side: int) -> None:
-    known = facts(LeNet5_1998(10), side, side, 1)
-    each = {name: size(layer) for name, layer in known.variables["params"].items()}
+def test_parameters_and_shapes_of_maps_equal_the_paper(side: int) -> None:
+    found = facts(LeNet5_1998(10), side, side, 1)
+    each = {name: size(layer) for name, layer in found.variables["params"].items()}
     assert each == {"c1": 156, "s2": 12, "c3": 1516, "s4": 32, "c5": 48_120, "f6": 10_164}  # section II-B
-    assert known.parameters == 60_000
-    assert known.stages == {
+    assert found.parameters == 60_000
+    assert found.stages == {
         "c1": (28, 28, 6),
         "s2": (14, 14, 6),
         "c3": (10, 10, 16),
@@ -44,11 +44,11 @@ def test_parameters_and_maps_are_the_papers(side: int) -> None:
     }
 
 
-def test_it_computes_what_the_paper_writes(begun: Any) -> None:
+def test_outputs_equal_the_formulas_of_the_paper(initial_variables: Any) -> None:
     """Compares one image with loops over maps in float64, down to the distances to the codes."""
     x = np.random.RandomState(0).uniform(-0.1, 1.175, (1, 32, 32, 1))
-    output = jax.jit(partial(LeNet5_1998(10).apply, train=False))(begun, jnp.asarray(x, jnp.float32))
-    p = jax.tree.map(np.float64, begun["params"])
+    output = jax.jit(partial(LeNet5_1998(10).apply, train=False))(initial_variables, jnp.asarray(x, jnp.float32))
+    p = jax.tree.map(np.float64, initial_variables["params"])
     windows = partial(np.lib.stride_tricks.sliding_window_view, window_shape=(5, 5))
 
     def scaled_tanh(a: np.ndarray) -> np.ndarray:
@@ -70,9 +70,9 @@ def test_it_computes_what_the_paper_writes(begun: Any) -> None:
     table += ["   XXX  XXXX XXX"]
     c3, used = [], 0
     for n in range(16):
-        seen = [m for m, row in zip(s2, table, strict=True) if row[n] == "X"]
-        c3.append(conv(seen, p["c3"]["kernel"][..., used : used + len(seen)], p["c3"]["bias"][n]))
-        used += len(seen)
+        inputs = [m for m, row in zip(s2, table, strict=True) if row[n] == "X"]
+        c3.append(conv(inputs, p["c3"]["kernel"][..., used : used + len(inputs)], p["c3"]["bias"][n]))
+        used += len(inputs)
     s4 = np.stack(sums(c3, p["s4"]), axis=-1)
     c5 = scaled_tanh(s4.ravel() @ p["c5"]["kernel"] + p["c5"]["bias"])
     f6 = scaled_tanh(c5 @ p["f6"]["kernel"] + p["f6"]["bias"])
@@ -84,23 +84,23 @@ def test_it_computes_what_the_paper_writes(begun: Any) -> None:
 
 
 def test_codes_head_channels_and_classes() -> None:
-    assert answer(LeNet5_1998(10), 8, 40, 3).logits.shape == (2, 10)
-    with pytest.raises(UserError, match="codes=digits are for ten classes, these are 3: choose codes=random"):
-        answer(LeNet5_1998(3), 32, 32, 1)
-    assert answer(LeNet5_1998(3, codes="random"), 32, 32, 1).logits.shape == (2, 3)
-    assert answer(LeNet5_1998(3, head=False), 32, 32, 1).logits is None
+    assert trace_output(LeNet5_1998(10), 8, 40, 3).logits.shape == (2, 10)
+    with pytest.raises(UserError, match=r"needs ten classes for the codes of digits, got 3\. Set codes to random"):
+        trace_output(LeNet5_1998(3), 32, 32, 1)
+    assert trace_output(LeNet5_1998(3, codes="random"), 32, 32, 1).logits.shape == (2, 3)
+    assert trace_output(LeNet5_1998(3, head=False), 32, 32, 1).logits is None
 
 
-def test_half_precision_inside() -> None:
+def test_bfloat16_features_and_float32_logits() -> None:
     module = LeNet5_1998(10, dtype=jnp.bfloat16)
-    output = answer(module, 32, 32, 1)
+    output = trace_output(module, 32, 32, 1)
     assert output.logits.dtype == jnp.float32
-    assert {one.dtype for one in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
-    assert {one.dtype for one in jax.tree.leaves(variables(module, 32, 32, 1))} == {jnp.dtype(jnp.float32)}
+    assert {feature.dtype for feature in output.features.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables(module, 32, 32, 1))} == {jnp.dtype(jnp.float32)}
 
 
-def test_weights_begin_within_their_bounds(begun: Any) -> None:
-    params = jax.tree.map(np.abs, begun["params"])
+def test_initial_weights_are_within_their_bounds(initial_variables: Any) -> None:
+    params = jax.tree.map(np.abs, initial_variables["params"])
     connections = {"c1": 25, "s2": 4, "s4": 4, "c5": 400, "f6": 120}
     for name, count in connections.items():
         largest = params[name]["scale" if name.startswith("s") else "kernel"].max()
@@ -124,7 +124,7 @@ def test_small_images_are_padded_on_all_sides(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(*first_maps(image, padded), rtol=1e-5, atol=1e-6)
 
 
-def test_maps_of_todays_have_the_papers_sizes() -> None:
+def test_maps_of_lenet5_have_the_shapes_of_the_paper() -> None:
     def features(x: jax.Array) -> dict[str, jax.Array]:
         return LeNet5(10).init_with_output(jax.random.key(0), x, train=True)[0].features
 

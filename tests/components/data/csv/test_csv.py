@@ -9,7 +9,7 @@ import pytest
 
 from components.data.csv.reader import Reader
 from components.data.csv.source import NULLS, Csv
-from components.data.packed import Packed
+from components.data.packed import PackedFile
 from components.types import DataError, Strings
 
 
@@ -148,21 +148,21 @@ def test_declared_integers_may_be_written_like_floats(tmp_path: Path) -> None:
     assert columns(Csv(path=path, types=types)) == {"y": [1, None, 3], "clock": ["01:30", "02:30", None]}
     for text, line in (("2.0\nx", "line 3: column `y` is 'x'"), ("2.0\n2.5", "3: column `y` is '2.5'")):
         write(Path(path), f"y,x\n{text.replace(chr(10), ',1' + chr(10))},1\n")
-        with pytest.raises(DataError, match=f"{line}, not of the type int; correct it"):
+        with pytest.raises(DataError, match=f"{line}, not of type int; correct the value"):
             Csv(path=path, types=types).sizes()
 
 
 def test_other_delimiters_and_quotes(tmp_path: Path) -> None:
     source = write(tmp_path / "table.csv", 'a;b\n"x;""y""\nz";1\r\n\n"";2\n')
     assert columns(Csv(path=source.path, delimiter=";")) == {"a": ['x;"y"\nz', None], "b": [1, 2]}
-    with pytest.raises(DataError, match=r"has one column, 'a;b'; .* set `delimiter` to semicolon$"):
+    with pytest.raises(DataError, match=r"has only one column, 'a;b'; set `delimiter` to semicolon$"):
         source.sizes()
     for spelt in ("semicolon", ";"):
         assert Csv(path=source.path, delimiter=spelt).sizes() == {"all": 2}
     tabs = write(tmp_path / "tabs.csv", "a\tb\n1\t2\n")
     for spelt in ("tab", r"\t", "\t"):
         assert kinds(Csv(path=tabs.path, delimiter=spelt)) == {"a": "int", "b": "int"}
-    with pytest.raises(DataError, match=r"has one column, 'a;b'; .* set `delimiter` to semicolon$"):
+    with pytest.raises(DataError, match=r"has only one column, 'a;b'; set `delimiter` to semicolon$"):
         write(tmp_path / "decimals.csv", "a;b\n1,5;2\n").sizes()
 
 
@@ -202,7 +202,7 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
     with pytest.raises(DataError, match=r"no file .*data/house.csv or .*/house.csv; did you mean houses.csv\?"):
         Csv(path="house.csv").sizes()
     for folder in ("data", ".", ".."):
-        with pytest.raises(DataError, match=rf"`path` \(={re.escape(folder)}\) is a folder, .*; name a file"):
+        with pytest.raises(DataError, match=rf"`path` \(={re.escape(folder)}\) is a folder, .*; choose a file"):
             Csv(path=folder).sizes()
 
 
@@ -214,29 +214,29 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
     [
         ("", None, "table.csv is empty"),
         ("a,b\n", None, "has no rows below the names of its columns"),
-        ("a,b,a\n1,2,3\n", None, "has the column `a` twice"),
+        ("a,b,a\n1,2,3\n", None, "has two columns named `a`"),
         ('a,b\n1,"x\ny"\n\n1,2,3\n', None, "table.csv, line 5: the number of fields is 3, not 2 as in the first line"),
         ("a,b\n1,2\n3\n", None, "line 3: the number of fields is 1, not 2"),
-        ('a,b\n"\n",1\n\n2,x\n', {"b": "float"}, "line 5: column `b` is 'x', not of the type float; correct it"),
-        ("a,b\n1,2\n2.5,1\n", {"a": "int"}, "line 3: column `a` is '2.5', not of the type int"),
-        ("a,b\n1,1\n2,yes\n", {"b": "bool"}, "line 3: column `b` is 'yes', not of the type bool"),
-        ("a,b\n1,2\n2,2020-01-01\n3,x", {"b": "timestamp"}, "line 2: column `b` is '2', not of the type timestamp"),
-        ("a,b\n1,2\n", {"bb": "int"}, "has no column `bb`, which `types` names. Did you mean b?"),
+        ('a,b\n"\n",1\n\n2,x\n', {"b": "float"}, "line 5: column `b` is 'x', not of type float; correct the value"),
+        ("a,b\n1,2\n2.5,1\n", {"a": "int"}, "line 3: column `a` is '2.5', not of type int"),
+        ("a,b\n1,1\n2,yes\n", {"b": "bool"}, "line 3: column `b` is 'yes', not of type bool"),
+        ("a,b\n1,2\n2,2020-01-01\n3,x", {"b": "timestamp"}, "line 2: column `b` is '2', not of type timestamp"),
+        ("a,b\n1,2\n", {"bb": "int"}, "has no column `bb`, which `types` lists. Did you mean b?"),
         (b"a,b\n1,2\n2,\xe9\n", None, "table.csv, line 3: byte 0xe9 isn't UTF-8; convert the file"),
         (b"a,b\n1,2\n2,\xe9\n", {"b": "string"}, "table.csv, line 3: byte 0xe9 isn't UTF-8"),
         (b"a,\xe9\n1,2\n", None, "table.csv, line 1: byte 0xe9 isn't UTF-8"),
         ("a,b", None, "has no rows below the names of its columns"),
         ("\n\r\n", None, "table.csv is empty; its first line must name the columns"),
-        ("a,b\n1,2\n3,4\0\n", None, "line 3: there is a byte 0x00, which only text in UTF-16 has"),
+        ("a,b\n1,2\n3,4\0\n", None, "line 3: there is a byte 0x00, as in UTF-16"),
         (bytes(1 << 20) + b"\n", None, "line 1: there is a byte 0x00"),
-        ("a,b\n1,2\n".encode("utf-16"), None, "table.csv is in UTF-16; convert it"),
-        ("a,b\n1,2\n".encode("utf-16-be"), None, "line 1: there is a byte 0x00, which only text in UTF-16 has"),
-        ('a,b\n1,"2"\n3,"4"5\n', None, "line 3: something follows a quote that is closed"),
-        ('a,b\n1,"2" \n', None, "line 2: something follows a quote that is closed"),
-        ('a,b\n1,"x\n2,"y"\n3,z"\n', None, "line 2: something follows a quote that is closed"),
-        ('a,b\n1,""2\n', None, "line 2: something follows a quote that is closed"),
-        ('a,b\n1,"x"""y\n', None, "line 2: something follows a quote that is closed"),
-        ('a,b\n1,"""x""" \n', None, "line 2: something follows a quote that is closed"),
+        ("a,b\n1,2\n".encode("utf-16"), None, "table.csv is in UTF-16; convert the file"),
+        ("a,b\n1,2\n".encode("utf-16-be"), None, "line 1: there is a byte 0x00, as in UTF-16"),
+        ('a,b\n1,"2"\n3,"4"5\n', None, "line 3: characters follow a quoted field"),
+        ('a,b\n1,"2" \n', None, "line 2: characters follow a quoted field"),
+        ('a,b\n1,"x\n2,"y"\n3,z"\n', None, "line 2: characters follow a quoted field"),
+        ('a,b\n1,""2\n', None, "line 2: characters follow a quoted field"),
+        ('a,b\n1,"x"""y\n', None, "line 2: characters follow a quoted field"),
+        ('a,b\n1,"""x""" \n', None, "line 2: characters follow a quoted field"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, text: str | bytes, types: Any, message: str) -> None:
@@ -254,16 +254,16 @@ def test_a_table_of_very_many_columns_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", [", ", "", '"', "\n", "\0", "é"])
 def test_a_delimiter_is_one_character(delimiter: str) -> None:
-    with pytest.raises(DataError, match=r"`delimiter` \(=.*\) must be one character"):
+    with pytest.raises(DataError, match=r"`delimiter` \(=.*\) must be one ASCII character"):
         Csv(path="table.csv", delimiter=delimiter)
 
 
 def test_a_row_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("reader", "errors"):
         monkeypatch.setattr(f"components.data.csv.{module}.BLOCK_BYTES", 1 << 14)
-    monkeypatch.setattr("components.data.csv.errors.LONGEST", 1 << 16)
+    monkeypatch.setattr("components.data.csv.errors.MAX_LINE_CHARACTERS", 1 << 16)
     for text, message in {
-        "x" * 200_000: "line 1 has more than .* characters; is it a table?",
+        "x" * 200_000: "line 1 has more than .* characters, the maximum; is it a table?",
         "x,y\n1," + "2" * 200_000 + "\n": "has a row of more than .*; is it a table?",
         'x,y\n1,"' + "a\n" * 20_000 + '"\n1,2\n': "has a row of more than .*; is it a table?",
         'x,y\n1,"' + "a\n" * 200_000: "line 2: a quote is opened and never closed",
@@ -279,13 +279,13 @@ def test_a_quote_within_a_field_is_a_character_of_it(tmp_path: Path, monkeypatch
         monkeypatch.setattr("components.data.csv.errors.CHUNK_BYTES", size)
         source = write(tmp_path / "table.csv", text)
         assert columns(source) == {"a": ['5" pipe', 'x"y"z', "w"], "b": ['7" tube', '"q"', 'p,"q" r,"']}
-        with pytest.raises(DataError, match="line 5: something follows a quote that is closed"):
+        with pytest.raises(DataError, match="line 5: characters follow a quoted field"):
             write(tmp_path / "table.csv", f'{text}x,"y"z\nu,v\n').sizes()
 
 
 def test_spellings_of_gaps_are_counted_in_the_columns_that_were_named(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,b\nNaN,1\n,2\nNaN,\n3,x\n")
-    reader = Reader(Packed(path), ",", ("", "NaN"), {})
+    reader = Reader(PackedFile(path), ",", ("", "NaN"), {})
     assert reader.count_spellings(["a"]) == {"a": {"NaN": 2}}
     assert reader.count_spellings([]) == {}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from components.layer.lowering.convolve import _blocks, convolve
+from components.layer.lowering.convolve import _count_blocks, convolve
 from components.layer.shape import Padding
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "layers.json").read_text())["conv"]
@@ -21,14 +21,14 @@ SIDE = st.integers(0, 3)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-def test_the_books_figure_of_strides_and_padding(padding: Padding) -> None:
+def test_strides_and_padding_are_as_in_the_books_figure(padding: Padding) -> None:
     y = convolve(jnp.array(FIGURE["x"]), jnp.array(FIGURE["w"]), (1, 5), padding)
     np.testing.assert_allclose(y, FIGURE[padding], rtol=1e-6)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
-def test_a_kernel_of_one_pixel_is_a_convolution_too(stride: tuple[int, int], padding: Padding) -> None:
+def test_a_1_x_1_kernel_equals_a_convolution(stride: tuple[int, int], padding: Padding) -> None:
     x = jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
     kernel = jax.random.normal(jax.random.key(1), (1, 1, 3, 4))
     numbers = ("NHWC", "HWIO", "NHWC")
@@ -38,7 +38,7 @@ def test_a_kernel_of_one_pixel_is_a_convolution_too(stride: tuple[int, int], pad
 
 @st.composite
 def convolutions(draw: Callable[..., Any]) -> dict[str, Any]:
-    """Shapes and options of a convolution that fits."""
+    """Returns shapes and options of a convolution, with images at least as large as the kernel."""
     channels, features, groups = draw(
         st.sampled_from([(6, 6, 6), (6, 12, 6), (4, 8, 2), (40, 80, 20), (66, 33, 3), (3, 4, 1), (1, 5, 1)])
     )
@@ -58,10 +58,10 @@ def convolutions(draw: Callable[..., Any]) -> dict[str, Any]:
 
 @hypothesis.given(case=convolutions(), dtype=st.sampled_from(["float32", "bfloat16"]))
 @hypothesis.settings(max_examples=6)
-def test_every_way_to_compute_it_gives_what_xla_gives(case: dict[str, Any], dtype: str) -> None:
-    """Values and both gradients; half precision is held against float32 within its rounding."""
+def test_every_lowering_equals_xla(case: dict[str, Any], dtype: str) -> None:
+    """Compares values and both gradients. bfloat16 is compared with float32, within its rounding error."""
     x, kernel = (jax.random.normal(jax.random.key(n), case[name]) for n, name in enumerate(("x", "kernel")))
-    x, kernel = (a.astype(dtype) for a in (x, kernel))
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
     options = {name: case[name] for name in ("stride", "padding", "dilation", "groups")}
     pads = ((options["padding"],) * 2,) * 2 if isinstance(options["padding"], int) else options["padding"]
 
@@ -77,30 +77,30 @@ def test_every_way_to_compute_it_gives_what_xla_gives(case: dict[str, Any], dtyp
         )
 
     @jax.jit
-    def answers(x: jax.Array, kernel: jax.Array) -> tuple[Any, Any]:
+    def compute_both(x: jax.Array, kernel: jax.Array) -> tuple[Any, Any]:
         y, backward = jax.vjp(partial(convolve, **options), x, kernel)
         upstream = jnp.cos(jnp.arange(1.0, 1.0 + y.size)).reshape(y.shape)
-        wide = [a.astype(jnp.float32) for a in (x, kernel)]
-        value, exact = jax.vjp(expected, *wide)
-        return (y, *backward(upstream.astype(y.dtype))), (value, *exact(upstream.astype(y.dtype).astype(jnp.float32)))
+        upstream = upstream.astype(y.dtype)
+        exact_y, exact_backward = jax.vjp(expected, *(array.astype(jnp.float32) for array in (x, kernel)))
+        return (y, *backward(upstream)), (exact_y, *exact_backward(upstream.astype(jnp.float32)))
 
-    found, wanted = answers(x, kernel)
-    for one, other, like in zip(found, wanted, (x, x, kernel), strict=True):
-        assert one.dtype == like.dtype
-        scale = max(1.0, float(jnp.abs(other).max()))
+    computed, exact = compute_both(x, kernel)
+    for array, exact_array, argument in zip(computed, exact, (x, x, kernel), strict=True):
+        assert array.dtype == argument.dtype
+        scale = max(1.0, float(jnp.abs(exact_array).max()))
         atol = scale * (1e-5 if dtype == "float32" else 2e-2)
-        np.testing.assert_allclose(np.asarray(one, np.float32), other, rtol=1e-4, atol=atol)
+        np.testing.assert_allclose(np.asarray(array, np.float32), exact_array, rtol=1e-4, atol=atol)
 
 
 @pytest.mark.parametrize(
     ("groups", "channels", "expected"),
     [(32, 4, 4), (32, 8, 8), (32, 32, 16), (2, 48, 2), (3, 8, 1), (3, 80, 3), (20, 2, 1), (64, 2, 4)],
 )
-def test_blocks_are_few_and_have_channels_enough(groups: int, channels: int, expected: int) -> None:
-    assert _blocks(groups, channels) == expected
+def test_the_number_of_blocks(groups: int, channels: int, expected: int) -> None:
+    assert _count_blocks(groups, channels) == expected
 
 
-def test_elsewhere_than_on_the_cpu_xla_convolves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_devices_use_the_convolution_of_xla(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     for groups, channels in ((6, 1), (2, 3)):
         traced = jax.make_jaxpr(partial(convolve, stride=(1, 1), padding="SAME", groups=groups))(
@@ -111,7 +111,7 @@ def test_elsewhere_than_on_the_cpu_xla_convolves(monkeypatch: pytest.MonkeyPatch
         assert equation.params["feature_group_count"] == groups
 
 
-def test_the_gradient_of_a_depthwise_gradient_exists() -> None:
+def test_a_depthwise_convolution_has_second_derivatives() -> None:
     """A penalty on the gradient of the image, differentiated by the kernel."""
     x, kernel = jax.random.normal(jax.random.key(0), (1, 5, 5, 2)), jnp.full((3, 3, 1, 2), 0.5)
 
@@ -127,5 +127,5 @@ def test_the_gradient_of_a_depthwise_gradient_exists() -> None:
         dimension_numbers=numbers,
         feature_group_count=2,
     )
-    found, expected = (jax.jit(jax.grad(partial(penalty, one)))(kernel) for one in (ours, xla))
+    found, expected = (jax.jit(jax.grad(partial(penalty, convolution)))(kernel) for convolution in (ours, xla))
     np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -1,0 +1,181 @@
+"""Figures of predicted classes: confusion matrix, metrics of each class, confidence and calibration."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from runner.figures.canvas import describe_not_finite, label_ticks, make_panels, save_figure, shorten
+from runner.record.predictions import RecordedPredictions
+
+MAX_LABELED = 30  # classes with labels; a figure of more classes shows colours, lines, or the worst classes
+MAX_WITH_SHARES = 15  # classes of a confusion matrix whose cells have room for a share beside the count
+MAX_MATRIX = 1000  # classes of a confusion matrix
+BINS = 20
+HEADING = ("class", "rows", "predicted", "precision", "recall", "f1")
+
+
+class ClassMetrics(NamedTuple):
+    """Metrics of each class, (classes,) each; NaN where a metric is not defined.
+
+    Attributes:
+        rows: the number of rows of the class.
+        predicted: the number of rows that are predicted to be of the class.
+        precision: the share of the predicted rows that are of the class.
+        recall: the share of the class's rows that are predicted to be of the class.
+        f1: the harmonic mean of precision and recall.
+    """
+
+    rows: np.ndarray
+    predicted: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+
+def draw_classification(predictions: RecordedPredictions, folder: Path, suffix: str) -> list[Path]:
+    """Draws predicted classes: confusion matrix, metrics of each class (also as a table), and the predictions.
+
+    Args:
+        predictions: the predictions.
+        folder: the folder of the new files.
+        suffix: the end of their names, before the extension.
+
+    Returns:
+        The new files.
+    """
+    metrics = measure_classes(predictions)
+    paths = [
+        _write_class_metrics(predictions, metrics, folder / f"per_class{suffix}.csv"),
+        save_figure(_draw_class_metrics(predictions, metrics), folder / f"per_class{suffix}.png"),
+        save_figure(_draw_predictions(predictions, metrics), folder / f"predictions{suffix}.png"),
+    ]
+    if len(_class_names(predictions)) <= MAX_MATRIX:
+        paths.append(save_figure(_draw_confusion_matrix(predictions), folder / f"confusion{suffix}.png"))
+    return paths
+
+
+def confusion_matrix(predictions: RecordedPredictions) -> np.ndarray:
+    """The number of rows by target (first axis) and prediction, int64 (classes, classes)."""
+    count = len(_class_names(predictions))
+    pairs = predictions.target.astype(np.int64) * count + predictions.prediction
+    return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+
+def measure_classes(predictions: RecordedPredictions) -> ClassMetrics:
+    """The metrics of each class. A class without rows has no recall, and one that is never predicted no precision."""
+    count = len(_class_names(predictions))
+    rows = np.bincount(predictions.target, minlength=count)
+    predicted = np.bincount(predictions.prediction, minlength=count)
+    correct = np.bincount(predictions.target[predictions.target == predictions.prediction], minlength=count)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        return ClassMetrics(rows, predicted, correct / predicted, correct / rows, 2 * correct / (rows + predicted))
+
+
+def _class_names(predictions: RecordedPredictions) -> tuple[str, ...]:
+    assert predictions.classes is not None
+    return predictions.classes
+
+
+def _write_class_metrics(predictions: RecordedPredictions, metrics: ClassMetrics, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(HEADING)
+        for name, rows, predicted, *shares in zip(_class_names(predictions), *metrics, strict=True):
+            table.writerow([name, rows, predicted, *("" if np.isnan(share) else f"{share:.6f}" for share in shares)])
+    return path
+
+
+def _draw_confusion_matrix(predictions: RecordedPredictions) -> Figure:
+    counts, names = confusion_matrix(predictions), _class_names(predictions)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = float(np.clip(2 + 0.4 * len(names), 4, 14))
+    figure, [axis] = make_panels(1, width=side + 1, height=side)
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(image, ax=axis, label="share of the class's rows", shrink=0.8)
+    axis.set(title=f"{predictions.split}: confusion of {counts.sum():,} rows", xlabel="predicted", ylabel="target")
+    if len(names) <= MAX_LABELED:
+        label_ticks(axis, names)
+        label_ticks(axis, names, vertical=True)
+        _write_cells(axis, counts, shares)
+    return figure
+
+
+def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    """Writes each count except 0 into its cell, with its share if there is room."""
+    has_room = len(counts) <= MAX_WITH_SHARES
+    for row, column in np.argwhere(counts).tolist():
+        count, share = counts[row, column], shares[row, column]
+        text = f"{count}\n{share:.0%}" if has_room else f"{count}"
+        color = "white" if share > 0.5 else "black"  # on a dark or a light cell
+        axis.text(column, row, text, ha="center", va="center", fontsize=7, color=color, in_layout=False)
+
+
+def _draw_class_metrics(predictions: RecordedPredictions, metrics: ClassMetrics) -> Figure:
+    """Draws F1 as bars, precision and recall as marks; of many classes only those with the lowest F1."""
+    names, title = _class_names(predictions), f"{predictions.split}: each class"
+    shown = np.arange(len(names))
+    if len(names) > MAX_LABELED:
+        shown = np.argsort(metrics.f1, kind="stable")[:MAX_LABELED]  # NaN comes last
+        title += f", the worst {MAX_LABELED} of {len(names):,}"
+    figure, [axis] = make_panels(1, width=6, height=1.5 + 0.25 * len(shown))
+    positions = range(len(shown))
+    axis.barh(positions, np.nan_to_num(metrics.f1[shown]), color="lightsteelblue", label="F1")
+    axis.plot(metrics.precision[shown], positions, ">", color="tab:blue", label="precision")
+    axis.plot(metrics.recall[shown], positions, "<", color="tab:orange", label="recall")
+    label_ticks(axis, [f"{shorten(names[index], 16)} ({metrics.rows[index]:,})" for index in shown], vertical=True)
+    axis.set(title=title, xlim=(0, 1.02))
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _draw_predictions(predictions: RecordedPredictions, metrics: ClassMetrics) -> Figure:
+    """Draws the number of rows of each class, the confidence of predictions, and their calibration."""
+    figure, [class_sizes, confidence, calibration] = make_panels(3)
+    _draw_class_sizes(class_sizes, _class_names(predictions), metrics)
+    assert predictions.probability is not None
+    finite = np.isfinite(predictions.probability)
+    probability = predictions.probability[finite]
+    is_correct = (predictions.target == predictions.prediction)[finite]
+    groups, colors = [probability[is_correct], probability[~is_correct]], ["tab:blue", "tab:red"]
+    confidence.hist(groups, BINS, range=(0, 1), stacked=True, color=colors, label=["correct", "wrong"])
+    confidence.set(title="confidence", xlabel="probability of the predicted class", ylabel="rows")
+    confidence.legend()
+    _draw_calibration(calibration, probability, is_correct)
+    figure.suptitle(f"{predictions.split}: predictions of {len(finite):,} rows" + describe_not_finite(~finite))
+    return figure
+
+
+def _draw_class_sizes(axis: Axes, names: tuple[str, ...], metrics: ClassMetrics) -> None:
+    """Draws the number of rows of each class beside the number of its predictions."""
+    positions = np.arange(len(names))
+    if len(names) <= MAX_LABELED:
+        axis.bar(positions - 0.2, metrics.rows, 0.4, label="target", color="tab:gray")
+        axis.bar(positions + 0.2, metrics.predicted, 0.4, label="predicted", color="tab:blue")
+        label_ticks(axis, names)
+    else:
+        axis.step(positions, metrics.rows, where="mid", label="target", color="tab:gray")
+        axis.step(positions, metrics.predicted, where="mid", label="predicted", color="tab:blue", linewidth=0.8)
+    axis.set(title="rows of each class", ylabel="rows")
+    axis.legend()
+
+
+def _draw_calibration(axis: Axes, probability: np.ndarray, is_correct: np.ndarray) -> None:
+    """Draws the accuracy at each probability. A calibrated model is on the diagonal."""
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    rows = np.bincount(bins, minlength=BINS)
+    filled = rows > 0
+    mean_probability = np.bincount(bins, probability, BINS)[filled] / rows[filled]
+    accuracy = np.bincount(bins, is_correct, BINS)[filled] / rows[filled]
+    axis.plot([0, 1], [0, 1], "--", color="tab:gray", linewidth=1)
+    axis.plot(mean_probability, accuracy, "o-", markersize=4)
+    axis.set(title="calibration", xlabel="probability of the predicted class", ylabel="accuracy")
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axis.grid(alpha=0.3)
