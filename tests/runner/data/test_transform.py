@@ -124,7 +124,7 @@ def test_a_transform_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_
     [
         ({"city": None}, UserError, r"there is no column `city` in the new rows"),
         ({"x": np.array(["a"] * 3)}, DataError, r"row 0 of the new rows: column `x` is 'a'; a number is needed"),
-        ({"city": np.arange(3)}, DataError, r"column `city` of the new rows holds whole numbers"),
+        ({"city": np.arange(3)}, DataError, r"column `city` of the new rows has whole numbers"),
         ({"x": np.zeros((3, 2))}, UserError, r"a new row is encoded as|numbers a row"),
     ],
 )
