@@ -1,4 +1,4 @@
-"""Columns given from Python: what pandas and Arrow mean by them, gaps and all."""
+"""Conversion of columns from Python, pandas and Arrow."""
 
 import subprocess
 import sys
@@ -15,14 +15,14 @@ from pandas import NA, NaT, Series
 from components.columns import as_column, as_columns, is_table
 from components.types import DataError, Ragged, Strings
 
-GAP = "gap"
+MISSING = "missing"
 NOON = datetime(2024, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
 INSTANT = datetime(2024, 1, 1, 10)
 
 
-def read(given: Any) -> tuple[str, list[Any]]:
-    """The type of a column's values, and what stands in each row."""
-    values, valid = as_column("x", given)
+def read(column: Any) -> tuple[str, list[Any]]:
+    """Returns the type of a column's values, and the value in each row."""
+    values, valid = as_column("x", column)
     assert not isinstance(values, Ragged)
     if isinstance(values, Strings):
         texts = [*values._replace(indices=None).tolist(), ""]
@@ -30,44 +30,44 @@ def read(given: Any) -> tuple[str, list[Any]]:
         kind, rows = "text", [texts[place] for place in places]
     else:
         kind, rows = str(values.dtype), values.tolist()
-    there = [True] * len(rows) if valid is None else valid
-    return kind, [value if known and value is not None else GAP for value, known in zip(rows, there, strict=True)]
+    valid = [True] * len(rows) if valid is None else valid
+    return kind, [v if is_valid and v is not None else MISSING for v, is_valid in zip(rows, valid, strict=True)]
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "rows"),
+    ("column", "kind", "rows"),
     [
-        (Series([1, None], dtype="Int64"), "int64", [1, GAP]),
+        (Series([1, None], dtype="Int64"), "int64", [1, MISSING]),
         (Series([1, 2], dtype="UInt8"), "uint8", [1, 2]),
-        (Series([True, NA], dtype="boolean"), "bool", [True, GAP]),
-        (Series([1.5, np.nan]), "float64", [1.5, GAP]),
-        (Series([1.5, None], dtype="Float32"), "float32", [1.5, GAP]),
+        (Series([True, NA], dtype="boolean"), "bool", [True, MISSING]),
+        (Series([1.5, np.nan]), "float64", [1.5, MISSING]),
+        (Series([1.5, None], dtype="Float32"), "float32", [1.5, MISSING]),
         (Series([1, 2], dtype="uint8"), "uint8", [1, 2]),
-        (Series(["a", NA, ""], dtype="string"), "text", ["a", GAP, ""]),
-        (Series(["a", None], dtype="string[pyarrow]"), "text", ["a", GAP]),
-        (Series(["a", np.nan, "a", "a", "b"], dtype=object), "text", ["a", GAP, "a", "a", "b"]),
-        (Series(["a", None, "b"], dtype="category"), "text", ["a", GAP, "b"]),
-        (pandas.Categorical([3, None, 1]), "int64", [3, GAP, 1]),
+        (Series(["a", NA, ""], dtype="string"), "text", ["a", MISSING, ""]),
+        (Series(["a", None], dtype="string[pyarrow]"), "text", ["a", MISSING]),
+        (Series(["a", np.nan, "a", "a", "b"], dtype=object), "text", ["a", MISSING, "a", "a", "b"]),
+        (Series(["a", None, "b"], dtype="category"), "text", ["a", MISSING, "b"]),
+        (pandas.Categorical([3, None, 1]), "int64", [3, MISSING, 1]),
         (pandas.Index([1, 2]), "int64", [1, 2]),
-        (Series([Decimal("1.5"), None]), "float64", [1.5, GAP]),
-        (Series([NOON, NaT]), "datetime64[us]", [INSTANT, GAP]),
-        (Series([date(2024, 1, 1), None]), "datetime64[D]", [date(2024, 1, 1), GAP]),
-        (pyarrow.chunked_array([["a"], [None, "b"]]), "text", ["a", GAP, "b"]),
-        (pyarrow.array([None, None]), "text", [GAP, GAP]),
-        (pyarrow.array([1, None], pyarrow.decimal128(5, 2)), "float64", [1, GAP]),
+        (Series([Decimal("1.5"), None]), "float64", [1.5, MISSING]),
+        (Series([NOON, NaT]), "datetime64[us]", [INSTANT, MISSING]),
+        (Series([date(2024, 1, 1), None]), "datetime64[D]", [date(2024, 1, 1), MISSING]),
+        (pyarrow.chunked_array([["a"], [None, "b"]]), "text", ["a", MISSING, "b"]),
+        (pyarrow.array([None, None]), "text", [MISSING, MISSING]),
+        (pyarrow.array([1, None], pyarrow.decimal128(5, 2)), "float64", [1, MISSING]),
         (pyarrow.array([[1, 2], [3, 4]], pyarrow.list_(pyarrow.int32(), 2)), "int32", [[1, 2], [3, 4]]),
-        (pyarrow.array([b"a\0", None]), "object", [b"a\0", GAP]),
-        (np.ma.array([1, 2], mask=[False, True]), "int64", [1, GAP]),
-        ([1, None, NA], "object", [1, GAP, GAP]),
-        (["a", float("nan"), NaT], "object", ["a", GAP, GAP]),
-        ([Decimal("0.5"), Decimal("NaN"), 2], "object", [0.5, GAP, 2]),
-        ([datetime(2024, 1, 1, 10, tzinfo=UTC), None, NaT], "datetime64[us]", [INSTANT, GAP, GAP]),
-        (np.array(["2024-01-01", "NaT"], "M8[D]"), "datetime64[D]", [date(2024, 1, 1), GAP]),
+        (pyarrow.array([b"a\0", None]), "object", [b"a\0", MISSING]),
+        (np.ma.array([1, 2], mask=[False, True]), "int64", [1, MISSING]),
+        ([1, None, NA], "object", [1, MISSING, MISSING]),
+        (["a", float("nan"), NaT], "object", ["a", MISSING, MISSING]),
+        ([Decimal("0.5"), Decimal("NaN"), 2], "object", [0.5, MISSING, 2]),
+        ([datetime(2024, 1, 1, 10, tzinfo=UTC), None, NaT], "datetime64[us]", [INSTANT, MISSING, MISSING]),
+        (np.array(["2024-01-01", "NaT"], "M8[D]"), "datetime64[D]", [date(2024, 1, 1), MISSING]),
     ],
     ids=range(26),
 )
-def test_a_gap_is_a_gap_and_a_value_stays_what_it_is(given: Any, kind: str, rows: list[Any]) -> None:
-    assert read(given) == (kind, rows)
+def test_values_keep_their_type_and_missing_values_are_masked(column: Any, kind: str, rows: list[Any]) -> None:
+    assert read(column) == (kind, rows)
 
 
 def test_lists_are_rows_of_any_length() -> None:
@@ -79,7 +79,7 @@ def test_lists_are_rows_of_any_length() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("column", "message"),
     [
         (Series([1, "a"]), "column `x` doesn't have values of one type: Could not convert 'a'"),
         (Series([pandas.Timedelta(1)]), "column `x` has Arrow's type duration"),
@@ -90,9 +90,9 @@ def test_lists_are_rows_of_any_length() -> None:
         (pandas.DataFrame({"a": [1]}), "column `x` is a table"),
     ],
 )
-def test_what_is_no_column_is_refused(given: Any, message: str) -> None:
+def test_unsupported_columns_raise_an_error(column: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        as_column("x", given)
+        as_column("x", column)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_frame_is_its_columns(frame: Any) -> None:
     assert {name: mask.tolist() for name, mask in columns.valid.items()} == {"3": [True, False]}
 
 
-def test_a_name_that_two_columns_have_is_refused() -> None:
+def test_a_name_that_two_columns_have_raises_an_error() -> None:
     with pytest.raises(DataError, match="the rows have two columns a; rename one"):
         as_columns(pandas.DataFrame([[1, 2]], columns=["a", "a"]), "the rows")
 

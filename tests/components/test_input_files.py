@@ -91,7 +91,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("reader", READERS)
-def test_what_is_no_regular_file_is_refused_by_name(
+def test_other_files_than_regular_files_raise_an_error_with_their_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: Callable[[Path], None]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -107,7 +107,7 @@ def test_what_is_no_regular_file_is_refused_by_name(
 
 @pytest.mark.parametrize("reader", [idx, text_in_folder], ids=lambda reader: reader.__name__)
 @pytest.mark.parametrize("kind", [fifo, endless], ids=lambda kind: kind.__name__)
-def test_what_is_no_regular_file_in_a_folder_is_refused_too(
+def test_other_files_than_regular_files_in_a_folder_raise_an_error(
     tmp_path: Path, reader: Callable[[Path], None], kind: Callable[[Path], None]
 ) -> None:
     kind(tmp_path / "given")
@@ -115,7 +115,7 @@ def test_what_is_no_regular_file_in_a_folder_is_refused_too(
         reader(tmp_path / "given")
 
 
-def test_a_folder_is_no_file_unless_it_may_be(tmp_path: Path) -> None:
+def test_a_folder_raises_an_error_if_a_file_is_needed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"{tmp_path} is a folder; a regular file is needed"):
         find_path(str(tmp_path), file=True)
     assert find_path(str(tmp_path)) == tmp_path
@@ -131,7 +131,7 @@ def test_a_link_to_a_regular_file_is_followed(tmp_path: Path) -> None:
     assert column.fingerprint() == Vocabulary(key="x", path=str(tmp_path / "words")).fingerprint()
 
 
-def test_of_two_places_the_one_with_a_regular_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_folder_with_a_regular_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("TITRATE_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
@@ -141,15 +141,13 @@ def test_of_two_places_the_one_with_a_regular_file_counts(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nobody_is_called_so/x", "\ud800", ""])
-def test_a_path_that_no_file_can_have_is_a_missing_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_an_impossible_path_is_a_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"there is no file|is a folder"):
         Csv(path=path).fingerprint()
 
 
-def test_a_file_that_is_replaced_once_it_was_found_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_file_that_is_replaced_by_a_fifo_raises_an_error(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", np.zeros((3, 2)))
     column = Embedding(key="h", dimension=2, vectors=str(tmp_path / "vectors.npy"))
     parents = {"h": Constants(static={"buckets": 3})}
@@ -162,7 +160,7 @@ def test_a_file_that_is_replaced_once_it_was_found_is_not_waited_for(tmp_path: P
             column.fit({}, parents)
 
 
-def test_what_does_not_fit_into_memory_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_does_not_fit_into_memory_raises_an_error(tmp_path: Path) -> None:
     (tmp_path / "huge").write_text("")
     with pytest.raises(DataError, match="huge doesn't fit into the free memory"), open_file(tmp_path / "huge"):
         raise MemoryError

@@ -59,7 +59,7 @@ PATH = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), min_size=1, max_size=5)
 
 
 @hypothesis.given(PATTERN, PATH)
-def test_a_pattern_means_what_its_definition_says(pattern: list[str], path: list[str]) -> None:
+def test_a_pattern_matches_as_its_definition_says(pattern: list[str], path: list[str]) -> None:
     def names(pattern: list[str], path: list[str]) -> bool:
         if not pattern:
             return True  # everything below is covered

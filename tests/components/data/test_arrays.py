@@ -82,6 +82,6 @@ def test_the_fingerprint_follows_values_types_names_and_shapes(other: dict) -> N
         ({"train": {"x": [1]}, "test": {"y": [1]}}, "must have the same columns, got train: x; test: y"),
     ],
 )
-def test_values_that_are_not_a_table_are_refused(columns: dict, message: str) -> None:
+def test_values_that_are_not_a_table_raise_an_error(columns: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         arrays(columns).sizes()

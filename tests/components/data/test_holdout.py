@@ -47,7 +47,7 @@ def test_validation_out_of_the_test_part_leaves_the_training_rows_whole(
     assert len(splits["valid"]) == valid
 
 
-def test_validation_out_of_a_test_part_needs_one_that_is_larger() -> None:
+def test_a_validation_split_from_the_test_part_must_be_smaller_than_it() -> None:
     with pytest.raises(DataError, match=r"`valid_from` \(=test\) needs a source with a test set"):
         split({"all": 10}, valid=2, test=2, valid_from="test")
     with pytest.raises(DataError, match=r"hold out 4 of 4 rows, which leaves none to test on"):
@@ -60,7 +60,7 @@ def test_validation_out_of_a_test_part_needs_one_that_is_larger() -> None:
     test=st.floats(0.1, 0.3),
     seed=SEEDS,
 )
-def test_a_stratified_split_has_of_every_class_its_share_to_within_one_row(
+def test_a_stratified_split_has_the_share_of_every_class_within_one_row(
     sizes: list[int], valid: float, test: float, seed: int | None
 ) -> None:
     strata = np.random.default_rng(0).permutation(np.repeat([f"class {c}" for c in range(len(sizes))], sizes))
@@ -126,26 +126,26 @@ def test_another_seed_holds_out_other_rows() -> None:
         ({"all": 0}, {"valid": 2, "test": 2}, "part all of the data has no rows"),
     ],
 )
-def test_what_cannot_be_held_out_is_refused(sizes: dict, arguments: dict, message: str) -> None:
+def test_impossible_splits_raise_an_error(sizes: dict, arguments: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         split(sizes, **arguments)
 
 
-@pytest.mark.parametrize(("rows", "told"), [(1, "1 row"), (2, "2 rows")])
-def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int, told: str) -> None:
+@pytest.mark.parametrize(("rows", "count"), [(1, "1 row"), (2, "2 rows")])
+def test_a_class_of_fewer_rows_than_splits_is_too_small_to_stratify(rows: int, count: str) -> None:
     strata = np.repeat(["common", "rare"], [20, rows])
-    message = f"class 'rare' has {told}, too few to stratify 3 splits; remove .* or set `stratify` to null"
+    message = f"class 'rare' has {count}, too few to stratify 3 splits; remove .* or set `stratify` to null"
     with pytest.raises(DataError, match=message):
         split({"all": len(strata)}, valid=4, test=4, seed=0, strata=strata)
 
 
-def test_as_many_classes_as_rows_are_refused_at_once() -> None:
+def test_as_many_classes_as_rows_raise_an_error_at_once() -> None:
     """A pass over the rows for each class would take minutes."""
     with pytest.raises(DataError, match="class 0 has 1 row, too few to stratify 3 splits"):
         split({"all": 300_000}, valid=0.15, test=0.15, seed=0, strata=np.arange(300_000))
 
 
-def test_a_class_that_stratifying_would_take_from_training_is_refused() -> None:
+def test_a_class_that_stratifying_would_take_from_training_raises_an_error() -> None:
     strata = np.repeat(["common", "rare"], [40, 3])
     with pytest.raises(DataError, match="class 'rare' has 3 rows, too few to stratify 3 splits; remove"):
         split({"all": 43}, valid=20, test=20, strata=strata)
@@ -190,7 +190,7 @@ def test_without_a_seed_folds_are_consecutive_rows() -> None:
         (3, np.array([0, 0, 0, 0, 0, 1, 1]), "class 1 has 2 rows, too few to stratify 3 folds"),
     ],
 )
-def test_folds_that_cannot_be_are_refused(folds: int, strata: np.ndarray | None, message: str) -> None:
+def test_impossible_folds_raise_an_error(folds: int, strata: np.ndarray | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
         split_for_fold(split({"all": 8}, valid=1, test=1), folds=folds, fold=0, strata=strata)
 

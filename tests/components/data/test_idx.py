@@ -65,7 +65,7 @@ def test_a_relative_path_is_found_below_the_data_folder_before_the_working_one(
     assert source.sizes() == {"all": 7}
 
 
-def test_an_absolute_path_and_one_from_home_are_taken_as_they_are(
+def test_an_absolute_path_and_a_path_from_home_are_used_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "set", TRAIN, 4)
@@ -88,7 +88,7 @@ def test_a_missing_file_names_both_places_and_the_two_remedies(tmp_path: Path, m
     assert str(caught.value) == expected
 
 
-def test_images_and_labels_of_different_length_are_refused(tmp_path: Path) -> None:
+def test_images_and_labels_of_different_length_raise_an_error(tmp_path: Path) -> None:
     write(tmp_path, TRAIN, 5)
     write_idx(tmp_path / "labels", np.zeros(4, np.uint8))
     with pytest.raises(DataError, match=r"images has the shape \(5, 2, 3\), .*labels has the shape \(4,\); there must"):
@@ -142,7 +142,7 @@ def test_every_type_and_rank_survives_a_round_trip(tmp_path: Path, array: np.nda
     assert (back.dtype, back.shape, back.tobytes()) == (array.dtype, array.shape, array.tobytes())
 
 
-def test_the_bytes_are_those_of_the_format(tmp_path: Path) -> None:
+def test_the_bytes_equal_those_of_the_format(tmp_path: Path) -> None:
     write_idx(tmp_path / "array", np.array([[1, -2, 300]], np.int16))
     assert (tmp_path / "array").read_bytes() == bytes.fromhex("00000b02 00000001 00000003 0001 fffe 012c")
 
@@ -180,7 +180,9 @@ HEADER = struct.pack(">HBBI", 0, 0x0D, 1, 3)
     ],
 )
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_a_wrong_file_is_refused_with_what_is_wrong(tmp_path: Path, content: bytes, message: str, suffix: str) -> None:
+def test_a_wrong_file_raises_an_error_that_names_the_fault(
+    tmp_path: Path, content: bytes, message: str, suffix: str
+) -> None:
     path = tmp_path / f"array{suffix}"
     path.write_bytes(gzip.compress(content) if suffix else content)
     with pytest.raises(DataError, match=message):
@@ -199,7 +201,7 @@ def compressed(tmp_path: Path) -> Path:
     return path
 
 
-def test_damaged_gzip_is_refused_with_its_place(compressed: Path) -> None:
+def test_damaged_gzip_raises_an_error_with_its_place(compressed: Path) -> None:
     content = bytearray(compressed.read_bytes())
     content[2_500_000] ^= 0xFF
     compressed.write_bytes(content)
@@ -211,13 +213,13 @@ def test_damaged_gzip_is_refused_with_its_place(compressed: Path) -> None:
     assert int(found[2].replace(",", "")) >= 2**20
 
 
-def test_gzip_that_ends_early_is_refused(compressed: Path) -> None:
+def test_truncated_gzip_raises_an_error(compressed: Path) -> None:
     compressed.write_bytes(compressed.read_bytes()[:-5])
     with pytest.raises(DataError, match=r"is damaged gzip .*: Compressed file ended"):
         read_idx(compressed)
 
 
-def test_a_plain_file_may_be_called_gz_and_a_packed_one_not(tmp_path: Path) -> None:
+def test_the_name_of_a_file_does_not_decide_whether_it_is_packed(tmp_path: Path) -> None:
     (tmp_path / "array.gz").write_bytes(HEADER + bytes(12))
     (tmp_path / "array").write_bytes(gzip.compress(HEADER + bytes(12)))
     for name in ("array.gz", "array"):

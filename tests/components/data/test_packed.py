@@ -30,7 +30,7 @@ ZEROS = 6_000_000  # bytes that little is unpacked to
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_a_packed_table_is_the_same_table_whatever_it_is_called(tmp_path: Path, kind: str) -> None:
+def test_a_packed_table_equals_the_plain_table_under_any_name(tmp_path: Path, kind: str) -> None:
     for name, content in {"plain.csv": CODES, "packed.csv": PACKERS[kind](CODES), "a.gz": PACKERS[kind](CODES)}.items():
         (tmp_path / name).write_bytes(content)
         source = Csv(path=str(tmp_path / name))
@@ -54,7 +54,7 @@ def test_a_wrong_row_is_named_by_its_line_in_a_packed_table_too(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("inner", PACKERS)
-def test_a_file_that_is_packed_twice_is_refused(tmp_path: Path, inner: str) -> None:
+def test_a_file_that_is_packed_twice_raises_an_error(tmp_path: Path, inner: str) -> None:
     for outer in PACKERS:
         (tmp_path / "table.csv").write_bytes(PACKERS[outer](PACKERS[inner](CODES)))
         with pytest.raises(DataError, match=rf"table\.csv is packed twice: {inner} inside {outer}; unpack it once"):
@@ -65,7 +65,7 @@ def test_a_file_that_is_packed_twice_is_refused(tmp_path: Path, inner: str) -> N
     ("kind", "damage"),
     [(kind, damage) for kind in PACKERS for damage in ("cut", "flipped", "behind") if (kind, damage) != UNSEEN],
 )
-def test_a_damaged_file_is_refused(tmp_path: Path, kind: str, damage: str) -> None:
+def test_a_damaged_file_raises_an_error(tmp_path: Path, kind: str, damage: str) -> None:
     content = bytearray(PACKERS[kind](np.random.default_rng(0).bytes(3000).hex().encode()))
     if damage == "flipped":
         content[len(content) // 2] ^= 0xFF
@@ -78,7 +78,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, kind: str, damage: str) -> No
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_files_that_were_packed_one_by_one_are_one_file(tmp_path: Path, kind: str) -> None:
+def test_concatenated_packed_files_are_one_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(PACKERS[kind](CODES[:100]) + PACKERS[kind](CODES[100:]))
     assert Csv(path=str(path)).sizes() == {"all": 42}

@@ -67,7 +67,7 @@ def test_numbers() -> None:
         (("1", "2"), TextKind("names", "1")),
     ],
 )
-def test_what_texts_are(values: tuple[str, ...], kind: TextKind) -> None:
+def test_the_kind_of_texts_is_found(values: tuple[str, ...], kind: TextKind) -> None:
     assert of(texts(*values), "string").text_kind == kind
 
 

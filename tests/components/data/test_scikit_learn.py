@@ -75,12 +75,12 @@ def test_the_fingerprint_tells_sets_and_splits_apart() -> None:
     assert len({source.fingerprint() for source in sources}) == len(sources)
 
 
-def test_an_unknown_data_set_is_refused_with_the_names_of_all() -> None:
+def test_an_unknown_data_set_raises_an_error_with_the_names_of_all() -> None:
     with pytest.raises(UserError, match=r"`name` \(='mnist'\) is no data set of scikit-learn. Allowed: breast_cancer"):
         ScikitLearn(name="mnist", valid=0.1, test=0.2)  # type: ignore[arg-type]
 
 
-def test_an_unknown_column_to_stratify_by_is_refused_with_the_nearest() -> None:
+def test_an_unknown_column_to_stratify_by_raises_an_error_with_the_nearest() -> None:
     with pytest.raises(DataError, match=r"`stratify` \(=labels\) is no column. Did you mean label\?"):
         ScikitLearn(name="iris", valid=0.1, test=0.2, stratify="labels").splits()
 

@@ -147,7 +147,7 @@ def test_a_missing_path_names_both_places_and_the_remedies(tmp_path: Path, monke
         ),
     ],
 )
-def test_what_is_missing_or_no_text_is_named(tmp_path: Path, texts: dict, options: dict, message: str) -> None:
+def test_missing_files_and_invalid_texts_are_errors(tmp_path: Path, texts: dict, options: dict, message: str) -> None:
     given = {name: text for name, text in TEXTS.items() if "test" not in texts or "/test/" not in name}
     given |= {name: text for name, text in texts.items() if text is not None}
     with pytest.raises(DataError, match=message):
@@ -161,7 +161,7 @@ def test_an_empty_class_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
-def test_a_damaged_archive_is_refused_with_its_place(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_archive_raises_an_error_with_its_place(tmp_path: Path, damage: str) -> None:
     path = archive(tmp_path / "a.tar.gz", TEXTS | {"set/train/pos/3.txt": os.urandom(40_000).hex()})
     content = bytearray(path.read_bytes())
     if damage == "flipped":
@@ -211,7 +211,7 @@ def test_the_archive_that_the_others_are_made_of_is_sound(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_long_names_and_those_of_other_alphabets_are_read_from_every_kind_of_archive(tmp_path: Path, kind: int) -> None:
+def test_long_and_non_ascii_names_are_read_from_every_kind_of_archive(tmp_path: Path, kind: int) -> None:
     deep = "/".join(["Verzeichnis"] * (9 if kind == tarfile.USTAR_FORMAT else 30))
     names = sorted(f"{deep}/{part}/{label}/1.txt" for part in ("train", "test") for label in ("日本", "ä"))
     with tarfile.open(tmp_path / "a.tar", "w", format=kind) as file:
@@ -260,7 +260,7 @@ def test_long_names_and_those_of_other_alphabets_are_read_from_every_kind_of_arc
         (SOUND + header("train/a/9.txt", 0, b"M") + END, r"is an entry of type b'M'"),
     ],
 )
-def test_what_is_damaged_or_hostile_in_an_archive_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_damaged_or_malicious_archive_raises_an_error(tmp_path: Path, content: bytes, message: str) -> None:
     for packed in (content, gzip.compress(content)):
         with pytest.raises(DataError, match=message) as caught:
             sizes(tmp_path / "a.tar", packed)
@@ -286,7 +286,7 @@ def test_files_that_are_not_wanted_may_be_anything(tmp_path: Path) -> None:
     assert sizes(tmp_path / "a.tar", others + SOUND + END) == {"train": 2, "test": 2}
 
 
-def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_no_utf8_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contains a file name that isn't UTF-8, b'train/\\xff/1.txt'; rename it"):
         sizes(tmp_path / "a.tar", text("train/\udcff/1.txt") + SOUND + END)
     folder(tmp_path / "set", {"train/a/1.txt": "a", "test/a/1.txt": "b"})

@@ -31,7 +31,7 @@ def ids(column: Bucketized, values: Any, **valid: Any) -> Any:
 
 @pytest.mark.parametrize("section", ["fc_bucketized", "keras_discretization"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_ids_are_those_of_tensorflow_and_keras(section: str, dtype: Any) -> None:
+def test_ids_equal_those_of_tensorflow_and_keras(section: str, dtype: Any) -> None:
     golden = GOLDEN[section]
     column = Bucketized(key="x", boundaries=tuple(golden["boundaries"]))
     assert ids(column, np.array(golden["values"]).astype(dtype)) == np.ravel(golden["ids"]).tolist()
@@ -107,7 +107,7 @@ MANY_ZEROS = np.where(np.arange(100) < 90, 0.0, np.arange(100))
         ),
     ],
 )
-def test_learned_boundaries_that_leave_a_bucket_empty_are_refused(column: Bucketized, x: Any, message: str) -> None:
+def test_learned_boundaries_that_leave_a_bucket_empty_raise_an_error(column: Bucketized, x: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         learned(column, Block({"x": x}))
     assert learned(replace(column, duplicates="keep"), Block({"x": x})).static["buckets"] == column.count * column.size
@@ -118,7 +118,7 @@ def test_buckets_may_be_left_empty() -> None:
     assert set(found) == {8, 9}
 
 
-def test_it_buckets_what_a_normalizer_makes() -> None:
+def test_normalized_numbers_are_bucketized() -> None:
     x = np.array([1.0, 10.0, 100.0, 1000.0])
     assert ids(Bucketized(key="x", boundaries=(-1.0, 0.0, 1.0), normalize="z_score"), x) == [1, 1, 1, 3]
     assert ids(Bucketized(key="x", equal_width=3, normalize=Log()), x) == [0, 1, 2, 2]
@@ -139,7 +139,7 @@ def test_a_missing_value_has_no_id_unless_missing_replaces_it() -> None:
     )
 
 
-def test_a_gap_of_a_column_that_it_reads_is_a_gap() -> None:
+def test_a_missing_value_of_a_parent_column_is_missing() -> None:
     column = Bucketized(key="r", boundaries=(0.0,))
     parents = {"r": {"values": np.array([[1.0], [np.nan], [-1.0]], np.float32)}}
     assert column.encode(Block({}), parents, column.fit({}, {}))["ids"].tolist() == [1, NO_ID, 0]
@@ -155,7 +155,7 @@ def test_rows_of_any_number_of_numbers_have_as_many_ids() -> None:
     assert column.encode(empty, {}, learned(column, rows))["ids"].offsets.tolist() == [0, 0]  # type: ignore[union-attr]
 
 
-def test_what_float32_can_not_hold_has_its_bucket_too() -> None:
+def test_numbers_beyond_float32_have_a_bucket() -> None:
     assert ids(Bucketized(key="x", boundaries=(0.0, 1.0)), np.array([1e300, -1e300])) == [2, 0]
     assert ids(Bucketized(key="x", boundaries=(0.0, 1.0)), np.array([2**63 - 1, 0])) == [2, 1]
 
@@ -178,7 +178,7 @@ def test_what_float32_can_not_hold_has_its_bucket_too() -> None:
         ({"quantiles": 3, "normalize": "log", "missing": 0.0}, r"`missing` \(=0\.0\) must be finite"),
     ],
 )
-def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_inconsistent_options_raise_an_error(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Bucketized(key="x", **settings)
 
@@ -206,6 +206,6 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
         (Bucketized(key="x", boundaries=(0.0,)), np.array(["a"]), "row 0 of data: column `x` is 'a'"),
     ],
 )
-def test_data_that_does_not_suit_is_refused(column: Bucketized, values: np.ndarray, message: str) -> None:
+def test_unsuitable_data_raise_an_error(column: Bucketized, values: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
         ids(column, values)

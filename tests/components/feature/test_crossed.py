@@ -76,7 +76,7 @@ def test_a_hash_key_of_0_is_tensorflows_own() -> None:
     assert crossed(SPARSE, "a", "b", hash_key=0).values.tolist() == expected
 
 
-def test_crosses_of_crosses_are_those_of_all_their_keys() -> None:
+def test_crosses_of_crosses_equal_those_of_all_their_keys() -> None:
     columns = {"a_x_b": Crossed(keys=("a", "b"), buckets=7), "x": Crossed(keys=("a_x_b", "c"), buckets=1000)}
     assert encoded(columns, SPARSE).values.tolist() == CROSSED["nested ((a,b),c) n=1000 (equals a,b,c)"]["values"]
     twice = {**columns, "x": Crossed(keys=("a_x_b", "a"), buckets=1000)}
@@ -127,7 +127,7 @@ def test_dense_strings_and_integers_are_crossed_in_their_order(case: dict[str, A
     assert crossed(values, *case["columns"], buckets=case["buckets"]).tolist() == case["values"]
 
 
-def test_crosses_are_those_of_keras() -> None:
+def test_crosses_equal_those_of_keras() -> None:
     golden = GOLDEN["keras_hashed_crossing"]
     values = {"x": np.array(["A", "B", "A", "B", "A"]), "y": np.array([101, 101, 101, 102, 102])}
     assert crossed(values, "x", "y", buckets=5).tolist() == golden["doc (A B A B A)x(101 101 101 102 102) bins5"]
@@ -213,12 +213,12 @@ def test_a_row_is_crossed_by_itself_however_it_is_stored(rows: list[tuple[str, s
         (("a", "b"), {"buckets": 0}, "column `a x b`: buckets=0 must be from 1"),
     ],
 )
-def test_wrong_settings_are_refused(keys: tuple[str, ...], options: dict[str, Any], message: str) -> None:
+def test_wrong_settings_raise_an_error(keys: tuple[str, ...], options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Crossed(keys=keys, **{"buckets": 10, **options})
 
 
-def test_what_is_no_category_is_refused() -> None:
+def test_what_is_no_category_raises_an_error() -> None:
     with pytest.raises(DataError, match=r"row 0 of somewhere: column `n` is 0\.5 \(float64\); a category is text or a"):
         crossed({"n": np.array([0.5]), "a": np.array(["x"])}, "n", "a")
     column, weights = Crossed(keys=("a", "w"), buckets=10), {"ids": np.zeros(1, np.int32), "weights": np.ones(1)}

@@ -108,7 +108,7 @@ def test_without_a_combiner_it_is_a_sequence_with_a_mask() -> None:
     np.testing.assert_array_equal(found.values, [[[5, 6], [0, 0], [0, 0]]])
 
 
-def test_vectors_begin_as_those_of_tensorflow() -> None:
+def test_initial_vectors_have_the_distribution_of_tensorflow() -> None:
     golden = TF["default_initializer"]
     assert golden["class"] == "TruncatedNormal"
     assert Embedding(key="id", dimension=16).layer({"buckets": 5}).initializer == TruncatedNormal(golden["stddev"])
@@ -175,7 +175,7 @@ def test_words_of_a_file_have_its_vectors_and_the_others_are_drawn(file: Path, h
     np.testing.assert_array_equal(begun["params"]["embedding"], [[0, 0], [-3, 4.5], [0, 0], [1, 2], [5, 6]])
 
 
-def test_the_words_are_those_of_the_vocabulary(file: Path) -> None:
+def test_vectors_are_found_by_the_words_of_the_vocabulary(file: Path) -> None:
     file.write_text("b 1 2\na 3 4\n")
     parent = Vocabulary(key="raw", values=("a", "b"), oov=1, oov_first=True).fit({}, {})
     found = Embedding(key="v", dimension=2, vectors="vectors.txt").fit({}, {"v": parent})
@@ -258,7 +258,7 @@ np.savez(ZIPPED, x=np.zeros((3, 2)))
         (SAVED[:6] + b"\7" + SAVED[7:], "is no array in NumPy's format"),
     ],
 )
-def test_a_damaged_or_hostile_file_of_arrays_is_refused(file: Path, content: bytes, message: str) -> None:
+def test_a_damaged_or_hostile_file_of_arrays_raises_an_error(file: Path, content: bytes, message: str) -> None:
     file.with_suffix(".npy").write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
         Embedding(key="h", dimension=2, vectors="vectors.npy").fit({}, {"h": Constants(static={"buckets": 3})})
@@ -274,7 +274,7 @@ def test_an_array_may_lie_in_columns_or_in_another_order_of_bytes(file: Path) ->
         assert found.dtype == np.float32
 
 
-def test_a_column_without_words_has_none_to_look_up(file: Path) -> None:
+def test_a_column_without_words_needs_a_npy_file(file: Path) -> None:
     file.write_text("a 1 2\n")
     with pytest.raises(DataError, match=r"column `h` has no list of words to look up in .*; use a \.npy"):
         Embedding(key="h", dimension=2, vectors="vectors.txt").fit({}, {"h": Constants(static={"buckets": 3})})
@@ -304,7 +304,7 @@ def test_a_column_without_words_has_none_to_look_up(file: Path) -> None:
         ({"key": "a", "dimension": 0}, {}, "dimension=0 must be at least 1"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(options: Any, parents: Any, message: str) -> None:
+def test_inconsistent_columns_and_options_raise_an_error(options: Any, parents: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Embedding(**{"dimension": 2, **options}).fit({}, parents)
 

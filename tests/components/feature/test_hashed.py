@@ -56,13 +56,13 @@ def test_every_integer_is_hashed_by_its_digits() -> None:
         ("bins3_salt133", {"salt": 133}),
     ],
 )
-def test_bins_are_those_of_keras(name: str, options: dict[str, Any]) -> None:
+def test_bins_equal_those_of_keras(name: str, options: dict[str, Any]) -> None:
     values, golden = np.array(GOLDEN["keras_hashing"]["inputs"]), GOLDEN["keras_hashing"][name]
     assert ids(values, buckets=3, missing="", **options) == golden
     assert ids(values, buckets=3, **options)[:-1] == golden[:-1]
 
 
-def test_bins_of_integers_are_those_of_keras() -> None:
+def test_bins_of_integers_equal_those_of_keras() -> None:
     values = np.array([0, 1, -1, 42, 7])
     expected = [one for (one,) in GOLDEN["keras_hashing"]["int_inputs_bins5 [0,1,-1,42,7]"]]
     assert ids(values, buckets=5, missing=-1) == expected
@@ -88,12 +88,12 @@ def test_a_row_is_encoded_by_itself_however_it_is_stored(rows: list[str | None],
         ({"buckets": 1, "mask": ""}, "buckets=1 leaves no id for other values than `mask`"),
     ],
 )
-def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> None:
+def test_wrong_settings_raise_an_error(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Hashed(key="x", **options)
 
 
-def test_values_of_another_kind_are_refused() -> None:
+def test_values_of_another_kind_raise_an_error() -> None:
     with pytest.raises(DataError, match="a category is text or a whole number"):
         ids(np.array([0.5]), buckets=3)
     with pytest.raises(DataError, match=r"has text \('a'\), unlike mask=3; both must be"):

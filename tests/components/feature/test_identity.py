@@ -80,7 +80,7 @@ def test_what_is_no_id_is_named(values: Any, message: str) -> None:
         encoded(Identity(key="x", buckets=4), values)
 
 
-def test_what_an_id_of_32_bits_can_not_be_is_refused() -> None:
+def test_what_an_id_of_32_bits_can_not_be_raises_an_error() -> None:
     with pytest.raises(DataError, match="column `x` is 2147483648"):
         encoded(Identity(key="x", buckets=4, check=False), np.array([1 << 31]))
     assert encoded(Identity(key="x", buckets=4, default=2), np.array([1 << 40, -1, 3])).tolist() == [2, NO_ID, 3]
@@ -93,6 +93,6 @@ def test_what_an_id_of_32_bits_can_not_be_is_refused() -> None:
         ({"buckets": 4, "default": 4}, "default=4 must be an id, 0 to 3"),
     ],
 )
-def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_wrong_settings_raise_an_error(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Identity(key="x", **settings)

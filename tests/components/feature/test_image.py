@@ -72,13 +72,13 @@ def test_bgr_turns_the_channels_round_before_the_mean_is_subtracted() -> None:
         ({"normalize": "standardize", "mean": 0.5}, "`mean` and `std` can't be set if `normalize` is standardize"),
     ],
 )
-def test_fields_for_other_channels_are_refused(options: dict[str, Any], message: str) -> None:
+def test_fields_for_other_channels_raise_an_error(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         device(Image(key="image", **options), IMAGES)
 
 
 @pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[..., 0], IMAGES.astype(np.int32)])
-def test_what_is_no_image_of_bytes_is_refused(images: Any) -> None:
+def test_what_is_no_image_of_bytes_raises_an_error(images: Any) -> None:
     column = Image(key="image")
     with pytest.raises(
         DataError, match=r"column `image` of data is .*; images must be uint8, 0 to 255, \(rows, height"

@@ -62,7 +62,7 @@ def indicated(ids: Any, weights: Any = None, *, buckets: int = 4, **options: Any
 
 
 @pytest.mark.parametrize("form", [np.array, ragged])
-def test_counts_and_presence_are_those_of_keras(form: Any) -> None:
+def test_counts_and_presence_equal_those_of_keras(form: Any) -> None:
     golden, ids = GOLDEN["keras_category_encoding"], form([[0, 1, 1], [3, 3, 3]])
     np.testing.assert_array_equal(as_dense(indicated(ids)), golden["count"])
     np.testing.assert_array_equal(as_dense(indicated(ids, mode="multi_hot")), golden["multi_hot"])
@@ -71,7 +71,7 @@ def test_counts_and_presence_are_those_of_keras(form: Any) -> None:
     np.testing.assert_allclose(as_dense(weighted), golden["count_weights"], rtol=1e-6)
 
 
-def test_an_id_that_is_out_of_range_stands_for_nothing() -> None:
+def test_ids_out_of_range_are_ignored() -> None:
     found = indicated(np.array([[0, 5]]), buckets=3, mode="multi_hot")
     np.testing.assert_array_equal(as_dense(found), GOLDEN["keras_category_encoding"]["out_of_range"]["value"])
 
@@ -122,7 +122,7 @@ def test_tf_idf_is_that_of_keras() -> None:
     assert columns["it"].fit({}, {"words": parent}).device["idf"][0] == pytest.approx(mean, rel=1e-6)
 
 
-def test_counts_and_presence_of_texts_are_those_of_keras() -> None:
+def test_counts_and_presence_of_texts_equal_those_of_keras() -> None:
     keras = GOLDEN["keras_text"]
     columns = {"tokens": Tokens(key="text"), "words": Vocabulary(key="tokens", oov=1, oov_first=True)}
     modes = {mode: Indicator(key="words", mode=mode) for mode in ("count", "multi_hot")}
@@ -173,7 +173,7 @@ def test_a_mask_weighs_nothing() -> None:
         ),
     ],
 )
-def test_what_it_can_not_stand_on_is_refused(column: Indicator, parents: Any, message: str) -> None:
+def test_unsuitable_columns_raise_an_error(column: Indicator, parents: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         column.fit({}, parents)
 

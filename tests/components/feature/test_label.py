@@ -70,7 +70,7 @@ def test_the_words_of_a_dictionary_are_matched_with_those_that_occurred() -> Non
         column.encode(Block({"y": wrong}), {}, constants)
 
 
-def test_balanced_weights_are_those_of_scikit_learn() -> None:
+def test_balanced_weights_equal_those_of_scikit_learn() -> None:
     """sklearn.utils.class_weight.compute_class_weight("balanced", …) of 6, 3 and 1 rows."""
     column = Label(key="y", weight="balanced")
     constants = fitted(column, [0] * 6 + [1] * 3 + [2])
@@ -115,7 +115,7 @@ def test_it_is_a_target() -> None:
         (None, [0, 1], [[0], [1]], r"column `y` of somewhere has rows of shape \(1,\); a class is"),
     ],
 )
-def test_a_label_without_a_class_is_refused_with_its_place(
+def test_a_label_without_a_class_raises_an_error_with_its_place(
     names: tuple[str, ...] | None, training: Any, labels: Any, message: str
 ) -> None:
     column = Label(key="y", names=names)
@@ -123,7 +123,7 @@ def test_a_label_without_a_class_is_refused_with_its_place(
         ids(column, fitted(column, training), labels)
 
 
-def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> None:
+def test_a_class_that_only_held_out_rows_have_raises_an_error_with_the_remedy() -> None:
     expected = (
         "class c of column `y` is missing in the training split (rows: 1 in valid, 2 in test); "
         "set `stratify` (y) of the data to divide each class among the splits, "
@@ -134,7 +134,7 @@ def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> No
     assert str(caught.value) == expected
 
 
-def test_a_named_class_without_an_example_is_refused() -> None:
+def test_a_named_class_without_an_example_raises_an_error() -> None:
     with pytest.raises(
         DataError, match="class c of column `y` is missing in the training split, and in all other splits"
     ):

@@ -23,7 +23,7 @@ def test_a_chain_is_undone_by_its_inverse(values: list[float], normalize: Any) -
     np.testing.assert_allclose(back, given, rtol=1e-9, atol=1e-9)
 
 
-def test_the_steps_are_what_they_say() -> None:
+def test_each_normalizer_equals_its_formula() -> None:
     x = np.array([0.0, 1e-12, 9.0])
     np.testing.assert_array_equal(make_pipeline("log1p")(x, 0, 1, np), np.log1p(x))
     np.testing.assert_array_equal(make_pipeline(Log(offset=3))(x, 0, 1, np), np.log(x + 3))

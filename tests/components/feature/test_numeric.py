@@ -57,7 +57,7 @@ def test_z_score_is_that_of_keras() -> None:
     np.testing.assert_array_equal(device(column, constants, x=golden["x"]), golden["out"])
 
 
-def test_numbers_and_vectors_are_those_of_tensorflow() -> None:
+def test_numbers_and_vectors_equal_those_of_tensorflow() -> None:
     golden = GOLDEN["fc_numeric"]
     inputs = golden["inputs"]
     for column, expected in (
@@ -76,7 +76,7 @@ def test_it_runs_inside_a_compiled_step_with_constants_as_arguments() -> None:
     np.testing.assert_allclose(compiled, [[-1, -1], [1, 1]], rtol=1e-6)
 
 
-def test_min_max_is_0_to_1_over_the_training_split_and_goes_on_beyond() -> None:
+def test_min_max_maps_the_training_split_to_0_and_1_and_extrapolates() -> None:
     column = Numeric(key="x", normalize="min_max")
     constants = fitted(column, x=[2.0, 4.0, 6.0])
     np.testing.assert_array_equal(device(column, constants, x=[2.0, 5.0, 8.0]), [[0], [0.75], [1.5]])
@@ -96,7 +96,7 @@ def test_robust_has_median_0_and_quartiles_1_apart() -> None:
     np.testing.assert_array_equal(device(column, fitted(column, x=x), x=x)[:, 0], (x - 3) / 2)
 
 
-def test_a_learned_step_learns_from_what_those_before_it_make() -> None:
+def test_a_fitted_step_is_fitted_to_the_output_of_the_steps_before_it() -> None:
     x = np.array([0.5, 2.0, 4.0, 1e6])
     column = Numeric(key="x", scale=2.0, normalize=(Clip(high=16), "log", "z_score"))
     steps = np.log(np.minimum(2 * x, 16))
@@ -117,7 +117,7 @@ def test_scale_multiplies() -> None:
 
 @pytest.mark.parametrize("normalize", ["z_score", "min_max", "robust"])
 @pytest.mark.parametrize("value", [3.0, 0.1, -1e-30, 0.0])
-def test_what_is_constant_in_training_is_shifted_only(normalize: Any, value: float) -> None:
+def test_a_constant_column_is_only_shifted(normalize: Any, value: float) -> None:
     column = Numeric(key="x", normalize=normalize)
     constants = fitted(column, x=np.full(1000, value))
     np.testing.assert_allclose(device(column, constants, x=[value, value + 1]), [[0], [1]], rtol=1e-6)
@@ -160,7 +160,7 @@ def test_it_is_a_target() -> None:
         Numeric(key="x", normalize=Clip(low=0)),
     ],
 )
-def test_a_target_that_could_not_be_given_back_is_refused(column: Numeric) -> None:
+def test_a_target_without_an_inverse_raises_an_error(column: Numeric) -> None:
     with pytest.raises(UserError, match="a target"):
         column.bind(Constants(static={"outputs": 1}))
 
@@ -199,7 +199,9 @@ SECONDS = 1.6e9 + np.arange(600)
         ),
     ],
 )
-def test_numbers_that_float32_would_blur_are_refused_with_the_remedy(column: Numeric, x: Any, message: str) -> None:
+def test_numbers_too_far_from_0_for_float32_raise_an_error_with_the_remedy(
+    column: Numeric, x: Any, message: str
+) -> None:
     with pytest.raises(DataError, match=message if ".*" in message else re.escape(message)):
         fitted(column, x=x, c=np.repeat(["a", "b"], 300))
 
@@ -231,7 +233,7 @@ def test_quartiles_that_are_equal_are_no_unit() -> None:
 
 
 @pytest.mark.parametrize(("missing", "filler"), [(5, 5), ("mean", 4), ("median", 3)])
-def test_what_is_missing_is_filled_and_not_learned_from(missing: Any, filler: float) -> None:
+def test_missing_numbers_are_replaced_and_not_fitted_to(missing: Any, filler: float) -> None:
     column = Numeric(key="x", normalize="z_score", missing=missing)
     rows = block({"x": [1.0, 3.0, np.nan, 8.0, -1e30]}, x=[True, True, True, True, False])
     spread = np.std([1, 3, 8])
@@ -239,7 +241,7 @@ def test_what_is_missing_is_filled_and_not_learned_from(missing: Any, filler: fl
     np.testing.assert_allclose(applied(column, learned(column, rows), rows)[:, 0], expected, rtol=1e-6)
 
 
-def test_what_was_missing_is_indicated_element_by_element() -> None:
+def test_missing_numbers_are_indicated_by_element() -> None:
     column = Numeric(key=("v", "x"), missing=0.5, indicate_missing=True)
     rows = block({"v": [[1.0, np.nan], [2.0, 3.0]], "x": np.array([7, None], object)}, x=[True, False])
     expected = [[1, 0.5, 7, 0, 1, 0], [2, 3, 0.5, 0, 0, 1]]
@@ -247,7 +249,7 @@ def test_what_was_missing_is_indicated_element_by_element() -> None:
 
 
 @pytest.mark.parametrize("normalize", [None, "z_score", "robust"])
-def test_a_column_without_any_number_is_refused(normalize: Any) -> None:
+def test_a_column_without_numbers_raises_an_error(normalize: Any) -> None:
     column = Numeric(key="x", normalize=normalize, missing=0.0)
     with pytest.raises(DataError, match="column `x` has no value in any row of the training split"):
         learned(column, block({"x": [1.0, 2.0]}, x=[False, False]))
@@ -256,7 +258,7 @@ def test_a_column_without_any_number_is_refused(normalize: Any) -> None:
 # ------------------------------------------------------------------------------------------- classes and sequences
 
 
-def test_each_class_is_normalized_by_what_its_own_rows_taught() -> None:
+def test_each_class_is_normalized_by_its_own_rows() -> None:
     """A class that training lacked by what all of them did, and one that is constant is only shifted."""
     column = Numeric(key="x", normalize="z_score", per="city")
     assert column.keys == ("x", "city")
@@ -273,7 +275,7 @@ def test_strings_and_ids_are_classes_too() -> None:
         np.testing.assert_array_equal(applied(column, learned(column, rows), rows)[:, 0], [0, 1, 0, 1])
 
 
-def test_classes_of_another_type_than_in_training_are_refused() -> None:
+def test_classes_of_another_type_than_in_training_raise_an_error() -> None:
     column = Numeric(key="x", normalize="z_score", per="c")
     constants = fitted(column, x=[1.0, 2.0], c=["1", "2"])
     with pytest.raises(
@@ -330,13 +332,13 @@ def test_a_bad_element_of_a_sequence_is_named_by_its_row() -> None:
         (Ragged(np.zeros(3), np.array([0, 1, 3])), "column `x` of somewhere has rows of different lengths"),
     ],
 )
-def test_what_is_no_finite_number_is_refused_with_its_place(values: Any, message: str) -> None:
+def test_a_number_that_is_not_finite_raises_an_error_with_its_row(values: Any, message: str) -> None:
     column = Numeric(key="x")
     with pytest.raises(DataError, match=message):
         column.encode(Block({"x": values}, origin="somewhere", first_row=10), {}, Constants())
 
 
-def test_a_missing_value_is_refused_with_its_place() -> None:
+def test_a_missing_value_raises_an_error_with_its_place() -> None:
     rows = Block({"x": np.zeros(3)}, {"x": np.array([True, False, True])}, "somewhere", 5)
     with pytest.raises(DataError, match="row 6 of somewhere: column `x` has no value; fill it in, remove the row"):
         Numeric(key="x").encode(rows, {}, Constants())
@@ -352,7 +354,7 @@ def test_a_missing_value_is_refused_with_its_place() -> None:
         (Numeric(key="x", sequence=True), "has no sequences"),
     ],
 )
-def test_data_that_does_not_suit_is_refused(column: Numeric, message: str) -> None:
+def test_unsuitable_data_raise_an_error(column: Numeric, message: str) -> None:
     with pytest.raises(DataError, match=message):
         column.encode(block({"x": [1.0, 0.0], "ys": [1.0, 2.0]}), {}, Constants())
 
@@ -377,7 +379,7 @@ def test_data_that_does_not_suit_is_refused(column: Numeric, message: str) -> No
         ({"expression": "x", "size": 2}, r"`size` \(=2\) must be 1 or null for an `expression`"),
     ],
 )
-def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_inconsistent_options_raise_an_error(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Numeric(**settings)
 
@@ -388,7 +390,7 @@ def test_numbers_among_python_objects_and_booleans_are_numbers() -> None:
     np.testing.assert_array_equal(device(column, fitted(column, **given), **given), [[1, 1], [2.5, 0]])
 
 
-def test_none_among_python_objects_is_a_gap() -> None:
+def test_none_among_python_objects_is_missing() -> None:
     given = {"x": np.array([1, None, 4], object), "y": np.array([[1, 2], [3, None], [5, 6]], object)}
     column = Numeric(key=("x", "y"), missing="mean")
     assert device(column, fitted(column, **given), **given).tolist() == [[1, 1, 2], [2.5, 3, 4], [4, 5, 6]]

@@ -67,7 +67,7 @@ def test_whitened_components_are_uncorrelated_and_of_variance_1() -> None:
         (PrincipalComponents(key="gaps", components=1), DataError, "row 1 of data: column `gaps` is nan"),
     ],
 )
-def test_what_has_no_such_components_is_refused(column: Any, kind: type, message: str) -> None:
+def test_too_many_components_raise_an_error(column: Any, kind: type, message: str) -> None:
     gaps = np.where(np.arange(200)[:, None] == 1, np.nan, X)
     with pytest.raises(kind, match=message):
         projected(column, Block({"x": X, "c": np.ones((200, 2)), "gaps": gaps}))

@@ -30,7 +30,7 @@ def encoded(column: Time | TimePart, values: Any, **block: Any) -> np.ndarray:
 
 @settings(max_examples=30)
 @given(moments=MOMENTS)
-def test_parts_of_timestamps_and_texts_are_those_of_the_calendar(moments: list[datetime]) -> None:
+def test_parts_of_timestamps_and_texts_equal_those_of_python(moments: list[datetime]) -> None:
     texts = [moment.isoformat() for moment in moments]
     column, expected = Time(key="t", parts=PARTS), [parts(moment) for moment in moments]
     dictionary = Strings(*to_strings([*texts, "never"])[:2], np.arange(len(texts)))
@@ -91,7 +91,7 @@ GAPS = (
 
 
 @pytest.mark.parametrize(("values", "block"), GAPS)
-def test_a_gap_is_an_error_or_filled_or_no_category(values: Any, block: Any) -> None:
+def test_a_missing_time_is_an_error_or_replaced_or_without_an_id(values: Any, block: Any) -> None:
     message = "row 8 of somewhere: column `t` has no value; fill it in, remove the row, or set `missing`"
     with pytest.raises(DataError, match=message):
         encoded(Time(key="t", parts=("month",)), values, **block, first_row=7, origin="somewhere")
@@ -100,14 +100,14 @@ def test_a_gap_is_an_error_or_filled_or_no_category(values: Any, block: Any) -> 
     assert encoded(TimePart(key="t", part="month"), values, **block).tolist() == [0, NO_ID]
 
 
-def test_a_column_of_gaps_alone_has_no_categories() -> None:
+def test_a_column_without_values_has_no_ids() -> None:
     empty = Strings(np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros(3, np.int32))
     values = encoded(TimePart(key="t", part="hour"), empty, valid={"t": np.zeros(3, bool)})
     assert values.tolist() == [NO_ID] * 3
 
 
 @pytest.mark.parametrize("wrong", ["yesterday", "2024-13-01", " 2024-01-01"])
-def test_what_is_no_time_is_named_by_row_and_value(wrong: str) -> None:
+def test_an_invalid_time_raises_an_error_with_row_and_value(wrong: str) -> None:
     texts = ["2024-01-01", wrong, "2024-01-01"]
     coded = Strings(*to_strings(["never", "2024-01-01", wrong])[:2], np.array([1, 2, 1]))
     for values in (to_strings(texts), np.array(texts), np.array(texts, object), coded):
@@ -115,7 +115,7 @@ def test_what_is_no_time_is_named_by_row_and_value(wrong: str) -> None:
             encoded(Time(key="t", parts=("day",), missing=0), values, first_row=3, origin="a.csv")
 
 
-def test_other_columns_are_refused() -> None:
+def test_other_columns_raise_an_error() -> None:
     with pytest.raises(DataError, match=r"column `t` of data is float64 \(2,\); a time is a timestamp or text"):
         encoded(Time(key="t", parts=("day",)), np.array([1.5, 2.5]))
     with pytest.raises(DataError, match=r"there is no column `t` in data"):
@@ -134,6 +134,6 @@ def test_other_columns_are_refused() -> None:
         ({"parts": ("day",), "format": "%Q"}, r"`format` \(='%Q'\) is no format of Python's strptime: 'Q' is a bad"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(options: Any, message: str) -> None:
+def test_invalid_options_raise_an_error(options: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Time(key="t", **options)

@@ -73,7 +73,7 @@ OPTIONS = st.fixed_dictionaries(
 
 @settings(max_examples=60)
 @given(st.lists(TEXT, max_size=6), OPTIONS)
-def test_tokens_are_those_of_the_plain_definition(texts: list[str], options: dict[str, Any]) -> None:
+def test_tokens_equal_those_of_a_simple_implementation(texts: list[str], options: dict[str, Any]) -> None:
     expected = [plain(text, **options) for text in texts]
     assert tokens(to_strings(texts), remove=("<br />",), **options) == expected
 
@@ -128,7 +128,7 @@ def test_a_separator_cuts_in_place_of_whitespace_and_empty_parts_are_no_tokens()
     assert tokens(to_strings(["a::b:c"]), separator="::", standardize="lower") == [["a", "b:c"]]
 
 
-def test_a_gap_has_no_tokens() -> None:
+def test_a_missing_text_has_no_tokens() -> None:
     column = Tokens(key="text")
     for texts in (to_strings(["a b", "c", ""]), to_strings(["c", "a b", ""])._replace(indices=np.array([1, 0, 2]))):
         block = Block({"text": texts}, valid={"text": np.array([True, False, True])})
@@ -158,12 +158,12 @@ def test_words_are_counted() -> None:
         ({"ngrams": ()}, "`ngrams` "),
     ],
 )
-def test_options_that_mean_nothing_are_refused(options: dict[str, Any], message: str) -> None:
+def test_meaningless_options_raise_an_error(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Tokens(key="text", **options)
 
 
-def test_what_is_no_text_is_refused() -> None:
+def test_other_values_than_text_raise_an_error() -> None:
     for values in (np.arange(3), np.array([["a", "b"]])):
         with pytest.raises(DataError, match="column `text` of data must have one string in each row"):
             tokens(values)

@@ -124,7 +124,7 @@ def test_a_file_of_whole_numbers_serves_strings_and_integers(tmp_path: Path) -> 
         ("int oov2 (floormod)", [[12, 37, 1000, -3]], (12, 36, 1138, 42), {"oov": 2, "missing": None}),
     ],
 )
-def test_lookups_are_those_of_keras(name: str, values: list[list[Any]], given: Any, options: dict[str, Any]) -> None:
+def test_lookups_equal_those_of_keras(name: str, values: list[list[Any]], given: Any, options: dict[str, Any]) -> None:
     settings: dict[str, Any] = {**KERAS, "values": tuple(given), "oov_method": "floormod", **options}
     assert ids(np.array(values), **settings) == LOOKUP[name]
 
@@ -134,7 +134,7 @@ def test_integers_are_hashed_as_keras_can_too() -> None:
     assert found == LOOKUP["int oov3 farmhash"]["value"]
 
 
-def test_without_ids_for_unknown_values_they_are_refused_on_request() -> None:
+def test_without_ids_for_unknown_values_they_raise_an_error_on_request() -> None:
     assert "error" in LOOKUP["num_oov0_unseen"]
     message = "row 11 of somewhere: column `x` is 'INLAN', which isn't in its vocabulary. Did you mean 'INLAND'"
     with pytest.raises(DataError, match=message):
@@ -204,7 +204,7 @@ def test_a_mask_is_not_learned_and_has_id_0() -> None:
     assert set(found.values.tolist()[3:4]) <= {2, 3}
 
 
-def test_a_value_stands_in_for_gaps_when_learning_and_after() -> None:
+def test_a_value_stands_in_for_missing_values_when_learning_and_after() -> None:
     column = Vocabulary(key="x", missing="none")
     constants = fitted(column, np.array(["a", None, "", "a", None], object))
     assert tokens(constants) == ["none", "a"]
@@ -233,7 +233,7 @@ def test_a_mask_is_of_the_kind_of_what_is_learned() -> None:
         fitted(Vocabulary(key="x", mask="none"), np.array([1, 2]))
 
 
-def test_values_of_another_kind_than_learned_are_refused() -> None:
+def test_values_of_another_kind_than_learned_raise_an_error() -> None:
     column = Vocabulary(key="x")
     constants = fitted(column, np.array([1, 2]))
     with pytest.raises(DataError, match=r"has text \('a'\), unlike its vocabulary"):
@@ -288,7 +288,7 @@ def test_a_wrong_fingerprint_is_not_taken_for_a_value() -> None:
         ({"oov": -1}, "oov=-1 must be at least 0"),
     ],
 )
-def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> None:
+def test_wrong_settings_raise_an_error(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Vocabulary(key="x", **options)
 
@@ -305,7 +305,9 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
         (None, {}, r"there is no file .*colors\.txt"),
     ],
 )
-def test_wrong_files_are_refused(content: bytes | None, options: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_wrong_files_raise_an_error(
+    content: bytes | None, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "colors.txt"
     if content is not None:
         path.write_bytes(content)
@@ -318,7 +320,7 @@ def test_a_mark_of_the_encoding_is_no_part_of_the_first_value(tmp_path: Path) ->
     assert fitted(Vocabulary(key="x", path=str(tmp_path / "colors.txt"))).host["data"].tobytes() == b"redblue"
 
 
-def test_values_of_another_kind_are_refused() -> None:
+def test_values_of_another_kind_raise_an_error() -> None:
     with pytest.raises(DataError, match=r"has text \('a'\), unlike its vocabulary"):
         ids(np.array(["a"]), values=(1, 2))
     with pytest.raises(DataError, match=r"row 10 of somewhere: column `x` is 0\.5"):
@@ -326,7 +328,7 @@ def test_values_of_another_kind_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "remarks"),
+    ("options", "expected"),
     [
         ({"oov": 2}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1"]),
         ({"oov": 2, "oov_first": True}, ["2 of 3 values of column `x` aren't in its vocabulary, the first in row 1"]),
@@ -335,14 +337,14 @@ def test_values_of_another_kind_are_refused() -> None:
         ({"oov": 1, "missing": "a"}, ["2 of 4 values of column `x` aren't in its vocabulary, the first in row 1"]),
     ],
 )
-def test_unknown_values_are_warned_of(options: dict[str, Any], remarks: list[str]) -> None:
+def test_unknown_values_are_warned_of(options: dict[str, Any], expected: list[str]) -> None:
     column = Vocabulary(key="x", **options)
     constants = fitted(column, np.array(["a", "b", "b"]))
     found = encoded(column, np.array(["a", "c", "", "d"]), constants)
-    told = list(column.warnings({"ids": found}, constants))
-    assert told[: len(remarks)] == remarks
+    warnings = list(column.warnings({"ids": found}, constants))
+    assert warnings[: len(expected)] == expected
     missing = "column `x` has 1 missing value, the first in row 2; in training it had none"
-    assert told[len(remarks) :] == ([] if "missing" in options else [missing])
+    assert warnings[len(expected) :] == ([] if "missing" in options else [missing])
     assert column.warnings({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
 
 
@@ -351,8 +353,8 @@ def test_masked_values_are_no_unknown_values(oov_first: bool) -> None:
     column = Vocabulary(key="x", values=("a", "b"), mask="pad", oov=2, oov_first=oov_first)
     constants = fitted(column)
     found = encoded(column, np.array(["pad", "a", "c", "pad"]), constants)
-    told = ("1 of 4 values of column `x` aren't in its vocabulary, the first in row 2",)
-    assert column.warnings({"ids": found}, constants) == told
+    warnings = ("1 of 4 values of column `x` aren't in its vocabulary, the first in row 2",)
+    assert column.warnings({"ids": found}, constants) == warnings
     assert column.warnings({"ids": found[:2]}, constants) == ()
 
 

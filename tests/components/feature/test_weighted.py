@@ -97,7 +97,7 @@ def test_a_missing_weight_of_a_ragged_row_is_an_error_where_it_has_ids() -> None
         ({"x": np.array([1, 9]), "w": np.ones(2)}, "row 11 of somewhere: column `x` is 9, but its ids are 0 to 3"),
     ],
 )
-def test_what_does_not_fit_is_named(values: dict[str, Any], message: str) -> None:
+def test_inconsistent_weights_raise_an_error(values: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         encoded(values)
 

@@ -36,7 +36,7 @@ def kinds(source: Csv) -> dict[str, str]:
 # ---------------------------------------------------------------------------------------------------- values and types
 
 
-def test_types_are_those_that_all_rows_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_are_inferred_from_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.data.csv.reader.BLOCK_BYTES", 1 << 18)  # so that there are several
     rows = "\n".join(f"{n},{n},{n},{n}.5,true,2020-01-02,2020-01-02 10:00:00,word {n}" for n in range(40_000))
     source = write(tmp_path / "table.csv", f"i,f,s,g,b,d,t,w\n{rows}\n7,2.5,one,-1e3,false,1999-12-31,1999-12-31,\n")
@@ -62,7 +62,7 @@ def test_types_are_those_that_all_rows_allow(tmp_path: Path, monkeypatch: pytest
     ]
 
 
-def test_gaps_are_marked_in_every_type_and_nan_is_one(tmp_path: Path) -> None:
+def test_missing_values_are_masked_in_every_type_and_nan_is_missing(tmp_path: Path) -> None:
     text = "i,f,s,b,t,n\n1,1.5,a,true,2020-01-01,\n,nan,NA,,NULL,\n3,N/A,a,false,null,\n4,2,,true,2020-01-04,\n"
     source = write(tmp_path / "table.csv", text)
     assert columns(source)["i"] == [1, None, 3, 4]
@@ -239,7 +239,9 @@ def test_a_relative_path_is_below_the_data_folder_or_here(tmp_path: Path, monkey
         ('a,b\n1,"""x""" \n', None, "line 2: characters follow a quoted field"),
     ],
 )
-def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, text: str | bytes, types: Any, message: str) -> None:
+def test_a_wrong_file_raises_an_error_with_its_line(
+    tmp_path: Path, text: str | bytes, types: Any, message: str
+) -> None:
     source = Csv(path=write(tmp_path / "table.csv", text).path, types=types)
     with pytest.raises(DataError, match=message):
         source.sizes()
@@ -283,7 +285,7 @@ def test_a_quote_within_a_field_is_a_character_of_it(tmp_path: Path, monkeypatch
             write(tmp_path / "table.csv", f'{text}x,"y"z\nu,v\n').sizes()
 
 
-def test_spellings_of_gaps_are_counted_in_the_columns_that_were_named(tmp_path: Path) -> None:
+def test_spellings_of_missing_values_are_counted_in_the_named_columns(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,b\nNaN,1\n,2\nNaN,\n3,x\n")
     reader = Reader(PackedFile(path), ",", ("", "NaN"), {})

@@ -57,7 +57,7 @@ def test_cells_are_strings_or_integers(values: Any, expected: list[Any]) -> None
     assert read(values) == expected
 
 
-def test_gaps_are_no_values() -> None:
+def test_missing_values_are_no_values() -> None:
     assert read(to_strings(["a", "b"]), [True, False]) == ["a", None]
     assert read(np.array([[1, 2], [3, 4]]), [False, True]) == [None, None, 3, 4]
     assert read(Ragged(np.array([1, 2, 3]), np.array([0, 1, 3])), [True, False]) == [1, None, None]
@@ -68,7 +68,7 @@ def test_gaps_are_no_values() -> None:
     assert read(empty, [False, False], missing=3) == [3, 3]
 
 
-def test_a_value_stands_in_for_gaps() -> None:
+def test_a_value_stands_in_for_missing_values() -> None:
     repeated = to_strings(["a", ""])._replace(indices=np.array([0, 1, 0]))
     assert read(repeated, [True, True, False], missing="none") == ["a", "none", "none"]
     assert read(to_strings(["a", ""]), missing="") == ["a", ""]

@@ -46,7 +46,7 @@ TREES = st.recursive(LEAVES, lambda inner: st.builds("({} {} {})".format, inner,
 
 @settings(max_examples=25)
 @given(TREES.filter(lambda text: "a" in text or "b" in text))
-def test_it_is_what_python_makes_of_each_row(text: str) -> None:
+def test_an_expression_equals_python_in_each_row(text: str) -> None:
     expected = [
         eval(text, {"a": float(a), "b": float(b)}) for a, b in zip(ROWS.columns["a"], ROWS.columns["b"], strict=True)
     ]
@@ -68,7 +68,7 @@ def test_a_column_of_it_needs_no_fit_of_the_data_and_may_read_other_columns() ->
     assert column.bind(constants).outputs == 1
 
 
-def test_a_gap_of_an_operand_is_a_gap_of_the_whole() -> None:
+def test_a_missing_operand_makes_the_value_missing() -> None:
     rows = Block({"a": np.array([1.0, 2.0, np.nan]), "b": np.ones(3)}, {"b": np.array([True, False, True])})
     np.testing.assert_array_equal(Expression("b ** 0 + min(a, 5)")(rows, allow_missing=True)[:, 0], [2, np.nan, np.nan])
     with pytest.raises(DataError, match="row 1 of data: column `b` has no value"):
@@ -86,7 +86,7 @@ def test_a_gap_of_an_operand_is_a_gap_of_the_whole() -> None:
         ("a + odd_name", "no column `odd_name` in somewhere. Did you mean odd name?"),
     ],
 )
-def test_what_is_no_finite_number_is_refused_with_its_operands(text: str, message: str) -> None:
+def test_a_value_that_is_not_finite_raises_an_error_with_its_operands(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Numeric(expression=text, missing=0.0).encode(ROWS, {}, Constants())
 
@@ -116,7 +116,7 @@ def test_what_is_no_finite_number_is_refused_with_its_operands(text: str, messag
         ("+".join(["a"] * 5000), "is too long"),
     ],
 )
-def test_anything_else_is_refused(text: str, message: str) -> None:
+def test_other_syntax_raises_an_error(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         Numeric(expression=text)
     assert len(str(error.value)) < 400

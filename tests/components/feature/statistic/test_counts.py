@@ -49,7 +49,7 @@ def test_values_and_their_rows_are_counted(values: Any, options: dict[str, Any],
     assert listed(tally(values, **options)) == expected
 
 
-def test_gaps_are_not_counted() -> None:
+def test_missing_values_are_not_counted() -> None:
     block = Block({"x": np.array([3, 4, 3])}, {"x": np.array([True, False, True])})
     found = Counts("x").summarize(block)
     assert listed(found) == {3: (2, 2)}
@@ -58,7 +58,7 @@ def test_gaps_are_not_counted() -> None:
 
 @settings(max_examples=25)
 @given(st.lists(st.lists(st.text(max_size=2), max_size=4), min_size=1, max_size=8), st.integers(1, 7))
-def test_counts_are_those_of_python_however_rows_are_cut(rows: list[list[str]], cut: int) -> None:
+def test_counts_equal_python_for_any_blocks(rows: list[list[str]], cut: int) -> None:
     occurrences = Counter(value for row in rows for value in row)
     documents = Counter(value for row in rows for value in set(row))
     whole, statistic = tally(ragged(rows)), Counts("x")

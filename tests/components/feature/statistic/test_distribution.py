@@ -35,9 +35,7 @@ def distribution(values: Any, parts: int = 1, seed: int = 0, **options: Any) -> 
     parts=st.integers(1, 6),
     seed=st.integers(0, 100),
 )
-def test_quantiles_are_those_of_numpy_however_rows_are_cut_and_merged(
-    values: list[float], parts: int, seed: int
-) -> None:
+def test_quantiles_equal_numpy_for_any_blocks_and_merges(values: list[float], parts: int, seed: int) -> None:
     found = distribution(np.stack([values, np.arange(len(values))], axis=1), parts, seed)
     assert (found.count.tolist(), found.rank_error) == ([len(values)] * 2, 0)
     size = max(map(abs, values))
@@ -92,7 +90,7 @@ class Gappy:
         return np.asarray(block.columns["x"])
 
 
-def test_gaps_are_passed_over() -> None:
+def test_missing_values_are_ignored() -> None:
     statistic = Quantiles(Gappy())
     rows = np.array([[1.0, np.nan, 3.0], [2.0, np.nan, np.nan], [4.0, np.nan, np.nan]])
     states = [statistic.summarize(Block({"x": part})) for part in (rows[:1], rows[1:])]
@@ -126,7 +124,7 @@ def test_boundaries_are_those_that_keras_learns() -> None:
         (range(1, 100), list(range(10, 100, 10))),
     ],
 )
-def test_boundaries_are_those_of_tensorflow_transform(values: range, boundaries: list[int]) -> None:
+def test_boundaries_equal_those_of_tensorflow_transform(values: range, boundaries: list[int]) -> None:
     count = len(boundaries) + 1
     assert (
         distribution(np.array(values)).quantiles(np.arange(1, count) / count, "transform")[:, 0].tolist() == boundaries

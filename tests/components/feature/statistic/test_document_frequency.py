@@ -29,7 +29,7 @@ def test_any_cut_into_blocks_counts_the_rows_of_each_id(rows: list[list[int]], d
     assert dict(zip(found.ids.tolist(), found.documents.tolist(), strict=True)) == expected
 
 
-def test_rows_of_one_cell_and_of_as_many() -> None:
+def test_rows_with_one_value_and_with_a_fixed_number_of_values() -> None:
     statistic = DocumentFrequency("id")
     found = statistic.summarize(Block({"id": np.array([3, 3, -1], np.int32)}))
     np.testing.assert_array_equal([found.ids, found.documents], [[3], [2]])
@@ -38,7 +38,7 @@ def test_rows_of_one_cell_and_of_as_many() -> None:
 
 
 @pytest.mark.parametrize("values", [np.array([0.5]), Ragged(np.array([0.5]), np.array([0, 1]))])
-def test_what_are_no_ids_is_refused(values: Any) -> None:
+def test_other_values_than_ids_raise_an_error(values: Any) -> None:
     with pytest.raises(DataError, match="column `id` of data has no ids to count"):
         DocumentFrequency("id").summarize(Block({"id": values}))
 

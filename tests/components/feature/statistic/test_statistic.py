@@ -82,7 +82,7 @@ def test_extremes_are_exact(values: np.ndarray, data: st.DataObject) -> None:
 
 @settings(max_examples=30)
 @given(values=NUMBERS, holes=st.integers(0, 2**32), data=st.data())
-def test_gaps_are_counted_and_ignored(values: np.ndarray, holes: int, data: st.DataObject) -> None:
+def test_missing_values_are_counted_and_ignored(values: np.ndarray, holes: int, data: st.DataObject) -> None:
     values[np.random.default_rng(holes).random(values.shape) < 0.4] = np.nan
     figures = summary(Summary(Gappy()), values, data)
     std = summary(Moments(Gappy()), values, data).scale
@@ -131,7 +131,7 @@ def test_covariance_is_that_of_the_population(values: np.ndarray, data: st.DataO
     np.testing.assert_allclose(joint.covariance, expected, rtol=1e-9, atol=1e-12 * size**2)
 
 
-def test_a_row_with_a_gap_has_no_part_in_a_covariance() -> None:
+def test_rows_with_missing_values_are_left_out_of_the_covariance() -> None:
     rows = np.array([[1.0, 2.0], [np.nan, 100.0], [3.0, 6.0]])
     statistic = Covariance(Gappy())
     joint = statistic.result(statistic.summarize(Block({"x": rows})))

@@ -228,13 +228,13 @@ def test_crosses_of_strings_and_integers_are_tensorflows(case: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("case", GOLDEN["keras_hashing"]["cases"], ids=str)
-def test_bins_of_strings_are_those_of_keras(case: dict[str, Any]) -> None:
+def test_bins_of_strings_equal_those_of_keras(case: dict[str, Any]) -> None:
     given = packed(GOLDEN["keras_hashing"]["strings"])
     found = siphash(*given, case["salt"]) if case["salt"] else fingerprint64(*given)
     assert to_buckets(found, case["bins"]).tolist() == case["values"]
 
 
-def test_bins_of_integers_and_of_crosses_are_those_of_keras() -> None:
+def test_bins_of_integers_and_of_crosses_equal_those_of_keras() -> None:
     hashing, crossing = GOLDEN["keras_hashing"], GOLDEN["keras_crossing"]
     found = fingerprint64(*format_integers(np.array(hashing["integers"])))
     assert to_buckets(found, 5).tolist() == hashing["integers in 5 bins"]
@@ -288,7 +288,7 @@ def test_columns_of_arrow_are_hashed_where_they_are() -> None:
         assert found.tolist() == [farmhash(row.encode()) for row in rows[1:]]
 
 
-def test_what_is_read_is_not_written() -> None:
+def test_encoding_does_not_modify_its_arguments() -> None:
     values, offsets = packed(STRINGS)
     before = values.copy(), offsets.copy()
     fingerprint64(values, offsets), siphash(values, offsets, (1, 2))
@@ -324,7 +324,7 @@ def test_a_ragged_cross_is_every_choice(rows: list[tuple[list[int], ...]], hash_
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-1000, 1000)))
-def test_a_decimal_is_what_python_writes(values: list[int]) -> None:
+def test_integers_are_formatted_as_in_python(values: list[int]) -> None:
     text, offsets = format_integers(np.array(values, np.int64))
     assert text.dtype == np.uint8
     assert offsets.dtype == np.int64
