@@ -4,9 +4,9 @@
 #   [PYTHON=python3] [WHEELS=folder] benchmarks/gpu.sh [--smallest] [--check NAME] [--check …]
 # smallest, slow: --smallest --check speed
 #
-# The script needs no network, no MLflow, and no installation of Titrate. WHEELS is a folder with wheels of packages that
-# are missing, for instance hydra-core, omegaconf, antlr4-python3-runtime and packaging. They are installed into a
-# temporary folder.
+# The script needs no network, no MLflow, and no installation of Titrate. WHEELS is a folder with wheels of missing
+# packages, for instance hydra-core, omegaconf, antlr4-python3-runtime and packaging. They are installed into a temporary
+# folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}

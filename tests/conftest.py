@@ -1,4 +1,4 @@
-"""A strict JAX for every test, and folders of its own for whatever a test writes."""
+"""Fixtures of all tests: strict type promotion in JAX, a cache and a working folder per test run, and MLflow stores."""
 
 import gc
 import os
@@ -13,10 +13,10 @@ import hypothesis
 import jax
 import pytest
 
-hypothesis.settings.register_profile("shared", deadline=None)  # a machine that others use too has slow moments
+hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine has slow moments
 hypothesis.settings.load_profile("shared")
 
-MAKE_STORE = """
+CREATE_STORE = """
 import sqlite3, sys
 from runner.tracking import store
 store.connect(f"sqlite:///{sys.argv[1]}")
@@ -27,19 +27,24 @@ connection.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs, which take the longest, come first, so that all processes end at about the same time."""
+    """Puts the tests of whole runs first. They take the longest, and xdist's processes should end at the same time."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing that earlier code encoded is taken for what this code does; processes that tests start inherit it."""
+def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Sets an empty cache folder, so that no test reads what an earlier version of the code has cached.
+
+    Processes that tests start inherit it.
+    """
     folder = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        folder = folder.parent  # which all processes share: each program is compiled once
+        folder = folder.parent  # is shared by all processes of xdist, so that each program is compiled once
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TITRATE_CACHE", str(folder / "cache"))
-        if os.environ.get("PYTHONDONTWRITEBYTECODE"):  # each process would compile all of JAX and MLflow: 4 s
+        if os.environ.get(
+            "PYTHONDONTWRITEBYTECODE"
+        ):  # without bytecode, each process takes 4 s to import JAX and MLflow
             patched.delenv("PYTHONDONTWRITEBYTECODE")
             patched.setenv("PYTHONPYCACHEPREFIX", str(folder / "bytecode"))
         yield
@@ -47,7 +52,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_compiler() -> Iterator[None]:
-    """Compiling takes most of the time of tiny runs, so XLA optimizes little, unless JAX's own variable says more."""
+    """Turns off most of XLA's optimizations, as compiling takes most of the time of tiny runs.
+
+    JAX_DISABLE_MOST_OPTIMIZATIONS=0 keeps the optimizations.
+    """
     with pytest.MonkeyPatch.context() as patched:
         if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
             patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for processes that tests start
@@ -57,7 +65,7 @@ def quick_compiler() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def rare_garbage_collection() -> Iterator[None]:
-    """Tracing makes millions of objects that live on, so Python looks for cycles among them less often."""
+    """Makes Python's garbage collection rare, as it would visit millions of objects of JAX's traces each time."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, *before[1:])
     yield
@@ -66,14 +74,14 @@ def rare_garbage_collection() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Ctrl-C interrupts what tests start, though a shell that runs them in the background ignores it."""
+    """Lets SIGINT interrupt the processes of tests. A shell that runs the tests in the background ignores SIGINT."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def strict_jax(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No dtype or rank is promoted silently; marked `optax`, a test lets Optax mix dtypes, as it does by design."""
+    """Makes implicit promotion of dtypes or ranks an error. The mark `optax` of a test allows promotion of dtypes."""
     dtypes = "standard" if request.node.get_closest_marker("optax") else "strict"
     with jax.numpy_dtype_promotion(dtypes), jax.numpy_rank_promotion("raise"):
         yield
@@ -81,19 +89,25 @@ def strict_jax(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_drawing_in_background(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs with tracking=none start no process that draws figures, which takes seconds, unless a test wants it."""
+    """Keeps runs with tracking=none from starting a process that draws figures, which takes seconds.
+
+    A test with the fixture `draws_in_background` gets the process.
+    """
     if "draws_in_background" not in request.fixturenames:
         monkeypatch.setattr("runner.tracking.draw_in_background", lambda folder: None)
 
 
 @pytest.fixture
 def draws_in_background() -> None:
-    """Runs with tracking=none draw their figures as they do outside the tests."""
+    """Lets runs with tracking=none draw figures, as outside of tests."""
 
 
 @pytest.fixture
 def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working folder is an empty one; what a command does to the path of modules, and modules from it, end here."""
+    """Changes the working folder to an empty one.
+
+    At the end, restores `sys.path` and removes modules that were imported from the folder.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
@@ -104,13 +118,13 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store with its tables made, which takes seconds."""
+    """Creates the tables of an MLflow store, which takes seconds, once for all tests."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    subprocess.run([sys.executable, "-c", MAKE_STORE, str(path)], check=True)
+    subprocess.run([sys.executable, "-c", CREATE_STORE, str(path)], check=True)
     return path
 
 
 @pytest.fixture
 def database(empty_store: Path, tmp_path: Path) -> Path:
-    """A store of the test's own, where a run in its folder looks for one."""
+    """Copies the empty store into the folder of the test, where a run finds it."""
     return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))

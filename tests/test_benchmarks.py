@@ -1,10 +1,11 @@
-"""Every benchmark runs, as small as it can: with the words that a line `smallest: …` at its beginning says.
+"""Every benchmark runs with the arguments in the line `smallest: …` of its docstring.
 
-`smallest, slow: …` says that this takes long. Files of data lie below $TITRATE_DATA with a few rows; where a peer is
-missing that the command would bring along (`--with …`), a line says so.
+The line is `smallest, slow: …` where this takes long. The data are a few random rows in the formats of the files in
+$TITRATE_DATA. A benchmark prints "… is missing" for each package of its `--with …` that is not installed.
 """
 
 import importlib.metadata
+import os
 import re
 import runpy
 import subprocess
@@ -17,46 +18,56 @@ from sample_files import write_housing, write_reviews
 
 ROOT = Path(__file__).parents[1]
 SHARED = {ROOT / "benchmarks" / name for name in ("timing.py", "housing.py")}  # imported by several benchmarks
-SCRIPTS = (*ROOT.glob("benchmarks/*.py"), *ROOT.glob("benchmarks/*.sh"), *ROOT.glob("benchmarks/*/__main__.py"))
-FILES = sorted(set(SCRIPTS) - SHARED)
-SMALLEST = re.compile(r"^[ #]*smallest(?P<slow>, slow)?: (?P<words>.+)$", re.MULTILINE)
+FILES = {*ROOT.glob("benchmarks/*.py"), *ROOT.glob("benchmarks/*.sh"), *ROOT.glob("benchmarks/*/__main__.py")}
+SMALLEST = re.compile(r"^[ #]*smallest(?P<slow>, slow)?: (?P<arguments>.+)$", re.MULTILINE)
 
 
-def smallest(path: Path) -> re.Match[str]:
-    """The line of a file that says how it runs small."""
-    found = SMALLEST.search(path.read_text())
-    assert found, f"{path.relative_to(ROOT)} says nowhere `smallest: WORDS`, with which it takes seconds"
-    return found
-
-
-def cases() -> list[object]:
-    """The benchmarks, slow ones marked."""
-    slow = {path for path in FILES if (found := SMALLEST.search(path.read_text())) and found["slow"]}
-    names = {path: str(path.relative_to(ROOT / "benchmarks").with_suffix("")) for path in FILES}
-    return [pytest.param(p, id=names[p], marks=[pytest.mark.slow] if p in slow else []) for p in FILES]
+def list_benchmarks() -> list[object]:
+    """Returns the files as parameters of a test. Slow ones are marked."""
+    parameters = []
+    for path in sorted(FILES - SHARED):
+        line = SMALLEST.search(path.read_text())
+        marks = [pytest.mark.slow] if line and line["slow"] else []
+        name = str(path.relative_to(ROOT / "benchmarks").with_suffix(""))
+        parameters.append(pytest.param(path, id=name, marks=marks))
+    return parameters
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("path", cases())
-def test_a_benchmark_runs_with_its_smallest_sizes(
+@pytest.mark.parametrize("path", list_benchmarks())
+def test_a_benchmark_runs_with_its_smallest_arguments(
     path: Path, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = smallest(path)
-    words = found["words"].split()
+    line = SMALLEST.search(path.read_text())
+    assert line, f"{path.relative_to(ROOT)} has no line `smallest: ARGUMENTS` with arguments that take seconds"
+    arguments = line["arguments"].split()
     monkeypatch.setenv("TITRATE_DATA", str(in_empty_folder))
     write_housing(in_empty_folder / "california_housing/housing.csv")
     write_reviews(in_empty_folder / "imdb/aclImdb_labelled.tar.gz", {"classes": ["neg", "pos"]})
-    if path.suffix == ".sh" or found["slow"]:  # in a process of its own, which importing JAX makes slower
-        subprocess.run(["bash" if path.suffix == ".sh" else sys.executable, path, *words], check=True)
-    else:
-        monkeypatch.setattr(sys, "argv", [str(path), *words])
+    if path.suffix == ".sh" or line["slow"]:
+        subprocess.run(["bash" if path.suffix == ".sh" else sys.executable, path, *arguments], check=True)
+    else:  # in this process, which has imported JAX already
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
         with jax.numpy_rank_promotion("allow"):
             runpy.run_path(str(path), run_name="__main__")
-    told = capfd.readouterr().out
-    assert told
-    for peer in re.findall(r"--with ([\w-]+)", path.read_text()):
-        assert _is_installed(peer) or "is missing" in told
+    output = capfd.readouterr().out
+    assert output
+    for package in re.findall(r"--with ([\w-]+)", path.read_text()):
+        assert _is_installed(package) or "is missing" in output
 
 
 def _is_installed(distribution: str) -> bool:
     return bool(list(importlib.metadata.distributions(name=distribution)))
+
+
+@pytest.mark.slow
+def test_every_check_of_the_gpu_script_passes_on_the_cpu() -> None:
+    environment = os.environ | {"PYTHON": sys.executable, "JAX_PLATFORMS": "cpu"}
+    command = [ROOT / "benchmarks/gpu.sh", "--smallest"]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    table = process.stdout.rpartition("\n\n")[2]
+    for check in ("equal digits_mlp", "equal digits_cnn", "equal california_housing_wide_deep", "kill digits_cnn"):
+        assert f"{check} " in table
+    assert "resnet titrate" in table
+    assert "FAILED" not in table

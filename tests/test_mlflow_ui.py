@@ -1,4 +1,4 @@
-"""What a sweep leaves behind is what `mlflow ui`, started in its folder, answers."""
+"""`mlflow ui`, started in the folder of a sweep, shows its runs and their figures."""
 
 import json
 import os
@@ -18,47 +18,46 @@ import pytest
 import runner
 from components.data import Arrays
 
-SECONDS = 120  # to start, on a machine that others use too
+SECONDS = 120  # time limit of each step, long enough for a busy machine
 
 
 class Server:
-    """MLflow's own server in the working folder."""
+    """Sends requests to MLflow's server, which runs in the working folder."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
 
-    def ask(self, path: str, **body: Any) -> Any:
-        """The answer to a question, POSTed where it has a body."""
+    def request(self, path: str, **body: Any) -> Any:
+        """Returns the response as JSON, or its bytes if it is not JSON. A request with a body is a POST."""
         data = json.dumps(body).encode() if body else None
         request = urllib.request.Request(f"{self._url}/{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            text = answer.read()
+        with urllib.request.urlopen(request, timeout=SECONDS) as response:
+            text = response.read()
         return json.loads(text) if text.startswith(b"{") else text
 
-    def lives(self) -> bool:
-        """Whether it answers."""
+    def is_running(self) -> bool:
         try:
-            return bool(self.ask("health"))
+            return bool(self.request("health"))
         except OSError:
             return False
 
 
 @pytest.fixture
 def server(database: Path, in_empty_folder: Path) -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as free_socket:
+        port = free_socket.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
     with open("server.log", "wb") as log:
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # processes that nothing here needs
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # starts fewer processes
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    found = Server(port)
-    began = time.monotonic()
+    server = Server(port)
+    start = time.monotonic()
     try:
-        while not found.lives():
+        while not server.is_running():
             assert process.poll() is None, Path("server.log").read_text()
-            assert time.monotonic() - began < SECONDS, Path("server.log").read_text()
+            assert time.monotonic() - start < SECONDS, Path("server.log").read_text()
             time.sleep(0.2)
-        yield found
+        yield server
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
@@ -66,26 +65,30 @@ def server(database: Path, in_empty_folder: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 @pytest.mark.optax
-def test_the_ui_has_the_parent_its_children_and_their_figures(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ui_shows_the_parent_run_its_child_runs_and_figures(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("runner.sweep.launch.DELIVERY_SECONDS", SECONDS)
     images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), np.uint8)
     source = Arrays(columns={"image": images, "label": np.arange(60) % 3}, valid=15, test=15)
-    words = ["architecture.widths=[8]", "training.epochs=2", "training.batch_size=16", "quiet=true", "seed=1,2"]
-    result = runner.multirun(*words, source=source)
-    experiment = server.ask("api/2.0/mlflow/experiments/get-by-name?experiment_name=titrate")["experiment"]
-    runs = server.ask("api/2.0/mlflow/runs/search", experiment_ids=[experiment["experiment_id"]])["runs"]
-    tags = {run["info"]["run_id"]: {tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs}
-    parents = [run_id for run_id, tag in tags.items() if "mlflow.parentRunId" not in tag]
-    assert parents == [result.run_id]
-    children = [run_id for run_id, tag in tags.items() if tag.get("mlflow.parentRunId") == result.run_id]
+    overrides = ["architecture.widths=[8]", "training.epochs=2", "training.batch_size=16", "quiet=true", "seed=1,2"]
+    result = runner.multirun(*overrides, source=source)
+    experiment = server.request("api/2.0/mlflow/experiments/get-by-name?experiment_name=titrate")["experiment"]
+    runs = server.request("api/2.0/mlflow/runs/search", experiment_ids=[experiment["experiment_id"]])["runs"]
+    parents = {}
+    for run in runs:
+        tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+        parents[run["info"]["run_id"]] = tags.get("mlflow.parentRunId")
+    assert [run_id for run_id, parent in parents.items() if parent is None] == [result.run_id]
+    children = [run_id for run_id, parent in parents.items() if parent == result.run_id]
     assert len(children) == 2
     for run_id, figure in [(result.run_id, "sweep.png"), *((child, "confusion.png") for child in children)]:
-        while figure not in (files := figures(server, run_id)):  # they come a moment after the end
+        while figure not in (sizes := figure_sizes(server, run_id)):  # figures are delivered after the end of a run
             time.sleep(0.1)
-        assert files[figure] > 1000
+        assert sizes[figure] > 1000
 
 
-def figures(server: Server, run_id: str | None) -> dict[str, int]:
-    """The figures of a run with their sizes in bytes."""
-    listed = server.ask(f"api/2.0/mlflow/artifacts/list?run_id={run_id}&path=figures").get("files", [])
-    return {Path(file["path"]).name: int(file["file_size"]) for file in listed}
+def figure_sizes(server: Server, run_id: str | None) -> dict[str, int]:
+    """Returns the sizes of a run's figures in bytes, by file name."""
+    files = server.request(f"api/2.0/mlflow/artifacts/list?run_id={run_id}&path=figures").get("files", [])
+    return {Path(file["path"]).name: int(file["file_size"]) for file in files}

@@ -1,4 +1,4 @@
-"""Damaged files of every kind are refused, or read as what they hold; benchmarks/mutations.py tries many more."""
+"""A reader of a damaged file raises an error or returns what the file contains. benchmarks/mutations.py tests more."""
 
 import subprocess
 import sys
@@ -16,8 +16,8 @@ READERS = (
 
 
 @pytest.mark.parametrize("readers", READERS)
-def test_a_damaged_file_is_refused_or_read_as_what_it_holds(readers: tuple[str, ...]) -> None:
+def test_a_damaged_file_raises_an_error_or_is_read_correctly(readers: tuple[str, ...]) -> None:
     command = [sys.executable, str(SCRIPT), str(MUTATIONS), *readers]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(f"{MUTATIONS} mutations") == len(readers)
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.count(f"{MUTATIONS} mutations") == len(readers)

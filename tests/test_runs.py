@@ -1,4 +1,4 @@
-"""Whole runs: what they leave behind, what ends them early, and what goes on from there."""
+"""Whole runs: their files and results, what stops them early, and how they are resumed."""
 
 import errno
 import json
@@ -32,11 +32,11 @@ QUICK = ("training.epochs=2", "tracking=none", "quiet=true", "architecture.width
 
 def source(rows: int = 60, **columns: Any) -> Arrays:
     random = np.random.default_rng(0)
-    given = {
+    defaults = {
         "image": random.integers(0, 256, (rows, 8, 8, 1), np.uint8),
         "label": np.arange(rows) % 3,
-    } | columns
-    return Arrays(columns=given, valid=12, test=12, seed=0)
+    }
+    return Arrays(columns=defaults | columns, valid=12, test=12, seed=0)
 
 
 def quick(*overrides: str, **columns: Any) -> Result:
@@ -48,7 +48,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def points(folder: Path) -> list[Any]:
-    """The points of the outbox, without their times."""
+    """The points of the outbox, without their timestamps."""
     lines = map(json.loads, (folder / "points.jsonl").read_text().splitlines())
     return [(line["step"], line["values"]) for line in lines]
 
@@ -59,7 +59,7 @@ def parameters(folder: Path) -> dict[str, bytes]:
         return {name: archive[name].tobytes() for name in archive.files if name != "meta"}
 
 
-def test_a_run_leaves_its_folder_and_its_result() -> None:
+def test_a_run_has_a_result_and_a_folder_with_its_files() -> None:
     result = quick()
     assert result.status == summary(result.folder)["status"] == "finished"
     assert [record["epoch"] for record in result.history] == [1, 2]
@@ -82,36 +82,36 @@ def test_a_run_leaves_its_folder_and_its_result() -> None:
     assert points(result.folder)[1][1]["valid/loss"] == result.history[1]["valid/loss"]
 
 
-def test_without_tracking_mlflow_is_never_imported() -> None:
+def test_without_tracking_mlflow_is_not_imported() -> None:
     run = "runner.run('training.epochs=1', 'tracking=none', 'quiet=true')"
     code = f"import runner, sys; {run}; print('mlflow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.splitlines()[-1] == "False"
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+def test_parameters_are_bit_identical_for_equal_seeds_alone() -> None:
     first, again, other = (quick(f"seed={seed}", "architecture.dropout=0.3") for seed in (1, 1, 2))
     assert first.folder != again.folder
     assert parameters(first.folder) == parameters(again.folder) != parameters(other.folder)
     assert first.history == again.history != other.history
 
 
-def test_the_best_weights_are_evaluated_not_the_last() -> None:
+def test_the_best_weights_are_evaluated_rather_than_the_last() -> None:
     result = quick("learning_rate=0.3", "training.epochs=12", "training.monitor=valid/accuracy")
     best = max(result.history, key=lambda record: record["valid/accuracy"])
     assert result.metrics["best/valid/accuracy"] == best["valid/accuracy"] > result.history[-1]["valid/accuracy"]
     assert summary(result.folder)["best_epoch"] == best["epoch"]
-    figures = runner.load(result.folder, source=source()).evaluate("test")
-    assert figures == {name: result.metrics[name] for name in figures}
+    metrics = runner.load(result.folder, source=source()).evaluate("test")
+    assert metrics == {name: result.metrics[name] for name in metrics}
 
 
-def test_patience_ends_a_run_early() -> None:
+def test_patience_stops_a_run_early() -> None:
     result = quick("learning_rate=0", "training.epochs=9", "training.patience=3")
     assert result.status == "finished"
     assert len(result.history) == 4
 
 
-def test_a_plateau_lowers_the_rate() -> None:
+def test_a_plateau_lowers_the_learning_rate() -> None:
     result = quick(
         "schedule=performance",
         "schedule.patience=1",
@@ -123,12 +123,12 @@ def test_a_plateau_lowers_the_rate() -> None:
     assert rates == pytest.approx([1e-9, 1e-9, 1e-10, 1e-11], rel=1e-5)
 
 
-def test_a_remainder_is_dropped_only_if_asked() -> None:
+def test_drop_remainder_drops_the_last_partial_batch() -> None:
     assert quick("training.batch_size=20").history[0]["step"] == 2
     assert quick("training.batch_size=20", "training.drop_remainder=true").history[0]["step"] == 1
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do() -> None:
+def test_an_infinite_loss_stops_the_run_with_an_error_that_suggests_remedies() -> None:
     result = quick("learning_rate=1e38", "optimizer=sgd")
     assert result.status == summary(result.folder)["status"] == "diverged"
     error = summary(result.folder)["error"]
@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do() -> None:
     assert quick("learning_rate=1e38", "optimizer=sgd", "training.on_nan=continue").status == "finished"
 
 
-def test_a_loss_that_stops_being_finite_names_the_last_good_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_for_a_later_infinite_loss_names_the_last_good_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "schedule=piecewise_constant",
         "schedule.boundaries=[0.5]",
@@ -156,45 +156,47 @@ def test_a_loss_that_stops_being_finite_names_the_last_good_checkpoint(capsys: p
 
 
 @pytest.mark.parametrize(
-    ("rate", "factor", "told"),
+    ("rate", "factor", "message"),
     [
-        (4.0, 1e38, "a parameter is not finite after 4 steps"),  # by the last step of epoch 2, whose loss is finite
-        (0.1, 1e30, "the objective is not finite at step 4"),  # the parameters are finite, but no loss of theirs
+        # The loss of the last step of epoch 2 is finite, but the parameters after the step are not.
+        (4.0, 1e38, "a parameter is not finite after 4 steps"),
+        # The parameters are finite, but the loss that they give is not.
+        (0.1, 1e30, "the objective is not finite at step 4"),
     ],
 )
-def test_a_checkpoint_that_leads_to_nan_is_not_called_good(rate: float, factor: float, told: str) -> None:
+def test_a_checkpoint_that_leads_to_nan_is_removed(rate: float, factor: float, message: str) -> None:
     words = ("schedule=piecewise_constant", "schedule.boundaries=[0.375]", f"schedule.factors=[1.0, {factor}]")
     result = quick(*words, f"learning_rate={rate}", "optimizer=sgd", "training.epochs=4")
     assert result.status == "diverged"
     assert result.error is not None
-    assert f"{told}; the last good checkpoint is step 2" in result.error
+    assert f"{message}; the last good checkpoint is step 2" in result.error
     assert [path.name for path in (result.folder / "checkpoints").glob("step*")] == ["step_0000000002.npz"]
     model = runner.load(result.folder, source=source())
     assert np.isfinite(model.evaluate("valid")["valid/loss"])
 
 
-def test_a_batch_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(UserError, match=r"training\.batch_size=37 is larger .*: choose at most 36"):
+def test_a_batch_larger_than_the_training_split_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"training\.batch_size=37 is larger .*\. Choose at most 36"):
         quick("training.batch_size=37")
     assert not Path("outputs").exists()
 
 
-def test_an_unwritable_folder_is_refused() -> None:
+def test_an_unwritable_folder_is_an_error() -> None:
     Path("taken").write_text("")
-    with pytest.raises(UserError, match="folder=taken: no run can be recorded there"):
+    with pytest.raises(UserError, match="folder=taken: no run can be saved there"):
         quick("folder=taken")
 
 
-def test_a_disk_that_fills_up_ends_the_run_and_the_same_command_goes_on(
+def test_a_full_disk_stops_the_run_and_the_same_command_resumes_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saves = iter([True, False])
-    real = npz.write
+    real_write = npz.write
 
     def write(path: Path, arrays: Any, meta: Any) -> str:
         if path.name.startswith("step") and not next(saves, False):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(path, arrays, meta)
+        return real_write(path, arrays, meta)
 
     with monkeypatch.context() as patched:
         patched.setattr(npz, "write", write)
@@ -205,30 +207,30 @@ def test_a_disk_that_fills_up_ends_the_run_and_the_same_command_goes_on(
     assert len(list((folder / "checkpoints").glob("step*"))) == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
-    assert "once that is fixed, the same command goes on" in error
+    assert "then resume the run with the same command" in error
     assert "Traceback" not in error
     assert main([*QUICK, "training.epochs=6"]) == 0
     assert summary(folder)["status"] == "finished"
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signals = signal.SIGTERM) -> None:
-    """Sends a signal as an epoch (from 0) begins."""
+    """Sends a signal at the start of an epoch, counted from 0."""
     from runner.data import batches
-    from runner.training import trainer as loop
+    from runner.training import trainer
 
-    def order(rows: np.ndarray, seed: int, now: int) -> np.ndarray:
-        if now == epoch:
+    def epoch_order(rows: np.ndarray, seed: int, current: int) -> np.ndarray:
+        if current == epoch:
             os.kill(os.getpid(), number)
-        return batches.epoch_order(rows, seed, now)
+        return batches.epoch_order(rows, seed, current)
 
-    monkeypatch.setattr(loop, "epoch_order", order)
+    monkeypatch.setattr(trainer, "epoch_order", epoch_order)
 
 
 LAYERS = "[{_target_: components.layer.Conv, features: 2, kernel: 3}, {_target_: components.layer.Flatten}]"
 LONG = {
-    # a step a dispatch, nine an epoch
+    # one step in a dispatch, nine dispatches in an epoch
     "convolutions": (60, ("training.batch_size=4", "architecture=sequential", f"architecture.layers={LAYERS}")),
-    # many steps a dispatch, three dispatches an epoch
+    # many steps in a dispatch, three dispatches in an epoch
     "dense": (
         324,
         ("training.batch_size=2", "architecture.batch_norm=true", "architecture.dropout=0.5", "schedule=performance"),
@@ -237,13 +239,15 @@ LONG = {
 
 
 def long(*overrides: str, kind: str = "convolutions") -> Result:
-    rows, own = LONG[kind]
-    return runner.run("tracking=none", "quiet=true", "training.epochs=5", *own, *overrides, source=source(rows))
+    rows, overrides_of_kind = LONG[kind]
+    return runner.run(
+        "tracking=none", "quiet=true", "training.epochs=5", *overrides_of_kind, *overrides, source=source(rows)
+    )
 
 
 @pytest.mark.parametrize("kind", LONG)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_within_the_epoch_and_the_same_command_goes_on(
+def test_a_run_saves_at_a_signal_within_an_epoch_and_the_same_command_resumes_it(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals, kind: str
 ) -> None:
     with monkeypatch.context() as patched:
@@ -263,7 +267,7 @@ def test_a_signal_saves_within_the_epoch_and_the_same_command_goes_on(
     assert f"resuming from step {step}" in (resumed.folder / "log.txt").read_text()
 
 
-def test_going_on_with_other_code_or_versions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_with_other_code_or_versions_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         interrupt(patched, 1)
         stopped = long()
@@ -272,15 +276,15 @@ def test_going_on_with_other_code_or_versions_is_told(monkeypatch: pytest.Monkey
     changes = {"jax": "0.1", "cores": "99", "x64": "true", "xla_flags": "--xla_faster", "cpu": "abacus"}
     assert changes.keys() <= record["tags"].keys()
     record["tags"] |= changes
-    del record["tags"]["flax"]  # an earlier version didn't note it
+    del record["tags"]["flax"]  # an earlier version didn't record it
     path.write_text(json.dumps(record))
     log = (long().folder / "log.txt").read_text()
-    for key, was in changes.items():
-        assert f"warning: {key} was {was}, is " in log
+    for key, value in changes.items():
+        assert f"warning: {key} was {value}, is " in log
     assert "flax was" not in log
 
 
-def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_a_damaged_last_checkpoint_is_resumed_from_the_previous_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         interrupt(patched, 3)
         stopped = long()
@@ -294,15 +298,13 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before(monkeypatch: py
     assert points(resumed.folder) == points(reference.folder)
 
 
-def test_resume_by_name_refuses_another_configuration_but_takes_more_epochs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_resume_by_name_allows_more_epochs_but_no_other_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         interrupt(patched, 1)
         stopped = long()
     with pytest.raises(UserError, match=r"its configuration differs:\n  learning_rate: was 0.001, is now 0.01"):
         long(f"resume={stopped.folder.name}", "learning_rate=0.01")
-    with pytest.raises(UserError, match=r"no such run below outputs; there are .*sequential"):
+    with pytest.raises(UserError, match=r"no such run below outputs. Nearest runs: .*sequential"):
         long("resume=nothing")
     longer = long(f"resume={stopped.folder.name}", "training.epochs=7")
     assert longer.folder == stopped.folder
@@ -311,7 +313,7 @@ def test_resume_by_name_refuses_another_configuration_but_takes_more_epochs(
         long(f"resume={stopped.folder.name}", "training.epochs=7")
 
 
-def test_a_prolonged_run_is_not_taken_for_the_one_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_does_not_resume_a_run_that_was_extended(monkeypatch: pytest.MonkeyPatch) -> None:
     finished = long()
     with monkeypatch.context() as patched:
         interrupt(patched, 6)
@@ -319,26 +321,26 @@ def test_a_prolonged_run_is_not_taken_for_the_one_it_was(monkeypatch: pytest.Mon
     again = long()
     assert again.folder != finished.folder
     assert len(again.history) == 5
-    gone_on = long(f"resume={finished.folder.name}", "training.epochs=8")
-    assert (gone_on.folder, len(gone_on.history)) == (finished.folder, 8)
+    resumed = long(f"resume={finished.folder.name}", "training.epochs=8")
+    assert (resumed.folder, len(resumed.history)) == (finished.folder, 8)
 
 
-def test_a_run_that_patience_has_ended_is_not_prolonged() -> None:
-    ended = quick("learning_rate=0", "training.epochs=9", "training.patience=3")
+def test_a_run_that_stopped_early_cannot_be_extended() -> None:
+    stopped = quick("learning_rate=0", "training.epochs=9", "training.patience=3")
     with pytest.raises(UserError, match=r"training\.patience has stopped that run"):
-        quick("learning_rate=0", "training.patience=3", f"resume={ended.folder.name}", "training.epochs=20")
+        quick("learning_rate=0", "training.patience=3", f"resume={stopped.folder.name}", "training.epochs=20")
 
 
-def test_a_number_is_the_same_however_it_is_spelt() -> None:
+def test_1_and_1_0_make_the_same_digest() -> None:
     assert quick("learning_rate=1").folder.name[-10:] == quick("learning_rate=1.0").folder.name[-10:]
 
 
-def test_more_steps_than_can_be_counted_are_refused() -> None:
+def test_more_steps_than_an_int32_counts_are_an_error() -> None:
     with pytest.raises(UserError, match=r"makes [\d,]+ steps"):
         quick("training.epochs=2000000000")
 
 
-def test_changed_code_of_the_model_is_refused_and_loses_nothing(
+def test_resuming_with_changed_code_of_the_model_is_an_error_and_keeps_the_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as patched:
@@ -365,7 +367,7 @@ def test_runs_that_differ_only_in_numbers_compile_once() -> None:
     assert program.train._cache_size() == traces
 
 
-def test_two_runs_of_the_same_command_at_once_have_a_folder_each() -> None:
+def test_two_simultaneous_runs_of_one_command_have_separate_folders() -> None:
     command = [sys.executable, "-m", "runner", "training.epochs=3", "tracking=none", "quiet=true"]
     processes = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait(120) for process in processes] == [0, 0]
@@ -375,7 +377,7 @@ def test_two_runs_of_the_same_command_at_once_have_a_folder_each() -> None:
 
 
 @pytest.mark.parametrize(("number", "store"), [(signal.SIGINT, "none"), (signal.SIGTERM, "mlflow")])
-def test_the_command_ends_with_the_signal_it_was_sent(number: signal.Signals, store: str, database: Path) -> None:
+def test_the_exit_code_of_a_command_tells_its_signal(number: signal.Signals, store: str, database: Path) -> None:
     command = [sys.executable, "-m", "runner", "training.epochs=100000", f"tracking={store}"]
     with open("log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -396,35 +398,35 @@ def test_the_command_ends_with_the_signal_it_was_sent(number: signal.Signals, st
         assert records.execute("select status from runs").fetchall() == [("KILLED",)] * (store != "none")
 
 
-def write_byte(path: Path, place: int, value: int) -> None:
+def write_byte(path: Path, offset: int, value: int) -> None:
     data = bytearray(path.read_bytes())
-    data[place] = value
+    data[offset] = value
     path.write_bytes(data)
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
-@pytest.mark.parametrize("trouble", ["gone", "locked", "read-only"])
-def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
-    trouble: str, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("problem", ["gone", "locked", "read-only"])
+def test_a_run_finishes_without_its_store_and_the_record_is_delivered_later(
+    problem: str, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.tracking._start_child", InProcess)  # a process would take seconds to import MLflow
     monkeypatch.setattr("runner.tracking.store.LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     good = f"sqlite:///{database}"
-    uri = "http://127.0.0.1:9" if trouble == "gone" else good
+    uri = "http://127.0.0.1:9" if problem == "gone" else good
     connection = sqlite3.connect(database, isolation_level=None)
-    if trouble == "locked":
+    if problem == "locked":
         connection.execute("BEGIN EXCLUSIVE")
-    if trouble == "read-only":  # a format of SQLite's that it may read, but not write; file modes don't hold for root
+    if problem == "read-only":  # a file format that SQLite reads but doesn't write; root may write a read-only file
         write_byte(database, 18, 3)
     result = quick("tracking=mlflow", f"tracking.uri={uri}")
     assert "mode=deliver" in capsys.readouterr().err
     assert (summary(result.folder)["status"], summary(result.folder)["run_id"]) == ("finished", None)
-    if trouble == "gone":
+    if problem == "gone":
         record = json.loads((result.folder / "record.json").read_text())
         record["tracking"]["uri"] = good
         (result.folder / "record.json").write_text(json.dumps(record))
-    if trouble == "read-only":
+    if problem == "read-only":
         write_byte(database, 18, 2)
     connection.close()
     for line in (": delivered", "no pending records"):
@@ -437,24 +439,24 @@ def test_a_store_in_trouble_lets_the_run_finish_and_its_points_wait(
 
 @pytest.mark.parametrize("mode", ["train", "look"])
 @pytest.mark.parametrize("folder", ["/proc/nope", "/dev/null/x", "file", "file/x/y"])
-def test_a_folder_that_cannot_be_is_refused_before_the_data_is_prepared(
+def test_an_impossible_folder_is_an_error_before_the_data_is_prepared(
     folder: str, mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(preparation, "load_encoded", lambda *given, **options: pytest.fail("the data is prepared"))
+    monkeypatch.setattr(preparation, "load_encoded", lambda *arguments, **options: pytest.fail("the data is prepared"))
     Path("file").touch()
     assert main([f"mode={mode}", f"folder={folder}", "tracking=none", "quiet=true"]) == 2
-    assert f"folder={folder}: no run can be recorded there: " in capsys.readouterr().err
+    assert f"folder={folder}: no run can be saved there: " in capsys.readouterr().err
     assert [*map(str, Path().iterdir())] == ["file"]
 
 
-def test_a_run_that_has_finished_is_refused_before_the_data_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_a_finished_run_is_an_error_before_the_data_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     quick("training.epochs=1")
-    monkeypatch.setattr(preparation, "load_encoded", lambda *given, **options: pytest.fail("the data is prepared"))
+    monkeypatch.setattr(preparation, "load_encoded", lambda *arguments, **options: pytest.fail("the data is prepared"))
     with pytest.raises(UserError, match=r"resume=last: that run has finished"):
         quick("training.epochs=1", "resume=last")
 
 
-def test_missing_data_is_told_in_a_line_and_leaves_nothing(
+def test_missing_data_is_an_error_of_one_line_and_leaves_no_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("TITRATE_DATA", raising=False)

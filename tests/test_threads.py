@@ -1,4 +1,4 @@
-"""Runs from Python beside each other, and within what else a program does."""
+"""Runs in several threads at the same time, in a Hydra application and in an event loop."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -14,38 +14,38 @@ from runner.modes.completion import VERSION_BASE
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
-QUICK = ("experiment=digits_mlp", "training.epochs=1", "training.limit_batches=2", "tracking=none", "quiet=true")
+QUICK_RUN = ("experiment=digits_mlp", "training.epochs=1", "training.limit_batches=2", "tracking=none", "quiet=true")
 
 
-def run(*words: str) -> Result:
-    with jax.numpy_dtype_promotion("standard"):  # a setting of the thread's own
-        return runner.run(*QUICK, *words)
+def run_quickly(*overrides: str) -> Result:
+    with jax.numpy_dtype_promotion("standard"):  # JAX keeps this setting per thread, so the fixture's does not apply
+        return runner.run(*QUICK_RUN, *overrides)
 
 
-def test_runs_in_threads_are_those_that_they_would_be_alone() -> None:
+def test_runs_in_threads_equal_a_run_alone() -> None:
     with ThreadPoolExecutor(3) as pool:
-        together = list(pool.map(run, ("seed=1", "seed=1", "seed=2")))
-    assert len({result.folder for result in together}) == 3
-    assert together[0].history == together[1].history == run("seed=1", "fresh=true").history
-    assert together[2].history != together[0].history
-    for result in together:
+        results = list(pool.map(run_quickly, ("seed=1", "seed=1", "seed=2")))
+    assert len({result.folder for result in results}) == 3
+    assert results[0].history == results[1].history == run_quickly("seed=1", "fresh=true").history
+    assert results[2].history != results[0].history
+    for result in results:
         log = (result.folder / "log.txt").read_text()
         assert log.count("the folder is ") == log.count("epoch 1:") == 1
 
 
-def test_a_run_in_a_hydra_app_and_in_a_running_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_a_hydra_application_and_in_a_running_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("conf").mkdir()
     Path("conf/app.yaml").write_text("hydra: {run: {dir: app}}\n")
     monkeypatch.setattr("sys.argv", ["app"])
-    found = []
+    results = []
 
     @hydra.main(config_path=str(Path("conf").absolute()), config_name="app", **VERSION_BASE)
     def app(config: object) -> None:
-        found.append(run("seed=3"))
+        results.append(run_quickly("seed=3"))
 
-    async def loop() -> None:
-        found.append(run("seed=4"))
+    async def run_in_loop() -> None:
+        results.append(run_quickly("seed=4"))
 
     app()
-    asyncio.run(loop())
-    assert [result.status for result in found] == ["finished", "finished"]
+    asyncio.run(run_in_loop())
+    assert [result.status for result in results] == ["finished", "finished"]

@@ -1,4 +1,4 @@
-"""What the words of `training` do: precision, fewer batches, checkpoints that are kept, a profile; and going on."""
+"""The settings of `training`: precision, fewer batches, checkpoints, a profile; and extending a run."""
 
 import json
 from pathlib import Path
@@ -32,11 +32,11 @@ def quick(*words: str) -> Result:
     return runner.run(*WORDS, *words, source=source())
 
 
-def trained(monkeypatch: pytest.MonkeyPatch, *words: str) -> Trainer:
-    """The trainer of a run."""
+def train(monkeypatch: pytest.MonkeyPatch, *words: str) -> Trainer:
+    """Executes a run. Returns its trainer."""
     trainers: list[Trainer] = []
     fit = Trainer.fit
-    monkeypatch.setattr(Trainer, "fit", lambda self, *given: (trainers.append(self), fit(self, *given))[1])
+    monkeypatch.setattr(Trainer, "fit", lambda self, *arguments: (trainers.append(self), fit(self, *arguments))[1])
     quick(*words)
     return trainers[0]
 
@@ -44,22 +44,22 @@ def trained(monkeypatch: pytest.MonkeyPatch, *words: str) -> Trainer:
 @pytest.mark.parametrize(
     "architecture", ["mlp", pytest.param("lenet5", marks=pytest.mark.slow), "sequential", "fashion_cnn"]
 )
-def test_bfloat16_computes_in_it_and_keeps_everything_in_float32(architecture: str) -> None:
+def test_with_bfloat16_the_checkpoints_are_float32(architecture: str) -> None:
     words = ["quiet=true", "tracking=none", "training.epochs=1", "training.limit_batches=2", "training.batch_size=4"]
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), np.uint8)
-    given = Arrays(columns={"image": images, "label": np.arange(40) % 2}, valid=8, test=8)
+    data = Arrays(columns={"image": images, "label": np.arange(40) % 2}, valid=8, test=8)
     choice = [f"architecture={architecture}", "training.precision=bfloat16"]
     if architecture == "sequential":
         layers = "{_target_: components.layer.Flatten}, {_target_: components.layer.Dense, features: 4}"
         choice.append(f"architecture.layers=[{layers}]")
-    result = runner.run(*words, *choice, source=given)
+    result = runner.run(*words, *choice, source=data)
     assert np.isfinite(result.metrics["test/loss"])
     checkpoint = np.load(next((result.folder / "checkpoints").glob("step_*.npz")))
     assert {checkpoint[name].dtype for name in checkpoint.files if "parameters" in name} == {np.dtype(np.float32)}
 
 
-def test_bfloat16_is_what_the_step_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = trained(monkeypatch, "training.precision=bfloat16")
+def test_with_bfloat16_the_matrix_products_are_bfloat16_and_the_losses_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = train(monkeypatch, "training.precision=bfloat16")
     chunk = next(trainer.batches.chunks(trainer.data.splits["valid"], 8, 1))
     weights = trainer.state_shapes.parameters, trainer.state_shapes.model_state
     arguments = trainer.program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask
@@ -71,7 +71,7 @@ def test_bfloat16_is_what_the_step_computes_in(monkeypatch: pytest.MonkeyPatch) 
     assert losses.dtype == jnp.float32
 
 
-def test_an_architecture_without_a_dtype_computes_in_float32_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_architecture_without_a_parameter_dtype_supports_float32_only(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine_without_dtype.py").write_text(
         "import flax.linen as nn\n"
         "from components.types import Output\n"
@@ -91,8 +91,8 @@ def test_an_architecture_without_a_dtype_computes_in_float32_only(monkeypatch: p
         runner.run(*words, "training.precision=bfloat16", source=source())
 
 
-def test_a_few_batches_are_the_same_ones_in_every_epoch_and_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainers = [trained(monkeypatch, "training.limit_batches=2", f"seed={seed}") for seed in (0, 1)]
+def test_limit_batches_takes_the_same_rows_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainers = [train(monkeypatch, "training.limit_batches=2", f"seed={seed}") for seed in (0, 1)]
     for split in ("train", "valid", "test"):
         rows = [trainer.data.splits[split] for trainer in trainers]
         assert rows[0].tolist() == rows[1].tolist()
@@ -100,7 +100,7 @@ def test_a_few_batches_are_the_same_ones_in_every_epoch_and_for_every_seed(monke
     assert trainers[0].steps_per_epoch == 2
 
 
-def test_one_batch_can_be_overfitted_on_purpose() -> None:
+def test_one_batch_can_be_overfitted() -> None:
     result = quick(
         "training.limit_batches=1", "training.epochs=150", "learning_rate=0.05", "training.monitor=train/loss"
     )
@@ -110,12 +110,12 @@ def test_one_batch_can_be_overfitted_on_purpose() -> None:
 
 
 @pytest.mark.parametrize("keep", [1, 3])
-def test_as_many_checkpoints_are_kept_as_asked(keep: int) -> None:
+def test_keep_checkpoints_sets_the_number_of_checkpoints(keep: int) -> None:
     result = quick("training.epochs=5", f"training.keep_checkpoints={keep}")
     assert len(list((result.folder / "checkpoints").glob("step_*.npz"))) == keep
 
 
-def test_keeping_other_checkpoints_or_profiling_is_the_same_run() -> None:
+def test_keep_checkpoints_does_not_change_the_digest_of_a_run() -> None:
     digests = {quick(*words).folder.name.rpartition("_")[2] for words in ([], ["training.keep_checkpoints=3"])}
     assert len(digests) == 1
 
@@ -127,29 +127,29 @@ def test_a_profile_traces_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     result = quick("training.profile=true", "training.epochs=6")
     assert calls == [result.folder / "profile", "stop"]
     calls.clear()
-    quick("training.profile=true", "training.epochs=2", "fresh=true")  # over before the trace is
+    quick("training.profile=true", "training.epochs=2", "fresh=true")  # the run ends before the trace
     assert calls[1:] == ["stop"]
     calls.clear()
     quick("training.epochs=6", "fresh=true")
     assert calls == []
 
 
-def test_every_run_tells_how_long_it_waited_for_its_input() -> None:
+def test_the_summary_has_the_fraction_of_time_spent_waiting_for_batches() -> None:
     metrics = json.loads((quick().folder / "summary.json").read_text())["metrics"]
     assert 0 <= metrics["input_wait_fraction"] < 1
 
 
-def test_the_schedule_spans_all_steps_of_the_run_from_0_on() -> None:
+def test_the_schedule_spans_all_steps_of_the_run_counted_from_0() -> None:
     result = quick("schedule=cosine", "schedule.warmup=0", "schedule.final=0", "learning_rate=1", "training.epochs=3")
     steps = np.array([epoch["step"] for epoch in result.history])
     assert steps.tolist() == [4, 8, 12]
-    last = (1 + np.cos(np.pi * (steps - 1) / 12)) / 2  # of the last step of each epoch
-    assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(last.tolist(), rel=1e-5)
+    rates = (1 + np.cos(np.pi * (steps - 1) / 12)) / 2  # of the last step of each epoch
+    assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(rates.tolist(), rel=1e-5)
     points = list(outbox.parse_points(outbox.read_covered_points(result.folder).splitlines()))
     assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
 
 
-def test_a_run_begins_with_the_vectors_of_a_file() -> None:
+def test_an_embedding_starts_from_the_vectors_of_a_file() -> None:
     Path("conf/feature").mkdir(parents=True)
     Path("vectors.txt").write_text("a 1 2\nb 3 4\n")
     Path("conf/feature/words.yaml").write_text(
@@ -166,16 +166,16 @@ def test_a_run_begins_with_the_vectors_of_a_file() -> None:
     assert table.tolist() == [[3, 4], [1, 2]]
 
 
-def test_every_epoch_has_an_order_of_its_own_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_epoch_and_seed_has_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[list[int]] = []
     chunks = Batches.chunks
 
-    def noted(self: Batches, rows: np.ndarray, *given: Any, **options: Any) -> Any:
+    def record_order(self: Batches, rows: np.ndarray, *arguments: Any, **options: Any) -> Any:
         if "start" in options:
             orders.append(rows.tolist())
-        return chunks(self, rows, *given, **options)
+        return chunks(self, rows, *arguments, **options)
 
-    monkeypatch.setattr(Batches, "chunks", noted)
+    monkeypatch.setattr(Batches, "chunks", record_order)
     for seed in (0, 1):
         quick(f"seed={seed}")
     assert len(orders) == 4
@@ -183,12 +183,10 @@ def test_every_epoch_has_an_order_of_its_own_by_the_seed(monkeypatch: pytest.Mon
     assert len({tuple(rows) for rows in orders}) == 4
 
 
-def test_within_an_epoch_it_is_saved_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_minutes_sets_how_often_a_run_saves_within_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
     save = CheckpointManager.save
-    monkeypatch.setattr(
-        CheckpointManager, "save", lambda self, standing: (saved.append(standing.step), save(self, standing))[1]
-    )
+    monkeypatch.setattr(CheckpointManager, "save", lambda self, state: (saved.append(state.step), save(self, state))[1])
     quick("training.checkpoint_minutes=0")
     assert saved == [4, 8]  # the end of an epoch always saves
     saved.clear()
@@ -196,7 +194,7 @@ def test_within_an_epoch_it_is_saved_as_often_as_asked(monkeypatch: pytest.Monke
     assert saved == [3, 4, 7, 8]  # between two dispatches
 
 
-def test_a_finished_run_goes_on_to_more_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_can_be_extended(capsys: pytest.CaptureFixture[str]) -> None:
     words = [word for word in WORDS if not word.startswith("training.epochs")]
     first = runner.run(*words, "training.epochs=2", source=source())
     longer = runner.run(f"resume={first.folder}", "training.epochs=4", source=source())

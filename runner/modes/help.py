@@ -63,12 +63,12 @@ class Option(NamedTuple):
 
 def help_text() -> str:
     """The text of `--help`: the usage, all options, experiments and modes, and the other keys with their defaults."""
-    found = find_options()
+    catalog = find_options()
     lines = [USAGE, "Options, GROUP=OPTION (* is the default):"]
     for group in read_default_options():
         if group != EXPERIMENT:
-            lines += ["", f"  {group}", *_option_lines(found, group)]
-    lines += ["", "Experiments, experiment=NAME:", *_option_lines(found, EXPERIMENT)]
+            lines += ["", f"  {group}", *_option_lines(catalog, group)]
+    lines += ["", "Experiments, experiment=NAME:", *_option_lines(catalog, EXPERIMENT)]
     lines += ["", "Modes, mode=NAME:", *_align({name: mode.description for name, mode in MODES.items()})]
     lines += ["", "Other keys, KEY=VALUE, and their defaults:", *_root_key_lines()]
     return "\n".join(lines)
@@ -87,44 +87,52 @@ def info_text(config: Config) -> str:
 
 def value_origins(config: Config) -> dict[str, str]:
     """The origin of each value of a configuration, by `key=value`."""
-    values = {join_path(place): format_value(value) for place, value in iterate_leaves(config.values)}
+    values = {join_path(path): format_value(value) for path, value in iterate_leaves(config.values)}
     return {f"{key}={value}": config.origins.get(key, "") for key, value in values.items()}
 
 
-def list_options(found: Catalog, group: str) -> list[Option]:
-    """The options of a group, sorted by name; numbers in names count, so that 18 comes before 101."""
-    chosen = read_default_options()[group]
-    default_names = chosen if isinstance(chosen, list) else [chosen]
-    files = sorted(
-        found.files[group].items(), key=lambda item: re.sub(r"\d+", lambda digits: f"{digits[0]:>9}", item[0])
-    )
-    return [Option(name, _read_title(path), name in default_names, path) for name, path in files]
+def list_options(catalog: Catalog, group: str) -> list[Option]:
+    """The options of a group, sorted by name. Numbers in names are compared as numbers: resnet18 before resnet101."""
+    defaults = _default_names(group)
+    files = sorted(catalog.files[group].items(), key=lambda item: _pad_numbers(item[0]))
+    return [Option(name, _read_title(path), name in defaults, path) for name, path in files]
+
+
+def _pad_numbers(name: str) -> str:
+    return re.sub(r"\d+", lambda match: f"{match[0]:>9}", name)
+
+
+def _default_names(group: str) -> list[str]:
+    """The options of a group that `conf/run.yaml` chooses."""
+    default = read_default_options()[group]
+    if isinstance(default, list):
+        return default
+    return [default] if default else []
 
 
 def update_readme(text: str) -> str:
     """Replaces the table of options in the text of the README."""
-    return README_TABLE.sub(lambda found: f"{found[1]}{options_table()}{found[2]}", text)
+    return README_TABLE.sub(lambda match: f"{match[1]}{options_table()}{match[2]}", text)
 
 
 def options_table() -> str:
     """The table of Titrate's own options in Markdown, a row for each group."""
-    found = find_options()
+    catalog = find_options()
     lines = ["| group | default | options |", "|---|---|---|"]
-    for group, default in read_default_options().items():
-        own = [option for option in list_options(found, group) if INSTALL_FOLDER in option.path.parents]
-        names = default if isinstance(default, list) else [default] if default else []
-        chosen = ", ".join(f"`{name}`" for name in names) or "none"
-        lines.append(f"| `{group}` | {chosen} | {'<br>'.join(_group_names(own))} |")
+    for group in read_default_options():
+        own = [option for option in list_options(catalog, group) if INSTALL_FOLDER in option.path.parents]
+        defaults = ", ".join(f"`{name}`" for name in _default_names(group)) or "none"
+        lines.append(f"| `{group}` | {defaults} | {'<br>'.join(_name_lines(own))} |")
     return "\n".join(lines) + "\n"
 
 
-def _group_names(options: list[Option]) -> Iterable[str]:
+def _name_lines(options: list[Option]) -> Iterable[str]:
     """The names of the options: in one line, or if they are many, in a line for each module that defines some."""
-    names: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
     for option in options:
-        line = _defining_module(option) if len(options) > MAX_ON_ONE_LINE else ""
-        names.setdefault(line, []).append(f"`{option.name}`")
-    return (", ".join(line) for line in names.values())
+        module = _defining_module(option) if len(options) > MAX_ON_ONE_LINE else ""
+        lines.setdefault(module, []).append(f"`{option.name}`")
+    return (", ".join(names) for names in lines.values())
 
 
 def _defining_module(option: Option) -> str:
@@ -136,9 +144,9 @@ def _defining_module(option: Option) -> str:
     return "" if definition is None else definition.module.name
 
 
-def _option_lines(found: Catalog, group: str) -> list[str]:
+def _option_lines(catalog: Catalog, group: str) -> list[str]:
     return _align(
-        {f"{'*' if option.is_default else ' '} {option.name}": option.title for option in list_options(found, group)}
+        {f"{'*' if option.is_default else ' '} {option.name}": option.title for option in list_options(catalog, group)}
     )
 
 

@@ -49,7 +49,8 @@ class RunInfo:
 
 def read_runs(root: Path) -> list[RunInfo]:
     """All runs below `root`, with those of sweeps, the newest first. Unreadable ones have the status `damaged`."""
-    dated = (path for pattern in (RUN_FOLDERS, f"*/{RUN_FOLDERS}") for path in root.glob(pattern) if path.is_dir())
+    # `list_runs` finds folders by their record, so folders without one are found by their name.
+    dated = [path for pattern in (RUN_FOLDERS, f"*/{RUN_FOLDERS}") for path in root.glob(pattern) if path.is_dir()]
     paths = {path for path in (*list_runs(root), *dated) if not _is_hidden(path.relative_to(root))}
     return sorted((_read_run(root, path) for path in paths), key=lambda run: (run.facts["age"], run.path))
 

@@ -66,7 +66,7 @@ def select_runs(runs: Sequence[RunInfo], where: str | None, sort: str) -> list[R
     field = resolve_field(sort.removeprefix("-"), runs, "sort")
     selected = [run for run in runs if all(_meets(run, condition) for condition in conditions)]
     sortable = [run for run in selected if not _is_missing(run, field)]
-    descending = sort.startswith("-") != (field == "created")
+    descending = sort.startswith("-") != (field == "created")  # without a minus, `created` has the newest first
     sortable.sort(key=lambda run: _sort_key(run.fields[field]), reverse=descending)
     return [*sortable, *(run for run in selected if _is_missing(run, field))]
 

@@ -1,4 +1,4 @@
-"""The record of a run or sweep from its start: name, tags, parameters, data sets."""
+"""Describes a run or a sweep at its start for `record.json`: name, tags, parameters, data sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches no
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
 MANIFEST, RANKING = "sweep.json", "ranking.csv"  # files in a sweep's folder
-REPEATS = ("seed", "fold", "data.seed")  # keys whose values repeat a setting of a sweep
+REPEATS = ("seed", "fold", "data.seed")  # runs of a sweep that differ only in these keys are repetitions
 
 
 def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,25 +50,27 @@ def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str,
 
 
 def describe_sweep(
-    config: Config, words: Sequence[str], values: Mapping[str, Any], digest: str, tracking: Mapping[str, Any]
+    config: Config, overrides: Sequence[str], values: Mapping[str, Any], digest: str, tracking: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The record of a sweep that starts now, as plain values.
 
     Args:
         config: the configuration of its first run.
-        words: the words of the command.
-        values: the values of the configuration, by dotted key, that all runs have in common.
+        overrides: the overrides of the command line.
+        values: the values that all runs share, by dotted key.
         digest: the digest that identifies the sweep.
         tracking: where the record is delivered, without credentials; empty: nowhere.
     """
-    own = {key: value for key, value in run_tags(config).items() if key != "seed" or "seed" in values}
+    tags = run_tags(config) | {"digest": digest, "overrides": " ".join(overrides)}
+    if "seed" not in values:
+        del tags["seed"]  # the runs have different seeds
     return {
         "kind": "sweep",
         "id": uuid.uuid4().hex,
         "name": f"{run_name(config)}_sweep",
         "digest": digest,
         "created": int(time.time() * 1000),
-        "tags": own | {"digest": digest, "overrides": " ".join(words)},
+        "tags": tags,
         "parameters": {key: value for key, value in run_parameters(config) if key in values},
         "datasets": [],
         "tracking": dict(tracking),
@@ -77,9 +79,8 @@ def describe_sweep(
 
 def run_name(config: Config) -> str:
     """The name of a run: its experiment, or its data and architecture."""
-    chosen = config.values["experiment"]
-    parts = [str(config.choices[group]) for group in ("data", "architecture") if group in config.choices]
-    return chosen or "_".join(parts) or "runs"
+    options = [str(config.choices[group]) for group in ("data", "architecture") if group in config.choices]
+    return config.values["experiment"] or "_".join(options) or "runs"
 
 
 def run_tags(config: Config) -> dict[str, str]:
@@ -95,34 +96,37 @@ def run_tags(config: Config) -> dict[str, str]:
 def code_versions(config: Config) -> dict[str, str]:
     """The versions of packages and the digest of the code that a configuration runs now."""
     packages = {package: package_version(package) for package in PACKAGES}
-    used = digest_code({"runner", *part_packages(config.values)})
-    return packages | {"python": platform.python_version(), "code": used}
+    code = digest_code({"runner", *part_packages(config.values)})
+    return packages | {"python": platform.python_version(), "code": code}
 
 
 def describe_environment(config: Config) -> dict[str, str]:
-    """All that the bits of a result depend on, in addition to the configuration and the data."""
+    """The versions and the hardware on which the bits of a result depend, beside the configuration and the data."""
     return code_versions(config) | hardware_settings()
 
 
 def list_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The tags that changed since a run started, a line each. A tag that the run did not record is skipped."""
+    """A line for each tag that changed since a run started. A tag that the run did not record is skipped."""
     return [f"{key} was {before[key]}, is {value}" for key, value in now.items() if before.get(key, value) != value]
 
 
 def run_parameters(config: Config) -> Iterator[tuple[str, Any]]:
-    """The parameters of a run: the option of each group, and the leaves that affect the result, by dotted name."""
-    chosen = {group: option for group, option in config.choices.items() if group != "experiment"}
-    for group, option in chosen.items():
+    """The parameters of a run for MLflow: the option of each group, and the values that affect the result, by key."""
+    options = {group: option for group, option in config.choices.items() if group != "experiment"}
+    for group, option in options.items():
         yield group, ",".join(option) if isinstance(option, list | tuple) else option
-    yield from (
-        (key, value)
-        for key, value in dotted_leaves(select_run_settings(config.values))
-        if not key.endswith("_target_") and key not in chosen
-    )
+    for key, value in dotted_leaves(select_run_settings(config.values)):
+        if not key.endswith("_target_") and key not in options:
+            yield key, value
 
 
 def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a tree of plain values, by dotted name. A list without lists and mappings is one leaf."""
+    """The leaves of a tree of plain values, by dotted key. A list without lists and mappings in it is one leaf.
+
+    Args:
+        node: the tree.
+        prefix: the dotted key of its root.
+    """
     if isinstance(node, Mapping) and node:
         for key, value in node.items():
             yield from dotted_leaves(value, f"{prefix}.{key}" if prefix else str(key))
@@ -136,8 +140,8 @@ def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _git_tags() -> dict[str, str]:
     """The commit of the working folder's repository, and whether it has uncommitted changes.
 
-    An untrusted repository must run nothing: its configuration could name programs that `git status` calls. In a
-    repository with filters of its own, changes are therefore not looked for.
+    The repository may be untrusted, and its configuration may name programs that `git status` would run: a file system
+    monitor, which is switched off, and filters. If it has filters, `git status` is not called.
     """
     commit = _run_command(*GIT, "rev-parse", "HEAD")
     if commit is None:
@@ -152,8 +156,9 @@ def _git_tags() -> dict[str, str]:
 
 
 def _run_command(*command: str) -> str | None:
+    """The output of a command; None: it fails, is missing, or takes too long."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, cwd=Path.cwd(), check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=10, cwd=Path.cwd(), check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None

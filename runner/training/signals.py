@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: they end a command at once; a run under way saves a checkpoint first.
+"""Handles Ctrl-C and SIGTERM: a command ends at once, and a run saves a checkpoint first.
 
-A signal that the parent process ignores (`command &` in a script) stays ignored.
+A signal that the parent process ignores stays ignored, as for `command &` in a script.
 """
 
 from __future__ import annotations
@@ -13,64 +13,72 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-CAUGHT = (signal.SIGINT, signal.SIGTERM)
-RESEND_SECONDS = 0.05  # after which a signal is sent again, if Python dropped its exception, or an import was under way
-IMPORT_SECONDS = 5.0  # how long a signal waits for the end of an import at most
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+RESEND_SECONDS = 0.05  # until a signal is sent again
+IMPORT_SECONDS = 5.0  # the longest that a signal waits for the end of an import
 
 
 class Interruption:
-    """A context in which a signal raises KeyboardInterrupt. `received` is the signal that came.
+    """A context in which a signal raises KeyboardInterrupt.
 
-    Python drops an exception that a handler raises within a callback of the garbage collector (JAX has one) or within a
-    `__del__`; then the signal is sent again. A signal during an import is sent again too, because an exception in the
-    middle of an import crashes C++ modules, such as JAX's. Outside the main thread no signal is caught.
+    In two cases the signal is sent again a little later:
+
+    - Python drops an exception that a handler raises within `__del__`, or within a callback of the garbage collector,
+      and JAX has such a callback.
+    - An exception in the middle of an import crashes C++ modules, such as JAX's. So the signal waits for the end of
+      the import.
+
+    Outside the main thread the context does nothing, because Python handles signals only there.
+
+    Attributes:
+        received: the signal that was received; None: no signal.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
-        self._hook_before: Any = None
-        self._timers: list[threading.Timer] = []  # each sends a signal again
-        self._deadline: float | None = None  # up to which a signal waits for imports
-        self._closing = False
+        self._previous_handlers: dict[signal.Signals, Any] = {}
+        self._previous_hook: Any = None
+        self._timers: list[threading.Timer] = []
+        self._deadline: float | None = None  # no signal waits longer for an import
+        self._is_closing = False
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            handlers = {number: signal.getsignal(number) for number in CAUGHT}
-            self._before = {
+            handlers = {number: signal.getsignal(number) for number in HANDLED}
+            self._previous_handlers = {
                 number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
             }
-            for number in self._before:
-                signal.signal(number, self._catch)
-            self._hook_before, sys.unraisablehook = sys.unraisablehook, self._take_dropped
+            for number in self._previous_handlers:
+                signal.signal(number, self._handle)
+            self._previous_hook, sys.unraisablehook = sys.unraisablehook, self._handle_dropped
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing = True
+        self._is_closing = True
         for timer in self._timers:
             timer.cancel()
             timer.join()
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
-        if self._hook_before is not None:
-            sys.unraisablehook = self._hook_before
+        if self._previous_hook is not None:
+            sys.unraisablehook = self._previous_hook
 
-    def _catch(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        if self._closing:
+        if self._is_closing:
             return
         self._deadline = self._deadline or time.monotonic() + IMPORT_SECONDS
         if not _is_importing(frame) or time.monotonic() > self._deadline:
             raise KeyboardInterrupt
         self._send_again()
 
-    def _take_dropped(self, dropped: sys.UnraisableHookArgs) -> None:
-        """Sends the signal of a dropped KeyboardInterrupt again. Any other dropped exception is shown as before."""
+    def _handle_dropped(self, dropped: sys.UnraisableHookArgs) -> None:
+        """Sends the signal again if Python dropped its KeyboardInterrupt. Other exceptions go to the previous hook."""
         if self.received is None or not issubclass(dropped.exc_type, KeyboardInterrupt):
-            self._hook_before(dropped)
-        elif not self._closing:
+            self._previous_hook(dropped)
+        elif not self._is_closing:
             self._send_again()
 
     def _send_again(self) -> None:
@@ -89,28 +97,31 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 class Signals(Interruption):
-    """A context in which the first signal only sets `received`, so that a run saves and ends.
+    """A context in which the first signal only sets `received`. The run that reads it saves and ends.
 
-    A second signal ends it at once. On entry it raises KeyboardInterrupt if the command was interrupted before.
+    A second signal ends the run at once, because it goes to the handlers from before the context.
+
+    Raises:
+        KeyboardInterrupt: on entry, if the command has received a signal already.
     """
 
     def __enter__(self) -> Signals:
         super().__enter__()
-        for command in self._commands():
-            if command.received is not None:
+        for interruption in self._command_interruptions():
+            if interruption.received is not None:
                 self.__exit__(None, None, None)
                 raise KeyboardInterrupt
         return self
 
-    def _catch(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        handlers = dict(self._before)
-        for command in self._commands():
-            handlers |= command._before
-        for caught, handler in handlers.items():
-            signal.signal(caught, handler)
+        handlers = dict(self._previous_handlers)
+        for interruption in self._command_interruptions():
+            handlers |= interruption._previous_handlers
+        for handled, handler in handlers.items():
+            signal.signal(handled, handler)
 
-    def _commands(self) -> list[Interruption]:
-        """The `Interruption` of the command around this context. A run from Python has none."""
-        owners = {getattr(handler, "__self__", None) for handler in self._before.values()}
+    def _command_interruptions(self) -> list[Interruption]:
+        """The `Interruption` of the command around this context, in a list. A run from Python has none."""
+        owners = {getattr(handler, "__self__", None) for handler in self._previous_handlers.values()}
         return [owner for owner in owners if isinstance(owner, Interruption)]

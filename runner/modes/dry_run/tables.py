@@ -15,8 +15,8 @@ from runner.modes.dry_run.layers import Layer
 from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate
 from runner.modes.dry_run.timing import Compiled, Pace
 
-LAYERS = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
-INPUTS = ("", "as the model gets it", "as the host sends it")
+LAYER_HEADING = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
+INPUT_HEADING = ("", "as the model gets it", "as the host sends it")
 
 
 def input_rows(run: AbstractRun, batch: Batch) -> Iterator[Row]:
@@ -24,6 +24,7 @@ def input_rows(run: AbstractRun, batch: Batch) -> Iterator[Row]:
     trainer = run.trainer
     inputs = trainer.program.features.inputs
     shapes = run.encoded_shapes(run.batch_size)
+    # The feature file may give a single input any name. The batch has the name of the architecture's parameter.
     columns = dict(zip(batch.inputs, inputs.values(), strict=True)) if len(inputs) == 1 else inputs
     for name, value in (*batch.inputs.items(), ("target", batch.target)):
         encoded = [

@@ -1,4 +1,4 @@
-"""Rows of ragged arrays are selected and concatenated like those of a list."""
+"""Taking and concatenating rows of ragged columns gives the same rows as with lists."""
 
 from itertools import chain
 
@@ -26,26 +26,26 @@ def rows_of(values: object) -> list[list[int]]:
 
 
 @given(rows=LISTS, data=st.data())
-def test_taking_rows(rows: list[list[int]], data: st.DataObject) -> None:
-    places = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=10))
-    taken = take_rows(ragged(rows), np.array(places, np.int64))
-    assert rows_of(taken) == [rows[place] for place in places]
-    assert row_count(taken) == len(places)
+def test_rows_are_taken_as_from_a_list(rows: list[list[int]], data: st.DataObject) -> None:
+    indices = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=10))
+    taken = take_rows(ragged(rows), np.array(indices, np.int64))
+    assert rows_of(taken) == [rows[index] for index in indices]
+    assert row_count(taken) == len(indices)
 
 
 @pytest.mark.parametrize("indices", [None, np.array([2, 0, 1, 2])])
-def test_taking_rows_of_strings(indices: np.ndarray | None) -> None:
+def test_rows_of_strings_are_taken_as_from_a_list(indices: np.ndarray | None) -> None:
     strings = to_strings(["a", "", "bcd"])._replace(indices=indices)
     taken = take_rows(strings, np.array([2, 0, 2]))
     assert taken.tolist() == [strings.tolist()[row] for row in (2, 0, 2)]
 
 
 @given(parts=st.lists(LISTS, min_size=1, max_size=4))
-def test_concatenating(parts: list[list[list[int]]]) -> None:
+def test_rows_are_concatenated_as_lists(parts: list[list[list[int]]]) -> None:
     assert rows_of(concatenate_rows([ragged(part) for part in parts])) == list(chain(*parts))
 
 
-def test_a_selection_names_rows_as_its_block_did() -> None:
+def test_selected_rows_are_located_by_their_numbers_in_the_original_block() -> None:
     block = Block({"x": np.arange(5)}, {"x": np.arange(5) > 0}, "somewhere", 100)
     selected = select_rows(block, np.array([0, 3]))
     assert selected.columns["x"].tolist() == [0, 3]

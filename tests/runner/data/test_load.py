@@ -1,4 +1,4 @@
-"""From a source to encoded arrays: the rows of statistics, columns that read columns, the cache, and errors."""
+"""Loading data: statistics of the training split, columns that read columns, the cache, and errors."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from parts import Tokens
 
 import runner.platform
 from components.data import Arrays
@@ -73,18 +74,9 @@ class Cross:
         return lambda encoded, constants: encoded["ids"]
 
 
-@dataclass(frozen=True)
-class Text:
+@dataclass(frozen=True, kw_only=True)
+class Text(Tokens):
     """A test's own column: the bytes of a text of any length."""
-
-    key: str
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (self.key,)
-
-    def statistics(self) -> Mapping[str, Any]:
-        return {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants(static={"vocabulary": ("bytes", 256)})
@@ -92,10 +84,7 @@ class Text:
     def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
         texts = [text.encode() for text in block.columns[self.key]]
         offsets = np.cumsum([0, *map(len, texts)])
-        return {"bytes": Ragged(np.frombuffer(b"".join(texts), np.uint8), offsets)}
-
-    def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
-        return lambda encoded, constants: encoded["bytes"]
+        return {"ids": Ragged(np.frombuffer(b"".join(texts), np.uint8), offsets)}
 
 
 def columns() -> dict[str, Any]:
@@ -119,7 +108,7 @@ def features(columns: Mapping[str, Any] | None = None, *inputs: str, target: Any
 
 
 def everything() -> Features:
-    parts = {"cross": Cross(("city", "day")), "city": Ids("city"), "day": Ids("day"), "text": Text("text")}
+    parts = {"cross": Cross(("city", "day")), "city": Ids("city"), "day": Ids("day"), "text": Text(key="text")}
     return Features(
         Label(key="label", weight="balanced"),
         {**parts, "x": Numeric(key="x", normalize="z_score")},
@@ -148,20 +137,22 @@ def flat(data: Data) -> Iterator[tuple[str, np.ndarray]]:
             yield from ((f"{name}/{kind}/{key}", array) for key, array in getattr(constants, kind).items())
 
 
-def assert_equal(one: Data, other: Data) -> None:
-    first, second = dict(flat(one)), dict(flat(other))
-    assert first.keys() == second.keys()
-    for key, array in first.items():
-        assert array.dtype == second[key].dtype
-        np.testing.assert_array_equal(array, second[key])
-    assert {k: c.static for k, c in one.constants.items()} == {k: c.static for k, c in other.constants.items()}
-    assert (one.fingerprint, one.warnings) == (other.fingerprint, other.warnings)
+def assert_equal(found: Data, expected: Data) -> None:
+    found_arrays, expected_arrays = dict(flat(found)), dict(flat(expected))
+    assert found_arrays.keys() == expected_arrays.keys()
+    for key, array in found_arrays.items():
+        assert array.dtype == expected_arrays[key].dtype
+        np.testing.assert_array_equal(array, expected_arrays[key])
+    for name, constants in expected.constants.items():
+        assert found.constants[name].static == constants.static
+    assert found.constants.keys() == expected.constants.keys()
+    assert (found.fingerprint, found.warnings) == (expected.fingerprint, expected.warnings)
 
 
 # ---------------------------------------------------------------------------------------------------- the passes
 
 
-def test_constants_come_from_the_training_rows_alone_and_all_rows_are_encoded() -> None:
+def test_columns_are_fitted_on_the_training_split_and_encode_all_rows() -> None:
     given, data = columns(), prepared(source(), features())
     rows = data.splits["train"]
     np.testing.assert_allclose(data.constants["x"].device["offset"], [given["x"][rows].mean()], rtol=1e-6)
@@ -171,7 +162,7 @@ def test_constants_come_from_the_training_rows_alone_and_all_rows_are_encoded() 
     assert {name: len(rows) for name, rows in data.splits.items()} == {"train": 3500, "valid": 1000, "test": 500}
 
 
-def test_parts_follow_each_other_in_the_encoded_rows() -> None:
+def test_the_encoded_rows_are_those_of_all_parts_in_order() -> None:
     parts = {"train": {"x": [1.0, 2, 3], "y": [0, 1, 0]}, "test": {"x": [4.0, 5], "y": [1, 0]}}
     table = Arrays(columns=parts, valid=1, seed=None)
     data = prepared(table, features({"x": Numeric(key="x")}, target=Label(key="y")))
@@ -179,51 +170,51 @@ def test_parts_follow_each_other_in_the_encoded_rows() -> None:
     assert data.splits["test"].tolist() == [3, 4]
 
 
-def test_a_cross_reads_other_columns_wherever_they_stand_in_the_mapping() -> None:
+def test_a_column_may_read_columns_that_are_listed_after_it() -> None:
     given, data = columns(), prepared(source(), everything())
     cities, days = np.unique(given["city"]).tolist(), np.unique(given["day"]).tolist()
     expected = [cities.index(c) * 10 + days.index(d) for c, d in zip(given["city"], given["day"], strict=True)]
     assert data.encoded["cross"]["ids"].tolist() == expected
 
 
-def test_only_columns_that_stand_in_an_input_are_given_to_the_program() -> None:
+def test_only_the_columns_of_inputs_are_passed_to_the_program() -> None:
     data = prepared(source(), everything())
     assert set(data.encoded) == {"cross", "x", "text", "target"}
-    assert set(data.constants) == {*data.encoded, "city", "day"}  # which the cross reads, of new rows too
+    assert set(data.constants) == {*data.encoded, "city", "day"}  # the cross reads them
 
 
-def test_a_column_that_no_input_reaches_is_not_even_fitted() -> None:
+def test_a_column_that_no_input_uses_is_not_fitted() -> None:
     data = prepared(source(), features({"x": Numeric(key="x"), "odd": Numeric(key="city")}, "x"))
     assert set(data.encoded) == {"x", "target"}
 
 
-def test_text_of_any_length_is_carried_across_blocks() -> None:
-    assert texts(prepared(source(), everything()).encoded["text"]["bytes"]) == columns()["text"].tolist()
+def test_texts_of_any_length_are_concatenated_across_blocks() -> None:
+    assert texts(prepared(source(), everything()).encoded["text"]["ids"]) == columns()["text"].tolist()
 
 
-def test_a_statistic_of_two_columns_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+def test_a_statistic_that_two_columns_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    row_counts = []
     summarize = Moments.summarize
 
     def counted(self: Moments, block: Block) -> Any:
-        seen.append(len(block.columns[self.key]))
+        row_counts.append(len(block.columns[self.key]))
         return summarize(self, block)
 
     monkeypatch.setattr(Moments, "summarize", counted)
     two = {name: Numeric(key="x", normalize="z_score", scale=scale) for name, scale in (("a", 1.0), ("b", 2.0))}
     data = prepared(source(), features(two))
-    assert sum(seen) == len(data.splits["train"])
+    assert sum(row_counts) == len(data.splits["train"])
 
 
-def test_a_bad_row_of_a_scattered_split_is_named_by_its_own_number() -> None:
+def test_the_error_for_a_bad_row_has_its_number_in_the_data() -> None:
     given = columns()
     given["x"][4321] = np.nan
-    for seed in range(3):  # in training, where the first pass finds it, or held out, where the second does
+    for seed in range(3):  # in the training split the first pass finds the row, in another split the second
         with pytest.raises(DataError, match="row 4321 of the arrays: column `x` is nan"):
             prepared(source(columns=given, seed=seed), features())
 
 
-# -------------------------------------------------------------------------------------------------- what is refused
+# -------------------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize(
@@ -248,26 +239,26 @@ def test_a_bad_row_of_a_scattered_split_is_named_by_its_own_number() -> None:
         ({"target": Numeric(key="x")}, ("target",), r"feature\.columns\.target: the target has this name"),
     ],
 )
-def test_columns_that_do_not_fit_together_are_refused(
+def test_columns_that_do_not_fit_together_are_an_error(
     columns: Mapping[str, Any], inputs: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         prepared(source(), features(columns, *inputs))
 
 
-def test_an_input_without_columns_is_refused() -> None:
+def test_an_input_without_columns_is_an_error() -> None:
     with pytest.raises(UserError, match=r"feature\.inputs\.deep lists no column"):
         prepared(source(), Features(Label(key="label"), {}, {"deep": ()}))
 
 
-def test_a_target_that_the_source_lacks_is_refused_with_the_nearest() -> None:
+def test_the_error_for_an_unknown_target_suggests_the_nearest_column() -> None:
     with pytest.raises(
         UserError, match=r"feature\.target: there is no column `labels` in the arrays. Did you mean label\?"
     ):
         prepared(source(), features(target=Label(key="labels")))
 
 
-def test_a_class_that_a_split_lacks_is_an_error_in_training_and_a_warning_elsewhere() -> None:
+def test_a_missing_class_is_an_error_in_the_training_split_and_a_warning_in_others() -> None:
     given = {"x": np.arange(10.0), "y": np.array(list("ababababac"))}
     with pytest.raises(DataError, match=r"class c of column `y` never occurs .* \(rows of it: 1 in test\)"):
         prepared(Arrays(columns=given, valid=2, test=2, seed=None), features(target=Label(key="y")))
@@ -279,19 +270,19 @@ def test_a_class_that_a_split_lacks_is_an_error_in_training_and_a_warning_elsewh
     )
 
 
-class Wrong(Arrays):
-    """A source with a fault."""
+class WithEmptySplit(Arrays):
+    """A source whose validation split is empty."""
 
     def splits(self) -> dict[str, np.ndarray]:
         return super().splits() | {"valid": np.zeros(0, np.int64)}
 
 
-def test_an_empty_split_is_refused() -> None:
+def test_an_empty_split_is_an_error() -> None:
     with pytest.raises(DataError, match="the valid split is empty"):
-        prepared(Wrong(columns=columns(), valid=1, test=1), features())
+        prepared(WithEmptySplit(columns=columns(), valid=1, test=1), features())
 
 
-def test_a_source_with_fewer_rows_than_it_says_is_refused() -> None:
+def test_a_source_with_fewer_rows_than_its_sizes_is_an_error() -> None:
     class Short(Arrays):
         def blocks(self, part: str) -> Iterator[Block]:
             yield next(super().blocks(part))
@@ -308,7 +299,7 @@ def test_a_source_with_fewer_rows_than_it_says_is_refused() -> None:
         (np.full(4096, "a"), "feature column `x`: `encode` returned `ids` as <U1"),
     ],
 )
-def test_a_column_that_encodes_what_no_device_can_take_is_refused(encoded: np.ndarray, message: str) -> None:
+def test_encoded_arrays_that_no_device_can_take_are_an_error(encoded: np.ndarray, message: str) -> None:
     class Odd(Ids):
         def encode(self, block: Block, parents: Mapping[str, Any], constants: Constants) -> Mapping[str, Encoded]:
             return {"ids": encoded}
@@ -322,56 +313,57 @@ def test_a_column_that_encodes_what_no_device_can_take_is_refused(encoded: np.nd
 
 @pytest.fixture
 def entry(tmp_path: Path) -> Path:
-    """A cache that holds one data set: the folder of its encoded rows, not that of what its columns learned."""
+    """Fills a cache with one data set. Returns the folder of its encoded rows, not that of its constants."""
     prepared(source(), everything(), tmp_path)
     return max((tmp_path / "data").iterdir(), key=lambda folder: sum(f.stat().st_size for f in folder.iterdir()))
 
 
-def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
+def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(*args: Any) -> None:
         raise AssertionError("the rows were encoded again")
 
     monkeypatch.setattr("runner.data.load.encode_source", encode)
 
 
-def test_what_was_encoded_is_taken_from_the_cache_and_is_the_same(
+def test_encoded_data_is_read_from_the_cache_as_it_was_written(
     tmp_path: Path, entry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = prepared(source(), everything())
-    forbid(monkeypatch)
+    forbid_encoding(monkeypatch)
     data = prepared(source(), everything(), tmp_path)
     assert_equal(data, expected)
-    assert texts(data.encoded["text"]["bytes"]) == columns()["text"].tolist()
+    assert texts(data.encoded["text"]["ids"]) == columns()["text"].tolist()
     assert data.constants["text"].static == {"vocabulary": ("bytes", 256)}
 
 
-def test_warnings_are_kept_too(tmp_path: Path) -> None:
+def test_the_cache_keeps_warnings(tmp_path: Path) -> None:
     table = Arrays(columns={"x": [1.0, 2, 3, 4], "y": [0, 1, 0, 1]}, valid=1, test=1, seed=None)
     for _ in range(2):
         data = prepared(table, features({"x": Numeric(key="x")}, target=Label(key="y")), tmp_path)
         assert len(data.warnings) == 2
 
 
-def test_a_damaged_entry_is_encoded_again_and_replaced(
+def test_a_damaged_entry_of_the_cache_is_encoded_again_and_replaced(
     tmp_path: Path, entry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (entry / "1.npy").write_bytes(b"")
     expected = prepared(source(), everything())
     assert_equal(prepared(source(), everything(), tmp_path), expected)
-    forbid(monkeypatch)
+    forbid_encoding(monkeypatch)
     assert_equal(prepared(source(), everything(), tmp_path), expected)
 
 
-def test_another_configuration_source_or_split_is_another_entry(tmp_path: Path, entry: Path) -> None:
+def test_another_configuration_source_or_split_makes_another_entry_of_the_cache(tmp_path: Path, entry: Path) -> None:
     prepared(source(), everything(), tmp_path, identity="another")
     prepared(source(seed=1), everything(), tmp_path)
     given = columns()
     given["x"][0] += 1
     prepared(source(columns=given), everything(), tmp_path)
-    assert len(list((tmp_path / "data").iterdir())) == 8  # what was learned, and what was encoded
+    # Each of the four data sets has an entry for its constants and one for its encoded rows.
+    assert len(list((tmp_path / "data").iterdir())) == 8
 
 
-def test_a_file_that_a_column_reads_is_read_again_once_it_is_another(tmp_path: Path) -> None:
+def test_a_changed_file_of_a_column_is_read_again(tmp_path: Path) -> None:
     parts = features({"city": Vocabulary(key="city", path=str(tmp_path / "cities.txt"))})
     for cities in (["Oslo", "Rome", "Kyiv"], ["Kyiv", "Oslo", "Rome"]):
         (tmp_path / "cities.txt").write_text("\n".join(cities))
@@ -379,25 +371,25 @@ def test_a_file_that_a_column_reads_is_read_again_once_it_is_another(tmp_path: P
         assert data.encoded["city"]["ids"].tolist() == [cities.index(city) for city in columns()["city"]]
 
 
-def test_data_without_an_identity_is_not_cached() -> None:
+def test_data_without_an_identity_has_no_encoding_id() -> None:
     assert prepared(source(), features()).encoding_id == ""
     assert prepared(source(), features(), identity="some").encoding_id != ""
 
 
-def test_folds_that_learn_the_same_share_what_is_encoded(tmp_path: Path) -> None:
+def test_folds_with_equal_host_constants_share_the_encoded_rows(tmp_path: Path) -> None:
     labels = features({"x": Numeric(key="x", normalize="z_score")})
     folds = [load_encoded(source(), labels, identity="folds", cache=tmp_path, fold=(5, fold)) for fold in range(5)]
     assert len({data.encoding_id for data in folds}) == 1
     assert len({data.fingerprint for data in folds}) == 5
     assert len({data.constants["x"].device["offset"].item() for data in folds}) == 5
-    held = np.concatenate([data.splits["valid"] for data in folds])
-    assert sorted([*held, *folds[0].splits["test"]]) == list(range(ROWS))
+    held_out = np.concatenate([data.splits["valid"] for data in folds])
+    assert sorted([*held_out, *folds[0].splits["test"]]) == list(range(ROWS))
     assert len(list((tmp_path / "data").iterdir())) == 6
 
 
 @dataclass(frozen=True)
 class Largest(Ids):
-    """A test's own column, which encodes by what it learned and keeps as a plain value: whether a number is largest."""
+    """A test's own column: whether a number is at least the largest of the training split, a static constant."""
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         return Constants(static={"largest": max(results["rows"])})
@@ -406,7 +398,7 @@ class Largest(Ids):
         return {"ids": (block.columns[self.key] >= constants.static["largest"]).astype(np.int32)}
 
 
-def test_folds_that_learn_other_plain_values_share_nothing_that_is_encoded(tmp_path: Path) -> None:
+def test_folds_with_different_static_constants_do_not_share_the_encoded_rows(tmp_path: Path) -> None:
     given = Arrays(columns={"x": np.arange(12), "label": np.arange(12) % 2}, valid=1, test=2, seed=None)
     parts = features({"x": Largest("x")}, target=Label(key="label"))
     for fold, largest in ((0, 9), (4, 7), (0, 9)):
@@ -414,7 +406,7 @@ def test_folds_that_learn_other_plain_values_share_nothing_that_is_encoded(tmp_p
         assert data.encoded["x"]["ids"].tolist() == (np.arange(12) >= largest).astype(int).tolist()
 
 
-def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_only_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     data = prepared(source(), everything(), tmp_path / "file")
     assert data.encoded["x"]["values"].shape == (ROWS, 1)
@@ -437,11 +429,11 @@ assert data.encoded["image"]["values"].shape == (1797, 8, 8, 1)
 assert data.warnings == ()
 """
     exec(program, {"folder": tmp_path})
-    again = f"folder = {str(tmp_path)!r}{program}assert 'sklearn' not in sys.modules"
-    subprocess.run([sys.executable, "-c", again], check=True)
+    repeated = f"folder = {str(tmp_path)!r}{program}assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", repeated], check=True)
 
 
-def test_the_cache_stands_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_choose_the_folder_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("TITRATE_CACHE", raising=False)
@@ -452,28 +444,26 @@ def test_the_cache_stands_where_the_environment_says(monkeypatch: pytest.MonkeyP
     assert cache_folder() == Path("/home/ada/own")
 
 
-def test_a_user_without_a_home_has_a_cache_that_nobody_else_writes_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_without_a_home_folder_has_a_private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TITRATE_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # there is no home
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     runner.platform._temporary_cache.cache_clear()
-    usual = tmp_path / f"cache-{os.getuid()}"
-    assert cache_folder() == usual / "titrate"
-    assert usual.stat().st_mode & 0o077 == 0
-    usual.chmod(0o777)  # as another might have made it
+    private = tmp_path / f"cache-{os.getuid()}"
+    assert cache_folder() == private / "titrate"
+    assert private.stat().st_mode & 0o077 == 0
+    private.chmod(0o777)  # as another user might have created it
     runner.platform._temporary_cache.cache_clear()
     assert cache_folder().parent.parent == tmp_path
-    assert cache_folder().parent != usual
+    assert cache_folder().parent != private
     assert cache_folder() == cache_folder()
     runner.platform._temporary_cache.cache_clear()
 
 
-def test_the_fingerprint_is_that_of_the_rows_in_32_characters() -> None:
-    one, other = prepared(source(), features()), prepared(source(), everything())
-    assert one.fingerprint == other.fingerprint
-    assert len(one.fingerprint) == 32
-    assert prepared(source(seed=3), features()).fingerprint != one.fingerprint
+def test_the_fingerprint_depends_on_rows_and_splits_alone_and_has_32_characters() -> None:
+    fingerprint = prepared(source(), features()).fingerprint
+    assert prepared(source(), everything()).fingerprint == fingerprint
+    assert len(fingerprint) == 32
+    assert prepared(source(seed=3), features()).fingerprint != fingerprint

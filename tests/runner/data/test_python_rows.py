@@ -12,13 +12,13 @@ from runner.data.python_rows import as_source
 @pytest.mark.parametrize(
     "column", [["a\0", "a"], (b"a\0", b"a"), [["a\0", "b"], ["c", "d"]], [1, "a"], [2**63, 1], [1.5, None]]
 )
-def test_a_list_is_kept_as_it_was_given(column: Any) -> None:
+def test_the_values_of_a_list_are_kept_as_objects(column: Any) -> None:
     (block,) = as_source({"x": column}).blocks("all")
     assert block.columns["x"].tolist() == [*column]  # type: ignore[union-attr]
     assert block.columns["x"].dtype == object  # type: ignore[union-attr]
 
 
-def test_lists_of_numbers_are_arrays_of_numbers() -> None:
+def test_lists_of_numbers_become_arrays_of_numbers() -> None:
     (block,) = as_source({"x": [1.5, 2], "y": [1, 2], "z": [True, False]}).blocks("all")
     assert [values.dtype for values in block.columns.values()] == [np.float64, np.int64, np.bool_]  # type: ignore[union-attr]
 
@@ -31,6 +31,6 @@ def test_lists_of_numbers_are_arrays_of_numbers() -> None:
         ({"x": [1], "y": ["a", "b"]}, "the same number of rows, got x 1, y 2"),
     ],
 )
-def test_values_that_are_not_a_table_are_refused(columns: dict[str, Any], message: str) -> None:
+def test_values_that_are_not_a_table_are_an_error(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         as_source(columns)

@@ -11,10 +11,10 @@ from components.feature.numeric import Numeric
 from components.feature.statistic import Moments
 from components.feature.vocabulary import Vocabulary
 from components.types import Block, Constants, DataError, UserError
-from runner.data import python_rows as new_rows
 from runner.data.encode import encode_source
 from runner.data.load import Features, load_encoded
 from runner.data.ordered_map import ordered_map
+from runner.data.python_rows import as_source
 from runner.data.statistics import StatisticsRequest, compute_statistics, merge_states
 
 ROWS = 1000
@@ -45,7 +45,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Scaled:
-    """A test's own column: a number times another; with `learn`, less the mean."""
+    """A test's own column: a number times `by`, minus the mean if `learn` is true."""
 
     key: str
     by: float = 1.0
@@ -79,30 +79,30 @@ def features(sample: int | None = None, **columns: Any) -> Features:
 
 def moments(source: Blocks, workers: int) -> Any:
     columns = {"a": Scaled("x", learn=True)}
-    wanted = {"train": StatisticsRequest(columns, source.splits()["train"])}
-    return compute_statistics(source, wanted, columns, workers=workers)["train"]["a"]["moments"]
+    requests = {"train": StatisticsRequest(columns, source.splits()["train"])}
+    return compute_statistics(source, requests, columns, workers=workers)["train"]["a"]["moments"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 400])
-def test_threads_change_no_bit(size: int) -> None:
-    alone = moments(Blocks(size), 1)
+def test_statistics_are_bit_identical_for_any_number_of_threads(size: int) -> None:
+    expected = moments(Blocks(size), 1)
     for workers in (2, 5):
-        several = moments(Blocks(size), workers)
-        assert (several.offset.tobytes(), several.scale.tobytes()) == (alone.offset.tobytes(), alone.scale.tobytes())
+        found = moments(Blocks(size), workers)
+        assert (found.offset.tobytes(), found.scale.tobytes()) == (expected.offset.tobytes(), expected.scale.tobytes())
 
 
 def test_encoding_depends_neither_on_threads_nor_on_blocks() -> None:
-    columns, learned = {"a": Scaled("x", by=3.0)}, {"a": Constants(host={"mean": np.ones(1)})}
+    columns, constants = {"a": Scaled("x", by=3.0)}, {"a": Constants(host={"mean": np.ones(1)})}
     found = [
-        encode_source(Blocks(size), columns, learned, ["a"], workers=n)["a"]["values"]
+        encode_source(Blocks(size), columns, constants, ["a"], workers=n)["a"]["values"]
         for size in (3, 400)
         for n in (1, 3)
     ]
-    assert all(np.array_equal(one, found[0]) for one in found)
+    assert all(np.array_equal(values, found[0]) for values in found)
 
 
 @pytest.mark.parametrize("count", range(1, 20))
-def test_neighbours_are_merged_in_their_order(count: int) -> None:
+def test_states_are_merged_in_order_and_pairwise(count: int) -> None:
     class Joined:
         def merge(self, left: str, right: str) -> str:
             return f"({left}{right})"
@@ -121,7 +121,7 @@ def test_a_column_can_read_a_column_without_statistics() -> None:
     assert data.constants["b"].static == {"read": ("a",)}
 
 
-def test_a_column_that_is_fitted_on_a_fitted_column_is_refused() -> None:
+def test_a_column_cannot_be_fitted_on_a_column_that_is_fitted_in_the_same_pass() -> None:
     columns = features(b=Scaled("a", learn=True), a=Scaled("x", learn=True))
     with pytest.raises(UserError, match=r"feature\.columns\.b reads `a`, and both are fitted on the data"):
         load_encoded(Blocks(50), columns, identity="", cache=None)
@@ -135,16 +135,15 @@ def test_a_column_can_read_a_column_with_constants_for_the_device_only() -> None
 
 
 def test_statistics_of_ids_read_the_encoded_ids() -> None:
-    """-1, an unknown value, is one among ids; the gap isn't."""
+    """-1 is an ordinary id (of unknown values), and so not missing."""
     columns = {"i": Vocabulary(key="x", values=("p", "r")), "v": Vocabulary(key="i", missing=7)}
-    source = new_rows.as_source({"x": ["p", "q", "q", "r", "r", None]})
-    counted = compute_statistics(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns)["train"]["v"][
-        "counts"
-    ]
+    source = as_source({"x": ["p", "q", "q", "r", "r", None]})
+    results = compute_statistics(source, {"train": StatisticsRequest(columns, np.arange(6))}, columns)
+    counted = results["train"]["v"]["counts"]
     assert dict(zip(counted.tokens.tolist(), counted.counts.tolist(), strict=True)) == {-1: 2, 0: 1, 1: 2, 7: 1}
 
 
-def test_columns_that_read_different_values_of_one_name_share_no_statistic() -> None:
+def test_equal_statistics_of_a_raw_and_a_feature_column_of_one_name_are_not_shared() -> None:
     columns = features(x=Scaled("x", by=2.0), b=Scaled("x", learn=True), y=Scaled("y", learn=True))
     data = load_encoded(Blocks(50), columns, identity="", cache=None)
     rows = next(Blocks(ROWS).blocks("all")).columns["x"][::2]
@@ -164,7 +163,7 @@ def test_a_sample_is_always_the_same_rows() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_results_come_in_order_and_so_does_the_first_error(workers: int) -> None:
+def test_results_and_the_first_error_come_in_the_order_of_the_items(workers: int) -> None:
     assert list(ordered_map(lambda n: n * n, range(20), workers)) == [n * n for n in range(20)]
 
     def fail(number: int) -> int:
@@ -176,19 +175,18 @@ def test_results_come_in_order_and_so_does_the_first_error(workers: int) -> None
         list(ordered_map(fail, range(20), workers))
 
 
-class WithGaps(Blocks):
-    """The same with a gap in every third row, which holds a number that is none of its values."""
+class WithMissing(Blocks):
+    """The same numbers, but every third is missing, and has 1e9 in its place."""
 
     def blocks(self, part: str) -> Iterator[Block]:
         for block in super().blocks(part):
-            there = np.asarray(block.columns["y"]) % 3 > 0
-            yield replace(
-                block, columns={**block.columns, "x": np.where(there, block.columns["x"], 1e9)}, valid={"x": there}
-            )
+            valid = np.asarray(block.columns["y"]) % 3 > 0
+            values = np.where(valid, block.columns["x"], 1e9)
+            yield replace(block, columns={**block.columns, "x": values}, valid={"x": valid})
 
 
 def test_statistics_skip_missing_values_of_scattered_rows() -> None:
-    source = WithGaps(64)
+    source = WithMissing(64)
     data = load_encoded(
         source, features(x=Numeric(key="x", normalize="z_score", missing="mean")), identity="", cache=None
     )
@@ -198,7 +196,7 @@ def test_statistics_skip_missing_values_of_scattered_rows() -> None:
         np.testing.assert_allclose(data.constants["x"].device[name], [expected], rtol=1e-6)
 
 
-def test_a_target_reads_the_raw_column_whatever_feature_columns_are_called() -> None:
+def test_the_target_reads_the_raw_column_even_if_a_feature_column_has_its_name() -> None:
     columns = {"y": Scaled("x", by=2.0)}
     data = load_encoded(
         Blocks(64), Features(Scaled("y", learn=True), columns, {"input": ("y",)}), identity="", cache=None
@@ -210,7 +208,7 @@ def test_a_target_reads_the_raw_column_whatever_feature_columns_are_called() -> 
 
 def test_missing_values_of_a_raw_column_do_not_affect_the_feature_column_of_its_name() -> None:
     columns = features(x=Scaled("x", by=2.0), b=Numeric(key="x", normalize="z_score"))
-    source = WithGaps(64)
+    source = WithMissing(64)
     data = load_encoded(source, columns, identity="", cache=None)
     stored = np.concatenate([block.columns["x"] for block in source.blocks("all")])[source.splits()["train"]]
     np.testing.assert_allclose(data.constants["b"].device["offset"], [2 * stored.mean()], rtol=1e-5)

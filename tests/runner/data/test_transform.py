@@ -1,4 +1,4 @@
-"""The transform of a run is one file that encodes new rows as in training, without the data and other libraries."""
+"""The transform of a run encodes new rows as in training, and needs neither the data nor most libraries."""
 
 import json
 import subprocess
@@ -79,16 +79,16 @@ def leaves(arrays: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def test_what_was_saved_encodes_as_what_was_learned(data: Data, folder: Path) -> None:
+def test_a_saved_transform_encodes_rows_as_in_training(data: Data, folder: Path) -> None:
     found = transform.load_transform(folder)(raw())
     expected = {name: arrays for name, arrays in data.encoded.items() if name != "target"}
     assert list(found) == list(expected)
-    for (name, array), (_, wanted) in zip(leaves(found), leaves(expected), strict=True):
-        assert array.dtype == wanted.dtype, name
-        np.testing.assert_array_equal(array, wanted, err_msg=name)
+    for (name, array), (_, expected_array) in zip(leaves(found), leaves(expected), strict=True):
+        assert array.dtype == expected_array.dtype, name
+        np.testing.assert_array_equal(array, expected_array, err_msg=name)
 
 
-def test_any_cut_of_new_rows_gives_the_same(folder: Path) -> None:
+def test_rows_are_encoded_the_same_in_one_call_or_in_several(folder: Path) -> None:
     loaded, rows = transform.load_transform(folder), raw(40, seed=1)
     whole = dict(leaves(loaded(rows)))
     parts = [
@@ -100,7 +100,7 @@ def test_any_cut_of_new_rows_gives_the_same(folder: Path) -> None:
             np.testing.assert_array_equal(np.concatenate([part[key] for part in parts]), whole[key])
 
 
-def test_it_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_path: Path) -> None:
+def test_a_transform_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_path: Path) -> None:
     script = tmp_path / "serve.py"
     script.write_text(
         "import sys, json\n"
@@ -128,13 +128,13 @@ def test_it_needs_neither_hydra_nor_mlflow_nor_arrow(folder: Path, tmp_path: Pat
         ({"x": np.zeros((3, 2))}, UserError, r"a new row is encoded as|numbers a row"),
     ],
 )
-def test_wrong_rows_are_refused(folder: Path, changes: dict[str, Any], kind: type, message: str) -> None:
+def test_wrong_rows_are_an_error(folder: Path, changes: dict[str, Any], kind: type, message: str) -> None:
     rows = {key: values for key, values in (raw(3) | changes).items() if values is not None}
     with pytest.raises(kind, match=message):
         transform.load_transform(folder)(rows)
 
 
-def test_a_missing_file_or_one_of_another_version_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_file_or_another_version_is_an_error(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no"):
         transform.load_transform(tmp_path)
     meta, arrays, _ = npz.read(folder / transform.FILE)
@@ -143,41 +143,41 @@ def test_a_missing_file_or_one_of_another_version_is_refused(folder: Path, tmp_p
         transform.load_transform(tmp_path)
 
 
-def spoilt(meta: dict[str, Any], arrays: dict[str, Any], what: str) -> None:
-    """Changes what a transform holds in a way that its digest can't tell."""
-    match what:
+def change_contents(meta: dict[str, Any], arrays: dict[str, Any], change: str) -> None:
+    """Changes the contents of a transform, which is then saved with a digest that fits them."""
+    match change:
         case "a list of columns":
             meta["columns"] = []
         case "no features":
             del meta["feature"]
         case "a number of features":
             meta["feature"] = 3
-        case "a form of no dtype":
+        case "a layout with an unknown dtype":
             next(iter(meta["forms"].values()))["ids"] = ["float33", [], False]
         case "a third side":
             arrays["size/sideways/mean"] = np.zeros(1)
-        case "an array of nobody's":
+        case "an array of an unknown column":
             arrays["nobody/host/mean"] = np.zeros(1)
-        case "no column of those it names":
+        case "a missing column":
             del meta["columns"]["hour"]
 
 
 @pytest.mark.parametrize(
-    "what",
+    "change",
     [
-        *("a list of columns", "no features", "a number of features", "a form of no dtype", "a third side"),
-        *("an array of nobody's", "no column of those it names"),
+        *("a list of columns", "no features", "a number of features", "a layout with an unknown dtype", "a third side"),
+        *("an array of an unknown column", "a missing column"),
     ],
 )
-def test_a_whole_file_that_is_no_transform_is_refused(folder: Path, tmp_path: Path, what: str) -> None:
+def test_a_file_with_the_contents_of_no_transform_is_an_error(folder: Path, tmp_path: Path, change: str) -> None:
     meta, arrays, _ = npz.read(folder / transform.FILE)
-    spoilt(meta, arrays, what)
+    change_contents(meta, arrays, change)
     npz.write(tmp_path / transform.FILE, arrays, meta)
     with pytest.raises(UserError, match=r"transform\.npz is not a transform"):
         transform.load_transform(tmp_path)
 
 
-def test_a_damaged_file_is_refused_with_its_fault(folder: Path, tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_file_describes_the_damage(folder: Path, tmp_path: Path) -> None:
     (tmp_path / transform.FILE).write_bytes((folder / transform.FILE).read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"transform\.npz can't be read: it is no npz file, or cut short"):
+    with pytest.raises(UserError, match=r"transform\.npz can't be read: it is not an npz file, or its end is missing"):
         transform.load_transform(tmp_path)

@@ -1,4 +1,4 @@
-"""A run as a model: reproduces the run's figures, predicts splits and new rows, and writes files."""
+"""A trained model: reproduces the metrics of its run, predicts splits and new rows, and writes files."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ from runner.__main__ import main
 from runner.execution.execute import Result
 from runner.inference import output
 from runner.inference.trained_model import TrainedModel, load_model
-from runner.record import predictions as answers
+from runner.record.predictions import load_predictions
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -53,7 +53,7 @@ def train(*overrides: str, **changed: Any) -> Result:
 
 
 def option(group: str, name: str, content: Mapping[str, Any]) -> str:
-    """A part of the user's own, in the working folder; the word that chooses it."""
+    """Writes an option into the user's own `conf/`. Returns the override that chooses it."""
     path = Path("conf", group, f"{name}.yaml")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(dict(content)))
@@ -61,6 +61,7 @@ def option(group: str, name: str, content: Mapping[str, Any]) -> str:
 
 
 def table(target: str) -> str:
+    """Writes a feature file with one column and a real-valued target. Returns the override that chooses it."""
     numeric = "components.feature.Numeric"
     return option(
         "feature",
@@ -75,7 +76,7 @@ def table(target: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That of a run on images."""
+    """The folder of a run on images."""
     with jax.numpy_dtype_promotion("standard"):
         return train(f"folder={tmp_path_factory.mktemp('runs')}").folder
 
@@ -87,7 +88,7 @@ def fitted(folder: Path) -> TrainedModel:
 
 @pytest.fixture
 def copied(folder: Path, tmp_path: Path) -> Path:
-    """A copy of the run's folder, to be spoilt."""
+    """A copy of the run folder, which a test may change."""
     return Path(shutil.copytree(folder, tmp_path / "outputs" / folder.name))
 
 
@@ -98,11 +99,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return runner.run(*QUICK, f"folder={tmp_path_factory.mktemp('digits')}").folder
 
 
-def test_evaluate_reproduces_the_figures_of_the_run_to_the_bit(folder: Path, fitted: TrainedModel) -> None:
+def test_evaluate_reproduces_the_metrics_of_the_run_exactly(folder: Path, fitted: TrainedModel) -> None:
     metrics = json.loads((folder / "summary.json").read_text())["metrics"]
     for split in ("test", "valid"):
-        begin = "best/valid/" if split == "valid" else "test/"
-        expected = {f"{split}/{name}": metrics[f"{begin}{name}"] for name in ("loss", "accuracy")}
+        prefix = "best/valid/" if split == "valid" else "test/"
+        expected = {f"{split}/{name}": metrics[f"{prefix}{name}"] for name in ("loss", "accuracy")}
         assert fitted.evaluate(split) == expected
 
 
@@ -116,23 +117,25 @@ def test_evaluate_reproduces_the_figures_of_the_run_to_the_bit(folder: Path, fit
     ],
     ids=lambda overrides: overrides[0].partition("=")[0],
 )
-def test_the_figures_of_other_kinds_of_runs_are_reproduced_too(overrides: tuple[str, ...]) -> None:
+def test_the_metrics_of_other_kinds_of_runs_are_reproduced_too(overrides: tuple[str, ...]) -> None:
     result = train(*overrides)
     expected = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
     assert load_model(result.folder, source=source()).evaluate() == expected != {}
 
 
-def test_a_run_on_a_few_batches_is_evaluated_on_whole_splits() -> None:
+def test_a_run_with_limit_batches_is_evaluated_on_whole_splits() -> None:
     fitted = load_model(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
     assert len(fitted.predict_with_losses("train").row) > 7
 
 
-def test_rows_without_the_names_of_their_columns_are_refused(fitted: TrainedModel) -> None:
-    with pytest.raises(UserError, match=r"predict takes the name of a split, or new rows by column, \{'image'"):
+def test_rows_without_column_names_are_an_error(fitted: TrainedModel) -> None:
+    with pytest.raises(
+        UserError, match=r"the type ndarray\. Pass the name of a split, or new rows by column: \{'image'"
+    ):
         fitted.predict(np.zeros((2, 8, 8, 1)))  # type: ignore[arg-type]
 
 
-def test_the_predictions_of_a_split_agree_with_its_figures(fitted: TrainedModel) -> None:
+def test_the_predictions_of_a_split_agree_with_its_metrics(fitted: TrainedModel) -> None:
     found, recorded = fitted.predict("test"), fitted.predict_with_losses("test")
     assert found.target is not None
     assert found.probabilities is not None
@@ -149,46 +152,48 @@ def test_the_predictions_of_a_split_agree_with_its_figures(fitted: TrainedModel)
     ]
 
 
-def test_answers_are_the_predictions_that_the_run_recorded(folder: Path, fitted: TrainedModel) -> None:
-    kept = answers.load_predictions(folder)
-    assert kept is not None
+def test_predict_with_losses_returns_the_predictions_that_the_run_recorded(folder: Path, fitted: TrainedModel) -> None:
+    recorded = load_predictions(folder)
+    assert recorded is not None
     for name, value in vars(fitted.predict_with_losses("test")).items():
-        np.testing.assert_array_equal(value, getattr(kept, name), err_msg=name)
+        np.testing.assert_array_equal(value, getattr(recorded, name), err_msg=name)
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.data())
-def test_a_prediction_depends_on_its_own_row_alone(folder: Path, fitted: TrainedModel, data: st.DataObject) -> None:
+def test_the_prediction_of_a_row_does_not_depend_on_the_other_rows(
+    folder: Path, fitted: TrainedModel, data: st.DataObject
+) -> None:
     rows = data.draw(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=40))
     batch_size = data.draw(st.sampled_from([1, 3, 256]))
-    found = with_batches(folder, batch_size).predict({"image": columns()["image"][rows]})
-    whole = fitted.predict({"image": columns()["image"]})
-    assert whole.probabilities is not None
+    found = with_batch_size(folder, batch_size).predict({"image": columns()["image"][rows]})
+    all_rows = fitted.predict({"image": columns()["image"]})
+    assert all_rows.probabilities is not None
     assert found.target is None
     assert found.row.tolist() == list(range(len(rows)))
-    np.testing.assert_allclose(found.probabilities, whole.probabilities[rows], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.probabilities, all_rows.probabilities[rows], rtol=1e-5, atol=1e-6)
 
 
-BATCHED: dict[int, TrainedModel] = {}
+MODELS_BY_BATCH_SIZE: dict[int, TrainedModel] = {}
 
 
-def with_batches(folder: Path, size: int) -> TrainedModel:
+def with_batch_size(folder: Path, size: int) -> TrainedModel:
     """The same model with another batch size."""
-    if size not in BATCHED:
+    if size not in MODELS_BY_BATCH_SIZE:
         copy = Path(shutil.copytree(folder, folder.parent / f"batches_of_{size}"))
-        change(copy, lambda values: values["training"].update(evaluation_batch_size=size))
-        BATCHED[size] = load_model(copy)
-    return BATCHED[size]
+        change_config(copy, lambda values: values["training"].update(evaluation_batch_size=size))
+        MODELS_BY_BATCH_SIZE[size] = load_model(copy)
+    return MODELS_BY_BATCH_SIZE[size]
 
 
-def change(folder: Path, how: Callable[[dict[str, Any]], Any]) -> None:
-    """Changes the configuration that a run's folder holds."""
+def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Changes the configuration in a run folder."""
     values = yaml.safe_load((folder / "config.yaml").read_text())
-    how(values)
+    change(values)
     (folder / "config.yaml").write_text(yaml.safe_dump(values))
 
 
-def test_new_rows_need_no_data_and_get_the_predictions_of_their_split(folder: Path, fitted: TrainedModel) -> None:
+def test_new_rows_get_the_same_predictions_as_the_same_rows_of_a_split(folder: Path, fitted: TrainedModel) -> None:
     known = fitted.predict("test")
     assert known.probabilities is not None
     found = load_model(folder).predict({"image": columns()["image"][known.row], "not read": [0] * len(known.row)})
@@ -207,7 +212,7 @@ def test_a_second_call_of_predict_compiles_nothing(folder: Path, caplog: pytest.
     assert not [record.message for record in caplog.records if "ompil" in record.message]
 
 
-def test_classes_come_back_as_the_data_has_them(tmp_path: Path) -> None:
+def test_predicted_classes_have_the_type_of_the_classes_in_the_data(tmp_path: Path) -> None:
     labels = np.array([3, 10, 7])[np.arange(ROWS) % 3]
     result = train("training.epochs=1", label=labels)
     model = load_model(result.folder, source=source(label=labels))
@@ -216,12 +221,12 @@ def test_classes_come_back_as_the_data_has_them(tmp_path: Path) -> None:
     assert found.target is not None
     np.testing.assert_array_equal(found.target, labels[found.row])
     assert {*found.prediction.tolist()} <= {3, 7, 10}
-    assert model.predict_with_losses("test").classes == ("3", "7", "10"), "in the record they are names"
+    assert model.predict_with_losses("test").classes == ("3", "7", "10"), "recorded predictions have names of classes"
     output.write_table(tmp_path / "found.parquet", found.columns())
     assert str(parquet.read_table(tmp_path / "found.parquet")["prediction"].type) == "int64"
 
 
-def test_data_frames_are_predicted_with_their_missing_values() -> None:
+def test_data_frames_with_missing_values_are_predicted() -> None:
     filled = {"_target_": "components.feature.Numeric", "key": "x", "normalize": "z_score", "missing": "mean"}
     feature = {
         "target": {"_target_": "components.feature.Label", "key": "label"},
@@ -239,8 +244,8 @@ def test_data_frames_are_predicted_with_their_missing_values() -> None:
     for rows in (frame.iloc[known.row], pyarrow.table(frame.iloc[known.row]), dict(frame.iloc[known.row].items())):
         np.testing.assert_array_equal(model.predict(rows).prediction, known.prediction)
         assert model.evaluate(rows)["new/loss"] == pytest.approx(result.metrics["test/loss"], rel=1e-5)
-    gaps = [[None, 1.0], [pandas.NA, Decimal(1)], pandas.Series([None, 1], dtype="Int64"), np.array([np.nan, 1.0])]
-    first, *others = [model.predict({"x": gap}).probabilities for gap in gaps]
+    missing = [[None, 1.0], [pandas.NA, Decimal(1)], pandas.Series([None, 1], dtype="Int64"), np.array([np.nan, 1.0])]
+    first, *others = [model.predict({"x": values}).probabilities for values in missing]
     for other in others:
         np.testing.assert_array_equal(other, first)
     transform = runner.load_transform(result.folder)
@@ -250,7 +255,9 @@ def test_data_frames_are_predicted_with_their_missing_values() -> None:
         model.evaluate(pandas.DataFrame({"x": [1.0], "label": [None]}))
 
 
-def test_a_folder_stays_the_same_wherever_the_program_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_a_result_does_not_depend_on_the_working_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder.parent)
     result = train("folder=here", "training.epochs=1")
     model = load_model(Path("here", result.folder.name))
@@ -259,27 +266,29 @@ def test_a_folder_stays_the_same_wherever_the_program_goes(folder: Path, monkeyp
     assert model.folder == result.folder
 
 
-def test_a_batch_may_be_larger_than_any_split(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no larger than the rows that are evaluated: a batch of so many would fill any memory."""
+def test_the_evaluation_batch_size_is_at_most_the_largest_evaluated_split(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = Path(shutil.copytree(folder, folder.parent / "large_batches"))
-    change(copy, lambda values: values["training"].update(evaluation_batch_size=10**9))
+    change_config(copy, lambda values: values["training"].update(evaluation_batch_size=10**9))
     model = load_model(copy, source=source())
     assert model.evaluate()["test/loss"] == pytest.approx(load_model(folder, source=source()).evaluate()["test/loss"])
     assert model._trainer.evaluation_batch_size == 12
 
 
-def test_what_columns_learned_from_the_training_split_encodes_new_rows() -> None:
+def test_new_rows_are_encoded_with_the_constants_of_the_training_split() -> None:
     result = train(table("y"), "loss=mse", "metric=[rmse]")
-    model, given = load_model(result.folder, source=source()), columns()
-    known, lone = model.predict("test"), load_model(result.folder).predict({"x": [given["x"][7]]})
-    everyone = load_model(result.folder).predict({"x": given["x"]})
+    model, rows = load_model(result.folder, source=source()), columns()
+    known = model.predict("test")
+    single = load_model(result.folder).predict({"x": [rows["x"][7]]})
+    all_rows = load_model(result.folder).predict({"x": rows["x"]})
     assert model.classes is known.probabilities is None
     assert known.prediction.shape == (12, 2)
     assert known.prediction.dtype == np.float32
-    np.testing.assert_allclose(known.target, given["y"][known.row], rtol=1e-5)
-    np.testing.assert_allclose(known.prediction, everyone.prediction[known.row], rtol=1e-5)
-    np.testing.assert_allclose(lone.prediction, everyone.prediction[7:8], rtol=1e-5)
-    error = np.sqrt(np.square(known.prediction - given["y"][known.row]).mean())
+    np.testing.assert_allclose(known.target, rows["y"][known.row], rtol=1e-5)
+    np.testing.assert_allclose(known.prediction, all_rows.prediction[known.row], rtol=1e-5)
+    np.testing.assert_allclose(single.prediction, all_rows.prediction[7:8], rtol=1e-5)
+    error = np.sqrt(np.square(known.prediction - rows["y"][known.row]).mean())
     assert model.evaluate()["test/rmse"] == pytest.approx(error, rel=1e-5)
     assert list(known.columns()) == ["row", "target_0", "target_1", "prediction_0", "prediction_1"]
 
@@ -290,7 +299,7 @@ def test_a_single_output_is_one_column() -> None:
     assert {name: values.shape for name, values in found.columns().items()} == {"row": (3,), "prediction": (3,)}
 
 
-def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_ragged_columns_and_the_users_own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "helpers"))
     monkeypatch.setenv("TITRATE_ALLOW", "parts")
     feature = {
@@ -308,7 +317,7 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(found.probabilities, known.probabilities, rtol=1e-5)
     assert load_model(result.folder).predict({"text": ["a" * 999]}).prediction.shape == (1,)
     monkeypatch.delenv("TITRATE_ALLOW")
-    with pytest.raises(UserError, match=r"parts\.Tokens is not in an allowed package .*--allow"):
+    with pytest.raises(UserError, match=r"parts\.Tokens is not in an allowed package.*--allow"):
         load_model(result.folder)
 
 
@@ -326,12 +335,12 @@ def test_ragged_columns_and_parts_of_the_users_own(monkeypatch: pytest.MonkeyPat
         ("tset", r"there is no split tset. Did you mean test\? Allowed: test, train, valid\."),
     ],
 )
-def test_wrong_rows_are_refused(fitted: TrainedModel, rows: Any, message: str) -> None:
+def test_wrong_rows_are_an_error(fitted: TrainedModel, rows: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         fitted.predict(rows)
 
 
-def test_vectors_are_not_stretched() -> None:
+def test_a_number_is_not_broadcast_to_a_vector() -> None:
     numeric = "components.feature.Numeric"
     feature = {
         "target": {"_target_": numeric, "key": "x"},
@@ -344,24 +353,24 @@ def test_vectors_are_not_stretched() -> None:
         model.predict({"y": [1.0, 2.0]})
 
 
-def test_a_wrong_value_is_named_with_its_row_and_column() -> None:
+def test_the_error_for_a_wrong_value_names_its_row_and_column() -> None:
     model = load_model(train(table("y"), "loss=mse", "metric=[]").folder)
-    faults = (("old", "is 'old'; a number is needed"), (None, "has no value"), (np.nan, "is nan; a finite"))
-    for value, message in faults:
+    wrong_values = (("old", "is 'old'; a number is needed"), (None, "has no value"), (np.nan, "is nan; a finite"))
+    for value, message in wrong_values:
         with pytest.raises(UserError, match=f"row 2 of the new rows: column `x` {message}"):
             model.predict({"x": [1.0, 2.0, value]})
 
 
-def test_a_run_is_known_by_its_path_its_name_and_its_mlflow_run_id(copied: Path) -> None:
+def test_a_run_is_found_by_its_path_its_name_or_its_mlflow_run_id(copied: Path) -> None:
     (copied / "delivered.json").write_text(json.dumps({"run_id": "abcdef"}))
     for name in (copied, copied.name, "abcdef"):
         assert load_model(name).folder.resolve() == copied.resolve()
     assert load_model(copied.name, root=copied.parent).classes == ("cat", "dog", "eel")
-    with pytest.raises(UserError, match=f"run=abcdeg: no such run below outputs; there are {copied.name}"):
+    with pytest.raises(UserError, match=f"run=abcdeg: there is no such run below outputs. Nearest runs: {copied.name}"):
         load_model("abcdeg")
 
 
-def test_other_data_is_refused(folder: Path) -> None:
+def test_other_data_is_an_error(folder: Path) -> None:
     other = load_model(folder, source=source(label=np.roll(columns()["label"], 1)))
     with pytest.raises(UserError, match="the data, or how it is split, has changed since the run was trained"):
         other.evaluate()
@@ -383,8 +392,8 @@ def test_a_folder_that_is_not_a_run_is_an_error(copied: Path) -> None:
         load_model(copied)
 
 
-def test_a_run_of_an_earlier_version_has_the_usual_values_of_new_keys(copied: Path, fitted: TrainedModel) -> None:
-    change(copied, lambda values: [values.pop("fold"), values["training"].pop("profile")])
+def test_a_run_of_an_earlier_version_gets_the_defaults_of_new_keys(copied: Path, fitted: TrainedModel) -> None:
+    change_config(copied, lambda values: [values.pop("fold"), values["training"].pop("profile")])
     assert load_model(copied, source=source()).evaluate() == fitted.evaluate()
 
 
@@ -396,19 +405,19 @@ def test_the_command_cannot_use_data_from_python(copied: Path, capsys: pytest.Ca
     )
 
 
-def test_evaluate_prints_the_figures_of_a_split(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_the_metrics_of_a_split(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = json.loads((digits / "summary.json").read_text())["metrics"]
-    for words, split, begin in ((["quiet=true"], "test", "test/"), (["data.split=valid"], "valid", "best/valid/")):
+    for words, split, prefix in ((["quiet=true"], "test", "test/"), (["data.split=valid"], "valid", "best/valid/")):
         assert main(["mode=evaluate", f"run={digits}", *words]) == 0
         printed = [line.split() for line in capsys.readouterr().out.splitlines()]
         assert ["split", "loss", "accuracy"] in printed
-        assert [split, *(f"{metrics[begin + name]:.5g}" for name in ("loss", "accuracy"))] in printed
+        assert [split, *(f"{metrics[prefix + name]:.5g}" for name in ("loss", "accuracy"))] in printed
         assert ["status", "finished"] in printed
     assert main(["mode=evaluate", f"run={digits}", "data.split=tets"]) == 2
     assert "no split tets. Did you mean test?" in capsys.readouterr().err
 
 
-def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_writes_a_new_file_only(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = load_model(digits).predict("valid").columns()
     words = ["mode=predict", f"run={digits}", "data.split=valid", "output=found.parquet"]
     assert main(words) == 0
@@ -433,15 +442,15 @@ def test_predict_writes_a_file_once(digits: Path, capsys: pytest.CaptureFixture[
         ("lacking/found.csv", "there is no folder lacking. Create it"),
     ],
 )
-def test_where_nothing_can_be_written_nothing_is_computed(
+def test_a_wrong_output_path_is_an_error_before_the_model_is_loaded(
     copied: Path, capsys: pytest.CaptureFixture[str], name: str, message: str
 ) -> None:
-    shutil.rmtree(copied / "checkpoints")  # else this would be the error
+    shutil.rmtree(copied / "checkpoints")  # so that loading the model would be another error
     assert main(["mode=predict", f"run={copied}", f"output={name}"]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_files_of_every_format_hold_the_same(tmp_path: Path) -> None:
+def test_files_of_all_formats_hold_the_same_values(tmp_path: Path) -> None:
     columns = {
         "row": np.arange(4),
         "prediction": np.array(['a "b", c', "d\ne", "é", "1"]),
@@ -451,35 +460,35 @@ def test_files_of_every_format_hold_the_same(tmp_path: Path) -> None:
         output.write_table(tmp_path / f"table{suffix}", columns)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json", "table.parquet"]
     options = csv.ParseOptions(newlines_in_values=True)
-    one = csv.read_csv(tmp_path / "table.csv", parse_options=options).to_pydict()
-    other = parquet.read_table(tmp_path / "table.parquet").to_pydict()
+    from_csv = csv.read_csv(tmp_path / "table.csv", parse_options=options).to_pydict()
+    from_parquet = parquet.read_table(tmp_path / "table.parquet").to_pydict()
     text = (tmp_path / "table.json").read_text()
-    third = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    for found in (one, other, {name: [record[name] for record in third] for name in columns}):
+    from_json = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    for found in (from_csv, from_parquet, {name: [record[name] for record in from_json] for name in columns}):
         assert found["row"] == [0, 1, 2, 3]
         assert found["prediction"] == columns["prediction"].tolist()
         assert np.array(found["share"][:2], np.float32).tolist() == columns["share"][:2].tolist()
-    assert [record["share"] for record in third] == [0.1, 1e-30, None, None]
+    assert [record["share"] for record in from_json] == [0.1, 1e-30, None, None]
 
 
-def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(columns: Any, file: Any) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(columns: Any, file: Any) -> None:
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(output.WRITERS, ".csv", full)
+    monkeypatch.setitem(output.WRITERS, ".csv", fail)
     with pytest.raises(UserError, match=r"table.csv can't be written: No space left on device"):
         output.write_table(tmp_path / "table.csv", {"row": np.arange(2)})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_overrides_of_data_are_compared_with_the_run(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overrides_must_fit_the_run(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mode=evaluate", f"run={digits}", "data.sed=1"]) == 2
     assert "data.sed: unknown parameter of components.data.ScikitLearn. Did you mean seed?" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "data.valid=0.3"]) == 2
     assert "the data, or how it is split, has changed since the run was trained" in capsys.readouterr().err
     assert main(["mode=evaluate", f"run={digits}", "optimizer=sgd", "seed=3"]) == 2
-    assert "optimizer=sgd, seed=3: run=" in capsys.readouterr().err
+    assert "optimizer=sgd, seed=3: not allowed for the finished run" in capsys.readouterr().err
 
 
 def test_a_change_of_the_code_is_a_warning(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:

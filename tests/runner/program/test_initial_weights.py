@@ -1,4 +1,4 @@
-"""A run that begins with the weights of a file."""
+"""Runs that start from the weights of a safetensors file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ QUICK = ("training.epochs=1", "optimizer=sgd", "learning_rate=0", "tracking=none
 
 @pytest.fixture(autouse=True)
 def mine(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """An architecture of the user's own, with the names that a library gives it, and such a file."""
+    """Writes a user's own architecture with a naming scheme, and a file of weights for it. Returns the tensors."""
     monkeypatch.setenv("TITRATE_ALLOW", "mine")
     monkeypatch.syspath_prepend(str(in_empty_folder))
     monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
@@ -72,30 +72,32 @@ def train(*words: str) -> Result:
 
 
 def parameters(result: Result) -> Any:
-    return jax.tree.map(np.asarray, runner.load(result.folder, source=source()).weights[0]["architecture"])
+    return jax.tree.map(np.asarray, runner.load(result.folder, source=source()).weights.parameters["architecture"])
 
 
-def test_training_begins_with_them(mine: dict[str, np.ndarray]) -> None:
+def test_training_starts_from_the_weights_of_the_file(mine: dict[str, np.ndarray]) -> None:
     found = parameters(train())
     np.testing.assert_array_equal(found["hidden"]["kernel"], mine["fc1.weight"].T)
     np.testing.assert_array_equal(found["norm"]["scale"], mine["bn.weight"])
     np.testing.assert_array_equal(found["head"]["bias"], mine["fc2.bias"])
 
 
-def test_layers_that_are_skipped_are_drawn_as_if_there_were_no_file(mine: dict[str, np.ndarray]) -> None:
-    found, drawn = parameters(train("weights.skip=[head]")), parameters(train("weights=random", "~weights.path"))
+def test_skipped_layers_get_the_random_weights_of_a_run_without_a_file(mine: dict[str, np.ndarray]) -> None:
+    found = parameters(train("weights.skip=[head]"))
+    random_weights = parameters(train("weights=random", "~weights.path"))
     np.testing.assert_array_equal(found["hidden"]["kernel"], mine["fc1.weight"].T)
-    np.testing.assert_array_equal(found["head"]["kernel"], drawn["head"]["kernel"])
+    np.testing.assert_array_equal(found["head"]["kernel"], random_weights["head"]["kernel"])
 
 
-def test_another_content_of_the_file_makes_another_run(mine: dict[str, np.ndarray]) -> None:
+def test_a_changed_file_makes_another_run(mine: dict[str, np.ndarray]) -> None:
     first, again = train(), train("fresh=true")
-    save_file({name: one + 1 for name, one in mine.items()}, "mine.safetensors")
-    marks = [one.folder.name.rpartition("_")[2] for one in (first, again, train("fresh=true"))]
-    assert marks[0] == marks[1] != marks[2]
+    save_file({name: tensor + 1 for name, tensor in mine.items()}, "mine.safetensors")
+    changed = train("fresh=true")
+    digests = [result.folder.name.rpartition("_")[2] for result in (first, again, changed)]
+    assert digests[0] == digests[1] != digests[2]
 
 
-def test_a_file_that_does_not_fit_leaves_no_folder_and_says_who_named_it(
+def test_a_file_that_does_not_fit_leaves_no_folder_and_is_named_with_its_key(
     mine: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_file(mine | {"fc1.weight": mine["fc1.weight"][:, :9]}, "mine.safetensors")

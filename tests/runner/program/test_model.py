@@ -1,4 +1,4 @@
-"""Columns side by side: dense, sparse and sequences, as one input."""
+"""Joining columns into one input: dense vectors, sparse vectors and sequences."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from runner.program.model import MAX_DENSE_SIZE, as_dense, join_columns, sparse_
 
 
 def multi_hot(ids: list[list[int]], size: int, weights: Any = 1.0) -> MultiHot:
-    places = jnp.array(ids, jnp.int32)
-    return MultiHot(places, jnp.broadcast_to(jnp.asarray(weights, jnp.float32), places.shape), size)
+    array = jnp.array(ids, jnp.int32)
+    return MultiHot(array, jnp.broadcast_to(jnp.asarray(weights, jnp.float32), array.shape), size)
 
 
 def padded(lengths: list[int], longest: int, width: int, value: float) -> Padded:
@@ -22,28 +22,28 @@ def padded(lengths: list[int], longest: int, width: int, value: float) -> Padded
     return Padded(jnp.full((len(lengths), longest, width), value), mask)
 
 
-def test_ids_outside_stand_for_nothing_and_equal_ones_are_added() -> None:
+def test_ids_out_of_range_count_for_nothing_and_the_weights_of_equal_ids_are_added() -> None:
     dense = as_dense(multi_hot([[0, 2, 2], [-1, 3, 1]], 3, [1.0, 2.0, 0.5]))
     np.testing.assert_array_equal(dense, [[1, 0, 2.5], [0, 0.5, 0]])
     np.testing.assert_array_equal(as_dense(multi_hot([[1], [-5], [3]], 3)), [[0, 1, 0], [0, 0, 0], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("size", [4, MAX_DENSE_SIZE + 1])
-def test_sparse_beside_dense_is_as_if_both_were_dense(size: int) -> None:
+def test_joining_sparse_and_dense_columns_equals_joining_dense_ones(size: int) -> None:
     parts = [jnp.arange(4.0).reshape(2, 2), multi_hot([[3, 0], [1, -1]], size), multi_hot([[size], [2]], 3)]
     joined = join_columns(parts)
     assert isinstance(joined, MultiHot) == (size > MAX_DENSE_SIZE)
     np.testing.assert_array_equal(as_dense(joined), np.concatenate([as_dense(part) for part in parts], axis=1))
 
 
-def test_sparse_beside_sparse_stays_so() -> None:
+def test_joined_sparse_columns_stay_sparse() -> None:
     parts = [multi_hot([[3, 0], [1, -1]], 4), multi_hot([[3], [2]], 3)]
     joined = join_columns(parts)
     assert isinstance(joined, MultiHot)
     np.testing.assert_array_equal(as_dense(joined), np.concatenate([as_dense(part) for part in parts], axis=1))
 
 
-def test_sequences_of_different_lengths_lose_nothing() -> None:
+def test_joined_sequences_are_padded_to_the_longest() -> None:
     joined = join_columns([padded([3, 0], 4, 1, 7.0), padded([5, 1], 6, 2, 9.0)])
     assert joined.values.shape == (2, 6, 3)
     assert joined.mask.sum(axis=1).tolist() == [5, 1]
@@ -58,12 +58,12 @@ def test_sequences_of_different_lengths_lose_nothing() -> None:
         ([jnp.zeros(2), jnp.zeros((2, 3))], r"\(2,\)"),
     ],
 )
-def test_what_does_not_fit_side_by_side_is_refused(arrays: list[Any], shape: str) -> None:
+def test_columns_of_other_shapes_cannot_be_joined(arrays: list[Any], shape: str) -> None:
     with pytest.raises(UserError, match=shape):
         join_columns(arrays)
 
 
-def test_an_architecture_says_what_it_takes_sparse() -> None:
+def test_an_input_annotated_with_multi_hot_is_sparse() -> None:
     class Mine(nn.Module):
         def __call__(self, a: jax.Array, b: "jax.Array | MultiHot", c: "MultiHotel", *, train: bool) -> None: ...  # noqa: F821
 

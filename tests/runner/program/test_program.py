@@ -1,4 +1,4 @@
-"""The compiled half of a run, by hand: every kind of part that the protocols carry, and what a number may change."""
+"""The compiled program without a trainer: steps, evaluation, streamed data, and what causes a compilation."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ from runner.config.catalog import read_default_options
 from runner.data.batches import Batches, epoch_order
 from runner.data.load import Data, Features, load_encoded
 from runner.execution.prepare import get_program
-from runner.program import metric_sums as summing
+from runner.program.metric_sums import add_sums, compute_metrics
 from runner.program.parts import BuiltParts, ProgramInputs, augment
 from runner.program.program import Program, RateInputs, numbers_to_arrays
 from runner.signature.build import ScalarSlot
@@ -34,7 +34,7 @@ def users_own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
-    """What is static of an experiment: an architecture, and defaults for the rest."""
+    """The static configuration of an experiment: an architecture, and simple parts of all other groups."""
     return {
         "architecture": architecture,
         "loss": {"_target_": "components.loss.SoftmaxCrossEntropy"},
@@ -73,7 +73,7 @@ MLP = {"_target_": "components.architecture.MLP", "widths": (4,)}
 
 
 class Session:
-    """A program with its data, driven by hand."""
+    """A program with its data and its training state."""
 
     def __init__(self, static: dict[str, Any], features: Features, data: Data, **numbers: float) -> None:
         self.data, self.program = data, Program(static, features, data.constants)
@@ -86,15 +86,15 @@ class Session:
         self.state = self.program.init(self.program_inputs, chunk.data, chunk.rows[0])
 
     def change(self, **numbers: float) -> None:
-        """Other numbers from now on."""
+        """Changes numbers of the program."""
         changed = {name: np.float32(value) for name, value in numbers.items()}
         self.program_inputs = self.program_inputs._replace(numbers={**self.program_inputs.numbers, **changed})
 
     def train(self, *, rows: np.ndarray | None = None, steps: int = 1, batch: int = 4) -> list[Any]:
-        """An epoch; the reports of its dispatches."""
-        reports = []
+        """Trains an epoch. Returns the metric sums of each dispatch."""
+        all_sums = []
         for chunk in self.batches.chunks(self.data.splits["train"] if rows is None else rows, batch, steps):
-            self.state, report = self.program.train(
+            self.state, sums = self.program.train(
                 self.program_inputs,
                 self.state,
                 chunk.data,
@@ -102,25 +102,25 @@ class Session:
                 np.int32(chunk.steps),
                 RateInputs(np.int32(9), np.float32(1)),
             )
-            reports.append(jax.device_get(report))
-        return reports
+            all_sums.append(jax.device_get(sums))
+        return all_sums
 
     def evaluate(self, split: str, batch: int = 4) -> dict[str, float]:
-        """The figures of a split."""
+        """The metrics of a split."""
         metrics = self.program.build_parts(self.program_inputs).metrics
-        state = self.state.parameters, self.state.model_state
-        reports = [
-            self.program.evaluate(self.program_inputs, *state, chunk.data, chunk.rows[0], chunk.mask)[0]
+        weights = self.state.parameters, self.state.model_state
+        sums = [
+            self.program.evaluate(self.program_inputs, *weights, chunk.data, chunk.rows[0], chunk.mask)[0]
             for chunk in self.batches.chunks(self.data.splits[split], batch, 1, pad=True)
         ]
-        return summing.compute_metrics(summing.add_sums({}, reports, metrics), metrics, split)
+        return compute_metrics(add_sums({}, sums, metrics), metrics, split)
 
 
 def leaves(tree: Any) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-def test_a_step_is_that_of_the_optimizer_by_hand() -> None:
+def test_a_training_step_equals_one_written_by_hand() -> None:
     features = images()
     session = Session(static(MLP), features, prepared(features))
     before = jax.device_get(session.state.parameters)
@@ -136,18 +136,18 @@ def test_a_step_is_that_of_the_optimizer_by_hand() -> None:
         return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
 
     value, gradients = jax.value_and_grad(loss)(before["architecture"])
-    (report,) = session.train(rows=rows)
+    (sums,) = session.train(rows=rows)
     expected = jax.tree.map(lambda p, g: p - 0.1 * np.asarray(g), before["architecture"], gradients)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         session.state.parameters["architecture"],
         expected,
     )
-    assert report["loss"]["sum"] / 4 == pytest.approx(float(value), rel=1e-5)
-    assert "objective" not in report  # it is the loss
+    assert sums["loss"]["sum"] / 4 == pytest.approx(float(value), rel=1e-5)
+    assert "objective" not in sums  # without other terms it equals the loss
 
 
-def test_another_number_compiles_nothing_anew_and_changes_the_result() -> None:
+def test_another_number_changes_the_result_without_a_compilation() -> None:
     features = images()
     architecture = MLP | {"dropout": ScalarSlot("architecture.dropout")}
     session = Session(static(architecture), features, prepared(features), **{"architecture.dropout": 0.0})
@@ -160,18 +160,18 @@ def test_another_number_compiles_nothing_anew_and_changes_the_result() -> None:
     assert any((a != b).any() for a, b in zip(before, leaves(session.state.parameters), strict=True))
 
 
-def test_many_steps_a_dispatch_are_the_same_steps() -> None:
+def test_many_steps_in_one_dispatch_equal_single_steps() -> None:
     features = images()
-    one, many = (Session(static(MLP), features, prepared(features)) for _ in range(2))
-    ones, (report, *rest) = one.train(steps=1), many.train(steps=64)
-    assert rest == []
-    for a, b in zip(leaves(one.state), leaves(many.state), strict=True):
+    single, many = (Session(static(MLP), features, prepared(features)) for _ in range(2))
+    step_sums, all_sums = single.train(steps=1), many.train(steps=64)
+    assert len(all_sums) == 1
+    for a, b in zip(leaves(single.state), leaves(many.state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    assert report["accuracy"]["examples"] == sum(other["accuracy"]["examples"] for other in ones) == 12
-    assert report["loss"]["sum"] == pytest.approx(sum(other["loss"]["sum"] for other in ones), rel=1e-5)
+    assert all_sums[0]["accuracy"]["examples"] == sum(sums["accuracy"]["examples"] for sums in step_sums) == 12
+    assert all_sums[0]["loss"]["sum"] == pytest.approx(sum(sums["loss"]["sum"] for sums in step_sums), rel=1e-5)
 
 
-def test_padding_counts_nowhere_in_an_evaluation() -> None:
+def test_padding_does_not_change_the_metrics_of_an_evaluation() -> None:
     features = images()
     session = Session(static(MLP), features, prepared(features))
     whole, padded = session.evaluate("valid", batch=6), session.evaluate("valid", batch=4)
@@ -179,28 +179,28 @@ def test_padding_counts_nowhere_in_an_evaluation() -> None:
     assert set(whole) == {"valid/loss", "valid/accuracy"}
 
 
-def test_the_first_bad_step_is_remembered() -> None:
+def test_the_first_step_with_an_infinite_objective_is_recorded() -> None:
     features = images()
     session = Session(static(MLP), features, prepared(features))
     session.change(learning_rate=float("inf"))
-    reports = session.train()
-    assert [report["last"]["first_bad"].item() for report in reports] == [-1, 1, 1]
+    assert [sums["last"]["first_bad"].item() for sums in session.train()] == [-1, 1, 1]
 
 
-def test_class_weights_weigh_the_loss_but_not_the_metrics() -> None:
+def test_class_weights_change_the_loss_but_not_the_metrics() -> None:
     features = images(key="rare", weight="balanced")
     data = prepared(features)
     weights = data.constants["target"].device["weight"]
     session = Session(static(MLP), features, data)
     session.change(learning_rate=0)
     assert weights.tolist() == pytest.approx([2 / 3, 2])
-    plain = Session(static(MLP), images(key="rare"), prepared(images(key="rare")))
-    plain.change(learning_rate=0)
+    unweighted_session = Session(static(MLP), images(key="rare"), prepared(images(key="rare")))
+    unweighted_session.change(learning_rate=0)
     rows = np.flatnonzero(data.encoded["target"]["ids"] == 1)[:2]
-    (weighed,), (unweighed,) = session.train(rows=rows, batch=2), plain.train(rows=rows, batch=2)
-    assert weighed["loss"]["sum"] == pytest.approx(unweighed["loss"]["sum"] * weights[1], rel=1e-5)
-    assert weighed["accuracy"] == unweighed["accuracy"]
-    assert weighed["loss"]["count"] == 2  # the objective is divided by the examples, not by their weights
+    (weighted,) = session.train(rows=rows, batch=2)
+    (unweighted,) = unweighted_session.train(rows=rows, batch=2)
+    assert weighted["loss"]["sum"] == pytest.approx(unweighted["loss"]["sum"] * weights[1], rel=1e-5)
+    assert weighted["accuracy"] == unweighted["accuracy"]
+    assert weighted["loss"]["count"] == 2  # the objective is divided by the number of examples, not by their weights
 
 
 def test_a_table_with_a_cross_of_columns_feeds_two_inputs() -> None:
@@ -223,20 +223,20 @@ def test_a_table_with_a_cross_of_columns_feeds_two_inputs() -> None:
     assert 0 <= session.evaluate("test")["test/accuracy"] <= 1
 
 
-def test_a_text_of_any_length_is_padded_a_batch_and_masked() -> None:
+def test_texts_are_padded_to_the_longest_of_the_batch_and_masked() -> None:
     from parts import Tokens
 
     features = Features(Label(key="label"), {"text": Tokens(key="text")}, {"text": ("text",)})
     session = Session(static({"_target_": "parts.MeanEmbedding"}), features, prepared(features))
     assert session.batches.device_data is None
     session.train()
-    apart = [session.evaluate("valid", batch=batch)["valid/loss"] for batch in (1, 6)]
-    assert apart[0] == pytest.approx(apart[1], rel=1e-5)
+    losses = [session.evaluate("valid", batch=batch)["valid/loss"] for batch in (1, 6)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     widths = {chunk.data["text"]["ids"].values.shape[1] for chunk in session.batches.chunks(np.arange(24), 1, 1)}
     assert widths == {8, 12}
 
 
-def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone() -> None:
+def test_the_objective_adds_auxiliary_and_internal_losses_and_penalties_to_the_loss() -> None:
     features = images()
     penalty = {"l2": {"_target_": "components.regularizer.L2", "strength": ScalarSlot("regularizer.l2.strength")}}
     session = Session(
@@ -257,14 +257,14 @@ def test_auxiliary_and_internal_losses_and_penalties_add_to_the_objective_alone(
         + output.losses["activity"].mean()
         + parts.penalties["l2"](parameters)
     )
-    (report,) = session.train(rows=rows)
-    assert report["objective"]["sum"] / 4 == pytest.approx(float(expected), rel=1e-5)
-    assert report["loss"]["sum"] / 4 == pytest.approx(float(parts.loss(output.logits, label).mean()), rel=1e-5)
+    (sums,) = session.train(rows=rows)
+    assert sums["objective"]["sum"] / 4 == pytest.approx(float(expected), rel=1e-5)
+    assert sums["loss"]["sum"] / 4 == pytest.approx(float(parts.loss(output.logits, label).mean()), rel=1e-5)
 
 
-def test_augmentations_change_training_batches_at_every_step_and_nothing_else() -> None:
+def test_augmentations_change_every_training_batch_but_no_evaluation() -> None:
     features = images()
-    dark = {"_target_": "components.augmentation.Crop", "padding": 1, "fill": ScalarSlot("augmentation.crop.fill")}
+    crop = {"_target_": "components.augmentation.Crop", "padding": 1, "fill": ScalarSlot("augmentation.crop.fill")}
     flip = {"_target_": "components.augmentation.Flip", "probability": 0.5}
 
     def losses(**augmentation: Any) -> tuple[list[float], float]:
@@ -274,32 +274,32 @@ def test_augmentations_change_training_batches_at_every_step_and_nothing_else() 
             prepared(features),
             **{"augmentation.crop.fill": 0.0, "learning_rate": 0.0},
         )
-        steps = [session.train(rows=session.data.splits["train"][:4])[0] for _ in range(3)]
-        return [float(one["loss"]["sum"]) for one in steps], session.evaluate("valid")["valid/loss"]
+        step_sums = [session.train(rows=session.data.splits["train"][:4])[0] for _ in range(3)]
+        return [float(sums["loss"]["sum"]) for sums in step_sums], session.evaluate("valid")["valid/loss"]
 
-    (plain, untouched), (changed, same) = losses(), losses(crop=dark, flip=flip)
+    (plain, plain_evaluation), (augmented, evaluation) = losses(), losses(crop=crop, flip=flip)
     assert len(set(plain)) == 1
-    assert len(set(changed)) == 3
-    assert same == untouched
+    assert len(set(augmented)) == 3
+    assert evaluation == plain_evaluation
 
 
-def test_step_i_takes_the_rate_that_the_schedule_has_at_i_from_0_on() -> None:
+def test_the_learning_rate_of_a_step_is_that_of_the_schedule_at_the_step_counted_from_0() -> None:
     halving = {"_target_": "components.schedule.exponential", "decay_rate": 0.5, "decay_steps": 1.0}
     features = images()
     session = Session(
         static(MLP, schedule=halving | {"learning_rate": ScalarSlot("learning_rate")}), features, prepared(features)
     )
-    reports = session.train(steps=2)  # of steps 0 and 1, and of step 2
-    assert [report["last"]["learning_rate"].item() for report in reports] == pytest.approx([0.05, 0.025])
+    dispatches = session.train(steps=2)  # steps 0 and 1, then step 2
+    assert [sums["last"]["learning_rate"].item() for sums in dispatches] == pytest.approx([0.05, 0.025])
 
 
-def test_dropout_draws_anew_at_every_step_by_the_seed_and_never_in_evaluation() -> None:
+def test_dropout_depends_on_seed_and_step_and_is_off_in_evaluation() -> None:
     features = images()
     session = Session(static(MLP | {"dropout": 0.5}), features, prepared(features), learning_rate=0)
     evaluated = set()
 
     def losses(seed: int) -> list[float]:
-        """Of the same examples and parameters at three steps."""
+        """The losses of three steps on the same examples with the same parameters."""
         session.program_inputs = session.program_inputs._replace(
             numbers={**session.program_inputs.numbers, "seed": np.uint32(seed)}
         )
@@ -307,13 +307,13 @@ def test_dropout_draws_anew_at_every_step_by_the_seed_and_never_in_evaluation() 
         evaluated.add(session.evaluate("valid")["valid/loss"])
         return [session.train(rows=session.data.splits["train"][:4])[0]["loss"]["sum"].item() for _ in range(3)]
 
-    seen, other = losses(seed=0), losses(seed=1)
-    assert len({*seen, *other}) == 6
-    assert losses(seed=0) == seen
+    first, other = losses(seed=0), losses(seed=1)
+    assert len({*first, *other}) == 6
+    assert losses(seed=0) == first
     assert len(evaluated) == 1
 
 
-def test_a_metric_may_collect_the_scores_of_a_split() -> None:
+def test_a_metric_that_collects_is_computed_in_evaluation_only() -> None:
     features = Features(Label(key="sign"), {"x": Numeric(key="x")}, {"x": ("x",)})
     session = Session(
         static(
@@ -330,7 +330,7 @@ def test_a_metric_may_collect_the_scores_of_a_split() -> None:
     assert area == session.evaluate("test", batch=6)["test/area"]
 
 
-def test_five_folds_compile_once() -> None:
+def test_the_constants_of_five_folds_share_one_compilation() -> None:
     features = Features(Label(key="label"), {"x": Numeric(key="x", normalize="z_score")}, {"x": ("x",)})
     data = prepared(features, rows=25)
     session = Session(static(MLP), features, data)
@@ -347,7 +347,7 @@ def test_five_folds_compile_once() -> None:
     assert session.program.train._cache_size() == traces
 
 
-def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
+def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
     rows = np.arange(100, 200)
     assert epoch_order(rows, 1, 2).tolist() == epoch_order(rows, 1, 2).tolist()
     assert sorted(epoch_order(rows, 1, 2)) == rows.tolist()
@@ -355,15 +355,15 @@ def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
     assert len({str(epoch_order(rows, *pair)) for pair in pairs}) == len(pairs)
 
 
-def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streamed_chunks_equal_those_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     data = prepared(images())
-    resident = Batches(data)
+    on_device = Batches(data)
     monkeypatch.setattr("runner.data.batches.MAX_DEVICE_BYTES", 0)
     streamed = Batches(data)
     assert streamed.device_data is None
     rows = data.splits["train"]
     for start in range(4):
-        pairs = zip(resident.chunks(rows, 4, 2, start=start), streamed.chunks(rows, 4, 2, start=start), strict=True)
+        pairs = zip(on_device.chunks(rows, 4, 2, start=start), streamed.chunks(rows, 4, 2, start=start), strict=True)
         for a, b in pairs:
             assert (a.steps, a.mask.tolist()) == (b.steps, b.mask.tolist())
             for step in range(a.steps):
@@ -374,7 +374,9 @@ def test_what_streams_is_what_is_resident(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_from_any_step_on_there_are_the_rest_of_the_examples(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
+def test_an_epoch_that_starts_at_a_step_has_the_rest_of_the_examples(
+    monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
     if streamed:
         monkeypatch.setattr("runner.data.batches.MAX_DEVICE_BYTES", 0)
     batches = Batches(prepared(images()))
@@ -387,23 +389,23 @@ def test_from_any_step_on_there_are_the_rest_of_the_examples(monkeypatch: pytest
         assert seen == labels[4 * start : 14].tolist()
 
 
-def test_other_data_is_not_taken_for_what_is_on_the_device() -> None:
+def test_data_with_another_identity_replaces_the_data_on_the_device() -> None:
     data = prepared(images())
-    turned = {name: {key: array[::-1] for key, array in arrays.items()} for name, arrays in data.encoded.items()}
-    for one in (data, replace(data, encoded=turned)):
-        resident = Batches(replace(one, encoding_id=f"{id(one)}")).device_data
-        np.testing.assert_array_equal(resident["target"]["ids"], one.encoded["target"]["ids"])
+    reversed_rows = {name: {key: array[::-1] for key, array in arrays.items()} for name, arrays in data.encoded.items()}
+    for current in (data, replace(data, encoded=reversed_rows)):
+        device_data = Batches(replace(current, encoding_id=f"{id(current)}")).device_data
+        np.testing.assert_array_equal(device_data["target"]["ids"], current.encoded["target"]["ids"])
 
 
-def test_augmentations_draw_each_by_itself() -> None:
+def test_each_augmentation_has_its_own_random_key() -> None:
     mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
     twice = BuiltParts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
     inputs, _ = augment(twice, jax.random.key(1), {"image": mirrored}, np.zeros(32))
     changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
-    assert 0 < changed.sum() < 32, "what one mirrors, the other mirrors back"
+    assert 0 < changed.sum() < 32, "the second flip would undo the first if both had one key"
 
 
-def test_a_program_serves_those_that_have_all_but_numbers_alike() -> None:
+def test_configurations_that_differ_only_in_numbers_share_one_program() -> None:
     features = images()
     constants = prepared(features).constants
     base = static(MLP, feature={})
@@ -416,14 +418,16 @@ def test_a_program_serves_those_that_have_all_but_numbers_alike() -> None:
 
 
 @pytest.mark.usefixtures("in_empty_folder")
-def test_an_array_that_no_machine_holds_is_named() -> None:
-    with pytest.raises(UserError, match=r"`.*kernel` would have the shape \(1000000000, 1000000000\), more numbers"):
+def test_the_error_for_an_array_that_no_machine_holds_names_the_parameter() -> None:
+    with pytest.raises(
+        UserError, match=r"`.*kernel` would have the shape \(1000000000, 1000000000\), too large for any machine"
+    ):
         runner.run(
             "experiment=digits_mlp", "architecture.widths=[1000000000,1000000000]", "tracking=none", "quiet=true"
         )
 
 
 @pytest.mark.usefixtures("in_empty_folder")
-def test_a_size_that_no_shape_holds_is_named() -> None:
+def test_the_error_for_a_size_that_jax_cannot_count_names_its_key() -> None:
     with pytest.raises(UserError, match=rf"architecture: widths\.1: {2**63} is too large\. Sizes are smaller than"):
         runner.run("experiment=digits_mlp", f"architecture.widths=[8,{2**63}]", "tracking=none", "quiet=true")

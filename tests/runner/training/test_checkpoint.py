@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, the last two and the best, a damaged one skipped."""
+"""Checkpoint files are written atomically, the last two and the best weights are kept, and damaged ones are skipped."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def save(checkpoints: CheckpointFiles, step: int, best_step: int | None) -> None
 BEST = {"w": np.zeros(2, np.float32)}
 
 
-def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
+def test_a_tree_is_read_bit_for_bit_as_it_was_written(tmp_path: Path) -> None:
     values = {
         "x": np.array([np.nan, -0.0, 1e-45, np.inf], np.float32),
         "y": {"z": np.arange(3, dtype=np.int32)},
@@ -47,26 +47,27 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("free", "written"), [(0, [1]), (10**6, [])])
-def test_where_memory_is_scarce_one_copy_is_held_at_a_time(
+def test_with_little_memory_one_copy_is_held_at_a_time(
     free: int, written: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "measure_free_host_memory", lambda: memory.FreeMemory(free, "in this test"))
-    checkpoints, found = CheckpointFiles(tmp_path / "c"), []
-    go_on = threading.Event()
-    threading.Timer(0.2, go_on.set).start()
+    checkpoints, saved = CheckpointFiles(tmp_path / "c"), []
+    release = threading.Event()
+    threading.Timer(0.2, release.set).start()
     for step in (1, 2):
-        then = (lambda: found.append(go_on.wait())) if step == 1 else (lambda: None)
-        checkpoints.save(tree(step), None, {"step": step, "best_step": None}, on_saved=then)
-    assert [1] * len(found) == written
+        on_saved = (lambda: saved.append(release.wait())) if step == 1 else (lambda: None)
+        checkpoints.save(tree(step), None, {"step": step, "best_step": None}, on_saved=on_saved)
+    assert [1] * len(saved) == written
     checkpoints.wait()
 
 
-def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
+def test_the_last_two_checkpoints_and_the_best_weights_are_kept(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 2)):
         save(checkpoints, step, best)
-        bests = {f"best_{one:010d}.npz" for one in ({1} if step < 3 else set()) | ({2} if step > 1 else set())}
-        assert {path.name for path in (tmp_path / "c").glob("best_*")} == bests
+        best_steps = {1: [1], 2: [1, 2]}.get(step, [2])  # step 1 and its best weights are kept until step 3 is saved
+        found = sorted(path.name for path in (tmp_path / "c").glob("best_*"))
+        assert found == [f"best_{best_step:010d}.npz" for best_step in best_steps]
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
         "best_0000000002.npz",
         "step_0000000004.npz",
@@ -77,7 +78,7 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(state["kernel"], tree(5)["kernel"])
 
 
-def test_the_best_that_each_kept_checkpoint_needs_stays(tmp_path: Path) -> None:
+def test_the_best_weights_of_each_kept_checkpoint_are_kept(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     save(checkpoints, 2, 2)
@@ -116,10 +117,22 @@ def damage(path: Path, how: str) -> None:
             path.unlink()
 
 
-HOW = ["truncated", "empty", "flipped", "lost", "swapped", "of another step", "of another kind", "a folder", "a pipe"]
+DAMAGES = [
+    "truncated",
+    "empty",
+    "flipped",
+    "lost",
+    "swapped",
+    "of another step",
+    "of another kind",
+    "a folder",
+    "a pipe",
+]
 
 
-@pytest.mark.parametrize(("name", "how"), [*(("step", how) for how in HOW), *(("best", how) for how in (*HOW, "gone"))])
+@pytest.mark.parametrize(
+    ("name", "how"), [*(("step", how) for how in DAMAGES), *(("best", how) for how in (*DAMAGES, "gone"))]
+)
 def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, name: str, how: str) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
@@ -140,25 +153,25 @@ def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, name: str, ho
     assert (meta["step"], best["w"].tolist(), warnings) == (2, [2, 2], [])
 
 
-def test_best_weights_that_two_share_are_kept_for_the_one_that_is_whole(tmp_path: Path) -> None:
+def test_best_weights_that_two_checkpoints_share_are_kept_for_the_undamaged_one(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     save(checkpoints, 2, 1)
-    state, arrays, _ = read(tmp_path / "c" / "step_0000000002.npz")
-    npz.write(tmp_path / "c" / "step_0000000002.npz", arrays, state | {"best_digest": "0" * 64})
+    metadata, arrays, _ = read(tmp_path / "c" / "step_0000000002.npz")
+    npz.write(tmp_path / "c" / "step_0000000002.npz", arrays, metadata | {"best_digest": "0" * 64})
     (_, best, meta), warnings = CheckpointFiles(tmp_path / "c").load(tree(0), BEST)
     assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
-    assert "holds other weights than those it was saved with" in warnings[0]
+    assert "holds other weights than the checkpoint was saved with" in warnings[0]
     assert (tmp_path / "c" / "best_0000000001.npz").exists()
 
 
-def test_stale_best_weights_are_not_taken(tmp_path: Path) -> None:
+def test_best_weights_with_another_digest_are_not_used(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     write_tree(tmp_path / "c" / "best_0000000001.npz", {"w": np.full(2, 9, np.float32)}, {"step": 1})
     found, warnings = checkpoints.load(tree(0), BEST)
     assert found is None
-    assert "holds other weights than those it was saved with" in warnings[0]
+    assert "holds other weights than the checkpoint was saved with" in warnings[0]
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read_with_a_warning(tmp_path: Path) -> None:
@@ -175,7 +188,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read_with_a_warning(tmp_path: Pat
     assert CheckpointFiles(tmp_path / "c").load(tree(0), BEST)[0][2]["step"] == 2
 
 
-def test_a_kept_checkpoint_that_is_damaged_meanwhile_ends_nothing(tmp_path: Path) -> None:
+def test_damage_to_an_earlier_checkpoint_does_not_stop_the_next_one(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
@@ -183,7 +196,7 @@ def test_a_kept_checkpoint_that_is_damaged_meanwhile_ends_nothing(tmp_path: Path
     assert checkpoints.load(tree(0), BEST)[0][2]["step"] == 2
 
 
-def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
+def test_if_all_checkpoints_are_damaged_none_is_loaded(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, None)
     (tmp_path / "c" / "step_0000000001.npz").write_bytes(b"")
@@ -192,11 +205,11 @@ def test_where_all_are_damaged_there_is_no_state(tmp_path: Path) -> None:
     assert "checkpoint step_0000000001.npz is skipped: " in damaged[0]
 
 
-def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+def test_without_a_checkpoint_none_is_loaded(tmp_path: Path) -> None:
     assert CheckpointFiles(tmp_path / "c").load(tree(0), BEST) == (None, [])
 
 
-def test_another_shape_is_refused(tmp_path: Path) -> None:
+def test_another_shape_or_name_is_an_error(tmp_path: Path) -> None:
     write_tree(tmp_path / "a.npz", {"w": np.zeros(3, np.float32)}, {})
     with pytest.raises(UserError, match=r"another model than the code builds now: \['w'\] differs.*fresh=true"):
         to_tree(read(tmp_path / "a.npz").arrays, BEST, tmp_path / "a.npz")
@@ -204,7 +217,9 @@ def test_another_shape_is_refused(tmp_path: Path) -> None:
         to_tree(read(tmp_path / "a.npz").arrays, {"w": np.zeros(3, np.float32), "v": np.zeros(3)}, tmp_path / "a.npz")
 
 
-def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_keeps_the_previous_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, None)
 
@@ -213,15 +228,15 @@ def test_a_full_disk_is_an_error_and_leaves_the_one_before(tmp_path: Path, monke
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        told: list[int] = []
-        checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, on_saved=lambda: told.append(2))
-        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command goes on"):
+        saved: list[int] = []
+        checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, on_saved=lambda: saved.append(2))
+        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command"):
             checkpoints.wait()
-    assert told == []
+    assert saved == []
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["step_0000000001.npz"]
 
 
-def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
+def test_save_copies_the_arrays(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     state = tree(1)
     checkpoints.save(state, None, {"step": 1, "best_step": None}, on_saved=lambda: None)
@@ -230,14 +245,14 @@ def test_the_arrays_are_those_of_the_moment_of_saving(tmp_path: Path) -> None:
     assert checkpoints.load(tree(0), BEST)[0][0]["kernel"][0, 0] == 1
 
 
-def test_meta_is_json_to_the_last_bit(tmp_path: Path) -> None:
+def test_metadata_keep_every_bit_of_a_number(tmp_path: Path) -> None:
     value = 0.1 + 0.2
     write_tree(tmp_path / "a.npz", {}, {"value": value, "bad": float("inf")})
     assert read(tmp_path / "a.npz").meta == {"value": value, "bad": float("inf")}
     assert json.loads(json.dumps(value)) == value
 
 
-def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_model_is_an_error_and_is_kept(tmp_path: Path) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, None)
     with pytest.raises(UserError, match="another model"):
@@ -245,33 +260,33 @@ def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path: Path) -> No
     assert checkpoints.load(tree(0), BEST)[0][2]["step"] == 1
 
 
-def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "step_0000000009.tmp").write_bytes(b"half")
     CheckpointFiles(tmp_path / "c")
     assert not list((tmp_path / "c").iterdir())
 
 
-def test_what_is_being_written_does_not_change_while_training_goes_on() -> None:
+def test_metadata_that_are_being_written_do_not_change_while_training_goes_on() -> None:
     trainer_state = TrainerState(state=None, monitor=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
     metadata = trainer_state.metadata()
     trainer_state.history.append({"epoch": 2})
     assert metadata["history"] == [{"epoch": 1}]
 
 
-def test_a_disk_that_fills_between_two_files_leaves_no_checkpoint_without_its_best(
+def test_a_disk_that_fills_between_two_files_leaves_no_checkpoint_without_its_best_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = CheckpointFiles(tmp_path / "c")
     save(checkpoints, 1, 1)
     written: list[Path] = []
-    whole = npz.write
+    real_write = npz.write
 
     def full(path: Path, *content: Any) -> None:
         if written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written.append(path)
-        whole(path, *content)
+        real_write(path, *content)
 
     with monkeypatch.context() as patched:
         patched.setattr(npz, "write", full)
@@ -282,22 +297,22 @@ def test_a_disk_that_fills_between_two_files_leaves_no_checkpoint_without_its_be
     assert (meta["step"], best["w"].tolist(), damaged) == (1, [1, 1], [])
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[tuple[bool, bool]] = []  # whether it was the folder, and whether the file had its name by then
+    synced: list[tuple[bool, bool]] = []  # whether the folder was synced, and whether the file had its name by then
     sync, path = os.fsync, tmp_path / "a.npz"
 
-    def noted(descriptor: int) -> None:
+    def record_sync(descriptor: int) -> None:
         sync(descriptor)
         synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
 
-    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "fsync", record_sync)
     write_tree(path, {"w": np.zeros(2)}, {})
     assert synced == [(False, False), (True, True)]
 
 
-def test_of_a_run_that_was_cleaned_the_newest_best_weights_are_found(tmp_path: Path) -> None:
+def test_after_mode_clean_the_newest_best_weights_are_loaded(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     for step in (1, 2):
         write_tree(tmp_path / "c" / f"best_{step:010d}.npz", {"w": np.full(2, step, np.float32)}, {"step": step})

@@ -1,3 +1,5 @@
+"""Best weights, early stopping and the plateau decide as Keras does."""
+
 import json
 import math
 from pathlib import Path
@@ -14,14 +16,14 @@ GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "training.json").rea
 LOSSES = GOLDEN["val_loss"]
 
 
-def standings(values: list[float], higher: bool = False, **settings: Any) -> list[tuple[MonitorState, bool]]:
-    """The standing after each of the values, and whether it was the best so far."""
+def monitor_states(values: list[float], higher: bool = False, **settings: Any) -> list[tuple[MonitorState, bool]]:
+    """The state after each of the values, and whether the value was the best so far."""
     settings = {"plateau": None, "patience": None, "min_delta": 0.0} | settings
-    state, seen = initial_monitor(higher), []
+    state, history = initial_monitor(higher), []
     for value in values:
         state, best = update_monitor(state, value, higher_is_better=higher, **settings)
-        seen.append((state, best))
-    return seen
+        history.append((state, best))
+    return history
 
 
 @pytest.mark.parametrize("higher", [False, True])
@@ -32,9 +34,9 @@ def standings(values: list[float], higher: bool = False, **settings: Any) -> lis
         ("factor 0.3 patience 3 min_delta 0 cooldown 2 min_lr 0.02", Plateau(0.3, 3, 0.0, 2, 0.2)),
     ],
 )
-def test_the_rate_falls_when_that_of_keras_does(case: str, plateau: Plateau, higher: bool) -> None:
+def test_the_learning_rate_falls_at_the_same_epochs_as_in_keras(case: str, plateau: Plateau, higher: bool) -> None:
     values = [-loss for loss in LOSSES] if higher else LOSSES
-    scales = [state.scale for state, _ in standings(values, higher, plateau=plateau)]
+    scales = [state.scale for state, _ in monitor_states(values, higher, plateau=plateau)]
     assert [0.1 * scale for scale in scales] == pytest.approx(GOLDEN[case]["learning_rate_after_epoch"], rel=1e-6)
 
 
@@ -43,48 +45,50 @@ def test_the_rate_falls_when_that_of_keras_does(case: str, plateau: Plateau, hig
     ("case", "patience", "min_delta"),
     [("EarlyStopping patience 3", 3, 0.0), ("EarlyStopping patience 4 min_delta 0.05", 4, 0.05)],
 )
-def test_it_stops_when_keras_does(case: str, patience: int, min_delta: float, higher: bool) -> None:
+def test_early_stopping_stops_at_the_same_epoch_as_keras(
+    case: str, patience: int, min_delta: float, higher: bool
+) -> None:
     values = [-loss for loss in LOSSES] if higher else LOSSES
-    seen = standings(values, higher, patience=patience, min_delta=min_delta)
-    stopped = next(epoch for epoch, (state, _) in enumerate(seen) if state.stopped)
+    history = monitor_states(values, higher, patience=patience, min_delta=min_delta)
+    stopped = next(epoch for epoch, (state, _) in enumerate(history) if state.stopped)
     assert stopped == GOLDEN[case]["stopped_after_epoch"]
-    assert max(epoch for epoch in range(stopped) if seen[epoch][1]) == GOLDEN[case]["best_epoch"]
+    assert max(epoch for epoch in range(stopped) if history[epoch][1]) == GOLDEN[case]["best_epoch"]
 
 
-def test_the_best_is_the_best_by_however_little() -> None:
-    seen = standings([1.0, 0.999, 0.999, 0.998], patience=2, min_delta=0.1)
-    assert [best for _, best in seen] == [True, True, False, True]
-    assert seen[-1][0].best == 0.998
-    assert [state.stopped for state, _ in seen] == [False, False, True, True]
+def test_the_smallest_improvement_makes_a_new_best() -> None:
+    history = monitor_states([1.0, 0.999, 0.999, 0.998], patience=2, min_delta=0.1)
+    assert [best for _, best in history] == [True, True, False, True]
+    assert history[-1][0].best == 0.998
+    assert [state.stopped for state, _ in history] == [False, False, True, True]
 
 
-def test_small_improvements_add_up() -> None:
-    seen = standings([1.0, 0.96, 0.92, 0.88, 0.84], patience=3, min_delta=0.1)
-    assert [state.wait for state, _ in seen] == [0, 1, 2, 0, 1]
+def test_several_improvements_below_min_delta_add_up() -> None:
+    history = monitor_states([1.0, 0.96, 0.92, 0.88, 0.84], patience=3, min_delta=0.1)
+    assert [state.wait for state, _ in history] == [0, 1, 2, 0, 1]
 
 
-def test_not_a_number_never_improves() -> None:
-    seen = standings([math.nan, 1.0, math.nan], patience=3, plateau=Plateau(0.5, 9, 0.0, 0, 0.0))
-    assert [best for _, best in seen] == [False, True, False]
-    assert (seen[-1][0].best, seen[-1][0].wait, seen[-1][0].plateau_wait) == (1.0, 1, 1)
+def test_nan_is_never_an_improvement() -> None:
+    history = monitor_states([math.nan, 1.0, math.nan], patience=3, plateau=Plateau(0.5, 9, 0.0, 0, 0.0))
+    assert [best for _, best in history] == [False, True, False]
+    assert (history[-1][0].best, history[-1][0].wait, history[-1][0].plateau_wait) == (1.0, 1, 1)
 
 
-def test_without_patience_it_never_stops() -> None:
-    assert not any(state.stopped for state, _ in standings([1.0] * 50))
+def test_without_patience_a_run_never_stops_early() -> None:
+    assert not any(state.stopped for state, _ in monitor_states([1.0] * 50))
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1), st.integers(0, 40))
-def test_going_on_from_a_saved_standing_changes_nothing(values: list[float], cut: int) -> None:
+def test_a_state_restored_from_json_decides_the_same(values: list[float], cut: int) -> None:
     settings: Any = {
         "plateau": Plateau(0.5, 2, 0.1, 1, 0.1),
         "patience": 3,
         "min_delta": 0.01,
         "higher_is_better": True,
     }
-    state = saved = initial_monitor(True)
+    state = restored = initial_monitor(True)
     for step, value in enumerate(values):
         state = update_monitor(state, value, **settings)[0]
-        saved = update_monitor(
-            MonitorState(*json.loads(json.dumps(saved))) if step == cut else saved, value, **settings
-        )[0]
-    assert saved == state
+        if step == cut:
+            restored = MonitorState(*json.loads(json.dumps(restored)))
+        restored = update_monitor(restored, value, **settings)[0]
+    assert restored == state

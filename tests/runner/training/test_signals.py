@@ -1,3 +1,5 @@
+"""Signals end a command at once, and let a run save a checkpoint first."""
+
 import contextlib
 import gc
 import importlib
@@ -13,17 +15,17 @@ import pytest
 
 from runner.__main__ import main
 from runner.execution import execute as execution
-from runner.training.signals import CAUGHT, Interruption, Signals
+from runner.training.signals import HANDLED, Interruption, Signals
 
-each = pytest.mark.parametrize("number", CAUGHT)
+each_signal = pytest.mark.parametrize("number", HANDLED)
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The signals do afterwards what they did before."""
-    before = {number: signal.getsignal(number) for number in CAUGHT}
+    """Restores the handlers of the signals."""
+    handlers = {number: signal.getsignal(number) for number in HANDLED}
     yield
-    for number, handler in before.items():
+    for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
@@ -31,47 +33,49 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-def send_and_lose(number: signal.Signals) -> None:
-    """As Python does where the signal comes in a callback of the garbage collector."""
+def send_and_drop(number: signal.Signals) -> None:
+    """Sends a signal, and drops the exception, as Python does in a callback of the garbage collector."""
     with contextlib.suppress(KeyboardInterrupt):
         send(number)
 
 
-@each
-@pytest.mark.parametrize("come", [send, send_and_lose])
+@each_signal
+@pytest.mark.parametrize("send_signal", [send, send_and_drop])
 @pytest.mark.usefixtures("in_empty_folder")
-def test_a_signal_ends_a_command_that_starts_even_where_python_drops_it(
-    number: signal.Signals, come: Callable[[signal.Signals], None], monkeypatch: pytest.MonkeyPatch
+def test_a_signal_at_the_start_ends_a_command_even_if_python_drops_the_exception(
+    number: signal.Signals, send_signal: Callable[[signal.Signals], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(number)
-    monkeypatch.setattr(execution, "execute_with_signals", lambda *given, **options: pytest.fail("it goes on"))
-    monkeypatch.setattr(execution.platform, "start_jax", lambda cache: come(number))
+    monkeypatch.setattr(
+        execution, "execute_with_signals", lambda *given, **options: pytest.fail("the command was not stopped")
+    )
+    monkeypatch.setattr(execution.platform, "start_jax", lambda cache: send_signal(number))
     assert main(["tracking=none", "quiet=true"]) == 128 + number
     assert signal.getsignal(number) is before
     assert not Path("outputs").exists()
 
 
-@each
-def test_a_lost_signal_is_seen_at_the_end_at_the_latest(
+@each_signal
+def test_a_dropped_signal_is_handled_at_the_end_at_the_latest(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("runner.modes.help.help_text", lambda: send_and_lose(number))
+    monkeypatch.setattr("runner.modes.help.help_text", lambda: send_and_drop(number))
     assert main(["--help"]) == 128 + number
     assert "Traceback" not in capsys.readouterr().err
 
 
-@each
-def test_a_second_signal_does_what_it_would_without_a_run(number: signal.Signals) -> None:
-    came: list[int] = []
-    signal.signal(number, lambda number, frame: came.append(number))
+@each_signal
+def test_a_second_signal_calls_the_previous_handler(number: signal.Signals) -> None:
+    handled: list[int] = []
+    signal.signal(number, lambda number, frame: handled.append(number))
     with Interruption() as command, Signals() as signals:
         send(number)
-        assert (signals.received, command.received, came) == (number, None, [])
+        assert (signals.received, command.received, handled) == (number, None, [])
         send(number)
-        assert came == [number]
+        assert handled == [number]
 
 
-@each
+@each_signal
 @pytest.mark.parametrize("contexts", [(Interruption, Signals), (Signals,)])
 def test_an_ignored_signal_stays_ignored(number: signal.Signals, contexts: tuple[Any, ...]) -> None:
     signal.signal(number, signal.SIG_IGN)
@@ -79,12 +83,12 @@ def test_an_ignored_signal_stays_ignored(number: signal.Signals, contexts: tuple
         opened = [stack.enter_context(context()) for context in contexts]
         send(number)
         assert signal.getsignal(number) == signal.SIG_IGN
-        assert [one.received for one in opened] == [None] * len(opened)
+        assert [context.received for context in opened] == [None] * len(opened)
     assert signal.getsignal(number) == signal.SIG_IGN
 
 
-@each
-def test_the_handlers_of_a_caller_come_back(number: signal.Signals) -> None:
+@each_signal
+def test_the_handlers_of_the_caller_are_restored(number: signal.Signals) -> None:
     def own(number: int, frame: Any) -> None: ...
 
     signal.signal(number, own)
@@ -97,7 +101,7 @@ def test_the_handlers_of_a_caller_come_back(number: signal.Signals) -> None:
 
 @contextlib.contextmanager
 def garbage_callback(callback: Callable[..., None]) -> Iterator[None]:
-    """The collector of garbage calls back, as it does JAX."""
+    """Registers a callback of the garbage collector, as JAX does."""
     gc.callbacks.append(callback)
     try:
         yield
@@ -105,7 +109,7 @@ def garbage_callback(callback: Callable[..., None]) -> Iterator[None]:
         gc.callbacks.remove(callback)
 
 
-@each
+@each_signal
 def test_a_signal_in_a_callback_of_the_garbage_collector_ends_a_command_at_once(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,18 +125,18 @@ def test_a_signal_in_a_callback_of_the_garbage_collector_ends_a_command_at_once(
             gc.collect()
         assert sent
         time.sleep(60)
-        pytest.fail("it goes on")
+        pytest.fail("the command was not stopped")
 
     hook = sys.unraisablehook
     monkeypatch.setattr("runner.modes.help.help_text", usage)
-    began = time.monotonic()
+    start = time.monotonic()
     assert main(["--help"]) == 128 + number
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - start < 30
     assert capsys.readouterr().err == ""
     assert sys.unraisablehook is hook
 
 
-def test_other_exceptions_that_python_drops_are_shown_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_dropped_exceptions_are_shown_by_the_previous_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda dropped: shown.append(dropped.exc_type))
 
@@ -144,13 +148,13 @@ def test_other_exceptions_that_python_drops_are_shown_as_before(monkeypatch: pyt
     assert set(shown) == {ZeroDivisionError}
 
 
-@each
-@pytest.mark.parametrize("longest", [60.0, 0.2])
-def test_a_signal_waits_for_the_end_of_an_import_but_not_for_ever(
-    number: signal.Signals, longest: float, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+@each_signal
+@pytest.mark.parametrize("max_seconds", [60.0, 0.2])
+def test_a_signal_waits_for_the_end_of_an_import_but_not_forever(
+    number: signal.Signals, max_seconds: float, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.training.signals.IMPORT_SECONDS", longest)
-    seconds = 0.3 if longest > 1 else 60
+    monkeypatch.setattr("runner.training.signals.IMPORT_SECONDS", max_seconds)
+    seconds = 0.3 if max_seconds > 1 else 60
     Path("slow_module.py").write_text(
         f"import os, time\nos.kill(os.getpid(), {int(number)})\n"
         f"end = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass\nwhole = True\n"
@@ -160,8 +164,8 @@ def test_a_signal_waits_for_the_end_of_an_import_but_not_for_ever(
     def usage() -> None:
         importlib.import_module("slow_module")
         time.sleep(60)
-        pytest.fail("it goes on")
+        pytest.fail("the command was not stopped")
 
     monkeypatch.setattr("runner.modes.help.help_text", usage)
     assert main(["--help"]) == 128 + number
-    assert hasattr(sys.modules.get("slow_module"), "whole") == (longest > 1)
+    assert hasattr(sys.modules.get("slow_module"), "whole") == (max_seconds > 1)
