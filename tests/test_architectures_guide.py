@@ -1,4 +1,4 @@
-"""The guide to convolutional networks is current: its files and commands run, and its table lists all networks."""
+"""The files and commands of the guide to networks run, and its table lists every network."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from runner.config.compose import compose
 GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
 FILES = dict(re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", GUIDE, re.DOTALL))
 COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
-OTHER_GUIDES = {"mlp", "wide_deep", "sequential", "fashion_cnn"}  # architectures that other texts describe
+OTHER_NETWORKS = {"mlp", "wide_deep", "sequential", "fashion_cnn"}  # architectures that other texts describe
 
 
 @pytest.mark.optax
@@ -31,9 +31,7 @@ def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pyte
             "tracking=none",
             "quiet=true",
         ]
-        if (
-            "small_resnet" in command
-        ):  # takes long to compile and is like `experiments/fashion_mnist_resnet.yaml`, which is tested
+        if "small_resnet" in command:  # takes long to compile; `fashion_mnist_resnet` is similar
             check_config(compose(arguments))
         else:
             assert main(arguments) == 0, (command, capsys.readouterr().err)
@@ -41,4 +39,4 @@ def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pyte
 
 def test_the_table_of_the_guide_lists_every_network() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \| .* \| [\d,]+ \| ", GUIDE, re.MULTILINE))
-    assert rows == set(find_options().files["architecture"]) - OTHER_GUIDES
+    assert rows == set(find_options().files["architecture"]) - OTHER_NETWORKS

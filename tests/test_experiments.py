@@ -1,4 +1,4 @@
-"""Every experiment takes two steps on a few rows of the shape of its data, and is resumed."""
+"""Every experiment takes two steps on a few rows in the shape of its data, and is resumed. Its header is complete."""
 
 import re
 from pathlib import Path
@@ -21,14 +21,14 @@ EXPERIMENTS = sorted(FILES["experiment"])
 
 @pytest.fixture
 def few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files with a few examples, in place of all that `conf/data` names."""
+    """Writes files with a few examples, in place of all files that `conf/data` names."""
     monkeypatch.setenv("TITRATE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
     write_data(tmp_path / "data")
 
 
 def few_rows(data: dict[str, Any]) -> Arrays | None:
-    """Some rows of a source that needs no file; None for one that has its few rows in files."""
+    """Returns some rows of a source without files. None: the source reads files, which have few rows already."""
     if data.get("path") is not None:
         return None
     source = build(data, {})

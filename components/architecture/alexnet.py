@@ -16,8 +16,8 @@ from components.types import Output, Range, Scalar
 
 Count = Annotated[int, Range(1)]
 
-STAGES = ((0,), (1,), (2, 3, 4))  # numbers of the convolutions of each stage; max-pooling ends a stage
-GROUPED = (1, 3, 4)  # convolutions with groups and `initial_bias`
+STAGES = ((0,), (1,), (2, 3, 4))  # numbers of the convolutions of each stage, before its max-pooling
+GROUPED = (1, 3, 4)  # numbers of the convolutions with `groups` and `initial_bias`
 
 
 class AlexNet(ConvNet, kw_only=True):
@@ -31,13 +31,14 @@ class AlexNet(ConvNet, kw_only=True):
         kernels: windows of the first two convolutions. The other windows are 3 x 3.
         strides: strides of the first two convolutions. The other strides are 1.
         paddings: padding of the first two convolutions. The other padding is 1.
-        groups: groups of convolutions 2, 4 and 5; 2 for the two GPUs of the paper (60,965,224 parameters).
+        groups: groups of the second, fourth and fifth convolution; 2 for the two GPUs of the paper, with 60,965,224
+            parameters.
         normalization: position of local response normalization, at the first two poolings. None: no normalization.
         ceil_mode: whether sizes after pooling are rounded up.
         dense: number of units of each dense layer.
         dropout: rate after each dense layer. None: no dropout.
-        initial_bias: initial value of the biases of convolutions 2, 4 and 5 and of the dense layers. Other biases are
-            initially 0.
+        initial_bias: initial value of the biases of the second, fourth and fifth convolution and of the dense layers.
+            Other biases are initially 0.
 
     Raises:
         UserError: a side of the images is below 67 pixels (63 for ZFNet and AlexNet2014).

@@ -1,4 +1,4 @@
-"""DenseNet: each layer takes the maps of all earlier layers of its stage as input."""
+"""DenseNet: each layer takes the feature maps of all earlier layers of its stage as input."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class DenseLayer(nn.Module):
 class DenseNet(ConvNet, kw_only=True):
     """DenseNet: images (B, H, W, C) -> (B, outputs).
 
-    Each layer takes the maps of all earlier layers of its stage and appends `growth` channels to them. Between stages,
-    a 1 x 1 convolution reduces the channels, and average pooling halves the side. Kernels are initially He normal, as
-    in the paper; the kernel of the head is Glorot uniform.
+    Each layer takes the feature maps of all earlier layers of its stage and appends `growth` channels to them. Between
+    stages, a 1 x 1 convolution reduces the channels, and average pooling halves the side. Kernels are initially He
+    normal, as in the paper; the kernel of the head is Glorot uniform.
 
     Attributes:
         depths: number of layers of each stage.

@@ -47,12 +47,12 @@ STAGES = (
     ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 )
 AUXILIARY_BLOCKS = ("stage_2_block_0", "stage_2_block_3")  # modules with auxiliary classifiers: 4a and 4d
-AUXILIARY_MIN_SIDE = 65  # smallest side of images for which 4a has maps of 5 x 5, the pooling window of the classifiers
+AUXILIARY_MIN_SIDE = 65  # smallest side of images for which 4a has feature maps of 5 x 5, as the classifiers need
 BIAS = 0.2  # initial value of the biases
 
 
 class Auxiliary(nn.Module):
-    """Auxiliary classifier on the maps of a module: images (B, H, W, C) -> (B, outputs) in float32.
+    """Auxiliary classifier on the feature maps of a module: images (B, H, W, C) -> (B, outputs) in float32.
 
     Average pooling, a 1 x 1 convolution, a dense layer, dropout, and the logits.
 
@@ -99,7 +99,7 @@ class GoogLeNet(ConvNet):
             classifiers.
         dropout: rate before the head. None: no dropout.
         auxiliary_dropout: rate before the logits of the auxiliary classifiers. None: no dropout.
-        reduction: reduction of squeeze and excitation in each module (Hu et al., 2018). None: no squeeze and
+        reduction: reduction ratio of squeeze and excitation in each module (Hu et al., 2018). None: no squeeze and
             excitation.
         initializer: distribution of all kernels.
         momentum, epsilon: parameters of batch normalization.
@@ -149,7 +149,7 @@ class GoogLeNet(ConvNet):
             check_auxiliary_side(self, x, AUXILIARY_MIN_SIDE)
         return x
 
-    def _get_conv(self) -> Callable[..., nn.Module]:
+    def _create_conv_factory(self) -> Callable[..., nn.Module]:
         if self.batch_norm:
             return partial(ConvNorm, initializer=self.initializer, momentum=self.momentum, epsilon=self.epsilon)
         return partial(Conv, activation="relu", initializer=self.initializer, initial_bias=BIAS)
@@ -159,7 +159,7 @@ class GoogLeNet(ConvNet):
         return pool(x, train=False)
 
     def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
-        make_conv, padding = self._get_conv(), "SAME" if self.layout == "paper" else 3
+        make_conv, padding = self._create_conv_factory(), "SAME" if self.layout == "paper" else 3
         x = self._apply_pool(make_conv(self.scale_channels(64), 7, 2, padding, name="stem_conv_0")(x, train=train))
         x = x if self.batch_norm else LocalResponseNorm()(x, train=train)
         x = make_conv(self.scale_channels(64), 1, name="stem_conv_1")(x, train=train)
@@ -188,7 +188,7 @@ class GoogLeNet(ConvNet):
     def _make_auxiliary(self, name: str) -> Auxiliary:
         return Auxiliary(
             self.outputs,
-            make_conv=partial(self._get_conv(), self.scale_channels(128), 1),
+            make_conv=partial(self._create_conv_factory(), self.scale_channels(128), 1),
             units=self.scale_channels(1024),
             layout=self.layout,
             dropout=self.auxiliary_dropout,

@@ -27,7 +27,7 @@ from components.types import Output, Range, Scalar
 Depth: TypeAlias = Annotated[int, Range(1)]
 Scale: TypeAlias = Annotated[Scalar, Range(0)]
 
-MIN_SIDE = 75  # smallest side of images for which the last maps have a pixel
+MIN_SIDE = 75  # smallest side of images for which the last feature maps have a pixel
 
 STEM: SeriesSpec = (  # figure 14 without the last convolution
     ConvSpec(32, 3, 2, "VALID"),

@@ -32,9 +32,9 @@ from components.layer import (
 )
 from components.types import Output, Range, Scalar
 
-MIN_SIDE = 75  # smallest side of images for which the last maps have a pixel
+MIN_SIDE = 75  # smallest side of images for which the last feature maps have a pixel
 AUXILIARY_BLOCK = "stage_2_block_4"  # block with the auxiliary classifier
-AUXILIARY_MIN_SIDE = 299  # smallest side of images for which the block has maps of 17 x 17, as the classifier needs
+AUXILIARY_MIN_SIDE = 299  # smallest side of images for which the block has feature maps of 17 x 17
 
 STEM: SeriesSpec = (
     ConvSpec(32, 3, 2, "VALID"),
@@ -45,7 +45,7 @@ STEM: SeriesSpec = (
     ConvSpec(192, 3, 1, "VALID"),
     "max",
 )
-_CROSS: ParallelSpec = ((ConvSpec(384, (1, 3)),), (ConvSpec(384, (3, 1)),))
+_CROSS: ParallelSpec = ((ConvSpec(384, (1, 3)),), (ConvSpec(384, (3, 1)),))  # a fork at the end of branches of stage 3
 REDUCTION_2: ParallelSpec = (  # from stage 1 to stage 2, figure 10
     (ConvSpec(384, 3, 2, "VALID"),),
     (ConvSpec(64, 1), ConvSpec(96, 3), ConvSpec(96, 3, 2, "VALID")),
@@ -99,7 +99,7 @@ def _specify_stages(mean: PoolKind) -> tuple[tuple[ParallelSpec, ...], ...]:
 
 
 class Auxiliary(nn.Module):
-    """Auxiliary classifier on maps of at least 17 x 17: images (B, H, W, C) -> (B, outputs) in float32.
+    """Auxiliary classifier on feature maps of at least 17 x 17: images (B, H, W, C) -> (B, outputs) in float32.
 
     Attributes:
         outputs: number of logits.
@@ -137,7 +137,8 @@ class InceptionV3(ConvNet):
         use_scale: whether batch normalization has scales; false for weights of Keras.
         count_include_pad: whether the means of average pooling include the padding; true for weights of torchvision and
             timm.
-        reduction: reduction of squeeze and excitation in each block (Hu et al., 2018). None: no squeeze and excitation.
+        reduction: reduction ratio of squeeze and excitation in each block (Hu et al., 2018). None: no squeeze and
+            excitation.
         initializer: distribution of the kernels.
         momentum, epsilon: parameters of batch normalization.
 
@@ -160,7 +161,7 @@ class InceptionV3(ConvNet):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         weight = self.auxiliary if train and self.head else None
-        make_conv = self._get_conv(self.initializer)
+        make_conv = self._create_conv_factory(self.initializer)
         x = as_images(self, image, MIN_SIDE)
         if weight is not None:
             check_auxiliary_side(self, x, AUXILIARY_MIN_SIDE)
@@ -172,7 +173,7 @@ class InceptionV3(ConvNet):
                 name = f"stage_{stage}_block_{n}"
                 x = Parallel(branches, make_conv, self.reduction, name=name)(x, train=train)
                 if weight is not None and name == AUXILIARY_BLOCK:
-                    make_conv_1 = self._get_conv(TruncatedNormal(0.01))
+                    make_conv_1 = self._create_conv_factory(TruncatedNormal(0.01))
                     classifier = Auxiliary(self.outputs, make_conv, make_conv_1, name="auxiliary_0")
                     auxiliary = ((weight, classifier(x, train=train)),)
             features[f"stage_{stage}"] = x
@@ -180,7 +181,7 @@ class InceptionV3(ConvNet):
         x = Dropout(self.dropout)(x, train=train)
         return self.apply_head(x, features, train=train, auxiliary=auxiliary, initializer=self.initializer)
 
-    def _get_conv(self, initializer: Initializer) -> MakeConv:
+    def _create_conv_factory(self, initializer: Initializer) -> MakeConv:
         fields = {"use_scale": self.use_scale, "momentum": self.momentum, "epsilon": self.epsilon}
         return create_conv_factory(self, initializer=initializer, **fields)
 

@@ -22,7 +22,7 @@ from components.types import Output, Range
 
 Depth: TypeAlias = Annotated[int, Range(1)]
 
-MIN_SIDE = 75  # smallest side of images for which the last maps have a pixel
+MIN_SIDE = 75  # smallest side of images for which the last feature maps have a pixel
 
 STEM: SeriesSpec = (  # figure 3
     ConvSpec(32, 3, 2, "VALID"),
@@ -47,7 +47,7 @@ BLOCK_2: ParallelSpec = (  # figure 5
     (ConvSpec(192, 1), ConvSpec(192, (7, 1)), ConvSpec(224, (1, 7)), ConvSpec(224, (7, 1)), ConvSpec(256, (1, 7))),
     ("mean", ConvSpec(128, 1)),
 )
-_CROSS: ParallelSpec = ((ConvSpec(256, (1, 3)),), (ConvSpec(256, (3, 1)),))
+_CROSS: ParallelSpec = ((ConvSpec(256, (1, 3)),), (ConvSpec(256, (3, 1)),))  # a fork at the end of branches of stage 3
 BLOCK_3: ParallelSpec = (  # figure 6
     (ConvSpec(256, 1),),
     (ConvSpec(384, 1), _CROSS),

@@ -84,7 +84,7 @@ class MobileNet(ConvNet, kw_only=True):
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
-        make_conv = self._get_conv(self.activation)
+        make_conv = self._create_conv_factory(self.activation)
         padding = 1 if self.padding == "symmetric" else "SAME"
         x = as_images(self, image)
         x = make_conv(self.scale_channels(self.stem), 3, 2, padding, name="stem")(x, train=train)
@@ -114,7 +114,7 @@ class MobileNet(ConvNet, kw_only=True):
     def _count_blocks(self, stage: MobileStage) -> int:
         return math.ceil(len(stage.expansions) * self.depth)
 
-    def _get_conv(self, activation: ActivationName) -> partial[ConvNorm]:
+    def _create_conv_factory(self, activation: ActivationName) -> partial[ConvNorm]:
         return partial(
             ConvNorm,
             activation=activation,
@@ -130,7 +130,7 @@ class MobileNet(ConvNet, kw_only=True):
         return InvertedResidual(
             self.scale_channels(stage.channels),
             stage.expansions[min(m, len(stage.expansions) - 1)],
-            self._get_conv(stage.activation or self.activation),
+            self._create_conv_factory(stage.activation or self.activation),
             stage.kernel,
             stage.stride if m == 0 else 1,
             symmetric=self.padding == "symmetric",

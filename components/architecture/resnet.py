@@ -26,8 +26,8 @@ from components.layer import (
 )
 from components.types import Output, Range, Scalar, UserError
 
-EXPANSION = 4  # ratio of the output channels of a bottleneck to its stage's `widths`
-BASE_WIDTH = 64  # value of `widths` that `group_width` refers to
+EXPANSION = 4  # ratio of the output channels of a bottleneck to the width of its stage
+BASE_WIDTH = 64  # width of a stage to which `group_width` refers
 
 
 class ResNet(ConvNet, kw_only=True):
@@ -55,10 +55,10 @@ class ResNet(ConvNet, kw_only=True):
         downsample: the block of a stage that has the stride. `first`: the first block, in stages after the first.
             `last`: the last block, in stages before the last, as in v2 of Keras.
         groups: number of groups of the 3 x 3 convolutions in bottlenecks (Xie et al., 2017).
-        group_width: number of channels of each group, in a stage with 64 `widths`. One group of 128 channels makes
+        group_width: number of channels of each group, in a stage with a width of 64. One group of 128 channels makes
             bottlenecks twice as wide (Zagoruyko and Komodakis, 2016).
         squeeze_first: whether the first convolution of a bottleneck has half the channels of the second (SENet-154).
-        reduction: reduction of squeeze and excitation after each branch (Hu et al., 2018). None: no squeeze and
+        reduction: reduction ratio of squeeze and excitation after each branch (Hu et al., 2018). None: no squeeze and
             excitation.
         dropout: rate before the head. None: no dropout.
         block_dropout: rate before the last convolution of each block. None: no dropout.

@@ -120,9 +120,8 @@ class Block(nn.Module):
             y = SeparableConvNorm(width, self.momentum, self.epsilon, name=f"conv_{n}")(
                 activate("relu", y), train=train
             )
-        if self.padding is not None:
-            y = MaxPool(3, 2, self.padding)(y, train=train)
-        return self._apply_shortcut(x, train) + y
+        shortcut = self._apply_shortcut(x, train)
+        return shortcut + (y if self.padding is None else MaxPool(3, 2, self.padding)(y, train=train))
 
     def _apply_shortcut(self, x: jax.Array, train: bool) -> jax.Array:
         if self.padding is None:

@@ -97,8 +97,8 @@ class DepthwiseConv(nn.Module):
 class SeparableConv(nn.Module):
     """Depthwise convolution, then a 1 x 1 convolution with bias and activation: (B, H, W, C) -> (B, h, w, features).
 
-    There is no normalization or activation between the two convolutions. For these, use `DepthwiseConv` and `Conv`.
-    Attributes and errors are those of `Conv` and `DepthwiseConv`.
+    There is no normalization and no activation between the two convolutions. For these, list `DepthwiseConv` and `Conv`
+    separately. Attributes and errors are those of `Conv` and `DepthwiseConv`.
 
     References:
         Chollet, 2017: Xception: deep learning with depthwise separable convolutions.

@@ -39,8 +39,8 @@ class Inception(nn.Module):
         momentum, epsilon: parameters of batch normalization.
         initializer: distribution of the kernels.
         initial_bias: initial value of the biases.
-        reduction: reduction of squeeze and excitation on the output (Hu et al., 2018, figure 2). None: no squeeze and
-            excitation.
+        reduction: reduction ratio of squeeze and excitation on the output (Hu et al., 2018, figure 2). None: no squeeze
+            and excitation.
 
     References:
         Szegedy et al., 2015: Going deeper with convolutions.

@@ -11,7 +11,7 @@ DEPTHS = {  # number of blocks of each stage, by the variant's name in Keras
 }
 
 
-def _torchvision() -> NamingScheme:
+def _make_torchvision_scheme() -> NamingScheme:
     """Returns the scheme of torchvision, which has common numbers for stages and for the layers between stages."""
     rules = [
         Rule("stem", "features.0.0"),
@@ -28,7 +28,7 @@ def _torchvision() -> NamingScheme:
     return NamingScheme("torchvision", tuple(rules), fields=FIELDS)
 
 
-def _keras(variant: str) -> NamingScheme:
+def _make_keras_scheme(variant: str) -> NamingScheme:
     """Returns the scheme of Keras for the first model of a session; layer scales are numbered through all blocks."""
     name = f"convnext_{variant}"
     blocks = [(n, m) for n, depth in enumerate(DEPTHS[variant]) for m in range(depth)]
@@ -79,8 +79,8 @@ HUGGINGFACE = (
 )
 
 NAMING_SCHEMES = (
-    _torchvision(),
+    _make_torchvision_scheme(),
     NamingScheme("timm", TIMM, fields=FIELDS),
-    *(_keras(variant) for variant in DEPTHS),
+    *(_make_keras_scheme(variant) for variant in DEPTHS),
     NamingScheme("huggingface", HUGGINGFACE, fields=FIELDS),
 )

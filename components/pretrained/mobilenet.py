@@ -15,15 +15,15 @@ from typing import Any, TypeAlias
 from components.pretrained.naming import NamingScheme, Rule
 
 Layers: TypeAlias = Mapping[str, str]
-"""{our module: the names of its layers in the library}. A `#` stands for the name of the block.
+"""{our module: names of its layers in the library}. A `#` stands for their path of the block.
 
-The names are separated by a space: convolution and normalization, or the two layers of squeeze and excitation.
+A space separates two names: those of convolution and normalization, or of the two layers of squeeze and excitation.
 """
 
 Blocks: TypeAlias = Sequence[tuple[str, str]]
-"""(ours, theirs) for each block or stage. Ours is a regular expression."""
+"""(our path, their path) of the blocks of each stage. Our path is a regular expression."""
 
-V1 = (1, 2, 2, 6, 2)  # number of blocks of each stage, in V1 and in the other networks
+V1 = (1, 2, 2, 6, 2)  # number of blocks of each stage; V2 to B0 likewise
 V2 = (1, 2, 3, 4, 3, 3, 1)
 V3 = (1, 2, 3, 4, 2, 3)
 V3_SMALL = (1, 2, 3, 2, 3)
@@ -36,7 +36,7 @@ SAME = {"padding": "SAME", "epsilon": 1e-3}  # as in TensorFlow
 SYMMETRIC = {"padding": "symmetric", "epsilon": 1e-5}
 
 
-def _scheme(
+def _make_scheme(
     library: str,
     outer: Layers,
     *inner: tuple[Layers, Blocks],
@@ -49,6 +49,7 @@ def _scheme(
 
 
 def _make_rules(layers: Layers, blocks: Blocks) -> Iterable[Rule]:
+    """Yields a rule for each layer in each block."""
     for (our_block, their_block), (module, names) in itertools.product(blocks, layers.items()):
         their_layers = names.replace("#", their_block).split()
         our_layers = ["/squeeze", "/excite"] if module == "excitation" else ["/conv", "/norm"]
@@ -64,7 +65,7 @@ def _number_blocks(name: str, depths: Sequence[int], first: int) -> Blocks:
     return [(STAGE.format(n), name.replace("#", f"{{0:{start:+d}}}")) for n, start in enumerate(starts, 1)]
 
 
-def _torchvision(blocks: Blocks, excited: Sequence[int], outer: Layers, epsilon: float) -> NamingScheme:
+def _make_torchvision_scheme(blocks: Blocks, excited: Sequence[int], outer: Layers, epsilon: float) -> NamingScheme:
     """Returns the scheme of MobileNet-v3 or EfficientNet in torchvision, which numbers the modules of a block.
 
     Args:
@@ -80,42 +81,42 @@ def _torchvision(blocks: Blocks, excited: Sequence[int], outer: Layers, epsilon:
             names = f"#.{m}.fc1 #.{m}.fc2" if module == "excitation" else f"#.{m}.0 #.{m}.1"
             inner.append(({module: names}, [block]))
     stem, fields = "features.0.0 features.0.1", ({"padding": "symmetric", "epsilon": epsilon},)
-    return _scheme("torchvision", {"stem": stem, **outer}, *inner, fields=fields)
+    return _make_scheme("torchvision", {"stem": stem, **outer}, *inner, fields=fields)
 
 
-def _huggingface_v1() -> NamingScheme:
+def _make_huggingface_v1_scheme() -> NamingScheme:
     """Returns the scheme of MobileNet-v1 in Hugging Face: even numbers for depthwise, odd for 1 x 1 convolutions."""
     blocks = [f"stage_{n}_block_{m}/" for n, depth in enumerate(V1, 1) for m in range(depth)]
     inner: list[tuple[Layers, Blocks]] = []
     for (n, block), (m, module) in itertools.product(enumerate(blocks), enumerate(("depthwise", "project"))):
         inner.append(({module: "#.convolution #.normalization"}, [(block, f"mobilenet_v1.layer.{2 * n + m}")]))
     stem = "mobilenet_v1.conv_stem.convolution mobilenet_v1.conv_stem.normalization"
-    return _scheme("huggingface", {"stem": stem, "head": "classifier"}, *inner)
+    return _make_scheme("huggingface", {"stem": stem, "head": "classifier"}, *inner)
 
 
 TORCHVISION_V2 = _number_blocks("features.#.conv", V2, 1)
 TORCHVISION_DENSE = {"dense": "classifier.0", "head": "classifier.3"}
 TORCHVISION = (
-    _scheme(
+    _make_scheme(
         "torchvision",
         {"stem": "features.0.0 features.0.1", "top": "features.18.0 features.18.1", "head": "classifier.1"},
         ({"depthwise": "#.0.0 #.0.1", "project": "#.1 #.2"}, TORCHVISION_V2[:1]),
         ({"expand": "#.0.0 #.0.1", "depthwise": "#.1.0 #.1.1", "project": "#.2 #.3"}, TORCHVISION_V2[1:]),
         fields=(SYMMETRIC,),
     ),
-    _torchvision(
+    _make_torchvision_scheme(
         _number_blocks("features.#.block", V3, 1),
         (3, 5, 6),
         {"top": "features.16.0 features.16.1", **TORCHVISION_DENSE},
         1e-3,
     ),
-    _torchvision(
+    _make_torchvision_scheme(
         _number_blocks("features.#.block", V3_SMALL, 1),
         (1, 3, 4, 5),
         {"top": "features.12.0 features.12.1", **TORCHVISION_DENSE},
         1e-3,
     ),
-    _torchvision(
+    _make_torchvision_scheme(
         [(STAGE.format(n), f"features.{n}.{{0}}.block") for n in range(1, 8)],
         range(1, 8),
         {"top": "features.8.0 features.8.1", "head": "classifier.1"},
@@ -133,7 +134,7 @@ TIMM_INNER = (
 TIMM_OUTER = {"stem": "conv_stem bn1", "head": "classifier"}
 TIMM_LAST = {n: {"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5)}
 TIMM = tuple(
-    _scheme("timm", TIMM_OUTER | last, *inner, fields=(SYMMETRIC,))
+    _make_scheme("timm", TIMM_OUTER | last, *inner, fields=(SYMMETRIC,))
     for last, inner in (
         ({}, ((TIMM_SEPARABLE, [(ANY_STAGE, "blocks.{0:-1}.{1}")]),)),
         ({"top": "conv_head bn2"}, TIMM_INNER),
@@ -156,19 +157,21 @@ KERAS_EFFICIENTNET = {
 LETTERS = enumerate(string.ascii_lowercase[: max(map(max, EFFICIENTNETS))])
 KERAS_FIRST = [(FIRST_STAGE, "expanded_conv")]
 KERAS = (
-    _scheme(
+    _make_scheme(
         "keras",
         {"stem": "conv1 conv1_bn", "head": "conv_preds"},
         ({"depthwise": "conv_dw_# conv_dw_#_bn", "project": "conv_pw_# conv_pw_#_bn"}, _number_blocks("#", V1, 1)),
     ),
-    _scheme(
+    _make_scheme(
         "keras",
         {"stem": "Conv1 bn_Conv1", "top": "Conv_1 Conv_1_bn", "head": "predictions"},
         (KERAS_V2, [*KERAS_FIRST, *_number_blocks("block_#", V2, 0)[1:]]),
     ),
-    _scheme("keras", KERAS_V3_OUTER, (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", V3, 0)[1:]])),
-    _scheme("keras", KERAS_V3_OUTER, (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", V3_SMALL, 0)[1:]])),
-    _scheme(
+    _make_scheme("keras", KERAS_V3_OUTER, (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", V3, 0)[1:]])),
+    _make_scheme(
+        "keras", KERAS_V3_OUTER, (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", V3_SMALL, 0)[1:]])
+    ),
+    _make_scheme(
         "keras",
         {"stem": "stem_conv stem_bn", "top": "top_conv top_bn", "head": "predictions"},
         (KERAS_EFFICIENTNET, [(rf"stage_(\d+)_block_{n}/", f"block{{0}}{letter}") for n, letter in LETTERS]),
@@ -188,8 +191,8 @@ HUGGINGFACE_EFFICIENTNET = {
     "project": "#.projection.project_conv #.projection.project_bn",
 }
 HUGGINGFACE = (
-    _huggingface_v1(),
-    _scheme(
+    _make_huggingface_v1_scheme(),
+    _make_scheme(
         "huggingface",
         {
             "stem": "mobilenet_v2.conv_stem.first_conv.convolution mobilenet_v2.conv_stem.first_conv.normalization",
@@ -202,7 +205,7 @@ HUGGINGFACE = (
         ),
     ),
     *(
-        _scheme(
+        _make_scheme(
             "huggingface",
             {
                 "stem": "efficientnet.embeddings.convolution efficientnet.embeddings.batchnorm",

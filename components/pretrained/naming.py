@@ -31,9 +31,10 @@ class Rule:
         ours: regular expression for the whole path of our module below the architecture, with names joined by `/`.
         theirs: name of the layer in the library. `{0}` stands for the first group of `ours`, `{0:+1}` for this number
             plus 1.
-        flattened: for a dense layer on flattened maps, the path of our convolution that computes these maps, with
-            groups as in `theirs`. It is needed because PyTorch flattens maps in another order. None: no flattening.
-        leaves: (our name, their name) of parameters with names that the framework usually doesn't use.
+        flattened: for a dense layer on flattened feature maps, the path of our convolution that computes these maps,
+            with groups as in `theirs`. It is needed because PyTorch flattens maps in another order. None: no
+            flattening.
+        leaves: (our name, their name) of parameters with names that differ from `PARAMETER_NAMES`.
     """
 
     ours: str
@@ -48,7 +49,7 @@ class LayerName(NamedTuple):
     Attributes:
         rule: the rule that names the layer.
         name: name of the layer in the library.
-        flattened: path of our convolution that computes the maps that the layer flattens. None: no flattening.
+        flattened: path of our convolution that computes the feature maps that the layer flattens. None: no flattening.
     """
 
     rule: Rule

@@ -11,7 +11,7 @@ DENSE = {  # names of the three dense layers
 }
 
 
-def _torch(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> NamingScheme:
+def _make_torch_scheme(library: str, depths: tuple[int, ...], *, batch_norm: bool) -> NamingScheme:
     """Returns the scheme of a library of PyTorch. Its numbers of layers count ReLU and pooling too."""
     rules, number = [], 0
     for stage, depth in enumerate(depths, start=1):
@@ -39,6 +39,11 @@ KERAS = NamingScheme(
 )
 
 NAMING_SCHEMES = (
-    *(_torch(library, depths, batch_norm=norm) for library in DENSE for depths in DEPTHS for norm in (False, True)),
+    *(
+        _make_torch_scheme(library, depths, batch_norm=norm)
+        for library in DENSE
+        for depths in DEPTHS
+        for norm in (False, True)
+    ),
     KERAS,
 )

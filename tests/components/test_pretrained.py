@@ -169,7 +169,7 @@ def test_skipped_layers_are_left_out() -> None:
             TORCH,
             Little(),
             {"library": "timm"},
-            "Little: no naming scheme is tree for the library timm. Known libraries: keras, torchvision",
+            "Little: no naming scheme is known for the library timm. Known libraries: keras, torchvision",
         ),
         ({"x": drawn(1)}, Little(), {}, "Little: no name in the file belongs to keras, torchvision, got x"),
         (
@@ -188,7 +188,7 @@ def test_a_file_of_another_variant_raises_with_the_differences(
 
 
 def test_an_architecture_without_naming_schemes_raises() -> None:
-    with pytest.raises(UserError, match=r"Dense: no naming scheme is tree\. Define NAMING_SCHEMES"):
+    with pytest.raises(UserError, match=r"Dense: no naming scheme is known\. Define NAMING_SCHEMES"):
         pretrained.detect_scheme(Dense(3), TORCH, {}, None)
 
 

@@ -81,7 +81,7 @@ class Parallel(nn.Module):
     Attributes:
         branches: specifications of the branches, which have the names `branch_0`, `branch_1`, ….
         make_conv: makes each convolution.
-        reduction: reduction of squeeze and excitation on the output. None: no squeeze and excitation.
+        reduction: reduction ratio of squeeze and excitation on the output. None: no squeeze and excitation.
     """
 
     branches: ParallelSpec

@@ -50,7 +50,7 @@ class ResidualBlock(nn.Module):
         shortcut: the shortcut if the number of channels changes. `projection`: a convolution. `identity`: the input at
             every stride-th pixel, with zeros as new channels. Otherwise the shortcut is the input.
         projection_kernel: side of the window of a projection with a stride; a projection without a stride is 1 x 1.
-        reduction: reduction of squeeze and excitation after the branch. None: no squeeze and excitation.
+        reduction: reduction ratio of squeeze and excitation after the branch. None: no squeeze and excitation.
         dropout: rate before the last convolution. None: no dropout.
         stochastic_depth: share of the examples that skip the branch in training. None: no stochastic depth.
         residual_scale: initial value of the scales of the last normalization. None: 1.
