@@ -8,8 +8,9 @@ the shapes are those of embedded crosses, of bags of words before a hidden layer
 forward pass and the gradient of the matrix are measured together. `gather` sums rows of the matrix. `one-hot` makes the
 vectors dense first, and is left out where they would be too large.
 
-Prints for each shape a line of JSON: the median milliseconds of N rounds after one warm-up call, and how many times as
-fast ours is as the better and the worse of the other two. Variants alternate, so that a busy machine slows all of them.
+Prints for each shape a line of JSON: the median milliseconds of N rounds after one warm-up round, and how many times as
+fast ours is as the faster (`of better`) and as the slower (`of worse`) of the other two. Variants alternate, so that a
+busy machine slows all of them.
 """
 
 from __future__ import annotations

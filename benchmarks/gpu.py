@@ -74,7 +74,7 @@ DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
 FULL_PRECISION = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
 VARIANTS = {"full": FULL_PRECISION, "deterministic": FULL_PRECISION | DETERMINISTIC, "default": {}}
 EPOCHS = {"digits_mlp": 2, "digits_cnn": 2, "california_housing_wide_deep": 8}  # of the check `equal`
-QUIET = ("tracking=none", "quiet=true")
+RUN_OVERRIDES = ("tracking=none", "quiet=true")
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
@@ -90,10 +90,10 @@ class Sizes:
         kill_epochs: epochs of each experiment.
         limit_batches: `training.limit_batches` of fashion_mnist_cnn.
         network: architecture of the check `resnet`.
-        side: side of its images in pixels.
-        batch: its batch size.
-        steps: its steps per epoch.
-        epochs: its timed epochs.
+        side: side of the images of `resnet` in pixels.
+        batch: batch size of `resnet`.
+        steps: steps per epoch of `resnet`.
+        epochs: timed epochs of `resnet`.
     """
 
     seconds: float = 470
@@ -149,7 +149,7 @@ class Bench:
     start_time: float = field(default_factory=time.monotonic)
 
     def report(self, check: str, result: str, passed: bool | None = None) -> None:
-        """Prints a result and keeps it for the table. None: the result is not checked."""
+        """Prints a result and keeps it for the table. `passed` is None for a result that is not checked."""
         verdict = {None: "", True: "ok", False: "FAILED"}[passed]
         self.results.append((check, result, verdict))
         print(f"{time.monotonic() - self.start_time:4.0f} s  {check}: {result}  {verdict}".rstrip(), flush=True)
@@ -217,7 +217,7 @@ class Bench:
 
     def train(self, *overrides: str, name: str, platform: str | None = None, **variables: str) -> subprocess.Popen[str]:
         """Starts a run of Titrate."""
-        return self.start("-m", "runner", *overrides, *QUIET, name=name, platform=platform, **variables)
+        return self.start("-m", "runner", *overrides, *RUN_OVERRIDES, name=name, platform=platform, **variables)
 
     def run_folder(self, name: str) -> Path:
         """Returns the folder of the only run of a process."""
@@ -246,7 +246,9 @@ def check_equal(bench: Bench) -> None:
             name = f"equal_{experiment}"
             variants = bench.sizes.variants
             processes = [bench.train(*overrides, name=f"{name}_cpu", platform="cpu")]
-            processes += [bench.train(*overrides, name=f"{name}_{one}", **VARIANTS[one]) for one in variants]
+            for variant in variants:
+                process = bench.train(*overrides, name=f"{name}_{variant}", **VARIANTS[variant])
+                processes.append(process)
             for process in processes:
                 bench.finish(process)
             for variant in variants:
@@ -448,7 +450,7 @@ def measure_titrate(network: str, side: int, batch: int, steps: int, epochs: int
         f"training.evaluation_batch_size={batch}",
         f"training.epochs={epochs}",
     ]
-    metrics = runner.run(*overrides, *QUIET, source=source).metrics
+    metrics = runner.run(*overrides, *RUN_OVERRIDES, source=source).metrics
     return {"images_per_second": metrics["steps_per_second"] * batch, "peak": metrics["peak_memory_bytes"]}
 
 

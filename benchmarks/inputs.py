@@ -19,6 +19,7 @@ import json
 import subprocess
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -90,11 +91,9 @@ def compile_inputs(data: Data, batch_size: int) -> tuple[Any, Any]:
 def measure_encoding(source: HousingSource, rounds: int) -> Mapping[int, float]:
     """Returns the rows per second of encoding alone, the best of the rounds, by number of threads."""
     constants = load_encoded(source, FEATURES, identity="", cache=None).constants
-    variants = {
-        str(workers): lambda workers=workers: encode_source(source, INPUT_COLUMNS, constants, INPUT, workers=workers)
-        for workers in (1, 2)
-    }
-    return {int(workers): source.rows / min(seconds) for workers, seconds in time_variants(variants, rounds).items()}
+    encode = partial(encode_source, source, INPUT_COLUMNS, constants, INPUT)
+    seconds = time_variants({workers: partial(encode, workers=workers) for workers in (1, 2)}, rounds)
+    return {workers: source.rows / min(durations) for workers, durations in seconds.items()}
 
 
 def run_other(command: tuple[str, ...]) -> None:

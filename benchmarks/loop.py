@@ -7,7 +7,7 @@ The hand-written loop gathers batches from arrays on the device and calls one ji
 evaluates and saves nothing. For the dense network it is measured a second time with `jax.lax.scan` over an epoch.
 
 Prints the median steps per second of N rounds, and the ratio of ours to the hand-written loop. Variants alternate, so
-that a busy machine slows all of them. An epoch of the hand-written loop is not timed, as it compiles the step.
+that a busy machine slows all of them. The first epoch of the hand-written loop compiles the step and is not timed.
 """
 
 from __future__ import annotations

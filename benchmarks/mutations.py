@@ -205,7 +205,7 @@ def _write_csv(folder: Path) -> Path:
     return folder / "table.csv"
 
 
-def _csv_writer(compress: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
+def _make_csv_writer(compress: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         path = _write_csv(folder)
         path.write_bytes(compress(path.read_bytes()))
@@ -249,14 +249,15 @@ class CellTexts(NamedTuple):
     columns: dict[str, tuple[str, ...]]
 
     def matches(self, table: Mapping[str, list[Any]]) -> bool:
-        """Whether the texts mean the values of a table."""
+        """Whether each text is a notation of the value in a table."""
         return list(table) == list(self.columns) and all(
-            len(table[name]) == len(texts) and all(map(_text_means, texts, table[name]))
+            len(table[name]) == len(texts) and all(map(_is_text_of, texts, table[name]))
             for name, texts in self.columns.items()
         )
 
 
-def _text_means(text: str, value: Any) -> bool:
+def _is_text_of(text: str, value: Any) -> bool:
+    """Whether the text of a cell is a notation of a value. Long texts are compared by their first ten characters."""
     if value is None or value == "":
         return text in ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
     if isinstance(value, bool):
@@ -268,13 +269,14 @@ def _text_means(text: str, value: Any) -> bool:
     return text.startswith(str(value)[:10])
 
 
-def _tar_writer(mode: str, tar_format: int) -> Callable[[Path], Path]:
+def _make_tar_writer(mode: str, tar_format: int) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         with tarfile.open(folder / "texts.tar", mode, format=tar_format) as archive:  # type: ignore[call-overload]
             for part in ("train", "test"):
                 for n in range(4):
                     text = f"Text {n} für {part}.\n".encode() * (n + 1) ** 3
-                    name = f"set/{'deep/' * (25 * (n == 3))}{part}/{'ab'[n % 2]}/{n}.txt"
+                    # One name is longer than the 100 bytes of a header's field.
+                    name = f"set/{'deep/' * (25 if n == 3 else 0)}{part}/{'ab'[n % 2]}/{n}.txt"
                     member = tarfile.TarInfo(name)
                     member.size = len(text)
                     archive.addfile(member, io.BytesIO(text))
@@ -455,7 +457,7 @@ class YamlText(str):
     """The text of a YAML scalar."""
 
     def matches(self, value: Any) -> bool:
-        """Whether the text means a value."""
+        """Whether the text is a notation of a value."""
         texts = {None: ("", "~", "null"), True: ("true", "yes", "on"), False: ("false", "no", "off")}
         if value is None or isinstance(value, bool):
             return self.lower() in texts[value]
@@ -576,18 +578,18 @@ READERS = {
     "idx.gz": Reader(_write_idx_gz, read_idx),
     "idx_in_gz": Reader(_write_idx, read_idx, _parse_idx, gzip.compress),
     "safetensors": Reader(_write_safetensors, read_safetensors, _parse_safetensors),
-    "tar": Reader(_tar_writer("w", tarfile.GNU_FORMAT), _read_tar, _parse_tar),
+    "tar": Reader(_make_tar_writer("w", tarfile.GNU_FORMAT), _read_tar, _parse_tar),
     "tar_sealed": Reader(
-        _tar_writer("w", tarfile.PAX_FORMAT),
+        _make_tar_writer("w", tarfile.PAX_FORMAT),
         _read_tar,
         lambda content: _parse_tar(_fix_checksums(content)),
         _fix_checksums,
     ),
-    "tar.gz": Reader(_tar_writer("w:gz", tarfile.USTAR_FORMAT), _read_tar),
+    "tar.gz": Reader(_make_tar_writer("w:gz", tarfile.USTAR_FORMAT), _read_tar),
     "csv": Reader(_write_csv, _read_csv, _parse_csv),
-    "csv.gz": Reader(_csv_writer(gzip.compress), _read_csv, _parse_compressed_csv),
-    "csv.bz2": Reader(_csv_writer(bz2.compress), _read_csv, _parse_compressed_csv),
-    "csv.xz": Reader(_csv_writer(lzma.compress), _read_csv, _parse_compressed_csv),
+    "csv.gz": Reader(_make_csv_writer(gzip.compress), _read_csv, _parse_compressed_csv),
+    "csv.bz2": Reader(_make_csv_writer(bz2.compress), _read_csv, _parse_compressed_csv),
+    "csv.xz": Reader(_make_csv_writer(lzma.compress), _read_csv, _parse_compressed_csv),
     "vocabulary": Reader(_write_vocabulary, _read_vocabulary, _parse_vocabulary),
     "vectors": Reader(_write_vectors, _read_vectors, _parse_vectors),
     "npy": Reader(_write_npy, _read_vectors, _parse_npy),
@@ -611,7 +613,7 @@ class _TimeOver(BaseException):
 
 
 def _matches(value: Any, expected: Any) -> bool:
-    """Whether a value equals the expected one, bit by bit, or what an expected text means."""
+    """Whether a value equals the expected value bit by bit, or an expected text is a notation of the value."""
     if isinstance(expected, CellTexts | YamlText):
         return expected.matches(value)
     if isinstance(expected, Mapping):

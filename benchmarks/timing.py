@@ -10,8 +10,8 @@ from typing import Any
 
 
 def time_variants(
-    variants: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, list[float]]:
+    variants: Mapping[Any, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[Any, list[float]]:
     """Calls all variants in every round, so that a busy machine slows all of them.
 
     Args:
@@ -22,7 +22,7 @@ def time_variants(
     Returns:
         The seconds of each round, by name of the variant.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    seconds: dict[Any, list[float]] = {name: [] for name in variants}
     for round_number in range(rounds + 1):
         for name, call in variants.items():
             start = clock()

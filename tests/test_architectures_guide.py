@@ -1,4 +1,4 @@
-"""What the guide to convolutional networks shows is true: its files and commands run, its table names what there is."""
+"""The guide to convolutional networks is current: its files and commands run, and its table lists all networks."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from runner.config.compose import compose
 GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
 FILES = dict(re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", GUIDE, re.DOTALL))
 COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
-ELSEWHERE = {"mlp", "wide_deep", "sequential", "fashion_cnn"}
+OTHER_GUIDES = {"mlp", "wide_deep", "sequential", "fashion_cnn"}  # architectures that other texts describe
 
 
 @pytest.mark.optax
@@ -24,13 +24,21 @@ def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pyte
         (in_empty_folder / name).write_text(content)
     assert len(COMMANDS) == 3
     for command in COMMANDS:
-        words = [*shlex.split(command), "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
-        if "small_resnet" in command:  # compiles long, and `experiments/fashion_mnist_resnet.yaml` is much the same
-            check_config(compose(words))
+        arguments = [
+            *shlex.split(command),
+            "training.epochs=1",
+            "training.limit_batches=1",
+            "tracking=none",
+            "quiet=true",
+        ]
+        if (
+            "small_resnet" in command
+        ):  # takes long to compile and is like `experiments/fashion_mnist_resnet.yaml`, which is tested
+            check_config(compose(arguments))
         else:
-            assert main(words) == 0, (command, capsys.readouterr().err)
+            assert main(arguments) == 0, (command, capsys.readouterr().err)
 
 
 def test_the_table_of_the_guide_lists_every_network() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \| .* \| [\d,]+ \| ", GUIDE, re.MULTILINE))
-    assert rows == set(find_options().files["architecture"]) - ELSEWHERE
+    assert rows == set(find_options().files["architecture"]) - OTHER_GUIDES

@@ -17,7 +17,7 @@ from runner.config.compose import compose
 GUIDE = (Path(__file__).parent.parent / "docs/features.md").read_text()
 FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.\w+)\n(.*?)```", GUIDE, re.DOTALL))
 COMMANDS = re.findall(r"^    titrate (.*)$", GUIDE, re.MULTILINE)
-QUICK = ("training.epochs=1", "training.batch_size=16", "tracking=none")
+QUICK_RUN = ("training.epochs=1", "training.batch_size=16", "tracking=none")
 PROGRAM = next(block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "load_transform" in block)
 
 
@@ -37,6 +37,7 @@ def folder(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_houses(path: Path, *, price: bool) -> None:
+    """Writes a table with the columns size, city and, if `price`, price."""
     random = np.random.default_rng(0)
     cities = ("Oslo", "Rome", "Kyiv")
     rows = [(random.uniform(40, 200), cities[row % 3], random.uniform(1e5, 1e6)) for row in range(60)]
@@ -48,9 +49,12 @@ def write_houses(path: Path, *, price: bool) -> None:
 def test_its_files_and_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(COMMANDS) == 4
     for command in COMMANDS:
-        words = shlex.split(command)
-        quick = QUICK if "data=csv" in words else [] if "mode=predict" in words else ["mode=look", "tracking=none"]
-        assert main([*words, *quick]) == 0, (command, capsys.readouterr().err)
+        arguments = shlex.split(command)
+        if "data=csv" in arguments:
+            arguments += QUICK_RUN
+        elif "mode=predict" not in arguments:
+            arguments += ["mode=look", "tracking=none"]
+        assert main(arguments) == 0, (command, capsys.readouterr().err)
     assert len((folder / "predictions.csv").read_text().splitlines()) == 61
 
 
@@ -61,14 +65,17 @@ def test_the_file_that_no_command_uses_passes_the_check(folder: Path) -> None:
 @pytest.mark.optax
 def test_its_program_runs(folder: Path) -> None:
     values: dict[str, object] = {}
-    exec(PROGRAM.replace('"training.epochs=2"', ", ".join(f'"{word}"' for word in (*QUICK, "quiet=true"))), values)
+    exec(
+        PROGRAM.replace('"training.epochs=2"', ", ".join(f'"{override}"' for override in (*QUICK_RUN, "quiet=true"))),
+        values,
+    )
     assert np.shape(values["prices"]) == (2,)
 
 
 def test_its_table_lists_every_column() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE))
-    classes = inspect.getmembers(components.feature, inspect.isclass)
-    columns = {name for name, one in classes if hasattr(one, "encode") and hasattr(one, "layer")}
-    statistics = {name for name, one in classes if hasattr(one, "summarize")}
+    classes = dict(inspect.getmembers(components.feature, inspect.isclass))
+    columns = {name for name, cls in classes.items() if hasattr(cls, "encode") and hasattr(cls, "layer")}
+    statistics = {name for name, cls in classes.items() if hasattr(cls, "summarize")}
     assert rows == columns
     assert statistics <= set(re.findall(r"`(\w+)`", GUIDE))

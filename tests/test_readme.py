@@ -20,26 +20,26 @@ from runner.tracking import NoDelivery
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [line.strip() for line in README.splitlines() if re.match(r"    (TITRATE_DATA=\S+ )?titrate ", line)]
-
-
 EXAMPLE_FILES = dict(re.findall(r"```\w+\n# ((?:my_parts|conf|experiments)\S+)\n(.*?)```", README, re.DOTALL))
-HOUR = README[README.index("## The first hour") : README.index("### Before a run")]
+FIRST_HOUR = README[README.index("## The first hour") : README.index("### Before a run")]
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "--" not in command])
 def test_a_command_composes(command: str) -> None:
-    words = [word for word in shlex.split(command) if not word.startswith("TITRATE_DATA=")]
-    assert words.pop(0) == "titrate"
-    multirun = words[0] == "-m"
-    words = [word for word in words if not word.startswith(("run=", "resume=", "output=", "data.split="))]
-    words = [re.sub("=(evaluate|predict)$", "=train", word) for word in words]
-    assert make_plan(words[multirun:], multirun=multirun)
+    arguments = [argument for argument in shlex.split(command) if not argument.startswith("TITRATE_DATA=")]
+    assert arguments.pop(0) == "titrate"
+    is_multirun = arguments[0] == "-m"
+    arguments = [
+        argument for argument in arguments if not argument.startswith(("run=", "resume=", "output=", "data.split="))
+    ]
+    arguments = [re.sub("=(evaluate|predict)$", "=train", argument) for argument in arguments]
+    assert make_plan(arguments[is_multirun:], multirun=is_multirun)
 
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if re.match(r"titrate [^-]*$", command) and command not in HOUR]
+    "command", [command for command in COMMANDS if re.match(r"titrate [^-]*$", command) and command not in FIRST_HOUR]
 )
 def test_a_command_runs(command: str) -> None:
     assert main([*shlex.split(command)[1:], "training.epochs=1", "tracking=none", "quiet=true"]) == 0
@@ -49,15 +49,17 @@ def test_a_command_runs(command: str) -> None:
 def test_the_commands_of_the_first_hour_run_in_one_folder(
     in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands = [command for command in COMMANDS if command in HOUR]
+    commands = [command for command in COMMANDS if command in FIRST_HOUR]
     assert len(commands) > 10
     for command in commands:
-        words = [re.sub(r"(training\.epochs)=\d+", r"\1=2", word) for word in shlex.split(command)[1:]]
-        if any(word.startswith(("experiment=", "-m")) for word in words):
-            words += ["tracking=none", "training.batch_size=8"]
-            words += [] if any("training.limit" in word for word in words) else ["training.limit_batches=1"]
-            words += [] if any("training.epochs" in word for word in words) else ["training.epochs=1"]
-        assert main(words) == 0, (command, capsys.readouterr().err)
+        arguments = [re.sub(r"(training\.epochs)=\d+", r"\1=2", argument) for argument in shlex.split(command)[1:]]
+        if any(argument.startswith(("experiment=", "-m")) for argument in arguments):
+            arguments += ["tracking=none", "training.batch_size=8"]
+            if not any("training.limit" in argument for argument in arguments):
+                arguments.append("training.limit_batches=1")
+            if not any("training.epochs" in argument for argument in arguments):
+                arguments.append("training.epochs=1")
+        assert main(arguments) == 0, (command, capsys.readouterr().err)
     assert Path("predictions.parquet").exists()
     assert "would remove" not in capsys.readouterr().out
 
@@ -98,8 +100,8 @@ def test_the_table_lists_every_option() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE))
     assert set(rows) == set(read_default_options())
     for group, text in rows.items():
-        named = set(re.findall(r"`(\w+)`", text))
-        assert set(files[group]) <= named, group
+        names = set(re.findall(r"`(\w+)`", text))
+        assert set(files[group]) <= names, group
 
 
 def test_the_table_of_options_is_current(in_empty_folder: Path) -> None:
@@ -120,7 +122,7 @@ def test_the_example_in_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 @pytest.mark.parametrize("error", [0.0, 1e-3, 1.0, 88.0, 100.0, 1e4, -1e4])
-def test_the_example_loss_is_exact_for_large_errors_too(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_loss_is_exact_for_large_errors(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("my_parts")
     monkeypatch.setitem(sys.modules, "my_parts", module)
     exec(EXAMPLE_FILES["my_parts.py"], vars(module))
@@ -140,10 +142,10 @@ def test_the_example_folder_runs(
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text)
     (command,) = [command for command in COMMANDS if "--allow" in command]
-    words = shlex.split(command)[1:]
-    assert main([word for word in words if word not in ("--allow", "my_parts")]) == 2
+    arguments = shlex.split(command)[1:]
+    assert main([argument for argument in arguments if argument not in ("--allow", "my_parts")]) == 2
     assert "my_parts.LogCosh is not in an allowed package" in capsys.readouterr().err
-    assert main([*words, "loss.scale=1000"]) == 2
+    assert main([*arguments, "loss.scale=1000"]) == 2
     assert "loss.scale: 1000 is not a number in (0, 100)" in capsys.readouterr().err
-    assert main([*words, "tracking=none"]) == 0
+    assert main([*arguments, "tracking=none"]) == 0
     assert "test" in capsys.readouterr().out

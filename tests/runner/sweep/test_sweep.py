@@ -291,7 +291,7 @@ def test_a_full_disk_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch, capsys
     words = ["architecture.widths=[8]", "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
     assert main(["-m", *words, "seed=1,2"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(r"outputs/\S+: No space left on device; once that is fixed, the same command goes on", line)
+    assert re.match(r"outputs/\S+: No space left on device. Fix this, then resume the run with the same command.", line)
 
 
 def test_a_metric_of_one_run_has_no_deviation_and_failed_candidates_are_last() -> None:
