@@ -227,7 +227,7 @@ def test_a_file_that_is_too_large_or_not_regular_is_not_read(
         (folder / "points.covered").write_text("10" if name == "points.jsonl" else "0")
     assert main(["mode=runs"]) == 0
     assert capsys.readouterr().out.count("damaged") == 2
-    with pytest.raises(UserError, match="records; they stay"):
+    with pytest.raises(UserError, match="records were not delivered; they stay"):
         deliver.deliver_all(Path("outputs"), user_uri=SERVER)
     assert main(["mode=deliver", "resume=0123"]) == 2
     config, overrides = (f"2026-11-20_12-00-00_{name}" for name in ("config", "overrides"))
