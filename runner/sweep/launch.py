@@ -1,4 +1,4 @@
-"""Launches a sweep: runs every planned run, then ranks them. A failed run doesn't stop the others."""
+"""Launches a sweep: executes every planned run, then ranks them. A failed run doesn't stop the others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,13 @@ from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
 from runner.tree import iterate_parts
 
-RESULT_FIELDS = ("status", "metrics", "error", "monitor", "higher_is_better")  # fields of a run's result that are kept
+RESULT_FIELDS = (
+    "status",
+    "metrics",
+    "error",
+    "monitor",
+    "higher_is_better",
+)  # fields of a run's result in the manifest
 
 
 @dataclass(frozen=True)

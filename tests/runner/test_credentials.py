@@ -272,7 +272,7 @@ def test_a_resumed_run_needs_the_whole_uri_again(
     more = ["resume=last", "training.epochs=2"]
     credentials.UNMASKED.clear()  # as in another process
     code, printed = run(capsys, *more)
-    assert (code, "its credentials aren't kept; give the whole URI" in printed) == (2, True)
+    assert (code, "Its credentials are not saved. Give the whole URI" in printed) == (2, True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     code, again = run(capsys, *more)
     assert (code, "resuming from step" in again) == (0, True)
