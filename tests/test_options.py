@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 import yaml
-from delivery import InProcess
+from delivery import InProcessChild
 from sample_files import write_data
 from two_steps import WORDS, interrupted_once, take_two_steps
 
@@ -207,7 +207,7 @@ def test_an_option_takes_two_steps_and_is_resumed(
     words = fit(group, option).words
     if group == "tracking" and option != "none":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{request.getfixturevalue('database')}")
-        monkeypatch.setattr("runner.tracking._start_child", InProcess)  # a process would take seconds to import MLflow
+        monkeypatch.setattr("runner.tracking._start_child", InProcessChild)  # a process imports MLflow slowly
     if group == "sweep":
         check_sweep(words)
     else:

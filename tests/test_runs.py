@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from delivery import InProcess
+from delivery import InProcessChild
 
 import runner
 from components.data import Arrays
@@ -409,7 +409,7 @@ def write_byte(path: Path, offset: int, value: int) -> None:
 def test_a_run_finishes_without_its_store_and_the_record_is_delivered_later(
     problem: str, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.tracking._start_child", InProcess)  # a process would take seconds to import MLflow
+    monkeypatch.setattr("runner.tracking._start_child", InProcessChild)  # a process takes seconds to import MLflow
     monkeypatch.setattr("runner.tracking.store.LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     good = f"sqlite:///{database}"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from components.types import UserError
 from runner.files import open_to_append, open_to_update, read_bytes, read_text, write_atomically
 
-MAX_BYTES = 2**30  # bytes of `points.jsonl` that are read; no run writes so many
+MAX_BYTES = 2**30  # bytes of `points.jsonl` that are read; no run writes more
 POINTS, COVERED, CUT = "points.jsonl", "points.covered", "points.cut"
 
 

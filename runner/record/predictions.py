@@ -1,4 +1,4 @@
-"""The predictions with a run's best weights for a split, kept in its folder for figures and for `mode=look`."""
+"""The predictions with a run's best weights for a split, saved in its folder for figures and for `mode=look`."""
 
 from __future__ import annotations
 

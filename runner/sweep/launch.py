@@ -1,4 +1,4 @@
-"""Launches a sweep: runs every planned run, then ranks them. A failed run doesn't stop the others."""
+"""Launches a sweep: executes every planned run, then ranks them. A failed run doesn't stop the others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,13 @@ from runner.tracking.state import DeliveryState
 from runner.training.signals import Signals
 from runner.tree import iterate_parts
 
-RESULT_FIELDS = ("status", "metrics", "error", "monitor", "higher_is_better")  # fields of a run's result that are kept
+RESULT_FIELDS = (
+    "status",
+    "metrics",
+    "error",
+    "monitor",
+    "higher_is_better",
+)  # fields of a run's result in the manifest
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class SweepResult:
 
 
 def launch(plan: Plan, *, source: Source | None = None) -> SweepResult:
-    """Runs every run of a plan, each in a folder within the sweep's, and ranks them.
+    """Executes every run of a plan, each in a folder within the sweep's, and ranks the candidates.
 
     A run that fails doesn't stop the others; the result has its error.
 
@@ -170,7 +176,7 @@ def _fingerprint_data(plan: Plan, source: Source | None) -> str:
 
 
 def _run_and_rank(plan: Plan, manifest: Manifest, shared: _SharedResources) -> tuple[list[Candidate], dict[str, Any]]:
-    """Runs all runs, then writes the ranking and the summary, also after an error. Returns both."""
+    """Executes all runs, then writes the ranking and the summary, also after an error. Returns both."""
     try:
         _run_all(plan, manifest, shared)
     finally:
@@ -183,7 +189,7 @@ def _run_and_rank(plan: Plan, manifest: Manifest, shared: _SharedResources) -> t
 
 
 def _run_all(plan: Plan, manifest: Manifest, shared: _SharedResources) -> None:
-    """Runs the runs that have not ended yet, one after the other, until a signal arrives."""
+    """Executes the runs that have not ended yet, one after the other, until a signal arrives."""
     total = len(plan.runs)
     started = sum(run.status is not None for run in manifest.runs)
     if started and not shared.quiet:
@@ -227,7 +233,7 @@ def _list_folders(member: SweepMember) -> list[Path]:
 
 
 def _run_member(run: PlannedRun, member: SweepMember, shared: _SharedResources) -> dict[str, Any]:
-    """Runs one run. Returns its result or its error; only a failing disk raises, and stops the sweep."""
+    """Executes one run. Returns its result or its error; only a failing disk raises, and stops the sweep."""
     folders_before = _list_folders(member)
     try:
         result = execute_with_signals(run.config, shared.signals, source=shared.source, member=member)

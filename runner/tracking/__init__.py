@@ -29,7 +29,7 @@ REDELIVER = "redeliver"  # argument of the child process that delivers an ended 
 
 
 class Delivery(Protocol):
-    """The delivery of one folder's record while its run goes on. It never stops or slows the run."""
+    """The delivery of a folder's record during its run. It never stops or slows the run."""
 
     def notify(self) -> None:
         """Reports that a checkpoint covers more points. Never waits, and never raises."""

@@ -84,7 +84,7 @@ def _find_problem(uri: str) -> str | None:
     if not uri.isprintable() or uri != uri.strip():
         return "a URI can't hold line breaks, other control characters, or spaces at its ends"
     if MASK in uri:
-        return f"its credentials aren't kept; give the whole URI, by {URI_VARIABLE} or tracking.uri"
+        return f"its credentials are not saved. Give the whole URI by {URI_VARIABLE} or tracking.uri."
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", uri)
     kind = scheme[1].partition("+")[0].lower() if scheme else uri
     if kind == "sqlite":

@@ -49,7 +49,7 @@ class DeliveryOutcome(NamedTuple):
         folder: the folder.
         run_id: the MLflow run; None: MLflow has none yet.
         note: what was delivered, or why not.
-        failed: whether the store lacks a part of the record.
+        failed: whether the record, or a part of it, was not delivered.
     """
 
     folder: Path
@@ -98,7 +98,7 @@ def deliver(
 
 
 def deliver_all(root: Path, only: Path | None = None, *, user_uri: str | None = None) -> list[DeliveryOutcome]:
-    """Delivers all run folders whose record MLflow lacks, or a part of it.
+    """Delivers every folder whose record, or a part of it, is missing in MLflow.
 
     Args:
         root: the folder of all runs.
@@ -106,15 +106,15 @@ def deliver_all(root: Path, only: Path | None = None, *, user_uri: str | None = 
         user_uri: `tracking.uri` of the user's command; None: the environment's.
 
     Raises:
-        UserError: a store lacks a part of a record. All other folders are delivered before.
+        UserError: some folders could not be delivered. All others are delivered first.
     """
-    # The cache connects to each store once.
+    # With the cache, an unreachable store is tried once for all folders.
     connection_error = functools.cache(functools.partial(_find_connection_error, user_uri=user_uri))
     pending = filter(is_pending, list_runs(root) if only is None else [only])
     outcomes = [_deliver_pending(folder, connection_error, user_uri) for folder in pending]
     failed = [str(outcome) for outcome in outcomes if outcome.failed]
     if failed:
-        heading = f"MLflow didn't take {len(failed)} of {len(outcomes)} records; they stay in their folders:"
+        heading = f"{len(failed)} of {len(outcomes)} records were not delivered; they stay in their folders:"
         raise UserError("\n  ".join([heading, *failed]))
     return outcomes
 

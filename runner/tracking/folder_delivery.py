@@ -75,7 +75,7 @@ class FolderDelivery:
         run_id = self._state.run_id
         if run_id is None or self._read_status(run_id) is None:
             key = identity.record_key(self._folder, self._record)
-            run_id = self._check_joined_run() or store.find_run(self._client, self._record, key)
+            run_id = self._find_joined_run() or store.find_run(self._client, self._record, key)
             run_id = run_id or store.create_run(self._client, self._record, key)
             self._state = DeliveryState(drawn=self._state.drawn)
             self._save_original_names([*self._record["tags"], *self._record["parameters"]])
@@ -86,7 +86,7 @@ class FolderDelivery:
     def _read_status(self, run_id: str) -> str | None:
         return store.read_status(self._client, run_id, self._record["tracking"]["uri"])
 
-    def _check_joined_run(self) -> str | None:
+    def _find_joined_run(self) -> str | None:
         """The run that MLFLOW_RUN_ID named when this run started; None: it was not set."""
         run_id = self._record.get("joins")
         if run_id and self._read_status(run_id) is None:

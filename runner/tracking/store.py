@@ -408,7 +408,7 @@ def _check_writable(database: Path) -> None:
     with closing(sqlite3.connect(database, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
-        # In WAL mode, others may read while one process writes. The mode is kept in the file, so it can be set later.
+        # In WAL mode, processes may read while another one writes. The file stores the mode, so one success suffices.
         with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode=WAL")
 

@@ -1,4 +1,4 @@
-"""What tests of the record share: folders of runs, a delivery without a process of its own, a server of MLflow's."""
+"""Helpers for tests of delivery: run folders, a child process that runs in this one, a server of MLflow."""
 
 import importlib
 import io
@@ -28,8 +28,14 @@ SUMMARY = {
 }
 
 
-def make(folder: Path, uri: str, **record: Any) -> Path:
-    """A run's folder at its first instant."""
+def make_run_folder(folder: Path, uri: str, **record: Any) -> Path:
+    """Creates the folder of a run that has just started.
+
+    Args:
+        folder: the folder.
+        uri: the store of its record.
+        record: changes of its `record.json`.
+    """
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("seed: 0\n")
     (folder / "overrides.yaml").write_text("[seed=0]\n")
@@ -47,26 +53,31 @@ def make(folder: Path, uri: str, **record: Any) -> Path:
     return folder
 
 
-def train(folder: Path, epochs: int, *, first: int = 1, covered: int = 0) -> list[int]:
-    """Points of some epochs, each covered by a checkpoint; the offsets."""
-    offsets = []
+def write_points(folder: Path, epochs: int, *, first: int = 1, covered: int = 0) -> list[int]:
+    """Writes a covered point for each of some epochs, as a run does that resumes at `covered` bytes of points.
+
+    Returns:
+        The size of the points in bytes after each epoch.
+    """
+    sizes = []
     with closing(Outbox(folder, covered_size=covered)) as box:
         for epoch in range(first, first + epochs):
             box.add(
                 epoch * 100,
                 {"epoch": epoch, "train/loss": 1 / epoch, "valid/loss": 2 / epoch, "learning_rate": 1e-3},
             )
-            offsets.append(box.flush())
-            write_covered_size(folder, offsets[-1])
-    return offsets
+            sizes.append(box.flush())
+            write_covered_size(folder, sizes[-1])
+    return sizes
 
 
-def end(folder: Path, **summary: Any) -> None:
-    write_atomically(folder / "summary.json", json.dumps(SUMMARY | summary))
+def write_summary(folder: Path, **changes: Any) -> None:
+    """Ends the run of a folder."""
+    write_atomically(folder / "summary.json", json.dumps(SUMMARY | changes))
 
 
-class InProcess:
-    """In place of the process that delivers: at the end it delivers in this one, as the other would."""
+class InProcessChild:
+    """Replaces the child process of a delivery. Closing its standard input delivers, in this process."""
 
     def __init__(self, folder: Path, uri: str) -> None:
         self._folder, self._uri = folder, uri
@@ -80,7 +91,7 @@ class InProcess:
             patched.setenv("MLFLOW_TRACKING_URI", self._uri)
             patched.setattr(os, "nice", lambda level: None)
             patched.setattr(sys, "stdin", SimpleNamespace(fileno=lambda: 0))
-            patched.setattr(os, "read", lambda *given: b"")  # it is closed
+            patched.setattr(os, "read", lambda *arguments: b"")  # standard input is closed
             patched.setattr("runner.figures.draw", lambda folder: [])
             with redirect_stderr(log):
                 self.returncode = deliver.main(self._folder)
@@ -88,7 +99,7 @@ class InProcess:
 
 
 class Server:
-    """MLflow's server over a SQLite file, in a thread; it notes who asks, and may lose answers."""
+    """MLflow's server over a SQLite file, in a thread; it records the authorizations, and can lose answers."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
@@ -107,23 +118,23 @@ class Server:
 
 
 @contextmanager
-def serve(database: Path) -> Iterator[Server]:
-    """The server of a store."""
-    with warnings.catch_warnings():  # of what MLflow's server imports
+def serve_store(database: Path) -> Iterator[Server]:
+    """Serves a store over HTTP."""
+    with warnings.catch_warnings():  # from imports of MLflow's server
         warnings.simplefilter("ignore")
-        importlib.import_module("mlflow.server.fastapi_app")  # which it else imports once it is asked for runs
+        importlib.import_module("mlflow.server.fastapi_app")  # otherwise the first search for runs imports it
         from mlflow.server import app, handlers
         from mlflow.tracking._tracking_service import utils
         from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
-        def log(self, *given: Any) -> None: ...
+        def log(self, *arguments: Any) -> None: ...
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{database}")
         patched.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(database.parent / "artifacts"))
         patched.setattr(handlers, "_tracking_store", None)
-        # MLflow's server sets both, for all that follows in this process.
+        # MLflow's server changes both, which would affect later tests.
         patched.setenv("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI", ""))
         patched.setattr(utils, "_tracking_uri", utils._tracking_uri)
         server = Server(app)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery import InProcess, serve
+from delivery import InProcessChild, serve_store
 
 from components.types import UserError
 from runner import credentials
@@ -55,7 +55,7 @@ def table(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a small table. Runs deliver in this process, which has no secrets yet."""
     rows = [f"{number % 7},{number % 5 / 4}" for number in range(60)]
     Path("t.csv").write_text("\n".join(["size,y", *rows]))
-    monkeypatch.setattr("runner.tracking._start_child", InProcess)
+    monkeypatch.setattr("runner.tracking._start_child", InProcessChild)
     monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -346,7 +346,7 @@ def test_only_the_server_gets_the_credentials(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with serve(database) as server:
+    with serve_store(database) as server:
         uri = server.uri if variables else server.uri.replace("://", "://me:zebraquagga@")
         code, printed = run(capsys, *WORDS, f"tracking.uri={uri}")
     assert (code, "MLflow lacks" in printed) == (0, False), printed

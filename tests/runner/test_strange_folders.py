@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas
 import pytest
-from delivery import end, make, train
+from delivery import make_run_folder, write_points, write_summary
 
 import runner
 from components.types import UserError
@@ -48,7 +48,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_server_that_only_the_record_names_is_an_error(
     addresses: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = make(Path("outputs/run").absolute(), SERVER)
+    folder = make_run_folder(Path("outputs/run").absolute(), SERVER)
     assert main(["mode=deliver"]) == 2
     assert f"only the record names the store {SERVER}" in (output := capsys.readouterr().err)
     assert f"add tracking.uri={SERVER} to the command, or set MLFLOW_TRACKING_URI to it" in output
@@ -70,7 +70,7 @@ def test_a_server_that_only_the_record_names_is_an_error(
 
 def test_mode_look_uses_the_store_that_the_user_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    folder = make(Path("outputs/run"), SERVER)
+    folder = make_run_folder(Path("outputs/run"), SERVER)
     (folder / "config.yaml").write_text(f"tracking: {{_target_: runner.tracking.MLflow, uri: '{SERVER}'}}\n")
     words = ["mode=look", "run=run"]
     assert configure(words).values["tracking"]["uri"] is None
@@ -113,7 +113,7 @@ def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     (secrets / "key").write_text("secret")
-    folder = make(tmp_path / "outputs/run", SERVER)
+    folder = make_run_folder(tmp_path / "outputs/run", SERVER)
     (folder / "profile").symlink_to(secrets)
     (folder / "overrides.yaml").unlink()
     (folder / "overrides.yaml").symlink_to(secrets / "key")
@@ -142,8 +142,8 @@ def test_no_link_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_nothing_is_written_through_links(tmp_path: Path) -> None:
     (victim := tmp_path / "victim").write_text("mine")
-    folder = make(tmp_path / "run", SERVER)
-    train(folder, 1)
+    folder = make_run_folder(tmp_path / "run", SERVER)
+    write_points(folder, 1)
     (folder / "figures").mkdir()
     (folder / "figures" / "learning_curves.png").symlink_to(victim)
     with pytest.raises(UserError, match=r"learning_curves\.png is a link"):
@@ -160,7 +160,7 @@ def test_nothing_is_written_through_links(tmp_path: Path) -> None:
         draw_in_background(folder)
     with pytest.raises(UserError, match=r"points\.cut is a link"):
         Outbox(folder)
-    end(folder)
+    write_summary(folder)
     assert deliver._deliver_pending(folder, lambda uri: None, None).failed
     with pytest.raises(OSError, match="lock"):
         folders.try_lock(folder)
@@ -171,7 +171,7 @@ def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.Capture
     stamp = "2026-11-20_12-00-00"
     elsewhere = tmp_path / "elsewhere"
     for path in (elsewhere / f"{stamp}_a", Path("outputs") / f"{stamp}_c"):
-        end(make(path, "", tracking={}))
+        write_summary(make_run_folder(path, "", tracking={}))
     (elsewhere / f"{stamp}_a" / "checkpoints").mkdir()
     for name in ("step_1.npz", "best_1.npz", "step_2.npz"):
         (elsewhere / f"{stamp}_a" / "checkpoints" / name).touch()
@@ -191,12 +191,12 @@ def test_nothing_is_deleted_through_links(tmp_path: Path, capsys: pytest.Capture
 def test_a_damaged_folder_does_not_stop_other_deliveries(addresses: list[str]) -> None:
     damages = {"summary.json": "[", "points.covered": "x", "record.json": '{"tracking": {"uri": 5}}', "lock": None}
     for name, text in damages.items():
-        folder = make(Path("outputs", name.partition(".")[0]), SERVER)
+        folder = make_run_folder(Path("outputs", name.partition(".")[0]), SERVER)
         if text is None:
             (folder / name).mkdir()
         else:
             (folder / name).write_text(text)
-    (make(Path("outputs/bare"), SERVER) / "record.json").write_text("{}")
+    (make_run_folder(Path("outputs/bare"), SERVER) / "record.json").write_text("{}")
     with pytest.raises(UserError, match="5 of 5 records"):
         deliver.deliver_all(Path("outputs"), user_uri=SERVER)
     assert addresses == [SERVER]
@@ -221,13 +221,13 @@ def test_a_file_that_is_too_large_or_not_regular_is_not_read(
 ) -> None:
     names = ("record.json", "summary.json", "config.yaml", "overrides.yaml", "delivered.json", "points.jsonl")
     for name in names:
-        folder = make(Path("outputs", f"2026-11-20_12-00-00_{name.partition('.')[0]}"), SERVER, kind="run")
+        folder = make_run_folder(Path("outputs", f"2026-11-20_12-00-00_{name.partition('.')[0]}"), SERVER, kind="run")
         (folder / name).unlink(missing_ok=True)
         put(folder / name)
         (folder / "points.covered").write_text("10" if name == "points.jsonl" else "0")
     assert main(["mode=runs"]) == 0
     assert capsys.readouterr().out.count("damaged") == 2
-    with pytest.raises(UserError, match="records; they stay"):
+    with pytest.raises(UserError, match="records were not delivered; they stay"):
         deliver.deliver_all(Path("outputs"), user_uri=SERVER)
     assert main(["mode=deliver", "resume=0123"]) == 2
     config, overrides = (f"2026-11-20_12-00-00_{name}" for name in ("config", "overrides"))
@@ -241,7 +241,7 @@ def test_a_file_that_is_too_large_or_not_regular_is_not_read(
 @pytest.mark.parametrize("content", [b"", b"- a", b"\xff\xfe\xff", b"a: [", b"null: 3", b"[" * 5000, None, ...])
 @pytest.mark.parametrize("mode", ["evaluate", "look"])
 def test_a_damaged_configuration_is_named(content: Any, mode: str) -> None:
-    path = make(Path("outputs/run"), SERVER) / "config.yaml"
+    path = make_run_folder(Path("outputs/run"), SERVER) / "config.yaml"
     path.unlink()
     if content is ...:
         path.symlink_to(path.name)
@@ -279,7 +279,7 @@ NESTED_ALIASES = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 def test_aliases_that_expand_to_millions_of_values_are_an_error(
     name: str, words: list[str], content: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = make(Path("outputs/run"), SERVER, tracking={})
+    folder = make_run_folder(Path("outputs/run"), SERVER, tracking={})
     (folder / name).write_text(content)
     assert main(words) == 2
     assert f"outputs/run/{name}: {message}" in capsys.readouterr().err
@@ -295,10 +295,10 @@ def test_a_configuration_with_aliases_is_read() -> None:
 
 
 def test_a_link_in_the_folder_of_a_sweep_is_not_a_run() -> None:
-    sweep = make(Path("outputs/sweep"), SERVER, kind="sweep")
-    own, other = make(sweep / "1_abc", SERVER), make(Path("elsewhere/2_abc"), SERVER)
+    sweep = make_run_folder(Path("outputs/sweep"), SERVER, kind="sweep")
+    own, other = make_run_folder(sweep / "1_abc", SERVER), make_run_folder(Path("elsewhere/2_abc"), SERVER)
     for path in (own, other):
-        end(path, status="interrupted")
+        write_summary(path, status="interrupted")
     (sweep / "2_abc").symlink_to(other.absolute())
     assert folders.list_runs(sweep) == [own]
     assert own in folders.list_runs(Path("outputs"))
@@ -313,7 +313,7 @@ def test_a_link_in_the_folder_of_a_sweep_is_not_a_run() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"- ["])
 def test_a_damaged_overrides_file_of_a_resumed_run_is_reported(content: bytes) -> None:
-    (make(Path("outputs/run"), SERVER) / "overrides.yaml").write_bytes(content)
+    (make_run_folder(Path("outputs/run"), SERVER) / "overrides.yaml").write_bytes(content)
     with pytest.raises(UserError, match=r"outputs/run/overrides\.yaml"):
         configure(["resume=run"])
 

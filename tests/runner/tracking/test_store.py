@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery import InProcess, end, make, serve, train
+from delivery import InProcessChild, make_run_folder, serve_store, write_points, write_summary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,9 +47,9 @@ def client(database: Path) -> Any:
 
 def make_finished_run(tmp_path: Path, uri: str, name: str = "run", **record: Any) -> Path:
     """The folder of a finished run."""
-    folder = make(tmp_path / "outputs" / name, uri, **record)
-    train(folder, 2)
-    end(folder)
+    folder = make_run_folder(tmp_path / "outputs" / name, uri, **record)
+    write_points(folder, 2)
+    write_summary(folder)
     return folder
 
 
@@ -129,7 +129,7 @@ def test_a_table_with_special_column_names_is_delivered(
 ) -> None:
     header, *rows = TABLE.splitlines()
     Path("t.csv").write_text("\n".join([header, *rows * 15]))
-    monkeypatch.setattr("runner.tracking._start_child", InProcess)
+    monkeypatch.setattr("runner.tracking._start_child", InProcessChild)
     words = ["data=csv", "data.path=t.csv", "data.target=y", "architecture.widths=[2]", "training.epochs=1"]
     assert main([*words, "training.batch_size=42", "quiet=true"]) == 0
     (run,) = list_mlflow_runs(client)
@@ -154,7 +154,7 @@ def test_special_names_and_long_values_of_all_items_are_delivered(tmp_path: Path
     )
     record = read_record(folder)
     (folder / "record.json").write_text(json.dumps(record | {"name": "n" * 400}))
-    end(folder, metrics={"f (x)": float("nan"), "g": float("inf"), "h//i": 1.0})
+    write_summary(folder, metrics={"f (x)": float("nan"), "g": float("inf"), "h//i": 1.0})
     deliver.deliver(folder)
     (run,) = list_mlflow_runs(client)
     assert DeliveryState.load(folder).refused == ()
@@ -195,7 +195,7 @@ def test_an_item_that_the_store_refuses_does_not_stop_the_others(
 
 
 def test_a_lost_answer_creates_no_second_run(tmp_path: Path, database: Path, client: Any) -> None:
-    with serve(database) as server:
+    with serve_store(database) as server:
         folder = make_finished_run(tmp_path, server.uri)
         server.lost |= {"runs/create", "experiments/create", "runs/log-batch", "runs/update"}
         deliver.deliver(folder, user_uri=server.uri)
@@ -223,7 +223,7 @@ def test_the_error_for_a_deleted_run_has_the_commands_that_restore_it(
     run_id = deliver.deliver(folder).run_id
     client.delete_run(run_id)
     for name in ("nothing", "delivered.json"):  # without delivered.json, the run is found by its tag
-        end(folder, metrics={"test/loss": 1.0, "test/other": len(name)})
+        write_summary(folder, metrics={"test/loss": 1.0, "test/other": len(name)})
         (folder / name).unlink(missing_ok=True)
         with pytest.raises(UserError, match=f"the MLflow run {run_id} was deleted; .* mlflow runs restore --run-id"):
             deliver.deliver_all(tmp_path)
@@ -240,7 +240,7 @@ def test_the_error_for_a_deleted_experiment_has_the_commands_that_restore_it(
     deliver.deliver(folder)
     number = client.get_experiment_by_name("titrate").experiment_id
     client.delete_experiment(number)
-    end(folder, metrics={"test/loss": 1.0})
+    write_summary(folder, metrics={"test/loss": 1.0})
     other = make_finished_run(tmp_path, uri, "other")
     with pytest.raises(UserError) as failure:
         deliver.deliver_all(tmp_path)
@@ -255,7 +255,7 @@ def test_the_error_for_a_deleted_experiment_has_the_commands_that_restore_it(
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.tracking._start_child", InProcess)
+    monkeypatch.setattr("runner.tracking._start_child", InProcessChild)
 
 
 def resume(folder: Path, uri: str) -> str | None:
@@ -425,7 +425,7 @@ def test_a_missing_experiment_is_an_error_before_the_run_or_at_the_delivery(
         patched.setenv("MLFLOW_EXPERIMENT_NAME", "others")
         with pytest.raises(UserError, match="EXPERIMENT_ID=0: that experiment is Default, but MLFLOW_EXPERIMENT_N"):
             MLflow(uri=f"sqlite:///{database}.new").describe()
-    with serve(database) as server:
+    with serve_store(database) as server:
         make_finished_run(tmp_path, server.uri, tracking=MLflow(uri=server.uri).describe())
         with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: the store has no such experiment"):
             deliver.deliver_all(tmp_path, user_uri=server.uri)
@@ -483,7 +483,7 @@ def test_a_missing_run_is_an_error_before_the_run_or_at_the_delivery(
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with pytest.raises(UserError, match=r"MLFLOW_RUN_ID=0*: sqlite.* has no such run"):
         MLflow(uri=f"sqlite:///{database}").describe()
-    with serve(database) as server:
+    with serve_store(database) as server:
         assert MLflow(uri=server.uri).describe()["uri"] == server.uri
         make_finished_run(tmp_path, server.uri, joins="0" * 32)
         with pytest.raises(UserError, match=r"MLFLOW_RUN_ID=0*: the store has no such run"):
@@ -520,14 +520,14 @@ def test_the_reason_of_a_failure_is_in_the_log_in_mlflow_and_on_the_terminal(
 def test_a_resumed_run_loses_its_reason_but_not_the_user_s_description(
     tmp_path: Path, database: Path, client: Any
 ) -> None:
-    folder = make(tmp_path / "run", f"sqlite:///{database}")
+    folder = make_run_folder(tmp_path / "run", f"sqlite:///{database}")
     read_note = lambda: list_mlflow_runs(client)[0].data.tags.get("mlflow.note.content")  # noqa: E731
     deliver.deliver(folder)
     assert read_note().startswith("killed: the process ended without a summary")
     deliver.deliver(folder, run_ended=False)
     assert (read_note(), list_mlflow_runs(client)[0].data.tags["error"]) == ("", "")
     client.set_tag(list_mlflow_runs(client)[0].info.run_id, "mlflow.note.content", "mine")
-    end(folder, status="diverged", error="NaN")
+    write_summary(folder, status="diverged", error="NaN")
     deliver.deliver(folder)
     assert (read_note(), list_mlflow_runs(client)[0].data.tags["error"]) == ("mine", "NaN")
 
@@ -554,10 +554,10 @@ def test_the_end_of_a_run_waits_two_seconds_at_most_and_names_the_process_in_the
 
 
 def test_a_sweep_without_mlflow_draws_the_figures_of_all_its_runs(tmp_path: Path, draws_in_background: None) -> None:
-    sweep = make(tmp_path / "sweep", "", tracking={}, kind="sweep")
+    sweep = make_run_folder(tmp_path / "sweep", "", tracking={}, kind="sweep")
     delivery = Nothing().start(sweep)
-    member = make(sweep / "a", "", tracking={}, in_sweep=True)
-    train(member, 2)
+    member = make_run_folder(sweep / "a", "", tracking={}, in_sweep=True)
+    write_points(member, 2)
     delivery.add_run(member).close(1)
     delivery.close(1)
     figure = member / "figures" / "learning_curves.png"
@@ -582,6 +582,6 @@ def test_figures_are_drawn_once_for_each_end_even_if_the_store_is_unreachable(
     deliver.deliver(folder)
     deliver.deliver(folder)
     assert drawn == [folder]
-    end(folder, epochs=30)
+    write_summary(folder, epochs=30)
     deliver.deliver(folder)
     assert drawn == [folder, folder]

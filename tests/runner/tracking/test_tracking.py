@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from delivery import end, make, train
+from delivery import make_run_folder, write_points, write_summary
 
 from components.types import UserError
 from runner import figures
@@ -38,7 +38,7 @@ def client(database: Path) -> Any:
 
 @pytest.fixture
 def folder(tmp_path: Path, database: Path) -> Path:
-    return make(tmp_path / "outputs" / "run", f"sqlite:///{database}")
+    return make_run_folder(tmp_path / "outputs" / "run", f"sqlite:///{database}")
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def list_steps(client: Any, key: str = "train/loss") -> list[int]:
 
 
 def test_all_parts_of_a_record_are_delivered(folder: Path, client: Any) -> None:
-    train(folder, 3)
-    end(folder)
+    write_points(folder, 3)
+    write_summary(folder)
     state = deliver.deliver(folder)
     run = only_run(client)
     assert run.info.run_id == state.run_id
@@ -97,7 +97,7 @@ def test_curves_are_drawn_for_one_epoch_and_for_values_that_are_not_finite(folde
 
 
 def test_points_keep_their_steps_times_and_values(folder: Path, client: Any, no_figures: None) -> None:
-    train(folder, 3)
+    write_points(folder, 3)
     deliver.deliver(folder)
     points = [json.loads(line) for line in (folder / "points.jsonl").read_text().splitlines()]
     history = client.get_metric_history(only_run(client).info.run_id, "valid/loss")
@@ -107,7 +107,7 @@ def test_points_keep_their_steps_times_and_values(folder: Path, client: Any, no_
 
 
 def test_only_what_a_checkpoint_covers_is_delivered(folder: Path, client: Any, no_figures: None) -> None:
-    offsets = train(folder, 3)
+    offsets = write_points(folder, 3)
     write_covered_size(folder, offsets[1])
     deliver.deliver(folder)
     assert list_steps(client) == [100, 200]
@@ -122,8 +122,8 @@ def test_many_and_long_parameters_and_points_are_delivered(
         "text": "x",
         "long": "x" * 6001,
     }
-    folder = make(tmp_path / "run", f"sqlite:///{database}", parameters=parameters)
-    train(folder, 600)
+    folder = make_run_folder(tmp_path / "run", f"sqlite:///{database}", parameters=parameters)
+    write_points(folder, 600)
     deliver.deliver(folder)
     found = only_run(client).data.params
     assert len(found) == len(parameters)
@@ -145,7 +145,7 @@ def test_the_status_in_mlflow_says_how_the_run_ended(
     folder: Path, client: Any, no_figures: None, summary: Mapping[str, str] | None, status: str
 ) -> None:
     if summary is not None:
-        end(folder, **summary)
+        write_summary(folder, **summary)
     deliver.deliver(folder)
     assert only_run(client).info.status == status
     assert only_run(client).data.tags["status"] == (summary or {"status": "killed"})["status"]
@@ -156,8 +156,8 @@ def test_the_status_in_mlflow_says_how_the_run_ended(
 
 @pytest.mark.parametrize("damage", [None, "", '{"run_id": ', "[1]", '{"another": 1}', "null"])
 def test_a_repeated_delivery_changes_nothing(folder: Path, client: Any, no_figures: None, damage: str | None) -> None:
-    train(folder, 3)
-    end(folder)
+    write_points(folder, 3)
+    write_summary(folder)
     deliver.deliver(folder)
     state = folder / "delivered.json"  # all that the folder knows about its delivery
     state.unlink() if damage is None else state.write_text(damage)
@@ -195,13 +195,13 @@ def test_after_a_kill_at_any_moment_every_point_is_there_once(
     tmp_path: Path, database: Path, client: Any, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for moment in range(100):
-        folder = make(
+        folder = make_run_folder(
             tmp_path / f"run{moment}",
             f"sqlite:///{database}",
             tracking={"uri": f"sqlite:///{database}", "experiment": str(moment)},
         )
-        train(folder, 3)
-        end(folder)
+        write_points(folder, 3)
+        write_summary(folder)
         monkeypatch.setattr(store, "connect", lambda uri: killed_after(client, moment))  # noqa: B023
         try:
             deliver.deliver(folder)
@@ -225,8 +225,8 @@ def test_after_a_kill_at_any_moment_every_point_is_there_once(
 
 
 def test_final_metrics_are_logged_at_the_last_step(folder: Path, client: Any, no_figures: None) -> None:
-    train(folder, 3)
-    end(folder)
+    write_points(folder, 3)
+    write_summary(folder)
     run_id = deliver.deliver(folder).run_id
     last = client.get_metric_history(run_id, "train/loss")[-1]
     (final,) = client.get_metric_history(run_id, "test/accuracy")
@@ -234,14 +234,14 @@ def test_final_metrics_are_logged_at_the_last_step(folder: Path, client: Any, no
 
 
 def test_a_resumed_run_keeps_its_mlflow_run(folder: Path, client: Any, no_figures: None) -> None:
-    offsets = train(folder, 2)
-    end(folder, status="interrupted", stopped_by="SIGINT", metrics={})
+    offsets = write_points(folder, 2)
+    write_summary(folder, status="interrupted", stopped_by="SIGINT", metrics={})
     deliver.deliver(folder)
     (folder / "summary.json").unlink()
     deliver.deliver(folder, run_ended=False)
     assert only_run(client).info.status == "RUNNING"
-    train(folder, 2, first=3, covered=offsets[-1])
-    end(folder)
+    write_points(folder, 2, first=3, covered=offsets[-1])
+    write_summary(folder)
     deliver.deliver(folder)
     assert only_run(client).info.status == "FINISHED"
     assert list_steps(client) == [100, 200, 300, 400]
@@ -251,16 +251,16 @@ def test_a_resumed_run_keeps_its_mlflow_run(folder: Path, client: Any, no_figure
 def test_resuming_from_an_older_checkpoint_repeats_no_point(
     folder: Path, client: Any, no_figures: None, replayed: int
 ) -> None:
-    offsets = train(folder, 3)
+    offsets = write_points(folder, 3)
     deliver.deliver(folder, run_ended=False)
     time.sleep(0.01)
-    train(folder, replayed, first=2, covered=offsets[0])
+    write_points(folder, replayed, first=2, covered=offsets[0])
     deliver.deliver(folder)
     assert list_steps(client) == [100 * epoch for epoch in range(1, max(3, 1 + replayed) + 1)]
 
 
 def test_points_that_differ_after_a_resume_are_all_delivered(folder: Path, client: Any, no_figures: None) -> None:
-    offsets = train(folder, 3)
+    offsets = write_points(folder, 3)
     deliver.deliver(folder, run_ended=False)
     with closing(Outbox(folder, covered_size=offsets[0])) as box:
         for step in (200, 250, 300, 350):
@@ -271,7 +271,7 @@ def test_points_that_differ_after_a_resume_are_all_delivered(folder: Path, clien
 
 
 def test_a_new_store_gets_all_points_again(tmp_path: Path, folder: Path, empty_store: Path, no_figures: None) -> None:
-    train(folder, 3)
+    write_points(folder, 3)
     deliver.deliver(folder)
     other = Path(shutil.copy(empty_store, tmp_path / "other.db"))
     record = json.loads((folder / "record.json").read_text())
@@ -295,8 +295,8 @@ def unlock(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 def test_a_locked_store_gets_the_record_later(
     folder: Path, client: Any, unlock: Callable[[], None], no_figures: None
 ) -> None:
-    train(folder, 3)
-    end(folder)
+    write_points(folder, 3)
+    write_summary(folder)
     start = time.monotonic()
     with pytest.raises(UserError, match=r"1 of 1 records.*\n.*outputs/run: sqlite:.*database is locked"):
         deliver.deliver_all(folder.parent)
@@ -304,12 +304,12 @@ def test_a_locked_store_gets_the_record_later(
     unlock()
     assert [outcome.note for outcome in deliver.deliver_all(folder.parent)] == ["delivered"]
     assert list_steps(client) == [100, 200, 300]
-    end(folder, run_id="noted when the delivery was over")
+    write_summary(folder, run_id="noted when the delivery was over")
     assert deliver.deliver_all(folder.parent) == []
 
 
 def test_a_read_only_store_gets_the_record_later(folder: Path, database: Path, no_figures: None) -> None:
-    train(folder, 3)
+    write_points(folder, 3)
     header = bytearray(database.read_bytes())
     version, header[18] = header[18], 3  # a version of the format that may be read only, even by root
     database.write_bytes(header)
@@ -325,8 +325,8 @@ def test_an_unreachable_server_is_tried_once_for_all_folders(
     tmp_path: Path, database: Path, client: Any, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    unreachable = [make(tmp_path / "outputs" / name, "http://127.0.0.1:9") for name in ("a", "c")]
-    train(make(tmp_path / "outputs" / "b", f"sqlite:///{database}"), 3)
+    unreachable = [make_run_folder(tmp_path / "outputs" / name, "http://127.0.0.1:9") for name in ("a", "c")]
+    write_points(make_run_folder(tmp_path / "outputs" / "b", f"sqlite:///{database}"), 3)
     connected: list[str] = []
     connect = store.connect
     monkeypatch.setattr(store, "connect", lambda uri: connected.append(uri) or connect(uri))
@@ -339,15 +339,15 @@ def test_an_unreachable_server_is_tried_once_for_all_folders(
 
 
 def test_the_error_names_the_missing_folder_of_a_store(tmp_path: Path) -> None:
-    folder = make(tmp_path / "outputs" / "run", f"sqlite:///{tmp_path}/missing/mlflow.db")
+    folder = make_run_folder(tmp_path / "outputs" / "run", f"sqlite:///{tmp_path}/missing/mlflow.db")
     with pytest.raises(UserError, match=r"there is no folder .*/missing"):
         deliver.deliver_all(folder.parent)
     assert not (tmp_path / "missing").exists()
 
 
 def test_points_are_delivered_even_if_files_cannot_be(folder: Path, client: Any) -> None:
-    train(folder, 3)
-    end(folder)
+    write_points(folder, 3)
+    write_summary(folder)
     (folder.parents[1] / "mlruns").touch()  # where the files should go
     with pytest.raises(UserError, match="mlruns"):
         deliver.deliver_all(folder.parent)
@@ -359,7 +359,7 @@ def test_points_are_delivered_even_if_files_cannot_be(folder: Path, client: Any)
 
 
 def test_a_run_without_tracking_has_nothing_to_deliver(tmp_path: Path) -> None:
-    make(tmp_path / "run", "", tracking={})
+    make_run_folder(tmp_path / "run", "", tracking={})
     assert deliver.deliver_all(tmp_path) == []
 
 
@@ -383,12 +383,14 @@ def test_a_missing_folder_is_an_error_before_the_run(tmp_path: Path) -> None:
 
 def make_sweep(tmp_path: Path, uri: str) -> tuple[Path, list[Path]]:
     """The folder of a finished sweep, and those of its two finished runs."""
-    sweep = make(tmp_path / "outputs" / "sweep", uri, kind="sweep")
-    members = [make(sweep / name, uri, name=name, created=number, in_sweep=True) for number, name in enumerate("ab")]
+    sweep = make_run_folder(tmp_path / "outputs" / "sweep", uri, kind="sweep")
+    members = [
+        make_run_folder(sweep / name, uri, name=name, created=number, in_sweep=True) for number, name in enumerate("ab")
+    ]
     for folder in members:
-        train(folder, 1)
+        write_points(folder, 1)
     for folder in (sweep, *members):
-        end(folder)
+        write_summary(folder)
     return sweep, members
 
 
@@ -459,14 +461,14 @@ def test_a_sweep_that_is_resumed_with_another_address_is_delivered_there_from_th
 def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "postgresql://me:secret@host/db"
     assert MLflow(uri=uri).describe()["uri"] == "postgresql://***@host/db"
-    make(tmp_path / "run", "postgresql://***@host/db")
+    make_run_folder(tmp_path / "run", "postgresql://***@host/db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match=r"give the whole URI, by MLFLOW_TRACKING_URI or tracking\.uri"):
         deliver.deliver_all(tmp_path)
 
 
 def test_nothing_delivers_nothing(tmp_path: Path) -> None:
-    delivery = Nothing().start(make(tmp_path / "run", ""))
+    delivery = Nothing().start(make_run_folder(tmp_path / "run", ""))
     delivery.notify()
     assert (Nothing().describe(), delivery.close(1.0), delivery.describe_missing()) == ({}, None, None)
 
@@ -504,15 +506,15 @@ def test_two_processes_may_create_a_store_at_the_same_time(tmp_path: Path) -> No
 
 
 def test_a_killed_child_process_loses_nothing(tmp_path: Path, database: Path, client: Any) -> None:
-    folder = make(tmp_path / "outputs" / "run", "")
+    folder = make_run_folder(tmp_path / "outputs" / "run", "")
     delivery = MLflow(uri=f"sqlite:///{database}").start(folder)
-    train(folder, 2)
+    write_points(folder, 2)
     delivery.notify()
     wait_for(lambda: DeliveryState.load(folder).offset)
     kill(delivery)
-    train(folder, 1, first=3, covered=(folder / "points.jsonl").stat().st_size)
+    write_points(folder, 1, first=3, covered=(folder / "points.jsonl").stat().st_size)
     delivery.notify()  # no process reads it, which is not an error
-    end(folder)
+    write_summary(folder)
     run_id = delivery.close(60)
     assert "titrate mode=deliver" in str(delivery.describe_missing())
     assert [outcome.run_id for outcome in deliver.deliver_all(tmp_path / "outputs")] == [run_id]
@@ -526,9 +528,9 @@ import os, signal, sys
 from pathlib import Path
 from runner.tracking import MLflow
 sys.path.insert(0, "tests/helpers")
-from delivery import train
+from delivery import write_points
 delivery = MLflow(uri=sys.argv[2]).start(Path(sys.argv[1]))
-train(Path(sys.argv[1]), 3)
+write_points(Path(sys.argv[1]), 3)
 os.killpg(0, signal.SIGKILL)
 """
 
@@ -548,7 +550,7 @@ def test_a_child_process_that_cannot_deliver_never_delays_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    folder = make(tmp_path / "run", "")
+    folder = make_run_folder(tmp_path / "run", "")
     start = time.monotonic()
     delivery = MLflow(uri="http://127.0.0.1:9").start(folder)
     for _ in range(100_000):  # more than a pipe holds
