@@ -1,8 +1,8 @@
 """JAX's cache of compiled programs, with a digest in each entry.
 
-JAX checks little of an entry: one of another program ends a run, and one that a kill cut short stays for ever, with a
-warning at each start. Here every entry starts with a digest of its key and content. An entry that does not match is
-removed, and its program is compiled again. Errors of the cache itself, such as a full disk, are logged.
+JAX does not verify entries: a wrong entry ends a run, and an incomplete entry of a killed process gives a warning at
+each start. Here each entry starts with a digest of its key and content. An entry that does not match its digest is
+removed, and its program is compiled again. Errors of the cache, such as a full disk, are logged.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from jax._src.lru_cache import _CACHE_SUFFIX, LRUCache
 from runner.log import LOG
 
 DIGEST_BYTES = 32
-UNBOUNDED = -1
-SHORTEST_COMPILATION = 0.1  # seconds: a program that compiles faster gets no entry
+UNLIMITED = -1  # JAX's value for a cache without a maximum size
+MIN_COMPILE_SECONDS = 0.1  # programs that compile faster are not cached
 
 
 def use_compilation_cache(folder: Path) -> None:
-    """Makes JAX keep compiled programs in a folder from now on."""
+    """Sets the folder where JAX caches compiled programs."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
-    # XLA's own cache of the fastest algorithms has no digests and ignores the flags: where deterministic operations
-    # are requested, it returns other algorithms.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
+    # XLA has a cache of the fastest algorithms, too. It has no digests and ignores XLA's flags, so it may return
+    # nondeterministic algorithms where deterministic ones are requested.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     compilation_cache.get_file_cache = _open_cache
     compilation_cache.reset_cache()  # other code in this process may have opened a cache
@@ -47,7 +47,7 @@ class VerifiedCache(LRUCache):
         digest, content = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
         if digest == _digest(key, content):
             return content
-        LOG.info("the compiled program %s is damaged, and compiled again", key)
+        LOG.info("the cached program %s is damaged, so it is compiled again", key)
         self._remove(key)
         return None
 
@@ -55,7 +55,7 @@ class VerifiedCache(LRUCache):
         try:
             super().put(key, _digest(key, value) + value)
         except OSError as error:
-            LOG.info("a compiled program can't be kept in %s: %s", self.path, error.strerror or error)
+            LOG.info("a compiled program can't be cached in %s: %s", self.path, error.strerror or error)
             self._remove(key)
 
     def _remove(self, key: str) -> None:
@@ -66,9 +66,9 @@ class VerifiedCache(LRUCache):
 
 def _open_cache(path: str) -> tuple[VerifiedCache, str] | None:
     try:
-        return VerifiedCache(path, max_size=UNBOUNDED), path
+        return VerifiedCache(path, max_size=UNLIMITED), path
     except OSError as error:
-        LOG.info("compiled programs can't be kept in %s: %s", path, error.strerror or error)
+        LOG.info("compiled programs can't be cached in %s: %s", path, error.strerror or error)
         return None
 
 

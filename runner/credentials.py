@@ -1,9 +1,10 @@
-"""Keeps credentials in this process and its environment: every file, parameter and log has masked URIs only.
+"""Masks credentials, so that no file, parameter or log has them. Only this process and its environment do.
 
-Words and files pass through `mask_arguments` and `mask_values` before anything else reads them, so all later text
-holds masks. `reveal` gives a part the URI of a mask, and `scrub` cleans the messages of libraries.
-A URI is recognized by `scheme://`, by its key, or by the form `user:secret@host`. The value of a key that names a
-secret, such as `token`, is masked as a whole: its mask is `***` and the key.
+The command line and files pass through `mask_arguments` and `mask_values` before other code reads them. `reveal`
+returns the URI of a mask, for the part that needs it. `scrub` masks credentials in the messages of libraries.
+
+A URI is recognized by `scheme://`, by its key, or by the form `user:secret@host`. If a key names a secret, such as
+`token`, the whole value is masked as `***` followed by the key.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 MASK = "***"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-LOCAL_SCHEMES = ("sqlite", "file")  # a path follows, no host
+LOCAL_SCHEMES = ("sqlite", "file")  # a path follows, not a host
 PUBLIC_PARAMETERS = (
     "timeout",
     "mode",
@@ -30,33 +31,33 @@ PUBLIC_PARAMETERS = (
     "sslmode",
     "connect_timeout",
 )
-"""Parameters of a query that hold no credentials. The values of all others are masked."""
-SHORTEST_SUBSTRING = 6  # a shorter secret is replaced as a whole word only: a password `a` must not mask every letter
+"""Parameters of a query without credentials. The values of all other parameters are masked."""
+MIN_SUBSTRING_LENGTH = 6  # a shorter secret is masked as a whole word only, or a password `a` would mask each letter
 
-TRACKING_KEY = "tracking"  # a value below this key, or one spelt like it, may be a URI
-PLAIN_KEYS = ("experiment", "_target_")  # the last names of keys below it that hold none
-SIMILARITY = 0.8  # of a misspelt key, from 0 to 1
+TRACKING_KEY = "tracking"  # a value below this key, even if it is misspelt, may be a URI
+KEYS_WITHOUT_URI = ("experiment", "_target_")  # the last names of keys below it that have no URI
+MIN_SIMILARITY = 0.8  # of a misspelt key, from 0 to 1
 
-WITHHELD: dict[str, str] = {}
-"""The URIs with credentials, and the secrets, of this process, by their masks."""
+UNMASKED: dict[str, str] = {}
+"""The URIs and secrets that this process masked, by their masks."""
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>:;,.)\]}]")
 _ADDRESS = re.compile(r"([^/?#]*)([^#]*)#?(.*)", re.DOTALL)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]%]*)(:\d*)?")
 _LOGIN = re.compile(r"[^\s'\"\[\]{},=/:@]+:[^\s'\"]+@[^\s'\"\[\]{},@]+")  # user:secret@host
-_ENTRY = re.compile(  # an entry of a mapping in a word
+_ENTRY = re.compile(  # an entry of a mapping in an argument
     r"""(["']?)([\w.-]+)\1\s*:\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s"'{\[][^,{}\[\]]*)""", re.DOTALL
 )
 _URI_NAME = re.compile(r"ur[il]s?$")
 _SECRET_NAME = re.compile(r"(passw(or)?d|pwd|token|secret|(api|access|account|auth|private|secret)[_-]?key)$")
-_NOTHING = re.compile(r"|null|none|true|false|\?{3}|\$\{.*\}|\*{3}.*", re.DOTALL | re.IGNORECASE)  # never a secret
+_NOT_A_SECRET = re.compile(r"|null|none|true|false|\?{3}|\$\{.*\}|\*{3}.*", re.DOTALL | re.IGNORECASE)
 
 
 def mask_uri(uri: str) -> str:
     """Masks the user, password, fragment and private parameters of a URI.
 
-    Where the parts of a URI are ambiguous, more is masked. Masking twice changes nothing.
+    If its parts are ambiguous, all that may be credentials is masked. A masked URI is returned unchanged.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
@@ -64,20 +65,22 @@ def mask_uri(uri: str) -> str:
     if scheme.partition("+")[0].lower() in LOCAL_SCHEMES and rest.startswith("/"):
         return f"{scheme}://{_mask_query(rest)}"
     userinfo, sign, address = rest.rpartition("@")
-    if "?" in userinfo:  # the "@" may stand in the query, or the "?" in the password
+    if "?" in userinfo:  # either the "@" is in the query, or the "?" is in the password
         return f"{scheme}://{MASK}"
     host, path, fragment = _ADDRESS.fullmatch(address).groups()  # type: ignore[union-attr]  # it matches any text
-    shown = host if host == MASK or _HOST.fullmatch(host) else MASK
-    return f"{scheme}://{MASK * bool(sign)}{sign}{shown}{_mask_query(_mask_path(path))}{f'#{MASK}' if fragment else ''}"
+    masked_host = host if host == MASK or _HOST.fullmatch(host) else MASK
+    masked_userinfo = f"{MASK}@" if sign else ""
+    masked_fragment = f"#{MASK}" if fragment else ""
+    return f"{scheme}://{masked_userinfo}{masked_host}{_mask_query(_mask_path(path))}{masked_fragment}"
 
 
-def mask_arguments(words: Sequence[str]) -> list[str]:
-    """Replaces the URIs with credentials in the words of a command by their masks."""
-    return [_withhold_word(word) for word in words]
+def mask_arguments(arguments: Sequence[str]) -> list[str]:
+    """Masks credentials in the arguments of a command. `reveal` returns them."""
+    return [_mask_argument(argument) for argument in arguments]
 
 
 def mask_values(tree: Any, key: str = "") -> Any:
-    """Replaces the URIs with credentials in a tree of plain values by their masks.
+    """Masks credentials in a tree of plain values. `reveal` returns them.
 
     Args:
         tree: the tree.
@@ -86,36 +89,36 @@ def mask_values(tree: Any, key: str = "") -> Any:
     if isinstance(tree, Mapping):
         return {name: mask_values(value, f"{key}.{name}" if key else str(name)) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(mask_values(value, f"{key}.{place}") for place, value in enumerate(tree))
+        return type(tree)(mask_values(value, f"{key}.{index}") for index, value in enumerate(tree))
     if isinstance(tree, int | float) and not isinstance(tree, bool) and _is_secret_key(key):
-        return _withhold_secret(str(tree), key)
-    return _withhold_value(tree, key) if isinstance(tree, str) else tree
+        return _mask_secret(str(tree), key)
+    return _mask_text(tree, key) if isinstance(tree, str) else tree
 
 
 def reveal(text: str) -> str:
-    """The URI of a mask, if this process or its environment has it; otherwise the text itself."""
+    """The URI or secret of a mask, if this process or its environment has it; otherwise the text itself."""
     if MASK not in text:
         return text
-    known = dict(WITHHELD)
+    unmasked = dict(UNMASKED)
     if uri := os.environ.get(URI_VARIABLE):
-        known.setdefault(mask_uri(uri), uri)
-    if text in known:
-        return known[text]
-    for masked, uri in known.items():
+        unmasked.setdefault(mask_uri(uri), uri)
+    if text in unmasked:
+        return unmasked[text]
+    for masked, uri in unmasked.items():  # the end of the argument may have been masked with the URI
         rest = masked.removeprefix(text)
-        if masked.startswith(text) and uri.endswith(rest):  # a word may continue after the URI
+        if masked.startswith(text) and uri.endswith(rest):
             return uri.removesuffix(rest)
     return text
 
 
 def scrub(text: str) -> str:
-    """Masks credentials in a text of a library: those of this process, and those of any URI in the text."""
+    """Masks credentials in a text of a library: the known ones, and those of any URI in the text."""
     for uri, masked in _known_masks().items():
-        if masked == mask_uri(uri):  # not a secret, which the loop below replaces
+        if masked == mask_uri(uri):  # it is a URI; the loop below masks secrets
             text = text.replace(uri, masked)
     for secret in sorted(_list_secrets(), key=len, reverse=True):
         pattern = re.escape(secret)
-        text = re.sub(pattern if len(secret) >= SHORTEST_SUBSTRING else rf"(?<!\w){pattern}(?!\w)", MASK, text)
+        text = re.sub(pattern if len(secret) >= MIN_SUBSTRING_LENGTH else rf"(?<!\w){pattern}(?!\w)", MASK, text)
     return _URI_IN_TEXT.sub(lambda found: mask_uri(found[0]), text)
 
 
@@ -130,90 +133,96 @@ def _mask_without_host(text: str) -> str:
 
 
 def _mask_path(path: str) -> str:
-    """A path without the parameters of its segments (`/a;token=…/b`)."""
+    """Masks the parameters in the segments of a path (`/a;token=…/b`)."""
     return re.sub(r";[^/?]*", f";{MASK}", path)
 
 
 def _mask_query(text: str) -> str:
-    address, question, query = text.partition("?")
-    return address + question + re.sub(r"[^&;]+", lambda found: _mask_parameter(found[0]), query)
+    address, question_mark, query = text.partition("?")
+    return address + question_mark + re.sub(r"[^&;]+", lambda found: _mask_parameter(found[0]), query)
 
 
 def _mask_parameter(parameter: str) -> str:
-    name, sign, _ = parameter.partition("=")
-    return parameter if name.lower() in PUBLIC_PARAMETERS else f"{name}={MASK}" if sign else MASK
+    name, equals, _ = parameter.partition("=")
+    if name.lower() in PUBLIC_PARAMETERS:
+        return parameter
+    return f"{name}={MASK}" if equals else MASK
 
 
-def _withhold(uri: str) -> str:
+def _mask_and_keep(uri: str) -> str:
+    """Masks a URI, and keeps it for `reveal`."""
     masked = mask_uri(uri)
     if masked != uri:
-        WITHHELD[masked] = uri
+        UNMASKED[masked] = uri
     return masked
 
 
-def _withhold_secret(secret: str, key: str) -> str:
-    if _NOTHING.fullmatch(secret):
+def _mask_secret(secret: str, key: str) -> str:
+    if _NOT_A_SECRET.fullmatch(secret):
         return secret
-    WITHHELD[masked := f"{MASK}{key}"] = secret
+    masked = f"{MASK}{key}"
+    UNMASKED[masked] = secret
     return masked
 
 
-def _withhold_value(text: str, key: str) -> str:
+def _mask_text(text: str, key: str) -> str:
     if _is_secret_key(key):
-        return _withhold_secret(text, key)
-    return _withhold(text) if _is_uri_key(key) or _URI.match(text) else _withhold_logins(text)
+        return _mask_secret(text, key)
+    return _mask_and_keep(text) if _is_uri_key(key) or _URI.match(text) else _mask_logins(text)
 
 
-def _withhold_logins(text: str) -> str:
-    return text if _URI.search(text) else _LOGIN.sub(lambda found: _withhold(found[0]), text)
+def _mask_logins(text: str) -> str:
+    return text if _URI.search(text) else _LOGIN.sub(lambda match: _mask_and_keep(match[0]), text)
 
 
-def _withhold_word(word: str) -> str:
-    name, sign, value = word.partition("=")
+def _mask_argument(argument: str) -> str:
+    name, equals, value = argument.partition("=")
     key = name.strip().lstrip("+~-")
-    if sign and value[:1] in ("[", "{"):
-        word = f"{name}={_ENTRY.sub(lambda found: _withhold_entry(found, key), value)}"
-    elif sign and _is_secret_key(key):
+    is_collection = value[:1] in ("[", "{")
+    if equals and is_collection:
+        argument = f"{name}={_ENTRY.sub(lambda match: _mask_entry(match, key), value)}"
+    elif equals and _is_secret_key(key):
         quote = value[:1] if value[:1] in ("'", '"') else ""
-        return f"{name}={quote}{_withhold_secret(value.strip(quote) if quote else value, key)}{quote}"
-    if sign and _is_uri_key(key) and value[:1] not in ("[", "{"):
+        return f"{name}={quote}{_mask_secret(value.strip(quote) if quote else value, key)}{quote}"
+    if equals and _is_uri_key(key) and not is_collection:
         start = len(name) + 1 + value.startswith(("'", '"'))
-    elif found := _URI.search(word):
-        start = found.start()
+    elif match := _URI.search(argument):
+        start = match.start()
     else:
-        return _withhold_logins(word)
-    end = _end_of_uri(word, start)
-    rest = word[end:]
-    return word[:start] + _withhold(word[start:end]) + (_withhold_word(rest) if _URI.search(rest) else rest)
+        return _mask_logins(argument)
+    end = _find_end_of_uri(argument, start)
+    rest = argument[end:]
+    masked_rest = _mask_argument(rest) if _URI.search(rest) else rest
+    return argument[:start] + _mask_and_keep(argument[start:end]) + masked_rest
 
 
-def _withhold_entry(found: re.Match[str], owner: str) -> str:
-    """An entry of a mapping in a word; `owner` is the key of the word."""
-    key, text = f"{owner}.{found[2]}", found[3]
+def _mask_entry(match: re.Match[str], owner: str) -> str:
+    """Masks an entry of a mapping in an argument; `owner` is the key of the argument."""
+    key, text = f"{owner}.{match[2]}", match[3]
     if _URI.search(text) and not _is_secret_key(key):
-        return found[0]  # the caller finds the end of the URI
+        return match[0]  # `_mask_argument` finds the end of the URI
     quote = text[0] if text[0] in ("'", '"') else ""
     inner = text[1:-1] if quote else text
-    return found[0][: -len(text)] + quote + _withhold_value(inner, key) + quote
+    return match[0][: -len(text)] + quote + _mask_text(inner, key) + quote
 
 
-def _end_of_uri(word: str, start: int) -> int:
-    """The index where the URI at `start` ends: at its quote, at the next entry of a list, or at the word's end."""
-    before = word[start - 1 : start]
-    if before in ("'", '"') and (quote := word.rfind(before, start)) >= 0:
+def _find_end_of_uri(argument: str, start: int) -> int:
+    """The index where the URI at `start` ends: at its quote, at the next entry of a list, or at the end."""
+    before = argument[start - 1 : start]
+    if before in ("'", '"') and (quote := argument.rfind(before, start)) >= 0:
         return quote
     if before in ("", "=", "'", '"'):
-        following = re.compile(rf",(?={_URI.pattern})").search(word, start)
-        return following.start() if following else len(word)
-    closing = re.compile(r"[,\]}]").search(word, max(word.rfind("@"), start))
-    return closing.start() if closing else len(word)
+        next_uri = re.compile(rf",(?={_URI.pattern})").search(argument, start)
+        return next_uri.start() if next_uri else len(argument)
+    closing = re.compile(r"[,\]}]").search(argument, max(argument.rfind("@"), start))
+    return closing.start() if closing else len(argument)
 
 
 def _is_uri_key(key: str) -> bool:
-    """Whether a key may hold a URI: it ends in `uri` or `url`, or is `tracking` (even misspelt) or below it."""
+    """Whether the value of a key may be a URI: it ends in `uri` or `url`, or is (below) `tracking`, even misspelt."""
     names = key.lower().split(".")
-    is_tracking = difflib.SequenceMatcher(None, names[0], TRACKING_KEY).ratio() >= SIMILARITY
-    return bool(_URI_NAME.search(_last_name(names))) or (is_tracking and names[-1] not in PLAIN_KEYS)
+    is_tracking = difflib.SequenceMatcher(None, names[0], TRACKING_KEY).ratio() >= MIN_SIMILARITY
+    return bool(_URI_NAME.search(_last_name(names))) or (is_tracking and names[-1] not in KEYS_WITHOUT_URI)
 
 
 def _is_secret_key(key: str) -> bool:
@@ -224,20 +233,20 @@ def _is_secret_key(key: str) -> bool:
 
 
 def _last_name(names: Sequence[str]) -> str:
-    """The last name of a key that is not an index."""
+    """The last of the names in a key that is not an index."""
     return next((name for name in reversed(names) if not name.isdigit()), "")
 
 
 def _known_masks() -> dict[str, str]:
-    """The masks, by URI or secret."""
-    known = {uri: masked for masked, uri in WITHHELD.items()}
+    """The masks of this process and its environment, by URI or secret."""
+    masks = {uri: masked for masked, uri in UNMASKED.items()}
     if uri := os.environ.get(URI_VARIABLE):
-        known.setdefault(uri, mask_uri(uri))
-    return known
+        masks.setdefault(uri, mask_uri(uri))
+    return masks
 
 
 def _list_secrets() -> set[str]:
-    """The secrets that a text of a library may contain: the masked parts of each URI, plain, encoded and decoded."""
+    """The secrets that a text may contain: the masked parts of each URI, plain, encoded and decoded."""
     parts = {part for uri, masked in _known_masks().items() for part in _secret_parts(uri) if part not in masked}
     parts |= {os.environ.get(name, "") for name in SECRET_VARIABLES}
     plain = parts | {decode(part) for part in parts for decode in (unquote, unquote_plus)}
@@ -246,7 +255,7 @@ def _list_secrets() -> set[str]:
 
 
 def _secret_parts(uri: str) -> set[str]:
-    """The parts of a URI that are secret on their own. The user's name is not, if there is a password."""
+    """The parts of a URI that may be secret. The user's name is secret only if there is no password."""
     rest = uri.partition("://")[2] or uri
     userinfo = rest.rpartition("@")[0]
     user, _, password = userinfo.partition(":")

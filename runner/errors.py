@@ -1,4 +1,4 @@
-"""Errors of a configuration, which list all problems at once, and failures of a run."""
+"""Errors of a configuration, and failures of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ConfigError(UserError):
     """All problems of a configuration.
 
     Attributes:
-        problems: one line each, without repetitions.
+        problems: one line for each problem, without repetitions.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -28,7 +28,7 @@ class ConfigError(UserError):
 
 
 class LocatedError(UserError):
-    """A problem of the part at a key of the configuration.
+    """A problem of the part at a known key of the configuration.
 
     Attributes:
         key: the dotted key.
@@ -41,14 +41,14 @@ class LocatedError(UserError):
 
 @contextmanager
 def error_location(key: str) -> Iterator[None]:
-    """Adds a key of the configuration to errors raised inside, unless they already name a key.
+    """Adds a key of the configuration to errors raised inside, unless they already have a key.
 
     Args:
         key: the dotted key of the part that is built or called.
 
     Raises:
-        PlacedError: for an error of the user.
-        PartError: for an exception in the user's own code.
+        LocatedError: a UserError was raised.
+        PartError: an exception was raised in the user's code.
     """
     try:
         yield
@@ -56,7 +56,7 @@ def error_location(key: str) -> Iterator[None]:
         raise
     except UserError as error:
         raise LocatedError(key, str(error)) from error
-    except (Exception, SystemExit) as error:  # SystemExit: sys.exit in a part must not end a run with success
+    except (Exception, SystemExit) as error:  # SystemExit: `sys.exit` in a part must not end a run with success
         if (part_error := as_part_error(error)) is None or part_error is error:
             raise
         part_error.key = key
@@ -65,7 +65,7 @@ def error_location(key: str) -> Iterator[None]:
 
 @contextmanager
 def column_location(name: str) -> Iterator[None]:
-    """Adds the key of a column to errors about its configuration. Errors in the data already name their row."""
+    """Adds the key of a feature column to errors raised inside. Errors in the data are kept, since they name a row."""
     try:
         with error_location("feature.target" if name == "target" else f"feature.columns.{name}"):
             yield
@@ -76,22 +76,22 @@ def column_location(name: str) -> Iterator[None]:
 
 
 class RunError(Exception):
-    """A failure of a run whose message is complete, so that no traceback is shown.
+    """A failure of a run with a complete message, so that no traceback is printed.
 
-    It is not a RuntimeError: contextlib drops a RuntimeError caused by a StopIteration, such as that of `next`.
+    It is not a RuntimeError, because contextlib drops a RuntimeError that is caused by a StopIteration.
     """
 
 
 class PartError(RunError):
-    """An exception in the user's own code.
+    """An exception in the user's code.
 
     Attributes:
-        error: the exception, which is also the cause of this one.
+        error: the original exception.
         frames: the frames of the user's code in its traceback.
         key: the key of the part in the configuration; "": unknown.
         target: the target of the part, or the function that raised.
-        origin: the file or word that chose the part; None: unknown.
-        log: the file with the whole traceback; None: there is none.
+        origin: the file or override that chose the part; None: unknown.
+        log: the file with the whole traceback; None: there is no file.
     """
 
     def __init__(self, error: Exception | SystemExit, frames: tuple[UserFrame, ...]) -> None:
@@ -104,30 +104,32 @@ class PartError(RunError):
     def __str__(self) -> str:
         try:
             message = next(iter(str(self.error).strip().splitlines()), "")
-        except Exception:  # its class is the user's own
+        except Exception:  # raised by `__str__` of the user's exception
             message = ""
-        kind = type(self.error).__name__
-        raised = f"{self.target} raised {f'{kind}: {message}' if message else kind}"
-        return (f"{self.key}: " if self.key else "") + raised + (f" [set by {self.origin}]" if self.origin else "")
+        name = type(self.error).__name__
+        text = f"{self.target} raised {f'{name}: {message}' if message else name}"
+        if self.key:
+            text = f"{self.key}: {text}"
+        return f"{text} [set by {self.origin}]" if self.origin else text
 
     def report(self) -> str:
-        """The text for the user: the part and its exception, the user's own frames, and where all frames are."""
-        whole = (
-            f"{self.log} has the whole traceback" if self.log else f"{TRACEBACK_VARIABLE}=off shows the whole traceback"
-        )
-        return "\n".join([str(self), *(f"  {frame.place}: {frame.text}" for frame in self.frames), whole])
+        """The text for the user: the part and its exception, the frames of the user's code, and the way to see all."""
+        see_all = f"Set {TRACEBACK_VARIABLE}=off to see the whole traceback."
+        if self.log:
+            see_all = f"The whole traceback is in {self.log}"
+        return "\n".join([str(self), *(f"  {frame.location}: {frame.text}" for frame in self.frames), see_all])
 
 
-TRACEBACK_VARIABLE = "JAX_TRACEBACK_FILTERING"  # JAX's own variable: `off` shows tracebacks with all of their frames
+TRACEBACK_VARIABLE = "JAX_TRACEBACK_FILTERING"  # a variable of JAX: with `off`, tracebacks have all frames
 DISK_ERROR_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a full or failing disk
 
 
 class DiskError(RunError):
-    """A file of a run can't be written. The same command resumes the run once that is fixed."""
+    """A file of a run can't be written. The same command resumes the run."""
 
-    def __init__(self, what: object, error: OSError) -> None:
+    def __init__(self, file: object, error: OSError) -> None:
         reason = error.strerror or str(error)
-        super().__init__(f"{what}: {reason}; once that is fixed, the same command goes on")
+        super().__init__(f"{file}: {reason}. Fix this, then resume the run with the same command.")
 
 
 def is_disk_error(error: OSError, folder: Path | None = None) -> bool:
@@ -137,7 +139,7 @@ def is_disk_error(error: OSError, folder: Path | None = None) -> bool:
     return folder is not None and error.filename is not None and Path(error.filename).is_relative_to(folder)
 
 
-MEMORY_MESSAGES = (  # of XLA, C++, Python's threads and the loader of shared libraries
+OUT_OF_MEMORY_MESSAGES = (  # of XLA, C++, Python's threads and the loader of shared libraries
     "RESOURCE_EXHAUSTED",
     "bad_alloc",
     "Out of memory",
@@ -148,17 +150,18 @@ MEMORY_MESSAGES = (  # of XLA, C++, Python's threads and the loader of shared li
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Whether an exception means that the memory ran out."""
+    """Whether an exception means that no memory was left."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in MEMORY_MESSAGES)
+    return isinstance(error, RuntimeError | ImportError) and any(text in str(error) for text in OUT_OF_MEMORY_MESSAGES)
 
 
 def as_part_error(error: Exception | SystemExit) -> PartError | None:
-    """Wraps an exception that the user's own code raised.
+    """Wraps an exception that the user's code raised.
 
     Returns:
-        The error; None for errors of ours, of the disk and of memory, and for exceptions from other code.
+        The wrapped exception; None for Titrate's own errors, for errors of the disk and of memory, and for exceptions
+        from other code.
     """
     if isinstance(error, PartError):
         return error
@@ -171,6 +174,6 @@ def as_part_error(error: Exception | SystemExit) -> PartError | None:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Why a run failed, for its record, without credentials. The class is added unless the error is one of ours."""
-    is_ours = isinstance(error, UserError | RunError)
-    return scrub(str(error) if is_ours else f"{type(error).__name__}: {error}")
+    """The reason of a failure for the record of the run, without credentials."""
+    has_complete_message = isinstance(error, UserError | RunError)
+    return scrub(str(error) if has_complete_message else f"{type(error).__name__}: {error}")

@@ -1,4 +1,7 @@
-"""Files of a run's folder, which may come from somebody else: bounded reads, atomic writes, never through a link."""
+"""Reads and writes files of a run's folder, which may come from somebody else.
+
+Reads are bounded, writes are atomic, and links are not followed when writing.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +16,30 @@ from typing import Any, BinaryIO, TypeAlias
 from components.input_files import open_descriptor, open_file
 from components.types import DataError, UserError
 
-Fields: TypeAlias = Mapping[str, type | tuple[type, ...]]  # the type of each field of a JSON object
+FieldTypes: TypeAlias = Mapping[str, type | tuple[type, ...]]  # the type of each field of a JSON object
 NUMBER = (int, float)
-KINDS: dict[Any, str] = {str: "text", int: "a whole number", NUMBER: "a number", dict: "an object", list: "a list"}
-LARGEST_FILE = 2**26  # bytes of a text file that is read
+TYPE_NAMES: dict[Any, str] = {str: "text", int: "a whole number", NUMBER: "a number", dict: "an object", list: "a list"}
+MAX_FILE_BYTES = 2**26
 
 
-def read_bytes(path: Path, first: int | None = None) -> bytes:
-    """Reads a regular file. A FIFO in its place would block for ever, and a device would have no end.
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """Reads a regular file.
 
     Args:
         path: the file.
-        first: how many bytes are read at most; None: all of them.
+        limit: the maximum number of bytes to read; None: the whole file.
 
     Raises:
-        UserError: it is not a regular file, or is too large.
+        UserError: the file is missing, is not a regular file, or is too large to be read whole.
     """
     with open_file(path) as file:
-        if first is None and (size := os.fstat(file.fileno()).st_size) > LARGEST_FILE:
-            raise UserError(f"{path} is damaged: it has {size:,} bytes, more than {LARGEST_FILE:,}")
-        return file.read(LARGEST_FILE if first is None else first)
+        if limit is None and (size := os.fstat(file.fileno()).st_size) > MAX_FILE_BYTES:
+            raise UserError(f"{path} is damaged: it has {size:,} bytes, more than {MAX_FILE_BYTES:,}")
+        return file.read(MAX_FILE_BYTES if limit is None else limit)
 
 
 def read_text(path: Path) -> str:
-    """Reads a UTF-8 text. Raises UserError where the file is missing, damaged or not a regular file."""
+    """Reads a file in UTF-8. Raises UserError if it is missing, damaged or not a regular file."""
     try:
         return read_bytes(path).decode()
     except UnicodeDecodeError as error:
@@ -44,33 +47,34 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object. Raises UserError where the file is missing or damaged."""
+    """Reads a JSON object. Raises UserError if the file is missing or damaged."""
     try:
-        found = json.loads(read_text(path))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is missing or damaged ({error})") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is damaged: it holds a {type(found).__name__}, not an object")
-    return found
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: it holds a {type(content).__name__}, not an object")
+    return content
 
 
-def check_fields(path: Path, found: Any, fields: Fields, place: str = "") -> None:
+def check_fields(path: Path, value: Any, fields: FieldTypes, key: str = "") -> None:
     """Raises UserError unless a value in a JSON file is an object with some fields.
 
     Args:
         path: the file, for the message.
-        found: the value.
+        value: the value.
         fields: the type of each field.
-        place: the dotted key of the value in the file; "": the whole file.
+        key: the dotted key of the value in the file; "": the value is the whole file.
     """
-    inside = f"{place}." if place else ""
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is damaged: {place} is {format_json(found)}, not an object")
-    for key, kind in fields.items():
-        if key not in found:
-            raise UserError(f"{path} is damaged: {inside}{key} is missing")
-        if not isinstance(found[key], kind):
-            raise UserError(f"{path} is damaged: {inside}{key} is {format_json(found[key])}, not {KINDS[kind]}")
+    prefix = f"{key}." if key else ""
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged: {key} is {format_json(value)}, not an object")
+    for name, field_type in fields.items():
+        if name not in value:
+            raise UserError(f"{path} is damaged: {prefix}{name} is missing")
+        if not isinstance(field := value[name], field_type):
+            wrong = f"{prefix}{name} is {format_json(field)}, not {TYPE_NAMES[field_type]}"
+            raise UserError(f"{path} is damaged: {wrong}")
 
 
 def format_json(value: Any) -> str:
@@ -81,17 +85,17 @@ def format_json(value: Any) -> str:
 
 @contextmanager
 def replace_atomically(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
-    """Opens a new file that replaces `path` atomically, once on the disk, at the end of the context.
+    """Opens a new file that replaces a file atomically at the end of the context, when its content is on the disk.
 
-    An exception leaves `path` as it was. A link at `path` is itself replaced.
+    After an exception, the old file is unchanged. If `path` is a link, the link is replaced, not its target.
 
     Args:
         path: the file to replace.
-        temporary: the name of the new file until then; None: that of `path` with the suffix `.tmp`.
+        temporary: the path of the new file until then; None: `path` with the suffix `.tmp`.
     """
     temporary = temporary or path.with_suffix(".tmp")
     try:
-        temporary.unlink(missing_ok=True)  # of a killed process, or a link
+        temporary.unlink(missing_ok=True)  # left by a killed process, or a link
         with temporary.open("xb") as file:
             yield file
             file.flush()
@@ -110,36 +114,36 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Opens, or creates, a regular file to append to. Raises UserError where it is a link."""
+    """Opens or creates a regular file to append to. Raises UserError if it is a link."""
     return os.fdopen(_open_in_place(path, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def open_to_update(path: Path) -> BinaryIO:
-    """Opens, or creates, a regular file to read and write. Raises UserError where it is a link."""
+    """Opens or creates a regular file to read and write. Raises UserError if it is a link."""
     return os.fdopen(_open_in_place(path, os.O_RDWR), "rb+")
 
 
 def is_regular(path: Path) -> bool:
-    """Whether a path is a regular file, not a link to one."""
+    """Whether a path is a regular file, and not a link to one."""
     return path.is_file() and not path.is_symlink()
 
 
 def is_link(path: Path) -> bool:
-    """Whether a path exists and is neither a regular file nor a folder: a link, a FIFO, a device."""
+    """Whether a path exists and is neither a regular file nor a folder, but a link, a FIFO or a device."""
     try:
-        mode = path.lstat().st_mode  # once: another process may replace it
+        mode = path.lstat().st_mode  # a single call, because another process may replace the file
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def list_descendants(path: Path) -> list[Path]:
-    """All files and folders below a folder, without following links; empty for a file."""
+    """Lists all files and folders below a folder, without following links; empty for a file."""
     return sorted(path.rglob("*")) if path.is_dir() and not path.is_symlink() else []
 
 
 def check_no_links(*paths: Path) -> None:
-    """Raises UserError where one of some files and folders is, or contains, a link. Call it before writing there."""
+    """Raises UserError if a file or folder is a link or contains one. To be called before writing to them."""
     for path in paths:
         if link := next(filter(is_link, (path, *list_descendants(path))), None):
             raise _link_error(link)
@@ -155,4 +159,4 @@ def _open_in_place(path: Path, flags: int) -> int:
 
 
 def _link_error(path: Path) -> UserError:
-    return UserError(f"{path} is a link or no regular file, and nothing is written through one; remove it")
+    return UserError(f"{path} is a link or not a regular file, so nothing is written to it. Remove it.")

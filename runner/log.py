@@ -1,4 +1,4 @@
-"""The log of a run. Lines from before the run has a folder are buffered until it has one."""
+"""The log of a run. Lines are buffered until the run has a folder."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ LOG.propagate = False
 
 class _LogFile(logging.FileHandler):
     def _open(self) -> io.TextIOWrapper:
-        """Opens the file as all files of a run's folder: never through a link."""
+        """Opens the file without following a link, as all files in a run's folder."""
         return io.TextIOWrapper(open_to_append(Path(self.baseFilename)), "utf-8", "backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Ignores errors: a log that can't be written, on a full disk, must not stop the run."""
+        """Ignores errors, because a log that can't be written must not stop the run."""
 
 
 class _ScrubbingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Formats a record and masks credentials, which a library may have put into its message."""
+        """Formats a record and masks credentials, which the message of a library may contain."""
         return scrub(super().format(record))
 
 
 @contextmanager
 def buffer_log() -> Iterator[MemoryHandler]:
-    """Buffers the log of this thread's run, until `open_log_file` gives it a file."""
-    thread, memory = threading.get_ident(), MemoryHandler(1_000_000)
-    memory.addFilter(lambda record: record.thread == thread)
-    LOG.addHandler(memory)
+    """Buffers the log of this thread's run until `open_log_file` is called."""
+    thread, buffer = threading.get_ident(), MemoryHandler(1_000_000)
+    buffer.addFilter(lambda record: record.thread == thread)
+    LOG.addHandler(buffer)
     LOG.setLevel(logging.INFO)
     try:
-        yield memory
+        yield buffer
     finally:
-        LOG.removeHandler(memory)
-        if isinstance(memory.target, logging.FileHandler):
-            memory.target.close()
-        memory.close()
+        LOG.removeHandler(buffer)
+        if isinstance(buffer.target, logging.FileHandler):
+            buffer.target.close()
+        buffer.close()
 
 
-def open_log_file(memory: MemoryHandler, path: Path) -> None:
-    """Appends the buffered lines to a file, and every later line at once."""
+def open_log_file(buffer: MemoryHandler, path: Path) -> None:
+    """Appends the buffered lines to a file. Later lines are appended without a delay."""
     file = _LogFile(path)
     file.setFormatter(_ScrubbingFormatter("%(asctime)s %(levelname)s %(message)s"))
-    memory.setTarget(file)
-    memory.capacity = 0
-    memory.flush()
+    buffer.setTarget(file)
+    buffer.capacity = 0
+    buffer.flush()

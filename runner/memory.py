@@ -1,10 +1,10 @@
-"""Compares the memory that a program needs with what is free before it runs, and suggests a remedy for too little.
+"""Checks, before a program runs, whether the memory that it needs is free, and suggests a remedy if it is not.
 
-The compiler reports what a program needs, and a run compiles its programs anyway, so the check costs nothing. Without
-it, a run that is too large would end in a traceback, or be killed by the system.
+The compiler reports the memory that a program needs. A run compiles its programs anyway, so the check costs nothing.
+Without it, a run that is too large would end in a traceback, or be killed by the system.
 
-The memory of JAX itself is checked before it is imported: where it meets a limit of the process as it starts or
-compiles, one of its threads aborts the process, which no code can catch.
+The memory of JAX itself is checked before JAX is imported. If JAX exceeds a limit of the process while it starts or
+compiles, one of its threads aborts the process, and no code can catch that.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from runner.errors import RunError, is_memory_error
 from runner.platform import count_cores, uses_jax
 from runner.terminal import print_line
 
-CONTROL_GROUPS = (  # version 2 and 1: controller, folder, and the files of the limit and of the use
+CONTROL_GROUPS = (  # of version 2 and 1: controller, folder, file of the limit, file of the use
     ("", "", "memory.max", "memory.current"),
     ("memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-RECLAIMABLE = ("inactive_file", "total_inactive_file")  # counted as used, but the system frees it on demand
+RECLAIMABLE_FIELDS = ("inactive_file", "total_inactive_file")  # memory that is in use, but is freed on demand
 MACHINE = "on this machine"
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -37,36 +37,36 @@ class Limit(NamedTuple):
 
     Attributes:
         kind: the resource.
-        used: the field of /proc/self/status with its use.
+        usage_field: the field of /proc/self/status with its use.
         option: the option of `ulimit`.
-        imports: bytes that importing JAX takes.
-        start: bytes that starting JAX takes, without its threads' stacks.
+        import_bytes: bytes that importing JAX takes.
+        start_bytes: bytes that starting JAX takes, without the stacks of its threads.
     """
 
     kind: int
-    used: str
+    usage_field: str
     option: str
-    imports: int
-    start: int
+    import_bytes: int
+    start_bytes: int
 
 
-LIMITS = (  # large, because JAX reserves addresses that it never uses
+LIMITS = (  # large numbers, because JAX reserves addresses that it never uses
     Limit(resource.RLIMIT_AS, "VmSize", "-v", 450_000_000, 1_250_000_000),
     Limit(resource.RLIMIT_DATA, "VmData", "-d", 150_000_000, 150_000_000),
 )
-COMPILER_BYTES = 200_000_000  # bytes that compiling and threads take at times, below a limit
-START_BYTES = 200_000_000  # the least bytes of memory of a process with JAX
-STACK_BYTES = 2**23  # bytes of addresses of a thread's stack, where no limit sets it
+COMPILER_BYTES = 200_000_000  # that compiling and its threads may take of a limit
+START_BYTES = 200_000_000  # the minimum memory of a process with JAX
+STACK_BYTES = 2**23  # the addresses of a thread's stack, if no limit sets its size
 
 
 class FreeMemory(NamedTuple):
-    """Memory that a run may still use.
+    """Free memory: of a device, of the machine, or below a limit.
 
     Attributes:
-        bytes: how much is free.
+        bytes: the free bytes.
         where: the device or limit, for messages: "on this machine".
         start: bytes of it that JAX takes when it starts.
-        compiler: bytes of it that compiling takes at times.
+        compiler: bytes of it that compiling may take.
     """
 
     bytes: int
@@ -75,14 +75,14 @@ class FreeMemory(NamedTuple):
     compiler: int = 0
 
     @property
-    def left(self) -> int:
-        """The bytes that a program may use."""
+    def program_bytes(self) -> int:
+        """The free bytes that are left for a program."""
         return self.bytes - self.compiler
 
     @property
     def remedy(self) -> str:
-        """What the user can do to free more."""
-        return "end other processes" if self.where == MACHINE else "raise that limit"
+        """What the user can do to have more memory."""
+        return "End other processes" if self.where == MACHINE else "Raise this limit"
 
     def __str__(self) -> str:
         compiler = f", of which compiling takes {format_bytes(self.compiler)}" if self.compiler else ""
@@ -90,23 +90,23 @@ class FreeMemory(NamedTuple):
 
 
 class MemoryNeed(NamedTuple):
-    """Bytes that a compiled program needs at the same time.
+    """The memory that a compiled program needs, in bytes.
 
     Attributes:
-        arguments: of its arguments.
-        more: of results that do not reuse an argument's memory, and of intermediate values.
+        arguments: memory of its arguments.
+        additional: memory of intermediate values, and of results that do not reuse the memory of an argument.
     """
 
     arguments: int
-    more: int
+    additional: int
 
     @property
     def total(self) -> int:
-        return self.arguments + self.more
+        return self.arguments + self.additional
 
 
 def measure_free_memory() -> FreeMemory | None:
-    """The memory that is free on the device now; None where the device does not report it."""
+    """Measures the free memory of the device; None if the device does not report it."""
     import jax
 
     device = jax.devices()[0]
@@ -119,12 +119,12 @@ def measure_free_memory() -> FreeMemory | None:
 
 
 def measure_free_host_memory() -> FreeMemory:
-    """The memory of the host that is free for this process."""
-    return min(_iterate_limits(), key=lambda one: one.left)
+    """Measures the memory of the host that is free for this process."""
+    return min(_iterate_limits(), key=lambda free: free.program_bytes)
 
 
 def measure_program_need(program: Any) -> MemoryNeed | None:
-    """The memory that a compiled program needs; None where the platform does not report it."""
+    """The memory that a compiled program needs; None if the platform does not report it."""
     analysis = program.memory_analysis()
     if analysis is None:
         return None
@@ -132,104 +132,111 @@ def measure_program_need(program: Any) -> MemoryNeed | None:
     return MemoryNeed(analysis.argument_size_in_bytes, results + analysis.temp_size_in_bytes)
 
 
-def estimate_training_bytes(like: Any) -> int:
-    """Bytes of the train state `like` and the best weights, and on the CPU of their copy for a checkpoint."""
+def estimate_training_bytes(state: Any) -> int:
+    """The bytes of a train state and the best weights, and on the CPU those of their copy for a checkpoint.
+
+    Args:
+        state: the train state, or a tree of shapes in its place.
+    """
     import jax
 
     copies = 2 if jax.default_backend() == "cpu" else 1
-    return copies * count_bytes((like, like.parameters, like.model_state))
+    return copies * count_bytes((state, state.parameters, state.model_state))
 
 
 def check_need(
-    what: str, batch: tuple[str, int], more: int, fixed: int = 0, *, warn: Callable[[str], None] | None = None
+    activity: str, batch: tuple[str, int], needed: int, fixed: int = 0, *, warn: Callable[[str], None] | None = None
 ) -> bool:
-    """Whether the memory that a program needs is free.
+    """Checks whether the memory that a program needs is free.
 
     Args:
-        what: the work of the program, for the message.
+        activity: what the program does, for the message: "training".
         batch: the key and the value of the batch size.
-        more: bytes that the program needs in addition to those in use.
-        fixed: how many of these bytes do not grow with the batch.
-        warn: takes the text instead of an error; None: it is an error.
+        needed: the bytes that the program needs in addition to those in use.
+        fixed: the bytes among them that do not grow with the batch.
+        warn: a function that takes the warning; None: too little memory is an error.
+
+    Returns:
+        Whether the memory is free, or unknown.
 
     Raises:
-        RunError: it is not free; the message names a batch size that would fit.
+        RunError: the memory is not free. The message names a batch size that would fit.
     """
     free = measure_free_memory()
-    if free is None or more <= (left := free.left):
+    if free is None or needed <= free.program_bytes:
         return True
-    key, count = batch
-    fits = int(count * (left - fixed) / (more - fixed)) if more > fixed else 0
-    remedy = (
-        f"{key}={round_to_power_of_two(fits)} would fit"
-        if fits > 0
-        else "no batch size would fit: choose a smaller model"
-    )
+    key, size = batch
+    fitting = int(size * (free.program_bytes - fixed) / (needed - fixed)) if needed > fixed else 0
+    remedy = "No batch size would fit. Choose a smaller model"
+    if fitting > 0:
+        remedy = f"{key}={round_to_power_of_two(fitting)} would fit"
     raise_or_warn(
-        f"too little memory for {what}: it needs {format_bytes(more)} with {key}={count}, and {free}; {remedy}", warn
+        f"too little memory for {activity}: {format_bytes(needed)} are needed with {key}={size}, and {free}. {remedy}",
+        warn,
     )
     return False
 
 
 def check_memory_for_jax(training: Mapping[str, Any] | None = None) -> None:
-    """Raises RunError, before JAX is imported, where too little memory is free to start JAX.
+    """Raises RunError, before JAX is imported, if too little memory is free to start JAX.
 
     Args:
-        training: the settings `training` of the run, where `check_memory: false` makes it a warning; None: none.
+        training: the values below `training`, where `check_memory: false` turns the error into a warning; None: it is
+            always an error.
     """
     if uses_jax():
         return
     for free in _iterate_limits():
-        if (need := free.start + free.compiler) > free.bytes:
-            is_checked = (training or {}).get("check_memory", True)  # runs of earlier versions lack the key
-            warn = None if is_checked else functools.partial(print_line, error=True)
-            left = f"{format_bytes(free.bytes)} are free {free.where}"
-            text = f"too little memory to start JAX: it needs about {format_bytes(need)}, and {left}; {free.remedy}"
-            if training is None:  # no setting can make it a warning
-                raise RunError(text)
-            raise_or_warn(text, warn)
-            return
+        needed = free.start + free.compiler
+        if needed <= free.bytes:
+            continue
+        need = f"about {format_bytes(needed)} are needed, and {format_bytes(free.bytes)} are free {free.where}"
+        text = f"too little memory to start JAX: {need}. {free.remedy}"
+        if training is None:
+            raise RunError(text)
+        is_error = training.get("check_memory", True)  # runs of earlier versions do not have the key
+        raise_or_warn(text, None if is_error else functools.partial(print_line, error=True))
+        return
 
 
 def raise_or_warn(text: str, warn: Callable[[str], None] | None) -> None:
-    """Raises RunError that names the setting which makes it a warning; or passes the warning to `warn`."""
+    """Passes a warning to `warn`, or raises RunError if `warn` is None. The text ends without a period."""
     if warn is None:
-        raise RunError(f"{text}. If that is estimated too high: training.check_memory=false only warns")
+        raise RunError(f"{text}. If the estimate is too high, set training.check_memory=false for a warning only.")
     warn(f"warning: {text}")
 
 
 @contextmanager
-def memory_error_location(what: str, remedy: str) -> Iterator[None]:
-    """Turns an exception for lack of memory in the context into a RunError of two lines.
+def memory_error_location(activity: str, remedy: str) -> Iterator[None]:
+    """Turns an exception for lack of memory, raised inside, into a RunError with a message of two lines.
 
     Args:
-        what: the work, as in "while training".
-        remedy: the second line: what to do.
+        activity: what the code inside does, as in "while training".
+        remedy: the second line, which says what to do.
     """
     try:
         yield
     except Exception as error:
         if not is_memory_error(error):
             raise
-        raise RunError(
-            f"the memory ran out while {what}: {measure_free_memory() or 'more is needed than there is'}\n{remedy}"
-        ) from error
+        free = measure_free_memory() or "more is needed than the device has"
+        raise RunError(f"the memory ran out while {activity}: {free}\n{remedy}") from error
 
 
 def count_bytes(tree: Any) -> int:
-    """The bytes of all arrays, or shapes of arrays, of a tree."""
+    """Counts the bytes of the arrays in a tree, or of the arrays whose shapes it has."""
     import jax
 
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def round_to_power_of_two(count: int) -> int:
-    """The largest power of two up to a count: an estimate suggests a usual batch size."""
+    """Rounds down to a power of two, since batch sizes usually are."""
     return 2 ** (count.bit_length() - 1)
 
 
 def format_bytes(count: float) -> str:
-    """Bytes with three digits and a unit: 4,096,000 -> 4.1 MB."""
+    """Formats bytes with three digits and a unit: 4,096,000 as 4.1 MB."""
     power = 0
     while count >= 999.5 and power + 1 < len(UNITS):
         count, power = count / 1000, power + 1
@@ -237,23 +244,26 @@ def format_bytes(count: float) -> str:
 
 
 def _iterate_limits() -> Iterator[FreeMemory]:
-    """What the machine, the limits of the process and its control groups leave free."""
+    """Yields the free memory of the machine, and below each limit of the process and of its control groups."""
     with suppress(OSError, LookupError, ValueError):  # the system does not report it, or not to this user
         yield FreeMemory(_read_fields(Path("/proc/meminfo"))["MemAvailable"] * 1024, MACHINE, START_BYTES)
         for limit in LIMITS:
-            if (most := resource.getrlimit(limit.kind)[0]) != resource.RLIM_INFINITY:
-                used = _read_fields(Path("/proc/self/status"))[limit.used] * 1024
+            maximum = resource.getrlimit(limit.kind)[0]
+            if maximum != resource.RLIM_INFINITY:
+                used = _read_fields(Path("/proc/self/status"))[limit.usage_field] * 1024
                 where = f"below the limit of this process (ulimit {limit.option})"
-                start = limit.start + _stack_bytes() + (0 if "jax" in sys.modules else limit.imports)
-                yield FreeMemory(max(0, most - used), where, start, COMPILER_BYTES)
+                start = (
+                    limit.start_bytes + _estimate_stack_bytes() + (0 if "jax" in sys.modules else limit.import_bytes)
+                )
+                yield FreeMemory(max(0, maximum - used), where, start, COMPILER_BYTES)
     yield FreeMemory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), MACHINE, START_BYTES)
     with suppress(OSError, LookupError, ValueError):
-        for left in iterate_control_group_free():
-            yield FreeMemory(left, "in this process's control group", START_BYTES)
+        for free_bytes in iterate_control_group_free():
+            yield FreeMemory(free_bytes, "in this process's control group", START_BYTES)
 
 
-def _stack_bytes() -> int:
-    """Bytes of addresses of the stacks of JAX's threads. It starts two or three threads per core."""
+def _estimate_stack_bytes() -> int:
+    """Estimates the bytes of addresses of the stacks of JAX's threads. JAX starts two or three threads per core."""
     stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
     threads = 3 * (int(os.environ.get("NPROC") or 0) or count_cores())
     return threads * (STACK_BYTES if stack == resource.RLIM_INFINITY else stack)
@@ -262,31 +272,35 @@ def _stack_bytes() -> int:
 def iterate_control_group_free(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:
-    """The bytes that each control group of this process, version 1 or 2, leaves free.
+    """Yields the free bytes of each control group (version 1 or 2) of this process.
 
     Args:
         root: the folder of the control groups.
         own: the file that lists the groups of this process.
     """
     lines = own.read_text().splitlines() if own.exists() else []
-    for _, controllers, path in (line.split(":", 2) for line in lines):
-        for controller, folder, limit, used in CONTROL_GROUPS:
-            if controller in controllers.split(","):
-                place = root / folder / path.lstrip("/")
-                for group in (one for one in (place, *place.parents) if one.is_relative_to(root)):
-                    if (most := _read_number(group / limit)) is not None:
-                        fields = _read_fields(group / "memory.stat") if (group / "memory.stat").is_file() else {}
-                        reclaimable = max((fields.get(name, 0) for name in RECLAIMABLE), default=0)
-                        yield max(0, most - max(0, (_read_number(group / used) or 0) - reclaimable))
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        for controller, folder, limit_file, usage_file in CONTROL_GROUPS:
+            if controller not in controllers.split(","):
+                continue
+            innermost = root / folder / path.lstrip("/")
+            for group in (innermost, *innermost.parents):  # a process is subject to the limits of all outer groups
+                limit = _read_number(group / limit_file) if group.is_relative_to(root) else None
+                if limit is not None:
+                    fields = _read_fields(group / "memory.stat") if (group / "memory.stat").is_file() else {}
+                    reclaimable = max(fields.get(name, 0) for name in RECLAIMABLE_FIELDS)
+                    used = max(0, (_read_number(group / usage_file) or 0) - reclaimable)
+                    yield max(0, limit - used)
 
 
 def _read_number(path: Path) -> int | None:
-    """The number in a file; None where the file is missing or has another word, such as `max`."""
+    """Reads the number in a file; None if the file is missing or has another text, such as `max`."""
     text = path.read_text().strip() if path.is_file() else ""
     return int(text) if text.isdigit() and int(text) < math.pow(2, 62) else None
 
 
 def _read_fields(path: Path) -> dict[str, int]:
-    """The numbers by name of a file with a name and a number a line."""
+    """Reads the numbers, by name, in a file with a name and a number on each line."""
     pairs = (line.replace(":", " ").split()[:2] for line in path.read_text().splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

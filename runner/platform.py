@@ -1,4 +1,4 @@
-"""What depends on the machine: cores, cache folders, devices, peak memory. JAX is imported only where it is used."""
+"""Facts about the machine: devices, cores, peak memory and cache folders. JAX is imported only by functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from components.types import UserError
 
-_FORKED = threading.Event()  # set in a process that was forked from one that used JAX
+_FORKED = threading.Event()  # set in a process that was forked from a process with JAX
 
 
 def _note_fork() -> None:
@@ -28,7 +28,7 @@ os.register_at_fork(after_in_child=_note_fork)
 
 
 def uses_jax() -> bool:
-    """Whether JAX has started in this process. From then on it has threads."""
+    """Whether JAX has started in this process, and so has threads."""
     bridge = sys.modules.get("jax._src.xla_bridge")
     return bridge is not None and bridge.backends_are_initialized()
 
@@ -40,7 +40,7 @@ def start_jax(cache: Path) -> None:
         cache: the folder of all caches.
 
     Raises:
-        UserError: JAX_PLATFORMS names a platform that JAX can't use, or this process was forked.
+        UserError: JAX_PLATFORMS names a platform that JAX can't use, or this process was forked from one with JAX.
     """
     import jax
 
@@ -50,25 +50,25 @@ def start_jax(cache: Path) -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # AssertionError: the platform's plugin is not installed
-        reason = (str(error) or "it has no such plugin").splitlines()[0]
+        reason = (str(error) or "its plugin is not installed").splitlines()[0]
         raise UserError(
-            f"JAX can't use JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {reason}\n"
-            "Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`, a TPU its extra `tpu`"
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: JAX can't use this platform: {reason}\n"
+            "Unset JAX_PLATFORMS or set it to cpu. For a GPU or TPU, install titrate with its extra `cuda` or `tpu`."
         ) from error
     compilation_cache.use_compilation_cache(cache / "jax")
 
 
 def check_not_forked() -> None:
-    """Raises UserError in a forked process that lacks the threads of JAX, where a computation would never end."""
+    """Raises UserError in a process that was forked from one with JAX. Without JAX's threads, it would wait forever."""
     if _FORKED.is_set():
         raise UserError(
-            "this process was forked from one that used JAX, and lacks JAX's threads: start it by "
-            'multiprocessing.get_context("spawn"), or fork before the first run'
+            "this process was forked from a process that used JAX, so it has no threads of JAX. Start it with "
+            'multiprocessing.get_context("spawn"), or fork before the first run.'
         )
 
 
 def arithmetic_settings() -> dict[str, str]:
-    """JAX's settings of the precision of arithmetic, which come from its environment."""
+    """JAX's settings of arithmetic precision, which environment variables may set."""
     import jax
 
     return {
@@ -78,20 +78,20 @@ def arithmetic_settings() -> dict[str, str]:
 
 
 def hardware_settings() -> dict[str, str]:
-    """What the last digits of a result depend on, in addition to code, versions and configuration."""
+    """The settings and hardware that the last digits of a result depend on."""
     import jax
 
     device = jax.devices()[0]
     return arithmetic_settings() | {
         "device": f"{device.platform}: {device.device_kind}",
         "cpu": _processor_model(),
-        "cores": os.environ.get("NPROC") or str(count_cores()),  # the threads that XLA divides sums among
+        "cores": os.environ.get("NPROC") or str(count_cores()),  # XLA divides sums among this many threads
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
 
 def _processor_model() -> str:
-    """The model of the processor. Its vector instructions decide the order of sums."""
+    """The model of the processor. Its vector instructions determine the order of summation."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -99,7 +99,7 @@ def _processor_model() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """The peak memory in bytes: of the device since the process started, or on the CPU since `reset_peak_memory`."""
+    """The peak memory: of the device since the process started, or of the process since `reset_peak_memory`."""
     import jax
 
     statistics = jax.devices()[0].memory_stats() or {}
@@ -107,7 +107,7 @@ def peak_memory_bytes() -> int:
 
 
 def reset_peak_memory() -> None:
-    """Resets this process's peak memory for the next run of a sweep. Only Linux can do that."""
+    """Resets the peak memory of this process, for the next run of a sweep. It works on Linux only."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -120,14 +120,14 @@ def _process_peak_memory() -> int:
 
 
 def find_unused_accelerator() -> str | None:
-    """A sentence about an accelerator that JAX does not use; None where there is none, or JAX_PLATFORMS is set."""
+    """A warning about an accelerator that JAX does not use; None: there is none, or JAX_PLATFORMS is set."""
     import jax
 
     if jax.default_backend() != "cpu" or os.environ.get("JAX_PLATFORMS"):
         return None
     for device, kind, extra in (("/dev/nvidia0", "an NVIDIA GPU", "cuda"), ("/dev/accel0", "a TPU", "tpu")):
         if Path(device).exists():
-            return f"this machine has {kind}, but JAX runs on the CPU: install titrate with its extra `{extra}`"
+            return f"this machine has {kind}, but JAX runs on the CPU. Install titrate with its extra `{extra}`."
     return None
 
 
@@ -137,7 +137,7 @@ def count_cores() -> int:
 
 
 def cache_folder() -> Path:
-    """The folder of all caches: $TITRATE_CACHE, $XDG_CACHE_HOME/titrate, ~/.cache/titrate, or without a home /tmp."""
+    """The folder of all caches: $TITRATE_CACHE, else $XDG_CACHE_HOME/titrate, else ~/.cache/titrate, else in /tmp."""
     if own := os.environ.get("TITRATE_CACHE"):
         return Path(os.path.expanduser(own))
     common = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
@@ -146,12 +146,15 @@ def cache_folder() -> Path:
 
 @functools.cache
 def _temporary_cache() -> Path:
-    """The cache folder of a user without a home. Compiled programs are executed, so no other user may write there."""
+    """The cache folder of a user without a home.
+
+    It has compiled programs, which are executed, so a folder that another user may write to is not used.
+    """
     path = Path(tempfile.gettempdir(), f"cache-{os.getuid()}")
     with contextlib.suppress(OSError):
         path.mkdir(mode=0o700)
-    found = path.lstat() if os.path.lexists(path) else None
-    own = (
-        found is not None and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
-    )
-    return path if own else Path(tempfile.mkdtemp(prefix="cache-"))
+    with suppress(OSError):
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+            return path
+    return Path(tempfile.mkdtemp(prefix="cache-"))

@@ -15,17 +15,17 @@ from typing import Any
 
 from components.closest import closest_names
 from components.types import UserError
-from runner.files import NUMBER, Fields, check_fields, check_no_links, read_json, write_atomically
+from runner.files import NUMBER, FieldTypes, check_fields, check_no_links, read_json, write_atomically
 
 LOCK = "lock"  # the file that a process locks
-LAST_RUN = "last"  # names the run that started last
-TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # how a folder's name begins
-LONGEST_NAME = 200  # bytes, of the 255 that a file's name may have
+LAST_RUN = "last"  # the name of the run that started last
+TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # the start of a folder's name
+MAX_NAME_BYTES = 200  # a file's name may have 255, and the time and the digest are added
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # files written in place
 FOLDERS = ("checkpoints", "figures", "profile")
 DELIVERY_FILES = ("delivered.tmp", "names.tmp")  # temporary files of the process that delivers to MLflow
-ABANDONED_SECONDS = 60  # creating a folder takes much less
-RECORD: dict[str, Any] = {
+ABANDONED_SECONDS = 60  # the age of a temporary folder that a killed process left
+RECORD_FIELDS: dict[str, Any] = {
     "name": str,
     "digest": str,
     "created": NUMBER,
@@ -34,9 +34,9 @@ RECORD: dict[str, Any] = {
     "datasets": list,
     "tracking": dict,
 }
-DATASET: Fields = {"name": str, "digest": str, "split": str, "rows": int}
-SUMMARY: dict[str, Any] = {"status": str, "metrics": dict, "history": list, "seconds": NUMBER}  # each is optional
-EPOCH: Fields = {"epoch": int, "step": int}
+DATASET_FIELDS: FieldTypes = {"name": str, "digest": str, "split": str, "rows": int}
+SUMMARY_FIELDS: dict[str, Any] = {"status": str, "metrics": dict, "history": list, "seconds": NUMBER}  # all optional
+EPOCH_FIELDS: FieldTypes = {"epoch": int, "step": int}
 RESULT_NEUTRAL_KEYS = (
     "mode",
     "folder",
@@ -53,11 +53,11 @@ RESULT_NEUTRAL_KEYS = (
     "training.profile",
     "training.keep_checkpoints",
 )
-"""Keys of a configuration that change no result."""
+"""Keys of a configuration that the results of a run do not depend on."""
 
 
 class RunFolder:
-    """The folder of a run, locked until `close` or until the process ends, even by a kill.
+    """The folder of a run. It is locked until `close` is called or the process ends.
 
     Attributes:
         path: the folder.
@@ -76,24 +76,33 @@ def run_digest(values: Mapping[str, Any], fingerprint: str) -> str:
     """The digest that identifies a run.
 
     Args:
-        values: the resolved configuration. Keys that change no result are left out of the digest.
+        values: the resolved configuration. Keys that the results do not depend on are left out of the digest.
         fingerprint: the fingerprint of the data.
     """
     text = json.dumps(select_run_settings(values), sort_keys=True)
     return hashlib.sha256(f"{text}\n{fingerprint}".encode()).hexdigest()[:10]
 
 
-def select_run_settings(values: Mapping[str, Any], within: str = "") -> dict[str, Any]:
-    """The part of a configuration that its results depend on."""
-    return {
-        key: select_run_settings(value, f"{key}.") if isinstance(value, Mapping) and not within else value
-        for key, value in values.items()
-        if f"{within}{key}" not in RESULT_NEUTRAL_KEYS
-    }
+def select_run_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Selects the values that the results of a run depend on."""
+    selected = {}
+    for key, value in values.items():
+        if key in RESULT_NEUTRAL_KEYS:
+            continue
+        if isinstance(value, Mapping):
+            value = {name: item for name, item in value.items() if f"{key}.{name}" not in RESULT_NEUTRAL_KEYS}
+        selected[key] = value
+    return selected
 
 
 def create_folder(root: Path, name: str, digest: str, files: Mapping[str, str]) -> RunFolder:
-    """Creates the folder `TIME_NAME_DIGEST` below `root`, locked, with `files` (texts by name) in it from the start.
+    """Creates and locks the folder `TIME_NAME_DIGEST` of a run. It appears with its first files, or not at all.
+
+    Args:
+        root: the folder of all runs.
+        name: the run's name.
+        digest: the run's digest.
+        files: the texts of the first files, by name.
 
     Raises:
         UserError: `root` can't be written to.
@@ -118,7 +127,7 @@ def create_folder(root: Path, name: str, digest: str, files: Mapping[str, str]) 
 
 
 def check_root(root: Path) -> None:
-    """Raises UserError where `root`, or a folder in it, can't be created. Leaves nothing behind."""
+    """Raises UserError if `root`, or a folder in it, can't be created. Nothing is left on the disk."""
     try:
         existing = next(path for path in (root, *root.absolute().parents) if path.exists())
         probe = existing / f".new_{os.getpid()}_{time.time_ns()}"
@@ -129,20 +138,22 @@ def check_root(root: Path) -> None:
 
 
 def _unusable_root(root: Path, error: OSError) -> UserError:
-    reason = f"no run can be recorded there: {error.strerror}; fix that, or choose another `folder`"
-    return UserError(f"folder={root}: {reason}")
+    return UserError(f"folder={root}: no run can be saved there: {error.strerror}. Fix this, or set another folder.")
 
 
-def find_interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lambda path: True) -> RunFolder | None:
+def find_interrupted(
+    root: Path, digest: str, has_same_config: Callable[[Path], bool] = lambda path: True
+) -> RunFolder | None:
     """Finds and locks the newest folder of a digest whose run was interrupted.
 
     Args:
         root: the folder of all runs.
-        digest: the digest of the run, at the end of the folder's name.
-        same: whether a folder's configuration still has that digest; the epochs of a run can be raised later.
+        digest: the digest of the run, with which the folder's name ends.
+        has_same_config: whether the configuration in a folder still has that digest. The name of an extended run has
+            the digest of its earlier configuration.
 
     Returns:
-        The locked folder; None where every run of that digest has ended or is running.
+        The locked folder; None if every run of that digest has ended or is running.
     """
     for path in sorted(root.glob(f"*_{digest}"), key=creation_order, reverse=True):
         with suppress(PermissionError):  # another user's folder
@@ -150,22 +161,24 @@ def find_interrupted(root: Path, digest: str, same: Callable[[Path], bool] = lam
                 continue
             if not can_resume(path):
                 with suppress(OSError):
-                    if (ended := _try_lock_folder(path)) is not None:  # removes what a killed process left there
+                    if (ended := _try_lock_folder(path)) is not None:  # it removes the files of a killed process
                         ended.close()
             elif (folder := _try_lock_folder(path, to_write=True)) is not None:
-                if can_resume(path) and same(path):  # the run may have ended before the lock was taken
+                if can_resume(path) and has_same_config(
+                    path
+                ):  # checked again, as the run may have ended before the lock
                     return folder
                 folder.close()
     return None
 
 
 def find_run(root: Path, name: str, key: str = "resume") -> Path:
-    """The folder of a run.
+    """Finds the folder of a run.
 
     Args:
         root: the folder of all runs.
         name: a path, a folder's name, an MLflow run id, or `last`.
-        key: the key of the configuration that holds the name, for the error.
+        key: the key of the configuration with the name, for the message.
 
     Raises:
         UserError: there is no such run.
@@ -175,7 +188,8 @@ def find_run(root: Path, name: str, key: str = "resume") -> Path:
             return path
     known = [path.name for path in list_runs(root)]
     near = closest_names(name, known, cutoff=0.4) or known[-3:]
-    raise UserError(f"{key}={name}: no such run below {root}; there are {', '.join(near) or 'none'}")
+    runs = f"Nearest runs: {', '.join(near)}." if near else "It has no runs."
+    raise UserError(f"{key}={name}: there is no such run below {root}. {runs}")
 
 
 def lock_folder(path: Path, *, to_write: bool = False) -> RunFolder:
@@ -183,18 +197,18 @@ def lock_folder(path: Path, *, to_write: bool = False) -> RunFolder:
 
     Args:
         path: the folder.
-        to_write: whether the run will write to its files, so that links in their places are refused.
+        to_write: whether files in the folder will be written, so that links are not allowed.
 
     Raises:
-        UserError: another process has the lock, or `to_write` and the folder has a link in the place of a file.
+        UserError: another process has the lock, or `to_write` and the folder has a link in place of a file.
     """
     if (folder := _try_lock_folder(path, to_write=to_write)) is None:
-        raise UserError(f"{path}: another process is running it")
+        raise UserError(f"{path}: another process is running it. Wait until it ends, or stop it.")
     return folder
 
 
 def _try_lock_folder(path: Path, *, to_write: bool = False) -> RunFolder | None:
-    """Locks a folder as `lock_folder` does; None where another process has the lock."""
+    """Locks a folder as `lock_folder` does; None if another process has the lock."""
     if to_write:
         check_no_links(path / LOCK)
     if (lock := try_lock(path)) is None:
@@ -212,53 +226,54 @@ def _try_lock_folder(path: Path, *, to_write: bool = False) -> RunFolder | None:
 
 
 def list_runs(root: Path) -> list[Path]:
-    """The folders of all runs below `root`, the oldest first; the runs of a sweep follow the sweep's own folder."""
-    folders = (path.parent for pattern in ("*/record.json", "*/*/record.json") for path in root.glob(pattern))
-    visible = (path for path in folders if not any(part.startswith(".") for part in path.relative_to(root).parts))
-    return sorted(
-        (path for path in visible if not _is_link_in_sweep(path)),
-        key=lambda path: [creation_order(part) for part in reversed((path, *path.parents))],
-    )
+    """Lists the folders of all runs below `root`, the oldest first. The folder of a sweep is followed by its runs."""
+    folders = []
+    for pattern in ("*/record.json", "*/*/record.json"):
+        for path in (file.parent for file in root.glob(pattern)):
+            is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+            if not is_hidden and not _is_link_in_sweep(path):
+                folders.append(path)
+    return sorted(folders, key=lambda path: [creation_order(part) for part in reversed((path, *path.parents))])
 
 
 def creation_order(path: Path) -> tuple[str, int, str]:
-    """A key that sorts folders by the time in their names, and those of one second by their count: none, 2, … 10."""
+    """A sort key: the time in a folder's name, then the count that follows in folders of the same second (2, … 10)."""
     return path.name[:TIME_LENGTH], len(path.name), path.name
 
 
 def _is_link_in_sweep(path: Path) -> bool:
-    """Whether a path is a link in a sweep's folder, where every run is a folder."""
+    """Whether a path is a link in a sweep's folder. The runs of a sweep are never links."""
     return path.is_symlink() and (path.parent / "record.json").exists()
 
 
 def can_resume(path: Path) -> bool:
-    """Whether a run started in a folder and was interrupted before its end."""
+    """Whether a folder has a run that was interrupted."""
     return (path / "record.json").is_file() and read_summary(path).get("status", "interrupted") == "interrupted"
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The `record.json` of a run's or a sweep's folder; raises UserError where it is missing or damaged."""
+    """Reads the `record.json` of a run's or sweep's folder. Raises UserError if it is missing or damaged."""
     file = path / "record.json"
-    found = read_json(file)
-    check_fields(file, found, RECORD | ({"kind": str} if "kind" in found else {}))
-    for number, dataset in enumerate(found["datasets"]):
-        check_fields(file, dataset, DATASET, f"datasets.{number}")
-    check_fields(file, found["tags"], dict.fromkeys(found["tags"], str), "tags")
-    if found["tracking"]:
-        check_fields(file, found["tracking"], {"uri": str}, "tracking")
-    return found
+    record = read_json(file)
+    check_fields(file, record, RECORD_FIELDS | ({"kind": str} if "kind" in record else {}))
+    for index, dataset in enumerate(record["datasets"]):
+        check_fields(file, dataset, DATASET_FIELDS, f"datasets.{index}")
+    check_fields(file, record["tags"], dict.fromkeys(record["tags"], str), "tags")
+    if record["tracking"]:
+        check_fields(file, record["tracking"], {"uri": str}, "tracking")
+    return record
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """The `summary.json` of a run's folder; empty where the run has not ended. Raises UserError where it is damaged."""
+    """Reads the `summary.json` of a run's folder; empty if the run has not ended. Raises UserError if it is damaged."""
     file = path / "summary.json"
     if not file.exists():
         return {}
-    found = read_json(file)
-    check_fields(file, found, {key: kind for key, kind in SUMMARY.items() if key in found})
-    for number, epoch in enumerate(found.get("history", [])):
-        check_fields(file, epoch, EPOCH, f"history.{number}")
-    return found
+    summary = read_json(file)
+    check_fields(file, summary, {key: field_type for key, field_type in SUMMARY_FIELDS.items() if key in summary})
+    for index, epoch in enumerate(summary.get("history", [])):
+        check_fields(file, epoch, EPOCH_FIELDS, f"history.{index}")
+    return summary
 
 
 def write_summary(path: Path, values: Mapping[str, Any]) -> None:
@@ -267,8 +282,8 @@ def write_summary(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def digest_summary(folder: Path) -> str:
-    """A digest of a run's summary; `killed` where a kill left it without one."""
-    summary = {key: value for key, value in read_summary(folder).items() if key != "run_id"}  # the delivery adds it
+    """A digest of a run's summary; `killed` if the run was killed and has no summary."""
+    summary = {key: value for key, value in read_summary(folder).items() if key != "run_id"}  # added by the delivery
     return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest() if summary else "killed"
 
 
@@ -287,7 +302,7 @@ def _iterate_candidates(root: Path, name: str) -> Iterator[Path]:
 
 
 def _find_last(root: Path) -> list[Path]:
-    """The run that started last, alone or in a sweep; empty where there is none."""
+    """The run that started last, alone or in a sweep, in a list; empty if there is no run."""
     created = {}
     for path in list_runs(root):
         with suppress(UserError):  # a damaged record
@@ -298,7 +313,7 @@ def _find_last(root: Path) -> list[Path]:
 
 
 def is_running(path: Path) -> bool:
-    """Whether a process runs in a folder now."""
+    """Whether a process is running in a folder."""
     if (lock := try_lock(path)) is None:
         return True
     os.close(lock)
@@ -306,12 +321,12 @@ def is_running(path: Path) -> bool:
 
 
 def open_lock(path: Path) -> int:
-    """Opens, or creates, a file to be locked, and returns its descriptor. Raises OSError where it is a link."""
+    """Opens or creates a lock file, and returns its descriptor. Raises OSError if it is a link."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
 
 
 def try_lock(path: Path) -> int | None:
-    """Locks a folder and returns the descriptor that holds the lock; None where another process has it."""
+    """Locks a folder and returns the descriptor that holds the lock; None if another process has the lock."""
     lock = open_lock(path / LOCK)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -322,16 +337,16 @@ def try_lock(path: Path) -> int | None:
 
 
 def remove_abandoned(root: Path, pattern: str) -> None:
-    """Removes the temporary folders of processes that were killed, which no process has locked."""
+    """Removes temporary folders that killed processes left."""
     for path in root.glob(pattern):
-        with suppress(OSError):  # another process renamed or removed it, or it is another user's
+        with suppress(OSError):  # another process renamed or removed it, or another user owns it
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS and (lock := try_lock(path)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(lock)
 
 
 def _rename_into_place(temporary: Path, root: Path, name: str, digest: str) -> Path:
-    """Renames the folder to a name that no other has; a rename onto a folder that is not empty fails."""
+    """Renames a temporary folder to a name that no other folder has."""
     stamp, name = time.strftime(TIME_FORMAT), _shorten(name)
     count = 1
     while True:
@@ -340,14 +355,14 @@ def _rename_into_place(temporary: Path, root: Path, name: str, digest: str) -> P
             temporary.rename(path)
             return path
         except OSError:
-            if not path.exists():
+            if not path.exists():  # it failed for another reason than a folder of that name
                 raise
             count += 1
 
 
 def _shorten(name: str) -> str:
-    """Cuts a name that is too long for a folder's name, and adds a digest of the whole name."""
-    if len(name.encode()) <= LONGEST_NAME:
+    """Shortens a name that is too long for a folder's name. A digest of the whole name is added."""
+    if len(name.encode()) <= MAX_NAME_BYTES:
         return name
     mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}~{mark}"
+    return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}~{mark}"

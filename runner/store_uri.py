@@ -1,4 +1,4 @@
-"""The URI of the MLflow store: which URI is used, and the file of a SQLite store. MLflow is not imported here."""
+"""The URI of the MLflow store. MLflow is not imported."""
 
 from __future__ import annotations
 
@@ -14,72 +14,74 @@ from runner.credentials import MASK, URI_VARIABLE, mask_uri, reveal
 
 
 def resolve_store_uri(uri: str | None) -> str:
-    """The whole URI of the store, with the absolute path of a SQLite file.
+    """The URI of the store, with credentials and with the absolute path of a SQLite file.
 
     Args:
-        uri: `tracking.uri`; None: the environment's, or else `sqlite:///mlflow.db`.
+        uri: `tracking.uri`; None: the environment variable is used, or else `sqlite:///mlflow.db`.
     """
-    whole = reveal(uri or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db")
-    database = find_sqlite_file(whole)
-    return whole if database is None else format_sqlite_uri(database.absolute(), whole)
+    revealed = reveal(uri or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db")
+    database = find_sqlite_file(revealed)
+    return revealed if database is None else format_sqlite_uri(database.absolute(), revealed)
 
 
-def check_recorded_uri(uri: object, given: str | None) -> str:
-    """The whole URI of the store that a run's record names.
+def check_recorded_uri(recorded_uri: object, uri: str | None) -> str:
+    """Checks the store that a run's record names, and returns its URI with credentials.
 
-    A run folder may come from somebody else, and a server receives this user's credentials. So a record's store is
-    used only if the user names it too, or if it is an existing SQLite store.
+    A run folder may come from somebody else, and the user's credentials would be sent to a server that it names. So the
+    store must be named by the user, too, or be an existing SQLite store.
 
     Args:
-        uri: the URI in the record.
-        given: `tracking.uri` of the user's command; None: the environment's.
+        recorded_uri: the URI in the record.
+        uri: `tracking.uri` of the user's command; None: the environment variable is used.
 
     Raises:
-        UserError: nothing may be sent to that store.
+        UserError: the store is not allowed.
     """
-    if not isinstance(uri, str):
-        raise UserError(f"record.json is damaged: its tracking.uri is {uri!r}, not the URI of a store")
-    if is_named_by_user(uri, given):
-        return resolve_store_uri(given)
-    shown = uri if uri.isprintable() else repr(uri)
-    if (database := find_sqlite_file(uri)) is None:
-        if MASK in uri:
-            remedy = f"its credentials aren't kept; give the whole URI, by {URI_VARIABLE} or tracking.uri"
+    if not isinstance(recorded_uri, str):
+        raise UserError(f"record.json is damaged: its tracking.uri is {recorded_uri!r}, not the URI of a store")
+    if is_named_by_user(recorded_uri, uri):
+        return resolve_store_uri(uri)
+    shown = recorded_uri if recorded_uri.isprintable() else repr(recorded_uri)
+    if (database := find_sqlite_file(recorded_uri)) is None:
+        if MASK in recorded_uri:
+            remedy = f"Its credentials are not saved. Give the whole URI by {URI_VARIABLE} or tracking.uri."
         else:
-            remedy = f"to allow it, write tracking.uri={shown} in the same command, or set {URI_VARIABLE} to it"
-        raise UserError(f"only the record names {shown}, so nothing was sent there; {remedy}")
+            remedy = f"To allow it, add tracking.uri={shown} to the command, or set {URI_VARIABLE} to it."
+        raise UserError(f"only the record names the store {shown}, so nothing was sent to it. {remedy}")
     if not database.parent.is_dir():
         raise UserError(f"there is no folder {database.parent}")
     if not _is_mlflow_store(database):
-        raise UserError(f"{database} is no MLflow store, and a record alone makes none; tracking.uri={shown} makes it")
-    return uri
+        remedy = f"To create it, add tracking.uri={shown} to the command."
+        raise UserError(f"{database} is not an MLflow store, and only the record names it. {remedy}")
+    return recorded_uri
 
 
-def is_named_by_user(uri: str, given: str | None) -> bool:
-    """Whether the user's command (`given`) or environment names the store of a record too."""
-    return uri.rstrip("/") == mask_uri(resolve_store_uri(given)).rstrip("/")
+def is_named_by_user(recorded_uri: str, uri: str | None) -> bool:
+    """Whether `tracking.uri` of the command, or the environment variable if it is None, names the store of a record."""
+    return recorded_uri.rstrip("/") == mask_uri(resolve_store_uri(uri)).rstrip("/")
 
 
 def find_sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite store; None for other stores, and for a database in memory."""
-    found = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!file:|:memory:)(.+)", uri, re.DOTALL)
-    if found is None:
+    """The file of a SQLite store; None for other stores and for a database in memory."""
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///(?!file:|:memory:)(.+)", uri, re.DOTALL)
+    if match is None:
         return None
-    if not {"%", "?"} & {*uri}:  # the usual case: it avoids importing SQLAlchemy, which takes half a second
-        return Path(os.path.expanduser(found[1]))
+    if not {"%", "?"} & {*uri}:  # usually, so that SQLAlchemy, which takes half a second, is not imported
+        return Path(os.path.expanduser(match[1]))
     from sqlalchemy.engine import make_url
 
     return Path(os.path.expanduser(make_url(uri).database or ""))
 
 
-def format_sqlite_uri(database: Path, like: str = "sqlite:///") -> str:
-    """The URI of a SQLite file, with the driver and the query of the URI `like`."""
-    driver, (_, sign, query) = like.partition("///")[0], like.partition("?")
-    return f"{driver}///{encode_sqlite_path(str(database))}{sign}{query}"
+def format_sqlite_uri(database: Path, template: str = "sqlite:///") -> str:
+    """The URI of a SQLite file, with the driver and the query of another URI."""
+    driver = template.partition("///")[0]
+    _, question_mark, query = template.partition("?")
+    return f"{driver}///{encode_sqlite_path(str(database))}{question_mark}{query}"
 
 
 def format_view_command(uri: str) -> str:
-    """How to view a store: the command of MLflow's own server for a database, or the address of a server."""
+    """The command that shows a store in MLflow's user interface, or the address if the store is a server."""
     if "sql" not in uri.partition(":")[0]:
         return uri
     if uri == format_sqlite_uri(Path.cwd() / "mlflow.db"):
@@ -88,7 +90,7 @@ def format_view_command(uri: str) -> str:
 
 
 def _is_mlflow_store(database: Path) -> bool:
-    """Whether a file has MLflow's tables. True for a file that can't be read now, such as a locked one."""
+    """Whether a file has MLflow's tables. True for a file that can't be read now, such as a locked file."""
     if not database.is_file():
         return False
     try:
@@ -101,5 +103,5 @@ def _is_mlflow_store(database: Path) -> bool:
 
 
 def encode_sqlite_path(path: str) -> str:
-    """Encodes the characters of a path that have a meaning in SQLAlchemy's URIs."""
+    """Encodes the characters of a path that have a special meaning in SQLAlchemy's URIs."""
     return path.replace("%", "%25").replace("?", "%3F")

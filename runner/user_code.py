@@ -1,4 +1,4 @@
-"""The packages that the user adds to those of parts, and the frames of the user's code in a traceback."""
+"""The packages that the user adds to the allowed packages, and the frames of the user's code in a traceback."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from typing import NamedTuple
 
 ALLOW_VARIABLE = "TITRATE_ALLOW"
 OUR_PACKAGES = ("components", "runner")
-LIBRARIES = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+LIBRARY_FOLDERS = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def added_packages() -> tuple[str, ...]:
-    """The packages that the user adds by `TITRATE_ALLOW=name,name` or `--allow`."""
+    """The packages that the user adds by `TITRATE_ALLOW=name,name` or `--allow name`."""
     return tuple(filter(None, map(str.strip, os.environ.get(ALLOW_VARIABLE, "").split(","))))
 
 
-ALLOWED: list[str] = []  # the packages that --allow adds
+PACKAGES_OF_COMMAND: list[str] = []  # the packages that `--allow` adds
 
 
 def allow_package(name: str) -> None:
-    """Adds a package, in this process and in its child processes."""
-    ALLOWED.append(name)
+    """Adds a package in this process and in its child processes."""
+    PACKAGES_OF_COMMAND.append(name)
     os.environ[ALLOW_VARIABLE] = ",".join(filter(None, [os.environ.get(ALLOW_VARIABLE, ""), name]))
 
 
 @contextlib.contextmanager
 def forget_added_packages() -> Iterator[None]:
-    """Restores the packages at the end of the context, so that a command's `--allow` does not affect later ones."""
+    """Restores the packages at the end of the context, so that `--allow` holds for one command only."""
     before = os.environ.get(ALLOW_VARIABLE)
     try:
         yield
     finally:
-        ALLOWED.clear()
+        PACKAGES_OF_COMMAND.clear()
         os.environ.pop(ALLOW_VARIABLE, None)
         if before is not None:
             os.environ[ALLOW_VARIABLE] = before
 
 
 def is_user_code(name: str) -> bool:
-    """Whether a dotted name is below a package that the user adds."""
+    """Whether a dotted name is in a package that the user adds."""
     return is_in_packages(name, added_packages())
 
 
 def is_in_packages(name: str, packages: tuple[str, ...]) -> bool:
-    """Whether a dotted name is below one of some packages."""
+    """Whether a dotted name is in one of some packages."""
     return any(name.startswith(f"{package}.") for package in packages)
 
 
@@ -60,30 +60,32 @@ class UserFrame(NamedTuple):
 
     Attributes:
         name: the dotted name of the function, such as `my_parts.Loss.__call__`.
-        place: `file:line`, relative to the working folder.
-        text: that line of the source.
+        location: `file:line`, relative to the working folder.
+        text: the line of the source.
     """
 
     name: str
-    place: str
+    location: str
     text: str
 
 
 def user_frames(error: BaseException) -> tuple[UserFrame, ...]:
     """The frames of the user's code that raised an exception, outermost first.
 
-    Frames of libraries are left out, and a recursive line is listed once.
+    Frames of libraries are left out, and repeated frames of a recursion are listed once.
 
     Returns:
-        The frames; empty where none of them is in a package that the user adds.
+        The frames; empty if none is in a package that the user adds.
     """
     frames: list[UserFrame] = []
     for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
-        if _module_name(frame).partition(".")[0] in OUR_PACKAGES:
+        if _module_name(frame).partition(".")[0] in OUR_PACKAGES:  # the code that called the user's
             break
         if _is_user_frame(frame):
             frames.append(_describe_frame(frame, line))
-    return tuple(dict.fromkeys(reversed(frames))) if any(is_user_code(frame.name) for frame in frames) else ()
+    if not any(is_user_code(frame.name) for frame in frames):
+        return ()
+    return tuple(dict.fromkeys(reversed(frames)))
 
 
 def _module_name(frame: FrameType) -> str:
@@ -92,12 +94,12 @@ def _module_name(frame: FrameType) -> str:
 
 def _is_user_frame(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    return is_user_code(f"{_module_name(frame)}.") or not file.startswith(("<", *LIBRARIES))
+    return is_user_code(f"{_module_name(frame)}.") or not file.startswith(("<", *LIBRARY_FOLDERS))
 
 
 def _describe_frame(frame: FrameType, line: int) -> UserFrame:
-    path = display_path = Path(frame.f_code.co_filename)
+    path = shown_path = Path(frame.f_code.co_filename)
     with suppress(OSError, ValueError):  # the working folder was deleted, or the file is outside it
-        display_path = path.relative_to(Path.cwd())
+        shown_path = path.relative_to(Path.cwd())
     text = linecache.getline(str(path), line).strip()
-    return UserFrame(f"{_module_name(frame)}.{frame.f_code.co_qualname}", f"{display_path}:{line}", text)
+    return UserFrame(f"{_module_name(frame)}.{frame.f_code.co_qualname}", f"{shown_path}:{line}", text)

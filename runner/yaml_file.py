@@ -1,4 +1,4 @@
-"""Reads YAML files within limits, and writes plain values as YAML."""
+"""Reads YAML files within limits of size and depth, and writes plain values as YAML."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import yaml
 from components.types import UserError
 from runner.files import read_bytes
 
-MOST_ALIASED = 100_000  # values that the aliases of a file may expand to
+MAX_ALIASED = 100_000  # values that the aliases of a file may expand to
 LINE_BREAKS = "\x85\u2028\u2029"  # line breaks in YAML only: PyYAML folds or drops them outside double quotes
-FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser, where PyYAML was built with it
+FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may be built without libyaml
 
 
 class Limits(NamedTuple):
-    """Limits of a file.
+    """The limits of a file.
 
     Attributes:
-        size: bytes.
-        depth: levels of nested lists and mappings.
+        size: the maximum number of bytes.
+        depth: the maximum number of levels of nested lists and mappings.
     """
 
     size: int
     depth: int
 
 
-OPTION_LIMITS = Limits(1 << 20, 50)  # a file that a user wrote
-CONFIGURATION_LIMITS = Limits(1 << 22, 100)  # the composed configuration of a run
+OPTION_LIMITS = Limits(1 << 20, 50)  # of a file that a user writes
+CONFIGURATION_LIMITS = Limits(1 << 22, 100)  # of the composed configuration of a run
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's dumper, but every text reads back the same."""
+    """PyYAML's dumper, changed so that every text is read back unchanged."""
 
 
 def _represent_text(dumper: _Dumper, text: str) -> Any:
@@ -45,7 +45,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def dump(values: Any) -> str:
-    """Plain values as YAML, in their order."""
+    """Formats plain values as YAML, without sorting keys."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
@@ -55,34 +55,37 @@ def parse(text: str) -> Any:
 
 
 def read(path: Path, name: str, limits: Limits, load: Callable[[str], Any] = parse) -> Any:
-    """Reads a file, within limits: a few lines with nested aliases can expand to millions of values.
+    """Reads a YAML file.
 
     Args:
         path: the file.
         name: its name in messages.
-        limits: its largest size and depth.
-        load: turns its text into values.
+        limits: the limits of its size and depth.
+        load: the function that parses its text.
 
     Raises:
-        UserError: the file is damaged, or exceeds a limit.
+        UserError: the file is damaged or exceeds a limit. One limit is that of its aliases, because a few lines with
+            nested aliases can expand to millions of values.
     """
     content = read_bytes(path, limits.size + 1)
     if len(content) > limits.size:
-        raise UserError(f"{name}: a configuration of more than {limits.size:,} bytes is refused")
+        raise UserError(f"{name}: the file is too large. At most {limits.size:,} bytes are allowed.")
     try:
         text = content.decode()
-        if _count_aliased(text, limits.depth) > MOST_ALIASED:
-            raise UserError(f"{name}: its anchors stand for more than {MOST_ALIASED:,} values")
+        if _count_aliased(text, limits.depth) > MAX_ALIASED:
+            raise UserError(f"{name}: its aliases expand to too many values. At most {MAX_ALIASED:,} are allowed.")
         return load(text)
     except UserError:
         raise
     except RecursionError as error:
-        raise UserError(f"{name}: its lists and mappings are nested more than {limits.depth} deep") from error
+        raise UserError(
+            f"{name}: too many nested lists and mappings. At most {limits.depth} levels are allowed."
+        ) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{name}: byte {error.start} is not UTF-8; save the file in that encoding") from error
+        raise UserError(f"{name}: byte {error.start} is not UTF-8. Save the file in UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{name}{line}: this is not YAML: {error.problem}") from error
+        raise UserError(f"{name}{line}: not valid YAML: {error.problem}") from error
     except (
         yaml.YAMLError,
         ValueError,
@@ -95,24 +98,24 @@ def read(path: Path, name: str, limits: Limits, load: Callable[[str], Any] = par
 
 
 def _count_aliased(text: str, depth: int) -> int:
-    """How many values the aliases of a text expand to. Raises RecursionError where it is nested deeper than `depth`."""
+    """The number of values that the aliases of a text expand to. Raises RecursionError if it exceeds `depth` levels."""
     try:
-        return _count_events(yaml.parse(text, FAST), depth)
-    except yaml.YAMLError:  # PyYAML's own parser has the better message, and accepts a lone surrogate
+        return _count_events(yaml.parse(text, FAST_LOADER), depth)
+    except yaml.YAMLError:  # PyYAML's own parser has better messages, and accepts lone surrogates
         return _count_events(yaml.parse(text, yaml.SafeLoader), depth)
 
 
 def _count_events(events: Iterator[Any], depth: int) -> int:
-    """Counts the values that aliases expand to, without expanding them and without recursion."""
+    """Counts the values that aliases expand to. It neither expands them nor recurses."""
     sizes: dict[str, int] = {}  # the number of values of each anchor
-    opened: list[tuple[str | None, int]] = []  # the open collections: anchor, and the number of values before it
+    opened: list[tuple[str | None, int]] = []  # (anchor, number of values before it) of each open collection
     count = aliased = 0
     for event in events:
         if isinstance(event, yaml.CollectionStartEvent):
             opened.append((event.anchor, count))
             count += 1
             if event.anchor:
-                sizes[event.anchor] = MOST_ALIASED + 1  # an alias to it inside itself never ends
+                sizes[event.anchor] = MAX_ALIASED + 1  # until it is closed, an alias to it is a cycle
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = opened.pop()
             if anchor:
@@ -122,10 +125,10 @@ def _count_events(events: Iterator[Any], depth: int) -> int:
             if event.anchor:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
-            size = sizes.get(str(event.anchor), 0)  # the loader reports an unknown anchor
+            size = sizes.get(str(event.anchor), 0)  # the loader raises for an unknown anchor
             count, aliased = count + size, aliased + size
         if len(opened) > depth:
             raise RecursionError
-        if aliased > MOST_ALIASED:
+        if aliased > MAX_ALIASED:
             break
     return aliased

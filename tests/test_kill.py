@@ -97,9 +97,8 @@ def record(run: Path) -> dict[str, Any]:
 
 def delivered(folder: Path, run: Path) -> tuple[Counter[Any], str]:
     """How often MLflow has each point of the run, and the status of the run in MLflow."""
-    run_id = json.loads((run / "delivered.json").read_text())[
-        "run_id"
-    ]  # the summary of a run that was killed late has none
+    # The summary of a run that was killed late has no run id, so it is read here.
+    run_id = json.loads((run / "delivered.json").read_text())["run_id"]
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
         points = store.execute("select key, step, value from metrics where run_uuid = ?", (run_id,)).fetchall()
         ((status,),) = store.execute("select status from runs where run_uuid = ?", (run_id,)).fetchall()

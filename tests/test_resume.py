@@ -184,11 +184,7 @@ def test_a_run_with_a_link_in_place_of_a_file_is_not_resumed(tmp_path: Path) -> 
         link.symlink_to(elsewhere if name in run_folder.FOLDERS else elsewhere / "mine")
         with pytest.raises(UserError, match=f"{name} is a link"):
             run("training.epochs=2", f"resume={folder.name}")
-        if name in (
-            "log.txt",
-            "lock",
-            "checkpoints",
-        ):  # also an error for the command that started the run, before it reads the data
+        if name in ("log.txt", "lock", "checkpoints"):  # the first command raises this error too
             with pytest.raises(UserError, match=f"{name} is a link"):
                 run("training.epochs=1")
         link.unlink()
@@ -215,7 +211,9 @@ def test_the_same_command_resumes_a_sweep_whose_disk_was_full(tmp_path: Path) ->
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with (
         stopping(tmp_path / "outputs", full, 40) as disk,
-        pytest.raises(DiskError, match=r"No space left on device; once that is fixed, the same command goes on"),
+        pytest.raises(
+            DiskError, match=r"No space left on device. Fix this, then resume the run with the same command."
+        ),
     ):
         sweep()
     assert re.search(r"_[12]_\w{10}/", str(disk.stopped_at))
@@ -250,5 +248,5 @@ def test_a_full_disk_before_the_run_folder_exists_is_an_error_of_one_line(
     monkeypatch.setattr(execute_module, "prepare_run", fail)
     assert main([*WORDS, "training.epochs=1"]) == 1
     assert capsys.readouterr().err == (
-        "outputs/x: No space left on device; once that is fixed, the same command goes on\n"
+        "outputs/x: No space left on device. Fix this, then resume the run with the same command.\n"
     )

@@ -158,16 +158,10 @@ def test_the_error_for_a_later_infinite_loss_names_the_last_good_checkpoint(caps
 @pytest.mark.parametrize(
     ("rate", "factor", "message"),
     [
-        (
-            4.0,
-            1e38,
-            "a parameter is not finite after 4 steps",
-        ),  # after the last step of epoch 2, although its loss is finite
-        (
-            0.1,
-            1e30,
-            "the objective is not finite at step 4",
-        ),  # the parameters are finite, but the loss that they give is not
+        # The loss of the last step of epoch 2 is finite, but the parameters after the step are not.
+        (4.0, 1e38, "a parameter is not finite after 4 steps"),
+        # The parameters are finite, but the loss that they give is not.
+        (0.1, 1e30, "the objective is not finite at step 4"),
     ],
 )
 def test_a_checkpoint_that_leads_to_nan_is_removed(rate: float, factor: float, message: str) -> None:
@@ -189,7 +183,7 @@ def test_a_batch_larger_than_the_training_split_is_an_error() -> None:
 
 def test_an_unwritable_folder_is_an_error() -> None:
     Path("taken").write_text("")
-    with pytest.raises(UserError, match="folder=taken: no run can be recorded there"):
+    with pytest.raises(UserError, match="folder=taken: no run can be saved there"):
         quick("folder=taken")
 
 
@@ -213,7 +207,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_resumes_it(
     assert len(list((folder / "checkpoints").glob("step*"))) == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
-    assert "once that is fixed, the same command goes on" in error
+    assert "then resume the run with the same command" in error
     assert "Traceback" not in error
     assert main([*QUICK, "training.epochs=6"]) == 0
     assert summary(folder)["status"] == "finished"
@@ -310,7 +304,7 @@ def test_resume_by_name_allows_more_epochs_but_no_other_configuration(monkeypatc
         stopped = long()
     with pytest.raises(UserError, match=r"its configuration differs:\n  learning_rate: was 0.001, is now 0.01"):
         long(f"resume={stopped.folder.name}", "learning_rate=0.01")
-    with pytest.raises(UserError, match=r"no such run below outputs; there are .*sequential"):
+    with pytest.raises(UserError, match=r"no such run below outputs. Nearest runs: .*sequential"):
         long("resume=nothing")
     longer = long(f"resume={stopped.folder.name}", "training.epochs=7")
     assert longer.folder == stopped.folder
@@ -451,7 +445,7 @@ def test_an_impossible_folder_is_an_error_before_the_data_is_prepared(
     monkeypatch.setattr(preparation, "load_encoded", lambda *arguments, **options: pytest.fail("the data is prepared"))
     Path("file").touch()
     assert main([f"mode={mode}", f"folder={folder}", "tracking=none", "quiet=true"]) == 2
-    assert f"folder={folder}: no run can be recorded there: " in capsys.readouterr().err
+    assert f"folder={folder}: no run can be saved there: " in capsys.readouterr().err
     assert [*map(str, Path().iterdir())] == ["file"]
 
 

@@ -1,4 +1,4 @@
-"""Numbers as categories, by boundaries."""
+"""Numbers as categories, separated by boundaries."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import Extremes, Quantiles
 from components.types import Block, Constants, DataError, Encoded, Range, Statistic, UserError, Values
 
-FEW = 255  # boundaries that uint8 can count: comparing with so few is faster than a binary search
+MAX_COMPARED = 255  # comparing with at most so many boundaries, counted in uint8, is faster than a binary search
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bucketized(Categorical):
-    """The bucket between boundaries that a number lies in; its id is how many boundaries aren't above the number.
+    """Numbers as ids of buckets: the id is the number of boundaries that are at most the number.
 
-    Numbers and boundaries are compared in float32, as in TensorFlow. NaN is above all boundaries, unless `missing`
-    replaces it; a missing value has no id. Of vectors, element d has the ids from d * buckets on. In rows of any
+    Numbers and boundaries are compared in float32, as in TensorFlow. Unless `missing` replaces them, missing values
+    have no id, and NaN is in the last bucket. In vectors, the ids of element d start at d * buckets. In rows of any
     length each number has an id.
 
     Attributes:
         key: the column.
-        boundaries: increasing numbers.
-        quantiles: in place of `boundaries`, the number of buckets, each with the same number of rows of the training
-            split, as far as equal numbers allow.
-        equal_width: in place of `boundaries`, the number of equal parts of the training split's range.
-        method: how a quantile between two rows is computed: `linear` as in NumPy; `keras` as in Keras's
-            Discretization, but exact (Keras itself summarizes more than 100 rows, and has fewer boundaries for fewer
-            rows than buckets); `transform` as in TensorFlow Transform.
-        duplicates: `keep` allows learned boundaries that leave a bucket empty, where many rows have the same number,
-            as Keras and TensorFlow Transform do; `refuse` makes that an error.
-        normalize: normalizers that numbers go through first, as in Numeric.
+        boundaries: the boundaries, in ascending order.
+        quantiles: instead of `boundaries`, the number of buckets. Each gets the same number of rows of the training
+            split, as far as possible.
+        equal_width: instead of `boundaries`, the number of buckets. The range of the training split is divided into
+            buckets of equal width.
+        method: the interpolation of quantiles: `linear` as in NumPy; `keras` as in Keras's Discretization, but exact,
+            and with all boundaries even for fewer rows than buckets; `transform` as in TensorFlow Transform.
+        duplicates: whether many equal numbers may cause empty buckets: `refuse` makes an empty bucket an error; `keep`
+            allows it, as Keras and TensorFlow Transform do.
+        normalize: normalizers that are applied first, as in Numeric.
         missing: replaces missing numbers, in the unit of the data. None: they have no id.
-        size: how many numbers a row has.
+        size: the number of elements of a row.
     """
 
     key: str
@@ -58,16 +58,17 @@ class Bucketized(Categorical):
     size: Annotated[int, Range(1)] = 1
 
     def __post_init__(self) -> None:
-        if sum(one is not None for one in (self.boundaries, self.quantiles, self.equal_width)) != 1:
-            raise UserError("one of `boundaries`, `quantiles` and `equal_width` must be given, and no other")
+        options = (self.boundaries, self.quantiles, self.equal_width)
+        if sum(option is not None for option in options) != 1:
+            raise UserError("exactly one of `boundaries`, `quantiles` and `equal_width` must be set")
         if self.boundaries is not None:
             _check_boundaries(self.boundaries)
         if self.missing is not None:
             self._pipeline.check_filler(self.missing)
         if self.boundaries is None and self._pipeline.fitted is not None:
             raise UserError(
-                "`quantiles` and `equal_width` can't be learned after a step of `normalize` that learns, and would be "
-                "the same without it"
+                "`quantiles` and `equal_width` can't follow a fitted step of `normalize`, such as z_score; leave the "
+                "step out, as the buckets are the same without it"
             )
 
     @property
@@ -76,14 +77,17 @@ class Bucketized(Categorical):
 
     @property
     def count(self) -> int:
-        """The number of buckets of an element."""
+        """The number of buckets of each element."""
         return self.quantiles or self.equal_width or len(self.boundaries or ()) + 1
 
     def statistics(self) -> Mapping[str, Statistic]:
         if self._pipeline.fitted is not None:
             return self._numeric_fit.statistics()
-        learned = {"quantiles": Quantiles(self._numeric_fit.numbers)} if self.quantiles else {}
-        return learned | ({} if self.boundaries else {"range": Extremes(self._numeric_fit.numbers)})
+        if self.boundaries:
+            return {}
+        numbers = self._numeric_fit.numbers
+        quantiles = {"quantiles": Quantiles(numbers)} if self.quantiles else {}
+        return {**quantiles, "range": Extremes(numbers)}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         host = {"boundaries": self._find_boundaries(results).astype(np.float32)}
@@ -101,7 +105,7 @@ class Bucketized(Categorical):
             ids += np.arange(self.size, dtype=np.int32) * np.int32(self.count)
         if valid_mask is not None:
             ids[~valid_mask] = NO_ID
-        return {"ids": read.rows(ids if self.size > 1 else ids[:, 0])}
+        return {"ids": read.arrange(ids if self.size > 1 else ids[:, 0])}
 
     @property
     def _pipeline(self) -> Pipeline:
@@ -109,16 +113,18 @@ class Bucketized(Categorical):
 
     @property
     def _numeric_fit(self) -> NumericFit:
-        return NumericFit(Numbers(self.key, gaps=True, sequences=True, steps=self._pipeline.before), self._pipeline)
+        return NumericFit(
+            Numbers(self.key, allow_missing=True, sequences=True, steps=self._pipeline.before), self._pipeline
+        )
 
     def _read(self, block: Block, *, derived: bool) -> tuple[NumberRows, np.ndarray | None]:
-        """The numbers to compare, and a mask (vectors, size): False where one is missing; None: none is."""
+        """Reads the numbers to compare, and a mask (vectors, size): False where a number is missing. None: no mask."""
         block, offsets = flatten_sequences(block, self.key)
         found, valid = raw.read_any_numbers(block, self.key)
         values = as_vectors(block, self.key, found)
         if values.shape[1] != self.size:
-            given = f"has {values.shape[1]} numbers per row, not `size` (={self.size})"
-            raise DataError(f"column `{self.key}` of {block.origin} {given}")
+            fault = f"has {values.shape[1]} numbers in each row, not `size` (={self.size})"
+            raise DataError(f"column `{self.key}` of {block.origin} {fault}")
         valid_mask = ~np.isnan(values) if derived or self.missing is not None else None
         if valid is not None:
             valid_mask = valid.reshape(values.shape) & (True if valid_mask is None else valid_mask)
@@ -130,48 +136,55 @@ class Bucketized(Categorical):
 
     def _normalize(self, values: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
         """Applies the fitted normalizer and those after it."""
-        return values if "offset" not in host else self._pipeline.rest(values, host["offset"], host["divisor"], np)
+        return (
+            values if "offset" not in host else self._pipeline.apply_fitted(values, host["offset"], host["divisor"], np)
+        )
 
     def _find_boundaries(self, results: Mapping[str, Any]) -> np.ndarray:
-        """The boundaries, (count - 1, 1), or (count - 1, size) where each element has its own."""
+        """The boundaries, (count - 1, 1), or (count - 1, size) if each element has its own boundaries."""
         if self.boundaries is not None:
             return np.array(self.boundaries, np.float64).reshape(-1, 1)
         low, width = results["range"]
-        if not (wide := width > 0).all():
-            same = low[place := int(np.argmin(wide))]
-            fault = f"is {same:g} in every row" if not np.isnan(same) else "has no value in any row"
-            raise DataError(f"{self._name_element(place)} {fault} of the training split; leave it out")
-        places = np.arange(1, self.count) / self.count
-        found = results["quantiles"].quantiles(places, self.method) if self.quantiles else low + width * places[:, None]
+        is_varying = width > 0
+        if not is_varying.all():
+            element = int(np.argmin(is_varying))
+            fault = "has no value in any row" if np.isnan(low[element]) else f"is {low[element]:g} in every row"
+            raise DataError(f"{self._name_element(element)} {fault} of the training split; remove the column")
+        shares = np.arange(1, self.count) / self.count
+        if self.quantiles:
+            boundaries = results["quantiles"].quantiles(shares, self.method)
+        else:
+            boundaries = low + width * shares[:, None]
         if self.duplicates == "refuse":
-            self._check_not_empty(np.concatenate([low[None], found]).astype(np.float32))
-        return found
+            self._check_not_empty(np.concatenate([low[None], boundaries]).astype(np.float32))
+        return boundaries
 
-    def _check_not_empty(self, ends: np.ndarray) -> None:
-        """Raises DataError for an empty bucket: one that begins where the next one begins.
+    def _check_not_empty(self, starts: np.ndarray) -> None:
+        """Raises DataError for an empty bucket: it has the same start as the next bucket.
 
         Args:
-            ends: (count, size), where buckets begin.
+            starts: (count, size), the lower end of each bucket.
         """
-        filled = 1 + (np.diff(ends, axis=0) > 0).sum(axis=0)
-        if (filled == self.count).all():
+        filled_counts = 1 + (np.diff(starts, axis=0) > 0).sum(axis=0)
+        if (filled_counts == self.count).all():
             return
-        place = int(np.argmin(filled))
-        asked = f"quantiles={self.quantiles}" if self.quantiles else f"equal_width={self.equal_width}"
+        element = int(np.argmin(filled_counts))
+        option = f"quantiles={self.quantiles}" if self.quantiles else f"equal_width={self.equal_width}"
         raise DataError(
-            f"{self._name_element(place)}: {asked} fills only {filled[place]} buckets, as too many rows have the same "
-            "number in float32; choose fewer, give `boundaries`, or allow empty ones with `duplicates: keep`"
+            f"{self._name_element(element)}: {option} fills only {filled_counts[element]} buckets, because too many "
+            "rows have the same number in float32; choose fewer buckets, set `boundaries`, or allow empty buckets with "
+            "`duplicates: keep`"
         )
 
-    def _name_element(self, place: int) -> str:
-        return f"column `{self.key}`" + (f", element {place}," if self.size > 1 else "")
+    def _name_element(self, element: int) -> str:
+        return f"column `{self.key}`" + (f", element {element}," if self.size > 1 else "")
 
 
 def _find_buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
-    """How many boundaries aren't above each number, int32. NaN is above all."""
-    with np.errstate(over="ignore"):  # a number that float32 can't hold becomes infinite, which has a bucket
+    """The number of boundaries that are at most each number, int32. NaN is above all boundaries."""
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which is in the first or last bucket
         values = values.astype(np.float32)
-    if len(boundaries) > FEW:
+    if len(boundaries) > MAX_COMPARED:
         columns = np.broadcast_to(boundaries, (len(boundaries), values.shape[1])).T
         pairs = zip(columns, values.T, strict=True)
         return np.stack([np.searchsorted(*pair, side="right") for pair in pairs], axis=1).astype(np.int32)
@@ -183,9 +196,9 @@ def _find_buckets(values: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
 
 def _check_boundaries(boundaries: tuple[float, ...]) -> None:
     if not boundaries:
-        raise UserError("`boundaries` is empty; give one or more")
+        raise UserError("`boundaries` is empty; at least one is needed")
     for low, high in itertools.pairwise(boundaries):
         if not np.float32(low) < np.float32(high):
-            raise UserError(f"`boundaries` must increase, in float32, but {low} is followed by {high}")
+            raise UserError(f"`boundaries` must be in ascending order in float32, but {low} is followed by {high}")
     if not np.isfinite(np.array(boundaries, np.float32)).all():
-        raise UserError(f"`boundaries` must be finite numbers, not {', '.join(map(str, boundaries))}")
+        raise UserError(f"`boundaries` must be finite numbers, got {', '.join(map(str, boundaries))}")

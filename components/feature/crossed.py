@@ -1,4 +1,4 @@
-"""Crosses: ids of combinations of values of several columns."""
+"""Crosses: hashed ids of combinations of the values of several columns."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import numpy as np
 from components.feature.base.column import Categorical, check_buckets
 from components.feature.base.values import CategoryValues, Layout, read_values
 from components.feature.text.fingerprint import cross, cross_ragged, fingerprint64, to_buckets
-from components.feature.text.string_ops import apply_to_strings
+from components.feature.text.string_ops import map_strings
 from components.types import Block, Constants, Encoded, Ragged, Range, Strings, UserError, Values
 
 
-class Part(NamedTuple):
+class CrossPart(NamedTuple):
     """The values of one key of a cross.
 
     Attributes:
         values: (values,), uint64: fingerprints of strings, or integers.
-        valid_mask: (values,), bool: False where a value is missing. None: none is.
-        layout: how the values make up rows.
-        is_dense: whether TensorFlow would have a dense tensor: a raw column with the same number of values in all rows.
+        valid_mask: (values,), bool: False where a value is missing. None: no value is missing.
+        layout: how the values are arranged in rows.
+        is_dense: whether it is a raw column with the same number of values in all rows, which is a dense tensor in
+            TensorFlow.
     """
 
     values: np.ndarray
@@ -31,10 +32,10 @@ class Part(NamedTuple):
     is_dense: bool
 
 
-class Crossing(dict[str, Encoded]):
-    """The ids of a cross, with its parts, which a cross of this cross needs."""
+class EncodedCross(dict[str, Encoded]):
+    """The encoded arrays of a cross, and its parts, which are needed if this cross is a key of another cross."""
 
-    def __init__(self, encoded: Mapping[str, Encoded], parts: tuple[Part, ...]) -> None:
+    def __init__(self, encoded: Mapping[str, Encoded], parts: tuple[CrossPart, ...]) -> None:
         super().__init__(encoded)
         self.parts = parts
 
@@ -43,20 +44,20 @@ class Crossing(dict[str, Encoded]):
 class Crossed(Categorical):
     """Hashed combinations of values of several columns: TensorFlow's `crossed_column`.
 
-    Each combination of a value of every column has an id, a remainder of its Fingerprint64; the last column's value
-    changes fastest. Where a column has no value, there is no id. Strings are hashed first; integers and the ids of
-    categorical columns are not. As in TensorFlow, a cross among the keys stands for its own keys. Hashed columns may be
-    keys too, which TensorFlow refuses because their ids collide a second time.
+    A row has an id for each combination of one value of every key. The id is the remainder of the combination's
+    fingerprint. The value of the last key changes fastest. If a key has no value, the row has no id. Strings are hashed
+    first; integers and the ids of categorical columns are not. As in TensorFlow, a cross among the keys is replaced by
+    its own keys. A Hashed column may be a key, too; TensorFlow doesn't allow it, because its ids collide twice.
 
-    TensorFlow hashes dense tensors, which are raw columns with the same number of values in all rows, after all other
-    keys; by default ids agree with it. Keras's `HashedCrossing` has dense keys only.
+    By default ids agree with TensorFlow, which hashes dense tensors after all other keys. Dense tensors are raw columns
+    with the same number of values in all rows. Keras's `HashedCrossing` allows dense keys only.
 
     Attributes:
-        keys: two or more raw columns of strings or integers, whose "" and -1 are ordinary values here, or categorical
-            columns.
+        keys: two or more columns: raw columns of strings or integers, where "" and -1 are ordinary values, or
+            categorical columns.
         buckets: the number of ids.
-        hash_key: what the hash begins with. None or 0: TensorFlow's own number.
-        order: `dense_last` is TensorFlow's order; `given` hashes in the order of the keys.
+        hash_key: the initial value of the hash. None or 0: TensorFlow's own number.
+        order: the order in which keys are hashed: `dense_last` as in TensorFlow, or `given`, the order of `keys`.
     """
 
     keys: tuple[str, ...]
@@ -67,12 +68,12 @@ class Crossed(Categorical):
     def __post_init__(self) -> None:
         check_buckets(" x ".join(self.keys), self.buckets)
         if len(self.keys) < 2:
-            raise UserError(f"a cross of {len(self.keys)} columns ({', '.join(self.keys)}); two are needed, or more")
+            raise UserError(f"a cross needs two or more columns, got {', '.join(self.keys) or 'none'}")
         _check_distinct(self.keys)
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        inner = {key: constants.static.get("crossed", (key,)) for key, constants in parents.items()}
-        names = tuple(name for key in self.keys for name in inner.get(key, (key,)))
+        inner_keys = {key: constants.static.get("crossed", (key,)) for key, constants in parents.items()}
+        names = tuple(name for key in self.keys for name in inner_keys.get(key, (key,)))
         _check_distinct(names)
         return Constants(static={"buckets": self.buckets, "crossed": names})
 
@@ -81,66 +82,69 @@ class Crossed(Categorical):
     ) -> Mapping[str, Encoded]:
         parts = [part for key in self.keys for part in _read_parts(block, key, parents)]
         if len(parts) != len(constants.static["crossed"]):
-            raise UserError(f"a cross among {', '.join(self.keys)} has lost its parts; list its keys instead")
+            raise UserError(
+                f"a cross among the keys {', '.join(self.keys)} can't be crossed again here; list its own keys instead"
+            )
         if self.order == "dense_last":
             parts.sort(key=lambda part: part.is_dense)
         crossed = _cross_dense(parts, self.hash_key) if _are_regular(parts) else _cross_rows(parts, self.hash_key)
         ids = to_buckets(crossed.values, self.buckets)
-        return Crossing(CategoryValues(ids, crossed.valid_mask, crossed.layout).ids(ids), tuple(parts))
+        return EncodedCross(CategoryValues(ids, crossed.valid_mask, crossed.layout).arrange_ids(ids), tuple(parts))
 
 
 def _check_distinct(names: tuple[str, ...]) -> None:
-    if again := [name for number, name in enumerate(names) if name in names[:number]]:
-        raise UserError(f"a cross of {', '.join(names)}: `{again[0]}` occurs twice; leave one out")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"a cross of {', '.join(names)}: `{repeated[0]}` occurs twice; remove one")
 
 
-def _read_parts(block: Block, key: str, parents: Mapping[str, Mapping[str, Values]]) -> tuple[Part, ...]:
+def _read_parts(block: Block, key: str, parents: Mapping[str, Mapping[str, Values]]) -> tuple[CrossPart, ...]:
     arrays = parents.get(key, {})
-    if isinstance(arrays, Crossing):
+    if isinstance(arrays, EncodedCross):
         return arrays.parts
     if "weights" in arrays:
-        raise UserError(f"a cross has no weights, but `{key}` has; cross the column that it weighs")
+        raise UserError(f"a cross can't have weights, but `{key}` has weights; cross its column of ids instead")
     found = read_values(block, key, parents, empty_is_missing=False)
     if isinstance(found.values, Strings):
-        values = apply_to_strings(found.values, fingerprint64)
+        values = map_strings(found.values, fingerprint64)
     else:
         values = found.values.view(np.uint64)
-    return (Part(values, found.valid_mask, found.layout, "ids" not in arrays and isinstance(found.layout, tuple)),)
+    return (CrossPart(values, found.valid_mask, found.layout, "ids" not in arrays and isinstance(found.layout, tuple)),)
 
 
-def _are_regular(parts: list[Part]) -> bool:
-    """Whether in each part all rows have the same number of values."""
+def _are_regular(parts: list[CrossPart]) -> bool:
+    """Whether every part has the same number of values in all rows."""
     return all(isinstance(part.layout, tuple) for part in parts)
 
 
-def _cross_dense(parts: list[Part], hash_key: int | None) -> Part:
-    """Crosses parts with a fixed number of values per row: (rows,), or (rows, K), K the product of the numbers."""
+def _cross_dense(parts: list[CrossPart], hash_key: int | None) -> CrossPart:
+    """Crosses parts with a fixed number of values per row. The product of these numbers is that of the cross."""
     rows = int(parts[0].layout[0])
     widths = [int(np.prod(part.layout[1:])) for part in parts]
 
     def broadcast(values: np.ndarray, axis: int) -> np.ndarray:
-        shape = [rows, *(width if place == axis else 1 for place, width in enumerate(widths))]
+        shape = [rows] + [1] * len(widths)
+        shape[1 + axis] = widths[axis]
         return np.broadcast_to(values.reshape(shape), (rows, *widths)).reshape(-1)
 
     hashes = cross([broadcast(part.values, axis) for axis, part in enumerate(parts)], hash_key)
-    gaps = [broadcast(part.valid_mask, axis) for axis, part in enumerate(parts) if part.valid_mask is not None]
+    masks = [broadcast(part.valid_mask, axis) for axis, part in enumerate(parts) if part.valid_mask is not None]
     width = int(np.prod(widths))
-    valid_mask = np.logical_and.reduce(gaps) if gaps else None
-    return Part(hashes, valid_mask, (rows,) if width == 1 else (rows, width), is_dense=True)
+    valid_mask = np.logical_and.reduce(masks) if masks else None
+    return CrossPart(hashes, valid_mask, (rows,) if width == 1 else (rows, width), is_dense=True)
 
 
-def _cross_rows(parts: list[Part], hash_key: int | None) -> Part:
-    """Crosses parts of which some have rows of different lengths."""
+def _cross_rows(parts: list[CrossPart], hash_key: int | None) -> CrossPart:
+    """Crosses parts, some of which have rows of different lengths."""
     crossed = cross_ragged([_drop_missing(part) for part in parts], hash_key)
-    return Part(crossed.values, None, crossed.offsets, is_dense=False)
+    return CrossPart(crossed.values, None, crossed.offsets, is_dense=False)
 
 
-def _drop_missing(part: Part) -> Ragged:
+def _drop_missing(part: CrossPart) -> Ragged:
     """The values of a part that aren't missing."""
     offsets = part.layout
     if isinstance(offsets, tuple):
         offsets = np.arange(offsets[0] + 1) * int(np.prod(offsets[1:]))
     if part.valid_mask is None:
         return Ragged(part.values, offsets)
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(part.valid_mask)])
-    return Ragged(part.values[part.valid_mask], before[offsets])
+    valid_before = np.concatenate([np.zeros(1, np.int64), np.cumsum(part.valid_mask)])
+    return Ragged(part.values[part.valid_mask], valid_before[offsets])

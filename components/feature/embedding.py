@@ -1,4 +1,4 @@
-"""Categories as embedding vectors."""
+"""Embedding vectors of categories."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from components.layer.lowering.sparse import clear_invalid, multiply_sparse
 from components.types import Block, Constants, MultiHot, Padded, Range, Statistic, UserError, Values
 
 Combiner: TypeAlias = Literal["mean", "sum", "sqrtn"]
-LISTED = ("data", "offsets", "values", "ids")  # constants of a vocabulary that hold its list
+LIST_CONSTANTS = ("data", "offsets", "values", "ids")  # constants of a vocabulary that hold its list
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
     """A learned vector for each id of a categorical column: TensorFlow's `embedding_column`.
 
-    The vectors e of a row are combined with their weights w: `mean` is sum(w e) / sum(w), `sqrtn` is
-    sum(w e) / sqrt(sum(w^2)), both without weights of 0 and below; `sum` is sum(w e) of all. Ids that are out of range,
-    or missing, add nothing. A row without any is zero.
+    The combiners of the vectors e of a row with their weights w are: `mean`, sum(w e) / sum(w); `sqrtn`,
+    sum(w e) / sqrt(sum(w^2)); and `sum`, sum(w e). `mean` and `sqrtn` ignore weights below 0. Ids that are missing or
+    out of range are ignored. A row without ids is zero.
 
     Attributes:
-        key: the categorical column; or several, with ids of the same meaning, which share the vectors (TensorFlow's
-            `shared_embeddings`) and are concatenated in this order.
-        dimension: of the vectors.
-        combiner: how the vectors of a row are combined. None: they are a sequence, each times its weight, with a mask
-            of the missing values.
-        initializer: of the vectors. None: a truncated normal of standard deviation 1 / sqrt(dimension), as in
-            TensorFlow.
-        max_norm: the length that longer vectors are cut to before they are combined. None: any length.
+        key: the categorical column. Or several with the same list of values: they share the vectors, as in TensorFlow's
+            `shared_embeddings`, and their results are concatenated in this order.
+        dimension: the number of elements of a vector.
+        combiner: how the vectors of a row are combined. None: they are a sequence, each multiplied by its weight, with
+            a mask that is False for missing values.
+        initializer: the initializer of the vectors. None: a truncated normal distribution with standard deviation
+            1 / sqrt(dimension), as in TensorFlow.
+        max_norm: the maximum length of a vector; longer vectors are scaled down before they are combined. None: none.
         trainable: whether the vectors are trained.
-        vectors: a file of initial vectors: text with lines "word v1 v2 ..." (GloVe; word2vec with its header), whose
-            words are matched with the column's list, or .npy with a row for each id. A relative path is looked up
-            below $TITRATE_DATA, then below the working folder. Other vectors begin as `initializer` draws them.
+        vectors: a file of initial vectors. Either text with lines "word v1 v2 ..." (GloVe; word2vec with its header),
+            whose words are the values of the column, or .npy with a row for each id. A relative path is looked up below
+            $TITRATE_DATA, then below the working folder. Ids without a vector are initialized by `initializer`.
     """
 
     key: str | tuple[str, ...]
@@ -57,18 +57,18 @@ class Embedding:
 
     def __post_init__(self) -> None:
         if self.dimension < 1:
-            raise self._wrong(f"dimension={self.dimension}; at least 1 is needed")
+            raise self._make_error(f"dimension={self.dimension} must be at least 1")
         if not self.keys or len(set(self.keys)) < len(self.keys):
-            raise self._wrong("`key` is one column, or several different ones")
+            raise self._make_error("`key` must be one column, or several different columns")
         if self.combiner is None and len(self.keys) > 1:
-            raise self._wrong("sequences of several columns can't be concatenated: choose a combiner")
+            raise self._make_error("without a combiner there must be only one column; choose a combiner")
 
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,) if isinstance(self.key, str) else self.key
 
     def fingerprint(self) -> str:
-        """The digest of the file of vectors; "" without one."""
+        """A digest of the file of vectors; "" without a file."""
         if self.vectors is None:
             return ""
         return hash_file(find_file(self.vectors)).hexdigest()
@@ -80,24 +80,25 @@ class Embedding:
         """Reads the file of vectors.
 
         Returns:
-            `static`: `buckets`, and with a file `with_vectors`, how many of them have a vector there.
+            `static`: `buckets`, the number of ids, and with a file `with_vectors`, the number of ids with a vector in
+            the file. `init_only`: the fields of `WordVectors`.
 
         Raises:
-            UserError: a key is no categorical column, or the keys have different ids.
-            DataError: the file is wrong.
+            UserError: a key is no categorical column, or the keys have different lists of values.
+            DataError: the file is missing, damaged, or doesn't fit the column.
         """
         buckets = {key: get_buckets("embedding", parents, key) for key in self.keys}
         first, *others = self.keys
         for other in others:
             if buckets[other] != buckets[first]:
-                raise self._wrong(
-                    f"`{first}` has {buckets[first]} ids and `{other}` {buckets[other]}; columns that share vectors "
-                    "have the same ids"
+                raise self._make_error(
+                    f"`{first}` has {buckets[first]} ids, but `{other}` has {buckets[other]}; columns that share "
+                    "vectors must have the same ids"
                 )
             if not _have_same_list(parents[first].host, parents[other].host):
-                raise self._wrong(
-                    f"the same id means one value of `{first}` and another of `{other}`; give both the same "
-                    "`values` or `path`"
+                raise self._make_error(
+                    f"`{first}` and `{other}` have different values for the same id; set the same `values` or `path` "
+                    "for both"
                 )
         static = {"buckets": buckets[first]}
         if self.vectors is None:
@@ -108,71 +109,81 @@ class Embedding:
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Values]:
-        """`ids` of the column, and `weights` if it has any; of the n-th of several columns `ids_n` and `weights_n`."""
+        """`ids`, and `weights` if the column has weights; for the n-th of several columns `ids_n` and `weights_n`."""
         return {
-            name + ending: parents[key][name]
-            for key, ending in zip(self.keys, _endings(len(self.keys)), strict=True)
+            name + suffix: parents[key][name]
+            for key, suffix in zip(self.keys, _make_suffixes(len(self.keys)), strict=True)
             for name in ("ids", "weights")
             if name in parents[key]
         }
 
-    def layer(self, static: Mapping[str, Any]) -> Vectors:
-        """(B, dimension), or (B, keys * dimension); without a combiner Padded (B, T, dimension)."""
-        spread = TruncatedNormal(self.dimension**-0.5) if self.initializer is None else self.initializer
+    def layer(self, static: Mapping[str, Any]) -> EmbeddingLayer:
+        """Returns (B, dimension), or (B, keys * dimension); without a combiner Padded (B, T, dimension)."""
+        initializer = TruncatedNormal(self.dimension**-0.5) if self.initializer is None else self.initializer
         shape = (static["buckets"], self.dimension)
-        return Vectors(shape, self.combiner, spread, self.max_norm, self.trainable, _endings(len(self.keys)))
+        return EmbeddingLayer(
+            shape, self.combiner, initializer, self.max_norm, self.trainable, _make_suffixes(len(self.keys))
+        )
 
-    def _wrong(self, fault: str) -> UserError:
+    def _make_error(self, fault: str) -> UserError:
         return UserError(f"embedding of {', '.join(f'`{key}`' for key in self.keys)}: {fault}")
 
 
-class Vectors(nn.Module):
-    """The layer with the parameter `embedding`; it is in the collection `frozen` where it isn't trained."""
+class EmbeddingLayer(nn.Module):
+    """The layer with the parameter `embedding`. If it isn't trained, it is in the collection `frozen`."""
 
     shape: tuple[int, int]
     combiner: Combiner | None
     initializer: Initializer
     max_norm: float | None
     trainable: bool
-    endings: tuple[str, ...]
+    suffixes: tuple[str, ...]
 
     @nn.compact
     def __call__(self, encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array | Padded:
         table = self._table(constants)
         columns = [
-            multi_hot({name: encoded[name + end] for name in ("ids", "weights") if name + end in encoded}, len(table))
-            for end in self.endings
+            multi_hot(
+                {name: encoded[name + suffix] for name in ("ids", "weights") if name + suffix in encoded}, len(table)
+            )
+            for suffix in self.suffixes
         ]
         if self.combiner is None:
             return _make_sequence(columns[0], table, self.max_norm)
         return jnp.concatenate([_combine(column, table, self.combiner, self.max_norm) for column in columns], axis=1)
 
     def _table(self, constants: Mapping[str, Any]) -> jax.Array:
-        def begin(key: jax.Array) -> jax.Array:
+        def initialize(key: jax.Array) -> jax.Array:
             drawn = get_initializer(self.initializer)(key, self.shape, jnp.float32)
             known = constants.get("known")
             return drawn if known is None else jnp.where(jnp.reshape(known, (-1, 1)), constants["vectors"], drawn)
 
         if self.trainable:
-            return self.param("embedding", begin)
-        return self.variable("frozen", "embedding", lambda: begin(self.make_rng("params"))).value
+            return self.param("embedding", initialize)
+        return self.variable("frozen", "embedding", lambda: initialize(self.make_rng("params"))).value
 
 
 def _have_same_list(host: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
-    """Whether two columns have the same list of values, or both have none."""
-    pairs = [(host.get(name), other.get(name)) for name in LISTED]
-    return all(a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs)
+    """Whether two columns have the same list of values, or both have no list."""
+    for name in LIST_CONSTANTS:
+        array, other_array = host.get(name), other.get(name)
+        if array is None or other_array is None:
+            if array is not other_array:
+                return False
+        elif not np.array_equal(array, other_array):
+            return False
+    return True
 
 
-def _endings(count: int) -> tuple[str, ...]:
+def _make_suffixes(count: int) -> tuple[str, ...]:
     return ("",) if count == 1 else tuple(f"_{number}" for number in range(count))
 
 
-def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float | None) -> jax.Array:
+def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, max_norm: float | None) -> jax.Array:
     ids, weights = clear_invalid(x)
     if combiner != "sum":
         weights = jnp.maximum(weights, 0)
-    total = multiply_sparse(MultiHot(ids, _limit(weights, ids, table, longest), x.size), table)
+    total = multiply_sparse(MultiHot(ids, _limit(weights, ids, table, max_norm), x.size), table)
     if combiner == "sum":
         return total
     divisor = weights.sum(1, keepdims=True)
@@ -181,23 +192,24 @@ def _combine(x: MultiHot, table: jax.Array, combiner: Combiner, longest: float |
     return total / jnp.where(divisor > 0, divisor, 1)  # without weights the total is zero
 
 
-def _make_sequence(x: MultiHot, table: jax.Array, longest: float | None) -> Padded:
+def _make_sequence(x: MultiHot, table: jax.Array, max_norm: float | None) -> Padded:
     ids, weights = clear_invalid(x)
-    weights = _limit(weights, ids, table, longest)
+    weights = _limit(weights, ids, table, max_norm)
     return Padded(jnp.asarray(table)[ids] * weights[..., None], x.ids != NO_ID)
 
 
-def _limit(weights: jax.Array, ids: jax.Array, table: jax.Array, longest: float | None) -> jax.Array:
-    """The weights (B, K), multiplied so that no vector counts as longer than `longest`."""
-    if longest is None:
+def _limit(weights: jax.Array, ids: jax.Array, table: jax.Array, max_norm: float | None) -> jax.Array:
+    """Multiplies the weights (B, K) so that no vector is longer than `max_norm`."""
+    if max_norm is None:
         return weights
     table = jnp.asarray(table)
-    few = 4 * ids.size < len(table)
-    return weights * (_norm_factors(table[ids], longest) if few else _norm_factors(table, longest)[ids])
+    if 4 * ids.size < len(table):  # it is faster to read the vectors of the ids than the whole table
+        return weights * _norm_factors(table[ids], max_norm)
+    return weights * _norm_factors(table, max_norm)[ids]
 
 
-def _norm_factors(vectors: jax.Array, longest: float) -> jax.Array:
-    """The factors that cut vectors (…, dimension) to the length, (…)."""
+def _norm_factors(vectors: jax.Array, max_norm: float) -> jax.Array:
+    """The factors, (…), that scale vectors (…, dimension) down to the maximum length."""
     squares = jnp.square(vectors).sum(-1)
     length = jnp.sqrt(jnp.where(squares > 0, squares, 1))  # the gradient of the root at 0 would be infinite
-    return jnp.minimum(1, longest / length)
+    return jnp.minimum(1, max_norm / length)

@@ -1,4 +1,4 @@
-"""Ids of strings and integers by a hash, without a list of values."""
+"""Hashed ids of strings and integers, without a list of values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.feature.base.column import Categorical, check_buckets
 from components.feature.base.values import check_category_type, read_values
 from components.feature.text.fingerprint import fingerprint64, format_integers, to_buckets
 from components.feature.text.siphash import siphash
-from components.feature.text.string_ops import apply_to_strings, to_strings
+from components.feature.text.string_ops import map_strings, to_strings
 from components.feature.text.vocabulary_index import build_index, look_up
 from components.types import Block, Constants, Encoded, Range, Strings, UserError, Values
 
@@ -21,14 +21,15 @@ from components.types import Block, Constants, Encoded, Range, Strings, UserErro
 class Hashed(Categorical):
     """Hash buckets: TensorFlow's `categorical_column_with_hash_bucket`, and Keras's `Hashing`.
 
-    An id is the remainder of FarmHash's Fingerprint64 of a string's UTF-8, or of an integer's decimal digits.
+    The id is the remainder of a hash: FarmHash's Fingerprint64 of a string's UTF-8, or of an integer's digits.
 
     Attributes:
-        key: the raw column, strings or integers. Where all rows have the same number of values, "" and -1 are missing
+        key: the raw column, strings or integers. If all rows have the same number of values, "" and -1 are missing
             values.
         buckets: the number of ids.
-        salt: the key of SipHash-2-4, which then replaces Fingerprint64: two numbers, or one that is used twice.
-        mask: the value that alone has id 0; the others share the ids from 1 on.
+        salt: the key of the hash SipHash-2-4, which replaces Fingerprint64: two numbers, or one number that is used
+            twice. None: Fingerprint64.
+        mask: the only value with id 0. The ids of other values start at 1. None: other values may also have id 0.
         missing: replaces missing values. None: they have no id.
     """
 
@@ -41,7 +42,8 @@ class Hashed(Categorical):
     def __post_init__(self) -> None:
         check_buckets(self.key, self.buckets)
         if self.mask is not None and self.buckets < 2:
-            raise UserError(f"column `{self.key}`: with a mask, buckets={self.buckets} leaves none for other values")
+            fault = f"buckets={self.buckets} leaves no id for other values than `mask`"
+            raise UserError(f"column `{self.key}`: {fault}; at least 2 are needed")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -56,20 +58,20 @@ class Hashed(Categorical):
     ) -> Mapping[str, Encoded]:
         found = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self.mask not in ("", -1))
         if self.mask is not None:
-            check_category_type(block, self.key, found, f"mask={self.mask!r} is of", isinstance(self.mask, str))
+            check_category_type(block, self.key, found, f"mask={self.mask!r}", isinstance(self.mask, str))
         if not isinstance(found.values, Strings):
-            return found.ids(self._ids(Strings(*format_integers(found.values)), constants))
-        return found.ids(
-            apply_to_strings(found.values, lambda data, offsets: self._ids(Strings(data, offsets), constants))
+            return found.arrange_ids(self._hash_ids(Strings(*format_integers(found.values)), constants))
+        return found.arrange_ids(
+            map_strings(found.values, lambda data, offsets: self._hash_ids(Strings(data, offsets), constants))
         )
 
-    def _ids(self, strings: Strings, constants: Constants) -> np.ndarray:
+    def _hash_ids(self, strings: Strings, constants: Constants) -> np.ndarray:
         if self.mask is None:
-            return to_buckets(self._hashes(strings), self.buckets)
-        masked = look_up(strings, fingerprint64(strings.data, strings.offsets), constants.host) == 0
-        return np.where(masked, 0, 1 + to_buckets(self._hashes(strings), self.buckets - 1))
+            return to_buckets(self._hash(strings), self.buckets)
+        is_mask = look_up(strings, fingerprint64(strings.data, strings.offsets), constants.host) == 0
+        return np.where(is_mask, 0, 1 + to_buckets(self._hash(strings), self.buckets - 1))
 
-    def _hashes(self, strings: Strings) -> np.ndarray:
+    def _hash(self, strings: Strings) -> np.ndarray:
         if self.salt is None:
             return fingerprint64(strings.data, strings.offsets)
         low, high = self.salt if isinstance(self.salt, tuple) else (self.salt, self.salt)

@@ -1,4 +1,4 @@
-"""Integers as ids."""
+"""Integers that are ids."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Identity(Categorical):
     """Integers from 0 as ids: TensorFlow's `categorical_column_with_identity`.
 
     Attributes:
-        key: the raw column. Where all rows have the same number of values, -1 is a missing value.
+        key: the raw column. If all rows have the same number of values, -1 is a missing value.
         buckets: the number of ids.
-        default: the id of integers that are out of range. None: they have none.
-        check: whether, without a `default`, an integer out of range is an error. False: it counts for nothing, as in
-            TensorFlow; it must be from -2**31 + 1 to 2**31 - 1.
+        default: the id of integers outside of [0, buckets). None: they have no id; see `check`.
+        check: whether an integer without an id is an error. False: it is ignored, as in TensorFlow, but it must be from
+            -2**31 + 1 to 2**31 - 1.
     """
 
     key: str
@@ -34,7 +34,7 @@ class Identity(Categorical):
     def __post_init__(self) -> None:
         check_buckets(self.key, self.buckets)
         if self.default is not None and not 0 <= self.default < self.buckets:
-            raise UserError(f"column `{self.key}`: default={self.default} is none of its ids, 0 to {self.buckets - 1}")
+            raise UserError(f"column `{self.key}`: default={self.default} must be an id, 0 to {self.buckets - 1}")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -44,24 +44,26 @@ class Identity(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         found = read_values(block, self.key, parents)
-        if found.is_empty:
-            return found.ids(np.zeros(found.total, np.int32))
+        if found.is_all_missing:
+            return found.arrange_ids(np.zeros(found.value_count, np.int32))
         if isinstance(found.values, Strings):
-            places = range(found.total) if found.valid_mask is None else np.flatnonzero(found.valid_mask).tolist()
-            texts = ", ".join(repr(format_category(found.values, place)) for place in places[:3])
+            valid = np.arange(found.value_count) if found.valid_mask is None else np.flatnonzero(found.valid_mask)
+            examples = ", ".join(repr(format_category(found.values, position)) for position in valid[:3].tolist())
             raise DataError(
-                f"column `{self.key}` of {block.origin} holds text ({texts}), but ids are whole numbers: "
-                "Vocabulary or Hashed makes them"
+                f"column `{self.key}` of {block.origin} has text ({examples}), but Identity needs whole numbers; "
+                "use Vocabulary or Hashed"
             )
-        ids, known = found.values, (found.values >= 0) & (found.values < self.buckets)
+        ids = found.values
+        in_range = (ids >= 0) & (ids < self.buckets)
         if self.default is not None:
-            return found.ids(np.where(known, ids, self.default))
-        wrong = ~known if self.check else (ids <= NO_ID) | (ids >= 1 << 31)
+            return found.arrange_ids(np.where(in_range, ids, self.default))
+        wrong = ~in_range if self.check else (ids <= NO_ID) | (ids >= 1 << 31)
         wrong = wrong if found.valid_mask is None else wrong & found.valid_mask
         if wrong.any():
-            place = int(np.argmax(wrong))
+            position = int(np.argmax(wrong))
+            location = block.locate(found.find_row(position))
             raise DataError(
-                f"{block.locate(found.row(place))}: column `{self.key}` is {ids[place]}, and its ids are 0 to "
-                f"{self.buckets - 1}; `default` is the id of other numbers"
+                f"{location}: column `{self.key}` is {ids[position]}, but its ids are 0 to {self.buckets - 1}; "
+                "correct it, increase `buckets`, or set `default` to the id of other numbers"
             )
-        return found.ids(ids)
+        return found.arrange_ids(ids)

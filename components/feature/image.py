@@ -26,14 +26,13 @@ class Image:
 
     Attributes:
         key: the raw column.
-        size: the height and width that images are resized to, once, before they are cached: bilinear over the area
-            that a pixel covers (Pillow's triangle filter, without aliasing), each pass rounded to bytes. None: the
-            images keep their size.
-        normalize: `unit` divides by 255; `standardize` gives each channel mean 0 and standard deviation 1 over the
-            training split (a constant one is shifted, and divided by 255). None: neither.
-        mean: is subtracted after that: one number, or one for each channel in their order after `order`.
-        std: the rest is divided by it: one number, or one for each channel.
-        order: `bgr` reverses the three channels, for networks that were trained in Caffe.
+        size: the height and width of resized images. They are resized once, before they are cached, with Pillow's
+            bilinear filter, which averages over all covered pixels. None: images keep their size.
+        normalize: `unit` divides by 255. `standardize` gives each channel mean 0 and standard deviation 1 over the
+            training split; a constant channel is shifted and divided by 255. None: neither.
+        mean: is subtracted after `normalize`: one number, or one for each channel, in the order of `order`.
+        std: divides the result: one number, or one for each channel.
+        order: the order of the channels: `bgr` reverses it, for networks that were trained in Caffe.
     """
 
     key: str
@@ -45,14 +44,16 @@ class Image:
 
     def __post_init__(self) -> None:
         if self.normalize == "standardize" and (self.mean is not None or self.std is not None):
-            raise UserError("`mean` and `std` are learned where `normalize` is standardize; choose unit, or null")
+            raise UserError(
+                "`mean` and `std` can't be set if `normalize` is standardize; set `normalize` to unit or null"
+            )
 
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.key,)
 
     def statistics(self) -> Mapping[str, Statistic]:
-        key = self.key if self.size is None else _Pixels(self.key, self.size)
+        key = self.key if self.size is None else _ReadPixels(self.key, self.size)
         return {"channels": Moments(key)} if self.normalize == "standardize" else {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
@@ -60,9 +61,9 @@ class Image:
         unit = 1 if self.normalize is None else WHITE
         device = scaling.make_constants(fitted, unit)
         if self.mean is not None:
-            device["offset"] = _to_bytes(self.mean, unit)
+            device["offset"] = _scale_to_bytes(self.mean, unit)
         if self.std is not None:
-            device["divisor"] = _to_bytes(self.std, unit)
+            device["divisor"] = _scale_to_bytes(self.std, unit)
         return Constants(device=device)
 
     def encode(
@@ -72,12 +73,12 @@ class Image:
         return {"values": _read_images(block, self.key, self.size)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        """(B, H, W, C), float32; raises UserError where the parameters are for another number of channels."""
+        """Returns (B, H, W, C), float32. Raises UserError if a parameter doesn't fit the number of channels."""
         return partial(_scale, order=self.order)
 
 
-def _to_bytes(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:
-    """One number per channel, or one for all, in the unit of bytes."""
+def _scale_to_bytes(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:
+    """Converts one number per channel, or one for all channels, to the unit of bytes."""
     return np.atleast_1d(np.asarray(numbers, np.float64) * unit).astype(np.float32)
 
 
@@ -85,16 +86,16 @@ def _scale(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, order: s
     images = encoded["values"]
     channels = images.shape[-1]
     if order == "bgr" and channels != 3:
-        raise UserError(f"`order` (=bgr) is for images of 3 channels, these have {channels}")
+        raise UserError(f"`order` (=bgr) needs images with 3 channels, got {channels}")
     for name, field in (("offset", "mean"), ("divisor", "std")):
         if len(constants[name]) not in (1, channels):
-            raise UserError(f"`{field}` has {len(constants[name])} numbers, the images have {channels} channels")
+            raise UserError(f"`{field}` has {len(constants[name])} numbers, but the images have {channels} channels")
     return scaling.scale({"values": images[..., ::-1] if order == "bgr" else images}, constants)
 
 
 @dataclass(frozen=True)
-class _Pixels:
-    """The pixels of resized images, float64 (pixels, channels), as the key of a statistic."""
+class _ReadPixels:
+    """The key of a statistic: the pixels of resized images, float64 (pixels, channels)."""
 
     key: str
     size: tuple[int, int]
@@ -109,18 +110,18 @@ def _read_images(block: Block, key: str, size: tuple[int, int] | None) -> np.nda
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(
             f"column `{key}` of {block.origin} is {images.dtype} {images.shape}; "
-            f"images are uint8, 0 to {WHITE}, (rows, height, width, channels)"
+            f"images must be uint8, 0 to {WHITE}, (rows, height, width, channels)"
         )
     return images if size in (None, images.shape[1:3]) else _resize(images, *size)
 
 
 def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes channel by channel: of four channels, Pillow takes the last for opacity."""
+    """Resizes each channel separately, because Pillow would treat the last of four channels as opacity."""
     import PIL.Image  # takes 50 ms, and most runs don't need it
 
     result = np.empty((len(images), height, width, images.shape[-1]), np.uint8)
-    for image, small in zip(images, result, strict=True):
+    for image, resized in zip(images, result, strict=True):
         for channel in range(images.shape[-1]):
             plane = PIL.Image.fromarray(image[..., channel])
-            small[..., channel] = np.asarray(plane.resize((width, height), PIL.Image.Resampling.BILINEAR))
+            resized[..., channel] = np.asarray(plane.resize((width, height), PIL.Image.Resampling.BILINEAR))
     return result

@@ -1,4 +1,4 @@
-"""Categories as vectors with an element for each id."""
+"""Categories as vectors with one element for each id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ import numpy as np
 
 from components.feature.base.column import get_buckets, multi_hot
 from components.feature.base.values import NO_ID
-from components.feature.statistic import document_frequency
+from components.feature.statistic.document_frequency import (
+    Bags,
+    DocumentFrequency,
+    Formula,
+    make_bags,
+    number_rows,
+    weigh_ids,
+    weigh_vocabulary,
+)
 from components.layer.lowering.sparse import clear_invalid
 from components.types import (
     Block,
@@ -33,31 +41,34 @@ from components.types import (
 class Indicator:
     """One-hot, multi-hot and tf-idf vectors: TensorFlow's `indicator_column`, and Keras's `CategoryEncoding`.
 
-    Ids that are out of range, or missing, count for nothing.
+    Ids that are missing or out of range are ignored.
 
     Attributes:
         key: the categorical column.
-        mode: `count`: how often each id occurs, or the sum of its weights; an input makes that of a categorical column
-            without an indicator too. `multi_hot`: 1 for ids that occur. `tf_idf`: term frequency times inverse document
-            frequency.
-        formula: of `tf_idf`, for an id that occurs in df of N rows. `keras`: count * log(1 + N / (1 + df)), as in
-            TextVectorization; `tft`: count / ids of the row * (1 + log((N + 1) / (df + 1))), as in TensorFlow
-            Transform; `tft_unsmoothed`: with 1 + log(N / max(df, 1)).
-        documents: where df is from. `learned`: from the vocabulary `key`, which has learned its list; as in Keras,
-            unknown values have the mean weight of the list. `counted`: from the training split; `key` is a stateless
-            column then, like Hashed, or a vocabulary with a given list.
-        sequence: whether each value becomes a vector of its own, with a mask of the missing ones (Keras's `one_hot`).
+        mode: the value of an element. `count`: how often the id occurs in the row, or the sum of its weights; this is
+            also the default for a categorical column in an input. `multi_hot`: 1 if the id occurs, else 0. `tf_idf`:
+            term frequency times inverse document frequency.
+        formula: the formula of `tf_idf` for an id that occurs in df of N rows. `keras`: count * log(1 + N / (1 + df)),
+            as in TextVectorization. `tft`: count / ids of the row * (1 + log((N + 1) / (df + 1))), as in TensorFlow
+            Transform. `tft_unsmoothed`: count / ids of the row * (1 + log(N / max(df, 1))).
+        documents: the origin of df. `learned`: from the column `key`, a Vocabulary whose list is learned; as in Keras,
+            unknown values get the mean over the list. `counted`: from the training split; `key` must be a stateless
+            column, such as Hashed, or a Vocabulary with `values` or `path`.
+        sequence: whether each value becomes a vector of its own, as Keras's `one_hot`, with a mask that is False for
+            missing values.
     """
 
     key: str
     mode: Literal["count", "multi_hot", "tf_idf"] = "count"
-    formula: document_frequency.Formula = "keras"
+    formula: Formula = "keras"
     documents: Literal["learned", "counted"] = "learned"
     sequence: bool = False
 
     def __post_init__(self) -> None:
         if self.sequence and self.mode == "tf_idf":
-            raise UserError(f"indicator of `{self.key}`: tf_idf needs whole rows; leave `sequence` out")
+            raise UserError(
+                f"indicator of `{self.key}`: `mode` (=tf_idf) can't be combined with `sequence`; leave `sequence` out"
+            )
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -65,10 +76,10 @@ class Indicator:
 
     def statistics(self) -> Mapping[str, Statistic]:
         counted = self.mode == "tf_idf" and self.documents == "counted"
-        return {"documents": document_frequency.DocumentFrequency(self.key)} if counted else {}
+        return {"documents": DocumentFrequency(self.key)} if counted else {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        """Raises UserError where `key` is no categorical column, or hasn't learned the df that `tf_idf` needs."""
+        """Raises UserError if `key` is no categorical column, or has no document frequencies for `tf_idf`."""
         buckets = get_buckets("indicator", parents, self.key)
         device = {"idf": self._idf(results, parents[self.key], buckets)} if self.mode == "tf_idf" else {}
         return Constants(device=device, static={"buckets": buckets})
@@ -76,35 +87,35 @@ class Indicator:
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        """`ids`, each once per row unless `sequence` is set, and `weights` where they aren't all 1."""
+        """`ids`, each once per row unless `sequence` is set, and `weights` unless all are 1."""
         arrays: Mapping[str, Any] = parents[self.key]
         ids, weights = arrays["ids"], None if self.mode == "multi_hot" else arrays.get("weights")
         if self.sequence or (isinstance(ids, np.ndarray) and ids.ndim == 1):
             return {"ids": ids} if weights is None else {"ids": ids, "weights": weights}
-        found = document_frequency.make_bags(ids, weights)
+        bags = make_bags(ids, weights)
         if self.mode == "tf_idf" and self.formula != "keras":
-            found = found._replace(weights=found.weights / _count_values(ids)[found.rows])
-        encoded = {"ids": _as_rows(found, found.ids.astype(np.int32), NO_ID, ids)}
+            bags = bags._replace(weights=bags.weights / _count_values(ids)[bags.rows])
+        encoded = {"ids": _arrange(bags, bags.ids.astype(np.int32), NO_ID, ids)}
         if self.mode == "multi_hot":
             return encoded
-        return {**encoded, "weights": _as_rows(found, found.weights, np.float32(0), ids)}
+        return {**encoded, "weights": _arrange(bags, bags.weights, np.float32(0), ids)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], MultiHot | Padded]:
-        """MultiHot (B, buckets); for sequences Padded (B, T, buckets)."""
-        return functools.partial(_make_one_hots if self.sequence else _weigh, size=static["buckets"])
+        """Returns MultiHot (B, buckets); for sequences Padded (B, T, buckets)."""
+        return functools.partial(_make_one_hots if self.sequence else _make_multi_hot, size=static["buckets"])
 
     def _idf(self, results: Mapping[str, Any], parent: Constants, buckets: int) -> np.ndarray:
         if self.documents == "counted":
-            return document_frequency.weigh_ids(results["documents"], buckets, self.formula)
+            return weigh_ids(results["documents"], buckets, self.formula)
         if "documents" not in parent.host:
             raise UserError(
-                f"tf_idf of `{self.key}`: it hasn't learned in how many rows its ids occur, as a Vocabulary without "
-                "`values` and `path` does; `documents: counted` counts them"
+                f"tf_idf of `{self.key}`: it has no document frequencies, because it isn't a Vocabulary whose list is "
+                "learned; set `documents: counted`"
             )
-        return document_frequency.weigh_vocabulary(parent.host, self.formula)
+        return weigh_vocabulary(parent.host, self.formula)
 
 
-def _weigh(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot:
+def _make_multi_hot(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot:
     x = multi_hot(encoded, size)
     if "idf" not in constants:
         return x
@@ -119,17 +130,20 @@ def _make_one_hots(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, 
 
 
 def _count_values(ids: Encoded) -> np.ndarray:
-    """How many values each row has, float32."""
-    held = (ids.values if isinstance(ids, Ragged) else ids.reshape(-1)) != NO_ID
-    return np.bincount(document_frequency.number_rows(ids)[held], minlength=row_count(ids)).astype(np.float32)
+    """The number of values of each row, float32."""
+    has_id = (ids.values if isinstance(ids, Ragged) else ids.reshape(-1)) != NO_ID
+    return np.bincount(number_rows(ids)[has_id], minlength=row_count(ids)).astype(np.float32)
 
 
-def _as_rows(found: document_frequency.Bags, values: np.ndarray, padding: Any, like: Encoded) -> Encoded:
-    """Arranges an array with an element per id of the bags as rows: of any length, or of the width of `like`."""
-    lengths = np.bincount(found.rows, minlength=row_count(like))
+def _arrange(bags: Bags, values: np.ndarray, padding: Any, ids: Encoded) -> Encoded:
+    """Arranges an array with one element per entry of the bags in rows.
+
+    The result is Ragged if `ids`, from which the bags were made, is Ragged; otherwise it has the width of `ids`.
+    """
+    lengths = np.bincount(bags.rows, minlength=row_count(ids))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    if isinstance(like, Ragged):
+    if isinstance(ids, Ragged):
         return Ragged(values, offsets)
-    wide = np.full((len(like), like.size // max(len(like), 1)), padding)
-    wide[found.rows, np.arange(len(values)) - offsets[found.rows]] = values
-    return wide
+    dense = np.full((len(ids), ids.size // max(len(ids), 1)), padding)
+    dense[bags.rows, np.arange(len(values)) - offsets[bags.rows]] = values
+    return dense

@@ -1,4 +1,4 @@
-"""Classes as a target."""
+"""The target of a classification."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ class Label:
 
     Attributes:
         key: the raw column of integers, strings or booleans.
-        names: the classes in order. Integers in the data are indices of them; strings are the names. None: the values
-            of the training split, sorted.
-        weight: `balanced` weighs an example by rows / (classes * rows of its class) of the training split, so that all
-            classes weigh the same (King and Zeng, 2001). None: each example weighs 1.
+        names: the names of the classes, in order. Integers in the data are positions in this list; strings are names.
+            None: the sorted values of the training split.
+        weight: the weights of examples. `balanced`: rows / (classes * rows of the class) of the training split, which
+            gives each class the same total weight. None: each example has weight 1.
+
+    References:
+        King and Zeng, Logistic Regression in Rare Events Data, 2001.
     """
 
     key: str
@@ -34,7 +37,7 @@ class Label:
 
     def __post_init__(self) -> None:
         if self.names is not None and len(set(self.names)) < len(self.names):
-            raise UserError(f"`names` has a class twice: {', '.join(self.names)}")
+            raise UserError(f"`names` must have each class only once, got {', '.join(self.names)}")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -44,16 +47,16 @@ class Label:
         return {"rows": Distinct(self.key)}
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-        """Compares the classes of the splits.
+        """Checks the classes of each split.
 
         Returns:
-            A warning for each held-out split that lacks classes.
+            A warning for each held-out split in which classes are missing.
 
         Raises:
-            DataError: the training split lacks a class that another split or `names` has, or has only one.
+            DataError: the training split has only one class, or lacks a class of another split or of `names`.
         """
         rows = {split: result["rows"] for split, result in results.items()}
-        classes = self._classes(rows["train"])
+        classes = self._name_classes(rows["train"])
         if self.names is None:
             classes |= {value: str(value) for counts in rows.values() for value in counts}
         for value, name in classes.items():
@@ -61,16 +64,20 @@ class Label:
                 counts = {split: counts.get(value, 0) for split, counts in rows.items()}
                 raise DataError(self._describe_absence(name, counts))
         if len(classes) < 2:
-            raise DataError(f"column `{self.key}` has one class only, {', '.join(classes.values())}")
-        absent = {split: [classes[value] for value in classes if value not in counts] for split, counts in rows.items()}
-        return tuple(
-            f"the {split} split has no example of class {', '.join(names)} of column `{self.key}`"
-            for split, names in absent.items()
-            if names
-        )
+            raise DataError(
+                f"column `{self.key}` has only one class, {', '.join(classes.values())}; two or more are needed"
+            )
+        warnings = []
+        for split, counts in rows.items():
+            missing = [name for value, name in classes.items() if value not in counts]
+            if missing:
+                warnings.append(
+                    f"the {split} split has no example of class {', '.join(missing)} of column `{self.key}`"
+                )
+        return tuple(warnings)
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        classes = self._classes(results["rows"])
+        classes = self._name_classes(results["rows"])
         counts = np.array([results["rows"][value] for value in classes])
         return Constants(
             host={"values": np.array(list(classes))},
@@ -82,20 +89,18 @@ class Label:
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`ids`: int32 (rows,)."""
-        numbers = {value: number for number, value in enumerate(constants.host["values"].tolist())}
-        values, rows = group_rows(block, self.key)
-        ids = np.array([numbers.get(value, -1) for value in values], np.int32)[rows]
+        known_ids = {value: number for number, value in enumerate(constants.host["values"].tolist())}
+        values, value_of_row = group_rows(block, self.key)
+        ids = np.array([known_ids.get(value, -1) for value in values], np.int32)[value_of_row]
         if (ids < 0).any():
             row = int(np.argmin(ids))
             known = ", ".join(constants.static["classes"])
-            value = raw.format_value(values[rows[row]])
-            raise DataError(
-                f"{block.locate(row)}: column `{self.key}` is {value}, which is none of the classes {known}"
-            )
+            value = raw.format_value(values[value_of_row[row]])
+            raise DataError(f"{block.locate(row)}: column `{self.key}` is {value}; allowed classes: {known}")
         return {"ids": ids}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        """(B,), int32."""
+        """Returns (B,), int32."""
         return _get_ids
 
     def bind(self, constants: Constants) -> BoundTarget:
@@ -105,23 +110,24 @@ class Label:
         values = tuple(constants.host["values"].tolist()) if self.names is None else classes
         return BoundTarget(len(classes), classes, lambda logits: logits, weight, values)
 
-    def _classes(self, rows: Mapping[Any, int]) -> dict[Any, str]:
-        """The name of each class by its value in the data."""
+    def _name_classes(self, rows: Mapping[Any, int]) -> dict[Any, str]:
+        """The name of each class, by its value in the data."""
         if self.names is None:
             return {value: str(value) for value in rows}
         values = self.names if any(isinstance(value, str) for value in rows) else range(len(self.names))
         return dict(zip(values, self.names, strict=True))
 
     def _describe_absence(self, name: str, rows: Mapping[str, int]) -> str:
-        message = f"class {name} of column `{self.key}` never occurs in the training split"
-        places = ", ".join(f"{count} in {split}" for split, count in rows.items() if count)
-        if not places:
-            return f"{message}, nor in another split; correct the data or `names`"
+        message = f"class {name} of column `{self.key}` is missing in the training split"
+        counts = ", ".join(f"{count} in {split}" for split, count in rows.items() if count)
+        if not counts:
+            return f"{message}, and in all other splits; correct the data or `names`"
         if sum(rows.values()) < len(rows):
-            return f"{message} (rows of it: {places}), too few for {len(rows)} splits; get more of it, or leave it out"
+            remedy = "add rows of it, or remove the class"
+            return f"{message} (rows: {counts}); the class has too few rows for {len(rows)} splits; {remedy}"
         return (
-            f"{message} (rows: {places}); `stratify` ({self.key}) of the data spreads each class over the splits; "
-            "another `seed` or a smaller `valid` may help too"
+            f"{message} (rows: {counts}); set `stratify` ({self.key}) of the data to divide each class among the "
+            "splits, or try another `seed` or a smaller `valid`"
         )
 
 

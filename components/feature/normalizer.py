@@ -1,4 +1,4 @@
-"""Normalizers of numbers: fixed ones, and ones that are fitted to the training split."""
+"""Normalizers of numbers. Some are fixed functions; others are fitted to the training split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.feature.statistic import Distribution, Extremes, Moments, Offset
 from components.feature.statistic.elements import Key
 from components.types import DataError, Range, Statistic, UserError
 
-ROUNDING = 2.0**8 * np.finfo(np.float64).eps  # relative difference below which numbers count as equal
+RELATIVE_ROUNDING = 2.0**8 * np.finfo(np.float64).eps  # numbers with a smaller relative difference count as equal
 
 
 class FixedNormalizer(Protocol):
@@ -22,35 +22,35 @@ class FixedNormalizer(Protocol):
     def __call__(self, values: Any, xp: Any) -> Any: ...
 
     def undo(self, values: Any, xp: Any) -> Any:
-        """The inverse; raises UserError where there is none."""
+        """The inverse function; raises UserError if there is none."""
 
 
 class FittedNormalizer(Protocol):
-    """(x - offset) / scale, fitted to a statistic of the training split, and fixed normalizers after it."""
+    """(x - offset) / scale, where both are fitted to a statistic of the training split; then fixed normalizers."""
 
     @property
     def after(self) -> tuple[FixedNormalizer, ...]:
-        """The fixed normalizers that follow."""
+        """The fixed normalizers that follow the division by the scale."""
 
     def statistic(self, key: Key) -> Statistic:
         """The statistic that it is fitted to."""
 
-    def offset_scale(self, result: Any) -> OffsetScale:
-        """Offset and scale, from the statistic's result.
+    def fit(self, result: Any) -> OffsetScale:
+        """Computes offset and scale from the result of the statistic.
 
         Raises:
-            DataError: there is none; the message doesn't name the column.
+            DataError: the scale is 0. The message doesn't name the column.
         """
 
 
 def is_constant(fitted: OffsetScale) -> np.ndarray:
-    """Where numbers differ by no more than their rounding in float64."""
-    return fitted.scale <= ROUNDING * np.abs(fitted.offset)
+    """Where the differences of numbers are only rounding errors in float64."""
+    return fitted.scale <= RELATIVE_ROUNDING * np.abs(fitted.offset)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Maps the range from 0 to 1 to the one from `low` to `high`."""
+    """Maps the range [0, 1] to [low, high]."""
 
     low: float
     high: float
@@ -69,7 +69,7 @@ def _check_order(low: float, high: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """log(x + offset); the sum must be above 0. For an offset of 1, `log1p` is also exact near 0.
+    """log(x + offset), where the sum must be above 0. Log1p is more precise near 0 for an offset of 1.
 
     Attributes:
         offset: is added to each number.
@@ -86,7 +86,7 @@ class Log:
 
 @dataclass(frozen=True, kw_only=True)
 class Log1p:
-    """log(x + 1); x must be above -1."""
+    """log(x + 1), where x must be above -1. It is precise near 0."""
 
     def __call__(self, values: Any, xp: Any) -> Any:
         return xp.log1p(values)
@@ -97,7 +97,7 @@ class Log1p:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """The nearest number from `low` to `high`.
+    """Clips numbers to the range [low, high].
 
     Attributes:
         low: the lower bound.
@@ -114,29 +114,29 @@ class Clip:
         return xp.clip(values, self.low, self.high)
 
     def undo(self, values: Any, xp: Any) -> Any:
-        raise UserError("a target can't be clipped by Clip, as predictions must be mapped back; clip the data itself")
+        raise UserError("Clip can't normalize a target, because predictions must be mapped back; clip the data instead")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZScore:
-    """(x - mean) / standard deviation, of the population."""
+    """(x - mean) / standard deviation. The standard deviation is that of the population."""
 
     after: ClassVar[tuple[FixedNormalizer, ...]] = ()
 
     def statistic(self, key: Key) -> Moments:
         return Moments(key)
 
-    def offset_scale(self, result: OffsetScale) -> OffsetScale:
+    def fit(self, result: OffsetScale) -> OffsetScale:
         return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinMax:
-    """Maps the range of the training split to the one from `low` to `high`. Other numbers are extrapolated.
+    """Maps the range of the training split to [low, high]. Numbers outside of the range are extrapolated.
 
     Attributes:
-        low: where the smallest number goes.
-        high: where the largest number goes.
+        low: the image of the smallest number.
+        high: the image of the largest number.
     """
 
     low: float = 0.0
@@ -152,19 +152,19 @@ class MinMax:
     def statistic(self, key: Key) -> Extremes:
         return Extremes(key)
 
-    def offset_scale(self, result: OffsetScale) -> OffsetScale:
+    def fit(self, result: OffsetScale) -> OffsetScale:
         return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robust:
-    """(x - median) / (quantile of `high` - quantile of `low`), so that outliers have little influence.
+    """(x - median) / (quantile of `high` - quantile of `low`). Outliers have little influence.
 
-    The two quantiles must differ, unless all numbers are equal.
+    The two quantiles must differ, unless the column is constant.
 
     Attributes:
-        low: the lower probability; by default that of the first quartile.
-        high: the upper probability; by default that of the third quartile.
+        low: the probability of the lower quantile; by default the first quartile.
+        high: the probability of the upper quantile; by default the third quartile.
     """
 
     after: ClassVar[tuple[FixedNormalizer, ...]] = ()
@@ -177,22 +177,23 @@ class Robust:
     def statistic(self, key: Key) -> Quantiles:
         return Quantiles(key)
 
-    def offset_scale(self, result: Distribution) -> OffsetScale:
-        least, low, median, high, most = result.quantiles(np.array([0, self.low, 0.5, self.high, 1]))
-        found = OffsetScale(median, high - low)
-        if (level := is_constant(found) & ~is_constant(OffsetScale(median, most - least))).any():
+    def fit(self, result: Distribution) -> OffsetScale:
+        minimum, low, median, high, maximum = result.quantiles(np.array([0, self.low, 0.5, self.high, 1]))
+        fitted = OffsetScale(median, high - low)
+        has_no_scale = is_constant(fitted) & ~is_constant(OffsetScale(median, maximum - minimum))
+        if has_no_scale.any():
             raise DataError(
-                f"its quantiles {self.low:g} and {self.high:g} are both {low[level][0]:g}, although it isn't constant: "
-                "there is nothing to divide by; choose z_score, or Robust with a lower `low` or a higher `high`"
+                f"its quantiles {self.low:g} and {self.high:g} are both {low[has_no_scale][0]:g}, so their difference "
+                "can't be the scale; choose z_score, or Robust with a lower `low` or a higher `high`"
             )
-        return found
+        return fitted
 
 
 Normalizer: TypeAlias = (
     Literal["z_score", "min_max", "robust", "log", "log1p"] | ZScore | MinMax | Robust | Log | Log1p | Clip
 )
 
-NAMES: Mapping[str, FixedNormalizer | FittedNormalizer] = {
+NORMALIZERS: Mapping[str, FixedNormalizer | FittedNormalizer] = {
     "z_score": ZScore(),
     "min_max": MinMax(),
     "robust": Robust(),

@@ -1,4 +1,4 @@
-"""Numbers as features and targets."""
+"""Numbers, as a feature or a target."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ from components.types import Block, BoundTarget, Constants, DataError, Encoded, 
 
 @dataclass(frozen=True, kw_only=True)
 class Numeric:
-    """Columns of finite numbers, or vectors of them, as one float32 vector (D,): a feature or a target.
+    """Finite numbers or vectors of one or more columns, as one float32 vector (D,): a feature or a target.
 
-    Columns that read this one get the numbers of the data, neither normalized nor filled.
+    Columns that read this column get the numbers in the data: not normalized, and with missing values.
 
     Attributes:
-        key: the column, or several, in order.
-        expression: in place of `key`, arithmetic over columns of single numbers, as `log(total_rooms / households)`.
-        normalize: a normalizer, or a list that is applied in order. None: nothing is normalized. `z_score` gives each
-            element mean 0 and (population) standard deviation 1, `min_max` the range from 0 to 1, `robust` median 0
-            and a distance of 1 between the quartiles, over the training split; each only shifts an element that is
-            constant there. `log` and `log1p` take the logarithm. `components.feature.normalizer` has the same as
-            parts with parameters, and Clip. One step at most may learn from the data; only Clip may follow it.
-            Numbers so far from 0 that float32 would blur them, like seconds since 1970 over an hour, are an error
-            that says what to subtract.
+        key: the column; or several, whose numbers are concatenated in this order.
+        expression: instead of `key`, arithmetic over columns of single numbers, such as
+            `log(total_rooms / households)`.
+        normalize: a normalizer, or several that are applied in order. None: numbers aren't normalized. Over the
+            training split, `z_score` gives each element mean 0 and (population) standard deviation 1, `min_max` the
+            range [0, 1], `robust` median 0 and the distance 1 between the quartiles. A constant element is only
+            shifted. `log` and `log1p` take the logarithm. `components.feature.normalizer` has these normalizers as
+            parts with parameters, and Clip. At most one of them may be fitted to the data, and only Clip may follow
+            it. Numbers too far from 0 for the precision of float32, such as seconds since 1970 within an hour, are an
+            error.
         scale: multiplies the numbers before they are normalized.
         missing: replaces missing numbers and NaN: a number in the unit of the data, or the `mean` or `median` of the
-            training split. `normalize` learns without the gaps. None: gaps and NaN are errors.
-        indicate_missing: appends an element for each number that is 1 where it is missing, else 0.
-        per: a column of classes. `normalize` learns from the rows of each class on their own; a class that the
-            training split lacks is treated as all its rows together. None: from all rows.
-        size: how many numbers a row of a key has. None: the data decides.
-        sequence: whether rows have any number of vectors; a row becomes a sequence (T, D), padded with zeros.
+            training split. `normalize` is fitted without them. None: missing numbers and NaN are errors.
+        indicate_missing: whether to append an element for each number: 1 if the number is missing, else 0.
+        per: a column of classes. `normalize` is fitted to each class separately. A class that doesn't occur in the
+            training split is normalized as all rows together. None: `normalize` is fitted to all rows.
+        size: the number of elements of a row of each key. None: it is inferred from the data.
+        sequence: whether a row has any number of vectors. It becomes a sequence (T, D), padded with zeros.
     """
 
     key: str | tuple[str, ...] | None = None
@@ -59,24 +60,26 @@ class Numeric:
 
     def __post_init__(self) -> None:
         if (self.key is None) == (self.expression is None):
-            raise UserError("`key` or `expression` must be given, and not both")
+            raise UserError("exactly one of `key` and `expression` must be set")
         if not self._numeric_fits:
-            raise UserError("`key` lists no column")
+            raise UserError("`key` is empty; at least one column is needed")
         if isinstance(self.missing, int | float):
             self._pipeline.check_filler(self.missing * self._factor)
         if self.indicate_missing and self.missing is None:
-            raise UserError("`indicate_missing` needs `missing`, which replaces missing numbers")
+            raise UserError("`indicate_missing` needs `missing`, the replacement of missing numbers")
         if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
-            raise UserError("a `sequence` has one `key`, and no `per`: give each sequence a column of its own")
+            raise UserError(
+                "a `sequence` must have one `key`, and no `expression` or `per`; use several feature columns"
+            )
         if self.expression and self.size not in (None, 1):
-            raise UserError(f"`size` (={self.size}) must be 1 for an `expression`, which has single numbers")
+            raise UserError(f"`size` (={self.size}) must be 1 or null for an `expression`, which has single numbers")
         if self.per and self._pipeline.fitted is None:
-            raise UserError(f"`per` ({self.per}) needs a step of `normalize` that learns, as z_score does")
+            raise UserError(f"`per` (={self.per}) needs a step of `normalize` that is fitted, such as z_score")
 
     @property
     def keys(self) -> tuple[str, ...]:
-        named = [source.columns if isinstance(source, Expression) else (source,) for source in self._sources]
-        return tuple(dict.fromkeys([*sum(named, ()), *([self.per] if self.per else [])]))
+        names = [source.columns if isinstance(source, Expression) else (source,) for source in self._sources]
+        return tuple(dict.fromkeys([*sum(names, ()), *([self.per] if self.per else [])]))
 
     @property
     def is_encode_stateless(self) -> bool:
@@ -84,19 +87,21 @@ class Numeric:
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {
-            f"{what} {number}": statistic
-            for number, one in enumerate(self._numeric_fits)
-            for what, statistic in one.statistics().items()
+            f"{name} {number}": statistic
+            for number, numeric_fit in enumerate(self._numeric_fits)
+            for name, statistic in numeric_fit.statistics().items()
         }
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        fits = [(one, _select(results, number)) for number, one in enumerate(self._numeric_fits)]
-        scales = [one.fit_scale(found) for one, found in fits]
+        fits = [(fit, _select_results(results, number)) for number, fit in enumerate(self._numeric_fits)]
+        scales = [fit.fit_scale(own_results) for fit, own_results in fits]
         fitted = OffsetScale(*(np.concatenate(parts, axis=-1) for parts in zip(*scales, strict=True)))
         device = scaling.make_constants(fitted, unit=1 if self._pipeline.before else 1 / self.scale)
         if self.missing is not None:
-            widths = [one.offset.shape[-1] for one in scales]
-            fillers = [one.fit_filler(found, width) for (one, found), width in zip(fits, widths, strict=True)]
+            widths = [scale.offset.shape[-1] for scale in scales]
+            fillers = [
+                fit.fit_filler(own_results, width) for (fit, own_results), width in zip(fits, widths, strict=True)
+            ]
             device["missing"] = np.concatenate(fillers).astype(np.float32)
         host = {"classes": np.array(list(fits[0][1]["per"]))} if self.per else {}
         return Constants(host, device, {"outputs": fitted.offset.shape[-1]})
@@ -107,29 +112,29 @@ class Numeric:
         """Encodes rows.
 
         Returns:
-            `values`: float32 (rows, D) as in the data, NaN for a gap; Ragged for sequences. With `per` also `class`,
-            int32 (rows,): the number, from 1, of a class of the training split, 0 for another.
+            `values`: the numbers in the data, float32 (rows, D), NaN if missing; Ragged for sequences. With `per` also
+            `class`, int32 (rows,): the position, from 1, of the class among those of the training split; 0 for others.
         """
         block = add_parents(block, parents)
-        reads = [self._read(block, one.numbers) for one in self._numeric_fits]
-        values = np.concatenate([read.values for read in reads], axis=1, dtype=np.float32)
+        rows = [self._read(block, fit.numbers) for fit in self._numeric_fits]
+        values = np.concatenate([part.values for part in rows], axis=1, dtype=np.float32)
         classes = {"class": number_classes(block, self.per, constants.host["classes"])} if self.per else {}
-        return {"values": reads[0].rows(values), **classes}
+        return {"values": rows[0].arrange(values), **classes}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-        """(B, D), float32; for sequences Padded (B, T, D)."""
+        """Returns (B, D), float32; for sequences Padded (B, T, D)."""
         indicate = self.indicate_missing
         return functools.partial(scaling.normalize, pipeline=self._pipeline, factor=self._factor, indicate=indicate)
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-        """All numbers are valid."""
+        """Numbers need no check."""
         return ()
 
     def bind(self, constants: Constants) -> BoundTarget:
-        given = {"missing": self.missing is not None, "per": self.per, "sequence": self.sequence}
-        if wrong := [name for name, value in given.items() if value]:
-            raise UserError(f"a target can't have `{wrong[0]}`: every row needs numbers of its own, in one unit")
-        self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError where a step has no inverse
+        options = {"missing": self.missing is not None, "per": self.per, "sequence": self.sequence}
+        if forbidden := [name for name, value in options.items() if value]:
+            raise UserError(f"a target can't have `{forbidden[0]}`; leave it out")
+        self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
         return BoundTarget(constants.static["outputs"], None, functools.partial(self._decode, constants.device))
 
     @property
@@ -144,7 +149,7 @@ class Numeric:
 
     @property
     def _factor(self) -> float:
-        """The factor before the steps. Without a step before the fitted one, the division takes care of it."""
+        """The factor before the steps. It is 1 if no step precedes the fitted one, whose divisor has it."""
         return self.scale if self._pipeline.before else 1.0
 
     @property
@@ -159,10 +164,9 @@ class Numeric:
     def _read(self, block: Block, numbers: Numbers) -> NumberRows:
         found = numbers.read(block)
         if self.size not in (None, width := found.values.shape[1]):
-            raise DataError(f"{numbers} of {block.origin} has {width} numbers per row, not `size` (={self.size})")
+            raise DataError(f"{numbers} of {block.origin} has {width} numbers in each row, not `size` (={self.size})")
         if self.sequence and found.offsets is None:
-            fault = "has the same number of values in each row"
-            raise DataError(f"{numbers} of {block.origin} {fault}: it is no `sequence`")
+            raise DataError(f"{numbers} of {block.origin} has no sequences; set `sequence` to false")
         return found
 
     def _decode(self, device: Mapping[str, Any], values: jax.Array) -> jax.Array:
@@ -171,6 +175,6 @@ class Numeric:
         return numbers if self._factor == 1 else numbers / self._factor
 
 
-def _select(results: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The results of the source of that number."""
+def _select_results(results: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The results of the source at a position."""
     return {name.partition(" ")[0]: result for name, result in results.items() if name.endswith(f" {number}")}

@@ -20,17 +20,17 @@ from components.types import Block, Constants, DataError, Range, Statistic, User
 
 @dataclass(frozen=True, kw_only=True)
 class PrincipalComponents:
-    """The principal components of columns of numbers or vectors: projections to the directions of largest variance.
+    """Principal components: the projections of vectors of numbers onto the directions of largest variance.
 
-    The mean is subtracted first. Mean and (population) covariance are those of the training split.
+    Mean and (population) covariance are computed from the training split. The mean is subtracted before the projection.
 
     Attributes:
-        key: the column, or several, side by side.
-        components: the number of directions, at most the number of elements.
+        key: the column of numbers or vectors; or several, which are concatenated.
+        components: the number of components, at most the number of elements of a row.
         whiten: whether to divide each component by its standard deviation.
 
     References:
-        Pearson, 1901.
+        Pearson, On Lines and Planes of Closest Fit to Systems of Points in Space, 1901.
     """
 
     key: str | tuple[str, ...]
@@ -39,7 +39,7 @@ class PrincipalComponents:
 
     def __post_init__(self) -> None:
         if not self.keys:
-            raise UserError("`key` lists no column")
+            raise UserError("`key` is empty; at least one column is needed")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -51,15 +51,16 @@ class PrincipalComponents:
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         joint = results["joint"]
         fitted = OffsetScale(joint.mean, np.sqrt(np.diag(joint.covariance)))
-        if (blurred := scaling.is_blurred(fitted) & ~is_constant(fitted)).any():
-            mean, std = (one[blurred][0] for one in fitted)
+        blurred = scaling.is_blurred(fitted) & ~is_constant(fitted)
+        if blurred.any():
+            mean, std = fitted.offset[blurred][0], fitted.scale[blurred][0]
             raise DataError(
-                f"{', '.join(self.keys)}: numbers of mean {mean:.10g} and standard deviation {std:.3g} would lose "
-                "precision in float32; subtract about that mean first, by `expression` of a Numeric"
+                f"{', '.join(self.keys)}: numbers with mean {mean:.10g} and standard deviation {std:.3g} would lose "
+                "precision in float32; subtract a number near the mean first, with `expression` of a Numeric"
             )
         directions = find_principal_components(joint.covariance, self.components)
         if self.whiten:
-            directions = directions / np.sqrt(self._variances(joint.covariance, directions))
+            directions = directions / np.sqrt(self._compute_variances(joint.covariance, directions))
         return Constants(device={"mean": joint.mean.astype(np.float32), "directions": directions.astype(np.float32)})
 
     def encode(
@@ -71,17 +72,17 @@ class PrincipalComponents:
         return {"values": np.concatenate(columns, axis=1, dtype=np.float32)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        """(B, components), float32."""
+        """Returns (B, components), float32."""
         return _project
 
-    def _variances(self, covariance: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """The variances along the directions; raises DataError where one is 0."""
+    def _compute_variances(self, covariance: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Computes the variances along the directions; raises DataError if a variance is 0, up to rounding."""
         variances = np.einsum("dc,de,ec->c", directions, covariance, directions)
-        above = int(np.sum(variances > len(covariance) * np.finfo(np.float64).eps * variances[0]))
-        if above < self.components:
+        rank = int(np.sum(variances > len(covariance) * np.finfo(np.float64).eps * variances[0]))
+        if rank < self.components:
             raise DataError(
-                f"{', '.join(self.keys)} vary along {above} directions in the training split, and `whiten` "
-                f"would divide by 0: `components` (={self.components}) can be {above} at most"
+                f"{', '.join(self.keys)}: in the training split the numbers vary along only {rank} directions, and "
+                f"`whiten` would divide by 0; `components` (={self.components}) must be at most {rank}"
             )
         return variances
 

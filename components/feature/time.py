@@ -1,4 +1,4 @@
-"""Parts of times as numbers, as points on a circle, or as categories."""
+"""Parts of times, such as month and hour: as numbers, as points on a circle, or as categories."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from components.feature.base.values import NO_ID
 from components.feature.text.string_ops import compact
 from components.types import Block, Constants, DataError, Strings, UserError, Values
 
-NEEDED = "a time is a timestamp or text, as 2026-10-25 or 2026-10-25T13:45:00; `format` reads other texts"
+NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00; set `format` for other texts"
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 
 Cycle: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 Part: TypeAlias = Literal["year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 
-CYCLES: dict[str, tuple[int, int]] = {  # the first number of each part, and how many there are
+CYCLES: dict[str, tuple[int, int]] = {  # the smallest number of each part, and the number of different numbers
     "month": (1, 12),
     "day": (1, 31),
     "day_of_year": (1, 366),
@@ -36,15 +36,15 @@ CYCLES: dict[str, tuple[int, int]] = {  # the first number of each part, and how
 
 @dataclass(frozen=True, kw_only=True)
 class Time(Stateless):
-    """Parts of a time as one float32 vector (D,), in the order given.
+    """Parts of a time as one float32 vector (D,), in the order of `parts`.
 
     Attributes:
         key: the raw column of timestamps or texts. A text with an offset from UTC, or Z, is converted to UTC.
-        parts: the parts in order. `weekday` counts from Monday, 0; `day_of_year` from 1.
-        encoding: `number`: the part itself. `cyclic`: sine and cosine of 2 pi (part - first) / period, so that 23
-            o'clock is near 0; the periods are 12 months, 31 days, 366 days of the year, 7, 24, 60 and 60.
-        format: of texts, as in Python's strptime, which is slower than ISO. None: ISO 8601.
-        missing: each number of a row without a time. None: such a row is an error.
+        parts: the parts in order. `weekday` is 0 for Monday; `day_of_year` is 1 for 1 January.
+        encoding: `number`: the part itself. `cyclic`: sine and cosine of 2 pi (part - first) / period, so that hour 23
+            is near hour 0. The periods are 12 months, 31 days of a month, 366 days of a year, 7, 24, 60 and 60.
+        format: the format of texts, as in Python's strptime. It is slower than ISO 8601. None: ISO 8601.
+        missing: replaces each number of a row without a time. None: a missing time is an error.
     """
 
     key: str
@@ -56,39 +56,39 @@ class Time(Stateless):
     def __post_init__(self) -> None:
         _check_format(self.format)
         if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise UserError(f"`parts` (={', '.join(self.parts)}) must be one or more, each once")
+            raise UserError(f"`parts` must be one or more different parts, got {', '.join(self.parts) or 'none'}")
         if self.encoding == "cyclic" and "year" in self.parts:
-            raise UserError("`parts`: a year has no period to be `cyclic` over; list it in a column of its own")
+            raise UserError("`encoding` (=cyclic) isn't possible for the part year; list year in a column of its own")
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D)."""
-        found, valid_mask = read_times(block, self.key, parents, self.format)
+        times, valid_mask = read_times(block, self.key, parents, self.format)
         if self.missing is None and not valid_mask.all():
-            remedy = "fill it in, leave the row out, or set `missing`"
-            raise raw.value_error(block, self.key, int(np.argmin(valid_mask)), "has no value", remedy)
+            remedy = "fill it in, remove the row, or set `missing`"
+            raise raw.make_value_error(block, self.key, int(np.argmin(valid_mask)), "has no value", remedy)
         cyclic = self.encoding == "cyclic"
-        numbers = {part: extract_part(found, part) for part in self.parts}
-        parts = [_to_circle(of, part) if cyclic else of[:, None] for part, of in numbers.items()]
-        values = np.concatenate(parts, axis=1, dtype=np.float32)
+        numbers = {part: extract_part(times, part) for part in self.parts}
+        columns = [_map_to_circle(n, part) if cyclic else n[:, None] for part, n in numbers.items()]
+        values = np.concatenate(columns, axis=1, dtype=np.float32)
         if not valid_mask.all():
             values = np.where(valid_mask[:, None], values, np.float32(self.missing))
         return {"values": values}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
-        """(B, D), float32."""
+        """Returns (B, D), float32."""
         return _get_values
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimePart(Categorical):
-    """A part of a time as a category, to be embedded or crossed: its first number is id 0.
+    """A part of a time as a category, for embeddings and crosses. The smallest number of the part has id 0.
 
     Attributes:
         key: the raw column of timestamps or texts. A text with an offset from UTC, or Z, is converted to UTC.
-        part: the part that is the id. A row without a time has no id.
-        format: of texts, as in Python's strptime, which is slower than ISO. None: ISO 8601.
+        part: the part. A row without a time has no id.
+        format: the format of texts, as in Python's strptime. It is slower than ISO 8601. None: ISO 8601.
     """
 
     key: str
@@ -109,13 +109,13 @@ class TimePart(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`ids`: int32 (rows,)."""
-        found, valid_mask = read_times(block, self.key, parents, self.format)
-        ids = (extract_part(found, self.part) - CYCLES[self.part][0]).astype(np.int32)
+        times, valid_mask = read_times(block, self.key, parents, self.format)
+        ids = (extract_part(times, self.part) - CYCLES[self.part][0]).astype(np.int32)
         return {"ids": np.where(valid_mask, ids, NO_ID)}
 
 
-def _to_circle(numbers: np.ndarray, part: str) -> np.ndarray:
-    """Sine and cosine, (rows, 2)."""
+def _map_to_circle(numbers: np.ndarray, part: str) -> np.ndarray:
+    """Computes sine and cosine of a part, (rows, 2)."""
     first, period = CYCLES[part]
     angles = 2 * np.pi * np.arange(period) / period
     return np.stack([np.sin(angles), np.cos(angles)], axis=1)[numbers - first]
@@ -126,7 +126,7 @@ def _check_format(format: str | None) -> None:
         if format is not None:
             datetime.strptime(datetime(2000, 1, 2).strftime(format), format)
     except ValueError as error:
-        raise UserError(f"`format` (={format!r}) is not one of Python's strptime: {error}") from None
+        raise UserError(f"`format` (={format!r}) is no format of Python's strptime: {error}") from None
 
 
 def _get_values(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
@@ -139,7 +139,7 @@ def read_times(
     """Reads a column of times.
 
     Returns:
-        datetime64 (rows,), and a mask (rows,), bool: False where a time is missing, or "".
+        The times, datetime64 (rows,), and a mask (rows,), bool: False where a time is missing or "".
 
     Raises:
         DataError: a value is no time; the message names the row.
@@ -153,31 +153,31 @@ def read_times(
         return np.where(valid_mask, values, np.zeros(1, values.dtype)), valid_mask
     distinct, rows = _find_distinct(block, key, values)
     valid_mask = np.array([value is not None and value != "" for value in distinct], bool)[rows] & valid
-    read = [_parse(value, format) for value in distinct]
-    wrong = np.array([one is None for one in read], bool)[rows] & valid_mask
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        shape = NEEDED if format is None else f"a text like {format} is needed"
-        raise raw.value_error(block, key, row, f"is {raw.format_value(distinct[int(rows[row])])}", shape)
+    times = [_parse(value, format) for value in distinct]
+    invalid = np.array([time is None for time in times], bool)[rows] & valid_mask
+    if invalid.any():
+        row = int(np.argmax(invalid))
+        needed = NEED_TIME if format is None else f"a text in the format {format} is needed"
+        raise raw.make_value_error(block, key, row, f"is {raw.format_value(distinct[int(rows[row])])}", needed)
     # NumPy's own conversion takes six times as long.
-    since = np.array([0 if one is None else (one - EPOCH) // MICROSECOND for one in read], np.int64)
-    return since.view("datetime64[us]")[rows], valid_mask
+    microseconds = np.array([0 if time is None else (time - EPOCH) // MICROSECOND for time in times], np.int64)
+    return microseconds.view("datetime64[us]")[rows], valid_mask
 
 
 def _find_distinct(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarray]:
-    """The distinct values, as far as they are known, and the number of each row's value among them."""
+    """Returns values, and the position of each row's value among them. A dictionary's values are distinct."""
     if isinstance(values, Strings):
-        known, rows = compact(values)
-        texts = known.tolist() or [""]  # the dictionary may be empty where all values are missing
+        distinct, rows = compact(values)
+        texts = distinct.tolist() or [""]  # the dictionary may be empty where all values are missing
         return texts, np.arange(values.rows) if rows is None else rows
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "UO":
         kind = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "of different lengths"
-        raise DataError(f"column `{key}` of {block.origin} is {kind}; {NEEDED}")
+        raise DataError(f"column `{key}` of {block.origin} is {kind}; {NEED_TIME}")
     return values.tolist(), np.arange(len(values))
 
 
 def _parse(value: Any, format: str | None) -> datetime | None:
-    """A time in UTC; None for a value that is no time."""
+    """Parses a time and converts it to UTC. None: the value is no time."""
     if isinstance(value, date):
         value, format = value.isoformat(), None
     try:
@@ -188,16 +188,16 @@ def _parse(value: Any, format: str | None) -> datetime | None:
 
 
 def extract_part(times: np.ndarray, part: str) -> np.ndarray:
-    """A part of times, datetime64 (rows,), as int64."""
+    """Extracts a part of times, datetime64 (rows,), as int64."""
     years, months, days = (times.astype(f"datetime64[{unit}]") for unit in "YMD")
     if part == "year":
         return years.astype(np.int64) + 1970
     if part == "month":
         return (months - years.astype(months.dtype)).astype(np.int64) + 1
     if part in ("day", "day_of_year"):
-        begin = months if part == "day" else years
-        return (days - begin.astype(days.dtype)).astype(np.int64) + 1
+        start = months if part == "day" else years
+        return (days - start.astype(days.dtype)).astype(np.int64) + 1
     if part == "weekday":
-        return (days.astype(np.int64) + 3) % 7  # 1970 began on a Thursday
+        return (days.astype(np.int64) + 3) % 7  # 1 January 1970 was a Thursday
     seconds = (times.astype("datetime64[s]") - days.astype("datetime64[s]")).astype(np.int64)
     return {"hour": seconds // 3600, "minute": seconds // 60 % 60, "second": seconds % 60}[part]

@@ -1,4 +1,4 @@
-"""Tokens of texts, and their number."""
+"""Tokens of texts, and the number of tokens."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from components.types import Block, Constants, DataError, Ragged, Range, Strings
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens(Stateless):
-    """The tokens of a text, as strings. `Vocabulary` or `Hashed` makes ids of them. It is stateless.
+    """The tokens of a text, as strings. Vocabulary or Hashed converts them to ids.
 
-    By default they are those of Keras's TextVectorization: lower case, punctuation and whitespace are those of ASCII
-    only, so no-break spaces stay. A missing text has no tokens.
+    By default the tokens are those of Keras's TextVectorization. Only ASCII letters, punctuation and whitespace are
+    standardized and split; for example, no-break spaces stay. A missing text has no tokens.
 
     Attributes:
         key: the raw column of strings.
-        remove: strings that are replaced by a space first, one after the other, such as `<br />`.
-        standardize: what is done to the text next. None: nothing.
-        split: where the text is split; at `character`, spaces are tokens too. None: the whole text is one token.
-        separator: a string at which the text is split in place of `split`. No token is empty.
-        ngrams: 2: tokens and pairs of neighbours, joined by a space, and so on; (2, 3): pairs and triples only.
-            None: tokens only.
-        order: `keras`: n-grams of the first length first; `tft`: n-grams with the first token first, as in TensorFlow
-            Transform.
-        distinct: whether to keep each n-gram only where it first occurs in a text (TensorFlow Transform's
-            `bag_of_words`).
-        max_tokens: how many n-grams of a text are kept, the first ones. None: all.
+        remove: strings, such as `<br />`, that are first replaced by a space, one string after the other.
+        standardize: the standardization after `remove`. None: none.
+        split: where the text is split. With `character`, each character is a token, also a space. None: the whole text
+            is one token.
+        separator: a string at which the text is split instead of `split`. Empty tokens are left out.
+        ngrams: the maximum length of n-grams, or the lengths: 2 means tokens and pairs of neighbours, joined by a
+            space; (2, 3) means pairs and triples only. None: tokens only.
+        order: the order of n-grams. `keras`: by length, then by first token. `tft`: by first token, then by length, as
+            in TensorFlow Transform.
+        distinct: whether to keep only the first occurrence of each n-gram of a text, as TensorFlow Transform's
+            `bag_of_words`.
+        max_tokens: the maximum number of n-grams of a text; the first ones are kept. None: all.
     """
 
     key: str
@@ -50,22 +51,22 @@ class Tokens(Stateless):
     max_tokens: Annotated[int, Range(1)] | None = None
 
     def __post_init__(self) -> None:
-        for unwanted in (*self.remove, *([] if self.separator is None else [self.separator])):
-            if not (unwanted and is_encodable(unwanted)):
-                raise UserError(f"`remove` and `separator` must be strings of a character or more, not {unwanted!r}")
+        for text in (*self.remove, *([] if self.separator is None else [self.separator])):
+            if not (text and is_encodable(text)):
+                raise UserError(f"`remove` and `separator` must be valid strings that aren't empty, got {text!r}")
         if self.separator is not None and self._standardize(self.separator.encode()) != self.separator.encode():
             raise UserError(
-                f"`separator` (={self.separator!r}) is never found after `standardize` (={self.standardize}); "
+                f"`separator` (={self.separator!r}) can't occur after `standardize` (={self.standardize}); "
                 "write the separator in its standardized form, or set `standardize` to null"
             )
         if not self._widths or len(set(self._widths)) < len(self._widths):
-            raise UserError(f"`ngrams` (={self.ngrams}) must be a length, or different lengths")
+            raise UserError(f"`ngrams` (={self.ngrams}) must be one length, or several different lengths")
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Values]:
-        """`tokens`: Ragged, of Strings."""
-        texts, row = compact(self._texts(block, parents))
+        """`tokens`: Ragged with Strings."""
+        texts, text_of_row = compact(self._read_texts(block, parents))
         joined = self._standardize(self._remove(tokenize.join_texts(texts)))
         if self.separator is not None:
             joined = joined.replace(self.separator.encode(), bytes([tokenize.CUT]))
@@ -73,32 +74,32 @@ class Tokens(Stateless):
         if self._widths != (1,):
             tokens = tokenize.make_ngrams(tokens, self._widths, by_token=self.order == "tft")
         if self.distinct:
-            tokens = tokenize.drop_repetitions(tokens)
+            tokens = tokenize.drop_duplicates(tokens)
         if self.max_tokens is not None:
             tokens = tokenize.truncate(tokens, self.max_tokens)
-        return {"tokens": tokens if row is None else _select_rows(tokens, row)}
+        return {"tokens": tokens if text_of_row is None else _select_rows(tokens, text_of_row)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
-        raise UserError(f"the tokens of `{self.key}` are strings: list a column that makes ids or numbers of them")
+        raise UserError(f"the tokens of `{self.key}` are strings; list a column that reads them, such as Vocabulary")
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        """The lengths of n-grams, in the order of those with the same first token."""
+        """The lengths of n-grams, in the order of n-grams with the same first token."""
         ngrams = self.ngrams if self.ngrams is not None else 1
         widths = tuple(range(1, ngrams + 1)) if isinstance(ngrams, int) else ngrams
         return widths if self.order == "keras" else tuple(sorted(widths))
 
-    def _texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
+    def _read_texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
         found = read_values(block, self.key, parents, empty_is_missing=False)
-        if found.is_empty and not isinstance(found.values, Strings):
-            found = found._replace(values=to_strings([""] * found.total))
+        if found.is_all_missing and not isinstance(found.values, Strings):
+            found = found._replace(values=to_strings([""] * found.value_count))
         if not isinstance(found.values, Strings) or not isinstance(found.layout, tuple) or len(found.layout) > 1:
-            raise DataError(f"column `{self.key}` of {block.origin} holds no strings, one a row; a text is a string")
-        return found.values if found.valid_mask is None else _empty(found.values, ~found.valid_mask)
+            raise DataError(f"column `{self.key}` of {block.origin} must have one string in each row")
+        return found.values if found.valid_mask is None else _clear(found.values, ~found.valid_mask)
 
     def _remove(self, joined: bytes) -> bytes:
-        for unwanted in self.remove:
-            joined = joined.replace(unwanted.encode(), b" ")
+        for text in self.remove:
+            joined = joined.replace(text.encode(), b" ")
         return joined
 
     def _standardize(self, joined: bytes) -> bytes:
@@ -107,7 +108,7 @@ class Tokens(Stateless):
 
 @dataclass(frozen=True, kw_only=True)
 class WordCount(Stateless):
-    """The number of tokens of a text, (B, 1), float32 (TensorFlow Transform's `word_count`). It is stateless.
+    """The number of tokens of a text, float32 (B, 1), as TensorFlow Transform's `word_count`.
 
     Attributes:
         key: the feature column of the tokens.
@@ -121,7 +122,7 @@ class WordCount(Stateless):
         """`counts`: int32 (rows,)."""
         tokens = next(iter(parents[self.key].values())) if self.key in parents else block.columns.get(self.key)
         if not isinstance(tokens, Ragged):
-            raise DataError(f"`{self.key}` has no rows of tokens to count; name a column of Tokens")
+            raise DataError(f"`{self.key}` has no tokens; `key` must be a column of Tokens")
         return {"counts": np.diff(tokens.offsets).astype(np.int32)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
@@ -132,18 +133,18 @@ def _get_counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax
     return jnp.asarray(encoded["counts"], jnp.float32)[:, None]
 
 
-def _empty(texts: Strings, gaps: np.ndarray) -> Strings:
-    """Replaces the strings of some rows by empty ones."""
+def _clear(texts: Strings, is_missing: np.ndarray) -> Strings:
+    """Replaces the strings of missing rows by empty strings."""
     strings = len(texts.offsets) - 1
     rows = np.arange(strings) if texts.indices is None else texts.indices
-    if not np.diff(texts.offsets)[rows[gaps]].any():
+    if not np.diff(texts.offsets)[rows[is_missing]].any():
         return texts  # they are empty already
-    return Strings(texts.data, np.append(texts.offsets, texts.offsets[-1]), np.where(gaps, strings, rows))
+    return Strings(texts.data, np.append(texts.offsets, texts.offsets[-1]), np.where(is_missing, strings, rows))
 
 
 def _select_rows(tokens: Ragged, rows: np.ndarray) -> Ragged:
-    """The tokens of rows that refer to texts as to a dictionary."""
+    """Selects the tokens of some rows; a row may be selected several times."""
     counts = np.diff(tokens.offsets)[rows]
     offsets = np.append(0, np.cumsum(counts))
-    places = np.arange(offsets[-1]) + np.repeat(tokens.offsets[rows] - offsets[:-1], counts)
-    return Ragged(tokens.values._replace(indices=places), offsets)
+    positions = np.arange(offsets[-1]) + np.repeat(tokens.offsets[rows] - offsets[:-1], counts)
+    return Ragged(tokens.values._replace(indices=positions), offsets)

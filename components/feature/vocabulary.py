@@ -1,4 +1,4 @@
-"""Ids by a list of values, which is given, read from a file, or learned."""
+"""Ids from a list of values. The list is given, read from a file, or learned."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from components.feature.base.values import NO_ID, CategoryValues, check_category
 from components.feature.statistic.counts import Counts, find_most_frequent
 from components.feature.text.fingerprint import fingerprint64, format_integers, to_buckets
 from components.feature.text.string_ops import (
-    apply_to_strings,
     concatenate_categories,
     format_category,
+    map_strings,
     take,
     to_categories,
     to_strings,
@@ -26,36 +26,36 @@ from components.feature.text.vocabulary_index import build_index, check_values, 
 from components.input_files import hash_file
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Statistic, Strings, UserError, Values
 
-UNKNOWN = NO_ID + np.int32(1)
-KERAS_OOV = ("[UNK]", -1)  # Keras's names for unknown strings and integers
-WHOLE = re.compile("0|-?[1-9][0-9]*")
+UNKNOWN_ID = NO_ID + np.int32(1)  # marks unknown values until they are reported as an error
+KERAS_OOV = ("[UNK]", -1)  # the values that stand for unknown strings and integers in Keras
+WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary(Categorical):
-    """The number of a value in a list: TensorFlow's `categorical_column_with_vocabulary_list` and `_file`, and Keras's
-    `StringLookup` and `IntegerLookup`.
+    """The position of a value in a list, as an id.
 
-    The ids of the list come first, then those of the `oov` buckets; with `oov_first`, as in Keras, the other way round.
-    A `mask` comes before both. Without `values` and `path` the list is learned from the training split: all its values,
-    the most frequent first, and of equally frequent ones the greatest first.
+    It corresponds to TensorFlow's `categorical_column_with_vocabulary_list` and `_file`, and to Keras's `StringLookup`
+    and `IntegerLookup`. The ids of the list come first, then the ids of unknown values; with `oov_first`, as in Keras,
+    in the other order. A `mask` comes before both. Without `values` and `path` the list is learned from the training
+    split: values in descending order of frequency, and equally frequent values in descending order.
 
     Attributes:
-        key: the raw column, strings or integers. Where all rows have the same number of values, "" and -1 are missing
+        key: the raw column, strings or integers. If all rows have the same number of values, "" and -1 are missing
             values.
         values: the list.
-        path: a text file with one value per line. A relative one is looked up below $TITRATE_DATA, then below the
+        path: a text file with one value per line. A relative path is looked up below $TITRATE_DATA, then below the
             working folder.
-        size: how many lines of the file are read. None: all.
-        top: how many values are learned at most. None: all.
-        min_count: how often a learned value occurs at least.
-        oov: how many ids unknown values share, by a hash.
-        default: the id of unknown values without `oov`; -1 counts for nothing.
-        oov_method: the hash of integers: `farmhash`, Fingerprint64 of their digits, or `floormod`, the remainder alone
-            (Keras's default).
-        oov_first: whether the ids are in Keras's order. As in Keras, "[UNK]" and -1 are unknown values then, and never
-            learned.
-        mask: the value that has id 0.
+        size: the number of lines to read from the file. None: all.
+        top: the maximum number of learned values; the most frequent ones are learned. None: no maximum.
+        min_count: the minimum number of occurrences of a learned value. None: 1.
+        oov: the number of ids for unknown (out-of-vocabulary) values; a hash chooses among them.
+        default: the id of unknown values if `oov` is 0. -1: they are ignored.
+        oov_method: the hash of unknown integers: `farmhash`, Fingerprint64 of their digits, or `floormod`, only the
+            remainder (Keras's default).
+        oov_first: whether the ids of unknown values come before those of the list, as in Keras. Then "[UNK]" and -1 are
+            unknown values and aren't learned.
+        mask: the value that has id 0. None: none.
         missing: replaces missing values. None: they have no id.
         check: whether an unknown value is an error.
     """
@@ -77,15 +77,19 @@ class Vocabulary(Categorical):
     def __post_init__(self) -> None:
         listed = self.values is not None or self.path is not None
         if self.values is not None and self.path is not None:
-            raise self._error("it has both `values` and `path`; leave one out")
+            raise self._make_error("`values` and `path` can't both be set; leave one out")
         if listed and (self.top is not None or self.min_count is not None):
-            raise self._error("`top` and `min_count` are for a list that is learned; leave out `values` and `path`")
+            raise self._make_error(
+                "`top` and `min_count` are only for a learned list; leave them out, or `values` and `path`"
+            )
         if self.size is not None and self.path is None:
-            raise self._error("`size` is a number of lines of `path`, which isn't set")
+            raise self._make_error("`size` is the number of lines to read from `path`, which isn't set")
         if self.oov < 0 or self.default < -1:
-            raise self._error(f"oov={self.oov} is 0 at least, default={self.default} is -1 at least")
+            raise self._make_error(f"oov={self.oov} must be at least 0, and default={self.default} at least -1")
         if (self.oov > 0) + (self.default != -1) + self.check > 1:
-            raise self._error("`oov`, `default` and `check` each decide on unknown values; leave out all but one")
+            raise self._make_error(
+                "only one of `oov`, `default` and `check` can be set, because each is for unknown values"
+            )
         if self.values is not None:
             check_values(self.key, self.values, self.mask)
 
@@ -94,30 +98,31 @@ class Vocabulary(Categorical):
         return (self.key,)
 
     def fingerprint(self) -> str:
-        """The digest of the file; "" without one."""
+        """A digest of the file; "" without a file."""
         return "" if self.path is None else hash_file(find_file(self.path)).hexdigest()
 
     def statistics(self) -> Mapping[str, Statistic]:
-        learned = self.values is None and self.path is None
-        return {"counts": Counts(self.key, self.missing, self._empty_is_missing)} if learned else {}
+        is_learned = self.values is None and self.path is None
+        return {"counts": Counts(self.key, self.missing, self._empty_is_missing)} if is_learned else {}
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         """Indexes the list.
 
         Returns:
-            `host`: `data` and `offsets` of strings, or `values` of integers, the mask first, and their `ids`. Of a
-            learned list also `documents`, the number of rows that have each id, and `rows`, the number of all rows.
+            `host`: the index of the list (see `build_index`), with the mask as its first value, and the `ids` of its
+            values. For a learned list also `documents`, the number of rows with each id, and `rows`, the number of all
+            rows. `static`: `buckets`, the number of ids.
         """
         values, learned = self._make_list(results)
         if self.mask is not None and isinstance(self.mask, str) != isinstance(values, Strings):
             kind = "text" if isinstance(values, Strings) else "whole numbers"
-            raise self._error(f"the mask {self.mask!r} is of another type than its values, {kind}")
+            raise self._make_error(f"`mask` (={self.mask!r}) must have the type of the values, {kind}")
         host = build_index(values if self.mask is None else concatenate_categories(to_categories([self.mask]), values))
         ids = np.arange(len(host["order"]), dtype=np.int32) + np.int32(self.oov if self.oov_first else 0)
         ids[: self.mask is not None] = 0
         size = len(ids) + self.oov
         if self.default >= size:
-            raise self._error(f"default={self.default} is none of its ids, 0 to {size - 1}")
+            raise self._make_error(f"default={self.default} must be an id, 0 to {size - 1}, or -1")
         if "documents" in learned:
             documents = np.zeros(size, np.int64)
             documents[ids[self.mask is not None :]] = learned["documents"]
@@ -128,41 +133,44 @@ class Vocabulary(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         found = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self._empty_is_missing)
-        if found.is_empty:
-            return found.ids(np.zeros(found.total, np.int32))
+        if found.is_all_missing:
+            return found.arrange_ids(np.zeros(found.value_count, np.int32))
         if isinstance(found.values, Strings) or not constants.host.get("whole", False):
             check_category_type(block, self.key, found, "its vocabulary", is_text(constants.host))
         if isinstance(found.values, Strings):
-            ids = apply_to_strings(
-                found.values, lambda data, offsets: self._ids_of_strings(Strings(data, offsets), constants)
+            ids = map_strings(
+                found.values, lambda data, offsets: self._convert_strings_to_ids(Strings(data, offsets), constants)
             )
         elif is_text(constants.host):
-            ids = self._ids_of_strings(Strings(*format_integers(found.values)), constants)
+            ids = self._convert_strings_to_ids(Strings(*format_integers(found.values)), constants)
         else:
-            ids = self._ids(look_up(found.values, found.values, constants.host), found.values, constants)
+            ids = self._convert_to_ids(look_up(found.values, found.values, constants.host), found.values, constants)
         if self.check:
-            self._refuse_unknown(block, found, ids, constants)
-        return found.ids(ids)
+            self._check_known(block, found, ids, constants)
+        return found.arrange_ids(ids)
 
     def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
-        """How many values are unknown, and how many are missing where the training split had none missing."""
-        given, host = encoded["ids"], constants.host
-        ids = np.asarray(given.values if isinstance(given, Ragged) else given)
-        found = []
-        if (unknown := self._find_unknown(ids, len(host["ids"]))).any():
-            count = f"{int(unknown.sum()):,} of {int((ids != NO_ID).sum()):,} values"
-            found.append(f"{count} of column `{self.key}` aren't in its vocabulary{_describe_first(given, unknown)}")
-        gaps = ids == NO_ID
-        if gaps.any() and "rows" in host and host["documents"].sum() >= host["rows"]:
-            count = f"{int(gaps.sum()):,} {'gap' if gaps.sum() == 1 else 'gaps'}{_describe_first(given, gaps)}"
-            found.append(f"column `{self.key}` has {count}; in training it had none")
-        return tuple(found)
+        """Warnings about unknown values, and about missing values if the training split had none."""
+        encoded_ids, host = encoded["ids"], constants.host
+        ids = np.asarray(encoded_ids.values if isinstance(encoded_ids, Ragged) else encoded_ids)
+        warnings = []
+        is_unknown = self._find_unknown(ids, len(host["ids"]))
+        if is_unknown.any():
+            count = f"{int(is_unknown.sum()):,} of {int((ids != NO_ID).sum()):,} values"
+            first = _locate_first(encoded_ids, is_unknown)
+            warnings.append(f"{count} of column `{self.key}` aren't in its vocabulary{first}")
+        is_missing = ids == NO_ID
+        if is_missing.any() and "rows" in host and host["documents"].sum() >= host["rows"]:
+            count = f"{int(is_missing.sum()):,} missing {'value' if is_missing.sum() == 1 else 'values'}"
+            first = _locate_first(encoded_ids, is_missing)
+            warnings.append(f"column `{self.key}` has {count}{first}; in training it had none")
+        return tuple(warnings)
 
-    def _find_unknown(self, ids: np.ndarray, listed: int) -> np.ndarray:
-        """Which ids are those of unknown values; none with a `default`, which may be an id of the list."""
+    def _find_unknown(self, ids: np.ndarray, list_size: int) -> np.ndarray:
+        """Which ids are ids of unknown values. With a `default`, which may be an id of the list, none is found."""
         if self.default != -1:
             return np.zeros(ids.shape, bool)
-        first = int(self.mask is not None) if self.oov_first else listed
+        first = int(self.mask is not None) if self.oov_first else list_size
         return (ids >= first) & (ids < first + self.oov) if self.oov else ids == -1
 
     @property
@@ -170,60 +178,65 @@ class Vocabulary(Categorical):
         return self.mask not in ("", -1)
 
     def _make_list(self, results: Mapping[str, Any]) -> tuple[Strings | np.ndarray, dict[str, np.ndarray]]:
-        """The values of the list, and further constants."""
+        """Returns the values of the list, and further constants of the host."""
         if self.path is not None:
             lines = read_lines(self.path, self.size)
-            return to_strings(lines), {"whole": np.array(all(WHOLE.fullmatch(line) for line in lines))}
+            return to_strings(lines), {"whole": np.array(all(WHOLE_NUMBER.fullmatch(line) for line in lines))}
         if self.values is not None:
             return to_categories(self.values), {}
         tally = results["counts"]
         reserved = KERAS_OOV if self.oov_first else ()
-        places = find_most_frequent(tally, self.top, self.min_count or 1, without={self.mask, *reserved})
-        if not len(places):
-            most = f"the most frequent value occurs {tally.counts.max()} times" if len(tally.counts) else "it has none"
-            raise DataError(f"column `{self.key}`: no value to learn with min_count={self.min_count or 1}; {most}")
-        return take(tally.tokens, places), {"documents": tally.documents[places], "rows": np.array(tally.rows)}
+        positions = find_most_frequent(tally, self.top, self.min_count or 1, exclude={self.mask, *reserved})
+        if not len(positions):
+            if not len(tally.counts):
+                raise DataError(f"column `{self.key}` has no values to learn; set `values` or `path`")
+            raise DataError(
+                f"column `{self.key}`: no value occurs min_count={self.min_count or 1} times; the most frequent value "
+                f"occurs {tally.counts.max()} times"
+            )
+        return take(tally.tokens, positions), {"documents": tally.documents[positions], "rows": np.array(tally.rows)}
 
-    def _ids_of_strings(self, strings: Strings, constants: Constants) -> np.ndarray:
+    def _convert_strings_to_ids(self, strings: Strings, constants: Constants) -> np.ndarray:
         hashes = fingerprint64(strings.data, strings.offsets)
-        return self._ids(look_up(strings, hashes, constants.host), hashes, constants)
+        return self._convert_to_ids(look_up(strings, hashes, constants.host), hashes, constants)
 
-    def _ids(self, numbers: np.ndarray, hashes: np.ndarray, constants: Constants) -> np.ndarray:
-        """The ids of values, int32.
+    def _convert_to_ids(self, positions: np.ndarray, keys: np.ndarray, constants: Constants) -> np.ndarray:
+        """Converts positions in the list to ids, int32.
 
         Args:
-            numbers: their numbers in the list; -1 for unknown ones.
-            hashes: fingerprints of strings, or the integers.
-            constants: those of the column.
+            positions: the positions of values in the list; -1 for unknown values.
+            keys: the fingerprints of strings, or the integers.
+            constants: the constants of the column.
         """
-        known, ids = numbers >= 0, constants.host["ids"][numbers]
-        if known.all():
+        is_known, ids = positions >= 0, constants.host["ids"][positions]
+        if is_known.all():
             return ids
         if not self.oov:
-            return np.where(known, ids, UNKNOWN if self.check else np.int32(self.default))
-        if hashes.dtype == np.uint64:
-            others = to_buckets(hashes, self.oov)
+            return np.where(is_known, ids, UNKNOWN_ID if self.check else np.int32(self.default))
+        if keys.dtype == np.uint64:
+            oov_buckets = to_buckets(keys, self.oov)
         elif self.oov_method == "farmhash":
-            others = to_buckets(fingerprint64(*format_integers(hashes)), self.oov)
+            oov_buckets = to_buckets(fingerprint64(*format_integers(keys)), self.oov)
         else:
-            others = hashes % self.oov
-        first = int(self.mask is not None) if self.oov_first else len(constants.host["ids"])
-        return np.where(known, ids, first + others).astype(np.int32)
+            oov_buckets = keys % self.oov
+        first_oov_id = int(self.mask is not None) if self.oov_first else len(constants.host["ids"])
+        return np.where(is_known, ids, first_oov_id + oov_buckets).astype(np.int32)
 
-    def _refuse_unknown(self, block: Block, found: CategoryValues, ids: np.ndarray, constants: Constants) -> None:
-        unknown = (ids == UNKNOWN) & (True if found.valid_mask is None else found.valid_mask)
+    def _check_known(self, block: Block, found: CategoryValues, ids: np.ndarray, constants: Constants) -> None:
+        unknown = (ids == UNKNOWN_ID) & (True if found.valid_mask is None else found.valid_mask)
         if unknown.any():
-            place = int(np.argmax(unknown))
-            value = format_category(found.values, place)
+            position = int(np.argmax(unknown))
+            value = format_category(found.values, position)
+            location = block.locate(found.find_row(position))
             raise DataError(
-                f"{block.locate(found.row(place))}: column `{self.key}` is {value!r}, which its vocabulary lacks; "
-                f"{suggest_value(value, constants.host)}set `oov` or `default` to give unknown values an id"
+                f"{location}: column `{self.key}` is {value!r}, which isn't in its vocabulary. "
+                f"{suggest_value(value, constants.host)}Set `oov` or `default` to give unknown values an id."
             )
 
-    def _error(self, fault: str) -> UserError:
+    def _make_error(self, fault: str) -> UserError:
         return UserError(f"vocabulary of column `{self.key}`: {fault}")
 
 
-def _describe_first(encoded: Encoded, wanted: np.ndarray) -> str:
-    """`, the first in row 3` where each row has one value, else ""."""
-    return "" if isinstance(encoded, Ragged) or wanted.ndim != 1 else f", the first in row {int(wanted.argmax())}"
+def _locate_first(encoded: Encoded, is_found: np.ndarray) -> str:
+    """Formats the location of the first found value, `, the first in row 3`; "" if a row may have several values."""
+    return "" if isinstance(encoded, Ragged) or is_found.ndim != 1 else f", the first in row {int(is_found.argmax())}"

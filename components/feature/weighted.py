@@ -1,4 +1,4 @@
-"""Ids with weights."""
+"""Categories with weights."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from components.types import Block, Constants, DataError, Encoded, Ragged, Range
 class Weighted(Categorical):
     """Ids with weights: TensorFlow's `weighted_categorical_column`.
 
-    Where all rows have the same number of values, one of weight 0 is missing, as in TensorFlow.
+    If all rows have the same number of values, a value with weight 0 is missing, as in TensorFlow.
 
     Attributes:
-        key: a categorical column; or a raw column of ids, with `buckets`.
-        weight: a column of finite numbers, in each row as many as ids.
-        buckets: the number of ids of a raw column.
+        key: a categorical column, or a raw column of ids.
+        weight: a column with a finite number for each id.
+        buckets: the number of ids of a raw column. None: `key` is a categorical column.
     """
 
     key: str
@@ -38,48 +38,50 @@ class Weighted(Categorical):
         return (self.key, self.weight)
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        known = parents[self.key].static.get("buckets") if self.key in parents else None
-        if (known is None) == (self.buckets is None):
-            fault = f"has {known} ids itself: leave out" if known else "is no categorical column: give"
+        buckets = parents[self.key].static.get("buckets") if self.key in parents else None
+        if (buckets is None) == (self.buckets is None):
+            fault = f"already has {buckets} ids; leave out" if buckets else "is no categorical column; set"
             raise UserError(f"the weighted column `{self.key}` {fault} `buckets`")
-        return Constants(static={"buckets": known or self.buckets})
+        return Constants(static={"buckets": buckets or self.buckets})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        ids = self._ids(block, parents)
-        weights, offsets = self._weights(block, parents)
-        given = _lengths(ids.values, ids.offsets) if isinstance(ids, Ragged) else _lengths(ids, None)
-        weighed = _lengths(weights, offsets)
-        if (different := given != weighed).any():
-            row = int(np.argmax(different))
+        ids = self._read_ids(block, parents)
+        weights, offsets = self._read_weights(block, parents)
+        id_counts = _count_values(ids.values, ids.offsets) if isinstance(ids, Ragged) else _count_values(ids, None)
+        weight_counts = _count_values(weights, offsets)
+        differs = id_counts != weight_counts
+        if differs.any():
+            row = int(np.argmax(differs))
             raise DataError(
-                f"{block.locate(row)}: column `{self.weight}` has {weighed[row]} weights for {given[row]} ids of "
-                f"`{self.key}`; each needs one"
+                f"{block.locate(row)}: column `{self.weight}` has {weight_counts[row]} weights for {id_counts[row]} "
+                f"ids of `{self.key}`; there must be one weight for each id"
             )
         if isinstance(ids, Ragged):
             return {"ids": ids, "weights": Ragged(weights.reshape(-1), ids.offsets)}
         weights = weights.reshape(ids.shape)
         return {"ids": ids if offsets is not None else np.where(weights == 0, NO_ID, ids), "weights": weights}
 
-    def _weights(
+    def _read_weights(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]]
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The weights in float32, and the offsets of rows of different lengths."""
-        read = add_parents(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
-        found, offsets = flatten_sequences(read, self.weight)
-        raw.read_column(found, self.weight)  # refuses gaps: the error of `read_numbers` would name `missing`
-        return raw.read_numbers(found, self.weight).astype(np.float32), offsets
+        """Reads the weights in float32, and the offsets if rows have different lengths."""
+        block = add_parents(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
+        flat, offsets = flatten_sequences(block, self.weight)
+        # Raises DataError for missing values. The error of `read_numbers` would suggest `missing`, which is wrong here.
+        raw.read_column(flat, self.weight)
+        return raw.read_numbers(flat, self.weight).astype(np.float32), offsets
 
-    def _ids(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Any:
+    def _read_ids(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Any:
         if self.buckets is not None:
             return Identity(key=self.key, buckets=self.buckets).encode(block, parents, Constants())["ids"]
         if "weights" in parents[self.key]:
-            raise UserError(f"`{self.key}` has weights itself; weigh the column that it weighs")
+            raise UserError(f"`{self.key}` already has weights; use its column of ids as `key`")
         return parents[self.key]["ids"]
 
 
-def _lengths(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
-    """How many values each row has."""
+def _count_values(values: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
+    """The number of values of each row."""
     rows = np.ones(len(values), np.int64) if offsets is None else np.diff(offsets)
     return rows * math.prod(values.shape[1:])

@@ -1,1 +1,1 @@
-"""From a source and feature columns to encoded arrays, and from those to batches."""
+"""Loads data: encodes the rows of a source by feature columns, and splits the encoded arrays into batches."""

@@ -84,7 +84,7 @@ def _read_array(file: Path, checksum: int) -> np.ndarray:
 
 
 def _check_regular(file: Path) -> Path:
-    """Returns the path of a regular file. Raises ValueError for another one, such as a pipe, which would block."""
+    """Returns the path of a regular file. Raises ValueError for anything else: a pipe would block."""
     if not file.is_file():
         raise ValueError(f"{file} is no regular file")
     return file

@@ -134,7 +134,7 @@ def used_columns(features: Features) -> dict[str, Column]:
 
 
 def program_column_names(features: Features) -> list[str]:
-    """The names of the columns that the program takes: those that the inputs list, and the target."""
+    """The names of the columns that the program takes: the columns that the inputs list, and the target."""
     names = {name for names in features.inputs.values() for name in names} | {TARGET}
     return [name for name in used_columns(features) if name in names]
 

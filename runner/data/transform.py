@@ -20,6 +20,7 @@ FILE = "transform.npz"
 VERSION = 2
 
 Rows: TypeAlias = Mapping[str, Mapping[str, Encoded]]
+"""Encoded arrays by column and name."""
 
 
 class ArrayLayout(NamedTuple):
@@ -36,7 +37,7 @@ class ArrayLayout(NamedTuple):
     ragged: bool
 
     def __str__(self) -> str:
-        return f"{self.dtype} {self.shape}" + (" in any number" if self.ragged else "")
+        return f"{self.dtype} {self.shape}" + (" for each element of a ragged row" if self.ragged else "")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Transform:
         """Encodes rows as a call does, and returns the warnings of the columns too."""
         source = as_source(rows)
         if (first := first_block(source)) is None:
-            raise UserError("there are no rows; columns with at least one row are needed")
+            raise UserError("there are no rows. Pass columns with at least one row.")
         check_keys(self.columns, first)
         input_names = [name for name in program_column_names(self.features) if name != TARGET]
         warning_columns = {
@@ -136,7 +137,7 @@ def save_transform(folder: Path, feature: Mapping[str, Any], constants: Mapping[
 def load_transform(path: Path) -> Transform:
     """Reads the transform of a run.
 
-    Only targets that are feature columns are built: ours, and those of packages that the user allows.
+    Reading a transform runs no code but that of feature columns, ours or of packages that the user allows.
 
     Args:
         path: the run folder, or the file.

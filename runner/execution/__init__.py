@@ -1,1 +1,1 @@
-"""One run from a `Config` to a `Result`: prepare it, open its folder, execute it."""
+"""Executes one run: prepares it, opens its folder, trains, evaluates and records it."""

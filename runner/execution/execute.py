@@ -27,7 +27,7 @@ from runner.run_folder import read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.signals import Signals
-from runner.training.trainer import Diverged
+from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
 
 
@@ -169,7 +169,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
     error = None
     try:
         status = "finished" if run.trainer.fit(trainer_state, checkpoints) else "interrupted"
-    except Diverged as diverged:
+    except DivergedError as diverged:
         status, error = "diverged", _describe_divergence(diverged, run, checkpoints)
     checkpoints.wait()
     best_step = trainer_state.best_step
@@ -207,7 +207,7 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
     return trainer_state or run.trainer.initial_state()
 
 
-def _describe_divergence(diverged: Diverged, run: PreparedRun, checkpoints: CheckpointManager) -> str:
+def _describe_divergence(diverged: DivergedError, run: PreparedRun, checkpoints: CheckpointManager) -> str:
     """The error of a run that diverged. Removes the checkpoints that are not finite."""
     learning_rate = run.config.values["learning_rate"]
     last_good = checkpoints.remove_from(diverged.step)

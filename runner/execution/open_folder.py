@@ -1,6 +1,7 @@
 """Opens the folder of a run.
 
-It is the folder that `resume` names, that of an interrupted run with the same configuration and data, or a new one.
+It is the folder that `resume` names, or the folder of an interrupted run with the same configuration and data, or a
+new folder.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def _update_config_files(path: Path, config: Config) -> None:
 
 
 def _last_step(path: Path) -> int:
-    """The last step of a run: that of its newest checkpoint, damaged or not, or of its last epoch."""
+    """The last step of a run: the step of its newest checkpoint, damaged or not, or of its last epoch."""
     files = (path / "checkpoints").glob(f"step_{'[0-9]' * 10}.*")
     saved = [int(file.name[5:15]) for file in files if file.suffix in (".npz", ".damaged")]
     return max([*saved, *(epoch["step"] for epoch in read_summary(path).get("history", []))], default=0)
@@ -157,7 +158,7 @@ def _open_named(config: Config, root: Path, data: Data) -> RunFolder:
     """The folder that `resume` names, locked.
 
     Raises:
-        UserError: the configuration or the data is another one. Only the number of epochs may grow.
+        UserError: the configuration or the data has changed. Only the number of epochs may grow.
     """
     name = config.values["resume"]
     folder = _lock_named(root, name)

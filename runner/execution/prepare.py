@@ -191,7 +191,7 @@ _PROGRAMS: dict[str, Program] = {}
 
 
 def get_program(static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> Program:
-    """The program of a configuration. Runs that differ only in their numbers share one.
+    """The program of a configuration. Runs that differ only in their numbers share a program.
 
     Args:
         static: the configuration, with a `ScalarSlot` in place of each number.

@@ -1,1 +1,1 @@
-"""A finished run as a model: predictions, figures, output files."""
+"""A finished run as a trained model: metrics, predictions, and files of predictions."""

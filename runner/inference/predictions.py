@@ -30,7 +30,10 @@ class Predictions:
     probabilities: np.ndarray | None
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The columns of a table, each (N,). Several outputs get numbers in their names, and probabilities a class."""
+        """The predictions as columns of a table, each (N,).
+
+        The columns of several outputs are named by the number of the output, and those of probabilities by the class.
+        """
         columns = {"row": self.row}
         if self.target is not None:
             columns |= _number_columns("target", self.target)

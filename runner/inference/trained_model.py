@@ -176,8 +176,8 @@ class TrainedModel:
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(
-                f"predict takes the name of a split, or new rows by column, {{{', '.join(map(repr, keys))}: …}}, "
-                f"not {type(rows).__name__}"
+                f"predict: the rows are of the type {type(rows).__name__}. "
+                f"Pass the name of a split, or new rows by column: {{{', '.join(map(repr, keys))}: …}}."
             )
         with memory_error_location("reading the new rows", "Free some, or predict fewer rows at once."):
             encoded, warnings = self.transform.transform_with_warnings(rows)

@@ -1,1 +1,1 @@
-"""The compiled, pure part of a run: initialization, training step, evaluation."""
+"""The compiled part of a run: pure functions that initialize, train and evaluate."""

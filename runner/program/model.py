@@ -51,7 +51,7 @@ class Model(nn.Module):
             encoded: the encoded arrays of each column.
             constants: the arrays `Constants.device` of each column.
             target: the target, if it is known.
-            train: whether dropout and the like are on.
+            train: whether the model is trained: dropout is on, BatchNorm uses the batch.
             augment: changes the inputs and the target.
 
         Returns:

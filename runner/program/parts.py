@@ -72,7 +72,7 @@ def build_parts(
         program_inputs: the numbers, and the arrays on the device.
 
     Raises:
-        PlacedError: the parts don't fit together.
+        LocatedError: the parts don't fit together.
     """
     numbers = program_inputs.numbers
     target = features.target.bind(constants["target"]._replace(device=program_inputs.constants["target"]))

@@ -95,7 +95,7 @@ class Program:
     def __init__(self, static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> None:
         self.static = static
         self.features = features
-        # Arrays on the device are arguments of the functions; kept here, they would be compiled in as literals.
+        # Arrays on the device are arguments of the functions. Arrays that are kept here would be compiled in.
         self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
@@ -282,7 +282,9 @@ def _check_shapes(variables: Any) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         if math.prod(leaf.shape) > MAX_ELEMENTS:
             name = "/".join(str(key.key) for key in path[1:])
-            raise UserError(f"`{name}` would have the shape {leaf.shape}, more numbers than any machine holds")
+            raise UserError(
+                f"`{name}` would have the shape {leaf.shape}, too large for any machine. Choose smaller sizes."
+            )
 
 
 def _random_key(program_inputs: ProgramInputs, stream: str, step: jax.Array | int) -> jax.Array:

@@ -1,1 +1,1 @@
-"""From facts about a table to a suggestion: which columns to learn from and how, which architecture and optimizer."""
+"""Suggests feature columns, options and sizes of a run from the profile of a table."""

@@ -1,7 +1,6 @@
-"""From facts about a table to a suggestion: what to predict, from which columns, and how.
+"""Makes a suggestion from the profile of a table: the target, the feature columns, the options and the sizes.
 
-A suggestion is plain values: `origin`, the table's name; `choices`, options by group; `feature`, the content of a
-feature file; `values`, laid over the values of the options; and for people `table`, a line a column, and `notes`.
+A suggestion is a dictionary of plain values with the keys of `Suggestion`, since it is cached as JSON.
 """
 
 from __future__ import annotations
@@ -15,137 +14,142 @@ from components.closest import closest_name, format_name, join_names
 from components.types import ColumnProfile, ColumnType, DataError, Source, TableProfile
 from runner.suggest.column_plan import (
     ColumnPlan,
-    count_rows,
     describe_infinite,
     describe_misspelling,
-    feature,
+    feature_target,
     format_override,
+    format_row_count,
     format_type,
     is_usable,
     plan_column,
 )
 
-CLASSES = 20  # whole numbers of at most so many values are classes
-MOST = 100  # values of numbers that aren't classes by themselves, but may be declared to be
-ROWS_PER_CLASS = 5  # on average, at least
-COLUMNS = 10_000  # of a table, at most
-SPLITS = 3
-STEPS = 10_000  # of training, about
+MAX_CLASSES = 20  # distinct whole numbers of a target with classes
+MAX_DECLARED_CLASSES = 100  # distinct numbers of a target that the user may declare to be classes
+MIN_ROWS_PER_CLASS = 5  # on average
+MAX_COLUMNS = 10_000
+SPLIT_COUNT = 3
+TRAINING_STEPS = 10_000  # about
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
 def suggest(source: Any) -> dict[str, Any]:
-    """The suggestion for a source that is a table.
+    """Makes the suggestion for a source that is a table.
 
     Raises:
-        DataError: the target is missing or can't be predicted, or no other column is of use.
+        DataError: the target is missing or can't be predicted, or all other columns are left out.
     """
     table: TableProfile = source.profile()
-    if (count := len(table.columns)) > COLUMNS:
+    if (count := len(table.columns)) > MAX_COLUMNS:
         raise DataError(
-            f"{table.origin} has {count:,} columns, more than the {COLUMNS:,} that are profiled one by one: write a "
-            "feature file of those that matter, and name it (feature=…)"
+            f"{table.origin} has {count:,} columns, too many for a suggestion. At most {MAX_COLUMNS:,} are allowed. "
+            "Write a feature file with the columns to use, and choose it by feature=…"
         )
     columns = {column.name: column for column in table.columns}
     target = _find_target(table, columns)
-    aim, answer = _plan_target(columns[target], table.origin)
+    target_plan, options = _plan_target(columns[target], table.origin)
     others = {name: plan_column(column) for name, column in columns.items() if name != target}
     used = {name: plan for name, plan in others.items() if plan.parts}
     if not used:
         reasons = "; ".join(f"{name}: {plan.text}" for name, plan in others.items())
-        raise DataError(f"{table.origin} has no column to predict `{target}` (data.target) from: {reasons}")
-    plans = {name: aim if name == target else others[name] for name in columns}
+        raise DataError(f"{table.origin} has no feature column for the target `{target}`: {reasons}")
+    plans = {name: target_plan if name == target else others[name] for name in columns}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.parts}
     train = _count_training_rows(source, table.origin, columns[target].rows)
-    values = answer["values"] | _suggest_sizes(train, texts=any(plan.has_tokens for plan in used.values()))
+    values = options["values"] | _suggest_sizes(train, texts=any(plan.has_tokens for plan in used.values()))
     notes = [f"{format_name(name)} is {plan.text}" for name, plan in others.items() if not plan.parts]
     return {
         "origin": table.origin,
-        "choices": {**answer["choices"], "architecture": "mlp", "optimizer": "adamw", "schedule": "cosine"},
+        "choices": {**options["choices"], "architecture": "mlp", "optimizer": "adamw", "schedule": "cosine"},
         "feature": {
-            "target": aim.parts[0],
+            "target": target_plan.parts[0],
             **_name_parts({name: plan.parts for name, plan in used.items()}, set(columns)),
         },
         "values": values | {"data": values.get("data", {}) | {"types": types}},
         "table": [HEADING, *(_describe_column(columns[name], plan, types) for name, plan in plans.items())],
-        "notes": [*answer["notes"], *notes],
+        "notes": [*options["notes"], *notes],
     }
 
 
 def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> str:
-    """The target's name; raises DataError where it can't be one."""
+    """The name of the target. Raises DataError if it is missing or is not a column."""
     target, origin = table.target, table.origin
     if len(columns) < 2:
         raise DataError(
-            f"{origin} has one column only, {join_names(columns)}; one to predict and one to predict it from are needed"
+            f"{origin} has one column only: {join_names(columns)}. It needs a target and at least one other column."
         )
     if target is None:
-        raise DataError(f"data.target is missing: which column of {origin} is to be predicted? ({join_names(columns)})")
+        raise DataError(
+            f"data.target is missing. Set it to the column to predict. Columns of {origin}: {join_names(columns)}."
+        )
     if target not in columns:
-        near = closest_name(target, columns)
-        word = format_override("data.target", near) if near else ""
-        write = f"write {word} " if word.startswith("'") else ""
-        hint = f"did you mean {format_name(near)}? {write}" if near else ""
+        nearest = closest_name(target, columns)
+        hint = ""
         if all(map(_is_number, columns)):
-            hint = "they all are numbers: does the first line lack the names of the columns? "
-        raise DataError(f"data.target={target} is no column of {origin}; {hint}({join_names(columns)})")
+            hint = "All names of columns are numbers: the first line may lack the names. "
+        elif nearest is not None:
+            override = format_override("data.target", nearest)
+            hint = f"Did you mean {format_name(nearest)}? " + (f"Write {override}. " if override[0] == "'" else "")
+        raise DataError(f"data.target={target} is not a column of {origin}. {hint}Columns: {join_names(columns)}.")
     return target
 
 
 def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[str, Any]]:
-    """What the target becomes, and the loss and metrics that go with it."""
+    """Plans the target. Returns the plan, and the choices, values and notes that go with it."""
     _check_target(column, origin)
     classes = column.distinct_count
     kind: ColumnType | None
-    many = classes is None or classes > min(CLASSES, column.rows / ROWS_PER_CLASS)
-    if (column.kind == "float" and column.is_declared) or (column.kind in ("int", "float") and many):
-        may_be_classes = classes and classes <= min(MOST, column.rows / 2)
-        hint = f"; {format_type(column.name, 'string')} makes it classes" if may_be_classes else ""
-        part = {"_target_": feature("Numeric"), "key": column.name, "normalize": "z_score"}
+    has_many_values = classes is None or classes > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
+    is_number = column.kind in ("int", "float")
+    if (column.kind == "float" and column.is_declared) or (is_number and has_many_values):
+        may_be_classes = classes and classes <= min(MAX_DECLARED_CLASSES, column.rows / 2)
+        hint = f"; for classes, set {format_type(column.name, 'string')}" if may_be_classes else ""
+        part = {"_target_": feature_target("Numeric"), "key": column.name, "normalize": "z_score"}
         kind = "float" if column.kind == "int" else None  # other rows may not be whole
-        return ColumnPlan(f"target: a number, z-score{hint}", (part,), kind), _answer("mse", ["rmse", "mae"])
-    answer = _answer("binary_cross_entropy" if classes == 2 else "softmax_cross_entropy", ["accuracy"])
+        return ColumnPlan(f"target: a number, z-score{hint}", (part,), kind), _make_options("mse", ["rmse", "mae"])
+    options = _make_options("binary_cross_entropy" if classes == 2 else "softmax_cross_entropy", ["accuracy"])
     value, rows = column.rarest_value
-    if rows >= SPLITS:
-        answer["values"]["data"] = {"stratify": column.name}
+    if rows >= SPLIT_COUNT:
+        options["values"]["data"] = {"stratify": column.name}
     else:
-        answer["notes"].append(
-            f"class {value!r} of {format_name(column.name)} has {count_rows(rows)}, too few for {SPLITS} splits: a run "
-            "may refuse it; get more of it, or leave it out"
+        options["notes"].append(
+            f"class {value!r} of {format_name(column.name)} has {format_row_count(rows)}, too few for {SPLIT_COUNT} "
+            "splits, so a run may fail. Add rows of this class, or leave it out."
         )
-    hint = f"; {format_type(column.name, 'float')} makes it a number" if column.kind in ("int", "float") else ""
-    part = {"_target_": feature("Label"), "key": column.name}
+    hint = f"; for a number, set {format_type(column.name, 'float')}" if is_number else ""
+    part = {"_target_": feature_target("Label"), "key": column.name}
     kind = "int" if column.kind == "float" else None
-    return ColumnPlan(f"target: one of {classes} classes{hint}", (part,), kind), answer
+    return ColumnPlan(f"target: one of {classes} classes{hint}", (part,), kind), options
 
 
 def _check_target(column: ColumnProfile, origin: str) -> None:
-    """Raises DataError for a target that nothing can be learned about."""
+    """Raises DataError for a target that can't be predicted."""
     name, classes = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
     if not is_usable(column.name):
-        raise DataError(f"{name} has a name that a configuration can't hold; rename it")
+        raise DataError(f"{name} has a name that is not allowed in a configuration. Rename it.")
     if column.missing_count == column.rows:
-        raise DataError(f"{name} has no values: there is nothing to learn")
+        raise DataError(f"{name} has no values, so there is nothing to predict")
     if column.is_constant:
-        raise DataError(f"{name} has one value only: there is nothing to learn")
+        raise DataError(f"{name} has one value only, so there is nothing to predict")
     if column.missing_count:
         spellings = _list_spellings(column)
-        hint = f"{spellings}: 'data.nulls=[\"\"]' takes them for values; else " if spellings else ""
-        rows = f"no value in {count_rows(column.missing_count)}"
-        raise DataError(f"{name} has {rows}, the first is {column.first_missing_location}; {hint}leave those rows out")
+        keep = "To keep these texts as values, set 'data.nulls=[\"\"]'. "
+        hint = f"Read as missing: {spellings}. {keep}" if spellings else ""
+        rows = f"no value in {format_row_count(column.missing_count)}"
+        raise DataError(f"{name} has {rows}, the first is {column.first_missing_location}. {hint}Leave these rows out.")
     if column.kind == "timestamp":
-        raise DataError(f"{name} holds times; a number or a class is needed")
+        raise DataError(f"{name} has times. It must have numbers or classes.")
     if column.infinite_count:
         rows = f"{describe_infinite(column)}, the first is {column.first_infinite_location}"
-        raise DataError(f"{name} {rows}; correct those rows, or leave them out")
+        raise DataError(f"{name} {rows}. Correct these rows, or leave them out.")
     declared = column.is_declared and classes != column.rows
-    if column.kind == "string" and classes and classes > max(2, column.rows / ROWS_PER_CLASS) and not declared:
-        remedy = f"these are no classes, but {format_type(column.name, 'string')} makes them some"
-        hint = describe_misspelling(column) or (remedy if classes < column.rows else "these are no classes")
+    if column.kind == "string" and classes and classes > max(2, column.rows / MIN_ROWS_PER_CLASS) and not declared:
+        remedy = f". To read them as classes, set {format_type(column.name, 'string')}" if classes < column.rows else ""
+        hint = describe_misspelling(column) or f"too many for classes{remedy}"
         raise DataError(f"{name} has {classes:,} different texts in {column.rows:,} rows: {hint}")
 
 
-def _answer(loss: str, metrics: list[str]) -> dict[str, Any]:
+def _make_options(loss: str, metrics: list[str]) -> dict[str, Any]:
     return {"choices": {"loss": loss, "metric": metrics}, "values": {}, "notes": []}
 
 
@@ -154,41 +158,52 @@ def _count_training_rows(source: Source, origin: str, rows: int) -> int:
     try:
         return len(source.splits()["train"])
     except DataError as error:
-        hint = "" if rows < SPLITS else ", or write data.valid=1 data.test=1"
-        raise DataError(f"{origin} has {rows} rows: {error}; get more rows{hint}") from error
+        hint = "" if rows < SPLIT_COUNT else ", or set data.valid=1 data.test=1"
+        raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
 
 
 def _name_parts(parts: Mapping[str, tuple[dict[str, Any], ...]], raw: set[str]) -> dict[str, Any]:
-    """The feature columns, and the input that they make. No name of one is that of another raw column."""
+    """Names the feature columns, and lists the last one of each raw column as the input.
+
+    Args:
+        parts: the feature columns of each raw column. Each one reads the one before it.
+        raw: the names of all raw columns. A feature column may only have the name of the raw column that it reads.
+    """
     columns: dict[str, dict[str, Any]] = {}
-    taken, used = raw | {"target"}, []
-    for own, (first, *more) in parts.items():
-        taken -= {own} - {"target"}
-        base = name = _make_word(own, taken)
-        taken |= {own, name}
+    taken, inputs = raw | {"target"}, []
+    for raw_name, (first, *others) in parts.items():
+        taken -= {raw_name} - {"target"}
+        base = name = _make_identifier(raw_name, taken)
+        taken |= {raw_name, name}
         columns[name] = first
-        for part in more:
-            suffix = "embedding" if part["_target_"] == feature("Embedding") else "ids"
-            inner, name = name, _make_word(f"{base}_{suffix}", taken)
+        for part in others:
+            suffix = "embedding" if part["_target_"] == feature_target("Embedding") else "ids"
+            key, name = name, _make_identifier(f"{base}_{suffix}", taken)
             taken.add(name)
-            columns[name] = {"_target_": part["_target_"], "key": inner, **part}
-        used.append(name)
-    return {"columns": columns, "inputs": {"columns": used}}
+            columns[name] = {"_target_": part["_target_"], "key": key, **part}
+        inputs.append(name)
+    return {"columns": columns, "inputs": {"columns": inputs}}
 
 
-def _make_word(name: str, taken: Collection[str]) -> str:
-    """A column's name as a word that isn't taken."""
-    word = re.sub(r"\W+", "_", name).strip("_") or "column"
+def _make_identifier(name: str, taken: Collection[str]) -> str:
+    """Turns a column's name into a name of letters, digits and underscores that is not taken."""
+    base = identifier = re.sub(r"\W+", "_", name).strip("_") or "column"
     number = 1
-    while (found := word if number == 1 else f"{word}_{number}") in taken:
+    while identifier in taken:
         number += 1
-    return found
+        identifier = f"{base}_{number}"
+    return identifier
 
 
 def _suggest_sizes(train: int, *, texts: bool) -> dict[str, Any]:
-    """Learning rate, widths, batch size and epochs for so many training rows. Embeddings of words overfit sooner."""
+    """Suggests the learning rate, widths, batch size and epochs.
+
+    Args:
+        train: the number of training rows.
+        texts: whether words of texts are embedded. These models overfit sooner.
+    """
     batch = min(32, max(train, 1)) if train < 3200 else min(512, 2 ** round(math.log2(train / 100)))
-    epochs = min(60, max(5, round(STEPS * batch / max(train, 1))))
+    epochs = min(60, max(5, round(TRAINING_STEPS * batch / max(train, 1))))
     widths = [32, 32] if train < 1000 else [64, 64] if train < 100_000 else [128, 64]
     return {
         "learning_rate": 1e-3 if texts else 3e-3,
@@ -198,18 +213,18 @@ def _suggest_sizes(train: int, *, texts: bool) -> dict[str, Any]:
 
 
 def _describe_column(column: ColumnProfile, plan: ColumnPlan, types: Mapping[str, str]) -> tuple[str, ...]:
-    """A row of the table for people; the reason why a column is left out stands below the table."""
+    """A row of the suggestion's table. The reason why a column is left out is in the notes."""
     distinct = "" if column.distinct_count is None else f"{column.distinct_count:,}"
     missing = f"{column.missing_count:,}" if column.missing_count else ""
     if column.missing_spellings:
-        every = sum(column.missing_spellings.values()) == column.missing_count
-        missing = _list_spellings(column) if every else f"{missing} ({_list_spellings(column)})"
+        is_complete = sum(column.missing_spellings.values()) == column.missing_count
+        missing = _list_spellings(column) if is_complete else f"{missing} ({_list_spellings(column)})"
     becomes = plan.text if plan.parts else "left out"
     return format_name(column.name), types.get(column.name, column.kind), missing, distinct, becomes
 
 
 def _list_spellings(column: ColumnProfile) -> str:
-    """`30 as NA, 2 as null`"""
+    """Lists the texts of missing values with their counts: `30 as NA, 2 as null`."""
     return ", ".join(f"{count:,} as {text}" for text, count in column.missing_spellings.items())
 
 

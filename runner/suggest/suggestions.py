@@ -1,4 +1,4 @@
-"""Suggestions for the questions that a command leaves open: kept for the same data, and printed."""
+"""Suggestions for the groups that a command does not choose: made once for the same data, and printed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from runner.signature.schema import SCHEMA
 from runner.signature.source import PartNotFoundError, find_definition, resolve_name
 from runner.suggest.suggest import suggest
 
-INFERRED_FEATURE = "inferred"  # the name of the feature option that a suggestion makes
-GROUPS_WITHOUT_SUGGESTION = ("tracking", "sweep", "data", "experiment")  # groups that no suggestion answers
-SUGGESTING_MODES = ("train", "dry_run", "look", "init")  # that begin something new
+INFERRED_FEATURE = "inferred"  # the name of the feature option of a suggestion
+GROUPS_WITHOUT_SUGGESTION = ("tracking", "sweep", "data", "experiment")
+SUGGESTING_MODES = ("train", "dry_run", "look", "init")  # the modes that start a run or a project
 
 
 class Question(NamedTuple):
-    """What a suggestion is for.
+    """The source and the groups that a suggestion is made for.
 
     Attributes:
-        node: the source as it stands in the configuration.
-        chosen: the groups that the user has chosen options of.
+        node: the source, as plain values.
+        chosen: the groups whose options the user chooses.
     """
 
     node: dict[str, Any]
@@ -38,15 +38,15 @@ class Question(NamedTuple):
 
 
 class Suggestion(NamedTuple):
-    """Answers to the questions that a command leaves open.
+    """Choices and values for the groups that a command does not choose.
 
     Attributes:
-        origin: where the answers come from, for messages.
-        choices: options by group.
+        origin: the origin of the values in messages.
+        choices: the options, by group.
         feature: the content of a feature file.
-        values: values that are laid over those of the options.
-        table: a heading and a row for each column, for people.
-        notes: sentences, for people.
+        values: values that replace those of the options.
+        table: a heading and a row for each column, to be printed.
+        notes: sentences to be printed.
     """
 
     origin: str
@@ -58,39 +58,39 @@ class Suggestion(NamedTuple):
 
 
 def can_suggest(target: object) -> bool:
-    """Whether the class of a source defines or inherits `profile`, by its source code: it imports nothing."""
+    """Whether the class of a source defines or inherits `profile`. It is read from source, without an import."""
     return isinstance(target, str) and _has_profile(target, frozenset())
 
 
 def _has_profile(name: str, seen: frozenset[str]) -> bool:
     try:
-        found = find_definition(name) if "." in name and name not in seen else None
+        definition = find_definition(name) if "." in name and name not in seen else None
     except PartNotFoundError:
         return False
-    if found is None or isinstance(found.node, ast.FunctionDef):
+    if definition is None or isinstance(definition.node, ast.FunctionDef):
         return False
-    if isinstance(found.node, ast.expr):  # another name of the class
-        others = [found.node]
-    elif any(isinstance(one, ast.FunctionDef) and one.name == "profile" for one in found.node.body):
+    if isinstance(definition.node, ast.expr):  # another name of the class
+        expressions = [definition.node]
+    elif any(isinstance(item, ast.FunctionDef) and item.name == "profile" for item in definition.node.body):
         return True
     else:
-        others = found.node.bases
-    names = (resolve_name(found.module, one) for one in others)
-    return any(_has_profile(other, seen | {name}) for other in names if other)
+        expressions = definition.node.bases
+    names = (resolve_name(definition.module, expression) for expression in expressions)
+    return any(_has_profile(base, seen | {name}) for base in names if base)
 
 
 class Suggestions:
-    """The suggestions of a command. Each question is answered once."""
+    """The suggestions of a command, by question. Each one is made once."""
 
     def __init__(self) -> None:
         self._found: dict[str, Suggestion | UserError] = {}
 
     def __contains__(self, question: Question) -> bool:
-        """Whether the question was answered before."""
+        """Whether the suggestion has been made."""
         return repr(question) in self._found
 
     def __getitem__(self, question: Question) -> Suggestion:
-        """The suggestion; raises UserError where nothing can be learned from the table."""
+        """Makes or returns the suggestion. Raises UserError if there is none for the table."""
         key = repr(question)
         if key not in self._found:
             try:
@@ -121,14 +121,14 @@ def _make_suggestion(question: Question) -> Suggestion:
 
 
 def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
-    """The suggestion for a source; from the cache where the same code has seen the same rows before."""
+    """Makes the suggestion for a source, or reads it from the cache if the same code has made it for the same rows."""
     from runner.platform import cache_folder  # imports NumPy
 
     text = hashlib.blake2b(f"{identity}\n{source.fingerprint()}".encode(), digest_size=16).hexdigest()
     path = cache_folder() / "suggestion" / f"{text}.json"
-    with contextlib.suppress(OSError, ValueError):  # missing or damaged: it is made again
+    with contextlib.suppress(OSError, ValueError):  # the file is missing or damaged
         return json.loads(path.read_text())
-    with memory_error_location("looking at the columns", "Free some, or let data.path be a sample of the rows."):
+    with memory_error_location("profiling the columns", "Free some memory, or set data.path to a sample of the rows."):
         suggested = suggest(source)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
 
 
 def print_suggestion(suggested: Suggestion) -> None:
-    """Prints what each column becomes."""
+    """Prints the plan for each column, and the notes."""
     print_tables(
         [Section(f"{suggested.origin}:", suggested.table, right_columns=(2, 3))], [(note,) for note in suggested.notes]
     )

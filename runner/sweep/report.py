@@ -13,7 +13,7 @@ from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
 from runner.terminal import print_line
-from runner.user_code import ALLOWED
+from runner.user_code import PACKAGES_OF_COMMAND
 
 MAX_LISTED, LISTED_AT_END = 120, 3  # runs of a plan that are printed, and how many of these are its last ones
 SWEEP_KEYS = ("sweep", "folds", "fold", "mode")  # keys that a command of one run doesn't need
@@ -94,7 +94,7 @@ def print_end(
 def format_command(plan: Plan, candidate: Candidate) -> str:
     """The command of one run of a candidate, ready to be pasted."""
     common = [override for override in plan.common if override_key(override).partition(".")[0] not in SWEEP_KEYS]
-    allowed = [argument for name in ALLOWED for argument in ("--allow", name)]
+    allowed = [argument for name in PACKAGES_OF_COMMAND for argument in ("--allow", name)]
     return shlex.join(["titrate", *allowed, *common, *candidate.overrides])
 
 

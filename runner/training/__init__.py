@@ -1,1 +1,1 @@
-"""The loop around the program: evaluations, early stopping, checkpoints, signals."""
+"""The training loop: steps, evaluations, early stopping, checkpoints, signals."""

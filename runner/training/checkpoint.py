@@ -64,7 +64,7 @@ class CheckpointFiles:
 
         Args:
             state: the training state.
-            new_best: the best parameters and model state; None: they are those of the previous checkpoint.
+            new_best: the best parameters and model state; None: they are the same as in the previous checkpoint.
             metadata: plain values, among them the step and the best step: {"step": …, "best_step": …, …}.
             on_saved: called once the checkpoint is on the disk.
 
@@ -72,7 +72,7 @@ class CheckpointFiles:
             DiskError: an earlier write failed.
         """
         self._wait_for_writes(len(self._pending) - MAX_PENDING + 1)
-        if self._pending and memory.count_bytes((state, new_best)) > memory.measure_free_host_memory().left:
+        if self._pending and memory.count_bytes((state, new_best)) > memory.measure_free_host_memory().program_bytes:
             self.wait()  # memory has room for one copy at a time
         # The arrays are copied, because the next step reuses their memory (donation).
         state, new_best = (jax.tree.map(lambda leaf: np.array(leaf), tree) for tree in (state, new_best))
@@ -134,9 +134,8 @@ class CheckpointFiles:
         if checkpoint is not None:
             self._best_digest = checkpoint.metadata.get("best_digest")
             best_step = checkpoint.metadata["best_step"]
-            if (
-                best_step is not None
-            ):  # these weights differ from what a newer checkpoint needs, but this one needs them
+            if best_step is not None:
+                # A newer checkpoint may need other weights than this file holds. The loaded one needs these.
                 damaged.discard(_best_path(self.folder, best_step))
         for path in damaged:
             _rename_damaged(path)
@@ -239,7 +238,7 @@ def _read_newest(
 
 
 def _read_checkpoint(state_path: Path, state_shapes: Any, weights_shapes: Any) -> tuple[Checkpoint, bool]:
-    """Reads the two files of a checkpoint. Returns it, and whether its digests were there to be compared.
+    """Reads the two files of a checkpoint. Returns it, and whether it has digests, which prove it undamaged.
 
     Raises:
         _DamagedCheckpoint: a file is damaged, or the two files don't belong together.
@@ -251,7 +250,7 @@ def _read_checkpoint(state_path: Path, state_shapes: Any, weights_shapes: Any) -
         best_path = _best_path(state_path.parent, best_step)
         weights = _read_file(best_path, state_path)
         if state.digest is not None and weights.digest != state.meta["best_digest"]:
-            reason = f"{best_path} holds other weights than those it was saved with"
+            reason = f"{best_path} holds other weights than the checkpoint was saved with"
             raise _DamagedCheckpoint(state_path, best_path, reason)
         best = to_tree(weights.arrays, weights_shapes, best_path)
     return Checkpoint(to_tree(state.arrays, state_shapes, state_path), best, state.meta), state.digest is not None
@@ -265,7 +264,7 @@ def _read_file(path: Path, state_path: Path) -> Contents:
         raise _DamagedCheckpoint(state_path, path, str(error)) from error
     lacks_best_step = path == state_path and "best_step" not in contents.meta
     if contents.meta.get("step") != _step_of(path) or lacks_best_step:
-        raise _DamagedCheckpoint(state_path, path, f"{path} holds what was saved under another name")
+        raise _DamagedCheckpoint(state_path, path, f"{path} holds the contents of another file")
     return contents
 
 

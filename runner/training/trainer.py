@@ -36,7 +36,7 @@ BATCH_SIZE_KEY = "training.batch_size"
 EVALUATION_SIZE_KEY = "training.evaluation_batch_size"
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The objective or a parameter is not finite.
 
     Attributes:
@@ -180,7 +180,7 @@ class Trainer:
             need = self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
         if need:
             batch_bytes = memory.count_bytes(chunk.data) if self.batches.device_data is None else 0
-            total = state_bytes + need.more + batch_bytes
+            total = state_bytes + need.additional + batch_bytes
             free = memory.measure_free_memory() or "the free memory is unknown"
             LOG.info("training needs %s, and %s", memory.format_bytes(total), free)
             if state_fits:  # otherwise the user was warned already
@@ -195,7 +195,7 @@ class Trainer:
         return TrainerState(replace_weights(state, self._initial_weights), initial_monitor(self.higher_is_better))
 
     def _add_initial_constants(self, constants: Mapping[str, Any]) -> dict[str, Any]:
-        """The constants, with those that only the initialization reads. The latter don't stay on the device."""
+        """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""
         return {name: {**arrays, **self.data.constants[name].init_only} for name, arrays in constants.items()}
 
     def fit(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> bool:
@@ -308,7 +308,7 @@ class Trainer:
             The sums that were not read.
 
         Raises:
-            Diverged: the objective or a parameter is not finite.
+            DivergedError: the objective or a parameter is not finite.
         """
         ready, unread = pending[: len(pending) - leave], pending[len(pending) - leave :]
         trainer_state.sums = add_sums(trainer_state.sums, ready, self.metrics)
@@ -316,12 +316,12 @@ class Trainer:
         if trainer_state.sums:
             first_bad = int(trainer_state.sums["last"]["first_bad"])
             if first_bad >= 0 and stops_on_nan:
-                raise Diverged(f"the objective is not finite at step {first_bad}", first_bad)
+                raise DivergedError(f"the objective is not finite at step {first_bad}", first_bad)
             values = compute_metrics(trainer_state.sums, self.metrics, "train")
             step = trainer_state.step - epoch * self.steps_per_epoch
             self.progress.show_step(epoch, step, self.timings.steps_per_second(), values)
         if stops_on_nan and not unread and not _is_finite(trainer_state.state):
-            raise Diverged(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
+            raise DivergedError(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
         return unread
 
     def _end_epoch(self, trainer_state: TrainerState, epoch: int, checkpoints: CheckpointManager) -> bool:
@@ -387,7 +387,7 @@ class Trainer:
             # Memory is checked once: later, other work may hold some of it for a moment.
             if need and number == 0 and not self._is_evaluation_memory_checked:
                 batch = EVALUATION_SIZE_KEY, size
-                memory.check_need("the evaluation", batch, need.more, warn=self._warn_of_memory)
+                memory.check_need("the evaluation", batch, need.additional, warn=self._warn_of_memory)
                 self._is_evaluation_memory_checked = True
             sums, outputs = self.program.evaluate(*arguments)
             yield sums, outputs, chunk.mask
@@ -399,7 +399,7 @@ class Trainer:
         return decode_targets(self.target, values)
 
     def _compile(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
-        """Compiles a function for the shapes of a chunk, unless that is done. The next call uses what was compiled.
+        """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call doesn't compile.
 
         Args:
             name: the name of the function on the display.

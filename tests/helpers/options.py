@@ -1,4 +1,4 @@
-"""The options of `conf/`, built from what their files say; a test over them sees a new one by its file."""
+"""The options of `conf/`, read from their files, so that tests cover a new option without a change."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from runner.signature.build import build
 
 
 def options(group: str) -> dict[str, dict[str, Any]]:
-    """What each file of a group says, by its name; of groups of which several may be chosen, below its own key."""
+    """The part in each file of a group, by option."""
     files = sorted((INSTALL_FOLDER / "conf" / group).glob("*.yaml"))
     contents: dict[str, Any] = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in files}
     return {name: content.get(name, content) for name, content in contents.items()}
 
 
-def built(group: str, option: str, **words: Any) -> Any:
-    """The part of an option, with other words for some of its own."""
-    return build(options(group)[option] | words, {})
+def built(group: str, option: str, **arguments: Any) -> Any:
+    """Builds the part of an option, with some arguments replaced."""
+    return build(options(group)[option] | arguments, {})

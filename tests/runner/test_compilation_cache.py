@@ -28,7 +28,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache."""
     before = jax.config.jax_compilation_cache_dir
-    monkeypatch.setattr(compilation_cache, "SHORTEST_COMPILATION", 0.0)
+    monkeypatch.setattr(compilation_cache, "MIN_COMPILE_SECONDS", 0.0)
     begin(tmp_path / "cache")
     yield tmp_path / "cache"
     monkeypatch.undo()

@@ -59,7 +59,7 @@ def table(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(credentials, "WITHHELD", {})
+    monkeypatch.setattr(credentials, "UNMASKED", {})
     return in_empty_folder
 
 
@@ -153,7 +153,7 @@ def test_words_are_masked_wherever_the_uri_stands_in_them(word: str, masked: str
 
 
 def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "WITHHELD", {})
+    monkeypatch.setattr(credentials, "UNMASKED", {})
     tree = mask_values({"store": {"hosts": ["http://me:zebra@h"], "uri": "me:zebra@h", "name": "a@b"}})
     assert tree == {"store": {"hosts": ["http://***@h"], "uri": "***@h", "name": "a@b"}}
     assert build(tree, {})["store"] == {"hosts": ("http://me:zebra@h",), "uri": "me:zebra@h", "name": "a@b"}
@@ -174,14 +174,14 @@ def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text", ["zebra quagga", "p=zebra%20quagga", "p=zebra+quagga", "('zebra quagga',)"])
 def test_texts_of_libraries_are_scrubbed(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "WITHHELD", {"http://***@h": "http://me:zebra%20quagga@h"})
+    monkeypatch.setattr(credentials, "UNMASKED", {"http://***@h": "http://me:zebra%20quagga@h"})
     assert_secret(Path("nowhere"), scrub(text), scrub("no route to postgresql://me:quagga@unknown/db."))
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "dodo")
     assert scrub("Basic dodo: a dodos' day") == "Basic ***: a dodos' day"
 
 
 def test_a_user_is_scrubbed_from_uris_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "WITHHELD", {})
+    monkeypatch.setattr(credentials, "UNMASKED", {})
     mask_arguments(["tracking.uri=http://a:zebra@h", "loss.token=quagga"])
     assert scrub("a run of a: a:zebra, http://a:b@i, quagga") == "a run of a: ***, http://***@i, ***"
 
@@ -270,7 +270,7 @@ def test_a_resumed_run_needs_the_whole_uri_again(
     uri = SPELLINGS["password"]
     assert run(capsys, *WORDS, f"tracking.uri={uri}")[0] == 0
     more = ["resume=last", "training.epochs=2"]
-    credentials.WITHHELD.clear()  # as in another process
+    credentials.UNMASKED.clear()  # as in another process
     code, printed = run(capsys, *more)
     assert (code, "its credentials aren't kept; give the whole URI" in printed) == (2, True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -34,7 +34,7 @@ def test_a_link_or_special_file_is_not_opened_to_write(
         path.mkdir()
     else:
         path.symlink_to(victim if kind == "link" else victim.with_name("nothing"))
-    with pytest.raises(UserError, match=r"log\.txt is a link or no regular file, .*; remove it"):
+    with pytest.raises(UserError, match=r"log\.txt is a link or not a regular file, .*Remove it"):
         opener(path)
     assert victim.read_text() == "mine"
     assert list(victim.parent.iterdir()) == [victim]

@@ -37,9 +37,12 @@ def test_a_batch_that_does_not_fit_is_refused_before_the_run_with_one_that_does(
     assert main([*words, "training.batch_size=1000"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     pattern = (
-        r"too little memory for training: it needs .* with training\.batch_size=1000, and 400 kB are free in this test"
+        r"too little memory for training: .* are needed with training\.batch_size=1000, "
+        r"and 400 kB are free in this test"
     )
-    remedies = r"; (training\.batch_size=(\d+)) would fit\. .*: training\.check_memory=false only warns"
+    remedies = (
+        r"\. (training\.batch_size=(\d+)) would fit\. If .*, set training\.check_memory=false for a warning only\."
+    )
     found = re.fullmatch(pattern + remedies, line)
     assert found
     assert 32 < int(found[2]) < 1000
@@ -65,7 +68,7 @@ def test_a_model_that_never_fits_is_refused_before_anything_is_compiled(
 ) -> None:
     monkeypatch.setattr(loop.Trainer, "_compile", lambda *_: pytest.fail("compiled"))
     assert main([*WORDS, "architecture.widths=[200000,200000]"]) == 1
-    assert "no batch size would fit: choose a smaller model" in capsys.readouterr().err
+    assert "No batch size would fit. Choose a smaller model" in capsys.readouterr().err
     assert not Path("outputs").exists()
 
 
@@ -116,8 +119,8 @@ def test_a_run_that_seems_too_large_starts_with_check_memory_false(
     unchecked = [*words, "fresh=true", "training.check_memory=false"]
     assert main(unchecked) == 0
     training, evaluation = capsys.readouterr().err.splitlines()
-    assert training.startswith("warning: too little memory for training: it needs ")
-    assert evaluation.startswith("warning: too little memory for the evaluation: it needs ")
+    assert re.match("warning: too little memory for training: .* are needed with ", training)
+    assert re.match("warning: too little memory for the evaluation: .* are needed with ", evaluation)
     assert len({path.name.rpartition("_")[2] for path in Path("outputs").iterdir()}) == 1  # no other run
     evaluate = ["mode=evaluate", f"run={list_runs(Path('outputs'))[0].name}"]  # the one that was checked
     assert main(evaluate) == 1
@@ -166,8 +169,9 @@ def test_a_process_in_which_jax_would_abort_ends_in_a_line(option: str, size: in
     ended = limited(option, size)
     (line,) = ended.stderr.splitlines()
     assert re.fullmatch(
-        r"too little memory to start JAX: it needs about [\d.]+ .B, and [\d.]+ .B are free below the limit of this "
-        rf"process \(ulimit {option}\); raise that limit\. If .*: training\.check_memory=false only warns",
+        r"too little memory to start JAX: about [\d.]+ .B are needed, and [\d.]+ .B are free below the limit of this "
+        rf"process \(ulimit {option}\)\. Raise this limit\. If .*, set training\.check_memory=false for a warning "
+        r"only\.",
         line,
     )
     assert ended.returncode == 1

@@ -80,10 +80,10 @@ def test_no_changed_or_lost_byte_goes_unnoticed(path: Path) -> None:
 def test_swapped_blocks_and_a_changed_note_are_noticed(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:512] + content[1024:1536] + content[512:1024] + content[1536:])
-    with pytest.raises(DamagedFileError, match="its bytes are not those that were written"):
+    with pytest.raises(DamagedFileError, match="its bytes were changed after it was written"):
         npz.read(path)
     path.write_bytes(content.replace(b"loss", b"lost"))
-    with pytest.raises(DamagedFileError, match="its bytes are not those that were written"):
+    with pytest.raises(DamagedFileError, match="its bytes were changed after it was written"):
         npz.read(path)
 
 
@@ -99,16 +99,16 @@ def test_a_file_of_an_earlier_version_has_no_digest_and_is_read(path: Path) -> N
 
 
 FAULTS: dict[str, tuple[Callable[[], dict[str, bytes] | bytes], str]] = {
-    "a bare npy": (lambda: npy(np.arange(9)), "it is no npz file"),
-    "a pickle": (lambda: pickle.dumps({"a": 1}), "it is no npz file"),
-    "nothing": (lambda: b"", "it is no npz file"),
-    "no array": (lambda: {"x": b"hello"}, "its member x is no array"),
-    "a header of code": (lambda: {"x": header("__import__('os').abort()\n")}, "its member x is no array"),
-    "a header without end": (lambda: {"x": header("(" * 9000)}, "its member x is no array"),
-    "objects": (lambda: {"x": npy(np.array([{}]), allow_pickle=True)}, "holds objects, which are never read"),
+    "a bare npy": (lambda: npy(np.arange(9)), "it is not an npz file"),
+    "a pickle": (lambda: pickle.dumps({"a": 1}), "it is not an npz file"),
+    "nothing": (lambda: b"", "it is not an npz file"),
+    "no array": (lambda: {"x": b"hello"}, "its member x is not an array"),
+    "a header of code": (lambda: {"x": header("__import__('os').abort()\n")}, "its member x is not an array"),
+    "a header without end": (lambda: {"x": header("(" * 9000)}, "its member x is not an array"),
+    "objects": (lambda: {"x": npy(np.array([{}]), allow_pickle=True)}, "holds Python objects, which are not allowed"),
     "256 TiB": (
         lambda: {"x": header("{'descr': '<f4', 'fortran_order': False, 'shape': (70368744177664,)}\n")},
-        r"claims to be float32 \(70368744177664,\), but has 0 bytes",
+        r"is float32 \(70368744177664,\), but it has 0 bytes",
     ),
     "a negative shape": (
         lambda: {"x": header("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -4)}\n") + b"1234"},
@@ -116,22 +116,22 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes] | bytes], str]] = {
     ),
     "nothing, many times": (
         lambda: {"x": header("{'descr': '|V0', 'fortran_order': False, 'shape': (1000000000000,)}\n")},
-        "but has 0 bytes",
+        "but it has 0 bytes",
     ),
-    "too few bytes": (lambda: {"x": npy(np.arange(9))[:-1]}, "but has 71 bytes"),
-    "too many bytes": (lambda: {"x": npy(np.arange(9)) + b"0"}, "but has 73 bytes"),
-    "a note that is a list": (lambda: {"meta": npy(np.frombuffer(b"[1]", np.uint8))}, "its note is a list"),
+    "too few bytes": (lambda: {"x": npy(np.arange(9))[:-1]}, "but it has 71 bytes"),
+    "too many bytes": (lambda: {"x": npy(np.arange(9)) + b"0"}, "but it has 73 bytes"),
+    "a note that is a list": (lambda: {"meta": npy(np.frombuffer(b"[1]", np.uint8))}, "its metadata is a list"),
     "a note that is no JSON": (lambda: {"meta": npy(np.frombuffer(b"{1}", np.uint8))}, "can't be read"),
     "a note that is no text": (lambda: {"meta": npy(np.array([1.5]))}, "can't be read"),
     "a note a thousand deep": (
         lambda: {"meta": npy(np.frombuffer(b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}", np.uint8))},
-        "can't be read: maximum recursion|nested more than 100 levels",
+        "can't be read: maximum recursion|more than 100 nested levels",
     ),
     "a note that is deep": (
         lambda: {"meta": npy(np.frombuffer(b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", np.uint8))},
-        "its note is nested more than 100 levels deep",
+        "its metadata has more than 100 nested levels",
     ),
-    "no note": (lambda: {"meta.txt": b""}, "it has no note"),
+    "no note": (lambda: {"meta.txt": b""}, "it has no metadata"),
 }
 
 
@@ -169,16 +169,16 @@ def test_members_that_titrate_never_writes_are_refused() -> None:
         npz.read(path)
     zipped(path, zipfile.ZIP_DEFLATED, member=npy(np.zeros(10_000_000)))
     assert path.stat().st_size < 100_000
-    with pytest.raises(DamagedFileError, match="its members are larger than the file"):
+    with pytest.raises(DamagedFileError, match="its arrays are larger than the file"):
         npz.read(path)
     zipped(path, zipfile.ZIP_DEFLATED, member=os.urandom(1000))
-    with pytest.raises(DamagedFileError, match="compressed, which no Titrate does"):
+    with pytest.raises(DamagedFileError, match="compressed, so another program wrote it"):
         npz.read(path)
     zipped(path)
     content = path.read_bytes()
     entry = content.index(b"PK\1\2")
     path.write_bytes(content[: entry + 10] + struct.pack("<H", 99) + content[entry + 12 :])  # an unknown compression
-    with pytest.raises(DamagedFileError, match="compressed, which no Titrate does"):
+    with pytest.raises(DamagedFileError, match="compressed, so another program wrote it"):
         npz.read(path)
     path.write_bytes(content[: entry + 8] + struct.pack("<H", 1) + content[entry + 10 :])
     with pytest.raises(DamagedFileError, match="its member meta is encrypted"):
@@ -217,5 +217,5 @@ def test_a_file_that_is_not_a_file_of_predictions_is_refused(tmp_path: Path) -> 
         with pytest.raises(UserError, match=rf"answers\.npz is not a file of predictions.*{less}"):
             answers.load_predictions(tmp_path)
     (tmp_path / answers.PREDICTIONS_FILE).write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"answers\.npz can't be read: it is no npz file"):
+    with pytest.raises(UserError, match=r"answers\.npz can't be read: it is not an npz file"):
         answers.load_predictions(tmp_path)

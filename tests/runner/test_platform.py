@@ -83,7 +83,7 @@ else:
 
 def test_a_fork_of_a_process_that_uses_jax_is_an_error_and_does_not_wait_for_ever(in_empty_folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.startswith("this process was forked from one that used JAX")
+    assert done.stdout.startswith("this process was forked from a process that used JAX")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cdua"])
@@ -95,5 +95,7 @@ def test_a_missing_platform_is_reported_with_the_remedy(in_empty_folder: Path, n
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 2
     assert len(lines := done.stderr.splitlines()) == 2
-    assert lines[0].startswith(f"JAX can't use JAX_PLATFORMS={name}: ")
-    assert lines[1].startswith("Unset JAX_PLATFORMS or set it to cpu; a GPU needs titrate's extra `cuda`")
+    assert lines[0].startswith(f"JAX_PLATFORMS={name}: JAX can't use this platform: ")
+    assert lines[1].startswith(
+        "Unset JAX_PLATFORMS or set it to cpu. For a GPU or TPU, install titrate with its extra `cuda`"
+    )

@@ -62,7 +62,7 @@ def test_only_an_interrupted_run_is_resumed(tmp_path: Path, status: str, again: 
 
 def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file stands in the way")
-    with pytest.raises(UserError, match=r"folder=.*outputs.*choose another"):
+    with pytest.raises(UserError, match=r"folder=.*outputs.*set another"):
         create_folder(tmp_path / "outputs", "digits", "abc", FILES)
 
 
@@ -90,7 +90,7 @@ def test_the_last_run_is_neither_a_sweep_nor_damaged(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "record.json").write_text(text)
 
-    with pytest.raises(UserError, match="run=last: no such run"):
+    with pytest.raises(UserError, match="run=last: there is no such run"):
         find_run(tmp_path, "last", "run")
     make("a", record("run", 3))
     make("b", record("run", 1))

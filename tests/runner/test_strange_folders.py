@@ -50,12 +50,12 @@ def test_a_record_alone_names_no_server(
 ) -> None:
     folder = make(Path("outputs/run").absolute(), SERVER)
     assert main(["mode=deliver"]) == 2
-    assert f"only the record names {SERVER}" in (output := capsys.readouterr().err)
+    assert f"only the record names the store {SERVER}" in (output := capsys.readouterr().err)
     assert f"write tracking.uri={SERVER} in the same command, or set MLFLOW_TRACKING_URI to it" in output
     (folder / "overrides.yaml").write_text(f"[tracking.uri={SERVER}]\n")  # the stranger's words, not this user's
     assert main(["mode=deliver", "resume=run"]) == 2
     assert main(["resume=run"]) == 2
-    assert f"only the record names {SERVER}" in capsys.readouterr().err
+    assert f"only the record names the store {SERVER}" in capsys.readouterr().err
     with pytest.raises(UserError, match="only the record names"):
         deliver.deliver(folder)
     assert asked == []
@@ -85,7 +85,9 @@ def test_a_record_alone_makes_no_database(tmp_path: Path, monkeypatch: pytest.Mo
         if content:
             with closing(sqlite3.connect(path)) as connection:
                 connection.execute("CREATE TABLE cookies (name)")
-        with pytest.raises(UserError, match=r"other\.db is no MLflow store.* tracking\.uri=sqlite:.* makes it"):
+        with pytest.raises(
+            UserError, match=r"other\.db is not an MLflow store.* add tracking\.uri=sqlite:.* to the command"
+        ):
             store_uri.check_recorded_uri(uri, None)
         assert store_uri.check_recorded_uri(uri, uri) == uri
     with closing(sqlite3.connect(path)) as connection:
@@ -257,11 +259,11 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LAUGHS, "its anchors stand for more than 100,000 values"),
-        ("a: &a [*a]", "its anchors stand for more than 100,000 values"),
-        ("a: &a {<<: *a}", "its anchors stand for more than 100,000 values"),
-        ("[" * 101 + "]" * 101, "its lists and mappings are nested more than 100 deep"),
-        ("#" * 2**22 + "\n", "a configuration of more than 4,194,304 bytes is refused"),
+        (LAUGHS, "its aliases expand to too many values. At most 100,000 are allowed."),
+        ("a: &a [*a]", "its aliases expand to too many values. At most 100,000 are allowed."),
+        ("a: &a {<<: *a}", "its aliases expand to too many values. At most 100,000 are allowed."),
+        ("[" * 101 + "]" * 101, "too many nested lists and mappings. At most 100 levels are allowed."),
+        ("#" * 2**22 + "\n", "the file is too large. At most 4,194,304 bytes are allowed."),
     ],
     ids=range(5),
 )
@@ -336,7 +338,7 @@ def without(key: str) -> Callable[[dict[str, Any]], Any]:
 
 
 DAMAGES: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
-    *(("record.json", without(key), f"{key} is missing") for key in folders.RECORD),
+    *(("record.json", without(key), f"{key} is missing") for key in folders.RECORD_FIELDS),
     ("record.json", lambda found: found | {"kind": []}, "kind is [], not text"),
     ("record.json", lambda found: found | {"tags": []}, "tags is [], not an object"),
     ("record.json", lambda found: found | {"tags": {"seed": 3}}, "tags.seed is 3, not text"),

@@ -141,7 +141,7 @@ def test_the_part_and_the_users_own_lines_are_shown(
     for line, text in zip(shown, lines, strict=True):
         assert line.startswith(("  failing_parts.py:", "  helper_parts.py:3: return losses / 0"))
         assert text in line
-    assert last == "JAX_TRACEBACK_FILTERING=off shows the whole traceback"
+    assert last == "Set JAX_TRACEBACK_FILTERING=off to see the whole traceback."
     assert not Path("outputs").exists()
 
 
@@ -150,7 +150,7 @@ def test_the_log_has_the_whole_traceback_of_a_run_that_has_a_folder(capsys: pyte
     assert main(words("metric.mine", "CountingMetric")) == 1
     first, _, last = capsys.readouterr().err.splitlines()
     (folder,) = Path("outputs").iterdir()
-    assert last == f"{folder}/log.txt has the whole traceback"
+    assert last == f"The whole traceback is in {folder}/log.txt"
     log = (folder / "log.txt").read_text()
     assert "runner/program/metric_sums.py" in log
     assert "KeyError: 'hits'" in log

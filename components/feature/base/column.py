@@ -15,7 +15,7 @@ from components.types import Constants, MultiHot, Padded, Statistic, UserError
 
 
 class Stateless:
-    """A column of one `key` that needs nothing from the training split."""
+    """A column with one `key` that isn't fitted to the training split."""
 
     key: Any
 
@@ -31,13 +31,14 @@ class Stateless:
 
 
 class Categorical:
-    """A column that encodes `ids`, int32 (rows,), (rows, K) or Ragged, and optionally float32 `weights` of that shape.
+    """A column that is encoded as `ids`, int32 (rows,), (rows, K) or Ragged.
 
-    The id of a missing value is NO_ID. `constants.static["buckets"]` is the number of ids; other ids count for nothing.
-    An input gets such a column as its indicator: how often each id occurs, or the sums of its weights.
+    Optionally it has `weights`, float32 of the same shape. A missing value has the id NO_ID. The number of ids is
+    `constants.static["buckets"]`; ids outside of [0, buckets) are ignored. In an input, such a column becomes a vector
+    with an element for each id: how often the id occurs in the row, or the sum of its weights.
     """
 
-    buckets: Any  # int, of columns with this parameter
+    buckets: Any  # int; only some subclasses have this parameter
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {}
@@ -51,10 +52,10 @@ class Categorical:
 
 
 def multi_hot(encoded: Mapping[str, Any], size: int) -> MultiHot:
-    """Arranges `ids` and `weights` as (B, K) each.
+    """Arranges `ids` and `weights` as arrays (B, K).
 
     Args:
-        encoded: both as arrays (B,), (B, K) or Padded. Without `weights` each weight is 1.
+        encoded: `ids` and optionally `weights`: arrays (B,) or (B, K), or Padded. Without `weights` all weights are 1.
         size: the number of ids.
     """
     ids = _flatten(encoded["ids"], int(NO_ID))
@@ -65,22 +66,22 @@ def multi_hot(encoded: Mapping[str, Any], size: int) -> MultiHot:
 def check_buckets(name: str, count: int) -> None:
     """Raises UserError for a number of ids that is out of range."""
     if not 1 <= count < 1 << 31:
-        raise UserError(f"column `{name}`: buckets={count}; at least 1 is needed, and at most {(1 << 31) - 1}")
+        raise UserError(f"column `{name}`: buckets={count} must be from 1 to {(1 << 31) - 1}")
 
 
-def get_buckets(what: str, parents: Mapping[str, Constants], key: str) -> int:
-    """The number of ids of a categorical column; raises UserError where `key` isn't one.
+def get_buckets(reader: str, parents: Mapping[str, Constants], key: str) -> int:
+    """The number of ids of a categorical column; raises UserError if `key` is no categorical column.
 
     Args:
-        what: the kind of column that reads it, for the message.
+        reader: the kind of the column that reads it, such as "embedding", for the message.
         parents: the constants of feature columns.
-        key: the column's name.
+        key: the name of the categorical column.
     """
     if key not in parents or "buckets" not in parents[key].static:
         kind = "a raw column" if key not in parents else "no categorical column"
         raise UserError(
-            f"{what} of `{key}`: it is {kind}; give the name of a feature column that makes ids of it, such as "
-            "Vocabulary, Hashed, Identity, Bucketized or Crossed"
+            f"{reader} of `{key}`: `{key}` is {kind}; use the name of a feature column with ids, such as Vocabulary, "
+            "Hashed, Identity, Bucketized or Crossed"
         )
     return parents[key].static["buckets"]
 
@@ -90,7 +91,7 @@ def _make_indicator(encoded: Mapping[str, Any], constants: Mapping[str, Any], *,
 
 
 def _flatten(values: Any, padding: int) -> jax.Array:
-    """An array as (B, K)."""
+    """Reshapes an array to (B, K)."""
     if isinstance(values, Padded):
         values = jnp.where(values.mask, values.values, padding)
     return jnp.reshape(values, (len(values), math.prod(values.shape[1:])))

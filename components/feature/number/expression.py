@@ -1,6 +1,7 @@
-"""Arithmetic over columns, given as text.
+"""Arithmetic expressions over columns, as text.
 
-The text is parsed into a tree. Only the operators and functions of this file are evaluated; nothing runs as code.
+Python's parser makes a tree of the text. Only the operators and functions of this file are evaluated; the text is never
+run as code.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from components.layer.table import get_entry
 from components.types import Block, DataError, UserError
 
 Operands: TypeAlias = Mapping[str, np.ndarray]
-Evaluate: TypeAlias = Callable[[Operands], Any]  # returns a number, or an array (rows,)
+Evaluate: TypeAlias = Callable[[Operands], Any]  # returns a number or an array (rows,)
 
 OPERATORS: Mapping[type[ast.operator], np.ufunc] = {
     ast.Add: np.add,
@@ -38,17 +39,17 @@ FUNCTIONS: Mapping[str, np.ufunc] = {
     "min": np.minimum,
     "sqrt": np.sqrt,
 }
-TOO_LONG = "is too long: let it read columns that are expressions themselves"
-LONGEST = 600  # nodes of the tree; Python's parser limits its depth
-KNOWN = f"+, -, *, /, **, parentheses, numbers, columns, and the functions {', '.join(FUNCTIONS)}"
+TOO_LONG = "is too long; split it into several columns that are expressions"
+MAX_NODES = 600  # of the tree; its depth is limited by Python's parser
+ALLOWED = f"+, -, *, /, **, parentheses, numbers, columns, and the functions {', '.join(FUNCTIONS)}"
 
 
 class Parsed(NamedTuple):
-    """An expression as a function of its operands.
+    """A parsed expression.
 
     Attributes:
-        columns: the columns that it names, in order.
-        evaluate: the function.
+        columns: the names of its columns, in order of first occurrence.
+        evaluate: computes the value of the expression from its columns.
     """
 
     columns: tuple[str, ...]
@@ -57,10 +58,10 @@ class Parsed(NamedTuple):
 
 @dataclass(frozen=True)
 class Expression:
-    """Arithmetic over columns of single numbers in float64, as `(total_rooms - 1) / households`.
+    """Arithmetic over columns of single numbers, such as `(total_rooms - 1) / households`. It is computed in float64.
 
-    Operators are +, -, *, / and **; functions are abs, exp, log, log1p, max, min and sqrt. A name with other
-    characters than letters, digits and underscores stands in backticks. Raises UserError for anything else.
+    The operators are +, -, *, / and **; the functions are abs, exp, log, log1p, max, min and sqrt. Column names with
+    other characters than letters, digits and underscores need backticks. Anything else raises UserError.
 
     Attributes:
         text: the expression.
@@ -75,61 +76,62 @@ class Expression:
     def columns(self) -> tuple[str, ...]:
         return _parse(self.text).columns
 
-    def __call__(self, block: Block, *, gaps: bool = False) -> np.ndarray:
-        """The value in each row, (rows, 1).
+    def __call__(self, block: Block, *, allow_missing: bool = False) -> np.ndarray:
+        """Computes the value in each row, float64 (rows, 1).
 
         Args:
             block: the rows.
-            gaps: whether operands may be missing; the value is NaN then.
+            allow_missing: whether operands may be missing. The value is then NaN.
 
         Raises:
-            DataError: a value isn't finite; the message has its operands.
+            DataError: a value isn't finite, or is too large for float32. The message has the operands.
         """
         columns, evaluate = _parse(self.text)
-        operands = {name: _operand(block, name, gaps=gaps) for name in columns}
+        operands = {name: _operand(block, name, allow_missing=allow_missing) for name in columns}
         with np.errstate(all="ignore"):
             values = evaluate(operands)
-        gap = functools.reduce(np.logical_or, map(np.isnan, operands.values()))
-        bad = ~gap & ~(np.abs(values) <= raw.LARGEST)
-        if bad.any():
-            row = int(np.argmax(bad))
-            given = " and ".join(f"{name} is {raw.format_value(operand[row])}" for name, operand in operands.items())
+        is_missing = functools.reduce(np.logical_or, map(np.isnan, operands.values()))
+        invalid = ~is_missing & ~(np.abs(values) <= raw.FLOAT32_MAX)
+        if invalid.any():
+            row = int(np.argmax(invalid))
+            reason = " and ".join(f"{name} is {raw.format_value(operand[row])}" for name, operand in operands.items())
             raise DataError(
-                f"{block.locate(row)}: `{self.text}` is {raw.format_value(values[row])}, where {given}; {raw.FINITE}, "
-                "or guard the expression, as `max(households, 1)` does"
+                f"{block.locate(row)}: `{self.text}` is {raw.format_value(values[row])}, where {reason}; "
+                f"{raw.NEED_FINITE}, or limit an operand, as in `rooms / max(households, 1)`"
             )
-        return np.where(gap, np.nan, values)[:, None]
+        return np.where(is_missing, np.nan, values)[:, None]
 
 
-def _operand(block: Block, name: str, *, gaps: bool) -> np.ndarray:
-    values = raw.read_numbers(block, name, gaps=gaps)
+def _operand(block: Block, name: str, *, allow_missing: bool) -> np.ndarray:
+    values = raw.read_numbers(block, name, allow_missing=allow_missing)
     if values.size != len(values):
         shape = values.shape[1:]
-        raise DataError(f"column `{name}` of {block.origin} has rows of shape {shape}; arithmetic takes single numbers")
+        raise DataError(f"column `{name}` of {block.origin} has rows of shape {shape}; expressions need single numbers")
     return values.reshape(-1).astype(np.float64)
 
 
 @functools.lru_cache(maxsize=256)
 def _parse(text: str) -> Parsed:
-    names: dict[str, str] = {}  # names in backticks, by the identifier that replaces them for the parser
+    # For the parser, identifiers replace the names in backticks. Their prefix doesn't occur in the text.
+    names: dict[str, str] = {}  # by identifier
     prefix = "_"
     while prefix in text:
         prefix += "_"
-    identifiers = re.sub(r"`([^`]+)`", lambda found: _add_name(names, f"{prefix}{len(names)}", found[1]), text)
+    identifiers = re.sub(r"`([^`]+)`", lambda match: _add_name(names, f"{prefix}{len(names)}", match[1]), text)
     try:
         tree = ast.parse(" ".join(identifiers.split()), mode="eval").body
     except (SyntaxError, ValueError) as error:
-        raise _error(f"is no arithmetic: {getattr(error, 'msg', error)}", text) from error
+        raise _error(f"is no valid expression: {getattr(error, 'msg', error)}", text) from error
     except (MemoryError, RecursionError) as error:
         raise _error(TOO_LONG, text) from error
     if "#" in identifiers:
-        raise _error("holds #", text)
-    if sum(1 for _ in ast.walk(tree)) > LONGEST:
+        raise _error("contains #", text)
+    if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
         raise _error(TOO_LONG, text)
     columns: dict[str, None] = {}
     evaluate = _compile(tree, text, names, columns)
     if not columns:
-        raise _error("names no column", text)
+        raise _error("has no column", text)
     return Parsed(tuple(columns), evaluate)
 
 
@@ -139,8 +141,8 @@ def _add_name(names: dict[str, str], identifier: str, name: str) -> str:
 
 
 def _compile(node: ast.expr, text: str, names: Mapping[str, str], columns: dict[str, None]) -> Evaluate:
-    """A part of the tree as a function. It adds the columns that it names to `columns`."""
-    part = functools.partial(_compile, text=text, names=names, columns=columns)
+    """Converts a node of the tree to a function, and adds its columns to `columns`."""
+    compile_child = functools.partial(_compile, text=text, names=names, columns=columns)
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool) and math.isfinite(value):
             number = np.float64(value)
@@ -150,14 +152,14 @@ def _compile(node: ast.expr, text: str, names: Mapping[str, str], columns: dict[
             columns[name] = None
             return lambda operands: operands[name]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _apply(np.negative, part(operand))
+            return _apply(np.negative, compile_child(operand))
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return part(operand)
+            return compile_child(operand)
         case ast.BinOp(left=left, op=operator, right=right) if type(operator) in OPERATORS:
-            return _apply(OPERATORS[type(operator)], part(left), part(right))
+            return _apply(OPERATORS[type(operator)], compile_child(left), compile_child(right))
         case ast.Call(func=ast.Name(id=identifier), args=arguments, keywords=[]):
-            return _call(identifier, [part(argument) for argument in arguments], text)
-    raise _error(f"holds {ast.unparse(node)}", text)
+            return _call(identifier, [compile_child(argument) for argument in arguments], text)
+    raise _error(f"contains {ast.unparse(node)}", text)
 
 
 def _call(name: str, arguments: list[Evaluate], text: str) -> Evaluate:
@@ -176,5 +178,5 @@ def _apply(function: np.ufunc, *arguments: Evaluate) -> Evaluate:
 
 
 def _error(fault: str, text: str) -> UserError:
-    short = text if len(text) <= 60 else f"{text[:57]}..."
-    return UserError(f"`expression` ({short!r}) {fault}; allowed: {KNOWN}")
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    return UserError(f"`expression` ({shown!r}) {fault}; allowed: {ALLOWED}")

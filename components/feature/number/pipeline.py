@@ -1,4 +1,4 @@
-"""Normalizers one after the other."""
+"""A sequence of normalizers."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from components.feature.normalizer import NAMES, Clip, FittedNormalizer, FixedNormalizer, Normalizer
+from components.feature.normalizer import NORMALIZERS, Clip, FittedNormalizer, FixedNormalizer, Normalizer
 from components.layer.table import get_entry
 from components.types import UserError
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Normalizers one after the other, of which one at most is fitted, to the output of those before it.
+    """A sequence of normalizers. At most one of them is fitted, to the output of the normalizers before it.
 
     Attributes:
-        before: the fixed normalizers before the fitted one.
-        fitted: the fitted one. None: none is.
-        after: the fixed normalizers after it.
+        before: the fixed normalizers before the fitted normalizer; all normalizers if none is fitted.
+        fitted: the fitted normalizer. None: no normalizer is fitted.
+        after: the fixed normalizers after the fitted normalizer.
     """
 
     before: tuple[FixedNormalizer, ...]
@@ -28,41 +28,54 @@ class Pipeline:
     after: tuple[FixedNormalizer, ...]
 
     def __call__(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """Normalizes numbers; `xp` is NumPy or `jax.numpy`, `offset` and `divisor` are those of the fitted one."""
+        """Applies all normalizers.
+
+        Args:
+            values: the numbers.
+            offset: the offset of the fitted normalizer; 0 if none is fitted.
+            divisor: the scale of the fitted normalizer; 1 if none is fitted.
+            xp: the library of the arrays, NumPy or `jax.numpy`.
+        """
         for step in self.before:
             values = step(values, xp)
-        return self.rest(values, offset, divisor, xp)
+        return self.apply_fitted(values, offset, divisor, xp)
 
-    def rest(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """Applies the normalizers behind `before`."""
+    def apply_fitted(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
+        """Applies the fitted normalizer and those after it."""
         values = (values - offset) / divisor
         for step in self.after:
             values = step(values, xp)
         return values
 
     def check_filler(self, value: float) -> None:
-        """Raises UserError where a number that replaces missing ones isn't finite, or not after `before`."""
+        """Raises UserError unless the replacement of missing numbers is finite, also after the normalizers `before`."""
         result = np.float64(value)
         for step in self.before:
             with np.errstate(all="ignore"):
                 result = step(result, np)
         if not np.isfinite(result):
-            raise UserError(f"`missing` (={value}) must be finite, through all of `normalize` too")
+            raise UserError(f"`missing` (={value}) must be finite, also after the steps of `normalize`")
 
     def undo_each(self, values: np.ndarray) -> list[np.ndarray]:
-        """The numbers before each normalizer of `before`, given those after them; first the ones in the data.
+        """Undoes the normalizers of `before`, from the last to the first.
 
-        A normalizer without an inverse, like Clip, counts as one that changes nothing.
+        A normalizer without an inverse, like Clip, is skipped.
+
+        Args:
+            values: numbers after all normalizers of `before`.
+
+        Returns:
+            The numbers before each normalizer. The first are the numbers in the data.
         """
-        found: list[np.ndarray] = []
+        stages: list[np.ndarray] = []
         for step in reversed(self.before):
             with contextlib.suppress(UserError), np.errstate(all="ignore"):
                 values = step.undo(values, np)
-            found.insert(0, values)
-        return found
+            stages.insert(0, values)
+        return stages
 
     def undo(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """The inverse; raises UserError where a normalizer has none."""
+        """The inverse of calling it; raises UserError if a normalizer has no inverse."""
         for step in reversed(self.after):
             values = step.undo(values, xp)
         values = values * divisor + offset
@@ -72,25 +85,30 @@ class Pipeline:
 
 
 def make_pipeline(normalize: Normalizer | tuple[Normalizer, ...] | None) -> Pipeline:
-    """The pipeline of a normalizer, or of several; raises UserError where they don't fit together."""
-    listed = () if normalize is None else normalize if isinstance(normalize, tuple) else (normalize,)
-    steps: list[Any] = [get_entry("normalizer", NAMES, step) if isinstance(step, str) else step for step in listed]
+    """Makes a pipeline of one normalizer, or of several; raises UserError for a combination that isn't allowed."""
+    if normalize is None:
+        return Pipeline((), None, ())
+    listed = normalize if isinstance(normalize, tuple) else (normalize,)
+    steps: list[Any] = [
+        get_entry("normalizer", NORMALIZERS, step) if isinstance(step, str) else step for step in listed
+    ]
     for step in steps:
         if not (hasattr(step, "statistic") or hasattr(step, "undo")):
-            raise UserError(f"`normalize` lists {step}, which is no normalizer: there are {', '.join(NAMES)} and Clip")
-    fitted = [place for place, step in enumerate(steps) if hasattr(step, "statistic")]
+            raise UserError(
+                f"`normalize` lists {step}, which is no normalizer; allowed: {', '.join(NORMALIZERS)} and Clip"
+            )
+    fitted = [position for position, step in enumerate(steps) if hasattr(step, "statistic")]
     if len(fitted) > 1:
-        given = " and ".join(str(listed[place]) for place in fitted)
+        names = " and ".join(str(listed[position]) for position in fitted)
         raise UserError(
-            f"`normalize` lists {given}, which learn from the data: only one step can, with log, log1p or Clip before "
-            "and Clip after it"
+            f"`normalize` lists {names}, which are all fitted to the data; only one step can be fitted, with log, "
+            "log1p or Clip before it and Clip after it"
         )
     if not fitted:
         return Pipeline(tuple(steps), None, ())
-    place = fitted[0]
-    if late := [listed[n] for n in range(place + 1, len(steps)) if not isinstance(steps[n], Clip)]:
+    position = fitted[0]
+    if late := [listed[n] for n in range(position + 1, len(steps)) if not isinstance(steps[n], Clip)]:
         raise UserError(
-            f"`normalize` lists {late[0]} after {listed[place]}, which makes numbers that have no logarithm: put it "
-            "before"
+            f"`normalize` lists {late[0]} after {listed[position]}, whose results can be below 0; list {late[0]} first"
         )
-    return Pipeline(tuple(steps[:place]), steps[place], steps[place].after + tuple(steps[place + 1 :]))
+    return Pipeline(tuple(steps[:position]), steps[position], steps[position].after + tuple(steps[position + 1 :]))

@@ -1,4 +1,4 @@
-"""Scaling of numbers on the device; the constants are arguments of the compiled step."""
+"""Scales numbers on the device. The constants are arguments of the compiled step."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from components.feature.number.pipeline import Pipeline
 from components.feature.statistic import OffsetScale
 from components.types import Padded
 
-STEPS = 1 << 8  # values across the scale that suffice to learn from: bfloat16 has no more between powers of 2
+MIN_VALUES = (
+    1 << 8
+)  # distinct values across the scale that are enough to learn from; bfloat16 has fewer between powers of 2
 
 
 def make_constants(fitted: OffsetScale, unit: float) -> dict[str, np.ndarray]:
-    """`offset` and `divisor`, float32, one number per element of the last axis.
+    """Makes `offset` and `divisor`, float32, with one number per element of the last axis.
 
-    Numbers that float32 can't tell apart count as constant, because dividing would only magnify rounding errors.
+    Numbers whose differences are below the precision of float32 are treated as constant. Dividing by such a scale would
+    only magnify rounding errors.
 
     Args:
-        fitted: what is subtracted, and what the rest is divided by.
-        unit: the divisor of constant numbers. They are only shifted, as in TensorFlow Transform.
+        fitted: the fitted offset and scale.
+        unit: the divisor of constant numbers, as in TensorFlow Transform.
     """
     float32 = np.finfo(np.float32)
     divisor = np.where(fitted.scale > float32.tiny + float32.eps * np.abs(fitted.offset), fitted.scale, unit)
@@ -31,8 +34,8 @@ def make_constants(fitted: OffsetScale, unit: float) -> dict[str, np.ndarray]:
 
 
 def is_blurred(fitted: OffsetScale) -> np.ndarray:
-    """Where numbers lie so far from 0 that float32 has fewer than STEPS values across their scale."""
-    return fitted.scale < STEPS * np.finfo(np.float32).eps * np.abs(fitted.offset)
+    """Where numbers are so far from 0 that float32 has fewer than MIN_VALUES values across their scale."""
+    return fitted.scale < MIN_VALUES * np.finfo(np.float32).eps * np.abs(fitted.offset)
 
 
 def scale(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array:
@@ -48,23 +51,23 @@ def normalize(
 
     Args:
         encoded: `values` (B, D), or Padded (B, T, D), and optionally `class` (B,).
-        constants: those of the pipeline, with a row for each class where there is `class`; and optionally `missing`,
-            which replaces NaN.
+        constants: `offset` and `divisor`, with a row for each class if there is `class`; and optionally `missing`, the
+            replacement of NaN.
         pipeline: the normalizers.
         factor: multiplies the numbers first.
-        indicate: appends an element for each that is 1 where a number was NaN, else 0.
+        indicate: whether to append an element for each number: 1 if the number was NaN, else 0.
     """
     sequence = isinstance(encoded["values"], Padded)
     values = encoded["values"].values if sequence else encoded["values"]
-    gaps = jnp.isnan(values)
+    is_missing = jnp.isnan(values)
     if "missing" in constants:
-        values = jnp.where(gaps, align(constants["missing"], values), values)
+        values = jnp.where(is_missing, align(constants["missing"], values), values)
     offset, divisor = constants["offset"], constants["divisor"]
     if "class" in encoded:
-        offset, divisor = (jnp.asarray(one)[encoded["class"]] for one in (offset, divisor))
+        offset, divisor = (jnp.asarray(constant)[encoded["class"]] for constant in (offset, divisor))
     values = pipeline(values if factor == 1 else values * factor, align(offset, values), align(divisor, values), jnp)
     if indicate:
-        values = jnp.concatenate([values, gaps.astype(jnp.float32)], axis=-1)
+        values = jnp.concatenate([values, is_missing.astype(jnp.float32)], axis=-1)
     if not sequence:
         return values
     mask = encoded["values"].mask

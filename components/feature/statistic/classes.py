@@ -1,4 +1,4 @@
-"""Classes and how often they occur, and statistics for each class."""
+"""Statistics of classes: how often each occurs, and other statistics by class."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from components.types import Block, DataError, Strings
 
 @dataclass(frozen=True)
 class Distinct:
-    """How often each class occurs, as a dictionary sorted by class."""
+    """The distinct classes of a column and their numbers of rows, as a dictionary sorted by class."""
 
     key: str
 
     def summarize(self, block: Block) -> Counter[Any]:
-        values, numbers = group_rows(block, self.key)
-        counts = np.bincount(numbers, minlength=len(values)).tolist()
-        return Counter({value: count for value, count in zip(values, counts, strict=True) if count})
+        classes, class_of_row = group_rows(block, self.key)
+        counts = np.bincount(class_of_row, minlength=len(classes)).tolist()
+        return Counter({value: count for value, count in zip(classes, counts, strict=True) if count})
 
     def merge(self, state: Counter[Any], other: Counter[Any]) -> Counter[Any]:
         return state + other
@@ -34,10 +34,10 @@ class Distinct:
 
 @dataclass(frozen=True)
 class ByKey:
-    """The results of a statistic for the rows of each class, as a dictionary sorted by class.
+    """The result of another statistic for each class, as a dictionary sorted by class.
 
     Attributes:
-        statistic: a statistic of numbers, with one vector per row.
+        statistic: a statistic of numbers whose key has one vector per row.
         by: the raw column of classes: integers, strings or booleans.
     """
 
@@ -46,32 +46,32 @@ class ByKey:
 
     def summarize(self, block: Block) -> dict[Any, Any]:
         values = read_elements(block, self.statistic.key)
-        classes, numbers = group_rows(block, self.by)
-        if len(values) != len(numbers):
-            what = f"column `{self.statistic.key}`" if isinstance(self.statistic.key, str) else self.statistic.key
-            raise DataError(f"{what} of {block.origin} has not one vector a row: it can't be summarized by `{self.by}`")
-        order = np.argsort(numbers, kind="stable")
-        bounds = np.searchsorted(numbers[order], np.arange(len(classes) + 1)).tolist()
-        rows = {value: order[bounds[n] : bounds[n + 1]] for n, value in enumerate(classes)}
+        classes, class_of_row = group_rows(block, self.by)
+        if len(values) != len(class_of_row):
+            name = f"column `{self.statistic.key}`" if isinstance(self.statistic.key, str) else self.statistic.key
+            raise DataError(f"{name} of {block.origin} must have one vector in each row to be grouped by `{self.by}`")
+        order = np.argsort(class_of_row, kind="stable")
+        bounds = np.searchsorted(class_of_row[order], np.arange(len(classes) + 1)).tolist()
+        rows_of_class = {value: order[bounds[n] : bounds[n + 1]] for n, value in enumerate(classes)}
         return {
-            value: self.statistic.summarize_numbers(values[chosen]) for value, chosen in rows.items() if len(chosen)
+            value: self.statistic.summarize_numbers(values[rows]) for value, rows in rows_of_class.items() if len(rows)
         }
 
     def merge(self, state: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
-        both = {value: self.statistic.merge(state[value], other[value]) for value in state.keys() & other.keys()}
-        return {**state, **other, **both}
+        common = {value: self.statistic.merge(state[value], other[value]) for value in state.keys() & other.keys()}
+        return {**state, **other, **common}
 
     def result(self, state: dict[Any, Any]) -> dict[Any, Any]:
         return {value: self.statistic.result(state[value]) for value in sorted(state)}
 
 
 def group_rows(block: Block, key: str) -> tuple[list[Any], np.ndarray]:
-    """The classes of a column, some of which may not occur, and the number of each row's class among them."""
+    """Returns the classes of a column, and the position of each row's class among them. Some classes may not occur."""
     strings = block.columns.get(key)
     if not isinstance(strings, Strings) or not block.valid.get(key, np.True_).all():
         values, inverse = np.unique(raw.read_labels(block, key), return_inverse=True)
         return values.tolist(), inverse
-    known, rows = compact(strings)
-    numbers: dict[str, int] = {}
-    each = np.array([numbers.setdefault(text, len(numbers)) for text in known.tolist()], np.int64)
-    return list(numbers), each if rows is None else each[rows]
+    distinct, indices = compact(strings)
+    positions: dict[str, int] = {}
+    class_of_string = np.array([positions.setdefault(text, len(positions)) for text in distinct.tolist()], np.int64)
+    return list(positions), class_of_string if indices is None else class_of_string[indices]

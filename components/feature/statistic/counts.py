@@ -1,4 +1,4 @@
-"""How often each value of a column occurs."""
+"""A statistic of categories: how often each value of a column occurs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Tally(NamedTuple):
     """Distinct values and how often they occur.
 
     Attributes:
-        keys: (values,), increasing: fingerprints of strings in uint64, or the integers themselves in int64.
+        keys: (values,), ascending: fingerprints of strings in uint64, or the integers themselves in int64.
         tokens: the values in the order of `keys`: strings without a dictionary, or int64.
-        counts: (values,), int64: how often each occurs.
-        documents: (values,), int64: in how many rows each occurs.
+        counts: (values,), int64: how often each value occurs.
+        documents: (values,), int64: the number of rows in which each value occurs.
         rows: the number of rows.
     """
 
@@ -34,15 +34,15 @@ class Tally(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """How often, and in how many rows, each string or integer of a column occurs; exact.
+    """Counts how often, and in how many rows, each string or integer of a column occurs.
 
-    Strings with equal Fingerprint64 count as one. Among a million strings, two have equal ones with a probability of
-    3e-8.
+    Strings with the same Fingerprint64 are counted as one string. Among a million strings, the probability that two
+    have the same fingerprint is 3e-8.
 
     Attributes:
         key: a raw column, or a stateless feature column.
-        missing: replaces missing values. None: they aren't counted.
-        empty_is_missing: whether "" and -1 are missing values where all rows have the same number of values.
+        missing: replaces missing values. None: missing values aren't counted.
+        empty_is_missing: whether "" and -1 are missing values if all rows have the same number of values.
     """
 
     key: str
@@ -56,16 +56,16 @@ class Counts:
         unique, first, codes = _find_unique(keys)
         codes = codes if inverse is None else codes[inverse]
         counts, documents = _count(found, codes, len(unique))
-        kept = np.flatnonzero(counts)
-        tokens = take(distinct, first[kept])
-        return Tally(unique[kept], tokens, counts[kept], documents[kept], found.row_count)
+        present = np.flatnonzero(counts)  # a dictionary may have values that don't occur
+        tokens = take(distinct, first[present])
+        return Tally(unique[present], tokens, counts[present], documents[present], found.row_count)
 
     def merge(self, state: Tally, other: Tally) -> Tally:
         rows = state.rows + other.rows
         if not (len(state.keys) and len(other.keys)):
             return (state if len(state.keys) else other)._replace(rows=rows)
         if state.keys.dtype != other.keys.dtype:
-            raise DataError(f"column `{self.key}` holds text in some rows and whole numbers in others")
+            raise DataError(f"column `{self.key}` has text in some rows and whole numbers in others; use one type")
         unique, first, codes = _find_unique(np.concatenate([state.keys, other.keys]))
         counts, documents = (
             _add(codes, np.concatenate(pair), len(unique))
@@ -77,25 +77,25 @@ class Counts:
         return state
 
 
-def find_most_frequent(tally: Tally, top: int | None, least: int, without: Collection[Any]) -> np.ndarray:
-    """The places of the most frequent values; of those equally frequent the greatest first, as in Keras.
+def find_most_frequent(tally: Tally, max_values: int | None, min_count: int, exclude: Collection[Any]) -> np.ndarray:
+    """The positions of the most frequent values, in descending order of count; ties in descending order, as in Keras.
 
     Args:
-        tally: the values.
-        top: how many are returned at most. None: all.
-        least: how often each occurs at least.
-        without: values that are left out.
+        tally: the values and their counts.
+        max_values: the maximum number of values. None: all.
+        min_count: the minimum count of a value.
+        exclude: values that are left out.
     """
-    places = np.flatnonzero(tally.counts >= least)
-    if top is not None and len(places) > (most := top + len(without)):
-        # Only these can be among the first `top`: sorting Python's strings takes longest.
-        counts = tally.counts[places]
-        places = places[counts >= np.partition(counts, -most)[-most]]
-    values = take(tally.tokens, places)
-    texts = values.tolist()
-    kept = [number for number, text in enumerate(texts) if text not in without]
-    kept.sort(key=lambda number: (tally.counts[places[number]], texts[number]), reverse=True)
-    return places[kept[:top]]
+    positions = np.flatnonzero(tally.counts >= min_count)
+    max_candidates = None if max_values is None else max_values + len(exclude)
+    if max_candidates is not None and len(positions) > max_candidates:
+        # Sorting Python strings is slow, so values that can't be among the result are dropped first.
+        counts = tally.counts[positions]
+        positions = positions[counts >= np.partition(counts, -max_candidates)[-max_candidates]]
+    values = take(tally.tokens, positions).tolist()
+    order = [index for index, value in enumerate(values) if value not in exclude]
+    order.sort(key=lambda index: (tally.counts[positions[index]], values[index]), reverse=True)
+    return positions[order[:max_values]]
 
 
 def _find_unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,7 +114,7 @@ def _find_unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _count(found: CategoryValues, codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """How many values, and how many rows, have each of `size` codes."""
-    rows = found.row_numbers()
+    rows = found.number_rows()
     if found.valid_mask is not None:
         codes, rows = codes[found.valid_mask], None if rows is None else rows[found.valid_mask]
     counts = np.bincount(codes, minlength=size)

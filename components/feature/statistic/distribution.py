@@ -1,4 +1,4 @@
-"""Quantiles of any number of rows in bounded memory, and histograms."""
+"""Statistics of distributions: quantiles in bounded memory, and histograms."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from components.feature.statistic.elements import Key, read_elements
 from components.types import Block, Range, UserError
 
-LEVELS = 8  # of weights that may be full before all are compacted
+LEVELS = 8  # each level, the values of one weight 2^h, keeps at least capacity / 8 values
 
 
 class Sketch(NamedTuple):
-    """A sample of the numbers of an element, each with the number of rows that it stands for.
+    """A weighted sample of the numbers of an element.
 
     Attributes:
         values: float64, ascending.
-        counts: int64, how many rows each value stands for.
-        error: how much a rank that is counted with the sample is wrong at most.
+        counts: int64: the number of rows that each value represents.
+        error: the maximum error of a rank that is computed from the sample, in rows.
     """
 
     values: np.ndarray
@@ -30,47 +30,49 @@ class Sketch(NamedTuple):
 
 @dataclass(frozen=True)
 class Distribution:
-    """How the numbers of each element are distributed."""
+    """The distribution of the numbers of each element."""
 
     sketches: tuple[Sketch, ...]
 
     @property
     def count(self) -> np.ndarray:
-        """How many numbers there were, without gaps, int64 (D,)."""
+        """The number of values that aren't missing, int64 (D,)."""
         return np.array([sketch.counts.sum() for sketch in self.sketches], np.int64)
 
     @property
     def rank_error(self) -> float:
-        """The share of the numbers by which a rank is wrong at most, in the worst element; 0 when exact."""
+        """The maximum error of a rank, as a share of the numbers, over all elements; 0 if quantiles are exact."""
         return max(sketch.error / max(int(sketch.counts.sum()), 1) for sketch in self.sketches)
 
     def quantiles(
         self, probabilities: np.ndarray, method: Literal["linear", "keras", "transform"] = "linear"
     ) -> np.ndarray:
-        """Quantiles, float64 (probabilities, D); NaN for an element without numbers.
+        """Computes quantiles, float64 (probabilities, D); NaN for an element without numbers.
 
         Args:
-            probabilities: from 0 to 1; the boundaries of n buckets are at 1/n, …, (n - 1)/n.
-            method: of n ascending numbers counted from 0, `linear` interpolates at place p (n - 1), as NumPy does
-                by default; `keras` at p n - 1, as Keras's Discretization (NumPy's interpolated_inverted_cdf);
-                `transform` takes the one at place floor(p n), as TensorFlow Transform's quantiles.
+            probabilities: from 0 to 1, such as 1/n, …, (n - 1)/n for the boundaries of n buckets.
+            method: the position of the quantile p in n sorted numbers, counted from 0. `linear`: p (n - 1), as NumPy's
+                default. `keras`: p n - 1, as Keras's Discretization and NumPy's interpolated_inverted_cdf. Both
+                interpolate linearly. `transform`: floor(p n), as in TensorFlow Transform.
         """
-        given = np.asarray(probabilities, np.float64)
-        return np.stack([_interpolate(sketch, given, method) for sketch in self.sketches], axis=1)
+        probabilities = np.asarray(probabilities, np.float64)
+        return np.stack([_interpolate(sketch, probabilities, method) for sketch in self.sketches], axis=1)
 
 
 @dataclass(frozen=True)
 class Quantiles:
-    """The distribution of numbers: exact up to `capacity` distinct ones, then a summary with a bounded error.
+    """The distribution of numbers: exact up to `capacity` distinct numbers, and beyond it with a bounded error.
 
-    Beyond `capacity`, numbers that stand for 2^h rows each are halved: of every two neighbours one is kept, with the
-    count of both, which makes ranks wrong by at most 2^h. Only capacity / 8 numbers or more are halved at once, and
-    each row passes each h once. So n rows make an error of at most n (log2(8 n / capacity) + 1) 8 / capacity, in
-    whatever order blocks are merged: with the default less than a thousandth of the rows for up to 2^46 of them. The
-    actual error is counted, and usually much smaller. The smallest and the largest number are always kept.
+    The algorithm is a mergeable quantile sketch. Each kept number represents 2^h rows. When there are more numbers than
+    `capacity`, the numbers of one level h are halved: of every two neighbours one is kept and represents the rows of
+    both, which changes ranks by at most 2^h. At least capacity / 8 numbers are halved at a time, and each row is halved
+    at most once per level. The error for n rows is therefore at most n (log2(8 n / capacity) + 1) 8 / capacity,
+    in any order of merging. With the default capacity it is below a thousandth of the rows for up to 2^46 rows. The
+    actual error is counted, and is usually much smaller. The smallest and the largest number are always kept.
 
     References:
-        Munro and Paterson, 1980; Agarwal, Cormode, Huang, Phillips, Wei and Yi, Mergeable Summaries, 2012.
+        Munro and Paterson, Selection and Sorting with Limited Storage, 1980; Agarwal, Cormode, Huang, Phillips, Wei and
+        Yi, Mergeable Summaries, 2012.
     """
 
     key: Key
@@ -89,23 +91,21 @@ class Quantiles:
         return Distribution(state)
 
     def _compact(self, sketch: Sketch) -> Sketch:
-        """Halves values until there are few enough: always those of the least weight of which there are enough."""
-        enough, level = 2 * -(-self.capacity // (2 * LEVELS)), 0  # even: at least so many are halved
+        """Halves levels until at most `capacity` values remain: always the lowest level with enough values."""
+        min_values = 2 * -(-self.capacity // (2 * LEVELS))  # capacity / 8, rounded up to an even number
+        level = 0
         while len(sketch.values) > self.capacity and sketch.counts.max() >> level:
-            places = np.flatnonzero(sketch.counts >> level & 1)
-            if len(places) < enough:
+            positions = np.flatnonzero(sketch.counts >> level & 1)
+            if len(positions) < min_values:
                 level += 1
             else:
-                sketch = _halve(sketch, places, level)
+                sketch = _halve(sketch, positions, level)
         return sketch
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many numbers lie in each bucket, int64 (D, boundaries + 1).
-
-    The number of a bucket is how many boundaries aren't above a number.
-    """
+    """The number of values in each bucket, int64 (D, boundaries + 1). Bucket b is [boundary b - 1, boundary b)."""
 
     key: Key
     boundaries: tuple[float, ...]
@@ -120,8 +120,8 @@ class Histogram:
 
     def summarize_numbers(self, values: np.ndarray) -> np.ndarray:
         buckets, width = len(self.boundaries) + 1, values.shape[1]
-        places = np.searchsorted(np.array(self.boundaries), values, side="right") + np.arange(width) * buckets
-        return np.bincount(places[~np.isnan(values)], minlength=width * buckets).reshape(width, buckets)
+        positions = np.searchsorted(np.array(self.boundaries), values, side="right") + np.arange(width) * buckets
+        return np.bincount(positions[~np.isnan(values)], minlength=width * buckets).reshape(width, buckets)
 
     def merge(self, state: np.ndarray, other: np.ndarray) -> np.ndarray:
         return state + other
@@ -138,24 +138,28 @@ def _make_sketch(column: np.ndarray) -> Sketch:
     return Sketch(values[first], np.diff(first, append=len(values)), 0)
 
 
-def _merge(one: Sketch, other: Sketch) -> Sketch:
-    values = np.concatenate([one.values, other.values])
+def _merge(sketch: Sketch, other: Sketch) -> Sketch:
+    values = np.concatenate([sketch.values, other.values])
     order = np.argsort(values, kind="stable")
     first = _find_first(values[order])
-    counts = np.add.reduceat(np.concatenate([one.counts, other.counts])[order], first)
-    return Sketch(values[order][first], counts, one.error + other.error)
+    counts = np.add.reduceat(np.concatenate([sketch.counts, other.counts])[order], first)
+    return Sketch(values[order][first], counts, sketch.error + other.error)
 
 
 def _find_first(values: np.ndarray) -> np.ndarray:
-    """The place of the first of each run of equal values."""
+    """The position of the first value of each run of equal values."""
     new = np.ones(len(values), bool)
     np.not_equal(values[1:], values[:-1], out=new[1:])
     return np.flatnonzero(new)
 
 
-def _halve(sketch: Sketch, places: np.ndarray, level: int) -> Sketch:
-    """Keeps of every two neighbours the lower and the higher in turn, and always the last of all."""
-    pairs = places[: len(places) // 2 * 2].reshape(-1, 2)
+def _halve(sketch: Sketch, positions: np.ndarray, level: int) -> Sketch:
+    """Halves the values at some positions, which all represent 2^level rows.
+
+    Of the pairs of neighbours, alternately the lower and the higher value is kept; of the last pair the higher, so that
+    the largest number is kept.
+    """
+    pairs = positions[: len(positions) // 2 * 2].reshape(-1, 2)
     kept = np.arange(len(pairs)) % 2
     kept[-1] = 1
     counts = sketch.counts.copy()
@@ -172,11 +176,13 @@ def _interpolate(sketch: Sketch, probabilities: np.ndarray, method: str) -> np.n
         return np.full(len(probabilities), np.nan)
     total = int(ends[-1])
     if method == "linear":
-        places = probabilities * (total - 1)
+        positions = probabilities * (total - 1)
     elif method == "keras":
-        places = np.maximum(probabilities * total - 1, 0)
-    else:  # rounding must not put the product below a whole number
-        places = np.minimum(np.floor(probabilities * total * (1 + 2**-51)), total - 1)
-    lower = np.floor(places)
-    low, high = (sketch.values[np.searchsorted(ends, np.minimum(at, total - 1), "right")] for at in (lower, lower + 1))
-    return low + (high - low) * (places - lower)
+        positions = np.maximum(probabilities * total - 1, 0)
+    else:  # the factor keeps rounding from moving the product below a whole number
+        positions = np.minimum(np.floor(probabilities * total * (1 + 2**-51)), total - 1)
+    lower = np.floor(positions)
+    low, high = (
+        sketch.values[np.searchsorted(ends, np.minimum(rank, total - 1), "right")] for rank in (lower, lower + 1)
+    )
+    return low + (high - low) * (positions - lower)

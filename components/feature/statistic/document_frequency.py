@@ -1,4 +1,4 @@
-"""In how many rows ids occur, and the weights that follow from it (inverse document frequency)."""
+"""Document frequency: the number of rows in which each id occurs, and the inverse document frequency."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Formula: TypeAlias = Literal["keras", "tft", "tft_unsmoothed"]
 
 
 class Bags(NamedTuple):
-    """Rows as bags: row by row, each id once per row, by increasing id.
+    """Rows as bags of ids: each id occurs once per row. Entries are ordered by row, then by id.
 
     Attributes:
-        rows: (n,), int64.
-        ids: (n,), int64, not below 0.
+        rows: (n,), int64: the row of each entry.
+        ids: (n,), int64, at least 0.
         weights: (n,), float32: how often the id occurs in the row, or the sum of its weights.
     """
 
@@ -28,12 +28,12 @@ class Bags(NamedTuple):
 
 
 class Frequencies(NamedTuple):
-    """In how many rows ids occur.
+    """The number of rows in which each id occurs.
 
     Attributes:
         rows: the number of rows.
-        ids: (n,), int64, increasing.
-        documents: (n,), int64: in how many rows each id occurs.
+        ids: (n,), int64, ascending.
+        documents: (n,), int64: the number of rows in which each id occurs.
     """
 
     rows: int
@@ -43,7 +43,7 @@ class Frequencies(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentFrequency:
-    """In how many rows each id of a stateless categorical column occurs."""
+    """Counts the rows in which each id of a stateless categorical column occurs."""
 
     key: str
 
@@ -51,14 +51,14 @@ class DocumentFrequency:
         values = block.columns[self.key]
         flat = values.values if isinstance(values, Ragged) else values
         if isinstance(flat, Strings) or flat.dtype != np.int32:
-            raise DataError(f"column `{self.key}` of {block.origin} has no ids to count: give a categorical column")
+            raise DataError(f"column `{self.key}` of {block.origin} has no ids to count; use a categorical column")
         ids = cast(Encoded, values)
         return Frequencies(row_count(ids), *np.unique(make_bags(ids).ids, return_counts=True))
 
     def merge(self, state: Frequencies, other: Frequencies) -> Frequencies:
-        ids, places = np.unique(np.concatenate([state.ids, other.ids]), return_inverse=True)
+        ids, positions = np.unique(np.concatenate([state.ids, other.ids]), return_inverse=True)
         documents = np.zeros(len(ids), np.int64)
-        np.add.at(documents, places, np.concatenate([state.documents, other.documents]))
+        np.add.at(documents, positions, np.concatenate([state.documents, other.documents]))
         return Frequencies(state.rows + other.rows, ids, documents)
 
     def result(self, state: Frequencies) -> Frequencies:
@@ -66,15 +66,15 @@ class DocumentFrequency:
 
 
 def make_bags(ids: Encoded, weights: Encoded | None = None) -> Bags:
-    """The ids of each row, without those below 0, and the sums of their weights. None: each weight is 1."""
+    """Collects the ids of each row and the sums of their weights. Ids below 0 are ignored. None: all weights are 1."""
     flat = _flatten(ids)
-    kept, span = flat >= 0, int(flat.max(initial=0)) + 1
-    keys = (number_rows(ids) * span + flat)[kept]
+    valid, span = flat >= 0, int(flat.max(initial=0)) + 1
+    keys = (number_rows(ids) * span + flat)[valid]  # one integer for each pair of row and id
     if weights is None:
         keys, counts = np.unique(keys, return_counts=True)
     else:
-        keys, places = np.unique(keys, return_inverse=True)
-        counts = np.bincount(places, _flatten(weights)[kept], len(keys))
+        keys, positions = np.unique(keys, return_inverse=True)
+        counts = np.bincount(positions, _flatten(weights)[valid], len(keys))
     return Bags(keys // span, keys % span, counts.astype(np.float32))
 
 
@@ -88,26 +88,27 @@ def number_rows(values: Encoded) -> np.ndarray:
 def weigh_vocabulary(host: Mapping[str, np.ndarray], formula: Formula) -> np.ndarray:
     """The inverse document frequency of each id of a learned vocabulary, float32.
 
-    Ids of unknown values have the mean of those of the list, as in Keras. The id of a mask has 0.
+    As in Keras, the ids of unknown values get the mean over the list. The id of a mask gets 0.
     """
     documents, rows = host["documents"], int(host["rows"])
     weights = inverse_document_frequency(documents, rows, formula)
-    learned = documents > 0
-    weights[~learned] = weights[learned].mean()
-    weights[host["ids"][documents[host["ids"]] == 0]] = 0
+    is_listed = documents > 0
+    weights[~is_listed] = weights[is_listed].mean()
+    mask_ids = host["ids"][documents[host["ids"]] == 0]
+    weights[mask_ids] = 0
     return weights.astype(np.float32)
 
 
-def weigh_ids(found: Frequencies, buckets: int, formula: Formula) -> np.ndarray:
+def weigh_ids(frequencies: Frequencies, buckets: int, formula: Formula) -> np.ndarray:
     """The inverse document frequency of each of `buckets` ids, float32."""
-    in_range = found.ids < buckets
+    in_range = frequencies.ids < buckets
     documents = np.zeros(buckets, np.int64)
-    documents[found.ids[in_range]] = found.documents[in_range]
-    return inverse_document_frequency(documents, found.rows, formula).astype(np.float32)
+    documents[frequencies.ids[in_range]] = frequencies.documents[in_range]
+    return inverse_document_frequency(documents, frequencies.rows, formula).astype(np.float32)
 
 
 def inverse_document_frequency(documents: np.ndarray, rows: int, formula: Formula) -> np.ndarray:
-    """The weight of an id that occurs in df of N rows.
+    """The inverse document frequency of ids that occur in df of N rows.
 
     `keras`: log(1 + N / (1 + df)); `tft`: 1 + log((N + 1) / (df + 1)); `tft_unsmoothed`: 1 + log(N / max(df, 1)).
     """

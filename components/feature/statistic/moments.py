@@ -1,4 +1,4 @@
-"""Means, standard deviations, ranges and covariances."""
+"""Statistics of numbers: means, standard deviations, ranges and covariances."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from components.types import Block, UserError
 
 
 class OffsetScale(NamedTuple):
-    """Where numbers lie and how far they spread, float64, one number per element of the last axis.
+    """Location and spread of numbers, float64, one number per element of the last axis; NaN without numbers.
 
-    Both are NaN for an element without numbers.
 
     Attributes:
         offset: mean, minimum or median.
@@ -25,8 +24,8 @@ class OffsetScale(NamedTuple):
     scale: np.ndarray
 
 
-class Sums(NamedTuple):
-    """The state of `Moments`: how many numbers, their mean, and the sum of their squared deviations from it."""
+class MomentSums(NamedTuple):
+    """The state of `Moments`: the number of values, their mean, and the sum of the squared deviations from the mean."""
 
     total: np.ndarray
     mean: np.ndarray
@@ -41,17 +40,17 @@ class Limits(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Figures:
-    """The result of `Summary`, one number per element of the last axis; the last four are NaN without numbers.
+class SummaryResult:
+    """The result of `Summary`, with one number per element of the last axis.
 
     Attributes:
-        count: how many numbers, int64.
-        missing: how many gaps, int64.
-        sum: their sum.
-        mean: their mean.
+        count: the number of values that aren't missing, int64.
+        missing: the number of missing values, int64.
+        sum: the sum.
+        mean: the mean; NaN without values, like all that follow.
         variance: the variance of the population.
-        minimum: the smallest.
-        maximum: the largest.
+        minimum: the smallest value.
+        maximum: the largest value.
     """
 
     count: np.ndarray
@@ -64,7 +63,7 @@ class Figures:
 
 
 class _SummaryState(NamedTuple):
-    sums: Sums
+    sums: MomentSums
     limits: Limits
     missing: np.ndarray
     sum: np.ndarray
@@ -72,37 +71,43 @@ class _SummaryState(NamedTuple):
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and population standard deviation (Chan, Golub and LeVeque, 1983)."""
+    """Mean and population standard deviation.
+
+    Each block's deviations are from its own mean. This is numerically stable far from 0, unlike sums of squares.
+
+    References:
+        Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance, 1983.
+    """
 
     key: Key
 
-    def summarize(self, block: Block) -> Sums:
+    def summarize(self, block: Block) -> MomentSums:
         return self.summarize_numbers(read_elements(block, self.key))
 
-    def summarize_numbers(self, values: np.ndarray) -> Sums:
-        gaps = np.isnan(values)
-        if len(values) and not gaps.any():
+    def summarize_numbers(self, values: np.ndarray) -> MomentSums:
+        is_missing = np.isnan(values)
+        if len(values) and not is_missing.any():
             mean = values.mean(axis=0)
-            return Sums(np.full(mean.shape, len(values)), mean, np.square(values - mean).sum(axis=0))
-        total = len(values) - gaps.sum(axis=0)
-        mean = np.where(gaps, 0, values).sum(axis=0) / np.maximum(total, 1)
-        return Sums(total, mean, np.square(np.where(gaps, 0, values - mean)).sum(axis=0))
+            return MomentSums(np.full(mean.shape, len(values)), mean, np.square(values - mean).sum(axis=0))
+        total = len(values) - is_missing.sum(axis=0)
+        mean = np.where(is_missing, 0, values).sum(axis=0) / np.maximum(total, 1)
+        return MomentSums(total, mean, np.square(np.where(is_missing, 0, values - mean)).sum(axis=0))
 
-    def merge(self, state: Sums, other: Sums) -> Sums:
+    def merge(self, state: MomentSums, other: MomentSums) -> MomentSums:
         total = state.total + other.total
         share = other.total / np.maximum(total, 1)
         difference = other.mean - state.mean
         squares = state.squares + other.squares + np.square(difference) * (state.total * share)
-        return Sums(total, state.mean + difference * share, squares)
+        return MomentSums(total, state.mean + difference * share, squares)
 
-    def result(self, state: Sums) -> OffsetScale:
+    def result(self, state: MomentSums) -> OffsetScale:
         total = np.where(state.total, state.total, np.nan)
         return OffsetScale(np.where(state.total, state.mean, np.nan), np.sqrt(state.squares / total))
 
 
 @dataclass(frozen=True)
 class Extremes:
-    """The smallest number, and the distance from it to the largest."""
+    """The smallest number, and the range: the distance to the largest number."""
 
     key: Key
 
@@ -110,7 +115,7 @@ class Extremes:
         return self.summarize_numbers(read_elements(block, self.key))
 
     def summarize_numbers(self, values: np.ndarray) -> Limits:
-        low = np.fmin.reduce(values, axis=0, initial=np.nan)  # ignores NaN
+        low = np.fmin.reduce(values, axis=0, initial=np.nan)  # fmin and fmax ignore NaN
         return Limits(low, np.fmax.reduce(values, axis=0, initial=np.nan))
 
     def merge(self, state: Limits, other: Limits) -> Limits:
@@ -122,7 +127,7 @@ class Extremes:
 
 @dataclass(frozen=True)
 class Summary:
-    """Count, gaps, sum, mean, variance, minimum and maximum at once."""
+    """Count, number of missing values, sum, mean, variance, minimum and maximum."""
 
     key: Key
 
@@ -139,18 +144,18 @@ class Summary:
         limits = Extremes(self.key).merge(state.limits, other.limits)
         return _SummaryState(sums, limits, state.missing + other.missing, state.sum + other.sum)
 
-    def result(self, state: _SummaryState) -> Figures:
+    def result(self, state: _SummaryState) -> SummaryResult:
         mean, std = Moments(self.key).result(state.sums)
         variance = state.sums.squares / np.where(np.isnan(std), np.nan, state.sums.total)
-        return Figures(state.sums.total, state.missing, state.sum, mean, variance, *state.limits)
+        return SummaryResult(state.sums.total, state.missing, state.sum, mean, variance, *state.limits)
 
 
 @dataclass(frozen=True, eq=False)
-class Joint:
-    """The result of `Covariance`, float64; NaN without a complete row.
+class CovarianceResult:
+    """The result of `Covariance`, float64. Mean and covariance are NaN if no row is complete.
 
     Attributes:
-        count: the number of rows without a gap.
+        count: the number of rows without missing values.
         mean: (D,).
         covariance: (D, D), of the population.
     """
@@ -161,7 +166,7 @@ class Joint:
 
 
 class _Products(NamedTuple):
-    """The number of rows, their mean, and the sum of the products of deviations from it, (D, D)."""
+    """The state of `Covariance`: the number of rows, their mean, and the sum of the outer products of deviations."""
 
     total: int
     mean: np.ndarray
@@ -170,7 +175,7 @@ class _Products(NamedTuple):
 
 @dataclass(frozen=True)
 class Covariance:
-    """Mean and population covariance of vectors, without the rows that have a gap (Chan, Golub and LeVeque, 1983)."""
+    """Mean and population covariance of vectors. Rows with missing values are left out. Merged as `Moments`."""
 
     key: Key
 
@@ -178,10 +183,10 @@ class Covariance:
         return self.summarize_numbers(read_elements(block, self.key))
 
     def summarize_numbers(self, values: np.ndarray) -> _Products:
-        whole = values[~np.isnan(values).any(axis=1)]
-        mean = whole.sum(axis=0) / max(len(whole), 1)
-        deviations = whole - mean
-        return _Products(len(whole), mean, deviations.T @ deviations)
+        complete = values[~np.isnan(values).any(axis=1)]
+        mean = complete.sum(axis=0) / max(len(complete), 1)
+        deviations = complete - mean
+        return _Products(len(complete), mean, deviations.T @ deviations)
 
     def merge(self, state: _Products, other: _Products) -> _Products:
         total = state.total + other.total
@@ -190,19 +195,20 @@ class Covariance:
         products = state.products + other.products + np.outer(difference, difference) * (state.total * share)
         return _Products(total, state.mean + difference * share, products)
 
-    def result(self, state: _Products) -> Joint:
+    def result(self, state: _Products) -> CovarianceResult:
         total = state.total or np.nan
-        return Joint(state.total, state.mean * (total / total), state.products / total)
+        return CovarianceResult(state.total, state.mean * (total / total), state.products / total)
 
 
 def find_principal_components(covariance: np.ndarray, components: int) -> np.ndarray:
-    """The unit vectors along which the variance is largest, float64 (D, components), in that order.
+    """The principal directions, in descending order of variance: unit vectors as columns, float64 (D, components).
 
-    The element of each that is farthest from 0 is positive, so that every run gets the same vectors.
+    The sign of an eigenvector is arbitrary. To make it reproducible, its element with the largest absolute value is
+    positive.
     """
     if not 1 <= components <= len(covariance):
-        raise UserError(f"`components` (={components}) must be from 1 to the {len(covariance)} elements of a row")
-    _, vectors = np.linalg.eigh(covariance)  # by increasing variance
+        raise UserError(f"`components` (={components}) must be from 1 to {len(covariance)}, the elements of a row")
+    _, vectors = np.linalg.eigh(covariance)  # in ascending order of variance
     chosen = vectors[:, ::-1][:, :components]
     largest = np.take_along_axis(chosen, np.abs(chosen).argmax(axis=0, keepdims=True), axis=0)
     return chosen * np.sign(largest)

@@ -1,6 +1,7 @@
-"""FarmHash's farmhashna::Hash64 over many rows at once, by length in bytes. As Fingerprint64 it never changes.
+"""FarmHash's Fingerprint64 (farmhashna::Hash64) of many strings at once.
 
-After FarmHash by Geoff Pike (Google, 2014, MIT licence; https://github.com/google/farmhash).
+There is one function for each range of lengths, as in the original by Geoff Pike (Google, 2014, MIT licence;
+https://github.com/google/farmhash). The single-letter names are those of the original.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from components.feature.text.packed_strings import PackedStrings, absorb, rotate
 K0, K1, K2 = np.uint64(0xC3A5C85C97CB3127), np.uint64(0xB492B66FBE98F273), np.uint64(0x9AE16A3B2F90404F)
 
 
-def _empty(strings: PackedStrings) -> np.ndarray:
+def _hash_empty(strings: PackedStrings) -> np.ndarray:
     return np.full(len(strings.start), K2)
 
 
-def _to_3(strings: PackedStrings) -> np.ndarray:
+def _hash_to_3(strings: PackedStrings) -> np.ndarray:
     (word,) = strings.read_words(0, 1)
     middle = word >> (strings.length >> 1 << 3) & 0xFF
     last = word >> (strings.length - 1 << 3) & 0xFF
@@ -26,38 +27,38 @@ def _to_3(strings: PackedStrings) -> np.ndarray:
     return shift_mix(y * K2 ^ z * K0) * K2
 
 
-def _to_7(strings: PackedStrings) -> np.ndarray:
+def _hash_to_7(strings: PackedStrings) -> np.ndarray:
     (word,) = strings.read_words(0, 1)
     last = word >> (strings.length - 4 << 3) & 0xFFFFFFFF
-    return _hash_16(strings.length + ((word & 0xFFFFFFFF) << 3), last, _multiplier(strings))
+    return _mix_16(strings.length + ((word & 0xFFFFFFFF) << 3), last, _multiplier(strings))
 
 
-def _to_16(strings: PackedStrings) -> np.ndarray:
+def _hash_to_16(strings: PackedStrings) -> np.ndarray:
     (first,), (b,) = strings.read_words(0, 1), strings.read_ending(8, 1)
     multiplier, a = _multiplier(strings), first + K2
     c = rotate(b, 37) * multiplier + a
     d = (rotate(a, 25) + b) * multiplier
-    return _hash_16(c, d, multiplier)
+    return _mix_16(c, d, multiplier)
 
 
-def _to_32(strings: PackedStrings) -> np.ndarray:
+def _hash_to_32(strings: PackedStrings) -> np.ndarray:
     (first, b), (before_last, last) = strings.read_words(0, 2), strings.read_ending(16, 2)
     multiplier, a = _multiplier(strings), first * K1
     c, d = last * multiplier, before_last * K2
-    return _hash_16(rotate(a + b, 43) + rotate(c, 30) + d, a + rotate(b + K2, 18) + c, multiplier)
+    return _mix_16(rotate(a + b, 43) + rotate(c, 30) + d, a + rotate(b + K2, 18) + c, multiplier)
 
 
-def _to_64(strings: PackedStrings) -> np.ndarray:
+def _hash_to_64(strings: PackedStrings) -> np.ndarray:
     first, last, multiplier = strings.read_words(0, 4), strings.read_ending(32, 4), _multiplier(strings)
     a, b, c, d = first[0] * K2, first[1], last[3] * multiplier, last[2] * K2
     y = rotate(a + b, 43) + rotate(c, 30) + d
-    z = _hash_16(y, a + rotate(b + K2, 18) + c, multiplier)
+    z = _mix_16(y, a + rotate(b + K2, 18) + c, multiplier)
     e, f, g, h = first[2] * multiplier, first[3], (y + last[0]) * multiplier, (z + last[1]) * multiplier
-    return _hash_16(rotate(e + f, 43) + rotate(g, 30) + h, e + rotate(f + a, 18) + g, multiplier)
+    return _mix_16(rotate(e + f, 43) + rotate(g, 30) + h, e + rotate(f + a, 18) + g, multiplier)
 
 
-def _beyond_64(strings: PackedStrings) -> np.ndarray:
-    """Absorbs the strings in steps of 64 bytes, then the last 64 bytes of each."""
+def _hash_long(strings: PackedStrings) -> np.ndarray:
+    """Hashes strings of more than 64 bytes: in steps of 64 bytes, and then the last 64 bytes of each string."""
     state = np.repeat(SEED[:, None], len(strings.start), axis=1)
     state[0] += strings.read_words(0, 1)[0]
     absorb(state, strings, strings.length - 1 >> 6, 8, partial(_stir, multiplier=K1, factor=1))
@@ -66,29 +67,29 @@ def _beyond_64(strings: PackedStrings) -> np.ndarray:
     state[3] += state[5]
     state[5] += state[3]
     x, y, z, v, v_next, w, w_next = _stir(state, strings.read_ending(64, 8), multiplier, 9)
-    return _hash_16(
-        _hash_16(v, w, multiplier) + shift_mix(y) * K0 + z, _hash_16(v_next, w_next, multiplier) + x, multiplier
+    return _mix_16(
+        _mix_16(v, w, multiplier) + shift_mix(y) * K0 + z, _mix_16(v_next, w_next, multiplier) + x, multiplier
     )
 
 
 def _stir(state: np.ndarray, data: np.ndarray, multiplier: np.ndarray | np.uint64, factor: int) -> list[np.ndarray]:
-    """The state x, y, z, v (two) and w (two) after 64 more bytes, data (8, rows)."""
+    """Updates the state x, y, z, v, v_next, w, w_next with 64 bytes, `data` (8, rows)."""
     x, y, z, v, v_next, w, w_next = state
     x = rotate(x + y + v + data[1], 37) * multiplier ^ w_next * factor
     y = rotate(y + v_next + data[6], 42) * multiplier + v * factor + data[5]
     z = rotate(z + w, 33) * multiplier
-    v, v_next = _weak_hash_32(data[:4], v_next * multiplier, x + w)
-    w, w_next = _weak_hash_32(data[4:], z + w_next, y + data[2])
+    v, v_next = _weak_mix_32(data[:4], v_next * multiplier, x + w)
+    w, w_next = _weak_mix_32(data[4:], z + w_next, y + data[2])
     return [z, y, x, v, v_next, w, w_next]
 
 
-def _weak_hash_32(data: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    begun = a + data[0]
-    ended = begun + data[1] + data[2]
-    return ended + data[3], rotate(b + begun + data[3], 21) + rotate(ended, 44) + begun
+def _weak_mix_32(data: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    start = a + data[0]
+    total = start + data[1] + data[2]
+    return total + data[3], rotate(b + start + data[3], 21) + rotate(total, 44) + start
 
 
-def _hash_16(u: np.ndarray, v: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
+def _mix_16(u: np.ndarray, v: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
     return shift_mix((v ^ shift_mix((u ^ v) * multiplier)) * multiplier) * multiplier
 
 
@@ -100,21 +101,21 @@ def _multiplier(strings: PackedStrings) -> np.ndarray:
     return K2 + (strings.length << 1)
 
 
-def _seed() -> np.ndarray:
-    """The state x, y, z, v and w before the first byte."""
+def _make_seed() -> np.ndarray:
+    """The initial state x, y, z, v, v_next, w, w_next."""
     mask = (1 << 64) - 1
     y = (81 * int(K1) + 113) & mask
     mixed = (y * int(K2) + 113) & mask
     return np.array([81 * int(K2) & mask, y, (mixed ^ mixed >> 47) * int(K2) & mask, 0, 0, 0, 0], np.uint64)
 
 
-SEED = _seed()
-KINDS = (
-    (0, _empty),
-    (1, _to_3),
-    (4, _to_7),
-    (8, _to_16),
-    (17, _to_32),
-    (33, _to_64),
-    (65, _beyond_64),
+SEED = _make_seed()
+HASH_BY_MIN_LENGTH = (  # the minimum length in bytes, and the hash of strings from that length on
+    (0, _hash_empty),
+    (1, _hash_to_3),
+    (4, _hash_to_7),
+    (8, _hash_to_16),
+    (17, _hash_to_32),
+    (33, _hash_to_64),
+    (65, _hash_long),
 )

@@ -1,5 +1,7 @@
-"""SipHash-2-4 (Jean-Philippe Aumasson and Daniel J. Bernstein, 2012; https://eprint.iacr.org/2012/351), over many rows
-at once: TensorFlow's `to_hash_bucket_strong`, and the `salt` of Keras."""
+"""SipHash-2-4 of many strings at once. TensorFlow's `to_hash_bucket_strong` and Keras's `salt` use it.
+
+See Jean-Philippe Aumasson and Daniel J. Bernstein, SipHash, 2012, https://eprint.iacr.org/2012/351.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,15 @@ def siphash(values: np.ndarray, offsets: np.ndarray, key: tuple[int, int]) -> np
         key: two 64-bit numbers.
     """
     low, high = key
-    begin = np.array([seed ^ half for seed, half in zip(SEED, (low, high, low, high), strict=True)], np.uint64)
-    return hash_strings(values, offsets, [(0, lambda strings: _siphash(strings, begin))])
+    initial = np.array([seed ^ half for seed, half in zip(SEED, (low, high, low, high), strict=True)], np.uint64)
+    return hash_strings(values, offsets, [(0, lambda strings: _hash(strings, initial))])
 
 
-def _siphash(strings: PackedStrings, begin: np.ndarray) -> np.ndarray:
-    state = np.repeat(begin[:, None], len(strings.start), axis=1)
-    words = strings.length >> 3  # whole ones
+def _hash(strings: PackedStrings, initial: np.ndarray) -> np.ndarray:
+    state = np.repeat(initial[:, None], len(strings.start), axis=1)
+    words = strings.length >> 3  # complete words of 8 bytes
     absorb(state, strings, words, 1, _absorb)
-    rest = strings.length & 7
+    rest = strings.length & 7  # the remaining bytes; the last byte of the final word is the length
     (ending,) = strings.read_words((words << 3).view(np.int64), 1)
     ending = (ending & (np.uint64(1) << (rest << 3)) - 1) | (strings.length << 56)
     v0, v1, v2, v3 = _absorb(state, [ending])
@@ -43,7 +45,7 @@ def _absorb(state: np.ndarray, data: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _rounds(state: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
-    """SipRound, `count` times. The paper rotates to the left; this is a rotation to the right by the rest of 64."""
+    """Applies SipRound `count` times. The paper rotates to the left by n bits; here it is to the right by 64 - n."""
     v0, v1, v2, v3 = state
     for _ in range(count):
         v0, v2 = v0 + v1, v2 + v3

@@ -1,4 +1,4 @@
-"""Operations on `Strings`, and on categories, which are strings without a dictionary or int64."""
+"""Operations on `Strings`, and on categories, which are either strings without a dictionary or int64."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from components.types import Strings, UserError
 
 
-def apply_to_strings(strings: Strings, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Applies a function of (data, offsets) to the string of each row; to a repeated one only once."""
+def map_strings(strings: Strings, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Applies a function of (data, offsets) to the string of each row. Strings of a dictionary are processed once."""
     distinct, inverse = compact(strings)
     results = function(distinct.data, distinct.offsets)
     return results if inverse is None else results[inverse]
@@ -20,8 +20,8 @@ def compact(strings: Strings) -> tuple[Strings, np.ndarray | None]:
     """Separates a dictionary from the rows that refer to it.
 
     Returns:
-        The strings, and the number of each row's string; None: row i is string i. A dictionary that isn't larger than
-        the rows is returned whole, so some of its strings may not occur.
+        The strings, and the position of each row's string among them; None: row i is string i. Strings of a dictionary
+        that don't occur in the rows are removed only if the dictionary has more strings than there are rows.
     """
     if strings.indices is None:
         return strings, None
@@ -31,9 +31,9 @@ def compact(strings: Strings) -> tuple[Strings, np.ndarray | None]:
     return gather(strings, used), inverse
 
 
-def gather(strings: Strings, places: np.ndarray) -> Strings:
-    """The strings at some places of a dictionary, in that order, without a dictionary."""
-    starts, lengths = strings.offsets[places], np.diff(strings.offsets)[places]
+def gather(strings: Strings, positions: np.ndarray) -> Strings:
+    """Copies the strings at some positions, in that order. The result has no dictionary."""
+    starts, lengths = strings.offsets[positions], np.diff(strings.offsets)[positions]
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
     return Strings(strings.data[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)], offsets)
 
@@ -43,7 +43,7 @@ def to_strings(texts: Sequence[str]) -> Strings:
     try:
         encoded = [text.encode() for text in texts]
     except UnicodeEncodeError as error:
-        raise UserError(f"{error.object!r} has no UTF-8; correct it") from error
+        raise UserError(f"UTF-8 can't encode {error.object!r}; correct it") from error
     return Strings.from_bytes(encoded)
 
 
@@ -57,28 +57,28 @@ def is_encodable(text: str) -> bool:
 
 
 def to_categories(values: Sequence[str | int]) -> Strings | np.ndarray:
-    """Converts Python strings or integers."""
+    """Converts Python strings or integers to categories."""
     texts = [value for value in values if isinstance(value, str)]
     return to_strings(texts) if texts else np.array(values, np.int64)
 
 
-def take(values: Strings | np.ndarray, places: np.ndarray) -> Strings | np.ndarray:
-    """The categories at some places, in that order."""
-    return gather(values, places) if isinstance(values, Strings) else values[places]
+def take(values: Strings | np.ndarray, positions: np.ndarray) -> Strings | np.ndarray:
+    """The categories at some positions, in that order."""
+    return gather(values, positions) if isinstance(values, Strings) else values[positions]
 
 
 def concatenate_categories(values: Strings | np.ndarray, others: Strings | np.ndarray) -> Strings | np.ndarray:
     """Concatenates categories of the same type."""
     if not isinstance(values, Strings) or not isinstance(others, Strings):
         return np.concatenate([np.asarray(values), np.asarray(others)])
-    parts = [one.data[one.offsets[0] : one.offsets[-1]] for one in (values, others)]
-    behind = others.offsets[1:] - others.offsets[0] + len(parts[0])
-    return Strings(np.concatenate(parts), np.concatenate([values.offsets - values.offsets[0], behind]))
+    parts = [strings.data[strings.offsets[0] : strings.offsets[-1]] for strings in (values, others)]
+    other_offsets = others.offsets[1:] - others.offsets[0] + len(parts[0])
+    return Strings(np.concatenate(parts), np.concatenate([values.offsets - values.offsets[0], other_offsets]))
 
 
-def format_category(values: Strings | np.ndarray, place: int) -> str | int:
-    """One of the categories, for a message."""
+def format_category(values: Strings | np.ndarray, position: int) -> str | int:
+    """The category at a position as a Python value, for messages."""
     if not isinstance(values, Strings):
-        return int(values[place])
-    place = place if values.indices is None else int(values.indices[place])
-    return values.data[values.offsets[place] : values.offsets[place + 1]].tobytes().decode(errors="replace")
+        return int(values[position])
+    position = position if values.indices is None else int(values.indices[position])
+    return values.data[values.offsets[position] : values.offsets[position + 1]].tobytes().decode(errors="replace")

@@ -1,6 +1,6 @@
-"""Splitting of texts into tokens, and n-grams, for all rows of a block at once.
+"""Splits texts into tokens and makes n-grams, for all rows of a block at once.
 
-Tokens are Ragged: the strings of all tokens, and where the tokens of each row begin.
+Tokens are Ragged: the strings of all tokens, and the offsets of the rows.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from components.types import Ragged, Strings
 Standard: TypeAlias = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation"]
 Split: TypeAlias = Literal["whitespace", "character"]
 
-END, CUT = 0xFF, 0xFE  # bytes that UTF-8 never uses: the end of a text, and a separator
+END, CUT = 0xFF, 0xFE  # bytes that don't occur in UTF-8: for the end of a text, and for a separator
 LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
-BETWEEN = np.isin(np.arange(256), [*b" \t\n\v\f\r", CUT, END])
-GATHERED = 1 << 16  # strings that are copied at once: the places of their bytes stay in the cache
+IS_SEPARATOR = np.isin(np.arange(256), [*b" \t\n\v\f\r", CUT, END])
+CHUNK_STRINGS = 1 << 16  # strings that are copied at once: the positions of their bytes stay in the cache
 
 
 def join_texts(texts: Strings) -> bytes:
-    """Concatenates texts, each followed by END."""
+    """Concatenates texts, with END after each text."""
     data = texts.data[texts.offsets[0] : texts.offsets[-1]]
     return np.insert(data, texts.offsets[1:] - texts.offsets[0], END).tobytes()
 
 
-def standardize(text: bytes, how: Standard | None) -> bytes:
+def standardize(text: bytes, mode: Standard | None) -> bytes:
     """Converts to lower case and removes punctuation, both for ASCII only. None: returns the text unchanged."""
-    lower = LOWER if how in ("lower", "lower_and_strip_punctuation") else None
-    strip = how in ("strip_punctuation", "lower_and_strip_punctuation")
+    lower = LOWER if mode in ("lower", "lower_and_strip_punctuation") else None
+    strip = mode in ("strip_punctuation", "lower_and_strip_punctuation")
     return text.translate(lower, string.punctuation.encode() if strip else b"")
 
 
-def split(text: bytes, how: Split | None) -> Ragged:
-    """Splits joined texts at END, CUT and `how`: at whitespace, between characters, or (None) nowhere else.
+def split(text: bytes, mode: Split | None) -> Ragged:
+    """Splits joined texts at END, CUT and `mode`: at whitespace, between characters, or (None) nowhere else.
 
     No token is empty.
     """
     data = np.frombuffer(text, np.uint8)
-    if how == "character":
+    if mode == "character":
         inside = data < CUT
         begins = inside & (data & 0xC0 != 0x80)  # not the later bytes of a character
     else:
-        inside = ~BETWEEN[data] if how == "whitespace" else data < CUT
+        inside = ~IS_SEPARATOR[data] if mode == "whitespace" else data < CUT
         begins = inside.copy()
         begins[1:] &= ~inside[:-1]
     offsets = np.append(np.flatnonzero(begins[inside]), np.count_nonzero(inside))
@@ -79,7 +79,7 @@ def make_ngrams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Rag
     return Ragged(_copy(spaced, strings.offsets[first] + first, strings.offsets[last] + last - 1), rows)
 
 
-def drop_repetitions(tokens: Ragged) -> Ragged:
+def drop_duplicates(tokens: Ragged) -> Ragged:
     """Keeps the first of equal tokens in a row, by their Fingerprint64."""
     rows = np.repeat(np.arange(len(tokens.offsets) - 1), np.diff(tokens.offsets))
     values = fingerprint_cat64(rows.astype(np.uint64), fingerprint64(tokens.values.data, tokens.values.offsets))
@@ -87,22 +87,22 @@ def drop_repetitions(tokens: Ragged) -> Ragged:
     return _select(tokens, np.sort(first))
 
 
-def truncate(tokens: Ragged, most: int) -> Ragged:
-    """Keeps the first `most` tokens of each row."""
-    place = np.arange(tokens.offsets[-1]) - np.repeat(tokens.offsets[:-1], np.diff(tokens.offsets))
-    return _select(tokens, np.flatnonzero(place < most))
+def truncate(tokens: Ragged, max_tokens: int) -> Ragged:
+    """Keeps the first `max_tokens` tokens of each row."""
+    position = np.arange(tokens.offsets[-1]) - np.repeat(tokens.offsets[:-1], np.diff(tokens.offsets))
+    return _select(tokens, np.flatnonzero(position < max_tokens))
 
 
-def _select(tokens: Ragged, places: np.ndarray) -> Ragged:
-    return Ragged(gather(tokens.values, places), np.searchsorted(places, tokens.offsets))
+def _select(tokens: Ragged, positions: np.ndarray) -> Ragged:
+    return Ragged(gather(tokens.values, positions), np.searchsorted(positions, tokens.offsets))
 
 
 def _copy(data: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Strings:
     """Copies each `data[start[i]:stop[i]]` as a string."""
     offsets = np.append(0, np.cumsum(stop - start))
     pieces = np.empty(offsets[-1], np.uint8)
-    for at in range(0, len(start), GATHERED):
-        bounds = offsets[at : at + GATHERED + 1]
-        shift = start[at : at + GATHERED] - bounds[:-1]
+    for at in range(0, len(start), CHUNK_STRINGS):
+        bounds = offsets[at : at + CHUNK_STRINGS + 1]
+        shift = start[at : at + CHUNK_STRINGS] - bounds[:-1]
         pieces[bounds[0] : bounds[-1]] = data[np.arange(bounds[0], bounds[-1]) + np.repeat(shift, np.diff(bounds))]
     return Strings(pieces, offsets)

@@ -1,4 +1,4 @@
-"""Files of vocabularies, with one value per line."""
+"""Vocabulary files: text files with one value per line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from components.types import DataError
 
 
 def find_file(path: str) -> Path:
-    """Finds a regular file below $TITRATE_DATA or the working folder; raises DataError where there is none."""
+    """Finds a regular file below $TITRATE_DATA or the working folder; raises DataError if it doesn't exist."""
     return find_path(path, file=True)
 
 
@@ -18,26 +18,29 @@ def read_lines(path: str, size: int | None) -> list[str]:
 
     Args:
         path: the file.
-        size: how many lines are read. None: all.
+        size: the number of lines to read. None: all.
 
     Raises:
-        DataError: the file has fewer lines, a line twice, a NUL byte, or isn't UTF-8.
+        DataError: the file is empty, has fewer lines than `size`, has a line twice, or isn't UTF-8.
     """
     file = find_file(path)
     with open_file(file) as opened:
         content = opened.read()
-    if (zero := content.find(b"\0")) >= 0:
-        raise DataError(f"{file} is no text: byte {zero} is 0x00, as in UTF-16; convert it")
+    position = content.find(b"\0")
+    if position >= 0:
+        raise DataError(f"{file} is no text in UTF-8: byte {position} is 0x00, as in UTF-16; convert it")
     try:
         lines = [line.removesuffix("\r") for line in content.decode("utf-8-sig").removesuffix("\n").split("\n")]
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} isn't UTF-8: byte {error.start} is {error.object[error.start]:#x}") from error
+        raise DataError(
+            f"{file} isn't UTF-8: byte {error.start} is {error.object[error.start]:#x}; convert it"
+        ) from error
     if lines == [""]:
         raise DataError(f"{file} is empty; one value per line is needed")
     if size is not None and size > len(lines):
-        raise DataError(f"{file} has {len(lines)} lines, fewer than size={size}")
-    numbers: dict[str, int] = {}
+        raise DataError(f"{file} has only {len(lines)} lines, but `size` is {size}")
+    first_numbers: dict[str, int] = {}
     for number, line in enumerate(lines[:size], start=1):
-        if numbers.setdefault(line, number) != number:
-            raise DataError(f"line {number} of {file} is {line!r}, like line {numbers[line]}; leave one out")
+        if first_numbers.setdefault(line, number) != number:
+            raise DataError(f"line {number} of {file} is {line!r}, the same as line {first_numbers[line]}; remove one")
     return lines[:size]

@@ -1,4 +1,4 @@
-"""An index of a list of values: it finds them by sorted fingerprints, then compares the bytes."""
+"""An index of a list of values. Strings are looked up by their sorted fingerprints; then their bytes are compared."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ from components.feature.text.fingerprint import fingerprint64
 from components.feature.text.string_ops import format_category, gather, is_encodable
 from components.types import Strings, UserError
 
-COMPARED = 1000  # values that an unknown one is compared with
+MAX_COMPARED = 1000  # values that an unknown value is compared with for a suggestion
 
 
 def build_index(tokens: Strings | np.ndarray) -> dict[str, np.ndarray]:
-    """The index of distinct values, as arrays by name.
+    """Builds the index of distinct values, as arrays by name.
 
     Args:
-        tokens: strings without a dictionary, or int64.
+        tokens: the values: strings without a dictionary, or int64.
 
     Returns:
-        `data` and `offsets` of strings, or `values`; and `sorted`, their keys in order, with `order`, their numbers.
+        `data` and `offsets` of strings, or `values` of integers; `sorted`, the sorted fingerprints or integers; and
+        `order`, their positions in the list.
 
     Raises:
         UserError: two strings have the same fingerprint.
     """
     keys = fingerprint64(tokens.data, tokens.offsets) if isinstance(tokens, Strings) else tokens
     order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
-    if isinstance(tokens, Strings) and (same := np.flatnonzero(ranked[1:] == ranked[:-1])).size:
-        one, other = gather(tokens, order[[same[0], same[0] + 1]]).tolist()
-        raise UserError(f"{one!r} and {other!r} have the same fingerprint; leave one out")
-    kept = {"data": tokens.data, "offsets": tokens.offsets} if isinstance(tokens, Strings) else {"values": tokens}
-    return {**kept, "sorted": ranked, "order": order}
+    sorted_keys = keys[order]
+    if not isinstance(tokens, Strings):
+        return {"values": tokens, "sorted": sorted_keys, "order": order}
+    repeated = np.flatnonzero(sorted_keys[1:] == sorted_keys[:-1])
+    if repeated.size:
+        value, other = gather(tokens, order[[repeated[0], repeated[0] + 1]]).tolist()
+        raise UserError(f"{value!r} and {other!r} have the same fingerprint; remove one")
+    return {"data": tokens.data, "offsets": tokens.offsets, "sorted": sorted_keys, "order": order}
 
 
 def is_text(host: Mapping[str, np.ndarray]) -> bool:
-    """Whether an index is one of strings."""
+    """Whether the values of an index are strings."""
     return "data" in host
 
 
 def look_up(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The number of each value in the list, int64; -1 for an unknown one.
+    """The position of each value in the list, int64; -1 for unknown values.
 
     Args:
         values: strings without a dictionary, or int64.
@@ -51,47 +54,50 @@ def look_up(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, n
     """
     if not len(host["order"]):
         return np.full(len(keys), -1)
-    place = np.minimum(np.searchsorted(host["sorted"], keys), len(host["order"]) - 1)
-    found = np.where(host["sorted"][place] == keys, host["order"][place], -1)
+    position = np.minimum(np.searchsorted(host["sorted"], keys), len(host["order"]) - 1)
+    found = np.where(host["sorted"][position] == keys, host["order"][position], -1)
     if isinstance(values, Strings):
         _verify(values, Strings(host["data"], host["offsets"]), found)
     return found
 
 
 def _verify(values: Strings, tokens: Strings, found: np.ndarray) -> None:
-    """Replaces by -1 the numbers of strings that differ from those of the list, which takes equal fingerprints."""
+    """Sets the position to -1 if a string differs from that of the list, although their fingerprints are equal."""
     rows = np.flatnonzero(found >= 0)
-    lengths, wanted = np.diff(values.offsets)[rows], np.diff(tokens.offsets)[found[rows]]
-    found[rows[lengths != wanted]] = -1
-    rows = rows[lengths == wanted]
+    lengths, expected_lengths = np.diff(values.offsets)[rows], np.diff(tokens.offsets)[found[rows]]
+    found[rows[lengths != expected_lengths]] = -1
+    rows = rows[lengths == expected_lengths]
     expected = gather(tokens, found[rows])
-    every = len(rows) == len(found)  # the usual case, without a copy
-    actual = values.data[values.offsets[0] : values.offsets[-1]] if every else gather(values, rows).data
-    wrong = np.flatnonzero(actual != expected.data)
-    found[rows[np.searchsorted(expected.offsets, wrong, side="right") - 1]] = -1
+    if len(rows) == len(found):  # the usual case, which needs no copy
+        actual = values.data[values.offsets[0] : values.offsets[-1]]
+    else:
+        actual = gather(values, rows).data
+    different_bytes = np.flatnonzero(actual != expected.data)
+    found[rows[np.searchsorted(expected.offsets, different_bytes, side="right") - 1]] = -1
 
 
 def suggest_value(value: str | int, host: Mapping[str, np.ndarray]) -> str:
-    """`did you mean …? ` with the most similar of the first values of the list, or "" if none is similar."""
+    """`Did you mean …? ` with the most similar of the first values of the list; "" if no value is similar."""
     tokens = Strings(host["data"], host["offsets"]) if is_text(host) else host["values"]
-    known = [str(format_category(tokens, place)) for place in range(min(len(host["order"]), COMPARED))]
-    near = closest_name(value, known)
-    return f"did you mean {near!r}? " if near else ""
+    known = [str(format_category(tokens, position)) for position in range(min(len(host["order"]), MAX_COMPARED))]
+    nearest = closest_name(value, known)
+    return f"Did you mean {nearest!r}? " if nearest else ""
 
 
 def check_values(key: str, values: Sequence[str | int], mask: str | int | None) -> None:
-    """Raises UserError for an empty list, values of two types, a value twice, or one that UTF-8 can't encode."""
-    start = f"vocabulary of column `{key}`: "
+    """Raises UserError for an empty list, values of two types, a repeated value, or a value that UTF-8 can't encode."""
+    prefix = f"vocabulary of column `{key}`: "
     if not values:
-        raise UserError(f"{start}`values` is empty; leave it out to learn the list")
-    every = [*values] if mask is None else [mask, *values]
-    if len({isinstance(value, str) for value in every}) > 1:
-        raise UserError(f"{start}`values` and `mask` must be all text or all whole numbers")
-    numbers: dict[str | int, int] = {}
-    for number, value in enumerate(every, start=int(mask is None)):
+        raise UserError(f"{prefix}`values` is empty; leave it out to learn the list")
+    all_values = [*values] if mask is None else [mask, *values]
+    if len({isinstance(value, str) for value in all_values}) > 1:
+        raise UserError(f"{prefix}`values` and `mask` must be all text or all whole numbers")
+    first_numbers: dict[str | int, int] = {}
+    for number, value in enumerate(all_values, start=int(mask is None)):  # number 0 is the mask
+        name = f"number {number} of `values`" if number else "the mask"
         if isinstance(value, str) and not is_encodable(value):
-            which = f"number {number} of `values`" if number else "the mask"
-            raise UserError(f"{start}{which}, {value!r}, has no UTF-8; correct it")
-        if numbers.setdefault(value, number) != number:
-            first = f"number {numbers[value]}" if numbers[value] else "the mask"
-            raise UserError(f"{start}number {number} of `values`, {value!r}, is {first} too; leave one out")
+            raise UserError(f"{prefix}{name}, {value!r}, can't be encoded in UTF-8; correct it")
+        first_number = first_numbers.setdefault(value, number)
+        if first_number != number:
+            first = f"number {first_number}" if first_number else "the mask"
+            raise UserError(f"{prefix}{name}, {value!r}, is the same as {first}; remove one")

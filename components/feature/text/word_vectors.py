@@ -1,4 +1,4 @@
-"""Word vectors from files: text like GloVe's and word2vec's, or arrays of NumPy."""
+"""Reads word vectors from text files, such as those of GloVe and word2vec, or from arrays of NumPy."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from components.feature.text.vocabulary_file import find_file
 from components.input_files import open_file, read_npy_header
 from components.types import Constants, DataError, Strings
 
-HEADER = re.compile(rb"\d+ \d+")  # the first line of word2vec's text: number of words, dimension
-LINE_BYTES = 16 << 20  # of the longest line
+WORD2VEC_HEADER = re.compile(rb"\d+ \d+")  # the first line: the number of words, and the dimension
+MAX_LINE_BYTES = 16 << 20
 
 
 class WordVectors(NamedTuple):
-    """The vectors of a column's ids.
+    """The vectors of the ids of a column.
 
     Attributes:
-        vectors: (ids, dimension), float32; zeros for an id without a vector.
-        known: (ids,), bool: which ids have a vector.
+        vectors: (ids, dimension), float32; zeros for ids without a vector.
+        known: (ids,), bool: whether an id has a vector.
     """
 
     vectors: np.ndarray
@@ -31,33 +31,35 @@ class WordVectors(NamedTuple):
 
 
 def read_vectors(path: str, key: str, parent: Constants, dimension: int) -> WordVectors:
-    """Reads the vectors of the ids of a categorical column; of a word that occurs twice, the first.
+    """Reads the vectors of the ids of a categorical column. If a word occurs twice in a file, the first vector is read.
 
     Args:
         path: the file.
-        key: the column, for messages.
-        parent: its constants.
-        dimension: of the vectors.
+        key: the name of the column, for messages.
+        parent: the constants of the column.
+        dimension: the number of elements of a vector.
 
     Raises:
-        DataError: the file is missing, damaged, of another dimension, or has none of the words.
+        DataError: the file is missing or damaged, has another dimension, or has none of the words.
     """
     file, buckets = find_file(path), parent.static["buckets"]
     if file.suffix == ".npy":
         return WordVectors(_read_npy(file, (buckets, dimension)), np.ones(buckets, bool))
     words = _list_words(parent.host)
     if not words:
-        raise DataError(f"column `{key}` has no list of words to look up in {file}: give a .npy with a row for each id")
+        raise DataError(
+            f"column `{key}` has no list of words to look up in {file}; use a .npy file with a row for each id"
+        )
     found = WordVectors(np.zeros((buckets, dimension), np.float32), np.zeros(buckets, bool))
     _read_text(file, words, found)
     if not found.known.any():
-        shown = ", ".join(repr(word.decode()) for word in list(words)[:3])
-        raise DataError(f"none of the {len(words)} words of column `{key}` ({shown}, …) has a vector in {file}")
+        examples = ", ".join(repr(word.decode()) for word in list(words)[:3])
+        raise DataError(f"none of the {len(words)} words of column `{key}` ({examples}, …) has a vector in {file}")
     return found
 
 
 def _list_words(host: Mapping[str, np.ndarray]) -> dict[bytes, int]:
-    """The ids of a vocabulary's words, by their UTF-8."""
+    """The ids of the words of a vocabulary, by their UTF-8."""
     if "data" in host:
         texts = [text.encode() for text in Strings(host["data"], host["offsets"]).tolist()]
     else:
@@ -66,43 +68,43 @@ def _list_words(host: Mapping[str, np.ndarray]) -> dict[bytes, int]:
 
 
 def _read_npy(file: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Reads an array in NumPy's format, of floats, and of that shape."""
+    """Reads an array of floats in NumPy's format; raises DataError if it doesn't have the shape."""
     with open_file(file) as opened:
         try:
-            found, in_columns, dtype = read_npy_header(opened)
+            file_shape, is_fortran, dtype = read_npy_header(opened)
         except ValueError as error:
             raise DataError(f"{file} is no array in NumPy's format (.npy): {_first_line(error)}") from error
-        if found != shape or dtype.kind != "f":
-            raise DataError(f"{file} holds {dtype} {found}; floats {shape}, (ids, dimension), are needed")
+        if file_shape != shape or dtype.kind != "f":
+            raise DataError(f"{file} has {dtype} {file_shape}; floats of shape {shape}, (ids, dimension), are needed")
         size = dtype.itemsize * math.prod(shape)
         content = opened.read(size + 1)
     if len(content) != size:
-        fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has bytes behind the"
+        fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has more than the"
         raise DataError(f"{file} {fault} {size:,} bytes of its array")
-    array = np.frombuffer(content, dtype).reshape(shape, order="F" if in_columns else "C")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
     with np.errstate(over="ignore", invalid="ignore"):
         return _check_finite(array.astype(np.float32), array, lambda row: f"row {row} of {file}")
 
 
 def _read_text(file: Path, words: Mapping[bytes, int], found: WordVectors) -> None:
     """Reads the vectors of the words into `found`."""
-    dimension, first = found.vectors.shape[1], True
+    dimension, is_first = found.vectors.shape[1], True
     with open_file(file) as opened:
-        for number, line in enumerate(iter(lambda: opened.readline(LINE_BYTES), b""), start=1):
-            if len(line) == LINE_BYTES:
-                raise DataError(f"line {number} of {file} is longer than {LINE_BYTES >> 20} MiB")
+        for number, line in enumerate(iter(lambda: opened.readline(MAX_LINE_BYTES), b""), start=1):
+            if len(line) == MAX_LINE_BYTES:
+                raise DataError(f"line {number} of {file} is longer than {MAX_LINE_BYTES >> 20} MiB")
             line = line.rstrip()
             width = line.count(b" ")
-            if number == 1 and width != dimension and HEADER.fullmatch(line):
+            if number == 1 and width != dimension and WORD2VEC_HEADER.fullmatch(line):
                 continue
-            if width < dimension or (first and width > dimension):  # later words may contain spaces
+            if width < dimension or (is_first and width > dimension):  # words after the first may contain spaces
                 raise DataError(f"line {number} of {file} has {width} numbers, not dimension={dimension}")
-            first = False
+            is_first = False
             word = line.partition(b" ")[0] if width == dimension else line.rsplit(b" ", dimension)[0]
-            place = words.get(word)
-            if place is not None and not found.known[place]:
-                found.vectors[place] = _parse_numbers(file, number, line[len(word) :], dimension)
-                found.known[place] = True
+            position = words.get(word)
+            if position is not None and not found.known[position]:
+                found.vectors[position] = _parse_numbers(file, number, line[len(word) :], dimension)
+                found.known[position] = True
 
 
 def _parse_numbers(file: Path, number: int, text: bytes, dimension: int) -> np.ndarray:
@@ -116,11 +118,12 @@ def _parse_numbers(file: Path, number: int, text: bytes, dimension: int) -> np.n
     return _check_finite(values, values, lambda _: f"line {number} of {file}")
 
 
-def _check_finite(found: np.ndarray, values: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
-    """Returns numbers in float32; raises DataError where one isn't finite, with its original from `values`."""
-    if not (finite := np.isfinite(found)).all():
-        place = tuple(np.argwhere(~finite)[0])
-        raise DataError(f"{where(place[0])} has {values[place]}; finite numbers are needed, in float32")
+def _check_finite(found: np.ndarray, values: np.ndarray, locate: Callable[[int], str]) -> np.ndarray:
+    """Returns `found`, in float32; raises DataError if a number isn't finite. `values` are the original numbers."""
+    is_finite = np.isfinite(found)
+    if not is_finite.all():
+        position = tuple(np.argwhere(~is_finite)[0])
+        raise DataError(f"{locate(position[0])} has {values[position]}; the numbers must be finite in float32")
     return found
 
 

@@ -98,7 +98,7 @@ class MemoryCheck:
         self, run: AbstractRun, memory: MemoryEstimate, free: FreeMemory | None, warn: Callable[[str], None]
     ) -> None:
         # Data that stays on the device is loaded already, so it is not free, but the run can use it.
-        self.limit: int | None = free and free.left + count_bytes(run.trainer.batches.device_data)
+        self.limit: int | None = free and free.program_bytes + count_bytes(run.trainer.batches.device_data)
         self.where = free.where if free else ""
         self._run, self._memory = run, memory
         self._copies = memory.parameters + memory.model_state + memory.checkpoint

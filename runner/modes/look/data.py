@@ -49,7 +49,7 @@ class Look:
 
 @contextlib.contextmanager
 def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
-    """Yields the tables of the data that a configuration trains on. Waits a few seconds for the delivery on exit.
+    """Yields the tables of the data that a configuration trains on, and waits for the delivery to MLflow on exit.
 
     Raises:
         UserError: an error that the user can fix. No folder has been created then.

@@ -30,7 +30,7 @@ MAX_CONFUSIONS = 10
 
 @contextlib.contextmanager
 def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
-    """Yields the tables of a run's worst mistakes. On exit it sends their figures to the run in MLflow.
+    """Yields the tables of a run's worst mistakes, and sends their figures to the run in MLflow on exit.
 
     Raises:
         UserError: there is no such run, or its predictions for the split can't be computed.
@@ -58,21 +58,21 @@ def look_at_mistakes(config: Config, progress: Progress) -> Iterator[Look]:
 
 
 def order_worst(predictions: RecordedPredictions) -> np.ndarray:
-    """The positions of the predictions, the worst first. Of classes, only wrong ones, unless all are right.
+    """The positions of the predictions, the worst first. Correct classes are left out, unless all are correct.
 
-    They are ordered by loss; a single real output by its absolute error. Values that are not finite come first.
+    Predictions are ordered by loss or, if there is one real output, by absolute error. NaN comes first.
     """
-    badness = np.where(np.isnan(predictions.loss), np.inf, predictions.loss)
+    severity = np.where(np.isnan(predictions.loss), np.inf, predictions.loss)
     if predictions.classes is None and predictions.prediction.shape[1] == 1:
         error = np.abs(_residuals(predictions)[:, 0])
-        badness = np.where(np.isnan(error), np.inf, error)
-    positions = np.argsort(-badness, kind="stable")
+        severity = np.where(np.isnan(error), np.inf, error)
+    positions = np.argsort(-severity, kind="stable")
     wrong = predictions.target != predictions.prediction
     return positions[wrong[positions]] if predictions.classes is not None and wrong.any() else positions
 
 
 def count_confusions(predictions: RecordedPredictions) -> list[tuple[int, int, int]]:
-    """(class, predicted class, number of rows) of wrong predictions, the most frequent first."""
+    """Counts wrong predictions: (class, predicted class, number of rows), the most frequent first."""
     wrong = predictions.target != predictions.prediction
     pairs = np.stack([predictions.target[wrong], predictions.prediction[wrong]], axis=1)
     distinct, counts = np.unique(pairs, axis=0, return_counts=True)
@@ -83,7 +83,7 @@ def count_confusions(predictions: RecordedPredictions) -> list[tuple[int, int, i
 def _load_predictions(model: TrainedModel, split: str | None) -> tuple[RecordedPredictions, str]:
     """The predictions for a split, and the suffix of its figures' names.
 
-    The run folder holds the predictions for one split, the default, whose figures have no suffix. Those for another
+    The run folder holds the predictions for the default split. Their figures have no suffix. Predictions for another
     split are computed.
     """
     recorded = load_predictions(model.folder)
@@ -94,7 +94,7 @@ def _load_predictions(model: TrainedModel, split: str | None) -> tuple[RecordedP
 
 
 def _load_view(model: TrainedModel, progress: Progress) -> View | None:
-    """The run's data; None if it is not available. Then the rows have numbers only."""
+    """The run's data; None if it is not available, so that only the numbers of rows can be shown."""
     try:
         return View(model.data, model.features)
     except UserError as error:

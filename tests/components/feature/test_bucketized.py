@@ -93,7 +93,11 @@ MANY_ZEROS = np.where(np.arange(100) < 90, 0.0, np.arange(100))
 @pytest.mark.parametrize(
     ("column", "x", "message"),
     [
-        (Bucketized(key="x", quantiles=10), MANY_ZEROS, "column `x`: quantiles=10 fills only 2 buckets, as too many"),
+        (
+            Bucketized(key="x", quantiles=10),
+            MANY_ZEROS,
+            "column `x`: quantiles=10 fills only 2 buckets, because too many",
+        ),
         (Bucketized(key="x", quantiles=2), MANY_ZEROS, "quantiles=2 fills only 1 buckets"),
         (Bucketized(key="x", equal_width=10), 1e9 + np.arange(100), r"equal_width=10 fills only \d buckets"),
         (
@@ -118,7 +122,7 @@ def test_it_buckets_what_a_normalizer_makes() -> None:
     x = np.array([1.0, 10.0, 100.0, 1000.0])
     assert ids(Bucketized(key="x", boundaries=(-1.0, 0.0, 1.0), normalize="z_score"), x) == [1, 1, 1, 3]
     assert ids(Bucketized(key="x", equal_width=3, normalize=Log()), x) == [0, 1, 2, 2]
-    with pytest.raises(DataError, match=r"row 1 of data: column `x` is 0\.0, and its Log isn't finite"):
+    with pytest.raises(DataError, match=r"row 1 of data: column `x` is 0\.0, for which Log isn't finite"):
         ids(Bucketized(key="x", boundaries=(1.0,), normalize="log"), np.array([1.0, 0.0]))
 
 
@@ -159,15 +163,18 @@ def test_what_float32_can_not_hold_has_its_bucket_too() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "one of `boundaries`, `quantiles` and `equal_width` must be given, and no other"),
+        ({}, "exactly one of `boundaries`, `quantiles` and `equal_width` must be set"),
         ({"boundaries": (1.0,), "quantiles": 3}, "one of `boundaries`, `quantiles` and `equal_width`"),
         ({"boundaries": ()}, "`boundaries` is empty"),
-        ({"boundaries": (0.0, 2.0, 1.0)}, r"`boundaries` must increase, in float32, but 2\.0 is followed by 1\.0"),
+        (
+            {"boundaries": (0.0, 2.0, 1.0)},
+            r"`boundaries` must be in ascending order in float32, but 2\.0 is followed by 1\.0",
+        ),
         ({"boundaries": (0.0, 0.0)}, r"but 0\.0 is followed by 0\.0"),
         ({"boundaries": (1e8, 1e8 + 1)}, r"in float32, but 100000000\.0 is followed by 100000001\.0"),
         ({"boundaries": (0.0, float("nan"))}, "is followed by nan"),
         ({"boundaries": (0.0, float("inf"))}, "must be finite"),
-        ({"quantiles": 3, "normalize": "z_score"}, "can't be learned after a step of `normalize` that learns"),
+        ({"quantiles": 3, "normalize": "z_score"}, "can't follow a fitted step of `normalize`"),
         ({"quantiles": 3, "normalize": "log", "missing": 0.0}, r"`missing` \(=0\.0\) must be finite"),
     ],
 )
@@ -189,9 +196,13 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
         (
             Bucketized(key="x", boundaries=(0.0,)),
             np.zeros((3, 2)),
-            r"`x` of data has 2 numbers per row, not `size` \(=1\)",
+            r"`x` of data has 2 numbers in each row, not `size` \(=1\)",
         ),
-        (Bucketized(key="x", boundaries=(0.0,), size=2), np.zeros(3), "`x` of data has 1 numbers per row, not `size`"),
+        (
+            Bucketized(key="x", boundaries=(0.0,), size=2),
+            np.zeros(3),
+            "`x` of data has 1 numbers in each row, not `size`",
+        ),
         (Bucketized(key="x", boundaries=(0.0,)), np.array(["a"]), "row 0 of data: column `x` is 'a'"),
     ],
 )

@@ -193,12 +193,14 @@ def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
     before = column.fingerprint()
     constants = column.fit({}, {"h": Constants(static={"buckets": 3})})
     np.testing.assert_array_equal(constants.init_only["vectors"], array)
-    with pytest.raises(DataError, match=r"holds float64 \(3, 2\); floats \(4, 2\), \(ids, dimension\), are needed"):
+    with pytest.raises(
+        DataError, match=r"has float64 \(3, 2\); floats of shape \(4, 2\), \(ids, dimension\), are needed"
+    ):
         column.fit({}, {"h": Constants(static={"buckets": 4})})
     np.save(file.with_suffix(".npy"), array + 1)
     assert column.fingerprint() != before
     np.save(file.with_suffix(".npy"), np.where(array == 3, np.nan, array))
-    with pytest.raises(DataError, match=r"row 1 of .* has nan; finite numbers are needed"):
+    with pytest.raises(DataError, match=r"row 1 of .* has nan; the numbers must be finite"):
         column.fit({}, {"h": Constants(static={"buckets": 3})})
 
 
@@ -209,8 +211,8 @@ def test_a_file_of_arrays_has_a_row_for_each_id(file: Path) -> None:
         ("3 3\nthe 1 2 3\n", "line 2 of .*vectors.txt has 3 numbers, not dimension=2"),
         ("the 1 2\na 1\n", "line 2 of .*vectors.txt has 1 numbers, not dimension=2"),
         ("the 1 x\n", "line 1 of .*vectors.txt: could not convert string to float"),
-        ("the 1 nan\n", "line 1 of .*vectors.txt has nan; finite numbers are needed"),
-        ("the 1 1e39\n", "line 1 of .*vectors.txt has inf; finite numbers are needed"),
+        ("the 1 nan\n", "line 1 of .*vectors.txt has nan; the numbers must be finite"),
+        ("the 1 1e39\n", "line 1 of .*vectors.txt has inf; the numbers must be finite"),
         ("the 1  \n", "line 1 of .*vectors.txt has 1 numbers, not dimension=2"),
         ("the 1 2\t3\n", "line 1 of .*vectors.txt has 3 numbers, not dimension=2"),
         ("the 1 \0\n", "line 1 of .*vectors.txt: could not convert string to float"),
@@ -240,15 +242,18 @@ np.savez(ZIPPED, x=np.zeros((3, 2)))
     [
         (b"", "is no array in NumPy's format"),
         (SAVED[:-1], "is truncated after 47 of the 48 bytes of its array"),
-        (SAVED + b"1", "has bytes behind the 48 bytes of its array"),
+        (SAVED + b"1", "has more than the 48 bytes of its array"),
         (pickle.dumps(np.zeros((3, 2))), "is no array in NumPy's format"),
         (ZIPPED.getvalue(), "is no array in NumPy's format"),
-        (saved(np.full((3, 2), None), allow_pickle=True), r"holds object \(3, 2\); floats \(3, 2\), .* are needed"),
-        (saved(np.zeros((3, 2), "c16")), r"holds complex128 \(3, 2\); floats"),
-        (saved(np.full((3, 2), 1e39)), r"row 0 of .* has 1e\+39; finite numbers are needed, in float32"),
+        (
+            saved(np.full((3, 2), None), allow_pickle=True),
+            r"has object \(3, 2\); floats of shape \(3, 2\), .* are needed",
+        ),
+        (saved(np.zeros((3, 2), "c16")), r"has complex128 \(3, 2\); floats"),
+        (saved(np.full((3, 2), 1e39)), r"row 0 of .* has 1e\+39; the numbers must be finite in float32"),
         (SAVED.replace(b"(3, 2), }", b"(3<<60,)}"), "is no array in NumPy's format"),
         (SAVED.replace(b"(3, 2), }", b"(3,2)*9,}"), "is no array in NumPy's format"),
-        (SAVED.replace(b"(3, 2), }        ", b"(3, 9" + b"0" * 9 + b"),}"), r"holds float64 \(3, 9000000000\); floats"),
+        (SAVED.replace(b"(3, 2), }        ", b"(3, 9" + b"0" * 9 + b"),}"), r"has float64 \(3, 9000000000\); floats"),
         (SAVED.replace(b"'<f8'", b"((('<"), "is no array in NumPy's format"),
         (SAVED[:6] + b"\7" + SAVED[7:], "is no array in NumPy's format"),
     ],
@@ -271,7 +276,7 @@ def test_an_array_may_lie_in_columns_or_in_another_order_of_bytes(file: Path) ->
 
 def test_a_column_without_words_has_none_to_look_up(file: Path) -> None:
     file.write_text("a 1 2\n")
-    with pytest.raises(DataError, match=r"column `h` has no list of words to look up in .*: give a \.npy"):
+    with pytest.raises(DataError, match=r"column `h` has no list of words to look up in .*; use a \.npy"):
         Embedding(key="h", dimension=2, vectors="vectors.txt").fit({}, {"h": Constants(static={"buckets": 3})})
 
 
@@ -281,22 +286,22 @@ def test_a_column_without_words_has_none_to_look_up(file: Path) -> None:
         (
             {"key": "raw"},
             {},
-            "embedding of `raw`: it is a raw column; give the name of a feature column that makes ids",
+            "embedding of `raw`: `raw` is a raw column; use the name of a feature column with ids",
         ),
-        ({"key": "x"}, {"x": Constants()}, "`x`: it is no categorical column"),
+        ({"key": "x"}, {"x": Constants()}, "`x` is no categorical column"),
         (
             {"key": ("a", "b")},
             {"a": Constants(static={"buckets": 3}), "b": Constants(static={"buckets": 4})},
-            "`a` has 3 ids and `b` 4; columns that share vectors have the same ids",
+            "`a` has 3 ids, but `b` has 4; columns that share vectors must have the same ids",
         ),
         (
             {"key": ("a", "b")},
             {"a": words("x", "y"), "b": words("y", "x")},
-            "the same id means one value of `a` and another of `b`; give both the same `values` or `path`",
+            "`a` and `b` have different values for the same id; set the same `values` or `path` for both",
         ),
-        ({"key": ("a", "b"), "combiner": None}, {}, "can't be concatenated: choose a combiner"),
-        ({"key": ("a", "a")}, {}, "`key` is one column, or several different ones"),
-        ({"key": "a", "dimension": 0}, {}, "dimension=0; at least 1 is needed"),
+        ({"key": ("a", "b"), "combiner": None}, {}, "without a combiner there must be only one column"),
+        ({"key": ("a", "a")}, {}, "`key` must be one column, or several different columns"),
+        ({"key": "a", "dimension": 0}, {}, "dimension=0 must be at least 1"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(options: Any, parents: Any, message: str) -> None:

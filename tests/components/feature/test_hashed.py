@@ -84,8 +84,8 @@ def test_a_row_is_encoded_by_itself_however_it_is_stored(rows: list[str | None],
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"buckets": 0}, "column `x`: buckets=0; at least 1 is needed"),
-        ({"buckets": 1, "mask": ""}, "with a mask, buckets=1 leaves none for other values"),
+        ({"buckets": 0}, "column `x`: buckets=0 must be from 1"),
+        ({"buckets": 1, "mask": ""}, "buckets=1 leaves no id for other values than `mask`"),
     ],
 )
 def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> None:
@@ -96,5 +96,5 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
 def test_values_of_another_kind_are_refused() -> None:
     with pytest.raises(DataError, match="a category is text or a whole number"):
         ids(np.array([0.5]), buckets=3)
-    with pytest.raises(DataError, match=r"holds text \('a'\), but mask=3 is of whole numbers"):
+    with pytest.raises(DataError, match=r"has text \('a'\), unlike mask=3; both must be"):
         ids(np.array(["a"]), buckets=3, mask=3)

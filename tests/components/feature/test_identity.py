@@ -60,15 +60,18 @@ def test_ids_of_one_row_are_counted() -> None:
     [
         (
             np.array([0, 4]),
-            "row 11 of somewhere: column `x` is 4, and its ids are 0 to 3; `default` is the id of other numbers",
+            "row 11 of somewhere: column `x` is 4, but its ids are 0 to 3; correct it, increase `buckets`, or set",
         ),
         (
             Ragged(np.array([0, 1, -1]), np.array([0, 1, 1, 3])),
-            "row 12 of somewhere: column `x` is -1, and its ids are",
+            "row 12 of somewhere: column `x` is -1, but its ids are",
         ),
-        (np.array(["a", "b"]), r"column `x` of somewhere holds text \('a', 'b'\), but ids are whole numbers: Vocabul"),
-        (np.array([None, "a"], object), r"column `x` of somewhere holds text \('a'\), but ids are whole numbers"),
-        (np.array([NO_ID], np.int32), "row 10 of somewhere: column `x` is -2147483648, and its ids are 0 to 3"),
+        (
+            np.array(["a", "b"]),
+            r"column `x` of somewhere has text \('a', 'b'\), but Identity needs whole numbers; use Vocabul",
+        ),
+        (np.array([None, "a"], object), r"column `x` of somewhere has text \('a'\), but Identity needs whole numbers"),
+        (np.array([NO_ID], np.int32), "row 10 of somewhere: column `x` is -2147483648, but its ids are 0 to 3"),
         (np.array([0.5]), "row 10 of somewhere: column `x` is 0.5"),
     ],
 )
@@ -86,8 +89,8 @@ def test_what_an_id_of_32_bits_can_not_be_is_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"buckets": 0}, "column `x`: buckets=0; at least 1 is needed"),
-        ({"buckets": 4, "default": 4}, "default=4 is none of its ids, 0 to 3"),
+        ({"buckets": 0}, "column `x`: buckets=0 must be from 1"),
+        ({"buckets": 4, "default": 4}, "default=4 must be an id, 0 to 3"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:

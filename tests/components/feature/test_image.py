@@ -66,10 +66,10 @@ def test_bgr_turns_the_channels_round_before_the_mean_is_subtracted() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mean": MEAN}, "`mean` has 3 numbers, the images have 2 channels"),
-        ({"std": DEVIATION}, "`std` has 3 numbers, the images have 2 channels"),
-        ({"order": "bgr"}, r"`order` \(=bgr\) is for images of 3 channels, these have 2"),
-        ({"normalize": "standardize", "mean": 0.5}, "`mean` and `std` are learned where `normalize` is standardize"),
+        ({"mean": MEAN}, "`mean` has 3 numbers, but the images have 2 channels"),
+        ({"std": DEVIATION}, "`std` has 3 numbers, but the images have 2 channels"),
+        ({"order": "bgr"}, r"`order` \(=bgr\) needs images with 3 channels, got 2"),
+        ({"normalize": "standardize", "mean": 0.5}, "`mean` and `std` can't be set if `normalize` is standardize"),
     ],
 )
 def test_fields_for_other_channels_are_refused(options: dict[str, Any], message: str) -> None:
@@ -80,7 +80,9 @@ def test_fields_for_other_channels_are_refused(options: dict[str, Any], message:
 @pytest.mark.parametrize("images", [IMAGES / 255, IMAGES[..., 0], IMAGES.astype(np.int32)])
 def test_what_is_no_image_of_bytes_is_refused(images: Any) -> None:
     column = Image(key="image")
-    with pytest.raises(DataError, match=r"column `image` of data is .*; images are uint8, 0 to 255, \(rows, height"):
+    with pytest.raises(
+        DataError, match=r"column `image` of data is .*; images must be uint8, 0 to 255, \(rows, height"
+    ):
         column.encode(Block({"image": images}), {}, column.fit({}, {}))
 
 

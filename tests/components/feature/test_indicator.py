@@ -165,11 +165,11 @@ def test_a_mask_weighs_nothing() -> None:
 @pytest.mark.parametrize(
     ("column", "parents", "message"),
     [
-        (Indicator(key="raw"), {}, "indicator of `raw`: it is a raw column; give the name of a feature column"),
+        (Indicator(key="raw"), {}, "indicator of `raw`: `raw` is a raw column; use the name of a feature column"),
         (
             Indicator(key="h", mode="tf_idf"),
             {"h": Constants(static={"buckets": 3})},
-            "tf_idf of `h`: it hasn't learned in how many rows its ids occur, .*; `documents: counted` counts them",
+            "tf_idf of `h`: it has no document frequencies, .*; set `documents: counted`",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_what_it_can_not_stand_on_is_refused(column: Indicator, parents: Any, me
 
 
 def test_a_sequence_has_no_tf_idf() -> None:
-    with pytest.raises(UserError, match="tf_idf needs whole rows; leave `sequence` out"):
+    with pytest.raises(UserError, match="can't be combined with `sequence`; leave `sequence` out"):
         Indicator(key="id", mode="tf_idf", sequence=True)
 
 

@@ -66,7 +66,7 @@ def test_the_words_of_a_dictionary_are_matched_with_those_that_occurred() -> Non
     constants = column.fit({"rows": {"a": 1, "b": 2}}, {})
     assert column.encode(Block({"y": rows}), {}, constants)["ids"].tolist() == [1, 0, 1]
     wrong = words._replace(indices=np.array([1, 3], np.int32))
-    with pytest.raises(DataError, match="row 1 of data: column `y` is 'c', which is none of the classes a, b"):
+    with pytest.raises(DataError, match="row 1 of data: column `y` is 'c'; allowed classes: a, b"):
         column.encode(Block({"y": wrong}), {}, constants)
 
 
@@ -96,15 +96,15 @@ def test_it_is_a_target() -> None:
 @pytest.mark.parametrize(
     ("names", "training", "labels", "message"),
     [
-        (None, ["a", "b"], ["a", "c"], "row 11 of somewhere: column `y` is 'c', which is none of the classes a, b"),
-        (("no", "yes"), [0, 1], [0, 2], "row 11 of somewhere: column `y` is 2, which is none of the classes no, yes"),
+        (None, ["a", "b"], ["a", "c"], "row 11 of somewhere: column `y` is 'c'; allowed classes: a, b"),
+        (("no", "yes"), [0, 1], [0, 2], "row 11 of somewhere: column `y` is 2; allowed classes: no, yes"),
         (
             ("no", "yes"),
             [0, 1],
             [-1, 1],
-            "row 10 of somewhere: column `y` is -1, which is none of the classes no, yes",
+            "row 10 of somewhere: column `y` is -1; allowed classes: no, yes",
         ),
-        (None, [0, 1], ["0", "1"], "row 10 of somewhere: column `y` is '0', which is none of the classes 0, 1"),
+        (None, [0, 1], ["0", "1"], "row 10 of somewhere: column `y` is '0'; allowed classes: 0, 1"),
         (
             None,
             [0, 1],
@@ -112,7 +112,7 @@ def test_it_is_a_target() -> None:
             "row 10 of somewhere: column `y` is 0.0; a class is an integer, a string",
         ),
         (None, [0, 1], np.array(["a", None], object), "row 11 of somewhere: column `y` has no value; fill it in"),
-        (None, [0, 1], [[0], [1]], r"column `y` of somewhere has rows of shape \(1,\): a class is"),
+        (None, [0, 1], [[0], [1]], r"column `y` of somewhere has rows of shape \(1,\); a class is"),
     ],
 )
 def test_a_label_without_a_class_is_refused_with_its_place(
@@ -125,9 +125,9 @@ def test_a_label_without_a_class_is_refused_with_its_place(
 
 def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> None:
     expected = (
-        "class c of column `y` never occurs in the training split (rows: 1 in valid, 2 in test); "
-        "`stratify` (y) of the data spreads each class over the splits; "
-        "another `seed` or a smaller `valid` may help too"
+        "class c of column `y` is missing in the training split (rows: 1 in valid, 2 in test); "
+        "set `stratify` (y) of the data to divide each class among the splits, "
+        "or try another `seed` or a smaller `valid`"
     )
     with pytest.raises(DataError) as caught:
         review(Label(key="y"), train="aabb", valid="abc", test="abcc")
@@ -135,12 +135,14 @@ def test_a_class_that_only_held_out_rows_have_is_refused_with_the_remedy() -> No
 
 
 def test_a_named_class_without_an_example_is_refused() -> None:
-    with pytest.raises(DataError, match="class c of column `y` never occurs in the training split, nor in another"):
+    with pytest.raises(
+        DataError, match="class c of column `y` is missing in the training split, and in all other splits"
+    ):
         review(Label(key="y", names=("a", "b", "c")), train="ab", valid="ab")
 
 
 def test_a_single_class_is_nothing_to_learn() -> None:
-    with pytest.raises(DataError, match="column `y` has one class only, a"):
+    with pytest.raises(DataError, match="column `y` has only one class, a"):
         review(Label(key="y"), train="aa", valid="a")
 
 
@@ -151,7 +153,7 @@ def test_a_held_out_split_that_lacks_classes_is_worth_a_warning() -> None:
 
 
 def test_names_must_differ() -> None:
-    with pytest.raises(UserError, match="`names` has a class twice: a, b, a"):
+    with pytest.raises(UserError, match="`names` must have each class only once, got a, b, a"):
         Label(key="y", names=("a", "b", "a"))
 
 

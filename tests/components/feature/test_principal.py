@@ -37,10 +37,10 @@ def test_the_sign_does_not_hang_on_that_of_the_solver() -> None:
 
 
 def test_columns_must_be_listed_and_not_be_blurred() -> None:
-    with pytest.raises(UserError, match="`key` lists no column"):
+    with pytest.raises(UserError, match="`key` is empty"):
         PrincipalComponents(key=(), components=1)
     far = Block({"x": X, "t": 1.6e9 + np.arange(200)})
-    message = "x, t: numbers of mean 1600000100 and standard deviation 57.7 would lose precision in float32; subtract"
+    message = "x, t: numbers with mean 1600000100 and standard deviation 57.7 would lose precision in float32; subtract"
     with pytest.raises(DataError, match=message):
         learned(PrincipalComponents(key=("x", "t"), components=1), far)
 
@@ -56,10 +56,14 @@ def test_whitened_components_are_uncorrelated_and_of_variance_1() -> None:
         (
             PrincipalComponents(key="x", components=4),
             UserError,
-            r"`components` \(=4\) must be from 1 to the 3 elements",
+            r"`components` \(=4\) must be from 1 to 3, the elements",
         ),
-        (PrincipalComponents(key=("x", "x"), components=4, whiten=True), DataError, "x, x vary along 3 directions"),
-        (PrincipalComponents(key="c", components=1, whiten=True), DataError, "c vary along 0 directions"),
+        (
+            PrincipalComponents(key=("x", "x"), components=4, whiten=True),
+            DataError,
+            "numbers vary along only 3 directions",
+        ),
+        (PrincipalComponents(key="c", components=1, whiten=True), DataError, "numbers vary along only 0 directions"),
         (PrincipalComponents(key="gaps", components=1), DataError, "row 1 of data: column `gaps` is nan"),
     ],
 )

@@ -75,7 +75,9 @@ def test_texts_with_an_offset_are_taken_in_utc() -> None:
 def test_other_texts_are_read_by_their_format() -> None:
     column = Time(key="t", parts=("year", "day"), format="%d/%m/%y %H.%M")
     assert encoded(column, to_strings(["31/12/99 07.30", "01/02/24 00.00"])).tolist() == [[1999, 31], [2024, 1]]
-    with pytest.raises(DataError, match=r"row 1 of data: column `t` is '2024'; a text like %d/%m/%y %H.%M is needed"):
+    with pytest.raises(
+        DataError, match=r"row 1 of data: column `t` is '2024'; a text in the format %d/%m/%y %H.%M is needed"
+    ):
         encoded(column, to_strings(["31/12/99 07.30", "2024"]))
 
 
@@ -90,7 +92,7 @@ GAPS = (
 
 @pytest.mark.parametrize(("values", "block"), GAPS)
 def test_a_gap_is_an_error_or_filled_or_no_category(values: Any, block: Any) -> None:
-    message = "row 8 of somewhere: column `t` has no value; fill it in, leave the row out, or set `missing`"
+    message = "row 8 of somewhere: column `t` has no value; fill it in, remove the row, or set `missing`"
     with pytest.raises(DataError, match=message):
         encoded(Time(key="t", parts=("month",)), values, **block, first_row=7, origin="somewhere")
     filled = Time(key="t", parts=("month", "day"), missing=-1)
@@ -126,10 +128,10 @@ def test_other_columns_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"parts": ()}, r"`parts` \(=\) must be one or more, each once"),
-        ({"parts": ("day", "day")}, r"`parts` \(=day, day\) must be one or more, each once"),
-        ({"parts": ("year",), "encoding": "cyclic"}, "`parts`: a year has no period"),
-        ({"parts": ("day",), "format": "%Q"}, r"`format` \(='%Q'\) is not one of Python's strptime: 'Q' is a bad"),
+        ({"parts": ()}, r"`parts` must be one or more different parts, got none"),
+        ({"parts": ("day", "day")}, r"`parts` must be one or more different parts, got day, day"),
+        ({"parts": ("year",), "encoding": "cyclic"}, "isn't possible for the part year"),
+        ({"parts": ("day",), "format": "%Q"}, r"`format` \(='%Q'\) is no format of Python's strptime: 'Q' is a bad"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options: Any, message: str) -> None:

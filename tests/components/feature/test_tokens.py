@@ -143,7 +143,7 @@ def test_words_are_counted() -> None:
     counts: Any = column.encode(Block({}), parents, column.fit({}, {}))
     assert counts["counts"].tolist() == [3, 0, 1]
     assert np.asarray(column.layer({})(counts, {})).tolist() == [[3.0], [0.0], [1.0]]
-    with pytest.raises(DataError, match="`text` has no rows of tokens to count; name a column of Tokens"):
+    with pytest.raises(DataError, match="`text` has no tokens; `key` must be a column of Tokens"):
         WordCount(key="text").encode(Block({"text": to_strings(["a"])}), {}, NOTHING)
 
 
@@ -151,10 +151,10 @@ def test_words_are_counted() -> None:
     ("options", "message"),
     [
         ({"separator": "|"}, "`separator` .='|'. is never found after `standardize`"),
-        ({"separator": ""}, "of a character or more"),
-        ({"remove": ("a", "")}, "of a character or more"),
-        ({"remove": ("\ud800",)}, r"of a character or more, not '\\ud800'"),
-        ({"ngrams": (2, 2)}, r"`ngrams` .=\(2, 2\). must be a length, or different lengths"),
+        ({"separator": ""}, "must be valid strings"),
+        ({"remove": ("a", "")}, "must be valid strings"),
+        ({"remove": ("\ud800",)}, r"must be valid strings that aren't empty, got '\\ud800'"),
+        ({"ngrams": (2, 2)}, r"`ngrams` .=\(2, 2\). must be one length, or several different lengths"),
         ({"ngrams": ()}, "`ngrams` "),
     ],
 )
@@ -165,9 +165,9 @@ def test_options_that_mean_nothing_are_refused(options: dict[str, Any], message:
 
 def test_what_is_no_text_is_refused() -> None:
     for values in (np.arange(3), np.array([["a", "b"]])):
-        with pytest.raises(DataError, match="column `text` of data holds no strings, one a row"):
+        with pytest.raises(DataError, match="column `text` of data must have one string in each row"):
             tokens(values)
     with pytest.raises(DataError, match="there is no column `text`"):
         Tokens(key="text").encode(Block({"label": np.arange(2)}), {}, NOTHING)
-    with pytest.raises(UserError, match="list a column that makes ids"):
+    with pytest.raises(UserError, match="list a column that reads them"):
         Tokens(key="text").layer({})

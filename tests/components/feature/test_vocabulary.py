@@ -108,7 +108,7 @@ def test_a_file_of_whole_numbers_serves_strings_and_integers(tmp_path: Path) -> 
     for values in (np.array([0, 10, 7, -2]), np.array(["0", "10", "7", "-2"])):
         assert ids(values, path=str(file)) == [2, 0, -1, 1]
     file.write_text("10\n02\n")
-    with pytest.raises(DataError, match=r"column `x` of somewhere holds whole numbers \(3\), but its vocabulary text"):
+    with pytest.raises(DataError, match=r"column `x` of somewhere has whole numbers \(3\), unlike its vocabulary"):
         ids(np.array([3]), path=str(file))
 
 
@@ -136,10 +136,12 @@ def test_integers_are_hashed_as_keras_can_too() -> None:
 
 def test_without_ids_for_unknown_values_they_are_refused_on_request() -> None:
     assert "error" in LOOKUP["num_oov0_unseen"]
-    message = "row 11 of somewhere: column `x` is 'INLAN', which its vocabulary lacks; did you mean 'INLAND'"
+    message = "row 11 of somewhere: column `x` is 'INLAN', which isn't in its vocabulary. Did you mean 'INLAND'"
     with pytest.raises(DataError, match=message):
         ids(np.array(["", "INLAN"]), values=OCEAN, check=True)
-    with pytest.raises(DataError, match="row 12 of somewhere: column `x` is 7, which its vocabulary lacks; set `oov`"):
+    with pytest.raises(
+        DataError, match=r"row 12 of somewhere: column `x` is 7, which isn't in its vocabulary. Set `oov`"
+    ):
         ids(Ragged(np.array([1, 2, 7]), np.array([0, 1, 1, 3])), values=(1, 2), check=True)
     assert ids(np.array(["", "INLAND"]), values=OCEAN, check=True) == [NO_ID, 2]
 
@@ -216,9 +218,9 @@ def test_a_value_stands_in_for_gaps_when_learning_and_after() -> None:
         (
             ["a", "b", "a"],
             {"min_count": 3},
-            "to learn with min_count=3; the most frequent value occurs 2 times",
+            "no value occurs min_count=3 times; the most frequent value occurs 2 times",
         ),
-        (["", ""], {}, "column `x`: no value to learn with min_count=1; it has none"),
+        (["", ""], {}, "column `x` has no values to learn"),
     ],
 )
 def test_nothing_to_learn_is_an_error(values: list[str], options: dict[str, Any], message: str) -> None:
@@ -227,14 +229,14 @@ def test_nothing_to_learn_is_an_error(values: list[str], options: dict[str, Any]
 
 
 def test_a_mask_is_of_the_kind_of_what_is_learned() -> None:
-    with pytest.raises(UserError, match="the mask 'none' is of another type than its values, whole numbers"):
+    with pytest.raises(UserError, match=r"`mask` \(='none'\) must have the type of the values, whole numbers"):
         fitted(Vocabulary(key="x", mask="none"), np.array([1, 2]))
 
 
 def test_values_of_another_kind_than_learned_are_refused() -> None:
     column = Vocabulary(key="x")
     constants = fitted(column, np.array([1, 2]))
-    with pytest.raises(DataError, match=r"holds text \('a'\), but its vocabulary whole numbers"):
+    with pytest.raises(DataError, match=r"has text \('a'\), unlike its vocabulary"):
         encoded(column, np.array(["a"]), constants)
     assert encoded(column, np.array(["", None], object), constants).tolist() == [NO_ID, NO_ID]
 
@@ -272,18 +274,18 @@ def test_a_wrong_fingerprint_is_not_taken_for_a_value() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"values": ("a",), "oov": 1, "default": 0}, "`oov`, `default` and `check` each decide on unknown"),
-        ({"values": ("a", "b", "a")}, "number 3 of `values`, 'a', is number 1 too; leave one out"),
-        ({"values": ("a", "\ud800")}, r"number 2 of `values`, '\\ud800', has no UTF-8; correct it"),
-        ({"values": ("a",), "mask": "\ud800"}, r"the mask, '\\ud800', has no UTF-8; correct it"),
-        ({"values": ("a", "b"), "mask": "b"}, "number 2 of `values`, 'b', is the mask too"),
+        ({"values": ("a",), "oov": 1, "default": 0}, "only one of `oov`, `default` and `check` can be set"),
+        ({"values": ("a", "b", "a")}, "number 3 of `values`, 'a', is the same as number 1; remove one"),
+        ({"values": ("a", "\ud800")}, r"number 2 of `values`, '\\ud800', can't be encoded in UTF-8; correct it"),
+        ({"values": ("a",), "mask": "\ud800"}, r"the mask, '\\ud800', can't be encoded in UTF-8; correct it"),
+        ({"values": ("a", "b"), "mask": "b"}, "number 2 of `values`, 'b', is the same as the mask"),
         ({"values": ("a", 1)}, "`values` and `mask` must be all text or all whole numbers"),
         ({"values": ("a",), "mask": 0}, "`values` and `mask` must be all text or all whole numbers"),
         ({"values": ()}, "`values` is empty; leave it out to learn the list"),
-        ({"values": ("a",), "path": "b"}, "it has both `values` and `path`"),
-        ({"values": ("a",), "top": 3}, "`top` and `min_count` are for a list that is learned"),
-        ({"size": 3}, "`size` is a number of lines of `path`"),
-        ({"oov": -1}, "oov=-1 is 0 at least"),
+        ({"values": ("a",), "path": "b"}, "`values` and `path` can't both be set"),
+        ({"values": ("a",), "top": 3}, "`top` and `min_count` are only for a learned list"),
+        ({"size": 3}, "`size` is the number of lines to read from `path`"),
+        ({"oov": -1}, "oov=-1 must be at least 0"),
     ],
 )
 def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> None:
@@ -294,12 +296,12 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"a\nb\na\n", {}, r"line 3 of .*colors\.txt is 'a', like line 1; leave one out"),
-        (b"a\nb\n", {"size": 3}, r"colors\.txt has 2 lines, fewer than size=3"),
+        (b"a\nb\na\n", {}, r"line 3 of .*colors\.txt is 'a', the same as line 1; remove one"),
+        (b"a\nb\n", {"size": 3}, r"colors\.txt has only 2 lines, but `size` is 3"),
         (b"", {}, "is empty; one value per line is needed"),
         (b"a\n\xff", {}, "isn't UTF-8: byte 2 is 0xff"),
-        ("a\nb".encode("utf-16"), {}, "is no text: byte 3 is 0x00, as in UTF-16; convert it"),
-        (b"a\nb\n", {"default": 2}, "vocabulary of column `x`: default=2 is none of its ids, 0 to 1"),
+        ("a\nb".encode("utf-16"), {}, "is no text in UTF-8: byte 3 is 0x00, as in UTF-16; convert it"),
+        (b"a\nb\n", {"default": 2}, "vocabulary of column `x`: default=2 must be an id, 0 to 1, or -1"),
         (None, {}, r"there is no file .*colors\.txt"),
     ],
 )
@@ -317,7 +319,7 @@ def test_a_mark_of_the_encoding_is_no_part_of_the_first_value(tmp_path: Path) ->
 
 
 def test_values_of_another_kind_are_refused() -> None:
-    with pytest.raises(DataError, match=r"holds text \('a'\), but its vocabulary whole numbers"):
+    with pytest.raises(DataError, match=r"has text \('a'\), unlike its vocabulary"):
         ids(np.array(["a"]), values=(1, 2))
     with pytest.raises(DataError, match=r"row 10 of somewhere: column `x` is 0\.5"):
         ids(np.array([0.5]), values=(1, 2))
@@ -339,8 +341,8 @@ def test_unknown_values_are_warned_of(options: dict[str, Any], remarks: list[str
     found = encoded(column, np.array(["a", "c", "", "d"]), constants)
     told = list(column.warnings({"ids": found}, constants))
     assert told[: len(remarks)] == remarks
-    gap = "column `x` has 1 gap, the first in row 2; in training it had none"
-    assert told[len(remarks) :] == ([] if "missing" in options else [gap])
+    missing = "column `x` has 1 missing value, the first in row 2; in training it had none"
+    assert told[len(remarks) :] == ([] if "missing" in options else [missing])
     assert column.warnings({"ids": encoded(column, np.array(["b", "a"]), constants)}, constants) == ()
 
 

@@ -59,7 +59,7 @@ def test_a_categorical_column_is_weighed() -> None:
     found = column.encode(block, {"words": words.encode(block, {}, constants)}, fitted)
     assert found["ids"].tolist() == [1, -1, NO_ID]
     assert found["weights"].tolist() == [1, 2, 3]
-    with pytest.raises(UserError, match="`words` has weights itself"):
+    with pytest.raises(UserError, match="`words` already has weights"):
         column.encode(block, {"words": found}, fitted)
 
 
@@ -68,7 +68,7 @@ def test_a_missing_weight_of_a_ragged_row_is_an_error_where_it_has_ids() -> None
     values = {"x": Ragged(np.array([0, 1]), offsets), "w": Ragged(np.array([0.5, 2.0]), offsets)}
     found: Any = column.encode(Block(values, {"w": np.array([True, False])}), {}, column.fit({}, {}))
     assert found["weights"].values.tolist() == [0.5, 2]
-    with pytest.raises(DataError, match=r"row 0 of data: column `w` has no value; fill it in, or leave the row out$"):
+    with pytest.raises(DataError, match=r"row 0 of data: column `w` has no value; fill it in, or remove the row$"):
         column.encode(Block(values, {"w": np.array([False, True])}), {}, column.fit({}, {}))
 
 
@@ -92,9 +92,9 @@ def test_a_missing_weight_of_a_ragged_row_is_an_error_where_it_has_ids() -> None
         ({"x": IDS, "w": Ragged(np.ones((6, 2)), OFFSETS)}, "row 10 .*column `w` has 2 weights for 1 ids of `x`"),
         (
             {"x": np.array([1, 2]), "w": np.array([1, None])},
-            "row 11 .* `w` has no value; fill it in, or leave the row out$",
+            "row 11 .* `w` has no value; fill it in, or remove the row$",
         ),
-        ({"x": np.array([1, 9]), "w": np.ones(2)}, "row 11 of somewhere: column `x` is 9, and its ids are 0 to 3"),
+        ({"x": np.array([1, 9]), "w": np.ones(2)}, "row 11 of somewhere: column `x` is 9, but its ids are 0 to 3"),
     ],
 )
 def test_what_does_not_fit_is_named(values: dict[str, Any], message: str) -> None:
@@ -104,9 +104,9 @@ def test_what_does_not_fit_is_named(values: dict[str, Any], message: str) -> Non
 
 def test_the_number_of_ids_is_given_once() -> None:
     known = Identity(key="x", buckets=3).fit({}, {})
-    with pytest.raises(UserError, match="`x` has 3 ids itself: leave out `buckets`"):
+    with pytest.raises(UserError, match="`x` already has 3 ids; leave out `buckets`"):
         Weighted(key="x", weight="w", buckets=4).fit({}, {"x": known})
-    with pytest.raises(UserError, match="`x` is no categorical column: give `buckets`"):
+    with pytest.raises(UserError, match="`x` is no categorical column; set `buckets`"):
         Weighted(key="x", weight="w").fit({}, {})
-    with pytest.raises(UserError, match="`x` is no categorical column: give `buckets`"):
+    with pytest.raises(UserError, match="`x` is no categorical column; set `buckets`"):
         Weighted(key="x", weight="w").fit({}, {"x": Constants()})

@@ -359,9 +359,8 @@ def test_another_configuration_source_or_split_makes_another_entry_of_the_cache(
     given = columns()
     given["x"][0] += 1
     prepared(source(columns=given), everything(), tmp_path)
-    assert (
-        len(list((tmp_path / "data").iterdir())) == 8
-    )  # for each of four data sets, an entry of the constants and one of the encoded rows
+    # Each of the four data sets has an entry for its constants and one for its encoded rows.
+    assert len(list((tmp_path / "data").iterdir())) == 8
 
 
 def test_a_changed_file_of_a_column_is_read_again(tmp_path: Path) -> None:

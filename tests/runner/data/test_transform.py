@@ -179,5 +179,5 @@ def test_a_file_with_the_contents_of_no_transform_is_an_error(folder: Path, tmp_
 
 def test_the_error_for_a_damaged_file_describes_the_damage(folder: Path, tmp_path: Path) -> None:
     (tmp_path / transform.FILE).write_bytes((folder / transform.FILE).read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"transform\.npz can't be read: it is no npz file, or cut short"):
+    with pytest.raises(UserError, match=r"transform\.npz can't be read: it is not an npz file, or its end is missing"):
         transform.load_transform(tmp_path)

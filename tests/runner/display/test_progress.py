@@ -1,4 +1,4 @@
-"""The display: a live line on a terminal, a line an epoch elsewhere, notes only if quiet; it never stops a run."""
+"""The display of progress: a live line on a terminal, a line for each epoch elsewhere, only notes if quiet."""
 
 import io
 import sys
@@ -7,14 +7,14 @@ import time
 import pytest
 from rich.console import Console
 
-from runner.display import progress as shown
+from runner.display import progress
 from runner.display.progress import PlainProgress, Progress, TerminalProgress, make_progress
 
 RECORD = {"epoch": 3, "step": 300, "train/loss": 0.123456, "valid/accuracy": 0.9117, "learning_rate": 1e-3}
 
 
-def go(display: Progress) -> None:
-    """The life of a run."""
+def show_run(display: Progress) -> None:
+    """Shows a run from start to end."""
     display.note("resuming from step 200")
     display.start(20, 100, 2)
     display.show_step(2, 50, 123.4, {"train/loss": 0.25})
@@ -29,8 +29,8 @@ def terminal() -> tuple[TerminalProgress, io.StringIO]:
     return TerminalProgress(Console(file=out, force_terminal=True, width=140, _environ={}), epochs=20), out
 
 
-def test_elsewhere_than_on_a_terminal_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    go(make_progress(quiet=False, epochs=20))
+def test_each_epoch_is_a_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    show_run(make_progress(quiet=False, epochs=20))
     assert capsys.readouterr().out.splitlines() == [
         "resuming from step 200",
         "epoch  3/20  train/loss 0.12346  valid/accuracy 0.9117  learning_rate 0.001  2.1 s  *",
@@ -42,9 +42,7 @@ def test_an_epoch_that_is_not_the_best_has_no_star(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "epoch 1/9  train/loss nan  1.0 s\n"
 
 
-def test_work_is_told_of_where_it_took_long(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_work_gets_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with PlainProgress(1).working("compiling"):
         pass
     assert capsys.readouterr().out == ""
@@ -55,8 +53,8 @@ def test_work_is_told_of_where_it_took_long(
     assert capsys.readouterr().out == "compiling took 4.2 s\n"
 
 
-def test_quiet_leaves_notes_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    go(make_progress(quiet=True, epochs=20))
+def test_quiet_prints_notes_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    show_run(make_progress(quiet=True, epochs=20))
     assert capsys.readouterr() == ("", "resuming from step 200\n")
 
 
@@ -68,34 +66,34 @@ def test_a_terminal_gets_the_live_display(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(make_progress(quiet=False, epochs=1), PlainProgress)
 
 
-def test_the_live_line_tells_how_far_how_fast_and_how_long(terminal: tuple[TerminalProgress, io.StringIO]) -> None:
+def test_the_live_line_shows_position_pace_and_remaining_time(terminal: tuple[TerminalProgress, io.StringIO]) -> None:
     display, out = terminal
-    go(display)
+    show_run(display)
     for part in ("epoch 3/20", "step 50/100", "123.4 steps/s", "train/loss 0.25", "0:00:14 left", "2.1 s  *"):
         assert part in out.getvalue()
 
 
-def test_the_live_line_shows_what_takes_its_time(
+def test_the_live_line_shows_the_current_work(
     terminal: tuple[TerminalProgress, io.StringIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     display, out = terminal
-    monkeypatch.setattr(shown, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "MIN_SECONDS", 0.0)
     with display.working("compiling [the step]"):
-        time.sleep(2 / shown.REFRESHES_PER_SECOND)
+        time.sleep(2 / progress.REFRESHES_PER_SECOND)
     display.close()
     assert "compiling [the step] … 0 s" in out.getvalue()
     assert "compiling [the step] took 0." in out.getvalue()
 
 
-@pytest.mark.parametrize("where", ["plain", "terminal", "quiet"])
-def test_a_terminal_that_is_gone_stops_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gone(io.StringIO):
+@pytest.mark.parametrize("kind", ["plain", "terminal", "quiet"])
+def test_a_closed_terminal_is_ignored(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ClosedStream(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(sys, "stdout", Gone())
-    monkeypatch.setattr(sys, "stderr", Gone())
-    if where == "terminal":
-        go(TerminalProgress(Console(file=Gone(), force_terminal=True, _environ={}), epochs=20))
+    monkeypatch.setattr(sys, "stdout", ClosedStream())
+    monkeypatch.setattr(sys, "stderr", ClosedStream())
+    if kind == "terminal":
+        show_run(TerminalProgress(Console(file=ClosedStream(), force_terminal=True, _environ={}), epochs=20))
     else:
-        go(make_progress(quiet=where == "quiet", epochs=20))
+        show_run(make_progress(quiet=kind == "quiet", epochs=20))

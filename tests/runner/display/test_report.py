@@ -1,4 +1,4 @@
-"""What is said at the end: how a run or a sweep went, with which figures, and where everything is."""
+"""The reports at the end of a run and of a sweep: status, metrics, failures and places."""
 
 import sys
 from pathlib import Path
@@ -29,13 +29,13 @@ SUMMARY = {
 TRACKING = {"uri": "http://localhost:5000", "experiment": "titrate"}
 
 
-def printed(capsys: pytest.CaptureFixture[str], tracking: dict[str, Any] = TRACKING, **summary: Any) -> list[str]:
+def report_lines(capsys: pytest.CaptureFixture[str], tracking: dict[str, Any] = TRACKING, **summary: Any) -> list[str]:
     print_report(SUMMARY | summary, Path("outputs/run"), tracking, quiet=False)
     return capsys.readouterr().out.splitlines()
 
 
 def test_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys) == [
+    assert report_lines(capsys) == [
         "split  loss  accuracy",
         "test   0.25  0.9117",
         "valid  0.2   0.91",
@@ -48,8 +48,8 @@ def test_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_an_interrupted_run_tells_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, {}, status="interrupted", stopped_by="SIGTERM", metrics={}, best_epoch=None)
+def test_an_interrupted_run_says_how_to_resume_it(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = report_lines(capsys, {}, status="interrupted", stopped_by="SIGTERM", metrics={}, best_epoch=None)
     assert lines == [
         "status  interrupted by SIGTERM; the same command (without fresh=true) resumes the run",
         "time    12.3 s",
@@ -57,13 +57,15 @@ def test_an_interrupted_run_tells_how_to_go_on(capsys: pytest.CaptureFixture[str
     ]
 
 
-def test_a_diverged_run_tells_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, status="diverged", metrics={}, error="not finite at step 3. Try a smaller learning_rate")
+def test_a_diverged_run_says_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = report_lines(
+        capsys, status="diverged", metrics={}, error="not finite at step 3. Try a smaller learning_rate"
+    )
     assert "status      diverged: not finite at step 3. Try a smaller learning_rate" in lines
 
 
 @pytest.mark.parametrize(
-    ("uri", "opening"),
+    ("uri", "command"),
     [
         ("sqlite:///{here}/mlflow.db", "mlflow ui"),
         ("sqlite:////a b/mlflow.db", "mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'"),
@@ -71,23 +73,23 @@ def test_a_diverged_run_tells_what_to_try(capsys: pytest.CaptureFixture[str]) ->
         ("https://host", "https://host"),
     ],
 )
-def test_the_record_is_opened_where_it_is(
-    in_empty_folder: Path, capsys: pytest.CaptureFixture[str], uri: str, opening: str
+def test_the_command_that_opens_the_record_fits_its_store(
+    in_empty_folder: Path, capsys: pytest.CaptureFixture[str], uri: str, command: str
 ) -> None:
-    lines = printed(capsys, {"uri": uri.format(here=in_empty_folder), "experiment": "titrate"})
-    assert lines[-1] == f"record      {opening}"
+    lines = report_lines(capsys, {"uri": uri.format(here=in_empty_folder), "experiment": "titrate"})
+    assert lines[-1] == f"record      {command}"
 
 
 def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    out = "\n".join(printed(capsys))
+    out = "\n".join(report_lines(capsys))
     assert "│ test  │ 0.25 │ 0.9117   │" in out
     assert "folder      outputs/run" in out
 
 
-def test_names_with_brackets_are_no_markup(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_brackets_in_names_are_not_markup(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    lines = printed(capsys, {}, status="failed", error="[/x]", metrics={"test/loss[0]": 0.5, "test/[/dim]": 1.0})
+    lines = report_lines(capsys, {}, status="failed", error="[/x]", metrics={"test/loss[0]": 0.5, "test/[/dim]": 1.0})
     assert any("loss[0]" in line and "[/dim]" in line for line in lines)
     assert "status      failed: [/x]" in lines
 
@@ -112,7 +114,7 @@ RUNS = [
 ]
 
 
-def test_a_sweep_is_ranked_and_its_failures_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_prints_its_ranking_and_its_failures(capsys: pytest.CaptureFixture[str]) -> None:
     end_sweep(RUNS, "valid/loss", quiet=False)
     assert capsys.readouterr().out.splitlines() == [
         "rank  a     runs    valid/loss",
@@ -132,7 +134,7 @@ def test_a_sweep_is_ranked_and_its_failures_told(capsys: pytest.CaptureFixture[s
     ]
 
 
-def test_a_terminal_shows_a_sweep_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_tables_of_a_sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     end_sweep(RUNS, "valid/loss", quiet=False)
     out = capsys.readouterr().out
@@ -140,13 +142,13 @@ def test_a_terminal_shows_a_sweep_too(capsys: pytest.CaptureFixture[str], monkey
     assert "│ a=2    │ [/x] is wrong │ 1      │" in out
 
 
-def test_a_quiet_sweep_tells_its_failures_as_errors(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quiet_sweep_prints_its_failures_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     end_sweep([*RUNS, SweepRun([], {}, "failed", error="alone")], None, quiet=True)
     assert capsys.readouterr() == ("", "a=2: [/x] is wrong\na=3: diverged\nthe run: alone\n")
 
 
 @pytest.mark.usefixtures("in_empty_folder")
-def test_the_best_of_a_fold_is_a_command_of_one_run() -> None:
+def test_the_command_of_the_best_candidate_runs_one_run() -> None:
     plan = make_plan(["folds=3", "fold=1", "seed=4", "learning_rate=0.1,0.2"], multirun=True)
     assert isinstance(plan, Plan)
     manifest = Manifest(["learning_rate"], [SweepRun(list(run.overrides), {}) for run in plan.runs])

@@ -1,4 +1,4 @@
-"""Tables of text: aligned off a terminal, drawn on one, and what users wrote is never read as markup."""
+"""Tables of text: aligned in a pipe, with borders on a terminal; brackets in cells are not markup."""
 
 import io
 import re
@@ -9,22 +9,23 @@ import pytest
 from runner.display.tables import Section, print_tables, write_tables
 from runner.terminal import on_terminal, print_line
 
-BRACKETS = Section("sizes [a]", [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]], right_columns=(1,))
-BARE = Section("", [["[link=x]", "1"], ["b", "22"]], has_heading=False)
+ROWS = [["[b]name[/b]", "size"], ["[/dim]", "[64, 64]"], ["[red]x", "7"]]
+WITH_HEADING = Section("sizes [a]", ROWS, right_columns=(1,))
+WITHOUT_HEADING = Section("", [["[link=x]", "1"], ["b", "22"]], has_heading=False)
 
 
-def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def set_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
 
 
-def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def read_output(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()]
 
 
-def test_text_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
-    print_tables([BRACKETS, Section("", []), BARE], [("folder", "[out]"), ("best", "b=[1]")])
-    assert printed(capsys) == [
+def test_columns_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    print_tables([WITH_HEADING, Section("", []), WITHOUT_HEADING], [("folder", "[out]"), ("best", "b=[1]")])
+    assert read_output(capsys) == [
         "sizes [a]",
         "  [b]name[/b]      size",
         "  [/dim]       [64, 64]",
@@ -35,16 +36,16 @@ def test_text_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
         "folder  [out]",
         "best    b=[1]",
     ]
-    assert f"{BRACKETS}".endswith("7\n")
+    assert f"{WITH_HEADING}".endswith("7\n")
 
 
-def test_a_terminal_gets_tables_and_lines_that_can_be_copied(
+def test_a_terminal_gets_tables_with_borders_and_unwrapped_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_a_terminal(monkeypatch)
+    set_terminal(monkeypatch)
     long = "titrate architecture.widths=[64,64] " + "x" * 40
-    print_tables([BRACKETS, Section("", []), BARE], [("folder", "[out]"), ("best", long)])
-    assert printed(capsys) == [
+    print_tables([WITH_HEADING, Section("", []), WITHOUT_HEADING], [("folder", "[out]"), ("best", long)])
+    assert read_output(capsys) == [
         "sizes [a]",
         "┏━━━━━━━━━━━━━┳━━━━━━━━━━┓",
         "┃ [b]name[/b] ┃     size ┃",
@@ -62,28 +63,28 @@ def test_a_terminal_gets_tables_and_lines_that_can_be_copied(
     ]
 
 
-def test_a_cell_too_long_for_the_terminal_is_broken_and_not_cut(
+def test_a_cell_too_long_for_the_terminal_is_wrapped_and_not_cut(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_a_terminal(monkeypatch)
+    set_terminal(monkeypatch)
     print_tables([Section("", [["folder", "n"], ["0123456789" * 6, "3"]])])
-    cells = [line.split("│")[1].strip() for line in printed(capsys) if line.startswith("│")]
+    cells = [line.split("│")[1].strip() for line in read_output(capsys) if line.startswith("│")]
     assert "".join(cells) == "0123456789" * 6
 
 
-def test_a_reader_that_is_gone_stops_nothing_but_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gone(io.StringIO):
+def test_only_write_tables_raises_for_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ClosedPipe(io.StringIO):
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
-    monkeypatch.setattr(sys, "stdout", Gone())
-    print_tables([BARE])
+    monkeypatch.setattr(sys, "stdout", ClosedPipe())
+    print_tables([WITHOUT_HEADING])
     with pytest.raises(BrokenPipeError):
-        write_tables([BARE])
+        write_tables([WITHOUT_HEADING])
 
 
-class Mute:
-    """What some programs put in the place of standard output: it knows how to write, and no more."""
+class MinimalStream:
+    """A replacement of standard output that has only `write` and `flush`, as in some programs."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -94,32 +95,32 @@ class Mute:
     def flush(self) -> None: ...
 
 
-def test_there_may_be_no_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_output_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert not on_terminal()
     print_line("nobody reads this")
-    print_tables([BRACKETS], [("folder", "out")])
+    print_tables([WITH_HEADING], [("folder", "out")])
 
 
-def test_any_object_may_stand_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    mute = Mute()
-    monkeypatch.setattr(sys, "stdout", mute)
+def test_standard_output_may_be_any_object_with_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = MinimalStream()
+    monkeypatch.setattr(sys, "stdout", stream)
     assert not on_terminal()
     print_line("… 日")
     print_tables([], [("folder", "out")])
-    assert mute.text == "… 日\nfolder  out\n"
+    assert stream.text == "… 日\nfolder  out\n"
 
 
-def test_it_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_output_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
     assert not on_terminal()
     print_line("nobody reads this")
-    print_tables([BRACKETS])
+    print_tables([WITH_HEADING])
 
 
-def test_a_character_that_it_lacks_is_written_as_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_character_that_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
     print_line("… ä")

@@ -194,7 +194,7 @@ def test_a_quiet_look_prints_nothing_but_draws(capsys: pytest.CaptureFixture[str
     ("overrides", "message"),
     [
         (("data.split=valid",), "data.split: is the split of a finished run. Set run, too."),
-        (("run=nothing",), "run=nothing: no such run below outputs"),
+        (("run=nothing",), "run=nothing: there is no such run below outputs"),
         (("feature.columns.image.key=imag",), "there is no column `imag` in digits. Did you mean image?"),
         (("data.test=0.9",), "hold out"),
     ],

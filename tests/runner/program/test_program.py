@@ -419,7 +419,9 @@ def test_configurations_that_differ_only_in_numbers_share_one_program() -> None:
 
 @pytest.mark.usefixtures("in_empty_folder")
 def test_the_error_for_an_array_that_no_machine_holds_names_the_parameter() -> None:
-    with pytest.raises(UserError, match=r"`.*kernel` would have the shape \(1000000000, 1000000000\), more numbers"):
+    with pytest.raises(
+        UserError, match=r"`.*kernel` would have the shape \(1000000000, 1000000000\), too large for any machine"
+    ):
         runner.run(
             "experiment=digits_mlp", "architecture.widths=[1000000000,1000000000]", "tracking=none", "quiet=true"
         )

@@ -1,4 +1,4 @@
-"""The record of a run from its start."""
+"""The `record.json` of a run at its start."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from runner.record.description import dotted_leaves, list_changes
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_the_record_of_a_run() -> None:
+def test_the_record_has_tags_parameters_and_data_sets() -> None:
     columns = {"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}
     overrides = ["optimizer=sgd", "optimizer.momentum=0.5", "metric=[accuracy,top_k]", "metric.top_k.k=2", "seed=4"]
     result = runner.run(
@@ -44,13 +44,13 @@ def test_the_record_of_a_run() -> None:
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_a_clone_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = metadata.version
+def test_titrate_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_version = metadata.version
 
     def version(package: str) -> str:
         if package == "titrate":
             raise metadata.PackageNotFoundError(package)
-        return found(package)
+        return installed_version(package)
 
     monkeypatch.setattr(metadata, "version", version)
     source = Arrays(columns={"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 3}, valid=12, test=12)
@@ -58,23 +58,23 @@ def test_a_clone_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -
     assert json.loads((result.folder / "record.json").read_text())["tags"]["titrate"] == "not installed"
 
 
-def test_in_a_repository_the_commit_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_of_a_repository_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     import runner.record.description
 
     monkeypatch.chdir(Path(__file__).parent)
-    found = runner.record.description._git_tags()
-    if not found:
+    tags = runner.record.description._git_tags()
+    if not tags:
         pytest.skip("the tests run outside a repository")
-    assert len(found["git.commit"]) == 40
-    assert found["git.dirty"] in ("true", "false")
+    assert len(tags["git.commit"]) == 40
+    assert tags["git.dirty"] in ("true", "false")
 
 
 @pytest.mark.parametrize("setting", ["core.fsmonitor", "filter.theirs.clean", "filter.theirs.process"])
 def test_an_untrusted_repository_runs_nothing(in_empty_folder: Path, setting: str) -> None:
     import runner.record.description
 
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], check=True)
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments], check=True)
 
     git("init", "--quiet")
     Path("file.txt").write_text("one")
@@ -84,14 +84,14 @@ def test_an_untrusted_repository_runs_nothing(in_empty_folder: Path, setting: st
     git("config", setting, f"touch {in_empty_folder}/ran; cat")
     Path("file.txt").write_text("two")
     subprocess.run(["git", "status"], check=False, capture_output=True)
-    assert (in_empty_folder / "ran").exists()  # so it runs where nobody takes care
+    assert (in_empty_folder / "ran").exists()  # a plain `git status` runs it
     (in_empty_folder / "ran").unlink()
-    found = runner.record.description._git_tags()
+    tags = runner.record.description._git_tags()
     assert not (in_empty_folder / "ran").exists()
-    assert found.get("git.dirty") == ("true" if setting == "core.fsmonitor" else None)
+    assert tags.get("git.dirty") == ("true" if setting == "core.fsmonitor" else None)
 
 
-def test_leaves_have_dotted_names() -> None:
+def test_leaves_have_dotted_keys() -> None:
     tree = {"a": {"b": 1, "c": [1, 2]}, "d": [{"e": 3}], "f": {}}
     assert dict(dotted_leaves(tree)) == {"a.b": 1, "a.c": [1, 2], "d.0.e": 3, "f": {}}
 

@@ -96,8 +96,14 @@ def test_nothing_is_inferred_where_more_was_chosen_or_nothing_begins(words: list
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data.target=prize"], "data.target=prize is no column of houses.csv; did you mean price? (area, id, price"),
-        (["data.target=null"], "data.target is missing: which column of houses.csv is to be predicted? (area, id"),
+        (
+            ["data.target=prize"],
+            "data.target=prize is not a column of houses.csv. Did you mean price? Columns: area, id, price",
+        ),
+        (
+            ["data.target=null"],
+            "data.target is missing. Set it to the column to predict. Columns of houses.csv: area, id",
+        ),
         (["data.path=house.csv"], "there is no file"),
         (["data.types={rooms: int, ares: float}"], "houses.csv has no column `ares`, which `types` lists. Did you"),
         (["data.delimiter=';;'"], "`delimiter` (=';;') must be one ASCII character"),

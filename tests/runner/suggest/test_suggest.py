@@ -93,9 +93,10 @@ def test_each_column_becomes_a_feature_or_a_note_says_why_it_is_left_out(tmp_pat
     assert found["feature"]["inputs"] == {"columns": listed}
     assert found["notes"] == [
         "'' is left out: it numbers the rows",
-        "who is left out: almost every row has a text of its own",
-        f"typo is left out: 1 value is no number, the first '1O' ({tmp_path / 'table.csv'}, line 121); "
-        """'data.nulls=["","1O"]' makes gaps of them, data.types.typo=string categories of all""",
+        "who is left out: almost every row has a different text",
+        f"typo is left out: 1 value is not a number, the first is '1O' ({tmp_path / 'table.csv'}, line 121). "
+        """To read them as missing, set 'data.nulls=["","1O"]'. """
+        "To read all values as categories, set data.types.typo=string",
         "same is left out: it has one value only",
         "none is left out: it has no values",
     ]
@@ -144,10 +145,10 @@ def becomes(tmp_path: Path, values: list[Any]) -> tuple[str, dict[str, Any] | No
     [
         ([n * 7 % 200 for n in range(200)], "left out: it numbers the rows"),
         ([f"{n * 7 % 200}.0" for n in range(200)], "left out: it numbers the rows"),
-        ([(n * 77 % 211) * 3 for n in range(200)], "left out: it names the rows: no two have the same"),
+        ([(n * 77 % 211) * 3 for n in range(200)], "left out: it identifies the rows: all of its values differ"),
         ([n * n for n in range(200)], "z-score"),
         ([10**17 + 10**15 * (n % 7) + 1 for n in range(200)], "one of 7 values"),
-        ([10**17 + 10**15 * n for n in range(200)], "left out: almost every row has a text of its own"),
+        ([10**17 + 10**15 * n for n in range(200)], "left out: almost every row has a different text"),
     ],
 )
 def test_whole_numbers_that_name_rows_are_left_out(tmp_path: Path, values: list[Any], says: str) -> None:
@@ -167,9 +168,9 @@ def test_numbers_far_from_0_are_moved_near_it_before_they_are_float32(tmp_path: 
 
 
 def test_infinite_numbers_are_reported_without_a_warning_of_numpy(tmp_path: Path) -> None:
-    assert becomes(tmp_path, [*NUMBERS, "inf"])[0] == "z-score, but is inf or NaN in 1 row, which a run refuses"
+    assert becomes(tmp_path, [*NUMBERS, "inf"])[0] == "z-score, but is inf or NaN in 1 row, which a run does not allow"
     assert becomes(tmp_path, [*NUMBERS, "1e300"])[0] == "z-score"
-    message = r"column `y` .* is inf or NaN in 1 row, the first is .*table.csv, line 122; correct"
+    message = r"column `y` .* is inf or NaN in 1 row, the first is .*table.csv, line 122. Correct"
     with pytest.raises(DataError, match=message):
         suggested(tmp_path, {"y": [*NUMBERS, "inf"], "x": [*NUMBERS, 1]}, target="y")
 
@@ -186,8 +187,10 @@ def test_columns_with_names_that_a_configuration_cannot_hold_are_left_out(tmp_pa
     data = {"y": NUMBERS, "a ${b}": repeated(1, 2), "???": repeated(1, 2), "_target_": repeated(1, 2), "c": NUMBERS}
     found = suggested(tmp_path, data, target="y")
     assert found["feature"]["columns"].keys() == found["values"]["data"]["types"].keys() - {"y"} == {"c"}
-    assert found["notes"][0] == "a ${b} is left out: a configuration can't name it; rename it"
-    with pytest.raises(DataError, match=r"column `a \$\{b\}` \(data.target\) of .* has a name that a configuration"):
+    assert found["notes"][0] == "a ${b} is left out: its name is not allowed in a configuration. Rename it."
+    with pytest.raises(
+        DataError, match=r"column `a \$\{b\}` \(data.target\) of .* has a name that is not allowed in a configuration"
+    ):
         suggested(tmp_path, data, target="a ${b}")
 
 
@@ -199,20 +202,31 @@ MARKED = [*NUMBERS[:90], *(["?"] * 30)]
     [
         (
             MARKED,
-            """left out: 30 values are no numbers, the first '?' (TABLE, line 92); 'data.nulls=["","?"]' makes gaps""",
+            """left out: 30 values are not numbers, the first is '?' (TABLE, line 92). """
+            """To read them as missing, set 'data.nulls=["","?"]'.""",
         ),
-        ([*NUMBERS[:-1], "1O"], "left out: 1 value is no number, the first '1O' (TABLE, line 121); 'data.nulls="),
+        (
+            [*NUMBERS[:-1], "1O"],
+            "left out: 1 value is not a number, the first is '1O' (TABLE, line 121). "
+            "To read them as missing, set 'data.nulls=",
+        ),
         (
             [*NUMBERS[:-5], *"abcde"],
-            "left out: 5 values are no numbers, the first 'a' (TABLE, line 117); correct them, or",
+            "left out: 5 values are not numbers, the first is 'a' (TABLE, line 117). Correct them.",
         ),
-        ([f'"{n},{n}"' for n in range(60)], "left out: numbers such as '0,0' need a point before decimals"),
-        ([f'"{n},000.5"' for n in range(60)], "left out: numbers such as '0,000.5' need a point"),
+        (
+            [f'"{n},{n}"' for n in range(60)],
+            "left out: its numbers, such as '0,0', are not valid. Correct the file: use a point before decimals",
+        ),
+        (
+            [f'"{n},000.5"' for n in range(60)],
+            "left out: its numbers, such as '0,000.5', are not valid. Correct the file: use a point",
+        ),
         (
             [f"{n % 28 + 1}/02/20{n:02}" for n in range(60)],
-            "left out: dates such as '1/02/2000' aren't ISO 8601; a column",
+            "left out: its dates, such as '1/02/2000', are not ISO 8601. Write a feature column",
         ),
-        ([f"code {n}" for n in range(60)], "left out: almost every row has a text of its own"),
+        ([f"code {n}" for n in range(60)], "left out: almost every row has a different text"),
         ([f"a film of the year {n}" for n in range(60)], "text: embedding of its words and pairs of words, 8 numbers"),
     ],
 )
@@ -237,13 +251,13 @@ def test_types_that_were_declared_decide(tmp_path: Path) -> None:
     data: dict[str, list[Any]] = {"y": count, "x": MARKED, "z": repeated(0, 1)}
     number = suggested(tmp_path, data, target="y")
     assert number["choices"]["loss"] == "mse"
-    assert {row[0]: row[4] for row in number["table"]}["y"].endswith("; data.types.y=string makes it classes")
+    assert {row[0]: row[4] for row in number["table"]}["y"].endswith("; for classes, set data.types.y=string")
     types: Any = {"y": "string", "x": "string"}
     found = suggested(tmp_path, data, target="y", types=types)
     assert found["choices"]["loss"] == "softmax_cross_entropy"
     assert found["feature"]["columns"]["x"]["_target_"].endswith("Vocabulary")
     assert {row[0]: row[4] for row in suggested(tmp_path, data, target="z")["table"]}["z"] == (
-        "target: one of 2 classes; data.types.z=float makes it a number"
+        "target: one of 2 classes; for a number, set data.types.z=float"
     )
     assert suggested(tmp_path, data, target="z", types={"z": "float"})["choices"]["loss"] == "mse"
 
@@ -254,9 +268,11 @@ def test_spellings_of_gaps_and_rare_classes_are_reported(tmp_path: Path) -> None
     assert {row[0]: row[2] for row in found["table"]}["x"] == "60 (30 as NA)"
     assert "stratify" not in found["values"]["data"]
     assert found["notes"] == [
-        "class 'c' of y has 1 row, too few for 3 splits: a run may refuse it; get more of it, or leave it out"
+        "class 'c' of y has 1 row, too few for 3 splits, so a run may fail. Add rows of this class, or leave it out."
     ]
-    with pytest.raises(DataError, match=r"30 as NA: 'data.nulls=\[\"\"\]' takes them for values"):
+    with pytest.raises(
+        DataError, match=r"Read as missing: 30 as NA. To keep these texts as values, set 'data.nulls=\[\"\"\]'"
+    ):
         suggested(tmp_path, {"y": repeated("NA", "US", "FR", "DE"), "x": NUMBERS}, target="y")
 
 
@@ -268,10 +284,10 @@ def test_a_batch_is_no_larger_than_what_is_left_to_train_on(tmp_path: Path, rows
 
 def test_names_are_shown_and_spelt_as_they_are(tmp_path: Path) -> None:
     data = {"1": repeated(1, 2), " y": NUMBERS}
-    with pytest.raises(DataError, match=r"""did you mean ' y'\? write 'data.target=" y"' \(' y', 1\)"""):
+    with pytest.raises(DataError, match=r"""Did you mean ' y'\? Write 'data.target=" y"'\. Columns: ' y', 1\."""):
         suggested(tmp_path, data, target="y")
     assert suggested(tmp_path, data, target=1)["feature"]["target"]["key"] == "1"
-    with pytest.raises(DataError, match="does the first line lack the names"):
+    with pytest.raises(DataError, match="the first line may lack the names"):
         suggested(tmp_path, {"0.5": NUMBERS, "7": NUMBERS}, target="y")
 
 
@@ -281,19 +297,23 @@ def test_names_are_shown_and_spelt_as_they_are(tmp_path: Path) -> None:
         (
             {"price": [1, 2], "x": [1, 2]},
             "prize",
-            r"data.target=prize is no column of .*; did you mean price\? \(price",
+            r"data.target=prize is not a column of .*\. Did you mean price\? Columns: price",
         ),
-        ({"price": [1, 2], "x": [1, 2]}, None, r"data.target is missing: which column .* predicted\? \(price, x\)"),
-        ({"price": [1, 2]}, "price", "has one column only, price"),
+        ({"price": [1, 2], "x": [1, 2]}, None, r"data.target is missing\. .* Columns of .*: price, x\."),
+        ({"price": [1, 2]}, "price", "has one column only: price"),
         ({"y": ["", ""], "x": [1, 2]}, "y", r"column `y` \(data.target\) of .* has no values"),
-        ({"y": [3, 3], "x": [1, 2]}, "y", "has one value only: there is nothing to learn"),
-        ({"y": [3, 4, ""], "x": [1, 2, 3]}, "y", "no value in 1 row, the first is .*table.csv, line 4; leave"),
-        ({"y": [3, 4], "x": [1, 1], "z": ["", ""]}, "y", "no column to predict `y` .* from: x: left out: it has one v"),
-        ({"y": ["2020-01-01", "2020-01-02"], "x": [1, 2]}, "y", "holds times; a number or a class is needed"),
+        ({"y": [3, 3], "x": [1, 2]}, "y", "has one value only, so there is nothing to predict"),
+        ({"y": [3, 4, ""], "x": [1, 2, 3]}, "y", "no value in 1 row, the first is .*table.csv, line 4. Leave"),
+        (
+            {"y": [3, 4], "x": [1, 1], "z": ["", ""]},
+            "y",
+            "no feature column for the target `y`: x: left out: it has one v",
+        ),
+        ({"y": ["2020-01-01", "2020-01-02"], "x": [1, 2]}, "y", "has times. It must have numbers or classes."),
         (
             {"y": [f"t{n}" for n in range(9)], "x": NUMBERS[:9]},
             "y",
-            "9 different texts in 9 rows: these are no cl",
+            "9 different texts in 9 rows: too many for classes",
         ),
     ],
 )
@@ -316,13 +336,13 @@ def test_california_housing_as_it_is_published() -> None:
 def test_a_table_of_very_many_columns_is_not_profiled_one_by_one(tmp_path: Path) -> None:
     names = [f"c {n}" for n in range(10_001)]
     path = write(tmp_path / "table.csv", "\n".join([",".join(names), *[",".join(["1"] * len(names))] * 3])).path
-    with pytest.raises(DataError, match=r"has 10,001 columns, more than the 10,000 .* write a feature file"):
+    with pytest.raises(DataError, match=r"has 10,001 columns, too many .* At most 10,000 .* Write a feature file"):
         suggest(Csv(path=path, target="c 1"))
 
 
 def test_the_rows_to_learn_from_are_those_that_the_splits_leave(tmp_path: Path) -> None:
     data = {"y": NUMBERS[:3], "x": [0.25, 1, 4]}
-    with pytest.raises(DataError, match=r"table.csv has 3 rows: .*; get more rows, or write data.valid=1 data.test=1$"):
+    with pytest.raises(DataError, match=r"table.csv has 3 rows: .*. Add rows, or set data.valid=1 data.test=1$"):
         suggested(tmp_path, data, target="y")
-    with pytest.raises(DataError, match=r"table.csv has 2 rows: .*; get more rows$"):
+    with pytest.raises(DataError, match=r"table.csv has 2 rows: .*. Add rows$"):
         suggested(tmp_path, {name: values[:2] for name, values in data.items()}, target="y")

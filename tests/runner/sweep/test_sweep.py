@@ -1,4 +1,4 @@
-"""Sweeps: what the words mean, what comes of each run, what stands in the folder and in MLflow at the end."""
+"""Sweeps: the grammar of their overrides, their runs, and the files and MLflow runs at the end."""
 
 import csv
 import errno
@@ -61,13 +61,13 @@ def plan_runs(*overrides: str) -> list[tuple[str, ...]]:
         (["seed=4"], [()]),
     ],
 )
-def test_the_grammar_is_hydra_s(words: list[str], varied: list[tuple[str, ...]]) -> None:
+def test_overrides_have_the_grammar_of_hydra(words: list[str], varied: list[tuple[str, ...]]) -> None:
     assert plan_runs(*words) == varied
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
-def test_every_combination_stands_there_once_and_the_last_word_varies_fastest(sizes: list[int]) -> None:
-    words = [f"k{place}={','.join(map(str, range(size)))}" for place, size in enumerate(sizes)]
+def test_every_combination_is_listed_once_and_the_last_override_varies_fastest(sizes: list[int]) -> None:
+    words = [f"k{index}={','.join(map(str, range(size)))}" for index, size in enumerate(sizes)]
     combinations = list_combinations(parse_axes(words, {}))
     assert len(set(combinations)) == len(combinations) == math.prod(sizes)
     numbers = [[int(word.partition("=")[2]) for word in words] for words in combinations]
@@ -95,7 +95,7 @@ def test_every_combination_stands_there_once_and_the_last_word_varies_fastest(si
         (["folds=1"], r"folds: 1 is not a whole number in \[2, inf\)"),
     ],
 )
-def test_mistakes_are_told_before_anything_runs(
+def test_problems_are_printed_before_anything_runs(
     words: list[str], message: str, in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["-m", *words]) == 2
@@ -105,14 +105,14 @@ def test_mistakes_are_told_before_anything_runs(
     assert not Path("outputs").exists()
 
 
-def test_a_sweep_without_its_option_says_so() -> None:
+def test_several_values_need_the_multirun_option() -> None:
     with pytest.raises(
         ConfigError, match=r"seed=1,2: several values need a sweep. Write -m before the overrides, or a list"
     ):
         make_plan(["seed=1,2"], multirun=False)
 
 
-def test_all_mistakes_of_all_runs_are_told_once() -> None:
+def test_all_problems_of_all_runs_are_raised_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         make_plan(["training.epochs=1,0,x", "seed=1,2", "trainig=3"], multirun=True)
     assert len(raised.value.problems) == 3
@@ -120,7 +120,7 @@ def test_all_mistakes_of_all_runs_are_told_once() -> None:
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_numbers_compile_once_and_the_best_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_differ_in_numbers_compile_once_and_the_best_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
     _PROGRAMS.clear()
     result = runner.multirun(*QUICK, "learning_rate=1e-5,1e-2", "seed=1,2", source=source())
     (program,) = _PROGRAMS.values()
@@ -137,23 +137,23 @@ def test_numbers_compile_once_and_the_best_comes_first(monkeypatch: pytest.Monke
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_folds_hold_every_row_out_once_and_share_one_program() -> None:
+def test_folds_share_one_program_and_are_one_candidate() -> None:
     _PROGRAMS.clear()
     result = runner.multirun(*QUICK, "folds=3", source=source(63))
     assert len(_PROGRAMS) == 1
     assert [run.words for run in result.runs] == [["fold=0"], ["fold=1"], ["fold=2"]]
-    (row,) = result.ranking
-    assert len(row.runs) == 3
-    assert row.metrics["best/valid/loss"].deviation is not None
+    (candidate,) = result.ranking
+    assert len(candidate.runs) == 3
+    assert candidate.metrics["best/valid/loss"].deviation is not None
     summary = json.loads((result.folder / "summary.json").read_text())
-    assert summary["metrics"]["deviation/best/valid/loss"] == row.metrics["best/valid/loss"].deviation
-    with pytest.raises(UserError, match=r"use runner\.multirun"):
+    assert summary["metrics"]["deviation/best/valid/loss"] == candidate.metrics["best/valid/loss"].deviation
+    with pytest.raises(UserError, match=r"Use runner\.multirun"):
         runner.run(*QUICK, "folds=3", source=source())
 
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_a_run_that_fails_stops_none_of_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_run_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["data=digits", "tracking=none", "training.epochs=1", "training.limit_batches=2"]
     words += ["training.batch_size=16,100000", "seed=1,2"]
     assert main(["-m", *words]) == 1
@@ -170,67 +170,67 @@ def test_a_run_that_fails_stops_none_of_the_others(capsys: pytest.CaptureFixture
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_an_interrupted_sweep_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_sweep_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     import runner.execution.execute
     from runner.training.trainer import Trainer
 
     words = (*QUICK, "seed=1,2,3")
     fit = Trainer.fit
 
-    def interrupted(self: Trainer, standing: Any, archive: Any) -> bool:
+    def interrupt_second(self: Trainer, *arguments: Any) -> bool:
         if self.seed == 2:
             self.signals.received = signal.SIGINT
-        return fit(self, standing, archive)
+        return fit(self, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "fit", interrupted)
+        patched.setattr(Trainer, "fit", interrupt_second)
         first = runner.multirun(*words, source=source())
     assert first.status == "interrupted"
     assert [run.status for run in first.runs] == ["finished", "interrupted", None]
-    begun = []
-    conduct = runner.execution.execute.execute_with_signals
+    started = []
+    execute = runner.execution.execute.execute_with_signals
     monkeypatch.setattr(
         "runner.sweep.launch.execute_with_signals",
-        lambda config, *a, **k: (begun.append(config.values["seed"]), conduct(config, *a, **k))[1],
+        lambda config, *a, **k: (started.append(config.values["seed"]), execute(config, *a, **k))[1],
     )
     again = runner.multirun(*words, source=source())
-    assert begun == [2, 3]
+    assert started == [2, 3]
     assert again.folder == first.folder
     assert again.status == "finished"
     assert again.runs[1].folder == first.runs[1].folder
     third = runner.multirun(*words, source=source())
-    assert third.folder != first.folder  # what has finished is left alone
+    assert third.folder != first.folder  # a finished sweep is not resumed
 
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_files_that_change_while_it_runs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_edits_of_files_during_a_sweep_have_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("conf/architecture").mkdir(parents=True)
     Path("experiments").mkdir()
     experiment = Path("experiments/mine.yaml")
     experiment.write_text("defaults:\n  - override /architecture: mlp\narchitecture: {widths: [8]}\n")
     import runner.execution.execute
 
-    conduct, seen = runner.execution.execute.execute_with_signals, []
+    execute, widths = runner.execution.execute.execute_with_signals, []
 
-    def edited(config: Any, *arguments: Any, **options: Any) -> Any:
+    def edit_and_execute(config: Any, *arguments: Any, **options: Any) -> Any:
         experiment.write_text("architecture: {widths: [9]}\nnonsense: 1\n")
-        seen.append(config.values["architecture"]["widths"])
-        return conduct(config, *arguments, **options)
+        widths.append(config.values["architecture"]["widths"])
+        return execute(config, *arguments, **options)
 
-    monkeypatch.setattr("runner.sweep.launch.execute_with_signals", edited)
+    monkeypatch.setattr("runner.sweep.launch.execute_with_signals", edit_and_execute)
     words = [word for word in QUICK if not word.startswith("architecture")]
     result = runner.multirun("experiment=mine", *words, "seed=1,2", source=source())
     assert result.status == "finished"
-    assert seen == [[8], [8]]
+    assert widths == [[8], [8]]
 
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_a_sweep_goes_on_with_its_own_data_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_on_other_data_is_not_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     words = (*QUICK, "seed=1,2")
     with monkeypatch.context() as patched:
-        patched.setattr("runner.sweep.launch._run_all", lambda *given: None)  # as if it were killed at once
+        patched.setattr("runner.sweep.launch._run_all", lambda *arguments: None)  # as if it were killed at once
         first = runner.multirun(*words, source=source())
     assert first.status == "interrupted"
     other = runner.multirun(*words, source=source(63))
@@ -240,7 +240,7 @@ def test_a_sweep_goes_on_with_its_own_data_only(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_what_had_ended_when_the_sweep_was_killed_is_not_run_again() -> None:
+def test_runs_that_ended_before_a_kill_are_not_repeated() -> None:
     words = (*QUICK, "seed=1,2", "training.batch_size=16,1000")
     words = tuple(word for word in words if word != "training.batch_size=16")
     first = runner.multirun(*words, source=source())
@@ -249,20 +249,20 @@ def test_what_had_ended_when_the_sweep_was_killed_is_not_run_again() -> None:
     manifest["runs"][2] |= {"status": None, "metrics": {}, "folder": None}
     (first.folder / "sweep.json").write_text(json.dumps(manifest))
     (first.folder / "summary.json").unlink()
-    made = sorted(first.folder.glob("*/record.json"))
+    records = sorted(first.folder.glob("*/record.json"))
     again = runner.multirun(*words, source=source())
     assert again.folder == first.folder
     assert [run.status for run in again.runs] == [run.status for run in first.runs]
     assert again.runs[2].metrics == first.runs[2].metrics
-    assert sorted(first.folder.glob("*/record.json")) == made
+    assert sorted(first.folder.glob("*/record.json")) == records
 
 
-def test_a_sweep_that_is_killed_goes_on(in_empty_folder: Path) -> None:
+def test_a_killed_sweep_is_resumed(in_empty_folder: Path) -> None:
     words = ["-m", "architecture.widths=[8]", "training.epochs=100", "tracking=none", "quiet=true", "seed=1,2"]
     command = [sys.executable, "-m", "runner", *words]
     process = subprocess.Popen(command)
     began = time.monotonic()
-    while not any(checkpointed("2_")):
+    while not any(list_checkpoints("2_")):
         assert process.poll() is None
         assert time.monotonic() - began < 120
         time.sleep(0.02)
@@ -276,33 +276,32 @@ def test_a_sweep_that_is_killed_goes_on(in_empty_folder: Path) -> None:
     assert [run["epochs"] for run in runs] == [100] * 2
 
 
-def checkpointed(label: str) -> Iterator[Path]:
-    """The checkpoints of a sweep's run."""
+def list_checkpoints(label: str) -> Iterator[Path]:
+    """The checkpoints of the run with a label."""
     return Path("outputs").glob(f"*/*_{label}*/checkpoints/step_*.npz")
 
 
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
-def test_a_disk_that_fails_is_told_in_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def full(*given: Any) -> None:
+def test_a_full_disk_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*arguments: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("runner.sweep.manifest.Manifest.save", full)
+    monkeypatch.setattr("runner.sweep.manifest.Manifest.save", fail)
     words = ["architecture.widths=[8]", "training.epochs=1", "training.limit_batches=1", "tracking=none", "quiet=true"]
     assert main(["-m", *words, "seed=1,2"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(r"outputs/\S+: No space left on device; once that is fixed, the same command goes on", line)
+    assert re.match(r"outputs/\S+: No space left on device. Fix this, then resume the run with the same command.", line)
 
 
-def test_a_figure_of_one_run_has_no_deviation_and_a_failed_setting_comes_last() -> None:
-    def run(rate: float, seed: int, loss: float | None) -> SweepRun:
-        status = "failed" if loss is None else "finished"
-        metrics = {} if loss is None else {"best/valid/accuracy": loss, "test/accuracy": loss / 2}
-        return SweepRun([f"a={rate}", f"seed={seed}"], {"a": rate, "seed": seed}, status, "f", metrics)
+def test_a_metric_of_one_run_has_no_deviation_and_failed_candidates_are_last() -> None:
+    def make_run(value: float, seed: int, accuracy: float | None) -> SweepRun:
+        status = "failed" if accuracy is None else "finished"
+        metrics = {} if accuracy is None else {"best/valid/accuracy": accuracy, "test/accuracy": accuracy / 2}
+        return SweepRun([f"a={value}", f"seed={seed}"], {"a": value, "seed": seed}, status, "f", metrics)
 
-    runs = [run(1, 0, None), run(2, 0, 0.5), run(2, 1, 0.7), run(3, 0, 0.9), run(3, 1, None), run(4, 0, float("nan"))]
+    accuracies = {(1, 0): None, (2, 0): 0.5, (2, 1): 0.7, (3, 0): 0.9, (3, 1): None, (4, 0): float("nan")}
+    runs = [make_run(value, seed, accuracy) for (value, seed), accuracy in accuracies.items()]
     manifest = Manifest(["a", "seed"], runs, "valid/accuracy", higher_is_better=True)
     candidates = rank(manifest)
     assert [candidate.values["a"] for candidate in candidates] == [3, 2, 1, 4]
@@ -313,7 +312,7 @@ def test_a_figure_of_one_run_has_no_deviation_and_a_failed_setting_comes_last() 
     assert table[3] == ["3", "1", "0 of 1", "", ""]
 
 
-def test_globs_find_all_that_there_is() -> None:
+def test_a_glob_matches_all_options() -> None:
     assert [word for (word,) in plan_runs("optimizer=glob(*)")] == [
         f"optimizer={name}" for name in find_options().files["optimizer"]
     ]
@@ -328,7 +327,7 @@ def wait_for(condition: Any) -> None:
 
 @pytest.mark.optax
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-def test_mlflow_has_a_parent_with_a_child_a_run(
+def test_mlflow_has_a_parent_run_with_a_child_for_each_run(
     database: Path, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from runner.tracking import store
@@ -339,7 +338,7 @@ def test_mlflow_has_a_parent_with_a_child_a_run(
     result = runner.multirun(*words, f"tracking.uri={uri}", "seed=1,2", source=source())
     client = store.connect(uri)
     assert result.run_id is not None
-    wait_for(lambda: client.list_artifacts(result.run_id, "figures"))  # which come a moment after the end
+    wait_for(lambda: client.list_artifacts(result.run_id, "figures"))  # which follow the end of the run
     parent = client.get_run(result.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["runs"] == 2
@@ -371,7 +370,7 @@ def test_mlflow_has_a_parent_with_a_child_a_run(
         (["data.valid=0.1,0.2"], None),
     ],
 )
-def test_runs_are_ranked_where_their_figures_can_be_compared(words: list[str], why: str | None) -> None:
-    made = make_plan(["experiment=diabetes_mlp", *words], multirun=True)
-    assert isinstance(made, Plan)
-    assert explain_incomparable(made.runs) == why
+def test_runs_are_ranked_if_their_metrics_can_be_compared(words: list[str], why: str | None) -> None:
+    plan = make_plan(["experiment=diabetes_mlp", *words], multirun=True)
+    assert isinstance(plan, Plan)
+    assert explain_incomparable(plan.runs) == why

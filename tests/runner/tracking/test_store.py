@@ -1,4 +1,4 @@
-"""A record arrives in whatever store it meets: odd names, lost answers, full disks, deleted runs, copied folders."""
+"""Delivery to all kinds of stores: special names, lost answers, full disks, deleted runs, copied folders."""
 
 import json
 import posixpath
@@ -34,7 +34,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing outside a test says where a record goes, and figures take their time elsewhere."""
+    """Unsets MLflow's variables, and draws no figures, which would take time."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("runner.figures.draw", lambda folder: [])
@@ -45,47 +45,47 @@ def client(database: Path) -> Any:
     return store.connect(f"sqlite:///{database}")
 
 
-def finished(tmp_path: Path, uri: str, name: str = "run", **record: Any) -> Path:
-    """The folder of a run that is over."""
+def make_finished_run(tmp_path: Path, uri: str, name: str = "run", **record: Any) -> Path:
+    """The folder of a finished run."""
     folder = make(tmp_path / "outputs" / name, uri, **record)
     train(folder, 2)
     end(folder)
     return folder
 
 
-def runs(client: Any, experiment: str = "titrate") -> list[Any]:
-    found = client.get_experiment_by_name(experiment)
-    return client.search_runs([found.experiment_id])
+def list_mlflow_runs(client: Any) -> list[Any]:
+    """All runs of the experiment `titrate`."""
+    return client.search_runs([client.get_experiment_by_name("titrate").experiment_id])
 
 
 # ------------------------------------------------------------------------------------------------ names and values
 
 
-def accepts(name: str) -> bool:
-    """Whether MLflow takes a name, by the words of its validation."""
+def is_valid(name: str) -> bool:
+    """Whether MLflow accepts a name, by the rules of its validation."""
     path = posixpath.normpath(name)
-    odd = path != name or path == "." or path.startswith(("..", "/"))
-    return re.fullmatch(r"[/\w.\- :]*", name) is not None and not odd and len(name) <= LONGEST_NAME
+    is_other_path = path != name or path == "." or path.startswith(("..", "/"))
+    return re.fullmatch(r"[/\w.\- :]*", name) is not None and not is_other_path and len(name) <= LONGEST_NAME
 
 
-def true_name(name: str) -> str:
-    """What a name stands for that was not cut, as the escapes of XML names are read."""
+def unescape(name: str) -> str:
+    """The original of an escaped name that was not cut."""
     escape = r"_x([0-9A-F]{8}|[0-9A-F]{4})_"
-    return "" if name == "_x00000000_" else re.sub(escape, lambda found: chr(int(found[1], 16)), name)
+    return "" if name == "_x00000000_" else re.sub(escape, lambda match: chr(int(match[1], 16)), name)
 
 
-ODD = st.text(st.sampled_from("ab/._x0028AFD\ud800:(% \n-é☃\U0001f600\0") | st.characters(), max_size=12)
+NAMES = st.text(st.sampled_from("ab/._x0028AFD\ud800:(% \n-é☃\U0001f600\0") | st.characters(), max_size=12)
 
 
-@given(ODD, ODD)
-def test_every_name_is_made_fit_and_given_back_and_no_two_become_one(one: str, other: str) -> None:
-    assert accepts(escape_name(one))
-    assert true_name(escape_name(one)) == one
+@given(NAMES, NAMES)
+def test_every_name_becomes_a_valid_one_and_different_names_stay_different(one: str, other: str) -> None:
+    assert is_valid(escape_name(one))
+    assert unescape(escape_name(one)) == one
     assert (escape_name(one) == escape_name(other)) == (one == other)
 
 
 @pytest.mark.parametrize(
-    ("name", "fitted"),
+    ("name", "escaped"),
     [
         ("valid/loss", "valid/loss"),
         ("architecture.größe", "architecture.größe"),
@@ -96,20 +96,20 @@ def test_every_name_is_made_fit_and_given_back_and_no_two_become_one(one: str, o
         ("", "_x00000000_"),
     ],
 )
-def test_names_that_mlflow_takes_stay_and_others_are_escaped(name: str, fitted: str) -> None:
-    assert (escape_name(name), true_name(fitted)) == (fitted, name)
+def test_only_names_that_mlflow_refuses_are_escaped(name: str, escaped: str) -> None:
+    assert (escape_name(name), unescape(escaped)) == (escaped, name)
 
 
-def test_long_names_are_cut_and_stay_apart() -> None:
+def test_long_names_are_cut_and_stay_different() -> None:
     one, other = escape_name("(" * 300 + "a"), escape_name("(" * 300 + "b")
     assert one != other
-    assert accepts(one)
+    assert is_valid(one)
     assert len(one) == LONGEST_NAME
     assert len(escape_file_name("../" * 400)) <= 255
     assert "/" not in escape_file_name("../../../escape")
 
 
-def test_long_texts_say_where_they_are_in_full() -> None:
+def test_long_texts_are_cut_and_name_the_file_with_the_full_text() -> None:
     assert escape_text("a\ud800\0", 80, "config.yaml") == "a\\ud800\\x00"
     cut = escape_text("x" * 9000, 8000, "record.json")
     assert len(cut) == 8000
@@ -124,7 +124,7 @@ TABLE = """size (sqft),price [EUR],rate %,größe,a=b,y
 """
 
 
-def test_a_table_with_odd_columns_arrives(
+def test_a_table_with_special_column_names_is_delivered(
     in_empty_folder: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header, *rows = TABLE.splitlines()
@@ -132,19 +132,19 @@ def test_a_table_with_odd_columns_arrives(
     monkeypatch.setattr("runner.tracking._start_child", InProcess)
     words = ["data=csv", "data.path=t.csv", "data.target=y", "architecture.widths=[2]", "training.epochs=1"]
     assert main([*words, "training.batch_size=42", "quiet=true"]) == 0
-    (run,) = runs(client)
+    (run,) = list_mlflow_runs(client)
     (folder,) = Path("outputs").iterdir()
     assert run.info.status == "FINISHED"
     assert DeliveryState.load(folder).refused == ()
-    wanted = read_record(folder)["parameters"]
-    assert {true_name(name) for name in run.data.params} == set(wanted)
+    parameters = read_record(folder)["parameters"]
+    assert {unescape(name) for name in run.data.params} == set(parameters)
     assert any("size _x0028_sqft_x0029_" in name for name in run.data.params)
     names = json.loads(Path(client.download_artifacts(run.info.run_id, "names.json")).read_text())
-    assert names == {escape_name(name): name for name in wanted if escape_name(name) != name}
+    assert names == {escape_name(name): name for name in parameters if escape_name(name) != name}
 
 
-def test_odd_points_tags_parameters_data_sets_and_names_arrive(tmp_path: Path, database: Path, client: Any) -> None:
-    folder = finished(
+def test_special_names_and_long_values_of_all_items_are_delivered(tmp_path: Path, database: Path, client: Any) -> None:
+    folder = make_finished_run(
         tmp_path,
         f"sqlite:///{database}",
         name="a 'b' \"c\"",
@@ -156,7 +156,7 @@ def test_odd_points_tags_parameters_data_sets_and_names_arrive(tmp_path: Path, d
     (folder / "record.json").write_text(json.dumps(record | {"name": "n" * 400}))
     end(folder, metrics={"f (x)": float("nan"), "g": float("inf"), "h//i": 1.0})
     deliver.deliver(folder)
-    (run,) = runs(client)
+    (run,) = list_mlflow_runs(client)
     assert DeliveryState.load(folder).refused == ()
     assert run.data.params["p _x0028_x_x0029_"] == "\\udcff\\x00"
     assert len(run.data.params) == 4
@@ -168,59 +168,61 @@ def test_odd_points_tags_parameters_data_sets_and_names_arrive(tmp_path: Path, d
     assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 2
 
 
-def test_what_the_store_refuses_holds_nothing_else_back(
+def test_an_item_that_the_store_refuses_does_not_stop_the_others(
     tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.exceptions import MlflowException
 
-    finished(tmp_path, f"sqlite:///{database}", parameters={f"p{i}": i for i in range(9)})
+    make_finished_run(tmp_path, f"sqlite:///{database}", parameters={f"p{i}": i for i in range(9)})
     log_batch = client.log_batch
 
-    def strict(run_id: str, **given: Any) -> None:
-        if any(item.key in ("p5", "valid/loss") for items in given.values() for item in items):
+    def refuse_some(run_id: str, **batches: Any) -> None:
+        if any(item.key in ("p5", "valid/loss") for items in batches.values() for item in items):
             raise MlflowException.invalid_parameter_value("odd\nkey")
-        log_batch(run_id, **given)
+        log_batch(run_id, **batches)
 
-    monkeypatch.setattr(client, "log_batch", strict)
+    monkeypatch.setattr(client, "log_batch", refuse_some)
     monkeypatch.setattr(store, "connect", lambda uri: client)
     (outcome,) = deliver.deliver_all(tmp_path)
     assert outcome.note == "delivered; MLflow lacks param p5: odd (and 1 more)"
-    (run,) = runs(client)
+    (run,) = list_mlflow_runs(client)
     assert sorted(run.data.params) == ["p0", "p1", "p2", "p3", "p4", "p6", "p7", "p8"]
     assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 2
     assert deliver.deliver_all(tmp_path) == []
 
 
-# ------------------------------------------------------------------------------------------------ a run, and one only
+# ---------------------------------------------------------------------------------------- one MLflow run per folder
 
 
-def test_a_lost_answer_makes_no_second_run(tmp_path: Path, database: Path, client: Any) -> None:
+def test_a_lost_answer_creates_no_second_run(tmp_path: Path, database: Path, client: Any) -> None:
     with serve(database) as server:
-        folder = finished(tmp_path, server.uri)
+        folder = make_finished_run(tmp_path, server.uri)
         server.lost |= {"runs/create", "experiments/create", "runs/log-batch", "runs/update"}
         deliver.deliver(folder, user_uri=server.uri)
         assert server.lost == set()
-        (run,) = runs(client)
+        (run,) = list_mlflow_runs(client)
         assert (run.info.run_id, run.info.status) == (DeliveryState.load(folder).run_id, "FINISHED")
         assert run.data.params == {"seed": "0"}
 
 
 def test_an_empty_run_of_the_same_folder_is_deleted(tmp_path: Path, database: Path, client: Any) -> None:
-    folder = finished(tmp_path, f"sqlite:///{database}")
+    folder = make_finished_run(tmp_path, f"sqlite:///{database}")
     experiment = client.create_experiment("titrate")
     tags = {"titrate.folder": read_record(folder)["id"]}
     full, empty = (client.create_run(experiment, tags=tags).info.run_id for _ in range(2))
     client.log_metric(full, "train/loss", 1.0)
     assert deliver.deliver(folder).run_id == full
-    assert [run.info.run_id for run in runs(client)] == [full]
+    assert [run.info.run_id for run in list_mlflow_runs(client)] == [full]
     assert client.get_run(empty).info.lifecycle_stage == "deleted"
 
 
-def test_a_deleted_run_is_told_with_the_commands_that_help(tmp_path: Path, database: Path, client: Any) -> None:
-    folder = finished(tmp_path, f"sqlite:///{database}")
+def test_the_error_for_a_deleted_run_has_the_commands_that_restore_it(
+    tmp_path: Path, database: Path, client: Any
+) -> None:
+    folder = make_finished_run(tmp_path, f"sqlite:///{database}")
     run_id = deliver.deliver(folder).run_id
     client.delete_run(run_id)
-    for name in ("nothing", "delivered.json"):  # also where the folder forgot the run
+    for name in ("nothing", "delivered.json"):  # without delivered.json, the run is found by its tag
         end(folder, metrics={"test/loss": 1.0, "test/other": len(name)})
         (folder / name).unlink(missing_ok=True)
         with pytest.raises(UserError, match=f"the MLflow run {run_id} was deleted; .* mlflow runs restore --run-id"):
@@ -230,14 +232,16 @@ def test_a_deleted_run_is_told_with_the_commands_that_help(tmp_path: Path, datab
     assert client.get_run(run_id).data.metrics["test/loss"] == 1.0
 
 
-def test_a_deleted_experiment_is_told_with_the_commands_that_help(tmp_path: Path, database: Path, client: Any) -> None:
+def test_the_error_for_a_deleted_experiment_has_the_commands_that_restore_it(
+    tmp_path: Path, database: Path, client: Any
+) -> None:
     uri = f"sqlite:///{database}"
-    folder = finished(tmp_path, uri)
+    folder = make_finished_run(tmp_path, uri)
     deliver.deliver(folder)
     number = client.get_experiment_by_name("titrate").experiment_id
     client.delete_experiment(number)
     end(folder, metrics={"test/loss": 1.0})
-    other = finished(tmp_path, uri, "other")
+    other = make_finished_run(tmp_path, uri, "other")
     with pytest.raises(UserError) as failure:
         deliver.deliver_all(tmp_path)
     for one in (folder, other):
@@ -246,7 +250,7 @@ def test_a_deleted_experiment_is_told_with_the_commands_that_help(tmp_path: Path
     assert f"mlflow gc --backend-store-uri {uri} --experiment-ids {number}" in str(failure.value)
     client.restore_experiment(number)
     deliver.deliver_all(tmp_path)
-    assert {run.info.status for run in runs(client)} == {"FINISHED"}
+    assert {run.info.status for run in list_mlflow_runs(client)} == {"FINISHED"}
 
 
 @pytest.fixture
@@ -254,52 +258,52 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.tracking._start_child", InProcess)
 
 
-def goes_on(folder: Path, uri: str) -> str | None:
-    """Resumes a folder's run, and ends it; the id in MLflow."""
+def resume(folder: Path, uri: str) -> str | None:
+    """Resumes the run of a folder, and ends it. Returns its id in MLflow."""
     return MLflow(uri=uri).start(folder).close(60)
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_copy_gets_a_run_of_its_own_and_a_moved_folder_keeps_its_own(
+def test_a_copied_folder_gets_a_new_run_and_a_moved_folder_keeps_its_run(
     tmp_path: Path, database: Path, client: Any
 ) -> None:
     uri = f"sqlite:///{database}"
-    folder = finished(tmp_path, uri)
-    first = goes_on(folder, uri)
+    folder = make_finished_run(tmp_path, uri)
+    first = resume(folder, uri)
     copy = Path(shutil.copytree(folder, tmp_path / "outputs" / "copy"))
-    second = goes_on(copy, uri)
+    second = resume(copy, uri)
     assert second != first
-    assert goes_on(folder, uri) == first
-    assert goes_on(copy, uri) == second
+    assert resume(folder, uri) == first
+    assert resume(copy, uri) == second
     assert client.get_run(second).data.tags["titrate.copied_from"] == str(folder)
     moved = folder.rename(tmp_path / "outputs" / "moved")
-    (moved / "delivered.json").unlink()  # so that it has to be found by its tag
-    assert goes_on(moved, uri) == first
-    assert {run.info.run_id for run in runs(client)} == {first, second}
+    (moved / "delivered.json").unlink()  # so the run is found by its tag
+    assert resume(moved, uri) == first
+    assert {run.info.run_id for run in list_mlflow_runs(client)} == {first, second}
     for run_id in (first, second):
         assert len(client.get_metric_history(run_id, "train/loss")) == 2
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_run_without_mlflow_that_is_copied_is_known_as_a_copy_too(tmp_path: Path, database: Path) -> None:
-    folder = finished(tmp_path, "")
+def test_a_copy_of_a_run_without_mlflow_gets_a_new_run_too(tmp_path: Path, database: Path) -> None:
+    folder = make_finished_run(tmp_path, "")
     Nothing().start(folder).close(1)
     copy = Path(shutil.copytree(folder, tmp_path / "outputs" / "copy"))
-    assert goes_on(copy, f"sqlite:///{database}") != goes_on(folder, f"sqlite:///{database}")
+    assert resume(copy, f"sqlite:///{database}") != resume(folder, f"sqlite:///{database}")
 
 
 # ------------------------------------------------------------------------------------------- where the record goes
 
 
 @pytest.mark.parametrize("name", ["a?b", "50%25 c#ü", "x%3Fy"])
-def test_a_working_folder_of_any_name_has_its_store(
+def test_a_working_folder_with_a_special_name_holds_the_store(
     name: str, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / name
     home.mkdir()
     monkeypatch.chdir(home)
     shutil.copy(empty_store, "mlflow.db")
-    folder = finished(Path(), MLflow().describe()["uri"])
+    folder = make_finished_run(Path(), MLflow().describe()["uri"])
     run_id = deliver.deliver(folder).run_id
     with closing(sqlite3.connect("mlflow.db")) as connection:
         assert connection.execute("SELECT run_uuid FROM runs").fetchall() == [(run_id,)]
@@ -307,18 +311,18 @@ def test_a_working_folder_of_any_name_has_its_store(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_parameters_of_a_uri_are_no_part_of_its_path(tmp_path: Path, database: Path) -> None:
+def test_the_query_of_a_uri_is_not_part_of_its_path(tmp_path: Path, database: Path) -> None:
     uri = f"sqlite:///{database}?timeout=30"
     assert store_uri.find_sqlite_file(uri) == database
     assert MLflow(uri=uri).describe()["uri"] == uri
-    deliver.deliver(finished(tmp_path, uri))
+    deliver.deliver(make_finished_run(tmp_path, uri))
     assert {path.name for path in tmp_path.iterdir()} >= {"mlflow.db", "mlflow.db.lock", "mlruns"}
     assert not [path for path in tmp_path.iterdir() if "?" in path.name]
 
 
-def test_an_experiment_s_files_stay_in_the_folder(tmp_path: Path, database: Path, client: Any) -> None:
+def test_the_files_of_an_experiment_stay_in_the_store_s_folder(tmp_path: Path, database: Path, client: Any) -> None:
     uri, name = f"sqlite:///{database}", "../escape"
-    run_id = deliver.deliver(finished(tmp_path, uri, tracking={"uri": uri, "experiment": name})).run_id
+    run_id = deliver.deliver(make_finished_run(tmp_path, uri, tracking={"uri": uri, "experiment": name})).run_id
     place = client.get_run(run_id).info.artifact_uri
     assert Path(place.removeprefix("file://")).resolve().is_relative_to(tmp_path / "mlruns")
     assert client.get_experiment_by_name(name) is not None
@@ -344,12 +348,12 @@ def test_an_experiment_s_files_stay_in_the_folder(tmp_path: Path, database: Path
         ({"experiment": "x" * 501}, "choose a name"),
     ],
 )
-def test_what_no_record_can_go_to_is_refused_before_the_run(words: dict[str, str], problem: str) -> None:
+def test_an_impossible_address_is_an_error_before_the_run(words: dict[str, str], problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         MLflow(**words).describe()
 
 
-def test_what_the_environment_says_is_refused_by_its_name(
+def test_an_error_in_the_environment_names_the_variable(
     in_empty_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "redis://host")
@@ -364,7 +368,7 @@ def test_what_the_environment_says_is_refused_by_its_name(
     assert MLflow(uri="mlruns", experiment="e").describe()["uri"] == "mlruns"
 
 
-def test_a_disk_that_fills_as_tables_are_made_leaves_no_half_store(tmp_path: Path) -> None:
+def test_a_disk_that_fills_while_tables_are_created_leaves_no_damaged_store(tmp_path: Path) -> None:
     database = tmp_path / "new.db"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -381,7 +385,7 @@ def test_a_disk_that_fills_as_tables_are_made_leaves_no_half_store(tmp_path: Pat
 # ---------------------------------------------------------------------------------------- MLflow's own variables
 
 
-def test_the_experiment_of_the_environment_comes_below_that_of_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_experiment_of_the_configuration_overrides_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MLflow().describe()["experiment"] == "titrate"
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     assert MLflow().describe()["experiment"] == "mine"
@@ -389,7 +393,7 @@ def test_the_experiment_of_the_environment_comes_below_that_of_the_words(monkeyp
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_run_goes_to_the_experiment_whose_id_the_environment_names(
+def test_a_run_is_recorded_in_the_experiment_whose_id_the_environment_names(
     tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{database}"
@@ -398,8 +402,8 @@ def test_a_run_goes_to_the_experiment_whose_id_the_environment_names(
     tracking = MLflow(uri=uri).describe()
     assert tracking["experiment"] == "theirs"
     assert MLflow(uri=uri, experiment="yours").describe() == {"uri": uri, "experiment": "yours"}
-    folder = finished(tmp_path, uri, tracking=tracking)
-    assert client.get_run(goes_on(folder, uri)).info.experiment_id == number
+    folder = make_finished_run(tmp_path, uri, tracking=tracking)
+    assert client.get_run(resume(folder, uri)).info.experiment_id == number
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
     assert MLflow(uri=uri).describe() == tracking
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "others")
@@ -407,7 +411,7 @@ def test_a_run_goes_to_the_experiment_whose_id_the_environment_names(
         MLflow(uri=uri).describe()
 
 
-def test_an_experiment_that_is_not_there_is_refused_before_or_at_the_delivery(
+def test_a_missing_experiment_is_an_error_before_the_run_or_at_the_delivery(
     tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
@@ -422,33 +426,35 @@ def test_an_experiment_that_is_not_there_is_refused_before_or_at_the_delivery(
         with pytest.raises(UserError, match="EXPERIMENT_ID=0: that experiment is Default, but MLFLOW_EXPERIMENT_N"):
             MLflow(uri=f"sqlite:///{database}.new").describe()
     with serve(database) as server:
-        finished(tmp_path, server.uri, tracking=MLflow(uri=server.uri).describe())
+        make_finished_run(tmp_path, server.uri, tracking=MLflow(uri=server.uri).describe())
         with pytest.raises(UserError, match=r"MLFLOW_EXPERIMENT_ID=77: the store has no such experiment"):
             deliver.deliver_all(tmp_path, user_uri=server.uri)
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_look_joins_no_run(tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = f"sqlite:///{database}"
-    given = client.create_run("0").info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", given)
-    assert goes_on(finished(tmp_path, uri, "look", kind="look"), uri) != given
-
-
-@pytest.mark.usefixtures("in_process")
-def test_a_run_joins_the_one_that_the_environment_names(
+def test_a_look_does_not_join_the_run_of_the_environment(
     tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{database}"
-    given = client.create_run(client.create_experiment("theirs"), run_name="given").info.run_id
-    client.log_param(given, "seed", "theirs")
-    folder = finished(tmp_path, uri, parameters={"seed": 0, "width": 3})
-    monkeypatch.setenv("MLFLOW_RUN_ID", given)
-    assert goes_on(folder, uri) == given
+    joined = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", joined)
+    assert resume(make_finished_run(tmp_path, uri, "look", kind="look"), uri) != joined
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_run_joins_the_run_that_the_environment_names(
+    tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{database}"
+    joined = client.create_run(client.create_experiment("theirs"), run_name="given").info.run_id
+    client.log_param(joined, "seed", "theirs")
+    folder = make_finished_run(tmp_path, uri, parameters={"seed": 0, "width": 3})
+    monkeypatch.setenv("MLFLOW_RUN_ID", joined)
+    assert resume(folder, uri) == joined
     monkeypatch.delenv("MLFLOW_RUN_ID")
     (folder / "delivered.json").unlink()
-    assert goes_on(folder, uri) == given  # also when it is resumed without the variable
-    run = client.get_run(given)
+    assert resume(folder, uri) == joined  # also when it is resumed without the variable
+    run = client.get_run(joined)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "given")
     assert run.data.params == {"seed": "theirs", "width": "3"}
     assert DeliveryState.load(folder).refused[0].startswith("param seed: ")
@@ -456,22 +462,22 @@ def test_a_run_joins_the_one_that_the_environment_names(
 
 
 @pytest.mark.usefixtures("in_process")
-def test_the_runs_of_a_sweep_stand_below_the_one_that_the_environment_names(
+def test_the_runs_of_a_sweep_are_children_of_the_run_that_the_environment_names(
     tmp_path: Path, database: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{database}"
-    given = client.create_run("0").info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", given)
-    sweep = finished(tmp_path, uri, "sweep", kind="sweep")
-    finished(sweep.parent / "sweep", uri, "x", in_sweep=True)
+    joined = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", joined)
+    sweep = make_finished_run(tmp_path, uri, "sweep", kind="sweep")
+    make_finished_run(sweep.parent / "sweep", uri, "x", in_sweep=True)
     (sweep / "outputs" / "x").rename(sweep / "x")
-    assert goes_on(sweep, uri) == given
-    (child,) = runs(client)
-    assert child.data.tags["mlflow.parentRunId"] == given
-    assert child.info.run_id != given
+    assert resume(sweep, uri) == joined
+    (child,) = list_mlflow_runs(client)
+    assert child.data.tags["mlflow.parentRunId"] == joined
+    assert child.info.run_id != joined
 
 
-def test_a_run_that_is_not_there_is_told_before_or_at_the_delivery(
+def test_a_missing_run_is_an_error_before_the_run_or_at_the_delivery(
     tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
@@ -479,7 +485,7 @@ def test_a_run_that_is_not_there_is_told_before_or_at_the_delivery(
         MLflow(uri=f"sqlite:///{database}").describe()
     with serve(database) as server:
         assert MLflow(uri=server.uri).describe()["uri"] == server.uri
-        finished(tmp_path, server.uri, joins="0" * 32)
+        make_finished_run(tmp_path, server.uri, joins="0" * 32)
         with pytest.raises(UserError, match=r"MLFLOW_RUN_ID=0*: the store has no such run"):
             deliver.deliver_all(tmp_path, user_uri=server.uri)
 
@@ -488,14 +494,14 @@ def test_a_run_that_is_not_there_is_told_before_or_at_the_delivery(
 
 
 @pytest.mark.usefixtures("in_process")
-def test_why_a_run_failed_stands_in_its_log_in_mlflow_and_on_the_terminal(
+def test_the_reason_of_a_failure_is_in_the_log_in_mlflow_and_on_the_terminal(
     in_empty_folder: Path,
     database: Path,
     client: Any,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fit(*given: Any) -> None:
+    def fit(*arguments: Any) -> None:
         raise ArithmeticError("the second moon is missing")
 
     monkeypatch.setattr("runner.training.trainer.Trainer.fit", fit)
@@ -506,28 +512,28 @@ def test_why_a_run_failed_stands_in_its_log_in_mlflow_and_on_the_terminal(
     assert reason in capsys.readouterr().err
     (folder,) = Path("outputs").iterdir()
     assert reason in (folder / "log.txt").read_text()
-    (run,) = runs(client)
+    (run,) = list_mlflow_runs(client)
     assert (run.info.status, run.data.tags["status"], run.data.tags["error"]) == ("FAILED", "failed", reason)
     assert run.data.tags["mlflow.note.content"] == f"failed: {reason}"
 
 
-def test_a_reason_goes_when_the_run_goes_on_and_spares_what_somebody_wrote(
+def test_a_resumed_run_loses_its_reason_but_not_the_user_s_description(
     tmp_path: Path, database: Path, client: Any
 ) -> None:
     folder = make(tmp_path / "run", f"sqlite:///{database}")
-    note = lambda: runs(client)[0].data.tags.get("mlflow.note.content")  # noqa: E731
+    read_note = lambda: list_mlflow_runs(client)[0].data.tags.get("mlflow.note.content")  # noqa: E731
     deliver.deliver(folder)
-    assert note().startswith("killed: the process ended without a summary")
+    assert read_note().startswith("killed: the process ended without a summary")
     deliver.deliver(folder, run_ended=False)
-    assert (note(), runs(client)[0].data.tags["error"]) == ("", "")
-    client.set_tag(runs(client)[0].info.run_id, "mlflow.note.content", "mine")
+    assert (read_note(), list_mlflow_runs(client)[0].data.tags["error"]) == ("", "")
+    client.set_tag(list_mlflow_runs(client)[0].info.run_id, "mlflow.note.content", "mine")
     end(folder, status="diverged", error="NaN")
     deliver.deliver(folder)
-    assert (note(), runs(client)[0].data.tags["error"]) == ("mine", "NaN")
+    assert (read_note(), list_mlflow_runs(client)[0].data.tags["error"]) == ("mine", "NaN")
 
 
 @pytest.mark.usefixtures("in_empty_folder")
-def test_the_end_of_a_run_waits_two_seconds_at_most_and_says_what_goes_on(
+def test_the_end_of_a_run_waits_two_seconds_at_most_and_names_the_process_in_the_background(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = [subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)]
@@ -547,7 +553,7 @@ def test_the_end_of_a_run_waits_two_seconds_at_most_and_says_what_goes_on(
     assert line.startswith("MLflow: a process in the background delivers the rest (log: outputs/")
 
 
-def test_a_sweep_without_mlflow_has_the_figures_of_all_its_runs(tmp_path: Path, draws_in_background: None) -> None:
+def test_a_sweep_without_mlflow_draws_the_figures_of_all_its_runs(tmp_path: Path, draws_in_background: None) -> None:
     sweep = make(tmp_path / "sweep", "", tracking={}, kind="sweep")
     delivery = Nothing().start(sweep)
     member = make(sweep / "a", "", tracking={}, in_sweep=True)
@@ -561,12 +567,12 @@ def test_a_sweep_without_mlflow_has_the_figures_of_all_its_runs(tmp_path: Path, 
         time.sleep(0.05)
 
 
-def test_figures_are_drawn_once_an_end_and_where_the_store_is_gone_too(
+def test_figures_are_drawn_once_for_each_end_even_if_the_store_is_unreachable(
     tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Path] = []
     monkeypatch.setattr("runner.figures.draw", drawn.append)
-    folder = finished(tmp_path, "http://127.0.0.1:9")
+    folder = make_finished_run(tmp_path, "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(Exception, match="Connection refused"):
         deliver.deliver(folder, user_uri="http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""The record reaches MLflow whole and once, whoever is killed and whatever fails, and no run waits for it."""
+"""Every part of a record reaches MLflow once, after kills and failures too, and no run waits for it."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from runner.tracking.state import DeliveryState
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
 
-HOUSE = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -46,25 +46,26 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "draw", lambda folder: [])
 
 
-def the_run(client: Any) -> Any:
+def only_run(client: Any) -> Any:
     """The only run in the store."""
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert len(runs) == 1
     return runs[0]
 
 
-def steps(client: Any, key: str = "train/loss") -> list[int]:
-    return [metric.step for metric in client.get_metric_history(the_run(client).info.run_id, key)]
+def list_steps(client: Any, key: str = "train/loss") -> list[int]:
+    """The steps of a metric of the only run."""
+    return [metric.step for metric in client.get_metric_history(only_run(client).info.run_id, key)]
 
 
 # ------------------------------------------------------------------------------------------ what is delivered
 
 
-def test_a_run_is_recorded_whole(folder: Path, client: Any) -> None:
+def test_all_parts_of_a_record_are_delivered(folder: Path, client: Any) -> None:
     train(folder, 3)
     end(folder)
     state = deliver.deliver(folder)
-    run = the_run(client)
+    run = only_run(client)
     assert run.info.run_id == state.run_id
     assert (run.info.run_name, run.info.status, run.info.start_time) == (
         "digits_cnn",
@@ -87,7 +88,7 @@ def test_a_run_is_recorded_whole(folder: Path, client: Any) -> None:
     assert (folder / "figures" / "learning_curves.png").stat().st_size > 1000
 
 
-def test_curves_are_drawn_of_one_epoch_too_and_of_values_that_are_not_finite(folder: Path) -> None:
+def test_curves_are_drawn_for_one_epoch_and_for_values_that_are_not_finite(folder: Path) -> None:
     assert figures.draw(folder) == []
     with closing(Outbox(folder)) as box:
         box.add(100, {"epoch": 1, "train/loss": float("nan"), "valid/accuracy": 0.5, "learning_rate": 1e-3})
@@ -99,7 +100,7 @@ def test_points_keep_their_steps_times_and_values(folder: Path, client: Any, no_
     train(folder, 3)
     deliver.deliver(folder)
     points = [json.loads(line) for line in (folder / "points.jsonl").read_text().splitlines()]
-    history = client.get_metric_history(the_run(client).info.run_id, "valid/loss")
+    history = client.get_metric_history(only_run(client).info.run_id, "valid/loss")
     assert [(m.step, m.timestamp, m.value) for m in history] == [
         (point["step"], point["timestamp"], pytest.approx(point["values"]["valid/loss"], abs=1e-12)) for point in points
     ]
@@ -109,10 +110,12 @@ def test_only_what_a_checkpoint_covers_is_delivered(folder: Path, client: Any, n
     offsets = train(folder, 3)
     write_covered_size(folder, offsets[1])
     deliver.deliver(folder)
-    assert steps(client) == [100, 200]
+    assert list_steps(client) == [100, 200]
 
 
-def test_many_and_long_parameters_and_points(tmp_path: Path, database: Path, client: Any, no_figures: None) -> None:
+def test_many_and_long_parameters_and_points_are_delivered(
+    tmp_path: Path, database: Path, client: Any, no_figures: None
+) -> None:
     parameters = {f"p.{i}": i for i in range(250)} | {
         "widths": [64, 64],
         "none": None,
@@ -122,11 +125,11 @@ def test_many_and_long_parameters_and_points(tmp_path: Path, database: Path, cli
     folder = make(tmp_path / "run", f"sqlite:///{database}", parameters=parameters)
     train(folder, 600)
     deliver.deliver(folder)
-    found = the_run(client).data.params
+    found = only_run(client).data.params
     assert len(found) == len(parameters)
     assert (found["p.249"], found["widths"], found["none"], found["text"]) == ("249", "[64, 64]", "null", "x")
     assert found["long"].startswith("sha256:")
-    assert steps(client) == [100 * epoch for epoch in range(1, 601)]
+    assert list_steps(client) == [100 * epoch for epoch in range(1, 601)]
 
 
 @pytest.mark.parametrize(
@@ -135,48 +138,48 @@ def test_many_and_long_parameters_and_points(tmp_path: Path, database: Path, cli
         ({"status": "failed"}, "FAILED"),
         ({"status": "diverged"}, "FAILED"),
         ({"status": "interrupted", "stopped_by": "SIGTERM"}, "KILLED"),
-        (None, "KILLED"),  # no time to write one
+        (None, "KILLED"),  # killed before it wrote one
     ],
 )
-def test_the_status_tells_how_it_ended(
+def test_the_status_in_mlflow_says_how_the_run_ended(
     folder: Path, client: Any, no_figures: None, summary: Mapping[str, str] | None, status: str
 ) -> None:
     if summary is not None:
         end(folder, **summary)
     deliver.deliver(folder)
-    assert the_run(client).info.status == status
-    assert the_run(client).data.tags["status"] == (summary or {"status": "killed"})["status"]
+    assert only_run(client).info.status == status
+    assert only_run(client).data.tags["status"] == (summary or {"status": "killed"})["status"]
 
 
-# ------------------------------------------------------------------------------------ again, and after kills
+# ------------------------------------------------------------------------------- repeated, and after kills
 
 
 @pytest.mark.parametrize("damage", [None, "", '{"run_id": ', "[1]", '{"another": 1}', "null"])
-def test_delivering_again_changes_nothing(folder: Path, client: Any, no_figures: None, damage: str | None) -> None:
+def test_a_repeated_delivery_changes_nothing(folder: Path, client: Any, no_figures: None, damage: str | None) -> None:
     train(folder, 3)
     end(folder)
     deliver.deliver(folder)
-    state = folder / "delivered.json"  # all that is known of it
+    state = folder / "delivered.json"  # all that the folder knows about its delivery
     state.unlink() if damage is None else state.write_text(damage)
     assert deliver.is_pending(folder)
     assert find_run(folder.parent, folder.name) == folder
     deliver.deliver(folder)
-    assert steps(client) == [100, 200, 300]
-    assert len(client.get_metric_history(the_run(client).info.run_id, "test/accuracy")) == 1
+    assert list_steps(client) == [100, 200, 300]
+    assert len(client.get_metric_history(only_run(client).info.run_id, "test/accuracy")) == 1
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
+    """Stands for SIGKILL: no `except Exception` catches it."""
 
 
-def dying(client: Any, calls: int) -> Any:
-    """A client whose process is killed right after so many calls, before anyone hears that they were done."""
-    left = iter(range(calls))
+def killed_after(client: Any, calls: int) -> Any:
+    """A client that raises Killed after some calls, once the store has done the last one."""
+    remaining = iter(range(calls))
 
     def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **keywords: Any) -> Any:
             result = method(*arguments, **keywords)
-            if next(left, None) is None:
+            if next(remaining, None) is None:
                 raise Killed
             return result
 
@@ -188,7 +191,7 @@ def dying(client: Any, calls: int) -> Any:
     return SimpleNamespace(tracking_uri=client.tracking_uri, **methods)
 
 
-def test_killed_at_any_moment_every_point_is_there_once(
+def test_after_a_kill_at_any_moment_every_point_is_there_once(
     tmp_path: Path, database: Path, client: Any, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for moment in range(100):
@@ -199,10 +202,10 @@ def test_killed_at_any_moment_every_point_is_there_once(
         )
         train(folder, 3)
         end(folder)
-        monkeypatch.setattr(store, "connect", lambda uri: dying(client, moment))  # noqa: B023
+        monkeypatch.setattr(store, "connect", lambda uri: killed_after(client, moment))  # noqa: B023
         try:
             deliver.deliver(folder)
-            break  # it takes fewer calls than that
+            break  # the delivery takes fewer calls
         except Killed:
             pass
         monkeypatch.setattr(store, "connect", lambda uri: client)
@@ -221,7 +224,7 @@ def test_killed_at_any_moment_every_point_is_there_once(
     assert moment > 10
 
 
-def test_final_figures_stand_at_the_last_step(folder: Path, client: Any, no_figures: None) -> None:
+def test_final_metrics_are_logged_at_the_last_step(folder: Path, client: Any, no_figures: None) -> None:
     train(folder, 3)
     end(folder)
     run_id = deliver.deliver(folder).run_id
@@ -230,33 +233,33 @@ def test_final_figures_stand_at_the_last_step(folder: Path, client: Any, no_figu
     assert (final.step, final.timestamp) == (last.step, last.timestamp) == (300, last.timestamp)
 
 
-def test_a_resumed_run_goes_on_in_the_same_run(folder: Path, client: Any, no_figures: None) -> None:
+def test_a_resumed_run_keeps_its_mlflow_run(folder: Path, client: Any, no_figures: None) -> None:
     offsets = train(folder, 2)
     end(folder, status="interrupted", stopped_by="SIGINT", metrics={})
     deliver.deliver(folder)
     (folder / "summary.json").unlink()
     deliver.deliver(folder, run_ended=False)
-    assert the_run(client).info.status == "RUNNING"
+    assert only_run(client).info.status == "RUNNING"
     train(folder, 2, first=3, covered=offsets[-1])
     end(folder)
     deliver.deliver(folder)
-    assert the_run(client).info.status == "FINISHED"
-    assert steps(client) == [100, 200, 300, 400]
+    assert only_run(client).info.status == "FINISHED"
+    assert list_steps(client) == [100, 200, 300, 400]
 
 
 @pytest.mark.parametrize("replayed", [1, 2, 4])
-def test_an_older_checkpoint_makes_no_point_twice(folder: Path, client: Any, no_figures: None, replayed: int) -> None:
+def test_resuming_from_an_older_checkpoint_repeats_no_point(
+    folder: Path, client: Any, no_figures: None, replayed: int
+) -> None:
     offsets = train(folder, 3)
     deliver.deliver(folder, run_ended=False)
     time.sleep(0.01)
     train(folder, replayed, first=2, covered=offsets[0])
     deliver.deliver(folder)
-    assert steps(client) == [100 * epoch for epoch in range(1, max(3, 1 + replayed) + 1)]
+    assert list_steps(client) == [100 * epoch for epoch in range(1, max(3, 1 + replayed) + 1)]
 
 
-def test_points_that_come_out_otherwise_the_second_time_are_all_delivered(
-    folder: Path, client: Any, no_figures: None
-) -> None:
+def test_points_that_differ_after_a_resume_are_all_delivered(folder: Path, client: Any, no_figures: None) -> None:
     offsets = train(folder, 3)
     deliver.deliver(folder, run_ended=False)
     with closing(Outbox(folder, covered_size=offsets[0])) as box:
@@ -264,12 +267,10 @@ def test_points_that_come_out_otherwise_the_second_time_are_all_delivered(
             box.add(step, {"train/loss": 0.123456789})
         write_covered_size(folder, box.flush())
     deliver.deliver(folder)
-    assert set(steps(client)) == {100, 200, 250, 300, 350}
+    assert set(list_steps(client)) == {100, 200, 250, 300, 350}
 
 
-def test_a_store_that_was_thrown_away_is_filled_anew(
-    tmp_path: Path, folder: Path, empty_store: Path, no_figures: None
-) -> None:
+def test_a_new_store_gets_all_points_again(tmp_path: Path, folder: Path, empty_store: Path, no_figures: None) -> None:
     train(folder, 3)
     deliver.deliver(folder)
     other = Path(shutil.copy(empty_store, tmp_path / "other.db"))
@@ -277,37 +278,37 @@ def test_a_store_that_was_thrown_away_is_filled_anew(
     record["tracking"]["uri"] = f"sqlite:///{other}"
     (folder / "record.json").write_text(json.dumps(record))
     deliver.deliver(folder)
-    assert steps(store.connect(f"sqlite:///{other}")) == [100, 200, 300]
+    assert list_steps(store.connect(f"sqlite:///{other}")) == [100, 200, 300]
 
 
 # ------------------------------------------------------------------------------------------- stores that fail
 
 
 @pytest.fixture
-def locked(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+def unlock(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
     with closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         yield lambda: holder.execute("ROLLBACK") and None
 
 
-def test_a_locked_store_gets_everything_later(
-    folder: Path, client: Any, locked: Callable[[], None], no_figures: None
+def test_a_locked_store_gets_the_record_later(
+    folder: Path, client: Any, unlock: Callable[[], None], no_figures: None
 ) -> None:
     train(folder, 3)
     end(folder)
-    began = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(UserError, match=r"1 of 1 records.*\n.*outputs/run: sqlite:.*database is locked"):
         deliver.deliver_all(folder.parent)
-    assert time.monotonic() - began < 2
-    locked()
+    assert time.monotonic() - start < 2
+    unlock()
     assert [outcome.note for outcome in deliver.deliver_all(folder.parent)] == ["delivered"]
-    assert steps(client) == [100, 200, 300]
+    assert list_steps(client) == [100, 200, 300]
     end(folder, run_id="noted when the delivery was over")
     assert deliver.deliver_all(folder.parent) == []
 
 
-def test_a_read_only_store_gets_everything_later(folder: Path, database: Path, no_figures: None) -> None:
+def test_a_read_only_store_gets_the_record_later(folder: Path, database: Path, no_figures: None) -> None:
     train(folder, 3)
     header = bytearray(database.read_bytes())
     version, header[18] = header[18], 3  # a version of the format that may be read only, even by root
@@ -317,44 +318,44 @@ def test_a_read_only_store_gets_everything_later(folder: Path, database: Path, n
     header[18] = version
     database.write_bytes(header)
     deliver.deliver_all(folder.parent)
-    assert steps(store.connect(f"sqlite:///{database}")) == [100, 200, 300]
+    assert list_steps(store.connect(f"sqlite:///{database}")) == [100, 200, 300]
 
 
-def test_a_server_that_is_gone_costs_seconds_and_is_asked_once(
+def test_an_unreachable_server_is_tried_once_for_all_folders(
     tmp_path: Path, database: Path, client: Any, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    gone = [make(tmp_path / "outputs" / name, "http://127.0.0.1:9") for name in ("a", "c")]
+    unreachable = [make(tmp_path / "outputs" / name, "http://127.0.0.1:9") for name in ("a", "c")]
     train(make(tmp_path / "outputs" / "b", f"sqlite:///{database}"), 3)
-    asked: list[str] = []
+    connected: list[str] = []
     connect = store.connect
-    monkeypatch.setattr(store, "connect", lambda uri: asked.append(uri) or connect(uri))
+    monkeypatch.setattr(store, "connect", lambda uri: connected.append(uri) or connect(uri))
     with pytest.raises(UserError, match="2 of 3 records") as failure:
         deliver.deliver_all(tmp_path / "outputs", user_uri="http://127.0.0.1:9")
-    assert all(str(folder) in str(failure.value) for folder in gone)
+    assert all(str(folder) in str(failure.value) for folder in unreachable)
     assert "Connection refused" in str(failure.value)
-    assert asked.count("http://127.0.0.1:9") == 1
-    assert steps(client) == [100, 200, 300]  # the others had their turn
+    assert connected.count("http://127.0.0.1:9") == 1
+    assert list_steps(client) == [100, 200, 300]  # the other folder was delivered
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_the_error_names_the_missing_folder_of_a_store(tmp_path: Path) -> None:
     folder = make(tmp_path / "outputs" / "run", f"sqlite:///{tmp_path}/missing/mlflow.db")
     with pytest.raises(UserError, match=r"there is no folder .*/missing"):
         deliver.deliver_all(folder.parent)
     assert not (tmp_path / "missing").exists()
 
 
-def test_points_arrive_where_files_cannot(folder: Path, client: Any) -> None:
+def test_points_are_delivered_even_if_files_cannot_be(folder: Path, client: Any) -> None:
     train(folder, 3)
     end(folder)
     (folder.parents[1] / "mlruns").touch()  # where the files should go
     with pytest.raises(UserError, match="mlruns"):
         deliver.deliver_all(folder.parent)
-    assert steps(client) == [100, 200, 300]
-    assert the_run(client).info.status == "FINISHED"
+    assert list_steps(client) == [100, 200, 300]
+    assert only_run(client).info.status == "FINISHED"
     (folder.parents[1] / "mlruns").unlink()
     deliver.deliver_all(folder.parent)
-    assert len(client.list_artifacts(the_run(client).info.run_id)) == 4
+    assert len(client.list_artifacts(only_run(client).info.run_id)) == 4
 
 
 def test_a_run_without_tracking_has_nothing_to_deliver(tmp_path: Path) -> None:
@@ -362,10 +363,10 @@ def test_a_run_without_tracking_has_nothing_to_deliver(tmp_path: Path) -> None:
     assert deliver.deliver_all(tmp_path) == []
 
 
-# ------------------------------------------------------------------------------------------ where it goes
+# ------------------------------------------------------------------------------------------ the address of a record
 
 
-def test_the_working_folder_has_the_store_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_store_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert MLflow().describe() == {"uri": f"sqlite:///{tmp_path}/mlflow.db", "experiment": "titrate"}
@@ -380,8 +381,8 @@ def test_a_missing_folder_is_an_error_before_the_run(tmp_path: Path) -> None:
         MLflow(uri=f"sqlite:///{tmp_path}/missing/mlflow.db").describe()
 
 
-def sweep_of_two(tmp_path: Path, uri: str) -> tuple[Path, list[Path]]:
-    """A sweep's folder with two runs in it, all of them over."""
+def make_sweep(tmp_path: Path, uri: str) -> tuple[Path, list[Path]]:
+    """The folder of a finished sweep, and those of its two finished runs."""
     sweep = make(tmp_path / "outputs" / "sweep", uri, kind="sweep")
     members = [make(sweep / name, uri, name=name, created=number, in_sweep=True) for number, name in enumerate("ab")]
     for folder in members:
@@ -391,8 +392,10 @@ def sweep_of_two(tmp_path: Path, uri: str) -> tuple[Path, list[Path]]:
     return sweep, members
 
 
-def test_the_runs_of_a_sweep_stand_below_it(tmp_path: Path, database: Path, client: Any, no_figures: None) -> None:
-    sweep, members = sweep_of_two(tmp_path, f"sqlite:///{database}")
+def test_the_runs_of_a_sweep_are_children_of_its_run(
+    tmp_path: Path, database: Path, client: Any, no_figures: None
+) -> None:
+    sweep, members = make_sweep(tmp_path, f"sqlite:///{database}")
     outcomes = deliver.deliver_all(tmp_path / "outputs")
     assert [outcome.folder for outcome in outcomes] == [sweep, *members]
     parent, *children = [client.get_run(outcome.run_id) for outcome in outcomes]
@@ -400,43 +403,45 @@ def test_the_runs_of_a_sweep_stand_below_it(tmp_path: Path, database: Path, clie
     assert [child.data.tags["mlflow.parentRunId"] for child in children] == [parent.info.run_id] * 2
 
 
-def test_a_child_delivers_all_that_a_sweep_s_folder_holds_without_a_word(
+def test_a_child_process_delivers_all_runs_in_a_sweep_s_folder_without_notifications(
     tmp_path: Path, database: Path, client: Any, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep, members = sweep_of_two(tmp_path, f"sqlite:///{database}")
+    sweep, members = make_sweep(tmp_path, f"sqlite:///{database}")
     (sweep / "broken").mkdir()
     (sweep / "broken" / "record.json").write_text("{")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(fileno=lambda: 0))
-    monkeypatch.setattr(os, "read", lambda *given: b"")  # it is closed
+    monkeypatch.setattr(os, "read", lambda *arguments: b"")  # standard input is closed
     monkeypatch.setattr(os, "nice", lambda level: None)
-    assert deliver.main(sweep) == 1  # of the broken one
+    assert deliver.main(sweep) == 1  # because of the damaged folder
     for folder in (sweep, *members):
         assert client.get_run(DeliveryState.load(folder).run_id).info.status == "FINISHED"
     assert not (sweep / "broken" / "delivered.json").exists()
 
 
-def test_a_store_that_is_gone_is_asked_for_none_of_the_other_runs_of_a_sweep(
+def test_an_unreachable_store_is_not_tried_for_each_run_of_a_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Path] = []
     monkeypatch.setattr("runner.figures.draw", drawn.append)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    sweep, members = sweep_of_two(tmp_path, "http://127.0.0.1:9")
+    sweep, members = make_sweep(tmp_path, "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    asked: list[str] = []
+    connected: list[str] = []
     connect = store.connect
-    monkeypatch.setattr(store, "connect", lambda uri: asked.append(uri) or connect(uri))
+    monkeypatch.setattr(store, "connect", lambda uri: connected.append(uri) or connect(uri))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(fileno=lambda: 0))
-    monkeypatch.setattr(os, "read", lambda *given: b"")  # it is closed
+    monkeypatch.setattr(os, "read", lambda *arguments: b"")  # standard input is closed
     monkeypatch.setattr(os, "nice", lambda level: None)
     assert deliver.main(sweep) == 1
-    assert len(asked) == 3  # at the beginning, once more without repeating, and once at the end
+    assert len(connected) == 3  # at the start, once more without retries, and once at the end
     assert drawn == [*members, sweep]
     assert all("Connection refused" in str(DeliveryState.load(folder).error) for folder in (sweep, *members))
 
 
-def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, members = sweep_of_two(tmp_path, "sqlite:////somewhere.db")
+def test_a_sweep_that_is_resumed_with_another_address_is_delivered_there_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, members = make_sweep(tmp_path, "sqlite:////somewhere.db")
     for folder in (sweep, *members):
         DeliveryState(run_id="there").save(folder)
     monkeypatch.setattr("runner.tracking._start_child", lambda folder, uri: None)
@@ -445,7 +450,7 @@ def test_a_sweep_that_goes_on_elsewhere_goes_there_as_a_whole(tmp_path: Path, mo
     for folder in (sweep, *members):
         assert json.loads((folder / "record.json").read_text())["tracking"]["experiment"] == "another"
         assert DeliveryState.load(folder).run_id is None
-    alone = members[0]  # gone on with by itself, recorded elsewhere
+    alone = members[0]  # resumed on its own, with another address
     MLflow(experiment="third").start(alone)
     delivery = FolderDelivery(alone, json.loads((alone / "record.json").read_text()), None)  # type: ignore[arg-type]
     assert delivery._find_parent_run() is None
@@ -466,11 +471,11 @@ def test_nothing_delivers_nothing(tmp_path: Path) -> None:
     assert (Nothing().describe(), delivery.close(1.0), delivery.describe_missing()) == ({}, None, None)
 
 
-def test_the_run_itself_never_imports_mlflow() -> None:
+def test_the_process_of_a_run_never_imports_mlflow() -> None:
     heavy = "{'mlflow', 'matplotlib', 'jax', 'sqlalchemy'}"
     code = f"import sys, runner.tracking as t; t.MLflow().describe(); print({heavy} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "set()"
 
 
 # ----------------------------------------------------------------------------------------- the child process
@@ -483,7 +488,7 @@ def wait_for(condition: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def test_two_at_once_make_a_store(tmp_path: Path) -> None:
+def test_two_processes_may_create_a_store_at_the_same_time(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with ThreadPoolExecutor(2) as pool:  # each with a lock of its own, as processes have
         for client in pool.map(store.connect, [uri, uri]):
@@ -498,7 +503,7 @@ def test_two_at_once_make_a_store(tmp_path: Path) -> None:
     }
 
 
-def test_a_child_that_is_killed_loses_nothing(tmp_path: Path, database: Path, client: Any) -> None:
+def test_a_killed_child_process_loses_nothing(tmp_path: Path, database: Path, client: Any) -> None:
     folder = make(tmp_path / "outputs" / "run", "")
     delivery = MLflow(uri=f"sqlite:///{database}").start(folder)
     train(folder, 2)
@@ -506,14 +511,14 @@ def test_a_child_that_is_killed_loses_nothing(tmp_path: Path, database: Path, cl
     wait_for(lambda: DeliveryState.load(folder).offset)
     kill(delivery)
     train(folder, 1, first=3, covered=(folder / "points.jsonl").stat().st_size)
-    delivery.notify()  # no one is there, and that is no error
+    delivery.notify()  # no process reads it, which is not an error
     end(folder)
     run_id = delivery.close(60)
     assert "titrate mode=deliver" in str(delivery.describe_missing())
     assert [outcome.run_id for outcome in deliver.deliver_all(tmp_path / "outputs")] == [run_id]
-    assert the_run(client).info.run_id == run_id
-    assert the_run(client).info.status == "FINISHED"
-    assert steps(client) == [100, 200, 300]
+    assert only_run(client).info.run_id == run_id
+    assert only_run(client).info.status == "FINISHED"
+    assert list_steps(client) == [100, 200, 300]
 
 
 RUN = """
@@ -528,30 +533,32 @@ os.killpg(0, signal.SIGKILL)
 """
 
 
-def test_the_child_of_a_run_that_is_killed_with_all_its_group_delivers_still(
+def test_the_child_process_survives_a_kill_of_the_run_s_process_group(
     folder: Path, database: Path, client: Any
 ) -> None:
     run = [sys.executable, "-c", RUN, str(folder), f"sqlite:///{database}"]
-    assert subprocess.run(run, cwd=HOUSE, start_new_session=True, check=False).returncode == -signal.SIGKILL
+    assert subprocess.run(run, cwd=ROOT, start_new_session=True, check=False).returncode == -signal.SIGKILL
     wait_for(lambda: DeliveryState.load(folder).drawn)
-    assert steps(client) == [100, 200, 300]
-    assert the_run(client).info.status == "KILLED"
+    assert list_steps(client) == [100, 200, 300]
+    assert only_run(client).info.status == "KILLED"
     assert (folder / "delivery.log").read_text() == ""
 
 
-def test_a_child_that_cannot_deliver_never_holds_the_run_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_process_that_cannot_deliver_never_delays_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     folder = make(tmp_path / "run", "")
-    began = time.monotonic()
+    start = time.monotonic()
     delivery = MLflow(uri="http://127.0.0.1:9").start(folder)
     for _ in range(100_000):  # more than a pipe holds
         delivery.notify()
     assert delivery.close(0.1) is None
     assert "in the background" in str(delivery.describe_missing())
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - start < 2
     kill(delivery)
     with pytest.raises(Exception, match="Connection refused"):
-        deliver.deliver(folder, user_uri="http://127.0.0.1:9")  # as the child would have done
+        deliver.deliver(folder, user_uri="http://127.0.0.1:9")  # as the child process would
     assert "http://127.0.0.1:9: " in str(delivery.describe_missing())
     assert "Connection refused" in str(delivery.describe_missing())
 

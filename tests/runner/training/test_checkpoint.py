@@ -161,7 +161,7 @@ def test_best_weights_that_two_checkpoints_share_are_kept_for_the_undamaged_one(
     npz.write(tmp_path / "c" / "step_0000000002.npz", arrays, metadata | {"best_digest": "0" * 64})
     (_, best, meta), warnings = CheckpointFiles(tmp_path / "c").load(tree(0), BEST)
     assert (meta["step"], best["w"].tolist()) == (1, [1, 1])
-    assert "holds other weights than those it was saved with" in warnings[0]
+    assert "holds other weights than the checkpoint was saved with" in warnings[0]
     assert (tmp_path / "c" / "best_0000000001.npz").exists()
 
 
@@ -171,7 +171,7 @@ def test_best_weights_with_another_digest_are_not_used(tmp_path: Path) -> None:
     write_tree(tmp_path / "c" / "best_0000000001.npz", {"w": np.full(2, 9, np.float32)}, {"step": 1})
     found, warnings = checkpoints.load(tree(0), BEST)
     assert found is None
-    assert "holds other weights than those it was saved with" in warnings[0]
+    assert "holds other weights than the checkpoint was saved with" in warnings[0]
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read_with_a_warning(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_full_disk_is_an_error_and_keeps_the_previous_checkpoint(
         patched.setattr(os, "fsync", full)
         saved: list[int] = []
         checkpoints.save(tree(2), None, {"step": 2, "best_step": None}, on_saved=lambda: saved.append(2))
-        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command goes on"):
+        with pytest.raises(RunError, match=r"saving to .*No space left.*the same command"):
             checkpoints.wait()
     assert saved == []
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["step_0000000001.npz"]

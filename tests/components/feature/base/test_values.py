@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from components.feature.base.values import NO_ID, read_values
 from components.feature.text.string_ops import (
-    apply_to_strings,
     compact,
     concatenate_categories,
     format_category,
     gather,
+    map_strings,
     to_strings,
 )
 from components.types import Block, DataError, Ragged, Strings
@@ -74,7 +74,7 @@ def test_a_value_stands_in_for_gaps() -> None:
     assert read(to_strings(["a", ""]), missing="") == ["a", ""]
     assert read(np.array([1, -1]), missing=7) == [1, 7]
     assert read(np.array([1, -1]), empty_is_missing=False) == [1, -1]
-    with pytest.raises(DataError, match=r"holds whole numbers \(1\), but missing='none' is of text"):
+    with pytest.raises(DataError, match=r"has whole numbers \(1\), unlike missing='none'; both must be"):
         read(np.array([1, -1]), missing="none")
 
 
@@ -93,16 +93,19 @@ def test_ids_of_another_column_are_all_values_but_no_id() -> None:
         (np.array([0.5, 1.0]), r"row 10 of rows\.csv: column `x` is 0\.5 \(float64\); a category is text or a whole"),
         (np.array([1, 2**63], np.uint64), r"row 11 of rows\.csv: column `x` is 9223372036854775808 \(uint64\)"),
         (np.array(["a", 3], object), r"row 11 of rows\.csv: column `x` is 3 among text"),
-        (np.array(["a", "\ud800"]), r"row 11 of rows\.csv: column `x` is '\\ud800', which has no UTF-8; correct it"),
+        (
+            np.array(["a", "\ud800"]),
+            r"row 11 of rows\.csv: column `x` is '\\ud800', which UTF-8 can't encode; correct it",
+        ),
         (
             np.array([b"a", b"\xff"]),
             r"row 11 of rows\.csv: column `x` is b'\\xff', which isn't UTF-8; decode it with its own encoding",
         ),
         (
             np.array([1, 10**400], object),
-            r"row 11 of rows\.csv: column `x` is an integer of 1329 bits; a category is .* 2\*\*63",
+            r"row 11 of rows\.csv: column `x` is an integer of 1329 bits; categories are .* 2\*\*63",
         ),
-        (np.array([1, 2.5], object), r"row 11 of rows\.csv: column `x` is 2\.5; a category"),
+        (np.array([1, 2.5], object), r"row 11 of rows\.csv: column `x` is 2\.5; categories are"),
         (np.array([[1, 1], [1, 2**70]], object), r"row 11 of rows\.csv: column `x` is 1180591620717411303424;"),
         (
             Ragged(np.array(["a", "b", 3], object), np.array([0, 1, 1, 3])),
@@ -131,6 +134,6 @@ def test_strings_are_chosen_joined_and_worked_on_once(rows: list[str], chosen: l
     assert [format_category(plain, place) for place in range(len(rows))] == rows
     distinct, inverse = compact(repeated)
     assert [distinct.tolist()[place] for place in inverse] == expected  # type: ignore[union-attr]
-    assert apply_to_strings(repeated, lambda data, offsets: np.diff(offsets)).tolist() == [
+    assert map_strings(repeated, lambda data, offsets: np.diff(offsets)).tolist() == [
         len(text.encode()) for text in expected
     ]

@@ -83,5 +83,5 @@ def test_integers_are_merged_and_neither_state_is_changed() -> None:
 
 
 def test_text_and_numbers_do_not_mix() -> None:
-    with pytest.raises(DataError, match="column `x` holds text in some rows and whole numbers in others"):
+    with pytest.raises(DataError, match="column `x` has text in some rows and whole numbers in others"):
         Counts("x").merge(tally(np.array(["a"])), tally(np.array([1])))

@@ -154,7 +154,7 @@ def test_principal_components_go_from_the_largest_variance_down() -> None:
     variances = np.diag(vectors.T @ covariance @ vectors)
     np.testing.assert_allclose(variances, np.sort(np.linalg.eigvalsh(covariance))[:0:-1], rtol=1e-9)
     assert (vectors.max(axis=0) == np.abs(vectors).max(axis=0)).all()
-    with pytest.raises(UserError, match=r"`components` \(=5\) must be from 1 to the 4 elements of a row"):
+    with pytest.raises(UserError, match=r"`components` \(=5\) must be from 1 to 4, the elements of a row"):
         find_principal_components(covariance, 5)
 
 
@@ -176,9 +176,7 @@ def test_each_class_has_a_result_of_its_own(kinds: list[str], data: st.DataObjec
 
 def test_classes_of_images_have_no_results_of_their_own() -> None:
     block = Block({"x": np.zeros((2, 4, 4, 1), np.uint8), "kind": np.array([0, 1])})
-    with pytest.raises(
-        DataError, match="column `x` of data has not one vector a row: it can't be summarized by `kind`"
-    ):
+    with pytest.raises(DataError, match="column `x` of data must have one vector in each row to be grouped by `kind`"):
         ByKey(Moments("x"), "kind").summarize(block)
 
 
