@@ -46,8 +46,8 @@ class Case:
         build_ours: builds our model.
         build_theirs: builds the library's model.
         side: side of the images in pixels. Where rounding changes the sign of an input of a ReLU, gradients differ by
-            about 1e-3, as much as PyTorch's own gradients differ between float32 and float64. The larger the images,
-            the likelier this is. The sides of the cases are chosen so that no sign changes.
+            about 1e-3, as much as PyTorch's own gradients differ between float32 and float64. Large images make this
+            likelier. With these sides no sign changes on the machine that they were chosen on.
         is_thin: whether the models are thin.
         channels: channels of the images.
         damped: regular expression for names of arrays whose random weights are divided by five, so that activations do

@@ -12,7 +12,7 @@ from components.architecture.mobilenet import MobileNetV1, MobileNetV2, MobileNe
 
 SIDE, THIN_SIDE = 64, 32
 SMALL_SIDE = 48  # for models where rounding moves an input of ReLU6 across 0 or 6 at SIDE
-TORCH = {"padding": "symmetric", "epsilon": 1e-5}
+TORCH = {"padding": "symmetric", "epsilon": 1e-5}  # fields of our architectures, as in torchvision and timm
 
 
 def build_torchvision(name: str, **fields: Any) -> OtherModel:
@@ -46,9 +46,13 @@ def build_huggingface(name: str, **fields: Any) -> OtherModel:
 
 
 def full_case(
-    library: str, ours: Callable[..., Any], build_theirs: Callable[[], OtherModel], side: int = SIDE, **fields: Any
+    library: str,
+    architecture: Callable[..., Any],
+    build_theirs: Callable[[], OtherModel],
+    side: int = SIDE,
+    **fields: Any,
 ) -> Case:
-    return Case(library, partial(ours, outputs=1000, **fields), build_theirs, side)
+    return Case(library, partial(architecture, outputs=1000, **fields), build_theirs, side)
 
 
 def thin_case(library: str, build_theirs: Callable[[], OtherModel], **fields: Any) -> Case:
@@ -56,7 +60,7 @@ def thin_case(library: str, build_theirs: Callable[[], OtherModel], **fields: An
 
 
 TORCH_V3 = {"padding": "symmetric"}
-HUGGINGFACE_B0 = {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280}
+HUGGINGFACE_B0 = {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280}  # of their configuration
 CASES = {
     "mobilenet_v2/torchvision": full_case(
         "torchvision", MobileNetV2, partial(build_torchvision, "mobilenet_v2"), **TORCH

@@ -11,6 +11,7 @@ from components.architecture import resnet
 
 SIDE, THIN_SIDE = 96, 32
 
+# Fields of our architecture, as in the other libraries.
 KERAS = {"version": "v1", "use_bias": True, "momentum": 0.99, "epsilon": 1.001e-5}
 KERAS_V2 = KERAS | {"version": "v2", "max_pool": "keras", "downsample": "last"}
 LEGACY = {"version": "v1", "max_pool": "caffe"}
@@ -69,10 +70,11 @@ def build_thin_keras() -> OtherModel:
 
 
 def full_case(
-    library: str, ours: partial[Any], build_theirs: Callable[[], OtherModel], side: int = SIDE, **fields: Any
+    library: str, architecture: partial[Any], build_theirs: Callable[[], OtherModel], side: int = SIDE, **fields: Any
 ) -> Case:
-    damped = r".*bn3\.weight" if ours.keywords.get("reduction") else ""
-    return Case(library, partial(ours, outputs=1000, **fields), build_theirs, side, damped=damped)
+    has_squeeze_excite = architecture.keywords.get("reduction")
+    damped = r".*bn3\.weight" if has_squeeze_excite else ""
+    return Case(library, partial(architecture, outputs=1000, **fields), build_theirs, side, damped=damped)
 
 
 def thin_case(library: str, build_theirs: Callable[[], OtherModel], **fields: Any) -> Case:
