@@ -35,8 +35,7 @@ from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
 from runner.run_folder import find_run, list_runs, read_record
 from runner.training.checkpoint import load_newest_checkpoint
-from runner.training.signals import Signals
-from runner.training.trainer import Trainer
+from runner.training.evaluator import Evaluator
 
 
 class BestWeights(NamedTuple):
@@ -147,11 +146,11 @@ class TrainedModel:
         """
         check_not_forked()
         if isinstance(split, str):
-            trainer = self._trainer_for(split)
+            evaluator = self._evaluator_for(split)
         else:
             data = encode_labeled(as_source(split), self.features, self._constants)
-            trainer, split = self._make_trainer(data), NEW_SPLIT
-        return trainer.evaluate(split, self.weights.parameters, self.weights.model_state)
+            evaluator, split = self._make_evaluator(data), NEW_SPLIT
+        return evaluator.evaluate(split, self.weights.parameters, self.weights.model_state)
 
     def predict(
         self, rows: str | Mapping[str, Any] | Source, *, on_warning: Callable[[str], None] | None = None
@@ -171,8 +170,8 @@ class TrainedModel:
         """
         check_not_forked()
         if isinstance(rows, str):
-            trainer, outputs = self._evaluate_with_outputs(rows)
-            return make_predictions(self.classes, trainer.data.splits[rows], outputs.logits, trainer.targets(rows))
+            evaluator, outputs = self._evaluate_with_outputs(rows)
+            return make_predictions(self.classes, evaluator.data.splits[rows], outputs.logits, evaluator.targets(rows))
         if not is_table(rows) and not hasattr(rows, "blocks"):
             keys = dict.fromkeys(key for column in self.features.columns.values() for key in column.keys)
             raise UserError(
@@ -192,17 +191,17 @@ class TrainedModel:
     def predict_with_losses(self, split: str = "test") -> RecordedPredictions:
         """The predictions for a split, with the target and the loss of each example."""
         check_not_forked()
-        trainer, outputs = self._evaluate_with_outputs(split)
-        rows, targets = trainer.data.splits[split], trainer.targets(split)
+        evaluator, outputs = self._evaluate_with_outputs(split)
+        rows, targets = evaluator.data.splits[split], evaluator.targets(split)
         return RecordedPredictions.from_logits(
             split, self._target.classes, rows, targets, outputs.logits, outputs.losses
         )
 
-    def _evaluate_with_outputs(self, split: str) -> tuple[Trainer, ExampleOutputs]:
-        """The trainer of a split, and the outputs for each of the split's rows."""
-        trainer = self._trainer_for(split)
-        _, outputs = trainer.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
-        return trainer, outputs
+    def _evaluate_with_outputs(self, split: str) -> tuple[Evaluator, ExampleOutputs]:
+        """The evaluator of a split, and the outputs for each of the split's rows."""
+        evaluator = self._evaluator_for(split)
+        _, outputs = evaluator.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
+        return evaluator, outputs
 
     @cached_property
     def data(self) -> Data:
@@ -226,18 +225,18 @@ class TrainedModel:
     def _predict_fn(self) -> PredictFn:
         return PredictFn(self._program, self._program_inputs, self._training.evaluation_batch_size)
 
-    def _trainer_for(self, split: str) -> Trainer:
-        """The trainer of the run's data. Raises UserError if the data has no such split."""
+    def _evaluator_for(self, split: str) -> Evaluator:
+        """The evaluator of the run's data. Raises UserError if the data has no such split."""
         if split not in self.splits:
             raise UserError(f"run={self.folder.name}: there is no split {split}. {suggest_name(split, self.splits)}")
-        return self._trainer
+        return self._evaluator
 
     @cached_property
-    def _trainer(self) -> Trainer:
-        return self._make_trainer(self.data)
+    def _evaluator(self) -> Evaluator:
+        return self._make_evaluator(self.data)
 
-    def _make_trainer(self, data: Data) -> Trainer:
-        return Trainer(self._program, data, self._training, self._numbers, progress=self._progress, signals=Signals())
+    def _make_evaluator(self, data: Data) -> Evaluator:
+        return Evaluator(self._program, data, self._training, self._numbers, self._progress)
 
 
 def _empty_row(layout: ArrayLayout) -> Encoded:

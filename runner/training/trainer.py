@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from components.types import Metric, Weights
+from components.types import Weights
 from runner import memory
 from runner.config.settings import Training
-from runner.data.batches import Batches, Chunk, epoch_order, gather_rows
+from runner.data.batches import Chunk, epoch_order
 from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.errors import error_location
 from runner.log import LOG
 from runner.program.initial_weights import architecture_state, replace_weights
 from runner.program.metric_sums import add_sums, compute_metrics
-from runner.program.parts import ExampleOutputs, ProgramInputs, StepSums, decode_targets
+from runner.program.parts import ProgramInputs
 from runner.program.program import Program, RateInputs, TrainState, steps_per_dispatch
 from runner.training.checkpoint_manager import CheckpointManager
+from runner.training.evaluator import BATCH_SIZE_KEY, Evaluator
 from runner.training.monitor import initial_monitor, update_monitor
 from runner.training.profile import Profile
 from runner.training.signals import Signals
@@ -32,8 +32,6 @@ from runner.training.trainer_state import TrainerState
 REPORT_SECONDS = 1.0  # between two reads of the metric sums from the device
 MAX_IN_FLIGHT = 2  # dispatches on the device at once; with more, a signal would wait longer
 TRAINING_STEP = "the training step"
-BATCH_SIZE_KEY = "training.batch_size"
-EVALUATION_SIZE_KEY = "training.evaluation_batch_size"
 
 
 class DivergedError(RuntimeError):
@@ -48,40 +46,12 @@ class DivergedError(RuntimeError):
         self.step = step
 
 
-@dataclass
-class Timings:
-    """How long this process has trained, compiled and waited.
-
-    Attributes:
-        training: seconds of training steps, without their compilation.
-        compiling: seconds of compilation.
-        waiting: seconds of waiting for batches. They are a part of `training`.
-        steps: the number of training steps.
-    """
-
-    training: float = 0.0
-    compiling: float = 0.0
-    waiting: float = 0.0
-    steps: int = 0
-
-    def steps_per_second(self) -> float:
-        """The mean speed of training so far."""
-        return self.steps / self.training if self.training > 0 else 0.0
-
-
-class Trainer:
+class Trainer(Evaluator):
     """Trains and evaluates one program on its data.
 
     Attributes:
-        program: the compiled functions.
-        data: encoded rows and their splits.
-        training: the settings below `training`.
-        program_inputs: the numbers and constants of the program, on the device.
         state_shapes: the training state, with shapes and dtypes in place of arrays.
         steps_per_epoch: the number of steps in an epoch.
-        target: the target with its constants.
-        metrics: the metrics, by name.
-        timings: how long this process has trained, compiled and waited.
         extended_at: {epochs: step} for each earlier number of epochs of a run that was extended, and the step at which
             it was extended.
 
@@ -100,16 +70,9 @@ class Trainer:
         progress: Progress,
         signals: Signals,
     ) -> None:
-        self.program, self.data, self.training = program, data, training
-        self.progress, self.signals = progress, signals
+        super().__init__(program, data, training, numbers, progress)
+        self.signals = signals
         self.seed = int(numbers["seed"])
-        self.timings = Timings()
-        self.batches = Batches(data)
-        constants = {name: dict(data.constants[name].device) for name in data.encoded}
-        self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants))
-        parts = program.build_parts(self.program_inputs)
-        self.metrics: Mapping[str, Metric] = parts.metrics
-        self.target = parts.target
         self.plateau = program.build_plateau(ProgramInputs(numbers, {}))
         rows, batch_size = len(data.splits["train"]), training.batch_size
         self.steps_per_epoch = rows // batch_size if training.drop_remainder else -(-rows // batch_size)
@@ -118,23 +81,16 @@ class Trainer:
         self._initial_weights: Mapping[str, Any] = {}
         if weights is not None:
             with error_location("weights"):
-                self._initial_weights = weights(parts.model.architecture, architecture_state(self.state_shapes))
+                self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
         self._trace()
         self.extended_at: Mapping[int, int] = {}
         self._start_time = time.monotonic()
-        self._is_evaluation_memory_checked = False
 
     @property
     def higher_is_better(self) -> bool:
         """Whether a higher monitored value is better: never for a loss; a metric has its own direction."""
         metric = self.metrics.get(self.training.monitor.partition("/")[2])
         return metric is not None and metric.higher_is_better
-
-    @property
-    def evaluation_batch_size(self) -> int:
-        """`training.evaluation_batch_size`, or the size of the largest evaluated split if that is smaller."""
-        held_out = [len(rows) for name, rows in self.data.splits.items() if name != "train"]
-        return min(self.training.evaluation_batch_size, max(held_out or [len(self.data.splits["train"])]))
 
     def _init_arguments(self) -> tuple[Any, ...]:
         """The arguments of the initialization, which reads only the shapes of the examples."""
@@ -175,20 +131,20 @@ class Trainer:
         chunk, arguments = self._first_dispatch()
         state_bytes = memory.estimate_training_bytes(self.state_shapes)
         batch = BATCH_SIZE_KEY, self.training.batch_size
-        state_fits = memory.check_need("training", batch, state_bytes, state_bytes, warn=self._warn_of_memory)
-        with self._memory_error_location():
-            need = self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
+        state_fits = memory.check_need("training", batch, state_bytes, state_bytes, warn=self.warn_of_memory)
+        with self.memory_error_location():
+            need = self.compile_function(TRAINING_STEP, self.program.train, chunk, *arguments)
         if need:
             batch_bytes = memory.count_bytes(chunk.data) if self.batches.device_data is None else 0
             total = state_bytes + need.additional + batch_bytes
             free = memory.measure_free_memory() or "the free memory is unknown"
             LOG.info("training needs %s, and %s", memory.format_bytes(total), free)
             if state_fits:  # otherwise the user was warned already
-                memory.check_need("training", batch, total, state_bytes, warn=self._warn_of_memory)
+                memory.check_need("training", batch, total, state_bytes, warn=self.warn_of_memory)
 
     def initial_state(self) -> TrainerState:
         """The state of a run before its first step."""
-        with self._show_compilation("the initialization"), self._memory_error_location():
+        with self.show_compilation("the initialization"), self.memory_error_location():
             program_inputs, *examples = self._init_arguments()
             constants = self._add_initial_constants(program_inputs.constants)
             state = self.program.init(program_inputs._replace(constants=constants), *examples)
@@ -208,7 +164,7 @@ class Trainer:
         first_epoch = trainer_state.step // self.steps_per_epoch
         self.progress.start(self.training.epochs, self.steps_per_epoch, first_epoch)
         profiler = Profile(checkpoints.folder / "profile" if self.training.profile else None)
-        with contextlib.closing(profiler) as profile, self._memory_error_location():
+        with contextlib.closing(profiler) as profile, self.memory_error_location():
             for epoch in range(first_epoch, self.training.epochs):
                 if trainer_state.monitor.stopped:
                     break
@@ -278,7 +234,7 @@ class Trainer:
         step_count = np.int32(chunk.steps)
         arguments = self.program_inputs, trainer_state.state, chunk.data, chunk.rows, step_count, rate_inputs
         compiling_before = self.timings.compiling
-        self._compile(TRAINING_STEP, self.program.train, chunk, *arguments)
+        self.compile_function(TRAINING_STEP, self.program.train, chunk, *arguments)
         self.timings.training -= self.timings.compiling - compiling_before
         trainer_state.state, sums = self.program.train(*arguments)
         trainer_state.step += chunk.steps
@@ -355,87 +311,6 @@ class Trainer:
     def seconds(self) -> float:
         """The seconds that the run has trained, in all of its processes."""
         return time.monotonic() - self._start_time
-
-    def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
-        """The metrics of a split: {"valid/loss": …, …}."""
-        with self._memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            sums = [sums for sums, _, _ in self._evaluate_batches(self.data.splits[split], parameters, model_state)]
-            return compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
-
-    def evaluate_with_outputs(
-        self, split: str, parameters: Any, model_state: Any
-    ) -> tuple[dict[str, float], ExampleOutputs]:
-        """The metrics of a split, and the outputs for each of its rows, in the order of the split."""
-        sums, outputs = [], []
-        with self._memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            for batch_sums, batch_outputs, mask in self._evaluate_batches(
-                self.data.splits[split], parameters, model_state
-            ):
-                sums.append(batch_sums)
-                outputs.append([np.asarray(leaf)[mask] for leaf in batch_outputs])
-            metrics = compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
-            return metrics, ExampleOutputs(*(np.concatenate(pieces) for pieces in zip(*outputs, strict=True)))
-
-    def _evaluate_batches(
-        self, rows: np.ndarray, parameters: Any, model_state: Any
-    ) -> Iterator[tuple[StepSums, ExampleOutputs, np.ndarray]]:
-        """Evaluates rows. Yields each batch's metric sums, outputs for each example, and mask (False for padding)."""
-        size = self.evaluation_batch_size
-        for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
-            arguments = self.program_inputs, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
-            need = self._compile("the evaluation", self.program.evaluate, chunk, *arguments)
-            # Memory is checked once: later, other work may hold some of it for a moment.
-            if need and number == 0 and not self._is_evaluation_memory_checked:
-                batch = EVALUATION_SIZE_KEY, size
-                memory.check_need("the evaluation", batch, need.additional, warn=self._warn_of_memory)
-                self._is_evaluation_memory_checked = True
-            sums, outputs = self.program.evaluate(*arguments)
-            yield sums, outputs, chunk.mask
-
-    def targets(self, split: str) -> np.ndarray:
-        """The targets of a split's rows: classes, int32 (N,), or numbers in the target's own unit, (N, outputs)."""
-        encoded = gather_rows({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
-        values = self.program.target_layer(encoded, self.program_inputs.constants["target"])
-        return decode_targets(self.target, values)
-
-    def _compile(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
-        """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call doesn't compile.
-
-        Args:
-            name: the name of the function on the display.
-            function: a function of the program, under `jax.jit`.
-            chunk: the examples that are among the arguments.
-            arguments: the arguments of the function, or their shapes.
-
-        Returns:
-            The memory that the compiled function needs; None: the compiler doesn't report it.
-        """
-        shapes = (name, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
-        if shapes not in self.program.memory_needs:
-            with self._show_compilation(f"{name} for {chunk.rows.shape[1]} examples"):
-                self.program.memory_needs[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
-        return self.program.memory_needs[shapes]
-
-    @contextlib.contextmanager
-    def _show_compilation(self, name: str) -> Iterator[None]:
-        """Shows on the display that a function is compiled, and adds the seconds to `timings.compiling`."""
-        start = time.monotonic()
-        with self.progress.working(f"compiling {name}"):
-            yield
-        self.timings.compiling += time.monotonic() - start
-        LOG.info("compiled %s", name)
-
-    def _memory_error_location(
-        self, work: str = "training", key: str = BATCH_SIZE_KEY
-    ) -> contextlib.AbstractContextManager[None]:
-        """Raises a RunError that names the batch size to lower, in place of an error for lack of memory."""
-        size = self.evaluation_batch_size if key == EVALUATION_SIZE_KEY else self.training.batch_size
-        return memory.memory_error_location(work, f"Try a smaller {key} (it was {size}).")
-
-    @property
-    def _warn_of_memory(self) -> Callable[[str], None] | None:
-        """The function that shows a warning of too little memory. None: too little memory is an error."""
-        return None if self.training.check_memory else self.progress.note
 
 
 def _is_finite(state: TrainState) -> bool:

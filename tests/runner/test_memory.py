@@ -66,7 +66,7 @@ def test_an_evaluation_that_does_not_fit_is_an_error(
 def test_a_model_that_never_fits_is_an_error_before_it_is_compiled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loop.Trainer, "_compile", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr(loop.Trainer, "compile_function", lambda *_: pytest.fail("compiled"))
     assert main([*WORDS, "architecture.widths=[200000,200000]"]) == 1
     assert "No batch size would fit. Choose a smaller model" in capsys.readouterr().err
     assert not Path("outputs").exists()

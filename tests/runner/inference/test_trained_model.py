@@ -273,7 +273,7 @@ def test_the_evaluation_batch_size_is_at_most_the_largest_evaluated_split(
     change_config(copy, lambda values: values["training"].update(evaluation_batch_size=10**9))
     model = load_model(copy, source=source())
     assert model.evaluate()["test/loss"] == pytest.approx(load_model(folder, source=source()).evaluate()["test/loss"])
-    assert model._trainer.evaluation_batch_size == 12
+    assert model._evaluator.evaluation_batch_size == 12
 
 
 def test_new_rows_are_encoded_with_the_constants_of_the_training_split() -> None:

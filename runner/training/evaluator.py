@@ -1,0 +1,166 @@
+"""Evaluation of a program on the splits of its data, and what evaluation and training share."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from components.types import Metric
+from runner import memory
+from runner.config.settings import Training
+from runner.data.batches import Batches, Chunk, gather_rows
+from runner.data.load import Data
+from runner.display.progress import Progress
+from runner.log import LOG
+from runner.program.metric_sums import add_sums, compute_metrics
+from runner.program.parts import ExampleOutputs, ProgramInputs, StepSums, decode_targets
+from runner.program.program import Program
+
+BATCH_SIZE_KEY = "training.batch_size"
+EVALUATION_SIZE_KEY = "training.evaluation_batch_size"
+
+
+@dataclass
+class Timings:
+    """How long this process has trained, compiled and waited.
+
+    Attributes:
+        training: seconds of training steps, without their compilation.
+        compiling: seconds of compilation.
+        waiting: seconds of waiting for batches. They are a part of `training`.
+        steps: the number of training steps.
+    """
+
+    training: float = 0.0
+    compiling: float = 0.0
+    waiting: float = 0.0
+    steps: int = 0
+
+    def steps_per_second(self) -> float:
+        """The mean speed of training so far."""
+        return self.steps / self.training if self.training > 0 else 0.0
+
+
+class Evaluator:
+    """Evaluates one program on its data.
+
+    Attributes:
+        program: the compiled functions.
+        data: encoded rows and their splits.
+        training: the settings below `training`.
+        progress: the progress display.
+        program_inputs: the numbers and constants of the program, on the device.
+        batches: the batches of the data.
+        target: the target with its constants.
+        metrics: the metrics, by name.
+        timings: how long this process has trained, compiled and waited.
+
+    Raises:
+        UserError: the parts of the program don't fit together.
+    """
+
+    def __init__(
+        self, program: Program, data: Data, training: Training, numbers: Mapping[str, np.ndarray], progress: Progress
+    ) -> None:
+        self.program, self.data, self.training, self.progress = program, data, training, progress
+        self.timings = Timings()
+        self.batches = Batches(data)
+        constants = {name: dict(data.constants[name].device) for name in data.encoded}
+        self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants))
+        self.parts = program.build_parts(self.program_inputs)
+        self.metrics: Mapping[str, Metric] = self.parts.metrics
+        self.target = self.parts.target
+        self._is_memory_checked = False
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        """`training.evaluation_batch_size`, or the size of the largest evaluated split if that is smaller."""
+        held_out = [len(rows) for name, rows in self.data.splits.items() if name != "train"]
+        return min(self.training.evaluation_batch_size, max(held_out or [len(self.data.splits["train"])]))
+
+    def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
+        """The metrics of a split: {"valid/loss": …, …}."""
+        with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
+            sums = [sums for sums, _, _ in self._evaluate_batches(self.data.splits[split], parameters, model_state)]
+            return compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
+
+    def evaluate_with_outputs(
+        self, split: str, parameters: Any, model_state: Any
+    ) -> tuple[dict[str, float], ExampleOutputs]:
+        """The metrics of a split, and the outputs for each of its rows, in the order of the split."""
+        sums, outputs = [], []
+        with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
+            for batch_sums, batch_outputs, mask in self._evaluate_batches(
+                self.data.splits[split], parameters, model_state
+            ):
+                sums.append(batch_sums)
+                outputs.append([np.asarray(leaf)[mask] for leaf in batch_outputs])
+            metrics = compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
+            return metrics, ExampleOutputs(*(np.concatenate(pieces) for pieces in zip(*outputs, strict=True)))
+
+    def _evaluate_batches(
+        self, rows: np.ndarray, parameters: Any, model_state: Any
+    ) -> Iterator[tuple[StepSums, ExampleOutputs, np.ndarray]]:
+        """Evaluates rows. Yields each batch's metric sums, outputs for each example, and mask (False for padding)."""
+        size = self.evaluation_batch_size
+        for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
+            arguments = self.program_inputs, parameters, model_state, chunk.data, chunk.rows[0], chunk.mask
+            need = self.compile_function("the evaluation", self.program.evaluate, chunk, *arguments)
+            # Memory is checked once: later, other work may hold some of it for a moment.
+            if need and number == 0 and not self._is_memory_checked:
+                batch = EVALUATION_SIZE_KEY, size
+                memory.check_need("the evaluation", batch, need.additional, warn=self.warn_of_memory)
+                self._is_memory_checked = True
+            sums, outputs = self.program.evaluate(*arguments)
+            yield sums, outputs, chunk.mask
+
+    def targets(self, split: str) -> np.ndarray:
+        """The targets of a split's rows: classes, int32 (N,), or numbers in the target's own unit, (N, outputs)."""
+        encoded = gather_rows({"target": self.data.encoded["target"]}, self.data.splits[split])["target"]
+        values = self.program.target_layer(encoded, self.program_inputs.constants["target"])
+        return decode_targets(self.target, values)
+
+    def compile_function(self, name: str, function: Any, chunk: Chunk, *arguments: Any) -> memory.MemoryNeed | None:
+        """Compiles a function for the shapes of a chunk, unless it is compiled already. The next call doesn't compile.
+
+        Args:
+            name: the name of the function on the display.
+            function: a function of the program, under `jax.jit`.
+            chunk: the examples that are among the arguments.
+            arguments: the arguments of the function, or their shapes.
+
+        Returns:
+            The memory that the compiled function needs; None: the compiler doesn't report it.
+        """
+        shapes = (name, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
+        if shapes not in self.program.memory_needs:
+            with self.show_compilation(f"{name} for {chunk.rows.shape[1]} examples"):
+                self.program.memory_needs[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
+        return self.program.memory_needs[shapes]
+
+    @contextlib.contextmanager
+    def show_compilation(self, name: str) -> Iterator[None]:
+        """Shows on the display that a function is compiled, and adds the seconds to `timings.compiling`."""
+        start = time.monotonic()
+        with self.progress.working(f"compiling {name}"):
+            yield
+        self.timings.compiling += time.monotonic() - start
+        LOG.info("compiled %s", name)
+
+    def memory_error_location(
+        self, work: str = "training", key: str = BATCH_SIZE_KEY
+    ) -> contextlib.AbstractContextManager[None]:
+        """Raises a RunError that names the batch size to lower, in place of an error for lack of memory."""
+        size = self.evaluation_batch_size if key == EVALUATION_SIZE_KEY else self.training.batch_size
+        return memory.memory_error_location(work, f"Try a smaller {key} (it was {size}).")
+
+    @property
+    def warn_of_memory(self) -> Callable[[str], None] | None:
+        """The function that shows a warning of too little memory. None: too little memory is an error."""
+        return None if self.training.check_memory else self.progress.note
