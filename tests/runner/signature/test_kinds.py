@@ -142,7 +142,7 @@ HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "augmentation": has_members_of(types.Augmentation),
     "weights": has_members_of(types.Weights),
     "tracking": lambda value: hasattr(value, "start") and hasattr(value, "describe"),
-    "sweep": lambda value: hasattr(value, "ask"),
+    "sweep": lambda value: hasattr(value, "find_problem"),
     "function": lambda value: value.__module__.startswith(("jax._src.nn.", "jax.nn.")),
 }
 """Whether Python agrees that an object is a part of a kind, to compare with the sources."""

@@ -463,7 +463,7 @@ def test_a_password_is_never_written_down(tmp_path: Path, monkeypatch: pytest.Mo
     assert MLflow(uri=uri).describe()["uri"] == "postgresql://***@host/db"
     make_run_folder(tmp_path / "run", "postgresql://***@host/db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(UserError, match=r"give the whole URI, by MLFLOW_TRACKING_URI or tracking\.uri"):
+    with pytest.raises(UserError, match=r"Give the whole URI by MLFLOW_TRACKING_URI or tracking\.uri"):
         deliver.deliver_all(tmp_path)
 
 
