@@ -73,11 +73,11 @@ class AlexNet(ConvNet, kw_only=True):
                 x = LocalResponseNorm()(x, train=train)
             features[f"pool_{stage}"] = x
         x = Flatten()(x, train=train)
-        for n, width in enumerate(self.dense):
-            dense = Dense(self.scale_channels(width), "relu", True, Normal(0.01), self.initial_bias, name=f"dense_{n}")
+        for n, units in enumerate(self.dense):
+            dense = Dense(self.scale_channels(units), "relu", True, Normal(0.01), self.initial_bias, name=f"dense_{n}")
             features[f"dense_{n}"] = x = dense(x, train=train)
             x = Dropout(self.dropout)(x, train=train)
-        return self.apply_head(x, features, train=train, initializer=Normal(0.01))
+        return self.make_output(x, features, train=train, initializer=Normal(0.01))
 
     def _make_conv(self, n: int) -> Conv:
         is_early, is_grouped = n < 2, n in GROUPED

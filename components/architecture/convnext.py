@@ -66,7 +66,7 @@ class ConvNeXt(ConvNet, kw_only=True):
 
     A convolution of patches of 4 x 4 pixels, stages of blocks, and global average pooling. Each stage after the first
     halves the side. Kernels are initially normal with standard deviation 0.02. (The authors' code truncates this
-    distribution at ±2, which has no effect.)
+    distribution at ±2, which is 100 standard deviations.)
 
     Attributes:
         depths: number of blocks of each stage.
@@ -103,7 +103,7 @@ class ConvNeXt(ConvNet, kw_only=True):
             features[f"stage_{n}"] = x = self._apply_stage(n, x, train)
         x = LayerNorm(self.epsilon, name="norm")(GlobalAveragePool()(x, train=train), train=train)
         features["pool"] = x
-        return self.apply_head(x, features, train=train, initializer=self.initializer)
+        return self.make_output(x, features, train=train, initializer=self.initializer)
 
     def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
         channels = self.scale_channels(self.widths[0])
@@ -116,7 +116,8 @@ class ConvNeXt(ConvNet, kw_only=True):
             x = LayerNorm(self.epsilon, name=f"stage_{n}_norm")(x, train=train)
             channels, name = self.scale_channels(self.widths[n - 1]), f"stage_{n}_downsample"
             x = Conv(channels, 2, 2, "VALID", initializer=self.initializer, name=name)(x, train=train)
-        first_block, last_block = sum(self.depths[: n - 1]), max(1, sum(self.depths) - 1)
+        first_block = sum(self.depths[: n - 1])  # number of this stage's first block, from 0 in the whole network
+        last_block = max(1, sum(self.depths) - 1)  # at least 1: a network of one block has the rate 0, not 0 / 0
         for m in range(self.depths[n - 1]):
             rate = None if self.stochastic_depth is None else self.stochastic_depth * (first_block + m) / last_block
             fields = (self.layer_scale, rate, self.initializer, self.epsilon)

@@ -120,7 +120,7 @@ class DenseNet(ConvNet, kw_only=True):
             features[f"stage_{stage}"] = x
         x = activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.apply_head(x, features, train=train)
+        return self.make_output(x, features, train=train)
 
 
 DenseNet121 = partial(DenseNet, depths=(6, 12, 24, 16))

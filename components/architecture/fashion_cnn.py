@@ -15,7 +15,7 @@ STAGES = (
     ((128, 3), (128, 3)),
     ((256, 3), (256, 3)),
 )  # (features, kernel) of the convolutions of each stage
-WIDTHS = (128, 64)  # units of the dense layers
+UNITS = (128, 64)  # units of the dense layers
 
 
 class FashionCNN(ConvNet):
@@ -52,11 +52,11 @@ class FashionCNN(ConvNet):
             x = MaxPool(2)(x, train=train)
             features[f"stage_{n}"] = x
         x = Flatten()(x, train=train)
-        for n, width in enumerate(WIDTHS):
+        for n, units in enumerate(UNITS):
             dense = Dense(
-                self.scale_channels(width), activation="relu", initializer=self.initializer, name=f"dense_{n}"
+                self.scale_channels(units), activation="relu", initializer=self.initializer, name=f"dense_{n}"
             )
             x = dense(x, train=train)
             features[f"dense_{n}"] = x
             x = Dropout(self.dropout)(x, train=train)
-        return self.apply_head(x, features, train=train)
+        return self.make_output(x, features, train=train)

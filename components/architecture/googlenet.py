@@ -140,7 +140,7 @@ class GoogLeNet(ConvNet):
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
-        return self.apply_head(x, features, train=train, auxiliary=tuple(auxiliary), initializer=self.initializer)
+        return self.make_output(x, features, train=train, auxiliary=tuple(auxiliary), initializer=self.initializer)
 
     def _as_images(self, image: jax.Array, *, has_auxiliary: bool) -> jax.Array:
         """Returns the images. Raises UserError if they are too small."""

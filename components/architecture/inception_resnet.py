@@ -90,6 +90,7 @@ def _specify_reduction_3(middle: int, last: int) -> ParallelSpec:
     )
 
 
+# For each stage: the layers at its entry, and the branches of the block that it repeats.
 STAGES: Mapping[str, tuple[tuple[SeriesSpec, ParallelSpec], ...]] = {
     "v1": (
         ((ConvSpec(256, 3, 2, "VALID"),), BLOCK_1_V1),
@@ -102,7 +103,6 @@ STAGES: Mapping[str, tuple[tuple[SeriesSpec, ParallelSpec], ...]] = {
         ((_specify_reduction_3(288, 320),), BLOCK_3_V2),
     ),
 }
-"""For each stage: the layers at its entry, and the branches of the block that it repeats."""
 
 
 class InceptionResNet(ConvNet, kw_only=True):
@@ -155,7 +155,7 @@ class InceptionResNet(ConvNet, kw_only=True):
         if self.version == "v2":
             features["last"] = x = make_conv(ConvSpec(1536, 1), "last")(x, train=train)
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
+        return self.make_output(Dropout(self.dropout)(x, train=train), features, train=train)
 
 
 class Block(nn.Module):

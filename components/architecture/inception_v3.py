@@ -179,7 +179,7 @@ class InceptionV3(ConvNet):
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
-        return self.apply_head(x, features, train=train, auxiliary=auxiliary, initializer=self.initializer)
+        return self.make_output(x, features, train=train, auxiliary=auxiliary, initializer=self.initializer)
 
     def _create_conv_factory(self, initializer: Initializer) -> MakeConv:
         fields = {"use_scale": self.use_scale, "momentum": self.momentum, "epsilon": self.epsilon}

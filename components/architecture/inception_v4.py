@@ -64,12 +64,12 @@ REDUCTION_3: ParallelSpec = (  # figure 8
     (ConvSpec(256, 1), ConvSpec(256, (1, 7)), ConvSpec(320, (7, 1)), ConvSpec(320, 3, 2, "VALID")),
     ("max",),
 )
+# For each stage: the layers at its entry, and the block that it repeats.
 STAGES: tuple[tuple[SeriesSpec, ParallelSpec], ...] = (
     ((), BLOCK_1),
     ((REDUCTION_2,), BLOCK_2),
     ((REDUCTION_3,), BLOCK_3),
 )
-"""For each stage: the layers at its entry, and the block that it repeats."""
 
 
 class InceptionV4(ConvNet):
@@ -109,4 +109,4 @@ class InceptionV4(ConvNet):
                 x = Parallel(block, make_conv, name=f"stage_{stage}_block_{n}")(x, train=train)
             features[f"stage_{stage}"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
+        return self.make_output(Dropout(self.dropout)(x, train=train), features, train=train)

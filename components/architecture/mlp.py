@@ -45,8 +45,8 @@ class HiddenLayers(nn.Module):
         """
         x = as_vectors(self, inputs)
         features = {}
-        for n, width in enumerate(self.widths):
-            dense = Dense(width, use_bias=not self.batch_norm, initializer=self.initializer, name=f"dense_{n}")
+        for n, units in enumerate(self.widths):
+            dense = Dense(units, use_bias=not self.batch_norm, initializer=self.initializer, name=f"dense_{n}")
             x = dense(x, train=train).astype(self.dtype)
             if self.batch_norm:
                 x = BatchNorm(name=f"batch_norm_{n}")(x, train=train)

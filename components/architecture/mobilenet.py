@@ -101,7 +101,7 @@ class MobileNet(ConvNet, kw_only=True):
             dense = Dense(self._scale_last(self.dense), self.activation, initializer=self.initializer, name="dense")
             features["dense"] = x = dense(x, train=train)
         x = Dropout(self.dropout)(x, train=train)
-        return self.apply_head(x, features, train=train, initializer=self.initializer)
+        return self.make_output(x, features, train=train, initializer=self.initializer)
 
     def scale_channels(self, count: float) -> int:
         """Returns a number of channels times `width`, rounded to a multiple of 8."""

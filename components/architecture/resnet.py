@@ -114,7 +114,7 @@ class ResNet(ConvNet, kw_only=True):
         if self.version == "v2":
             x = activate("relu", BatchNorm(self.momentum, self.epsilon, name="norm")(x, train=train))
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
+        return self.make_output(Dropout(self.dropout)(x, train=train), features, train=train)
 
     def _check_attributes(self) -> None:
         if len(self.depths) != len(self.widths):
@@ -127,9 +127,9 @@ class ResNet(ConvNet, kw_only=True):
 
     def _apply_stem(self, x: jax.Array, train: bool) -> jax.Array:
         """Applies the stem. In v2 the last convolution has no normalization, because the first block starts with it."""
-        for n, count in enumerate(self.stem):
+        for n, channels in enumerate(self.stem):
             fields = (
-                self.scale_channels(count),
+                self.scale_channels(channels),
                 self.stem_kernel,
                 self.stem_stride if n == 0 else 1,
                 self.stem_kernel // 2,
@@ -157,7 +157,7 @@ class ResNet(ConvNet, kw_only=True):
             has_stride = n == 0 and stage > 1
         else:
             has_stride = n == self.depths[stage - 1] - 1 and stage < len(self.depths)
-        position = sum(self.depths[: stage - 1]) + n + 1
+        position = sum(self.depths[: stage - 1]) + n + 1  # of the block in the whole network, counted from 1
         rate = None if self.stochastic_depth is None else self.stochastic_depth * position / sum(self.depths)
         return ResidualBlock(
             self._specify_branch(self.widths[stage - 1], stride=2 if has_stride else 1),

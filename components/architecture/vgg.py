@@ -66,20 +66,21 @@ class VGG(ConvNet, kw_only=True):
             raise UserError(f"VGG needs depths and widths of equal length, got {self.depths} and {self.widths}")
         x = as_images(self, image, 2 ** len(self.depths))
         features = {}
-        for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), start=1):
+        for stage, (depth, channels) in enumerate(zip(self.depths, self.widths, strict=True), start=1):
             for n in range(depth):
-                conv = Conv(self.scale_channels(width), 3, initializer=self.initializer, name=f"stage_{stage}_conv_{n}")
+                name = f"stage_{stage}_conv_{n}"
+                conv = Conv(self.scale_channels(channels), 3, initializer=self.initializer, name=name)
                 x = conv(x, train=train)
                 if self.batch_norm:
                     x = BatchNorm(self.momentum, self.epsilon, name=f"stage_{stage}_norm_{n}")(x, train=train)
                 x = activate("relu", x)
             features[f"stage_{stage}"] = x = MaxPool(2)(x, train=train)
         x = Flatten()(x, train=train)
-        for n, width in enumerate(self.dense):
-            dense = Dense(self.scale_channels(width), "relu", initializer=self.initializer, name=f"dense_{n}")
+        for n, units in enumerate(self.dense):
+            dense = Dense(self.scale_channels(units), "relu", initializer=self.initializer, name=f"dense_{n}")
             features[f"dense_{n}"] = x = dense(x, train=train)
             x = Dropout(self.dropout)(x, train=train)
-        return self.apply_head(x, features, train=train, initializer=self.initializer)
+        return self.make_output(x, features, train=train, initializer=self.initializer)
 
 
 VGG11 = partial(VGG, depths=(1, 1, 2, 2, 2))  # configurations A, B, D and E of the paper

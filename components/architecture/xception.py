@@ -28,8 +28,8 @@ from components.types import Output, Range
 MIN_SIDE = 7  # smallest side of images for the convolutions of the stem, which have no padding
 
 STEM = ((32, 2), (64, 1))  # (channels, stride) of each convolution
+# Channels of the convolutions in the first block of each stage. This block halves the side.
 FIRST_BLOCKS = ((128, 128), (256, 256), (728, 728), (728, 1024))
-"""Channels of the convolutions in the first block of each stage. This block halves the side."""
 MIDDLE_BLOCK = (728, 728, 728)  # channels of the convolutions in each block of the middle flow
 EXIT = (1536, 2048)  # channels of the last two convolutions
 
@@ -38,9 +38,9 @@ class Xception(ConvNet):
     """Xception: images (B, H, W, C) -> (B, outputs).
 
     The entry flow is two convolutions and the first blocks of stages 1 to 3. The middle flow is the other blocks of
-    stage 3. The exit flow is stage 4 and two separable convolutions. Kernels are initially Glorot uniform, drawn for
-    each channel separately in depthwise convolutions. Initializers, momentum and epsilon are from Keras, dropout is
-    from the paper.
+    stage 3. The exit flow is stage 4 and two separable convolutions. Kernels are initially Glorot uniform, in depthwise
+    convolutions with the fans of a single channel. Initializers, momentum and epsilon are from Keras, dropout is from
+    the paper.
 
     Attributes:
         depth: number of blocks of the middle flow.
@@ -66,22 +66,22 @@ class Xception(ConvNet):
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         make_conv = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon, initializer="glorot_uniform")
         x = as_images(self, image, MIN_SIDE)
-        for n, (width, stride) in enumerate(STEM):
-            x = make_conv(self.scale_channels(width), 3, stride, "VALID", name=f"stem_{n}")(x, train=train)
+        for n, (channels, stride) in enumerate(STEM):
+            x = make_conv(self.scale_channels(channels), 3, stride, "VALID", name=f"stem_{n}")(x, train=train)
         features = {"stem": x}
         for stage, first_block in enumerate(FIRST_BLOCKS, 1):
-            middle_blocks = [(MIDDLE_BLOCK, None)] * self.depth if stage == 3 else []
-            for n, (widths, padding) in enumerate([(first_block, self.padding), *middle_blocks]):
-                channels = tuple(map(self.scale_channels, widths))
+            middle_blocks = [(MIDDLE_BLOCK, None)] * self.depth if stage == 3 else []  # None: no pooling
+            for n, (block, padding) in enumerate([(first_block, self.padding), *middle_blocks]):
+                channels_of_convs = tuple(map(self.scale_channels, block))
                 name = f"stage_{stage}_block_{n}"
-                x = Block(channels, padding, self.momentum, self.epsilon, name=name)(x, train=train)
+                x = Block(channels_of_convs, padding, self.momentum, self.epsilon, name=name)(x, train=train)
             features[f"stage_{stage}"] = x
-        for n, width in enumerate(EXIT):
-            conv = SeparableConvNorm(self.scale_channels(width), self.momentum, self.epsilon, name=f"exit_{n}")
+        for n, channels in enumerate(EXIT):
+            conv = SeparableConvNorm(self.scale_channels(channels), self.momentum, self.epsilon, name=f"exit_{n}")
             x = activate("relu", conv(x, train=train))
         features["exit"] = x
         features["pool"] = x = GlobalAveragePool()(x, train=train)
-        return self.apply_head(Dropout(self.dropout)(x, train=train), features, train=train)
+        return self.make_output(Dropout(self.dropout)(x, train=train), features, train=train)
 
 
 class SeparableConvNorm(nn.Module):
@@ -98,16 +98,16 @@ class SeparableConvNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """ReLU and separable convolutions, added to a shortcut: images (B, H, W, C) -> (B, h, w, widths[-1]).
+    """ReLU and separable convolutions, added to a shortcut: images (B, H, W, C) -> (B, h, w, channels[-1]).
 
     Attributes:
-        widths: number of channels of each convolution.
+        channels: number of channels of each convolution.
         padding: padding of the max-pooling after the convolutions; the shortcut is a 1 x 1 convolution. None: no
             pooling, and the shortcut is the input.
         momentum, epsilon: parameters of batch normalization.
     """
 
-    widths: tuple[int, ...]
+    channels: tuple[int, ...]
     padding: Padding | None
     momentum: Momentum
     epsilon: Epsilon
@@ -115,9 +115,9 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         y = x
-        for n, width in enumerate(self.widths):
+        for n, channels in enumerate(self.channels):
             # The paper has no ReLU before the first block. It has no effect there, because the stem ends with ReLU.
-            y = SeparableConvNorm(width, self.momentum, self.epsilon, name=f"conv_{n}")(
+            y = SeparableConvNorm(channels, self.momentum, self.epsilon, name=f"conv_{n}")(
                 activate("relu", y), train=train
             )
         shortcut = self._apply_shortcut(x, train)
@@ -127,4 +127,4 @@ class Block(nn.Module):
         if self.padding is None:
             return x
         make_conv = partial(ConvNorm, momentum=self.momentum, epsilon=self.epsilon, initializer="glorot_uniform")
-        return make_conv(self.widths[-1], 1, 2, activation=None, name="shortcut")(x, train=train)
+        return make_conv(self.channels[-1], 1, 2, activation=None, name="shortcut")(x, train=train)

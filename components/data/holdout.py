@@ -26,27 +26,28 @@ def split(
             order of the mapping.
         valid: the size of the validation split: a share in (0, 1) of the part that it is taken from, or a number of
             rows.
-        test: the size of the test split, likewise, where the only part is `all`. None: the part `test` is the test
+        test: the size of the test split, likewise, if the only part is `all`. None: the part `test` is the test
             split.
         seed: seed of the shuffling. None: rows aren't shuffled, and the last rows are held out: `test` at the end,
             `valid` before it.
         strata: the class of each row of the part that is split. Every split then has the same shares of classes,
             rounded by the largest-remainder method.
-        valid_from: the part that `valid` is taken from; `train` also stands for `all`. With `test`, all rows of the
-            part `train` are the training split.
+        valid_from: the part that `valid` is taken from; `train` also stands for `all`. If it is `test`, all rows
+            of the part `train` are the training split.
 
     Raises:
         DataError: a split would be empty, or a class has too few rows.
     """
     rows = _number_rows(sizes)
     pool = rows.get("all", rows.get("train"))
-    if pool is None or (test is None) == ("test" not in rows):
+    needs_test = "test" not in rows
+    if pool is None or (test is not None) != needs_test:
         parts = f"the data has the parts {', '.join(sizes)}, and `test` is {test}"
         raise DataError(f"{parts}: set `test` if there is no part `test`, otherwise leave it out")
     if empty_parts := [part for part, size in sizes.items() if size == 0]:
         raise DataError(f"the part {empty_parts[0]} of the data has no rows")
     if valid_from == "test":
-        if "test" not in rows:
+        if needs_test:
             raise DataError("`valid_from` (=test) needs a source with a test set; choose train")
         pool = rows["test"]
     shares = ({} if test is None else {"test": test}) | {"valid": valid}
@@ -54,15 +55,15 @@ def split(
     if sum(counts.values()) >= len(pool):
         options = " and ".join(f"`{name}` (={share:g})" for name, share in shares.items())
         raise DataError(
-            f"{options} hold out {sum(counts.values())} of {len(pool)} rows, which leaves none to {valid_from} on; "
-            "choose smaller splits"
+            f"{options} hold out {sum(counts.values())} of {len(pool)} rows, "
+            f"so no row is left for the {valid_from} split; choose smaller splits"
         )
     strata = np.zeros(len(pool), int) if strata is None else strata
     splits = _hold_out(counts, _shuffle(len(pool), seed), strata)
     if valid_from == "test":
-        return {"train": rows["train"], "valid": pool[splits["valid"]], "test": pool[splits["train"]]}
+        return {"train": rows["train"], "valid": pool[splits["valid"]], "test": pool[splits["rest"]]}
     return {
-        "train": pool[splits["train"]],
+        "train": pool[splits["rest"]],
         "valid": pool[splits["valid"]],
         "test": pool[splits["test"]] if "test" in splits else rows["test"],
     }
@@ -104,7 +105,9 @@ def split_for_fold(
     fold_of_row = np.empty(len(pool), int)
     fold_of_row[by_class] = _number_blocks(len(pool), folds) if consecutive else np.arange(len(pool)) % folds
     result = {"train": pool[fold_of_row != fold], "valid": pool[fold_of_row == fold]}
-    return result | {name: rows for name, rows in splits.items() if name == "test"}
+    if "test" in splits:
+        result["test"] = splits["test"]
+    return result
 
 
 def _number_blocks(rows: int, count: int) -> np.ndarray:
@@ -137,14 +140,15 @@ def _shuffle(rows: int, seed: int | None) -> np.ndarray:
 
 
 def _hold_out(counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray) -> dict[str, np.ndarray]:
-    """Takes each split from the end of `order`, in the same shares of every class; the remaining rows are `train`."""
+    """Takes each split from the end of `order`, the same share of every class; the other rows are `rest`."""
     classes, ids = np.unique(strata, return_inverse=True)
     class_sizes = np.bincount(ids)
     splits = {}
     for name, count in counts.items():
         order, taken = _take(order, count, ids[order])
         splits[name] = np.sort(taken)
-    splits["train"] = np.sort(order)
+    splits["rest"] = np.sort(order)
+    # A class has fewer rows than there are splits, or no row is left for `rest`.
     too_small = (class_sizes <= len(counts)) | (np.bincount(ids[order], minlength=len(classes)) == 0)
     if too_small.any():
         name, rows = classes[too_small].tolist()[0], class_sizes[too_small][0]
@@ -153,7 +157,7 @@ def _hold_out(counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray) 
 
 
 def _take(order: np.ndarray, count: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divides `order` into remaining rows and `count` taken rows: the last ones of each class, in equal shares."""
+    """Divides `order` into remaining rows and `count` taken rows: the last ones, the same share of each class."""
     sizes = np.bincount(ids)
     positions = np.empty(len(order), int)  # of each row within its class
     starts = np.cumsum(sizes) - sizes

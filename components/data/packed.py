@@ -115,7 +115,7 @@ def _unpack_xz(file: io.BufferedReader) -> Iterator[bytes]:
 def _unpack_streams(file: io.BufferedReader, make_decompressor: Callable[[], Any]) -> Iterator[bytes]:
     """Unpacks a file that consists of one or more packed streams.
 
-    Python's `BZ2File` silently stops where the second stream is damaged, and `LZMAFile` has no memory limit.
+    Python's `BZ2File` silently stops if the second stream is damaged, and `LZMAFile` has no memory limit.
     """
     data = file.read(CHUNK_BYTES)
     while data:

@@ -69,8 +69,9 @@ class Tokens(Stateless):
         texts, text_of_row = compact(self._read_texts(block, parents))
         joined = self._standardize(self._remove(tokenize.join_texts(texts)))
         if self.separator is not None:
-            joined = joined.replace(self.separator.encode(), bytes([tokenize.CUT]))
-        tokens = tokenize.split(joined, self.split if self.separator is None else None)
+            joined = joined.replace(self.separator.encode(), bytes([tokenize.SEPARATOR]))
+        mode = self.split if self.separator is None else None  # None: only at SEPARATOR
+        tokens = tokenize.split(joined, mode)
         if self._widths != (1,):
             tokens = tokenize.make_ngrams(tokens, self._widths, by_token=self.order == "tft")
         if self.distinct:
@@ -84,18 +85,19 @@ class Tokens(Stateless):
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        """The lengths of n-grams, in the order of n-grams with the same first token."""
+        """The lengths of n-grams, in the order in which they are made. For `tft` the lengths ascend."""
         ngrams = self.ngrams if self.ngrams is not None else 1
         widths = tuple(range(1, ngrams + 1)) if isinstance(ngrams, int) else ngrams
         return widths if self.order == "keras" else tuple(sorted(widths))
 
     def _read_texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
-        found = read_values(block, self.key, parents, empty_is_missing=False)
-        if found.is_all_missing and not isinstance(found.values, Strings):
-            found = found._replace(values=to_strings([""] * found.value_count))
-        if not isinstance(found.values, Strings) or not isinstance(found.layout, tuple) or len(found.layout) > 1:
+        column = read_values(block, self.key, parents, empty_is_missing=False)
+        texts = column.values
+        if column.is_all_missing and not isinstance(texts, Strings):  # without a value, the type is unknown
+            texts = to_strings([""] * column.value_count)
+        if not (isinstance(texts, Strings) and column.is_one_dimensional):
             raise DataError(f"column `{self.key}` of {block.origin} must have one string in each row")
-        return found.values if found.valid_mask is None else _clear(found.values, ~found.valid_mask)
+        return texts if column.valid_mask is None else _clear(texts, ~column.valid_mask)
 
     def _remove(self, joined: bytes) -> bytes:
         for text in self.remove:
@@ -135,16 +137,18 @@ def _get_counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax
 
 def _clear(texts: Strings, is_missing: np.ndarray) -> Strings:
     """Replaces the strings of missing rows by empty strings."""
-    strings = len(texts.offsets) - 1
-    rows = np.arange(strings) if texts.indices is None else texts.indices
-    if not np.diff(texts.offsets)[rows[is_missing]].any():
+    string_count = len(texts.offsets) - 1
+    string_of_row = np.arange(string_count) if texts.indices is None else texts.indices
+    if not np.diff(texts.offsets)[string_of_row[is_missing]].any():
         return texts  # they are empty already
-    return Strings(texts.data, np.append(texts.offsets, texts.offsets[-1]), np.where(is_missing, strings, rows))
+    offsets, empty_string = np.append(texts.offsets, texts.offsets[-1]), string_count  # an empty string is appended
+    return Strings(texts.data, offsets, np.where(is_missing, empty_string, string_of_row))
 
 
 def _select_rows(tokens: Ragged, rows: np.ndarray) -> Ragged:
     """Selects the tokens of some rows; a row may be selected several times."""
     counts = np.diff(tokens.offsets)[rows]
     offsets = np.append(0, np.cumsum(counts))
-    positions = np.arange(offsets[-1]) + np.repeat(tokens.offsets[rows] - offsets[:-1], counts)
+    shifts = tokens.offsets[rows] - offsets[:-1]  # from the position of a token in the result to that in `tokens`
+    positions = np.arange(offsets[-1]) + np.repeat(shifts, counts)
     return Ragged(tokens.values._replace(indices=positions), offsets)

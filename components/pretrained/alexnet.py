@@ -15,6 +15,6 @@ NAMING_SCHEMES = (
             Rule("dense_1", "classifier.4"),
             Rule("head", "classifier.6"),
         ),
-        fields=({"normalization": None, "strides": (4, 1), "paddings": (2, 2), "ceil_mode": False},),
+        required_fields=({"normalization": None, "strides": (4, 1), "paddings": (2, 2), "ceil_mode": False},),
     ),
 )

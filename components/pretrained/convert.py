@@ -175,9 +175,9 @@ def _transpose_flattened(array: np.ndarray, channels: int, name: str) -> np.ndar
 
 def _renumber(scheme: NamingScheme, tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Renumbers layers from 0. Keras numbers the layers of all models of a session together."""
-    if not scheme.renumbered:
+    if not scheme.numbered_per_session:
         return dict(tensors)
-    pattern = re.compile(rf"({'|'.join(scheme.renumbered)})(?:_(\d+))?(?=/)")
+    pattern = re.compile(rf"({'|'.join(scheme.numbered_per_session)})(?:_(\d+))?(?=/)")
     layers = {match.groups() for name in tensors if (match := pattern.match(name))}  # (word, number or None)
     ranks: dict[str, dict[int, int]] = {}
     for word, _ in layers:

@@ -22,7 +22,7 @@ KERAS = (
 )
 
 NAMING_SCHEMES = (
-    NamingScheme("torchvision", TORCH, fields=({"epsilon": 1e-5},)),
-    NamingScheme("timm", TORCH, fields=({"epsilon": 1e-5},)),
-    NamingScheme("keras", KERAS, framework="keras", fields=({"epsilon": 1.001e-5},)),
+    NamingScheme("torchvision", TORCH, required_fields=({"epsilon": 1e-5},)),
+    NamingScheme("timm", TORCH, required_fields=({"epsilon": 1e-5},)),
+    NamingScheme("keras", KERAS, framework="keras", required_fields=({"epsilon": 1.001e-5},)),
 )

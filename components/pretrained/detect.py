@@ -52,7 +52,7 @@ def check_fields(scheme: NamingScheme, architecture: Any) -> None:
     """
     differences = [
         {field: value for field, value in fields.items() if not _is_equal(getattr(architecture, field), value)}
-        for fields in scheme.fields
+        for fields in scheme.required_fields
     ]
     if differences and all(differences):
         alternatives = [

@@ -42,6 +42,6 @@ NAMING_SCHEMES = (
             Rule(r"auxiliary_(\d)/head", "aux{0:+1}.fc2"),
             Rule("head", "fc"),
         ),
-        fields=({"layout": "torchvision", "epsilon": 1e-3},),
+        required_fields=({"layout": "torchvision", "epsilon": 1e-3},),
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from components.pretrained.naming import NamingScheme, Rule
 
 DEPTHS = (10, 20, 10)  # number of blocks of each stage
-LAST = DEPTHS[2] - 1  # number of the last block
+LAST = DEPTHS[2] - 1  # number of the last block of stage 3
 
 STEM = ("1a", "2a", "2b", "3b", "4a")
 BLOCKS = (
@@ -17,6 +17,7 @@ BLOCKS = (
     (f"stage_3_block_({LAST})", "block8"),
     (r"stage_3_block_(\d+)", "repeat_2.{0}"),
 )
+# Convolutions with normalization: (ours, theirs).
 LAYERS = (
     *((f"stem/conv_{n}", f"conv2d_{name}") for n, name in enumerate(STEM)),
     (r"stage_1_entry/fork_0/branch_0/conv_0", "mixed_5b.branch0"),
@@ -29,7 +30,6 @@ LAYERS = (
     *((rf"{ours}/branch_(\d+)/conv_(\d+)", f"{theirs}.branch{{1}}.{{2}}") for ours, theirs in BLOCKS),
     (r"last", "conv2d_7b"),
 )
-"""Convolutions with normalization: (ours, theirs)."""
 
 FIELDS = ({"linear_end": True, "epsilon": 1e-3},)
 TIMM = NamingScheme(
@@ -40,7 +40,7 @@ TIMM = NamingScheme(
         *(Rule(f"{ours}/up", f"{theirs}.conv2d") for ours, theirs in BLOCKS),
         Rule("head", "classif"),
     ),
-    fields=FIELDS,
+    required_fields=FIELDS,
 )
 
 
@@ -49,6 +49,7 @@ def _list_convolutions(module: str, *lengths: int) -> tuple[str, ...]:
     return tuple(f"{module}/branch_{n}/conv_{m}" for n, length in enumerate(lengths) for m in range(length))
 
 
+# Paths of all convolutions, in the order of their numbers in Keras.
 NUMBERED = (
     *(f"stem/conv_{n}" for n in range(len(STEM))),
     *_list_convolutions("stage_1_entry/fork_0", 1, 2, 3, 1),
@@ -58,7 +59,6 @@ NUMBERED = (
     *_list_convolutions("stage_3_entry/fork_0", 2, 2, 3),
     *(conv for n in range(DEPTHS[2]) for conv in _list_convolutions(f"stage_3_block_{n}", 1, 3)),
 )
-"""Paths of all convolutions, in the order of their numbers in Keras."""
 
 KERAS = NamingScheme(
     "keras",
@@ -73,8 +73,8 @@ KERAS = NamingScheme(
         *(Rule(f"{ours}/norm", f"batch_normalization_{n}") for n, ours in enumerate(NUMBERED)),
     ),
     framework="keras",
-    renumbered=("conv2d", "batch_normalization"),
-    fields=FIELDS,
+    numbered_per_session=("conv2d", "batch_normalization"),
+    required_fields=FIELDS,
 )
 
 NAMING_SCHEMES = (TIMM, KERAS)

@@ -51,13 +51,13 @@ KERAS = (
 )
 
 NAMING_SCHEMES = (
-    NamingScheme("torchvision", TORCH, fields=({"count_include_pad": True, "epsilon": 1e-3},)),
-    NamingScheme("timm", TORCH, fields=({"count_include_pad": True, "epsilon": 1e-3},)),
+    NamingScheme("torchvision", TORCH, required_fields=({"count_include_pad": True, "epsilon": 1e-3},)),
+    NamingScheme("timm", TORCH, required_fields=({"count_include_pad": True, "epsilon": 1e-3},)),
     NamingScheme(
         "keras",
         KERAS,
         "keras",
-        renumbered=("conv2d", "batch_normalization"),
-        fields=({"count_include_pad": False, "epsilon": 1e-3},),
+        numbered_per_session=("conv2d", "batch_normalization"),
+        required_fields=({"count_include_pad": False, "epsilon": 1e-3},),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.pretrained.naming import NamingScheme, Rule
 
+# Convolutions with normalization: (ours, theirs).
 LAYERS = (
     (r"stem/conv_(\d+)", "features.{0}"),
     (r"stem/fork_0/branch_1/conv_0", "features.3.conv"),
@@ -26,7 +27,6 @@ LAYERS = (
     (r"stage_3_block_(\d+)/branch_2/fork_0/branch_0/conv_0", "features.{0:+19}.branch2_3a"),
     (r"stage_3_block_(\d+)/branch_2/fork_0/branch_1/conv_0", "features.{0:+19}.branch2_3b"),
 )
-"""Convolutions with normalization: (ours, theirs)."""
 
 TIMM = NamingScheme(
     "timm",
@@ -35,7 +35,7 @@ TIMM = NamingScheme(
         *(Rule(f"{ours}/norm", f"{theirs}.bn") for ours, theirs in LAYERS),
         Rule("head", "last_linear"),
     ),
-    fields=({"epsilon": 1e-3},),
+    required_fields=({"epsilon": 1e-3},),
 )
 
 NAMING_SCHEMES = (TIMM,)

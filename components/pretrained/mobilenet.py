@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import Framework, NamingScheme, Rule
 
 Layers: TypeAlias = Mapping[str, str]
 """{our module: names of its layers in the library}. A `#` stands for their path of the block.
@@ -40,12 +40,13 @@ def _make_scheme(
     library: str,
     outer: Layers,
     *inner: tuple[Layers, Blocks],
-    fields: tuple[Mapping[str, Any], ...] = (SAME,),
+    required_fields: tuple[Mapping[str, Any], ...] = (SAME,),
     ignored: str = r".*\.num_batches_tracked",
 ) -> NamingScheme:
     """Returns a scheme from the layers outside of blocks (`outer`) and inside of blocks (`inner`)."""
     rules = [rule for layers, blocks in ((outer, [("", "")]), *inner) for rule in _make_rules(layers, blocks)]
-    return NamingScheme(library, tuple(rules), "keras" if library == "keras" else "torch", ignored, fields=fields)
+    framework: Framework = "keras" if library == "keras" else "torch"
+    return NamingScheme(library, tuple(rules), framework, ignored, required_fields=required_fields)
 
 
 def _make_rules(layers: Layers, blocks: Blocks) -> Iterable[Rule]:
@@ -80,8 +81,8 @@ def _make_torchvision_scheme(blocks: Blocks, excited: Sequence[int], outer: Laye
         for m, module in enumerate(module for module in present if present[module]):
             names = f"#.{m}.fc1 #.{m}.fc2" if module == "excitation" else f"#.{m}.0 #.{m}.1"
             inner.append(({module: names}, [block]))
-    stem, fields = "features.0.0 features.0.1", ({"padding": "symmetric", "epsilon": epsilon},)
-    return _make_scheme("torchvision", {"stem": stem, **outer}, *inner, fields=fields)
+    layers = {"stem": "features.0.0 features.0.1", **outer}
+    return _make_scheme("torchvision", layers, *inner, required_fields=({**SYMMETRIC, "epsilon": epsilon},))
 
 
 def _make_huggingface_v1_scheme() -> NamingScheme:
@@ -102,7 +103,7 @@ TORCHVISION = (
         {"stem": "features.0.0 features.0.1", "top": "features.18.0 features.18.1", "head": "classifier.1"},
         ({"depthwise": "#.0.0 #.0.1", "project": "#.1 #.2"}, TORCHVISION_V2[:1]),
         ({"expand": "#.0.0 #.0.1", "depthwise": "#.1.0 #.1.1", "project": "#.2 #.3"}, TORCHVISION_V2[1:]),
-        fields=(SYMMETRIC,),
+        required_fields=(SYMMETRIC,),
     ),
     _make_torchvision_scheme(
         _number_blocks("features.#.block", V3, 1),
@@ -133,15 +134,15 @@ TIMM_INNER = (
 )
 TIMM_OUTER = {"stem": "conv_stem bn1", "head": "classifier"}
 TIMM_LAST = {n: {"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5)}
+# For models with symmetric padding. Models named `tf_…` have the padding of TensorFlow.
 TIMM = tuple(
-    _make_scheme("timm", TIMM_OUTER | last, *inner, fields=(SYMMETRIC,))
+    _make_scheme("timm", TIMM_OUTER | last, *inner, required_fields=(SYMMETRIC,))
     for last, inner in (
         ({}, ((TIMM_SEPARABLE, [(ANY_STAGE, "blocks.{0:-1}.{1}")]),)),
         ({"top": "conv_head bn2"}, TIMM_INNER),
         *((last, TIMM_INNER) for last in TIMM_LAST.values()),
     )
 )
-"""For models with symmetric padding. Models named `tf_…` have the padding of TensorFlow."""
 
 KERAS_V2 = {part: f"#_{part} #_{part}_BN" for part in ("expand", "depthwise", "project")}
 KERAS_V3 = {part: f"#_{part} #_{part}_bn" for part in ("expand", "depthwise", "project")} | {

@@ -66,18 +66,18 @@ class NamingScheme:
         rules: rules for the layers. The first matching rule applies.
         framework: framework that determines the layout of the arrays.
         ignored: regular expression for names in the file without a counterpart in our trees.
-        renumbered: kinds of layers that the library numbers through a whole session (`conv2d`, `conv2d_7`). Titrate
-            renumbers them from 0.
-        fields: alternatives of values that the fields of the architecture must have for these weights. Shapes don't
-            show these values. Empty: any values.
+        numbered_per_session: kinds of layers that the library numbers through a whole session (`conv2d`, `conv2d_7`).
+            Titrate renumbers them from 0.
+        required_fields: values of fields that the architecture must have for these weights, because shapes don't
+            depend on them. One of these mappings must hold. Empty: any values.
     """
 
     library: str
     rules: tuple[Rule, ...]
     framework: Framework = "torch"
     ignored: str = r".*\.num_batches_tracked"
-    renumbered: tuple[str, ...] = ()
-    fields: tuple[Mapping[str, Any], ...] = ()
+    numbered_per_session: tuple[str, ...] = ()
+    required_fields: tuple[Mapping[str, Any], ...] = ()
 
     def find_layer(self, module: str) -> LayerName | None:
         """Returns the name of one of our modules in the library. None: no rule matches the module."""

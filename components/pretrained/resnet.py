@@ -76,19 +76,21 @@ HUGGINGFACE = (
 )
 
 NAMING_SCHEMES = (
-    NamingScheme("torchvision", TORCHVISION, fields=(TORCH_FIELDS,)),
-    NamingScheme("timm", TIMM, fields=(TORCH_FIELDS,)),
-    NamingScheme("timm", TIMM_DEEP, fields=(TORCH_FIELDS,)),
+    NamingScheme("torchvision", TORCHVISION, required_fields=(TORCH_FIELDS,)),
+    NamingScheme("timm", TIMM, required_fields=(TORCH_FIELDS,)),
+    NamingScheme("timm", TIMM_DEEP, required_fields=(TORCH_FIELDS,)),
     NamingScheme(
-        "timm", TIMM_LEGACY, fields=(TORCH_FIELDS | {"max_pool": "caffe", "version": "v1", "block": "bottleneck"},)
+        "timm",
+        TIMM_LEGACY,
+        required_fields=(TORCH_FIELDS | {"max_pool": "caffe", "version": "v1", "block": "bottleneck"},),
     ),
-    NamingScheme("timm", TIMM_LEGACY_DEEP, fields=(TORCH_FIELDS | {"max_pool": "caffe"},)),
-    NamingScheme("timm", TIMM_V2, fields=(TORCH_FIELDS | {"version": "v2"},)),
+    NamingScheme("timm", TIMM_LEGACY_DEEP, required_fields=(TORCH_FIELDS | {"max_pool": "caffe"},)),
+    NamingScheme("timm", TIMM_V2, required_fields=(TORCH_FIELDS | {"version": "v2"},)),
     NamingScheme(
         "keras",
         KERAS,
         "keras",
-        fields=(KERAS_FIELDS, KERAS_FIELDS | {"version": "v2", "max_pool": "keras", "downsample": "last"}),
+        required_fields=(KERAS_FIELDS, KERAS_FIELDS | {"version": "v2", "max_pool": "keras", "downsample": "last"}),
     ),
-    NamingScheme("huggingface", HUGGINGFACE, fields=(TORCH_FIELDS,)),
+    NamingScheme("huggingface", HUGGINGFACE, required_fields=(TORCH_FIELDS,)),
 )

@@ -222,7 +222,7 @@ def _describe_divergence(diverged: DivergedError, run: PreparedRun, checkpoints:
 
 def _final_metrics(run: PreparedRun, trainer_state: TrainerState) -> dict[str, float]:
     """The metrics of the best weights on each split but the training split, and the costs of the run."""
-    state, history = trainer_state.state, trainer_state.history
+    state, history = trainer_state.train_state, trainer_state.history
     parameters, model_state = trainer_state.best or (state.parameters, state.model_state)
     best_epoch = next((epoch for epoch in history if epoch["step"] == trainer_state.best_step), history[-1])
     best_metrics = {name: value for name, value in best_epoch.items() if name.startswith(("train/", "valid/"))}

@@ -71,7 +71,7 @@ def _to_arrow(columns: Columns) -> Any:
 
 
 def _to_json_values(values: np.ndarray) -> list[Any]:
-    """The values for JSON: a float as the shortest decimal that its own precision reads back as the same float."""
+    """The values for JSON. A float32 such as 0.1 becomes 0.1, the shortest decimal that is the same float32."""
     if values.dtype.kind != "f":
         return values.tolist()
     shortest = values.astype(str).astype(np.float64)

@@ -13,7 +13,7 @@ from runner.data.transform import Rows
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program
 
-BATCH_SIZES = tuple(2**power for power in range(0, 32, 4))  # few, because the model is compiled for each
+BATCH_SIZES = tuple(16**power for power in range(8))  # few, because the model is compiled for each
 
 
 class PredictFn:
@@ -31,7 +31,8 @@ class PredictFn:
 
     def logits(self, rows: Rows, parameters: Any, model_state: Any) -> np.ndarray:
         """The outputs for each row, float32 (N, outputs); for a real-valued target in the target's own unit."""
-        count = row_count(next(iter(next(iter(rows.values())).values())))
+        first_column = next(iter(rows.values()))
+        count = row_count(next(iter(first_column.values())))
         size = min(self._max_batch_size, next(size for size in BATCH_SIZES if size >= count))
         pieces = []
         for first in range(0, count, size):

@@ -44,7 +44,7 @@ class Delivery(Protocol):
             seconds: the longest wait.
 
         Returns:
-            The id of the MLflow run; None where it is not known yet.
+            The id of the MLflow run; None: it is not known yet.
         """
 
     def describe_missing(self) -> str | None:
@@ -58,7 +58,7 @@ class Tracking(Protocol):
         """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already."""
 
     def describe(self) -> Mapping[str, Any]:
-        """The address of the record, for `record.json`. Raises UserError where no record can be delivered there."""
+        """The address of the record, for `record.json`. Raises UserError if no record can be delivered there."""
 
 
 class NoDelivery:
@@ -80,9 +80,9 @@ class NoDelivery:
 
 
 class ChildDelivery:
-    """A delivery by a child process. That of a sweep delivers all runs in the sweep's folder.
+    """A delivery by a child process. The delivery of a sweep also delivers all runs in the sweep's folder.
 
-    The child process may outlive this one, where the store is slow. This process writes a byte to the pipe for each
+    The child process may outlive this one if the store is slow. This process writes a byte to the pipe for each
     notification, and closes the pipe at the end of the run; a kill closes it too.
     """
 
@@ -109,7 +109,7 @@ class ChildDelivery:
         return DeliveryState.load(self._folder).run_id
 
     def _is_end_delivered(self) -> bool:
-        """Whether MLflow has the end of the run. Nobody waits for the figures, which follow."""
+        """Whether MLflow has the end of the run. The figures, which are sent later, don't count."""
         return DeliveryState.load(self._folder).ended == digest_summary(self._folder)
 
     def describe_missing(self) -> str | None:
@@ -185,7 +185,7 @@ class MLflow:
     def start(self, folder: Path) -> Delivery:
         """Starts the delivery of a run's or a sweep's folder, which holds its `record.json` already.
 
-        A run that is resumed with another `uri` is delivered there from its first point.
+        If a run is resumed with another `uri`, all its points are delivered there, from the first one.
         """
         tracking = self.describe()
         for path in (folder, *list_runs(folder)):
@@ -220,7 +220,7 @@ class Nothing:
 
 
 def draw_in_background(folder: Path) -> None:
-    """Draws the figures of a run, or of a sweep and its runs, in a child process; its errors go to the run's log."""
+    """Draws the figures of a run, or of a sweep and its runs, in a child process. Errors go to the run's log."""
     with open_to_append(folder / "log.txt") as log:
         _reap_in_background(_start_module("runner.figures", folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 

@@ -55,7 +55,7 @@ def choose_experiment(name: str | None, uri: str) -> dict[str, str | None]:
         uri: the whole URI of the store.
 
     Returns:
-        `experiment`, its name; and `experiment_id`, where MLFLOW_EXPERIMENT_ID names it.
+        `experiment`, its name; and `experiment_id`, if MLFLOW_EXPERIMENT_ID names it.
 
     Raises:
         UserError: MLflow accepts no such name, or a SQLite store lacks the id. The delivery asks a server for it later.
@@ -125,7 +125,7 @@ def _plugin_schemes() -> set[str]:
 
 
 def _check_joined_run(uri: str) -> None:
-    """Raises UserError where a SQLite store lacks the run that MLFLOW_RUN_ID names; a server is asked later."""
+    """Raises UserError if a SQLite store lacks the run that MLFLOW_RUN_ID names. The delivery asks a server later."""
     run_id, database = os.environ.get(RUN_VARIABLE), find_sqlite_file(uri)
     if not run_id or database is None:
         return
@@ -136,7 +136,7 @@ def _check_joined_run(uri: str) -> None:
 
 
 def _has_run(database: Path, run_id: str) -> bool:
-    """Whether a database has a run. True where it can't be read now, since the delivery checks it again."""
+    """Whether a database has a run. True if it can't be read now, since the delivery checks it again."""
     query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         return connection.execute(query, (run_id,)).fetchone() is not None
@@ -144,7 +144,7 @@ def _has_run(database: Path, run_id: str) -> bool:
 
 
 def _read_experiment_name(database: Path, experiment_id: str, uri: str) -> str | None:
-    """The name of an experiment. None where the database can't be read now, since the delivery checks it again."""
+    """The name of an experiment. None: the database can't be read now, and the delivery checks it again."""
     query = "SELECT name FROM experiments WHERE experiment_id = ? AND lifecycle_stage = 'active'"
     row = None
     if database.exists():

@@ -222,7 +222,7 @@ def _deliver_pending(
 
 
 def _find_connection_error(uri: str, user_uri: str | None, *, retry: bool = True) -> str | None:
-    """Connects to a store. Returns why that fails; None where it succeeds.
+    """Connects to a store. Returns why that fails; None: it succeeds.
 
     Args:
         uri: the store's URI in the record.

@@ -17,14 +17,14 @@ RUN_VARIABLE = "MLFLOW_RUN_ID"
 
 
 def record_key(folder: Path, record: Mapping[str, Any]) -> str:
-    """The value of the tag `titrate.folder`, by which a folder's run is found in MLflow."""
+    """The value of the tag `titrate.folder`, by which the MLflow run of a folder is found."""
     return record.get("id") or f"{folder.name} {record['digest']} {record['created']}".replace("'", "")
 
 
 def claim_folder(folder: Path) -> bool:
     """Writes the path of a folder into its record. A copy of another folder gets a new id.
 
-    The folder is a copy where the folder at the recorded path still exists, and was moved where that is gone.
+    If the recorded path still holds the original folder, this folder is a copy. Otherwise this folder was moved.
 
     Returns:
         Whether it is a copy.
@@ -42,7 +42,7 @@ def claim_folder(folder: Path) -> bool:
 
 
 def redirect_record(folder: Path, tracking: Mapping[str, Any]) -> None:
-    """Writes the address of a record. A record with another address until now is delivered from its first point."""
+    """Writes the address of a record. If the address changes, all points are delivered there, from the first one."""
     record = read_record(folder)
     if record["tracking"] != tracking:
         _write(folder, record | {"tracking": dict(tracking)})

@@ -34,7 +34,7 @@ def escape_file_name(name: str) -> str:
     return escaped.replace("/", _escape_character("/")).replace(":", _escape_character(":"))
 
 
-def escape_text(text: str, longest: int, full_copy: str) -> str:
+def escape_text(text: str, longest: int, *, full_copy: str) -> str:
     """A value that MLflow accepts: invalid characters are escaped, and a long text is cut.
 
     Args:

@@ -42,7 +42,7 @@ class DeliveryState:
 
     @classmethod
     def load(cls, folder: Path) -> DeliveryState:
-        """Reads the state of a folder; the empty state where the file is missing or damaged."""
+        """Reads the state of a folder; the empty state if the file is missing or damaged."""
         try:
             values = read_json(folder / "delivered.json")
             return cls(**values | {key: tuple(values.get(key, ())) for key in ("refused", "links")})

@@ -86,14 +86,20 @@ def connect(uri: str) -> MlflowClient:
         if not database.exists() or not database.stat().st_size:
             _create_database(database)
         _check_writable(database)
+        _enable_wal(database)
         return MlflowClient(_uri_for_mlflow(uri, database))
 
 
-def find_run(client: MlflowClient, record: Mapping[str, Any], key: str) -> str | None:
-    """Finds the run whose tag `titrate.folder` is `key`.
+def find_run(client: MlflowClient, record: Mapping[str, Any], folder_id: str) -> str | None:
+    """Finds the MLflow run of a run folder. Creates its experiment if it is missing.
 
-    A request whose answer got lost may have been repeated, so there may be several such runs. The run with the most
-    metrics is the folder's, and the others are deleted if they have no metrics.
+    A request whose answer got lost may have been repeated, so there may be several runs with the tag of the folder. The
+    run with the most metrics is the run of the folder. The others are deleted if they have no metrics.
+
+    Args:
+        client: the client of the store.
+        record: the contents of `record.json` in the folder.
+        folder_id: value of the tag `titrate.folder`, which no other run folder has and which stays if it is moved.
 
     Returns:
         The run's id; None: there is no such run.
@@ -104,7 +110,7 @@ def find_run(client: MlflowClient, record: Mapping[str, Any], key: str) -> str |
     from mlflow.entities import ViewType
 
     experiment_id = _find_or_create_experiment(client, record["tracking"])
-    runs = client.search_runs([experiment_id], f"tags.`{FOLDER_TAG}` = '{key}'", ViewType.ALL)
+    runs = client.search_runs([experiment_id], f"tags.`{FOLDER_TAG}` = '{folder_id}'", ViewType.ALL)
     active = sorted((run for run in runs if run.info.lifecycle_stage == "active"), key=_count_metrics, reverse=True)
     for run in active[1:]:
         if not _count_metrics(run):
@@ -114,15 +120,15 @@ def find_run(client: MlflowClient, record: Mapping[str, Any], key: str) -> str |
     return active[0].info.run_id if active else None
 
 
-def create_run(client: MlflowClient, record: Mapping[str, Any], key: str) -> str:
-    """Creates the run of a record, with `key` as its tag `titrate.folder`. Returns its id."""
+def create_run(client: MlflowClient, record: Mapping[str, Any], folder_id: str) -> str:
+    """Creates the MLflow run of a run folder. Returns its id. The arguments are those of `find_run`."""
     experiment_id = _find_or_create_experiment(client, record["tracking"])
-    name = escape_text(record["name"], LONGEST_RUN_NAME, "record.json")
+    name = escape_text(record["name"], LONGEST_RUN_NAME, full_copy="record.json")
     try:
         with without_retries():  # a repeated request would create a second run
-            return client.create_run(experiment_id, record["created"], {FOLDER_TAG: key}, name).info.run_id
+            return client.create_run(experiment_id, record["created"], {FOLDER_TAG: folder_id}, name).info.run_id
     except Exception:
-        if (run_id := find_run(client, record, key)) is None:
+        if (run_id := find_run(client, record, folder_id)) is None:
             raise
         return run_id  # the run was created, but the answer got lost
 
@@ -173,7 +179,8 @@ def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, object]) -> l
     from mlflow.entities import RunTag
 
     items = [
-        RunTag(escape_name(key), escape_text(str(value), LONGEST_TAG, "record.json")) for key, value in tags.items()
+        RunTag(escape_name(key), escape_text(str(value), LONGEST_TAG, full_copy="record.json"))
+        for key, value in tags.items()
     ]
     return _log_batches(client, run_id, "tags", items, TAGS_PER_BATCH)
 
@@ -206,12 +213,13 @@ def end_run(client: MlflowClient, run_id: str, status: str, tags: Mapping[str, s
 
 
 def check_artifact_location(client: MlflowClient, run_id: str, uri: str) -> None:
-    """Raises UserError where a run's files would be stored elsewhere than beside the store's SQLite file.
+    """Raises UserError if MLflow would write the files of a run elsewhere than beside the SQLite file of the store.
 
-    A store that came with a downloaded folder may name any location: another's server, or files of this user.
+    The location is in the store, so a downloaded store could send files to a stranger's server or overwrite the user's.
+    Don't call this for a URI that the user named.
     """
     location, database = client.get_run(run_id).info.artifact_uri or "", find_sqlite_file(uri)
-    scheme, _, path = location.rpartition("://") if "://" in location else ("", "", location)
+    scheme, _, path = location.rpartition("://")
     allowed = [Path("mlruns"), *([] if database is None else [database.parent])]  # MLflow's default, and ours
     is_allowed = any(Path(unquote(path)).resolve().is_relative_to(folder.resolve()) for folder in allowed)
     if scheme not in ("", "file") or not is_allowed:
@@ -340,10 +348,10 @@ def without_retries() -> Iterator[None]:
 
 
 def _format_parameter(value: Any) -> str:
-    """A parameter's value as it can be typed on the command line; the digest of a longer value."""
+    """A parameter's value as it can be typed on the command line. A value over LONGEST_PARAMETER becomes its digest."""
     text = value if isinstance(value, str) else json.dumps(value)
     if len(text) <= LONGEST_PARAMETER:
-        return escape_text(text, LONGEST_PARAMETER, "config.yaml")
+        return escape_text(text, LONGEST_PARAMETER, full_copy="config.yaml")  # escapes may lengthen it
     digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
     return f"sha256:{digest} (in full in config.yaml)"
 
@@ -387,11 +395,9 @@ def _uri_for_mlflow(uri: str, database: Path) -> str:
     path has characters that a URI encodes, the URI goes through a link to the folder.
     """
     folder = database.parent.absolute()
-    return (
-        uri
-        if encode_sqlite_path(str(folder)) == str(folder)
-        else format_sqlite_uri(_link_to(folder) / database.name, uri)
-    )
+    if encode_sqlite_path(str(folder)) == str(folder):
+        return uri
+    return format_sqlite_uri(_link_to(folder) / database.name, template=uri)
 
 
 @functools.cache
@@ -408,9 +414,16 @@ def _check_writable(database: Path) -> None:
     with closing(sqlite3.connect(database, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
-        # In WAL mode, processes may read while another one writes. The file stores the mode, so one success suffices.
-        with suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _enable_wal(database: Path) -> None:
+    """Switches to WAL mode, in which processes may read while another one writes, unless the file is in use.
+
+    The file stores the mode, so one success suffices.
+    """
+    connection = sqlite3.connect(database, timeout=LOCK_SECONDS, isolation_level=None)
+    with closing(connection), suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class CheckpointManager:
             offset = self._outbox.flush()
         new_best = trainer_state.best if trainer_state.best_step == trainer_state.step else None
         metadata = trainer_state.metadata() | {"points": offset}
-        self._files.save(trainer_state.state, new_best, metadata, on_saved=lambda: self._cover(offset))
+        self._files.save(trainer_state.train_state, new_best, metadata, on_saved=lambda: self._cover(offset))
 
     def wait(self) -> None:
         """Waits until all checkpoints are on the disk. Raises DiskError if one could not be written."""

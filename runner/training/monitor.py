@@ -9,16 +9,16 @@ from components.types import Plateau
 
 
 class MonitorState(NamedTuple):
-    """The state of early stopping and of the plateau, as plain numbers that a checkpoint holds exactly.
+    """The state of early stopping and of the schedule `reduce_on_plateau`, as plain numbers for a checkpoint.
 
     Attributes:
         best: the best value so far.
         reference: the last value that counted as an improvement for early stopping.
         wait: the number of evaluations since `reference`.
-        plateau_reference: the last value that counted as an improvement for the plateau.
+        plateau_reference: the last value that counted as an improvement for `reduce_on_plateau`.
         plateau_wait: the number of evaluations since `plateau_reference`.
-        cooldown: the number of future evaluations that the plateau doesn't count.
-        scale: the factor of the learning rate, which the plateau reduces.
+        cooldown: the number of next evaluations that don't count as evaluations without improvement.
+        scale: the factor of the learning rate, which `reduce_on_plateau` reduces.
         stopped: whether early stopping has ended the run.
     """
 
@@ -54,7 +54,7 @@ def update_monitor(
         value: the monitored value.
         plateau: when and how far the learning rate is reduced. None: never.
         patience: the number of evaluations without improvement after which the run stops. None: it never stops early.
-        min_delta: early stopping counts only improvements by more than this. The plateau has its own `min_delta`.
+        min_delta: early stopping counts only improvements by more than this. `plateau` has its own `min_delta`.
         higher_is_better: the direction of the value.
 
     References:

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-FIRST_TRACED = 3  # dispatch; the ones before it compile and allocate memory
-TRACED_COUNT = 8  # dispatches
+FIRST_TRACED = 3  # number, from 1, of the first dispatch in the trace; the earlier ones compile and allocate memory
+TRACED_COUNT = 8  # number of dispatches in the trace
 
 
 class Profile:
@@ -28,7 +28,7 @@ class Profile:
         self.has_traced = False
 
     def count_dispatch(self, sums: Any) -> None:
-        """Counts a dispatch, and starts or ends the trace when its turn has come.
+        """Counts a dispatch, and starts or ends the trace at the right dispatch.
 
         Args:
             sums: arrays that the dispatch computes. The trace starts and ends once they are ready.

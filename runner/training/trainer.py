@@ -232,11 +232,11 @@ class Trainer(Evaluator):
         total_steps = self._total_epochs(trainer_state.step) * self.steps_per_epoch
         rate_inputs = RateInputs(np.int32(total_steps), np.float32(trainer_state.monitor.scale))
         step_count = np.int32(chunk.steps)
-        arguments = self.program_inputs, trainer_state.state, chunk.data, chunk.rows, step_count, rate_inputs
+        arguments = self.program_inputs, trainer_state.train_state, chunk.data, chunk.rows, step_count, rate_inputs
         compiling_before = self.timings.compiling
         self.compile_function(TRAINING_STEP, self.program.train, chunk, *arguments)
         self.timings.training -= self.timings.compiling - compiling_before
-        trainer_state.state, sums = self.program.train(*arguments)
+        trainer_state.train_state, sums = self.program.train(*arguments)
         trainer_state.step += chunk.steps
         self.timings.steps += chunk.steps
         return sums
@@ -276,7 +276,7 @@ class Trainer(Evaluator):
             values = compute_metrics(trainer_state.sums, self.metrics, "train")
             step = trainer_state.step - epoch * self.steps_per_epoch
             self.progress.show_step(epoch, step, self.timings.steps_per_second(), values)
-        if stops_on_nan and not unread and not _is_finite(trainer_state.state):
+        if stops_on_nan and not unread and not _is_finite(trainer_state.train_state):
             raise DivergedError(f"a parameter is not finite after {trainer_state.step} steps", trainer_state.step)
         return unread
 
@@ -284,7 +284,7 @@ class Trainer(Evaluator):
         """Evaluates, updates the monitor, and saves. Returns whether the monitored value is the best so far."""
         record = compute_metrics(trainer_state.sums, self.metrics, "train")
         record["learning_rate"] = float(trainer_state.sums["last"]["learning_rate"])
-        weights = trainer_state.state.parameters, trainer_state.state.model_state
+        weights = trainer_state.train_state.parameters, trainer_state.train_state.model_state
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", *weights)
         trainer_state.monitor, is_best = update_monitor(

@@ -17,17 +17,17 @@ class TrainerState:
     """All that is needed to resume a run.
 
     Attributes:
-        state: the training state, on the device.
-        monitor: the state of early stopping and of the plateau.
-        step: steps taken. It equals `state.step`, and needs no read from the device.
+        train_state: parameters, model state, optimizer state and step, on the device.
+        monitor: the state of early stopping and of the schedule `reduce_on_plateau`.
+        step: steps taken. It equals `train_state.step`, and needs no read from the device.
         best: parameters and model state of the best evaluation.
         best_step: the step of the best evaluation.
         history: a record for each epoch.
         sums: metric sums of the current epoch.
-        seconds: seconds of training, in all processes.
+        seconds: seconds of training, including those before the run was resumed.
     """
 
-    state: TrainState
+    train_state: TrainState
     monitor: MonitorState
     step: int = 0
     best: Any = None
@@ -41,8 +41,8 @@ class TrainerState:
         return {
             "step": self.step,
             "best_step": self.best_step,
-            "control": list(self.monitor),
-            "history": list(self.history),  # a copy: it is written while training goes on
+            "control": list(self.monitor),  # the key is the name of `monitor` in earlier versions
+            "history": list(self.history),  # a copy, because training appends to it while the checkpoint is written
             "sums": sums_to_json(self.sums),
             "seconds": self.seconds,
         }
@@ -51,7 +51,7 @@ class TrainerState:
     def from_checkpoint(cls, state: Any, best: Any, metadata: dict[str, Any]) -> TrainerState:
         """Puts the arrays of a checkpoint on the device, and joins them with its metadata."""
         return cls(
-            state=jax.tree.map(jax.device_put, state),
+            train_state=jax.tree.map(jax.device_put, state),
             monitor=MonitorState(*metadata["control"]),
             step=metadata["step"],
             best=jax.tree.map(jax.device_put, best),

@@ -59,7 +59,7 @@ NAMING_SCHEMES = (
             Rule(r"head", "predictions"),
         ),
         framework="keras",
-        renumbered=("conv2d",),
+        numbered_per_session=("conv2d",),
     ),
 )
 IMAGE = (4, 4, 2)
@@ -334,7 +334,7 @@ def test_weights_that_are_not_finite_floats_raise_with_their_names(
 
 def test_fields_must_have_the_values_that_the_weights_need() -> None:
     fields = ({"padding": "symmetric", "epsilon": 1e-5, "scale": None}, {"padding": "SAME", "epsilon": 1e-3})
-    names = NamingScheme("timm", (), fields=fields)
+    names = NamingScheme("timm", (), required_fields=fields)
     exact = [SimpleNamespace(padding="symmetric", epsilon=jnp.float32(1e-5), scale=None)]
     exact.append(SimpleNamespace(padding="SAME", epsilon=1e-3, scale=2))
     for architecture in exact:

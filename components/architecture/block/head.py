@@ -43,7 +43,7 @@ class ConvNet(nn.Module):
         """Returns a number of channels times `width`, rounded half up, at least 1."""
         return max(1, math.floor(count * self.width + 0.5))
 
-    def apply_head(
+    def make_output(
         self,
         x: jax.Array,
         features: Mapping[str, jax.Array],
@@ -52,15 +52,16 @@ class ConvNet(nn.Module):
         auxiliary: tuple[tuple[Any, jax.Array], ...] = (),
         initializer: Initializer = "glorot_uniform",
     ) -> Output:
-        """Returns the output of the network. Call it in the compact method of the network.
+        """Computes the logits, and returns them with all other outputs. Call it in the compact method of the network.
 
         Args:
-            x: input of the layer that computes the logits, (B, D).
+            x: input of the head, (B, D).
             features: output of each stage by name, in order.
             train: whether this is a training step.
             auxiliary: (weight of the loss, logits) of each auxiliary classifier.
-            initializer: distribution of the kernel of this layer.
+            initializer: distribution of the kernel of the head.
         """
         if not self.head:
             return Output(None, features=features)
-        return Output(compute_logits(self.outputs, x, train=train, initializer=initializer), {}, auxiliary, features)
+        logits = compute_logits(self.outputs, x, train=train, initializer=initializer)
+        return Output(logits, auxiliary=auxiliary, features=features)

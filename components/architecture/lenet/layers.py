@@ -57,11 +57,11 @@ class TableConv(nn.Module):
         check_images("a table convolution", x, window, self.padding)
         _check_table(self.table, channels)
         weights = self.param("kernel", self._draw_kernel, (*window, sum(map(len, self.table))), jnp.float32)
-        channels_of = [channel for row in self.table for channel in row]
-        features_of = [feature for feature, row in enumerate(self.table) for _ in row]
-        # XLA has no convolution with a table of connections. So a dense kernel is zero where there is no connection.
+        channel_of_connection = [channel for row in self.table for channel in row]
+        feature_of_connection = [feature for feature, row in enumerate(self.table) for _ in row]
+        # XLA has no convolution with a table of connections. So missing connections are zeros in a dense kernel.
         kernel = jnp.zeros((*window, channels, len(self.table)), x.dtype)
-        kernel = kernel.at[:, :, channels_of, features_of].set(weights.astype(x.dtype))
+        kernel = kernel.at[:, :, channel_of_connection, feature_of_connection].set(weights.astype(x.dtype))
         y = convolve(x, kernel, as_pair(self.stride), self.padding)
         if self.use_bias:
             y = y + as_channels(self.param("bias", nn.initializers.zeros, (len(self.table),), jnp.float32), y)

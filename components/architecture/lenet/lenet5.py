@@ -17,14 +17,15 @@ from components.types import Output, UserError
 
 SIDE = 32  # smallest side of images in pixels; the paper pads digits of 28 x 28 to 32 x 32
 UNIFORM = Uniform(2.4)  # initializer of all kernels, appendix A of the paper
+# For each map of C3, the maps of S2 that it is computed from: table I of the paper.
 TABLE = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
     *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)),
     (0, 1, 2, 3, 4, 5),
 )
-"""For each map of C3, the maps of S2 that it is computed from: table I of the paper."""
 
+# The codes of the digits 0 to 9: figure 3 of the paper, transcribed by github.com/mattwang44/LeNet-from-Scratch.
 DIGITS = """
 .#####. ...##.. .#####. ####### .#####. .#####. ..####. ####### .#####. .#####.
 ....... ..###.. ....... .....## ....... ....... .##.... .....## ##...## ##..###
@@ -39,7 +40,6 @@ DIGITS = """
 ....... ....... ....... ....... .....## ....... ....... ....... ....... .......
 ....... ....... ....... ....... .....## ....... ....... ....... ....... .......
 """
-"""The codes of the digits 0 to 9: figure 3 of the paper, transcribed by github.com/mattwang44/LeNet-from-Scratch."""
 
 
 class LeNet5(ConvNet):
@@ -62,7 +62,7 @@ class LeNet5(ConvNet):
         c5 = Dense(self.scale_channels(120), activation="relu", name="c5")(Flatten()(s4, train=train), train=train)
         f6 = Dense(self.scale_channels(84), activation="relu", name="f6")(c5, train=train)
         features = {"c1": c1, "s2": s2, "c3": c3, "s4": s4, "c5": c5, "f6": f6}
-        return self.apply_head(f6, features, train=train)
+        return self.make_output(f6, features, train=train)
 
 
 class LeNet5_1998(nn.Module):  # noqa: N801

@@ -68,6 +68,11 @@ class CategoryValues(NamedTuple):
         return self.value_count == 0 if self.valid_mask is None else not self.valid_mask.any()
 
     @property
+    def is_one_dimensional(self) -> bool:
+        """Whether the layout is (rows,)."""
+        return isinstance(self.layout, tuple) and len(self.layout) == 1
+
+    @property
     def row_count(self) -> int:
         """The number of rows."""
         return self.layout[0] if isinstance(self.layout, tuple) else len(self.layout) - 1

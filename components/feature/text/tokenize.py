@@ -18,9 +18,9 @@ from components.types import Ragged, Strings
 Standard: TypeAlias = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation"]
 Split: TypeAlias = Literal["whitespace", "character"]
 
-END, CUT = 0xFF, 0xFE  # bytes that don't occur in UTF-8: for the end of a text, and for a separator
+END, SEPARATOR = 0xFF, 0xFE  # bytes that don't occur in UTF-8: the end of a text, and a separator within a text
 LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
-IS_SEPARATOR = np.isin(np.arange(256), [*b" \t\n\v\f\r", CUT, END])
+IS_BETWEEN_WORDS = np.isin(np.arange(256), [*b" \t\n\v\f\r", SEPARATOR, END])  # for each byte
 CHUNK_STRINGS = 1 << 16  # strings that are copied at once: the positions of their bytes stay in the cache
 
 
@@ -38,21 +38,21 @@ def standardize(text: bytes, mode: Standard | None) -> bytes:
 
 
 def split(text: bytes, mode: Split | None) -> Ragged:
-    """Splits joined texts at END, CUT and `mode`: at whitespace, between characters, or (None) nowhere else.
+    """Splits joined texts at END and SEPARATOR, and also at whitespace or between characters if `mode` says so.
 
-    No token is empty.
+    Empty tokens are left out.
     """
     data = np.frombuffer(text, np.uint8)
     if mode == "character":
-        inside = data < CUT
-        begins = inside & (data & 0xC0 != 0x80)  # not the later bytes of a character
+        inside = data < SEPARATOR
+        begins = inside & ((data & 0xC0) != 0x80)  # the later bytes of a UTF-8 character are 10xxxxxx
     else:
-        inside = ~IS_SEPARATOR[data] if mode == "whitespace" else data < CUT
+        inside = ~IS_BETWEEN_WORDS[data] if mode == "whitespace" else data < SEPARATOR
         begins = inside.copy()
         begins[1:] &= ~inside[:-1]
     offsets = np.append(np.flatnonzero(begins[inside]), np.count_nonzero(inside))
-    rows = np.searchsorted(np.flatnonzero(begins), np.flatnonzero(data == END))
-    return Ragged(Strings(data[inside], offsets), np.append(0, rows))
+    row_stops = np.searchsorted(np.flatnonzero(begins), np.flatnonzero(data == END))
+    return Ragged(Strings(data[inside], offsets), np.append(0, row_stops))
 
 
 def make_ngrams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Ragged:
@@ -61,36 +61,37 @@ def make_ngrams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Rag
     Args:
         tokens: the tokens.
         widths: the lengths of n-grams.
-        by_token: whether they are ordered by their first token, then by width. False: by width first.
+        by_token: whether the n-grams of a row are ordered by first token, then by length. False: by length first.
     """
-    count = np.diff(tokens.offsets)
-    stop = np.repeat(tokens.offsets[1:], count)  # where the row of each token ends
-    fits = np.array([np.arange(len(stop)) + width <= stop for width in widths])  # (widths, tokens)
+    counts = np.diff(tokens.offsets)
+    row_stop = np.repeat(tokens.offsets[1:], counts)  # where the row of each token ends
+    fits = np.array([np.arange(len(row_stop)) + width <= row_stop for width in widths])  # (widths, tokens)
     if by_token:
-        first, which = np.nonzero(fits.T)
+        start, width_index = np.nonzero(fits.T)
     else:
-        which, first = np.nonzero(fits)
-        order = np.argsort(np.repeat(np.arange(len(count)), count)[first], kind="stable")
-        which, first = which[order], first[order]
-    last = first + np.array(widths)[which]
-    rows = np.append(0, np.cumsum(fits.sum(axis=0)))[tokens.offsets]
+        width_index, start = np.nonzero(fits)
+        row_of_token = np.repeat(np.arange(len(counts)), counts)
+        order = np.argsort(row_of_token[start], kind="stable")  # by row, then by length
+        width_index, start = width_index[order], start[order]
+    stop = start + np.array(widths)[width_index]
+    row_offsets = np.append(0, np.cumsum(fits.sum(axis=0)))[tokens.offsets]
     strings = tokens.values
     spaced = np.insert(strings.data, strings.offsets[1:], ord(" "))  # so token i begins i bytes later
-    return Ragged(_copy(spaced, strings.offsets[first] + first, strings.offsets[last] + last - 1), rows)
+    return Ragged(_copy(spaced, strings.offsets[start] + start, strings.offsets[stop] + stop - 1), row_offsets)
 
 
 def drop_duplicates(tokens: Ragged) -> Ragged:
     """Keeps the first of equal tokens in a row, by their Fingerprint64."""
-    rows = np.repeat(np.arange(len(tokens.offsets) - 1), np.diff(tokens.offsets))
-    values = fingerprint_cat64(rows.astype(np.uint64), fingerprint64(tokens.values.data, tokens.values.offsets))
-    _, first = np.unique(values, return_index=True)
+    row_of_token = np.repeat(np.arange(len(tokens.offsets) - 1), np.diff(tokens.offsets))
+    hashes = fingerprint64(tokens.values.data, tokens.values.offsets)
+    _, first = np.unique(fingerprint_cat64(row_of_token.astype(np.uint64), hashes), return_index=True)
     return _select(tokens, np.sort(first))
 
 
 def truncate(tokens: Ragged, max_tokens: int) -> Ragged:
     """Keeps the first `max_tokens` tokens of each row."""
-    position = np.arange(tokens.offsets[-1]) - np.repeat(tokens.offsets[:-1], np.diff(tokens.offsets))
-    return _select(tokens, np.flatnonzero(position < max_tokens))
+    position_in_row = np.arange(tokens.offsets[-1]) - np.repeat(tokens.offsets[:-1], np.diff(tokens.offsets))
+    return _select(tokens, np.flatnonzero(position_in_row < max_tokens))
 
 
 def _select(tokens: Ragged, positions: np.ndarray) -> Ragged:
@@ -101,8 +102,8 @@ def _copy(data: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Strings:
     """Copies each `data[start[i]:stop[i]]` as a string."""
     offsets = np.append(0, np.cumsum(stop - start))
     pieces = np.empty(offsets[-1], np.uint8)
-    for at in range(0, len(start), CHUNK_STRINGS):
-        bounds = offsets[at : at + CHUNK_STRINGS + 1]
-        shift = start[at : at + CHUNK_STRINGS] - bounds[:-1]
-        pieces[bounds[0] : bounds[-1]] = data[np.arange(bounds[0], bounds[-1]) + np.repeat(shift, np.diff(bounds))]
+    for first in range(0, len(start), CHUNK_STRINGS):
+        bounds = offsets[first : first + CHUNK_STRINGS + 1]
+        shifts = start[first : first + CHUNK_STRINGS] - bounds[:-1]  # from a position in `pieces` to that in `data`
+        pieces[bounds[0] : bounds[-1]] = data[np.arange(bounds[0], bounds[-1]) + np.repeat(shifts, np.diff(bounds))]
     return Strings(pieces, offsets)

@@ -110,8 +110,8 @@ def test_long_names_are_cut_and_stay_different() -> None:
 
 
 def test_long_texts_are_cut_and_name_the_file_with_the_full_text() -> None:
-    assert escape_text("a\ud800\0", 80, "config.yaml") == "a\\ud800\\x00"
-    cut = escape_text("x" * 9000, 8000, "record.json")
+    assert escape_text("a\ud800\0", 80, full_copy="config.yaml") == "a\\ud800\\x00"
+    cut = escape_text("x" * 9000, 8000, full_copy="record.json")
     assert len(cut) == 8000
     assert cut.endswith("x … (9,000 characters, in full in record.json)")
 

@@ -268,7 +268,7 @@ def test_temporary_files_of_a_killed_process_are_removed(tmp_path: Path) -> None
 
 
 def test_metadata_that_are_being_written_do_not_change_while_training_goes_on() -> None:
-    trainer_state = TrainerState(state=None, monitor=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
+    trainer_state = TrainerState(train_state=None, monitor=initial_monitor(False), history=[{"epoch": 1}])  # type: ignore[arg-type]
     metadata = trainer_state.metadata()
     trainer_state.history.append({"epoch": 2})
     assert metadata["history"] == [{"epoch": 1}]

@@ -33,7 +33,7 @@ def trainer_state(step: int, best_step: int) -> TrainerState:
         np.int32(7),  # type: ignore[arg-type]
     )
     return TrainerState(
-        state=state,
+        train_state=state,
         monitor=MonitorState(0.25, 0.5, 1, 0.75, 2, 3, 0.125, True),
         step=step,
         best=({"w": np.full(2, best_step, np.float32)}, {"m": np.float32(best_step)}),
@@ -54,7 +54,7 @@ def assert_equal(found: TrainerState, expected: TrainerState) -> None:
 def test_the_trainer_state_is_restored_exactly_from_json() -> None:
     saved = trainer_state(6, 4)
     metadata = json.loads(json.dumps(saved.metadata()))
-    assert_equal(TrainerState.from_checkpoint(saved.state, saved.best, metadata), saved)
+    assert_equal(TrainerState.from_checkpoint(saved.train_state, saved.best, metadata), saved)
 
 
 def test_only_the_points_that_the_loaded_checkpoint_covers_are_kept(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_only_the_points_that_the_loaded_checkpoint_covers_are_kept(tmp_path: Pa
     assert len((tmp_path / "points.jsonl").read_text().splitlines()) == 4
     (tmp_path / "checkpoints/step_0000000006.npz").write_bytes(b"damaged")
     reopened = CheckpointManager(tmp_path, delivery)
-    found, warnings = reopened.load(trainer_state(0, 0).state)
+    found, warnings = reopened.load(trainer_state(0, 0).train_state)
     assert found is not None
     assert_equal(found, trainer_state(4, 2))
     assert len(warnings) == 1
