@@ -15,7 +15,7 @@ from components.types import ColumnProfile, ColumnType, DataError, Source, Table
 from runner.suggest.column_plan import (
     ColumnPlan,
     describe_infinite,
-    describe_misspelling,
+    describe_unparsed_values,
     feature_target,
     format_override,
     format_row_count,
@@ -101,7 +101,7 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     kind: ColumnType | None
     has_many_values = classes is None or classes > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
     is_number = column.kind in ("int", "float")
-    if (column.kind == "float" and column.is_declared) or (is_number and has_many_values):
+    if (column.kind == "float" and column.is_type_declared) or (is_number and has_many_values):
         may_be_classes = classes and classes <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type(column.name, 'string')}" if may_be_classes else ""
         part = {"_target_": feature_target("Numeric"), "key": column.name, "normalize": "z_score"}
@@ -142,10 +142,10 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
     if column.infinite_count:
         rows = f"{describe_infinite(column)}, the first is {column.first_infinite_location}"
         raise DataError(f"{name} {rows}. Correct these rows, or leave them out.")
-    declared = column.is_declared and classes != column.rows
+    declared = column.is_type_declared and classes != column.rows
     if column.kind == "string" and classes and classes > max(2, column.rows / MIN_ROWS_PER_CLASS) and not declared:
         remedy = f". To read them as classes, set {format_type(column.name, 'string')}" if classes < column.rows else ""
-        hint = describe_misspelling(column) or f"too many for classes{remedy}"
+        hint = describe_unparsed_values(column) or f"too many for classes{remedy}"
         raise DataError(f"{name} has {classes:,} different texts in {column.rows:,} rows: {hint}")
 
 
