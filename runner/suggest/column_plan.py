@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from components.types import ColumnProfile, ColumnType, OddTexts
 
-MAX_ONE_HOT = 32  # distinct texts of a column with one-hot vectors; a column with more gets an embedding
-MAX_VOCABULARY = 20_000  # distinct texts of a column with a vocabulary; a column with more is hashed
-MAX_DISTINCT_SHARE = 0.5  # of the rows; categories with more distinct texts rarely occur in new rows
+MAX_ONE_HOT = 32  # a column with more distinct texts gets an embedding instead of one-hot vectors
+MAX_VOCABULARY = 20_000  # a column with more distinct texts is hashed
+MAX_DISTINCT_SHARE = 0.5  # distinct texts per row; above it, few texts would occur again in new rows
 MIN_EXPECTED_REPEATS = 10  # equal pairs expected by chance; if at least so many are and none occurs, numbers are ids
 MAX_NULL_TEXTS = 3  # distinct texts in a column of numbers; so few may stand for missing values
-WORD_DIMENSION = 8  # of the embedding of words
+WORD_DIMENSION = 8  # numbers in the embedding of a text's words
 MAX_EXACT = 2.0**53  # larger whole numbers are not exact in float64
 MAX_SKEWNESS = 2.0  # above it, non-negative numbers get a logarithm
 UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes

@@ -55,11 +55,11 @@ class Counts:
             split_dictionary(column.values) if isinstance(column.values, Strings) else (column.values, None)
         )
         keys = fingerprint64(values.data, values.offsets) if isinstance(values, Strings) else values
-        unique, first, codes = _find_unique(keys)
+        unique, example_positions, codes = _find_unique(keys)
         codes = codes if positions is None else codes[positions]
         counts, documents = _count(column, codes, len(unique))
         present = np.flatnonzero(counts)  # a dictionary may have values that don't occur
-        tokens = take(values, first[present])
+        tokens = take(values, example_positions[present])
         return Tally(unique[present], tokens, counts[present], documents[present], column.row_count)
 
     def merge(self, state: Tally, other: Tally) -> Tally:
@@ -68,12 +68,13 @@ class Counts:
             return (state if len(state.keys) else other)._replace(rows=rows)
         if state.keys.dtype != other.keys.dtype:
             raise DataError(f"column `{self.key}` has text in some rows and whole numbers in others; use one type")
-        unique, first, codes = _find_unique(np.concatenate([state.keys, other.keys]))
+        unique, example_positions, codes = _find_unique(np.concatenate([state.keys, other.keys]))
         counts, documents = (
             _add(codes, np.concatenate(pair), len(unique))
             for pair in ((state.counts, other.counts), (state.documents, other.documents))
         )
-        return Tally(unique, take(concatenate_categories(state.tokens, other.tokens), first), counts, documents, rows)
+        tokens = take(concatenate_categories(state.tokens, other.tokens), example_positions)
+        return Tally(unique, tokens, counts, documents, rows)
 
     def result(self, state: Tally) -> Tally:
         return state
@@ -106,12 +107,12 @@ def _find_unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     It takes half as long as np.unique.
     """
     order = np.argsort(keys)
-    ranked = keys[order]
-    new = np.ones(len(keys), bool)
-    np.not_equal(ranked[1:], ranked[:-1], out=new[1:])
+    ascending = keys[order]
+    is_first = np.ones(len(keys), bool)
+    np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
     codes = np.empty(len(keys), np.int64)
-    codes[order] = np.cumsum(new) - 1
-    return ranked[new], order[new], codes
+    codes[order] = np.cumsum(is_first) - 1
+    return ascending[is_first], order[is_first], codes
 
 
 def _count(column: CategoryValues, codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

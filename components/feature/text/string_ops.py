@@ -28,8 +28,8 @@ def split_dictionary(strings: Strings) -> tuple[Strings, np.ndarray | None]:
         return strings, None
     if len(strings.offsets) - 1 <= len(strings.indices):
         return strings._replace(indices=None), strings.indices
-    used, inverse = np.unique(strings.indices, return_inverse=True)
-    return gather(strings, used), inverse
+    used, positions = np.unique(strings.indices, return_inverse=True)
+    return gather(strings, used), positions
 
 
 def gather(strings: Strings, positions: np.ndarray) -> Strings:
