@@ -1,6 +1,6 @@
 """The paths of values and parts in a configuration, and the references between values.
 
-A reference such as `${learning_rate}` is a whole value that names a key.
+A reference such as `${learning_rate}` names a key. It must be the entire value, not a part of a longer text.
 """
 
 from __future__ import annotations
@@ -47,15 +47,21 @@ def is_reference(value: Any) -> bool:
 
 
 def resolve_path(tree: Any, path: KeyPath) -> KeyPath:
-    """The path that a path leads to if references are followed. Raises UserError for a broken reference."""
-    return _find_value(tree, path, ())[0]
+    """Follows the references along a path. Raises UserError for a broken reference.
+
+    Returns:
+        The path of the value where they end.
+    """
+    resolved_path, _ = _locate(tree, path, ())
+    return resolved_path
 
 
 def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
     """Replaces the references in a tree by their values.
 
     Returns:
-        The tree, and the problem of each broken reference by dotted key. Broken references are kept.
+        The tree, and the problem of each broken reference by dotted key. Broken references are kept, and so are
+        references to values that contain one.
     """
     problems: dict[str, str] = {}
 
@@ -71,15 +77,15 @@ def resolve_references(tree: Any) -> tuple[Any, dict[str, str]]:
         except UserError as error:
             problems[join_path(path)] = str(error)
             return value
-        count = len(problems)
         replacement = resolve(referred_value, referred_path, (*seen, value))
-        has_problem = len(problems) > count
-        return value if has_problem else replacement
+        has_broken_reference = any(is_reference(leaf) for _, leaf in iterate_leaves(replacement))
+        return value if has_broken_reference else replacement
 
     return resolve(tree, (), ()), problems
 
 
-def _find_value(tree: Any, path: KeyPath, seen: References) -> tuple[KeyPath, Any]:
+def _locate(tree: Any, path: KeyPath, seen: References) -> tuple[KeyPath, Any]:
+    """Follows a path and the references along it. Returns the resolved path and the value there."""
     value: Any = tree
     resolved: KeyPath = ()
     for key in path:
@@ -96,9 +102,10 @@ def _find_value(tree: Any, path: KeyPath, seen: References) -> tuple[KeyPath, An
 
 
 def _follow_reference(tree: Any, reference: str, seen: References) -> tuple[KeyPath, Any]:
+    """Returns the path and the value that a reference leads to."""
     match = REFERENCE.fullmatch(reference)
     if match is None:
-        raise UserError(f"{reference} is not a valid reference. A reference is a whole value: ${{KEY}}.")
+        raise UserError(f"{reference} is not a valid reference. A reference must be the entire value: ${{KEY}}.")
     if reference in seen:
         raise UserError(f"{reference} refers to itself")
-    return _find_value(tree, tuple(match[1].split(".")), (*seen, reference))
+    return _locate(tree, tuple(match[1].split(".")), (*seen, reference))

@@ -29,7 +29,7 @@ class Profile:
     Attributes:
         name: the column's name.
         kind: the column's type.
-        is_declared: whether the user declared the type.
+        is_type_declared: whether the user declared the type.
         values: the values of all rows.
         valid: (rows,), bool: False where a value is missing. None: no value is missing.
         locate: describes the location of a row, for messages.
@@ -38,7 +38,7 @@ class Profile:
 
     name: str
     kind: ColumnType
-    is_declared: bool
+    is_type_declared: bool
     values: Values
     valid: np.ndarray | None
     locate: Callable[[int], str]

@@ -99,13 +99,13 @@ class Bucketized(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         """`ids`: int32 (rows,), (rows, size) for vectors, or Ragged."""
-        read, valid_mask = self._read(add_parents(block, parents), derived=self.key in parents)
-        ids = _find_buckets(self._normalize(read.values, constants.host), constants.host["boundaries"])
+        numbers, valid_mask = self._read(add_parents(block, parents), derived=self.key in parents)
+        ids = _find_buckets(self._normalize(numbers.values, constants.host), constants.host["boundaries"])
         if self.size > 1:
             ids += np.arange(self.size, dtype=np.int32) * np.int32(self.count)
         if valid_mask is not None:
             ids[~valid_mask] = NO_ID
-        return {"ids": read.arrange(ids if self.size > 1 else ids[:, 0])}
+        return {"ids": numbers.to_rows(ids if self.size > 1 else ids[:, 0])}
 
     @property
     def _pipeline(self) -> Pipeline:
@@ -120,8 +120,8 @@ class Bucketized(Categorical):
     def _read(self, block: Block, *, derived: bool) -> tuple[NumberRows, np.ndarray | None]:
         """Reads the numbers to compare, and a mask (vectors, size): False where a number is missing. None: no mask."""
         block, offsets = flatten_sequences(block, self.key)
-        found, valid = raw.read_any_numbers(block, self.key)
-        values = as_vectors(block, self.key, found)
+        numbers, valid = raw.read_any_numbers(block, self.key)
+        values = as_vectors(block, self.key, numbers)
         if values.shape[1] != self.size:
             fault = f"has {values.shape[1]} numbers in each row, not `size` (={self.size})"
             raise DataError(f"column `{self.key}` of {block.origin} {fault}")

@@ -89,7 +89,7 @@ class Crossed(Categorical):
             parts.sort(key=lambda part: part.is_dense)
         crossed = _cross_dense(parts, self.hash_key) if _are_regular(parts) else _cross_rows(parts, self.hash_key)
         ids = to_buckets(crossed.values, self.buckets)
-        return EncodedCross(CategoryValues(ids, crossed.valid_mask, crossed.layout).arrange_ids(ids), tuple(parts))
+        return EncodedCross(CategoryValues(ids, crossed.valid_mask, crossed.layout).encode_ids(ids), tuple(parts))
 
 
 def _check_distinct(names: tuple[str, ...]) -> None:
@@ -103,12 +103,13 @@ def _read_parts(block: Block, key: str, parents: Mapping[str, Mapping[str, Value
         return arrays.parts
     if "weights" in arrays:
         raise UserError(f"a cross can't have weights, but `{key}` has weights; cross its column of ids instead")
-    found = read_values(block, key, parents, empty_is_missing=False)
-    if isinstance(found.values, Strings):
-        values = map_strings(found.values, fingerprint64)
+    column = read_values(block, key, parents, empty_is_missing=False)
+    if isinstance(column.values, Strings):
+        values = map_strings(column.values, fingerprint64)
     else:
-        values = found.values.view(np.uint64)
-    return (CrossPart(values, found.valid_mask, found.layout, "ids" not in arrays and isinstance(found.layout, tuple)),)
+        values = column.values.view(np.uint64)
+    is_dense = "ids" not in arrays and isinstance(column.layout, tuple)
+    return (CrossPart(values, column.valid_mask, column.layout, is_dense),)
 
 
 def _are_regular(parts: list[CrossPart]) -> bool:

@@ -103,8 +103,8 @@ class Embedding:
         static = {"buckets": buckets[first]}
         if self.vectors is None:
             return Constants(static=static)
-        found = word_vectors.read_vectors(self.vectors, first, parents[first], self.dimension)
-        return Constants(init_only=found._asdict(), static={**static, "with_vectors": int(found.known.sum())})
+        vectors = word_vectors.read_vectors(self.vectors, first, parents[first], self.dimension)
+        return Constants(init_only=vectors._asdict(), static={**static, "with_vectors": int(vectors.known.sum())})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants

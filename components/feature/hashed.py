@@ -56,13 +56,13 @@ class Hashed(Categorical):
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        found = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self.mask not in ("", -1))
+        column = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self.mask not in ("", -1))
         if self.mask is not None:
-            check_category_type(block, self.key, found, f"mask={self.mask!r}", isinstance(self.mask, str))
-        if not isinstance(found.values, Strings):
-            return found.arrange_ids(self._hash_ids(Strings(*format_integers(found.values)), constants))
-        return found.arrange_ids(
-            map_strings(found.values, lambda data, offsets: self._hash_ids(Strings(data, offsets), constants))
+            check_category_type(block, self.key, column, f"mask={self.mask!r}", isinstance(self.mask, str))
+        if not isinstance(column.values, Strings):
+            return column.encode_ids(self._hash_ids(Strings(*format_integers(column.values)), constants))
+        return column.encode_ids(
+            map_strings(column.values, lambda data, offsets: self._hash_ids(Strings(data, offsets), constants))
         )
 
     def _hash_ids(self, strings: Strings, constants: Constants) -> np.ndarray:

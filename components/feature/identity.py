@@ -19,7 +19,8 @@ class Identity(Categorical):
     """Integers from 0 as ids: TensorFlow's `categorical_column_with_identity`.
 
     Attributes:
-        key: the raw column. If all rows have the same number of values, -1 is a missing value.
+        key: the raw column. If all rows have the same number of values, -1 is a missing value; in rows of different
+            lengths it is an integer without an id.
         buckets: the number of ids.
         default: the id of integers outside of [0, buckets). None: they have no id; see `check`.
         check: whether an integer without an id is an error. False: it is ignored, as in TensorFlow, but it must be from
@@ -43,27 +44,28 @@ class Identity(Categorical):
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        found = read_values(block, self.key, parents)
-        if found.is_all_missing:
-            return found.arrange_ids(np.zeros(found.value_count, np.int32))
-        if isinstance(found.values, Strings):
-            valid = np.arange(found.value_count) if found.valid_mask is None else np.flatnonzero(found.valid_mask)
-            examples = ", ".join(repr(format_category(found.values, position)) for position in valid[:3].tolist())
+        column = read_values(block, self.key, parents)
+        if column.is_all_missing:
+            return column.encode_ids(np.zeros(column.value_count, np.int32))
+        if isinstance(column.values, Strings):
+            valid = np.arange(column.value_count) if column.valid_mask is None else np.flatnonzero(column.valid_mask)
+            examples = ", ".join(repr(format_category(column.values, position)) for position in valid[:3].tolist())
             raise DataError(
                 f"column `{self.key}` of {block.origin} has text ({examples}), but Identity needs whole numbers; "
                 "use Vocabulary or Hashed"
             )
-        ids = found.values
+        ids = column.values
         in_range = (ids >= 0) & (ids < self.buckets)
         if self.default is not None:
-            return found.arrange_ids(np.where(in_range, ids, self.default))
+            return column.encode_ids(np.where(in_range, ids, self.default))
+        # NO_ID, the smallest int32, marks missing values, so it can't be an integer without an id.
         wrong = ~in_range if self.check else (ids <= NO_ID) | (ids >= 1 << 31)
-        wrong = wrong if found.valid_mask is None else wrong & found.valid_mask
+        wrong = wrong if column.valid_mask is None else wrong & column.valid_mask
         if wrong.any():
             position = int(np.argmax(wrong))
-            location = block.locate(found.find_row(position))
+            location = block.locate(column.find_row(position))
             raise DataError(
                 f"{location}: column `{self.key}` is {ids[position]}, but its ids are 0 to {self.buckets - 1}; "
                 "correct it, increase `buckets`, or set `default` to the id of other numbers"
             )
-        return found.arrange_ids(ids)
+        return column.encode_ids(ids)

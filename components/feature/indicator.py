@@ -95,10 +95,10 @@ class Indicator:
         bags = make_bags(ids, weights)
         if self.mode == "tf_idf" and self.formula != "keras":
             bags = bags._replace(weights=bags.weights / _count_values(ids)[bags.rows])
-        encoded = {"ids": _arrange(bags, bags.ids.astype(np.int32), NO_ID, ids)}
+        encoded = {"ids": _to_rows(bags, bags.ids.astype(np.int32), NO_ID, ids)}
         if self.mode == "multi_hot":
             return encoded
-        return {**encoded, "weights": _arrange(bags, bags.weights, np.float32(0), ids)}
+        return {**encoded, "weights": _to_rows(bags, bags.weights, np.float32(0), ids)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], MultiHot | Padded]:
         """Returns MultiHot (B, buckets); for sequences Padded (B, T, buckets)."""
@@ -135,7 +135,7 @@ def _count_values(ids: Encoded) -> np.ndarray:
     return np.bincount(number_rows(ids)[has_id], minlength=row_count(ids)).astype(np.float32)
 
 
-def _arrange(bags: Bags, values: np.ndarray, padding: Any, ids: Encoded) -> Encoded:
+def _to_rows(bags: Bags, values: np.ndarray, padding: Any, ids: Encoded) -> Encoded:
     """Arranges an array with one element per entry of the bags in rows.
 
     The result is Ragged if `ids`, from which the bags were made, is Ragged; otherwise it has the width of `ids`.

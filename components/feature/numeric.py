@@ -116,10 +116,10 @@ class Numeric:
             `class`, int32 (rows,): the position, from 1, of the class among those of the training split; 0 for others.
         """
         block = add_parents(block, parents)
-        rows = [self._read(block, fit.numbers) for fit in self._numeric_fits]
-        values = np.concatenate([part.values for part in rows], axis=1, dtype=np.float32)
+        sources = [self._read(block, fit.numbers) for fit in self._numeric_fits]
+        values = np.concatenate([source.values for source in sources], axis=1, dtype=np.float32)
         classes = {"class": number_classes(block, self.per, constants.host["classes"])} if self.per else {}
-        return {"values": rows[0].arrange(values), **classes}
+        return {"values": sources[0].to_rows(values), **classes}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         """Returns (B, D), float32; for sequences Padded (B, T, D)."""
@@ -162,12 +162,12 @@ class Numeric:
         )
 
     def _read(self, block: Block, numbers: Numbers) -> NumberRows:
-        found = numbers.read(block)
-        if self.size not in (None, width := found.values.shape[1]):
+        rows = numbers.read(block)
+        if self.size not in (None, width := rows.values.shape[1]):
             raise DataError(f"{numbers} of {block.origin} has {width} numbers in each row, not `size` (={self.size})")
-        if self.sequence and found.offsets is None:
+        if self.sequence and rows.offsets is None:
             raise DataError(f"{numbers} of {block.origin} has no sequences; set `sequence` to false")
-        return found
+        return rows
 
     def _decode(self, device: Mapping[str, Any], values: jax.Array) -> jax.Array:
         offset, divisor = scaling.align(device["offset"], values), scaling.align(device["divisor"], values)

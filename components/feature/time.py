@@ -13,17 +13,17 @@ import numpy as np
 
 from components.feature.base import raw
 from components.feature.base.column import Categorical, Stateless
-from components.feature.base.values import NO_ID
-from components.feature.text.string_ops import compact
+from components.feature.base.values import NO_ID, first_array
+from components.feature.text.string_ops import split_dictionary
 from components.types import Block, Constants, DataError, Strings, UserError, Values
 
 NEED_TIME = "a time is a timestamp or text such as 2026-10-25 or 2026-10-25T13:45:00; set `format` for other texts"
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 
-Cycle: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
+CyclicPart: TypeAlias = Literal["month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 Part: TypeAlias = Literal["year", "month", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 
-CYCLES: dict[str, tuple[int, int]] = {  # the smallest number of each part, and the number of different numbers
+CYCLES: dict[str, tuple[int, int]] = {  # (first value, period) of each part
     "month": (1, 12),
     "day": (1, 31),
     "day_of_year": (1, 366),
@@ -92,7 +92,7 @@ class TimePart(Categorical):
     """
 
     key: str
-    part: Cycle
+    part: CyclicPart
     format: str | None = None
 
     def __post_init__(self) -> None:
@@ -144,32 +144,33 @@ def read_times(
     Raises:
         DataError: a value is no time; the message names the row.
     """
-    values = next(iter(parents[key].values())) if key in parents else block.columns.get(key)
+    values = first_array(parents[key]) if key in parents else block.columns.get(key)
     if values is None:
         raw.read_column(block, key)  # raises
     valid = np.True_ if key in parents else block.valid.get(key, np.True_)
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "M":
         valid_mask = ~np.isnat(values) & valid
         return np.where(valid_mask, values, np.zeros(1, values.dtype)), valid_mask
-    distinct, rows = _find_distinct(block, key, values)
-    valid_mask = np.array([value is not None and value != "" for value in distinct], bool)[rows] & valid
-    times = [_parse(value, format) for value in distinct]
-    invalid = np.array([time is None for time in times], bool)[rows] & valid_mask
+    unparsed, position_of_row = _list_unparsed(block, key, values)
+    valid_mask = np.array([value is not None and value != "" for value in unparsed], bool)[position_of_row] & valid
+    times = [_parse(value, format) for value in unparsed]
+    invalid = np.array([time is None for time in times], bool)[position_of_row] & valid_mask
     if invalid.any():
         row = int(np.argmax(invalid))
         needed = NEED_TIME if format is None else f"a text in the format {format} is needed"
-        raise raw.make_value_error(block, key, row, f"is {raw.format_value(distinct[int(rows[row])])}", needed)
+        value = unparsed[int(position_of_row[row])]
+        raise raw.make_value_error(block, key, row, f"is {raw.format_value(value)}", needed)
     # NumPy's own conversion takes six times as long.
     microseconds = np.array([0 if time is None else (time - EPOCH) // MICROSECOND for time in times], np.int64)
-    return microseconds.view("datetime64[us]")[rows], valid_mask
+    return microseconds.view("datetime64[us]")[position_of_row], valid_mask
 
 
-def _find_distinct(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarray]:
-    """Returns values, and the position of each row's value among them. A dictionary's values are distinct."""
+def _list_unparsed(block: Block, key: str, values: Any) -> tuple[list[Any], np.ndarray]:
+    """Returns the values to parse, and the position of each row's value among them. A dictionary is parsed once."""
     if isinstance(values, Strings):
-        distinct, rows = compact(values)
-        texts = distinct.tolist() or [""]  # the dictionary may be empty where all values are missing
-        return texts, np.arange(values.rows) if rows is None else rows
+        strings, string_of_row = split_dictionary(values)
+        texts = strings.tolist() or [""]  # the dictionary may be empty where all values are missing
+        return texts, np.arange(values.rows) if string_of_row is None else string_of_row
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "UO":
         kind = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "of different lengths"
         raise DataError(f"column `{key}` of {block.origin} is {kind}; {NEED_TIME}")

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.feature.base.column import Stateless
-from components.feature.base.values import read_values
+from components.feature.base.values import first_array, read_values
 from components.feature.text import tokenize
-from components.feature.text.string_ops import compact, is_encodable, to_strings
+from components.feature.text.string_ops import is_encodable, split_dictionary, to_strings
 from components.types import Block, Constants, DataError, Ragged, Range, Strings, UserError, Values
 
 
@@ -66,7 +66,7 @@ class Tokens(Stateless):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Values]:
         """`tokens`: Ragged with Strings."""
-        texts, text_of_row = compact(self._read_texts(block, parents))
+        texts, text_of_row = split_dictionary(self._read_texts(block, parents))
         joined = self._standardize(self._remove(tokenize.join_texts(texts)))
         if self.separator is not None:
             joined = joined.replace(self.separator.encode(), bytes([tokenize.SEPARATOR]))
@@ -122,7 +122,7 @@ class WordCount(Stateless):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Values]:
         """`counts`: int32 (rows,)."""
-        tokens = next(iter(parents[self.key].values())) if self.key in parents else block.columns.get(self.key)
+        tokens = first_array(parents[self.key]) if self.key in parents else block.columns.get(self.key)
         if not isinstance(tokens, Ragged):
             raise DataError(f"`{self.key}` has no tokens; `key` must be a column of Tokens")
         return {"counts": np.diff(tokens.offsets).astype(np.int32)}

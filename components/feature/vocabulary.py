@@ -132,22 +132,22 @@ class Vocabulary(Categorical):
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
-        found = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self._empty_is_missing)
-        if found.is_all_missing:
-            return found.arrange_ids(np.zeros(found.value_count, np.int32))
-        if isinstance(found.values, Strings) or not constants.host.get("whole", False):
-            check_category_type(block, self.key, found, "its vocabulary", is_text(constants.host))
-        if isinstance(found.values, Strings):
+        column = read_values(block, self.key, parents, missing=self.missing, empty_is_missing=self._empty_is_missing)
+        if column.is_all_missing:
+            return column.encode_ids(np.zeros(column.value_count, np.int32))
+        if isinstance(column.values, Strings) or not constants.host.get("whole", False):
+            check_category_type(block, self.key, column, "its vocabulary", is_text(constants.host))
+        if isinstance(column.values, Strings):
             ids = map_strings(
-                found.values, lambda data, offsets: self._convert_strings_to_ids(Strings(data, offsets), constants)
+                column.values, lambda data, offsets: self._convert_strings_to_ids(Strings(data, offsets), constants)
             )
         elif is_text(constants.host):
-            ids = self._convert_strings_to_ids(Strings(*format_integers(found.values)), constants)
+            ids = self._convert_strings_to_ids(Strings(*format_integers(column.values)), constants)
         else:
-            ids = self._convert_to_ids(look_up(found.values, found.values, constants.host), found.values, constants)
+            ids = self._convert_to_ids(look_up(column.values, column.values, constants.host), column.values, constants)
         if self.check:
-            self._check_known(block, found, ids, constants)
-        return found.arrange_ids(ids)
+            self._check_known(block, column, ids, constants)
+        return column.encode_ids(ids)
 
     def warnings(self, encoded: Mapping[str, Encoded], constants: Constants) -> tuple[str, ...]:
         """Warnings about unknown values, and about missing values if the training split had none."""
@@ -222,12 +222,12 @@ class Vocabulary(Categorical):
         first_oov_id = int(self.mask is not None) if self.oov_first else len(constants.host["ids"])
         return np.where(is_known, ids, first_oov_id + oov_buckets).astype(np.int32)
 
-    def _check_known(self, block: Block, found: CategoryValues, ids: np.ndarray, constants: Constants) -> None:
-        unknown = (ids == UNKNOWN_ID) & (True if found.valid_mask is None else found.valid_mask)
+    def _check_known(self, block: Block, column: CategoryValues, ids: np.ndarray, constants: Constants) -> None:
+        unknown = (ids == UNKNOWN_ID) & (True if column.valid_mask is None else column.valid_mask)
         if unknown.any():
             position = int(np.argmax(unknown))
-            value = format_category(found.values, position)
-            location = block.locate(found.find_row(position))
+            value = format_category(column.values, position)
+            location = block.locate(column.find_row(position))
             raise DataError(
                 f"{location}: column `{self.key}` is {value!r}, which isn't in its vocabulary. "
                 f"{suggest_value(value, constants.host)}Set `oov` or `default` to give unknown values an id."
@@ -238,5 +238,5 @@ class Vocabulary(Categorical):
 
 
 def _locate_first(encoded: Encoded, is_found: np.ndarray) -> str:
-    """Formats the location of the first found value, `, the first in row 3`; "" if a row may have several values."""
+    """Formats the location of the first value, `, the first in row 3`; "" if a row may have several values."""
     return "" if isinstance(encoded, Ragged) or is_found.ndim != 1 else f", the first in row {int(is_found.argmax())}"

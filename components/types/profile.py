@@ -52,7 +52,7 @@ class ColumnProfile(Protocol):
         """The type that the values were read as."""
 
     @property
-    def is_declared(self) -> bool:
+    def is_type_declared(self) -> bool:
         """Whether the user declared the type."""
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, print_report
 from runner.display.tables import Section, print_tables
-from runner.modes.predict import new_rows_error_location, open_new_rows
+from runner.modes.predict import explain_errors_in_new_rows, open_new_rows
 
 if TYPE_CHECKING:
     from runner.config.config import Config
@@ -28,7 +28,7 @@ def command(config: Config) -> int:
     with closing(make_progress(quiet=config.values["quiet"], epochs=epochs)) as progress:
         model = open_model(config, progress)
         if new_rows is not None:
-            with new_rows_error_location(config):
+            with explain_errors_in_new_rows(config):
                 metrics = model.evaluate(new_rows)
             cells = {"rows of": config.values["data"]["path"]}
             cells |= {name.partition("/")[2]: f"{value:.5g}" for name, value in metrics.items()}
@@ -39,7 +39,7 @@ def command(config: Config) -> int:
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]
     summary_metrics = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()}
-    print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, {}, quiet=False)
+    print_report(_describe_run(model) | {"metrics": summary_metrics}, model.folder, tracking={}, quiet=False)
     return 0
 
 

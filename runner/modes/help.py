@@ -39,7 +39,7 @@ Titrate runs the experiment that a short YAML file describes, and records it in 
   titrate --allow NAME ...                       allows parts from another Python package
   eval "$(titrate -sc install=bash)"             turns on tab completion (also zsh, fish)
 """
-MAX_TITLE_LENGTH = 200  # characters
+MAX_TITLE_LENGTH = 200  # characters of an option's title
 README_TABLE = re.compile(r"(<!-- options.*? -->\n).*?(<!-- end of options -->)", re.DOTALL)
 MAX_ON_ONE_LINE = 20  # more options than this are grouped by the module that defines them, a line each
 DISTRIBUTIONS = ("titrate", "jax", "jaxlib", "flax", "optax", "hydra-core", "omegaconf", "mlflow", "numpy")
@@ -120,9 +120,9 @@ def options_table() -> str:
     catalog = find_options()
     lines = ["| group | default | options |", "|---|---|---|"]
     for group in read_default_options():
-        own = [option for option in list_options(catalog, group) if INSTALL_FOLDER in option.path.parents]
+        shipped = [option for option in list_options(catalog, group) if INSTALL_FOLDER in option.path.parents]
         defaults = ", ".join(f"`{name}`" for name in _default_names(group)) or "none"
-        lines.append(f"| `{group}` | {defaults} | {'<br>'.join(_name_lines(own))} |")
+        lines.append(f"| `{group}` | {defaults} | {'<br>'.join(_name_lines(shipped))} |")
     return "\n".join(lines) + "\n"
 
 

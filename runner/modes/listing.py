@@ -16,7 +16,7 @@ from typing import Any
 from components.input_files import open_file
 from runner.run_folder import is_running, list_runs, read_record, read_summary
 
-LAST_POINTS = 2**20  # bytes at the end of `points.jsonl` that hold the last two points
+TAIL_BYTES = 2**20  # bytes at the end of `points.jsonl` that hold at least the last two points
 RUN_FOLDERS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*"  # folders of runs, by the date in their names
 DAMAGED = "damaged"
 FACTS = ("folder", "name", "kind", "status", "created", "age", "epochs", "seconds")
@@ -30,7 +30,8 @@ class RunInfo:
         path: its folder.
         facts: values by the names in FACTS, without those that are unknown. `created` is local time, `age` the seconds
             since then.
-        metrics: the last metrics, such as `test/accuracy` or `best/valid/loss`.
+        metrics: the metrics of a finished run, or those of the best epoch so far, such as `test/accuracy` or
+            `best/valid/loss`.
         parameters: the values of its configuration by dotted key, and the option of each group.
         overridden: the keys that its command line set.
     """
@@ -64,7 +65,7 @@ def _read_run(root: Path, path: Path) -> RunInfo:
     try:
         record, summary = read_record(path), read_summary(path)
         facts = {"folder": folder, **_read_facts(path, record, summary)}
-        metrics = {name: value for name, value in _last_metrics(summary).items() if value is not None}
+        metrics = {name: value for name, value in _read_metrics(summary).items() if value is not None}
         overrides = record["tags"].get("overrides", "").split()
         overridden = frozenset(override.partition("=")[0].lstrip("+~") for override in overrides)
         return RunInfo(path, facts, metrics, dict(record["parameters"]), overridden)
@@ -106,10 +107,12 @@ def _is_running(path: Path) -> bool:
     return False
 
 
-def _last_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of a finished run, or those of the best epoch so far."""
-    if summary.get("metrics") or not summary.get("best_epoch"):
-        return dict(summary.get("metrics", {}))
+def _read_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a finished run, or those of the best epoch so far. Empty if there is no such epoch yet."""
+    if metrics := summary.get("metrics"):
+        return dict(metrics)
+    if not summary.get("best_epoch"):
+        return {}
     best = summary["history"][summary["best_epoch"] - 1]
     return {f"best/{name}": value for name, value in best.items() if name.startswith(("train/", "valid/"))}
 
@@ -121,8 +124,8 @@ def _read_epochs(path: Path) -> int | None:
     """
     with suppress(OSError, ValueError, LookupError, TypeError):
         with open_file(path / "points.jsonl") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_POINTS))
-            lines = file.read(LAST_POINTS).splitlines(keepends=True)
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = file.read(TAIL_BYTES).splitlines(keepends=True)
         complete = [line for line in lines[-2:] if line.endswith(b"\n")]
         return int(json.loads(complete[-1])["values"]["epoch"])
     return None

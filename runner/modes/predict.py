@@ -34,7 +34,7 @@ def command(config: Config) -> int:
     with closing(make_progress(quiet=config.values["quiet"], epochs=epochs)) as progress:
         model = open_model(config, progress)
         split = config.split or model.default_split if new_rows is None else None
-        with nullcontext() if new_rows is None else new_rows_error_location(config):
+        with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
             rows = str(split) if new_rows is None else new_rows
             columns = model.predict(rows, on_warning=progress.note).columns()
         write_table(path, columns)
@@ -70,7 +70,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         data = config.values["data"] if with_target else _without_target_type(config.values)
         source: Source = build(data, {}, SCHEMA["data"])
         source.fingerprint()  # raises for a missing file, before JAX is imported
-        with new_rows_error_location(config):
+        with explain_errors_in_new_rows(config):
             source.sizes()
     return source
 
@@ -89,8 +89,8 @@ def _without_target_type(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def new_rows_error_location(config: Config) -> Iterator[None]:
-    """Adds to an error in a new row what the user can do: the columns of a trained run are fixed."""
+def explain_errors_in_new_rows(config: Config) -> Iterator[None]:
+    """Adds to a DataError that the run's columns are fixed, and what the user can do."""
     try:
         yield
     except DataError as error:

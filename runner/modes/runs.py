@@ -15,12 +15,12 @@ from runner.terminal import on_terminal
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-MAX_COLUMNS = 4  # of parameters that differ between the runs
-MAX_NAMED = 10  # other parameters that differ, which a line below the table names
-IRRELEVANT = ("tracking", "sweep")  # parameters that change no result
-COLUMN_FRAME = 3  # characters that a terminal's table takes for a column beside the text
+MAX_PARAMETER_COLUMNS = 4  # columns for parameters that differ between the runs
+MAX_NAMED = 10  # names of other parameters that differ, in the line below the table
+IRRELEVANT = ("tracking", "sweep")  # parameters that don't affect the results
+COLUMN_FRAME = 3  # characters of padding and border for each column of a terminal's table
 ALWAYS_SHOWN = ("status", "folder")
-REMOVED_FIRST = ("created", "seconds", "kind", "epochs")  # columns that a narrow terminal doesn't show
+REMOVED_FIRST = ("created", "seconds", "kind", "epochs")  # columns that are left out first on a narrow terminal
 MIN_FOLDER_WIDTH = 22  # characters of the column `folder`; a longer name takes several lines
 
 
@@ -37,9 +37,9 @@ def command(config: Config) -> int:
     names.append(settings["sort"].removeprefix("-"))
     requested = [resolve_field(name, runs, "where") for name in names]
     differing = _find_differing(shown)
-    columns, left_out = _fit_terminal(_choose_columns(shown, requested, differing[:MAX_COLUMNS]), shown)
+    columns, left_out = _fit_terminal(_choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS]), shown)
     print_tables([Section("", [_headings(columns), *_rows(shown, columns)])])
-    if unshown := [name for name in differing[MAX_COLUMNS:] if name not in columns]:
+    if unshown := [name for name in differing[MAX_PARAMETER_COLUMNS:] if name not in columns]:
         rest = f" … ({len(unshown) - MAX_NAMED} more)" if len(unshown) > MAX_NAMED else ""
         print(
             f"the runs also differ in {', '.join(unshown[:MAX_NAMED])}{rest}; "

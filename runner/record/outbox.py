@@ -21,7 +21,7 @@ from components.types import UserError
 from runner.files import open_to_append, open_to_update, read_bytes, read_text, write_atomically
 
 MAX_BYTES = 2**30  # bytes of `points.jsonl` that are read; no run writes more
-POINTS, COVERED, CUT = "points.jsonl", "points.covered", "points.cut"
+POINTS_FILE, COVERED_FILE, CUT_FILE = "points.jsonl", "points.covered", "points.cut"
 
 
 class Point(NamedTuple):
@@ -47,7 +47,7 @@ class Outbox:
     """
 
     def __init__(self, folder: Path, *, covered_size: int = 0) -> None:
-        path = folder / POINTS
+        path = folder / POINTS_FILE
         open_to_append(path).close()  # creates it
         size = min(covered_size, path.stat().st_size)
         write_covered_size(folder, size)
@@ -75,12 +75,12 @@ class Outbox:
 
 def write_covered_size(folder: Path, size: int) -> None:
     """Records that a durable checkpoint covers the first `size` bytes of points."""
-    write_atomically(folder / COVERED, str(size))
+    write_atomically(folder / COVERED_FILE, str(size))
 
 
 def read_covered_size(folder: Path) -> int:
     """The number of bytes of points that a durable checkpoint covers."""
-    path = folder / COVERED
+    path = folder / COVERED_FILE
     try:
         return int(read_text(path)) if path.exists() else 0
     except ValueError as error:
@@ -90,7 +90,7 @@ def read_covered_size(folder: Path) -> int:
 def read_covered_points(folder: Path) -> bytes:
     """Reads the points that a durable checkpoint covers, a line each."""
     size = read_covered_size(folder)
-    return read_bytes(folder / POINTS, min(size, MAX_BYTES)) if size > 0 else b""
+    return read_bytes(folder / POINTS_FILE, min(size, MAX_BYTES)) if size > 0 else b""
 
 
 def parse_points(lines: Iterable[bytes]) -> Iterator[Point]:
@@ -101,12 +101,12 @@ def parse_points(lines: Iterable[bytes]) -> Iterator[Point]:
 
 def _move_uncovered(folder: Path, size: int) -> None:
     """Moves the points after `size` bytes from `points.jsonl` to `points.cut`."""
-    with open_to_update(folder / POINTS) as file:
+    with open_to_update(folder / POINTS_FILE) as file:
         file.seek(size)
         if uncovered := file.read():
             # Append before truncating: a kill in between leaves the points in both files, which is harmless. The line
             # break ends the last point, which a kill may have left incomplete.
-            _append_to_disk(folder / CUT, uncovered + b"\n")
+            _append_to_disk(folder / CUT_FILE, uncovered + b"\n")
             file.truncate(size)
 
 
@@ -120,7 +120,7 @@ def _append_to_disk(path: Path, data: bytes) -> None:
 def _load_timestamps(folder: Path) -> dict[tuple[int, frozenset[str]], int]:
     """The first timestamp of each point that was ever removed from `points.jsonl`."""
     timestamps: dict[tuple[int, frozenset[str]], int] = {}
-    with suppress(FileNotFoundError), (folder / CUT).open("rb") as file:
+    with suppress(FileNotFoundError), (folder / CUT_FILE).open("rb") as file:
         for line in file:
             with suppress(ValueError):  # an incomplete line
                 point = json.loads(line)

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from components.types import ColumnProfile, ColumnType, OddTexts
 
-MAX_ONE_HOT = 32  # distinct texts of a column with one-hot vectors; a column with more gets an embedding
-MAX_VOCABULARY = 20_000  # distinct texts of a column with a vocabulary; a column with more is hashed
-MAX_DISTINCT_SHARE = 0.5  # of the rows; categories with more distinct texts rarely occur in new rows
-MIN_EXPECTED_REPEATS = 10  # equal pairs of random numbers; if there is no equal pair, the numbers identify rows
-MAX_NULL_TEXTS = 3  # distinct texts among numbers that may mean missing values
-WORD_DIMENSION = 8  # of the embedding of words
+MAX_ONE_HOT = 32  # a column with more distinct texts gets an embedding instead of one-hot vectors
+MAX_VOCABULARY = 20_000  # a column with more distinct texts is hashed
+MAX_DISTINCT_SHARE = 0.5  # distinct texts per row; above it, few texts would occur again in new rows
+MIN_EXPECTED_REPEATS = 10  # equal pairs expected by chance; if at least so many are and none occurs, numbers are ids
+MAX_NULL_TEXTS = 3  # distinct texts in a column of numbers; so few may stand for missing values
+WORD_DIMENSION = 8  # numbers in the embedding of a text's words
 MAX_EXACT = 2.0**53  # larger whole numbers are not exact in float64
-MAX_SKEWNESS = 2.0  # of non-negative numbers without a logarithm
+MAX_SKEWNESS = 2.0  # above it, non-negative numbers get a logarithm
 UNQUOTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+")  # texts that need no quotes
 
 
@@ -44,10 +44,11 @@ def plan_column(column: ColumnProfile) -> ColumnPlan:
         return ColumnPlan("left out: its name is not allowed in a configuration. Rename it.")
     if column.missing_count == column.rows:
         return ColumnPlan("left out: it has no values")
+    # Whether a text is missing is information too, so a constant text with missing values is kept.
     if column.is_constant and not (column.kind == "string" and column.missing_count):
         return ColumnPlan("left out: it has one value only")
     if column.kind == "string":
-        return _plan_categories(column) if column.is_declared else _plan_text(column)
+        return _plan_categories(column) if column.is_type_declared else _plan_text(column)
     return _plan_time(column) if column.kind == "timestamp" else _plan_number(column)
 
 
@@ -91,20 +92,22 @@ def _plan_number(column: ColumnProfile) -> ColumnPlan:
 
 def _describe_identifiers(column: ColumnProfile) -> str | None:
     """Why whole numbers seem to identify the rows; None: they don't."""
-    if column.kind == "bool" or not column.distinct_count == column.rows > 2:
+    all_differ = column.distinct_count == column.rows
+    if column.kind == "bool" or not all_differ or column.rows <= 2:
         return None
     distance = column.maximum - column.minimum
     if distance == column.rows - 1:
         return "it numbers the rows"
-    pairs = column.rows * (column.rows - 1) / 2
-    return "it identifies the rows: all of its values differ" if pairs > MIN_EXPECTED_REPEATS * (distance + 1) else None
+    expected_repeats = column.rows * (column.rows - 1) / 2 / (distance + 1)  # of random whole numbers, as of birthdays
+    return "it identifies the rows: all of its values differ" if expected_repeats > MIN_EXPECTED_REPEATS else None
 
 
 def _plan_far_numbers(column: ColumnProfile) -> ColumnPlan:
     """Subtracts the median from numbers such as seconds since 1970, since they would lose precision in float32."""
     if "`" in column.name:
-        return ColumnPlan("left out: its numbers are far from 0, and an expression can't have its name. Rename it.")
-    shift = column.median if column.distinct_count is None else round(column.median)
+        return ColumnPlan("left out: its numbers are far from 0, and no expression can use a name with a `. Rename it.")
+    are_whole = column.distinct_count is not None  # it is None for fractions and times
+    shift = round(column.median) if are_whole else column.median
     expression = f"`{column.name}` {'-' if shift > 0 else '+'} {abs(shift)!r}"
     plan = _plan_scaling(column, {"expression": expression}, column.minimum - shift)
     return plan._replace(text=f"{'minus' if shift > 0 else 'plus'} {abs(shift)!r}, {plan.text}")
@@ -139,7 +142,7 @@ def _plan_text(column: ColumnProfile) -> ColumnPlan:
     """Plans texts that the user has not declared to be categories, or whole numbers that are not exact in float64."""
     distinct = column.distinct_count or 0
     has_many_texts = column.kind == "string" and distinct > MAX_ONE_HOT
-    if has_many_texts and (reason := describe_misspelling(column)):
+    if has_many_texts and (reason := describe_unparsed_values(column)):
         return ColumnPlan(f"left out: {reason}")
     if distinct <= max(MAX_ONE_HOT, MAX_DISTINCT_SHARE * (column.rows - column.missing_count)):
         return _plan_categories(column)
@@ -148,17 +151,17 @@ def _plan_text(column: ColumnProfile) -> ColumnPlan:
     return ColumnPlan("left out: almost every row has a different text")
 
 
-def describe_misspelling(column: ColumnProfile) -> str | None:
+def describe_unparsed_values(column: ColumnProfile) -> str | None:
     """Why texts that look like numbers or dates were read as texts; None: they don't look like them."""
     if column.odd_texts is not None:
         return _describe_odd_texts(column.name, column.odd_texts)
-    texts = column.text_kind
-    if texts is not None and texts.kind == "numbers":
+    text_kind = column.text_kind
+    if text_kind is not None and text_kind.kind == "numbers":
         remedy = "Correct the file: use a point before decimals, and no separator of thousands."
-        return f"its numbers, such as {texts.example!r}, are not valid. {remedy}"
-    if texts is not None and texts.kind == "dates":
+        return f"its numbers, such as {text_kind.example!r}, are not valid. {remedy}"
+    if text_kind is not None and text_kind.kind == "dates":
         remedy = "Write a feature column `Time` with their `format`, such as '%d/%m/%Y'."
-        return f"its dates, such as {texts.example!r}, are not ISO 8601. {remedy}"
+        return f"its dates, such as {text_kind.example!r}, are not ISO 8601. {remedy}"
     return None
 
 

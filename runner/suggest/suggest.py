@@ -15,7 +15,7 @@ from components.types import ColumnProfile, ColumnType, DataError, Source, Table
 from runner.suggest.column_plan import (
     ColumnPlan,
     describe_infinite,
-    describe_misspelling,
+    describe_unparsed_values,
     feature_target,
     format_override,
     format_row_count,
@@ -24,12 +24,12 @@ from runner.suggest.column_plan import (
     plan_column,
 )
 
-MAX_CLASSES = 20  # distinct whole numbers of a target with classes
-MAX_DECLARED_CLASSES = 100  # distinct numbers of a target that the user may declare to be classes
-MIN_ROWS_PER_CLASS = 5  # on average
+MAX_CLASSES = 20  # a target of more distinct whole numbers is a number, not a class
+MAX_DECLARED_CLASSES = 100  # up to so many distinct numbers, a hint says how to declare them as classes
+MIN_ROWS_PER_CLASS = 5  # rows per distinct value, on average; with fewer, the values are no classes
 MAX_COLUMNS = 10_000
 SPLIT_COUNT = 3
-TRAINING_STEPS = 10_000  # about
+TRAINING_STEPS = 10_000  # the approximate length of the suggested training
 HEADING = ("column", "type", "missing", "distinct", "becomes")
 
 
@@ -55,8 +55,8 @@ def suggest(source: Any) -> dict[str, Any]:
         raise DataError(f"{table.origin} has no feature column for the target `{target}`: {reasons}")
     plans = {name: target_plan if name == target else others[name] for name in columns}
     types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.parts}
-    train = _count_training_rows(source, table.origin, columns[target].rows)
-    values = options["values"] | _suggest_sizes(train, texts=any(plan.has_tokens for plan in used.values()))
+    train_rows = _count_training_rows(source, table.origin, columns[target].rows)
+    values = options["values"] | _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
     notes = [f"{format_name(name)} is {plan.text}" for name, plan in others.items() if not plan.parts]
     return {
         "origin": table.origin,
@@ -101,7 +101,7 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     kind: ColumnType | None
     has_many_values = classes is None or classes > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
     is_number = column.kind in ("int", "float")
-    if (column.kind == "float" and column.is_declared) or (is_number and has_many_values):
+    if (column.kind == "float" and column.is_type_declared) or (is_number and has_many_values):
         may_be_classes = classes and classes <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type(column.name, 'string')}" if may_be_classes else ""
         part = {"_target_": feature_target("Numeric"), "key": column.name, "normalize": "z_score"}
@@ -142,10 +142,11 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
     if column.infinite_count:
         rows = f"{describe_infinite(column)}, the first is {column.first_infinite_location}"
         raise DataError(f"{name} {rows}. Correct these rows, or leave them out.")
-    declared = column.is_declared and classes != column.rows
-    if column.kind == "string" and classes and classes > max(2, column.rows / MIN_ROWS_PER_CLASS) and not declared:
+    are_declared_classes = column.is_type_declared and classes != column.rows
+    max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
+    if column.kind == "string" and classes and classes > max_classes and not are_declared_classes:
         remedy = f". To read them as classes, set {format_type(column.name, 'string')}" if classes < column.rows else ""
-        hint = describe_misspelling(column) or f"too many for classes{remedy}"
+        hint = describe_unparsed_values(column) or f"too many for classes{remedy}"
         raise DataError(f"{name} has {classes:,} different texts in {column.rows:,} rows: {hint}")
 
 
@@ -172,7 +173,7 @@ def _name_parts(parts: Mapping[str, tuple[dict[str, Any], ...]], raw: set[str]) 
     columns: dict[str, dict[str, Any]] = {}
     taken, inputs = raw | {"target"}, []
     for raw_name, (first, *others) in parts.items():
-        taken -= {raw_name} - {"target"}
+        taken -= {raw_name} - {"target"}  # its own feature column may have its name
         base = name = _make_identifier(raw_name, taken)
         taken |= {raw_name, name}
         columns[name] = first
@@ -195,18 +196,18 @@ def _make_identifier(name: str, taken: Collection[str]) -> str:
     return identifier
 
 
-def _suggest_sizes(train: int, *, texts: bool) -> dict[str, Any]:
+def _suggest_sizes(train_rows: int, *, has_texts: bool) -> dict[str, Any]:
     """Suggests the learning rate, widths, batch size and epochs.
 
     Args:
-        train: the number of training rows.
-        texts: whether words of texts are embedded. These models overfit sooner.
+        train_rows: the number of training rows.
+        has_texts: whether words of texts are embedded. These models overfit sooner.
     """
-    batch = min(32, max(train, 1)) if train < 3200 else min(512, 2 ** round(math.log2(train / 100)))
-    epochs = min(60, max(5, round(TRAINING_STEPS * batch / max(train, 1))))
-    widths = [32, 32] if train < 1000 else [64, 64] if train < 100_000 else [128, 64]
+    batch = min(32, max(train_rows, 1)) if train_rows < 3200 else min(512, 2 ** round(math.log2(train_rows / 100)))
+    epochs = min(60, max(5, round(TRAINING_STEPS * batch / max(train_rows, 1))))
+    widths = [32, 32] if train_rows < 1000 else [64, 64] if train_rows < 100_000 else [128, 64]
     return {
-        "learning_rate": 1e-3 if texts else 3e-3,
+        "learning_rate": 1e-3 if has_texts else 3e-3,
         "architecture": {"widths": widths},
         "training": {"epochs": epochs, "batch_size": batch, "patience": 10},
     }

@@ -83,24 +83,24 @@ class Suggestions:
     """The suggestions of a command, by question. Each one is made once."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Suggestion | UserError] = {}
+        self._results: dict[str, Suggestion | UserError] = {}
 
     def __contains__(self, question: Question) -> bool:
         """Whether the suggestion has been made."""
-        return repr(question) in self._found
+        return repr(question) in self._results
 
     def __getitem__(self, question: Question) -> Suggestion:
         """Makes or returns the suggestion. Raises UserError if there is none for the table."""
         key = repr(question)
-        if key not in self._found:
+        if key not in self._results:
             try:
-                self._found[key] = _make_suggestion(question)
+                self._results[key] = _make_suggestion(question)
             except UserError as error:
-                self._found[key] = error
-        found = self._found[key]
-        if isinstance(found, UserError):
-            raise found
-        return found
+                self._results[key] = error
+        result = self._results[key]
+        if isinstance(result, UserError):
+            raise result
+        return result
 
 
 def _make_suggestion(question: Question) -> Suggestion:
@@ -109,12 +109,12 @@ def _make_suggestion(question: Question) -> Suggestion:
         source = build(node, {}, SCHEMA["data"])
     packages = {*part_packages(node), "runner.suggest"}
     suggested = _read_or_suggest(source, json.dumps([node, digest_code(packages)], sort_keys=True))
-    others = {*question.chosen} - {"data"}
+    chosen = {*question.chosen} - {"data"}  # the values of the source are suggested although it is chosen
     return Suggestion(
         origin=f"inferred from {suggested['origin']}",
-        choices={group: option for group, option in suggested["choices"].items() if group not in others},
+        choices={group: option for group, option in suggested["choices"].items() if group not in chosen},
         feature=suggested["feature"],
-        values={key: value for key, value in suggested["values"].items() if key not in others},
+        values={key: value for key, value in suggested["values"].items() if key not in chosen},
         table=suggested["table"],
         notes=suggested["notes"],
     )
@@ -124,8 +124,8 @@ def _read_or_suggest(source: Any, identity: str) -> Mapping[str, Any]:
     """Makes the suggestion for a source, or reads it from the cache if the same code has made it for the same rows."""
     from runner.platform import cache_folder  # imports NumPy
 
-    text = hashlib.blake2b(f"{identity}\n{source.fingerprint()}".encode(), digest_size=16).hexdigest()
-    path = cache_folder() / "suggestion" / f"{text}.json"
+    digest = hashlib.blake2b(f"{identity}\n{source.fingerprint()}".encode(), digest_size=16).hexdigest()
+    path = cache_folder() / "suggestion" / f"{digest}.json"
     with contextlib.suppress(OSError, ValueError):  # the file is missing or damaged
         return json.loads(path.read_text())
     with memory_error_location("profiling the columns", "Free some memory, or set data.path to a sample of the rows."):

@@ -110,7 +110,7 @@ class ChildDelivery:
 
     def _is_end_delivered(self) -> bool:
         """Whether MLflow has the end of the run. The figures, which are sent later, don't count."""
-        return DeliveryState.load(self._folder).ended == digest_summary(self._folder)
+        return DeliveryState.load(self._folder).ended_digest == digest_summary(self._folder)
 
     def describe_missing(self) -> str | None:
         states = [DeliveryState.load(folder) for folder in (self._folder, *list_runs(self._folder))]

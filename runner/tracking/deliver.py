@@ -83,8 +83,8 @@ def deliver(
         if unreachable is not None and uri in unreachable:
             raise ConnectionError(unreachable[uri])
         client = store.connect(store_uri.check_recorded_uri(uri, user_uri))
-        is_trusted = store_uri.is_named_by_user(uri, user_uri)
-        return FolderDelivery(folder, record, client, is_trusted=is_trusted).deliver(run_ended=run_ended)
+        is_store_trusted = store_uri.is_named_by_user(uri, user_uri)
+        return FolderDelivery(folder, record, client, is_store_trusted=is_store_trusted).deliver(run_ended=run_ended)
     except Exception as error:
         if unreachable is not None and uri not in unreachable:
             reason = _find_connection_error(uri, user_uri, retry=False)
@@ -93,7 +93,7 @@ def deliver(
         state = replace(DeliveryState.load(folder), error=f"{uri}: {_summarize(error)}")
         state.save(folder)
         if run_ended:
-            replace(state, drawn=draw_new_figures(folder, state.drawn)).save(folder)
+            replace(state, drawn_digest=draw_new_figures(folder, state.drawn_digest)).save(folder)
         raise
 
 
@@ -264,7 +264,7 @@ def is_pending(folder: Path) -> bool:
         if not read_record(folder)["tracking"]:
             return False
         state = DeliveryState.load(folder)
-        is_delivered = state.offset == outbox.read_covered_size(folder) and state.ended == digest_summary(folder)
+        is_delivered = state.offset == outbox.read_covered_size(folder) and state.ended_digest == digest_summary(folder)
         return not is_delivered or state.error is not None
     except ValueError:
         return True

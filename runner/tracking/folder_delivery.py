@@ -45,17 +45,17 @@ class FolderDelivery:
         folder: a run's or a sweep's folder.
         record: its `record.json`.
         client: the client of the store.
-        is_trusted: whether the user names the store too. If only the record names it, MLflow's location for the
-            artifacts is checked.
+        is_store_trusted: whether the user names the store too. If only the record names it, MLflow's location for the
+            artifacts is checked before files are sent.
     """
 
     def __init__(
-        self, folder: Path, record: Mapping[str, Any], client: MlflowClient, *, is_trusted: bool = True
+        self, folder: Path, record: Mapping[str, Any], client: MlflowClient, *, is_store_trusted: bool = True
     ) -> None:
         self._folder = folder
         self._record = record
         self._client = client
-        self._is_trusted = is_trusted
+        self._is_store_trusted = is_store_trusted
         self._state = DeliveryState.load(folder)
 
     def deliver(self, *, run_ended: bool) -> DeliveryState:
@@ -77,7 +77,7 @@ class FolderDelivery:
             key = identity.record_key(self._folder, self._record)
             run_id = self._find_joined_run() or store.find_run(self._client, self._record, key)
             run_id = run_id or store.create_run(self._client, self._record, key)
-            self._state = DeliveryState(drawn=self._state.drawn)
+            self._state = DeliveryState(drawn_digest=self._state.drawn_digest)
             self._save_original_names([*self._record["tags"], *self._record["parameters"]])
             refused = store.log_record(self._client, run_id, self._record, self._make_tags(key))
             self._update_state(run_id=run_id, refused=tuple(refused))
@@ -109,6 +109,7 @@ class FolderDelivery:
         record = read_record(folder)
         if record["tracking"] != self._record["tracking"]:  # the run was resumed on its own, with another store
             return None
+        # It only creates the sweep's MLflow run. It sends no files, so the location for artifacts needs no check.
         return FolderDelivery(folder, record, self._client)._find_or_create_run()
 
     def _send_points(self, run_id: str) -> None:
@@ -132,23 +133,24 @@ class FolderDelivery:
         if self._read_status(run_id) != "RUNNING":
             store.resume_run(self._client, run_id)
             self._set_description(run_id, "")
-        self._update_state(ended=None)
+        self._update_state(ended_digest=None)
 
     def _send_end(self, run_id: str) -> None:
         digest = digest_summary(self._folder)
-        if self._state.ended == digest:
+        if self._state.ended_digest == digest:
             return
         summary: Mapping[str, Any] = read_summary(self._folder) or KILLED_SUMMARY
         status, error = summary["status"], summary.get("error")
         self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}))))
-        names = ["status", "stopped_by", "error", *(["best"] if "best" in summary else [])]
-        tags = {name: str(summary.get(name) or "") for name in names}
+        tags = {name: str(summary.get(name) or "") for name in ("status", "stopped_by", "error")}
+        if "best" in summary:  # only a sweep has it
+            tags["best"] = str(summary["best"] or "")
         store.end_run(self._client, run_id, MLFLOW_STATUS[status], tags, _end_time(self._folder))
         self._set_description(run_id, f"{status}: {error}" if error else "")
-        self._update_state(ended=digest)
+        self._update_state(ended_digest=digest)
 
     def _set_description(self, run_id: str, text: str) -> None:
-        """Describes the MLflow run by why it failed, in place of the description of its last end."""
+        """Sets the run's description to the reason why it failed, in place of the one from its previous end."""
         store.set_description(self._client, run_id, text, previous=self._state.described)
         self._update_state(described=text)
 
@@ -166,22 +168,26 @@ class FolderDelivery:
 
     def _send_files(self, run_id: str, run_ended: bool) -> None:
         paths = [path for name in FILES if is_regular(path := self._folder / name)]
-        checksum = zlib.crc32(b"".join(map(read_bytes, paths)))
-        if not self._is_trusted:
+        files_checksum = zlib.crc32(b"".join(map(read_bytes, paths)))
+        if not self._is_store_trusted:
             store.check_artifact_location(self._client, run_id, self._record["tracking"]["uri"])
-        if checksum != self._state.files:  # the first delivery, or the run was resumed with more epochs
+        if files_checksum != self._state.files_checksum:  # the first delivery, or the run was resumed with more epochs
             for path in paths:
                 self._client.log_artifact(run_id, str(path))
             store.log_tags(self._client, run_id, self._record["tags"])
-            self._update_state(files=checksum)
+            self._update_state(files_checksum=files_checksum)
         if run_ended:
-            self._update_state(drawn=draw_new_figures(self._folder, self._state.drawn))
+            self._update_state(drawn_digest=draw_new_figures(self._folder, self._state.drawn_digest))
         nested = [path for name in FOLDERS for path in list_descendants(self._folder / name) if path.suffix != ".tmp"]
-        links = filter(is_link, (*map(self._folder.joinpath, (*FILES, *FOLDERS)), *nested))
-        self._update_state(links=tuple(path.relative_to(self._folder).as_posix() for path in links))
+        self._update_state(links=self._find_links(nested))
         if run_ended:
             for path in filter(is_regular, nested):
                 self._client.log_artifact(run_id, str(path), path.parent.relative_to(self._folder).as_posix())
+
+    def _find_links(self, nested: Iterable[Path]) -> tuple[str, ...]:
+        """The links among the folder's files. They aren't sent, since they may lead out of it, but reported."""
+        paths = (*(self._folder / name for name in (*FILES, *FOLDERS)), *nested)
+        return tuple(path.relative_to(self._folder).as_posix() for path in paths if is_link(path))
 
     def _save_original_names(self, names: Iterable[str]) -> None:
         """Writes the originals of escaped names to `names.json`, before MLflow gets the escaped ones."""
@@ -199,18 +205,18 @@ class FolderDelivery:
             state.save(self._folder)
 
 
-def draw_new_figures(folder: Path, drawn: str | None) -> str:
+def draw_new_figures(folder: Path, drawn_digest: str | None) -> str:
     """Draws the figures of an ended run, unless they are drawn already.
 
     Args:
         folder: the run's folder.
-        drawn: the digest of the summary with which the figures were last drawn.
+        drawn_digest: the digest of the summary with which the figures were last drawn.
 
     Returns:
         The digest of the summary.
     """
     digest = digest_summary(folder)
-    if drawn != digest:
+    if drawn_digest != digest:
         from runner import figures  # imports matplotlib, which takes a second
 
         figures.draw(folder)
@@ -219,7 +225,7 @@ def draw_new_figures(folder: Path, drawn: str | None) -> str:
 
 def _end_time(folder: Path) -> int:
     """When the run ended, in ms since 1970. A killed run ended at its last checkpoint, or else at its start."""
-    names = ("summary.json", outbox.COVERED, "record.json")
+    names = ("summary.json", outbox.COVERED_FILE, "record.json")
     path = next(folder / name for name in names if (folder / name).exists())
     return path.stat().st_mtime_ns // 1_000_000
 

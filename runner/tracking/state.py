@@ -9,6 +9,9 @@ from pathlib import Path
 
 from runner.files import read_json, write_atomically
 
+KEY_BY_FIELD = {"files_checksum": "files", "ended_digest": "ended", "drawn_digest": "drawn"}
+FIELD_BY_KEY = {key: name for name, key in KEY_BY_FIELD.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryState:
@@ -20,9 +23,9 @@ class DeliveryState:
         run_id: the MLflow run; None: MLflow has no run of the folder yet.
         offset: bytes of `points.jsonl` that are delivered.
         checksum: CRC-32 of these bytes.
-        files: CRC-32 of the configuration files that are delivered.
-        ended: digest of the summary that is delivered; None: the run is RUNNING in MLflow.
-        drawn: digest of the summary with which the figures were drawn.
+        files_checksum: CRC-32 of the configuration files that are delivered.
+        ended_digest: digest of the summary that is delivered; None: the run is RUNNING in MLflow.
+        drawn_digest: digest of the summary with which the figures were drawn.
         described: the last description that the delivery gave the MLflow run.
         refused: the items that the store refused, and why.
         links: files that are not sent, because they are links or no regular files.
@@ -32,9 +35,9 @@ class DeliveryState:
     run_id: str | None = None
     offset: int = 0
     checksum: int = 0
-    files: int | None = None
-    ended: str | None = None
-    drawn: str | None = None
+    files_checksum: int | None = None
+    ended_digest: str | None = None
+    drawn_digest: str | None = None
     described: str = ""
     refused: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
@@ -45,13 +48,15 @@ class DeliveryState:
         """Reads the state of a folder; the empty state if the file is missing or damaged."""
         try:
             values = read_json(folder / "delivered.json")
-            return cls(**values | {key: tuple(values.get(key, ())) for key in ("refused", "links")})
+            state = {FIELD_BY_KEY.get(key, key): value for key, value in values.items()}
+            return cls(**state | {name: tuple(state.get(name, ())) for name in ("refused", "links")})
         except (ValueError, TypeError):  # then everything is delivered again, which is harmless
             return cls()
 
     def save(self, folder: Path) -> None:
         """Writes the state into a folder."""
-        write_atomically(folder / "delivered.json", json.dumps(dataclasses.asdict(self)))
+        values = {KEY_BY_FIELD.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+        write_atomically(folder / "delivered.json", json.dumps(values))
 
 
 def describe_unsent(state: DeliveryState) -> str | None:

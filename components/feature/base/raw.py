@@ -12,7 +12,7 @@ from components.closest import suggest_name
 from components.types import Block, DataError, Ragged, Strings
 
 FLOAT32_MAX = np.finfo(np.float32).max
-MAX_VALUE_CHARACTERS = 100  # of a value in a message
+MAX_VALUE_CHARACTERS = 100  # characters of a value in a message
 NEED_FINITE = "a finite number within the range of float32 is needed; correct it, or remove the row"
 
 

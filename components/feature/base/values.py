@@ -11,10 +11,10 @@ import numpy as np
 from components.closest import suggest_name
 from components.feature.base.raw import format_value
 from components.feature.text.string_ops import (
-    compact,
     concatenate_categories,
     format_category,
     is_encodable,
+    split_dictionary,
     take,
     to_categories,
     to_strings,
@@ -48,14 +48,14 @@ class CategoryValues(NamedTuple):
     valid_mask: np.ndarray | None
     layout: Layout
 
-    def arrange(self, values: np.ndarray) -> Encoded:
+    def to_rows(self, values: np.ndarray) -> Encoded:
         """Arranges an array with one element per value in rows."""
         return values.reshape(self.layout) if isinstance(self.layout, tuple) else Ragged(values, self.layout)
 
-    def arrange_ids(self, ids: np.ndarray) -> dict[str, Encoded]:
-        """Arranges an id per value in rows, as `ids`, int32. Missing values get NO_ID."""
+    def encode_ids(self, ids: np.ndarray) -> dict[str, Encoded]:
+        """Arranges an array with one id per value in rows, as `ids`, int32. Missing values get NO_ID."""
         ids = ids.astype(np.int32, copy=False)
-        return {"ids": self.arrange(ids if self.valid_mask is None else np.where(self.valid_mask, ids, NO_ID))}
+        return {"ids": self.to_rows(ids if self.valid_mask is None else np.where(self.valid_mask, ids, NO_ID))}
 
     @property
     def value_count(self) -> int:
@@ -138,6 +138,11 @@ def read_values(
         return categories
     check_category_type(block, key, categories, f"missing={missing!r}", isinstance(missing, str))
     return CategoryValues(_fill_missing(categories, valid_mask, missing), None, layout)
+
+
+def first_array(arrays: Mapping[str, Values]) -> Values:
+    """The first of a feature column's arrays: the one that other columns read. The others are weights or classes."""
+    return next(iter(arrays.values()))
 
 
 def check_category_type(block: Block, key: str, categories: CategoryValues, other: str, is_text: bool) -> None:
@@ -224,11 +229,11 @@ def _fill_missing(categories: CategoryValues, valid_mask: np.ndarray, missing: s
         return take(to_categories([missing]), np.zeros(len(valid_mask), np.int64))
     if not isinstance(categories.values, Strings):
         return np.where(valid_mask, categories.values, np.int64(missing))
-    distinct, inverse = compact(categories.values)
-    indices = np.arange(len(valid_mask)) if inverse is None else inverse
-    extended = concatenate_categories(distinct, to_strings([str(missing)]))
+    strings, positions = split_dictionary(categories.values)
+    indices = np.arange(len(valid_mask)) if positions is None else positions
+    extended = concatenate_categories(strings, to_strings([str(missing)]))
     assert isinstance(extended, Strings)
-    return extended._replace(indices=np.where(valid_mask, indices, len(distinct.offsets) - 1))
+    return extended._replace(indices=np.where(valid_mask, indices, len(strings.offsets) - 1))
 
 
 def _convert_objects(values: list[Any], locate: Locate) -> tuple[Strings | np.ndarray, np.ndarray | None]:

@@ -40,7 +40,7 @@ FUNCTIONS: Mapping[str, np.ufunc] = {
     "sqrt": np.sqrt,
 }
 TOO_LONG = "is too long; split it into several columns that are expressions"
-MAX_NODES = 600  # of the tree; its depth is limited by Python's parser
+MAX_NODES = 600  # nodes of an expression's tree, the depth of which Python's parser limits
 ALLOWED = f"+, -, *, /, **, parentheses, numbers, columns, and the functions {', '.join(FUNCTIONS)}"
 
 

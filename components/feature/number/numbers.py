@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.feature.base import raw
+from components.feature.base.values import first_array
 from components.feature.normalizer import FixedNormalizer
 from components.feature.number.expression import Expression
 from components.feature.statistic.classes import group_rows
@@ -27,7 +28,7 @@ class NumberRows(NamedTuple):
     values: np.ndarray
     offsets: np.ndarray | None
 
-    def arrange(self, values: np.ndarray) -> np.ndarray | Ragged:
+    def to_rows(self, values: np.ndarray) -> np.ndarray | Ragged:
         """Arranges an array with one element per vector in rows."""
         return values if self.offsets is None else Ragged(values, self.offsets)
 
@@ -145,7 +146,7 @@ def add_parents(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Bl
     """Adds encoded feature columns to a block under their names, as for statistics."""
     if not parents:
         return block
-    columns = {key: next(iter(arrays.values())) for key, arrays in parents.items()}
+    columns = {key: first_array(arrays) for key, arrays in parents.items()}
     valid = {key: mask for key, mask in block.valid.items() if key not in parents}
     ids = {key for key, arrays in parents.items() if next(iter(arrays)) == "ids"}
     return replace(block, columns={**block.columns, **columns}, valid=valid, ids=block.ids - parents.keys() | ids)

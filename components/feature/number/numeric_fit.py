@@ -14,7 +14,7 @@ from components.feature.number import scaling
 from components.feature.number.expression import Expression
 from components.feature.number.numbers import Numbers
 from components.feature.number.pipeline import Pipeline
-from components.feature.statistic import ByKey, Extremes, Moments, OffsetScale, Quantiles
+from components.feature.statistic import ByClass, Extremes, Moments, OffsetScale, Quantiles
 from components.types import DataError, Statistic
 
 Missing: TypeAlias = float | Literal["mean", "median"] | None
@@ -46,7 +46,7 @@ class NumericFit:
         elif self.size is None:
             statistics["offset_scale"] = Extremes(self.numbers.key)
         if self.per is not None:
-            statistics["per"] = ByKey(statistics["offset_scale"], self.per)
+            statistics["per"] = ByClass(statistics["offset_scale"], self.per)
         if isinstance(self.missing, str):
             statistic = Moments if self.missing == "mean" else Quantiles
             statistics["missing"] = statistic(self.numbers.without_steps.key)
@@ -59,17 +59,17 @@ class NumericFit:
         """
         if "offset_scale" not in results:
             return OffsetScale(np.zeros(self.size or 1), np.zeros(self.size or 1))
-        found = results["offset_scale"] if self.pipeline.fitted is None else self._fit(results["offset_scale"])
-        if np.isnan(found.offset).any():
+        overall = results["offset_scale"] if self.pipeline.fitted is None else self._fit(results["offset_scale"])
+        if np.isnan(overall.offset).any():
             raise DataError(f"{self.numbers} has no value in any row of the training split; remove the column")
         if self.pipeline.fitted is None:
-            return OffsetScale(np.zeros_like(found.offset), np.zeros_like(found.scale))
+            return OffsetScale(np.zeros_like(overall.offset), np.zeros_like(overall.scale))
         if self.per is None:
-            return found
+            return overall
         by_class = [self._fit(result, f" of class {value!r}") for value, result in results["per"].items()]
         # A class in which all numbers are missing gets the offset and scale of all rows.
-        by_class = [OffsetScale(*np.where(np.isnan(fitted.offset), found, fitted)) for fitted in by_class]
-        return OffsetScale(*np.stack([found, *by_class], axis=1))
+        by_class = [OffsetScale(*np.where(np.isnan(fitted.offset), overall, fitted)) for fitted in by_class]
+        return OffsetScale(*np.stack([overall, *by_class], axis=1))
 
     def fit_filler(self, results: Mapping[str, Any], outputs: int) -> np.ndarray:
         """Computes the replacement of missing numbers, (outputs,)."""
@@ -83,18 +83,18 @@ class NumericFit:
         """Computes offset and scale of the fitted normalizer; raises DataError if float32 is too coarse."""
         assert self.pipeline.fitted is not None
         try:
-            found = self.pipeline.fitted.fit(result)
+            fitted = self.pipeline.fitted.fit(result)
         except DataError as error:
             raise DataError(f"{self.numbers}{of_class}: {error}") from error
         # The device computes each step in float32, so the numbers are checked in the data and after each step.
-        ends = np.stack([found.offset - found.scale, found.offset + found.scale])
+        ends = np.stack([fitted.offset - fitted.scale, fitted.offset + fitted.scale])
         for position, (low, high) in enumerate([*self.pipeline.undo_each(ends), ends]):
             stage = OffsetScale(low / 2 + high / 2, high / 2 - low / 2)
-            blurred = scaling.is_blurred(stage) & ~is_constant(found)
+            blurred = scaling.is_blurred(stage) & ~is_constant(fitted)
             if blurred.any():
                 centre, width = float(stage.offset[blurred][0]), float(stage.scale[blurred][0])
                 raise DataError(self._describe_blur(of_class, centre, width, after_step=position > 0))
-        return found
+        return fitted
 
     def _describe_blur(self, of_class: str, centre: float, width: float, *, after_step: bool) -> str:
         """Describes that float32 is too coarse for the numbers in the data, or for those after a step."""

@@ -75,7 +75,7 @@ class Pipeline:
         return stages
 
     def undo(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """The inverse of calling it; raises UserError if a normalizer has no inverse."""
+        """Undoes all normalizers, from the last to the first; raises UserError if one has no inverse."""
         for step in reversed(self.after):
             values = step.undo(values, xp)
         values = values * divisor + offset

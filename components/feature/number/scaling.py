@@ -13,9 +13,8 @@ from components.feature.number.pipeline import Pipeline
 from components.feature.statistic import OffsetScale
 from components.types import Padded
 
-MIN_VALUES = (
-    1 << 8
-)  # distinct values across the scale that are enough to learn from; bfloat16 has fewer between powers of 2
+# Distinct values across the scale that are enough to learn from. bfloat16 has fewer between two powers of 2.
+MIN_VALUES = 1 << 8
 
 
 def make_constants(fitted: OffsetScale, unit: float) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ number of distinct values, and beyond it have a bounded error. Numbers are summa
 such as each element of a vector or each channel of an image. A column of single numbers has one element.
 """
 
-from components.feature.statistic.classes import ByKey as ByKey
+from components.feature.statistic.classes import ByClass as ByClass
 from components.feature.statistic.classes import Distinct as Distinct
 from components.feature.statistic.distribution import Distribution as Distribution
 from components.feature.statistic.distribution import Histogram as Histogram

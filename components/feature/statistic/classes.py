@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from components.feature.base import raw
-from components.feature.statistic.elements import Numerical, read_elements
-from components.feature.text.string_ops import compact
+from components.feature.statistic.elements import Numerical, describe_key, read_elements
+from components.feature.text.string_ops import split_dictionary
 from components.types import Block, DataError, Strings
 
 
@@ -33,11 +33,11 @@ class Distinct:
 
 
 @dataclass(frozen=True)
-class ByKey:
+class ByClass:
     """The result of another statistic for each class, as a dictionary sorted by class.
 
     Attributes:
-        statistic: a statistic of numbers whose key has one vector per row.
+        statistic: a numerical statistic. It must read one vector per row.
         by: the raw column of classes: integers, strings or booleans.
     """
 
@@ -48,7 +48,7 @@ class ByKey:
         values = read_elements(block, self.statistic.key)
         classes, class_of_row = group_rows(block, self.by)
         if len(values) != len(class_of_row):
-            name = f"column `{self.statistic.key}`" if isinstance(self.statistic.key, str) else self.statistic.key
+            name = describe_key(self.statistic.key)
             raise DataError(f"{name} of {block.origin} must have one vector in each row to be grouped by `{self.by}`")
         order = np.argsort(class_of_row, kind="stable")
         bounds = np.searchsorted(class_of_row[order], np.arange(len(classes) + 1)).tolist()
@@ -67,11 +67,12 @@ class ByKey:
 
 def group_rows(block: Block, key: str) -> tuple[list[Any], np.ndarray]:
     """Returns the classes of a column, and the position of each row's class among them. Some classes may not occur."""
-    strings = block.columns.get(key)
-    if not isinstance(strings, Strings) or not block.valid.get(key, np.True_).all():
-        values, inverse = np.unique(raw.read_labels(block, key), return_inverse=True)
-        return values.tolist(), inverse
-    distinct, indices = compact(strings)
-    positions: dict[str, int] = {}
-    class_of_string = np.array([positions.setdefault(text, len(positions)) for text in distinct.tolist()], np.int64)
-    return list(positions), class_of_string if indices is None else class_of_string[indices]
+    column = block.columns.get(key)
+    if not isinstance(column, Strings) or not block.valid.get(key, np.True_).all():
+        labels = raw.read_labels(block, key)  # raises DataError for a missing value
+        classes, class_of_row = np.unique(labels, return_inverse=True)
+        return classes.tolist(), class_of_row
+    strings, string_of_row = split_dictionary(column)
+    positions: dict[str, int] = {}  # a text may occur several times among the strings
+    class_of_string = np.array([positions.setdefault(text, len(positions)) for text in strings.tolist()], np.int64)
+    return list(positions), class_of_string if string_of_row is None else class_of_string[string_of_row]

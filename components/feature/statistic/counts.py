@@ -10,7 +10,7 @@ import numpy as np
 
 from components.feature.base.values import CategoryValues, read_values
 from components.feature.text.fingerprint import fingerprint64
-from components.feature.text.string_ops import compact, concatenate_categories, take
+from components.feature.text.string_ops import concatenate_categories, split_dictionary, take
 from components.types import Block, DataError, Strings
 
 
@@ -50,15 +50,17 @@ class Counts:
     empty_is_missing: bool = True
 
     def summarize(self, block: Block) -> Tally:
-        found = read_values(block, self.key, missing=self.missing, empty_is_missing=self.empty_is_missing)
-        distinct, inverse = compact(found.values) if isinstance(found.values, Strings) else (found.values, None)
-        keys = fingerprint64(distinct.data, distinct.offsets) if isinstance(distinct, Strings) else distinct
-        unique, first, codes = _find_unique(keys)
-        codes = codes if inverse is None else codes[inverse]
-        counts, documents = _count(found, codes, len(unique))
+        column = read_values(block, self.key, missing=self.missing, empty_is_missing=self.empty_is_missing)
+        values, positions = (
+            split_dictionary(column.values) if isinstance(column.values, Strings) else (column.values, None)
+        )
+        keys = fingerprint64(values.data, values.offsets) if isinstance(values, Strings) else values
+        unique, example_positions, codes = _find_unique(keys)
+        codes = codes if positions is None else codes[positions]
+        counts, documents = _count(column, codes, len(unique))
         present = np.flatnonzero(counts)  # a dictionary may have values that don't occur
-        tokens = take(distinct, first[present])
-        return Tally(unique[present], tokens, counts[present], documents[present], found.row_count)
+        tokens = take(values, example_positions[present])
+        return Tally(unique[present], tokens, counts[present], documents[present], column.row_count)
 
     def merge(self, state: Tally, other: Tally) -> Tally:
         rows = state.rows + other.rows
@@ -66,12 +68,13 @@ class Counts:
             return (state if len(state.keys) else other)._replace(rows=rows)
         if state.keys.dtype != other.keys.dtype:
             raise DataError(f"column `{self.key}` has text in some rows and whole numbers in others; use one type")
-        unique, first, codes = _find_unique(np.concatenate([state.keys, other.keys]))
+        unique, example_positions, codes = _find_unique(np.concatenate([state.keys, other.keys]))
         counts, documents = (
             _add(codes, np.concatenate(pair), len(unique))
             for pair in ((state.counts, other.counts), (state.documents, other.documents))
         )
-        return Tally(unique, take(concatenate_categories(state.tokens, other.tokens), first), counts, documents, rows)
+        tokens = take(concatenate_categories(state.tokens, other.tokens), example_positions)
+        return Tally(unique, tokens, counts, documents, rows)
 
     def result(self, state: Tally) -> Tally:
         return state
@@ -99,24 +102,24 @@ def find_most_frequent(tally: Tally, max_values: int | None, min_count: int, exc
 
 
 def _find_unique(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct keys, increasing; a place of each; and the number of each key among them.
+    """Returns the distinct keys, ascending; a position of each; and the position of each key among the distinct keys.
 
     It takes half as long as np.unique.
     """
     order = np.argsort(keys)
-    ranked = keys[order]
-    new = np.ones(len(keys), bool)
-    np.not_equal(ranked[1:], ranked[:-1], out=new[1:])
+    ascending = keys[order]
+    is_first = np.ones(len(keys), bool)
+    np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
     codes = np.empty(len(keys), np.int64)
-    codes[order] = np.cumsum(new) - 1
-    return ranked[new], order[new], codes
+    codes[order] = np.cumsum(is_first) - 1
+    return ascending[is_first], order[is_first], codes
 
 
-def _count(found: CategoryValues, codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _count(column: CategoryValues, codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """How many values, and how many rows, have each of `size` codes."""
-    rows = found.number_rows()
-    if found.valid_mask is not None:
-        codes, rows = codes[found.valid_mask], None if rows is None else rows[found.valid_mask]
+    rows = column.number_rows()
+    if column.valid_mask is not None:
+        codes, rows = codes[column.valid_mask], None if rows is None else rows[column.valid_mask]
     counts = np.bincount(codes, minlength=size)
     if rows is None:
         return counts, counts

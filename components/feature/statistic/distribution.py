@@ -131,7 +131,7 @@ class Histogram:
 
 
 def _make_sketch(column: np.ndarray) -> Sketch:
-    """All numbers of an array, in which NaN is a gap."""
+    """Makes a sketch of all numbers of an array, except NaN, which is a missing number."""
     values = np.sort(column + 0.0)  # -0.0 becomes 0.0
     values = values[: len(values) - np.count_nonzero(np.isnan(values))]
     first = _find_first(values)
@@ -148,9 +148,9 @@ def _merge(sketch: Sketch, other: Sketch) -> Sketch:
 
 def _find_first(values: np.ndarray) -> np.ndarray:
     """The position of the first value of each run of equal values."""
-    new = np.ones(len(values), bool)
-    np.not_equal(values[1:], values[:-1], out=new[1:])
-    return np.flatnonzero(new)
+    is_first = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=is_first[1:])
+    return np.flatnonzero(is_first)
 
 
 def _halve(sketch: Sketch, positions: np.ndarray, level: int) -> Sketch:

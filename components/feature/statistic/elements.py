@@ -30,6 +30,11 @@ class Numerical(Protocol):
     def result(self, state: Any) -> Any: ...
 
 
+def describe_key(key: Key) -> str:
+    """Describes the numbers of a statistic, for messages."""
+    return f"column `{key}`" if isinstance(key, str) else str(key)
+
+
 def read_elements(block: Block, key: Key) -> np.ndarray:
     """Reads the numbers of a block, float64 (rows, D). A column of images becomes (rows · …, channels)."""
     if callable(key):

@@ -14,7 +14,6 @@ from components.types import Block, UserError
 class OffsetScale(NamedTuple):
     """Location and spread of numbers, float64, one number per element of the last axis; NaN without numbers.
 
-
     Attributes:
         offset: mean, minimum or median.
         scale: standard deviation, range, or distance between quantiles.

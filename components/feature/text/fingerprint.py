@@ -12,7 +12,7 @@ from components.types import Ragged
 
 MURMUR_MULTIPLIER = np.uint64(0xC6A4A7935BD1E995)
 DEFAULT_HASH_KEY = 0xDECAFCAFFE
-CHUNK_ROWS = 1 << 16  # a cross is computed in chunks, of which three columns fit into the cache
+CHUNK_ROWS = 1 << 16  # rows per chunk of a cross: few enough that the arrays of a chunk fit into the cache
 FORMAT_ROWS = 1 << 13  # integers that are formatted at once
 
 
@@ -98,11 +98,11 @@ def _make_initial_hashes(rows: int, hash_key: int | None) -> np.ndarray:
 
 def _combine(crossed: Ragged, column: Ragged) -> Ragged:
     """Crosses each value of a row with each value of the column in that row. The latter changes fastest."""
-    partners = np.repeat(np.diff(column.offsets), np.diff(crossed.offsets))
-    ends = np.concatenate([[0], np.cumsum(partners)])
-    first = np.repeat(column.offsets[:-1], np.diff(crossed.offsets))
-    partner = np.arange(ends[-1]) + np.repeat(first - ends[:-1], partners)
-    values = fingerprint_cat64(np.repeat(crossed.values, partners), column.values[partner])
+    partner_counts = np.repeat(np.diff(column.offsets), np.diff(crossed.offsets))
+    ends = np.concatenate([[0], np.cumsum(partner_counts)])
+    first_partners = np.repeat(column.offsets[:-1], np.diff(crossed.offsets))
+    partner_positions = np.arange(ends[-1]) + np.repeat(first_partners - ends[:-1], partner_counts)
+    values = fingerprint_cat64(np.repeat(crossed.values, partner_counts), column.values[partner_positions])
     return Ragged(values, ends[crossed.offsets])
 
 

@@ -11,10 +11,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-BLOCK_ROWS, BLOCK_BYTES = 1 << 16, 1 << 22  # the maximum of a block; a longer string is a block of its own
-CHUNK_ROWS = (
-    1 << 13
-)  # strings that are hashed at once; a dozen intermediate results of so many words fit into the cache
+BLOCK_ROWS, BLOCK_BYTES = 1 << 16, 1 << 22  # the maximum of a block; a string with more bytes is a block of its own
+CHUNK_ROWS = 1 << 13  # strings that are hashed at once; a dozen results of so many words fit into the cache
 PADDING = 64  # bytes after a block, because up to 64 bytes are read at once from any position in it
 
 

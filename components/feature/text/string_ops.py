@@ -11,24 +11,25 @@ from components.types import Strings, UserError
 
 def map_strings(strings: Strings, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """Applies a function of (data, offsets) to the string of each row. Strings of a dictionary are processed once."""
-    distinct, inverse = compact(strings)
-    results = function(distinct.data, distinct.offsets)
-    return results if inverse is None else results[inverse]
+    values, positions = split_dictionary(strings)
+    results = function(values.data, values.offsets)
+    return results if positions is None else results[positions]
 
 
-def compact(strings: Strings) -> tuple[Strings, np.ndarray | None]:
-    """Separates a dictionary from the rows that refer to it.
+def split_dictionary(strings: Strings) -> tuple[Strings, np.ndarray | None]:
+    """Splits dictionary-encoded strings into the strings of the dictionary and the positions of the rows.
 
     Returns:
-        The strings, and the position of each row's string among them; None: row i is string i. Strings of a dictionary
-        that don't occur in the rows are removed only if the dictionary has more strings than there are rows.
+        The strings, and the position of each row's string among them; None: there is no dictionary, row i is string i.
+        A dictionary may have a string twice, or strings that no row has. The latter are removed only if it has more
+        strings than there are rows.
     """
     if strings.indices is None:
         return strings, None
     if len(strings.offsets) - 1 <= len(strings.indices):
         return strings._replace(indices=None), strings.indices
-    used, inverse = np.unique(strings.indices, return_inverse=True)
-    return gather(strings, used), inverse
+    used, positions = np.unique(strings.indices, return_inverse=True)
+    return gather(strings, used), positions
 
 
 def gather(strings: Strings, positions: np.ndarray) -> Strings:

@@ -54,26 +54,26 @@ def look_up(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, n
     """
     if not len(host["order"]):
         return np.full(len(keys), -1)
-    position = np.minimum(np.searchsorted(host["sorted"], keys), len(host["order"]) - 1)
-    found = np.where(host["sorted"][position] == keys, host["order"][position], -1)
+    candidates = np.minimum(np.searchsorted(host["sorted"], keys), len(host["order"]) - 1)
+    positions = np.where(host["sorted"][candidates] == keys, host["order"][candidates], -1)
     if isinstance(values, Strings):
-        _verify(values, Strings(host["data"], host["offsets"]), found)
-    return found
+        _verify(values, Strings(host["data"], host["offsets"]), positions)
+    return positions
 
 
-def _verify(values: Strings, tokens: Strings, found: np.ndarray) -> None:
+def _verify(values: Strings, tokens: Strings, positions: np.ndarray) -> None:
     """Sets the position to -1 if a string differs from that of the list, although their fingerprints are equal."""
-    rows = np.flatnonzero(found >= 0)
-    lengths, expected_lengths = np.diff(values.offsets)[rows], np.diff(tokens.offsets)[found[rows]]
-    found[rows[lengths != expected_lengths]] = -1
+    rows = np.flatnonzero(positions >= 0)
+    lengths, expected_lengths = np.diff(values.offsets)[rows], np.diff(tokens.offsets)[positions[rows]]
+    positions[rows[lengths != expected_lengths]] = -1
     rows = rows[lengths == expected_lengths]
-    expected = gather(tokens, found[rows])
-    if len(rows) == len(found):  # the usual case, which needs no copy
+    expected = gather(tokens, positions[rows])
+    if len(rows) == len(positions):  # the usual case, which needs no copy
         actual = values.data[values.offsets[0] : values.offsets[-1]]
     else:
         actual = gather(values, rows).data
     different_bytes = np.flatnonzero(actual != expected.data)
-    found[rows[np.searchsorted(expected.offsets, different_bytes, side="right") - 1]] = -1
+    positions[rows[np.searchsorted(expected.offsets, different_bytes, side="right") - 1]] = -1
 
 
 def suggest_value(value: str | int, host: Mapping[str, np.ndarray]) -> str:

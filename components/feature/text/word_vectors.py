@@ -50,12 +50,12 @@ def read_vectors(path: str, key: str, parent: Constants, dimension: int) -> Word
         raise DataError(
             f"column `{key}` has no list of words to look up in {file}; use a .npy file with a row for each id"
         )
-    found = WordVectors(np.zeros((buckets, dimension), np.float32), np.zeros(buckets, bool))
-    _read_text(file, words, found)
-    if not found.known.any():
+    result = WordVectors(np.zeros((buckets, dimension), np.float32), np.zeros(buckets, bool))
+    _read_text(file, words, result)
+    if not result.known.any():
         examples = ", ".join(repr(word.decode()) for word in list(words)[:3])
         raise DataError(f"none of the {len(words)} words of column `{key}` ({examples}, …) has a vector in {file}")
-    return found
+    return result
 
 
 def _list_words(host: Mapping[str, np.ndarray]) -> dict[bytes, int]:
@@ -86,9 +86,9 @@ def _read_npy(file: Path, shape: tuple[int, int]) -> np.ndarray:
         return _check_finite(array.astype(np.float32), array, lambda row: f"row {row} of {file}")
 
 
-def _read_text(file: Path, words: Mapping[bytes, int], found: WordVectors) -> None:
-    """Reads the vectors of the words into `found`."""
-    dimension, is_first = found.vectors.shape[1], True
+def _read_text(file: Path, words: Mapping[bytes, int], result: WordVectors) -> None:
+    """Reads the vectors of the words into `result`."""
+    dimension, is_first = result.vectors.shape[1], True
     with open_file(file) as opened:
         for number, line in enumerate(iter(lambda: opened.readline(MAX_LINE_BYTES), b""), start=1):
             if len(line) == MAX_LINE_BYTES:
@@ -102,9 +102,9 @@ def _read_text(file: Path, words: Mapping[bytes, int], found: WordVectors) -> No
             is_first = False
             word = line.partition(b" ")[0] if width == dimension else line.rsplit(b" ", dimension)[0]
             position = words.get(word)
-            if position is not None and not found.known[position]:
-                found.vectors[position] = _parse_numbers(file, number, line[len(word) :], dimension)
-                found.known[position] = True
+            if position is not None and not result.known[position]:
+                result.vectors[position] = _parse_numbers(file, number, line[len(word) :], dimension)
+                result.known[position] = True
 
 
 def _parse_numbers(file: Path, number: int, text: bytes, dimension: int) -> np.ndarray:
@@ -118,13 +118,13 @@ def _parse_numbers(file: Path, number: int, text: bytes, dimension: int) -> np.n
     return _check_finite(values, values, lambda _: f"line {number} of {file}")
 
 
-def _check_finite(found: np.ndarray, values: np.ndarray, locate: Callable[[int], str]) -> np.ndarray:
-    """Returns `found`, in float32; raises DataError if a number isn't finite. `values` are the original numbers."""
-    is_finite = np.isfinite(found)
+def _check_finite(converted: np.ndarray, values: np.ndarray, locate: Callable[[int], str]) -> np.ndarray:
+    """Returns `converted`, in float32; raises DataError if a number isn't finite. `values` are the original numbers."""
+    is_finite = np.isfinite(converted)
     if not is_finite.all():
         position = tuple(np.argwhere(~is_finite)[0])
         raise DataError(f"{locate(position[0])} has {values[position]}; the numbers must be finite in float32")
-    return found
+    return converted
 
 
 def _first_line(error: Exception) -> str:

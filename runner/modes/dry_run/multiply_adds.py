@@ -16,7 +16,7 @@ class Execution(NamedTuple):
     Attributes:
         equation: the equation.
         times: how often it runs.
-        scopes: the name stacks around it, outermost first.
+        scopes: its name stack and those of the calls around it, outermost first.
     """
 
     equation: JaxprEqn
@@ -31,16 +31,16 @@ def walk_equations(jaxpr: Jaxpr, times: int = 1, scopes: tuple[str, ...] = ()) -
     unknown, counts once.
     """
     for equation in jaxpr.eqns:
-        inner_scopes = (*scopes, str(equation.source_info.name_stack))
-        yield Execution(equation, times, inner_scopes)
+        own_scopes = (*scopes, str(equation.source_info.name_stack))
+        yield Execution(equation, times, own_scopes)
         inner = list(jaxprs_in_params(equation.params))
         if equation.primitive.name == "cond":
             inner = [max(inner, key=count_multiply_adds)]
         if equation.primitive.name == "scan":
-            yield from walk_equations(inner[0], times * equation.params["length"], inner_scopes)
+            yield from walk_equations(inner[0], times * equation.params["length"], own_scopes)
         else:
             for inner_jaxpr in inner:
-                yield from walk_equations(inner_jaxpr, times, inner_scopes)
+                yield from walk_equations(inner_jaxpr, times, own_scopes)
 
 
 def count_multiply_adds(jaxpr: Jaxpr) -> int:
@@ -49,14 +49,14 @@ def count_multiply_adds(jaxpr: Jaxpr) -> int:
 
 
 def equation_multiply_adds(equation: JaxprEqn) -> int:
-    """The multiply-adds of a matrix product or a convolution, padding included; 0 for any other equation."""
-    count = _COUNTS.get(equation.primitive.name)
-    return 0 if count is None else count(equation)
+    """The multiply-adds of a matrix product or a convolution; 0 for any other equation."""
+    counter = _COUNTERS.get(equation.primitive.name)
+    return 0 if counter is None else counter(equation)
 
 
 def _count_dot(equation: JaxprEqn) -> int:
     (contracted, _), _ = equation.params["dimension_numbers"]
-    left, _, out, *_ = _shapes(equation)
+    left, *_, out = _shapes(equation)
     return math.prod(out) * math.prod(left[axis] for axis in contracted)
 
 
@@ -67,7 +67,10 @@ def _count_ragged_dot(equation: JaxprEqn) -> int:
 
 
 def _count_convolution(equation: JaxprEqn) -> int:
-    """Counts pairs of an output and a kernel position. Zeros between the pixels of a dilated image don't count."""
+    """Counts pairs of an output and a kernel position.
+
+    Padding counts, except for a dilated image (a transposed convolution), of which only the pixels themselves count.
+    """
     numbers = equation.params["dimension_numbers"]
     image, kernel, out = _shapes(equation)
     features, channels, *spatial = (kernel[axis] for axis in numbers.rhs_spec)
@@ -104,7 +107,7 @@ def _shapes(equation: JaxprEqn) -> list[tuple[int, ...]]:
     return [variable.aval.shape for variable in variables]
 
 
-_COUNTS = {
+_COUNTERS = {
     "dot_general": _count_dot,
     "conv_general_dilated": _count_convolution,
     "ragged_dot_general": _count_ragged_dot,

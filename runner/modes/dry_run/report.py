@@ -20,7 +20,7 @@ from runner.platform import cache_folder, find_unused_accelerator, start_jax
 from runner.terminal import on_terminal, write_line
 from runner.training.signals import Signals
 
-MAX_COMPILE_SECONDS = 6.0  # of the training step; if it takes longer, the evaluation is not compiled
+MAX_COMPILE_SECONDS = 6.0  # if compiling the training step takes longer, the evaluation is not compiled
 
 
 class Page:

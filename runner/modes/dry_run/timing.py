@@ -17,8 +17,8 @@ from runner.modes.dry_run.abstract_run import AbstractRun
 from runner.modes.dry_run.multiply_adds import count_multiply_adds
 
 CACHE_HIT = "/jax/compilation_cache/cache_hits"
-MEASURE_SECONDS = 1.0  # spent on measuring; a step that takes longer is estimated
-ALWAYS_MEASURED = 5e9  # multiply-adds that take any machine about a second
+MEASURE_SECONDS = 1.0  # the time for measuring; a step that takes longer is estimated
+MAX_ALWAYS_MEASURED = 5e9  # multiply-adds; any machine takes at most about a second for so many
 MEASURED = "measured on a few steps"
 MATRIX_SIZE = 1024  # rows and columns of the matrices that are multiplied to measure the device
 
@@ -83,8 +83,8 @@ def measure_pace(
         evaluation: the program of the evaluation, with a batch; None: it was not compiled.
         evaluation_work: multiply-adds of an evaluation batch.
     """
-    most = max(step.multiply_adds, evaluation_work)
-    if most > ALWAYS_MEASURED and most > MEASURE_SECONDS * (rate := _multiply_adds_per_second()):
+    work = max(step.multiply_adds, evaluation_work)
+    if work > MAX_ALWAYS_MEASURED and work > MEASURE_SECONDS * (rate := _multiply_adds_per_second()):
         basis = (
             f"estimated from the multiply-adds, at the {rate / 1e9:.3g} billion per second of a matrix product; "
             "real steps often take twice as long"

@@ -24,7 +24,7 @@ from runner.record.predictions import RecordedPredictions, load_predictions
 from runner.run_folder import read_record
 from runner.tracking import DELIVERY_SECONDS, Delivery, RepeatedDelivery
 
-MAX_ROWS = 20  # of the table of the worst examples
+MAX_ROWS = 20  # rows of the table of the worst examples
 MAX_CONFUSIONS = 10
 
 

@@ -12,9 +12,9 @@ from runner.display.tables import Section
 from runner.figures.canvas import shorten
 from runner.modes.look.view import Examples, View
 
-MAX_ROWS = 30  # of classes or outputs; a longer table shows its first and its last 15
+MAX_ROWS = 30  # rows of a table of classes or outputs; a longer one shows its first and its last 15
 MAX_EXAMPLES = 6
-MAX_ELEMENTS = 3  # of a vector
+MAX_ELEMENTS = 3  # elements of a vector that are shown
 
 
 def splits_table(view: View) -> Section:

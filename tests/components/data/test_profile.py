@@ -28,7 +28,7 @@ def texts(*values: str) -> Strings:
 def test_counts_and_places(tmp_path: Path) -> None:
     found = profiles(tmp_path, "a,b,c\n1,x,inf\nNA,,2\n,x,\n3,y,4\n", types={"b": "string"})
     a, b, c = found.values()
-    assert [(column.kind, column.is_declared) for column in (a, b, c)] == [
+    assert [(column.kind, column.is_type_declared) for column in (a, b, c)] == [
         ("int", False),
         ("string", True),
         ("float", False),

@@ -540,7 +540,7 @@ def test_the_child_process_survives_a_kill_of_the_run_s_process_group(
 ) -> None:
     run = [sys.executable, "-c", RUN, str(folder), f"sqlite:///{database}"]
     assert subprocess.run(run, cwd=ROOT, start_new_session=True, check=False).returncode == -signal.SIGKILL
-    wait_for(lambda: DeliveryState.load(folder).drawn)
+    wait_for(lambda: DeliveryState.load(folder).drawn_digest)
     assert list_steps(client) == [100, 200, 300]
     assert only_run(client).info.status == "KILLED"
     assert (folder / "delivery.log").read_text() == ""

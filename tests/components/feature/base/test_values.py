@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from components.feature.base.values import NO_ID, read_values
 from components.feature.text.string_ops import (
-    compact,
     concatenate_categories,
     format_category,
     gather,
     map_strings,
+    split_dictionary,
     to_strings,
 )
 from components.types import Block, DataError, Ragged, Strings
@@ -132,7 +132,7 @@ def test_strings_are_chosen_joined_and_worked_on_once(rows: list[str], chosen: l
     assert gather(plain, places).tolist() == expected == repeated.tolist()
     assert concatenate_categories(gather(plain, places), plain).tolist() == expected + rows
     assert [format_category(plain, place) for place in range(len(rows))] == rows
-    distinct, inverse = compact(repeated)
+    distinct, inverse = split_dictionary(repeated)
     assert [distinct.tolist()[place] for place in inverse] == expected  # type: ignore[union-attr]
     assert map_strings(repeated, lambda data, offsets: np.diff(offsets)).tolist() == [
         len(text.encode()) for text in expected

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from components.data import Arrays
 from components.feature.statistic import (
-    ByKey,
+    ByClass,
     Covariance,
     Distinct,
     Extremes,
@@ -166,7 +166,7 @@ KINDS = st.lists(st.sampled_from(["a", "b", "ä", ""]), min_size=2, max_size=40)
 def test_each_class_has_a_result_of_its_own(kinds: list[str], data: st.DataObject) -> None:
     values = np.arange(2.0 * len(kinds)).reshape(-1, 2)
     values[0, 1] = np.nan
-    result = summary(ByKey(Summary(Gappy()), "kind"), values, data, kind=np.array(kinds))
+    result = summary(ByClass(Summary(Gappy()), "kind"), values, data, kind=np.array(kinds))
     assert list(result) == sorted(set(kinds))
     for kind, figures in result.items():
         rows = values[np.array(kinds) == kind]
@@ -177,7 +177,7 @@ def test_each_class_has_a_result_of_its_own(kinds: list[str], data: st.DataObjec
 def test_classes_of_images_have_no_results_of_their_own() -> None:
     block = Block({"x": np.zeros((2, 4, 4, 1), np.uint8), "kind": np.array([0, 1])})
     with pytest.raises(DataError, match="column `x` of data must have one vector in each row to be grouped by `kind`"):
-        ByKey(Moments("x"), "kind").summarize(block)
+        ByClass(Moments("x"), "kind").summarize(block)
 
 
 @settings(max_examples=40)
@@ -225,8 +225,8 @@ class Everything:
     def statistics(self) -> dict[str, Any]:
         kinds = (Moments, Extremes, Summary, Quantiles, Covariance)
         found = {kind.__name__: kind("x") for kind in kinds}
-        by_key = ByKey(Quantiles("x", capacity=64), "kind")
-        return {**found, "histogram": Histogram("x", (0.0, 1.0)), "kinds": Distinct("kind"), "by_key": by_key}
+        by_class = ByClass(Quantiles("x", capacity=64), "kind")
+        return {**found, "histogram": Histogram("x", (0.0, 1.0)), "kinds": Distinct("kind"), "by_class": by_class}
 
 
 def test_any_number_of_threads_gives_the_same_to_the_bit() -> None:
