@@ -27,7 +27,7 @@ class Accuracy:
     """
 
     higher_is_better = True
-    collects = False
+    collects = False  # `measure` returns sums. A metric that collects returns the rows of a batch, to be concatenated.
 
     def bind(self, target: BoundTarget) -> Accuracy:
         """Returns itself; raises UserError for a real-valued target."""
@@ -145,7 +145,8 @@ def _class_scores(output: Output) -> jax.Array:
 
 
 def _difference(decode: Callable[[jax.Array], jax.Array], output: Output, batch: Batch) -> jax.Array:
-    return decode(_require_logits(output)) - decode(batch.target)  # (B, outputs)
+    """Returns the errors (B, outputs). For a real-valued target, the logits are the scaled predictions."""
+    return decode(_require_logits(output)) - decode(batch.target)
 
 
 def _count_hits(hits: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:

@@ -40,12 +40,14 @@ class ScikitLearn(Table):
             raise UserError(f"`name` (={self.name!r}) is no data set of scikit-learn. {hint}")
 
     def content_digest(self) -> str:
+        """The name of the data set and the version of scikit-learn, which determine the rows. No hash is needed."""
         return f"{self.name} of scikit-learn {version('scikit-learn')}"
 
     def sizes(self) -> Mapping[str, int]:
         return {"all": _ROW_COUNTS[self.name]}
 
     def origin(self, part: str) -> str:
+        """The name of the data set, for messages. It has a single part."""
         return self.name
 
     def read(self) -> Mapping[str, Mapping[str, np.ndarray]]:

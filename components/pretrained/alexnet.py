@@ -11,7 +11,7 @@ NAMING_SCHEMES = (
         "torchvision",
         (
             *(Rule(f"conv_{n}", f"features.{number}") for n, number in enumerate(CONVOLUTIONS)),
-            Rule("dense_0", "classifier.1", flattened="conv_4"),
+            Rule("dense_0", "classifier.1", flattened_conv="conv_4"),
             Rule("dense_1", "classifier.4"),
             Rule("head", "classifier.6"),
         ),

@@ -64,13 +64,13 @@ def plan_conversion(scheme: NamingScheme, shapes: Mapping[str, Any]) -> Conversi
     mappings, unnamed = [], []
     for path, shape in our_shapes.items():
         _, *modules, parameter = path
-        layer = scheme.find_layer("/".join(modules))
+        layer = scheme.name_layer("/".join(modules))
         if layer is None:
             unnamed.append("/".join(path[1:]))
             continue
         channels = None
-        if layer.flattened:
-            flattened_kernel = ("params", *layer.flattened.split("/"), "kernel")
+        if layer.flattened_conv:
+            flattened_kernel = ("params", *layer.flattened_conv.split("/"), "kernel")
             if flattened_kernel not in our_shapes:
                 unnamed.append("/".join(path[1:]))
                 continue

@@ -38,7 +38,7 @@ NAMING_SCHEMES = (
                 for ours, theirs in CONVOLUTIONS.items()
                 for our_layer, their_layer in LAYERS.items()
             ),
-            Rule(r"auxiliary_(\d)/dense", "aux{0:+1}.fc1", flattened="auxiliary_{0}/conv/conv"),
+            Rule(r"auxiliary_(\d)/dense", "aux{0:+1}.fc1", flattened_conv="auxiliary_{0}/conv/conv"),
             Rule(r"auxiliary_(\d)/head", "aux{0:+1}.fc2"),
             Rule("head", "fc"),
         ),

@@ -11,9 +11,10 @@ Framework: TypeAlias = Literal["torch", "keras"]
 
 PARAMETER_NAMES: Mapping[Framework, Mapping[str, str]] = {
     "torch": {"kernel": "weight", "scale": "weight", "mean": "running_mean", "variance": "running_var"},
+    # Keras calls a bias `beta` in normalization only; see `name_parameter`.
     "keras": {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "variance": "moving_variance"},
 }
-"""{our name: name in the framework}. A parameter that is not listed has the same name in both."""
+"""{our name: name in the framework}. The framework has our name for a parameter that is not listed."""
 
 
 class _Number(int):
@@ -25,36 +26,35 @@ class _Number(int):
 
 @dataclass(frozen=True)
 class Rule:
-    """The name of one kind of layer in a library.
+    """Translates the paths of one kind of our layers to names in a library.
 
     Attributes:
         ours: regular expression for the whole path of our module below the architecture, with names joined by `/`.
         theirs: name of the layer in the library. `{0}` stands for the first group of `ours`, `{0:+1}` for this number
             plus 1.
-        flattened: for a dense layer on flattened feature maps, the path of our convolution that computes these maps,
-            with groups as in `theirs`. It is needed because PyTorch flattens maps in another order. None: no
-            flattening.
+        flattened_conv: for a dense layer, the path of our convolution whose output is flattened before it, with groups
+            as in `theirs`. It is needed because PyTorch flattens in another order. None: no output is flattened.
         leaves: (our name, their name) of parameters with names that differ from `PARAMETER_NAMES`.
     """
 
     ours: str
     theirs: str
-    flattened: str | None = None
+    flattened_conv: str | None = None
     leaves: tuple[tuple[str, str], ...] = ()
 
 
 class LayerName(NamedTuple):
-    """The name of a layer in a library.
+    """The result of a rule for one of our layers.
 
     Attributes:
-        rule: the rule that names the layer.
+        rule: the rule.
         name: name of the layer in the library.
-        flattened: path of our convolution that computes the feature maps that the layer flattens. None: no flattening.
+        flattened_conv: as in `Rule`, with the groups inserted.
     """
 
     rule: Rule
     name: str
-    flattened: str | None
+    flattened_conv: str | None
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ class NamingScheme:
     numbered_per_session: tuple[str, ...] = ()
     required_fields: tuple[Mapping[str, Any], ...] = ()
 
-    def find_layer(self, module: str) -> LayerName | None:
-        """Returns the name of one of our modules in the library. None: no rule matches the module."""
+    def name_layer(self, path: str) -> LayerName | None:
+        """Returns what the library calls one of our layers, by its path. None: no rule matches the path."""
         for rule in self.rules:
-            if match := re.fullmatch(rule.ours, module):
+            if match := re.fullmatch(rule.ours, path):
                 groups = [_Number(group) if group and group.isdigit() else group for group in match.groups()]
-                flattened = rule.flattened and rule.flattened.format(*groups)
-                return LayerName(rule, rule.theirs.format(*groups), flattened)
+                flattened_conv = rule.flattened_conv and rule.flattened_conv.format(*groups)
+                return LayerName(rule, rule.theirs.format(*groups), flattened_conv)
         return None
 
     def name_parameter(self, rule: Rule, name: str, *, is_normalization: bool) -> str:
-        """Returns the name of one of our parameters in the library. Keras calls a bias `beta` in normalization only."""
+        """Returns what the library calls one of our parameters. Keras calls a bias `beta` in normalization only."""
         if name in (names := dict(rule.leaves)):
             return names[name]
         if self.framework == "keras" and name == "bias" and not is_normalization:

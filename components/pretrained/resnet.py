@@ -6,6 +6,8 @@ from components.pretrained.naming import NamingScheme, Rule
 
 BLOCK = r"stage_(\d+)_block_(\d+)"  # stages are counted from 1, blocks from 0
 
+# `max_pool` is the kind of padding; in v1, that of Keras has the same result as that of PyTorch. `downsample` is the
+# block of a stage that has the stride.
 TORCH_FIELDS = {"version": "v1.5", "max_pool": "torch", "downsample": "first", "epsilon": 1e-5}
 KERAS_FIELDS = {"version": "v1", "max_pool": "torch", "downsample": "first", "epsilon": 1.001e-5}
 
@@ -32,7 +34,8 @@ TIMM_DEEP = (  # with a stem of three convolutions
     Rule(r"stem_2/norm", "bn1"),
     *TIMM,
 )
-TIMM_LEGACY = (  # for bottlenecks; its basic blocks have another ReLU, before squeeze and excitation
+# Only for bottlenecks: in these models, basic blocks have a ReLU before squeeze and excitation, which ours lack.
+TIMM_LEGACY = (
     Rule(r"stem_0/conv", "layer0.conv1"),
     Rule(r"stem_0/norm", "layer0.bn1"),
     Rule(rf"{BLOCK}/excitation/squeeze", "layer{0}.{1}.se_module.fc1"),
@@ -45,6 +48,7 @@ TIMM_LEGACY_DEEP = (
     Rule(r"stem_(\d)/norm", "layer0.bn{0:+1}"),
     *TIMM_LEGACY,
 )
+# In v2, a convolution without normalization after it has no `/conv` in its path.
 TIMM_V2 = (
     Rule(r"stem_0", "stem.conv"),
     Rule(rf"{BLOCK}/norm", "stages.{0:-1}.blocks.{1}.norm1"),
@@ -54,7 +58,7 @@ TIMM_V2 = (
     Rule(r"norm", "norm"),
     Rule(r"head", "head.fc"),
 )
-KERAS = (
+KERAS = (  # v1 and v2; for the optional `/conv` see TIMM_V2
     Rule(r"stem_0(?:/conv)?", "conv1_conv"),
     Rule(r"stem_0/norm", "conv1_bn"),
     Rule(rf"{BLOCK}/norm", "conv{0:+1}_block{1:+1}_preact_bn"),
@@ -89,7 +93,7 @@ NAMING_SCHEMES = (
     NamingScheme(
         "keras",
         KERAS,
-        "keras",
+        framework="keras",
         required_fields=(KERAS_FIELDS, KERAS_FIELDS | {"version": "v2", "max_pool": "keras", "downsample": "last"}),
     ),
     NamingScheme("huggingface", HUGGINGFACE, required_fields=(TORCH_FIELDS,)),

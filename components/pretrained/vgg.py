@@ -23,7 +23,7 @@ def _make_torch_scheme(library: str, depths: tuple[int, ...], *, batch_norm: boo
         number += 1
     first, second, head = DENSE[library]
     # Any convolution of the last stage has the right number of channels. Every variant has the first one.
-    dense = (Rule("dense_0", first, flattened="stage_5_conv_0"), Rule("dense_1", second), Rule("head", head))
+    dense = (Rule("dense_0", first, flattened_conv="stage_5_conv_0"), Rule("dense_1", second), Rule("head", head))
     return NamingScheme(library, (*rules, *dense), required_fields=({"epsilon": 1e-5},) if batch_norm else ())
 
 

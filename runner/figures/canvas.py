@@ -42,15 +42,15 @@ def escape_tex(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def label_ticks(axis: Axes, names: Sequence[str], *, vertical: bool = False) -> None:
+def label_ticks(axes: Axes, names: Sequence[str], *, vertical: bool = False) -> None:
     """Labels the positions 0, 1, … of the x axis, or with `vertical` those of the y axis, from top to bottom."""
     labels = [escape_tex(shorten(name)) for name in names]
     if vertical:
-        axis.set_yticks(range(len(names)), labels)
-        axis.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_yticks(range(len(names)), labels)
+        axes.set_ylim(len(names) - 0.5, -0.5)
     else:
         is_crowded = max(map(len, labels)) * len(labels) > HORIZONTAL_ROOM
-        axis.set_xticks(range(len(names)), labels, rotation=90 if is_crowded else 0)
+        axes.set_xticks(range(len(names)), labels, rotation=90 if is_crowded else 0)
 
 
 def keep_finite(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -70,7 +70,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")  # another process may draw the same figure
     try:
         with warnings.catch_warnings():
-            # The font may lack the script of a name.
+            # The font may lack characters of a name, such as Chinese ones.
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
             figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})
         return temporary.replace(path)

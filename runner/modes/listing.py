@@ -19,7 +19,7 @@ from runner.run_folder import is_running, list_runs, read_record, read_summary
 TAIL_BYTES = 2**20  # bytes at the end of `points.jsonl` that hold at least the last two points
 RUN_FOLDERS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*"  # folders of runs, by the date in their names
 DAMAGED = "damaged"
-FACTS = ("folder", "name", "kind", "status", "created", "age", "epochs", "seconds")
+FACT_NAMES = ("folder", "name", "kind", "status", "created", "age", "epochs", "seconds")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class RunInfo:
 
     Attributes:
         path: its folder.
-        facts: values by the names in FACTS, without those that are unknown. `created` is local time, `age` the seconds
-            since then.
+        facts: values by the names in FACT_NAMES, without those that are unknown. `created` is local time, `age` the
+            seconds since then.
         metrics: the metrics of a finished run, or those of the best epoch so far, such as `test/accuracy` or
             `best/valid/loss`.
         parameters: the values of its configuration by dotted key, and the option of each group.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.modes.listing import FACTS, RunInfo
+from runner.modes.listing import FACT_NAMES, RunInfo
 
 SYNTAX = (
     'Write FIELD = VALUE, several joined by `and`: "status = finished and test/accuracy > 0.9". '
@@ -20,8 +20,10 @@ SYNTAX = (
 CONDITION = re.compile(
     r"""\s*(?P<field>[^\s=!<>~"']+)
         \s*(?P<operator>[!<>]=|==|[=<>~])
-        \s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>(?:(?!\s+(?:and|or)\s)[^=!<>~"'])+?))
-        (?:\s+and\s+|\s*$)""",
+        \s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'
+        |(?P<bare>(?:(?!\s+(?:and|or)\s)[^=!<>~"'])+?))  # without quotes: up to the next `and` or `or`
+        (?:\s+and\s+|\s*$)  # no `or`, which is thus a syntax error
+    """,
     re.VERBOSE,
 )
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d([ T]\d\d(:\d\d(:\d\d)?)?)?)?)?")
@@ -34,7 +36,7 @@ class Condition(NamedTuple):
     """A condition on a field. A run without the field doesn't meet it.
 
     Attributes:
-        field: the name of the field, which may lack its first parts.
+        field: the dotted name of the field, full or without its first parts (`batch_size`).
         operator: a key of COMPARISONS, or `~`.
         value: the text to compare with, without quotes.
     """
@@ -53,8 +55,8 @@ def select_runs(runs: Sequence[RunInfo], where: str | None, sort: str) -> list[R
     Args:
         runs: all runs, the newest first.
         where: conditions joined by `and`; None: all runs.
-        sort: a field. Values ascend, or descend if the field has a minus before it; `created` is the newest first.
-            Runs without the field, or with NaN, come last. The newest of equal runs comes first.
+        sort: a field: ascending, or descending with a minus before it. For `created` it is the other way around, the
+            newest first. Runs without the field, or with NaN, come last. The newest of equal runs comes first.
 
     Raises:
         UserError: a condition has a syntax error, no run has the field, or its value has the wrong form.
@@ -92,12 +94,12 @@ def resolve_field(name: str, runs: Sequence[RunInfo], key: str) -> str:
     Args:
         name: the full name, or its last parts if no other field ends with them.
         runs: all runs.
-        key: the key below `runs` that holds the name, for the error.
+        key: `where` or `sort`, the option with the name, for the error message.
 
     Raises:
         UserError: no field, or more than one, has that name.
     """
-    known = dict.fromkeys([*FACTS, *(field for run in runs for field in run.fields)])
+    known = dict.fromkeys([*FACT_NAMES, *(field for run in runs for field in run.fields)])
     if name in known or not runs:
         return name
     matches = [field for field in known if field.endswith(f".{name}")]
@@ -134,7 +136,7 @@ def _meets(run: RunInfo, condition: Condition) -> bool:
     value = run.fields[field]
     if operator == "~":
         return text.lower() in format_field(value).lower()
-    if field == "created":  # a date without a time compares with the date of `created`
+    if field == "created":  # compares as many digits as the condition has: `2026-11` is the whole month
         date = _match_value(DATE, condition, "a date. Write 2026-11-20 or 2026-11-20 14:30.")[0].replace("T", " ")
         return COMPARISONS[operator](value[: len(date)], date)
     if field == "age":
@@ -144,7 +146,13 @@ def _meets(run: RunInfo, condition: Condition) -> bool:
 
 
 def _compare(value: Any, condition: Condition) -> bool:
-    """Compares two numbers by value, anything else as text. Texts are equal or not; none is larger."""
+    """Compares two numbers by value, anything else as text.
+
+    Only = and != compare texts. With another operator, a run with a text doesn't meet the condition.
+
+    Raises:
+        UserError: the condition has a text and another operator than = and !=.
+    """
     _, operator, text = condition
     number = _parse_number(text)
     if number is None and operator not in ("=", "!="):

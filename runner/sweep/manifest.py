@@ -18,7 +18,7 @@ class SweepRun:
     """A run of a sweep with its result.
 
     Attributes:
-        words: the overrides that tell it from the other runs.
+        overrides: the overrides that distinguish it from the other runs. In `sweep.json` their key is `words`.
         values: the values of these overrides in the configuration, by key.
         status: how it ended; None: it has not started.
         folder: the name of its folder below the sweep's.
@@ -27,7 +27,7 @@ class SweepRun:
         seconds: how long it took.
     """
 
-    words: list[str]
+    overrides: list[str]
     values: dict[str, Any]
     status: str | None = None
     folder: str | None = None
@@ -56,7 +56,11 @@ class Manifest:
 
     def to_json(self) -> str:
         """Formats the manifest as JSON."""
-        return json.dumps(asdict(self), indent=1)
+        runs = [
+            {"words" if name == "overrides" else name: value for name, value in asdict(run).items()}
+            for run in self.runs
+        ]
+        return json.dumps(asdict(self) | {"runs": runs}, indent=1)
 
     def save(self, folder: Path) -> None:
         """Writes the manifest into the sweep's folder."""
@@ -72,7 +76,8 @@ def create_manifest(plan: Plan) -> Manifest:
 def load_manifest(folder: Path) -> Manifest:
     """Reads the manifest in a sweep's folder."""
     content = read_json(folder / MANIFEST)
-    return Manifest(**content | {"runs": [SweepRun(**run) for run in content["runs"]]})
+    content["runs"] = [SweepRun(overrides=run.pop("words"), **run) for run in content["runs"]]
+    return Manifest(**content)
 
 
 def shared_values(runs: Sequence[PlannedRun]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -92,7 +97,10 @@ def _intersect(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _override_values(run: PlannedRun) -> dict[str, Any]:
-    """The values of a run's overrides by key. A value that the configuration lacks is the text of its override."""
+    """The values of a run's overrides by key.
+
+    If the key is no leaf of the configuration, such as a mapping, the value is the text after the `=`.
+    """
     values = dict(dotted_leaves(run.config.values)) | run.config.choices
     pairs = [(override_key(override), override.partition("=")[2]) for override in run.overrides]
     return {key: values.get(key, text) for key, text in pairs}

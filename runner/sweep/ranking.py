@@ -58,7 +58,7 @@ def rank(manifest: Manifest) -> list[Candidate]:
     """
     groups: dict[tuple[str, ...], list[SweepRun]] = {}
     for run in manifest.runs:
-        overrides = tuple(override for override in run.words if override_key(override) not in REPEATS)
+        overrides = tuple(override for override in run.overrides if override_key(override) not in REPEATS)
         groups.setdefault(overrides, []).append(run)
     names = compared_metrics(manifest)
     candidates = [_make_candidate(overrides, runs, names) for overrides, runs in groups.items()]

@@ -56,7 +56,7 @@ def print_run(number: int, total: int, run: SweepRun, manifest: Manifest, *, end
     status = ["before"] if ended_before else []
     status += [] if run.status == "finished" else [str(run.status)]
     count = f"{number:{len(str(total))}}/{total}"
-    print_line("  ".join([count, *run.words, *status, *metrics, f"{run.seconds:.1f} s"]))
+    print_line("  ".join([count, *run.overrides, *status, *metrics, f"{run.seconds:.1f} s"]))
 
 
 def print_end(
@@ -123,4 +123,4 @@ def _list_failures(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     """The overrides, the reason and the folder of each run that failed."""
     for run in manifest.runs:
         if run.status not in ("finished", "interrupted", None):
-            yield " ".join(run.words) or "the run", (run.error or str(run.status)).splitlines()[0], run.folder or ""
+            yield " ".join(run.overrides) or "the run", (run.error or str(run.status)).splitlines()[0], run.folder or ""

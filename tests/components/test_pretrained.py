@@ -46,7 +46,7 @@ NAMING_SCHEMES = (
         (
             Rule(r"conv_(\d)", "features.{0:+1}"),
             Rule(r"norm", "bn"),
-            Rule(r"dense", "classifier.0", flattened="conv_1"),
+            Rule(r"dense", "classifier.0", flattened_conv="conv_1"),
             Rule(r"head", "fc"),
         ),
     ),

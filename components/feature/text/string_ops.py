@@ -33,10 +33,11 @@ def split_dictionary(strings: Strings) -> tuple[Strings, np.ndarray | None]:
 
 
 def gather(strings: Strings, positions: np.ndarray) -> Strings:
-    """Copies the strings at some positions, in that order. The result has no dictionary."""
+    """Copies the strings at some positions in `offsets`, in that order. Ignores `indices`; the result has none."""
     starts, lengths = strings.offsets[positions], np.diff(strings.offsets)[positions]
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-    return Strings(strings.data[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)], offsets)
+    sources = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)  # of each byte, in `strings.data`
+    return Strings(strings.data[sources], offsets)
 
 
 def to_strings(texts: Sequence[str]) -> Strings:
@@ -58,8 +59,8 @@ def is_encodable(text: str) -> bool:
 
 
 def to_categories(values: Sequence[str | int]) -> Strings | np.ndarray:
-    """Converts Python strings or integers to categories."""
-    texts = [value for value in values if isinstance(value, str)]
+    """Converts Python values to categories. Either all values are strings, or all are integers."""
+    texts = [value for value in values if isinstance(value, str)]  # all values or none
     return to_strings(texts) if texts else np.array(values, np.int64)
 
 
@@ -70,15 +71,15 @@ def take(values: Strings | np.ndarray, positions: np.ndarray) -> Strings | np.nd
 
 def concatenate_categories(values: Strings | np.ndarray, others: Strings | np.ndarray) -> Strings | np.ndarray:
     """Concatenates categories of the same type."""
-    if not isinstance(values, Strings) or not isinstance(others, Strings):
-        return np.concatenate([np.asarray(values), np.asarray(others)])
-    parts = [strings.data[strings.offsets[0] : strings.offsets[-1]] for strings in (values, others)]
-    other_offsets = others.offsets[1:] - others.offsets[0] + len(parts[0])
-    return Strings(np.concatenate(parts), np.concatenate([values.offsets - values.offsets[0], other_offsets]))
+    if isinstance(values, Strings) and isinstance(others, Strings):
+        parts = [strings.data[strings.offsets[0] : strings.offsets[-1]] for strings in (values, others)]
+        other_offsets = others.offsets[1:] - others.offsets[0] + len(parts[0])
+        return Strings(np.concatenate(parts), np.concatenate([values.offsets - values.offsets[0], other_offsets]))
+    return np.concatenate([np.asarray(values), np.asarray(others)])  # both are arrays, which mypy can't infer
 
 
 def format_category(values: Strings | np.ndarray, position: int) -> str | int:
-    """The category at a position as a Python value, for messages."""
+    """The category at a position as a Python value, for messages. `values` may have a dictionary."""
     if not isinstance(values, Strings):
         return int(values[position])
     position = position if values.indices is None else int(values.indices[position])

@@ -141,7 +141,7 @@ def test_folds_share_one_program_and_are_one_candidate() -> None:
     _PROGRAMS.clear()
     result = runner.multirun(*QUICK, "folds=3", source=source(63))
     assert len(_PROGRAMS) == 1
-    assert [run.words for run in result.runs] == [["fold=0"], ["fold=1"], ["fold=2"]]
+    assert [run.overrides for run in result.runs] == [["fold=0"], ["fold=1"], ["fold=2"]]
     (candidate,) = result.ranking
     assert len(candidate.runs) == 3
     assert candidate.metrics["best/valid/loss"].deviation is not None
