@@ -141,7 +141,7 @@ class EmbeddingLayer(nn.Module):
 
     @nn.compact
     def __call__(self, encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax.Array | Padded:
-        table = self._table(constants)
+        table = self._make_table(constants)
         columns = [
             multi_hot(
                 {name: encoded[name + suffix] for name in ("ids", "weights") if name + suffix in encoded}, len(table)
@@ -152,7 +152,7 @@ class EmbeddingLayer(nn.Module):
             return _make_sequence(columns[0], table, self.max_norm)
         return jnp.concatenate([_combine(column, table, self.combiner, self.max_norm) for column in columns], axis=1)
 
-    def _table(self, constants: Mapping[str, Any]) -> jax.Array:
+    def _make_table(self, constants: Mapping[str, Any]) -> jax.Array:
         def initialize(key: jax.Array) -> jax.Array:
             drawn = get_initializer(self.initializer)(key, self.shape, jnp.float32)
             known = constants.get("known")

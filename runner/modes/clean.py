@@ -52,7 +52,7 @@ def command(config: Config) -> int:
         print(describe_no_runs(root, runs, settings["where"]))
         return 0
     whole_folders, confirmed = settings["delete"] == "folders", settings["confirm"]
-    kept = dict(_find_links(root, selected))
+    kept = dict(_find_links(root, selected))  # the reasons by path
     selected = [run for run in selected if run.path not in kept]
     if whole_folders:
         kept |= _find_needed(selected, runs, keep_undelivered=config.choices.get("tracking") != "none")

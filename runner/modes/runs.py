@@ -37,7 +37,7 @@ def command(config: Config) -> int:
     names.append(settings["sort"].removeprefix("-"))
     requested = [resolve_field(name, runs, "where") for name in names]
     differing = _find_differing(shown)
-    columns, left_out = _fit_terminal(_choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS]), shown)
+    columns, left_out = _fit_to_terminal(_choose_columns(shown, requested, differing[:MAX_PARAMETER_COLUMNS]), shown)
     print_tables([Section("", [_headings(columns), *_rows(shown, columns)])])
     if unshown := [name for name in differing[MAX_PARAMETER_COLUMNS:] if name not in columns]:
         rest = f" … ({len(unshown) - MAX_NAMED} more)" if len(unshown) > MAX_NAMED else ""
@@ -70,8 +70,8 @@ def _choose_columns(runs: Sequence[RunInfo], requested: Iterable[str], differing
     tested = [name for run in runs for name in run.metrics if name.startswith("test/")]
     known = {name for run in runs for name in run.metrics}
     metrics = [name for name in (*monitored, *tested) if name in known]
-    others = [*(name for name in requested if name not in ("age", "folder")), *differing]
-    return list(dict.fromkeys(["created", "name", *kinds, "status", "epochs", "seconds", *metrics, *others, "folder"]))
+    chosen = [*(name for name in requested if name not in ("age", "folder")), *differing]
+    return list(dict.fromkeys(["created", "name", *kinds, "status", "epochs", "seconds", *metrics, *chosen, "folder"]))
 
 
 def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
@@ -83,22 +83,22 @@ def _find_differing(runs: Sequence[RunInfo]) -> list[str]:
     readable = [run for run in runs if run.parameters]
     names = dict.fromkeys(name for run in readable for name in run.parameters if name not in IRRELEVANT)
     overridden = {key for run in readable for key in run.overridden}
-    cells: dict[str, tuple[str, ...]] = {"name": tuple(_cell(run, "name") for run in readable)}
+    columns: dict[str, tuple[str, ...]] = {"name": tuple(_format_cell(run, "name") for run in readable)}
     for name in sorted(names, key=lambda name: name not in overridden):
-        values = tuple(_cell(run, name) for run in readable)
-        distinguished = len(set(zip(*cells.values(), strict=True)))
-        distinguishes_more = len(set(zip(*cells.values(), values, strict=True))) > distinguished
-        is_new_override = name in overridden and values not in cells.values()
+        values = tuple(_format_cell(run, name) for run in readable)
+        distinguished = len(set(zip(*columns.values(), strict=True)))
+        distinguishes_more = len(set(zip(*columns.values(), values, strict=True))) > distinguished
+        is_new_override = name in overridden and values not in columns.values()
         if len(set(values)) > 1 and (distinguishes_more or is_new_override):
-            cells[name] = values
-    return list(cells)[1:]
+            columns[name] = values
+    return [name for name in columns if name != "name"]
 
 
-def _fit_terminal(columns: list[str], runs: Sequence[RunInfo]) -> tuple[list[str], list[str]]:
+def _fit_to_terminal(columns: list[str], runs: Sequence[RunInfo]) -> tuple[list[str], list[str]]:
     """The columns for which the terminal has room, and the others. If the output is not a terminal, all have room."""
     left_out: list[str] = []
-    room = shutil.get_terminal_size().columns
-    while on_terminal() and len(columns) > len(ALWAYS_SHOWN) and _width(columns, runs) > room:
+    terminal_width = shutil.get_terminal_size().columns
+    while on_terminal() and len(columns) > len(ALWAYS_SHOWN) and _width(columns, runs) > terminal_width:
         tested = [name for name in reversed(columns) if name.startswith("test/")]
         others = [name for name in reversed(columns) if name not in (*REMOVED_FIRST, *tested, "name", *ALWAYS_SHOWN)]
         removable = [*REMOVED_FIRST, *tested, *others, "name"]
@@ -112,8 +112,8 @@ def _width(columns: Sequence[str], runs: Sequence[RunInfo]) -> int:
     rows = [_headings(columns), *_rows(runs, columns)]
     widths = dict(zip(columns, (max(map(len, column)) for column in zip(*rows, strict=True)), strict=True))
     folder = widths.pop("folder")
-    least = max(MIN_FOLDER_WIDTH, *widths.values())  # the table breaks its widest column
-    return sum(widths.values()) + min(folder, least) + COLUMN_FRAME * len(columns) + 1
+    broken_folder = max(MIN_FOLDER_WIDTH, *widths.values())  # the table breaks the lines of its widest column only
+    return sum(widths.values()) + min(folder, broken_folder) + COLUMN_FRAME * len(columns) + 1
 
 
 def _headings(columns: Sequence[str]) -> list[str]:
@@ -124,10 +124,10 @@ def _headings(columns: Sequence[str]) -> list[str]:
 
 def _rows(runs: Sequence[RunInfo], columns: Sequence[str]) -> Iterator[list[str]]:
     for run in runs:
-        yield [_cell(run, name) for name in columns]
+        yield [_format_cell(run, name) for name in columns]
 
 
-def _cell(run: RunInfo, name: str) -> str:
+def _format_cell(run: RunInfo, name: str) -> str:
     """A field as text; "" if the run lacks it."""
     value: Any = run.fields.get(name, "")
     if name == "seconds" and value != "":

@@ -97,17 +97,17 @@ def _find_target(table: TableProfile, columns: Mapping[str, ColumnProfile]) -> s
 def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[str, Any]]:
     """Plans the target. Returns the plan, and the choices, values and notes that go with it."""
     _check_target(column, origin)
-    classes = column.distinct_count
+    distinct_count = column.distinct_count
     kind: ColumnType | None
-    has_many_values = classes is None or classes > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
+    has_many_values = distinct_count is None or distinct_count > min(MAX_CLASSES, column.rows / MIN_ROWS_PER_CLASS)
     is_number = column.kind in ("int", "float")
     if (column.kind == "float" and column.is_type_declared) or (is_number and has_many_values):
-        may_be_classes = classes and classes <= min(MAX_DECLARED_CLASSES, column.rows / 2)
+        may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
         hint = f"; for classes, set {format_type(column.name, 'string')}" if may_be_classes else ""
         part = {"_target_": feature_target("Numeric"), "key": column.name, "normalize": "z_score"}
         kind = "float" if column.kind == "int" else None  # other rows may not be whole
         return ColumnPlan(f"target: a number, z-score{hint}", (part,), kind), _make_options("mse", ["rmse", "mae"])
-    options = _make_options("binary_cross_entropy" if classes == 2 else "softmax_cross_entropy", ["accuracy"])
+    options = _make_options("binary_cross_entropy" if distinct_count == 2 else "softmax_cross_entropy", ["accuracy"])
     value, rows = column.rarest_value
     if rows >= SPLIT_COUNT:
         options["values"]["data"] = {"stratify": column.name}
@@ -119,12 +119,12 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     hint = f"; for a number, set {format_type(column.name, 'float')}" if is_number else ""
     part = {"_target_": feature_target("Label"), "key": column.name}
     kind = "int" if column.kind == "float" else None
-    return ColumnPlan(f"target: one of {classes} classes{hint}", (part,), kind), options
+    return ColumnPlan(f"target: one of {distinct_count} classes{hint}", (part,), kind), options
 
 
 def _check_target(column: ColumnProfile, origin: str) -> None:
     """Raises DataError for a target that can't be predicted."""
-    name, classes = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
+    name, distinct_count = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
     if not is_usable(column.name):
         raise DataError(f"{name} has a name that is not allowed in a configuration. Rename it.")
     if column.missing_count == column.rows:
@@ -142,12 +142,13 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
     if column.infinite_count:
         rows = f"{describe_infinite(column)}, the first is {column.first_infinite_location}"
         raise DataError(f"{name} {rows}. Correct these rows, or leave them out.")
-    are_declared_classes = column.is_type_declared and classes != column.rows
+    are_declared_classes = column.is_type_declared and distinct_count != column.rows
     max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
-    if column.kind == "string" and classes and classes > max_classes and not are_declared_classes:
-        remedy = f". To read them as classes, set {format_type(column.name, 'string')}" if classes < column.rows else ""
+    if column.kind == "string" and distinct_count and distinct_count > max_classes and not are_declared_classes:
+        to_classes = f". To read them as classes, set {format_type(column.name, 'string')}"
+        remedy = to_classes if distinct_count < column.rows else ""
         hint = describe_unparsed_values(column) or f"too many for classes{remedy}"
-        raise DataError(f"{name} has {classes:,} different texts in {column.rows:,} rows: {hint}")
+        raise DataError(f"{name} has {distinct_count:,} different texts in {column.rows:,} rows: {hint}")
 
 
 def _make_options(loss: str, metrics: list[str]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class DocumentFrequency:
 
 
 def make_bags(ids: Encoded, weights: Encoded | None = None) -> Bags:
-    """Collects the ids of each row and the sums of their weights. Ids below 0 are ignored. None: all weights are 1."""
+    """Collects the ids of each row and the sums of their weights. Ids below 0 are ignored. The default weight is 1."""
     flat = _flatten(ids)
     valid, span = flat >= 0, int(flat.max(initial=0)) + 1
     keys = (number_rows(ids) * span + flat)[valid]  # one integer for each pair of row and id

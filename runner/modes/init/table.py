@@ -22,9 +22,9 @@ def make_table_files(config: Config, suggestion: Suggestion) -> tuple[str, dict[
     """The name of the experiment, and the files' contents by relative path."""
     name = _make_name(str(config.values["data"]["path"]))
     texts = {
-        Path("conf", "data", f"{name}.yaml"): _data_file(config, suggestion),
-        Path("conf", "feature", f"{name}.yaml"): _feature_file(config, suggestion),
-        Path("experiments", f"{name}.yaml"): _experiment_file(config, name),
+        Path("conf", "data", f"{name}.yaml"): _format_data_file(config, suggestion),
+        Path("conf", "feature", f"{name}.yaml"): _format_feature_file(config, suggestion),
+        Path("experiments", f"{name}.yaml"): _format_experiment_file(config, name),
     }
     return name, {path: text.encode() for path, text in texts.items()}
 
@@ -38,7 +38,7 @@ def _make_name(path: str) -> str:
     return f"{name}_csv" if name in options - user_options else name
 
 
-def _data_file(config: Config, suggestion: Suggestion) -> str:
+def _format_data_file(config: Config, suggestion: Suggestion) -> str:
     data = config.values["data"]
     lines = [f"# The table {data['path']}, and the types of its columns, {suggestion.origin}."]
     lines += [f"{key}: {_to_yaml(value)}" for key, value in data.items() if key != "types"]
@@ -46,30 +46,31 @@ def _data_file(config: Config, suggestion: Suggestion) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _feature_file(config: Config, suggestion: Suggestion) -> str:
+def _format_feature_file(config: Config, suggestion: Suggestion) -> str:
     feature, profiles = config.values["feature"], {row[0]: row for row in suggestion.table[1:]}
     lines = [f"# The target, and the columns that predict it, {suggestion.origin}."]
     lines += [f"# {' '.join(note.split())}." for note in suggestion.notes]
-    lines += [f"target: {_to_yaml(feature['target'])}{_profile_comment(feature['target'], profiles)}", "columns:"]
+    target = feature["target"]
+    lines += [f"target: {_to_yaml(target)}{_format_profile_comment(target, profiles)}", "columns:"]
     for name, part in feature["columns"].items():
-        lines.append(f"  {_to_yaml(name)}: {_to_yaml(part)}{_profile_comment(part, profiles)}")
+        lines.append(f"  {_to_yaml(name)}: {_to_yaml(part)}{_format_profile_comment(part, profiles)}")
     lines += ["inputs:", *(f"  {_to_yaml(name)}: {_to_yaml(columns)}" for name, columns in feature["inputs"].items())]
     others = {key: value for key, value in feature.items() if key not in ("target", "columns", "inputs")}
     lines += [f"{key}: {_to_yaml(value)}" for key, value in others.items()]
     return "\n".join(lines) + "\n"
 
 
-def _profile_comment(part: Mapping[str, Any], profiles: Mapping[str, Any]) -> str:
+def _format_profile_comment(part: Mapping[str, Any], profiles: Mapping[str, Any]) -> str:
     """A comment with the type of the raw column that a part reads, its missing and its distinct values."""
     key = part.get("key")
     if not isinstance(key, str) or key not in profiles:
         return ""
     _, kind, missing, distinct, _ = profiles[key]
-    counts = [f"{count} {what}" for count, what in ((missing, "missing"), (distinct, "distinct")) if count]
+    counts = [f"{count} {state}" for count, state in ((missing, "missing"), (distinct, "distinct")) if count]
     return f" # {', '.join([kind, *counts])}"
 
 
-def _experiment_file(config: Config, name: str) -> str:
+def _format_experiment_file(config: Config, name: str) -> str:
     lines = [
         f"# Question:  How well do the other columns predict {config.values['data']['target']}?",
         "# Result:    not measured yet",

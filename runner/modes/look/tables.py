@@ -148,9 +148,9 @@ def _format_ids(ids: np.ndarray, weights: np.ndarray, size: int) -> str:
         f"{ids[n]}" if weights[n] == 1 else f"{ids[n]} x {format_number(float(weights[n]))}"
         for n in valid[:MAX_ELEMENTS]
     ]
-    return " ".join(["id", *texts, *(["…"] if len(valid) > MAX_ELEMENTS else [])])
+    return " ".join(["id", *texts]) + (" …" if len(valid) > MAX_ELEMENTS else "")
 
 
 def _format_vector(row: np.ndarray) -> str:
     numbers = [format_number(float(value)) for value in row[:MAX_ELEMENTS]]
-    return " ".join([*numbers, *(["…"] if len(row) > MAX_ELEMENTS else [])])
+    return " ".join(numbers) + (" …" if len(row) > MAX_ELEMENTS else "")
