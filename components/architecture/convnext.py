@@ -23,7 +23,7 @@ from components.layer import (
     Rate,
     StochasticDepth,
 )
-from components.layer.shape import as_channels
+from components.layer.shape import broadcast_like
 from components.types import Output, Range, Scalar, UserError
 
 EXPANSION = 4  # ratio of the units of a block's first dense layer to its channels
@@ -57,7 +57,9 @@ class ConvNeXtBlock(nn.Module):
         expand = Dense(EXPANSION * channels, "gelu", initializer=self.initializer, name="expand")
         y = Dense(channels, initializer=self.initializer, name="project")(expand(y, train=train), train=train)
         if self.layer_scale is not None:
-            y = y * as_channels(self.param("layer_scale", nn.initializers.constant(self.layer_scale), (channels,)), y)
+            y = y * broadcast_like(
+                self.param("layer_scale", nn.initializers.constant(self.layer_scale), (channels,)), y
+            )
         return x + StochasticDepth(self.stochastic_depth)(y, train=train)
 
 

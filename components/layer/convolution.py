@@ -12,7 +12,7 @@ from components.layer.activation import ActivationName, activate
 from components.layer.initializer import Initializer, get_grouped_initializer
 from components.layer.lowering.convolve import convolve
 from components.layer.normalization import BatchNorm, Epsilon, Momentum
-from components.layer.shape import Padding, Size, as_channels, as_pair, check_images, dilate
+from components.layer.shape import Padding, Size, as_pair, broadcast_like, check_images, dilate
 from components.types import Range, Scalar, UserError
 
 
@@ -60,14 +60,14 @@ class Conv(nn.Module):
                 f"a convolution needs groups that divide channels and features, got {self.groups} groups for "
                 f"{x.shape[-1]} channels and {self.features} features"
             )
-        return _convolve(self, x, self.features, self.groups, nn.initializers.constant(self.initial_bias))
+        return _apply_layer(self, x, self.features, self.groups, nn.initializers.constant(self.initial_bias))
 
 
 class DepthwiseConv(nn.Module):
     """Depthwise convolution, of each channel with its own kernels: images (B, H, W, C) -> (B, h, w, C * multiplier).
 
-    The `multiplier` features of a channel are neighbors. A `Conv` with one group per channel computes the same. All
-    other attributes and the errors are those of `Conv`.
+    The output has the `multiplier` features of the first channel, then those of the second, and so on. A `Conv` with
+    one group per channel computes the same. All other attributes and the errors are those of `Conv`.
 
     Attributes:
         multiplier: number of features of each channel.
@@ -91,14 +91,14 @@ class DepthwiseConv(nn.Module):
         window = dilate(as_pair(self.kernel), as_pair(self.dilation))
         check_images("a depthwise convolution", x, window, self.padding)
         channels = x.shape[-1]
-        return _convolve(self, x, channels * self.multiplier, channels, nn.initializers.zeros)
+        return _apply_layer(self, x, channels * self.multiplier, channels, nn.initializers.zeros)
 
 
 class SeparableConv(nn.Module):
     """Depthwise convolution, then a 1 x 1 convolution with bias and activation: (B, H, W, C) -> (B, h, w, features).
 
-    There is no normalization and no activation between the two convolutions. For these, list `DepthwiseConv` and `Conv`
-    separately. Attributes and errors are those of `Conv` and `DepthwiseConv`.
+    There is no normalization and no activation between the two convolutions. To add them, write `DepthwiseConv` and
+    `Conv` as separate layers. Attributes and errors are those of `Conv` and `DepthwiseConv`.
 
     References:
         Chollet, 2017: Xception: deep learning with depthwise separable convolutions.
@@ -177,11 +177,11 @@ class ConvNorm(nn.Module):
         return activate(self.activation, norm(conv(x, train=train), train=train))
 
 
-def _convolve(layer: Conv | DepthwiseConv, x: jax.Array, features: int, groups: int, initial_bias: Any) -> jax.Array:
+def _apply_layer(layer: Conv | DepthwiseConv, x: jax.Array, features: int, groups: int, initial_bias: Any) -> jax.Array:
     """Creates the parameters of a layer, and applies convolution, bias and activation."""
     shape = (*as_pair(layer.kernel), x.shape[-1] // groups, features)
     kernel = layer.param("kernel", get_grouped_initializer(layer.initializer, groups), shape, jnp.float32)
     y = convolve(x, kernel.astype(x.dtype), as_pair(layer.stride), layer.padding, as_pair(layer.dilation), groups)
     if layer.use_bias:
-        y = y + as_channels(layer.param("bias", initial_bias, (features,), jnp.float32), y)
+        y = y + broadcast_like(layer.param("bias", initial_bias, (features,), jnp.float32), y)
     return activate(layer.activation, y)

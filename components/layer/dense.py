@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from components.layer.activation import ActivationName, activate
 from components.layer.initializer import Initializer, get_initializer
 from components.layer.lowering.sparse import multiply_sparse
-from components.layer.shape import as_channels
+from components.layer.shape import broadcast_like
 from components.types import MultiHot, Range, Scalar
 
 
@@ -35,15 +35,17 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array | MultiHot, *, train: bool) -> jax.Array:
         del train
-        shape = (x.size if isinstance(x, MultiHot) else x.shape[-1], self.features)
-        kernel = self.param("kernel", get_initializer(self.initializer), shape, jnp.float32)
-        if isinstance(x, MultiHot):  # computed in float32, because the gradient is a sum of many small terms
+        channels = x.size if isinstance(x, MultiHot) else x.shape[-1]
+        kernel = self.param("kernel", get_initializer(self.initializer), (channels, self.features), jnp.float32)
+        if isinstance(x, MultiHot):
+            # The product is in float32, because the gradient of the kernel sums many small terms. The output has the
+            # type of the input.
             y = multiply_sparse(x, kernel).astype(x.weights.dtype)
         else:
             y = x @ kernel.astype(x.dtype)
         if self.use_bias:
             initial_bias = nn.initializers.constant(self.initial_bias)
-            y = y + as_channels(self.param("bias", initial_bias, (self.features,), jnp.float32), y)
+            y = y + broadcast_like(self.param("bias", initial_bias, (self.features,), jnp.float32), y)
         return activate(self.activation, y)
 
 

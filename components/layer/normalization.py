@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.layer.shape import as_channels, check_images
+from components.layer.shape import broadcast_like, check_images
 from components.types import Range, Scalar
 
 Momentum: TypeAlias = Annotated[Scalar, Range(0, 1, "[)")]
@@ -58,7 +58,7 @@ class BatchNorm(nn.Module):
         if self.use_scale:
             factor = factor * self.param("scale", nn.initializers.constant(self.initial_scale), shape, jnp.float32)
         y = x.astype(jnp.float32)
-        return ((y - as_channels(mean, y)) * as_channels(factor, y) + as_channels(bias, y)).astype(x.dtype)
+        return ((y - broadcast_like(mean, y)) * broadcast_like(factor, y) + broadcast_like(bias, y)).astype(x.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -86,7 +86,7 @@ class LayerNorm(nn.Module):
         centered = y - y.mean(-1, keepdims=True)
         variance = jnp.square(centered).mean(-1, keepdims=True)
         normalized = centered * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))
-        return (normalized * as_channels(scale, y) + as_channels(bias, y)).astype(x.dtype)
+        return (normalized * broadcast_like(scale, y) + broadcast_like(bias, y)).astype(x.dtype)
 
 
 class LocalResponseNorm(nn.Module):
@@ -124,4 +124,4 @@ def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns the mean and the variance of each channel: (..., C) -> (C,), (C,)."""
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axes)
-    return mean, jnp.square(x - as_channels(mean, x)).mean(axes)
+    return mean, jnp.square(x - broadcast_like(mean, x)).mean(axes)

@@ -56,7 +56,7 @@ def count_windows(image: Pair, window: Pair, stride: Pair, pads: Pads) -> Pair:
     return height, width
 
 
-def as_channels(vector: jax.Array, x: jax.Array) -> jax.Array:
+def broadcast_like(vector: jax.Array, x: jax.Array) -> jax.Array:
     """Reshapes a vector (C,) to (1, ..., 1, C) in the dtype of x, so that it broadcasts against x (..., C)."""
     return vector.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from components.layer import ActivationName, AveragePool, Initializer, activate, get_initializer
 from components.layer.lowering.convolve import convolve
-from components.layer.shape import Padding, Size, as_channels, as_pair, check_images
+from components.layer.shape import Padding, Size, as_pair, broadcast_like, check_images
 from components.types import Range, UserError
 
 AMPLITUDE, SLOPE = 1.7159, 2 / 3  # so that f(±1) = ±1, where the second derivative is largest
@@ -64,7 +64,7 @@ class TableConv(nn.Module):
         kernel = kernel.at[:, :, channel_of_connection, feature_of_connection].set(weights.astype(x.dtype))
         y = convolve(x, kernel, as_pair(self.stride), self.padding)
         if self.use_bias:
-            y = y + as_channels(self.param("bias", nn.initializers.zeros, (len(self.table),), jnp.float32), y)
+            y = y + broadcast_like(self.param("bias", nn.initializers.zeros, (len(self.table),), jnp.float32), y)
         return activate(self.activation, y)
 
     def _draw_kernel(self, key: jax.Array, shape: Sequence[int], dtype: Any) -> jax.Array:
@@ -105,7 +105,7 @@ class SubSampling(nn.Module):
         mean = AveragePool(self.window)(x, train=train)
         scale = self.param("scale", draw_scale)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        return mean * as_channels(pixels * scale, mean) + as_channels(bias, mean)
+        return mean * broadcast_like(pixels * scale, mean) + broadcast_like(bias, mean)
 
 
 class RadialBasis(nn.Module):
