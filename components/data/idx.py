@@ -60,7 +60,8 @@ class Idx(Table):
         return digest.hexdigest()
 
     def sizes(self) -> Mapping[str, int]:
-        return {part: sum(read_idx_shape(self._find(labels))[:1]) for part, (_, labels) in self._parts().items()}
+        shapes = {part: read_idx_shape(self._find(labels)) for part, (_, labels) in self._parts().items()}
+        return {part: shape[0] if shape else 0 for part, shape in shapes.items()}
 
     def origin(self, part: str) -> str:
         return self.path if part == "all" else f"{self.path} ({part})"
@@ -142,7 +143,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]
         raise DataError(f"{path} is truncated: it has {len(start)} bytes, but an IDX header has at least 4")
     if start[:2] != b"\0\0":
         raise DataError(f"{path} is no IDX file: it starts with {start.hex(' ')} instead of 00 00")
-    code, rank = start[2:]
+    code, rank = start[2:]  # integers from 0 to 255
     if code not in _DTYPES:
         known = ", ".join(f"{code:#04x} {dtype.name}" for code, dtype in _DTYPES.items())
         raise DataError(f"{path} has the unknown type code {code:#04x}; allowed: {known}")

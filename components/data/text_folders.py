@@ -124,6 +124,6 @@ def _split_path(path: str, is_folder: bool = False) -> tuple[str, str]:
 
 def _make_part(files: list[tuple[str, bytes]]) -> _Part:
     names = np.array([name for name, _ in files])
-    classes, rows = np.unique([_split_path(name)[1] for name, _ in files], return_inverse=True)
+    classes, class_of_row = np.unique([_split_path(name)[1] for name, _ in files], return_inverse=True)
     labels = Strings.from_bytes([name.encode() for name in classes.tolist()])
-    return _Part(names, Strings.from_bytes([text for _, text in files]), labels._replace(indices=rows))
+    return _Part(names, Strings.from_bytes([text for _, text in files]), labels._replace(indices=class_of_row))

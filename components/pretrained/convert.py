@@ -109,7 +109,10 @@ def convert_weights(
     _check_complete(
         missing,
         [name for name in unexpected if not (_is_ignored(plan.scheme, name) or _is_skipped(skip, name))],
-        [f"{one.name} is {tensors[one.name].shape}, our {one.our_name} {one.shape}" for one in misshapen],
+        [
+            f"{mapping.name} is {tensors[mapping.name].shape}, our {mapping.our_name} {mapping.shape}"
+            for mapping in misshapen
+        ],
         only_head=all(mapping.path[1] == HEAD for mapping in misshapen),
     )
     tree: dict[str, Any] = {}
@@ -178,11 +181,11 @@ def _renumber(scheme: NamingScheme, tensors: Mapping[str, Any]) -> dict[str, Any
     if not scheme.numbered_per_session:
         return dict(tensors)
     pattern = re.compile(rf"({'|'.join(scheme.numbered_per_session)})(?:_(\d+))?(?=/)")
-    layers = {match.groups() for name in tensors if (match := pattern.match(name))}  # (word, number or None)
+    layers = {match.groups() for name in tensors if (match := pattern.match(name))}  # (kind, number or None)
     ranks: dict[str, dict[int, int]] = {}
-    for word, _ in layers:
-        numbers = sorted(int(number or 0) for other, number in layers if other == word)
-        ranks[word] = {number: rank for rank, number in enumerate(numbers)}
+    for kind, _ in layers:
+        numbers = sorted(int(number or 0) for other, number in layers if other == kind)
+        ranks[kind] = {number: rank for rank, number in enumerate(numbers)}
 
     def renumber(match: re.Match[str]) -> str:
         return f"{match[1]}_{ranks[match[1]][int(match[2] or 0)]}"

@@ -56,7 +56,7 @@ def check_fields(scheme: NamingScheme, architecture: Any) -> None:
     ]
     if differences and all(differences):
         alternatives = [
-            " ".join(f"{field}={_format_value(value)}" for field, value in one.items()) for one in differences
+            " ".join(f"{field}={_format_value(value)}" for field, value in fields.items()) for fields in differences
         ]
         raise UserError(
             f"the weights of {scheme.library} need {', or '.join(alternatives)}. "

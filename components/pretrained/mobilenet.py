@@ -28,7 +28,7 @@ V2 = (1, 2, 3, 4, 3, 3, 1)
 V3 = (1, 2, 3, 4, 2, 3)
 V3_SMALL = (1, 2, 3, 2, 3)
 B0 = (1, 2, 2, 3, 3, 4, 1)
-EFFICIENTNETS = [[math.ceil(n * depth) for n in B0] for depth in (1.0, 1.1, 1.2, 1.4, 1.8)]
+EFFICIENTNETS = [[math.ceil(n * depth) for n in B0] for depth in (1.0, 1.1, 1.2, 1.4, 1.8)]  # B0 to B4
 STAGE = r"stage_{}_block_(\d+)/"
 FIRST_STAGE, ANY_STAGE = STAGE.format(1), STAGE.format(r"(\d+)")
 
@@ -133,14 +133,15 @@ TIMM_INNER = (
     (TIMM_INVERTED | TIMM_EXCITATION, [(ANY_STAGE, "blocks.{0:-1}.{1}")]),
 )
 TIMM_OUTER = {"stem": "conv_stem bn1", "head": "classifier"}
-TIMM_LAST = {n: {"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5)}
+# The top has the number after those of the stages: v3 has six stages, v3 small has five.
+TIMM_V3_LAST = tuple({"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5))
 # For models with symmetric padding. Models named `tf_…` have the padding of TensorFlow.
 TIMM = tuple(
     _make_scheme("timm", TIMM_OUTER | last, *inner, required_fields=(SYMMETRIC,))
     for last, inner in (
         ({}, ((TIMM_SEPARABLE, [(ANY_STAGE, "blocks.{0:-1}.{1}")]),)),
         ({"top": "conv_head bn2"}, TIMM_INNER),
-        *((last, TIMM_INNER) for last in TIMM_LAST.values()),
+        *((last, TIMM_INNER) for last in TIMM_V3_LAST),
     )
 )
 

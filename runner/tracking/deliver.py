@@ -126,11 +126,11 @@ def main(folder: Path) -> int:
         The exit code.
     """
     user_uri = os.environ.get(URI_VARIABLE)  # read before MLflow, which may change the environment
-    os.nice(19)  # the run goes first
+    os.nice(19)  # the run has priority
     unreachable: dict[str, str] = {}
     with _scrubbed_output(), _delivery_lock(folder, wait=True):
         _try_delivery(folder, user_uri, unreachable, run_ended=False)
-        while os.read(sys.stdin.fileno(), 4096):  # all bytes at once: the files tell what to deliver
+        while os.read(sys.stdin.fileno(), 4096):  # all bytes at once: the files show what to deliver
             _try_all_deliveries(folder, user_uri, unreachable, run_ended=False)
             importlib.import_module("runner.figures")  # before the end of the run, which waits for its figures
             _pause()

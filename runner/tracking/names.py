@@ -20,7 +20,7 @@ _EMPTY = "_x00000000_"
 
 
 def escape_name(name: str, longest: int = LONGEST_NAME) -> str:
-    """The name that MLflow keeps of a metric, a parameter, a tag or a data set. Most names need no change."""
+    """The name of a metric, a parameter, a tag or a data set in MLflow. Most names need no change."""
     escaped = _escape(name)
     if len(escaped) <= longest:
         return escaped
@@ -29,7 +29,7 @@ def escape_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def escape_file_name(name: str) -> str:
-    """A name as that of one file or folder, which can't leave its parent folder."""
+    """Escapes a name, so that it names one file or folder directly in its parent folder."""
     escaped = escape_name(name, LONGEST_FILE_NAME)
     return escaped.replace("/", _escape_character("/")).replace(":", _escape_character(":"))
 

@@ -71,7 +71,7 @@ class CheckpointFiles:
         Raises:
             DiskError: an earlier write failed.
         """
-        self._wait_for_writes(len(self._pending) - MAX_PENDING + 1)
+        self._wait_for_writes(len(self._pending) - MAX_PENDING + 1)  # until there is room for one more
         if self._pending and memory.count_bytes((state, new_best)) > memory.measure_free_host_memory().program_bytes:
             self.wait()  # memory has room for one copy at a time
         # The arrays are copied, because the next step reuses their memory (donation).

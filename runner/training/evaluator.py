@@ -87,7 +87,8 @@ class Evaluator:
     def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
         """The metrics of a split: {"valid/loss": …, …}."""
         with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            sums = [sums for sums, _, _ in self._evaluate_batches(self.data.splits[split], parameters, model_state)]
+            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state)
+            sums = [batch_sums for batch_sums, _, _ in batches]
             return compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)
 
     def evaluate_with_outputs(
@@ -96,9 +97,8 @@ class Evaluator:
         """The metrics of a split, and the outputs for each of its rows, in the order of the split."""
         sums, outputs = [], []
         with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            for batch_sums, batch_outputs, mask in self._evaluate_batches(
-                self.data.splits[split], parameters, model_state
-            ):
+            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state)
+            for batch_sums, batch_outputs, mask in batches:
                 sums.append(batch_sums)
                 outputs.append([np.asarray(leaf)[mask] for leaf in batch_outputs])
             metrics = compute_metrics(add_sums({}, sums, self.metrics), self.metrics, split)

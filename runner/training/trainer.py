@@ -309,7 +309,7 @@ class Trainer(Evaluator):
         checkpoints.save(trainer_state)
 
     def seconds(self) -> float:
-        """The seconds that the run has trained, in all of its processes."""
+        """The seconds of training, including those before the run was resumed."""
         return time.monotonic() - self._start_time
 
 

@@ -37,14 +37,14 @@ def find_line(file: PackedFile, delimiter: str, record: int) -> int:
         for fields in reader:
             if fields and record == 0:
                 break
-            record -= bool(fields)
+            if fields:  # not an empty line
+                record -= 1
             last_line = reader.line_num
     return last_line + 1
 
 
 def raise_read_error(file: PackedFile, delimiter: str, types: Mapping[str, str], message: str) -> NoReturn:
-    """Raises DataError for a message of Arrow. The new message has lines and names instead of numbers of rows and
-    columns."""
+    """Raises DataError for an error of Arrow. The message names the line and the column instead of their numbers."""
     if "Empty CSV file" in message:
         _raise_empty_error(file)
     if "straddling" in message:
@@ -119,7 +119,13 @@ def _has_misplaced_quotes(file: PackedFile, delimiter: str) -> bool:
 
 
 def _are_misplaced(text: bytes, delimiter: str, inside: int) -> bool:
-    """The same for a text that neither starts nor ends with a quote; `inside` is 1 if it starts in a quoted field."""
+    """Whether a text has such a quote. It neither starts nor ends with a quote.
+
+    Args:
+        text: the text.
+        delimiter: the character between fields.
+        inside: 1 if the text starts in a quoted field, else 0.
+    """
     codes = np.frombuffer(text, np.uint8)
     edges = np.flatnonzero(np.diff(codes == ord('"'))) + 1
     starts, stops = edges[::2], edges[1::2]  # of each run of quotes

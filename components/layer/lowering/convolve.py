@@ -74,9 +74,10 @@ def _convolve_in_blocks(
     blocks = _count_blocks(groups, kernel.shape[2])
     height, width, channels, _ = kernel.shape
     block_groups = groups // blocks
-    split = kernel.reshape(height, width, channels, blocks, block_groups, -1)
+    grouped = kernel.reshape(height, width, channels, blocks, block_groups, -1)
+    # h, w: pixel of the kernel; c: channel of a group; b: block; g, k: group of a block; f: feature of a group.
     # The identity matrix (g, k) puts the kernel of group g on the diagonal of its block.
-    dense = jnp.einsum("hwcbgf,gk->bhwkcgf", split, jnp.eye(block_groups, dtype=kernel.dtype))
+    dense = jnp.einsum("hwcbgf,gk->bhwkcgf", grouped, jnp.eye(block_groups, dtype=kernel.dtype))
     kernels = dense.reshape(blocks, height, width, block_groups * channels, -1)
     images = jnp.split(x, blocks, axis=-1)
     outputs = [convolve(image, kernels[n], stride, pads, dilation) for n, image in enumerate(images)]

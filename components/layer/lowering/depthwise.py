@@ -81,7 +81,7 @@ def _kernel_gradient(
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     batch, height, width, channels = cotangent.shape
     rows, columns = _window(kernel)
-    end = (width - 1) * stride[1] + 1
+    span = (width - 1) * stride[1] + 1  # columns from the start of the first window to that of the last one
 
     def kernel_row_gradient(kernel_row: jax.Array) -> jax.Array:
         def add_output_row(index: jax.Array, sums: list[jax.Array]) -> list[jax.Array]:
@@ -89,7 +89,7 @@ def _kernel_gradient(
             image_row = _get_row(padded, example, row * stride[0] + kernel_row * dilation[0])
             output_row = _get_row(cotangent, example, row)
             starts = [column * dilation[1] for column in range(columns)]
-            pixels = [image_row[start : start + end : stride[1]] for start in starts]
+            pixels = [image_row[start : start + span : stride[1]] for start in starts]
             return [total + row_pixels * output_row for total, row_pixels in zip(sums, pixels, strict=True)]
 
         sums = [jnp.zeros((width, channels), jnp.float32)] * columns

@@ -43,9 +43,12 @@ def pool(
 
 def _slice_windows(x: jax.Array, window: Pair, stride: Pair) -> list[jax.Array]:
     """Returns an array (B, h, w, C) for each pixel of the window, row by row: this pixel of all windows."""
-    height, width = ((n - k) // s * s + 1 for n, k, s in zip(x.shape[1:3], window, stride, strict=True))
-    corners = [(top, left) for top in range(window[0]) for left in range(window[1])]
-    return [x[:, top : top + height : stride[0], left : left + width : stride[1]] for top, left in corners]
+    sides = zip(x.shape[1:3], window, stride, strict=True)
+    rows, columns = (
+        (size - span) // step * step + 1 for size, span, step in sides
+    )  # up to the start of the last window
+    pixels = [(top, left) for top in range(window[0]) for left in range(window[1])]
+    return [x[:, top : top + rows : stride[0], left : left + columns : stride[1]] for top, left in pixels]
 
 
 def maximum(a: jax.Array, b: jax.Array) -> jax.Array:

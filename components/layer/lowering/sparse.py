@@ -33,8 +33,8 @@ def multiply_sparse(x: MultiHot, matrix: jax.Array, chunk: int | None = None) ->
     """
     ids, weights = clear_invalid(x)
     matrix = jnp.asarray(matrix)
-    count, width = ids.shape[1], matrix.shape[1]
-    if 8 * x.size <= count * min(width, 64):  # a small matrix and many ids
+    ids_per_example, width = ids.shape[1], matrix.shape[1]
+    if 8 * x.size <= ids_per_example * min(width, 64):  # a small matrix and many ids
         return _to_dense(ids, weights, x.size) @ matrix
     chunk = chunk or (CPU_CHUNK if jax.default_backend() == "cpu" else DEVICE_CHUNK)
     if ids.size * width > chunk:
@@ -92,13 +92,14 @@ _sum_rows_in_chunks.defvjp(_forward, _backward)
 
 def _split(chunk: int, width: int, ids: jax.Array, *arrays: jax.Array) -> tuple[jax.Array, ...]:
     """Reshapes arrays (B, …) to (chunks, examples of a chunk, …). The last chunk is padded with zeros."""
-    examples = -(-len(ids) // -(-ids.size * width // chunk))
-    count = -(-len(ids) // examples)
-    padding = count * examples - len(ids)
+    chunks = -(-ids.size * width // chunk)  # rounded up, as the next two divisions
+    examples = -(-len(ids) // chunks)
+    chunks = -(-len(ids) // examples)  # without chunks that would have padding only
+    padding = chunks * examples - len(ids)
     padded = (jnp.pad(array, ((0, padding), (0, 0))) for array in (ids, *arrays))
-    return tuple(array.reshape(count, examples, -1) for array in padded)
+    return tuple(array.reshape(chunks, examples, -1) for array in padded)
 
 
-def _join(chunks: jax.Array, count: int) -> jax.Array:
-    """Reshapes (chunks, examples of a chunk, D) to (count, D) without the padding."""
-    return chunks.reshape(-1, chunks.shape[-1])[:count]
+def _join(chunks: jax.Array, batch: int) -> jax.Array:
+    """Reshapes (chunks, examples of a chunk, D) to (batch, D) without the padding."""
+    return chunks.reshape(-1, chunks.shape[-1])[:batch]
