@@ -18,7 +18,7 @@ ELSEWHERE = "(elsewhere)"
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerCall:
     """A call of a module. Parameters and multiply-adds are its own, without those of its submodules.
 
     Attributes:
@@ -52,16 +52,16 @@ class Layer:
         return path if self.method == "__call__" else f"{path}.{self.method}"
 
 
-def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) -> tuple[list[Layer], Any]:
+def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) -> tuple[list[LayerCall], Any]:
     """Traces `forward(parameters, *arguments)`.
 
     Parameters are counted in the first call of their innermost module. Multiply-adds outside of all layers are counted
     in a row ELSEWHERE, so that the sums are those of the whole pass.
 
     Returns:
-        The layers in the order of their calls, and the shapes that `forward` returns.
+        The calls in order, and the shapes that `forward` returns.
     """
-    calls = [Layer((), "__call__", "", None)]
+    calls = [LayerCall((), "__call__", "", None)]
     with _record_calls(calls):
         jaxpr, returned = jax.make_jaxpr(forward, return_shape=True)(parameters, *arguments)
     for execution in walk_equations(jaxpr.jaxpr):
@@ -75,17 +75,19 @@ def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) 
 
 
 @contextlib.contextmanager
-def _record_calls(calls: list[Layer]) -> Iterator[None]:
+def _record_calls(calls: list[LayerCall]) -> Iterator[None]:
     """Appends every call of a module. A name scope gives the call's number to the equations traced within it."""
     open_calls = [0]
 
     def intercept(function: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         path = tuple(context.module.path)
+        # A call of another method of the same module, such as by `__call__`, belongs to the open call.
         if context.method_name == "setup" or calls[open_calls[-1]].path == path:
             return function(*args, **kwargs)
         number = len(calls)
         kind = type(context.module).__name__
-        calls.append(Layer(path, context.method_name, kind, open_calls[-1], input_bytes=_count_bytes((args, kwargs))))
+        input_bytes = _count_bytes((args, kwargs))
+        calls.append(LayerCall(path, context.method_name, kind, parent=open_calls[-1], input_bytes=input_bytes))
         open_calls.append(number)
         try:
             with jax.named_scope(f"titrate-call-{number}"):
@@ -101,10 +103,11 @@ def _record_calls(calls: list[Layer]) -> Iterator[None]:
         yield
 
 
-def _find_owner(calls: list[Layer], scopes: tuple[str, ...]) -> int:
+def _find_owner(calls: list[LayerCall], scopes: tuple[str, ...]) -> int:
     """The number of the innermost call around an equation.
 
-    JAX may reuse a trace, with the scope of another call in it. That call is not within the owner found so far.
+    A trace that JAX reuses still has the scope of the call that it was made in. Such a scope isn't nested in the owner
+    found so far, so it is skipped.
     """
     owner = 0
     for number in map(int, CALL_SCOPE.findall("/".join(scopes))):
@@ -113,27 +116,27 @@ def _find_owner(calls: list[Layer], scopes: tuple[str, ...]) -> int:
     return owner
 
 
-def _enclosing_calls(calls: list[Layer], number: int) -> Iterator[int]:
+def _enclosing_calls(calls: list[LayerCall], number: int) -> Iterator[int]:
     """The numbers of the calls around a call, innermost first."""
     while (parent := calls[number].parent) is not None:
         yield parent
         number = parent
 
 
-def _count_runs(calls: list[Layer], number: int, times: int) -> None:
+def _count_runs(calls: list[LayerCall], number: int, times: int) -> None:
     """Notes that a call runs `times` times, and the calls around it at least once."""
     calls[number] = replace(calls[number], runs=max(calls[number].runs, times))
     for outer in _enclosing_calls(calls, number):
         calls[outer] = replace(calls[outer], runs=max(calls[outer].runs, 1))
 
 
-def _is_shape_probe(calls: list[Layer], call: Layer) -> bool:
+def _is_shape_probe(calls: list[LayerCall], call: LayerCall) -> bool:
     """Whether a call only determines shapes. Flax makes such a call of a layer before a loop over it."""
     same_layer = (other for other in calls if (other.path, other.method) == (call.path, call.method))
     return call.multiply_adds == 0 and any(other.runs > call.runs for other in same_layer)
 
 
-def _assign_parameters(calls: list[Layer], parameters: Any) -> None:
+def _assign_parameters(calls: list[LayerCall], parameters: Any) -> None:
     """Adds the size of each parameter to the first call of its innermost module."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
         names = tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
@@ -142,11 +145,11 @@ def _assign_parameters(calls: list[Layer], parameters: Any) -> None:
         calls[owner] = replace(calls[owner], parameters=calls[owner].parameters + leaf.size)
 
 
-def _is_shown(calls: list[Layer], number: int) -> bool:
+def _is_shown(calls: list[LayerCall], number: int) -> bool:
     """Whether the table shows a call: it has parameters or multiply-adds of its own, or runs without submodules."""
     call = calls[number]
-    has_inner_calls = number == 0 or any(other.parent == number for other in calls)
-    return call.parameters > 0 or call.multiply_adds > 0 or (call.runs > 0 and not has_inner_calls)
+    is_leaf = number > 0 and not any(other.parent == number for other in calls)  # 0 is the row ELSEWHERE
+    return call.parameters > 0 or call.multiply_adds > 0 or (call.runs > 0 and is_leaf)
 
 
 def _count_bytes(tree: Any) -> int:

@@ -21,7 +21,7 @@ from runner.memory import (
     round_to_power_of_two,
 )
 from runner.modes.dry_run.abstract_run import AbstractRun
-from runner.modes.dry_run.layers import Layer
+from runner.modes.dry_run.layers import LayerCall
 from runner.modes.dry_run.timing import Compiled
 
 
@@ -58,7 +58,7 @@ class MemoryEstimate:
         return self.parameters + self.activations
 
 
-def estimate_memory(run: AbstractRun, layers: Sequence[Layer]) -> MemoryEstimate:
+def estimate_memory(run: AbstractRun, layers: Sequence[LayerCall]) -> MemoryEstimate:
     """Estimates the memory of a run from the shapes of its state and layers."""
     shapes = run.state_shapes
     scale = run.trainer.evaluation_batch_size / run.batch_size

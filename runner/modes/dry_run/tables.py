@@ -11,7 +11,7 @@ from components.types import Batch, MultiHot
 from runner.display.tables import Row
 from runner.memory import format_bytes
 from runner.modes.dry_run.abstract_run import AbstractRun
-from runner.modes.dry_run.layers import Layer
+from runner.modes.dry_run.layers import LayerCall
 from runner.modes.dry_run.memory import MemoryCheck, MemoryEstimate
 from runner.modes.dry_run.timing import Compiled, Pace
 
@@ -48,7 +48,7 @@ def split_rows(run: AbstractRun) -> Iterator[Row]:
     yield "epochs", f"{trainer.training.epochs:,}"
 
 
-def layer_rows(layers: Sequence[Layer], batch_size: int) -> Iterator[Row]:
+def layer_rows(layers: Sequence[LayerCall], batch_size: int) -> Iterator[Row]:
     """A row for each layer, and a row with the sums."""
     for layer in layers:
         outputs = " ".join(_format_shape(dimensions, dtype) for dimensions, dtype in layer.outputs)
@@ -133,7 +133,7 @@ def _describe_cache(program: Compiled) -> str:
     return "found in the cache" if program.cached else "compiled now"
 
 
-def _sum_layers(layers: Sequence[Layer], batch_size: int) -> Row:
+def _sum_layers(layers: Sequence[LayerCall], batch_size: int) -> Row:
     """The parameters, the multiply-adds of one example, and the bytes of the outputs of some layers."""
     work = sum(layer.multiply_adds for layer in layers)
     per_example = f"{work // batch_size:,}" if work % batch_size == 0 else f"{work / batch_size:,.1f}"

@@ -15,7 +15,7 @@ import pytest
 
 from runner import memory
 from runner.__main__ import main
-from runner.modes.dry_run.layers import Layer, trace_layers
+from runner.modes.dry_run.layers import LayerCall, trace_layers
 
 LENET5 = ("architecture=lenet5",)
 MLP = ("architecture=mlp", "architecture.widths=[64,64]")
@@ -253,7 +253,7 @@ def test_layers_within_loops_branches_and_transformations_are_counted(
     assert {layer.name: layer.multiply_adds for layer in layers if layer.multiply_adds} == multiply_adds
 
 
-def list_layers(module: nn.Module, x: jax.Array) -> list[Layer]:
+def list_layers(module: nn.Module, x: jax.Array) -> list[LayerCall]:
     """The layers of a Flax module."""
     apply: Callable[..., Any] = module.apply
     parameters = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
