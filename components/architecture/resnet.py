@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from components.architecture.block.head import ConvNet
 from components.architecture.block.inputs import as_images
-from components.architecture.block.residual import Convolution, ResidualBlock
+from components.architecture.block.residual import ConvolutionSpec, ResidualBlock
 from components.layer import (
     BatchNorm,
     Conv,
@@ -27,7 +27,7 @@ from components.layer import (
 from components.types import Output, Range, Scalar, UserError
 
 EXPANSION = 4  # ratio of the output channels of a bottleneck to the width of its stage
-BASE_WIDTH = 64  # width of a stage to which `group_width` refers
+BASE_WIDTH = 64  # `group_width` is given for a stage of this width, and grows in proportion to the width
 
 
 class ResNet(ConvNet, kw_only=True):
@@ -48,16 +48,19 @@ class ResNet(ConvNet, kw_only=True):
         stem_kernel: side of the window of the convolutions of the stem.
         stem_stride: stride of the first convolution of the stem.
         max_pool: padding of the 3 x 3 max-pooling after the stem. `torch`: padding that is never the maximum. `keras`:
-            padding with zeros, which makes a difference in v2. `caffe`: no padding, in ceiling mode. None: no pooling.
+            padding with zeros; this differs from `torch` only in v2, where the output of the stem can be negative.
+            `caffe`: no padding, in ceiling mode. None: no pooling.
         shortcut: the shortcut of blocks that change the number of channels. `projection`: a convolution. `identity`:
-            the input, with zeros for new channels (option A of the paper). Otherwise the shortcut is the input.
+            the input, with zeros for new channels (option A of the paper). In all other blocks the shortcut is the
+            input.
         projection_kernel: side of the window of projections with a stride.
         downsample: the block of a stage that has the stride. `first`: the first block, in stages after the first.
             `last`: the last block, in stages before the last, as in v2 of Keras.
         groups: number of groups of the 3 x 3 convolutions in bottlenecks (Xie et al., 2017).
-        group_width: number of channels of each group, in a stage with a width of 64. One group of 128 channels makes
-            bottlenecks twice as wide (Zagoruyko and Komodakis, 2016).
-        squeeze_first: whether the first convolution of a bottleneck has half the channels of the second (SENet-154).
+        group_width: number of channels of each group in a stage with 64 channels. In other stages it is in proportion
+            to `widths`. One group of 128 channels makes bottlenecks twice as wide (Zagoruyko and Komodakis, 2016).
+        squeeze_first: whether the first 1 x 1 convolution of a bottleneck has half the channels of the 3 x 3
+            convolution (SENet-154). This is independent of squeeze and excitation.
         reduction: reduction ratio of squeeze and excitation after each branch (Hu et al., 2018). None: no squeeze and
             excitation.
         dropout: rate before the head. None: no dropout.
@@ -71,7 +74,7 @@ class ResNet(ConvNet, kw_only=True):
         momentum, epsilon: parameters of batch normalization.
 
     Raises:
-        UserError: attributes contradict each other, or a side of the images is below 5 pixels with `max_pool=caffe`.
+        UserError: attributes contradict each other, or the images are too small for `max_pool=caffe`.
 
     References:
         He et al., 2015: Deep residual learning for image recognition.
@@ -103,6 +106,7 @@ class ResNet(ConvNet, kw_only=True):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> Output:
         self._check_attributes()
+        # After the stem, an unpadded window of the max-pooling needs 3 x 3 pixels.
         x = as_images(self, image, min_side=2 * self.stem_stride + 1 if self.max_pool == "caffe" else 1)
         x = self._apply_stem(x, train)
         features = {"stem": x}
@@ -119,8 +123,8 @@ class ResNet(ConvNet, kw_only=True):
     def _check_attributes(self) -> None:
         if len(self.depths) != len(self.widths):
             raise UserError(f"ResNet needs depths and widths of equal length, got {self.depths} and {self.widths}")
-        is_grouped = (self.groups, self.group_width, self.squeeze_first) != (1, BASE_WIDTH, False)
-        if self.block == "basic" and is_grouped:
+        has_bottleneck_options = (self.groups, self.group_width, self.squeeze_first) != (1, BASE_WIDTH, False)
+        if self.block == "basic" and has_bottleneck_options:
             raise UserError("groups, group_width and squeeze_first need bottlenecks, got block=basic")
         if self.version == "v2" and self.residual_scale is not None:
             raise UserError("residual_scale needs batch normalization at the end of a block, got version=v2")
@@ -174,18 +178,18 @@ class ResNet(ConvNet, kw_only=True):
             name=f"stage_{stage}_block_{n}",
         )
 
-    def _specify_branch(self, width: int, stride: int) -> tuple[Convolution, ...]:
+    def _specify_branch(self, width: int, stride: int) -> tuple[ConvolutionSpec, ...]:
         if self.block == "basic":
             channels = self.scale_channels(width)
-            return Convolution(channels, 3, stride), Convolution(channels, 3)
+            return ConvolutionSpec(channels, 3, stride), ConvolutionSpec(channels, 3)
         group_channels = width * self.group_width / BASE_WIDTH
         second = self.groups * self.scale_channels(group_channels)
         first = self.scale_channels(self.groups * group_channels / 2) if self.squeeze_first else second
         first_stride, second_stride = (stride, 1) if self.version == "v1" else (1, stride)
         return (
-            Convolution(first, 1, first_stride),
-            Convolution(second, 3, second_stride, self.groups),
-            Convolution(self.scale_channels(EXPANSION * width), 1),
+            ConvolutionSpec(first, 1, first_stride),
+            ConvolutionSpec(second, 3, second_stride, self.groups),
+            ConvolutionSpec(self.scale_channels(EXPANSION * width), 1),
         )
 
 

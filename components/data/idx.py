@@ -32,7 +32,7 @@ _DTYPES: dict[int, np.dtype] = {
     0x0E: np.dtype(">f8"),
 }
 _CHUNK_BYTES = 2**20
-_MAX_RANK = 64  # of an array of NumPy
+_MAX_RANK = 64  # the maximum of NumPy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,8 @@ class Idx(Table):
 
     Attributes:
         path: the folder. A relative path is looked up below $TITRATE_DATA, then below the working folder.
-        train: the names of the file of images and of the file of labels. The files may be packed; then their names may
-            also end in .gz.
+        train: the names of the file of images and of the file of labels. The files may be packed. If there is no file
+            of a name, the file with .gz after the name is read.
         test: the same for the test set; or the rows of `train` for the test split, a share in (0, 1) or a count.
         max_unpacked_gb: the maximum size of an unpacked file in gigabytes (10^9 bytes).
     """
@@ -60,8 +60,7 @@ class Idx(Table):
         return digest.hexdigest()
 
     def sizes(self) -> Mapping[str, int]:
-        shapes = {part: read_idx_shape(self._find(labels)) for part, (_, labels) in self._parts().items()}
-        return {part: shape[0] if shape else 0 for part, shape in shapes.items()}
+        return {part: self._count_rows(labels) for part, (_, labels) in self._parts().items()}
 
     def origin(self, part: str) -> str:
         return self.path if part == "all" else f"{self.path} ({part})"
@@ -73,6 +72,10 @@ class Idx(Table):
         if isinstance(self.test, int | float):
             return {"all": self.train}
         return {"train": self.train, "test": self.test}
+
+    def _count_rows(self, name: str) -> int:
+        shape = read_idx_shape(self._find(name))
+        return shape[0] if shape else 0
 
     def _read_columns(self, images: str, labels: str) -> Mapping[str, np.ndarray]:
         image = read_idx(self._find(images), max_unpacked_gb=self.max_unpacked_gb)
@@ -102,13 +105,15 @@ def read_idx(path: str | Path, *, max_unpacked_gb: float = MAX_UNPACKED_GB) -> n
     with packed.open() as file:
         dtype, shape = _read_header(packed.path, file)
         size = dtype.itemsize * math.prod(shape)
-        if not file.seekable():
+        if not file.seekable():  # the file is packed
             packed.check_size(size)
         # The extra byte shows whether the file is too long. Reading to the end also verifies a packed file's checksum.
         content = _read_bytes(file, size + 1)
-    if len(content) != size:
-        fault = f"is truncated after {len(content):,} of the" if len(content) < size else "has more than the"
-        raise DataError(f"{path} {fault} {size:,} bytes of data that its header specifies, {dtype.name} {shape}")
+    specified = f"the {size:,} bytes of data that its header specifies, {dtype.name} {shape}"
+    if len(content) < size:
+        raise DataError(f"{path} is truncated after {len(content):,} of {specified}")
+    if len(content) > size:
+        raise DataError(f"{path} has more than {specified}")
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -155,6 +160,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]
             f"{path} is truncated: it has {4 + len(sizes)} bytes, but a header of rank {rank} has {4 + 4 * rank}"
         )
     shape = struct.unpack(f">{rank}I", sizes)
+    # NumPy has this limit even if another dimension is 0.
     if math.prod(size or 1 for size in shape) * _DTYPES[code].itemsize > sys.maxsize:
         raise DataError(f"{path} has an array of shape {shape}, which is too large for an array of NumPy")
     return _DTYPES[code], shape

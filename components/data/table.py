@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -23,9 +23,12 @@ BLOCK_BYTES = 1 << 22
 class Table(ABC):
     """A source that reads all its rows into memory, and splits them.
 
+    The parts of a source are `train` and `test`, or only `all` if it has no test set. Splits are made from the parts.
+
     Attributes:
         valid: the rows of the validation split: a share in (0, 1), or a count from 1.
-        test: the rows of the test split, likewise, if the source has no test set.
+        test: the rows of the test split, likewise, if the only part is `all`. Otherwise the part `test` is the test
+            split; then subclasses that read files may have the names of its files here.
         stratify: a column of classes. Every split gets the same shares of its classes. None: splits ignore classes.
         seed: seed of the shuffling before the split. None: rows aren't shuffled; the last ones are held out.
         valid_from: the part that the validation split is taken from. `test` is possible if the source has a test set.
@@ -43,7 +46,7 @@ class Table(ABC):
 
     @abstractmethod
     def sizes(self) -> Mapping[str, int]:
-        """The number of rows by part."""
+        """The number of rows by part, in the order of the parts."""
 
     @abstractmethod
     def read(self) -> Mapping[str, Mapping[str, Values]]:
@@ -79,23 +82,23 @@ class Table(ABC):
         """The row numbers of `train`, `valid` and `test`, counted over all parts."""
         sizes = self.sizes()
         test = self.test if isinstance(self.test, int | float) else None
-        strata = self._read_classes("all" if "all" in sizes else self.valid_from)
+        split_part = "all" if "all" in sizes else self.valid_from
+        strata = self._read_classes([split_part])  # the rows of the other part all go to one split
         return split(sizes, valid=self.valid, test=test, seed=self.seed, strata=strata, valid_from=self.valid_from)
 
     def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
         """The splits of a cross-validation with `count` folds; `fold`, from 0, is the validation split."""
         splits = self.splits()
-        classes = self._read_classes(*self.sizes())
+        classes = self._read_classes(self.sizes())  # of all parts, because row numbers are counted over all parts
         pool = np.sort(np.concatenate([splits["train"], splits["valid"]]))
         strata = None if classes is None else classes[pool]
         return split_for_fold(splits, folds=count, fold=fold, seed=self.seed, strata=strata)
 
-    def _read_classes(self, *parts: str) -> np.ndarray | None:
+    def _read_classes(self, parts: Iterable[str]) -> np.ndarray | None:
         """The class of each row of the parts. None: the splits aren't stratified."""
         if self.stratify is None:
             return None
-        tables = [self.columns_by_part[part] for part in parts if part in self.columns_by_part]
-        return np.concatenate([_read_class_column(columns, self.stratify) for columns in tables])
+        return np.concatenate([_read_class_column(self.columns_by_part[part], self.stratify) for part in parts])
 
 
 def _read_class_column(columns: Mapping[str, Values], name: str) -> np.ndarray:
@@ -112,24 +115,24 @@ def _read_class_column(columns: Mapping[str, Values], name: str) -> np.ndarray:
 def _find_bounds(columns: Mapping[str, Values], rows: int) -> Iterator[tuple[int, int]]:
     """Yields the first row and the end of each block. A block has at most BLOCK_ROWS and BLOCK_BYTES, or one row."""
     fixed_bytes = sum(_row_bytes(values) for values in columns.values())  # of a row
-    varying = [values for values in columns.values() if not _row_bytes(values)]
-    ends = sum((_find_ends(values) for values in varying), np.zeros(1, np.int64))
+    varying = [values for values in columns.values() if not _row_bytes(values)]  # rows have different lengths
+    offsets = sum((_byte_offsets(values) for values in varying), start=np.zeros(1, np.int64))
     max_rows = max(min(BLOCK_ROWS, BLOCK_BYTES // max(fixed_bytes, 1)), 1)
     first = 0
     while first < rows:
         stop = min(first + max_rows, rows)
-        if len(ends) > 1:  # some columns have rows of different lengths
+        if varying:
             free_bytes = BLOCK_BYTES - fixed_bytes * (stop - first)
-            fitting = int(np.searchsorted(ends, ends[first] + free_bytes, side="right")) - 1
+            fitting = int(np.searchsorted(offsets, offsets[first] + free_bytes, side="right")) - 1
             stop = min(stop, max(fitting, first + 1))
         yield first, stop
         first = stop
 
 
-def _find_ends(values: Any) -> np.ndarray:
-    """The number of bytes before each row, and of all rows: (rows + 1,)."""
+def _byte_offsets(values: Any) -> np.ndarray:
+    """The offset of the first byte of each row, then the number of bytes of all rows: (rows + 1,)."""
     if isinstance(values, Ragged):
-        return _find_ends(values.values)[values.offsets]
+        return _byte_offsets(values.values)[values.offsets]
     if isinstance(values, Strings) and values.indices is None:
         return values.offsets - values.offsets[0]
     return np.arange((values.rows if isinstance(values, Strings) else len(values)) + 1) * _row_bytes(values)

@@ -14,7 +14,7 @@ from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
-from components.feature.number.numbers import NumberRows, Numbers, add_parents, as_vectors, flatten_sequences
+from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, as_vectors, flatten_sequences
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import Extremes, Quantiles
@@ -65,7 +65,7 @@ class Bucketized(Categorical):
             _check_boundaries(self.boundaries)
         if self.missing is not None:
             self._pipeline.check_filler(self.missing)
-        if self.boundaries is None and self._pipeline.fitted is not None:
+        if self.boundaries is None and self._pipeline.fittable is not None:
             raise UserError(
                 "`quantiles` and `equal_width` can't follow a fitted step of `normalize`, such as z_score; leave the "
                 "step out, as the buckets are the same without it"
@@ -81,7 +81,7 @@ class Bucketized(Categorical):
         return self.quantiles or self.equal_width or len(self.boundaries or ()) + 1
 
     def statistics(self) -> Mapping[str, Statistic]:
-        if self._pipeline.fitted is not None:
+        if self._pipeline.fittable is not None:
             return self._numeric_fit.statistics()
         if self.boundaries:
             return {}
@@ -91,15 +91,15 @@ class Bucketized(Categorical):
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         host = {"boundaries": self._find_boundaries(results).astype(np.float32)}
-        if self._pipeline.fitted is not None:
-            host |= scaling.make_constants(self._numeric_fit.fit_scale(results), unit=1)
+        if self._pipeline.fittable is not None:
+            host |= scaling.make_constants(self._numeric_fit.fit_scale(results), constant_divisor=1)
         return Constants(host=host, static={"buckets": self.count * self.size})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Encoded]:
         """`ids`: int32 (rows,), (rows, size) for vectors, or Ragged."""
-        numbers, valid_mask = self._read(add_parents(block, parents), derived=self.key in parents)
+        numbers, valid_mask = self._read(add_encoded_columns(block, parents), derived=self.key in parents)
         ids = _find_buckets(self._normalize(numbers.values, constants.host), constants.host["boundaries"])
         if self.size > 1:
             ids += np.arange(self.size, dtype=np.int32) * np.int32(self.count)

@@ -25,7 +25,7 @@ class FixedNormalizer(Protocol):
         """The inverse function; raises UserError if there is none."""
 
 
-class FittedNormalizer(Protocol):
+class FittableNormalizer(Protocol):
     """(x - offset) / scale, where both are fitted to a statistic of the training split; then fixed normalizers."""
 
     @property
@@ -193,7 +193,7 @@ Normalizer: TypeAlias = (
     Literal["z_score", "min_max", "robust", "log", "log1p"] | ZScore | MinMax | Robust | Log | Log1p | Clip
 )
 
-NORMALIZERS: Mapping[str, FixedNormalizer | FittedNormalizer] = {
+NORMALIZERS: Mapping[str, FixedNormalizer | FittableNormalizer] = {
     "z_score": ZScore(),
     "min_max": MinMax(),
     "robust": Robust(),

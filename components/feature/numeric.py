@@ -14,7 +14,7 @@ import numpy as np
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
 from components.feature.number.expression import Expression
-from components.feature.number.numbers import NumberRows, Numbers, add_parents, number_classes
+from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, number_classes
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import OffsetScale
@@ -25,7 +25,7 @@ from components.types import Block, BoundTarget, Constants, DataError, Encoded, 
 class Numeric:
     """Finite numbers or vectors of one or more columns, as one float32 vector (D,): a feature or a target.
 
-    Columns that read this column get the numbers in the data: not normalized, and with missing values.
+    A feature column that is built on this one gets the numbers in the data: not normalized, and with missing values.
 
     Attributes:
         key: the column; or several, whose numbers are concatenated in this order.
@@ -35,9 +35,9 @@ class Numeric:
             training split, `z_score` gives each element mean 0 and (population) standard deviation 1, `min_max` the
             range [0, 1], `robust` median 0 and the distance 1 between the quartiles. A constant element is only
             shifted. `log` and `log1p` take the logarithm. `components.feature.normalizer` has these normalizers as
-            parts with parameters, and Clip. At most one of them may be fitted to the data, and only Clip may follow
-            it. Numbers too far from 0 for the precision of float32, such as seconds since 1970 within an hour, are an
-            error.
+            classes with options, and Clip. At most one of them may be fitted to the data, and only Clip may follow it.
+            Numbers too far from 0 for the precision of float32, such as Unix timestamps that all lie within one hour,
+            are an error.
         scale: multiplies the numbers before they are normalized.
         missing: replaces missing numbers and NaN: a number in the unit of the data, or the `mean` or `median` of the
             training split. `normalize` is fitted without them. None: missing numbers and NaN are errors.
@@ -61,10 +61,11 @@ class Numeric:
     def __post_init__(self) -> None:
         if (self.key is None) == (self.expression is None):
             raise UserError("exactly one of `key` and `expression` must be set")
-        if not self._numeric_fits:
+        pipeline = self._pipeline  # raises UserError if the normalizers can't be combined
+        if not self._sources:
             raise UserError("`key` is empty; at least one column is needed")
         if isinstance(self.missing, int | float):
-            self._pipeline.check_filler(self.missing * self._factor)
+            pipeline.check_filler(self.missing * self._factor)
         if self.indicate_missing and self.missing is None:
             raise UserError("`indicate_missing` needs `missing`, the replacement of missing numbers")
         if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
@@ -73,7 +74,7 @@ class Numeric:
             )
         if self.expression and self.size not in (None, 1):
             raise UserError(f"`size` (={self.size}) must be 1 or null for an `expression`, which has single numbers")
-        if self.per and self._pipeline.fitted is None:
+        if self.per and pipeline.fittable is None:
             raise UserError(f"`per` (={self.per}) needs a step of `normalize` that is fitted, such as z_score")
 
     @property
@@ -83,27 +84,33 @@ class Numeric:
 
     @property
     def is_encode_stateless(self) -> bool:
+        """Whether `encode` ignores its constants. It needs them only to number the classes of `per`."""
         return self.per is None
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {
-            f"{name} {number}": statistic
-            for number, numeric_fit in enumerate(self._numeric_fits)
+            f"{name} {position}": statistic
+            for position, numeric_fit in enumerate(self._numeric_fits)
             for name, statistic in numeric_fit.statistics().items()
         }
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        fits = [(fit, _select_results(results, number)) for number, fit in enumerate(self._numeric_fits)]
-        scales = [fit.fit_scale(own_results) for fit, own_results in fits]
-        fitted = OffsetScale(*(np.concatenate(parts, axis=-1) for parts in zip(*scales, strict=True)))
-        device = scaling.make_constants(fitted, unit=1 if self._pipeline.before else 1 / self.scale)
-        if self.missing is not None:
-            widths = [scale.offset.shape[-1] for scale in scales]
-            fillers = [
-                fit.fit_filler(own_results, width) for (fit, own_results), width in zip(fits, widths, strict=True)
-            ]
+        offset_scales, fillers = [], []
+        for position, numeric_fit in enumerate(self._numeric_fits):
+            own_results = _select_results(results, position)
+            offset_scale = numeric_fit.fit_scale(own_results)
+            offset_scales.append(offset_scale)
+            if self.missing is not None:
+                fillers.append(numeric_fit.fit_filler(own_results, outputs=offset_scale.offset.shape[-1]))
+        fitted = OffsetScale(
+            offset=np.concatenate([each.offset for each in offset_scales], axis=-1),
+            scale=np.concatenate([each.scale for each in offset_scales], axis=-1),
+        )
+        device = scaling.make_constants(fitted, constant_divisor=1 if self._pipeline.before else 1 / self.scale)
+        if fillers:
             device["missing"] = np.concatenate(fillers).astype(np.float32)
-        host = {"classes": np.array(list(fits[0][1]["per"]))} if self.per else {}
+        # All sources have the same classes, those of the column `per`.
+        host = {"classes": np.array(list(_select_results(results, position=0)["per"]))} if self.per else {}
         return Constants(host, device, {"outputs": fitted.offset.shape[-1]})
 
     def encode(
@@ -115,14 +122,15 @@ class Numeric:
             `values`: the numbers in the data, float32 (rows, D), NaN if missing; Ragged for sequences. With `per` also
             `class`, int32 (rows,): the position, from 1, of the class among those of the training split; 0 for others.
         """
-        block = add_parents(block, parents)
-        sources = [self._read(block, fit.numbers) for fit in self._numeric_fits]
-        values = np.concatenate([source.values for source in sources], axis=1, dtype=np.float32)
+        block = add_encoded_columns(block, parents)
+        rows = [self._read(block, numeric_fit.numbers) for numeric_fit in self._numeric_fits]
+        values = np.concatenate([each.values for each in rows], axis=1, dtype=np.float32)
         classes = {"class": number_classes(block, self.per, constants.host["classes"])} if self.per else {}
-        return {"values": sources[0].to_rows(values), **classes}
+        # A column of sequences has only one source; otherwise each row has one vector.
+        return {"values": rows[0].to_rows(values), **classes}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-        """Returns (B, D), float32; for sequences Padded (B, T, D)."""
+        """Returns the function that normalizes encoded numbers to float32 (B, D), or sequences to Padded (B, T, D)."""
         indicate = self.indicate_missing
         return functools.partial(scaling.normalize, pipeline=self._pipeline, factor=self._factor, indicate=indicate)
 
@@ -135,7 +143,11 @@ class Numeric:
         if forbidden := [name for name, value in options.items() if value]:
             raise UserError(f"a target can't have `{forbidden[0]}`; leave it out")
         self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
-        return BoundTarget(constants.static["outputs"], None, functools.partial(self._decode, constants.device))
+        return BoundTarget(
+            outputs=constants.static["outputs"],
+            classes=None,
+            decode=functools.partial(self._decode, constants.device),
+        )
 
     @property
     def _sources(self) -> tuple[str | Expression, ...]:
@@ -149,21 +161,32 @@ class Numeric:
 
     @property
     def _factor(self) -> float:
-        """The factor before the steps. It is 1 if no step precedes the fitted one, whose divisor has it."""
+        """The factor before the normalizers: `scale`, or 1 if there is no fixed normalizer before the fittable one.
+
+        Fitting cancels a factor directly before it. Then only the divisor of numbers that are constant or not fitted
+        contains `scale`.
+        """
         return self.scale if self._pipeline.before else 1.0
 
     @property
     def _numeric_fits(self) -> tuple[NumericFit, ...]:
+        pipeline = self._pipeline
+        make_numbers = functools.partial(
+            Numbers,
+            allow_missing=self.missing is not None,
+            sequences=self.sequence,
+            factor=self._factor,
+            steps=pipeline.before,
+        )
         size = 1 if self.expression else self.size
-        options = (self.missing is not None, self.sequence, self._factor, self._pipeline.before)
         return tuple(
-            NumericFit(Numbers(source, *options), self._pipeline, self.missing, self.per, size)
-            for source in self._sources
+            NumericFit(make_numbers(source), pipeline, self.missing, self.per, size) for source in self._sources
         )
 
     def _read(self, block: Block, numbers: Numbers) -> NumberRows:
         rows = numbers.read(block)
-        if self.size not in (None, width := rows.values.shape[1]):
+        width = rows.values.shape[1]
+        if self.size not in (None, width):
             raise DataError(f"{numbers} of {block.origin} has {width} numbers in each row, not `size` (={self.size})")
         if self.sequence and rows.offsets is None:
             raise DataError(f"{numbers} of {block.origin} has no sequences; set `sequence` to false")
@@ -175,6 +198,6 @@ class Numeric:
         return numbers if self._factor == 1 else numbers / self._factor
 
 
-def _select_results(results: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The results of the source at a position."""
-    return {name.partition(" ")[0]: result for name, result in results.items() if name.endswith(f" {number}")}
+def _select_results(results: Mapping[str, Any], position: int) -> dict[str, Any]:
+    """The results of the source at a position, counted from 0."""
+    return {name.partition(" ")[0]: result for name, result in results.items() if name.endswith(f" {position}")}

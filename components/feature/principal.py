@@ -13,7 +13,7 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.normalizer import is_constant
 from components.feature.number import scaling
-from components.feature.number.numbers import add_parents, as_vectors
+from components.feature.number.numbers import add_encoded_columns, as_vectors
 from components.feature.statistic import Covariance, OffsetScale, find_principal_components
 from components.types import Block, Constants, DataError, Range, Statistic, UserError, Values
 
@@ -51,9 +51,9 @@ class PrincipalComponents:
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         joint = results["joint"]
         fitted = OffsetScale(joint.mean, np.sqrt(np.diag(joint.covariance)))
-        blurred = scaling.is_blurred(fitted) & ~is_constant(fitted)
-        if blurred.any():
-            mean, std = fitted.offset[blurred][0], fitted.scale[blurred][0]
+        is_imprecise = scaling.exceeds_float32_precision(fitted) & ~is_constant(fitted)
+        if is_imprecise.any():
+            mean, std = fitted.offset[is_imprecise][0], fitted.scale[is_imprecise][0]
             raise DataError(
                 f"{', '.join(self.keys)}: numbers with mean {mean:.10g} and standard deviation {std:.3g} would lose "
                 "precision in float32; subtract a number near the mean first, with `expression` of a Numeric"
@@ -67,7 +67,7 @@ class PrincipalComponents:
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, D), as in the data."""
-        block = add_parents(block, parents)
+        block = add_encoded_columns(block, parents)
         columns = [as_vectors(block, key, raw.read_numbers(block, key)) for key in self.keys]
         return {"values": np.concatenate(columns, axis=1, dtype=np.float32)}
 

@@ -13,7 +13,7 @@ from components.feature.base import raw
 from components.feature.base.column import Categorical
 from components.feature.base.values import NO_ID
 from components.feature.identity import Identity
-from components.feature.number.numbers import add_parents, flatten_sequences
+from components.feature.number.numbers import add_encoded_columns, flatten_sequences
 from components.types import Block, Constants, DataError, Encoded, Ragged, Range, UserError, Values
 
 
@@ -67,7 +67,7 @@ class Weighted(Categorical):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]]
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Reads the weights in float32, and the offsets if rows have different lengths."""
-        block = add_parents(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
+        block = add_encoded_columns(block, {key: arrays for key, arrays in parents.items() if key == self.weight})
         flat, offsets = flatten_sequences(block, self.weight)
         # Raises DataError for missing values. The error of `read_numbers` would suggest `missing`, which is wrong here.
         raw.read_column(flat, self.weight)

@@ -19,12 +19,13 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
         return values[rows]
     lengths = np.diff(values.offsets)[rows]
     offsets = _offsets(lengths)
+    # The position of each element in `values.values`.
     indices = np.arange(offsets[-1]) + np.repeat(values.offsets[rows] - offsets[:-1], lengths)
     return Ragged(take_rows(values.values, indices), offsets)
 
 
 def concatenate_rows(pieces: Sequence[Any]) -> Any:
-    """Concatenates the rows of several arrays. Either all are dense, or all are ragged."""
+    """Concatenates the rows of encoded arrays. Either all are dense, or all are Ragged with dense values."""
     if not isinstance(pieces[0], Ragged):
         return np.concatenate(pieces)
     lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])
@@ -35,9 +36,8 @@ def select_rows(block: Block, rows: np.ndarray) -> Block:
     """A block of some rows of another block. Messages name a row by its number in the other block."""
     return _Selection(
         columns={name: take_rows(values, rows) for name, values in block.columns.items()},
-        valid={name: valid[rows] for name, valid in block.valid.items()},
+        valid={name: mask[rows] for name, mask in block.valid.items()},
         origin=block.origin,
-        first_row=block.first_row,
         block=block,
         rows=rows,
     )

@@ -18,21 +18,21 @@ from runner.program.returns import check_output
 register_pytrees()
 Arrays = Mapping[str, Any]
 Augment: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # (inputs by name, target) -> the same, augmented
-MAX_DENSE_SIZE = 4096  # the largest total size of sparse columns that are made dense to join dense columns
+MAX_DENSE_SIZE = 4096  # sparse columns above this total size stay sparse when they are joined with dense columns
 
 
 class Model(nn.Module):
     """Applies the layers of the columns, joins them into inputs, and applies the architecture.
 
     Attributes:
-        columns: the layer of each column: (encoded, constants) -> an array, Padded or MultiHot.
-        inputs: the names of the columns of each input.
+        columns: the layer of each column by name: (encoded, constants) -> an array, Padded or MultiHot.
+        input_columns: the names of the columns of each input, by the name of the input.
         sparse: the names of the inputs that the architecture takes as MultiHot.
         architecture: the network.
     """
 
     columns: Mapping[str, Callable[..., Any]]
-    inputs: Mapping[str, tuple[str, ...]]
+    input_columns: Mapping[str, tuple[str, ...]]
     sparse: frozenset[str]
     architecture: nn.Module
 
@@ -57,9 +57,9 @@ class Model(nn.Module):
         Returns:
             The inputs and the target, after `augment`, and the output of the architecture.
         """
-        arrays = {name: layer(encoded[name], constants[name]) for name, layer in self.columns.items()}
-        inputs = {name: join_columns([arrays[column] for column in columns]) for name, columns in self.inputs.items()}
-        inputs = {name: value if name in self.sparse else as_dense(value) for name, value in inputs.items()}
+        arrays = {key: layer(encoded[key], constants[key]) for key, layer in self.columns.items()}
+        inputs = {name: join_columns([arrays[key] for key in keys]) for name, keys in self.input_columns.items()}
+        inputs = {name: array if name in self.sparse else as_dense(array) for name, array in inputs.items()}
         if augment is not None:
             inputs, target = augment(inputs, target)
         output = self.architecture(**inputs, train=train)
@@ -145,21 +145,21 @@ def sparse_inputs(architecture: nn.Module) -> frozenset[str]:
     return frozenset(name for name, parameter in parameters if re.search(r"\bMultiHot\b", str(parameter.annotation)))
 
 
-def match_inputs(inputs: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:
+def match_inputs(input_columns: Mapping[str, tuple[str, ...]], architecture: nn.Module) -> dict[str, tuple[str, ...]]:
     """The columns of each input, by the names that the architecture has for its inputs.
 
     Raises:
-        UserError: the names differ. Only the name of a single input may differ.
+        UserError: the names differ, unless both have exactly one input: then its name doesn't matter.
     """
     names = [name for name in inspect.signature(architecture.__call__).parameters if name != "train"]
-    if len(inputs) == len(names) == 1:
-        return {names[0]: next(iter(inputs.values()))}
-    if set(inputs) != set(names):
+    if len(input_columns) == len(names) == 1:
+        return {names[0]: next(iter(input_columns.values()))}
+    if set(input_columns) != set(names):
         raise UserError(
-            f"feature.inputs has the inputs {', '.join(sorted(inputs))}. {type(architecture).__name__} takes "
+            f"feature.inputs has the inputs {', '.join(sorted(input_columns))}. {type(architecture).__name__} takes "
             f"{', '.join(sorted(names))}. Use these names."
         )
-    return dict(inputs)
+    return dict(input_columns)
 
 
 def parameter_count(parameters: Any) -> int:

@@ -13,7 +13,7 @@ from components.types import Augmentation, Batch, BoundTarget, Constants, Loss, 
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
-from runner.program.returns import check_augmented, check_numbers, check_sums
+from runner.program.returns import check_augmented, check_measured, check_numbers
 from runner.signature.build import build, check_kind
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
@@ -138,7 +138,7 @@ def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: b
             continue
         with error_location(f"metric.{name}"):
             metric_sums = metric.measure(output, batch)
-            check_sums(metric_sums, _part_name(metric), len(batch.mask) if metric.collects else None)
+            check_measured(metric_sums, _part_name(metric), len(batch.mask) if metric.collects else None)
         sums[name] = dict(metric_sums)
     return sums
 

@@ -1,4 +1,4 @@
-"""Checks the values that parts return.
+"""Checks the values that the parts of a program return: architecture, loss, metrics, schedule and so on.
 
 The checks run while the program is traced, so a wrong shape is an error before the first step.
 """
@@ -16,7 +16,7 @@ from components.types import Output, UserError
 
 
 def check_numbers(value: Any, shape: tuple[int, ...], part: str, expected: str) -> None:
-    """Raises UserError unless a value is an array of floats with a given shape. A number has the shape ().
+    """Raises UserError unless a value is an array of floats with a given shape, or for the shape () any number.
 
     Args:
         value: the value that a part returned.
@@ -24,7 +24,7 @@ def check_numbers(value: Any, shape: tuple[int, ...], part: str, expected: str) 
         part: the name of the part, for the message.
         expected: the expected value in words, for the message.
     """
-    has_shape = _is_array(value) and jnp.shape(value) == shape
+    has_shape = _is_numeric(value) and jnp.shape(value) == shape
     if not has_shape or (shape and not jnp.issubdtype(jnp.result_type(value), jnp.floating)):
         raise UserError(f"{part} returns {_describe(value)}. It must return {expected}, float32 {shape}.")
 
@@ -43,17 +43,17 @@ def check_output(output: Any, architecture: Any, examples: int) -> None:
         check_numbers(values, (examples,), f"{name}: `losses.{loss}`", "a number for each example")
 
 
-def check_sums(sums: Any, part: str, rows: int | None) -> None:
-    """Raises UserError unless `Metric.measure` returns arrays by name.
+def check_measured(measured: Any, part: str, rows: int | None) -> None:
+    """Raises UserError unless `Metric.measure` returns arrays by name: sums, or rows if the metric `collects`.
 
     Args:
-        sums: the value that it returned.
+        measured: the value that it returned.
         part: the name of the metric, for the message.
-        rows: the number of rows of each array, if `collects` is true, else None.
+        rows: the number of rows of each array, if the metric `collects`. None: the arrays are sums of any shape.
     """
-    if not isinstance(sums, Mapping) or not all(map(_is_array, sums.values())):
-        raise UserError(f"{part}.measure returns {_describe(sums)}. It must return a mapping of names to arrays.")
-    for name, value in sums.items():
+    if not isinstance(measured, Mapping) or not all(map(_is_numeric, measured.values())):
+        raise UserError(f"{part}.measure returns {_describe(measured)}. It must return a mapping of names to arrays.")
+    for name, value in measured.items():
         if rows is not None and jnp.shape(value)[:1] != (rows,):
             raise UserError(
                 f"{part}.measure returns `{name}` as {_describe(value)}. With `collects` it must return {rows} rows."
@@ -62,17 +62,19 @@ def check_sums(sums: Any, part: str, rows: int | None) -> None:
 
 def check_result(result: Any, part: str) -> None:
     """Raises UserError unless `Metric.result` returns one number."""
-    if not _is_array(result) or np.ndim(result) > 0:
+    if not _is_numeric(result) or np.ndim(result) > 0:
         raise UserError(f"{part}.result returns {_describe(result)}. It must return one number.")
 
 
 def check_augmented(augmented: Any, inputs: Mapping[str, Any], target: jax.Array, part: str) -> None:
     """Raises UserError unless an augmentation returns a pair: the same inputs by name, and the target.
 
+    The number of examples must stay the same.
+
     Args:
         augmented: the value that it returned.
         inputs: the inputs before the augmentation.
-        target: the target before the augmentation. Both must keep the number of examples.
+        target: the target before the augmentation.
         part: the name of the augmentation, for the message.
     """
     if not isinstance(augmented, tuple) or len(augmented) != 2 or not isinstance(augmented[0], Mapping):
@@ -95,13 +97,14 @@ def check_rates(rates: Any, part: str) -> None:
         check_numbers(value, (), f"{part}.values: `{name}`", "one number")
 
 
-def _is_array(value: Any) -> bool:
+def _is_numeric(value: Any) -> bool:
+    """Whether a value is an array or a Python number."""
     return isinstance(value, jax.Array | np.ndarray | np.generic | int | float)
 
 
 def _describe(value: Any) -> str:
     """Describes a value in an error: the dtype and shape of an array, else the type."""
-    if _is_array(value):
+    if _is_numeric(value):
         return f"{jnp.result_type(value)} {jnp.shape(value)}"
     if isinstance(value, Mapping):
         items = ", ".join(f"`{name}` to {_describe(item)}" for name, item in value.items())

@@ -1,4 +1,7 @@
-"""Profiles a few dispatches of training with JAX's profiler."""
+"""Profiles a few dispatches of training with JAX's profiler.
+
+A dispatch is a call of the compiled program. It takes one or more training steps.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import Any
 
 import jax
 
-FIRST_TRACED = 3  # number, from 1, of the first dispatch in the trace; the earlier ones compile and allocate memory
-TRACED_COUNT = 8  # number of dispatches in the trace
+DISPATCHES_BEFORE_TRACE = 3  # they compile and allocate memory
+TRACED_DISPATCHES = 8
 
 
 class Profile:
@@ -27,18 +30,18 @@ class Profile:
         self._is_running = False
         self.has_traced = False
 
-    def count_dispatch(self, sums: Any) -> None:
-        """Counts a dispatch, and starts or ends the trace at the right dispatch.
+    def after_dispatch(self, results: Any) -> None:
+        """Call it after each dispatch: starts the trace after DISPATCHES_BEFORE_TRACE, ends it TRACED_DISPATCHES later.
 
         Args:
-            sums: arrays that the dispatch computes. The trace starts and ends once they are ready.
+            results: arrays that the dispatch computes. The trace starts and ends once they are ready.
         """
         if self._folder is None:
             return
         self._count += 1
-        if self._count in (FIRST_TRACED, FIRST_TRACED + TRACED_COUNT):
-            jax.block_until_ready(sums)
-            if self._count == FIRST_TRACED:
+        if self._count in (DISPATCHES_BEFORE_TRACE, DISPATCHES_BEFORE_TRACE + TRACED_DISPATCHES):
+            jax.block_until_ready(results)
+            if self._count == DISPATCHES_BEFORE_TRACE:
                 jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
                 self._is_running = self.has_traced = True
             else:

@@ -196,7 +196,7 @@ class Trainer(Evaluator):
         last_report = last_save = last_time = time.monotonic()
         for chunk in self._time_waiting(chunks):
             pending.append(self._dispatch(trainer_state, chunk))
-            profile.count_dispatch(pending[-1]["last"])
+            profile.after_dispatch(pending[-1]["last"])
             if len(pending) > MAX_IN_FLIGHT:
                 jax.block_until_ready(pending[-1 - MAX_IN_FLIGHT]["last"])
             now = time.monotonic()

@@ -24,7 +24,7 @@ from components.layer import (
 from components.types import Scalar, UserError
 
 
-class Convolution(NamedTuple):
+class ConvolutionSpec(NamedTuple):
     """Specification of a convolution of a branch. Its padding is half the kernel.
 
     Attributes:
@@ -64,7 +64,7 @@ class ResidualBlock(nn.Module):
         He et al., 2015: Deep residual learning for image recognition.
     """
 
-    branch: tuple[Convolution, ...]
+    branch: tuple[ConvolutionSpec, ...]
     preactivate: bool = False
     shortcut: Literal["projection", "identity"] = "projection"
     projection_kernel: int = 1
@@ -102,7 +102,7 @@ class ResidualBlock(nn.Module):
         new_channels = features - x.shape[-1]
         if new_channels and self.shortcut == "projection":
             kernel = 1 if stride == 1 else self.projection_kernel
-            return self._make_last_conv(Convolution(features, kernel, stride), "shortcut")(inputs, train=train)
+            return self._make_last_conv(ConvolutionSpec(features, kernel, stride), "shortcut")(inputs, train=train)
         if new_channels < 0:
             raise UserError(
                 f"a block with shortcut=identity can't reduce channels, got {x.shape[-1]} channels before the block "
@@ -111,7 +111,7 @@ class ResidualBlock(nn.Module):
         x = x[:, ::stride, ::stride]
         return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, new_channels))) if new_channels else x
 
-    def _make_conv_norm(self, conv: Convolution, name: str, *, last: bool = False, scale: Scalar = 1.0) -> ConvNorm:
+    def _make_conv_norm(self, conv: ConvolutionSpec, name: str, *, last: bool = False, scale: Scalar = 1.0) -> ConvNorm:
         return ConvNorm(
             conv.features,
             conv.kernel,
@@ -126,7 +126,7 @@ class ResidualBlock(nn.Module):
             name=name,
         )
 
-    def _make_last_conv(self, conv: Convolution, name: str, scale: Scalar = 1.0) -> ConvNorm | Conv:
+    def _make_last_conv(self, conv: ConvolutionSpec, name: str, scale: Scalar = 1.0) -> ConvNorm | Conv:
         """Returns the convolution directly before the sum."""
         if not self.preactivate:
             return self._make_conv_norm(conv, name, last=True, scale=scale)

@@ -142,8 +142,11 @@ def number_classes(block: Block, key: str, known_classes: np.ndarray) -> np.ndar
     return np.array([positions.get(value, 0) for value in classes], np.int32)[class_of_row]
 
 
-def add_parents(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Block:
-    """Adds encoded feature columns to a block under their names, as for statistics."""
+def add_encoded_columns(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Block:
+    """Adds the encoded feature columns that a column reads (its parents) to a block, under their names.
+
+    The statistics of a column get such blocks, too.
+    """
     if not parents:
         return block
     columns = {key: first_array(arrays) for key, arrays in parents.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.feature.normalizer import NORMALIZERS, Clip, FittedNormalizer, FixedNormalizer, Normalizer
+from components.feature.normalizer import NORMALIZERS, Clip, FittableNormalizer, FixedNormalizer, Normalizer
 from components.layer.table import get_entry
 from components.types import UserError
 
@@ -18,13 +18,13 @@ class Pipeline:
     """A sequence of normalizers. At most one of them is fitted, to the output of the normalizers before it.
 
     Attributes:
-        before: the fixed normalizers before the fitted normalizer; all normalizers if none is fitted.
-        fitted: the fitted normalizer. None: no normalizer is fitted.
-        after: the fixed normalizers after the fitted normalizer.
+        before: the fixed normalizers before the fittable one; all normalizers if none is fittable.
+        fittable: the normalizer to fit. None: all normalizers are fixed.
+        after: the fixed normalizers after the fittable one.
     """
 
     before: tuple[FixedNormalizer, ...]
-    fitted: FittedNormalizer | None
+    fittable: FittableNormalizer | None
     after: tuple[FixedNormalizer, ...]
 
     def __call__(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
@@ -32,8 +32,8 @@ class Pipeline:
 
         Args:
             values: the numbers.
-            offset: the offset of the fitted normalizer; 0 if none is fitted.
-            divisor: the scale of the fitted normalizer; 1 if none is fitted.
+            offset: the offset that was fitted; 0 if no normalizer is fittable.
+            divisor: the scale that was fitted; 1 if no normalizer is fittable.
             xp: the library of the arrays, NumPy or `jax.numpy`.
         """
         for step in self.before:
@@ -41,7 +41,7 @@ class Pipeline:
         return self.apply_fitted(values, offset, divisor, xp)
 
     def apply_fitted(self, values: Any, offset: Any, divisor: Any, xp: Any) -> Any:
-        """Applies the fitted normalizer and those after it."""
+        """Applies the fittable normalizer, with the offset and divisor that were fitted, and those after it."""
         values = (values - offset) / divisor
         for step in self.after:
             values = step(values, xp)

@@ -17,7 +17,7 @@ from components.types import Padded
 MIN_VALUES = 1 << 8
 
 
-def make_constants(fitted: OffsetScale, unit: float) -> dict[str, np.ndarray]:
+def make_constants(fitted: OffsetScale, constant_divisor: float) -> dict[str, np.ndarray]:
     """Makes `offset` and `divisor`, float32, with one number per element of the last axis.
 
     Numbers whose differences are below the precision of float32 are treated as constant. Dividing by such a scale would
@@ -25,14 +25,16 @@ def make_constants(fitted: OffsetScale, unit: float) -> dict[str, np.ndarray]:
 
     Args:
         fitted: the fitted offset and scale.
-        unit: the divisor of constant numbers, as in TensorFlow Transform.
+        constant_divisor: the divisor of constant numbers, as in TensorFlow Transform.
     """
     float32 = np.finfo(np.float32)
-    divisor = np.where(fitted.scale > float32.tiny + float32.eps * np.abs(fitted.offset), fitted.scale, unit)
+    divisor = np.where(
+        fitted.scale > float32.tiny + float32.eps * np.abs(fitted.offset), fitted.scale, constant_divisor
+    )
     return {"offset": fitted.offset.astype(np.float32), "divisor": divisor.astype(np.float32)}
 
 
-def is_blurred(fitted: OffsetScale) -> np.ndarray:
+def exceeds_float32_precision(fitted: OffsetScale) -> np.ndarray:
     """Where numbers are so far from 0 that float32 has fewer than MIN_VALUES values across their scale."""
     return fitted.scale < MIN_VALUES * np.finfo(np.float32).eps * np.abs(fitted.offset)
 

@@ -59,7 +59,7 @@ def trace_layers(forward: Callable[..., Any], parameters: Any, *arguments: Any) 
     in a row ELSEWHERE, so that the sums are those of the whole pass.
 
     Returns:
-        The layers in the order of their calls, and the shapes that `forward` returns.
+        The calls in order, and the shapes that `forward` returns.
     """
     calls = [LayerCall((), "__call__", "", None)]
     with _record_calls(calls):
@@ -81,13 +81,13 @@ def _record_calls(calls: list[LayerCall]) -> Iterator[None]:
 
     def intercept(function: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         path = tuple(context.module.path)
+        # A call of another method of the same module, such as by `__call__`, belongs to the open call.
         if context.method_name == "setup" or calls[open_calls[-1]].path == path:
             return function(*args, **kwargs)
         number = len(calls)
         kind = type(context.module).__name__
-        calls.append(
-            LayerCall(path, context.method_name, kind, open_calls[-1], input_bytes=_count_bytes((args, kwargs)))
-        )
+        input_bytes = _count_bytes((args, kwargs))
+        calls.append(LayerCall(path, context.method_name, kind, parent=open_calls[-1], input_bytes=input_bytes))
         open_calls.append(number)
         try:
             with jax.named_scope(f"titrate-call-{number}"):
@@ -106,7 +106,8 @@ def _record_calls(calls: list[LayerCall]) -> Iterator[None]:
 def _find_owner(calls: list[LayerCall], scopes: tuple[str, ...]) -> int:
     """The number of the innermost call around an equation.
 
-    JAX may reuse a trace, with the scope of another call in it. That call is not within the owner found so far.
+    A trace that JAX reuses still has the scope of the call that it was made in. Such a scope isn't nested in the owner
+    found so far, so it is skipped.
     """
     owner = 0
     for number in map(int, CALL_SCOPE.findall("/".join(scopes))):
@@ -147,8 +148,8 @@ def _assign_parameters(calls: list[LayerCall], parameters: Any) -> None:
 def _is_shown(calls: list[LayerCall], number: int) -> bool:
     """Whether the table shows a call: it has parameters or multiply-adds of its own, or runs without submodules."""
     call = calls[number]
-    has_inner_calls = number == 0 or any(other.parent == number for other in calls)
-    return call.parameters > 0 or call.multiply_adds > 0 or (call.runs > 0 and not has_inner_calls)
+    is_leaf = number > 0 and not any(other.parent == number for other in calls)  # 0 is the row ELSEWHERE
+    return call.parameters > 0 or call.multiply_adds > 0 or (call.runs > 0 and is_leaf)
 
 
 def _count_bytes(tree: Any) -> int:

@@ -165,7 +165,7 @@ def test_a_target_without_an_inverse_raises_an_error(column: Numeric) -> None:
         column.bind(Constants(static={"outputs": 1}))
 
 
-# ------------------------------------------------------------------------------------- numbers that float32 would blur
+# ------------------------------------------------------------------------- numbers that exceed the precision of float32
 
 SECONDS = 1.6e9 + np.arange(600)
 
@@ -212,7 +212,7 @@ def test_the_remedy_tells_them_apart() -> None:
     np.testing.assert_allclose(found, (SECONDS - SECONDS.mean()) / SECONDS.std(), rtol=1e-4, atol=1e-6)
 
 
-def test_numbers_that_are_whole_in_float32_are_not_blurred() -> None:
+def test_numbers_that_are_whole_in_float32_are_precise() -> None:
     x = np.where(np.arange(200) == 0, 2021.0, 2020.0)
     column = Numeric(key="x", normalize="z_score")
     np.testing.assert_allclose(device(column, fitted(column, x=x), x=x)[:, 0], (x - x.mean()) / x.std(), rtol=3e-3)

@@ -36,7 +36,7 @@ def test_the_sign_does_not_hang_on_that_of_the_solver() -> None:
     np.testing.assert_allclose(found[:, 0], x * 10**0.5, rtol=1e-5)
 
 
-def test_columns_must_be_listed_and_not_be_blurred() -> None:
+def test_columns_must_be_listed_and_not_exceed_float32_precision() -> None:
     with pytest.raises(UserError, match="`key` is empty"):
         PrincipalComponents(key=(), components=1)
     far = Block({"x": X, "t": 1.6e9 + np.arange(200)})
