@@ -23,8 +23,8 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
         column: the column.
 
     Returns:
-        The values, where a missing value is 0, False, NaN, NaT or "", and a mask (rows,), bool: False where a value is
-        missing. The mask is None if no value is missing.
+        The values, where a missing value is 0, False, NaN, NaT, "" or (in a column of bytes) None, and a mask (rows,),
+        bool: False where a value is missing. The mask is None if no value is missing.
 
     Raises:
         DataError: the type of the column isn't supported, or values are missing within lists.
@@ -40,7 +40,7 @@ def convert_column(name: str, column: pyarrow.ChunkedArray) -> tuple[Values, np.
     if types.is_string(kind) or types.is_large_string(kind):
         return _convert_strings(column, valid), valid
     if types.is_binary(kind) or types.is_large_binary(kind):
-        return np.array([*column.to_pylist(), None], object)[:-1], valid
+        return np.array(column.to_pylist(), object), valid
     if types.is_boolean(kind):
         return convert_numbers(column.cast(pyarrow.uint8()), "?", valid, False), valid
     if types.is_integer(kind):
@@ -99,8 +99,9 @@ def _convert_strings(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> 
 def _convert_times(column: pyarrow.ChunkedArray, valid: np.ndarray | None) -> np.ndarray:
     import pyarrow
 
-    unit = "D" if pyarrow.types.is_date(column.type) else column.type.unit
-    if unit == "D":
+    is_date = pyarrow.types.is_date(column.type)
+    unit = "D" if is_date else column.type.unit
+    if is_date:  # days, which NumPy has as int64; Arrow casts date32 only to int32
         column = column.cast(pyarrow.date32()).cast(pyarrow.int32()).cast(pyarrow.int64())
     return convert_numbers(column, f"M8[{unit}]", valid, np.array("NaT", f"M8[{unit}]"))
 
@@ -115,5 +116,6 @@ def _convert_lists(name: str, column: pyarrow.ChunkedArray) -> Ragged | np.ndarr
         raise DataError(f"column `{name}` has missing values within its lists; remove them")
     if pyarrow.types.is_fixed_size_list(column.type) and not column.null_count and isinstance(values, np.ndarray):
         return values.reshape(len(column), column.type.list_size, *values.shape[1:])
-    lengths = compute.list_value_length(column).fill_null(0).to_numpy()
-    return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]))
+    lengths = compute.list_value_length(column).fill_null(0)
+    sizes = convert_numbers(lengths, str(lengths.type), None, 0)
+    return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)]))

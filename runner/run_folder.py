@@ -110,7 +110,7 @@ def create_folder(root: Path, name: str, digest: str, files: Mapping[str, str]) 
     temporary = root / f".new_{os.getpid()}_{time.time_ns()}"
     lock = None
     try:
-        remove_abandoned(root, ".new_*")
+        remove_abandoned_folders(root, ".new_*")
         temporary.mkdir(parents=True)
         lock = try_lock(temporary)
         assert lock is not None
@@ -336,7 +336,7 @@ def try_lock(path: Path) -> int | None:
     return lock
 
 
-def remove_abandoned(root: Path, pattern: str) -> None:
+def remove_abandoned_folders(root: Path, pattern: str) -> None:
     """Removes temporary folders that killed processes left."""
     for path in root.glob(pattern):
         with suppress(OSError):  # another process renamed or removed it, or another user owns it

@@ -46,7 +46,7 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def resolve_path(tree: Any, path: KeyPath) -> KeyPath:
+def follow_references(tree: Any, path: KeyPath) -> KeyPath:
     """Follows the references along a path. Raises UserError for a broken reference.
 
     Returns:

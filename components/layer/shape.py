@@ -16,7 +16,7 @@ PadSize: TypeAlias = Annotated[int, Range(0)]
 """Number of rows or columns of padding."""
 
 Padding: TypeAlias = Literal["SAME", "VALID"] | PadSize | tuple[tuple[PadSize, PadSize], tuple[PadSize, PadSize]]
-"""SAME: the padding that gives size / stride windows, rounded up. VALID: no padding.
+"""SAME: padding for ceil(height / stride) windows from top to bottom, and likewise by width. VALID: no padding.
 
 A number: pixels on each side, as in PyTorch. ((top, bottom), (left, right)): pixels on each side.
 """
@@ -43,10 +43,10 @@ def dilate(window: Pair, dilation: Pair) -> Pair:
 def compute_pads(image: Pair, window: Pair, stride: Pair, padding: Padding) -> Pads:
     """Returns the padding of images. SAME adds an odd pixel at the bottom or right, as in TensorFlow."""
     if isinstance(padding, str):
-        rows, columns = lax.padtype_to_pads(image, window, stride, padding)
+        vertical, horizontal = lax.padtype_to_pads(image, window, stride, padding)
     else:
-        rows, columns = ((padding, padding),) * 2 if isinstance(padding, int) else padding
-    return (rows[0], rows[1]), (columns[0], columns[1])
+        vertical, horizontal = ((padding, padding),) * 2 if isinstance(padding, int) else padding
+    return (vertical[0], vertical[1]), (horizontal[0], horizontal[1])
 
 
 def count_windows(image: Pair, window: Pair, stride: Pair, pads: Pads) -> Pair:
@@ -66,7 +66,7 @@ def check_images(layer: str, x: jax.Array, window: Pair = (1, 1), padding: Paddi
     if x.ndim != 4:
         raise UserError(f"{layer} needs images (B, H, W, C), got {x.shape}")
     height, width = x.shape[1:3]
-    rows, columns = compute_pads((height, width), window, (1, 1), padding)
-    if min(height, width) < 1 or height + sum(rows) < window[0] or width + sum(columns) < window[1]:
-        padded = "" if isinstance(padding, str) else f", padded by {rows} and {columns}"
+    vertical, horizontal = compute_pads((height, width), window, (1, 1), padding)
+    if min(height, width) < 1 or height + sum(vertical) < window[0] or width + sum(horizontal) < window[1]:
+        padded = "" if isinstance(padding, str) else f", padded by {vertical} and {horizontal}"
         raise UserError(f"{layer} of {window[0]} x {window[1]} does not fit into images of {height} x {width}{padded}")

@@ -51,7 +51,7 @@ class Ragged(NamedTuple):
     """Rows with different numbers of values: row i is `values[offsets[i]:offsets[i + 1]]`.
 
     Attributes:
-        values: the values of all rows: an array (total, …), or `Strings`, which only a block may contain.
+        values: the values of all rows: an array (total, …), or `Strings`. `Encoded` columns never hold `Strings`.
         offsets: (rows + 1,), int64, ascending from 0.
     """
 
@@ -63,7 +63,10 @@ Encoded: TypeAlias = "np.ndarray | Ragged"
 """An encoded column for the compiled program. The first axis is the rows."""
 
 Values: TypeAlias = "np.ndarray | Strings | Ragged"
-"""A column of a source, or an encoded column for other columns: strings and 64-bit numbers are allowed too."""
+"""A column of a source, or a column that another feature column reads.
+
+Unlike `Encoded`, it may hold strings and 64-bit numbers.
+"""
 
 
 def row_count(values: Values) -> int:
@@ -83,8 +86,8 @@ class Block:
             missing values.
         origin: the name of the data for messages.
         first_row: the position of the first row in the data.
-        ids: the names of the columns with ids of a categorical column. There -1 is an ordinary id, and the smallest
-            int32 stands for a missing value.
+        ids: the names of those `columns` that hold the ids which a categorical feature column computed. In them, -1 is
+            an id like any other, and the smallest int32 stands for a missing value.
     """
 
     columns: Mapping[str, Values]
@@ -99,7 +102,11 @@ class Block:
 
 
 class Source(Protocol):
-    """A data set: rows in a fixed order. Its parts are `train` and `test`, or only `all` if it has no test set."""
+    """A data set: rows in a fixed order.
+
+    It comes in parts, as it was published: `train` and `test`, or only `all` if it has no test set. `splits` then
+    chooses the rows for training, validation and test.
+    """
 
     def fingerprint(self) -> str:
         """A digest that changes when the rows change. It should be cheap to compute."""

@@ -51,14 +51,14 @@ class Padded(NamedTuple):
 
 
 class BoundTarget(NamedTuple):
-    """A target with its constants, for losses and metrics.
+    """A target after its fit to the training data: what losses and metrics need to know about it.
 
     Attributes:
-        outputs: the number of classes, or of the numbers of an example if the target is real-valued.
+        outputs: the size of the logits of an example: the number of classes, or of real values to predict.
         classes: the names of the classes. None: the target is real-valued.
         decode: maps predictions back to the unit of the data. For classes it returns the logits unchanged.
         weight: maps the encoded target (B, …) to the weights of the examples (B,). None: all weights are 1.
-        values: the classes as they are written to predictions. None: the same as `classes`.
+        values: the classes in the type of the data (str, int or bool), for predictions. None: the same as `classes`.
     """
 
     outputs: int
@@ -88,7 +88,7 @@ class Output(NamedTuple):
     """The return value of an architecture.
 
     Attributes:
-        logits: (B, outputs).
+        logits: (B, outputs). None: the architecture has no head and returns `features` only.
         losses: internal losses by name, (B,) each. They are added to the objective.
         auxiliary: (weight, logits) of each auxiliary classifier.
         features: the outputs of the stages by name, in the order of the stages.

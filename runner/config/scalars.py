@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any
 from runner.signature.build import ScalarSlot
 from runner.signature.parameters import Parameters, read_settings_fields, read_signature
 from runner.signature.type_hints import element_hint, takes_scalar
-from runner.tree import KeyPath, iterate_parts, join_path, resolve_path
+from runner.tree import KeyPath, follow_references, iterate_parts, join_path
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
 
-GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "tracking", "sweep", "weights")  # their parts are built once
+GROUPS_OUTSIDE_PROGRAM = ("data", "feature", "tracking", "sweep", "weights")  # their parts are built on the host
 
 
 def split_scalars(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
     """Splits a checked configuration.
 
     A number of a parameter annotated `Scalar` is replaced by a `ScalarSlot`, even if it is written as an integer. null
-    and the seed are kept. A reference shares the slot of the key that it refers to.
+    is kept. A reference shares the slot of the key that it refers to; a reference to the seed stays a number.
 
     Returns:
         The static tree, and the numbers by the names of their slots.
     """
     static, numbers = copy.deepcopy(config.values), {}
     for path, value in _iterate_scalars(config.values):
-        name = join_path(resolve_path(config.raw, path))
-        if name != "seed":
+        name = join_path(follow_references(config.raw, path))
+        if name != "seed":  # the program gets the seed as an argument of its own
             numbers[name] = float(value)
             _set_value(static, path, ScalarSlot(name))
     return static, numbers
@@ -55,7 +55,7 @@ def _iterate_scalars(values: dict[str, Any]) -> Iterator[tuple[KeyPath, int | fl
 
 def _iterate_arguments(values: dict[str, Any]) -> Iterator[tuple[KeyPath, Any, Any]]:
     """The arguments of all parts and the keys at the root: (path, hint, value). Lists and mappings are flattened."""
-    yield from _iterate_node(values, read_settings_fields("Settings"), ())
+    yield from _iterate_node(values, read_settings_fields("Settings"), ())  # the keys at the root
     for path, node in iterate_parts(values):
         yield from _iterate_node(node, read_signature(node["_target_"]) or {}, path)
 
@@ -69,7 +69,7 @@ def _iterate_node(node: dict[str, Any], parameters: Parameters, path: KeyPath) -
 def _iterate_elements(value: Any, hint: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
     if not isinstance(value, dict | list):
         yield path, hint, value
-    elif "_target_" not in value:  # a part in a part has a path of its own
+    elif "_target_" not in value:  # `iterate_parts` yields a part within a part separately
         for key, element in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _iterate_elements(element, element_hint(hint, key), (*path, key))
 

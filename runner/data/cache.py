@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from components.types import Ragged
-from runner.run_folder import LOCK, remove_abandoned, try_lock
+from runner.run_folder import LOCK, remove_abandoned_folders, try_lock
 
 _INDEX = "index.json"
+_TEMPORARY = ".?*.????????"  # the folders that `save_tree` makes: a dot, the name, a dot, and `mkdtemp`'s 8 characters
 _ARRAY, _RAGGED = "$array", "$ragged"  # keys in the JSON that mark arrays
 _MIN_MAPPED_BYTES = 2**20  # smaller files are read, so that a thousand columns do not need a thousand open files
 
@@ -27,7 +28,7 @@ _MIN_MAPPED_BYTES = 2**20  # smaller files are read, so that a thousand columns 
 def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
     """Writes a tree of mappings, lists, arrays, `Ragged` and plain values. Replaces the folder if it exists."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(folder.parent, ".?*.????????")
+    remove_abandoned_folders(folder.parent, _TEMPORARY)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     lock = try_lock(temporary)
     assert lock is not None

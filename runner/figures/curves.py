@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure
 from runner.files import read_json
-from runner.record.description import MANIFEST, REPEATS
+from runner.record.description import MANIFEST, REPEAT_KEYS
 from runner.record.outbox import parse_points, read_covered_points
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)
@@ -87,7 +87,7 @@ def _draw_metric_by_value(axis: Axes, key: str, pairs: Sequence[tuple[Any, float
     for value, metric in pairs:
         groups.setdefault(value if isinstance(value, int | float) else str(value), []).append(metric)
     # A seed or a fold is a number without a scale.
-    is_numeric = key not in REPEATS and all(type(value) in (int, float) for value in groups)
+    is_numeric = key not in REPEAT_KEYS and all(type(value) in (int, float) for value in groups)
     values = sorted(groups) if is_numeric else list(groups)
     positions = values if is_numeric else range(len(values))
     for position, value in zip(positions, values, strict=True):

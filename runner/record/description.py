@@ -20,7 +20,7 @@ GIT = ("git", "--no-optional-locks", "-c", "protocol.allow=never")  # fetches no
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
 MANIFEST, RANKING = "sweep.json", "ranking.csv"  # files in a sweep's folder
-REPEATS = ("seed", "fold", "data.seed")  # runs of a sweep that differ only in these keys are repetitions
+REPEAT_KEYS = ("seed", "fold", "data.seed")  # runs of a sweep that differ only in these keys are repetitions
 
 
 def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The outbox: a run writes its points to files in its folder, and another process delivers them to MLflow.
 
 - `points.jsonl` holds a point a line, with its timestamp. Only the run appends to it.
-- `points.covered` holds how many of its bytes the last durable checkpoint covers. Only these points are delivered.
-- `points.cut` holds the points that were removed on resume, because no checkpoint covered them. The resumed run
-  measures them again and gives them their first timestamps. So if a point was delivered before, it is identical to
-  that point, and the store keeps it once.
+- `points.covered` holds a number: how many bytes of `points.jsonl` the last durable checkpoint covers. A run that
+  resumes from the checkpoint doesn't measure these points again. Only these points are delivered.
+- `points.cut` holds the points that a resume removed from `points.jsonl`, because its checkpoint doesn't cover them.
+  The resumed run measures them again and gives them their first timestamps. A removed point may have been delivered if
+  a newer checkpoint covered it and was then lost. MLflow then gets the identical point twice, and keeps one.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Outbox:
 
     Args:
         folder: the run's folder.
-        covered_size: bytes of points that the checkpoint covers from which the run resumes. Later points are removed.
+        covered_size: the run resumes from a checkpoint that covers this many bytes of points. Later points are removed.
     """
 
     def __init__(self, folder: Path, *, covered_size: int = 0) -> None:

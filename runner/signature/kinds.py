@@ -1,4 +1,4 @@
-"""Decides from source which targets are parts, and of which kind. Nothing is imported.
+"""Decides from the source code, without importing it, which `_target_`s are parts, and of which kind.
 
 A target is a part of a kind if a public package of the kind exports it, and if a call of it returns an object of the
 kind's class or protocol. So a helper function in the same module is not a part, and a new part needs no entry here.
@@ -22,9 +22,9 @@ from runner.signature.source import (
     public_name,
     resolve_name,
 )
-from runner.user_code import is_user_code
+from runner.user_code import is_in_packages, is_user_code
 
-MAX_CHECKED = 100  # among more names, such as Optax's, only the nearest are checked, because checking is slow
+MAX_ALL_CHECKED = 100  # more names, such as Optax's, are checked one by one from the nearest on: checking is slow
 
 
 class PartKind(NamedTuple):
@@ -43,11 +43,13 @@ class PartKind(NamedTuple):
 
 KINDS = {
     "source": PartKind("a data source", ("components.data",), "components.types.Source"),
-    "target": PartKind("a target", ("components.feature",), "components.types.Target"),
+    "target": PartKind("a prediction target", ("components.feature",), "components.types.Target"),
     "column": PartKind("a feature column", ("components.feature",), "components.types.Column"),
     "architecture": PartKind("an architecture", ("components.architecture",), "flax.linen.Module"),
     "layer": PartKind(
-        "a layer", ("components.layer", "flax.linen", "components.architecture.lenet.layers"), "flax.linen.Module"
+        "a layer",
+        ("components.layer", "flax.linen", "components.architecture.lenet.layers"),  # the last: LeNet-5's of 1998
+        "flax.linen.Module",
     ),
     "loss": PartKind("a loss", ("components.loss",), "components.types.Loss"),
     "metric": PartKind("a metric", ("components.metric",), "components.types.Metric"),
@@ -62,7 +64,7 @@ KINDS = {
 }
 
 
-def is_part_of_kind(target: str, allowed: Sequence[str] = ()) -> bool:
+def is_allowed_part(target: str, allowed: Sequence[str] = ()) -> bool:
     """Whether a target is a part of one of the allowed kinds.
 
     Args:
@@ -73,19 +75,24 @@ def is_part_of_kind(target: str, allowed: Sequence[str] = ()) -> bool:
         PartNotFoundError: there is no such target.
     """
     definition = find_part_definition(target)
-    if is_user_code(target if definition is None else f"{definition.module.name}.{_last_name(target)}"):
+    # A name that a module imports and exports belongs to the module that defines it.
+    module_name = target.rpartition(".")[0] if definition is None else definition.module.name
+    if is_user_code(f"{module_name}."):
         return True
-    return any(_is_kind_or_class(kind, target, definition) for kind in allowed or KINDS)
+    return any(_is_part_or_instance(kind, target, definition) for kind in allowed or KINDS)
 
 
 def find_part_definition(target: str) -> Definition | None:
-    """The definition of a target, as `find_definition` returns it. An error for a wrong name suggests only parts."""
+    """The definition of a target; None if there is no source, such as for a compiled module.
+
+    An error for a wrong name suggests only parts.
+    """
     try:
         return find_definition(target)
     except NameNotFoundError as error:
         names = list_public_names(error.module)
         if error.module.name in _titrate_packages():
-            names = [name for name in names if _is_any_part(f"{error.module.name}.{name}")]
+            names = [name for name in names if _is_part_of_any_kind(f"{error.module.name}.{name}")]
         raise error.suggest(names) from None
 
 
@@ -93,49 +100,50 @@ def _titrate_packages() -> set[str]:
     return {kind.packages[0] for kind in KINDS.values() if kind.packages[0].startswith("components.")}
 
 
-def _is_any_part(target: str) -> bool:
-    return any(_is_kind(kind, target) for kind in KINDS)
+def _is_part_of_any_kind(target: str) -> bool:
+    return any(_is_valid_candidate(kind, target) for kind in KINDS)
 
 
 def find_kind_problem(target: str, allowed: Sequence[str] = ()) -> str | None:
     """The problem of a target that is not of an allowed kind, with a suggestion; None if it is.
 
-    The arguments and errors are those of `is_part_of_kind`.
+    The arguments and errors are those of `is_allowed_part`.
     """
-    if is_part_of_kind(target, allowed):
+    if is_allowed_part(target, allowed):
         return None
-    own_titles = " and ".join(kind.title for name, kind in KINDS.items() if is_part_of_kind(target, [name]))
+    own_titles = " and ".join(kind.title for name, kind in KINDS.items() if is_allowed_part(target, [name]))
     titles = [KINDS[kind].title if kind in KINDS else "a part that is allowed here" for kind in allowed]
     allowed_titles = " or ".join(dict.fromkeys(titles)) or "a part"
-    kind = f"{own_titles}, not {allowed_titles}" if own_titles else f"not {allowed_titles}"
-    return f"{target} is {kind}. {_suggest_part(target, allowed)}"
+    verdict = f"{own_titles}, not {allowed_titles}" if own_titles else f"not {allowed_titles}"
+    return f"{target} is {verdict}. {_suggest_part(target, allowed)}"
 
 
-def _is_kind_or_class(kind_or_class: str, target: str, definition: Definition | None) -> bool:
+def _is_part_or_instance(kind_or_class: str, target: str, definition: Definition | None) -> bool:
+    """Whether a definition is a part of a kind, or a call of it returns an instance of a class."""
     if kind_or_class in KINDS:
-        return _is_part(KINDS[kind_or_class], target, definition)
+        return _is_part_of_kind(KINDS[kind_or_class], target, definition)
     kinds = [kind for kind in KINDS.values() if kind.returns == kind_or_class]  # a parameter annotated `Loss`
     if kinds:
-        return any(_is_part(kind, target, definition) for kind in kinds)
+        return any(_is_part_of_kind(kind, target, definition) for kind in kinds)
     cls = find_class(kind_or_class)
     if cls is not None and is_protocol(cls):  # the user's own protocol: `build` checks it
-        return any(_is_part(kind, target, definition) for kind in KINDS.values())
+        return any(_is_part_of_kind(kind, target, definition) for kind in KINDS.values())
     returned_class = _find_returned_class(definition)
     return returned_class is not None and is_subclass(returned_class, kind_or_class)
 
 
-def _is_part(kind: PartKind, target: str, definition: Definition | None) -> bool:
+def _is_part_of_kind(kind: PartKind, target: str, definition: Definition | None) -> bool:
     """Whether a definition is a part of a kind."""
     name = _last_name(target)
     if definition is None or name[0] == "_":
         return False
     is_exported = any(_exports(package, name, definition) for package in kind.packages)
-    return is_exported and _is_returned(definition, kind.returns)
+    return is_exported and _returns(definition, kind.returns)
 
 
 def _exports(package: str, name: str, definition: Definition) -> bool:
     """Whether a package contains a definition and exports it under a name."""
-    if not public_name(f"{definition.module.name}.").startswith(f"{package}."):
+    if not is_in_packages(public_name(f"{definition.module.name}."), (package,)):
         return False
     try:
         exported = find_definition(f"{package}.{name}")
@@ -144,12 +152,12 @@ def _exports(package: str, name: str, definition: Definition) -> bool:
     return exported is not None and exported.node is definition.node
 
 
-def _is_returned(definition: Definition, class_name: str | None) -> bool:
+def _returns(definition: Definition, class_name: str | None) -> bool:
     """Whether a call returns an object of a class or protocol; with None, whether the definition is a function."""
     if class_name is None:
         return isinstance(definition.node, ast.FunctionDef)
     returned_class = _find_returned_class(definition)
-    if returned_class is None or is_protocol(returned_class):
+    if returned_class is None or is_protocol(returned_class):  # the protocol itself, or a helper function
         return False
     if is_subclass(returned_class, class_name):
         return True
@@ -159,7 +167,10 @@ def _is_returned(definition: Definition, class_name: str | None) -> bool:
 
 
 def _find_returned_class(definition: Definition | None) -> Class | None:
-    """The class that a call of a class, a function or a `functools.partial` returns; None: the source has no name."""
+    """The class that a call of a class, a function or a `functools.partial` returns.
+
+    None: the source does not name the class, such as a function without a return annotation.
+    """
     if definition is None:
         return None
     module, node = definition
@@ -179,19 +190,24 @@ def _find_returned_class(definition: Definition | None) -> Class | None:
 
 
 def _suggest_part(target: str, allowed: Sequence[str]) -> str:
-    """Suggests the nearest part of the allowed kinds; if all kinds are allowed, of those of the target's package."""
+    """Suggests the part of an allowed kind with the nearest name.
+
+    If `allowed` is empty, the kinds that the target's package holds are allowed.
+    """
     package_kinds = [name for name, kind in KINDS.items() if target.startswith(f"{kind.packages[0]}.")]
-    kinds = {
+    kind_by_candidate = {
         path: kind
         for kind in allowed or package_kinds
         for path in (_list_candidates(KINDS[kind]) if kind in KINDS else [kind])
     }
-    likely = f"{next(iter(kinds)).rpartition('.')[0]}.{_last_name(target)}" if kinds else target
-    if len(kinds) > MAX_CHECKED:
-        for path in closest_names(likely, kinds, count=len(kinds)):
-            if _is_kind(kinds[path], path):
+    # Only the last name is compared: in front of it is the package of the first candidate, as in most candidates.
+    package = next(iter(kind_by_candidate), target).rpartition(".")[0]
+    likely = f"{package}.{_last_name(target)}"
+    if len(kind_by_candidate) > MAX_ALL_CHECKED:
+        for path in closest_names(likely, kind_by_candidate, count=len(kind_by_candidate)):
+            if _is_valid_candidate(kind_by_candidate[path], path):
                 return f"Did you mean {path}?"
-    return suggest_name(likely, [path for path, kind in kinds.items() if _is_kind(kind, path)])
+    return suggest_name(likely, [path for path, kind in kind_by_candidate.items() if _is_valid_candidate(kind, path)])
 
 
 def _list_candidates(kind: PartKind) -> list[str]:
@@ -200,10 +216,10 @@ def _list_candidates(kind: PartKind) -> list[str]:
     return [f"{kind.packages[0]}.{name}" for name in list_public_names(module)] if module else []
 
 
-def _is_kind(kind_or_class: str, path: str) -> bool:
+def _is_valid_candidate(kind_or_class: str, path: str) -> bool:
     """Whether a candidate is a part of a kind. A class is the only candidate for itself."""
     try:
-        return kind_or_class not in KINDS or _is_part(KINDS[kind_or_class], path, find_definition(path))
+        return kind_or_class not in KINDS or _is_part_of_kind(KINDS[kind_or_class], path, find_definition(path))
     except PartNotFoundError:
         return False
 

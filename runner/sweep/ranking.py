@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.files import write_atomically
-from runner.record.description import RANKING, REPEATS
+from runner.record.description import RANKING, REPEAT_KEYS
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import override_key
 
@@ -58,7 +58,7 @@ def rank(manifest: Manifest) -> list[Candidate]:
     """
     groups: dict[tuple[str, ...], list[SweepRun]] = {}
     for run in manifest.runs:
-        overrides = tuple(override for override in run.overrides if override_key(override) not in REPEATS)
+        overrides = tuple(override for override in run.overrides if override_key(override) not in REPEAT_KEYS)
         groups.setdefault(overrides, []).append(run)
     names = compared_metrics(manifest)
     candidates = [_make_candidate(overrides, runs, names) for overrides, runs in groups.items()]
@@ -68,12 +68,15 @@ def rank(manifest: Manifest) -> list[Candidate]:
 
 
 def compared_metrics(manifest: Manifest) -> list[str]:
-    """The names of the monitored metric, and of all test metrics, or all validation metrics where no run has tests."""
+    """The names of the metrics in the ranking: the monitored metric first, then all test metrics.
+
+    If no run has a test metric, these are all validation metrics instead.
+    """
     names = dict.fromkeys(name for run in manifest.runs for name in run.metrics)
     tests = [name for name in names if name.startswith("test/")]
-    monitor = f"best/{manifest.monitor}"
-    first = [monitor] if monitor in names else []
-    return first + (tests or [name for name in names if name.startswith("best/valid/") and name != monitor])
+    monitored = _monitored_metric(manifest)
+    first = [monitored] if monitored in names else []
+    return first + (tests or [name for name in names if name.startswith("best/valid/") and name != monitored])
 
 
 def format_table(manifest: Manifest, candidates: Sequence[Candidate]) -> list[list[str]]:
@@ -81,12 +84,12 @@ def format_table(manifest: Manifest, candidates: Sequence[Candidate]) -> list[li
     keys, names = _table_columns(manifest)
     heading = ["rank", *keys, "runs", *(name.removeprefix("best/") for name in names)]
     rows = []
-    for number, candidate in enumerate(candidates, 1):
+    for rank_text, candidate in zip(_ranks(manifest, candidates), candidates, strict=True):
         count = len(candidate.runs)
         runs = f"{count}" if count == candidate.planned else f"{count} of {candidate.planned}"
         values = [str(candidate.values.get(key, "")) for key in keys]
         metrics = [str(candidate.metrics.get(name, "")) for name in names]
-        rows.append(["" if manifest.incomparable else str(number), *values, runs, *metrics])
+        rows.append([rank_text, *values, runs, *metrics])
     return [heading, *rows]
 
 
@@ -96,24 +99,34 @@ def save_ranking(folder: Path, manifest: Manifest, candidates: Sequence[Candidat
     with io.StringIO(newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["rank", *keys, "runs", *(column for name in names for column in (name, f"{name} deviation"))])
-        for number, candidate in enumerate(candidates, 1):
+        for rank_text, candidate in zip(_ranks(manifest, candidates), candidates, strict=True):
             values = [candidate.values.get(key) for key in keys]
             summaries = [candidate.metrics.get(name, (None, None)) for name in names]
-            numbers = [number for summary in summaries for number in summary]
-            writer.writerow([number, *values, len(candidate.runs), *numbers])
+            metrics = [value for summary in summaries for value in summary]
+            writer.writerow([rank_text, *values, len(candidate.runs), *metrics])
         write_atomically(folder / RANKING, file.getvalue())
+
+
+def _ranks(manifest: Manifest, candidates: Sequence[Candidate]) -> list[str]:
+    """The rank of each sorted candidate; empty texts if the runs can't be compared."""
+    return ["" if manifest.incomparable else str(number) for number in range(1, len(candidates) + 1)]
+
+
+def _monitored_metric(manifest: Manifest) -> str:
+    """The monitored metric's name in the results of a run, where `best/` stands for the run's best epoch."""
+    return f"best/{manifest.monitor}"
 
 
 def _table_columns(manifest: Manifest) -> tuple[list[str], list[str]]:
     """The keys and the metrics that have a column."""
-    return [key for key in manifest.keys if key not in REPEATS], compared_metrics(manifest)
+    return [key for key in manifest.keys if key not in REPEAT_KEYS], compared_metrics(manifest)
 
 
 def _make_candidate(overrides: tuple[str, ...], runs: Sequence[SweepRun], names: Sequence[str]) -> Candidate:
     finished = tuple(run for run in runs if run.status == "finished")
     columns = {name: [run.metrics[name] for run in finished if name in run.metrics] for name in names}
     metrics = {name: _summarize(numbers) for name, numbers in columns.items() if numbers}
-    values = {key: value for key, value in runs[0].values.items() if key not in REPEATS}
+    values = {key: value for key, value in runs[0].values.items() if key not in REPEAT_KEYS}
     return Candidate(overrides, values, finished, len(runs), metrics)
 
 
@@ -125,7 +138,7 @@ def _summarize(numbers: Sequence[float]) -> MetricSummary:
 
 def _sort_key(candidate: Candidate, manifest: Manifest) -> tuple[bool, float]:
     """Sorts by the monitored metric. The first element puts candidates without it, or with NaN, last."""
-    monitored = candidate.metrics.get(f"best/{manifest.monitor}")
+    monitored = candidate.metrics.get(_monitored_metric(manifest))
     if monitored is None or math.isnan(monitored.mean):
         return True, 0.0
     return False, -monitored.mean if manifest.higher_is_better else monitored.mean

@@ -12,7 +12,7 @@ from runner.__main__ import main
 from runner.config.compose import compose, configure
 from runner.config.legacy import PARAMETERS, TARGETS, Renamed, move_keys, rename_targets
 from runner.errors import ConfigError
-from runner.signature.kinds import is_part_of_kind
+from runner.signature.kinds import is_allowed_part
 from runner.signature.parameters import read_signature
 
 OLD = Path(__file__).parents[1] / "old_run"
@@ -32,7 +32,7 @@ def old_run(in_empty_folder: Path) -> Path:
 @pytest.mark.parametrize("old", TARGETS)
 def test_a_renamed_part_is_a_part_today(old: str) -> None:
     rename = TARGETS[old]
-    assert is_part_of_kind(rename.target)
+    assert is_allowed_part(rename.target)
     needed = {} if rename.condition is None else {rename.condition: 0.5}
     node, notes = rename_targets({"_target_": old, **needed}, "part")
     assert node["_target_"] == rename.target
@@ -59,7 +59,7 @@ def test_a_renamed_parameter_is_a_parameter_today(target: str) -> None:
 )
 def test_a_part_may_have_the_dotted_path_of_its_old_module(old: str, new: str) -> None:
     assert rename_targets({"_target_": old})[0] == {"_target_": new}
-    assert is_part_of_kind(new)
+    assert is_allowed_part(new)
 
 
 def test_a_value_is_renamed() -> None:

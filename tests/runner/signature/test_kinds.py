@@ -28,7 +28,7 @@ from runner.__main__ import main
 from runner.config.catalog import find_options, read_default_options
 from runner.data import transform
 from runner.signature.build import build
-from runner.signature.kinds import KINDS, is_part_of_kind
+from runner.signature.kinds import KINDS, is_allowed_part
 from runner.signature.parameters import read_signature
 from runner.signature.schema import SCHEMA, find_misplaced_parts
 from runner.signature.source import PartNotFoundError, find_module, list_public_names
@@ -83,7 +83,7 @@ PACKAGES = sorted(name for kind in KINDS.values() for name in kind.packages[:1] 
 
 def is_allowed(target: Any, *kinds: str) -> bool:
     try:
-        return is_part_of_kind(target, kinds)
+        return is_allowed_part(target, kinds)
     except PartNotFoundError:
         return False
 
@@ -215,7 +215,11 @@ def test_a_helper_is_not_a_part(target: str) -> None:
         ("architecture.layers.0", "components.architecture.MLP", "is an architecture, not a layer."),
         ("architecture.layers.0", "components.layer.Normal", "is not a layer."),
         ("architecture", "components.layer.Dense", "is a layer, not an architecture."),
-        ("feature.target", "components.feature.Image", "is a feature column, not a target. Did you mean components."),
+        (
+            "feature.target",
+            "components.feature.Image",
+            "is a feature column, not a prediction target. Did you mean components.",
+        ),
         ("feature.columns.image", "components.data.Idx", "is a data source, not a feature column."),
         ("loss", "os.system", "is not in an allowed package"),
     ],

@@ -28,7 +28,7 @@ from runner.execution.prepare import _PROGRAMS
 from runner.sweep.grid import list_combinations, parse_axes
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, explain_incomparable, make_plan
-from runner.sweep.ranking import format_table, rank
+from runner.sweep.ranking import format_table, rank, save_ranking
 
 QUICK = ("architecture.widths=[8]", "training.epochs=2", "training.batch_size=16", "tracking=none", "quiet=true")
 
@@ -310,6 +310,20 @@ def test_a_metric_of_one_run_has_no_deviation_and_failed_candidates_are_last() -
     assert table[1] == ["1", "3", "1 of 2", "0.9", "0.45"]
     assert table[2] == ["2", "2", "2", "0.6 ± 0.14", "0.3 ± 0.071"]
     assert table[3] == ["3", "1", "0 of 1", "", ""]
+
+
+@pytest.mark.parametrize(("incomparable", "ranks"), [(None, ["1", "2"]), ("the data differ", ["", ""])])
+def test_the_table_and_the_file_have_ranks_only_if_runs_are_comparable(
+    tmp_path: Path, incomparable: str | None, ranks: list[str]
+) -> None:
+    runs = [SweepRun([f"a={value}"], {"a": value}, "finished", "f", {"best/valid/loss": value}) for value in (1, 2)]
+    manifest = Manifest(["a"], runs, "valid/loss", incomparable=incomparable)
+    candidates = rank(manifest)
+    save_ranking(tmp_path, manifest, candidates)
+    saved = list(csv.DictReader((tmp_path / "ranking.csv").read_text().splitlines()))
+    assert [row["rank"] for row in saved] == ranks
+    assert [row["a"] for row in saved] == ["1", "2"]
+    assert [row[0] for row in format_table(manifest, candidates)[1:]] == ranks
 
 
 def test_a_glob_matches_all_options() -> None:
