@@ -43,14 +43,15 @@ class Outbox:
 
     Args:
         folder: the run's folder.
-        covered_size: bytes of points that the checkpoint covers from which the run resumes. Later points are removed.
+        checkpointed_size: bytes of points that are covered by the checkpoint from which the run resumes. Later points
+            are removed.
     """
 
-    def __init__(self, folder: Path, *, covered_size: int = 0) -> None:
+    def __init__(self, folder: Path, *, checkpointed_size: int = 0) -> None:
         path = folder / POINTS
         open_to_append(path).close()  # creates it
-        size = min(covered_size, path.stat().st_size)
-        write_covered_size(folder, size)
+        size = min(checkpointed_size, path.stat().st_size)
+        write_checkpointed_size(folder, size)
         _move_uncovered(folder, size)
         self._timestamps = _load_timestamps(folder)
         self._file = open_to_append(path)
@@ -73,12 +74,12 @@ class Outbox:
         self._file.close()
 
 
-def write_covered_size(folder: Path, size: int) -> None:
+def write_checkpointed_size(folder: Path, size: int) -> None:
     """Records that a durable checkpoint covers the first `size` bytes of points."""
     write_atomically(folder / COVERED, str(size))
 
 
-def read_covered_size(folder: Path) -> int:
+def read_checkpointed_size(folder: Path) -> int:
     """The number of bytes of points that a durable checkpoint covers."""
     path = folder / COVERED
     try:
@@ -87,9 +88,9 @@ def read_covered_size(folder: Path) -> int:
         raise UserError(f"{path} is damaged: it holds no number of bytes") from error
 
 
-def read_covered_points(folder: Path) -> bytes:
+def read_checkpointed_points(folder: Path) -> bytes:
     """Reads the points that a durable checkpoint covers, a line each."""
-    size = read_covered_size(folder)
+    size = read_checkpointed_size(folder)
     return read_bytes(folder / POINTS, min(size, MAX_BYTES)) if size > 0 else b""
 
 
