@@ -41,7 +41,8 @@ def find_path(*paths: str, file: bool = False) -> Path:
     """Finds a file or a folder. Relative paths are looked up below $TITRATE_DATA, then below the working folder.
 
     Args:
-        paths: the alternative paths of the file or folder. In each folder the first path that exists is taken.
+        paths: the alternative paths of the file or folder. All are tried below the first of these folders, then all
+            below the next. The first that exists is returned.
         file: whether only a regular file is allowed.
 
     Raises:
@@ -84,14 +85,14 @@ def open_file(path: Path) -> Iterator[io.BufferedReader]:
     """Opens a regular file, or a link to one, for reading.
 
     Raises:
-        DataError: the path is no regular file; the file can't be opened or read; or an error within the context shows
-            that its content doesn't fit into memory.
+        DataError: the path is no regular file, the file can't be opened or read, or the body of the `with` raises
+            MemoryError.
     """
     try:
         with open(open_descriptor(path), "rb") as file:
             yield file
     except OSError as error:
-        if os.path.lexists(path) and not os.path.isfile(path):
+        if os.path.lexists(path) and not os.path.isfile(path):  # a socket or a broken link can't be opened at all
             raise DataError(f"{path} is {_describe_path(path)}; a regular file is needed") from error
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
     except MemoryError as error:

@@ -23,12 +23,17 @@ def added_packages() -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, os.environ.get(ALLOW_VARIABLE, "").split(","))))
 
 
-PACKAGES_OF_COMMAND: list[str] = []  # the packages that `--allow` adds
+_packages_of_command_line: list[str] = []
+
+
+def packages_of_command_line() -> tuple[str, ...]:
+    """The packages that `--allow` adds."""
+    return tuple(_packages_of_command_line)
 
 
 def allow_package(name: str) -> None:
     """Adds a package in this process and in its child processes."""
-    PACKAGES_OF_COMMAND.append(name)
+    _packages_of_command_line.append(name)
     os.environ[ALLOW_VARIABLE] = ",".join(filter(None, [os.environ.get(ALLOW_VARIABLE, ""), name]))
 
 
@@ -39,7 +44,7 @@ def forget_added_packages() -> Iterator[None]:
     try:
         yield
     finally:
-        PACKAGES_OF_COMMAND.clear()
+        _packages_of_command_line.clear()
         os.environ.pop(ALLOW_VARIABLE, None)
         if before is not None:
             os.environ[ALLOW_VARIABLE] = before

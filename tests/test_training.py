@@ -145,7 +145,7 @@ def test_the_schedule_spans_all_steps_of_the_run_counted_from_0() -> None:
     assert steps.tolist() == [4, 8, 12]
     rates = (1 + np.cos(np.pi * (steps - 1) / 12)) / 2  # of the last step of each epoch
     assert [epoch["learning_rate"] for epoch in result.history] == pytest.approx(rates.tolist(), rel=1e-5)
-    points = list(outbox.parse_points(outbox.read_covered_points(result.folder).splitlines()))
+    points = list(outbox.parse_points(outbox.read_checkpointed_points(result.folder).splitlines()))
     assert [point.step for point in points] == [4, 8, 12], "the last checkpoint covers the last point"
 
 

@@ -37,7 +37,7 @@ def apply_layers(layers: Sequence[Layer], x: jax.Array, *, train: bool, suffix: 
         suffix: text after the position of a layer in messages, such as ` of branch 1`.
 
     Returns:
-        The input and the output of each layer.
+        `x`, then the output of each layer.
 
     Raises:
         LayerShapeError: a layer can't take the output of the layer before it.
@@ -49,7 +49,7 @@ def apply_layers(layers: Sequence[Layer], x: jax.Array, *, train: bool, suffix: 
 
 
 class Residual(nn.Module):
-    """Residual connection, layers that are added to their input, then an activation: (B, ...) -> (B, ...).
+    """Residual block: adds the output of layers to their input, then applies an activation: (B, ...) -> (B, ...).
 
     Attributes:
         layers: the layers of the residual branch.
@@ -138,8 +138,9 @@ def _apply_layer(position: str, layer: Layer, x: jax.Array, train: bool) -> jax.
     except LayerShapeError as error:
         raise LayerShapeError(f"{position}: {error}") from error
     except Exception as error:
-        if not isinstance(error, UserError) and not type(layer).__module__.startswith("flax."):
-            raise  # an exception in the code of a user's layer keeps its traceback
+        is_flax_layer = type(layer).__module__.startswith("flax.")
+        if not (is_flax_layer or isinstance(error, UserError)):
+            raise  # a bug in the layer's own code, which needs the traceback
         raise LayerShapeError(f"{position} can't take an input of shape {x.shape}: {_explain(error)}") from error
     if not isinstance(y, jax.Array):
         raise LayerShapeError(f"{position} must return an array, got {type(y).__name__}")
@@ -150,12 +151,15 @@ def _explain(error: Exception) -> str:
     message = str(error).partition(" (https")[0]  # messages of Flax end with a link
     if isinstance(error, UserError) or not any(name in message for name in TRUE_IN_INFERENCE):
         return message
-    # The layer is inside another layer of Flax, which does not pass the argument on.
+    # A Dropout or BatchNorm of Flax is inside a layer such as `nn.Sequential`, which doesn't pass the argument on.
     return f"{message} Use components.layer.Dropout or components.layer.BatchNorm, or list the layer itself."
 
 
 def _get_mode_arguments(layer: Layer, train: bool) -> dict[str, bool]:
-    """Returns the arguments by which a layer distinguishes training from inference. Fields that are set win."""
+    """Returns the arguments by which a layer distinguishes training from inference.
+
+    If the layer sets a field of the same name, as `nn.Dropout(deterministic=True)` does, the argument is left out.
+    """
     parameters = inspect.signature(layer.__call__).parameters
     modes = dict.fromkeys(TRUE_IN_TRAINING, train) | dict.fromkeys(TRUE_IN_INFERENCE, not train)
     return {name: mode for name, mode in modes.items() if name in parameters and getattr(layer, name, None) is None}
@@ -164,10 +168,17 @@ def _get_mode_arguments(layer: Layer, train: bool) -> dict[str, bool]:
 def _make_projection(x: jax.Array, y: jax.Array) -> ConvNorm:
     """Returns a 1 x 1 convolution that maps images of the shape of x to the shape of y."""
     if x.ndim == y.ndim == 4:
-        stride = (-(-x.shape[1] // y.shape[1]), -(-x.shape[2] // y.shape[2]))
-        if (-(-x.shape[1] // stride[0]), -(-x.shape[2] // stride[1])) == y.shape[1:3]:
+        size, target_size = x.shape[1:3], y.shape[1:3]
+        stride = _divide_up(size[0], target_size[0]), _divide_up(size[1], target_size[1])
+        # With the padding SAME, a convolution divides the size by the stride and rounds up.
+        if (_divide_up(size[0], stride[0]), _divide_up(size[1], stride[1])) == target_size:
             return ConvNorm(y.shape[-1], 1, stride, activation=None, name="projection")
     raise UserError(
         f"no strided 1 x 1 convolution projects an input of {x.shape} to {y.shape}, the output of the layers. "
         "Choose other strides and padding, or list the layers of `shortcut`."
     )
+
+
+def _divide_up(number: int, divisor: int) -> int:
+    """The quotient, rounded up."""
+    return -(-number // divisor)

@@ -20,7 +20,7 @@ from components.types import Range, Scalar
 
 
 class Inception(nn.Module):
-    """Inception module of GoogLeNet: images (B, H, W, C) -> (B, H, W, one + three + five + pool).
+    """Inception module of GoogLeNet: images (B, H, W, C) -> (B, H, W, channels of all branches).
 
     Four branches on the same input, with concatenated outputs. Every convolution is followed by ReLU.
 
@@ -29,10 +29,12 @@ class Inception(nn.Module):
     - branch 2: 1 x 1 convolution, 5 x 5 convolution
     - branch 3: 3 x 3 max-pooling, 1 x 1 convolution
 
+    The numbers of channels, `one` to `pool`, are columns of table 1 of Szegedy et al., in the same order.
+
     Attributes:
-        one: channels of branch 0. This and the next five are the columns of table 1.
-        three_reduce, three: channels of the convolutions of branch 1.
-        five_reduce, five: channels of the convolutions of branch 2.
+        one: channels of branch 0.
+        three_reduce, three: channels of the 1 x 1 and the 3 x 3 convolution of branch 1.
+        five_reduce, five: channels of the 1 x 1 and the 5 x 5 convolution of branch 2.
         pool: channels of branch 3.
         five_kernel: window of the second convolution of branch 2; torchvision uses 3.
         batch_norm: whether convolutions have batch normalization instead of biases (Ioffe and Szegedy, 2015).
@@ -76,11 +78,13 @@ class Inception(nn.Module):
 
     def _apply_branch(self, branch: int, x: jax.Array, *convolutions: tuple[int, Size], train: bool) -> jax.Array:
         """Applies convolutions, (features, kernel), one after another."""
+        new_conv = self._conv_constructor()
         for n, (features, kernel) in enumerate(convolutions):
-            x = self._make_conv()(features, kernel, name=f"branch_{branch}_conv_{n}")(x, train=train)
+            x = new_conv(features, kernel, name=f"branch_{branch}_conv_{n}")(x, train=train)
         return x
 
-    def _make_conv(self) -> Callable[..., nn.Module]:
+    def _conv_constructor(self) -> Callable[..., nn.Module]:
+        conv = partial(ConvNorm if self.batch_norm else Conv, activation="relu", initializer=self.initializer)
         if self.batch_norm:
-            return partial(ConvNorm, initializer=self.initializer, momentum=self.momentum, epsilon=self.epsilon)
-        return partial(Conv, activation="relu", initializer=self.initializer, initial_bias=self.initial_bias)
+            return partial(conv, momentum=self.momentum, epsilon=self.epsilon)
+        return partial(conv, initial_bias=self.initial_bias)

@@ -39,7 +39,7 @@ class Metric(Protocol):
         """The metric for this target; raises UserError if the metric doesn't support it."""
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """The int32 counts and float32 sums over the unmasked examples of a batch, or rows if `collects` is true."""
+        """The int32 counts and float32 sums over the examples whose mask is true, or rows if `collects` is true."""
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """The metric, from the sums of a split in 64 bits, or from all its rows if `collects` is true."""

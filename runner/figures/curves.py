@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure
 from runner.files import read_json
 from runner.record.description import MANIFEST, REPEAT_KEYS
-from runner.record.outbox import parse_points, read_covered_points
+from runner.record.outbox import parse_points, read_checkpointed_points
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)
 RATE = "learning_rate"
@@ -24,7 +24,7 @@ def draw_learning_curves(folder: Path) -> list[Path]:
     curves = _load_curves(folder)
     if not curves:
         return []
-    figure, axes = make_panels(len(curves), len(curves))
+    figure, axes = make_panels(len(curves), columns=len(curves))
     for axis, (metric, split_curves) in zip(axes, curves.items(), strict=True):
         _draw_curves(axis, metric, split_curves)
     return [save_figure(figure, folder / "figures" / "learning_curves.png")]
@@ -56,7 +56,7 @@ def _load_curves(folder: Path) -> dict[str, Mapping[str, Curve]]:
     Metrics without a split, such as the time, have no curve.
     """
     curves: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(list))
-    for point in parse_points(read_covered_points(folder).splitlines()):
+    for point in parse_points(read_checkpointed_points(folder).splitlines()):
         epoch = point.values.get("epoch", point.step)
         for key, value in point.values.items():
             split, _, metric = key.rpartition("/")
@@ -71,7 +71,7 @@ def _draw_curves(axis: Axes, metric: str, curves: Mapping[str, Curve]) -> None:
         axis.plot(epochs, values, label=split, marker="o" if len(curve) < MAX_MARKED else None, markersize=3)
     axis.set(title=metric.replace("_", " "), xlabel="epoch")
     axis.grid(alpha=0.3)
-    if any(curves):  # the learning rate has no split, and needs no legend
+    if set(curves) != {""}:  # the learning rate has no split, and needs no legend
         axis.legend()
 
 

@@ -119,14 +119,14 @@ def augment(parts: BuiltParts, key: jax.Array, inputs: Mapping[str, Any], target
 
 
 def make_batch(parts: BuiltParts, inputs: Mapping[str, Any], target: jax.Array) -> Batch:
-    """The batch that losses and metrics see. No example is masked."""
+    """The batch that losses and metrics see. Its mask is true for all examples."""
     mask = jnp.ones(target.shape[0], bool)
     weight = jnp.ones(target.shape[0], jnp.float32) if parts.target.weight is None else parts.target.weight(target)
     return Batch(inputs, target, mask, weight)
 
 
 def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
-    """The sums of the loss and of each metric over the unmasked examples.
+    """The sums of the loss and of each metric over the examples whose mask is true.
 
     Training leaves out metrics with `collects`, because it would have to keep the rows of a whole epoch.
     """
@@ -144,7 +144,7 @@ def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: b
 
 
 def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleOutputs:
-    """The outputs for each example, masked or not."""
+    """The outputs for each example, whatever its mask."""
     if output.logits is None:
         return ExampleOutputs(jnp.zeros((batch.target.shape[0], 0)), jnp.zeros(batch.target.shape[0]))
     return ExampleOutputs(parts.target.decode(output.logits), _example_losses(parts, output.logits, batch))
@@ -195,5 +195,5 @@ def _part_name(part: object) -> str:
 
 
 def _weighted_sum(losses: jax.Array, batch: Batch) -> jax.Array:
-    """The weighted sum over the unmasked examples."""
+    """The weighted sum over the examples whose mask is true."""
     return jnp.sum(jnp.where(batch.mask, losses * batch.weight, jnp.float32(0)))

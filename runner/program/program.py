@@ -79,9 +79,9 @@ class Program:
     """The compiled functions of an experiment. Their `data` are encoded columns by name, with rows first.
 
     Args:
-        static: the configuration, with a `ScalarSlot` in place of each number.
+        static_config: the configuration, with a `ScalarSlot` in place of each number.
         features: the target and the columns.
-        constants: the constants of the target and the columns.
+        constants: the values fitted on the training split, of the target and of each column.
 
     Attributes:
         init: (program inputs, data, rows) -> the state before the first step.
@@ -89,13 +89,17 @@ class Program:
             metric sums over them.
         evaluate: (program inputs, parameters, model state, data, rows, mask) -> the metric sums over the rows, and the
             outputs for each row.
-        memory_needs: the memory that each compiled function needs, by the shapes of its arguments.
+        memory_needs: the memory that each compiled function needs, by its name and the shapes of its arguments. The
+            evaluator fills this cache. None: the compiler doesn't report it.
     """
 
-    def __init__(self, static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> None:
-        self.static = static
+    def __init__(
+        self, static_config: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]
+    ) -> None:
+        self.static_config = static_config
         self.features = features
-        # Arrays on the device are arguments of the functions. Arrays that are kept here would be compiled in.
+        # The arrays of `device` and `init_only` are arguments of the functions. If they stayed here, they would be
+        # compiled in.
         self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
         self.init = jax.jit(self._init)
         self.train = jax.jit(self._train, donate_argnums=1)
@@ -105,7 +109,7 @@ class Program:
 
     def build_parts(self, program_inputs: ProgramInputs) -> BuiltParts:
         """Builds the parts with their numbers."""
-        return build_parts(self.static, self.features, self._constants, program_inputs)
+        return build_parts(self.static_config, self.features, self._constants, program_inputs)
 
     def build_plateau(self, program_inputs: ProgramInputs) -> Plateau | None:
         """Builds the plateau of the schedule; None: the schedule has none."""
@@ -118,7 +122,7 @@ class Program:
         encoded = _without_target(_take_rows(data, rows))
         model = self.build_parts(program_inputs).model
         with error_location("architecture"):
-            _check_sizes(self.static["architecture"])
+            _check_sizes(self.static_config["architecture"])
             streams = {"params": keys[0], "dropout": keys[1]}
             variables = model.init(streams, encoded, program_inputs.constants, train=True)
             _check_shapes(variables)
@@ -153,6 +157,7 @@ class Program:
         def body(index: jax.Array, carry: tuple[TrainState, StepSums]) -> tuple[TrainState, StepSums]:
             state, sums = carry
             state, step_sums = step(state, rows[index])
+            # `last` holds the learning rate and `first_bad`, which are not summed.
             return state, jax.tree.map(jnp.add, sums, step_sums) | {"last": step_sums["last"]}
 
         return jax.lax.fori_loop(0, step_count, body, (state, zeros))
@@ -167,7 +172,7 @@ class Program:
             variables = {"params": parameters, **state.model_state}
             batch, output, model_state = self.forward(parts, program_inputs, variables, encoded, step=state.step)
             sums = compute_sums(parts, output, batch, training=True)
-            size = batch.target.shape[0]
+            size = batch.target.shape[0]  # the count of the sums, because training masks no example
             value = sums["loss"]["sum"] / size
             terms = extra_losses(parts, parameters, output, batch)
             if terms:
@@ -193,7 +198,7 @@ class Program:
         rows: jax.Array,
         mask: jax.Array,
     ) -> tuple[StepSums, ExampleOutputs]:
-        """The metric sums over the unmasked examples `rows` (B,), and the outputs for each example."""
+        """The metric sums over the examples `rows` (B,) with a true `mask` (B,), and the outputs for all of them."""
         parts = self.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
         batch, output, _ = self.forward(parts, program_inputs, variables, _take_rows(data, rows), step=None)
@@ -224,13 +229,14 @@ class Program:
                 "rngs": {"dropout": _random_key(program_inputs, "train", step)},
             }
         with error_location("architecture"):
+            # The model applies the augmentation, which may change inputs and target.
             (inputs, target, output), model_state = parts.model.apply(
                 variables, _without_target(encoded), program_inputs.constants, target, **arguments
             )
         return make_batch(parts, inputs, target), output, model_state
 
     def _build_schedule(self, program_inputs: ProgramInputs) -> Schedule:
-        schedule: Schedule = build(self.static["schedule"], program_inputs.numbers, SCHEMA["schedule"])
+        schedule: Schedule = build(self.static_config["schedule"], program_inputs.numbers, SCHEMA["schedule"])
         return schedule
 
     def _build_optimizer(
@@ -238,12 +244,13 @@ class Program:
     ) -> tuple[optax.GradientTransformation, jax.Array]:
         """Builds the optimizer with the schedule's numbers at a step. Returns it and the learning rate."""
         with error_location("schedule"):
-            numbers = self._build_schedule(program_inputs).values(step, rate_inputs.total_steps)
-            check_rates(numbers, str(self.static["schedule"]["_target_"]))
-        rate = numbers["learning_rate"] * rate_inputs.scale
-        numbers = {**numbers, "learning_rate": rate}
+            scheduled = self._build_schedule(program_inputs).values(step, rate_inputs.total_steps)
+            check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
+        rate = scheduled["learning_rate"] * rate_inputs.scale
+        scheduled = {**scheduled, "learning_rate": rate}
         with error_location("optimizer"):
-            return build(self.static["optimizer"], program_inputs.numbers, SCHEMA["optimizer"], **numbers), rate
+            static_config = self.static_config["optimizer"]
+            return build(static_config, program_inputs.numbers, SCHEMA["optimizer"], **scheduled), rate
 
 
 def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:

@@ -44,14 +44,14 @@ class Outbox:
 
     Args:
         folder: the run's folder.
-        covered_size: the run resumes from a checkpoint that covers this many bytes of points. Later points are removed.
+        checkpointed_size: the run resumes from a checkpoint that covers this many bytes of points. Later points are removed.
     """
 
-    def __init__(self, folder: Path, *, covered_size: int = 0) -> None:
+    def __init__(self, folder: Path, *, checkpointed_size: int = 0) -> None:
         path = folder / POINTS_FILE
         open_to_append(path).close()  # creates it
-        size = min(covered_size, path.stat().st_size)
-        write_covered_size(folder, size)
+        size = min(checkpointed_size, path.stat().st_size)
+        write_checkpointed_size(folder, size)
         _move_uncovered(folder, size)
         self._timestamps = _load_timestamps(folder)
         self._file = open_to_append(path)
@@ -74,12 +74,12 @@ class Outbox:
         self._file.close()
 
 
-def write_covered_size(folder: Path, size: int) -> None:
+def write_checkpointed_size(folder: Path, size: int) -> None:
     """Records that a durable checkpoint covers the first `size` bytes of points."""
     write_atomically(folder / COVERED_FILE, str(size))
 
 
-def read_covered_size(folder: Path) -> int:
+def read_checkpointed_size(folder: Path) -> int:
     """The number of bytes of points that a durable checkpoint covers."""
     path = folder / COVERED_FILE
     try:
@@ -88,9 +88,9 @@ def read_covered_size(folder: Path) -> int:
         raise UserError(f"{path} is damaged: it holds no number of bytes") from error
 
 
-def read_covered_points(folder: Path) -> bytes:
+def read_checkpointed_points(folder: Path) -> bytes:
     """Reads the points that a durable checkpoint covers, a line each."""
-    size = read_covered_size(folder)
+    size = read_checkpointed_size(folder)
     return read_bytes(folder / POINTS_FILE, min(size, MAX_BYTES)) if size > 0 else b""
 
 

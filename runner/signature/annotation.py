@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 
 from components.types import Range
 from runner.signature.source import Module, PartNotFoundError, find_definition, resolve_name
-from runner.signature.type_hints import Kind, Part, Scalar
+from runner.signature.type_hints import Kind, PartHint, ScalarHint
 
 Seen = frozenset[str]  # the aliases that were followed: an alias that contains itself is followed once
 
@@ -20,9 +20,9 @@ SIMPLE_HINTS: dict[str, Any] = {
     "float": float,
     "bool": bool,
     "str": str,
-    "components.types.Scalar": Scalar,
-    "components.layer.composite.Layer": Annotated[Part, Kind("layer")],
-    "flax.linen.Module": Annotated[Part, Kind("flax.linen.Module")],  # listed here to avoid parsing its long file
+    "components.types.Scalar": ScalarHint,
+    "components.layer.composite.Layer": Annotated[PartHint, Kind("layer")],
+    "flax.linen.Module": Annotated[PartHint, Kind("flax.linen.Module")],  # listed here to avoid parsing its long file
     "tuple": tuple[Any, ...],
     "list": tuple[Any, ...],
     "dict": dict[Any, Any],
@@ -87,7 +87,7 @@ def _read_alias(name: str, seen: Seen) -> Any:
     if definition is None or isinstance(definition.node, ast.FunctionDef):
         return Any
     if isinstance(definition.node, ast.ClassDef):
-        return Annotated[Part, Kind(f"{definition.module.name}.{definition.node.name}")]
+        return Annotated[PartHint, Kind(f"{definition.module.name}.{definition.node.name}")]
     return _read_hint(definition.module, definition.node, seen | {name})
 
 

@@ -10,7 +10,7 @@ from runner.signature.annotation import read_hint
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, find_method, is_subclass
 from runner.signature.kinds import find_part_definition
 from runner.signature.source import Definition, Module, find_definition, find_module, resolve_name
-from runner.signature.type_hints import Scalar
+from runner.signature.type_hints import ScalarHint
 
 UNKNOWN = object()
 """The default of a parameter without a default, or with a default that is not a literal."""
@@ -32,8 +32,8 @@ class Parameter(NamedTuple):
 
 Parameters: TypeAlias = dict[str, Parameter]
 
-_SHARE = Annotated[Scalar, Range(0, 1, "[)")]
-_POSITIVE = Annotated[Scalar, Range(0)]
+_SHARE = Annotated[ScalarHint, Range(0, 1, "[)")]
+_POSITIVE = Annotated[ScalarHint, Range(0)]
 OPTAX_HINTS: dict[str, Any] = {
     "b1": _SHARE,
     "b2": _SHARE,

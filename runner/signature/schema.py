@@ -9,24 +9,24 @@ from typing import Annotated, Any
 from runner.signature.kinds import find_kind_problem
 from runner.signature.parameters import read_parameter_hints
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Kind, Part, Problem, element_hint, part_kinds
+from runner.signature.type_hints import Kind, PartHint, Problem, element_hint, part_kinds
 
-TARGET = Annotated[Part, Kind("target")]
-COLUMN = Annotated[Part, Kind("column")]
+TARGET = Annotated[PartHint, Kind("target")]
+COLUMN = Annotated[PartHint, Kind("column")]
 SCHEMA: dict[str, Any] = {
-    "data": Annotated[Part, Kind("source")],
+    "data": Annotated[PartHint, Kind("source")],
     "feature.target": TARGET,
     "feature.columns": dict[str, COLUMN],
-    "architecture": Annotated[Part, Kind("architecture")],
-    "loss": Annotated[Part, Kind("loss")],
-    "metric": dict[str, Annotated[Part, Kind("metric")]],
-    "optimizer": Annotated[Part, Kind("optimizer")],
-    "schedule": Annotated[Part, Kind("schedule")],
-    "regularizer": dict[str, Annotated[Part, Kind("regularizer")]],
-    "augmentation": dict[str, Annotated[Part, Kind("augmentation")]],
-    "weights": Annotated[Part, Kind("weights")],
-    "tracking": Annotated[Part, Kind("tracking")],
-    "sweep": Annotated[Part, Kind("sweep")],
+    "architecture": Annotated[PartHint, Kind("architecture")],
+    "loss": Annotated[PartHint, Kind("loss")],
+    "metric": dict[str, Annotated[PartHint, Kind("metric")]],
+    "optimizer": Annotated[PartHint, Kind("optimizer")],
+    "schedule": Annotated[PartHint, Kind("schedule")],
+    "regularizer": dict[str, Annotated[PartHint, Kind("regularizer")]],
+    "augmentation": dict[str, Annotated[PartHint, Kind("augmentation")]],
+    "weights": Annotated[PartHint, Kind("weights")],
+    "tracking": Annotated[PartHint, Kind("tracking")],
+    "sweep": Annotated[PartHint, Kind("sweep")],
 }
 """The type hint of each key that holds a part, or a mapping of parts by name."""
 

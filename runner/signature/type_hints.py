@@ -1,4 +1,7 @@
-"""Checks plain values against type hints: those of `typing`, and the markers `Scalar` and `Part`."""
+"""Checks plain values against type hints: those of `typing`, and the classes `ScalarHint` and `PartHint`.
+
+The hint of a list in YAML is a `tuple`, that of a mapping a `dict`.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ from components.closest import suggest_name
 from components.types import Range
 
 
-class Scalar:
-    """Marks the annotation `components.types.Scalar`: a number that may be traced."""
+class ScalarHint:
+    """Stands in a hint for `components.types.Scalar`: a number that may be traced."""
 
 
-class Part:
-    """Marks the annotation of a part: the value is a mapping with `_target_`. A `Kind` narrows it."""
+class PartHint:
+    """Stands in a hint for a part: the value is a mapping with `_target_`. A `Kind` restricts the part."""
 
 
 class Kind(NamedTuple):
-    """The kind of part that a hint accepts, as in `Annotated[Part, Kind("loss")]`.
+    """The kind of part that a hint accepts, as in `Annotated[PartHint, Kind("loss")]`.
 
     Attributes:
-        name: a kind of `signature/kinds`, or the dotted name of a class.
+        name: a kind such as `loss` (`runner/signature/kinds.py` has the list), or the dotted name of a class.
     """
 
     name: str
@@ -46,21 +49,24 @@ MAX_NUMBER_BITS = 200  # of a number in a message
 TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
-    Scalar: "a number",
+    ScalarHint: "a number",
     bool: "true or false",
     str: "text",
     dict: "a mapping",
-    Part: "a part (a mapping with _target_)",
+    PartHint: "a part (a mapping with _target_)",
     type(None): "null",
 }
 
 
 def alternatives(hint: Any) -> list[tuple[Any, Range | None]]:
-    """The members of a union, each with its range: `Annotated[Scalar, Range(0)] | None` has two."""
+    """The members of a union, each with its range: `Annotated[ScalarHint, Range(0)] | None` has two.
+
+    Of nested ranges, the outermost counts.
+    """
     if get_origin(hint) is Annotated:
         inner, *notes = get_args(hint)
-        outer = next((note for note in notes if isinstance(note, Range)), None)
-        return [(kind, outer or limit) for kind, limit in alternatives(inner)]
+        outer_range = next((note for note in notes if isinstance(note, Range)), None)
+        return [(member, outer_range or range_) for member, range_ in alternatives(inner)]
     if get_origin(hint) in (Union, types.UnionType):
         return [pair for member in get_args(hint) for pair in alternatives(member)]
     return [(hint, None)]
@@ -68,15 +74,15 @@ def alternatives(hint: Any) -> list[tuple[Any, Range | None]]:
 
 def takes_scalar(hint: Any) -> bool:
     """Whether a number with this hint may be traced."""
-    return any(kind is Scalar for kind, _ in alternatives(hint))
+    return any(member is ScalarHint for member, _ in alternatives(hint))
 
 
 def element_hint(hint: Any, key: int | str) -> Any:
     """The hint of an element of a list, by index, or of a mapping, by key."""
     container = tuple if isinstance(key, int) else dict
-    for kind, _ in alternatives(hint):
-        if get_origin(kind) is container:
-            return _element_of(kind, key)
+    for member, _ in alternatives(hint):
+        if get_origin(member) is container:
+            return _element_of(member, key)
     return Any
 
 
@@ -90,49 +96,51 @@ def part_kinds(hint: Any) -> tuple[str, ...]:
 
 
 def find_problems(value: Any, hint: Any, key: str) -> list[Problem]:
-    """The problems of a value that does not match a hint, or of its elements if only they don't match."""
-    kinds = [kind for kind, limit in alternatives(hint) if _matches(value, kind, limit)]
-    if not kinds:
+    """The problem of a value that doesn't match a hint. If the value matches, the problems of its elements."""
+    matching = [member for member, range_ in alternatives(hint) if _matches(value, member, range_)]
+    if not matching:
         return [Problem(key, _describe_problem(value, hint))]
-    problems = [_find_element_problems(value, kind, key) for kind in kinds]
-    return [] if [] in problems else problems[0]
+    problems_by_member = [_find_element_problems(value, member, key) for member in matching]
+    # One matching member without problems is enough.
+    return [] if [] in problems_by_member else problems_by_member[0]
 
 
-def _matches(value: Any, kind: Any, limit: Range | None) -> bool:
+def _matches(value: Any, member: Any, range_: Range | None) -> bool:
     """Whether a value matches a hint that is not a union. The elements of lists and mappings are not checked."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
+    origin, arguments = get_origin(member), get_args(member)
+    if member is Any:
         return True
     if origin is Literal:
         return any(value == allowed and type(value) is type(allowed) for allowed in arguments)
     if origin is tuple:
         return isinstance(value, list) and (arguments[-1] is Ellipsis or len(value) == len(arguments))
-    if origin is dict or kind is Part:
-        return isinstance(value, dict) and ("_target_" in value) == (kind is Part)
-    if kind in (int, float, Scalar):
-        is_number = isinstance(value, int) or (isinstance(value, float) and kind is not int)
-        in_range = is_number and not isinstance(value, bool) and (limit is None or value in limit)
-        return in_range and (kind is int or _is_representable(value, kind))
-    return isinstance(value, kind)
+    if origin is dict or member is PartHint:
+        return isinstance(value, dict) and ("_target_" in value) == (member is PartHint)
+    if member in (int, float, ScalarHint):
+        number_types = int if member is int else (int, float)
+        is_number = isinstance(value, number_types) and not isinstance(value, bool)
+        in_range = is_number and (range_ is None or value in range_)
+        return in_range and (member is int or _is_representable(value, member))
+    return isinstance(value, member)
 
 
-def _is_representable(number: float, kind: Any) -> bool:
-    """Whether a number is finite. A `Scalar` must be a normal number of float32, or 0."""
-    if kind is Scalar:
+def _is_representable(number: float, member: Any) -> bool:
+    """Whether a number is finite. For `ScalarHint`, it must be 0 or a normal number of float32."""
+    if member is ScalarHint:
         return number == 0 or SMALLEST_FLOAT32 <= abs(number) <= LARGEST_FLOAT32
     return abs(number) <= sys.float_info.max
 
 
-def _find_element_problems(value: Any, kind: Any, key: str) -> list[Problem]:
-    if get_origin(kind) not in (tuple, dict):
+def _find_element_problems(value: Any, member: Any, key: str) -> list[Problem]:
+    if get_origin(member) not in (tuple, dict):
         return []
     pairs = enumerate(value) if isinstance(value, list) else value.items()
-    return [problem for k, v in pairs for problem in find_problems(v, _element_of(kind, k), f"{key}.{k}")]
+    return [problem for k, v in pairs for problem in find_problems(v, _element_of(member, k), f"{key}.{k}")]
 
 
-def _element_of(kind: Any, key: int | str) -> Any:
-    arguments = get_args(kind)
-    if get_origin(kind) is dict:
+def _element_of(member: Any, key: int | str) -> Any:
+    arguments = get_args(member)
+    if get_origin(member) is dict:
         return arguments[1]
     if arguments[-1] is Ellipsis:
         return arguments[0]
@@ -140,23 +148,23 @@ def _element_of(kind: Any, key: int | str) -> Any:
 
 
 def _describe_problem(value: Any, hint: Any) -> str:
-    expected = " or ".join(_describe_hint(kind, limit) for kind, limit in alternatives(hint))
-    literals = [kind for kind, _ in alternatives(hint) if get_origin(kind) is Literal]
-    allowed = [str(literal) for kind in literals for literal in get_args(kind)]
+    expected = " or ".join(_describe_hint(member, range_) for member, range_ in alternatives(hint))
+    literals = [member for member, _ in alternatives(hint) if get_origin(member) is Literal]
+    allowed = [str(literal) for member in literals for literal in get_args(member)]
     advice = f". {suggest_name(value, allowed)}" if allowed else ""
-    if takes_scalar(hint) and isinstance(value, int | float) and not _is_representable(value, Scalar):
-        advice += f". In float32, its size must be 0, or from {SMALLEST_FLOAT32:g} to {LARGEST_FLOAT32:g}."
+    if takes_scalar(hint) and isinstance(value, int | float) and not _is_representable(value, ScalarHint):
+        advice += f". In float32, its absolute value must be 0, or from {SMALLEST_FLOAT32:g} to {LARGEST_FLOAT32:g}."
     return f"{format_value(value)} is not {expected}{advice}"
 
 
-def _describe_hint(kind: Any, limit: Range | None) -> str:
-    arguments = get_args(kind)
-    if get_origin(kind) is Literal:
+def _describe_hint(member: Any, range_: Range | None) -> str:
+    arguments = get_args(member)
+    if get_origin(member) is Literal:
         return "an allowed value"
-    if get_origin(kind) is tuple:
+    if get_origin(member) is tuple:
         return "a list" if arguments[-1] is Ellipsis else f"a list of {len(arguments)}"
-    name = TYPE_NAMES[get_origin(kind) or kind]
-    return f"{name} in {limit}" if limit else name
+    name = TYPE_NAMES[get_origin(member) or member]
+    return f"{name} in {range_}" if range_ else name
 
 
 def format_value(value: Any) -> str:

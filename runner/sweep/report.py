@@ -13,7 +13,7 @@ from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
 from runner.terminal import print_line
-from runner.user_code import PACKAGES_OF_COMMAND
+from runner.user_code import packages_of_command_line
 
 MAX_LISTED, LISTED_AT_END = 120, 3  # runs of a plan that are printed, and how many of these are its last ones
 SWEEP_KEYS = ("sweep", "folds", "fold", "mode")  # keys that a command of one run doesn't need
@@ -36,9 +36,9 @@ def print_first_run(plan: Plan) -> None:
         print_line(f"\nthe first run, {_format_overrides(plan.runs[0].overrides)}\n")
 
 
-def print_resumed(folder: Path, done: int, total: int) -> None:
+def print_resumed(folder: Path, started: int, total: int) -> None:
     """Prints that a sweep is resumed."""
-    print_line(f"resuming the sweep in {folder}: {done} of {total} runs were started before")
+    print_line(f"resuming the sweep in {folder}: {started} of {total} runs were started before")
 
 
 def print_run(number: int, total: int, run: SweepRun, manifest: Manifest, *, ended_before: bool) -> None:
@@ -53,7 +53,7 @@ def print_run(number: int, total: int, run: SweepRun, manifest: Manifest, *, end
     """
     names = [name for name in compared_metrics(manifest) if name in run.metrics]
     metrics = [f"{name.removeprefix('best/')} {run.metrics[name]:.5g}" for name in names]
-    status = ["before"] if ended_before else []
+    status = ["ended before"] if ended_before else []
     status += [] if run.status == "finished" else [str(run.status)]
     count = f"{number:{len(str(total))}}/{total}"
     print_line("  ".join([count, *run.overrides, *status, *metrics, f"{run.seconds:.1f} s"]))
@@ -71,10 +71,10 @@ def print_end(
 
     Args:
         manifest: the manifest of the sweep.
-        candidates: the candidates, ranked.
+        candidates: from best to worst. The runs of a candidate differ only in a seed or a fold.
         summary: the summary of the sweep.
         folder: the folder of the sweep.
-        tracking: the address of its record; empty: it is recorded in its folder only.
+        tracking: where MLflow records the sweep (`uri`, …). Empty: only the sweep's folder has a record.
         quiet: whether only the failures are printed, on standard error.
     """
     failures = list(_list_failures(manifest))
@@ -92,9 +92,9 @@ def print_end(
 
 
 def format_command(plan: Plan, candidate: Candidate) -> str:
-    """The command of one run of a candidate, ready to be pasted."""
+    """The command of a run with the overrides of a candidate, ready to be pasted."""
     common = [override for override in plan.common if override_key(override).partition(".")[0] not in SWEEP_KEYS]
-    allowed = [argument for name in PACKAGES_OF_COMMAND for argument in ("--allow", name)]
+    allowed = [argument for name in packages_of_command_line() for argument in ("--allow", name)]
     return shlex.join(["titrate", *allowed, *common, *candidate.overrides])
 
 
@@ -105,8 +105,8 @@ def _summary_lines(
     error = f": {summary['error']}" if summary["error"] else ""
     resume = "; the same command resumes the sweep" if status == "interrupted" else ""
     yield "status", f"{status}{error}{resume}"
-    if manifest.incomparable:
-        yield "best", manifest.incomparable
+    if why_incomparable := manifest.incomparable:
+        yield "best", why_incomparable
     elif summary["best"]:
         yield "best", summary["best"]
     yield "time", f"{summary['seconds']:.1f} s"

@@ -264,7 +264,9 @@ def is_pending(folder: Path) -> bool:
         if not read_record(folder)["tracking"]:
             return False
         state = DeliveryState.load(folder)
-        is_delivered = state.offset == outbox.read_covered_size(folder) and state.ended_digest == digest_summary(folder)
+        is_delivered = state.offset == outbox.read_checkpointed_size(folder) and state.ended_digest == digest_summary(
+            folder
+        )
         return not is_delivered or state.error is not None
     except ValueError:
         return True

@@ -113,7 +113,7 @@ class FolderDelivery:
         return FolderDelivery(folder, record, self._client)._find_or_create_run()
 
     def _send_points(self, run_id: str) -> None:
-        data = outbox.read_covered_points(self._folder)
+        data = outbox.read_checkpointed_points(self._folder)
         offset, checksum = self._state.offset, self._state.checksum
         if offset > len(data) or zlib.crc32(data[:offset]) != checksum:
             # The run resumed from an older checkpoint and wrote other points after it, so all points are sent again.
@@ -159,7 +159,7 @@ class FolderDelivery:
 
         A metric that is also among the points is left out, since MLflow shows the last point of a curve as its value.
         """
-        points = list(outbox.parse_points(outbox.read_covered_points(self._folder).splitlines()))
+        points = list(outbox.parse_points(outbox.read_checkpointed_points(self._folder).splitlines()))
         curves = {key for point in points for key in point.values}
         step, timestamp = (points[-1].step, points[-1].timestamp) if points else (0, self._record["created"])
         for key, value in metrics.items():

@@ -1,8 +1,8 @@
 """Escapes and cuts names and texts that MLflow doesn't accept.
 
-A character that MLflow refuses becomes `_xHHHH_`, its code in hexadecimal, as in XML names (.NET's `EncodeName`):
-`area (m2)` is `area _x0028_m2_x0029_`. An underscore that would start such an escape is itself escaped, so different
-names stay different. A name that is too long is cut, and ends in its digest.
+A character that MLflow refuses becomes `_xHHHH_`, its code in hexadecimal (eight digits beyond U+FFFF), as in XML names
+(.NET's `EncodeName`): `area (m2)` is `area _x0028_m2_x0029_`. An underscore that would start such an escape is itself
+escaped, so different names stay different. A name that is too long is cut, and ends in its digest.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ LONGEST_FILE_NAME = 120  # characters; file systems allow 255 bytes
 
 _REFUSED = re.compile(r"[^/\w.\- :]")
 _LOOKS_ESCAPED = re.compile(r"_(?=x([0-9A-F]{4}|sha256))")
-_EMPTY = "_x00000000_"
+_ESCAPED_EMPTY_NAME = "_x00000000_"  # no character has this escape
 
 
 def escape_name(name: str, longest: int = LONGEST_NAME) -> str:
-    """The name of a metric, a parameter, a tag or a data set in MLflow. Most names need no change."""
+    """The name under which MLflow stores a metric, a parameter, a tag or a data set. Most names need no change."""
     escaped = _escape(name)
     if len(escaped) <= longest:
         return escaped
@@ -29,7 +29,7 @@ def escape_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def escape_file_name(name: str) -> str:
-    """Escapes a name, so that it names one file or folder directly in its parent folder."""
+    """Escapes a name for one file or folder. Without separators, its path stays inside the parent folder."""
     escaped = escape_name(name, LONGEST_FILE_NAME)
     return escaped.replace("/", _escape_character("/")).replace(":", _escape_character(":"))
 
@@ -53,10 +53,12 @@ def _escape(name: str) -> str:
     text = _LOOKS_ESCAPED.sub(_escape_character("_"), name)
     text = _REFUSED.sub(lambda match: _escape_character(match[0]), text)
     if not text:
-        return _EMPTY
+        return _ESCAPED_EMPTY_NAME
     if posixpath.normpath(text) != text or text[0] == "/":  # MLflow refuses `a//b`, `a/../b` and `/a`
         text = text.replace("/", _escape_character("/"))
-    return text.replace(".", _escape_character(".")) if text == "." or text.startswith("..") else text
+    if text == "." or text.startswith(".."):  # MLflow refuses these too, even `..a`
+        text = text.replace(".", _escape_character("."))
+    return text
 
 
 def _escape_character(character: str) -> str:

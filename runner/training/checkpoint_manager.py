@@ -9,7 +9,7 @@ from typing import Protocol
 
 from runner.errors import DiskError
 from runner.program.program import TrainState
-from runner.record.outbox import Outbox, write_covered_size
+from runner.record.outbox import Outbox, write_checkpointed_size
 from runner.training.checkpoint import CheckpointFiles
 from runner.training.trainer_state import TrainerState
 
@@ -53,7 +53,7 @@ class CheckpointManager:
         """
         weights_shapes = state_shapes.parameters, state_shapes.model_state
         checkpoint, warnings = self._files.load(state_shapes, weights_shapes)
-        self._outbox = Outbox(self.folder, covered_size=checkpoint.metadata["points"] if checkpoint else 0)
+        self._outbox = Outbox(self.folder, checkpointed_size=checkpoint.metadata["points"] if checkpoint else 0)
         return TrainerState.from_checkpoint(*checkpoint) if checkpoint else None, warnings
 
     def add_point(self, step: int, values: Mapping[str, float]) -> None:
@@ -100,5 +100,5 @@ class CheckpointManager:
 
     def _cover(self, offset: int) -> None:
         """Marks the points up to an offset in the outbox as covered."""
-        write_covered_size(self.folder, offset)
+        write_checkpointed_size(self.folder, offset)
         self._delivery.notify()

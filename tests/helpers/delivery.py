@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from runner.files import write_atomically
-from runner.record.outbox import Outbox, write_covered_size
+from runner.record.outbox import Outbox, write_checkpointed_size
 from runner.tracking import deliver
 
 SUMMARY = {
@@ -60,14 +60,14 @@ def write_points(folder: Path, epochs: int, *, first: int = 1, covered: int = 0)
         The size of the points in bytes after each epoch.
     """
     sizes = []
-    with closing(Outbox(folder, covered_size=covered)) as box:
+    with closing(Outbox(folder, checkpointed_size=covered)) as box:
         for epoch in range(first, first + epochs):
             box.add(
                 epoch * 100,
                 {"epoch": epoch, "train/loss": 1 / epoch, "valid/loss": 2 / epoch, "learning_rate": 1e-3},
             )
             sizes.append(box.flush())
-            write_covered_size(folder, sizes[-1])
+            write_checkpointed_size(folder, sizes[-1])
     return sizes
 
 

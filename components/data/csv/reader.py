@@ -21,7 +21,13 @@ from components.data.csv.errors import (
     raise_read_error,
     raise_value_error,
 )
-from components.data.csv.types import convert_type, exceeds_int64, has_leading_zero, has_only_digits, is_timestamp
+from components.data.csv.types import (
+    are_integers_beyond_int64,
+    can_be_timestamp,
+    convert_type,
+    has_leading_zero,
+    has_only_digits,
+)
 from components.data.packed import PackedFile
 from components.data.profile import is_whole
 from components.types import ColumnType, DataError, Values
@@ -179,7 +185,7 @@ class Reader:
         for name, column in _named_columns(table):
             if pyarrow.types.is_time(column.type):  # no column takes a time of day as a number, so it is text
                 corrected[name] = pyarrow.string()
-            elif self.types.get(name) == "timestamp" and not is_timestamp(column.type):
+            elif self.types.get(name) == "timestamp" and not can_be_timestamp(column.type):
                 corrected[name] = pyarrow.timestamp("us")
         return corrected
 
@@ -190,13 +196,18 @@ class Reader:
         types = pyarrow.types
         undeclared = {name: column for name, column in _named_columns(table) if name not in self.types}
         integers = [name for name, column in undeclared.items() if types.is_integer(column.type)]
-        padded = integers if self._scan.has_leading_zeros else []
-        long = [name for name, column in undeclared.items() if types.is_floating(column.type) and exceeds_int64(column)]
-        names = [*padded, *long]
+        maybe_padded = integers if self._scan.has_leading_zeros else []
+        floats = {name: column for name, column in undeclared.items() if types.is_floating(column.type)}
+        long = [name for name, column in floats.items() if are_integers_beyond_int64(column)]
+        names = [*maybe_padded, *long]
         if not names:
             return {}
         texts = dict(_named_columns(self._parse(dict.fromkeys(names, pyarrow.string()), names)))
-        return {name: column for name, column in texts.items() if has_only_digits(column, padded=name in padded)}
+        return {
+            name: column
+            for name, column in texts.items()
+            if has_only_digits(column, require_leading_zero=name in maybe_padded)
+        }
 
     @cached_property
     def _scan(self) -> _Scan:

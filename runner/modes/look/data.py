@@ -109,7 +109,7 @@ def _show_examples(view: View, examples: Examples, figures: Path) -> list[Sectio
     sections = [
         tables.batch_table(examples),
         tables.lengths_table(examples),
-        tables.examples_table(examples, targets, "first examples of that batch"),
+        tables.examples_table(examples, targets, "first examples of the first training batch"),
     ]
     return [section for section in sections if section is not None]
 

@@ -20,8 +20,8 @@ MAX_ELEMENTS = 3  # elements of a vector that are shown
 def splits_table(view: View) -> Section:
     """The number of rows of each split."""
     total = sum(map(len, view.data.splits.values()))
-    rows = [[split, format_share(len(rows), total)] for split, rows in view.data.splits.items()]
-    return Section("splits", [["split", "rows"], *rows])
+    lines = [[split, format_share(len(rows), total)] for split, rows in view.data.splits.items()]
+    return Section("splits", [["split", "rows"], *lines])
 
 
 def count_classes(targets: Mapping[str, np.ndarray], classes: int) -> dict[str, np.ndarray]:
@@ -31,12 +31,12 @@ def count_classes(targets: Mapping[str, np.ndarray], classes: int) -> dict[str, 
 
 def classes_table(counts: Mapping[str, np.ndarray], names: Sequence[str]) -> Section:
     """The number of rows of each class in each split, and their share of the split."""
-    totals = {split: int(rows.sum()) for split, rows in counts.items()}
-    rows = [
-        [shorten(name), *(format_share(int(rows[number]), totals[split]) for split, rows in counts.items())]
+    totals = {split: int(class_counts.sum()) for split, class_counts in counts.items()}
+    lines = [
+        [shorten(name), *(format_share(int(counts[split][number]), total) for split, total in totals.items())]
         for number, name in enumerate(names)
     ]
-    return Section("rows of each class, and their share of the split", [["class", *counts], *_shorten(rows)])
+    return Section("rows of each class, and their share of the split", [["class", *counts], *_leave_out_middle(lines)])
 
 
 def quartiles_table(targets: Mapping[str, np.ndarray]) -> Section:
@@ -47,7 +47,7 @@ def quartiles_table(targets: Mapping[str, np.ndarray]) -> Section:
         for output in range(values.shape[1])
     ]
     heading = ["split", "output", "min", "25 %", "median", "75 %", "max", "mean"]
-    return Section("target, in its own unit", [heading, *_shorten(rows)])
+    return Section("target, in its own unit", [heading, *_leave_out_middle(rows)])
 
 
 def batch_table(examples: Examples) -> Section:
@@ -69,11 +69,12 @@ def lengths_table(examples: Examples) -> Section | None:
         length = np.asarray(value.mask).sum(axis=1)
         statistics = [str(length.min()), format_number(length.mean()), str(length.max())]
         rows.append([name, *statistics, str(value.mask.shape[1]), f"{1 - value.mask.mean():.1%}"])
-    return Section("lengths in that batch", [["input", "min", "mean", "max", "padded to", "padding"], *rows])
+    heading = ["input", "min", "mean", "max", "padded to", "padding"]
+    return Section("lengths in the first training batch", [heading, *rows])
 
 
 def examples_table(examples: Examples, targets: Sequence[str], title: str) -> Section:
-    """The first examples side by side: the target, and the output of each column's layer."""
+    """The first examples side by side: the target, and each feature column as its layer encodes it."""
     positions = range(min(MAX_EXAMPLES, len(examples.rows)))
     rows = [["target", *(targets[position] for position in positions)]]
     rows += [
@@ -100,7 +101,7 @@ def format_share(count: int, total: int) -> str:
     return f"{count:,} ({count / total:.1%})" if total else f"{count:,}"
 
 
-def _shorten(rows: list[list[str]]) -> list[list[str]]:
+def _leave_out_middle(rows: list[list[str]]) -> list[list[str]]:
     """The rows of a table. If they are many, a row that counts the others stands between the first and the last."""
     if len(rows) <= MAX_ROWS:
         return rows
@@ -115,7 +116,7 @@ def _quartiles(values: np.ndarray) -> Iterator[str]:
 
 
 def _summarize(value: Any) -> Iterator[str]:
-    """Shape, dtype and statistics of an array, without the padding of a padded one."""
+    """Shape and dtype of an array, and the statistics of its elements without padding."""
     array = np.asarray(value.values if isinstance(value, Padded) else value)
     unpadded = array[np.asarray(value.mask)] if isinstance(value, Padded) else array
     yield " x ".join(map(str, array.shape))

@@ -85,7 +85,8 @@ def test_a_valid_configuration_has_no_problems(folder: Path) -> None:
         ("share=nan", "loss.share: NaN is not a number in [0, 1) or null"),
         (
             "share=1e-50",
-            "loss.share: 1e-50 is not a number in [0, 1) or null. In float32, its size must be 0, or from 1.17549e",
+            "loss.share: 1e-50 is not a number in [0, 1) or null. "
+            "In float32, its absolute value must be 0, or from 1.17549e",
         ),
         ("table={a: inf}", "loss.table.a: Infinity is not a number"),
         ("mode=men", 'loss.mode: "men" is not an allowed value. Did you mean mean? Allowed: mean, sum.'),
@@ -143,7 +144,7 @@ def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
         (["learning_rate=inf"], "learning_rate: Infinity is not a number in [0, inf)"),
         (
             ["learning_rate=1e39"],
-            "learning_rate: 1e+39 is not a number in [0, inf). In float32, its size must be 0, or from",
+            "learning_rate: 1e+39 is not a number in [0, inf). In float32, its absolute value must be 0, or from",
         ),
         (
             [f"learning_rate={10**400}"],

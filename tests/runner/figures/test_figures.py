@@ -14,7 +14,7 @@ from PIL import Image
 from runner import figures
 from runner.figures.classification import confusion_matrix, measure_classes
 from runner.figures.data import draw_image_grid, scale_images
-from runner.record.outbox import Outbox, write_covered_size
+from runner.record.outbox import Outbox, write_checkpointed_size
 from runner.record.predictions import RecordedPredictions, save_predictions
 
 CLASSIFICATION_FILES = {"per_class.csv", "per_class.png", "predictions.png", "confusion.png"}
@@ -74,7 +74,7 @@ def test_importing_figures_imports_no_jax() -> None:
 def test_curves_are_drawn_for_one_epoch_and_for_values_that_are_not_finite(tmp_path: Path) -> None:
     with closing(Outbox(tmp_path)) as box:
         box.add(100, {"epoch": 1, "train/loss": float("nan"), "valid/accuracy": 0.5, "learning_rate": 1e-3})
-        write_covered_size(tmp_path, box.flush())
+        write_checkpointed_size(tmp_path, box.flush())
     assert [path.name for path in figures.draw(tmp_path)] == ["learning_curves.png"]
 
 

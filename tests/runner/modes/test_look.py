@@ -115,14 +115,15 @@ def test_digits_are_shown_as_the_model_gets_them(capsys: pytest.CaptureFixture[s
     assert image[:3] == ["image", "1168 x 8 x 8 x 1", "float32"]
     assert [float(cell) for cell in image[3:6]] == pytest.approx([0, values.mean(), 1], abs=1e-3)
     assert image[6:] == [f"{(values == 0).mean():.1%}", "0"]
-    rows, targets, *_ = find_table(tables, "first examples of that batch")
+    rows, targets, *_ = find_table(tables, "first examples of the first training batch")
     assert [labels[int(row.replace(",", ""))] for row in rows[1:]] == [int(target) for target in targets[1:]]
 
 
 def test_the_batch_is_that_of_the_first_training_step(capsys: pytest.CaptureFixture[str]) -> None:
-    first = find_table(look(capsys, "tracking=none"), "first examples of that batch")[0]
-    again = find_table(look(capsys, "tracking=none", "architecture.widths=[3]"), "first examples of that batch")[0]
-    other = find_table(look(capsys, "tracking=none", "seed=1"), "first examples of that batch")[0]
+    title = "first examples of the first training batch"
+    first = find_table(look(capsys, "tracking=none"), title)[0]
+    again = find_table(look(capsys, "tracking=none", "architecture.widths=[3]"), title)[0]
+    other = find_table(look(capsys, "tracking=none", "seed=1"), title)[0]
     assert first == again != other
 
 
@@ -134,7 +135,7 @@ def test_a_real_target_has_a_table_of_quartiles(capsys: pytest.CaptureFixture[st
         expected = [*np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), values.mean()]
         assert [float(cell) for cell in row[2:]] == pytest.approx(expected, rel=1e-3)
     assert image_names(find_folder("look_diabetes_mlp") / "figures") == {"target.png"}
-    rows, targets, *columns = find_table(tables, "first examples of that batch")
+    rows, targets, *columns = find_table(tables, "first examples of the first training batch")
     assert [progression[int(row)] for row in rows[1:]] == [float(target) for target in targets[1:]]
     assert [name for name, *_ in columns] == ["age", "sex", "bmi", "bp", "serum"]
 
@@ -154,7 +155,7 @@ def test_padded_inputs_have_a_table_of_lengths(
     texts = ["a", "bcd", "ef", "ghij", "k", "lm", "nop", "q", "rs", "tuvw"]
     train = [texts[row] for row in source.splits()["train"]]
     lengths = list(map(len, train))
-    found = find_table(tables, "lengths in that batch")[1]
+    found = find_table(tables, "lengths in the first training batch")[1]
     mean = sum(lengths) / len(lengths)
     assert found == ["deep", f"{min(lengths)}", f"{mean:.4g}", f"{max(lengths)}", "8", f"{1 - mean / 8:.1%}"]
     batch = {row[0]: row[1:] for row in find_table(tables, "first training batch, 6 examples")}
@@ -164,7 +165,7 @@ def test_padded_inputs_have_a_table_of_lengths(
         [min(codes), np.mean(codes), max(codes)], rel=1e-3
     )
     assert batch["wide"][0] == "6 x 11"
-    shown = {row[0]: row[1:] for row in find_table(tables, "first examples of that batch")}
+    shown = {row[0]: row[1:] for row in find_table(tables, "first examples of the first training batch")}
     assert shown["digit"] == [f"id {size}" for size in shown["number"]]
     assert [row[0] for row in find_table(tables, "rows of each class")[1:]] == ["[y]", "x"]
 

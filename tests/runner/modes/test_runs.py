@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runner.__main__ import main
-from runner.record.outbox import write_covered_size
+from runner.record.outbox import write_checkpointed_size
 from runner.run_folder import lock_folder
 
 PRINT_IMPORTS = (
@@ -313,7 +313,7 @@ def test_clean_keeps_a_run_that_a_process_is_running(run_command: RunCommand) ->
 def test_clean_removes_a_folder_only_once_its_record_is_delivered(run_command: RunCommand) -> None:
     path = make_run("a", summary={}, tracking={"uri": "sqlite:///gone.db", "experiment": "titrate"})
     (path / "points.jsonl").write_text("{}\n")
-    write_covered_size(path, 3)
+    write_checkpointed_size(path, 3)
     (damaged := make_run("b")).joinpath("record.json").unlink()
     arguments = ["mode=clean", 'runs.where="folder ~ 2026"', "runs.delete=folders", "runs.confirm=true"]
     lines = ["  ".join(cells) for cells in run_command(*arguments)]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.record import outbox
-from runner.record.outbox import Outbox, read_covered_size, write_covered_size
+from runner.record.outbox import Outbox, read_checkpointed_size, write_checkpointed_size
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def read_lines(folder: Path) -> list[dict]:
 
 
 def read_covered(folder: Path) -> list[outbox.Point]:
-    return list(outbox.parse_points(outbox.read_covered_points(folder).splitlines()))
+    return list(outbox.parse_points(outbox.read_checkpointed_points(folder).splitlines()))
 
 
 def test_only_covered_points_are_read(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_only_covered_points_are_read(tmp_path: Path) -> None:
     box.add(20, {"train/loss": 0.25})
     box.flush()
     assert read_covered(tmp_path) == []
-    write_covered_size(tmp_path, offset)
+    write_checkpointed_size(tmp_path, offset)
     assert read_covered(tmp_path) == [(10, 1, {"train/loss": 0.5, "learning_rate": 1e-3})]
     box.close()
 
@@ -44,7 +44,7 @@ def test_only_covered_points_are_read(tmp_path: Path) -> None:
 def test_values_may_be_not_finite_and_keep_every_bit(tmp_path: Path) -> None:
     box = Outbox(tmp_path)
     box.add(1, {"a": math.inf, "b": -math.inf, "c": math.nan, "d": 0.1 + 0.2})
-    write_covered_size(tmp_path, box.flush())
+    write_checkpointed_size(tmp_path, box.flush())
     box.close()
     values = read_covered(tmp_path)[0].values
     assert (values["a"], values["b"], values["d"]) == (math.inf, -math.inf, 0.1 + 0.2)
@@ -59,8 +59,8 @@ def test_flush_returns_the_size_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_nothing_is_covered_at_first(tmp_path: Path) -> None:
-    assert read_covered_size(tmp_path) == 0
-    assert outbox.read_covered_points(tmp_path) == b""
+    assert read_checkpointed_size(tmp_path) == 0
+    assert outbox.read_checkpointed_points(tmp_path) == b""
 
 
 def test_uncovered_points_are_removed_and_get_the_same_timestamps_again(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_uncovered_points_are_removed_and_get_the_same_timestamps_again(tmp_path
     box.close()
     with (tmp_path / "points.jsonl").open("a") as file:
         file.write('{"step": 3, "timest')  # as if it were killed while it wrote
-    box = Outbox(tmp_path, covered_size=offset)
+    box = Outbox(tmp_path, checkpointed_size=offset)
     assert [line["step"] for line in read_lines(tmp_path)] == [1]
     box.add(2, {"b": 2.0})
     box.add(3, {"a": 3.0})
@@ -86,10 +86,10 @@ def test_resuming_from_an_older_checkpoint_covers_fewer_points(tmp_path: Path) -
     box.add(1, {"a": 1.0})
     older = box.flush()
     box.add(2, {"a": 2.0})
-    write_covered_size(tmp_path, box.flush())
+    write_checkpointed_size(tmp_path, box.flush())
     box.close()
-    Outbox(tmp_path, covered_size=older).close()
-    assert read_covered_size(tmp_path) == older
+    Outbox(tmp_path, checkpointed_size=older).close()
+    assert read_checkpointed_size(tmp_path) == older
     assert [point.step for point in read_covered(tmp_path)] == [1]
 
 
@@ -98,7 +98,7 @@ def test_the_size_in_a_checkpoint_counts_if_a_kill_left_none_in_the_file(tmp_pat
     box.add(1, {"a": 1.0})
     offset = box.flush()
     box.close()
-    Outbox(tmp_path, covered_size=offset).close()
+    Outbox(tmp_path, checkpointed_size=offset).close()
     assert [point.step for point in read_covered(tmp_path)] == [1]
 
 
@@ -115,7 +115,7 @@ def test_after_any_number_of_kills_every_point_is_there_once_with_its_first_time
     for added, saves, back in [*processes, (5, True, 0)]:
         step, offset = checkpoints[max(len(checkpoints) - 1 - back, 0)]
         del checkpoints[max(len(checkpoints) - back, 1) :]
-        box = Outbox(folder, covered_size=offset)
+        box = Outbox(folder, checkpointed_size=offset)
         for _ in range(added):
             step += 1
             box.add(step, {"a": float(step)})

@@ -13,10 +13,10 @@ from runner.config.catalog import find_options
 from runner.signature.build import import_target
 from runner.signature.parameters import UNKNOWN, Parameter, read_call_signature, read_settings_fields, read_signature
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Kind, Part, Scalar
+from runner.signature.type_hints import Kind, PartHint, ScalarHint
 from runner.tree import iterate_parts
 
-SHARE = Annotated[Scalar, Range(0, 1, "[)")]
+SHARE = Annotated[ScalarHint, Range(0, 1, "[)")]
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def test_annotations_become_hints(package: Any, first: str) -> None:
         "bool | None": bool | None,
         "Optional[str]": str | None,
         "Union[int, str]": int | str,
-        "Scalar": Scalar,
+        "Scalar": ScalarHint,
         "Annotated[Scalar, Range(0, 1, '[)')]": SHARE,
-        "Annotated[Scalar, Range(high=-1.5)] | None": Annotated[Scalar, Range(high=-1.5)] | None,
+        "Annotated[Scalar, Range(high=-1.5)] | None": Annotated[ScalarHint, Range(high=-1.5)] | None,
         "Annotated[int, Range(0, 2**32 - 1)]": Annotated[int, Range(0, 2**32 - 1)],
         "Annotated[float, Range(0, math.inf, '()')]": Annotated[float, Range(0, math.inf, "()")],
         "Annotated[float, UNIT]": Annotated[float, Range(0, 1)],
@@ -63,13 +63,13 @@ def test_annotations_become_hints(package: Any, first: str) -> None:
         "t.Literal[1]": Literal[1],
         "Kind": Literal["x", "y"],
         "Size": int | tuple[int, int],
-        "tuple[Scalar, ...]": tuple[Scalar, ...],
+        "tuple[Scalar, ...]": tuple[ScalarHint, ...],
         "list[int]": tuple[int, ...],
         "Sequence[str]": tuple[str, ...],
         "dict[str, int]": dict[str, int],
         "Mapping[str, tuple[float, ...]]": dict[str, tuple[float, ...]],
-        "Layer": Annotated[Part, Kind("mine.part.Layer")],
-        "nn.Module": Annotated[Part, Kind("flax.linen.Module")],
+        "Layer": Annotated[PartHint, Kind("mine.part.Layer")],
+        "nn.Module": Annotated[PartHint, Kind("flax.linen.Module")],
         "Endless": tuple[Any, ...],
         "t.Callable[[int], int]": Any,
         "nn.initializers.Initializer": Any,
@@ -234,7 +234,7 @@ def test_signatures_of_all_targets_in_conf_match_those_of_python(target: str) ->
 
 
 def test_the_fields_of_the_settings_are_read() -> None:
-    assert read_settings_fields("Settings")["learning_rate"].hint == Annotated[Scalar, Range(0)]
+    assert read_settings_fields("Settings")["learning_rate"].hint == Annotated[ScalarHint, Range(0)]
     assert read_settings_fields("Training")["on_nan"].hint == Literal["stop", "continue"]
 
 

@@ -20,7 +20,7 @@ from delivery import make_run_folder, write_points, write_summary
 
 from components.types import UserError
 from runner import figures
-from runner.record.outbox import Outbox, write_covered_size
+from runner.record.outbox import Outbox, write_checkpointed_size
 from runner.run_folder import find_run
 from runner.tracking import MLflow, Nothing, deliver, store
 from runner.tracking.folder_delivery import FolderDelivery
@@ -92,7 +92,7 @@ def test_curves_are_drawn_for_one_epoch_and_for_values_that_are_not_finite(folde
     assert figures.draw(folder) == []
     with closing(Outbox(folder)) as box:
         box.add(100, {"epoch": 1, "train/loss": float("nan"), "valid/accuracy": 0.5, "learning_rate": 1e-3})
-        write_covered_size(folder, box.flush())
+        write_checkpointed_size(folder, box.flush())
     assert [path.name for path in figures.draw(folder)] == ["learning_curves.png"]
 
 
@@ -108,7 +108,7 @@ def test_points_keep_their_steps_times_and_values(folder: Path, client: Any, no_
 
 def test_only_what_a_checkpoint_covers_is_delivered(folder: Path, client: Any, no_figures: None) -> None:
     offsets = write_points(folder, 3)
-    write_covered_size(folder, offsets[1])
+    write_checkpointed_size(folder, offsets[1])
     deliver.deliver(folder)
     assert list_steps(client) == [100, 200]
 
@@ -262,10 +262,10 @@ def test_resuming_from_an_older_checkpoint_repeats_no_point(
 def test_points_that_differ_after_a_resume_are_all_delivered(folder: Path, client: Any, no_figures: None) -> None:
     offsets = write_points(folder, 3)
     deliver.deliver(folder, run_ended=False)
-    with closing(Outbox(folder, covered_size=offsets[0])) as box:
+    with closing(Outbox(folder, checkpointed_size=offsets[0])) as box:
         for step in (200, 250, 300, 350):
             box.add(step, {"train/loss": 0.123456789})
-        write_covered_size(folder, box.flush())
+        write_checkpointed_size(folder, box.flush())
     deliver.deliver(folder)
     assert set(list_steps(client)) == {100, 200, 250, 300, 350}
 

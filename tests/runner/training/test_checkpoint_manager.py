@@ -75,6 +75,7 @@ def test_only_the_points_that_the_loaded_checkpoint_covers_are_kept(tmp_path: Pa
     assert found is not None
     assert_equal(found, trainer_state(4, 2))
     assert len(warnings) == 1
-    assert [point.step for point in outbox.parse_points(outbox.read_covered_points(tmp_path).splitlines())] == [2, 4]
+    points = outbox.parse_points(outbox.read_checkpointed_points(tmp_path).splitlines())
+    assert [point.step for point in points] == [2, 4]
     assert len((tmp_path / "points.jsonl").read_text().splitlines()) == 2
     reopened.close()
