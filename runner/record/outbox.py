@@ -44,7 +44,8 @@ class Outbox:
 
     Args:
         folder: the run's folder.
-        checkpointed_size: the run resumes from a checkpoint that covers this many bytes of points. Later points are removed.
+        checkpointed_size: the bytes of points that the checkpoint covers from which the run resumes. Later points are
+            removed.
     """
 
     def __init__(self, folder: Path, *, checkpointed_size: int = 0) -> None:
