@@ -319,9 +319,9 @@ def test_an_untrusted_run_folder_runs_nothing(in_empty_folder: Path, capsys: pyt
         ("loss: !!python/name:os.system", "not valid YAML: could not determine a constru"),
         (
             "learning_rate: ${oc.env:TITRATE_SECRET}",
-            "${oc.env:TITRATE_SECRET} is not a valid reference. A reference is",
+            "${oc.env:TITRATE_SECRET} is not a valid reference. A reference must be",
         ),
-        ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not a valid reference. A reference is"),
+        ("folder: ${oc.decode:${oc.env:TITRATE_SECRET}}", "is not a valid reference. A reference must be"),
         ("hydra: {callbacks: {x: {_target_: os.system}}}", "Hydra's own settings have no effect. Leave `hydra`"),
         (
             "loss: {_target_: components.loss.MSE, _partial_: true}",
