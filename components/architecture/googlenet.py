@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from components.architecture.block.head import ConvNet, compute_logits
-from components.architecture.block.inputs import as_images, check_auxiliary_side
+from components.architecture.block.inputs import as_images, check_side_for_auxiliary
 from components.layer import (
     AveragePool,
     Conv,
@@ -146,7 +146,7 @@ class GoogLeNet(ConvNet):
         """Returns the images. Raises UserError if they are too small."""
         x = as_images(self, image, 31 if self.layout == "torchvision" else 1)
         if has_auxiliary and self.layout == "paper":
-            check_auxiliary_side(self, x, AUXILIARY_MIN_SIDE)
+            check_side_for_auxiliary(self, x, AUXILIARY_MIN_SIDE)
         return x
 
     def _create_conv_factory(self) -> Callable[..., nn.Module]:

@@ -19,7 +19,7 @@ from components.architecture.block.branches import (
     create_conv_factory,
 )
 from components.architecture.block.head import ConvNet, compute_logits
-from components.architecture.block.inputs import as_images, check_auxiliary_side
+from components.architecture.block.inputs import as_images, check_side_for_auxiliary
 from components.layer import (
     AveragePool,
     Dropout,
@@ -164,7 +164,7 @@ class InceptionV3(ConvNet):
         make_conv = self._create_conv_factory(self.initializer)
         x = as_images(self, image, MIN_SIDE)
         if weight is not None:
-            check_auxiliary_side(self, x, AUXILIARY_MIN_SIDE)
+            check_side_for_auxiliary(self, x, AUXILIARY_MIN_SIDE)
         x = Series(STEM, make_conv, name="stem")(x, train=train)
         features = {"stem": x}
         auxiliary: tuple[tuple[Scalar, jax.Array], ...] = ()

@@ -14,7 +14,7 @@ import numpy as np
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
 from components.feature.number.expression import Expression
-from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, number_classes
+from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import OffsetScale
@@ -125,7 +125,7 @@ class Numeric:
         block = add_encoded_columns(block, parents)
         rows = [self._read(block, numeric_fit.numbers) for numeric_fit in self._numeric_fits]
         values = np.concatenate([each.values for each in rows], axis=1, dtype=np.float32)
-        classes = {"class": number_classes(block, self.per, constants.host["classes"])} if self.per else {}
+        classes = {"class": find_class_positions(block, self.per, constants.host["classes"])} if self.per else {}
         # A column of sequences has only one source; otherwise each row has one vector.
         return {"values": rows[0].to_rows(values), **classes}
 

@@ -50,7 +50,7 @@ MakeConv: TypeAlias = Callable[[ConvSpec, str], nn.Module]
 class Series(nn.Module):
     """Layers one after another: images (B, H, W, C) -> (B, h, w, features).
 
-    Convolutions have the names `conv_0`, `conv_1`, …, branches inside the series `fork_0`, `fork_1`, ….
+    The convolutions are named `conv_0`, `conv_1`, …, the `Parallel` modules are named `fork_0`, `fork_1`, ….
 
     Attributes:
         layers: specifications of the layers, in order.
@@ -79,7 +79,7 @@ class Parallel(nn.Module):
     """Branches on the same input, concatenated: images (B, H, W, C) -> (B, h, w, features of all branches).
 
     Attributes:
-        branches: specifications of the branches, which have the names `branch_0`, `branch_1`, ….
+        branches: specifications of the branches, which are named `branch_0`, `branch_1`, ….
         make_conv: makes each convolution.
         reduction: reduction ratio of squeeze and excitation on the output. None: no squeeze and excitation.
     """

@@ -50,7 +50,7 @@ def as_images(architecture: nn.Module, x: Any, min_side: int = 1) -> jax.Array:
     return x
 
 
-def check_auxiliary_side(architecture: nn.Module, x: jax.Array, min_side: int) -> None:
+def check_side_for_auxiliary(architecture: nn.Module, x: jax.Array, min_side: int) -> None:
     """Checks that images (B, H, W, C) are large enough for the auxiliary classifiers of an architecture.
 
     Raises:

@@ -15,7 +15,7 @@ from components.types import Constants, MultiHot, Padded, Statistic, UserError
 
 
 class Stateless:
-    """A column with one `key` that isn't fitted to the training split."""
+    """A column that isn't fitted to the training split and reads one `key`."""
 
     key: Any
 
@@ -38,7 +38,7 @@ class Categorical:
     with an element for each id: how often the id occurs in the row, or the sum of its weights.
     """
 
-    buckets: Any  # int; only some subclasses have this parameter
+    buckets: Any  # int; a subclass without this parameter overrides `fit`
 
     def statistics(self) -> Mapping[str, Statistic]:
         return {}
@@ -47,8 +47,8 @@ class Categorical:
         return Constants(static={"buckets": self.buckets})
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], MultiHot]:
-        """MultiHot (B, buckets)."""
-        return functools.partial(_make_indicator, size=static["buckets"])
+        """Returns the function (encoded, constants) -> MultiHot (B, buckets)."""
+        return functools.partial(_multi_hot_layer, size=static["buckets"])
 
 
 def multi_hot(encoded: Mapping[str, Any], size: int) -> MultiHot:
@@ -73,7 +73,7 @@ def get_buckets(reader: str, parents: Mapping[str, Constants], key: str) -> int:
     """The number of ids of a categorical column; raises UserError if `key` is no categorical column.
 
     Args:
-        reader: the kind of the column that reads it, such as "embedding", for the message.
+        reader: the kind of the column that reads `key`, such as "embedding", for the message.
         parents: the constants of feature columns.
         key: the name of the categorical column.
     """
@@ -86,7 +86,7 @@ def get_buckets(reader: str, parents: Mapping[str, Constants], key: str) -> int:
     return parents[key].static["buckets"]
 
 
-def _make_indicator(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, size: int) -> MultiHot:
+def _multi_hot_layer(encoded: Mapping[str, Any], _constants: Mapping[str, Any], *, size: int) -> MultiHot:
     return multi_hot(encoded, size)
 
 

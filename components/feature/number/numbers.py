@@ -28,16 +28,16 @@ class NumberRows(NamedTuple):
     values: np.ndarray
     offsets: np.ndarray | None
 
-    def to_rows(self, values: np.ndarray) -> np.ndarray | Ragged:
-        """Arranges an array with one element per vector in rows."""
-        return values if self.offsets is None else Ragged(values, self.offsets)
+    def to_rows(self, array: np.ndarray) -> np.ndarray | Ragged:
+        """Groups `array`, which has one entry for each vector, into the rows."""
+        return array if self.offsets is None else Ragged(array, self.offsets)
 
 
 @dataclass(frozen=True)
 class Numbers:
     """Reads the finite numbers of a column or an expression, and applies a factor and normalizers to them.
 
-    It can be the `key` of a statistic: called with a block, it returns float64 (vectors, D).
+    An instance is also a function of a block that returns float64 (vectors, D), so it can be the `key` of a statistic.
 
     Attributes:
         source: the name of the column, or the expression.
@@ -59,20 +59,24 @@ class Numbers:
         return self.source if isinstance(self.source, str) and self == Numbers(self.source) else self
 
     @property
-    def without_steps(self) -> Numbers:
+    def without_transform(self) -> Numbers:
         """The same numbers without factor and steps."""
         return replace(self, factor=1.0, steps=())
 
     def __call__(self, block: Block) -> np.ndarray:
         flat, _ = self._flatten(block)
-        return self.transform(flat, self._read(flat))
+        return self.transform(flat, self._read_source(flat))
 
     def read(self, block: Block) -> NumberRows:
-        """Reads the numbers as they are in the data; raises DataError if a step maps a number to infinity or NaN."""
+        """Reads the numbers without applying factor and steps.
+
+        Raises:
+            DataError: a step would map a number to infinity or NaN.
+        """
         flat, offsets = self._flatten(block)
-        values = self._read(flat)
+        values = self._read_source(flat)
         if self.steps:
-            self.transform(flat, values)
+            self.transform(flat, values)  # only to raise its DataError
         return NumberRows(values, offsets)
 
     def __str__(self) -> str:
@@ -102,7 +106,7 @@ class Numbers:
             raise raw.make_missing_error(block, self.source, valid_mask)
         return flatten_sequences(block, self.source)
 
-    def _read(self, block: Block) -> np.ndarray:
+    def _read_source(self, block: Block) -> np.ndarray:
         if isinstance(self.source, Expression):
             return self.source(block, allow_missing=self.allow_missing)
         return as_vectors(block, self.source, raw.read_numbers(block, self.source, allow_missing=self.allow_missing))
@@ -131,28 +135,32 @@ def flatten_sequences(block: Block, key: str) -> tuple[Block, np.ndarray | None]
     return elements, column.offsets
 
 
-def number_classes(block: Block, key: str, known_classes: np.ndarray) -> np.ndarray:
-    """The position, from 1, of each row's class in `known_classes`, int32 (rows,); 0 for other classes."""
+def find_class_positions(block: Block, key: str, known_classes: np.ndarray) -> np.ndarray:
+    """Returns the position, from 1, of each row's class in `known_classes`, int32 (rows,); 0 for other classes."""
     classes, class_of_row = group_rows(block, key)
-    if classes and len(known_classes) and isinstance(classes[0], str) != (known_classes.dtype.kind == "U"):
-        fault = f"is {classes[class_of_row[0]]!r}"
-        needed = f"a class of the same type as in the training split is needed, such as {known_classes[0].item()!r}"
-        raise raw.make_value_error(block, key, 0, fault, needed)
+    if classes and len(known_classes):
+        are_text = isinstance(classes[0], str)
+        known_are_text = known_classes.dtype.kind == "U"
+        if are_text != known_are_text:
+            fault = f"is {classes[class_of_row[0]]!r}"
+            needed = f"a class of the same type as in the training split is needed, such as {known_classes[0].item()!r}"
+            raise raw.make_value_error(block, key, 0, fault, needed)
     positions = {value: position for position, value in enumerate(known_classes.tolist(), 1)}
     return np.array([positions.get(value, 0) for value in classes], np.int32)[class_of_row]
 
 
 def add_encoded_columns(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Block:
-    """Adds the encoded feature columns that a column reads (its parents) to a block, under their names.
+    """Adds to a block the parents of a column: the encoded feature columns that it reads, under their names.
 
-    The statistics of a column get such blocks, too.
+    Both the column and its statistics read the resulting block.
     """
     if not parents:
         return block
     columns = {key: first_array(arrays) for key, arrays in parents.items()}
     valid = {key: mask for key, mask in block.valid.items() if key not in parents}
-    ids = {key for key, arrays in parents.items() if next(iter(arrays)) == "ids"}
-    return replace(block, columns={**block.columns, **columns}, valid=valid, ids=block.ids - parents.keys() | ids)
+    parent_ids = {key for key, arrays in parents.items() if next(iter(arrays)) == "ids"}
+    ids = (block.ids - parents.keys()) | parent_ids
+    return replace(block, columns={**block.columns, **columns}, valid=valid, ids=ids)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ class NumericFit:
             statistics["per"] = ByClass(statistics["offset_scale"], self.per)
         if isinstance(self.missing, str):
             statistic = Moments if self.missing == "mean" else Quantiles
-            statistics["missing"] = statistic(self.numbers.without_steps.key)  # in the unit of the data
+            statistics["missing"] = statistic(self.numbers.without_transform.key)  # in the unit of the data
         return statistics
 
     def fit_scale(self, results: Mapping[str, Any]) -> OffsetScale:

@@ -11,11 +11,9 @@ import numpy as np
 from components.feature.statistic.elements import Key, read_elements
 from components.types import Block, Range, UserError
 
-LEVELS = 8  # each level, the values of one weight 2^h, keeps at least capacity / 8 values
-
 
 class Sketch(NamedTuple):
-    """A weighted sample of the numbers of an element.
+    """A weighted sample of the numbers of one element of the last axis.
 
     Attributes:
         values: float64, ascending.
@@ -30,7 +28,7 @@ class Sketch(NamedTuple):
 
 @dataclass(frozen=True)
 class Distribution:
-    """The distribution of the numbers of each element."""
+    """The distribution of numbers, for each element of the last axis."""
 
     sketches: tuple[Sketch, ...]
 
@@ -63,12 +61,14 @@ class Distribution:
 class Quantiles:
     """The distribution of numbers: exact up to `capacity` distinct numbers, and beyond it with a bounded error.
 
-    The algorithm is a mergeable quantile sketch. Each kept number represents 2^h rows. When there are more numbers than
-    `capacity`, the numbers of one level h are halved: of every two neighbours one is kept and represents the rows of
-    both, which changes ranks by at most 2^h. At least capacity / 8 numbers are halved at a time, and each row is halved
-    at most once per level. The error for n rows is therefore at most n (log2(8 n / capacity) + 1) 8 / capacity,
-    in any order of merging. With the default capacity it is below a thousandth of the rows for up to 2^46 rows. The
-    actual error is counted, and is usually much smaller. The smallest and the largest number are always kept.
+    The algorithm is a mergeable quantile sketch. Each kept number has a count: the number of rows that it represents.
+    The bits of the count are the levels that the number belongs to: bit h stands for 2^h rows. When there are more
+    numbers than `capacity`, one level h is halved: of every two neighbours in it, one gets the 2^h rows of the other,
+    which changes ranks by at most 2^h. A level is halved only if it has at least capacity / 8 numbers, and each row
+    takes part in at most one halving per level. The error for n rows is therefore at most
+    n (log2(8 n / capacity) + 1) 8 / capacity, in any order of merging. With the default capacity it is below a
+    thousandth of the rows for up to 2^46 rows. The actual error is counted, and is usually much smaller. The smallest
+    and the largest number are always kept.
 
     References:
         Munro and Paterson, Selection and Sorting with Limited Storage, 1980; Agarwal, Cormode, Huang, Phillips, Wei and
@@ -92,10 +92,10 @@ class Quantiles:
 
     def _compact(self, sketch: Sketch) -> Sketch:
         """Halves levels until at most `capacity` values remain: always the lowest level with enough values."""
-        min_values = 2 * -(-self.capacity // (2 * LEVELS))  # capacity / 8, rounded up to an even number
+        min_values = 2 * -(-self.capacity // 16)  # capacity / 8, rounded up to an even number
         level = 0
         while len(sketch.values) > self.capacity and sketch.counts.max() >> level:
-            positions = np.flatnonzero(sketch.counts >> level & 1)
+            positions = np.flatnonzero((sketch.counts >> level) & 1)  # the values of the level
             if len(positions) < min_values:
                 level += 1
             else:
@@ -105,7 +105,10 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Histogram:
-    """The number of values in each bucket, int64 (D, boundaries + 1). Bucket b is [boundary b - 1, boundary b)."""
+    """The number of values in each bucket, int64 (D, boundaries + 1).
+
+    Bucket b is [boundaries[b - 1], boundaries[b]); the first bucket has no lower boundary, the last no upper one.
+    """
 
     key: Key
     boundaries: tuple[float, ...]
@@ -154,35 +157,38 @@ def _find_first(values: np.ndarray) -> np.ndarray:
 
 
 def _halve(sketch: Sketch, positions: np.ndarray, level: int) -> Sketch:
-    """Halves the values at some positions, which all represent 2^level rows.
+    """Halves a level with values at `positions`: in each pair of neighbours, one value gets 2^level rows of the other.
 
-    Of the pairs of neighbours, alternately the lower and the higher value is kept; of the last pair the higher, so that
-    the largest number is kept.
+    The receiver is alternately the lower and the higher value; in the last pair it is the higher, so that the largest
+    number is kept.
     """
     pairs = positions[: len(positions) // 2 * 2].reshape(-1, 2)
-    kept = np.arange(len(pairs)) % 2
-    kept[-1] = 1
+    receiver = np.arange(len(pairs)) % 2
+    receiver[-1] = 1
     counts = sketch.counts.copy()
     counts[pairs] -= 1 << level
-    counts[pairs[np.arange(len(pairs)), kept]] += 2 << level
+    counts[pairs[np.arange(len(pairs)), receiver]] += 2 << level
     occupied = counts > 0
     return Sketch(sketch.values[occupied], counts[occupied], sketch.error + (1 << level))
 
 
 def _interpolate(sketch: Sketch, probabilities: np.ndarray, method: str) -> np.ndarray:
-    """Quantiles of an element, (probabilities,)."""
-    ends = np.cumsum(sketch.counts)
-    if not len(ends):
+    """Computes the quantiles of one element, (probabilities,)."""
+    cumulative_counts = np.cumsum(sketch.counts)
+    if not len(cumulative_counts):
         return np.full(len(probabilities), np.nan)
-    total = int(ends[-1])
+    total = int(cumulative_counts[-1])
+
+    def value_at(rank: np.ndarray) -> np.ndarray:
+        rank = np.minimum(rank, total - 1)
+        return sketch.values[np.searchsorted(cumulative_counts, rank, "right")]
+
     if method == "linear":
         positions = probabilities * (total - 1)
     elif method == "keras":
         positions = np.maximum(probabilities * total - 1, 0)
-    else:  # the factor keeps rounding from moving the product below a whole number
+    else:  # 0.29 * 100 is 28.999…: with the factor, two units in the last place above 1, its floor is 29
         positions = np.minimum(np.floor(probabilities * total * (1 + 2**-51)), total - 1)
-    lower = np.floor(positions)
-    low, high = (
-        sketch.values[np.searchsorted(ends, np.minimum(rank, total - 1), "right")] for rank in (lower, lower + 1)
-    )
-    return low + (high - low) * (positions - lower)
+    floor = np.floor(positions)
+    low, high = value_at(floor), value_at(floor + 1)
+    return low + (high - low) * (positions - floor)
