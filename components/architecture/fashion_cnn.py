@@ -14,7 +14,7 @@ STAGES = (
     ((64, 7),),
     ((128, 3), (128, 3)),
     ((256, 3), (256, 3)),
-)  # (features, kernel) of the convolutions of each stage
+)  # (channels, kernel) of the convolutions of each stage
 UNITS = (128, 64)  # units of the dense layers
 
 
@@ -26,13 +26,13 @@ class FashionCNN(ConvNet):
 
     Attributes:
         dropout: rate after each dense layer. None: no dropout.
-        initializer: distribution of all kernels except that of the head; He normal in the book's third edition.
+        initializer: distribution of all kernels except that of the head.
 
     Raises:
         UserError: a side of the images is below 8 pixels.
 
     References:
-        Géron, 2019: Hands-On Machine Learning with Scikit-Learn, Keras, and TensorFlow.
+        Géron, 2022: Hands-On Machine Learning with Scikit-Learn, Keras, and TensorFlow, third edition.
     """
 
     dropout: Rate | None = 0.5

@@ -1,4 +1,7 @@
-"""Builds the parts of an experiment, and computes their losses and metrics for a batch, all inside a trace."""
+"""Builds the parts of an experiment, and computes their losses and metrics for a batch.
+
+All functions can be traced, except `decode_targets`: it returns an array on the host.
+"""
 
 from __future__ import annotations
 
@@ -47,20 +50,20 @@ class ExampleOutputs(NamedTuple):
 
 
 class BuiltParts(NamedTuple):
-    """The parts of an experiment, with their numbers."""
+    """The parts of an experiment, built with the numbers of the configuration, which may be traced."""
 
     model: Model
     target: BoundTarget
     loss: Loss
     metrics: Mapping[str, Metric]
-    penalties: Mapping[str, Regularizer]
+    regularizers: Mapping[str, Regularizer]
     augmentations: Mapping[str, Augmentation]
 
 
 def build_parts(
     static: Mapping[str, Any],
     features: Features,
-    constants: Mapping[str, Constants],
+    host_constants: Mapping[str, Constants],
     program_inputs: ProgramInputs,
 ) -> BuiltParts:
     """Builds the parts of an experiment.
@@ -68,14 +71,15 @@ def build_parts(
     Args:
         static: the configuration, with a `ScalarSlot` in place of each number.
         features: the target and the columns.
-        constants: the constants of the target and the columns, without arrays on the device.
-        program_inputs: the numbers, and the arrays on the device.
+        host_constants: the constants of the target and the columns, with `device` empty.
+        program_inputs: the numbers, and the arrays `Constants.device`.
 
     Raises:
         LocatedError: the parts don't fit together.
     """
     numbers = program_inputs.numbers
-    target = features.target.bind(constants["target"]._replace(device=program_inputs.constants["target"]))
+    # Only the target gets its `device` arrays here. The columns get theirs when the model is applied.
+    target = features.target.bind(host_constants["target"]._replace(device=program_inputs.constants["target"]))
     with error_location("loss"):
         loss = build(static["loss"], numbers, SCHEMA["loss"])
         outputs = loss.outputs(target)
@@ -84,19 +88,21 @@ def build_parts(
     with error_location("architecture"):
         architecture = build(static["architecture"], numbers, SCHEMA["architecture"], outputs=outputs)
         inputs = match_inputs(features.inputs, architecture)
-    listed = {name for names in features.inputs.values() for name in names}
+    used_columns = {name for names in features.inputs.values() for name in names}
     columns = {
-        name: column.layer(constants[name].static) for name, column in features.columns.items() if name in listed
+        name: column.layer(host_constants[name].static)
+        for name, column in features.columns.items()
+        if name in used_columns
     }
     metrics = {}
     for name, node in static["metric"].items():
         with error_location(f"metric.{name}"):
             metrics[name] = build(node, numbers, element_hint(SCHEMA["metric"], name)).bind(target)
             check_kind(metrics[name], f"{node['_target_']}.bind", ["metric"])
-    penalties = _build_group("regularizer", static, numbers)
+    regularizers = _build_group("regularizer", static, numbers)
     augmentations = _build_group("augmentation", static, numbers)
     model = Model(columns, inputs, sparse_inputs(architecture), architecture)
-    return BuiltParts(model, target, loss, metrics, penalties, augmentations)
+    return BuiltParts(model, target, loss, metrics, regularizers, augmentations)
 
 
 def _build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +134,8 @@ def make_batch(parts: BuiltParts, inputs: Mapping[str, Any], target: jax.Array) 
 def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
     """The sums of the loss and of each metric over the examples whose mask is true.
 
-    Training leaves out metrics with `collects`, because it would have to keep the rows of a whole epoch.
+    Without logits, as in a network without a head, the sum of the loss is 0. Training leaves out the metrics that
+    collect rows instead of sums (`Metric.collects`): it would have to keep the rows of a whole epoch.
     """
     sums: StepSums = {"loss": {"sum": jnp.float32(0), "count": batch.mask.sum(dtype=jnp.int32)}}
     if output.logits is not None:
@@ -144,7 +151,7 @@ def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: b
 
 
 def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleOutputs:
-    """The outputs for each example, whatever its mask."""
+    """The outputs for each example, whatever its mask. Without logits, there are no outputs, and each loss is 0."""
     if output.logits is None:
         return ExampleOutputs(jnp.zeros((batch.target.shape[0], 0)), jnp.zeros(batch.target.shape[0]))
     return ExampleOutputs(parts.target.decode(output.logits), _example_losses(parts, output.logits, batch))
@@ -164,15 +171,15 @@ def decode_targets(target: BoundTarget, values: Any) -> np.ndarray:
 
 
 def extra_losses(parts: BuiltParts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
-    """The terms of the objective other than the mean loss: auxiliary losses, internal losses, penalties."""
+    """The terms of the objective besides the mean loss: auxiliary losses, losses that the model returns, penalties."""
     size = batch.target.shape[0]
     auxiliary = [
         weight * _weighted_sum(_example_losses(parts, logits, batch), batch) / size
         for weight, logits in output.auxiliary
     ]
-    internal = [_weighted_sum(losses, batch) / size for losses in output.losses.values()]
-    penalties = [_penalty(name, regularizer, parameters) for name, regularizer in parts.penalties.items()]
-    return [*auxiliary, *internal, *penalties]
+    model_losses = [_weighted_sum(losses, batch) / size for losses in output.losses.values()]
+    penalties = [_penalty(name, regularizer, parameters) for name, regularizer in parts.regularizers.items()]
+    return [*auxiliary, *model_losses, *penalties]
 
 
 def _example_losses(parts: BuiltParts, logits: jax.Array, batch: Batch) -> jax.Array:

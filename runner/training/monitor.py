@@ -17,7 +17,7 @@ class MonitorState(NamedTuple):
         wait: the number of evaluations since `reference`.
         plateau_reference: the last value that counted as an improvement for `reduce_on_plateau`.
         plateau_wait: the number of evaluations since `plateau_reference`.
-        cooldown: the number of next evaluations that don't count as evaluations without improvement.
+        cooldown: countdown after a reduction, less 1 at each evaluation; `plateau_wait` stays 0 until it reaches 0.
         scale: the factor of the learning rate, which `reduce_on_plateau` reduces.
         stopped: whether early stopping has ended the run.
     """
@@ -67,20 +67,22 @@ def update_monitor(
     is_best = is_improvement(state.best, 0.0)
     if is_best:
         state = state._replace(best=value)
-    state = _stop_early(state, value, is_improvement(state.reference, min_delta), patience)
+    state = _update_early_stopping(state, value, is_improvement(state.reference, min_delta), patience)
     if plateau is not None:
-        state = _reduce_on_plateau(state, value, is_improvement(state.plateau_reference, plateau.min_delta), plateau)
+        state = _update_plateau(state, value, is_improvement(state.plateau_reference, plateau.min_delta), plateau)
     return state, is_best
 
 
-def _stop_early(state: MonitorState, value: float, is_improvement: bool, patience: int | None) -> MonitorState:
+def _update_early_stopping(
+    state: MonitorState, value: float, is_improvement: bool, patience: int | None
+) -> MonitorState:
     if is_improvement:
         return state._replace(reference=value, wait=0, stopped=False)
     wait = state.wait + 1
     return state._replace(wait=wait, stopped=patience is not None and wait >= patience)
 
 
-def _reduce_on_plateau(state: MonitorState, value: float, is_improvement: bool, plateau: Plateau) -> MonitorState:
+def _update_plateau(state: MonitorState, value: float, is_improvement: bool, plateau: Plateau) -> MonitorState:
     state = state._replace(cooldown=max(state.cooldown - 1, 0))
     if is_improvement:
         return state._replace(plateau_reference=value, plateau_wait=0)

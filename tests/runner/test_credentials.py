@@ -59,7 +59,7 @@ def table(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(credentials, "UNMASKED", {})
+    monkeypatch.setattr(credentials, "original_by_mask", {})
     return in_empty_folder
 
 
@@ -153,7 +153,7 @@ def test_a_uri_is_masked_anywhere_in_an_argument(word: str, masked: str) -> None
 
 
 def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "UNMASKED", {})
+    monkeypatch.setattr(credentials, "original_by_mask", {})
     tree = mask_values({"store": {"hosts": ["http://me:zebra@h"], "uri": "me:zebra@h", "name": "a@b"}})
     assert tree == {"store": {"hosts": ["http://***@h"], "uri": "***@h", "name": "a@b"}}
     assert build(tree, {})["store"] == {"hosts": ("http://me:zebra@h",), "uri": "me:zebra@h", "name": "a@b"}
@@ -174,14 +174,14 @@ def test_a_part_gets_the_uri_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text", ["zebra quagga", "p=zebra%20quagga", "p=zebra+quagga", "('zebra quagga',)"])
 def test_texts_of_libraries_are_scrubbed(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "UNMASKED", {"http://***@h": "http://me:zebra%20quagga@h"})
+    monkeypatch.setattr(credentials, "original_by_mask", {"http://***@h": "http://me:zebra%20quagga@h"})
     assert_secret(Path("nowhere"), scrub(text), scrub("no route to postgresql://me:quagga@unknown/db."))
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "dodo")
     assert scrub("Basic dodo: a dodos' day") == "Basic ***: a dodos' day"
 
 
 def test_a_user_name_is_masked_in_uris_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "UNMASKED", {})
+    monkeypatch.setattr(credentials, "original_by_mask", {})
     mask_arguments(["tracking.uri=http://a:zebra@h", "loss.token=quagga"])
     assert scrub("a run of a: a:zebra, http://a:b@i, quagga") == "a run of a: ***, http://***@i, ***"
 
@@ -268,7 +268,7 @@ def test_a_resumed_run_needs_the_whole_uri_again(
     uri = SPELLINGS["password"]
     assert run(capsys, *WORDS, f"tracking.uri={uri}")[0] == 0
     more = ["resume=last", "training.epochs=2"]
-    credentials.UNMASKED.clear()  # as in another process
+    credentials.original_by_mask.clear()  # as in another process
     code, printed = run(capsys, *more)
     assert (code, "Its credentials are not saved. Give the whole URI" in printed) == (2, True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -19,7 +19,8 @@ from components.layer.lowering.convolve import convolve
 from components.layer.shape import Padding, Size, as_pair, broadcast_like, check_images
 from components.types import Range, UserError
 
-AMPLITUDE, SLOPE = 1.7159, 2 / 3  # so that f(±1) = ±1, where the second derivative is largest
+AMPLITUDE, SLOPE = 1.7159, 2 / 3
+"""Constants of `scaled_tanh`: it maps ±1 to ±1, and there its second derivative has the largest magnitude."""
 
 
 class TableConv(nn.Module):
@@ -70,7 +71,8 @@ class TableConv(nn.Module):
     def _draw_kernel(self, key: jax.Array, shape: Sequence[int], dtype: Any) -> jax.Array:
         """Draws the kernel of each feature with the fan-in of the feature."""
         keys, kernels = jax.random.split(key, len(self.table)), {}
-        for count in sorted({len(row) for row in self.table}):  # draws all features of equal fan-in at once
+        for count in sorted({len(row) for row in self.table}):
+            # Draws for all features at once, as if each had this number of channels. The return takes those that do.
             draw = partial(get_initializer(self.initializer), shape=(*shape[:2], count, 1), dtype=dtype)
             kernels[count] = jax.vmap(draw)(keys)[..., 0]
         return jnp.concatenate([kernels[len(row)][n] for n, row in enumerate(self.table)], axis=-1)
@@ -99,7 +101,7 @@ class SubSampling(nn.Module):
         pixels, channels = height * width, x.shape[-1]
 
         def draw_scale(key: jax.Array) -> jax.Array:
-            # The shape (pixels, channels) gives the distribution its fan-in. All pixels share the first weight.
+            # The distribution takes its fan-in from the shape, hence a row for each pixel. Only the first is kept.
             return get_initializer(self.initializer)(key, (pixels, channels), jnp.float32)[0]
 
         mean = AveragePool(self.window)(x, train=train)

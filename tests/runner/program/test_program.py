@@ -255,7 +255,7 @@ def test_the_objective_adds_auxiliary_and_internal_losses_and_penalties_to_the_l
         parts.loss(output.logits, label).mean()
         + 0.5 * parts.loss(output.auxiliary[0][1], label).mean()
         + output.losses["activity"].mean()
-        + parts.penalties["l2"](parameters)
+        + parts.regularizers["l2"](parameters)
     )
     (sums,) = session.train(rows=rows)
     assert sums["objective"]["sum"] / 4 == pytest.approx(float(expected), rel=1e-5)
