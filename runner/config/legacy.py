@@ -107,7 +107,7 @@ def move_keys(origins: Mapping[str, str], renamed: Iterable[Renamed]) -> dict[st
 
 
 def _rename_part(node: dict[str, Any], key: str) -> tuple[dict[str, Any], tuple[Renamed, ...]]:
-    """Replaces the old names of a part, its parameters and their values. Parts below it keep theirs."""
+    """Replaces the old names of a part, its parameters and their values. Parts below it are unchanged."""
     target = node.get("_target_")
     if not isinstance(target, str):
         return dict(node), ()

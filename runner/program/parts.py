@@ -78,7 +78,7 @@ def build_parts(
         LocatedError: the parts don't fit together.
     """
     numbers = program_inputs.numbers
-    # Only the target gets its `device` arrays here. The columns get theirs when the model is applied.
+    # Only the target gets its `device` arrays here. The columns get their arrays when the model is applied.
     target = features.target.bind(host_constants["target"]._replace(device=program_inputs.constants["target"]))
     with error_location("loss"):
         loss = build(static["loss"], numbers, SCHEMA["loss"])
@@ -171,7 +171,7 @@ def decode_targets(target: BoundTarget, values: Any) -> np.ndarray:
 
 
 def extra_losses(parts: BuiltParts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
-    """The terms of the objective besides the mean loss: auxiliary losses, losses that the model returns, penalties."""
+    """The terms of the objective other than the mean loss: auxiliary losses, losses that the model returns, penalties."""
     size = batch.target.shape[0]
     auxiliary = [
         weight * _weighted_sum(_example_losses(parts, logits, batch), batch) / size

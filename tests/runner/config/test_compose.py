@@ -36,7 +36,7 @@ GROUPS_WITH_TARGET_NAMES = (
     "weights",
 )
 
-REQUIRED_OVERRIDES = {  # that an option needs besides its choice
+REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "data=csv": ["feature=image", "data.path=table.csv"],
     "data=california_housing": ["feature=image"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
