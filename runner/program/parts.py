@@ -171,7 +171,7 @@ def decode_targets(target: BoundTarget, values: Any) -> np.ndarray:
 
 
 def extra_losses(parts: BuiltParts, parameters: Any, output: Output, batch: Batch) -> list[jax.Array]:
-    """The terms of the objective other than the mean loss: auxiliary losses, losses that the model returns, penalties."""
+    """The terms of the objective but the mean loss: auxiliary losses, losses that the model returns, penalties."""
     size = batch.target.shape[0]
     auxiliary = [
         weight * _weighted_sum(_example_losses(parts, logits, batch), batch) / size
