@@ -13,7 +13,7 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.statistic import Distinct
 from components.feature.statistic.classes import group_rows
-from components.types import Block, BoundTarget, Constants, DataError, Statistic, UserError, Values
+from components.types import Block, Constants, DataError, Statistic, TargetSpec, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +103,11 @@ class Label:
         """Returns (B,), int32."""
         return _get_ids
 
-    def bind(self, constants: Constants) -> BoundTarget:
+    def bind(self, constants: Constants) -> TargetSpec:
         classes = constants.static["classes"]
-        weights = constants.device["weight"]
-        weight = None if self.weight is None else lambda target: jnp.asarray(weights)[target]
+        class_weights = None if self.weight is None else jnp.asarray(constants.device["weight"])
         values = tuple(constants.host["values"].tolist()) if self.names is None else classes
-        return BoundTarget(len(classes), classes, lambda logits: logits, weight, values)
+        return TargetSpec("classes", (), classes, lambda logits: logits, class_weights, values)
 
     def _name_classes(self, rows: Mapping[Any, int]) -> dict[Any, str]:
         """The name of each class, by its value in the data."""

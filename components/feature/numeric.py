@@ -18,7 +18,7 @@ from components.feature.number.numbers import NumberRows, Numbers, add_encoded_c
 from components.feature.number.numeric_fit import NumericFit
 from components.feature.number.pipeline import Pipeline, make_pipeline
 from components.feature.statistic import OffsetScale
-from components.types import Block, BoundTarget, Constants, DataError, Encoded, Range, Statistic, UserError, Values
+from components.types import Block, Constants, DataError, Encoded, Range, Statistic, TargetSpec, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,16 +138,13 @@ class Numeric:
         """Numbers need no check."""
         return ()
 
-    def bind(self, constants: Constants) -> BoundTarget:
+    def bind(self, constants: Constants) -> TargetSpec:
         options = {"missing": self.missing is not None, "per": self.per, "sequence": self.sequence}
         if forbidden := [name for name, value in options.items() if value]:
             raise UserError(f"a target can't have `{forbidden[0]}`; leave it out")
         self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
-        return BoundTarget(
-            outputs=constants.static["outputs"],
-            classes=None,
-            decode=functools.partial(self._decode, constants.device),
-        )
+        decode = functools.partial(self._decode, constants.device)
+        return TargetSpec("real", (constants.static["outputs"],), None, decode)
 
     @property
     def _sources(self) -> tuple[str | Expression, ...]:

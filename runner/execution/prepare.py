@@ -187,6 +187,12 @@ def _check_splits(data: Data, training: Training) -> None:
         )
 
 
+PROGRAM_KEYS = (
+    *("feature", "architecture", "loss", "loss_weights", "metric"),
+    *("optimizer", "schedule", "regularizer", "augmentation"),
+)
+"""The keys of the configuration that the program depends on."""
+
 _PROGRAMS: dict[str, Program] = {}
 
 
@@ -198,9 +204,8 @@ def get_program(static: Mapping[str, Any], features: Features, constants: Mappin
         features: the target and the columns.
         constants: the constants of the target and the columns.
     """
-    groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer", "augmentation")
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    key = repr(([static[group] for group in groups], static_constants))
+    key = repr(([static[name] for name in PROGRAM_KEYS], static_constants))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()

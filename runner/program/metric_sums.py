@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 
 from components.types import Metric
 from runner.errors import error_location
+from runner.program.parts import WEIGHTED, record_name
 from runner.program.returns import check_result
 
-LOSSES = ("loss", "objective")
 LAST = "last"  # holds values that are not added up: the latest replaces the one before
 
 MetricSums = dict[str, dict[str, np.ndarray]]
@@ -33,7 +33,8 @@ def add_sums(
 
 def _add(name: str, metrics: Mapping[str, Metric], total: np.ndarray | None, value: np.ndarray) -> np.ndarray:
     """Adds the values of a dispatch to the total of a metric or loss; None: there is no total yet."""
-    if name in metrics and metrics[name].collects:
+    metric = metrics.get(name.removeprefix(WEIGHTED))
+    if metric is not None and metric.collects:
         return value if total is None else np.concatenate([total, value])
     return _widen(value) if total is None or name == LAST else total + _widen(value)
 
@@ -42,11 +43,31 @@ def _widen(value: np.ndarray) -> np.ndarray:
     return np.asarray(value, np.int64 if np.issubdtype(value.dtype, np.integer) else np.float64)
 
 
-def compute_metrics(sums: MetricSums, metrics: Mapping[str, Metric], split: str) -> dict[str, float]:
-    """The metrics of a split, {"valid/loss": …, …}: the mean loss, and the result of each metric."""
-    means = {name: sums[name]["sum"] / sums[name]["count"] for name in LOSSES if name in sums}
-    results = {name: _compute_metric(name, metric, sums[name]) for name, metric in metrics.items() if name in sums}
-    return {f"{split}/{name}": float(value) for name, value in (means | results).items()}
+def compute_metrics(
+    sums: MetricSums, metrics: Mapping[str, Metric], split: str, loss_weights: Mapping[str, float]
+) -> dict[str, float]:
+    """The metrics of a split, {"valid/loss": …, …}: the losses, which are means, and the result of each metric.
+
+    Args:
+        sums: the metric sums.
+        metrics: the metrics by name.
+        split: the name of the split.
+        loss_weights: the factor of each target's loss. The loss of several targets is the weighted sum of their losses.
+    """
+    values = {name: _compute_value(name, values, metrics) for name, values in sums.items() if name != LAST}
+    for prefix in ("", WEIGHTED):
+        losses = {target: values.get(f"{prefix}{record_name(target, 'loss')}") for target in loss_weights}
+        if losses and None not in losses.values() and f"{prefix}loss" not in values:
+            total = sum(loss_weights[target] * cast(float, loss) for target, loss in losses.items())
+            values = {f"{prefix}loss": total} | values
+    return {f"{split}/{name}": value for name, value in values.items()}
+
+
+def _compute_value(name: str, sums: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]) -> float:
+    """The mean loss, or the result of a metric. It is NaN if no element was counted."""
+    metric = metrics.get(name.removeprefix(WEIGHTED))
+    with np.errstate(invalid="ignore"):
+        return float(sums["sum"] / sums["count"] if metric is None else _compute_metric(name, metric, sums))
 
 
 def _compute_metric(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:

@@ -19,7 +19,7 @@ from runner.display.progress import Progress
 from runner.errors import error_location
 from runner.log import LOG
 from runner.program.initial_weights import architecture_state, replace_weights
-from runner.program.metric_sums import add_sums, compute_metrics
+from runner.program.metric_sums import add_sums
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program, RateInputs, TrainState, steps_per_dispatch
 from runner.training.checkpoint_manager import CheckpointManager
@@ -273,7 +273,7 @@ class Trainer(Evaluator):
             first_bad = int(trainer_state.sums["last"]["first_bad"])
             if first_bad >= 0 and stops_on_nan:
                 raise DivergedError(f"the objective is not finite at step {first_bad}", first_bad)
-            values = compute_metrics(trainer_state.sums, self.metrics, "train")
+            values = self.compute_metrics(trainer_state.sums, "train")
             step = trainer_state.step - epoch * self.steps_per_epoch
             self.progress.show_step(epoch, step, self.timings.steps_per_second(), values)
         if stops_on_nan and not unread and not _is_finite(trainer_state.train_state):
@@ -282,7 +282,7 @@ class Trainer(Evaluator):
 
     def _end_epoch(self, trainer_state: TrainerState, epoch: int, checkpoints: CheckpointManager) -> bool:
         """Evaluates, updates the monitor, and saves. Returns whether the monitored value is the best so far."""
-        record = compute_metrics(trainer_state.sums, self.metrics, "train")
+        record = self.compute_metrics(trainer_state.sums, "train")
         record["learning_rate"] = float(trainer_state.sums["last"]["learning_rate"])
         weights = trainer_state.train_state.parameters, trainer_state.train_state.model_state
         if "valid" in self.data.splits:

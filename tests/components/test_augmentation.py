@@ -12,10 +12,9 @@ import pytest
 from options import built, options
 
 from components.augmentation import Crop, Flip
-from components.types import Augmentation, MultiHot, Scalar, UserError
+from components.types import Augmentation, Batch, MultiHot, Scalar, UserError
 
 IMAGES = jax.random.uniform(jax.random.key(0), (64, 5, 7, 2), minval=0.5)
-TARGET = jnp.arange(64)
 AUGMENTATIONS = {option: built("augmentation", option) for option in options("augmentation")} | {
     "flip, vertical": Flip(axis="vertical"),
     "crop, edge": Crop(padding=3, mode="edge"),
@@ -25,9 +24,12 @@ AUGMENTATIONS = {option: built("augmentation", option) for option in options("au
 
 def augment(augmentation: Augmentation, key: int = 0, **inputs: Any) -> dict[str, Any]:
     """Returns the inputs after the augmentation; checks that the target is unchanged."""
-    changed, target = augmentation(jax.random.key(key), inputs or {"image": IMAGES}, TARGET)
-    np.testing.assert_array_equal(target, TARGET)
-    return dict(changed)
+    inputs = inputs or {"image": IMAGES}
+    examples = len(next(iter(inputs.values())))
+    target = np.arange(examples)
+    changed = augmentation(jax.random.key(key), Batch(inputs, {"target": target}, {}, None, jnp.ones(examples, bool)))
+    np.testing.assert_array_equal(changed.target, target)
+    return dict(changed.inputs)
 
 
 def shift(image: np.ndarray, down: int, right: int, **mode: Any) -> np.ndarray:
@@ -94,7 +96,7 @@ def test_all_image_inputs_change_equally_and_other_inputs_do_not_change(name: st
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_inputs_without_images_raise(name: str) -> None:
-    with pytest.raises(UserError, match=r"needs an input of images \(B, H, W, C\), got deep \(64, 2\)"):
+    with pytest.raises(UserError, match=r"needs an input of images \(B, H, W, C\), got deep float32 \(64, 2\)"):
         augment(AUGMENTATIONS[name], deep=IMAGES[:, 0, 0])
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Batch, Block, BoundTarget, Constants, Encoded, Output, Padded, Ragged
+from components.types import Batch, Block, Constants, Encoded, Output, Padded, Ragged, TargetSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class AreaUnderCurve:
     higher_is_better = True
     collects = True
 
-    def bind(self, target: BoundTarget) -> AreaUnderCurve:
+    def bind(self, target: TargetSpec) -> AreaUnderCurve:
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
