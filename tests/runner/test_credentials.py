@@ -10,9 +10,10 @@ from delivery import InProcessChild, serve_store
 from components.types import UserError
 from runner import credentials
 from runner.__main__ import main
-from runner.credentials import mask_arguments, mask_uri, mask_values, reveal, scrub
+from runner.credentials import mask_arguments, mask_values, reveal, scrub
 from runner.signature.build import build
 from runner.tracking import store
+from runner.uri_mask import mask_uri
 
 pytestmark = [
     pytest.mark.optax,
