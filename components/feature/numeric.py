@@ -102,6 +102,12 @@ class Numeric:
         return statistics
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
+        """Fits the column to the training split.
+
+        Returns:
+            On the device `offset` and `divisor`, (D,), or (1 + classes, D) with `per`, where row 0 is that of all rows;
+            and `missing` (D,), the replacement of missing numbers. On the host the `classes` of `per`.
+        """
         offsets, scales, fill_values = [], [], []  # an array for each source
         for position, numeric_fit in enumerate(self._numeric_fits):
             source_results = {name: results[f"{name} {position}"] for name in numeric_fit.statistics()}
@@ -110,7 +116,6 @@ class Numeric:
             scales.append(scale)
             if self.missing is not None:
                 fill_values.append(numeric_fit.fit_fill_value(source_results, size=offset.shape[-1]))
-        # (D,), or (1 + classes, D) with `per`.
         offset_scale = OffsetScale(np.concatenate(offsets, axis=-1), np.concatenate(scales, axis=-1))
         device = scaling.make_constants(offset_scale, self._constant_divisor)
         if fill_values:
@@ -126,7 +131,8 @@ class Numeric:
 
         Returns:
             `values`: the numbers in the data, float32 (rows, D), NaN if missing; Ragged for sequences. With `per` also
-            `class`, int32 (rows,): the position, from 1, of the class among those of the training split; 0 for others.
+            `class`, int32 (rows,): which row of the fitted offsets applies. Row 0 is for classes that don't occur in
+            the training split.
         """
         block = add_encoded_columns(block, parents)
         sources = [self._read(block, numeric_fit.numbers) for numeric_fit in self._numeric_fits]
@@ -148,6 +154,7 @@ class Numeric:
         return ()
 
     def bind(self, constants: Constants) -> BoundTarget:
+        """Raises UserError if normalized predictions can't be converted to the unit of the data."""
         for name, is_set in (("missing", self.missing is not None), ("per", self.per), ("sequence", self.sequence)):
             if is_set:
                 raise UserError(f"a target can't have `{name}`; leave it out")
@@ -171,37 +178,33 @@ class Numeric:
 
     @property
     def _factor(self) -> float:
-        """The factor of all numbers: `scale`, but 1 if no fixed normalizer comes before the fittable one.
+        """The factor of numbers before the first normalizer: `scale`, or 1 if no fixed normalizer comes first.
 
-        A fitted normalizer cancels a factor: (scale x - scale offset) / (scale s) = (x - offset) / s.
+        A fitted normalizer that comes first would only cancel `scale`. It is left to `_constant_divisor`.
         """
         return self.scale if self._pipeline.before else 1.0
 
     @property
     def _constant_divisor(self) -> float:
-        """The divisor of numbers that are constant or not fitted. It multiplies by `scale` where `_factor` doesn't."""
+        """The divisor of numbers that are constant or not fitted. It applies `scale` if `_factor` doesn't."""
         return 1.0 if self._pipeline.before else 1 / self.scale
 
     @property
     def _numeric_fits(self) -> tuple[NumericFit, ...]:
         """The fit of each source."""
         pipeline = self._pipeline
-        return tuple(
-            NumericFit(
-                Numbers(
-                    source,
-                    allow_missing=self.missing is not None,
-                    sequences=self.sequence,
-                    factor=self._factor,
-                    steps=pipeline.before,
-                ),
-                pipeline,
-                missing=self.missing,
-                per=self.per,
-                size=1 if self.expression else self.size,
+        size = 1 if self.expression else self.size
+        numeric_fits = []
+        for source in self._sources:
+            numbers = Numbers(
+                source,
+                allow_missing=self.missing is not None,
+                sequences=self.sequence,
+                factor=self._factor,
+                steps=pipeline.before,
             )
-            for source in self._sources
-        )
+            numeric_fits.append(NumericFit(numbers, pipeline, self.missing, self.per, size))
+        return tuple(numeric_fits)
 
     def _read(self, block: Block, numbers: Numbers) -> NumberRows:
         rows = numbers.read(block)
