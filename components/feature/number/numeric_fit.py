@@ -22,9 +22,9 @@ Missing: TypeAlias = float | Literal["mean", "median"] | None
 
 @dataclass(frozen=True)
 class NumericFit:
-    """Fits one column or one expression with D numbers in each row.
+    """The fit of one column or one expression with D numbers in each row.
 
-    `statistics` names the statistics of the training split that the fit needs. The two other methods get their results
+    `statistics` returns the statistics of the training split that the fit needs. The other two methods get the results
     under the same names.
 
     Attributes:
@@ -80,7 +80,7 @@ class NumericFit:
         offsets, scales = [overall.offset], [overall.scale]
         for class_value, result in results["per"].items():
             fitted = self._fit_normalizer(result, class_value)
-            has_no_number = np.isnan(fitted.offset)  # (D,): a class without any number is normalized as all rows
+            has_no_number = np.isnan(fitted.offset)  # (D,); such an element is normalized as in all rows
             offsets.append(np.where(has_no_number, overall.offset, fitted.offset))
             scales.append(np.where(has_no_number, overall.scale, fitted.scale))
         return OffsetScale(np.stack(offsets), np.stack(scales))
