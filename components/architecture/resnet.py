@@ -33,9 +33,9 @@ BASE_WIDTH = 64  # the width of a stage in which bottlenecks have `group_width` 
 class ResNet(ConvNet, kw_only=True):
     """Residual network: images (B, H, W, C) -> (B, outputs).
 
-    Convolutions (the stem), max-pooling, stages of residual blocks, global average pooling, dropout, dense layer.
+    stem (convolutions) -> max-pooling -> stages of residual blocks -> global average pooling -> dropout -> dense layer
 
-    Kernels are initially He normal; the kernel of the dense layer is Glorot uniform. The shapes of ResNet-50:
+    Convolutions are initially He normal, the dense layer is Glorot uniform. ResNet-50 has these shapes:
 
         images   (B, 224, 224, 3)
         stem     (B, 112, 112, 64)    pooled to (B, 56, 56, 64)
@@ -50,7 +50,7 @@ class ResNet(ConvNet, kw_only=True):
         block: `basic`: two 3 x 3 convolutions with `widths` channels. `bottleneck`: a 1 x 1 convolution to `widths`
             channels, a 3 x 3 convolution, and a 1 x 1 convolution to 4 * widths channels.
         depths: number of blocks of each stage.
-        widths: number of channels of each stage, as `block` uses it.
+        widths: base number of channels of each stage; see `block`.
         version: order and strides of the layers of a block.
             `v1`: convolution, batch normalization, ReLU. A bottleneck has its stride in the first convolution, as in
             the paper and Keras.

@@ -106,7 +106,7 @@ def make_ngrams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Rag
     else:
         width_index, first = np.nonzero(fits)
         row_of_token = np.repeat(np.arange(len(tokens_per_row)), tokens_per_row)
-        order = np.argsort(row_of_token[first], kind="stable")
+        order = np.argsort(row_of_token[first], kind="stable")  # by row; within a row still by width
         width_index, first = width_index[order], first[order]
     end = first + np.array(widths)[width_index]  # the token after the n-gram
 
