@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import jax
@@ -117,21 +117,20 @@ class Mixup:
     """
 
     alpha: Annotated[Scalar, Range(0, math.inf, "()")] = 0.2
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict)  # set by `bind`
     mixes_classes = True
 
     def bind(self, targets: Mapping[str, TargetSpec]) -> tuple[Augmentation, Mapping[str, TargetSpec]]:
-        """Raises UserError for classes of pixels."""
-        _require_mixable("mixup", targets)
+        """Returns a copy for these targets; raises UserError for classes of pixels."""
+        return replace(self, targets=_require_mixable("mixup", targets)), targets
 
-        def mix(key: jax.Array, batch: Batch) -> Batch:
-            if wrong := [name for name, value in batch.inputs.items() if not _is_float(value)]:
-                described = _describe(batch.inputs[wrong[0]])
-                raise UserError(f"mixup needs inputs of floats, got {wrong[0]} {described}. Remove the augmentation.")
-            partners, share = _draw_partners(key, self.alpha, batch)
-            inputs = {name: _mix(value, value[partners], share) for name, value in batch.inputs.items()}
-            return _mix_targets(batch._replace(inputs=inputs), partners, share, targets)
-
-        return mix, targets
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        if wrong := [name for name, value in batch.inputs.items() if not _is_float(value)]:
+            described = _describe(batch.inputs[wrong[0]])
+            raise UserError(f"mixup needs inputs of floats, got {wrong[0]} {described}. Remove the augmentation.")
+        partners, share = _draw_partners(key, self.alpha, batch)
+        inputs = {name: _mix(value, value[partners], share) for name, value in batch.inputs.items()}
+        return _mix_targets(batch._replace(inputs=inputs), partners, share, self.targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,30 +148,27 @@ class CutMix:
     """
 
     alpha: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict)  # set by `bind`
     mixes_classes = True
 
     def bind(self, targets: Mapping[str, TargetSpec]) -> tuple[Augmentation, Mapping[str, TargetSpec]]:
-        """Raises UserError for classes of pixels."""
-        _require_mixable("cutmix", targets)
+        """Returns a copy for these targets; raises UserError for classes of pixels."""
+        return replace(self, targets=_require_mixable("cutmix", targets)), targets
 
-        def mix(key: jax.Array, batch: Batch) -> Batch:
-            sizes = {value.shape[1:3] if _is_images(value) else None for value in batch.inputs.values()}
-            if None in sizes or len(sizes) != 1:
-                kinds = ", ".join(f"{name} {_describe(value)}" for name, value in batch.inputs.items())
-                raise UserError(
-                    f"cutmix needs inputs of images (B, H, W, C) of one size, got {kinds}. Remove the augmentation."
-                )
-            height, width = sizes.pop() or (0, 0)
-            key, box_key = jax.random.split(key)
-            partners, share = _draw_partners(key, self.alpha, batch)
-            inside = _draw_boxes(box_key, jnp.sqrt(1 - share), height, width)  # (B, H, W)
-            inputs = {
-                name: jnp.where(inside[..., None], value[partners], value) for name, value in batch.inputs.items()
-            }
-            share = 1 - inside.mean((1, 2), dtype=jnp.float32)
-            return _mix_targets(batch._replace(inputs=inputs), partners, share, targets)
-
-        return mix, targets
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        sizes = {value.shape[1:3] if _is_images(value) else None for value in batch.inputs.values()}
+        if None in sizes or len(sizes) != 1:
+            kinds = ", ".join(f"{name} {_describe(value)}" for name, value in batch.inputs.items())
+            raise UserError(
+                f"cutmix needs inputs of images (B, H, W, C) of one size, got {kinds}. Remove the augmentation."
+            )
+        key, box_key = jax.random.split(key)
+        partners, share = _draw_partners(key, self.alpha, batch)
+        height, width = next(iter(batch.inputs.values())).shape[1:3]
+        inside = _draw_boxes(box_key, jnp.sqrt(1 - share), height, width)[..., None]  # (B, H, W, 1)
+        inputs = {name: jnp.where(inside, value[partners], value) for name, value in batch.inputs.items()}
+        own_share = 1 - inside.mean((1, 2, 3), dtype=jnp.float32)
+        return _mix_targets(batch._replace(inputs=inputs), partners, own_share, self.targets)
 
 
 def _draw_partners(key: jax.Array, alpha: Scalar, batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -216,10 +212,12 @@ def _mix_targets(batch: Batch, partners: jax.Array, share: jax.Array, specs: Map
     return batch._replace(targets=targets, soft=soft, masks=masks, weight=weight)
 
 
-def _require_mixable(name: str, targets: Mapping[str, TargetSpec]) -> None:
+def _require_mixable(name: str, targets: Mapping[str, TargetSpec]) -> Mapping[str, TargetSpec]:
+    """Returns the targets; raises UserError for classes of pixels."""
     for target, spec in targets.items():
         if spec.is_image and spec.kind == "classes":
             raise UserError(f"{name} can't mix the classes of pixels of `{target}`. Remove the augmentation.")
+    return targets
 
 
 def _crop(image: jax.Array, corner: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -102,9 +102,9 @@ class MeanIoU:
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the sizes of the intersection and of the union of each class, (classes,)."""
         scores = _class_scores(output)
-        classes = jnp.arange(scores.shape[-1])
-        predicted = jnp.argmax(scores, axis=-1)[..., None] == classes  # (B, …, classes)
-        true = batch.target[..., None] == classes
+        classes = scores.shape[-1]
+        predicted = jax.nn.one_hot(jnp.argmax(scores, axis=-1), classes, dtype=bool)  # (B, …, classes)
+        true = jax.nn.one_hot(batch.target, classes, dtype=bool)
         count = jax.vmap(lambda values: _sum_elements(values, batch), in_axes=-1)
         return {"intersection": count(predicted & true), "union": count(predicted | true)}
 

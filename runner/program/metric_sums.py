@@ -54,13 +54,24 @@ def compute_metrics(
         split: the name of the split.
         loss_weights: the factor of each target's loss. The loss of several targets is the weighted sum of their losses.
     """
-    values = {name: _compute_value(name, values, metrics) for name, values in sums.items() if name != LAST}
+    values: dict[str, float] = {}
     for prefix in ("", WEIGHTED):
+        own = {name: sums[name] for name in sums if name != LAST and name.startswith(WEIGHTED) == bool(prefix)}
+        names = sorted(own, key=lambda name: _position(name.removeprefix(prefix), metrics))
+        values |= {name: _compute_value(name, own[name], metrics) for name in names}
         losses = {target: values.get(f"{prefix}{record_name(target, 'loss')}") for target in loss_weights}
         if losses and None not in losses.values() and f"{prefix}loss" not in values:
             total = sum(loss_weights[target] * cast(float, loss) for target, loss in losses.items())
             values = {f"{prefix}loss": total} | values
     return {f"{split}/{name}": value for name, value in values.items()}
+
+
+def _position(name: str, metrics: Mapping[str, Metric]) -> tuple[int, str]:
+    """Sorts the loss first, then the objective, other losses by name, and the metrics in their order."""
+    first = ["loss", "objective"]
+    if name in metrics:
+        return len(first) + 1 + list(metrics).index(name), ""
+    return (first.index(name), "") if name in first else (len(first), name)
 
 
 def _compute_value(name: str, sums: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]) -> float:

@@ -184,7 +184,8 @@ def _as_loss_function(loss: Any) -> LossFunction:
             losses = loss(output.logits, batch.target, soft=next(iter(batch.soft.values()), None))
         else:
             losses = loss(output.logits, batch.target)
-        check_numbers(losses, batch.mask.shape, part, "a number for each element of the target")
+        element = "pixel" if batch.mask.ndim > 1 else "example"
+        check_numbers(losses, batch.mask.shape, part, f"a number for each {element}")
         return cast(jax.Array, losses)
 
     return compute_losses

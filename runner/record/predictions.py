@@ -90,7 +90,8 @@ def save_predictions(folder: Path, predictions: Sequence[RecordedPredictions]) -
         prefix = "" if each.target_name == TARGET else f"{each.target_name}/"
         arrays |= {f"{prefix}{name}": value for name, value in vars(each).items() if isinstance(value, np.ndarray)}
     classes = {each.target_name: each.classes for each in predictions}
-    metadata = {"split": predictions[0].split, "classes": classes.get(TARGET), "targets": classes}
+    own = {"classes": classes[TARGET]} if list(classes) == [TARGET] else {"targets": classes}
+    metadata = {"split": predictions[0].split, **own}
     npz.write(folder / PREDICTIONS_FILE, arrays, metadata)
 
 
@@ -101,7 +102,7 @@ def load_predictions(folder: Path) -> list[RecordedPredictions]:
         return []
     meta, arrays, _ = npz.read(path)
     with npz.report_as_damaged(path, "file of predictions"):
-        targets = meta.get("targets", {TARGET: meta["classes"]})
+        targets = meta["targets"] if "targets" in meta else {TARGET: meta["classes"]}
         return [_select_target(name, classes, meta["split"], arrays) for name, classes in targets.items()]
 
 
