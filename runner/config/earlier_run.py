@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import RUN_YAML, find_options
+from runner.config.catalog import RUN_YAML, find_options, read_default_options
 from runner.config.config import Config
 from runner.config.legacy import rename_targets
 from runner.config.overrides import apply_override, drop_overridden, override_origin, parse_overrides
@@ -42,7 +42,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Adds the keys that an earlier version of Titrate did not have, with their default values."""
     defaults = _read_yaml(RUN_YAML, dict)
-    return {**defaults, "augmentation": {}, **values, "training": defaults["training"] | values["training"]}
+    del defaults["defaults"]
+    no_parts: dict[str, Any] = {group: {} for group, option in read_default_options().items() if option == []}
+    return {**defaults, **no_parts, **values, "training": defaults["training"] | values["training"]}
 
 
 def add_defaults(tree: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,8 @@ from runner.data.encode import (
 from runner.data.statistics import StatisticsRequest, compute_statistics
 from runner.errors import column_location
 from runner.signature.build import build
-from runner.signature.schema import COLUMN, SCHEMA
+from runner.signature.schema import COLUMN
+from runner.signature.schema import TARGET as TARGET_HINT
 
 VERSION = 3  # of the cache; raise it when the same configuration and rows are encoded in another way
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
@@ -70,7 +71,7 @@ class Features:
         targets = {}
         for name, node in target_nodes(feature).items():
             with column_location(config_key(target_column(name))):
-                targets[name] = build(node, {}, SCHEMA["feature.target"])
+                targets[name] = build(node, {}, TARGET_HINT)
         columns = {}
         for name, node in feature["columns"].items():
             with column_location(config_key(name)):

@@ -38,6 +38,19 @@ from runner.training.trainer import Trainer
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_STEPS = 2**31 - 1  # of an int32 counter
 MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
+PROGRAM_KEYS = (
+    "feature",
+    "architecture",
+    "loss",
+    "loss_weights",
+    "metric",
+    "optimizer",
+    "schedule",
+    "regularizer",
+    "constraint",
+    "augmentation",
+)
+"""The keys whose parts and numbers are compiled into a program."""
 
 
 @dataclass
@@ -187,12 +200,6 @@ def _check_splits(data: Data, training: Training) -> None:
         )
 
 
-PROGRAM_KEYS = (
-    *("feature", "architecture", "loss", "loss_weights", "metric"),
-    *("optimizer", "schedule", "regularizer", "augmentation"),
-)
-"""The keys of the configuration that the program depends on."""
-
 _PROGRAMS: dict[str, Program] = {}
 
 
@@ -205,7 +212,7 @@ def get_program(static: Mapping[str, Any], features: Features, constants: Mappin
         constants: the constants of the target and the columns.
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    key = repr(([static[name] for name in PROGRAM_KEYS], static_constants))
+    key = repr(([static[group] for group in PROGRAM_KEYS], static_constants))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()

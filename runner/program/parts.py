@@ -11,27 +11,42 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Batch, BindsTargets, Constants, Metric, Output, Regularizer, TargetSpec, UserError
+from components.types import (
+    Batch,
+    BindsTargets,
+    Constants,
+    Constraint,
+    Metric,
+    Output,
+    Regularizer,
+    TargetSpec,
+    UserError,
+)
 from runner.data.encode import TARGET
 from runner.data.load import Features
 from runner.errors import LocatedError, error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
-from runner.program.returns import check_augmented, check_augmented_inputs, check_measured, check_numbers
+from runner.program.returns import (
+    check_augmented,
+    check_augmented_inputs,
+    check_measured,
+    check_numbers,
+    check_same_shapes,
+)
 from runner.signature.build import build, check_kind
 from runner.signature.parameters import read_parameter_hints
-from runner.signature.schema import SCHEMA
-from runner.signature.type_hints import Kind, PartHint, element_hint
+from runner.signature.schema import LOSS, METRIC, SCHEMA
+from runner.signature.type_hints import element_hint
 
 STRICT_SHAPES = partial(jax.numpy_rank_promotion, "raise")  # (B,) and (B, 1) don't silently become (B, B)
 WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
 RESERVED_NAMES = ("loss", "objective", "learning_rate", "epoch", "step", "last")  # of the record
-LOSS, METRIC = Annotated[PartHint, Kind("loss")], Annotated[PartHint, Kind("metric")]
 
 StepSums = dict[str, dict[str, jax.Array]]
 """Sums by metric (or loss) and by name, on the device."""
@@ -88,6 +103,7 @@ class BuiltParts(NamedTuple):
     model: Model
     targets: Mapping[str, TargetParts]
     regularizers: Mapping[str, Regularizer]
+    constraints: Mapping[str, Constraint]
     augmentations: Mapping[str, Callable[[jax.Array, Batch], Batch]]
 
     @property
@@ -140,8 +156,9 @@ def build_parts(
         if name in used_columns
     }
     regularizers = _build_group("regularizer", static, numbers)
+    constraints = _build_group("constraint", static, numbers)
     model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture)
-    return BuiltParts(model, targets, regularizers, augmentations)
+    return BuiltParts(model, targets, regularizers, constraints, augmentations)
 
 
 def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> TargetParts:
@@ -178,6 +195,11 @@ def _as_loss_function(loss: Any) -> LossFunction:
     part = _part_name(loss)
 
     def compute_losses(output: Output, batch: Batch) -> jax.Array:
+        if batch.soft and names[0] != "output" and "soft" not in names[2:]:
+            raise UserError(
+                f"{part} doesn't take the probabilities of mixed classes, a parameter `soft`. "
+                "Choose loss=softmax_cross_entropy, or remove the augmentation that mixes examples."
+            )
         if names[0] == "output":
             losses = loss(output, batch)
         elif "soft" in names[2:]:
@@ -266,6 +288,16 @@ def augment(parts: BuiltParts, key: jax.Array, batch: Batch) -> Batch:
         with error_location(f"augmentation.{name}"):
             batch = augmentation(jax.random.fold_in(key, number), batch)
     return batch
+
+
+def constrain(parts: BuiltParts, parameters: Any) -> Any:
+    """The parameters that meet all constraints, which are applied in the alphabetical order of their names."""
+    for name, constraint in sorted(parts.constraints.items()):
+        with error_location(f"constraint.{name}"):
+            constrained = constraint(parameters)
+            check_same_shapes(constrained, parameters, _part_name(constraint))
+            parameters = constrained
+    return parameters
 
 
 def make_targets(
