@@ -20,6 +20,7 @@ def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     feature = values.get("feature")
     if not isinstance(feature, Mapping) or not all(key in values for key in ("loss", "metric")):
         return
+    yield from _check_masks(feature)
     single, several = feature.get("target"), feature.get("targets") or {}
     if single is not None and several:
         yield Problem("feature.targets", "is set beside feature.target. Set one of them to null.")
@@ -49,6 +50,14 @@ def list_metric_names(values: Mapping[str, Any]) -> tuple[list[str], bool]:
     if feature.get("weight") is not None:
         names += [f"weighted/{name}" for name in names]
     return names, _may_have_internal_losses(values)
+
+
+def _check_masks(feature: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds inputs whose missing values would be masked: an architecture would see NaN."""
+    columns = feature.get("columns")
+    for name, node in columns.items() if isinstance(columns, Mapping) else ():
+        if isinstance(node, Mapping) and node.get("missing") == "mask":
+            yield Problem(f"feature.columns.{name}.missing", "mask is for targets only. Choose a replacement.")
 
 
 def _check_single(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -43,6 +43,7 @@ from runner.signature.schema import COLUMN
 from runner.signature.schema import TARGET as TARGET_HINT
 
 VERSION = 3  # of the cache; raise it when the same configuration and rows are encoded in another way
+EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
 
@@ -79,7 +80,8 @@ class Features:
         weight = None
         if feature.get("weight") is not None:
             with column_location(config_key(WEIGHT)):
-                weight = build(feature["weight"], {}, COLUMN)
+                node = feature["weight"]
+                weight = build({"_target_": EXAMPLE_WEIGHT, "key": node} if isinstance(node, str) else node, {}, COLUMN)
         inputs = {name: tuple(names) for name, names in feature["inputs"].items()}
         return cls(targets, columns, inputs, weight, feature.get("sample"))
 

@@ -20,7 +20,7 @@ SCHEMA: dict[str, Any] = {
     "feature.target": TARGET | None,
     "feature.targets": dict[str, TARGET],
     "feature.columns": dict[str, COLUMN],
-    "feature.weight": COLUMN | None,
+    "feature.weight": COLUMN | str | None,
     "architecture": Annotated[PartHint, Kind("architecture")],
     "loss": LOSS | dict[str, LOSS] | None,
     "metric": dict[str, METRIC | dict[str, METRIC]],
