@@ -87,6 +87,10 @@ class Label:
         classes = self._name_classes(rows)
         counts = np.array([rows[value] for value in classes])
         shape = results.get("shape", ())
+        if len(shape) not in (0, 2):
+            raise DataError(
+                f"column `{self.key}` has rows of shape {shape}; a class, or an image of classes (H, W), is needed"
+            )
         return Constants(
             host={"values": np.array(list(classes))},
             device={"weight": (counts.sum() / (len(counts) * counts)).astype(np.float32)},
@@ -99,11 +103,10 @@ class Label:
         """`ids`: int32 (rows,), or (rows, H, W) in the smallest type of integers; -1 if missing or ignored."""
         known_ids = {value: number for number, value in enumerate(constants.host["values"].tolist())}
         values, positions = group_elements(block, self.key, allow_missing=self.missing is not None)
-        if positions.shape[1:] != tuple(constants.static.get("shape", ())):
-            raise DataError(
-                f"column `{self.key}` of {block.origin} has rows of shape {positions.shape[1:]}; "
-                f"in training it was {tuple(constants.static.get('shape', ()))}"
-            )
+        shape, training_shape = positions.shape[1:], tuple(constants.static.get("shape", ()))
+        if shape != training_shape:
+            expected = f"in training it was {training_shape}" if training_shape else "a class is a single value"
+            raise DataError(f"column `{self.key}` of {block.origin} has rows of shape {shape}; {expected}")
         known_ids |= {} if self.ignore is None else {self.ignore: -1}
         id_of_value = np.array([known_ids.get(value, UNKNOWN) for value in [*values, None]], np.int32)
         id_of_value[-1] = -1  # the position -1 is a missing value

@@ -42,7 +42,7 @@ With several targets, the losses are by target, and the metrics by target and na
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
     """Finds the parts of a tree whose kind is not allowed at their key.
 
-    A target that does not exist is skipped, because `read_signature` reports it.
+    A `_target_` that does not exist is skipped, because `read_signature` reports it.
 
     Args:
         value: a tree of plain values.

@@ -205,11 +205,11 @@ class WideLoss(_CrossEntropy):
     """Adds (B,) and (B, classes), which NumPy would broadcast if there are as many examples as classes."""
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        return (logits + target).mean(1)
+        return (logits + target.astype(jnp.float32)).mean(1)
 
 
 class ColumnLoss(_CrossEntropy):
     """Returns (B, 1)."""
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
-        return logits[:, :1] - target[:, None]
+        return logits[:, :1] - target[:, None].astype(jnp.float32)

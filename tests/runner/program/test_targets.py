@@ -56,7 +56,7 @@ class Session:
     """A program with data, and its state before the first step."""
 
     def __init__(self, features: Features, **static: Any) -> None:
-        groups: dict[str, Any] = dict.fromkeys(("metric", "loss_weights", "regularizer", "constraint"), {})
+        groups: dict[str, Any] = {key: {} for key in ("metric", "loss_weights", "regularizer", "constraint")}
         groups |= {"augmentation": {}, "update": {}, "loss": None, "architecture": MLP}
         groups |= {
             "optimizer": {"_target_": "optax.sgd"},
@@ -111,7 +111,10 @@ class Session:
 
 TWO_TARGETS = {
     "loss": {"kind": {"_target_": LOSS + "SoftmaxCrossEntropy"}, "size": {"_target_": LOSS + "MSE"}},
-    "metric": {"kind": {"accuracy": {"_target_": METRIC + "Accuracy"}}, "size": {"rmse": {"_target_": METRIC + "RMSE"}}},
+    "metric": {
+        "kind": {"accuracy": {"_target_": METRIC + "Accuracy"}},
+        "size": {"rmse": {"_target_": METRIC + "RMSE"}},
+    },
     "loss_weights": {"size": 0.5},
 }
 
