@@ -46,6 +46,7 @@ PROGRAM_GROUPS = (
     "optimizer",
     "schedule",
     "regularizer",
+    "update",
     "constraint",
     "augmentation",
 )

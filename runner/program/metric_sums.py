@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -43,7 +44,12 @@ def _widen(value: np.ndarray) -> np.ndarray:
 
 
 def compute_metrics(sums: MetricSums, metrics: Mapping[str, Metric], split: str) -> dict[str, float]:
-    """The metrics of a split, {"valid/loss": …, …}: the mean loss, and the result of each metric."""
+    """The metrics of a split, {"valid/loss": …, …}: the mean loss, and the result of each metric.
+
+    They are NaN if no example counts, because all steps were skipped.
+    """
+    if sums["loss"]["count"] == 0:
+        return {f"{split}/{name}": math.nan for name in sums if name != LAST}
     means = {name: sums[name]["sum"] / sums[name]["count"] for name in LOSSES if name in sums}
     results = {name: _compute_metric(name, metric, sums[name]) for name, metric in metrics.items() if name in sums}
     return {f"{split}/{name}": float(value) for name, value in (means | results).items()}

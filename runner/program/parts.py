@@ -28,6 +28,7 @@ from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
 from runner.program.returns import check_augmented, check_measured, check_numbers, check_same_shapes
+from runner.program.update import Members, build_members
 from runner.signature.build import build, check_kind
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
@@ -69,6 +70,7 @@ class BuiltParts(NamedTuple):
     metrics: Mapping[str, Metric]
     regularizers: Mapping[str, Regularizer]
     constraints: Mapping[str, Constraint]
+    members: Members
     augmentations: Mapping[str, Augmentation]
 
 
@@ -113,9 +115,10 @@ def build_parts(
             check_kind(metrics[name], f"{node['_target_']}.bind", ["metric"])
     regularizers = _build_group("regularizer", static, numbers)
     constraints = _build_group("constraint", static, numbers)
+    members = build_members(static["update"], numbers)
     augmentations = _build_group("augmentation", static, numbers)
     model = Model(columns, inputs, sparse_inputs(architecture), architecture)
-    return BuiltParts(model, target, loss, metrics, regularizers, constraints, augmentations)
+    return BuiltParts(model, target, loss, metrics, regularizers, constraints, members, augmentations)
 
 
 def _build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
