@@ -45,3 +45,15 @@ from components.types.training import Plateau as Plateau
 from components.types.training import Regularizer as Regularizer
 from components.types.training import Schedule as Schedule
 from components.types.training import Weights as Weights
+from components.types.update import UPDATE_METHODS as UPDATE_METHODS
+from components.types.update import AfterUpdate as AfterUpdate
+from components.types.update import AroundOptimizer as AroundOptimizer
+from components.types.update import BeforeOptimizer as BeforeOptimizer
+from components.types.update import Decaying as Decaying
+from components.types.update import Freezing as Freezing
+from components.types.update import Group as Group
+from components.types.update import Grouping as Grouping
+from components.types.update import Optimizer as Optimizer
+from components.types.update import Skipping as Skipping
+from components.types.update import Update as Update
+from components.types.update import Variables as Variables

@@ -13,10 +13,18 @@ from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import find_kind_problem
-from runner.signature.parameters import Parameter, Parameters, read_call_signature, read_settings_fields, read_signature
-from runner.signature.schema import SCHEMA, find_misplaced_parts
+from runner.signature.parameters import (
+    REST,
+    Parameter,
+    Parameters,
+    find_parameter,
+    read_call_signature,
+    read_settings_fields,
+    read_signature,
+)
+from runner.signature.schema import SCHEMA, find_hint, find_misplaced_parts
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Problem, find_problems
+from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
 
 if TYPE_CHECKING:
@@ -41,12 +49,12 @@ FILLED_IN = {
         "dtype": "is set by training.precision. Leave it out.",
     },
 }
-"""Parameters that the runner sets, by group, and the problem for a user who sets one."""
+"""Parameters that the runner sets, by kind of part, and the problem for a user who sets one."""
 REQUIRED = {
     "optimizer": ("learning_rate", "the learning rate of each step"),
     "architecture": ("outputs", "the number of outputs of each example"),
 }
-"""The parameter that each part of a group must have, since the runner sets it, and what it means."""
+"""The parameter that each part of a kind must have, since the runner sets it, and what it means."""
 
 
 def check_config(config: Config) -> None:
@@ -148,16 +156,16 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
         if f"{key}._target_" in misplaced_keys:
             continue
         target = node["_target_"]
-        filled_in = FILLED_IN.get(key, {})
+        kinds = part_kinds(find_hint(values, path))
+        filled_in = {name: problem for kind in kinds for name, problem in FILLED_IN.get(kind, {}).items()}
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
             known = read_signature(target)
         except PartNotFoundError as error:
             yield Problem(f"{key}._target_", str(error))
             continue
-        if known is not None and key in REQUIRED:
-            required, meaning = REQUIRED[key]
-            if required not in known:
+        for required, meaning in [REQUIRED[kind] for kind in kinds if kind in REQUIRED]:
+            if known is not None and required not in known:
                 yield Problem(f"{key}._target_", f"{target} has no parameter `{required}`, {meaning}. Add it.")
         for name, problem in filled_in.items():
             if name in arguments:
@@ -180,13 +188,13 @@ def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, w
         if parameter.required and name not in values:
             yield Problem(_join(owner, name), "is missing, and has no default")
     for name, value in values.items():
-        key = _join(owner, name)
-        if name not in known:
-            yield Problem(key, f"unknown {what}. {suggest_name(name, known)}")
+        key, found = _join(owner, name), find_parameter(known, name)
+        if found is None:
+            yield Problem(key, f"unknown {what}. {suggest_name(name, known.keys() - {REST})}")
         elif value == "???":
             yield Problem(key, "has no value yet. Set it.")
         elif not is_reference(value):
-            yield from find_problems(value, known[name].hint, key)
+            yield from find_problems(value, found.hint, key)
 
 
 def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -47,6 +47,7 @@ PROGRAM_KEYS = (
     "optimizer",
     "schedule",
     "regularizer",
+    "update",
     "constraint",
     "augmentation",
 )

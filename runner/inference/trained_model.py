@@ -31,7 +31,7 @@ from runner.inference.predictions import Predictions, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
 from runner.program.parts import ExampleOutputs, ProgramInputs
-from runner.program.program import TrainState, numbers_to_arrays
+from runner.program.program import TrainState, evaluated_weights, numbers_to_arrays
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
 from runner.run_folder import find_run, list_runs, read_record
@@ -111,7 +111,7 @@ class TrainedModel:
         self._program = get_program(static, self.features, self._constants)
         device_constants = {name: dict(constants.device) for name, constants in self._constants.items()}
         self._program_inputs = jax.device_put(ProgramInputs(self._numbers, device_constants))
-        self.weights = _load_best_weights(folder, self._state_shapes(), progress)
+        self.weights = self._load_best_weights()
         for change in list_changes(self._record["tags"], code_versions(self._config) | arithmetic_settings()):
             progress.note(f"warning: {change}: results may differ from those of the run")
 
@@ -129,6 +129,28 @@ class TrainedModel:
         }
         encoded = gather_rows(empty_rows, np.zeros(1, int))
         return jax.eval_shape(self._program.init, self._program_inputs, encoded, np.zeros(1, np.int32))
+
+    def _load_best_weights(self) -> BestWeights:
+        """The best weights that the run has saved so far. Raises UserError if it has saved none."""
+        parts = self._program.build_parts(self._program_inputs)
+        shapes, unfrozen_shapes = self._state_shapes(), None
+        if parts.members.unfreeze_epoch is not None:
+            unfrozen_shapes = jax.eval_shape(self._program.unfreeze, self._program_inputs, shapes)
+        weights_shapes = shapes.parameters, shapes.model_state
+        checkpoint, warnings = load_newest_checkpoint(
+            self.folder / "checkpoints", shapes, weights_shapes, unfrozen_shapes
+        )
+        for warning in warnings:
+            self._progress.note(f"warning: {warning}")
+        if checkpoint is None:
+            reason = "; ".join(warnings) or "it was interrupted before the first one, or they were removed"
+            raise UserError(
+                f"run={self.folder.name}: the run has no checkpoint that can be read: {reason}. Train it again."
+            )
+        state, best, metadata = checkpoint
+        epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
+        parameters, model_state = jax.device_put(best or evaluated_weights(parts, state))
+        return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), len(epochs))
 
     @property
     def default_split(self) -> str:
@@ -260,21 +282,6 @@ def _empty_row(layout: ArrayLayout) -> Encoded:
     """An array with one row of zeros."""
     array = np.zeros((1, *layout.shape), layout.dtype)
     return Ragged(array, np.array([0, 1])) if layout.ragged else array
-
-
-def _load_best_weights(folder: Path, state_shapes: TrainState, progress: Progress) -> BestWeights:
-    """The best weights that the run has saved so far. Raises UserError if it has saved none."""
-    weights_shapes = state_shapes.parameters, state_shapes.model_state
-    checkpoint, warnings = load_newest_checkpoint(folder / "checkpoints", state_shapes, weights_shapes)
-    for warning in warnings:
-        progress.note(f"warning: {warning}")
-    if checkpoint is None:
-        reason = "; ".join(warnings) or "it was interrupted before the first one, or they were removed"
-        raise UserError(f"run={folder.name}: the run has no checkpoint that can be read: {reason}. Train it again.")
-    state, best, metadata = checkpoint
-    epochs = {record["step"]: record["epoch"] for record in metadata["history"]}
-    parameters, model_state = jax.device_put(best or (state.parameters, state.model_state))
-    return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), len(epochs))
 
 
 def _read_run_record(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -58,7 +59,7 @@ def compute_metrics(
     for prefix in ("", WEIGHTED):
         own = {name: sums[name] for name in sums if name != LAST and name.startswith(WEIGHTED) == bool(prefix)}
         names = sorted(own, key=lambda name: _position(name.removeprefix(prefix), metrics))
-        values |= {name: _compute_value(name, own[name], metrics) for name in names}
+        values |= {name: _compute_value(name, sums, metrics) for name in names}
         losses = {target: values.get(f"{prefix}{record_name(target, 'loss')}") for target in loss_weights}
         if losses and None not in losses.values() and f"{prefix}loss" not in values:
             total = sum(loss_weights[target] * cast(float, loss) for target, loss in losses.items())
@@ -74,11 +75,13 @@ def _position(name: str, metrics: Mapping[str, Metric]) -> tuple[int, str]:
     return (first.index(name), "") if name in first else (len(first), name)
 
 
-def _compute_value(name: str, sums: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]) -> float:
-    """The mean loss, or the result of a metric. It is NaN if no element was counted."""
+def _compute_value(name: str, sums: MetricSums, metrics: Mapping[str, Metric]) -> float:
+    """The mean loss, or the result of a metric; NaN if no element counts, as when all steps were skipped."""
     metric = metrics.get(name.removeprefix(WEIGHTED))
-    with np.errstate(invalid="ignore"):
-        return float(sums["sum"] / sums["count"] if metric is None else _compute_metric(name, metric, sums))
+    loss = sums[name] if metric is None else sums[f"{name[: name.rfind('/') + 1]}loss"]  # of the same target
+    if loss["count"] == 0:
+        return math.nan
+    return float(loss["sum"] / loss["count"] if metric is None else _compute_metric(name, metric, sums[name]))
 
 
 def _compute_metric(name: str, metric: Metric, sums: Mapping[str, np.ndarray]) -> Any:

@@ -39,6 +39,7 @@ from runner.program.returns import (
     check_numbers,
     check_same_shapes,
 )
+from runner.program.update import Members, build_members
 from runner.signature.build import build, check_kind
 from runner.signature.parameters import read_parameter_hints
 from runner.signature.schema import LOSS, METRIC, SCHEMA
@@ -104,6 +105,7 @@ class BuiltParts(NamedTuple):
     targets: Mapping[str, TargetParts]
     regularizers: Mapping[str, Regularizer]
     constraints: Mapping[str, Constraint]
+    members: Members
     augmentations: Mapping[str, Callable[[jax.Array, Batch], Batch]]
 
     @property
@@ -158,7 +160,8 @@ def build_parts(
     regularizers = _build_group("regularizer", static, numbers)
     constraints = _build_group("constraint", static, numbers)
     model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture)
-    return BuiltParts(model, targets, regularizers, constraints, augmentations)
+    members = build_members(static["update"], numbers)
+    return BuiltParts(model, targets, regularizers, constraints, members, augmentations)
 
 
 def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> TargetParts:

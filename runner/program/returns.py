@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from components.types import Batch, Output, UserError
 
@@ -144,6 +145,13 @@ def check_same_shapes(changed: Any, tree: Any, part: str) -> None:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             allowed = f"{old_leaf.dtype} {old_leaf.shape}"
             raise UserError(f"{part} returns `{name}` as {_describe(leaf)}. It must return {allowed}.")
+
+
+def check_update(optimizer: Any, member: Any, method: str) -> None:
+    """Raises UserError unless a method of an update returns an optimizer."""
+    if not isinstance(optimizer, optax.GradientTransformation):
+        part = f"{type(member).__name__}.{method}"
+        raise UserError(f"{part} returns {_describe(optimizer)}. It must return an optax.GradientTransformation.")
 
 
 def check_rates(rates: Any, part: str) -> None:

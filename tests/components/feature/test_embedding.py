@@ -329,6 +329,7 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
         "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
         "regularizer": {},
         "loss_weights": {},
+        "update": {},
         "constraint": {},
         "augmentation": {},
     }

@@ -45,6 +45,7 @@ def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
         "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
         "loss_weights": {},
         "regularizer": {},
+        "update": {},
         "constraint": {},
         "augmentation": {},
         **groups,
@@ -405,7 +406,7 @@ def test_data_with_another_identity_replaces_the_data_on_the_device() -> None:
 
 def test_each_augmentation_has_its_own_random_key() -> None:
     mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
-    twice = BuiltParts(*[None] * 4, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
+    twice = BuiltParts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
     batch = Batch({"image": mirrored}, {"target": jnp.zeros(32, int)}, {}, None, jnp.ones(32, bool))
     inputs = augment(twice, jax.random.key(1), batch).inputs
     changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
