@@ -44,6 +44,7 @@ from components.types.training import Metric as Metric
 from components.types.training import Plateau as Plateau
 from components.types.training import Regularizer as Regularizer
 from components.types.training import Schedule as Schedule
+from components.types.training import Step as Step
 from components.types.training import Weights as Weights
 from components.types.update import UPDATE_METHODS as UPDATE_METHODS
 from components.types.update import AfterUpdate as AfterUpdate

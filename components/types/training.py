@@ -143,6 +143,21 @@ class Regularizer(Protocol):
         """The penalty, a scalar that is added to the objective."""
 
 
+class Step(Protocol):
+    """Computes the gradients of a training step. The program updates the parameters with them."""
+
+    def __call__(
+        self, objective: Callable[[Any], tuple[jax.Array, Any]], parameters: Any
+    ) -> tuple[tuple[jax.Array, Any], Any]:
+        """The value of the objective, its auxiliary results, and the gradients: ((value, auxiliary), gradients).
+
+        Args:
+            objective: parameters -> (value, auxiliary results). It is closed over the batch, its random keys and the
+                model state.
+            parameters: the parameters that are trained.
+        """
+
+
 class Constraint(Protocol):
     """A constraint on the parameters."""
 

@@ -71,6 +71,7 @@ def find_config_problems(config: Config) -> list[str]:
         *find_target_problems(values),
         *_check_monitor(values),
         *_check_folds(values),
+        *_check_microbatches(values),
         *_check_precision(values),
         *_check_mode_keys(values),
     ]
@@ -258,6 +259,16 @@ def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("fold", f"{fold} is set without folds, the number of folds. Set both.")
     elif isinstance(fold, int) and isinstance(folds, int) and fold >= folds:
         yield Problem("fold", f"{fold} is not below folds={folds}. Folds count from 0.")
+
+
+def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that a batch splits into equal parts."""
+    training = values.get("training")
+    size, count = (
+        (training.get(name) for name in ("batch_size", "microbatches")) if isinstance(training, dict) else (0, 0)
+    )
+    if isinstance(size, int) and isinstance(count, int) and count > 0 and size % count:
+        yield Problem("training.microbatches", f"{count} does not divide training.batch_size={size}. Choose a divisor.")
 
 
 def _check_precision(values: Mapping[str, Any]) -> Iterator[Problem]:

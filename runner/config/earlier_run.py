@@ -44,6 +44,7 @@ def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
     defaults = _read_yaml(RUN_YAML, dict)
     del defaults["defaults"]
     no_parts: dict[str, Any] = {group: {} for group, option in read_default_options().items() if option == []}
+    no_parts["step"] = _read_yaml(RUN_YAML.parent / "step" / f"{read_default_options()['step']}.yaml", dict)
     return {**defaults, **no_parts, **values, "training": defaults["training"] | values["training"]}
 
 

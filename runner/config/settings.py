@@ -14,6 +14,7 @@ class Training:
 
     epochs: Annotated[int, Range(1)]
     batch_size: Annotated[int, Range(1)]
+    microbatches: Annotated[int, Range(1)]
     evaluation_batch_size: Annotated[int, Range(1)]
     drop_remainder: bool
     monitor: str

@@ -46,6 +46,7 @@ PROGRAM_KEYS = (
     "metric",
     "optimizer",
     "schedule",
+    "step",
     "regularizer",
     "update",
     "constraint",
@@ -213,7 +214,8 @@ def get_program(static: Mapping[str, Any], features: Features, constants: Mappin
         constants: the constants of the target and the columns.
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    key = repr(([static[group] for group in PROGRAM_KEYS], static_constants))
+    microbatches = static["training"]["microbatches"]
+    key = repr(([static[name] for name in PROGRAM_KEYS], microbatches, static_constants))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()

@@ -10,7 +10,8 @@ import numpy as np
 from components.types import Output, UserError, row_count
 from runner.data.batches import gather_rows
 from runner.data.transform import Rows
-from runner.program.parts import ProgramInputs, decode_outputs
+from runner.program.objective import decode_outputs
+from runner.program.parts import ProgramInputs
 from runner.program.program import Program
 
 BATCH_SIZES = tuple(16**power for power in range(8))  # few, because the model is compiled for each

@@ -30,7 +30,8 @@ from runner.inference.predict_fn import PredictFn
 from runner.inference.predictions import Predictions, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
-from runner.program.parts import ExampleOutputs, ProgramInputs
+from runner.program.objective import ExampleOutputs
+from runner.program.parts import ProgramInputs
 from runner.program.program import TrainState, evaluated_weights, numbers_to_arrays
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions

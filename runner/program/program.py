@@ -7,7 +7,7 @@ numbers share one program, and the second compiles nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,21 +22,23 @@ from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
 from runner.program.freeze import find_frozen, freeze_modules, split
-from runner.program.optimizer import OptimizerFactory
-from runner.program.parts import (
-    BuiltParts,
+from runner.program.microbatches import accumulate, split_batch
+from runner.program.objective import (
+    Counts,
     ExampleOutputs,
-    ProgramInputs,
     StepSums,
     augment,
-    build_parts,
+    compute_penalties,
     compute_sums,
     constrain,
+    count_batch,
     example_outputs,
     make_targets,
     objective_terms,
 )
-from runner.program.returns import check_rates
+from runner.program.optimizer import OptimizerFactory
+from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
+from runner.program.returns import check_numbers, check_rates, check_same_shapes
 from runner.program.trees import carry_over, merge
 from runner.program.update import (
     Members,
@@ -125,6 +127,7 @@ class Program:
         self.unfreeze = jax.jit(self._unfreeze, donate_argnums=1)
         self.train = jax.jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jax.jit(self._evaluate)
+        self._microbatches = static_config.get("training", {}).get("microbatches", 1)
         self._layers_outside_model = {
             name: column.layer(self._constants[name].static) for name, column in features.program_only.items()
         }
@@ -220,21 +223,44 @@ class Program:
         frozen = find_frozen(parts.members.freeze, state.parameters, unfrozen=unfrozen)
         free, frozen_parameters = split(state.parameters, frozen)
 
-        def objective(free: Any) -> tuple[jax.Array, tuple[Any, StepSums]]:
-            parameters = merge(free, frozen_parameters)
-            variables = {"params": parameters, **state.model_state}
+        def objective_of_part(
+            free: Any, model_state: Any, encoded: Any, number: Any
+        ) -> tuple[jax.Array, tuple[Any, StepSums]]:
+            variables = {"params": merge(free, frozen_parameters), **model_state}
             with freeze_modules(frozen):
-                batch, output, model_state = self.forward(parts, program_inputs, variables, encoded, step=state.step)
+                batch, output, model_state = self.forward(
+                    parts, program_inputs, variables, encoded, step=state.step, microbatch=number
+                )
             sums = compute_sums(parts, output, batch, training=True)
-            losses, others = objective_terms(parts, parameters, output, batch, sums)
-            value = sum(losses[1:], losses[0]) if losses else jnp.float32(0)
+            losses, others = objective_terms(parts, output, batch, sums, counts or count_batch([batch]))
             if others:
-                value = sum(others, value)
-                size = len(batch.present)
+                sums["objective"] = {"sum": jnp.float32(0), "count": jnp.int32(0)}  # set below
+            terms = [*losses, *others] or [jnp.float32(0)]
+            return sum(terms[1:], terms[0]), (model_state, sums)
+
+        def objective(free: Any) -> tuple[jax.Array, tuple[Any, StepSums]]:
+            value, (model_state, sums) = objective_of_batch(free)
+            penalties = compute_penalties(parts, merge(free, frozen_parameters))
+            value = sum(penalties, value)
+            if penalties or "objective" in sums:
                 sums["objective"] = {"sum": value * size, "count": jnp.int32(size)}
             return value, (model_state, sums)
 
-        (value, (model_state, sums)), gradients = jax.value_and_grad(objective, has_aux=True)(free)
+        size, counts = len(jax.tree.leaves(encoded)[0]), None
+        if self._microbatches == 1:
+            objective_of_batch: Callable[[Any], Any] = partial(
+                objective_of_part, model_state=state.model_state, encoded=encoded, number=None
+            )
+        else:
+            microbatches = split_batch(encoded, self._microbatches)
+            counts = self._count_microbatches(parts, program_inputs, state, microbatches)
+            objective_of_batch = accumulate(
+                objective_of_part, microbatches, state.model_state, unroll=is_slow_in_loops(state.parameters)
+            )
+        with error_location("step"):
+            (value, (model_state, sums)), gradients = parts.step(objective, free)
+            check_numbers(value, (), part_name(parts.step), "the value of the objective")
+            check_same_shapes(gradients, free, part_name(parts.step))
         optimizer, rate = self._build_optimizer(
             program_inputs, parts.members, state.parameters, state.step, rate_inputs
         )
@@ -254,6 +280,17 @@ class Program:
         first_bad = jnp.where((state.first_bad < 0) & is_bad, state.step, state.first_bad)
         sums["last"] = {"learning_rate": rate, "first_bad": first_bad, **describe_skipped(parts.members, new)}
         return new._replace(first_bad=first_bad), sums
+
+    def _count_microbatches(
+        self, parts: BuiltParts, program_inputs: ProgramInputs, state: TrainState, microbatches: Sequence[Any]
+    ) -> Counts:
+        """Counts the examples and elements of a batch. XLA removes all of the forward passes but the masks."""
+        variables = {"params": state.parameters, **state.model_state}
+        batches = [
+            self.forward(parts, program_inputs, variables, encoded, step=state.step, microbatch=number)[0]
+            for number, encoded in enumerate(microbatches)
+        ]
+        return count_batch(batches)
 
     def _evaluate(
         self,
@@ -279,6 +316,7 @@ class Program:
         encoded: Any,
         *,
         step: jax.Array | None,
+        microbatch: Any | None = None,
         present: jax.Array | None = None,
     ) -> tuple[Batch, Output, Any]:
         """The batch, the model's output for it, and the model's new state.
@@ -289,6 +327,7 @@ class Program:
             variables: the Flax variables of the model.
             encoded: the encoded columns of the examples, with the targets.
             step: the training step. None: inference.
+            microbatch: the number of the part of the batch, which gets random keys of its own. None: the whole batch.
             present: bool (B,), false for padding. None: no example is padding.
         """
         if present is None:
@@ -299,13 +338,14 @@ class Program:
         weight = columns[WEIGHT][:, 0] if WEIGHT in columns else None
         arguments: dict[str, Any] = {"train": False, "mutable": []}
         if step is not None:
+            keys = [_random_key(program_inputs, stream, step) for stream in ("augment", "train")]
+            if microbatch is not None:
+                keys = [jax.random.fold_in(key, microbatch) for key in keys]
             arguments = {
                 "train": True,
-                "augment": partial(augment, parts, _random_key(program_inputs, "augment", step))
-                if parts.augmentations
-                else None,
+                "augment": partial(augment, parts, keys[0]) if parts.augmentations else None,
                 "mutable": [name for name in variables if name != "params"],
-                "rngs": {"dropout": _random_key(program_inputs, "train", step)},
+                "rngs": {"dropout": keys[1]},
             }
         with error_location("architecture"):
             # The model applies the augmentation, because augmentations change what the layers of the columns return.
@@ -375,10 +415,15 @@ def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:
         ragged: whether a column has rows of different lengths.
     """
     leaves = jax.tree.leaves(state.parameters)
-    if jax.default_backend() == "cpu" and any(leaf.ndim > 2 for leaf in leaves):
+    if is_slow_in_loops(state.parameters):
         return 1
     steps = STEPS_OF_RAGGED_DATA if ragged else STEPS_PER_DISPATCH
     return steps if sum(leaf.size for leaf in leaves) < LARGE_MODEL else min(steps, STEPS_OF_LARGE_MODEL)
+
+
+def is_slow_in_loops(parameters: Any) -> bool:
+    """Whether a model has convolutions and runs on the CPU, where they are 20 times slower inside a compiled loop."""
+    return jax.default_backend() == "cpu" and any(leaf.ndim > 2 for leaf in jax.tree.leaves(parameters))
 
 
 def numbers_to_arrays(numbers: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:

@@ -70,13 +70,8 @@ def import_target(target: str) -> Any:
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
     """Builds the object that a tree of plain values describes. Only parts are called.
 
-    <<<<<<< HEAD
-        A mapping with `_target_` becomes a call of the target with its other keys. Lists become tuples, and a `ScalarSlot`
-        becomes its value in `numbers`. An optimizer without extra arguments becomes an `UnboundOptimizer`.
-    =======
-        A mapping with `_target_` becomes a call of that target with its other keys. Lists become tuples, and a `ScalarSlot`
-        becomes its value in `numbers`.
-    >>>>>>> main
+    A mapping with `_target_` becomes a call of that target with its other keys. Lists become tuples, and a `ScalarSlot`
+    becomes its value in `numbers`. An optimizer without extra arguments becomes an `UnboundOptimizer`.
 
         Args:
             node: the tree.

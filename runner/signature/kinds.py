@@ -56,6 +56,7 @@ KINDS = {
     "regularizer": PartKind("a regularizer", ("components.regularizer",), "components.types.Regularizer"),
     "update": PartKind("an update", ("components.update",), "components.types.Update", UPDATE_METHODS),
     "constraint": PartKind("a constraint", ("components.constraint",), "components.types.Constraint"),
+    "step": PartKind("a step", ("components.step",), "components.types.Step"),
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
     "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),

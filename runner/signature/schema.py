@@ -27,6 +27,7 @@ SCHEMA: dict[str, Any] = {
     "metric": dict[str, METRIC | dict[str, METRIC]],
     "optimizer": Annotated[PartHint, Kind("optimizer")],
     "schedule": Annotated[PartHint, Kind("schedule")],
+    "step": Annotated[PartHint, Kind("step")],
     "regularizer": dict[str, Annotated[PartHint, Kind("regularizer")]],
     "update": dict[str, Annotated[PartHint, Kind("update")]],
     "constraint": dict[str, Annotated[PartHint, Kind("constraint")]],

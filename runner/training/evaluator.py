@@ -20,7 +20,8 @@ from runner.data.load import Data
 from runner.display.progress import Progress
 from runner.log import LOG
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
-from runner.program.parts import ExampleOutputs, ProgramInputs, StepSums, decode_targets
+from runner.program.objective import ExampleOutputs, StepSums, decode_targets
+from runner.program.parts import ProgramInputs
 from runner.program.program import Program
 from runner.record.predictions import RecordedPredictions
 

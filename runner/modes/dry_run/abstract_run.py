@@ -10,7 +10,8 @@ import numpy as np
 
 from components.types import Batch, Output
 from runner.data.batches import Chunk
-from runner.program.parts import BuiltParts, compute_sums, objective_terms
+from runner.program.objective import compute_penalties, compute_sums, count_batch, objective_terms
+from runner.program.parts import BuiltParts
 from runner.program.program import RateInputs
 from runner.training.trainer import Trainer
 
@@ -66,8 +67,8 @@ class AbstractRun:
         parts = self._build_parts()
         batch, output = self._forward(parts, parameters, model_state, encoded)
         sums = compute_sums(parts, output, batch, training=True)
-        losses, others = objective_terms(parts, parameters, output, batch, sums)
-        return sum([*losses, *others], jnp.float32(0))
+        losses, others = objective_terms(parts, output, batch, sums, count_batch([batch]))
+        return sum([*losses, *others, *compute_penalties(parts, parameters)], jnp.float32(0))
 
     def _build_parts(self) -> BuiltParts:
         return self.trainer.program.build_parts(self.trainer.program_inputs)

@@ -16,7 +16,7 @@ from runner.data.batches import gather_rows
 from runner.data.encode import is_input_column, target_column
 from runner.data.load import Data, Features, program_column_names
 from runner.program.model import Model, as_dense, join_columns
-from runner.program.parts import decode_targets
+from runner.program.objective import decode_targets
 
 
 @dataclass(frozen=True)

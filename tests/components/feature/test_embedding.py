@@ -330,6 +330,7 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
         "regularizer": {},
         "loss_weights": {},
         "update": {},
+        "step": {"_target_": "components.step.Supervised"},
         "constraint": {},
         "augmentation": {},
     }

@@ -22,7 +22,8 @@ from runner.data.batches import Batches, epoch_order
 from runner.data.load import Data, Features, load_encoded
 from runner.execution.prepare import get_program
 from runner.program.metric_sums import add_sums, compute_metrics
-from runner.program.parts import BuiltParts, ProgramInputs, augment
+from runner.program.objective import augment
+from runner.program.parts import BuiltParts, ProgramInputs
 from runner.program.program import Program, RateInputs, numbers_to_arrays
 from runner.signature.build import ScalarSlot
 
@@ -46,6 +47,7 @@ def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
         "loss_weights": {},
         "regularizer": {},
         "update": {},
+        "step": {"_target_": "components.step.Supervised"},
         "constraint": {},
         "augmentation": {},
         **groups,
@@ -406,7 +408,7 @@ def test_data_with_another_identity_replaces_the_data_on_the_device() -> None:
 
 def test_each_augmentation_has_its_own_random_key() -> None:
     mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
-    twice = BuiltParts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
+    twice = BuiltParts(*[None] * 6, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
     batch = Batch({"image": mirrored}, {"target": jnp.zeros(32, int)}, {}, None, jnp.ones(32, bool))
     inputs = augment(twice, jax.random.key(1), batch).inputs
     changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))

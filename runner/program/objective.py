@@ -1,0 +1,292 @@
+"""Computes the losses and metrics of a batch, and the terms of the objective.
+
+All functions can be traced, except `decode_targets`: it returns an array on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from components.types import Batch, Metric, Output, Regularizer, TargetSpec
+from runner.errors import LocatedError, error_location
+from runner.program.parts import WEIGHTED, BuiltParts, part_key, part_name, record_name
+from runner.program.returns import check_measured, check_numbers, check_same_shapes
+
+RESERVED_NAMES = ("loss", "objective", "learning_rate", "epoch", "step", "last")  # of the record
+STRICT_SHAPES = partial(jax.numpy_rank_promotion, "raise")  # (B,) and (B, 1) don't silently become (B, B)
+
+StepSums = dict[str, dict[str, jax.Array]]
+"""Sums by metric (or loss) and by name, on the device."""
+
+
+class ExampleOutputs(NamedTuple):
+    """The model's outputs for each example, by the name of each target that is no image.
+
+    Attributes:
+        logits: float32 (B, outputs). For a real-valued target these are predictions in the target's own unit.
+        losses: float32 (B,).
+    """
+
+    logits: Mapping[str, Any]
+    losses: Mapping[str, Any]
+
+
+def augment(parts: BuiltParts, key: jax.Array, batch: Batch) -> Batch:
+    """Applies the augmentations to a batch, one after another."""
+    for number, (name, augmentation) in enumerate(parts.augmentations.items()):
+        with error_location(f"augmentation.{name}"):
+            batch = augmentation(jax.random.fold_in(key, number), batch)
+    return batch
+
+
+def constrain(parts: BuiltParts, parameters: Any) -> Any:
+    """The parameters that meet all constraints, which are applied in the alphabetical order of their names."""
+    for name, constraint in sorted(parts.constraints.items()):
+        with error_location(f"constraint.{name}"):
+            constrained = constraint(parameters)
+            check_same_shapes(constrained, parameters, part_name(constraint))
+            parameters = constrained
+    return parameters
+
+
+def make_targets(
+    specs: Mapping[str, TargetSpec], values: Mapping[str, jax.Array], present: jax.Array, weight: jax.Array | None
+) -> Batch:
+    """The batch before it has inputs.
+
+    A missing target becomes 0 and its mask false: NaN would make the gradient NaN even where the loss is masked.
+
+    Args:
+        specs: the targets by name.
+        values: the arrays that the layers of the targets return, by name.
+        present: bool (B,), false for padding.
+        weight: float32 (B,), or None.
+    """
+    targets, masks = dict(values), {}
+    for name, spec in specs.items():
+        if spec.can_be_missing:
+            value = values[name]
+            is_missing = value < 0 if spec.kind == "classes" else jnp.isnan(value)
+            targets[name] = jnp.where(is_missing, jnp.zeros_like(value), value)
+            if spec.kind == "real":
+                is_missing = is_missing.any(tuple(range(1, value.ndim)))
+            masks[name] = ~is_missing & present.reshape(-1, *(1,) * (is_missing.ndim - 1))
+    return Batch({}, targets, masks, weight, present)
+
+
+def compute_sums(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+    """The sums of the losses and of each metric over the elements whose mask is true.
+
+    In training, losses are multiplied by the weights of examples and classes. In evaluations they are not; if examples
+    have weights, each loss and metric is summed a second time with them, under the name `weighted/…`. Training leaves
+    out the metrics that collect rows instead of sums (`Metric.collects`): it would have to keep those of an epoch.
+    """
+    unweighted = batch._replace(weight=None)
+    sums = _sum_losses(parts, output, batch if training else unweighted, training=training)
+    sums |= _sum_metrics(parts, output, unweighted, training=training)
+    if batch.weight is not None and not training:
+        weighted = _sum_losses(parts, output, batch, training=False)
+        weighted |= _sum_metrics(parts, output, batch, training=False)
+        sums |= {f"{WEIGHTED}{name}": values for name, values in weighted.items()}
+    return sums
+
+
+def _sum_losses(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+    """The sum and the count of each target's loss and of each internal loss.
+
+    In training, the count is the number of elements, whatever their weights. In evaluations it is their total weight.
+    """
+    sums: StepSums = {}
+    for name in parts.targets:
+        sums[record_name(name, "loss")] = _sum_target(parts, name, output, batch, training=training)
+    examples = _sum_elements(jnp.ones(batch.present.shape, bool), batch.present, None if training else batch.weight)
+    for name, losses in output.losses.items():
+        if name in sums or name in parts.metrics or name in RESERVED_NAMES:
+            raise LocatedError("architecture", f"the internal loss {name} has a name that is taken. Rename it.")
+        sums[name] = {"sum": _sum_elements(losses, batch.present, batch.weight), "count": examples}
+    if not parts.targets:
+        total = sum((sums[name]["sum"] for name in output.losses), jnp.float32(0))
+        sums = {"loss": {"sum": total, "count": examples}} | sums
+    return sums
+
+
+def _sum_target(parts: BuiltParts, name: str, output: Output, batch: Batch, *, training: bool) -> dict[str, jax.Array]:
+    """The sum and the count of a target's loss."""
+    mask, weight = batch.mask_of(name), batch.weight
+    losses = _element_losses(parts, name, output, batch)
+    if losses is None:
+        losses = jnp.zeros(mask.shape, jnp.float32)
+    if training:
+        weight = _multiply(weight, _class_weights(parts.targets[name].spec, batch, name))
+    counted = _sum_elements(jnp.ones(mask.shape, bool), mask, None if training else weight)
+    return {"sum": _sum_elements(losses, mask, weight), "count": counted}
+
+
+def _element_losses(parts: BuiltParts, name: str, output: Output, batch: Batch) -> jax.Array | None:
+    """The loss of each element of a target, (B, …). None: the network has no head."""
+    if output.outputs is None:
+        return None
+    narrowed = output._replace(outputs={name: cast(Mapping[str, jax.Array], output.outputs)[name]})
+    with error_location(part_key("loss", name)), STRICT_SHAPES():
+        return parts.targets[name].loss(narrowed, batch.narrow(name))
+
+
+def _class_weights(spec: TargetSpec, batch: Batch, name: str) -> jax.Array | None:
+    """The weight of the class of each element, (B, …). For probabilities of classes, it is their weighted mean."""
+    if spec.class_weights is None:
+        return None
+    if name in batch.soft:
+        return jnp.sum(batch.soft[name] * spec.class_weights[None], axis=-1)
+    return spec.class_weights[batch.targets[name]]
+
+
+def _multiply(weight: jax.Array | None, other: jax.Array | None) -> jax.Array | None:
+    """The product of weights (B,) and (B, …). None: all are 1."""
+    if weight is None or other is None:
+        return other if weight is None else weight
+    return weight.reshape(-1, *(1,) * (other.ndim - 1)) * other
+
+
+def _sum_elements(values: jax.Array, mask: jax.Array, weight: jax.Array | None) -> jax.Array:
+    """The weighted sum of values over the elements whose mask is true; without weights, an int32 count of bools.
+
+    Args:
+        values: (B, …).
+        mask: bool (B, …).
+        weight: (B,) or (B, …); None: all are 1.
+    """
+    if weight is not None:
+        values = values.astype(jnp.float32) * weight.reshape(*weight.shape, *(1,) * (values.ndim - weight.ndim))
+    if values.dtype == bool:
+        return jnp.sum(values & mask, dtype=jnp.int32)
+    return jnp.sum(jnp.where(mask, values, jnp.float32(0)))
+
+
+def _sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
+    """The sums of each metric. With weights, only of the metrics that read them."""
+    sums: StepSums = {}
+    for target, target_parts in parts.targets.items():
+        heads = cast("Mapping[str, jax.Array] | None", output.outputs)
+        narrowed = output._replace(outputs=None if heads is None else {target: heads[target]})
+        own_batch = batch.narrow(target)
+        for name, metric in target_parts.metrics.items():
+            if training and metric.collects:
+                continue
+            with error_location(f"{part_key('metric', target)}.{name}"), STRICT_SHAPES():
+                if batch.weight is not None and not _reads_weight(metric, narrowed, own_batch):
+                    continue
+                measured = metric.measure(narrowed, own_batch)
+                check_measured(measured, part_name(metric), len(batch.present) if metric.collects else None)
+            sums[record_name(target, name)] = dict(measured)
+    return sums
+
+
+def _reads_weight(metric: Metric, output: Output, batch: Batch) -> bool:
+    """Whether the result of `Metric.measure` depends on the weights of examples."""
+    jaxpr = jax.make_jaxpr(lambda weight: metric.measure(output, batch._replace(weight=weight)))(batch.weight).jaxpr
+    used = [*jaxpr.outvars, *(variable for equation in jaxpr.eqns for variable in equation.invars)]
+    return any(variable is jaxpr.invars[0] for variable in used)
+
+
+class Counts(NamedTuple):
+    """The numbers that the sums of a step are divided by.
+
+    Attributes:
+        examples: the number of examples.
+        elements: the number of elements that count, by target; at least 1, so that a batch without any adds 0.
+    """
+
+    examples: int
+    elements: Mapping[str, Any]
+
+
+def count_batch(batches: Sequence[Batch]) -> Counts:
+    """Counts the examples and elements of a batch, which may come in several parts."""
+    elements: dict[str, Any] = {}
+    for name in batches[0].targets:
+        # A Python number where no element can be missing, because training pads no batch.
+        elements[name] = sum(batch.mask_of(name).size for batch in batches)
+        if name in batches[0].masks:
+            known = sum((batch.masks[name].sum() for batch in batches), jnp.int32(0))
+            elements[name] = jnp.maximum(known, 1).astype(jnp.float32)
+    return Counts(sum(len(batch.present) for batch in batches), elements)
+
+
+def objective_terms(
+    parts: BuiltParts, output: Output, batch: Batch, sums: StepSums, counts: Counts
+) -> tuple[list[jax.Array], list[jax.Array]]:
+    """The terms of the objective that depend on examples: the mean loss of each target, and all others.
+
+    The others are the losses of auxiliary classifiers and the internal losses.
+
+    Args:
+        parts: the parts of the experiment.
+        output: the output of the model.
+        batch: the batch, or a part of it.
+        sums: the sums of `compute_sums` in training.
+        counts: the counts of the whole batch.
+    """
+    means, others = [], []
+    for name, target in parts.targets.items():
+        count = counts.elements[name]
+        means.append(_scale(sums[record_name(name, "loss")]["sum"] / count, target.loss_weight))
+        for weight, logits in output.auxiliary:
+            auxiliary = _sum_target(parts, name, Output(logits), batch, training=True)["sum"]
+            others.append(weight * _scale(auxiliary / count, target.loss_weight))
+    others += [sums[name]["sum"] / counts.examples for name in output.losses]
+    return means, others
+
+
+def compute_penalties(parts: BuiltParts, parameters: Any) -> list[jax.Array]:
+    """The penalties on the parameters, which are terms of the objective."""
+    return [_penalty(name, regularizer, parameters) for name, regularizer in parts.regularizers.items()]
+
+
+def _scale(mean: jax.Array, factor: Any | None) -> jax.Array:
+    return mean if factor is None else jnp.asarray(factor, jnp.float32) * mean
+
+
+def example_outputs(parts: BuiltParts, output: Output, batch: Batch) -> ExampleOutputs:
+    """The outputs for each example, whatever its mask, for the targets that aren't images.
+
+    Without logits, there are no outputs, and each loss is 0.
+    """
+    names = [name for name, target in parts.targets.items() if not target.spec.is_image]
+    size = len(batch.present)
+    if output.outputs is None:
+        return ExampleOutputs(dict.fromkeys(names, jnp.zeros((size, 0))), dict.fromkeys(names, jnp.zeros(size)))
+    logits = decode_outputs(parts, output)
+    losses = {name: cast(jax.Array, _element_losses(parts, name, output, batch)) for name in names}
+    return ExampleOutputs({name: logits[name] for name in names}, losses)
+
+
+def decode_outputs(parts: BuiltParts, output: Output) -> dict[str, jax.Array]:
+    """The logits by target; for a real-valued target in the target's own unit."""
+    heads = cast(Mapping[str, jax.Array], output.outputs)
+    return {name: target.spec.decode(heads[name]) for name, target in parts.targets.items()}
+
+
+def decode_targets(target: TargetSpec, values: Any) -> np.ndarray:
+    """Targets in the user's own terms: classes, int32 (N, …), or numbers in their own unit, (N, outputs).
+
+    Args:
+        target: the target with its constants.
+        values: the targets that the losses see.
+    """
+    if target.classes is not None:
+        return np.asarray(values)
+    numbers = np.asarray(target.decode(jnp.asarray(values)))
+    return numbers.reshape(len(numbers), -1)
+
+
+def _penalty(name: str, regularizer: Regularizer, parameters: Any) -> jax.Array:
+    with error_location(f"regularizer.{name}"), STRICT_SHAPES():
+        penalty = regularizer(parameters)
+        check_numbers(penalty, (), part_name(regularizer), "one number")
+    return penalty
