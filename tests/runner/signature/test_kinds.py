@@ -142,6 +142,7 @@ HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "regularizer": has_members_of(types.Regularizer),
     "update": lambda value: sum(hasattr(value, name) for name in types.UPDATE_METHODS) == 1,
     "constraint": has_members_of(types.Constraint),
+    "step": has_members_of(types.Step),
     "augmentation": has_members_of(types.Augmentation),
     "weights": has_members_of(types.Weights),
     "tracking": lambda value: hasattr(value, "start") and hasattr(value, "describe"),
