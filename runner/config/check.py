@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from components.closest import suggest_name
 from components.types import Range
-from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
@@ -55,12 +55,14 @@ def find_config_problems(config: Config) -> list[str]:
     values = config.values
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
     problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_mode_keys(values)]
+    unloaded = tuple(f"{problem.key}." for problem in config.option_problems)
+    problems = [problem for problem in problems if not f"{problem.key}.".startswith(unloaded)]
     # A wrong value is reported at its own key only, not at the keys that refer to it.
     references = {f"${{{problem.key}}}" for problem in problems}
     referring_keys = {
         join_path(path) for path, value in iterate_leaves(config.raw) if is_reference(value) and value in references
     }
-    lines = []
+    lines = [format_problem(f"{key}: {problem}", origin) for key, problem, origin in config.option_problems]
     for key, problem in problems:
         if key not in referring_keys:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
@@ -152,6 +154,11 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
             if name in arguments:
                 del arguments[name]
                 yield Problem(f"{key}.{name}", problem)
+        if known is not None and OPTION in known:
+            yield Problem(
+                f"{key}._target_",
+                f"{target} has a parameter `{OPTION}`, which names an option in Titrate. Rename it.",
+            )
         if known is not None and key == "data":
             if "split" in known:
                 reserved = "data.split has another meaning in Titrate"

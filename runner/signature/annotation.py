@@ -21,6 +21,7 @@ SIMPLE_HINTS: dict[str, Any] = {
     "bool": bool,
     "str": str,
     "components.types.Scalar": ScalarHint,
+    "components.layer.Layer": Annotated[PartHint, Kind("layer")],
     "components.layer.composite.Layer": Annotated[PartHint, Kind("layer")],
     "flax.linen.Module": Annotated[PartHint, Kind("flax.linen.Module")],  # listed here to avoid parsing its long file
     "tuple": tuple[Any, ...],

@@ -41,6 +41,8 @@ class PartKind(NamedTuple):
     returns: str | None
 
 
+FUNCTION = "function"
+"""The kind of a parameter annotated `Callable`."""
 KINDS = {
     "source": PartKind("a data source", ("components.data",), "components.types.Source"),
     "target": PartKind("a prediction target", ("components.feature",), "components.types.Target"),
@@ -60,8 +62,25 @@ KINDS = {
     "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),
     "sweep": PartKind("a sweep", ("runner.sweep",), "runner.sweep.Grid"),
-    "function": PartKind("a function of jax.nn", ("jax.nn", "jax.nn.initializers"), None),
+    FUNCTION: PartKind("a function of jax.nn", ("jax.nn", "jax.nn.initializers"), None),
 }
+
+
+def kinds_of(kind_or_class: str) -> tuple[str, ...]:
+    """The kinds of part that a kind, or the dotted name of a class or protocol in an annotation, stands for."""
+    if kind_or_class in KINDS:
+        return (kind_or_class,)
+    if kinds := tuple(name for name, kind in KINDS.items() if kind.returns == kind_or_class):
+        return kinds
+    package = kind_or_class.partition(".")[0]
+    return tuple(
+        name
+        for name, kind in KINDS.items()
+        if kind.returns is not None
+        and kind.returns.startswith(f"{package}.")
+        and (cls := find_class(kind.returns)) is not None
+        and cls.name == kind_or_class
+    )
 
 
 def is_allowed_part(target: str, allowed: Sequence[str] = ()) -> bool:
@@ -120,11 +139,8 @@ def find_kind_problem(target: str, allowed: Sequence[str] = ()) -> str | None:
 
 def _is_part_or_instance(kind_or_class: str, target: str, definition: Definition | None) -> bool:
     """Whether a definition is a part of a kind, or a call of it returns an instance of a class."""
-    if kind_or_class in KINDS:
-        return _is_part_of_kind(KINDS[kind_or_class], target, definition)
-    kinds = [kind for kind in KINDS.values() if kind.returns == kind_or_class]  # a parameter annotated `Loss`
-    if kinds:
-        return any(_is_part_of_kind(kind, target, definition) for kind in kinds)
+    if kinds := kinds_of(kind_or_class):  # of a parameter annotated `Loss`, too
+        return any(_is_part_of_kind(KINDS[kind], target, definition) for kind in kinds)
     cls = find_class(kind_or_class)
     if cls is not None and is_protocol(cls):  # the user's own protocol: `build` checks it
         return any(_is_part_of_kind(kind, target, definition) for kind in KINDS.values())

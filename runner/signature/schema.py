@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from runner.signature.kinds import find_kind_problem
+from runner.signature.kinds import FUNCTION, find_kind_problem, kinds_of
 from runner.signature.parameters import read_parameter_hints
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Kind, PartHint, Problem, element_hint, part_kinds
@@ -29,6 +30,24 @@ SCHEMA: dict[str, Any] = {
     "sweep": Annotated[PartHint, Kind("sweep")],
 }
 """The type hint of each key that holds a part, or a mapping of parts by name."""
+
+
+def option_groups(hint: Any) -> tuple[str, ...]:
+    """The groups whose options may stand where a hint allows a part. Columns and layers are in no group."""
+    groups = _groups_by_kind()
+    return tuple(dict.fromkeys(groups[kind] for name in part_kinds(hint) for kind in kinds_of(name) if kind in groups))
+
+
+@functools.cache
+def _groups_by_kind() -> dict[str, str]:
+    """The group of each kind that has one."""
+    hints = [(group, hint) for group, hint in SCHEMA.items() if "." not in group]
+    return {kind: group for group, hint in hints for kind in part_kinds(hint) + part_kinds(element_hint(hint, ""))}
+
+
+def takes_function(hint: Any) -> bool:
+    """Whether a function may stand where a hint allows a part."""
+    return FUNCTION in part_kinds(hint)
 
 
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
