@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,18 @@ from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
-from runner.signature.kinds import find_kind_problem
-from runner.signature.parameters import Parameter, Parameters, read_call_signature, read_settings_fields, read_signature
-from runner.signature.schema import SCHEMA, find_misplaced_parts
+from runner.signature.allowed_parts import find_kind_problem
+from runner.signature.parameters import (
+    Parameter,
+    Parameters,
+    needs_more_arguments,
+    read_call_signature,
+    read_settings_fields,
+    read_signature,
+)
+from runner.signature.schema import SCHEMA, iterate_hints, takes_function
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Problem, find_problems
+from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
 
 if TYPE_CHECKING:
@@ -119,21 +127,26 @@ def _check_feature(feature: Any) -> Iterator[Problem]:
             yield Problem(f"feature.{key}", f"unknown key. {suggest_name(key, known)}")
 
 
-def _find_misplaced(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds parts of a kind that is not allowed at their key."""
+def _iterate_hints(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the key, the target and the type hint of each part in the groups."""
     for key, hint in SCHEMA.items():
         group, _, name = key.partition(".")
         value = values.get(group)
         if name and isinstance(value, dict):
             value = value.get(name)
-        yield from find_misplaced_parts(value, hint, key)
+        yield from iterate_hints(value, hint, key)
 
 
 def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks each part and its arguments, at any depth. The arguments of a misplaced part are not checked."""
-    misplaced = list(_find_misplaced(values))
-    yield from misplaced
-    misplaced_keys = {problem.key for problem in misplaced}
+    misplaced_keys, function_keys = set(), set()
+    for key, target, hint in _iterate_hints(values):
+        if takes_function(hint):
+            function_keys.add(key)
+        with contextlib.suppress(PartNotFoundError):  # is reported below
+            if problem := find_kind_problem(target, part_kinds(hint)):
+                misplaced_keys.add(f"{key}._target_")
+                yield Problem(f"{key}._target_", problem)
     for path, node in iterate_parts(values):
         key = join_path(path)
         if f"{key}._target_" in misplaced_keys:
@@ -167,6 +180,8 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
                 known = known | {"split": Parameter(str, required=False)}
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
+            if key in function_keys and needs_more_arguments(target, arguments):  # its caller passes them
+                known = {name: parameter._replace(required=False) for name, parameter in known.items()}
             yield from _check_arguments(arguments, known, key, f"parameter of {target}")
 
 

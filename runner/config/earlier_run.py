@@ -14,19 +14,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import RUN_YAML, find_options
+from runner.config.catalog import RUN_YAML, find_options, read_default_options
 from runner.config.config import Config
 from runner.config.legacy import rename_targets
 from runner.config.merge import MergedTree
 from runner.config.options import OptionReader
 from runner.config.overrides import drop_overridden, parse_overrides
 from runner.config.provenance import find_origins
-from runner.credentials import mask_uri
 from runner.errors import ConfigError
 from runner.signature.parameters import UNKNOWN, read_signature
 from runner.signature.source import PartNotFoundError
 from runner.store_uri import check_recorded_uri, resolve_store_uri
 from runner.tree import iterate_parts
+from runner.uri_mask import mask_uri
 from runner.yaml_file import CONFIGURATION_LIMITS
 
 Contents = TypeVar("Contents", dict[str, Any], list[Any])
@@ -44,7 +44,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Adds the keys that an earlier version of Titrate did not have, with their default values."""
     defaults = _read_yaml(RUN_YAML, dict)
-    return {**defaults, "augmentation": {}, **values, "training": defaults["training"] | values["training"]}
+    del defaults["defaults"]
+    no_parts: dict[str, Any] = {group: {} for group, option in read_default_options().items() if option == []}
+    return {**defaults, **no_parts, **values, "training": defaults["training"] | values["training"]}
 
 
 def add_defaults(tree: dict[str, Any]) -> dict[str, Any]:

@@ -82,20 +82,51 @@ class MergedTree:
     def apply_settings(self, settings: Sequence[Override]) -> None:
         """Applies the settings of the command line.
 
-        Those that name options or targets come first, so that other settings find their parameters: outer ones before
-        inner ones. The others are applied in their order.
+        Those that choose parts come first, so that other settings find the parameters of the parts: outer ones before
+        inner ones. The others are applied in their order. The last one of a key counts.
         """
-        rest = list(settings)
-        naming = sorted(filter(_may_name_option, settings), key=_place_depth)
-        is_changed = bool(naming)
-        while is_changed:  # an option may have parameters that take options
+        waiting = dict(enumerate(settings))
+        choosing = [position for position, setting in waiting.items() if _may_choose_part(setting)]
+        choosing.sort(key=lambda position: _place(settings[position]).count("."))
+        chosen_at: dict[str, int] = {}  # the position of the last setting that chooses the part of a place
+        is_changed = True
+        while is_changed:  # a part may have parameters that take parts
             is_changed = False
-            for setting in naming:
-                if setting in rest and self._apply_option(setting):
-                    rest.remove(setting)
+            for position in choosing:
+                if position in waiting and self._choose_part(setting := settings[position]):
+                    del waiting[position]
+                    chosen_at[_place(setting)] = max(position, chosen_at.get(_place(setting), 0))
                     is_changed = True
-        for setting in rest:
+        for position, setting in waiting.items():
+            sets_parameters = isinstance(setting.value(), dict) and not setting.is_delete()
+            if sets_parameters or position >= chosen_at.get(setting.key_or_group, 0):
+                self._apply_plain(setting)
+
+    def _apply_plain(self, setting: Override) -> None:
+        """Applies a setting that names no options."""
+        try:
+            apply_override(self._tree, setting)
+        except UserError as error:
+            self.problems.append(str(error))
+        if setting.is_delete() or not isinstance(setting.value(), dict):
+            self._forget_problems(setting.key_or_group)
+        self.settings.append((setting.key_or_group, setting.value(), override_origin(setting)))
+
+    def _choose_part(self, setting: Override) -> bool:
+        """Applies a setting if it chooses a part by an option or a target. Returns whether it does."""
+        nested: Any = setting.value()
+        chooses_target = setting.key_or_group.endswith("._target_") or (
+            isinstance(nested, dict) and "_target_" in nested
+        )
+        for key in reversed(setting.key_or_group.split(".")):
+            nested = {key: nested}
+        origin = override_origin(setting)
+        layer = self._reader.read(nested, self.values(), origin, str(setting.input_line))
+        if layer.names_options:
+            self._merge_layer(layer, origin)
+        elif chooses_target:
             self._apply_plain(setting)
+        return layer.names_options or chooses_target
 
     def _read_file(self, file: File, merged: Mapping[str, Any], origin: str, choices: Choices) -> tuple[File, Layer]:
         """Reads a file. Options of an experiment are left out in groups whose option the command line chooses."""
@@ -117,30 +148,6 @@ class MergedTree:
                 self._tree = cast(DictConfig, OmegaConf.merge(self._tree, content))
             except MERGE_ERRORS as error:
                 self.problems.append(f"{file.origin or display_path(file.path)}: {str(error).splitlines()[0]}")
-
-    def _apply_plain(self, setting: Override) -> None:
-        """Applies a setting that names no options."""
-        try:
-            apply_override(self._tree, setting)
-        except UserError as error:
-            self.problems.append(str(error))
-        if setting.is_delete() or not isinstance(setting.value(), dict):
-            self._forget_problems(setting.key_or_group)
-        self.settings.append((setting.key_or_group, setting.value(), override_origin(setting)))
-
-    def _apply_option(self, setting: Override) -> bool:
-        """Applies a setting if it names options or a target, and returns whether it does."""
-        if _last_key(setting) == "_target_":
-            self._apply_plain(setting)
-            return True
-        nested: Any = setting.value()
-        for key in reversed(setting.key_or_group.split(".")):
-            nested = {key: nested}
-        origin = override_origin(setting)
-        layer = self._reader.read(nested, self.values(), origin, str(setting.input_line))
-        if layer.names_options:
-            self._merge_layer(layer, origin)
-        return layer.names_options
 
     def _merge_layer(self, layer: Layer, origin: str) -> None:
         """Merges a layer that names options."""
@@ -175,17 +182,14 @@ def _at_its_key(file: File) -> DictConfig:
     return file.content if file.group == EXPERIMENT else OmegaConf.create({file.group: file.content})
 
 
-def _may_name_option(setting: Override) -> bool:
-    """Whether a setting may name an option or a target. Most don't, and aren't read."""
+def _may_choose_part(setting: Override) -> bool:
+    """Whether a setting may choose a part, by an option or a target. Most don't, and aren't read."""
     is_in_group = setting.key_or_group.partition(".")[0] in GROUPS_OF_PARTS
-    may_name = isinstance(setting.value(), str | list | dict) or _last_key(setting) == OPTION
-    return is_in_group and not setting.is_delete() and may_name
+    may_choose = isinstance(setting.value(), str | list | dict) or setting.key_or_group != _place(setting)
+    return is_in_group and not setting.is_delete() and may_choose
 
 
-def _place_depth(setting: Override) -> int:
-    """The number of keys above the part that a setting chooses."""
-    return setting.key_or_group.count(".") - (_last_key(setting) in (OPTION, "_target_"))
-
-
-def _last_key(setting: Override) -> str:
-    return setting.key_or_group.rpartition(".")[2]
+def _place(setting: Override) -> str:
+    """The key of the place whose part a setting chooses, if it chooses one."""
+    owner, _, name = setting.key_or_group.rpartition(".")
+    return owner if name in (OPTION, "_target_") else setting.key_or_group

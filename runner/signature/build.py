@@ -12,11 +12,13 @@ from typing import Any, Generic, Protocol
 
 from components.closest import suggest_name
 from components.types import UserError
-from runner.credentials import MASK, reveal
-from runner.signature.kinds import KINDS, find_kind_problem
-from runner.signature.parameters import read_parameter_hints
+from runner.credentials import reveal
+from runner.signature.allowed_parts import find_kind_problem
+from runner.signature.kinds import KINDS
+from runner.signature.parameters import needs_more_arguments, read_parameter_hints
 from runner.signature.source import allowed_packages, find_target_problem, public_name
-from runner.signature.type_hints import element_hint, part_kinds
+from runner.signature.type_hints import FUNCTION, element_hint, part_kinds
+from runner.uri_mask import MASK
 from runner.user_code import is_user_code
 
 
@@ -52,8 +54,9 @@ def import_target(target: str) -> Any:
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
     """Builds the object that a tree of plain values describes. Only parts are called.
 
-    A mapping with `_target_` becomes a call of the target with its other keys. Lists become tuples, and a `ScalarSlot`
-    becomes its value in `numbers`.
+    A mapping with `_target_` becomes a call of the target with its other keys. Where a function may stand, a target
+    that needs more arguments is not called: it becomes the function, with its other keys as arguments. Lists become
+    tuples, and a `ScalarSlot` becomes its value in `numbers`.
 
     Args:
         node: the tree.
@@ -98,7 +101,11 @@ def _build_part(
         if hints and name not in hints:
             raise UserError(f"`{target}` has no parameter {name}. {suggest_name(name, hints)}")
         arguments[name] = build(value, numbers, hints.get(name, Any))
-    part = _call_target(target, {**arguments, **extra_arguments})
+    if FUNCTION in kinds and needs_more_arguments(target, arguments):
+        function = import_target(target)
+        part = functools.partial(function, **arguments) if arguments else function
+    else:
+        part = _call_target(target, {**arguments, **extra_arguments})
     if is_user_code(target):
         check_kind(part, target, kinds)
     return part
@@ -140,6 +147,9 @@ def check_kind(part: Any, target: str, kinds: Sequence[str]) -> None:
 def _find_object_problem(part: Any, target: str, kind_or_class: str) -> str | None:
     """Why an object is not of a kind, or which members of a class it lacks; None: there is no problem."""
     kind = KINDS.get(kind_or_class)
+    if kind_or_class == FUNCTION:
+        returned = f"returns a {type(part).__name__}, which can't be called"
+        return None if callable(part) else f"`{target}` {returned}. A function is needed here."
     class_name = kind.returns if kind and kind.returns else kind_or_class
     module, _, name = class_name.rpartition(".")
     cls: type = getattr(importlib.import_module(module), name)

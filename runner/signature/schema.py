@@ -7,10 +7,10 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from runner.signature.kinds import FUNCTION, find_kind_problem, kinds_of
+from runner.signature.kinds import kinds_of
 from runner.signature.parameters import read_parameter_hints
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Kind, PartHint, Problem, element_hint, part_kinds
+from runner.signature.type_hints import FUNCTION, Kind, PartHint, element_hint, part_kinds
 
 TARGET = Annotated[PartHint, Kind("target")]
 COLUMN = Annotated[PartHint, Kind("column")]
@@ -24,6 +24,7 @@ SCHEMA: dict[str, Any] = {
     "optimizer": Annotated[PartHint, Kind("optimizer")],
     "schedule": Annotated[PartHint, Kind("schedule")],
     "regularizer": dict[str, Annotated[PartHint, Kind("regularizer")]],
+    "constraint": dict[str, Annotated[PartHint, Kind("constraint")]],
     "augmentation": dict[str, Annotated[PartHint, Kind("augmentation")]],
     "weights": Annotated[PartHint, Kind("weights")],
     "tracking": Annotated[PartHint, Kind("tracking")],
@@ -50,27 +51,24 @@ def takes_function(hint: Any) -> bool:
     return FUNCTION in part_kinds(hint)
 
 
-def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
-    """Finds the parts of a tree whose kind is not allowed at their key.
-
-    A target that does not exist is skipped, because `read_signature` reports it.
+def iterate_hints(value: Any, hint: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the key, the target and the type hint of each part of a tree, outer parts first.
 
     Args:
         value: a tree of plain values.
         hint: the type hint of the tree's root. Below a part, the annotations of its parameters are the hints.
-        key: the dotted key of the tree's root, for the problems.
+        key: the dotted key of the tree's root.
     """
     if isinstance(value, list | tuple):
         for index, element in enumerate(value):
-            yield from find_misplaced_parts(element, element_hint(hint, index), f"{key}.{index}")
+            yield from iterate_hints(element, element_hint(hint, index), f"{key}.{index}")
     elif isinstance(value, Mapping) and "_target_" not in value:
         for name, element in value.items():
-            yield from find_misplaced_parts(element, element_hint(hint, name), f"{key}.{name}")
+            yield from iterate_hints(element, element_hint(hint, name), f"{key}.{name}")
     elif isinstance(value, Mapping):
+        yield key, value["_target_"], hint
         hints: dict[str, Any] = {}
         with contextlib.suppress(PartNotFoundError):
-            if problem := find_kind_problem(value["_target_"], part_kinds(hint)):
-                yield Problem(f"{key}._target_", problem)
             hints = read_parameter_hints(value["_target_"])
         for name, element in value.items():
-            yield from find_misplaced_parts(element, hints.get(name, Any), f"{key}.{name}")
+            yield from iterate_hints(element, hints.get(name, Any), f"{key}.{name}")

@@ -328,6 +328,7 @@ def test_frozen_vectors_are_no_parameters(file: Path) -> None:
         "optimizer": {"_target_": "optax.sgd"},
         "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
         "regularizer": {},
+        "constraint": {},
         "augmentation": {},
     }
     program = Program(static, features, data.constants)

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from components.data import Table
-from components.layer import ActivationName, Dense, activate
+from components.layer import ActivationFunction, Dense, activate
 from components.types import (
     Batch,
     Block,
@@ -191,7 +191,7 @@ class Residual(nn.Module):
         He et al., 2016. Deep residual learning for image recognition.
     """
 
-    activation: ActivationName = "relu"
+    activation: ActivationFunction = "relu"
     strength: Annotated[Scalar, Range(0)] = 1.0
 
     @nn.compact
@@ -217,7 +217,7 @@ class Additive(nn.Module):
 
     outputs: int
     width: Annotated[int, Range(1)]
-    activation: ActivationName = "tanh"
+    activation: ActivationFunction = "tanh"
     dtype: Any = jnp.float32
 
     @nn.compact
