@@ -100,6 +100,9 @@ def get_initializer(initializer: Initializer) -> DrawKernel:
 
 
 def _draw_checked(draw: DrawKernel, key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+    if jax.config.jax_disable_jit and isinstance(key, jax.core.Tracer):  # type: ignore[attr-defined]
+        # Flax compares the shape at each call of a layer. Without compilation, `draw` may need a key with a value.
+        return jnp.zeros(tuple(shape), dtype)
     kernel = draw(key, tuple(shape), dtype)
     if getattr(kernel, "shape", None) != tuple(shape) or kernel.dtype != dtype:
         returned = f"{kernel.dtype} {kernel.shape}" if isinstance(kernel, jax.Array) else f"a {type(kernel).__name__}"

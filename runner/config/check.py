@@ -279,6 +279,9 @@ def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("run", f"{MISSING_ARGUMENT}Set it to a run's folder or MLflow id, or to last (see mode=runs).")
     if mode not in RUN_MODES and values.get("run") is not None:
         yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
+    training = values.get("training")
+    if mode == "dry_run" and isinstance(training, dict) and training.get("compile") is False:
+        yield Problem("training.compile", "is false, but mode=dry_run measures the compiled program. Leave it out.")
     if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):
         yield Problem("data.split", "is the split of a finished run. Set run, too.")
     if mode != "predict" and values.get("output") is not None:

@@ -33,7 +33,8 @@ Contents = TypeVar("Contents", dict[str, Any], list[Any])
 
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
 COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
-ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)")
+TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")
+ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.({'|'.join(TRAINING_KEYS)})")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

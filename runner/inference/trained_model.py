@@ -108,7 +108,7 @@ class TrainedModel:
         self.features, self._constants = self.transform.features, self.transform.constants
         self._target = self.features.target.bind(self._constants["target"])
         self.classes = self._target.values or self._target.classes
-        self._program = get_program(static, self.features, self._constants)
+        self._program = get_program(static, self.features, self._constants, compiled=self._training.compile)
         device_constants = {name: dict(constants.device) for name, constants in self._constants.items()}
         self._program_inputs = jax.device_put(ProgramInputs(self._numbers, device_constants))
         self.weights = _load_best_weights(folder, self._state_shapes(), progress)
@@ -122,7 +122,7 @@ class TrainedModel:
             for name, layouts in self.transform.layouts.items()
         }
         encoded = gather_rows(empty_rows, np.zeros(1, int))
-        return jax.eval_shape(self._program.init, self._program_inputs, encoded, np.zeros(1, np.int32))
+        return self._program.state_shapes(self._program_inputs, encoded, np.zeros(1, np.int32))
 
     @property
     def default_split(self) -> str:

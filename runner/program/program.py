@@ -7,7 +7,7 @@ numbers share one program, and the second compiles nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -83,8 +83,11 @@ class Program:
         static_config: the configuration, with a `ScalarSlot` in place of each number.
         features: the target and the columns.
         constants: the values fitted on the training split, of the target and of each column.
+        compiled: False: the functions run operation by operation. Parts see arrays with values, so prints and
+            breakpoints in them work.
 
     Attributes:
+        is_compiled: whether the functions are compiled.
         init: (program inputs, data, rows) -> the state before the first step.
         train: (program inputs, state, data, rows, step count, rate inputs) -> the state after these steps, and the
             metric sums over them.
@@ -95,18 +98,32 @@ class Program:
     """
 
     def __init__(
-        self, static_config: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]
+        self,
+        static_config: Mapping[str, Any],
+        features: Features,
+        constants: Mapping[str, Constants],
+        *,
+        compiled: bool = True,
     ) -> None:
         self.static_config = static_config
         self.features = features
         # The arrays of `device` and `init_only` are arguments of the functions. If they stayed here, they would be
         # compiled in.
         self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
-        self.init = jax.jit(self._init)
-        self.train = jax.jit(self._train, donate_argnums=1)
-        self.evaluate = jax.jit(self._evaluate)
+        self.is_compiled = compiled
+        self.init: Any = jax.jit(self._init) if compiled else run_uncompiled(self._init)
+        self.train: Any = jax.jit(self._train, donate_argnums=1) if compiled else run_uncompiled(self._train)
+        self.evaluate: Any = jax.jit(self._evaluate) if compiled else run_uncompiled(self._evaluate)
         self.target_layer = features.target.layer(self._constants["target"].static)
         self.memory_needs: dict[Any, MemoryNeed | None] = {}
+
+    def state_shapes(self, program_inputs: ProgramInputs, data: Any, rows: Any) -> TrainState:
+        """The training state, with shapes and dtypes in place of arrays. The arguments are those of `init`."""
+        if self.is_compiled:
+            shapes: TrainState = jax.eval_shape(self.init, program_inputs, data, rows)
+            return shapes
+        state: TrainState = self.init(program_inputs, data, rows)  # is not traced: prints need arrays with values
+        return jax.eval_shape(lambda: state)
 
     def build_parts(self, program_inputs: ProgramInputs) -> BuiltParts:
         """Builds the parts with their numbers."""
@@ -252,6 +269,17 @@ class Program:
         with error_location("optimizer"):
             static_config = self.static_config["optimizer"]
             return build(static_config, program_inputs.numbers, SCHEMA["optimizer"], **scheduled), rate
+
+
+def run_uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, run operation by operation, also in its loops and in functions under `jax.jit`."""
+
+    def call(*arguments: Any) -> Any:
+        arrays = jax.tree.map(jnp.asarray, arguments)  # as under `jit`: NumPy would compute in 64 bits
+        with jax.disable_jit():
+            return function(*arrays)
+
+    return call
 
 
 def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:
