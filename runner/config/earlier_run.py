@@ -93,6 +93,8 @@ def overlay_run(config: Config, folder: Path) -> Config:
     catalog = find_options()
     choices, settings, _ = parse_overrides(config.overrides, catalog.files)
     of_run = read_config(folder)
+    if isinstance(of_run.get("training"), dict):  # otherwise the file is damaged, and the check reports it
+        of_run = add_missing_keys(of_run)
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:

@@ -52,7 +52,7 @@ def takes_function(hint: Any) -> bool:
 
 
 def iterate_hints(value: Any, hint: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yields the key, the target and the type hint of each part of a tree, outer parts first.
+    """Yields the key, the `_target_` and the type hint of each part of a tree, outer parts first.
 
     Args:
         value: a tree of plain values.
