@@ -227,7 +227,12 @@ def test_a_run_trains_with_a_function_and_a_changed_number_recompiles_nothing(
 ) -> None:
     made = []
     initialize = Program.__init__
-    monkeypatch.setattr(Program, "__init__", lambda self, *rest: (made.append(self), initialize(self, *rest))[1])
+
+    def record(self: Program, *arguments: Any, **options: Any) -> None:
+        made.append(self)
+        initialize(self, *arguments, **options)
+
+    monkeypatch.setattr(Program, "__init__", record)
     function = "architecture.activation={_target_: functions.leaky, slope: %s}"
     losses = [runner.run(*RUN, function % slope).history[-1]["valid/loss"] for slope in (0.1, 0.9, 0)]
     assert losses[0] != losses[1]
