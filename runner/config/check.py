@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
+from runner.config.check_targets import find_target_problems, list_metric_names
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import (
+    REST,
     Parameter,
     Parameters,
+    find_parameter,
     needs_more_arguments,
     read_call_signature,
     read_settings_fields,
     read_signature,
 )
-from runner.signature.schema import SCHEMA, iterate_hints, takes_function
+from runner.signature.schema import SCHEMA, find_hint, find_misplaced_parts, takes_function
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
@@ -34,7 +36,11 @@ FEATURE_HINTS = {
     "columns": SCHEMA["feature.columns"],
     "inputs": dict[str, tuple[str, ...]],
 }
-OPTIONAL_FEATURE_HINTS = {"sample": Annotated[int, Range(1)] | None}
+OPTIONAL_FEATURE_HINTS = {
+    "targets": SCHEMA["feature.targets"] | None,
+    "weight": SCHEMA["feature.weight"],
+    "sample": Annotated[int, Range(1)] | None,
+}
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
 SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
 FILLED_IN = {
@@ -44,12 +50,12 @@ FILLED_IN = {
         "dtype": "is set by training.precision. Leave it out.",
     },
 }
-"""Parameters that the runner sets, by group, and the problem for a user who sets one."""
+"""Parameters that the runner sets, by kind of part, and the problem for a user who sets one."""
 REQUIRED = {
     "optimizer": ("learning_rate", "the learning rate of each step"),
     "architecture": ("outputs", "the number of outputs of each example"),
 }
-"""The parameter that each part of a group must have, since the runner sets it, and what it means."""
+"""The parameter that each part of a kind must have, since the runner sets it, and what it means."""
 
 
 def check_config(config: Config) -> None:
@@ -62,7 +68,13 @@ def find_config_problems(config: Config) -> list[str]:
     """Finds all problems, one line each. Groups that are missing from the values are skipped."""
     values = config.values
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
-    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_mode_keys(values)]
+    problems += [
+        *find_target_problems(values),
+        *_check_monitor(values),
+        *_check_folds(values),
+        *_check_precision(values),
+        *_check_mode_keys(values),
+    ]
     unloaded = tuple(f"{problem.key}." for problem in config.option_problems)
     problems = [problem for problem in problems if not f"{problem.key}.".startswith(unloaded)]
     # A wrong value is reported at its own key only, not at the keys that refer to it.
@@ -117,7 +129,7 @@ def _check_feature(feature: Any) -> Iterator[Problem]:
         yield from find_problems(feature, dict[str, Any], "feature")
         return
     for key in FEATURE_HINTS:
-        if key not in feature:
+        if key not in feature and not (key == "target" and feature.get("targets")):
             yield Problem(f"feature.{key}", "is missing")
     known = FEATURE_HINTS | OPTIONAL_FEATURE_HINTS
     for key, value in feature.items():
@@ -127,41 +139,37 @@ def _check_feature(feature: Any) -> Iterator[Problem]:
             yield Problem(f"feature.{key}", f"unknown key. {suggest_name(key, known)}")
 
 
-def _iterate_hints(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yields the key, the target and the type hint of each part in the groups."""
+def _find_misplaced(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds parts of a kind that is not allowed at their key."""
     for key, hint in SCHEMA.items():
         group, _, name = key.partition(".")
         value = values.get(group)
         if name and isinstance(value, dict):
             value = value.get(name)
-        yield from iterate_hints(value, hint, key)
+        yield from find_misplaced_parts(value, hint, key)
 
 
 def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks each part and its arguments, at any depth. The arguments of a misplaced part are not checked."""
-    misplaced_keys, function_keys = set(), set()
-    for key, target, hint in _iterate_hints(values):
-        if takes_function(hint):
-            function_keys.add(key)
-        with contextlib.suppress(PartNotFoundError):  # is reported below
-            if problem := find_kind_problem(target, part_kinds(hint)):
-                misplaced_keys.add(f"{key}._target_")
-                yield Problem(f"{key}._target_", problem)
+    misplaced = list(_find_misplaced(values))
+    yield from misplaced
+    misplaced_keys = {problem.key for problem in misplaced}
     for path, node in iterate_parts(values):
         key = join_path(path)
         if f"{key}._target_" in misplaced_keys:
             continue
         target = node["_target_"]
-        filled_in = FILLED_IN.get(key, {})
+        hint = find_hint(values, path)
+        kinds = part_kinds(hint)
+        filled_in = {name: problem for kind in kinds for name, problem in FILLED_IN.get(kind, {}).items()}
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
             known = read_signature(target)
         except PartNotFoundError as error:
             yield Problem(f"{key}._target_", str(error))
             continue
-        if known is not None and key in REQUIRED:
-            required, meaning = REQUIRED[key]
-            if required not in known:
+        for required, meaning in [REQUIRED[kind] for kind in kinds if kind in REQUIRED]:
+            if known is not None and required not in known:
                 yield Problem(f"{key}._target_", f"{target} has no parameter `{required}`, {meaning}. Add it.")
         for name, problem in filled_in.items():
             if name in arguments:
@@ -180,7 +188,7 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
                 known = known | {"split": Parameter(str, required=False)}
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
-            if key in function_keys and needs_more_arguments(target, arguments):  # its caller passes them
+            if takes_function(hint) and needs_more_arguments(target, arguments):  # its caller passes them
                 known = {name: parameter._replace(required=False) for name, parameter in known.items()}
             yield from _check_arguments(arguments, known, key, f"parameter of {target}")
 
@@ -191,13 +199,13 @@ def _check_arguments(values: Mapping[str, Any], known: Parameters, owner: str, w
         if parameter.required and name not in values:
             yield Problem(_join(owner, name), "is missing, and has no default")
     for name, value in values.items():
-        key = _join(owner, name)
-        if name not in known:
-            yield Problem(key, f"unknown {what}. {suggest_name(name, known)}")
+        key, found = _join(owner, name), find_parameter(known, name)
+        if found is None:
+            yield Problem(key, f"unknown {what}. {suggest_name(name, known.keys() - {REST})}")
         elif value == "???":
             yield Problem(key, "has no value yet. Set it.")
         elif not is_reference(value):
-            yield from find_problems(value, known[name].hint, key)
+            yield from find_problems(value, found.hint, key)
 
 
 def _check_inputs(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -248,9 +256,10 @@ def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     metrics, training = values.get("metric"), values.get("training")
     if not isinstance(metrics, dict) or not isinstance(training, dict):
         return
-    names = [f"{split}/{name}" for name in ("loss", *metrics) for split in ("valid", "train")]
+    metric_names, may_have_others = list_metric_names(values)
+    names = [f"{split}/{name}" for name in metric_names for split in ("valid", "train")]
     monitor = training.get("monitor")
-    if isinstance(monitor, str) and monitor not in names:
+    if isinstance(monitor, str) and monitor not in names and not may_have_others:
         yield Problem("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")
 
 

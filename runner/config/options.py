@@ -21,7 +21,7 @@ from components.types import UserError
 from runner.config.catalog import EXPERIMENT, OPTION, Catalog, display_path, explain_missing_option
 from runner.config.choices import load_yaml
 from runner.config.config import OptionProblem
-from runner.signature.parameters import read_parameter_hints
+from runner.signature.parameters import hint_of_argument, read_parameter_hints
 from runner.signature.schema import SCHEMA, option_groups, takes_function
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import element_hint, find_problems, format_value, part_kinds
@@ -218,7 +218,7 @@ class _Reading:
         values, own = {}, {}
         for key, element in value.items():
             index = int(key) if isinstance(earlier, list) and str(key).isdigit() else key
-            element_type = element_hint(hint, index) if hints is None else hints.get(key, Any)
+            element_type = element_hint(hint, index) if hints is None else hint_of_argument(hints, key)
             values[key], own[key] = self.read(element, element_type, (*path, key), _get_child(earlier, key))
         return values, own
 

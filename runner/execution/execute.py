@@ -21,11 +21,13 @@ from runner.execution.prepare import PreparedRun, prepare_run
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import parameter_count
+from runner.program.program import evaluated_weights
 from runner.record.description import describe_environment, list_changes
-from runner.record.predictions import RecordedPredictions, save_predictions
+from runner.record.predictions import save_predictions
 from runner.run_folder import read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
+from runner.training.evaluator import record_predictions
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
@@ -197,7 +199,7 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
     if not run.is_resumed:
         checkpoints.open_outbox()
         return run.trainer.initial_state()
-    trainer_state, warnings = checkpoints.load(run.trainer.state_shapes)
+    trainer_state, warnings = checkpoints.load(run.trainer.state_shapes, run.trainer.unfrozen_shapes)
     step = trainer_state.step if trainer_state else 0
     _log_and_note(run, f"resuming from step {step} in {run.folder.path}")
     run_record = read_record(run.folder.path)
@@ -226,7 +228,7 @@ def _describe_divergence(diverged: DivergedError, last_good_step: int | None, le
 def _final_metrics(run: PreparedRun, trainer_state: TrainerState) -> dict[str, float]:
     """The metrics of the best weights by name, and the speed, the memory and the size of the run."""
     state, history = trainer_state.train_state, trainer_state.history
-    parameters, model_state = trainer_state.best or (state.parameters, state.model_state)
+    parameters, model_state = trainer_state.best or evaluated_weights(run.trainer.parts, state)
     best_epoch = next((epoch for epoch in history if epoch["step"] == trainer_state.best_step), history[-1])
     best_metrics = {name: value for name, value in best_epoch.items() if name.startswith(("train/", "valid/"))}
     timings = run.trainer.timings
@@ -253,10 +255,8 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> d
     if split is None:
         return {}
     metrics, outputs = trainer.evaluate_with_outputs(split, parameters, model_state)
-    predictions = RecordedPredictions.from_logits(
-        split, trainer.target.classes, splits[split], trainer.targets(split), outputs.logits, outputs.losses
-    )
-    save_predictions(run.folder.path, predictions)
+    if predictions := record_predictions(trainer, split, outputs):
+        save_predictions(run.folder.path, predictions)
     return metrics if split == "test" else {}
 
 

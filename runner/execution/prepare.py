@@ -38,18 +38,20 @@ from runner.training.trainer import Trainer
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_STEPS = 2**31 - 1  # of an int32 counter
 MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
-PROGRAM_GROUPS = (
+PROGRAM_KEYS = (
     "feature",
     "architecture",
     "loss",
+    "loss_weights",
     "metric",
     "optimizer",
     "schedule",
     "regularizer",
+    "update",
     "constraint",
     "augmentation",
 )
-"""The groups whose parts are compiled into a program."""
+"""The keys whose parts and numbers are compiled into a program."""
 
 
 @dataclass
@@ -214,7 +216,7 @@ def get_program(
         compiled: whether its functions are compiled.
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    key = repr(([static[group] for group in PROGRAM_GROUPS], static_constants, compiled))
+    key = repr(([static[group] for group in PROGRAM_KEYS], static_constants, compiled))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()

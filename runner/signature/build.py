@@ -14,8 +14,8 @@ from components.closest import suggest_name
 from components.types import UserError
 from runner.credentials import reveal
 from runner.signature.allowed_parts import find_kind_problem
-from runner.signature.kinds import KINDS
-from runner.signature.parameters import needs_more_arguments, read_parameter_hints
+from runner.signature.kinds import KINDS, PartKind
+from runner.signature.parameters import REST, hint_of_argument, needs_more_arguments, read_parameter_hints
 from runner.signature.source import allowed_packages, find_target_problem, public_name
 from runner.signature.type_hints import FUNCTION, element_hint, part_kinds
 from runner.uri_mask import MASK
@@ -31,6 +31,22 @@ class ScalarSlot:
     """
 
     name: str
+
+
+@dataclass(frozen=True)
+class UnboundOptimizer:
+    """An optimizer that lacks the numbers of the schedule. A call with these builds it.
+
+    Attributes:
+        node: the tree of the optimizer.
+        numbers: the values of its slots by name.
+    """
+
+    node: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+
+    def __call__(self, **extra_arguments: Any) -> Any:
+        return _build_part(self.node, self.numbers, ("optimizer",), extra_arguments)
 
 
 def import_target(target: str) -> Any:
@@ -55,8 +71,8 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
     """Builds the object that a tree of plain values describes. Only parts are called.
 
     A mapping with `_target_` becomes a call of that target with its other keys. Where a function may stand, a function
-    that needs more arguments is not called: it is the value, with the other keys as arguments. Lists become tuples, and
-    a `ScalarSlot` becomes its value in `numbers`.
+    that needs more arguments is not called: it is the value, with the other keys as arguments. An optimizer without
+    extra arguments becomes an `UnboundOptimizer`. Lists become tuples, and a `ScalarSlot` its value in `numbers`.
 
     Args:
         node: the tree.
@@ -71,7 +87,10 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
         return numbers[node.name]
     if isinstance(node, Mapping):
         if "_target_" in node:
-            return _build_part(node, numbers, part_kinds(hint), extra_arguments)
+            kinds = part_kinds(hint)
+            if kinds == ("optimizer",) and not extra_arguments:
+                return UnboundOptimizer(node, numbers)
+            return _build_part(node, numbers, kinds, extra_arguments)
         return {key: build(value, numbers, element_hint(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return tuple(build(value, numbers, element_hint(hint, index)) for index, value in enumerate(node))
@@ -98,9 +117,9 @@ def _build_part(
     for name, value in node.items():
         if name == "_target_":
             continue
-        if hints and name not in hints:
+        if hints and name not in hints and REST not in hints:
             raise UserError(f"`{target}` has no parameter {name}. {suggest_name(name, hints)}")
-        arguments[name] = build(value, numbers, hints.get(name, Any))
+        arguments[name] = build(value, numbers, hint_of_argument(hints, name))
     if FUNCTION in kinds and needs_more_arguments(target, arguments):
         function = import_target(target)
         part = functools.partial(function, **arguments) if arguments else function
@@ -160,7 +179,16 @@ def _find_object_problem(part: Any, target: str, kind_or_class: str) -> str | No
     if missing := [f"`{member}`" for member in _list_required_members(cls) if not hasattr(part, member)]:
         returned = " returns None, which" if part is None else ""
         return f"`{target}`{returned} has no {', '.join(missing)}. To be {title}, it needs all members of {class_name}."
-    return None
+    return _find_method_problem(part, target, kind) if kind and kind.methods else None
+
+
+def _find_method_problem(part: Any, target: str, kind: PartKind) -> str | None:
+    """The problem of an object that does not have exactly one of the methods of its kind; None: it has."""
+    found = [f"`{name}`" for name in kind.methods if callable(getattr(part, name, None))]
+    if len(found) == 1:
+        return None
+    has = " and ".join(found) or "none of these methods"
+    return f"`{target}` has {has}. To be {kind.title}, it needs exactly one of {', '.join(kind.methods)}."
 
 
 def _list_required_members(protocol: type) -> Iterable[str]:

@@ -42,17 +42,20 @@ class CheckpointManager:
         """Opens the outbox of a run that has taken no step."""
         self._outbox = Outbox(self.folder)
 
-    def load(self, state_shapes: TrainState) -> tuple[TrainerState | None, list[str]]:
+    def load(
+        self, state_shapes: TrainState, later_shapes: TrainState | None = None
+    ) -> tuple[TrainerState | None, list[str]]:
         """Loads the newest undamaged checkpoint, and removes the points that it doesn't cover.
 
         Args:
             state_shapes: the training state, with shapes and dtypes in place of arrays.
+            later_shapes: the training state after frozen parameters are unfrozen. None: this never happens.
 
         Returns:
             The state of the trainer (None: there is no checkpoint), and warnings about damaged checkpoints.
         """
         weights_shapes = state_shapes.parameters, state_shapes.model_state
-        checkpoint, warnings = self._files.load(state_shapes, weights_shapes)
+        checkpoint, warnings = self._files.load(state_shapes, weights_shapes, later_shapes)
         self._outbox = Outbox(self.folder, checkpointed_size=checkpoint.metadata["points"] if checkpoint else 0)
         return TrainerState.from_checkpoint(*checkpoint) if checkpoint else None, warnings
 

@@ -27,13 +27,13 @@ from runner import npz
 from runner.__main__ import main
 from runner.config.catalog import find_options, read_default_options
 from runner.data import transform
-from runner.signature.allowed_parts import find_kind_problem, is_allowed_part
+from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.build import build
 from runner.signature.kinds import KINDS
 from runner.signature.parameters import read_signature
-from runner.signature.schema import SCHEMA, iterate_hints
+from runner.signature.schema import SCHEMA, find_misplaced_parts
 from runner.signature.source import PartNotFoundError, find_module, list_public_names
-from runner.signature.type_hints import element_hint, part_kinds
+from runner.signature.type_hints import element_hint
 from runner.tree import iterate_parts
 
 FIELDS = "__dataclass_fields__"
@@ -89,12 +89,6 @@ def is_allowed(target: Any, *kinds: str) -> bool:
         return False
 
 
-def find_misplaced_parts(tree: Any, hint: Any) -> list[str]:
-    """The problems of the parts of a tree whose kind is not allowed at their key."""
-    problems = (find_kind_problem(target, part_kinds(hint)) for _, target, hint in iterate_hints(tree, hint, "a"))
-    return [problem for problem in problems if problem]
-
-
 def iterate_modules(package: ModuleType) -> Iterator[str]:
     yield package.__name__
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -146,6 +140,7 @@ HAS_KIND_IN_PYTHON: dict[str, Callable[[Any], bool]] = {
     "optimizer": is_annotated_to_return("GradientTransformation"),
     "schedule": is_annotated_to_return("Schedule"),
     "regularizer": has_members_of(types.Regularizer),
+    "update": lambda value: sum(hasattr(value, name) for name in types.UPDATE_METHODS) == 1,
     "constraint": has_members_of(types.Constraint),
     "augmentation": has_members_of(types.Augmentation),
     "weights": has_members_of(types.Weights),
@@ -178,10 +173,12 @@ def test_every_target_in_conf_is_of_the_kind_of_its_key() -> None:
         for path in options.values():
             tree = yaml.safe_load(path.read_text())
             if group in SCHEMA:
-                assert not find_misplaced_parts(tree, SCHEMA[group]), path
+                assert not list(find_misplaced_parts(tree, SCHEMA[group], group)), path
             elif group == "feature":
-                assert not find_misplaced_parts(tree["target"], SCHEMA["feature.target"]), path
-                assert not find_misplaced_parts(tree["columns"], SCHEMA["feature.columns"]), path
+                assert not list(find_misplaced_parts(tree["target"], SCHEMA["feature.target"], "feature.target")), path
+                assert not list(find_misplaced_parts(tree["columns"], SCHEMA["feature.columns"], "feature.columns")), (
+                    path
+                )
             for _, node in iterate_parts(tree):
                 others = {*KINDS} - {"layer", "architecture", "target", "column"}
                 assert sum(is_allowed(node["_target_"], kind) for kind in others) <= 1
@@ -243,13 +240,13 @@ def test_annotations_decide_which_parts_a_part_may_contain() -> None:
     dense = {"_target_": "components.layer.Dense", "features": 3}
     for initializer, is_right in (("Normal", True), ("Uniform", True), ("Dense", False), ("activate", False)):
         node = {**dense, "initializer": {"_target_": f"components.layer.{initializer}"}}
-        assert (not find_misplaced_parts(node, Any)) == is_right
+        assert (not list(find_misplaced_parts(node, Any, "a"))) == is_right
     numeric: dict[str, Any] = {"_target_": "components.feature.Numeric", "key": "x"}
     for step, is_right in (("normalizer.Clip", True), ("Numeric", False), ("normalizer.is_constant", False)):
         part = {"_target_": f"components.feature.{step}"}
         for value in (part, [part]):
             node = {**numeric, "normalize": value}
-            assert (not find_misplaced_parts(node, SCHEMA["feature.target"])) == is_right
+            assert (not list(find_misplaced_parts(node, SCHEMA["feature.target"], "a"))) == is_right
 
 
 def make_writing_target(folder: Path) -> dict[str, Any]:
