@@ -22,7 +22,7 @@ def test_files_and_commands_of_the_guide_run(in_empty_folder: Path, capsys: pyte
     for name, content in FILES.items():
         (in_empty_folder / name).parent.mkdir(parents=True, exist_ok=True)
         (in_empty_folder / name).write_text(content)
-    assert len(COMMANDS) == 3
+    assert len(COMMANDS) == 4
     for command in COMMANDS:
         arguments = [
             *shlex.split(command),

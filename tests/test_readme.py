@@ -14,6 +14,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.config.catalog import find_options, read_default_options
+from runner.config.compose import compose
 from runner.modes.help import options_table, update_readme
 from runner.sweep.plan import make_plan
 from runner.tracking import NoDelivery
@@ -131,6 +132,16 @@ def test_the_example_loss_is_exact_for_large_errors(error: float, monkeypatch: p
     exact = np.logaddexp(np.float64(error), -error) - np.log(2)
     np.testing.assert_allclose(value, exact, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(slope, np.tanh(error), rtol=1e-5, atol=1e-7)
+
+
+def test_options_inside_options_are_the_same_in_a_file_and_on_the_command_line(in_empty_folder: Path) -> None:
+    name = "experiments/digits_top_3.yaml"
+    Path("experiments").mkdir()
+    Path(name).write_text(EXAMPLE_FILES[name])
+    (command,) = [command for command in COMMANDS if "option:" in command]
+    from_file, from_command = compose(["experiment=digits_top_3"]), compose(shlex.split(command)[1:])
+    assert from_file.values == {**from_command.values, "experiment": "digits_top_3"}
+    assert from_file.values["metric"]["top_k"]["k"] == 3
 
 
 @pytest.mark.optax

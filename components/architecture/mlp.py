@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from components.architecture.block.head import compute_logits
 from components.architecture.block.inputs import as_vectors
-from components.layer import ActivationName, BatchNorm, Dense, Dropout, Initializer, Rate, activate
+from components.layer import ActivationFunction, BatchNorm, Dense, Dropout, Initializer, Rate, activate
 from components.types import MultiHot, Output, Range
 
 
@@ -20,7 +20,7 @@ class HiddenLayers(nn.Module):
     Attributes:
         outputs: number of logits.
         widths: number of units of each hidden layer.
-        activation: name of the activation function of the hidden layers.
+        activation: activation function of the hidden layers.
         initializer: distribution of the kernels of the hidden layers.
         batch_norm: whether hidden layers have batch normalization instead of biases.
         dropout: rate after each hidden layer. None: no dropout.
@@ -32,7 +32,7 @@ class HiddenLayers(nn.Module):
 
     outputs: int
     widths: tuple[Annotated[int, Range(1)], ...]
-    activation: ActivationName = "relu"
+    activation: ActivationFunction = "relu"
     initializer: Initializer = "glorot_uniform"
     batch_norm: bool = False
     dropout: Rate | None = None

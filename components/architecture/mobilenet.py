@@ -18,7 +18,7 @@ from components.architecture.block.inverted_residual import (
     round_channels,
 )
 from components.layer import (
-    ActivationName,
+    ActivationFunction,
     ConvNorm,
     Dense,
     Dropout,
@@ -50,7 +50,7 @@ class MobileNet(ConvNet, kw_only=True):
         narrow: whether a `width` below 1 also applies to the last layer before the head.
         depth: factor for the number of blocks of each stage, rounded up. Additional blocks repeat the last expansion.
         squeeze_excite: kind of squeeze and excitation, for stages with `excite`.
-        activation: name of the activation function, for stages without an activation of their own.
+        activation: activation function for stages without an activation of their own.
         padding: padding of convolutions with a stride. `SAME`: an odd pixel at the bottom or right, as in TensorFlow
             and Keras. `symmetric`: equal on both sides, as in PyTorch; its weights also need an epsilon of 1e-5 (1e-3
             for v3 of torchvision).
@@ -74,7 +74,7 @@ class MobileNet(ConvNet, kw_only=True):
     narrow: bool = False
     depth: Annotated[float, Range(0, math.inf, "()")] = 1.0
     squeeze_excite: SqueezeExciteKind = "mobilenet_v3"
-    activation: ActivationName = "relu6"
+    activation: ActivationFunction = "relu6"
     padding: Literal["SAME", "symmetric"] = "SAME"
     dropout: Rate | None = 0.2
     stochastic_depth: Rate | None = None
@@ -114,7 +114,7 @@ class MobileNet(ConvNet, kw_only=True):
     def _count_blocks(self, stage: MobileStage) -> int:
         return math.ceil(len(stage.expansions) * self.depth)
 
-    def _create_conv_factory(self, activation: ActivationName) -> partial[ConvNorm]:
+    def _create_conv_factory(self, activation: ActivationFunction) -> partial[ConvNorm]:
         return partial(
             ConvNorm,
             activation=activation,

@@ -4,6 +4,7 @@ A layer computes in the dtype of its input. Its parameters are float32. Images a
 """
 
 from components.layer.activation import Activation as Activation
+from components.layer.activation import ActivationFunction as ActivationFunction
 from components.layer.activation import ActivationName as ActivationName
 from components.layer.activation import activate as activate
 from components.layer.composite import Branches as Branches

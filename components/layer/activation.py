@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 import flax.linen as nn
 import jax
 
-from components.layer.table import get_entry
+from components.layer.table import describe_function, get_entry
+from components.types import UserError
 
 ActivationName: TypeAlias = Literal[
     "elu",
@@ -28,6 +29,9 @@ ActivationName: TypeAlias = Literal[
     "swish",
     "tanh",
 ]
+
+ActivationFunction: TypeAlias = ActivationName | Callable[[jax.Array], jax.Array]
+"""The type of parameters called `activation`: a name, or a function of an array that keeps its shape."""
 
 FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "elu": jax.nn.elu,
@@ -48,19 +52,31 @@ FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def activate(name: ActivationName | None, x: jax.Array) -> jax.Array:
-    """Applies an activation function, element by element. None is the identity."""
-    return x if name is None else get_entry("activation", FUNCTIONS, name)(x)
+def activate(activation: ActivationFunction | None, x: jax.Array) -> jax.Array:
+    """Applies an activation function, element by element. None is the identity.
+
+    Raises:
+        UserError: the name is unknown, or a function of the user returns another shape or type of number.
+    """
+    if activation is None:
+        return x
+    if isinstance(activation, str):
+        return get_entry("activation", FUNCTIONS, activation)(x)
+    y = activation(x)
+    if getattr(y, "shape", None) != x.shape or y.dtype != x.dtype:
+        returned = f"{y.dtype} {y.shape}" if isinstance(y, jax.Array) else f"a {type(y).__name__}"
+        raise UserError(f"activation {describe_function(activation)} returns {returned} for {x.dtype} {x.shape}.")
+    return y
 
 
 class Activation(nn.Module):
     """Activation function as a layer: any shape -> the same shape.
 
     Attributes:
-        function: name of the activation function.
+        function: name of the activation function, or the function.
     """
 
-    function: ActivationName
+    function: ActivationFunction
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.layer.activation import ActivationName, activate
+from components.layer.activation import ActivationFunction, activate
 from components.layer.convolution import ConvNorm
 from components.layer.dropout import Rate, StochasticDepth
 from components.types import Range, UserError
@@ -55,7 +55,7 @@ class Residual(nn.Module):
         layers: the layers of the residual branch.
         shortcut: the layers of the shortcut; an empty list is the identity. None: the identity, or if the branch
             changes the shape of images, a 1 x 1 convolution with batch normalization and the smallest stride that fits.
-        activation: name of the activation function after the sum. None: no activation.
+        activation: activation function after the sum. None: no activation.
         stochastic_depth: share of the examples that skip the branch in training. None: no stochastic depth.
 
     Raises:
@@ -67,7 +67,7 @@ class Residual(nn.Module):
 
     layers: tuple[Layer, ...]
     shortcut: tuple[Layer, ...] | None = None
-    activation: ActivationName | None = "relu"
+    activation: ActivationFunction | None = "relu"
     stochastic_depth: Rate | None = None
 
     @nn.compact

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.layer.activation import ActivationName, activate
+from components.layer.activation import ActivationFunction, activate
 from components.layer.initializer import Initializer, get_grouped_initializer
 from components.layer.lowering.convolve import convolve
 from components.layer.normalization import BatchNorm, Epsilon, Momentum
@@ -26,7 +26,7 @@ class Conv(nn.Module):
         kernel: (height, width) of the window in pixels, or one number for both.
         stride: distance between two windows in pixels.
         padding: SAME, VALID, the pixels on each side, or ((top, bottom), (left, right)).
-        activation: name of the activation function; None: no activation.
+        activation: activation function, by name or as a function; None: no activation.
         use_bias: whether each feature has a bias.
         initializer: distribution of the kernel.
         dilation: distance between two elements of the kernel in pixels (Yu and Koltun, 2016).
@@ -43,7 +43,7 @@ class Conv(nn.Module):
     kernel: Size
     stride: Size = 1
     padding: Padding = "SAME"
-    activation: ActivationName | None = None
+    activation: ActivationFunction | None = None
     use_bias: bool = True
     initializer: Initializer = "glorot_uniform"
     dilation: Size = 1
@@ -79,7 +79,7 @@ class DepthwiseConv(nn.Module):
     kernel: Size
     stride: Size = 1
     padding: Padding = "SAME"
-    activation: ActivationName | None = None
+    activation: ActivationFunction | None = None
     use_bias: bool = True
     initializer: Initializer = "glorot_uniform"
     dilation: Size = 1
@@ -108,7 +108,7 @@ class SeparableConv(nn.Module):
     kernel: Size
     stride: Size = 1
     padding: Padding = "SAME"
-    activation: ActivationName | None = None
+    activation: ActivationFunction | None = None
     use_bias: bool = True
     initializer: Initializer = "glorot_uniform"
     dilation: Size = 1
@@ -150,7 +150,7 @@ class ConvNorm(nn.Module):
     kernel: Size
     stride: Size = 1
     padding: Padding = "SAME"
-    activation: ActivationName | None = "relu"
+    activation: ActivationFunction | None = "relu"
     use_bias: bool = False
     initializer: Initializer = "he_normal"
     dilation: Size = 1

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.layer.activation import ActivationName, activate
+from components.layer.activation import ActivationFunction, activate
 from components.layer.initializer import Initializer, get_initializer
 from components.layer.lowering.sparse import multiply_sparse
 from components.layer.shape import broadcast_like
@@ -20,14 +20,14 @@ class Dense(nn.Module):
 
     Attributes:
         features: number of units.
-        activation: name of the activation function; None: no activation.
+        activation: activation function, by name or as a function; None: no activation.
         use_bias: whether each unit has a bias.
         initializer: distribution of the kernel (C, features).
         initial_bias: initial value of the biases.
     """
 
     features: Annotated[int, Range(1)]
-    activation: ActivationName | None = None
+    activation: ActivationFunction | None = None
     use_bias: bool = True
     initializer: Initializer = "glorot_uniform"
     initial_bias: Scalar = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 import jax
@@ -20,8 +21,8 @@ from jax.nn.initializers import (
     variance_scaling,
 )
 
-from components.layer.table import get_entry
-from components.types import Range, Scalar
+from components.layer.table import describe_function, get_entry
+from components.types import Range, Scalar, UserError
 
 InitializerName: TypeAlias = Literal[
     "glorot_normal", "glorot_uniform", "he_normal", "he_normal_fan_out", "he_uniform", "lecun_normal", "lecun_uniform"
@@ -84,13 +85,30 @@ class Uniform:
         return limit * jax.random.uniform(key, tuple(shape), dtype, -1.0, 1.0)
 
 
-Initializer: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform
-"""The type of parameters called `initializer`: the name of a distribution, or an object such as `Normal(0.01)`."""
+Initializer: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform | DrawKernel
+"""The type of parameters called `initializer`: the name of a distribution, an object such as `Normal(0.01)`, or a
+function."""
 
 
 def get_initializer(initializer: Initializer) -> DrawKernel:
-    """Returns the function of a named distribution. An object is itself such a function."""
-    return get_entry("initializer", INITIALIZERS, initializer) if isinstance(initializer, str) else initializer
+    """Returns the function that draws a kernel. A function of the user must return the shape and dtype it gets."""
+    if isinstance(initializer, str):
+        return get_entry("initializer", INITIALIZERS, initializer)
+    if isinstance(initializer, Normal | TruncatedNormal | Uniform):
+        return initializer
+    return partial(_draw_checked, initializer)
+
+
+def _draw_checked(draw: DrawKernel, key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+    if jax.config.jax_disable_jit and isinstance(key, jax.core.Tracer):  # type: ignore[attr-defined]
+        # Flax compares the shape at each call of a layer. Without compilation, `draw` may need a key with a value.
+        return jnp.zeros(tuple(shape), dtype)
+    kernel = draw(key, tuple(shape), dtype)
+    if getattr(kernel, "shape", None) != tuple(shape) or kernel.dtype != dtype:
+        returned = f"{kernel.dtype} {kernel.shape}" if isinstance(kernel, jax.Array) else f"a {type(kernel).__name__}"
+        expected = f"{jnp.dtype(dtype)} {tuple(shape)}"
+        raise UserError(f"initializer {describe_function(draw)} returns {returned}. It must return {expected}.")
+    return kernel
 
 
 def get_grouped_initializer(initializer: Initializer, groups: int) -> DrawKernel:

@@ -7,7 +7,7 @@ from typing import Annotated
 import flax.linen as nn
 import jax
 
-from components.layer.activation import ActivationName
+from components.layer.activation import ActivationFunction
 from components.layer.dense import Dense
 from components.layer.initializer import Initializer
 from components.layer.shape import check_images
@@ -36,8 +36,8 @@ class SqueezeExcite(nn.Module):
     """
 
     features: Annotated[int, Range(1)] | None = None
-    activation: ActivationName = "relu"
-    gate: ActivationName = "sigmoid"
+    activation: ActivationFunction = "relu"
+    gate: ActivationFunction = "sigmoid"
     use_bias: bool = True
     initializer: Initializer = "glorot_uniform"
     reduction: Annotated[int, Range(1)] = 16

@@ -1,9 +1,10 @@
-"""Look-up of a named entry in a table."""
+"""Look-up of a named entry in a table, and the name of a function that stands in place of one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 from components.closest import suggest_name
 from components.types import UserError
@@ -20,3 +21,10 @@ def get_entry(kind: str, table: Mapping[str, Entry], name: str) -> Entry:
     if name in table:
         return table[name]
     raise UserError(f"unknown {kind} {name!r}. {suggest_name(name, table)}")
+
+
+def describe_function(function: Callable[..., Any]) -> str:
+    """The name of a function or callable object for a message."""
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))

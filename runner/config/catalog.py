@@ -16,6 +16,7 @@ from runner.yaml_file import OPTION_LIMITS
 INSTALL_FOLDER = Path(__file__).resolve().parents[2]  # the folder of conf/ and experiments/
 RUN_YAML = INSTALL_FOLDER / "conf" / "run.yaml"
 EXPERIMENT = "experiment"
+OPTION = "option"  # the key of an option's name beside values of its parameters
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from components.closest import suggest_name
 from components.types import Range
-from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.catalog import EXPERIMENT, OPTION, read_default_options
 from runner.config.check_targets import find_target_problems, list_metric_names
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
@@ -18,11 +18,12 @@ from runner.signature.parameters import (
     Parameter,
     Parameters,
     find_parameter,
+    needs_more_arguments,
     read_call_signature,
     read_settings_fields,
     read_signature,
 )
-from runner.signature.schema import SCHEMA, find_hint, find_misplaced_parts
+from runner.signature.schema import SCHEMA, find_hint, find_misplaced_parts, takes_function
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, find_problems, part_kinds
 from runner.tree import is_reference, iterate_leaves, iterate_parts, join_path
@@ -75,12 +76,14 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_precision(values),
         *_check_mode_keys(values),
     ]
+    unloaded = tuple(f"{problem.key}." for problem in config.option_problems)
+    problems = [problem for problem in problems if not f"{problem.key}.".startswith(unloaded)]
     # A wrong value is reported at its own key only, not at the keys that refer to it.
     references = {f"${{{problem.key}}}" for problem in problems}
     referring_keys = {
         join_path(path) for path, value in iterate_leaves(config.raw) if is_reference(value) and value in references
     }
-    lines = []
+    lines = [format_problem(f"{key}: {problem}", origin) for key, problem, origin in config.option_problems]
     for key, problem in problems:
         if key not in referring_keys:
             origin = None if problem.startswith(MISSING_ARGUMENT) else find_origin(config.origins, key)
@@ -157,7 +160,8 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
         if f"{key}._target_" in misplaced_keys:
             continue
         target = node["_target_"]
-        kinds = part_kinds(find_hint(values, path))
+        hint = find_hint(values, path)
+        kinds = part_kinds(hint)
         filled_in = {name: problem for kind in kinds for name, problem in FILLED_IN.get(kind, {}).items()}
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         try:
@@ -172,6 +176,11 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
             if name in arguments:
                 del arguments[name]
                 yield Problem(f"{key}.{name}", problem)
+        if known is not None and OPTION in known:
+            yield Problem(
+                f"{key}._target_",
+                f"{target} has a parameter `{OPTION}`, which names an option in Titrate. Rename it.",
+            )
         if known is not None and key == "data":
             if "split" in known:
                 reserved = "data.split has another meaning in Titrate"
@@ -180,6 +189,8 @@ def _check_parts(values: Mapping[str, Any]) -> Iterator[Problem]:
                 known = known | {"split": Parameter(str, required=False)}
         if known is not None:
             known = {name: parameter for name, parameter in known.items() if name not in filled_in}
+            if takes_function(hint) and needs_more_arguments(target, arguments):  # its caller passes them
+                known = {name: parameter._replace(required=False) for name, parameter in known.items()}
             yield from _check_arguments(arguments, known, key, f"parameter of {target}")
 
 
@@ -288,6 +299,9 @@ def _check_mode_keys(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("run", f"{MISSING_ARGUMENT}Set it to a run's folder or MLflow id, or to last (see mode=runs).")
     if mode not in RUN_MODES and values.get("run") is not None:
         yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
+    training = values.get("training")
+    if mode == "dry_run" and isinstance(training, dict) and training.get("compile") is False:
+        yield Problem("training.compile", "is false, but mode=dry_run measures the compiled program. Leave it out.")
     if mode == "look" and values.get("run") is None and "split" in (values.get("data") or {}):
         yield Problem("data.split", "is the split of a finished run. Set run, too.")
     if mode != "predict" and values.get("output") is not None:

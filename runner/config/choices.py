@@ -19,6 +19,8 @@ from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, Catalog, display_path, explain_missing_option, read_default_options
 from runner.config.overrides import apply_override, override_origin
 from runner.config.provenance import format_problem
+from runner.signature.schema import SCHEMA
+from runner.signature.type_hints import find_problems
 from runner.suggest.suggestions import (
     GROUPS_WITHOUT_SUGGESTION,
     INFERRED_FEATURE,
@@ -56,6 +58,7 @@ class Choices:
         options: the option, or list of options, of each group.
         origins: the file or override that chose the option, by group.
         files: the files, in the order of merging.
+        chosen_on_command_line: the groups whose option the command line chooses.
         broken: the groups whose option is unknown or can't be loaded.
         problems: a message for each problem.
     """
@@ -63,6 +66,7 @@ class Choices:
     options: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     files: list[File] = field(default_factory=list)
+    chosen_on_command_line: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
@@ -80,10 +84,10 @@ def choose_options(
         suggestion: the suggestion for the source; None: there is none.
         is_partial: whether groups that a suggestion may still choose are marked as broken.
     """
-    choices = Choices()
     on_command_line = {
         override.key_or_group: (_option_names(override.value()), override_origin(override)) for override in overrides
     }
+    choices = Choices(chosen_on_command_line={*on_command_line})
     override_texts = {override.key_or_group: override.input_line for override in overrides}
     chosen_by_files = {group: (option, "conf/run.yaml") for group, option in read_default_options().items()}
     name, origin = on_command_line.get(EXPERIMENT, chosen_by_files[EXPERIMENT])
@@ -176,6 +180,8 @@ def load_yaml(path: Path) -> DictConfig:
 def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
     """Loads the files of a choice. If one is unknown or can't be read, marks the group as broken and returns none."""
     names = option if isinstance(option, list) else [option]
+    if option is None and group != EXPERIMENT and not find_problems(None, SCHEMA.get(group, dict), group):
+        return []
     try:
         if isinstance(option, list) and not isinstance(read_default_options()[group], list):
             raise UserError(format_problem(f"{group}: a list of options is not allowed. Choose one option.", origin))
@@ -223,7 +229,12 @@ def _read_experiment_choices(choices: Choices, experiment: File) -> dict[str, tu
 
 
 def _drop_unchosen(experiment: File, experiment_choices: Mapping[str, Any], on_command_line: Mapping[str, Any]) -> None:
-    """Removes an experiment's settings of options that the command line replaces, in groups of several options."""
+    """Removes an experiment's settings of options that the command line replaces or leaves out.
+
+    They are those of a group that the command line sets to null, and of replaced options in groups of several options.
+    """
+    for group in [group for group, (option, _) in on_command_line.items() if option is None]:
+        experiment.content.pop(group, None)
     for group in experiment_choices.keys() & on_command_line.keys():
         settings = experiment.content.get(group)
         if isinstance(read_default_options()[group], list) and isinstance(settings, DictConfig):

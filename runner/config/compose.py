@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, RUN_YAML, display_path, find_options
+from runner.config.catalog import EXPERIMENT, find_options
 from runner.config.check import check_config, find_config_problems, has_valid_root
-from runner.config.choices import Choices, File, choose_options, find_source_to_profile, load_yaml
+from runner.config.choices import Choices, choose_options, find_source_to_profile
 from runner.config.config import Config
 from runner.config.earlier_run import check_server, merge_overrides, overlay_run
 from runner.config.legacy import move_keys, rename_targets
+from runner.config.merge import MergedTree, start_tree
 from runner.config.modes import RUN_MODES
-from runner.config.overrides import (
-    ParsedOverrides,
-    apply_override,
-    describe_repetitions,
-    override_origin,
-    parse_overrides,
-)
+from runner.config.options import OptionReader
+from runner.config.overrides import ParsedOverrides, describe_repetitions, parse_overrides
 from runner.config.provenance import find_origin, find_origins, format_problem
 from runner.config.scalars import normalize_scalars
 from runner.credentials import mask_arguments, mask_values
@@ -38,7 +30,6 @@ from runner.run_folder import find_run
 from runner.suggest.suggestions import Suggestion, Suggestions, print_suggestion
 from runner.tree import resolve_references
 
-MERGE_ERRORS = (OmegaConfBaseException, TypeError)  # TypeError: a list where another file has a mapping
 PATH_KEYS = ("folder", "resume", "run", "output")
 
 
@@ -88,14 +79,10 @@ class MergedFiles(NamedTuple):
     Attributes:
         choices: the chosen options.
         tree: the merged content.
-        problems: the problems of the files.
-        settings: (key, value, origin) of each file, in the order of merging.
     """
 
     choices: Choices
-    tree: DictConfig
-    problems: list[str]
-    settings: tuple[tuple[str, Any, str], ...]
+    tree: MergedTree
 
 
 class Composer:
@@ -103,6 +90,7 @@ class Composer:
 
     def __init__(self) -> None:
         self.catalog = find_options()
+        self.options = OptionReader(self.catalog)
         self.suggestions = Suggestions()
         self._merged: dict[tuple[str, ...], MergedFiles] = {}
         self._printed: set[str] = set()
@@ -120,14 +108,13 @@ class Composer:
         key = (*(str(choice.input_line) for choice in choices_on_command_line), repr(suggestion), str(is_partial))
         if key not in self._merged:
             choices = choose_options(self.catalog, choices_on_command_line, suggestion, is_partial=is_partial)
-            tree, problems = _merge_files(choices)
-            settings = list(_list_settings(choices))
+            tree = start_tree(self.options, choices)
+            tree.merge_files(choices)
             if suggestion is not None:
-                tree.merge_with(dict(suggestion.values))
-                settings.append(("", dict(suggestion.values), suggestion.origin))
-            self._merged[key] = MergedFiles(choices, tree, problems, tuple(settings))
+                tree.merge_values(suggestion.values, suggestion.origin)
+            self._merged[key] = MergedFiles(choices, tree)
         merged = self._merged[key]
-        return merged._replace(tree=copy.deepcopy(merged.tree))
+        return merged._replace(tree=merged.tree.copy())
 
     def print_notes(self, config: Config) -> None:
         """Prints each warning and each suggestion once."""
@@ -167,73 +154,39 @@ def _merge(
     is_partial: bool = False,
 ) -> tuple[Config, list[str]]:
     """Merges files and overrides, resolves references, and finds the origin of each value."""
-    merged = composer.merge(parsed.choices, suggestion, is_partial=is_partial)
-    choices = merged.choices
+    choices, tree = composer.merge(parsed.choices, suggestion, is_partial=is_partial)
     settings = [setting for setting in parsed.settings if setting.key_or_group.partition(".")[0] not in choices.broken]
-    raw, setting_problems = _apply_settings(choices, merged.tree, settings)
-    command_line = [(setting.key_or_group, setting.value(), override_origin(setting)) for setting in settings]
-    origins = find_origins(raw, [*merged.settings, *command_line])
+    tree.apply_settings(settings)
+    raw = _complete_groups(choices, tree)
+    origins = find_origins(raw, tree.settings)
     raw, renamed = rename_targets(raw)
     origins = move_keys(origins, renamed)
     values, reference_problems = resolve_references(raw)
+    options = choices.options | tree.choices
     config = Config(
         values=values,
         raw=raw,
         origins=origins,
         overrides=tuple(overrides),
-        choices={group: option for group, option in choices.options.items() if group not in choices.broken},
+        choices={group: option for group, option in options.items() if group not in choices.broken},
+        option_problems=tuple(tree.option_problems),
         suggestion=suggestion,
         warnings=tuple(rename.note for rename in renamed),
     )
-    problems = [*composer.catalog.clashes, *parsed.problems, *choices.problems, *merged.problems, *setting_problems]
+    problems = [*composer.catalog.clashes, *parsed.problems, *choices.problems, *tree.problems]
     for key, text in reference_problems.items():
         problems.append(format_problem(f"{key}: {text}", find_origin(origins, key)))
     return config, problems
 
 
-def _merge_files(choices: Choices) -> tuple[DictConfig, list[str]]:
-    """Merges `conf/run.yaml` and the chosen files in their order. A file that can't be merged is a problem."""
-    merged, problems = load_yaml(RUN_YAML), []
-    del merged["defaults"]
-    with contextlib.suppress(*MERGE_ERRORS):  # at once, because each call of `merge` copies its arguments
-        return cast(DictConfig, OmegaConf.merge(merged, *map(_at_its_key, choices.files))), []
-    for file in choices.files:
-        try:
-            merged = cast(DictConfig, OmegaConf.merge(merged, _at_its_key(file)))
-        except MERGE_ERRORS as error:
-            problems.append(f"{file.origin or display_path(file.path)}: {str(error).splitlines()[0]}")
-    return merged, problems
-
-
-def _apply_settings(
-    choices: Choices, tree: DictConfig, settings: Sequence[Override]
-) -> tuple[dict[str, Any], list[str]]:
-    """Applies the settings of the command line to a tree. Returns the tree as plain values, and the problems."""
-    problems = []
-    for setting in settings:
-        try:
-            apply_override(tree, setting)
-        except UserError as error:
-            problems.append(str(error))
-    raw = cast(dict[str, Any], mask_values(OmegaConf.to_container(tree)))
-    for group in choices.options:
-        raw.setdefault(group, {})  # a group of several options of which none is chosen
+def _complete_groups(choices: Choices, tree: MergedTree) -> dict[str, Any]:
+    """The values of a tree with a key for each group, without groups whose option is unknown."""
+    raw = cast(dict[str, Any], mask_values(tree.values()))
+    for group, option in choices.options.items():
+        raw.setdefault(group, None if option is None else {})  # {}: of several options none is chosen
     for group in choices.broken:
-        del raw[group]
-    return raw | {EXPERIMENT: choices.options[EXPERIMENT]}, problems
-
-
-def _list_settings(choices: Choices) -> Iterator[tuple[str, Any, str]]:
-    """The (key, value, origin) of each file, in the order of merging."""
-    for group, origin in choices.origins.items():
-        yield group, {}, origin
-    for file in (File(RUN_YAML, EXPERIMENT, load_yaml(RUN_YAML)), *choices.files):
-        yield "", OmegaConf.to_container(_at_its_key(file)), file.origin or display_path(file.path)
-
-
-def _at_its_key(file: File) -> DictConfig:
-    """The content of a file below the key of its group, or at the root if the file is an experiment."""
-    return file.content if file.group == EXPERIMENT else OmegaConf.create({file.group: file.content})
+        raw.pop(group, None)
+    return raw | {EXPERIMENT: choices.options[EXPERIMENT]}
 
 
 def _resume(config: Config, overrides: Sequence[str], name: str) -> Config:

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.suggest.suggestions import Suggestion
+
+
+class OptionProblem(NamedTuple):
+    """A problem of an option inside a configuration that can't be loaded.
+
+    Attributes:
+        key: the dotted key of its place.
+        problem: the message for the user, without the key.
+        origin: the origin of the option's name.
+    """
+
+    key: str
+    problem: str
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,7 @@ class Config:
         split: `data.split`; None except in the modes that read a finished run.
         sets_data_path: whether an override sets `data.path`; False except in those modes.
         suggestion: the suggestion for the source; None: there is none.
+        option_problems: the problem of each option inside the configuration that can't be loaded.
         warnings: warnings for the user, such as today's name of a renamed key.
     """
 
@@ -32,4 +47,5 @@ class Config:
     split: str | None = None
     sets_data_path: bool = False
     suggestion: Suggestion | None = None
+    option_problems: tuple[OptionProblem, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,7 +17,9 @@ from runner import yaml_file
 from runner.config.catalog import RUN_YAML, find_options, read_default_options
 from runner.config.config import Config
 from runner.config.legacy import rename_targets
-from runner.config.overrides import apply_override, drop_overridden, override_origin, parse_overrides
+from runner.config.merge import MergedTree
+from runner.config.options import OptionReader
+from runner.config.overrides import drop_overridden, parse_overrides
 from runner.config.provenance import find_origins
 from runner.errors import ConfigError
 from runner.signature.parameters import UNKNOWN, read_signature
@@ -31,7 +33,8 @@ Contents = TypeVar("Contents", dict[str, Any], list[Any])
 
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
 COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "runs", "tracking")
-ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.(evaluation_batch_size|check_memory)")
+TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")
+ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.({'|'.join(TRAINING_KEYS)})")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -88,8 +91,11 @@ def overlay_run(config: Config, folder: Path) -> Config:
         ConfigError: an override would change how the run was trained.
     """
     path = folder / "config.yaml"
-    choices, settings, _ = parse_overrides(config.overrides, find_options().files)
+    catalog = find_options()
+    choices, settings, _ = parse_overrides(config.overrides, catalog.files)
     of_run = read_config(folder)
+    if isinstance(of_run.get("training"), dict):  # otherwise the file is damaged, and the check reports it
+        of_run = add_missing_keys(of_run)
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:
@@ -98,13 +104,22 @@ def overlay_run(config: Config, folder: Path) -> Config:
     if forbidden:
         texts = ", ".join(map(str, forbidden))
         raise ConfigError(f"{texts}: not allowed for the finished run {config.values['run']}. Leave this out.")
-    for setting in settings:
-        apply_override(tree, setting)
-    values = cast(dict[str, Any], OmegaConf.to_container(tree))
-    command_line = [(setting.key_or_group, setting.value(), override_origin(setting)) for setting in settings]
-    origins = find_origins(values, [("", of_run, str(path)), *command_line])
+    merged = MergedTree(OptionReader(catalog), tree, [("", of_run, str(path))])
+    merged.apply_settings(settings)
+    if merged.problems:
+        raise ConfigError(*merged.problems)
+    values = merged.values()
+    origins = find_origins(values, merged.settings)
     sets_data_path = any(setting.key_or_group == "data.path" for setting in settings)
-    return replace(config, values=values, raw=values, choices={}, origins=origins, sets_data_path=sets_data_path)
+    return replace(
+        config,
+        values=values,
+        raw=values,
+        choices={},
+        origins=origins,
+        option_problems=tuple(merged.option_problems),
+        sets_data_path=sets_data_path,
+    )
 
 
 def _read_yaml(path: Path, kind: type[Contents]) -> Contents:

@@ -54,12 +54,17 @@ def parse_overrides(overrides: Sequence[str], groups: Collection[str]) -> Parsed
         except UserError as error:
             parsed.problems.append(str(error))
             continue
-        is_choice = override.key_or_group in groups and not isinstance(override.value(), dict)
+        is_choice = override.key_or_group in groups and not _has_mapping(override.value())
         if problem := _find_problem(override, is_choice):
             parsed.problems.append(f"{text}: {problem}")
         else:
             (parsed.choices if is_choice else parsed.settings).append(override)
     return parsed
+
+
+def _has_mapping(value: Any) -> bool:
+    """Whether a value is a mapping or holds one: it sets values of parts, beside naming options."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_has_mapping, value)))
 
 
 def drop_overridden(earlier: Iterable[str], later: Sequence[str]) -> list[str]:

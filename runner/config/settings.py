@@ -26,6 +26,7 @@ class Training:
     limit_batches: Annotated[int, Range(1)] | None
     keep_checkpoints: Annotated[int, Range(1)]
     check_memory: bool
+    compile: bool
     profile: bool
 
 

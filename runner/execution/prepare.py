@@ -136,7 +136,7 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
             sizes = ", ".join(f"{len(rows):,} rows of {split}" for split, rows in data.splits.items())
             progress.note(f"training.limit_batches={training.limit_batches}: {sizes}")
         _check_splits(data, training)
-        program = get_program(static, features, data.constants)
+        program = get_program(static, features, data.constants, compiled=training.compile)
         weights = build_weights(config)
         arrays = numbers_to_arrays(numbers, config.values["seed"])
         with memory_error_location("preparing the first batch", READ_LESS):
@@ -205,21 +205,24 @@ def _check_splits(data: Data, training: Training) -> None:
 _PROGRAMS: dict[str, Program] = {}
 
 
-def get_program(static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]) -> Program:
+def get_program(
+    static: Mapping[str, Any], features: Features, constants: Mapping[str, Constants], *, compiled: bool = True
+) -> Program:
     """The program of a configuration. Runs that differ only in their numbers share a program.
 
     Args:
         static: the configuration, with a `ScalarSlot` in place of each number.
         features: the target and the columns.
         constants: the constants of the target and the columns.
+        compiled: whether its functions are compiled.
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
     microbatches = static["training"]["microbatches"]
-    key = repr(([static[name] for name in PROGRAM_KEYS], microbatches, static_constants))
+    key = repr(([static[name] for name in PROGRAM_KEYS], microbatches, static_constants, compiled))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()
-        _PROGRAMS[key] = Program(static, features, constants)
+        _PROGRAMS[key] = Program(static, features, constants, compiled=compiled)
     return _PROGRAMS[key]
 
 

@@ -109,7 +109,7 @@ class TrainedModel:
         self.transform = load_transform(folder)
         self.features, self._constants = self.transform.features, self.transform.constants
         self.targets = self.features.bind_targets(self._constants)
-        self._program = get_program(static, self.features, self._constants)
+        self._program = get_program(static, self.features, self._constants, compiled=self._training.compile)
         device_constants = {name: dict(constants.device) for name, constants in self._constants.items()}
         self._program_inputs = jax.device_put(ProgramInputs(self._numbers, device_constants))
         self.weights = self._load_best_weights()
@@ -129,7 +129,7 @@ class TrainedModel:
             for name, layouts in self.transform.layouts.items()
         }
         encoded = gather_rows(empty_rows, np.zeros(1, int))
-        return jax.eval_shape(self._program.init, self._program_inputs, encoded, np.zeros(1, np.int32))
+        return self._program.state_shapes(self._program_inputs, encoded, np.zeros(1, np.int32))
 
     def _load_best_weights(self) -> BestWeights:
         """The best weights that the run has saved so far. Raises UserError if it has saved none."""

@@ -30,6 +30,7 @@ Titrate runs the experiment that a short YAML file describes, and records it in 
   titrate experiment=NAME                        runs an experiment
   titrate experiment=NAME optimizer=sgd seed=3   runs it with another optimizer and seed
   titrate KEY=VALUE ~KEY                         sets a key (any parameter of a part), removes a key
+  titrate KEY=OPTION KEY={option: OPTION, ...}   chooses the option of a group for a part inside a part
   titrate -m KEY=A,B,C 'GROUP=glob(*)' ...       a sweep: runs all combinations and ranks them (also range(), choice())
   titrate ... folds=5                            a cross-validation: mean and standard deviation of five runs
   titrate ... mode=MODE                          does something other than training; see the modes below

@@ -101,8 +101,11 @@ class Program:
         static_config: the configuration, with a `ScalarSlot` in place of each number.
         features: the targets and the columns.
         constants: the values fitted on the training split, of the targets and of each column.
+        compiled: False: the functions run operation by operation. Parts see arrays with values, so prints and
+            breakpoints in them work.
 
     Attributes:
+        is_compiled: whether the functions are compiled.
         init: (program inputs, data, rows) -> the state before the first step.
         restart: (program inputs, state) -> the state before the first step, for the parameters of another state.
         unfreeze: (program inputs, state) -> the state with which all parameters are trained.
@@ -115,23 +118,38 @@ class Program:
     """
 
     def __init__(
-        self, static_config: Mapping[str, Any], features: Features, constants: Mapping[str, Constants]
+        self,
+        static_config: Mapping[str, Any],
+        features: Features,
+        constants: Mapping[str, Constants],
+        *,
+        compiled: bool = True,
     ) -> None:
         self.static_config = static_config
         self.features = features
         # The arrays of `device` and `init_only` are arguments of the functions. If they stayed here, they would be
         # compiled in.
         self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
-        self.init = jax.jit(self._init)
-        self.restart = jax.jit(self._restart)
-        self.unfreeze = jax.jit(self._unfreeze, donate_argnums=1)
-        self.train = jax.jit(self._train, donate_argnums=1, static_argnames="unfrozen")
-        self.evaluate = jax.jit(self._evaluate)
+        self.is_compiled = compiled
+        jit: Callable[..., Any] = jax.jit if compiled else run_uncompiled
+        self.init = jit(self._init)
+        self.restart = jit(self._restart)
+        self.unfreeze = jit(self._unfreeze, donate_argnums=1)
+        self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen")
+        self.evaluate = jit(self._evaluate)
         self._microbatches = static_config.get("training", {}).get("microbatches", 1)
         self._layers_outside_model = {
             name: column.layer(self._constants[name].static) for name, column in features.program_only.items()
         }
         self.memory_needs: dict[Any, MemoryNeed | None] = {}
+
+    def state_shapes(self, program_inputs: ProgramInputs, data: Any, rows: Any) -> TrainState:
+        """The training state, with shapes and dtypes in place of arrays. The arguments are those of `init`."""
+        if self.is_compiled:
+            shapes: TrainState = jax.eval_shape(self.init, program_inputs, data, rows)
+            return shapes
+        state: TrainState = self.init(program_inputs, data, rows)  # is not traced: prints need arrays with values
+        return jax.eval_shape(lambda: state)
 
     def build_parts(self, program_inputs: ProgramInputs) -> BuiltParts:
         """Builds the parts with their numbers."""
@@ -402,6 +420,19 @@ def evaluated_weights(parts: BuiltParts, state: TrainState) -> tuple[Any, Any]:
     variables = {"params": state.parameters, **state.model_state}
     evaluated = dict(evaluated_variables(parts.members, variables, state.update_state))
     return evaluated.pop("params"), evaluated
+
+
+def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Callable[..., Any]:
+    """The same function, run operation by operation, also in its loops and in functions under `jax.jit`."""
+
+    def to_array(leaf: Any) -> Any:
+        return leaf if isinstance(leaf, bool) else jnp.asarray(leaf)  # NumPy would compute in 64 bits, unlike `jit`
+
+    def call(*arguments: Any) -> Any:
+        with jax.disable_jit():
+            return function(*jax.tree.map(to_array, arguments))
+
+    return call
 
 
 def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from components.closest import closest_names, suggest_name
 from runner.signature.classes import find_class, find_returned_class, is_protocol, is_subclass
-from runner.signature.kinds import KINDS, PartKind, is_part_of_kind
+from runner.signature.kinds import KINDS, PartKind, is_part_of_kind, kinds_of
 from runner.signature.source import (
     Definition,
     NameNotFoundError,
@@ -93,11 +93,8 @@ def _list_matching_kinds(kind_or_class: str) -> list[PartKind]:
     "my_package.MyProtocol" -> all kinds: `build` checks whether the object has the members of the protocol
     "components.layer.Initializer" -> none: a call must return an instance of this class
     """
-    if kind_or_class in KINDS:
-        return [KINDS[kind_or_class]]
-    kinds = [kind for kind in KINDS.values() if kind.returns == kind_or_class]
-    if kinds:
-        return kinds
+    if kinds := kinds_of(kind_or_class):
+        return [KINDS[name] for name in kinds]
     cls = find_class(kind_or_class)
     return list(KINDS.values()) if cls is not None and is_protocol(cls) else []
 

@@ -12,16 +12,20 @@ from typing import Annotated, Any, Literal, cast
 from components.types import Range
 from runner.signature.classes import Class, base_names
 from runner.signature.source import Module, PartNotFoundError, find_definition, resolve_name
-from runner.signature.type_hints import Kind, PartHint, RecordHint, ScalarHint
+from runner.signature.type_hints import FUNCTION, Kind, PartHint, RecordHint, ScalarHint
 
 Seen = frozenset[str]  # the aliases that were followed: an alias that contains itself is followed once
 
+FUNCTION_HINT = Annotated[PartHint, Kind(FUNCTION)]
+CALLABLE_TYPES = ("collections.abc.Callable", "typing.Callable")
 SIMPLE_HINTS: dict[str, Any] = {
+    **dict.fromkeys(CALLABLE_TYPES, FUNCTION_HINT),
     "int": int,
     "float": float,
     "bool": bool,
     "str": str,
     "components.types.Scalar": ScalarHint,
+    "components.layer.Layer": Annotated[PartHint, Kind("layer")],
     "components.types.base.Scalar": ScalarHint,
     "components.types.Optimizer": Annotated[PartHint, Kind("optimizer")],
     "components.types.update.Optimizer": Annotated[PartHint, Kind("optimizer")],
@@ -66,6 +70,8 @@ def _read_hint(module: Module, node: ast.expr | None, seen: Seen) -> Any:
 
 def _read_generic(module: Module, node: ast.Subscript, seen: Seen) -> Any:
     name = resolve_name(module, node.value) or ""
+    if name in CALLABLE_TYPES:
+        return FUNCTION_HINT
     arguments = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "typing.Literal":
         return cast(Any, Literal)[tuple(map(ast.literal_eval, arguments))]

@@ -15,9 +15,9 @@ from components.types import UserError
 from runner.credentials import reveal
 from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.kinds import KINDS, PartKind
-from runner.signature.parameters import REST, hint_of_argument, read_parameter_hints
+from runner.signature.parameters import REST, hint_of_argument, needs_more_arguments, read_parameter_hints
 from runner.signature.source import allowed_packages, find_target_problem, public_name
-from runner.signature.type_hints import element_hint, part_kinds
+from runner.signature.type_hints import FUNCTION, element_hint, part_kinds
 from runner.uri_mask import MASK
 from runner.user_code import is_user_code
 
@@ -70,17 +70,18 @@ def import_target(target: str) -> Any:
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
     """Builds the object that a tree of plain values describes. Only parts are called.
 
-    A mapping with `_target_` becomes a call of that target with its other keys. Lists become tuples, and a `ScalarSlot`
-    becomes its value in `numbers`. An optimizer without extra arguments becomes an `UnboundOptimizer`.
+    A mapping with `_target_` becomes a call of that target with its other keys. Where a function may stand, a function
+    that needs more arguments is not called: it is the value, with the other keys as arguments. An optimizer without
+    extra arguments becomes an `UnboundOptimizer`. Lists become tuples, and a `ScalarSlot` its value in `numbers`.
 
-        Args:
-            node: the tree.
-            numbers: the values of the slots by name: floats, or traced arrays inside the compiled step.
-            hint: the type hint of the tree's root, as in `SCHEMA`. Below a part, its annotations are the hints.
-            extra_arguments: arguments of the root's target, which override those of the tree.
+    Args:
+        node: the tree.
+        numbers: the values of the slots by name: floats, or traced arrays inside the compiled step.
+        hint: the type hint of the tree's root, as in `SCHEMA`. Below a part, its annotations are the hints.
+        extra_arguments: arguments of the root's target, which override those of the tree.
 
-        Raises:
-            UserError: a `_target_` is not a part of the kind that its hint allows.
+    Raises:
+        UserError: a `_target_` is not a part of the kind that its hint allows.
     """
     if isinstance(node, ScalarSlot):
         return numbers[node.name]
@@ -119,7 +120,11 @@ def _build_part(
         if hints and name not in hints and REST not in hints:
             raise UserError(f"`{target}` has no parameter {name}. {suggest_name(name, hints)}")
         arguments[name] = build(value, numbers, hint_of_argument(hints, name))
-    part = _call_target(target, {**arguments, **extra_arguments})
+    if FUNCTION in kinds and needs_more_arguments(target, arguments):
+        function = import_target(target)
+        part = functools.partial(function, **arguments) if arguments else function
+    else:
+        part = _call_target(target, {**arguments, **extra_arguments})
     if is_user_code(target):
         check_kind(part, target, kinds)
     return part
@@ -161,6 +166,9 @@ def check_kind(part: Any, target: str, kinds: Sequence[str]) -> None:
 def _find_object_problem(part: Any, target: str, kind_or_class: str) -> str | None:
     """Why an object is not of a kind, or which members of a class it lacks; None: there is no problem."""
     kind = KINDS.get(kind_or_class)
+    if kind_or_class == FUNCTION:
+        returned = f"returns a {type(part).__name__}, which can't be called"
+        return None if callable(part) else f"`{target}` {returned}. A function is needed here."
     class_name = kind.returns if kind and kind.returns else kind_or_class
     module, _, name = class_name.rpartition(".")
     cls: type = getattr(importlib.import_module(module), name)

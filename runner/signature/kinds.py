@@ -18,6 +18,7 @@ from typing import NamedTuple
 from components.types import UPDATE_METHODS
 from runner.signature.classes import find_class, find_returned_class, is_protocol, is_subclass, member_names
 from runner.signature.source import Definition, PartNotFoundError, find_definition, public_name
+from runner.signature.type_hints import FUNCTION
 from runner.user_code import is_in_packages
 
 
@@ -61,8 +62,27 @@ KINDS = {
     "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),
     "sweep": PartKind("a sweep", ("runner.sweep",), "runner.sweep.Grid"),
-    "function": PartKind("a function of jax.nn", ("jax.nn", "jax.nn.initializers"), None),
+    FUNCTION: PartKind("a function of jax.nn", ("jax.nn", "jax.nn.initializers"), None),
 }
+
+
+def kinds_of(kind_or_class: str) -> tuple[str, ...]:
+    """The names of the kinds whose parts a kind or class in an annotation takes.
+
+    "loss" -> "loss"
+    "components.types.training.Loss" -> "loss", because a call of a loss returns it
+    """
+    if kind_or_class in KINDS:
+        return (kind_or_class,)
+    if kinds := tuple(name for name, kind in KINDS.items() if kind.returns == kind_or_class):
+        return kinds
+    package = kind_or_class.partition(".")[0]
+    classes = {
+        name: find_class(kind.returns)
+        for name, kind in KINDS.items()
+        if kind.returns is not None and kind.returns.startswith(f"{package}.")
+    }
+    return tuple(name for name, cls in classes.items() if cls is not None and cls.name == kind_or_class)
 
 
 def is_part_of_kind(definition: Definition, name: str, kind: PartKind) -> bool:

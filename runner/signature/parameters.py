@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from components.types import Range
@@ -87,6 +87,20 @@ def hint_of_argument(hints: Mapping[str, Any], name: str) -> Any:
 def read_parameter_hints(target: str) -> dict[str, Any]:
     """The type hints of a `_target_`'s parameters; empty if they are unknown."""
     return {name: parameter.hint for name, parameter in (read_signature(target) or {}).items()}
+
+
+def needs_more_arguments(target: str, given: Collection[str]) -> bool:
+    """Whether a function needs more arguments than the given ones, such as the array `x` of an activation.
+
+    Where a function may stand, it is then not called: the function itself stands there, with the given arguments.
+    """
+    definition = find_part_definition(target)
+    if definition is None or isinstance(definition.node, ast.ClassDef):
+        return False
+    parameters = _definition_parameters(definition)
+    if parameters is None:  # it has positional-only parameters, or takes any keyword
+        return True
+    return any(parameter.required and name not in given for name, parameter in parameters.items())
 
 
 def read_call_signature(target: str) -> Parameters | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from runner.signature.allowed_parts import find_kind_problem
+from runner.signature.kinds import kinds_of
 from runner.signature.parameters import hint_of_argument, read_parameter_hints
 from runner.signature.source import PartNotFoundError
-from runner.signature.type_hints import Kind, PartHint, Problem, element_hint, part_kinds
+from runner.signature.type_hints import FUNCTION, Kind, PartHint, Problem, element_hint, part_kinds
 from runner.tree import KeyPath, join_path
 
 TARGET = Annotated[PartHint, Kind("target")]
@@ -40,6 +42,29 @@ SCHEMA: dict[str, Any] = {
 
 With several targets, the losses are by target, and the metrics by target and name.
 """
+
+
+def option_groups(hint: Any) -> tuple[str, ...]:
+    """The groups whose options may stand where a hint allows a part. Columns and layers are in no group."""
+    groups = _groups_by_kind()
+    return tuple(dict.fromkeys(groups[kind] for name in part_kinds(hint) for kind in kinds_of(name) if kind in groups))
+
+
+@functools.cache
+def _groups_by_kind() -> dict[str, str]:
+    """The group of each kind that has one."""
+    groups: dict[str, str] = {}
+    for group, hint in SCHEMA.items():
+        if "." not in group:
+            named = element_hint(hint, "")
+            kinds = part_kinds(hint) + part_kinds(named) + part_kinds(element_hint(named, ""))
+            groups |= dict.fromkeys(kinds, group)
+    return groups
+
+
+def takes_function(hint: Any) -> bool:
+    """Whether a function may stand where a hint allows a part."""
+    return FUNCTION in part_kinds(hint)
 
 
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:

@@ -45,6 +45,10 @@ class Kind(NamedTuple):
     name: str
 
 
+FUNCTION = "function"
+"""The kind of part that a parameter annotated `Callable` takes."""
+
+
 class Problem(NamedTuple):
     """A problem with the value of a key.
 
@@ -103,7 +107,7 @@ def part_kinds(hint: Any) -> tuple[str, ...]:
     """The kinds of part that a hint accepts; empty: any kind."""
     if get_origin(hint) is Annotated:
         return tuple(note.name for note in get_args(hint)[1:] if isinstance(note, Kind))
-    if get_origin(hint) in (Union, types.UnionType):
+    if get_origin(hint) in (Union, types.UnionType) and Any not in get_args(hint):
         return tuple(name for member in get_args(hint) for name in part_kinds(member))
     return ()
 
@@ -180,7 +184,10 @@ def _element_of(member: Any, key: int | str) -> Any:
 
 
 def _describe_problem(value: Any, hint: Any) -> str:
-    expected = " or ".join(_describe_hint(member, range_) for member, range_ in alternatives(hint))
+    descriptions = [_describe_hint(member, range_) for member, range_ in alternatives(hint)]
+    if FUNCTION in part_kinds(hint):
+        descriptions = ["a function (a dotted name)" if text == TYPE_NAMES[PartHint] else text for text in descriptions]
+    expected = " or ".join(dict.fromkeys(descriptions))
     literals = [member for member, _ in alternatives(hint) if get_origin(member) is Literal]
     allowed = [str(literal) for member in literals for literal in get_args(member)]
     advice = f". {suggest_name(value, allowed)}" if allowed else ""

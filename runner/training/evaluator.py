@@ -149,8 +149,11 @@ class Evaluator:
             arguments: the arguments of the function, or their shapes.
 
         Returns:
-            The memory that the compiled function needs; None: the compiler doesn't report it.
+            The memory that the compiled function needs; None: the compiler doesn't report it, or the program is not
+            compiled.
         """
+        if not self.program.is_compiled:
+            return None
         shapes = (name, chunk.rows.shape, *(leaf.shape for leaf in jax.tree.leaves(chunk.data)))
         if shapes not in self.program.memory_needs:
             with self.show_compilation(f"{name} for {chunk.rows.shape[1]} examples"):

@@ -80,8 +80,10 @@ class Trainer(Evaluator):
         self.plateau = program.build_plateau(ProgramInputs(numbers, {}))
         rows, batch_size = len(data.splits["train"]), training.batch_size
         self.steps_per_epoch = rows // batch_size if training.drop_remainder else -(-rows // batch_size)
-        self.state_shapes: TrainState = jax.eval_shape(program.init, *self._init_arguments())
-        self.steps_per_dispatch = steps_per_dispatch(self.state_shapes, ragged=self.batches.is_ragged)
+        self.state_shapes = program.state_shapes(*self._init_arguments())
+        self.steps_per_dispatch = 1
+        if program.is_compiled:
+            self.steps_per_dispatch = steps_per_dispatch(self.state_shapes, ragged=self.batches.is_ragged)
         epoch = self.parts.members.unfreeze_epoch
         self.unfreeze_step = None if epoch is None else epoch * self.steps_per_epoch
         self.unfrozen_shapes: TrainState | None = None
@@ -91,7 +93,8 @@ class Trainer(Evaluator):
         if weights is not None:
             with error_location("weights"):
                 self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
-        self._trace()
+        if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
+            self._trace()
         self.extended_at: Mapping[int, int] = {}
         self._start_time = time.monotonic()
 
@@ -137,6 +140,8 @@ class Trainer(Evaluator):
             RunError: training needs more memory than is free. It needs the state, copies of the state, and the
                 intermediate values of a step.
         """
+        if not self.program.is_compiled:
+            return
         chunk, arguments = self._first_dispatch()
         state_bytes = memory.estimate_training_bytes(self.state_shapes)
         batch = BATCH_SIZE_KEY, self.training.batch_size

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import flax.linen as nn
 import jax
 
-from components.layer import ActivationName, ConvNorm, Initializer, Rate, SqueezeExcite, StochasticDepth
+from components.layer import ActivationFunction, ConvNorm, Initializer, Rate, SqueezeExcite, StochasticDepth
 from components.types import Range
 
 DIVISOR = 8  # numbers of channels are multiples of it
@@ -30,7 +30,7 @@ class MobileStage:
         kernel: side of the window of the depthwise convolutions.
         stride: stride of the first block. Later blocks have stride 1.
         excite: whether the blocks have squeeze and excitation.
-        activation: name of the activation function. None: the activation of the network.
+        activation: activation function. None: the activation of the network.
     """
 
     channels: Annotated[int, Range(1)]
@@ -38,7 +38,7 @@ class MobileStage:
     kernel: Annotated[int, Range(1)] = 3
     stride: Annotated[int, Range(1)] = 1
     excite: bool = False
-    activation: ActivationName | None = None
+    activation: ActivationFunction | None = None
 
 
 def round_channels(count: float) -> int:

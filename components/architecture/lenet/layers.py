@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.layer import ActivationName, AveragePool, Initializer, activate, get_initializer
+from components.layer import ActivationFunction, AveragePool, Initializer, activate, get_initializer
 from components.layer.lowering.convolve import convolve
 from components.layer.shape import Padding, Size, as_pair, broadcast_like, check_images
 from components.types import Range, UserError
@@ -34,7 +34,7 @@ class TableConv(nn.Module):
         kernel: (height, width) of the window in pixels, or one number for both.
         stride: distance between two windows in pixels.
         padding: as in `Conv`.
-        activation: name of the activation function; None: no activation.
+        activation: activation function; None: no activation.
         use_bias: whether each feature has a bias, initially 0.
         initializer: distribution of the kernel. The fan-in of a feature is height * width * number of its channels.
 
@@ -47,7 +47,7 @@ class TableConv(nn.Module):
     kernel: Size
     stride: Size = 1
     padding: Padding = "SAME"
-    activation: ActivationName | None = None
+    activation: ActivationFunction | None = None
     use_bias: bool = True
     initializer: Initializer = "glorot_uniform"
 

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from components.data import Table
-from components.layer import ActivationName, Dense, activate
+from components.layer import ActivationFunction, Dense, activate
 from components.types import (
     Batch,
     Block,
@@ -182,16 +182,31 @@ def _numbers(block: Block, key: str) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- layer, architecture
 
 
+def squared_relu(x: jax.Array) -> jax.Array:
+    """Squared ReLU, element by element: any shape -> the same shape.
+
+    It needs no YAML file: write `activation: my_parts.squared_relu` where the name of an activation stands.
+
+    References:
+        So et al., 2021. Primer: searching for efficient transformers for language modeling.
+    """
+    return jax.nn.relu(x) ** 2
+
+
 class Residual(nn.Module):
     """A dense layer with a residual connection, x + strength * dense(x): (B, D) -> (B, D).
 
     `conf/architecture/residual.yaml` uses it in a list of layers.
 
+    Attributes:
+        activation: the activation, by name or as a function.
+        strength: the factor of the dense layer.
+
     References:
         He et al., 2016. Deep residual learning for image recognition.
     """
 
-    activation: ActivationName = "relu"
+    activation: ActivationFunction = "relu"
     strength: Annotated[Scalar, Range(0)] = 1.0
 
     @nn.compact
@@ -217,7 +232,7 @@ class Additive(nn.Module):
 
     outputs: int
     width: Annotated[int, Range(1)]
-    activation: ActivationName = "tanh"
+    activation: ActivationFunction = "tanh"
     dtype: Any = jnp.float32
 
     @nn.compact
