@@ -80,7 +80,10 @@ def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Ite
     example = f"loss: {{{', '.join(f'{name}: …' for name in targets)}}}"
     if not isinstance(loss, Mapping) or "_target_" in loss:
         count = len(targets)
-        yield Problem("loss", f"is one loss for {count} targets by name. Set a loss for each: {example}.")
+        fault = (
+            f"is null, but there are {count} targets" if loss is None else f"is one loss for {count} targets by name"
+        )
+        yield Problem("loss", f"{fault}. Set a loss for each: {example}.")
     else:
         for name in targets:
             if name not in loss:

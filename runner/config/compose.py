@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from hydra.core.override_parser.types import Override
 
 from components.types import UserError
-from runner.config.catalog import EXPERIMENT, find_options
+from runner.config.catalog import EXPERIMENT, RUN_YAML, display_path, find_options, read_default_options
 from runner.config.check import check_config, find_config_problems, has_valid_root
 from runner.config.choices import Choices, choose_options, find_source_to_profile
 from runner.config.config import Config
@@ -159,6 +159,7 @@ def _merge(
     tree.apply_settings(settings)
     raw = _complete_groups(choices, tree)
     origins = find_origins(raw, tree.settings)
+    raw = _without_default_parts(raw, origins, choices)
     raw, renamed = rename_targets(raw)
     origins = move_keys(origins, renamed)
     values, reference_problems = resolve_references(raw)
@@ -187,6 +188,22 @@ def _complete_groups(choices: Choices, tree: MergedTree) -> dict[str, Any]:
     for group in choices.broken:
         raw.pop(group, None)
     return raw | {EXPERIMENT: choices.options[EXPERIMENT]}
+
+
+def _without_default_parts(raw: dict[str, Any], origins: Mapping[str, str], choices: Choices) -> dict[str, Any]:
+    """The values without the default loss and metrics, unless there is a single target, which they are for."""
+    feature = raw.get("feature")
+    if not isinstance(feature, dict) or feature.get("target") is not None or "feature" in choices.broken:
+        return raw
+    changed = dict(raw)
+    for group in ("loss", "metric"):
+        option, part = read_default_options()[group], raw.get(group)
+        if choices.origins.get(group) != display_path(RUN_YAML) or not isinstance(part, dict):
+            continue
+        files = {f"conf/{group}/{name}.yaml" for name in (option if isinstance(option, list) else [option])}
+        kept = {key: value for key, value in part.items() if find_origin(origins, f"{group}.{key}") not in files}
+        changed[group] = kept or (None if group == "loss" else {})
+    return changed
 
 
 def _resume(config: Config, overrides: Sequence[str], name: str) -> Config:

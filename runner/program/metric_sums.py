@@ -59,11 +59,12 @@ def compute_metrics(
     for prefix in ("", WEIGHTED):
         own = {name: sums[name] for name in sums if name != LAST and name.startswith(WEIGHTED) == bool(prefix)}
         names = sorted(own, key=lambda name: _position(name.removeprefix(prefix), metrics))
-        values |= {name: _compute_value(name, sums, metrics) for name in names}
-        losses = {target: values.get(f"{prefix}{record_name(target, 'loss')}") for target in loss_weights}
-        if losses and None not in losses.values() and f"{prefix}loss" not in values:
+        own_values = {name: _compute_value(name, sums, metrics) for name in names}
+        losses = {target: own_values.get(f"{prefix}{record_name(target, 'loss')}") for target in loss_weights}
+        if losses and None not in losses.values() and f"{prefix}loss" not in own_values:
             total = sum(loss_weights[target] * cast(float, loss) for target, loss in losses.items())
-            values = {f"{prefix}loss": total} | values
+            own_values = {f"{prefix}loss": total} | own_values
+        values |= own_values
     return {f"{split}/{name}": value for name, value in values.items()}
 
 

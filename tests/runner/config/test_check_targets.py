@@ -1,0 +1,118 @@
+"""Targets, losses, metrics and augmentations that don't fit together are found before JAX is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.config.compose import configure
+from runner.errors import ConfigError
+
+BASE = ["data=california_housing", "feature=several", "architecture=mlp"]
+GOOD = [*BASE, "loss={PRICE: mse, KIND: softmax_cross_entropy}"]
+
+
+@pytest.fixture(autouse=True)
+def users_feature_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "conf" / "feature"
+    folder.mkdir(parents=True)
+    part = "components.feature."
+    (folder / "several.yaml").write_text(
+        f"target: null\ntargets:\n  PRICE: {{_target_: {part}Numeric, key: p}}\n"
+        f"  KIND: {{_target_: {part}Label, key: k}}\n"
+        f"columns:\n  x: {{_target_: {part}Numeric, key: x}}\ninputs:\n  inputs: [x]\n"
+    )
+
+
+def problems(*words: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        configure(list(words))
+    return list(raised.value.problems)
+
+
+def test_losses_and_metrics_are_given_by_target() -> None:
+    config = configure([*GOOD, "metric={PRICE: [rmse, mae], KIND: [accuracy]}", "loss_weights.PRICE=0.5"])
+    assert {name: list(parts) for name, parts in config.values["metric"].items()} == {
+        "PRICE": ["rmse", "mae"],
+        "KIND": ["accuracy"],
+    }
+    assert config.values["loss"]["KIND"]["_target_"] == "components.loss.SoftmaxCrossEntropy"
+    assert "_target_" not in config.values["loss"]
+    assert config.values["loss_weights"] == {"PRICE": 0.5}
+
+
+def test_the_default_loss_and_metrics_are_for_a_single_target() -> None:
+    assert configure(GOOD).values["metric"] == {}
+    (problem,) = problems(*BASE)
+    assert problem.startswith("loss: is null, but there are 2 targets. Set a loss for each: loss: {PRICE: …, KIND: …}.")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["loss=mse"], "loss: is one loss for 2 targets by name. Set a loss for each: loss: {PRICE: …, KIND: …}."),
+        (["loss={PRICE: mse}"], "loss.KIND: is missing. Each target needs a loss."),
+        (
+            ["loss={PRICE: mse, KIND: softmax_cross_entropy, SIZE: mse}"],
+            "loss.SIZE: there is no target SIZE. Allowed: KIND, PRICE.",
+        ),
+        ([GOOD[-1], "loss_weights.PRIZE=2"], "loss_weights.PRIZE: there is no target PRIZE. Did you mean PRICE?"),
+        ([GOOD[-1], "loss_weights.PRICE=-1"], "loss_weights.PRICE: -1 is not a number in [0, inf)"),
+        (
+            [GOOD[-1], "metric=[rmse]"],
+            "metric.rmse: belongs to no target. Write it below its target: metric.PRICE.",
+        ),
+        ([GOOD[-1], "metric={SIZE: [rmse]}"], "metric.SIZE: there is no target SIZE."),
+        ([GOOD[-1], "training.monitor=valid/PRICE/rmse"], "training.monitor: there is no metric valid/PRICE/rmse."),
+        ([GOOD[-1], "feature.target=${feature.targets.PRICE}"], "feature.targets: is set beside feature.target."),
+        ([GOOD[-1], "feature.columns.x.missing=mask"], "feature.columns.x.missing: mask is for targets only."),
+    ],
+)
+def test_parts_that_do_not_fit_the_targets_are_problems(words: list[str], expected: str) -> None:
+    found = problems(*BASE, *words)
+    assert any(problem.startswith(expected) for problem in found), found
+
+
+def test_a_monitor_may_be_the_metric_of_a_target() -> None:
+    for name in ("PRICE/loss", "PRICE/rmse", "loss"):
+        configure([*GOOD, "metric={PRICE: [rmse]}", f"training.monitor=valid/{name}"])
+    configure([*GOOD, "feature.weight=w", "training.monitor=valid/weighted/PRICE/loss"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["feature.target=null"], "feature.target: is null, and components.architecture.MLP has no internal loss"),
+        (["feature.target=null", "loss=mse"], "loss: is set without a target."),
+        (["feature.target=null", "metric=[accuracy]"], "metric: is set without a target: accuracy. Set metric to []."),
+        (["loss=null"], "loss: is null, but there is a target. Choose a loss."),
+        (["loss_weights.price=2"], "loss_weights.price: there is no target price."),
+        (["training.microbatches=5"], "training.microbatches: 5 does not divide training.batch_size=32."),
+        (["training.microbatches=0"], "training.microbatches: 0 is not a whole number in [1, inf)"),
+    ],
+)
+def test_parts_that_do_not_fit_a_single_target_are_problems(words: list[str], expected: str) -> None:
+    found = problems("data=digits", "feature=image", "architecture=mlp", *words)
+    assert any(problem.startswith(expected) for problem in found), found
+
+
+@pytest.mark.parametrize("augmentation", ["mixup", "cutmix"])
+def test_mixed_classes_need_a_loss_that_takes_probabilities(
+    augmentation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TITRATE_ALLOW", "hard")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "hard.py").write_text(
+        "class Hard:\n    def outputs(self, target): return 10\n"
+        "    def __call__(self, logits, target): return logits[:, 0]\n"
+    )
+    (tmp_path / "conf" / "loss").mkdir()
+    (tmp_path / "conf" / "loss" / "hard.yaml").write_text("_target_: hard.Hard\n")
+    base = ["data=digits", "feature=image", "architecture=mlp", f"augmentation=[{augmentation}]"]
+    configure(base)
+    configure(["data=california_housing", "feature=california_housing", "architecture=mlp", "loss=mse", "metric=[mae]"])
+    (problem,) = problems(*base, "loss=hard")
+    assert problem.startswith(f"augmentation.{augmentation}: mixes classes, and hard.Hard doesn't take their prob")
+    assert "Losses that do: BinaryCrossEntropy, LeNet5_1998, SoftmaxCrossEntropy." in problem
