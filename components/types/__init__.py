@@ -30,7 +30,7 @@ from components.types.model import Padded as Padded
 from components.types.model import register_pytrees as register_pytrees
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
-from components.types.profile import OddTexts as OddTexts
+from components.types.profile import NonNumbers as NonNumbers
 from components.types.profile import Profiled as Profiled
 from components.types.profile import TableProfile as TableProfile
 from components.types.profile import TextKind as TextKind

@@ -144,14 +144,14 @@ def _last_step(path: Path) -> int:
 def _extend_record(record: dict[str, Any], old_epochs: int, epochs: int, last_step: int) -> dict[str, Any]:
     """The record of a run that is extended.
 
-    The tag `prolonged` lists all numbers of epochs that the run has had. `epochs_until_step` keeps the step at which it
-    was extended from each of them. A step before it that is repeated gets the learning rate of the shorter run.
+    The tag `prolonged` lists all numbers of epochs that the run has had. `epochs_until_step` has the last step that the
+    run took with each earlier one. A step up to it that is repeated gets the learning rate of the shorter run.
     """
     earlier = record["tags"].get("prolonged", f"{old_epochs} epochs").removesuffix(" epochs").split(" → ")
     tags = record["tags"] | {"prolonged": " → ".join(dict.fromkeys([*earlier, str(epochs)])) + " epochs"}
     parameters = record["parameters"] | {"training.epochs": epochs}
-    extended_at = record.get("epochs_until_step", {}) | {str(old_epochs): last_step}
-    return record | {"tags": tags, "parameters": parameters, "epochs_until_step": extended_at}
+    last_step_by_epochs = record.get("epochs_until_step", {}) | {str(old_epochs): last_step}
+    return record | {"tags": tags, "parameters": parameters, "epochs_until_step": last_step_by_epochs}
 
 
 def _open_named(config: Config, root: Path, data: Data) -> RunFolder:

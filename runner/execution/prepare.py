@@ -16,7 +16,7 @@ import numpy as np
 
 from components.types import Constants, Source, UserError, Weights
 from runner.config.config import Config
-from runner.config.provenance import with_origin
+from runner.config.provenance import errors_with_origin
 from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.data.batches import epoch_order
@@ -99,7 +99,7 @@ def prepare_run(
         check_folder(config)
     tracking = build_tracking(config)
     trainer = make_trainer(config, source, progress, signals)
-    with with_origin(config), error_location("weights"):
+    with errors_with_origin(config), error_location("weights"):
         weights_fingerprint = build_weights(config).fingerprint()
     trainer.compile()
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
@@ -115,7 +115,7 @@ def _with_python_source(config: Config, source: Source) -> Config:
 
 def build_tracking(config: Config) -> Any:
     """Builds the part that records the run. Raises UserError if its settings or its store are wrong."""
-    with with_origin(config):
+    with errors_with_origin(config):
         with error_location("tracking"):
             tracking = build(config.values["tracking"], {}, SCHEMA["tracking"])
         tracking.describe()
@@ -126,7 +126,7 @@ def make_trainer(config: Config, source: Source | None, progress: Progress, sign
     """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
     static, numbers = split_scalars(config)
     static["architecture"] |= dtype_arguments(config)
-    with with_origin(config):
+    with errors_with_origin(config):
         data, features = load_data(config, source, progress)
         training = Training(**config.values["training"])
         data = limit_batches(data, training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,7 +51,7 @@ class OptimizerFactory:
         """The optimizer with all members around it, and the learning rate."""
         numbers = self._rates(self._schedule)
         with error_location("optimizer"):
-            optimizer = self._bind(self._optimizer, numbers)
+            optimizer = locate_errors("optimizer", self._bind(self._optimizer, numbers))
         if self._members.groups:
             optimizer = self._divide(*self._members.groups, optimizer)
         for name, around in self._members.around.items():
@@ -87,8 +88,29 @@ class OptimizerFactory:
                 numbers["learning_rate"] = numbers["learning_rate"] * jnp.asarray(group.get("rate", 1.0), jnp.float32)
                 optimizer = group.get("optimizer") or self._optimizer
                 assert isinstance(optimizer, UnboundOptimizer)
-                optimizers[group_name] = self._bind(optimizer, numbers)
+                key = f"update.{name}.{group_name}.optimizer" if group.get("optimizer") else "optimizer"
+                optimizers[group_name] = locate_errors(key, self._bind(optimizer, numbers))
         return partition(optimizers, assigned)
+
+
+def locate_errors(key: str, optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """The optimizer, with errors that Optax raises in a step as user errors of a key.
+
+    Optax raises one, for example, if an optimizer needs an argument that the program doesn't pass.
+    """
+    supported = optax.with_extra_args_support(optimizer)
+
+    def update(*args: Any, **extra: Any) -> tuple[Any, Any]:
+        with error_location(key):
+            try:
+                return supported.update(*args, **extra)
+            except (TypeError, ValueError) as error:
+                *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+                if not str(frame.f_globals.get("__name__")).startswith("optax."):
+                    raise
+                raise UserError(f"Optax can't take a step: {error} Choose another optimizer.") from error
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
 
 def find_decay_masks(node: Mapping[str, Any]) -> list[str]:

@@ -143,7 +143,7 @@ def skip_step(
     name, member = skipping
     with error_location(f"update.{name}"):
         is_skipped = member.skips(objective, gradients)
-        check_numbers(jnp.asarray(is_skipped, jnp.int32), (), f"{type(member).__name__}.skips", "one truth value")
+        check_numbers(is_skipped, (), f"{type(member).__name__}.skips", "one truth value")
     kept = jax.tree.map(lambda before, after: jnp.where(is_skipped, before, after), old, new)
     sums = jax.tree.map(lambda leaf: jnp.where(is_skipped, jnp.zeros_like(leaf), leaf), sums)
     counts = old.update_state[name]

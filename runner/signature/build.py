@@ -70,7 +70,7 @@ def import_target(target: str) -> Any:
 def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arguments: Any) -> Any:
     """Builds the object that a tree of plain values describes. Only parts are called.
 
-    A mapping with `_target_` becomes a call of the target with its other keys. Lists become tuples, and a `ScalarSlot`
+    A mapping with `_target_` becomes a call of that target with its other keys. Lists become tuples, and a `ScalarSlot`
     becomes its value in `numbers`. An optimizer without extra arguments becomes an `UnboundOptimizer`.
 
     Args:
@@ -80,7 +80,7 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
         extra_arguments: arguments of the root's target, which override those of the tree.
 
     Raises:
-        UserError: a target is not a part of the kind that its hint allows.
+        UserError: a `_target_` is not a part of the kind that its hint allows.
     """
     if isinstance(node, ScalarSlot):
         return numbers[node.name]

@@ -56,13 +56,13 @@ NOT_FIELDS = ("typing.ClassVar", "dataclasses.KW_ONLY")
 
 
 def read_signature(target: str) -> Parameters | None:
-    """The parameters of a target.
+    """The parameters of a `_target_`.
 
     Returns:
-        The parameters by name; None if there is no source, or the target accepts any keyword.
+        The parameters by name; None if there is no source, or the `_target_` accepts any keyword.
 
     Raises:
-        PartNotFoundError: the target does not exist, or is not defined in an allowed package.
+        PartNotFoundError: the `_target_` does not exist, or is not defined in an allowed package.
     """
     definition = find_part_definition(target)
     parameters = _definition_parameters(definition) if definition else None
@@ -85,7 +85,7 @@ def hint_of_argument(hints: Mapping[str, Any], name: str) -> Any:
 
 
 def read_parameter_hints(target: str) -> dict[str, Any]:
-    """The type hints of a target's parameters; empty if they are unknown."""
+    """The type hints of a `_target_`'s parameters; empty if they are unknown."""
     return {name: parameter.hint for name, parameter in (read_signature(target) or {}).items()}
 
 

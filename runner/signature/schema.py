@@ -37,7 +37,7 @@ SCHEMA: dict[str, Any] = {
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:
     """Finds the parts of a tree whose kind is not allowed at their key.
 
-    A target that does not exist is skipped, because `read_signature` reports it.
+    A `_target_` that does not exist is skipped, because `read_signature` reports it.
 
     Args:
         value: a tree of plain values.

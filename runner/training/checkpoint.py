@@ -146,7 +146,7 @@ class CheckpointFiles:
         self._prune()
         return checkpoint, [*map(str, faults), *warnings]
 
-    def remove_from(self, step: int) -> int | None:
+    def remove_since(self, step: int) -> int | None:
         """Removes the checkpoints of a step and of later ones. Returns the step of the newest one left, or None."""
         newest = None
         for path in _state_paths(self.folder):

@@ -25,7 +25,7 @@ class CheckpointManager:
     """Writes the checkpoints and points of one run folder.
 
     A point holds the metrics of a step. A checkpoint covers the points that were added before it: resuming from the
-    checkpoint doesn't compute them again. Call `start` or `load` before the first point.
+    checkpoint doesn't compute them again. Call `open_outbox` or `load` before the first point.
 
     Args:
         folder: the run folder.
@@ -38,7 +38,7 @@ class CheckpointManager:
         self._files = CheckpointFiles(folder / "checkpoints", keep=keep)
         self._outbox: Outbox | None = None
 
-    def start(self) -> None:
+    def open_outbox(self) -> None:
         """Opens the outbox of a run that has taken no step."""
         self._outbox = Outbox(self.folder)
 
@@ -82,10 +82,10 @@ class CheckpointManager:
         """Waits until all checkpoints are on the disk. Raises DiskError if one could not be written."""
         self._files.wait()
 
-    def remove_from(self, step: int) -> int | None:
+    def remove_since(self, step: int) -> int | None:
         """Removes the checkpoints of a step and of later ones. Returns the step of the newest one left, or None."""
         self.wait()
-        return self._files.remove_from(step)
+        return self._files.remove_since(step)
 
     def close(self) -> None:
         """Waits for the writing thread, and closes the outbox."""

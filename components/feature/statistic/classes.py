@@ -73,6 +73,7 @@ def group_rows(block: Block, key: str) -> tuple[list[Any], np.ndarray]:
         classes, class_of_row = np.unique(labels, return_inverse=True)
         return classes.tolist(), class_of_row
     strings, string_of_row = split_dictionary(column)
-    positions: dict[str, int] = {}  # a text may occur several times among the strings
-    class_of_string = np.array([positions.setdefault(text, len(positions)) for text in strings.tolist()], np.int64)
+    texts = strings.tolist()
+    positions = {text: position for position, text in enumerate(dict.fromkeys(texts))}  # a dictionary may repeat a text
+    class_of_string = np.array([positions[text] for text in texts], np.int64)
     return list(positions), class_of_string if string_of_row is None else class_of_string[string_of_row]

@@ -13,7 +13,7 @@ import numpy as np
 
 from runner import yaml_file
 from runner.config.config import Config
-from runner.config.provenance import with_origin
+from runner.config.provenance import errors_with_origin
 from runner.config.settings import Training
 from runner.data.batches import epoch_order
 from runner.data.load import Data
@@ -55,7 +55,7 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
         UserError: an error that the user can fix. No folder has been created then.
     """
     check_root(Path(config.values["folder"]))
-    with with_origin(config):
+    with errors_with_origin(config):
         data, features = load_data(config, None, progress)
         data = limit_batches(data, Training(**config.values["training"]))
     view, tracking = View(data, features), build_tracking(config)
