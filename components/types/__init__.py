@@ -27,6 +27,8 @@ from components.types.model import BoundTarget as BoundTarget
 from components.types.model import MultiHot as MultiHot
 from components.types.model import Output as Output
 from components.types.model import Padded as Padded
+from components.types.model import TargetSpec as TargetSpec
+from components.types.model import get_only as get_only
 from components.types.model import register_pytrees as register_pytrees
 from components.types.profile import ColumnProfile as ColumnProfile
 from components.types.profile import ColumnType as ColumnType
@@ -35,6 +37,7 @@ from components.types.profile import Profiled as Profiled
 from components.types.profile import TableProfile as TableProfile
 from components.types.profile import TextKind as TextKind
 from components.types.training import Augmentation as Augmentation
+from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from components.closest import suggest_name
 from components.types import Range
 from runner.config.catalog import EXPERIMENT, read_default_options
+from runner.config.check_targets import find_target_problems, list_metric_names
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
@@ -34,7 +35,11 @@ FEATURE_HINTS = {
     "columns": SCHEMA["feature.columns"],
     "inputs": dict[str, tuple[str, ...]],
 }
-OPTIONAL_FEATURE_HINTS = {"sample": Annotated[int, Range(1)] | None}
+OPTIONAL_FEATURE_HINTS = {
+    "targets": SCHEMA["feature.targets"] | None,
+    "weight": SCHEMA["feature.weight"],
+    "sample": Annotated[int, Range(1)] | None,
+}
 MISSING_ARGUMENT = "is missing from the command line. "  # starts a problem without an origin: nothing set the key
 SECTIONS = {"training": "Training", "runs": "Runs"}  # mappings at the root, and the dataclasses with their fields
 FILLED_IN = {
@@ -62,7 +67,13 @@ def find_config_problems(config: Config) -> list[str]:
     """Finds all problems, one line each. Groups that are missing from the values are skipped."""
     values = config.values
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
-    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_mode_keys(values)]
+    problems += [
+        *find_target_problems(values),
+        *_check_monitor(values),
+        *_check_folds(values),
+        *_check_precision(values),
+        *_check_mode_keys(values),
+    ]
     # A wrong value is reported at its own key only, not at the keys that refer to it.
     references = {f"${{{problem.key}}}" for problem in problems}
     referring_keys = {
@@ -115,7 +126,7 @@ def _check_feature(feature: Any) -> Iterator[Problem]:
         yield from find_problems(feature, dict[str, Any], "feature")
         return
     for key in FEATURE_HINTS:
-        if key not in feature:
+        if key not in feature and not (key == "target" and feature.get("targets")):
             yield Problem(f"feature.{key}", "is missing")
     known = FEATURE_HINTS | OPTIONAL_FEATURE_HINTS
     for key, value in feature.items():
@@ -234,9 +245,10 @@ def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:
     metrics, training = values.get("metric"), values.get("training")
     if not isinstance(metrics, dict) or not isinstance(training, dict):
         return
-    names = [f"{split}/{name}" for name in ("loss", *metrics) for split in ("valid", "train")]
+    metric_names, may_have_others = list_metric_names(values)
+    names = [f"{split}/{name}" for name in metric_names for split in ("valid", "train")]
     monitor = training.get("monitor")
-    if isinstance(monitor, str) and monitor not in names:
+    if isinstance(monitor, str) and monitor not in names and not may_have_others:
         yield Problem("training.monitor", f"there is no metric {monitor}. {suggest_name(monitor, names)}")
 
 

@@ -23,10 +23,11 @@ from runner.platform import cache_folder
 from runner.program.model import parameter_count
 from runner.program.program import evaluated_weights
 from runner.record.description import describe_environment, list_changes
-from runner.record.predictions import RecordedPredictions, save_predictions
+from runner.record.predictions import save_predictions
 from runner.run_folder import read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery
 from runner.training.checkpoint_manager import CheckpointManager
+from runner.training.evaluator import record_predictions
 from runner.training.signals import Signals
 from runner.training.trainer import DivergedError
 from runner.training.trainer_state import TrainerState
@@ -254,10 +255,8 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> d
     if split is None:
         return {}
     metrics, outputs = trainer.evaluate_with_outputs(split, parameters, model_state)
-    predictions = RecordedPredictions.from_logits(
-        split, trainer.target.classes, splits[split], trainer.targets(split), outputs.logits, outputs.losses
-    )
-    save_predictions(run.folder.path, predictions)
+    if predictions := record_predictions(trainer, split, outputs):
+        save_predictions(run.folder.path, predictions)
     return metrics if split == "test" else {}
 
 

@@ -38,10 +38,11 @@ from runner.training.trainer import Trainer
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_STEPS = 2**31 - 1  # of an int32 counter
 MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
-PROGRAM_GROUPS = (
+PROGRAM_KEYS = (
     "feature",
     "architecture",
     "loss",
+    "loss_weights",
     "metric",
     "optimizer",
     "schedule",
@@ -50,7 +51,7 @@ PROGRAM_GROUPS = (
     "constraint",
     "augmentation",
 )
-"""The groups whose parts are compiled into a program."""
+"""The keys whose parts and numbers are compiled into a program."""
 
 
 @dataclass
@@ -212,7 +213,7 @@ def get_program(static: Mapping[str, Any], features: Features, constants: Mappin
         constants: the constants of the target and the columns.
     """
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    key = repr(([static[group] for group in PROGRAM_GROUPS], static_constants))
+    key = repr(([static[group] for group in PROGRAM_KEYS], static_constants))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from components.types import Batch, Constants, Output, Plateau, Schedule, UserError
+from runner.data.encode import WEIGHT, is_input_column, target_column
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
@@ -32,8 +33,8 @@ from runner.program.parts import (
     compute_sums,
     constrain,
     example_outputs,
-    extra_losses,
-    make_batch,
+    make_targets,
+    objective_terms,
 )
 from runner.program.returns import check_rates
 from runner.program.trees import carry_over, merge
@@ -96,8 +97,8 @@ class Program:
 
     Args:
         static_config: the configuration, with a `ScalarSlot` in place of each number.
-        features: the target and the columns.
-        constants: the values fitted on the training split, of the target and of each column.
+        features: the targets and the columns.
+        constants: the values fitted on the training split, of the targets and of each column.
 
     Attributes:
         init: (program inputs, data, rows) -> the state before the first step.
@@ -124,7 +125,9 @@ class Program:
         self.unfreeze = jax.jit(self._unfreeze, donate_argnums=1)
         self.train = jax.jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jax.jit(self._evaluate)
-        self.target_layer = features.target.layer(self._constants["target"].static)
+        self._layers_outside_model = {
+            name: column.layer(self._constants[name].static) for name, column in features.program_only.items()
+        }
         self.memory_needs: dict[Any, MemoryNeed | None] = {}
 
     def build_parts(self, program_inputs: ProgramInputs) -> BuiltParts:
@@ -139,7 +142,7 @@ class Program:
     def _init(self, program_inputs: ProgramInputs, data: Any, rows: jax.Array) -> TrainState:
         """The state before the first step. Of the examples `rows` (B,) only the shapes matter."""
         keys = jax.random.split(_random_key(program_inputs, "init", 0), 2)
-        encoded = _without_target(_take_rows(data, rows))
+        encoded = _select_inputs(_take_rows(data, rows))
         model = self.build_parts(program_inputs).model
         with error_location("architecture"):
             _check_sizes(self.static_config["architecture"])
@@ -223,12 +226,12 @@ class Program:
             with freeze_modules(frozen):
                 batch, output, model_state = self.forward(parts, program_inputs, variables, encoded, step=state.step)
             sums = compute_sums(parts, output, batch, training=True)
-            size = batch.target.shape[0]  # the count of the sums, because training masks no example
-            value = sums["loss"]["sum"] / size
-            terms = extra_losses(parts, parameters, output, batch)
-            if terms:
-                value = sum(terms, value)
-                sums["objective"] = {"sum": value * size, "count": sums["loss"]["count"]}
+            losses, others = objective_terms(parts, parameters, output, batch, sums)
+            value = sum(losses[1:], losses[0]) if losses else jnp.float32(0)
+            if others:
+                value = sum(others, value)
+                size = len(batch.present)
+                sums["objective"] = {"sum": value * size, "count": jnp.int32(size)}
             return value, (model_state, sums)
 
         (value, (model_state, sums)), gradients = jax.value_and_grad(objective, has_aux=True)(free)
@@ -264,12 +267,19 @@ class Program:
         """The metric sums over the examples `rows` (B,) with a true `mask` (B,), and the outputs for all of them."""
         parts = self.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
-        batch, output, _ = self.forward(parts, program_inputs, variables, _take_rows(data, rows), step=None)
-        sums = compute_sums(parts, output, batch._replace(mask=mask), training=False)
-        return sums, example_outputs(parts, output, batch)
+        encoded = _take_rows(data, rows)
+        batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, present=mask)
+        return compute_sums(parts, output, batch, training=False), example_outputs(parts, output, batch)
 
     def forward(
-        self, parts: BuiltParts, program_inputs: ProgramInputs, variables: Any, encoded: Any, *, step: jax.Array | None
+        self,
+        parts: BuiltParts,
+        program_inputs: ProgramInputs,
+        variables: Any,
+        encoded: Any,
+        *,
+        step: jax.Array | None,
+        present: jax.Array | None = None,
     ) -> tuple[Batch, Output, Any]:
         """The batch, the model's output for it, and the model's new state.
 
@@ -277,10 +287,16 @@ class Program:
             parts: the parts of the experiment.
             program_inputs: numbers and constants.
             variables: the Flax variables of the model.
-            encoded: the encoded columns of the examples, with the target.
+            encoded: the encoded columns of the examples, with the targets.
             step: the training step. None: inference.
+            present: bool (B,), false for padding. None: no example is padding.
         """
-        target = self.target_layer(encoded["target"], program_inputs.constants["target"])
+        if present is None:
+            present = jnp.ones(len(jax.tree.leaves(encoded)[0]), bool)
+        columns = self.apply_layers(program_inputs, encoded)
+        specs = {name: target.spec for name, target in parts.targets.items()}
+        targets = {name: columns[target_column(name)] for name in specs}
+        weight = columns[WEIGHT][:, 0] if WEIGHT in columns else None
         arguments: dict[str, Any] = {"train": False, "mutable": []}
         if step is not None:
             arguments = {
@@ -292,11 +308,20 @@ class Program:
                 "rngs": {"dropout": _random_key(program_inputs, "train", step)},
             }
         with error_location("architecture"):
-            # The model applies the augmentation, which may change inputs and target.
-            (inputs, target, output), model_state = parts.model.apply(
-                variables, _without_target(encoded), program_inputs.constants, target, **arguments
+            # The model applies the augmentation, because augmentations change what the layers of the columns return.
+            (batch, output), model_state = parts.model.apply(
+                variables,
+                _select_inputs(encoded),
+                program_inputs.constants,
+                make_targets(specs, targets, present, weight),
+                **arguments,
             )
-        return make_batch(parts, inputs, target), output, model_state
+        return batch, output, model_state
+
+    def apply_layers(self, program_inputs: ProgramInputs, encoded: Mapping[str, Any]) -> dict[str, Any]:
+        """The targets and the weights of examples, from the encoded columns among `encoded` that hold them."""
+        layers = {name: layer for name, layer in self._layers_outside_model.items() if name in encoded}
+        return {name: layer(encoded[name], program_inputs.constants[name]) for name, layer in layers.items()}
 
     def _build_schedule(self, program_inputs: ProgramInputs) -> Schedule:
         schedule: Schedule = build(self.static_config["schedule"], program_inputs.numbers, SCHEMA["schedule"])
@@ -389,5 +414,6 @@ def _take_rows(data: Any, rows: jax.Array) -> Any:
     return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=0, mode="clip"), data)
 
 
-def _without_target(encoded: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: arrays for name, arrays in encoded.items() if name != "target"}
+def _select_inputs(encoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoded columns that the model gets: all but the targets and the weights."""
+    return {name: arrays for name, arrays in encoded.items() if is_input_column(name)}

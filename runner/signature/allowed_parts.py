@@ -142,6 +142,11 @@ def _list_candidates(kinds_and_classes: Iterable[str]) -> dict[str, str]:
     return candidates
 
 
+def list_parts(kind: str) -> list[str]:
+    """The targets in Titrate's own package that are parts of a kind."""
+    return [candidate for candidate in _list_candidates([kind]) if _is_valid(candidate, kind)]
+
+
 def _is_valid(candidate: str, kind_or_class: str) -> bool:
     return kind_or_class not in KINDS or _is_part(candidate, KINDS[kind_or_class])
 

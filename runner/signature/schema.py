@@ -14,13 +14,17 @@ from runner.tree import KeyPath, join_path
 
 TARGET = Annotated[PartHint, Kind("target")]
 COLUMN = Annotated[PartHint, Kind("column")]
+LOSS = Annotated[PartHint, Kind("loss")]
+METRIC = Annotated[PartHint, Kind("metric")]
 SCHEMA: dict[str, Any] = {
     "data": Annotated[PartHint, Kind("source")],
-    "feature.target": TARGET,
+    "feature.target": TARGET | None,
+    "feature.targets": dict[str, TARGET],
     "feature.columns": dict[str, COLUMN],
+    "feature.weight": COLUMN | str | None,
     "architecture": Annotated[PartHint, Kind("architecture")],
-    "loss": Annotated[PartHint, Kind("loss")],
-    "metric": dict[str, Annotated[PartHint, Kind("metric")]],
+    "loss": LOSS | dict[str, LOSS] | None,
+    "metric": dict[str, METRIC | dict[str, METRIC]],
     "optimizer": Annotated[PartHint, Kind("optimizer")],
     "schedule": Annotated[PartHint, Kind("schedule")],
     "regularizer": dict[str, Annotated[PartHint, Kind("regularizer")]],
@@ -31,7 +35,10 @@ SCHEMA: dict[str, Any] = {
     "tracking": Annotated[PartHint, Kind("tracking")],
     "sweep": Annotated[PartHint, Kind("sweep")],
 }
-"""The type hint of each key that holds a part, or a mapping of parts by name."""
+"""The type hint of each key that holds a part, or a mapping of parts by name.
+
+With several targets, the losses are by target, and the metrics by target and name.
+"""
 
 
 def find_misplaced_parts(value: Any, hint: Any, key: str) -> Iterator[Problem]:

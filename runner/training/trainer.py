@@ -19,7 +19,7 @@ from runner.display.progress import Progress
 from runner.errors import error_location
 from runner.log import LOG
 from runner.program.initial_weights import architecture_state, replace_weights
-from runner.program.metric_sums import add_sums, compute_metrics
+from runner.program.metric_sums import add_sums
 from runner.program.parts import ProgramInputs
 from runner.program.program import Program, RateInputs, TrainState, evaluated_weights, steps_per_dispatch
 from runner.program.update import MAX_SKIPPED
@@ -290,7 +290,7 @@ class Trainer(Evaluator):
             if first_bad >= 0 and stops_on_nan:
                 skipped = f"{MAX_SKIPPED} steps in a row were skipped, and " if self.parts.members.skip else ""
                 raise DivergedError(f"{skipped}the objective is not finite at step {first_bad}", first_bad)
-            values = compute_metrics(trainer_state.sums, self.metrics, "train")
+            values = self.compute_metrics(trainer_state.sums, "train")
             step = trainer_state.step - epoch * self.steps_per_epoch
             self.progress.show_step(epoch, step, self.timings.steps_per_second(), values)
         if stops_on_nan and not unread and not _is_finite(trainer_state.train_state):
@@ -299,7 +299,7 @@ class Trainer(Evaluator):
 
     def _end_epoch(self, trainer_state: TrainerState, epoch: int, checkpoints: CheckpointManager) -> bool:
         """Evaluates, updates the monitor, and saves. Returns whether the monitored value is the best so far."""
-        record = compute_metrics(trainer_state.sums, self.metrics, "train")
+        record = self.compute_metrics(trainer_state.sums, "train")
         record["learning_rate"] = float(trainer_state.sums["last"]["learning_rate"])
         if "skipped_steps" in trainer_state.sums["last"]:
             record["skipped_steps"] = int(trainer_state.sums["last"]["skipped_steps"])

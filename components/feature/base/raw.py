@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -76,20 +77,41 @@ def read_any_numbers(block: Block, key: str) -> tuple[np.ndarray, np.ndarray | N
     return np.zeros(values.shape), None  # without rows the values may be of any type
 
 
+def read_row_shape(block: Block, key: str) -> tuple[int, ...]:
+    """The shape of a row of a column: () for single values. Raises DataError for rows of different lengths."""
+    if isinstance(block.columns.get(key), Strings):
+        return ()
+    values, _ = _get_column(block, key)
+    return values.shape[1:]
+
+
+def fill_missing(block: Block, key: str) -> tuple[Block, np.ndarray | None]:
+    """Replaces the missing values of a column by its first value that isn't missing.
+
+    Returns:
+        The block with the filled column, and a mask of the column's shape: False where a value was missing. The mask is
+        None if no value was missing. If all values are missing, the block is unchanged.
+    """
+    values, valid_mask = _get_column(block, key)
+    if valid_mask is None or not valid_mask.any():
+        return block, valid_mask
+    filled = np.where(valid_mask, values, values[valid_mask][0])
+    valid = {name: mask for name, mask in block.valid.items() if name != key}
+    return replace(block, columns={**block.columns, key: filled}, valid=valid), valid_mask
+
+
 def read_labels(block: Block, key: str) -> np.ndarray:
-    """Reads a column of classes, (rows,): integers, strings or booleans. Raises DataError for other values."""
+    """Reads a column of classes, (rows, …): integers, strings or booleans. Raises DataError for other values."""
     values = read_column(block, key)
     needed = "a class is an integer, a string or a boolean"
-    if values.ndim != 1:
-        raise DataError(f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}; {needed}")
-    if values.dtype.hasobject and len(values):
-        is_text = isinstance(values[0], str)
+    if values.dtype.hasobject and values.size:
+        is_text = isinstance(values.flat[0], str)
         kinds, dtype = ((str,), np.str_) if is_text else ((Integral, np.bool_), np.int64)
         values = _convert_objects(block, key, values, kinds, dtype, needed)
     if values.dtype.kind in "biuU":
         return values
     if len(values):
-        raise make_value_error(block, key, 0, f"is {format_value(values[0])}", needed)
+        raise make_value_error(block, key, 0, f"is {format_value(values.flat[0])}", needed)
     return np.zeros(0, np.int64)  # without rows the values may be of any type
 
 
