@@ -76,8 +76,8 @@ def batch_rows(step: int) -> np.ndarray:
     return (np.arange(BATCH, dtype=np.int32) + BATCH * step) % (ROWS - 8)
 
 
-def iterate_gradients() -> Iterator[Callable[[Any], Any]]:
-    """For each step, the function that computes the gradients of the parameters, written by hand."""
+def iterate_objectives() -> Iterator[Callable[[Any], Any]]:
+    """For each step, the objective as a function of the parameters, written by hand."""
     columns = source().columns
     for step in itertools.count():
         rows = batch_rows(step)
@@ -90,15 +90,17 @@ def iterate_gradients() -> Iterator[Callable[[Any], Any]]:
             logits = hidden @ layers["head"]["kernel"] + layers["head"]["bias"][None]
             return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
 
-        yield jax.grad(loss)
+        yield loss
 
 
 def reference(parameters: Any, optimizer: Any, count: int = STEPS) -> list[Any]:
     """The parameters after each step of an Optax optimizer."""
+    optimizer = optax.with_extra_args_support(optimizer)
     state, history = optimizer.init(parameters), []
-    for gradient, _ in zip(iterate_gradients(), range(count), strict=False):
-        fast = getattr(parameters, "fast", parameters)
-        updates, state = optimizer.update(gradient(fast), state, parameters)
+    for objective, _ in zip(iterate_objectives(), range(count), strict=False):
+        value, gradients = jax.value_and_grad(objective)(getattr(parameters, "fast", parameters))
+        extra = {"value": value, "grad": gradients, "value_fn": objective}
+        updates, state = optimizer.update(gradients, state, parameters, **extra)
         parameters = optax.apply_updates(parameters, updates)
         history.append(parameters)
     return history
@@ -229,6 +231,36 @@ def test_the_average_equals_optax(warm_up: bool) -> None:
         np.abs(state.parameters["architecture"]["head"]["kernel"] - average["architecture"]["head"]["kernel"]).max()
         > 1e-3
     )
+
+
+@pytest.fixture
+def lbfgs(in_empty_folder: Path) -> None:
+    Path("conf/optimizer").mkdir(parents=True)
+    Path("conf/optimizer/lbfgs.yaml").write_text("# L-BFGS with a line search.\n_target_: optax.lbfgs\n")
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("lbfgs")
+def test_lbfgs_equals_optax_and_is_compiled_once() -> None:
+    session = Session("optimizer=lbfgs", "learning_rate=0.5")
+    *_, expected = reference(jax.device_get(session.state.parameters), optax.lbfgs(0.5), count=3)
+    assert_close(session.step(3).parameters, expected, atol=1e-4)
+    assert session.trainer.program.train._cache_size() == 1
+
+
+@pytest.mark.optax
+@pytest.mark.usefixtures("lbfgs")
+def test_lbfgs_takes_the_free_parameters_or_a_group_alone() -> None:
+    """The line search varies these parameters. Optax's `partition` can't do this."""
+    group = f"update.groups.body={{{BODY}, optimizer: {{_target_: optax.lbfgs}}}}"
+    head = Session("optimizer=lbfgs", "update=[freeze]", "learning_rate=0.5").step(3)
+    body = Session("optimizer=sgd", "update=[groups]", group, "learning_rate=0.5")
+    start = jax.device_get(body.state.parameters)["architecture"]
+    for changed, kept, end in (("head", "dense_0", head), ("dense_0", None, body.step(3))):
+        assert (end.parameters["architecture"][changed]["kernel"] != start[changed]["kernel"]).any()
+        if kept:
+            np.testing.assert_array_equal(end.parameters["architecture"][kept]["kernel"], start[kept]["kernel"])
+    assert not [name for name in leaf_names(body.state.optimizer_state["body"]) if "head" in name]
 
 
 @pytest.mark.optax
