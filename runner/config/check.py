@@ -54,7 +54,8 @@ def find_config_problems(config: Config) -> list[str]:
     """Finds all problems, one line each. Groups that are missing from the values are skipped."""
     values = config.values
     problems = [*_check_root(values), *_check_groups(values), *_check_parts(values), *_check_inputs(values)]
-    problems += [*_check_monitor(values), *_check_folds(values), *_check_precision(values), *_check_mode_keys(values)]
+    problems += [*_check_length(values), *_check_monitor(values), *_check_folds(values), *_check_precision(values)]
+    problems += _check_mode_keys(values)
     # A wrong value is reported at its own key only, not at the keys that refer to it.
     references = {f"${{{problem.key}}}" for problem in problems}
     referring_keys = {
@@ -220,6 +221,13 @@ def _match_inputs(inputs: Mapping[str, Any], target: str) -> Iterator[Problem]:
     for name, required in is_required.items():
         if required and name not in inputs:
             yield Problem("feature.inputs", f"{target} needs an input {name}. Add it.")
+
+
+def _check_length(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that the run has an end in steps, which the schedule needs: `training.max_minutes` is none."""
+    training = values.get("training")
+    if isinstance(training, dict) and all(training.get(key, 1) is None for key in ("epochs", "steps")):
+        yield Problem("training.epochs", "is null, and so is training.steps. Set one of them, or both.")
 
 
 def _check_monitor(values: Mapping[str, Any]) -> Iterator[Problem]:

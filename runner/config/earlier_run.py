@@ -16,7 +16,7 @@ from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import RUN_YAML, find_options
 from runner.config.config import Config
-from runner.config.legacy import rename_targets
+from runner.config.legacy import rename_targets, steps_to_durations
 from runner.config.overrides import apply_override, drop_overridden, override_origin, parse_overrides
 from runner.config.provenance import find_origins
 from runner.credentials import mask_uri
@@ -35,14 +35,23 @@ ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Reads the `config.yaml` of a run folder, with today's names. Raises UserError if it is missing or damaged."""
-    return rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
+    """Reads the `config.yaml` of a run folder, with today's names, keys and spellings.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    values: dict[str, Any] = rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
+    training = values.get("training")
+    if not isinstance(training, dict):
+        return values
+    if "steps" not in training:  # of a version without durations
+        values = steps_to_durations(values)
+    return values | {"training": _read_yaml(RUN_YAML, dict)["training"] | training}
 
 
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Adds the keys that an earlier version of Titrate did not have, with their default values."""
-    defaults = _read_yaml(RUN_YAML, dict)
-    return {**defaults, "augmentation": {}, **values, "training": defaults["training"] | values["training"]}
+    """Adds the keys at the root that an earlier version of Titrate did not have, with their default values."""
+    return {**_read_yaml(RUN_YAML, dict), "augmentation": {}, **values}
 
 
 def add_defaults(tree: dict[str, Any]) -> dict[str, Any]:

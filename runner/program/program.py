@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from components.types import Batch, Constants, Output, Plateau, Schedule, UserError
+from components.types import Batch, Clock, Constants, Output, Plateau, Schedule, UserError
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.memory import MemoryNeed
@@ -68,10 +68,12 @@ class RateInputs(NamedTuple):
 
     Attributes:
         total_steps: the number of steps of the whole run, int32 ().
+        steps_per_epoch: the number of steps of an epoch, int32 ().
         scale: the plateau's factor of the rate, float32 ().
     """
 
     total_steps: Any
+    steps_per_epoch: Any
     scale: Any
 
 
@@ -128,7 +130,8 @@ class Program:
             _check_shapes(variables)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
-        rate_inputs = RateInputs(jnp.int32(1), jnp.float32(1))  # the initial optimizer state doesn't depend on the rate
+        # The initial optimizer state doesn't depend on the rate.
+        rate_inputs = RateInputs(jnp.int32(1), jnp.int32(1), jnp.float32(1))
         optimizer, _ = self._build_optimizer(program_inputs, jnp.int32(0), rate_inputs)
         return TrainState(parameters, model_state, optimizer.init(parameters), jnp.int32(0), jnp.int32(-1))
 
@@ -157,7 +160,7 @@ class Program:
         def body(index: jax.Array, carry: tuple[TrainState, StepSums]) -> tuple[TrainState, StepSums]:
             state, sums = carry
             state, step_sums = step(state, rows[index])
-            # `last` holds the learning rate and `first_bad`, which are not summed.
+            # `last` holds the schedule's numbers and `first_bad`, which are not summed.
             return state, jax.tree.map(jnp.add, sums, step_sums) | {"last": step_sums["last"]}
 
         return jax.lax.fori_loop(0, step_count, body, (state, zeros))
@@ -181,12 +184,13 @@ class Program:
             return value, (model_state, sums)
 
         (value, (model_state, sums)), gradients = jax.value_and_grad(objective, has_aux=True)(state.parameters)
-        optimizer, rate = self._build_optimizer(program_inputs, state.step, rate_inputs)
+        optimizer, scheduled = self._build_optimizer(program_inputs, state.step, rate_inputs)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
         is_first_bad = (state.first_bad < 0) & ~jnp.isfinite(value)
         first_bad = jnp.where(is_first_bad, state.step, state.first_bad)
-        sums["last"] = {"learning_rate": rate, "first_bad": first_bad}
+        numbers = {name: jnp.asarray(number, jnp.float32) for name, number in scheduled.items()}
+        sums["last"] = {**numbers, "first_bad": first_bad}
         return TrainState(parameters, model_state, optimizer_state, state.step + 1, first_bad), sums
 
     def _evaluate(
@@ -241,16 +245,16 @@ class Program:
 
     def _build_optimizer(
         self, program_inputs: ProgramInputs, step: jax.Array, rate_inputs: RateInputs
-    ) -> tuple[optax.GradientTransformation, jax.Array]:
-        """Builds the optimizer with the schedule's numbers at a step. Returns it and the learning rate."""
+    ) -> tuple[optax.GradientTransformation, Mapping[str, jax.Array]]:
+        """Builds the optimizer with the schedule's numbers at a step. Returns it and these numbers."""
         with error_location("schedule"):
-            scheduled = self._build_schedule(program_inputs).values(step, rate_inputs.total_steps)
+            clock = Clock(step, rate_inputs.total_steps, rate_inputs.steps_per_epoch)
+            scheduled = self._build_schedule(program_inputs).at(clock)
             check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
-        rate = scheduled["learning_rate"] * rate_inputs.scale
-        scheduled = {**scheduled, "learning_rate": rate}
+        scheduled = {**scheduled, "learning_rate": scheduled["learning_rate"] * rate_inputs.scale}
         with error_location("optimizer"):
             static_config = self.static_config["optimizer"]
-            return build(static_config, program_inputs.numbers, SCHEMA["optimizer"], **scheduled), rate
+            return build(static_config, program_inputs.numbers, SCHEMA["optimizer"], **scheduled), scheduled
 
 
 def steps_per_dispatch(state: TrainState, *, ragged: bool) -> int:

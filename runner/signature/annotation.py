@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 
 from components.types import Range
 from runner.signature.source import Module, PartNotFoundError, find_definition, resolve_name
-from runner.signature.type_hints import Kind, PartHint, ScalarHint
+from runner.signature.type_hints import DurationHint, Kind, PartHint, ScalarHint
 
 Seen = frozenset[str]  # the aliases that were followed: an alias that contains itself is followed once
 
@@ -21,6 +21,7 @@ SIMPLE_HINTS: dict[str, Any] = {
     "bool": bool,
     "str": str,
     "components.types.Scalar": ScalarHint,
+    "components.types.Duration": DurationHint,
     "components.layer.composite.Layer": Annotated[PartHint, Kind("layer")],
     "flax.linen.Module": Annotated[PartHint, Kind("flax.linen.Module")],  # listed here to avoid parsing its long file
     "tuple": tuple[Any, ...],

@@ -142,7 +142,7 @@ class FolderDelivery:
         summary: Mapping[str, Any] = read_summary(self._folder) or KILLED_SUMMARY
         status, error = summary["status"], summary.get("error")
         self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}))))
-        tags = {name: str(summary.get(name) or "") for name in ("status", "stopped_by", "error")}
+        tags = {name: str(summary.get(name) or "") for name in ("status", "ended_by", "stopped_by", "error")}
         if "best" in summary:  # only a sweep has it
             tags["best"] = str(summary["best"] or "")
         store.end_run(self._client, run_id, MLFLOW_STATUS[status], tags, _end_time(self._folder))

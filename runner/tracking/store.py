@@ -195,7 +195,7 @@ def set_description(client: MlflowClient, run_id: str, text: str, *, previous: s
 def resume_run(client: MlflowClient, run_id: str) -> None:
     """Marks a run as running, also if it had ended, and clears the tags of its end."""
     client.update_run(run_id, status="RUNNING")
-    log_tags(client, run_id, dict.fromkeys(("status", "stopped_by", "error"), ""))
+    log_tags(client, run_id, dict.fromkeys(("status", "ended_by", "stopped_by", "error"), ""))
 
 
 def end_run(client: MlflowClient, run_id: str, status: str, tags: Mapping[str, str], timestamp: int) -> None:
