@@ -10,7 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 from components.types import UserError
-from runner.credentials import MASK, URI_VARIABLE, mask_uri, reveal
+from runner.credentials import URI_VARIABLE, reveal
+from runner.uri_mask import MASK, mask_uri
 
 
 def resolve_store_uri(uri: str | None) -> str:

@@ -410,7 +410,7 @@ def test_a_run_finishes_without_its_store_and_the_record_is_delivered_later(
     problem: str, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.tracking._start_child", InProcessChild)  # a process takes seconds to import MLflow
-    monkeypatch.setattr("runner.tracking.store.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("runner.tracking.sqlite_store.LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     good = f"sqlite:///{database}"
     uri = "http://127.0.0.1:9" if problem == "gone" else good

@@ -64,7 +64,7 @@ class Bucketized(Categorical):
         if self.boundaries is not None:
             _check_boundaries(self.boundaries)
         if self.missing is not None:
-            self._pipeline.check_filler(self.missing)
+            self._pipeline.check_fill_value(self.missing)
         if self.boundaries is None and self._pipeline.fittable is not None:
             raise UserError(
                 "`quantiles` and `equal_width` can't follow a fitted step of `normalize`, such as z_score; leave the "
@@ -92,7 +92,7 @@ class Bucketized(Categorical):
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         host = {"boundaries": self._find_boundaries(results).astype(np.float32)}
         if self._pipeline.fittable is not None:
-            host |= scaling.make_constants(self._numeric_fit.fit_scale(results), constant_divisor=1)
+            host |= scaling.make_constants(self._numeric_fit.fit_offset_scale(results), constant_divisor=1)
         return Constants(host=host, static={"buckets": self.count * self.size})
 
     def encode(

@@ -60,7 +60,7 @@ class Hashed(Categorical):
         if self.mask is not None:
             check_category_type(block, self.key, column, f"mask={self.mask!r}", isinstance(self.mask, str))
         if not isinstance(column.values, Strings):
-            return column.encode_ids(self._hash_ids(Strings(*format_integers(column.values)), constants))
+            return column.encode_ids(self._hash_ids(format_integers(column.values), constants))
         return column.encode_ids(
             map_strings(column.values, lambda data, offsets: self._hash_ids(Strings(data, offsets), constants))
         )

@@ -136,14 +136,23 @@ def _count_values(ids: Encoded) -> np.ndarray:
 
 
 def _to_rows(bags: Bags, values: np.ndarray, padding: Any, ids: Encoded) -> Encoded:
-    """Arranges an array with one element per entry of the bags in rows.
+    """Groups `values`, one for each entry of the bags, by row.
 
-    The result is Ragged if `ids`, from which the bags were made, is Ragged; otherwise it has the width of `ids`.
+    Args:
+        bags: the entries.
+        values: (entries,).
+        padding: fills rows with fewer entries, if the result is an array.
+        ids: the ids that the bags were made from.
+
+    Returns:
+        Ragged if `ids` is Ragged; otherwise an array (rows, K), where K is the number of ids of each row.
     """
     lengths = np.bincount(bags.rows, minlength=row_count(ids))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     if isinstance(ids, Ragged):
         return Ragged(values, offsets)
-    dense = np.full((len(ids), ids.size // max(len(ids), 1)), padding)
-    dense[bags.rows, np.arange(len(values)) - offsets[bags.rows]] = values
+    ids_per_row = ids.size // max(len(ids), 1)
+    position_in_row = np.arange(len(values)) - offsets[bags.rows]
+    dense = np.full((len(ids), ids_per_row), padding)
+    dense[bags.rows, position_in_row] = values
     return dense

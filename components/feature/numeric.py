@@ -25,7 +25,9 @@ from components.types import Block, BoundTarget, Constants, DataError, Encoded, 
 class Numeric:
     """Finite numbers or vectors of one or more columns, as one float32 vector (D,): a feature or a target.
 
-    A feature column that is built on this one gets the numbers in the data: not normalized, and with missing values.
+    `encode` only reads the numbers in the data, where a missing number is NaN. `layer` then works on the device:
+    it replaces missing numbers, multiplies by `scale`, applies `normalize`, and appends the elements of
+    `indicate_missing`. A feature column that is built on this one gets the result of `encode`.
 
     Attributes:
         key: the column; or several, whose numbers are concatenated in this order.
@@ -65,7 +67,7 @@ class Numeric:
         if not self._sources:
             raise UserError("`key` is empty; at least one column is needed")
         if isinstance(self.missing, int | float):
-            pipeline.check_filler(self.missing * self._factor)
+            pipeline.check_fill_value(self.missing * self._factor)
         if self.indicate_missing and self.missing is None:
             raise UserError("`indicate_missing` needs `missing`, the replacement of missing numbers")
         if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
@@ -79,8 +81,12 @@ class Numeric:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        names = [source.columns if isinstance(source, Expression) else (source,) for source in self._sources]
-        return tuple(dict.fromkeys([*sum(names, ()), *([self.per] if self.per else [])]))
+        columns: list[str] = []
+        for source in self._sources:
+            columns.extend(source.columns if isinstance(source, Expression) else [source])
+        if self.per:
+            columns.append(self.per)
+        return tuple(dict.fromkeys(columns))  # each column once
 
     @property
     def is_encode_stateless(self) -> bool:
@@ -88,30 +94,35 @@ class Numeric:
         return self.per is None
 
     def statistics(self) -> Mapping[str, Statistic]:
-        return {
-            f"{name} {position}": statistic
-            for position, numeric_fit in enumerate(self._numeric_fits)
-            for name, statistic in numeric_fit.statistics().items()
-        }
+        """The statistics of all sources. A name ends with the position of the source, such as `missing 0`."""
+        statistics: dict[str, Statistic] = {}
+        for position, numeric_fit in enumerate(self._numeric_fits):
+            for name, statistic in numeric_fit.statistics().items():
+                statistics[f"{name} {position}"] = statistic
+        return statistics
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
-        offset_scales, fillers = [], []
+        """Fits the column to the training split.
+
+        Returns:
+            On the device `offset` and `divisor`, (D,), or (1 + classes, D) with `per`, where row 0 is that of all rows;
+            and `missing` (D,), the replacement of missing numbers. On the host the `classes` of `per`.
+        """
+        offsets, scales, fill_values = [], [], []  # an array for each source
         for position, numeric_fit in enumerate(self._numeric_fits):
-            own_results = _select_results(results, position)
-            offset_scale = numeric_fit.fit_scale(own_results)
-            offset_scales.append(offset_scale)
+            source_results = {name: results[f"{name} {position}"] for name in numeric_fit.statistics()}
+            offset, scale = numeric_fit.fit_offset_scale(source_results)
+            offsets.append(offset)
+            scales.append(scale)
             if self.missing is not None:
-                fillers.append(numeric_fit.fit_filler(own_results, outputs=offset_scale.offset.shape[-1]))
-        fitted = OffsetScale(
-            offset=np.concatenate([each.offset for each in offset_scales], axis=-1),
-            scale=np.concatenate([each.scale for each in offset_scales], axis=-1),
-        )
-        device = scaling.make_constants(fitted, constant_divisor=1 if self._pipeline.before else 1 / self.scale)
-        if fillers:
-            device["missing"] = np.concatenate(fillers).astype(np.float32)
+                fill_values.append(numeric_fit.fit_fill_value(source_results, size=offset.shape[-1]))
+        offset_scale = OffsetScale(np.concatenate(offsets, axis=-1), np.concatenate(scales, axis=-1))
+        device = scaling.make_constants(offset_scale, self._constant_divisor)
+        if fill_values:
+            device["missing"] = np.concatenate(fill_values).astype(np.float32)
         # All sources have the same classes, those of the column `per`.
-        host = {"classes": np.array(list(_select_results(results, position=0)["per"]))} if self.per else {}
-        return Constants(host, device, {"outputs": fitted.offset.shape[-1]})
+        host = {"classes": np.array(list(results["per 0"]))} if self.per else {}
+        return Constants(host, device, {"outputs": offset_scale.offset.shape[-1]})
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
@@ -120,28 +131,33 @@ class Numeric:
 
         Returns:
             `values`: the numbers in the data, float32 (rows, D), NaN if missing; Ragged for sequences. With `per` also
-            `class`, int32 (rows,): the position, from 1, of the class among those of the training split; 0 for others.
+            `class`, int32 (rows,): which row of the fitted offsets applies. Row 0 is for classes that don't occur in
+            the training split.
         """
         block = add_encoded_columns(block, parents)
-        rows = [self._read(block, numeric_fit.numbers) for numeric_fit in self._numeric_fits]
-        values = np.concatenate([each.values for each in rows], axis=1, dtype=np.float32)
-        classes = {"class": find_class_positions(block, self.per, constants.host["classes"])} if self.per else {}
+        sources = [self._read(block, numeric_fit.numbers) for numeric_fit in self._numeric_fits]
+        vectors = np.concatenate([source.values for source in sources], axis=1, dtype=np.float32)  # (vectors, D)
         # A column of sequences has only one source; otherwise each row has one vector.
-        return {"values": rows[0].to_rows(values), **classes}
+        encoded: dict[str, Encoded] = {"values": sources[0].to_rows(vectors)}
+        if self.per:
+            encoded["class"] = find_class_positions(block, self.per, constants.host["classes"])
+        return encoded
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         """Returns the function that normalizes encoded numbers to float32 (B, D), or sequences to Padded (B, T, D)."""
-        indicate = self.indicate_missing
-        return functools.partial(scaling.normalize, pipeline=self._pipeline, factor=self._factor, indicate=indicate)
+        return functools.partial(
+            scaling.normalize, pipeline=self._pipeline, factor=self._factor, indicate=self.indicate_missing
+        )
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Numbers need no check."""
         return ()
 
     def bind(self, constants: Constants) -> BoundTarget:
-        options = {"missing": self.missing is not None, "per": self.per, "sequence": self.sequence}
-        if forbidden := [name for name, value in options.items() if value]:
-            raise UserError(f"a target can't have `{forbidden[0]}`; leave it out")
+        """Raises UserError if normalized predictions can't be converted to the unit of the data."""
+        for name, is_set in (("missing", self.missing is not None), ("per", self.per), ("sequence", self.sequence)):
+            if is_set:
+                raise UserError(f"a target can't have `{name}`; leave it out")
         self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
         return BoundTarget(
             outputs=constants.static["outputs"],
@@ -151,6 +167,7 @@ class Numeric:
 
     @property
     def _sources(self) -> tuple[str | Expression, ...]:
+        """The columns of `key`, or the one expression. Their numbers are concatenated."""
         if self.expression is not None:
             return (Expression(self.expression),)
         return (self.key,) if isinstance(self.key, str) else self.key or ()
@@ -161,27 +178,33 @@ class Numeric:
 
     @property
     def _factor(self) -> float:
-        """The factor before the normalizers: `scale`, or 1 if there is no fixed normalizer before the fittable one.
+        """The factor of numbers before the first normalizer: `scale`, or 1 if no fixed normalizer comes first.
 
-        Fitting cancels a factor directly before it. Then only the divisor of numbers that are constant or not fitted
-        contains `scale`.
+        A fitted normalizer that comes first would only cancel `scale`. It is left to `_constant_divisor`.
         """
         return self.scale if self._pipeline.before else 1.0
 
     @property
+    def _constant_divisor(self) -> float:
+        """The divisor of numbers that are constant or not fitted. It applies `scale` if `_factor` doesn't."""
+        return 1.0 if self._pipeline.before else 1 / self.scale
+
+    @property
     def _numeric_fits(self) -> tuple[NumericFit, ...]:
+        """The fit of each source."""
         pipeline = self._pipeline
-        make_numbers = functools.partial(
-            Numbers,
-            allow_missing=self.missing is not None,
-            sequences=self.sequence,
-            factor=self._factor,
-            steps=pipeline.before,
-        )
         size = 1 if self.expression else self.size
-        return tuple(
-            NumericFit(make_numbers(source), pipeline, self.missing, self.per, size) for source in self._sources
-        )
+        numeric_fits = []
+        for source in self._sources:
+            numbers = Numbers(
+                source,
+                allow_missing=self.missing is not None,
+                sequences=self.sequence,
+                factor=self._factor,
+                steps=pipeline.before,
+            )
+            numeric_fits.append(NumericFit(numbers, pipeline, self.missing, self.per, size))
+        return tuple(numeric_fits)
 
     def _read(self, block: Block, numbers: Numbers) -> NumberRows:
         rows = numbers.read(block)
@@ -192,12 +215,9 @@ class Numeric:
             raise DataError(f"{numbers} of {block.origin} has no sequences; set `sequence` to false")
         return rows
 
-    def _decode(self, device: Mapping[str, Any], values: jax.Array) -> jax.Array:
-        offset, divisor = scaling.align(device["offset"], values), scaling.align(device["divisor"], values)
-        numbers = self._pipeline.undo(values, offset, divisor, jnp)
+    def _decode(self, device: Mapping[str, Any], predictions: jax.Array) -> jax.Array:
+        """Converts normalized predictions, (B, D), to the unit of the data."""
+        offset = scaling.align(device["offset"], predictions)
+        divisor = scaling.align(device["divisor"], predictions)
+        numbers = self._pipeline.undo(predictions, offset, divisor, jnp)
         return numbers if self._factor == 1 else numbers / self._factor
-
-
-def _select_results(results: Mapping[str, Any], position: int) -> dict[str, Any]:
-    """The results of the source at a position, counted from 0."""
-    return {name.partition(" ")[0]: result for name, result in results.items() if name.endswith(f" {position}")}

@@ -19,22 +19,23 @@ from components.types import Block, Constants, DataError, Ragged, Range, Strings
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens(Stateless):
-    """The tokens of a text, as strings. Vocabulary or Hashed converts them to ids.
+    """The tokens of a text, as strings: "Hello, you!" -> "hello", "you". Vocabulary or Hashed converts them to ids.
 
-    By default the tokens are those of Keras's TextVectorization. Only ASCII letters, punctuation and whitespace are
-    standardized and split; for example, no-break spaces stay. A missing text has no tokens.
+    The parameters after `key` are the steps, in this order. The defaults are those of Keras's TextVectorization. Only
+    ASCII letters, punctuation and whitespace are standardized and split; for example, no-break spaces stay. A missing
+    text has no tokens.
 
     Attributes:
         key: the raw column of strings.
-        remove: strings, such as `<br />`, that are first replaced by a space, one string after the other.
-        standardize: the standardization after `remove`. None: none.
+        remove: strings, such as `<br />`, that are replaced by a space, one string after the other.
+        standardize: converts to lower case, removes punctuation, or both. None: neither.
         split: where the text is split. With `character`, each character is a token, also a space. None: the whole text
             is one token.
         separator: a string at which the text is split instead of `split`. Empty tokens are left out.
-        ngrams: the maximum length of n-grams, or the lengths: 2 means tokens and pairs of neighbours, joined by a
-            space; (2, 3) means pairs and triples only. None: tokens only.
+        ngrams: the maximum length of n-grams, or the lengths. The tokens of an n-gram are joined by a space. For the
+            tokens a, b, c: 2 -> "a", "b", "c", "a b", "b c"; (2, 3) -> "a b", "b c", "a b c". None: tokens only.
         order: the order of n-grams. `keras`: by length, then by first token. `tft`: by first token, then by length, as
-            in TensorFlow Transform.
+            in TensorFlow Transform: "a", "a b", "b", "b c", "c".
         distinct: whether to keep only the first occurrence of each n-gram of a text, as TensorFlow Transform's
             `bag_of_words`.
         max_tokens: the maximum number of n-grams of a text; the first ones are kept. None: all.
@@ -51,44 +52,39 @@ class Tokens(Stateless):
     max_tokens: Annotated[int, Range(1)] | None = None
 
     def __post_init__(self) -> None:
-        for text in (*self.remove, *([] if self.separator is None else [self.separator])):
-            if not (text and is_encodable(text)):
+        for text in (*self.remove, self.separator):
+            if text is not None and not (text and is_encodable(text)):
                 raise UserError(f"`remove` and `separator` must be valid strings that aren't empty, got {text!r}")
-        if self.separator is not None and self._standardize(self.separator.encode()) != self.separator.encode():
-            raise UserError(
-                f"`separator` (={self.separator!r}) can't occur after `standardize` (={self.standardize}); "
-                "write the separator in its standardized form, or set `standardize` to null"
-            )
-        if not self._widths or len(set(self._widths)) < len(self._widths):
+        if self.separator is not None:
+            separator = self.separator.encode()
+            if tokenize.standardize(separator, self.standardize) != separator:
+                raise UserError(
+                    f"`separator` (={self.separator!r}) can't occur after `standardize` (={self.standardize}); "
+                    "write the separator in its standardized form, or set `standardize` to null"
+                )
+        lengths = self._ngram_lengths
+        if not lengths or len(set(lengths)) < len(lengths):
             raise UserError(f"`ngrams` (={self.ngrams}) must be one length, or several different lengths")
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, Values]:
         """`tokens`: Ragged with Strings."""
+        # The strings of a dictionary are tokenized once, even if many rows have the same string.
         texts, text_of_row = split_dictionary(self._read_texts(block, parents))
-        joined = self._standardize(self._remove(tokenize.join_texts(texts)))
-        if self.separator is not None:
-            joined = joined.replace(self.separator.encode(), bytes([tokenize.SEPARATOR]))
-        mode = self.split if self.separator is None else None  # None: only at SEPARATOR
-        tokens = tokenize.split(joined, mode)
-        if self._widths != (1,):
-            tokens = tokenize.make_ngrams(tokens, self._widths, by_token=self.order == "tft")
-        if self.distinct:
-            tokens = tokenize.drop_duplicates(tokens)
-        if self.max_tokens is not None:
-            tokens = tokenize.truncate(tokens, self.max_tokens)
+        tokens = self._tokenize(texts)
         return {"tokens": tokens if text_of_row is None else _select_rows(tokens, text_of_row)}
 
     def layer(self, static: Mapping[str, Any]) -> Callable[..., Any]:
         raise UserError(f"the tokens of `{self.key}` are strings; list a column that reads them, such as Vocabulary")
 
     @property
-    def _widths(self) -> tuple[int, ...]:
+    def _ngram_lengths(self) -> tuple[int, ...]:
         """The lengths of n-grams, in the order in which they are made. For `tft` the lengths ascend."""
-        ngrams = self.ngrams if self.ngrams is not None else 1
-        widths = tuple(range(1, ngrams + 1)) if isinstance(ngrams, int) else ngrams
-        return widths if self.order == "keras" else tuple(sorted(widths))
+        if self.ngrams is None:
+            return (1,)
+        lengths = tuple(range(1, self.ngrams + 1)) if isinstance(self.ngrams, int) else self.ngrams
+        return tuple(sorted(lengths)) if self.order == "tft" else lengths
 
     def _read_texts(self, block: Block, parents: Mapping[str, Mapping[str, Values]]) -> Strings:
         column = read_values(block, self.key, parents, empty_is_missing=False)
@@ -97,15 +93,25 @@ class Tokens(Stateless):
             texts = to_strings([""] * column.value_count)
         if not (isinstance(texts, Strings) and column.is_one_dimensional):
             raise DataError(f"column `{self.key}` of {block.origin} must have one string in each row")
-        return texts if column.valid_mask is None else _clear(texts, ~column.valid_mask)
+        return texts if column.valid_mask is None else _empty_missing(texts, ~column.valid_mask)
 
-    def _remove(self, joined: bytes) -> bytes:
+    def _tokenize(self, texts: Strings) -> Ragged:
+        joined = tokenize.join_texts(texts)  # all texts in one `bytes`, so that each step is one call
         for text in self.remove:
             joined = joined.replace(text.encode(), b" ")
-        return joined
-
-    def _standardize(self, joined: bytes) -> bytes:
-        return tokenize.standardize(joined, self.standardize)
+        joined = tokenize.standardize(joined, self.standardize)
+        if self.separator is None:
+            tokens = tokenize.split(joined, self.split)
+        else:
+            joined = joined.replace(self.separator.encode(), bytes([tokenize.SEPARATOR]))
+            tokens = tokenize.split(joined, mode=None)  # None: only at SEPARATOR
+        if self._ngram_lengths != (1,):
+            tokens = tokenize.make_ngrams(tokens, self._ngram_lengths, by_token=self.order == "tft")
+        if self.distinct:
+            tokens = tokenize.drop_duplicates(tokens)
+        if self.max_tokens is not None:
+            tokens = tokenize.truncate(tokens, self.max_tokens)
+        return tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,20 +141,22 @@ def _get_counts(encoded: Mapping[str, Any], constants: Mapping[str, Any]) -> jax
     return jnp.asarray(encoded["counts"], jnp.float32)[:, None]
 
 
-def _clear(texts: Strings, is_missing: np.ndarray) -> Strings:
+def _empty_missing(texts: Strings, is_missing: np.ndarray) -> Strings:
     """Replaces the strings of missing rows by empty strings."""
     string_count = len(texts.offsets) - 1
     string_of_row = np.arange(string_count) if texts.indices is None else texts.indices
-    if not np.diff(texts.offsets)[string_of_row[is_missing]].any():
-        return texts  # they are empty already
-    offsets, empty_string = np.append(texts.offsets, texts.offsets[-1]), string_count  # an empty string is appended
-    return Strings(texts.data, offsets, np.where(is_missing, empty_string, string_of_row))
+    lengths = np.diff(texts.offsets)
+    if not lengths[string_of_row[is_missing]].any():
+        return texts  # the strings are empty already
+    empty_string = string_count  # the position of the empty string that is appended
+    offsets = np.append(texts.offsets, texts.offsets[-1])
+    return Strings(texts.data, offsets, indices=np.where(is_missing, empty_string, string_of_row))
 
 
 def _select_rows(tokens: Ragged, rows: np.ndarray) -> Ragged:
-    """Selects the tokens of some rows; a row may be selected several times."""
+    """Returns the tokens of the rows at some positions, in that order. A row may occur several times."""
     counts = np.diff(tokens.offsets)[rows]
     offsets = np.append(0, np.cumsum(counts))
-    shifts = tokens.offsets[rows] - offsets[:-1]  # from the position of a token in the result to that in `tokens`
-    positions = np.arange(offsets[-1]) + np.repeat(shifts, counts)
-    return Ragged(tokens.values._replace(indices=positions), offsets)
+    starts = tokens.offsets[rows]  # the position of each row's first token in `tokens`
+    position_in_row = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)  # of each token of the result
+    return Ragged(tokens.values._replace(indices=np.repeat(starts, counts) + position_in_row), offsets)

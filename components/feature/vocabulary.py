@@ -142,7 +142,7 @@ class Vocabulary(Categorical):
                 column.values, lambda data, offsets: self._convert_strings_to_ids(Strings(data, offsets), constants)
             )
         elif is_text(constants.host):
-            ids = self._convert_strings_to_ids(Strings(*format_integers(column.values)), constants)
+            ids = self._convert_strings_to_ids(format_integers(column.values), constants)
         else:
             ids = self._convert_to_ids(look_up(column.values, column.values, constants.host), column.values, constants)
         if self.check:
@@ -216,7 +216,8 @@ class Vocabulary(Categorical):
         if keys.dtype == np.uint64:
             oov_buckets = to_buckets(keys, self.oov)
         elif self.oov_method == "farmhash":
-            oov_buckets = to_buckets(fingerprint64(*format_integers(keys)), self.oov)
+            decimals = format_integers(keys)
+            oov_buckets = to_buckets(fingerprint64(decimals.data, decimals.offsets), self.oov)
         else:
             oov_buckets = keys % self.oov
         first_oov_id = int(self.mask is not None) if self.oov_first else len(constants.host["ids"])

@@ -1,11 +1,16 @@
-"""Conversion of the weights of another library to our parameter trees."""
+"""Conversion of the weights of another library to our parameter trees.
+
+1. `plan_conversion` finds, by the rules of a naming scheme, the name in the file for each of our arrays.
+2. `convert_weights` brings each array of the file into our layout, and checks that the file and our arrays agree.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,27 +21,34 @@ from components.types import UserError
 
 HEAD = "head"  # the layer that computes the logits
 
+Path: TypeAlias = tuple[str, ...]
+"""Names of the collection, the modules and the parameter: ("params", "stem_0", "conv", "kernel")."""
+
 
 class ArrayMapping(NamedTuple):
     """One of our arrays and its name in the file.
 
     Attributes:
-        path: names of the collection, the modules and the parameter.
-        name: name of the array in the file.
+        path: path of our array.
+        their_name: name of the array in the file, such as `conv1.weight`.
         shape: shape of our array.
-        flattened: for the kernel of a dense layer on flattened maps, the number of channels of the maps. None: there is
-            no flattening before the layer.
+        flattened_channels: for a dense layer after a flattened convolution, the channels of that convolution. None: no
+            output is flattened before the layer.
     """
 
-    path: tuple[str, ...]
-    name: str
+    path: Path
+    their_name: str
     shape: tuple[int, ...]
-    flattened: int | None
+    flattened_channels: int | None
 
     @property
     def our_name(self) -> str:
-        """Our path without the collection."""
+        """Our path without the collection: `stem_0/conv/kernel`."""
         return "/".join(self.path[1:])
+
+    def __str__(self) -> str:
+        """For messages: `conv1.weight (our stem_0/conv/kernel)`."""
+        return f"{self.their_name} (our {self.our_name})"
 
 
 class ConversionPlan(NamedTuple):
@@ -45,12 +57,12 @@ class ConversionPlan(NamedTuple):
     Attributes:
         scheme: the naming scheme of the file.
         mappings: one for each of our arrays that a rule of the scheme names.
-        unnamed: paths of our other arrays.
+        unmapped: paths of our other arrays, without the collection.
     """
 
     scheme: NamingScheme
     mappings: tuple[ArrayMapping, ...]
-    unnamed: tuple[str, ...]
+    unmapped: tuple[str, ...]
 
 
 def plan_conversion(scheme: NamingScheme, shapes: Mapping[str, Any]) -> ConversionPlan:
@@ -61,24 +73,14 @@ def plan_conversion(scheme: NamingScheme, shapes: Mapping[str, Any]) -> Conversi
         shapes: our tree, {"params": …, "batch_stats": …}. Its leaves are arrays or have a shape.
     """
     our_shapes = {tuple(path.split("/")): tuple(leaf.shape) for path, leaf in leaves_with_paths(shapes)}
-    mappings, unnamed = [], []
-    for path, shape in our_shapes.items():
-        _, *modules, parameter = path
-        layer = scheme.name_layer("/".join(modules))
-        if layer is None:
-            unnamed.append("/".join(path[1:]))
-            continue
-        channels = None
-        if layer.flattened_conv:
-            flattened_kernel = ("params", *layer.flattened_conv.split("/"), "kernel")
-            if flattened_kernel not in our_shapes:
-                unnamed.append("/".join(path[1:]))
-                continue
-            channels = our_shapes[flattened_kernel][-1]
-        is_normalization = ("params", *modules, "kernel") not in our_shapes
-        name = scheme.name_parameter(layer.rule, parameter, is_normalization=is_normalization)
-        mappings.append(ArrayMapping(path, f"{layer.name}{scheme.separator}{name}", shape, channels))
-    return ConversionPlan(scheme, tuple(mappings), tuple(unnamed))
+    mappings, unmapped = [], []
+    for path in our_shapes:
+        mapping = _map_array(scheme, path, our_shapes)
+        if mapping is None:
+            unmapped.append("/".join(path[1:]))
+        else:
+            mappings.append(mapping)
+    return ConversionPlan(scheme, tuple(mappings), tuple(unmapped))
 
 
 def convert_weights(
@@ -95,125 +97,177 @@ def convert_weights(
     Raises:
         UserError: arrays are missing, unexpected or of another shape. The message lists all of them.
     """
-    tensors = _renumber(plan.scheme, tensors)
-    selected = [mapping for mapping in plan.mappings if not _is_skipped(skip, mapping.our_name, mapping.name)]
-    arrays = {}
-    for mapping in selected:
-        if mapping.name in tensors:
-            _check_values(mapping, tensors[mapping.name])
-            arrays[mapping] = convert_array(plan.scheme, mapping, tensors[mapping.name])
-    missing = [f"{mapping.name} (our {mapping.our_name})" for mapping in selected if mapping.name not in tensors]
-    missing += [f"our {path}" for path in plan.unnamed if not _is_skipped(skip, path)]
-    unexpected = tensors.keys() - {mapping.name for mapping in plan.mappings}
-    misshapen = [mapping for mapping, array in arrays.items() if array.shape != mapping.shape]
-    _check_complete(
-        missing,
-        [name for name in unexpected if not (_is_ignored(plan.scheme, name) or _is_skipped(skip, name))],
-        [
-            f"{mapping.name} is {tensors[mapping.name].shape}, our {mapping.our_name} {mapping.shape}"
-            for mapping in misshapen
-        ],
-        only_head=all(mapping.path[1] == HEAD for mapping in misshapen),
-    )
-    tree: dict[str, Any] = {}
-    for mapping, array in arrays.items():
-        *modules, parameter = mapping.path
-        branch = tree
-        for name in modules:
-            branch = branch.setdefault(name, {})
-        branch[parameter] = array
-    return tree
+    tensors = _renumber_layers(plan.scheme, tensors)
+    arrays: dict[Path, np.ndarray] = {}
+    missing: list[str] = []
+    misshapen: list[ArrayMapping] = []
+    for mapping in plan.mappings:
+        if _is_skipped(skip, mapping.our_name) or _is_skipped(skip, mapping.their_name):
+            continue
+        if mapping.their_name not in tensors:
+            missing.append(str(mapping))
+            continue
+        tensor = tensors[mapping.their_name]
+        _check_values(mapping, tensor)
+        array = _convert_array(plan.scheme, mapping, tensor)
+        if array.shape != mapping.shape:
+            misshapen.append(mapping)
+        arrays[mapping.path] = array
+    missing += [f"our {name}" for name in plan.unmapped if not _is_skipped(skip, name)]
 
+    unexpected: list[str] = []
+    for name in tensors.keys() - {mapping.their_name for mapping in plan.mappings}:
+        is_ignored = re.fullmatch(plan.scheme.ignored, name) is not None
+        if not is_ignored and not _is_skipped(skip, name):
+            unexpected.append(name)
 
-def convert_array(scheme: NamingScheme, mapping: ArrayMapping, array: np.ndarray) -> np.ndarray:
-    """Returns an array of the file in our layout. If it does not fit, its shape differs from `mapping.shape`."""
-    shape = mapping.shape
-    if mapping.path[-1] == "kernel" and scheme.framework == "torch":
-        array = _transpose(array, mapping)
-    if array.shape != shape and _drop_ones(array.shape) == _drop_ones(shape):
-        array = array.reshape(shape)  # such as a dense layer stored as a 1 x 1 convolution, or a vector as (1, 1, C)
-    if array.ndim == len(shape) == 4 and scheme.framework == "keras" and shape[2] == 1 and array.shape[2] > 1:
-        array = array.reshape(*array.shape[:2], 1, -1)  # a depthwise kernel: (height, width, channels, multiplier)
-    return np.ascontiguousarray(array)
+    if missing or unexpected or misshapen:
+        raise UserError(_describe_differences(missing, unexpected, misshapen, tensors))
+    return _unflatten(arrays)
 
 
 def compute_match_share(plan: ConversionPlan, tensors: Mapping[str, Any]) -> float:
     """Returns the share of our arrays with a name that is in the file, between 0 and 1."""
-    tensors = _renumber(plan.scheme, tensors)
-    total = len(plan.mappings) + len(plan.unnamed)
-    return sum(mapping.name in tensors for mapping in plan.mappings) / max(1, total)
+    tensors = _renumber_layers(plan.scheme, tensors)
+    matching = sum(mapping.their_name in tensors for mapping in plan.mappings)
+    total = len(plan.mappings) + len(plan.unmapped)
+    return matching / max(1, total)
+
+
+def _map_array(scheme: NamingScheme, path: Path, our_shapes: Mapping[Path, tuple[int, ...]]) -> ArrayMapping | None:
+    """Returns the mapping of one of our arrays. None: no rule names it, or the convolution before it does not exist."""
+    _, *modules, parameter = path
+    layer = scheme.name_layer("/".join(modules))
+    if layer is None:
+        return None
+    flattened_channels = None
+    if layer.flattened_conv:
+        conv_kernel = ("params", *layer.flattened_conv.split("/"), "kernel")
+        if conv_kernel not in our_shapes:
+            return None
+        flattened_channels = our_shapes[conv_kernel][-1]  # (h, w, in, out)
+    is_normalization = ("params", *modules, "kernel") not in our_shapes
+    their_parameter = scheme.name_parameter(layer.rule, parameter, is_normalization=is_normalization)
+    their_name = f"{layer.name}{scheme.separator}{their_parameter}"
+    return ArrayMapping(path, their_name, our_shapes[path], flattened_channels)
+
+
+def _renumber_layers(scheme: NamingScheme, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers layers from 0: `conv2d_12/kernel`, `conv2d_13/kernel` -> `conv2d_0/kernel`, `conv2d_1/kernel`.
+
+    Keras numbers the layers of all models of a session together. The first layer, `conv2d`, has no number.
+    """
+    if not scheme.numbered_per_session:
+        return dict(tensors)
+    kinds = "|".join(scheme.numbered_per_session)
+    pattern = re.compile(rf"({kinds})(?:_(\d+))?(?=/)")  # groups of `conv2d_12/kernel`: conv2d, 12
+    layers: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)  # by kind: number and name of each layer
+    for name in tensors:
+        if match := pattern.match(name):
+            layer, kind, number = match[0], match[1], int(match[2] or 0)
+            layers[kind].add((number, layer))
+
+    new_layers = {}  # {"conv2d_12": "conv2d_0", …}
+    for kind, numbered_layers in layers.items():
+        for new_number, (_, layer) in enumerate(sorted(numbered_layers)):
+            new_layers[layer] = f"{kind}_{new_number}"
+
+    renumbered = {}
+    for name, tensor in tensors.items():
+        layer, slash, parameter = name.partition("/")
+        new_layer = new_layers.get(layer, layer)
+        renumbered[f"{new_layer}{slash}{parameter}"] = tensor
+    return renumbered
+
+
+def _convert_array(scheme: NamingScheme, mapping: ArrayMapping, array: np.ndarray) -> np.ndarray:
+    """Returns an array of the file in our layout. If it does not fit, its shape differs from `mapping.shape`.
+
+    Layouts of kernels:
+
+        layer        PyTorch          Keras                          ours
+        dense        (out, in)        (in, out)                      (in, out)
+        convolution  (out, in, h, w)  (h, w, in, out)                (h, w, in, out)
+        depthwise    (out, 1, h, w)   (h, w, channels, multiplier)   (h, w, 1, out)
+    """
+    is_kernel = mapping.path[-1] == "kernel"
+    if is_kernel and scheme.framework == "torch":
+        array = _transpose_torch_kernel(array, mapping)
+    if _drop_ones(array.shape) == _drop_ones(mapping.shape):  # such as a dense layer stored as a 1 x 1 convolution
+        array = array.reshape(mapping.shape)
+    if scheme.framework == "keras" and array.ndim == len(mapping.shape) == 4:
+        is_depthwise = mapping.shape[2] == 1 and array.shape[2] > 1
+        if is_depthwise:
+            height, width, channels, multiplier = array.shape
+            array = array.reshape(height, width, 1, channels * multiplier)
+    return np.ascontiguousarray(array)
+
+
+def _transpose_torch_kernel(array: np.ndarray, mapping: ArrayMapping) -> np.ndarray:
+    """Transposes a kernel of PyTorch to our layout."""
+    if array.ndim == 4:
+        array = array.transpose(2, 3, 1, 0)  # (out, in, h, w) -> (h, w, in, out)
+        is_dense = len(mapping.shape) == 2
+        return array.reshape(-1, array.shape[-1]) if is_dense else array
+    channels = mapping.flattened_channels
+    if array.ndim == 2 and channels is not None and array.shape[1] == mapping.shape[0]:
+        return _transpose_flattened(array, channels, mapping.their_name)
+    return array.T  # (out, in) -> (in, out)
+
+
+def _transpose_flattened(array: np.ndarray, channels: int, name: str) -> np.ndarray:
+    """Transposes a dense kernel after flattened square maps: (out, channels * h * w) -> (h * w * channels, out)."""
+    out, inputs = array.shape
+    side = math.isqrt(inputs // channels)
+    if side * side * channels != inputs:
+        raise UserError(f"{name} must belong to square maps of {channels} channels, got {inputs} inputs per unit.")
+    maps = array.reshape(out, channels, side, side)
+    return maps.transpose(2, 3, 1, 0).reshape(-1, out)
+
+
+def _drop_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(1, 1, 64) -> (64,)."""
+    return tuple(size for size in shape if size != 1)
+
+
+def _is_skipped(skip: Sequence[str], name: str) -> bool:
+    return any(matches(pattern, name, separators="./", crosses=True) for pattern in skip)
 
 
 def _check_values(mapping: ArrayMapping, array: np.ndarray) -> None:
     """Raises UserError unless an array of the file holds finite float32 numbers."""
     if array.dtype != np.float32:
-        raise UserError(f"{mapping.name} (our {mapping.our_name}) must be an array of floats, got {array.dtype}.")
+        raise UserError(f"{mapping} must be an array of floats, got {array.dtype}.")
     if count := int((~np.isfinite(array)).sum()):
         raise UserError(
-            f"{mapping.name} (our {mapping.our_name}) has {count:,} values that are not finite in float32. Fix the "
-            "file, or add the layer to `skip`."
+            f"{mapping} has {count:,} values that are not finite in float32. Fix the file, or add the layer to `skip`."
         )
 
 
-def _transpose(array: np.ndarray, mapping: ArrayMapping) -> np.ndarray:
-    """Transposes a kernel of PyTorch: (out, in, h, w) -> (h, w, in, out), (out, in) -> (in, out)."""
-    if array.ndim == 4:
-        kernel = array.transpose(2, 3, 1, 0)
-        return kernel.reshape(-1, array.shape[0]) if len(mapping.shape) == 2 else kernel
-    if array.ndim == 2 and mapping.flattened is not None and array.shape[1] == mapping.shape[0]:
-        return _transpose_flattened(array, mapping.flattened, mapping.name)
-    return array.T
+def _unflatten(arrays: Mapping[Path, np.ndarray]) -> dict[str, Any]:
+    """{("params", "head", "bias"): b} -> {"params": {"head": {"bias": b}}}."""
+    tree: dict[str, Any] = {}
+    for (*modules, parameter), array in arrays.items():
+        branch = tree
+        for module in modules:
+            branch = branch.setdefault(module, {})
+        branch[parameter] = array
+    return tree
 
 
-def _transpose_flattened(array: np.ndarray, channels: int, name: str) -> np.ndarray:
-    """Transposes a dense kernel on flattened square maps: (out, channels * h * w) -> (h * w * channels, out)."""
-    side = math.isqrt(array.shape[1] // channels)
-    if side * side * channels != array.shape[1]:
-        raise UserError(
-            f"{name} must belong to square maps of {channels} channels, got {array.shape[1]} inputs per unit."
-        )
-    maps = array.reshape(-1, channels, side, side).transpose(2, 3, 1, 0)
-    return maps.reshape(-1, array.shape[0])
-
-
-def _renumber(scheme: NamingScheme, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Renumbers layers from 0. Keras numbers the layers of all models of a session together."""
-    if not scheme.numbered_per_session:
-        return dict(tensors)
-    pattern = re.compile(rf"({'|'.join(scheme.numbered_per_session)})(?:_(\d+))?(?=/)")
-    layers = {match.groups() for name in tensors if (match := pattern.match(name))}  # (kind, number or None)
-    ranks: dict[str, dict[int, int]] = {}
-    for kind, _ in layers:
-        numbers = sorted(int(number or 0) for other, number in layers if other == kind)
-        ranks[kind] = {number: rank for rank, number in enumerate(numbers)}
-
-    def renumber(match: re.Match[str]) -> str:
-        return f"{match[1]}_{ranks[match[1]][int(match[2] or 0)]}"
-
-    return {
-        pattern.sub(renumber, name, count=1) if pattern.match(name) else name: array for name, array in tensors.items()
-    }
-
-
-def _drop_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)
-
-
-def _is_skipped(skip: Sequence[str], *names: str) -> bool:
-    return any(matches(pattern, name, separators="./", crosses=True) for pattern in skip for name in names)
-
-
-def _is_ignored(scheme: NamingScheme, name: str) -> bool:
-    return re.fullmatch(scheme.ignored, name) is not None
-
-
-def _check_complete(missing: list[str], unexpected: list[str], misshapen: list[str], *, only_head: bool) -> None:
-    """Raises UserError unless all lists are empty. `only_head`: all wrong shapes belong to the head."""
-    problems = {"Missing": missing, "Unexpected": unexpected, "Wrong shape": misshapen}
-    if not any(problems.values()):
-        return
-    lists = " ".join(f"{title}: {join_names(names)}." for title, names in problems.items() if names)
-    advice = ""
-    if only_head and not missing and not unexpected:
-        advice = f" To train a new head for other classes, add {HEAD} to `skip`."
-    raise UserError(f"the weights don't fit the architecture. {lists}{advice}")
+def _describe_differences(
+    missing: list[str], unexpected: list[str], misshapen: list[ArrayMapping], tensors: Mapping[str, np.ndarray]
+) -> str:
+    """Returns the error message for a file that doesn't fit the architecture."""
+    wrong_shapes = []
+    for mapping in misshapen:
+        their_shape = tensors[mapping.their_name].shape
+        wrong_shapes.append(f"{mapping.their_name} is {their_shape}, our {mapping.our_name} {mapping.shape}")
+    message = "the weights don't fit the architecture."
+    for title, names in {"Missing": missing, "Unexpected": unexpected, "Wrong shape": wrong_shapes}.items():
+        if names:
+            message += f" {title}: {join_names(names)}."
+    is_head_only = all(mapping.path[1] == HEAD for mapping in misshapen) and not missing and not unexpected
+    if is_head_only:
+        message += f" To train a new head for other classes, add {HEAD} to `skip`."
+    return message

@@ -11,7 +11,7 @@ from runner.config.catalog import EXPERIMENT, read_default_options
 from runner.config.modes import RUN_MODES
 from runner.config.provenance import find_origin, format_problem
 from runner.errors import ConfigError
-from runner.signature.kinds import find_kind_problem
+from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import Parameter, Parameters, read_call_signature, read_settings_fields, read_signature
 from runner.signature.schema import SCHEMA, find_misplaced_parts
 from runner.signature.source import PartNotFoundError

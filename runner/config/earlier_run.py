@@ -19,12 +19,12 @@ from runner.config.config import Config
 from runner.config.legacy import rename_targets, steps_to_durations
 from runner.config.overrides import apply_override, drop_overridden, override_origin, parse_overrides
 from runner.config.provenance import find_origins
-from runner.credentials import mask_uri
 from runner.errors import ConfigError
 from runner.signature.parameters import UNKNOWN, read_signature
 from runner.signature.source import PartNotFoundError
 from runner.store_uri import check_recorded_uri, resolve_store_uri
 from runner.tree import iterate_parts
+from runner.uri_mask import mask_uri
 from runner.yaml_file import CONFIGURATION_LIMITS
 
 Contents = TypeVar("Contents", dict[str, Any], list[Any])

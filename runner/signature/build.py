@@ -12,11 +12,13 @@ from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
 from components.types import Duration, UserError
-from runner.credentials import MASK, reveal
-from runner.signature.kinds import KINDS, find_kind_problem
+from runner.credentials import reveal
+from runner.signature.allowed_parts import find_kind_problem
+from runner.signature.kinds import KINDS
 from runner.signature.parameters import read_parameter_hints
 from runner.signature.source import allowed_packages, find_target_problem, public_name
 from runner.signature.type_hints import element_hint, part_kinds, read_duration
+from runner.uri_mask import MASK
 from runner.user_code import is_user_code
 
 

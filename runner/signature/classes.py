@@ -31,6 +31,26 @@ def find_class(name: str) -> Class | None:
     return Class(definition.module, definition.node)
 
 
+def find_returned_class(definition: Definition) -> Class | None:
+    """The class that a call of a class, a function or a `functools.partial` returns.
+
+    None: the source does not name the class, such as a function without a return annotation.
+    """
+    module, node = definition
+    if isinstance(node, ast.ClassDef):
+        return Class(module, node)
+    if isinstance(node, ast.FunctionDef):
+        returned = resolve_name(module, node.returns) if node.returns else None
+        return find_class(returned) if returned else None
+    if isinstance(node, ast.Call):
+        if resolve_name(module, node.func) != "functools.partial":
+            return None
+        node = node.args[0]
+    called = resolve_name(module, node)  # what the `partial` calls, or another name of it
+    called_definition = _find_definition_or_none(called) if called else None
+    return find_returned_class(called_definition) if called_definition else None
+
+
 def base_names(cls: Class) -> list[str]:
     """The full names of the base classes, the last first, so that the first overrides the others in a merge."""
     expressions = (base.value if isinstance(base, ast.Subscript) else base for base in reversed(cls.node.bases))

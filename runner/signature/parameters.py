@@ -6,9 +6,9 @@ import ast
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from components.types import Duration, Range
+from runner.signature.allowed_parts import find_part_definition
 from runner.signature.annotation import read_hint
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, find_method, is_subclass
-from runner.signature.kinds import find_part_definition
 from runner.signature.source import Definition, Module, find_definition, find_module, resolve_name
 from runner.signature.type_hints import ScalarHint
 

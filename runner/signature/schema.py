@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from runner.signature.kinds import find_kind_problem
+from runner.signature.allowed_parts import find_kind_problem
 from runner.signature.parameters import read_parameter_hints
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Kind, PartHint, Problem, element_hint, part_kinds

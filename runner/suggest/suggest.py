@@ -12,16 +12,13 @@ from typing import Any
 
 from components.closest import closest_name, format_name, join_names
 from components.types import ColumnProfile, ColumnType, DataError, Source, TableProfile
-from runner.suggest.column_plan import (
-    ColumnPlan,
-    describe_infinite,
-    describe_unparsed_values,
-    feature_target,
+from runner.suggest.column_plan import ColumnPlan, is_allowed_name, make_feature_column, plan_column
+from runner.suggest.messages import (
+    describe_infinite_numbers,
+    describe_invalid_texts,
     format_override,
     format_row_count,
-    format_type,
-    is_usable,
-    plan_column,
+    format_type_override,
 )
 
 MAX_CLASSES = 20  # a target of more distinct whole numbers is a number, not a class
@@ -49,21 +46,21 @@ def suggest(source: Any) -> dict[str, Any]:
     target = _find_target(table, columns)
     target_plan, options = _plan_target(columns[target], table.origin)
     others = {name: plan_column(column) for name, column in columns.items() if name != target}
-    used = {name: plan for name, plan in others.items() if plan.parts}
+    used = {name: plan for name, plan in others.items() if plan.feature_columns}
     if not used:
-        reasons = "; ".join(f"{name}: {plan.text}" for name, plan in others.items())
+        reasons = "; ".join(f"{name}: {plan.description}" for name, plan in others.items())
         raise DataError(f"{table.origin} has no feature column for the target `{target}`: {reasons}")
     plans = {name: target_plan if name == target else others[name] for name in columns}
-    types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.parts}
+    types = {name: plan.kind or columns[name].kind for name, plan in plans.items() if plan.feature_columns}
     train_rows = _count_training_rows(source, table.origin, columns[target].rows)
     values = options["values"] | _suggest_sizes(train_rows, has_texts=any(plan.has_tokens for plan in used.values()))
-    notes = [f"{format_name(name)} is {plan.text}" for name, plan in others.items() if not plan.parts]
+    notes = [f"{format_name(name)} is {plan.description}" for name, plan in others.items() if not plan.feature_columns]
     return {
         "origin": table.origin,
         "choices": {**options["choices"], "architecture": "mlp", "optimizer": "adamw", "schedule": "cosine"},
         "feature": {
-            "target": target_plan.parts[0],
-            **_name_parts({name: plan.parts for name, plan in used.items()}, set(columns)),
+            "target": target_plan.feature_columns[0],
+            **_name_feature_columns({name: plan.feature_columns for name, plan in used.items()}, set(columns)),
         },
         "values": values | {"data": values.get("data", {}) | {"types": types}},
         "table": [HEADING, *(_describe_column(columns[name], plan, types) for name, plan in plans.items())],
@@ -103,10 +100,10 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
     is_number = column.kind in ("int", "float")
     if (column.kind == "float" and column.is_type_declared) or (is_number and has_many_values):
         may_be_classes = distinct_count and distinct_count <= min(MAX_DECLARED_CLASSES, column.rows / 2)
-        hint = f"; for classes, set {format_type(column.name, 'string')}" if may_be_classes else ""
-        part = {"_target_": feature_target("Numeric"), "key": column.name, "normalize": "z_score"}
+        hint = f"; for classes, set {format_type_override(column.name, 'string')}" if may_be_classes else ""
+        number = make_feature_column("Numeric", key=column.name, normalize="z_score")
         kind = "float" if column.kind == "int" else None  # other rows may not be whole
-        return ColumnPlan(f"target: a number, z-score{hint}", (part,), kind), _make_options("mse", ["rmse", "mae"])
+        return ColumnPlan(f"target: a number, z-score{hint}", (number,), kind), _make_options("mse", ["rmse", "mae"])
     options = _make_options("binary_cross_entropy" if distinct_count == 2 else "softmax_cross_entropy", ["accuracy"])
     value, rows = column.rarest_value
     if rows >= SPLIT_COUNT:
@@ -116,16 +113,16 @@ def _plan_target(column: ColumnProfile, origin: str) -> tuple[ColumnPlan, dict[s
             f"class {value!r} of {format_name(column.name)} has {format_row_count(rows)}, too few for {SPLIT_COUNT} "
             "splits, so a run may fail. Add rows of this class, or leave it out."
         )
-    hint = f"; for a number, set {format_type(column.name, 'float')}" if is_number else ""
-    part = {"_target_": feature_target("Label"), "key": column.name}
+    hint = f"; for a number, set {format_type_override(column.name, 'float')}" if is_number else ""
+    label = make_feature_column("Label", key=column.name)
     kind = "int" if column.kind == "float" else None
-    return ColumnPlan(f"target: one of {distinct_count} classes{hint}", (part,), kind), options
+    return ColumnPlan(f"target: one of {distinct_count} classes{hint}", (label,), kind), options
 
 
 def _check_target(column: ColumnProfile, origin: str) -> None:
     """Raises DataError for a target that can't be predicted."""
     name, distinct_count = f"column `{column.name}` (data.target) of {origin}", column.distinct_count
-    if not is_usable(column.name):
+    if not is_allowed_name(column.name):
         raise DataError(f"{name} has a name that is not allowed in a configuration. Rename it.")
     if column.missing_count == column.rows:
         raise DataError(f"{name} has no values, so there is nothing to predict")
@@ -140,14 +137,14 @@ def _check_target(column: ColumnProfile, origin: str) -> None:
     if column.kind == "timestamp":
         raise DataError(f"{name} has times. It must have numbers or classes.")
     if column.infinite_count:
-        rows = f"{describe_infinite(column)}, the first is {column.first_infinite_location}"
+        rows = f"{describe_infinite_numbers(column)}, the first is {column.first_infinite_location}"
         raise DataError(f"{name} {rows}. Correct these rows, or leave them out.")
     are_declared_classes = column.is_type_declared and distinct_count != column.rows
     max_classes = max(2, column.rows / MIN_ROWS_PER_CLASS)
     if column.kind == "string" and distinct_count and distinct_count > max_classes and not are_declared_classes:
-        to_classes = f". To read them as classes, set {format_type(column.name, 'string')}"
+        to_classes = f". To read them as classes, set {format_type_override(column.name, 'string')}"
         remedy = to_classes if distinct_count < column.rows else ""
-        hint = describe_unparsed_values(column) or f"too many for classes{remedy}"
+        hint = describe_invalid_texts(column) or f"too many for classes{remedy}"
         raise DataError(f"{name} has {distinct_count:,} different texts in {column.rows:,} rows: {hint}")
 
 
@@ -164,25 +161,25 @@ def _count_training_rows(source: Source, origin: str, rows: int) -> int:
         raise DataError(f"{origin} has {rows} rows: {error}. Add rows{hint}") from error
 
 
-def _name_parts(parts: Mapping[str, tuple[dict[str, Any], ...]], raw: set[str]) -> dict[str, Any]:
+def _name_feature_columns(plans: Mapping[str, tuple[dict[str, Any], ...]], raw: set[str]) -> dict[str, Any]:
     """Names the feature columns, and lists the last one of each raw column as the input.
 
     Args:
-        parts: the feature columns of each raw column. Each one reads the one before it.
+        plans: the feature columns of each raw column. Each one reads the one before it.
         raw: the names of all raw columns. A feature column may only have the name of the raw column that it reads.
     """
     columns: dict[str, dict[str, Any]] = {}
     taken, inputs = raw | {"target"}, []
-    for raw_name, (first, *others) in parts.items():
+    for raw_name, (first, *others) in plans.items():
         taken -= {raw_name} - {"target"}  # its own feature column may have its name
         base = name = _make_identifier(raw_name, taken)
         taken |= {raw_name, name}
         columns[name] = first
-        for part in others:
-            suffix = "embedding" if part["_target_"] == feature_target("Embedding") else "ids"
+        for column in others:
+            suffix = "embedding" if column["_target_"] == "components.feature.Embedding" else "ids"
             key, name = name, _make_identifier(f"{base}_{suffix}", taken)
             taken.add(name)
-            columns[name] = {"_target_": part["_target_"], "key": key, **part}
+            columns[name] = {"_target_": column["_target_"], "key": key, **column}
         inputs.append(name)
     return {"columns": columns, "inputs": {"columns": inputs}}
 
@@ -221,7 +218,7 @@ def _describe_column(column: ColumnProfile, plan: ColumnPlan, types: Mapping[str
     if column.missing_spellings:
         is_complete = sum(column.missing_spellings.values()) == column.missing_count
         missing = _list_spellings(column) if is_complete else f"{missing} ({_list_spellings(column)})"
-    becomes = plan.text if plan.parts else "left out"
+    becomes = plan.description if plan.feature_columns else "left out"
     return format_name(column.name), types.get(column.name, column.kind), missing, distinct, becomes
 
 

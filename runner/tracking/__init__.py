@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner import store_uri
-from runner.credentials import URI_VARIABLE, mask_uri
+from runner.credentials import URI_VARIABLE
 from runner.files import open_to_append
 from runner.log import LOG
 from runner.run_folder import digest_summary, list_runs
 from runner.tracking import address
 from runner.tracking.identity import claim_folder, join_active_run, redirect_record
 from runner.tracking.state import DeliveryState, describe_unsent
+from runner.uri_mask import mask_uri
 
 DELIVERY_SECONDS = 2.0  # the end of a run waits at most this long for its delivery
 POLL_SECONDS = 0.02  # between two checks whether the child process is done

@@ -13,7 +13,7 @@ from components.types import UserError
 from runner.files import is_link, is_regular, list_descendants, read_bytes, read_json, write_atomically
 from runner.record import outbox
 from runner.run_folder import digest_summary, read_record, read_summary
-from runner.tracking import identity, store
+from runner.tracking import identity, log_items, store
 from runner.tracking.names import escape_name
 from runner.tracking.state import DeliveryState
 
@@ -79,7 +79,7 @@ class FolderDelivery:
             run_id = run_id or store.create_run(self._client, self._record, key)
             self._state = DeliveryState(drawn_digest=self._state.drawn_digest)
             self._save_original_names([*self._record["tags"], *self._record["parameters"]])
-            refused = store.log_record(self._client, run_id, self._record, self._make_tags(key))
+            refused = log_items.log_record(self._client, run_id, self._record, self._make_tags(key))
             self._update_state(run_id=run_id, refused=tuple(refused))
         return run_id
 
@@ -118,15 +118,15 @@ class FolderDelivery:
         if offset > len(data) or zlib.crc32(data[:offset]) != checksum:
             # The run resumed from an older checkpoint and wrote other points after it, so all points are sent again.
             offset, checksum = 0, 0
-        for lines in store.split_batches(data[offset:].splitlines(keepends=True), POINTS_PER_SAVE):
+        for lines in log_items.split_batches(data[offset:].splitlines(keepends=True), POINTS_PER_SAVE):
             self._log_metrics(run_id, list(_parse_metrics(lines)))
             chunk = b"".join(lines)
             offset, checksum = offset + len(chunk), zlib.crc32(chunk, checksum)
             self._update_state(offset=offset, checksum=checksum)
 
-    def _log_metrics(self, run_id: str, metrics: Sequence[store.MetricPoint]) -> None:
+    def _log_metrics(self, run_id: str, metrics: Sequence[log_items.MetricPoint]) -> None:
         self._save_original_names(metric.key for metric in metrics)
-        if refused := store.log_metrics(self._client, run_id, metrics):
+        if refused := log_items.log_metrics(self._client, run_id, metrics):
             self._update_state(refused=tuple(dict.fromkeys([*self._state.refused, *refused])))
 
     def _mark_running(self, run_id: str) -> None:
@@ -142,7 +142,7 @@ class FolderDelivery:
         summary: Mapping[str, Any] = read_summary(self._folder) or KILLED_SUMMARY
         status, error = summary["status"], summary.get("error")
         self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}))))
-        tags = {name: str(summary.get(name) or "") for name in ("status", "ended_by", "stopped_by", "error")}
+        tags = {name: str(summary.get(name) or "") for name in store.END_TAGS}
         if "best" in summary:  # only a sweep has it
             tags["best"] = str(summary["best"] or "")
         store.end_run(self._client, run_id, MLFLOW_STATUS[status], tags, _end_time(self._folder))
@@ -154,7 +154,7 @@ class FolderDelivery:
         store.set_description(self._client, run_id, text, previous=self._state.described)
         self._update_state(described=text)
 
-    def _final_metrics(self, metrics: Mapping[str, float | None]) -> Iterator[store.MetricPoint]:
+    def _final_metrics(self, metrics: Mapping[str, float | None]) -> Iterator[log_items.MetricPoint]:
         """The final metrics, at the step and time of the last point, so that a repetition sends identical metrics.
 
         A metric that is also among the points is left out, since MLflow shows the last point of a curve as its value.
@@ -164,7 +164,7 @@ class FolderDelivery:
         step, timestamp = (points[-1].step, points[-1].timestamp) if points else (0, self._record["created"])
         for key, value in metrics.items():
             if value is not None and key not in curves:
-                yield store.MetricPoint(key, float(value), timestamp, step)
+                yield log_items.MetricPoint(key, float(value), timestamp, step)
 
     def _send_files(self, run_id: str, run_ended: bool) -> None:
         paths = [path for name in FILES if is_regular(path := self._folder / name)]
@@ -174,7 +174,7 @@ class FolderDelivery:
         if files_checksum != self._state.files_checksum:  # the first delivery, or the run was resumed with more epochs
             for path in paths:
                 self._client.log_artifact(run_id, str(path))
-            store.log_tags(self._client, run_id, self._record["tags"])
+            log_items.log_tags(self._client, run_id, self._record["tags"])
             self._update_state(files_checksum=files_checksum)
         if run_ended:
             self._update_state(drawn_digest=draw_new_figures(self._folder, self._state.drawn_digest))
@@ -230,7 +230,7 @@ def _end_time(folder: Path) -> int:
     return path.stat().st_mtime_ns // 1_000_000
 
 
-def _parse_metrics(lines: Iterable[bytes]) -> Iterator[store.MetricPoint]:
+def _parse_metrics(lines: Iterable[bytes]) -> Iterator[log_items.MetricPoint]:
     for point in outbox.parse_points(lines):
         for key, value in point.values.items():
-            yield store.MetricPoint(key, value, point.timestamp, point.step)
+            yield log_items.MetricPoint(key, value, point.timestamp, point.step)

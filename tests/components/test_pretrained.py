@@ -353,7 +353,7 @@ def test_a_file_for_other_fields_raises_unless_exact_is_false(tmp_path: Path) ->
     arrays = {}
     for mapping in pretrained.plan_conversion(scheme, tree).mappings:
         axes = (3, 2, 0, 1) if len(mapping.shape) == 4 else range(len(mapping.shape))[::-1]  # the layout of PyTorch
-        arrays[mapping.name] = drawn(*(mapping.shape[axis] for axis in axes))
+        arrays[mapping.their_name] = drawn(*(mapping.shape[axis] for axis in axes))
     path = tmp_path / "network.safetensors"
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
     with pytest.raises(UserError, match=r"torchvision need padding=symmetric epsilon=1e-05"):

@@ -51,7 +51,7 @@ def _check_gradients(plan: pretrained.ConversionPlan, found: Any, probes: Any, r
         if one.path[0] == "params":
             gradient, probe = (np.float64(_at(tree, one.path[1:])) for tree in (found, probes))
             scale = np.linalg.norm(gradient) * np.linalg.norm(probe)
-            assert abs((gradient * probe).sum() - right[one.name]) <= 1e-4 * scale + 1e-6, one.name
+            assert abs((gradient * probe).sum() - right[one.their_name]) <= 1e-4 * scale + 1e-6, one.their_name
 
 
 def _at(tree: Any, path: tuple[str, ...]) -> Any:

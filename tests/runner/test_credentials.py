@@ -10,9 +10,10 @@ from delivery import InProcessChild, serve_store
 from components.types import UserError
 from runner import credentials
 from runner.__main__ import main
-from runner.credentials import mask_arguments, mask_uri, mask_values, reveal, scrub
+from runner.credentials import mask_arguments, mask_values, reveal, scrub
 from runner.signature.build import build
 from runner.tracking import store
+from runner.uri_mask import mask_uri
 
 pytestmark = [
     pytest.mark.optax,
@@ -56,7 +57,7 @@ def table(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [f"{number % 7},{number % 5 / 4}" for number in range(60)]
     Path("t.csv").write_text("\n".join(["size,y", *rows]))
     monkeypatch.setattr("runner.tracking._start_child", InProcessChild)
-    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("runner.tracking.sqlite_store.LOCK_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(credentials, "original_by_mask", {})

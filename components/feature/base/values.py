@@ -49,13 +49,15 @@ class CategoryValues(NamedTuple):
     layout: Layout
 
     def to_rows(self, values: np.ndarray) -> Encoded:
-        """Arranges an array with one element per value in rows."""
+        """Reshapes `values`, one for each value of the column, to the column's rows."""
         return values.reshape(self.layout) if isinstance(self.layout, tuple) else Ragged(values, self.layout)
 
     def encode_ids(self, ids: np.ndarray) -> dict[str, Encoded]:
-        """Arranges an array with one id per value in rows, as `ids`, int32. Missing values get NO_ID."""
+        """Reshapes `ids`, one for each value of the column, to its rows, int32. Missing values get NO_ID."""
         ids = ids.astype(np.int32, copy=False)
-        return {"ids": self.to_rows(ids if self.valid_mask is None else np.where(self.valid_mask, ids, NO_ID))}
+        if self.valid_mask is not None:
+            ids = np.where(self.valid_mask, ids, NO_ID)
+        return {"ids": self.to_rows(ids)}
 
     @property
     def value_count(self) -> int:

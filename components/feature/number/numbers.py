@@ -29,7 +29,7 @@ class NumberRows(NamedTuple):
     offsets: np.ndarray | None
 
     def to_rows(self, array: np.ndarray) -> np.ndarray | Ragged:
-        """Groups `array`, which has one entry for each vector, into the rows."""
+        """Groups `array`, (vectors, …), by row: unchanged if each row has one vector, otherwise Ragged."""
         return array if self.offsets is None else Ragged(array, self.offsets)
 
 

@@ -1,4 +1,4 @@
-"""Fits a column of numbers to the training split: offset, scale, and the replacement of missing numbers."""
+"""Fits the normalization of numbers, and the replacement of missing ones, to the training split."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ Missing: TypeAlias = float | Literal["mean", "median"] | None
 
 @dataclass(frozen=True)
 class NumericFit:
-    """The fit of one column, or of one expression.
+    """The fit of one column or one expression with D numbers in each row.
+
+    `statistics` returns the statistics of the training split that the fit needs. The other two methods get the results
+    under the same names.
 
     Attributes:
-        numbers: reads the numbers that the fittable normalizer of the pipeline gets.
+        numbers: reads the numbers, and applies to them the normalizers before the one to fit.
         pipeline: the normalizers.
         missing: the replacement of missing numbers. None: they aren't replaced.
         per: a column of classes. The normalizer is fitted to each class separately. None: it is fitted to all rows.
-        size: the number of elements of a row. None: it is inferred from the training split.
+        size: D. None: it is inferred from the training split.
     """
 
     numbers: Numbers
@@ -39,89 +42,125 @@ class NumericFit:
     size: int | None = None
 
     def statistics(self) -> dict[str, Statistic]:
-        """The statistics that the fit needs, by name."""
+        """The statistics that the fit needs, by name: `offset_scale`, `per` and `missing`, each only if needed."""
         statistics: dict[str, Any] = {}
         if self.pipeline.fittable is not None:
             statistics["offset_scale"] = self.pipeline.fittable.statistic(self.numbers.key)
-        elif self.size is None:  # only to count the elements, and to find columns without any value
+        elif self.size is None:  # only to infer D, and to find columns without any value
             statistics["offset_scale"] = Extremes(self.numbers.key)
         if self.per is not None:
             statistics["per"] = ByClass(statistics["offset_scale"], self.per)
-        if isinstance(self.missing, str):
-            statistic = Moments if self.missing == "mean" else Quantiles
-            statistics["missing"] = statistic(self.numbers.without_transform.key)  # in the unit of the data
+        numbers_in_data = self.numbers.without_transform
+        if self.missing == "mean":
+            statistics["missing"] = Moments(numbers_in_data.key)
+        elif self.missing == "median":
+            statistics["missing"] = Quantiles(numbers_in_data.key)
         return statistics
 
-    def fit_scale(self, results: Mapping[str, Any]) -> OffsetScale:
-        """Computes offset and scale, (D,) each.
+    def fit_offset_scale(self, results: Mapping[str, Any]) -> OffsetScale:
+        """Computes the offset and the scale of the normalizer.
 
-        With `per` they have the shape (1 + classes, D): the first row is that of all classes together. If no normalizer
-        is fittable, both are 0, and `make_constants` replaces the scale by another divisor.
+        Returns:
+            Offset and scale, (D,) each; all 0 if no normalizer is fittable. With `per` (1 + classes, D): row 0 is that
+            of all rows together, and the others are those of the classes, in the order of the results.
+
+        Raises:
+            DataError: the training split has no value, or the numbers are too far from 0 for float32.
         """
-        if "offset_scale" not in results:
-            return OffsetScale(np.zeros(self.size or 1), np.zeros(self.size or 1))
-        is_fixed = self.pipeline.fittable is None
-        overall = results["offset_scale"] if is_fixed else self._fit(results["offset_scale"])
-        if np.isnan(overall.offset).any():
-            raise DataError(f"{self.numbers} has no value in any row of the training split; remove the column")
-        if is_fixed:
-            return OffsetScale(np.zeros_like(overall.offset), np.zeros_like(overall.scale))
+        if self.pipeline.fittable is None:
+            if self.size is not None:
+                return OffsetScale(np.zeros(self.size), np.zeros(self.size))
+            extremes = results["offset_scale"]
+            self._check_has_values(extremes)
+            return OffsetScale(np.zeros_like(extremes.offset), np.zeros_like(extremes.scale))
+        overall = self._fit_normalizer(results["offset_scale"])
+        self._check_has_values(overall)
         if self.per is None:
             return overall
-        rows = [overall]
-        for value, result in results["per"].items():
-            fitted = self._fit(result, f" of class {value!r}")
-            is_missing = np.isnan(fitted.offset)  # no row of the class has a number
-            offset = np.where(is_missing, overall.offset, fitted.offset)
-            rows.append(OffsetScale(offset, np.where(is_missing, overall.scale, fitted.scale)))
-        return OffsetScale(np.stack([row.offset for row in rows]), np.stack([row.scale for row in rows]))
+        offsets, scales = [overall.offset], [overall.scale]
+        for class_value, result in results["per"].items():
+            fitted = self._fit_normalizer(result, class_value)
+            has_no_number = np.isnan(fitted.offset)  # (D,); such an element is normalized as in all rows
+            offsets.append(np.where(has_no_number, overall.offset, fitted.offset))
+            scales.append(np.where(has_no_number, overall.scale, fitted.scale))
+        return OffsetScale(np.stack(offsets), np.stack(scales))
 
-    def fit_filler(self, results: Mapping[str, Any], outputs: int) -> np.ndarray:
-        """Computes the replacement of missing numbers, (outputs,)."""
+    def fit_fill_value(self, results: Mapping[str, Any], size: int) -> np.ndarray:
+        """Computes the replacement of missing numbers, in the unit of the data, (D,). `size` is D."""
         if self.missing == "mean":
-            return results["missing"].offset  # the mean
+            return results["missing"].offset
         if self.missing == "median":
             return results["missing"].quantiles(np.array([0.5]))[0]
-        return np.full(outputs, self.missing)
+        return np.full(size, self.missing)
 
-    def _fit(self, result: Any, of_class: str = "") -> OffsetScale:
-        """Fits the fittable normalizer; raises DataError if float32 is too coarse."""
+    def _check_has_values(self, offset_scale: OffsetScale) -> None:
+        if np.isnan(offset_scale.offset).any():
+            raise DataError(f"{self.numbers} has no value in any row of the training split; remove the column")
+
+    def _fit_normalizer(self, result: Any, class_value: str | int | None = None) -> OffsetScale:
+        """Fits the normalizer to the rows of one class, or to all rows if `class_value` is None."""
         assert self.pipeline.fittable is not None
         try:
             fitted = self.pipeline.fittable.fit(result)
         except DataError as error:
-            raise DataError(f"{self.numbers}{of_class}: {error}") from error
-        # The device computes each step in float32, so the numbers are checked in the data and after each step.
-        bounds = np.stack([fitted.offset - fitted.scale, fitted.offset + fitted.scale])
-        for steps, (low, high) in enumerate([*self.pipeline.undo_each(bounds), bounds]):  # after 0, 1, … steps
-            spread = OffsetScale(low / 2 + high / 2, high / 2 - low / 2)
-            is_imprecise = scaling.exceeds_float32_precision(spread) & ~is_constant(fitted)
-            if is_imprecise.any():
-                centre, width = float(spread.offset[is_imprecise][0]), float(spread.scale[is_imprecise][0])
-                raise DataError(self._describe_precision_loss(of_class, centre, width, after_step=steps > 0))
+            raise DataError(f"{self._describe(class_value)}: {error}") from error
+        self._check_precision(fitted, class_value)
         return fitted
 
-    def _describe_precision_loss(self, of_class: str, centre: float, width: float, *, after_step: bool) -> str:
-        """Describes that float32 is too coarse for the numbers in the data, or for those after a step."""
+    def _check_precision(self, fitted: OffsetScale, class_value: str | int | None) -> None:
+        """Raises DataError if float32 is too coarse for the numbers.
+
+        The device computes each step of the normalization in float32. The range of most numbers is known after the
+        steps before the fitted normalizer: offset ± scale. Undoing these steps gives the range at the earlier stages.
+        """
+        last_range = np.stack([fitted.offset - fitted.scale, fitted.offset + fitted.scale])  # (2, D)
+        ranges = [*self.pipeline.undo_each(last_range), last_range]  # in the data, after step 1, after step 2, …
+        for step_count, (low, high) in enumerate(ranges):
+            centre, half_width = low / 2 + high / 2, high / 2 - low / 2
+            is_imprecise = scaling.exceeds_float32_precision(OffsetScale(centre, half_width)) & ~is_constant(fitted)
+            if is_imprecise.any():
+                element = int(np.argmax(is_imprecise))
+                raise DataError(
+                    self._describe_precision_loss(
+                        float(centre[element]), float(half_width[element]), class_value, after_step=step_count > 0
+                    )
+                )
+
+    def _describe_precision_loss(
+        self, centre: float, half_width: float, class_value: str | int | None, *, after_step: bool
+    ) -> str:
+        subject = self._describe(class_value)
         if after_step:
-            subject, remedy = (
-                f"{self.numbers}{of_class} after a step of `normalize`",
-                "leave out a step, or choose another",
-            )
+            subject += " after a step of `normalize`"
+            remedy = "leave out a step, or choose another"
         else:
-            centre, width = centre / self.numbers.factor, width / self.numbers.factor
-            subject = f"{self.numbers}{of_class}"
-            remedy = f"subtract a constant first: {_format_subtraction(self.numbers.source, centre, width)}"
+            # The factor is the first operation, and isn't one of the steps.
+            centre, half_width = centre / self.numbers.factor, half_width / self.numbers.factor
+            remedy = f"subtract a constant first: {_format_subtraction(self.numbers.source, centre, half_width)}"
+        if class_value is not None:
+            remedy = "leave out `per`"
         spacing = np.spacing(np.float32(abs(centre)))
         return (
-            f"{subject} ({centre:.10g} ± {width:.3g}) would lose precision in float32, which has a spacing of "
-            f"{spacing:.3g} there; {'leave out `per`' if of_class else remedy}"
+            f"{subject} ({centre:.10g} ± {half_width:.3g}) would lose precision in float32, which has a spacing of "
+            f"{spacing:.3g} there; {remedy}"
         )
 
+    def _describe(self, class_value: str | int | None) -> str:
+        """Describes the numbers for a message: "column `x`", or "column `x` of class 'a'"."""
+        return str(self.numbers) if class_value is None else f"{self.numbers} of class {class_value!r}"
 
-def _format_subtraction(source: str | Expression, centre: float, width: float) -> str:
-    """Formats an expression that moves the numbers near 0. Expressions are computed in float64."""
-    shift = round(centre, -math.ceil(math.log10(width)))  # rounded to the order of magnitude of the width
-    name = source if isinstance(source, str) else f"({source.text})"
-    name = name if name.isidentifier() or isinstance(source, Expression) else f"`{name}`"
-    return f'`expression: "{name} {"-" if shift > 0 else "+"} {abs(shift):.15g}"`'
+
+def _format_subtraction(source: str | Expression, centre: float, half_width: float) -> str:
+    """Formats an expression that moves numbers near 0: "x", 1600000300, 173 -> `expression: "x - 1600000000"`.
+
+    An expression is computed in float64.
+    """
+    shift = round(centre, -math.ceil(math.log10(half_width)))  # to the order of magnitude of the width
+    if isinstance(source, Expression):
+        operand = f"({source.text})"
+    elif source.isidentifier():
+        operand = source
+    else:
+        operand = f"`{source}`"
+    sign = "-" if shift > 0 else "+"
+    return f'`expression: "{operand} {sign} {abs(shift):.15g}"`'

@@ -47,7 +47,7 @@ class Pipeline:
             values = step(values, xp)
         return values
 
-    def check_filler(self, value: float) -> None:
+    def check_fill_value(self, value: float) -> None:
         """Raises UserError unless the replacement of missing numbers is finite, also after the normalizers `before`."""
         result = np.float64(value)
         for step in self.before:

@@ -1,6 +1,12 @@
 """Splits texts into tokens and makes n-grams, for all rows of a block at once.
 
-Tokens are Ragged: the strings of all tokens, and the offsets of the rows.
+    "No way!", "Yes."                         one text for each row
+    b"No way!<END>Yes.<END>"                  join_texts
+    b"no way<END>yes<END>"                    standardize
+    [["no", "way"], ["yes"]]                  split
+    [["no", "way", "no way"], ["yes"]]        make_ngrams
+
+Tokens are Ragged: the tokens of all rows as Strings, and the offsets of the rows: 0, 2, 3 after `split`.
 """
 
 from __future__ import annotations
@@ -18,92 +24,138 @@ from components.types import Ragged, Strings
 Standard: TypeAlias = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation"]
 Split: TypeAlias = Literal["whitespace", "character"]
 
-END, SEPARATOR = 0xFF, 0xFE  # bytes that don't occur in UTF-8: the end of a text, and a separator within a text
-LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
-IS_BETWEEN_WORDS = np.isin(np.arange(256), [*b" \t\n\v\f\r", SEPARATOR, END])  # for each byte
-CHUNK_STRINGS = 1 << 16  # strings that are copied at once: the positions of their bytes stay in the cache
+# Bytes that don't occur in UTF-8.
+SEPARATOR = 0xFE  # between two tokens of a text
+END = 0xFF  # after each text
+
+TO_LOWER_CASE = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+PUNCTUATION = string.punctuation.encode()
+IS_WHITESPACE = np.isin(np.arange(256), list(b" \t\n\v\f\r"))  # (256,), bool: for each byte
+CHUNK_NGRAMS = 1 << 16  # n-grams that are copied at once: the positions of their bytes fit into the cache
 
 
 def join_texts(texts: Strings) -> bytes:
-    """Concatenates texts, with END after each text."""
-    data = texts.data[texts.offsets[0] : texts.offsets[-1]]
-    return np.insert(data, texts.offsets[1:] - texts.offsets[0], END).tobytes()
+    """Concatenates texts, with END after each text: "ab", "c" -> b"ab<END>c<END>"."""
+    first, last = texts.offsets[0], texts.offsets[-1]
+    ends = texts.offsets[1:] - first
+    return np.insert(texts.data[first:last], ends, END).tobytes()
 
 
 def standardize(text: bytes, mode: Standard | None) -> bytes:
-    """Converts to lower case and removes punctuation, both for ASCII only. None: returns the text unchanged."""
-    lower = LOWER if mode in ("lower", "lower_and_strip_punctuation") else None
-    strip = mode in ("strip_punctuation", "lower_and_strip_punctuation")
-    return text.translate(lower, string.punctuation.encode() if strip else b"")
+    """Converts to lower case and removes punctuation, both for ASCII only: b"No way!" -> b"no way".
+
+    A mode of None returns the text unchanged.
+    """
+    table = TO_LOWER_CASE if mode in ("lower", "lower_and_strip_punctuation") else None
+    removed = PUNCTUATION if mode in ("strip_punctuation", "lower_and_strip_punctuation") else b""
+    return text.translate(table, removed)
 
 
-def split(text: bytes, mode: Split | None) -> Ragged:
-    """Splits joined texts at END and SEPARATOR, and also at whitespace or between characters if `mode` says so.
+def split(joined: bytes, mode: Split | None) -> Ragged:
+    """Splits texts into tokens: b"no way<END>yes<END>" -> [["no", "way"], ["yes"]].
 
     Empty tokens are left out.
+
+    Args:
+        joined: the texts, each with END after it.
+        mode: where to split besides END and SEPARATOR: at whitespace, or before every character. None: nowhere.
     """
-    data = np.frombuffer(text, np.uint8)
+    data = np.frombuffer(joined, np.uint8)  # (bytes,)
+    in_token = data < SEPARATOR  # neither SEPARATOR nor END
+    if mode == "whitespace":
+        in_token &= ~IS_WHITESPACE[data]
     if mode == "character":
-        inside = data < SEPARATOR
-        begins = inside & ((data & 0xC0) != 0x80)  # the later bytes of a UTF-8 character are 10xxxxxx
+        is_continuation = (data & 0xC0) == 0x80  # 10xxxxxx: not the first byte of a character in UTF-8
+        is_token_start = in_token & ~is_continuation
     else:
-        inside = ~IS_BETWEEN_WORDS[data] if mode == "whitespace" else data < SEPARATOR
-        begins = inside.copy()
-        begins[1:] &= ~inside[:-1]
-    offsets = np.append(np.flatnonzero(begins[inside]), np.count_nonzero(inside))
-    row_stops = np.searchsorted(np.flatnonzero(begins), np.flatnonzero(data == END))
-    return Ragged(Strings(data[inside], offsets), np.append(0, row_stops))
+        is_token_start = in_token.copy()
+        is_token_start[1:] &= ~in_token[:-1]
+
+    # Offsets count only the bytes of tokens, because all other bytes are dropped.
+    token_starts = np.flatnonzero(is_token_start[in_token])
+    token_offsets = np.append(token_starts, np.count_nonzero(in_token))
+
+    text_ends = np.flatnonzero(data == END)  # (rows,)
+    tokens_before_end = np.searchsorted(np.flatnonzero(is_token_start), text_ends)
+    row_offsets = np.append(0, tokens_before_end)
+    return Ragged(Strings(data[in_token], token_offsets), row_offsets)
 
 
 def make_ngrams(tokens: Ragged, widths: Sequence[int], *, by_token: bool) -> Ragged:
-    """All n-grams of each row, with spaces between their tokens.
+    """Returns the n-grams of each row, with spaces between their tokens.
+
+    For the tokens a, b, c and the widths (1, 2):
+
+        by_token=True   "a", "a b", "b", "b c", "c"
+        by_token=False  "a", "b", "c", "a b", "b c"
 
     Args:
-        tokens: the tokens.
-        widths: the lengths of n-grams.
-        by_token: whether the n-grams of a row are ordered by first token, then by length. False: by length first.
+        tokens: the tokens of each row.
+        widths: the numbers of tokens of an n-gram.
+        by_token: whether n-grams are ordered by first token, then by width. False: by width, then by first token.
     """
-    counts = np.diff(tokens.offsets)
-    row_stop = np.repeat(tokens.offsets[1:], counts)  # where the row of each token ends
-    fits = np.array([np.arange(len(row_stop)) + width <= row_stop for width in widths])  # (widths, tokens)
+    token_count = tokens.offsets[-1]
+    tokens_per_row = np.diff(tokens.offsets)
+    row_end = np.repeat(tokens.offsets[1:], tokens_per_row)  # (tokens,): the end of the row of each token
+    # Whether an n-gram that starts at a token ends in the same row.
+    fits = np.array([np.arange(token_count) + width <= row_end for width in widths])  # (widths, tokens)
+
+    # The first token and the width of each n-gram.
     if by_token:
-        start, width_index = np.nonzero(fits.T)
+        first, width_index = np.nonzero(fits.T)
     else:
-        width_index, start = np.nonzero(fits)
-        row_of_token = np.repeat(np.arange(len(counts)), counts)
-        order = np.argsort(row_of_token[start], kind="stable")  # by row, then by length
-        width_index, start = width_index[order], start[order]
-    stop = start + np.array(widths)[width_index]
-    row_offsets = np.append(0, np.cumsum(fits.sum(axis=0)))[tokens.offsets]
+        width_index, first = np.nonzero(fits)
+        row_of_token = np.repeat(np.arange(len(tokens_per_row)), tokens_per_row)
+        order = np.argsort(row_of_token[first], kind="stable")  # by row; within a row still by width
+        width_index, first = width_index[order], first[order]
+    end = first + np.array(widths)[width_index]  # the token after the n-gram
+
+    ngrams_before_token = np.append(0, np.cumsum(fits.sum(axis=0)))  # (tokens + 1,)
+    row_offsets = ngrams_before_token[tokens.offsets]
+
+    # With a space after each token, an n-gram is a slice without its last space. Token i moves by i bytes.
     strings = tokens.values
-    spaced = np.insert(strings.data, strings.offsets[1:], ord(" "))  # so token i begins i bytes later
-    return Ragged(_copy(spaced, strings.offsets[start] + start, strings.offsets[stop] + stop - 1), row_offsets)
+    spaced = np.insert(strings.data, strings.offsets[1:], ord(" "))
+    start_byte = strings.offsets[first] + first
+    end_byte = strings.offsets[end] + end - 1
+    return Ragged(_copy_slices(spaced, start_byte, end_byte), row_offsets)
 
 
 def drop_duplicates(tokens: Ragged) -> Ragged:
-    """Keeps the first of equal tokens in a row, by their Fingerprint64."""
-    row_of_token = np.repeat(np.arange(len(tokens.offsets) - 1), np.diff(tokens.offsets))
+    """Keeps the first of equal tokens in each row: [["a", "b", "a"], ["a"]] -> [["a", "b"], ["a"]].
+
+    Tokens are equal if their Fingerprint64 is.
+    """
+    tokens_per_row = np.diff(tokens.offsets)
+    row_of_token = np.repeat(np.arange(len(tokens_per_row), dtype=np.uint64), tokens_per_row)
     hashes = fingerprint64(tokens.values.data, tokens.values.offsets)
-    _, first = np.unique(fingerprint_cat64(row_of_token.astype(np.uint64), hashes), return_index=True)
-    return _select(tokens, np.sort(first))
+    hashes_with_row = fingerprint_cat64(row_of_token, hashes)
+    _, first_positions = np.unique(hashes_with_row, return_index=True)
+    return _select_tokens(tokens, np.sort(first_positions))
 
 
 def truncate(tokens: Ragged, max_tokens: int) -> Ragged:
     """Keeps the first `max_tokens` tokens of each row."""
-    position_in_row = np.arange(tokens.offsets[-1]) - np.repeat(tokens.offsets[:-1], np.diff(tokens.offsets))
-    return _select(tokens, np.flatnonzero(position_in_row < max_tokens))
+    row_start = np.repeat(tokens.offsets[:-1], np.diff(tokens.offsets))  # (tokens,)
+    position_in_row = np.arange(tokens.offsets[-1]) - row_start
+    return _select_tokens(tokens, np.flatnonzero(position_in_row < max_tokens))
 
 
-def _select(tokens: Ragged, positions: np.ndarray) -> Ragged:
-    return Ragged(gather(tokens.values, positions), np.searchsorted(positions, tokens.offsets))
+def _select_tokens(tokens: Ragged, positions: np.ndarray) -> Ragged:
+    """Keeps the tokens at ascending positions."""
+    kept_before_row = np.searchsorted(positions, tokens.offsets)
+    return Ragged(gather(tokens.values, positions), kept_before_row)
 
 
-def _copy(data: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Strings:
-    """Copies each `data[start[i]:stop[i]]` as a string."""
-    offsets = np.append(0, np.cumsum(stop - start))
-    pieces = np.empty(offsets[-1], np.uint8)
-    for first in range(0, len(start), CHUNK_STRINGS):
-        bounds = offsets[first : first + CHUNK_STRINGS + 1]
-        shifts = start[first : first + CHUNK_STRINGS] - bounds[:-1]  # from a position in `pieces` to that in `data`
-        pieces[bounds[0] : bounds[-1]] = data[np.arange(bounds[0], bounds[-1]) + np.repeat(shifts, np.diff(bounds))]
-    return Strings(pieces, offsets)
+def _copy_slices(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Strings:
+    """Returns the strings `data[starts[i]:ends[i]]`. Slices may overlap."""
+    offsets = np.append(0, np.cumsum(ends - starts))
+    copied = np.empty(offsets[-1], np.uint8)
+    for first in range(0, len(starts), CHUNK_NGRAMS):
+        chunk_starts = starts[first : first + CHUNK_NGRAMS]
+        chunk_offsets = offsets[first : first + CHUNK_NGRAMS + 1]
+        # Byte p of `copied`, in string i, is byte p + starts[i] - offsets[i] of `data`.
+        targets = np.arange(chunk_offsets[0], chunk_offsets[-1])
+        shifts = np.repeat(chunk_starts - chunk_offsets[:-1], np.diff(chunk_offsets))
+        copied[chunk_offsets[0] : chunk_offsets[-1]] = data[targets + shifts]
+    return Strings(copied, offsets)

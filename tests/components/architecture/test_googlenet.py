@@ -53,7 +53,7 @@ def test_parameters_multiply_adds_and_stages_equal_the_paper(
         "pool": (1024,),
     }
     if build is torchvision:
-        assert not pretrained.plan_conversion(NAMING_SCHEMES[0], found.variables).unnamed
+        assert not pretrained.plan_conversion(NAMING_SCHEMES[0], found.variables).unmapped
 
 
 def test_every_module_has_excitation() -> None:

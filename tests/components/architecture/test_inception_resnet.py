@@ -57,8 +57,8 @@ def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all
     assert found.stages == {"stem": (71, 71, 192)} | stages | end
     for names in (TIMM, KERAS) if version == "v2" else ():
         plan = pretrained.plan_conversion(names, found.variables)
-        assert not plan.unnamed
-        assert len({mapping.name for mapping in plan.mappings}) == len(plan.mappings)
+        assert not plan.unmapped
+        assert len({mapping.their_name for mapping in plan.mappings}) == len(plan.mappings)
 
 
 def test_residual_scales_are_factors_of_the_branches() -> None:

@@ -31,7 +31,7 @@ def unnamed(library: str, shapes: Any) -> tuple[str, ...]:
     """Returns the parameters that a library does not name."""
     return pretrained.plan_conversion(
         next(scheme for scheme in NAMING_SCHEMES if scheme.library == library), shapes
-    ).unnamed
+    ).unmapped
 
 
 def test_parameters_multiply_adds_and_stages_equal_the_paper() -> None:

@@ -36,7 +36,7 @@ def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all
         "stage_3": (8, 8, 1536),
         "pool": (1536,),
     }  # figure 9 of the paper
-    assert not pretrained.plan_conversion(NAMING_SCHEMES[0], found.variables).unnamed
+    assert not pretrained.plan_conversion(NAMING_SCHEMES[0], found.variables).unmapped
 
 
 def test_any_width_channels_and_dtype_with_scales_or_without() -> None:

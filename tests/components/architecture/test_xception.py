@@ -40,8 +40,8 @@ def test_the_number_of_parameters_is_the_published_one_and_schemes_name_them_all
     }  # figure 5 of the paper
     for names in NAMING_SCHEMES:
         plan = pretrained.plan_conversion(names, found.variables)
-        assert not plan.unnamed
-        assert len({mapping.name for mapping in plan.mappings}) == len(plan.mappings)
+        assert not plan.unmapped
+        assert len({mapping.their_name for mapping in plan.mappings}) == len(plan.mappings)
 
 
 def test_any_width_channels_and_dtype() -> None:

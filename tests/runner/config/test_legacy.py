@@ -12,7 +12,7 @@ from runner.__main__ import main
 from runner.config.compose import compose, configure
 from runner.config.legacy import PARAMETERS, TARGETS, Renamed, move_keys, rename_targets
 from runner.errors import ConfigError
-from runner.signature.kinds import is_allowed_part
+from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.parameters import read_signature
 
 OLD = Path(__file__).parents[1] / "old_run"

@@ -27,8 +27,9 @@ from runner import npz
 from runner.__main__ import main
 from runner.config.catalog import find_options, read_default_options
 from runner.data import transform
+from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.build import build
-from runner.signature.kinds import KINDS, is_allowed_part
+from runner.signature.kinds import KINDS
 from runner.signature.parameters import read_signature
 from runner.signature.schema import SCHEMA, find_misplaced_parts
 from runner.signature.source import PartNotFoundError, find_module, list_public_names

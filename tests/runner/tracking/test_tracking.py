@@ -286,7 +286,7 @@ def test_a_new_store_gets_all_points_again(tmp_path: Path, folder: Path, empty_s
 
 @pytest.fixture
 def unlock(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("runner.tracking.sqlite_store.LOCK_SECONDS", 0.1)
     with closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         yield lambda: holder.execute("ROLLBACK") and None

@@ -202,9 +202,9 @@ def test_strong_hashes_are_tensorflows(case: dict[str, Any]) -> None:
 
 def test_integers_are_hashed_as_their_decimals() -> None:
     golden = GOLDEN["integers"]
-    text, offsets = format_integers(np.array(golden["values"]))
-    assert text.tobytes().decode() == "".join(golden["as_string"])
-    assert to_buckets(fingerprint64(text, offsets), 1000).tolist() == golden["bucket_fast_1000"]
+    decimals = format_integers(np.array(golden["values"]))
+    assert decimals.data.tobytes().decode() == "".join(golden["as_string"])
+    assert to_buckets(fingerprint64(decimals.data, decimals.offsets), 1000).tolist() == golden["bucket_fast_1000"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["sparse_cross"]["cases"], ids=str)
@@ -236,7 +236,8 @@ def test_bins_of_strings_equal_those_of_keras(case: dict[str, Any]) -> None:
 
 def test_bins_of_integers_and_of_crosses_equal_those_of_keras() -> None:
     hashing, crossing = GOLDEN["keras_hashing"], GOLDEN["keras_crossing"]
-    found = fingerprint64(*format_integers(np.array(hashing["integers"])))
+    decimals = format_integers(np.array(hashing["integers"]))
+    found = fingerprint64(decimals.data, decimals.offsets)
     assert to_buckets(found, 5).tolist() == hashing["integers in 5 bins"]
     found = cross([fingerprints(crossing["string"]), fingerprints(crossing["integer"])])
     assert to_buckets(found, crossing["bins"]).tolist() == crossing["values"]
@@ -325,7 +326,8 @@ def test_a_ragged_cross_is_every_choice(rows: list[tuple[list[int], ...]], hash_
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-1000, 1000)))
 def test_integers_are_formatted_as_in_python(values: list[int]) -> None:
-    text, offsets = format_integers(np.array(values, np.int64))
+    text, offsets, indices = format_integers(np.array(values, np.int64))
+    assert indices is None
     assert text.dtype == np.uint8
     assert offsets.dtype == np.int64
     assert [text[a:b].tobytes().decode() for a, b in itertools.pairwise(offsets)] == [str(value) for value in values]
@@ -333,7 +335,7 @@ def test_integers_are_formatted_as_in_python(values: list[int]) -> None:
 
 def test_decimals_of_many_rows_and_narrow_integers() -> None:
     values = np.random.default_rng(0).integers(-(2**31), 2**31, 20_000).astype(np.int32)
-    text, offsets = format_integers(values[::2])
+    text, offsets, _ = format_integers(values[::2])
     assert text.tobytes().decode() == "".join(map(str, values[::2].tolist()))
     assert len(offsets) == 10_001
     with pytest.raises(TypeError, match="safe"):

@@ -1,0 +1,93 @@
+"""Masks the credentials in one URI, as `***`."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "***"
+LOCAL_SCHEMES = ("sqlite", "file")  # a path follows, not a host
+PUBLIC_PARAMETERS = (
+    "timeout",
+    "mode",
+    "cache",
+    "uri",
+    "check_same_thread",
+    "driver",
+    "charset",
+    "sslmode",
+    "connect_timeout",
+)
+"""Query parameters that never hold credentials. The values of all other parameters are masked."""
+
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]%]*)(:\d*)?")  # `host`, `host:5000`, `[::1]:5000`
+
+
+def mask_uri(uri: str) -> str:
+    """Masks the user, password, fragment and private parameters of a URI. A masked URI is returned unchanged.
+
+    "https://me:secret@host:5000/a" -> "https://***@host:5000/a"
+    "https://host/a?token=secret&timeout=9#b" -> "https://host/a?token=***&timeout=9#***"
+    "sqlite:///runs.db?password=secret" -> "sqlite:///runs.db?password=***"
+    "me:secret@host" -> "***@host"
+
+    If a part is ambiguous, it is masked: "https://me:a?b@host" -> "https://***"
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return _mask_without_slashes(uri)
+    if _is_local(scheme.partition("+")[0]) and rest.startswith("/"):
+        return f"{scheme}://{_mask_query(rest)}"
+    userinfo, at_sign, address = rest.rpartition("@")
+    if "?" in userinfo:  # either the "@" is in the query, or the "?" is in the password
+        return f"{scheme}://{MASK}"
+    address, _, fragment = address.partition("#")
+    host = re.split("[/?]", address, maxsplit=1)[0]
+    path_and_query = address.removeprefix(host)
+
+    masked = f"{scheme}://"
+    if at_sign:
+        masked += f"{MASK}@"
+    masked += host if host == MASK or _HOST.fullmatch(host) else MASK
+    masked += _mask_query(_mask_path_parameters(path_and_query))
+    if fragment:
+        masked += f"#{MASK}"
+    return masked
+
+
+def _mask_without_slashes(text: str) -> str:
+    """Masks a text without `://`.
+
+    "me:secret@host" -> "***@host"
+    "postgresql:secret" -> "postgresql:***"
+    "some/path" -> "some/path"
+    """
+    if "@" in text:
+        address = text.rpartition("@")[2]
+        return f"{MASK}@{_mask_query(address)}"
+    scheme, colon, _ = text.partition(":")
+    if colon and not _is_local(scheme):
+        return f"{scheme}:{MASK}"
+    return _mask_query(text)
+
+
+def _is_local(scheme: str) -> bool:
+    return scheme.lower() in LOCAL_SCHEMES
+
+
+def _mask_path_parameters(path: str) -> str:
+    """Masks the parameters of a path's segments: "/a;token=secret/b" -> "/a;***/b"."""
+    return re.sub(r";[^/?]*", f";{MASK}", path)
+
+
+def _mask_query(address: str) -> str:
+    """Masks the query that may follow an address: "host/a?token=secret&timeout=9" -> "host/a?token=***&timeout=9"."""
+    path, question_mark, query = address.partition("?")
+    masked_query = re.sub(r"[^&;]+", lambda parameter: _mask_parameter(parameter[0]), query)
+    return path + question_mark + masked_query
+
+
+def _mask_parameter(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    if name.lower() in PUBLIC_PARAMETERS:
+        return parameter
+    return f"{name}={MASK}" if equals else MASK
