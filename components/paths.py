@@ -8,15 +8,63 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+
+from components.closest import suggest_name
+from components.types import UserError
+
+EMBEDDINGS = ("**/embedding",)
+WEIGHTS = ("**/kernel", *EMBEDDINGS)
+"""Patterns of the parameters that penalties, decay and constraints change by default. Biases and scales are none."""
 
 
 def leaves_with_paths(tree: Any) -> list[tuple[str, Any]]:
     """The leaves of nested dictionaries with their paths, `module/…/parameter`, in JAX's order."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
+    return [(_join(path), leaf) for path, leaf in leaves]
+
+
+def map_matching(
+    change: Callable[[str, Any], Any], tree: Any, patterns: Sequence[str] | None, *, default: Sequence[str]
+) -> Any:
+    """Applies a function to the leaves of nested dictionaries whose paths match a pattern.
+
+    Args:
+        change: (path, leaf) -> the new leaf.
+        tree: nested dictionaries.
+        patterns: patterns of the paths. None: those of `default`.
+        default: the patterns that need not match a leaf.
+
+    Raises:
+        UserError: one of `patterns` matches no leaf.
+    """
+    if patterns is not None:
+        check_patterns(patterns, [path for path, _ in leaves_with_paths(tree)])
+
+    def map_leaf(keys: Any, leaf: Any) -> Any:
+        path = _join(keys)
+        return change(path, leaf) if matches_any(default if patterns is None else patterns, path) else leaf
+
+    return jax.tree_util.tree_map_with_path(map_leaf, tree)
+
+
+def check_patterns(patterns: Iterable[str], paths: Sequence[str]) -> None:
+    """Raises UserError for a pattern that matches none of the paths of a model's parameters."""
+    for pattern in patterns:
+        if not any(matches(pattern, path) for path in paths):
+            raise UserError(f"no parameter matches the pattern {pattern}. {suggest_name(pattern, paths)}")
+
+
+def matches_any(patterns: Iterable[str], path: str) -> bool:
+    """Whether a pattern matches a path, or a module above it."""
+    return any(matches(pattern, path) for pattern in patterns)
+
+
+def _join(keys: Any) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 def matches(pattern: str, path: str, *, separators: str = "/", crosses: bool = False) -> bool:

@@ -9,10 +9,8 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from components.paths import leaves_with_paths
+from components.paths import WEIGHTS, leaves_with_paths, matches_any
 from components.types import Range, Scalar
-
-PENALIZED = ("kernel", "embedding")  # last names of the paths of penalized parameters
 
 
 @dataclass(frozen=True)
@@ -51,5 +49,5 @@ class L2:
 
 def _sum_penalties(penalty: Callable[[jax.Array], jax.Array], parameters: Any) -> jax.Array:
     """Returns the sum of an elementwise penalty over the kernels and embeddings of a tree of parameters."""
-    weights = [leaf for path, leaf in leaves_with_paths(parameters) if path.rpartition("/")[2] in PENALIZED]
+    weights = [leaf for path, leaf in leaves_with_paths(parameters) if matches_any(WEIGHTS, path)]
     return sum((penalty(leaf.astype(jnp.float32)).sum() for leaf in weights), jnp.float32(0))

@@ -37,6 +37,7 @@ from components.types.profile import Profiled as Profiled
 from components.types.profile import TableProfile as TableProfile
 from components.types.profile import TextKind as TextKind
 from components.types.training import Augmentation as Augmentation
+from components.types.training import Constraint as Constraint
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
 from components.types.training import Plateau as Plateau

@@ -128,3 +128,10 @@ class Regularizer(Protocol):
 
     def __call__(self, parameters: Any) -> jax.Array:
         """The penalty, a scalar that is added to the objective."""
+
+
+class Constraint(Protocol):
+    """A constraint on the parameters."""
+
+    def __call__(self, parameters: Any) -> Any:
+        """The parameters that meet the constraint, a tree of the same structure. It is called after each step."""

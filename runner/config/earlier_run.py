@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner import yaml_file
-from runner.config.catalog import RUN_YAML, find_options
+from runner.config.catalog import RUN_YAML, find_options, read_default_options
 from runner.config.config import Config
 from runner.config.legacy import rename_targets, steps_to_durations
 from runner.config.overrides import apply_override, drop_overridden, override_origin, parse_overrides
@@ -35,23 +35,23 @@ ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Reads the `config.yaml` of a run folder, with today's names, keys and spellings.
+    """Reads the `config.yaml` of a run folder, with today's names and spellings.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     values: dict[str, Any] = rename_targets(_read_yaml(folder / "config.yaml", dict))[0]
     training = values.get("training")
-    if not isinstance(training, dict):
-        return values
-    if "steps" not in training:  # of a version without durations
-        values = steps_to_durations(values)
-    return values | {"training": _read_yaml(RUN_YAML, dict)["training"] | training}
+    is_without_durations = isinstance(training, dict) and "steps" not in training  # of an earlier version
+    return steps_to_durations(values) if is_without_durations else values
 
 
 def add_missing_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Adds the keys at the root that an earlier version of Titrate did not have, with their default values."""
-    return {**_read_yaml(RUN_YAML, dict), "augmentation": {}, **values}
+    """Adds the keys that an earlier version of Titrate did not have, with their default values."""
+    defaults = _read_yaml(RUN_YAML, dict)
+    del defaults["defaults"]
+    no_parts: dict[str, Any] = {group: {} for group, option in read_default_options().items() if option == []}
+    return {**defaults, **no_parts, **values, "training": defaults["training"] | values["training"]}
 
 
 def add_defaults(tree: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def overlay_run(config: Config, folder: Path) -> Config:
     """
     path = folder / "config.yaml"
     choices, settings, _ = parse_overrides(config.overrides, find_options().files)
-    of_run = read_config(folder)
+    of_run = add_missing_keys(read_config(folder))
     try:
         tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
     except OmegaConfBaseException as error:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from components.types import UserError
 from runner import yaml_file
 from runner.config.config import Config
-from runner.config.earlier_run import add_defaults, read_config
+from runner.config.earlier_run import add_defaults, add_missing_keys, read_config
 from runner.config.settings import Training
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
@@ -117,7 +117,7 @@ def _config_files(config: Config) -> dict[str, str]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        return read_config(path)
+        return add_missing_keys(read_config(path))
     except UserError as error:
         raise UserError(f"{error}. Start a new run with fresh=true.") from error
 

@@ -38,6 +38,18 @@ from runner.training.trainer import Trainer
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_STEPS = 2**31 - 1  # of an int32 counter
 MAX_PROGRAMS = 16  # compiled programs that are kept for later runs
+PROGRAM_GROUPS = (
+    "feature",
+    "architecture",
+    "loss",
+    "metric",
+    "optimizer",
+    "schedule",
+    "regularizer",
+    "constraint",
+    "augmentation",
+)
+"""The groups whose parts are compiled into a program."""
 
 
 @dataclass
@@ -199,9 +211,8 @@ def get_program(static: Mapping[str, Any], features: Features, constants: Mappin
         features: the target and the columns.
         constants: the constants of the target and the columns.
     """
-    groups = ("feature", "architecture", "loss", "metric", "optimizer", "schedule", "regularizer", "augmentation")
     static_constants = {name: sorted(constant.static.items()) for name, constant in constants.items()}
-    key = repr(([static[group] for group in groups], static_constants))
+    key = repr(([static[group] for group in PROGRAM_GROUPS], static_constants))
     if key not in _PROGRAMS:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
             _forget_programs()

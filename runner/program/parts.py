@@ -12,11 +12,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import Augmentation, Batch, BoundTarget, Constants, Loss, Metric, Output, Regularizer, UserError
+from components.types import (
+    Augmentation,
+    Batch,
+    BoundTarget,
+    Constants,
+    Constraint,
+    Loss,
+    Metric,
+    Output,
+    Regularizer,
+    UserError,
+)
 from runner.data.load import Features
 from runner.errors import error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
-from runner.program.returns import check_augmented, check_measured, check_numbers
+from runner.program.returns import check_augmented, check_measured, check_numbers, check_same_shapes
 from runner.signature.build import build, check_kind
 from runner.signature.schema import SCHEMA
 from runner.signature.type_hints import element_hint
@@ -57,6 +68,7 @@ class BuiltParts(NamedTuple):
     loss: Loss
     metrics: Mapping[str, Metric]
     regularizers: Mapping[str, Regularizer]
+    constraints: Mapping[str, Constraint]
     augmentations: Mapping[str, Augmentation]
 
 
@@ -100,9 +112,10 @@ def build_parts(
             metrics[name] = build(node, numbers, element_hint(SCHEMA["metric"], name)).bind(target)
             check_kind(metrics[name], f"{node['_target_']}.bind", ["metric"])
     regularizers = _build_group("regularizer", static, numbers)
+    constraints = _build_group("constraint", static, numbers)
     augmentations = _build_group("augmentation", static, numbers)
     model = Model(columns, inputs, sparse_inputs(architecture), architecture)
-    return BuiltParts(model, target, loss, metrics, regularizers, augmentations)
+    return BuiltParts(model, target, loss, metrics, regularizers, constraints, augmentations)
 
 
 def _build_group(group: str, static: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,6 +135,16 @@ def augment(parts: BuiltParts, key: jax.Array, inputs: Mapping[str, Any], target
             check_augmented(augmented, inputs, target, _part_name(augmentation))
             inputs, target = augmented
     return inputs, target
+
+
+def constrain(parts: BuiltParts, parameters: Any) -> Any:
+    """The parameters that meet all constraints, which are applied in the alphabetical order of their names."""
+    for name, constraint in sorted(parts.constraints.items()):
+        with error_location(f"constraint.{name}"):
+            constrained = constraint(parameters)
+            check_same_shapes(constrained, parameters, _part_name(constraint))
+            parameters = constrained
+    return parameters
 
 
 def make_batch(parts: BuiltParts, inputs: Mapping[str, Any], target: jax.Array) -> Batch:

@@ -28,6 +28,7 @@ from runner.program.parts import (
     augment,
     build_parts,
     compute_sums,
+    constrain,
     example_outputs,
     extra_losses,
     make_batch,
@@ -186,7 +187,7 @@ class Program:
         (value, (model_state, sums)), gradients = jax.value_and_grad(objective, has_aux=True)(state.parameters)
         optimizer, scheduled = self._build_optimizer(program_inputs, state.step, rate_inputs)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.parameters)
-        parameters = optax.apply_updates(state.parameters, updates)
+        parameters = constrain(parts, optax.apply_updates(state.parameters, updates))
         is_first_bad = (state.first_bad < 0) & ~jnp.isfinite(value)
         first_bad = jnp.where(is_first_bad, state.step, state.first_bad)
         numbers = {name: jnp.asarray(number, jnp.float32) for name, number in scheduled.items()}

@@ -89,6 +89,24 @@ def check_augmented(augmented: Any, inputs: Mapping[str, Any], target: jax.Array
             raise UserError(f"{part} returns `{name}` as {_describe(value)}. It must return {len(target)} examples.")
 
 
+def check_same_shapes(changed: Any, tree: Any, part: str) -> None:
+    """Raises UserError unless a part returns a tree of the same structure, shapes and dtypes as it got.
+
+    Args:
+        changed: the value that it returned.
+        tree: the tree that it got, such as the parameters.
+        part: the name of the part, for the message.
+    """
+    old, new = (jax.tree_util.tree_leaves_with_path(one) for one in (tree, changed))
+    if [path for path, _ in old] != [path for path, _ in new]:
+        raise UserError(f"{part} returns {_describe(changed)}. It must return a tree of the structure that it got.")
+    for (path, old_leaf), (_, leaf) in zip(old, new, strict=True):
+        if not _is_numeric(leaf) or (jnp.shape(leaf), jnp.result_type(leaf)) != (old_leaf.shape, old_leaf.dtype):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            allowed = f"{old_leaf.dtype} {old_leaf.shape}"
+            raise UserError(f"{part} returns `{name}` as {_describe(leaf)}. It must return {allowed}.")
+
+
 def check_rates(rates: Any, part: str) -> None:
     """Raises UserError unless `Schedule.values` returns numbers by name, among them the learning rate."""
     if not isinstance(rates, Mapping) or "learning_rate" not in rates:

@@ -45,9 +45,12 @@ KINDS = {
     ),
     "loss": PartKind("a loss", ("components.loss",), "components.types.Loss"),
     "metric": PartKind("a metric", ("components.metric",), "components.types.Metric"),
-    "optimizer": PartKind("an optimizer", ("optax", "optax.contrib"), "optax.GradientTransformation"),
+    "optimizer": PartKind(
+        "an optimizer", ("optax", "optax.contrib", "components.optimizer"), "optax.GradientTransformation"
+    ),
     "schedule": PartKind("a schedule", ("components.schedule",), "components.types.Schedule"),
     "regularizer": PartKind("a regularizer", ("components.regularizer",), "components.types.Regularizer"),
+    "constraint": PartKind("a constraint", ("components.constraint",), "components.types.Constraint"),
     "augmentation": PartKind("an augmentation", ("components.augmentation",), "components.types.Augmentation"),
     "weights": PartKind("a source of weights", ("components.pretrained",), "components.types.Weights"),
     "tracking": PartKind("a tracker", ("runner.tracking",), "runner.tracking.Tracking"),

@@ -23,6 +23,7 @@ SCHEMA: dict[str, Any] = {
     "optimizer": Annotated[PartHint, Kind("optimizer")],
     "schedule": Annotated[PartHint, Kind("schedule")],
     "regularizer": dict[str, Annotated[PartHint, Kind("regularizer")]],
+    "constraint": dict[str, Annotated[PartHint, Kind("constraint")]],
     "augmentation": dict[str, Annotated[PartHint, Kind("augmentation")]],
     "weights": Annotated[PartHint, Kind("weights")],
     "tracking": Annotated[PartHint, Kind("tracking")],

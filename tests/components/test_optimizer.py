@@ -1,6 +1,8 @@
 """The optimizers of `conf/optimizer` take the same steps as Keras; Nadam takes the steps of the paper."""
 
+import inspect
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import optax
 import pytest
 from options import built, options
 
+from components.optimizer import ftrl
+
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "optimizers.json").read_text())
 SCALE, TARGET = np.array(GOLDEN["scale"], np.float32), np.array(GOLDEN["target"], np.float32)
 KERAS: dict[str, dict[str, dict[str, Any]]] = {  # for each option, the cases of Keras and their parameters
@@ -19,6 +23,11 @@ KERAS: dict[str, dict[str, dict[str, Any]]] = {  # for each option, the cases of
     "rmsprop": {"RMSprop": {"eps": 1e-7}},
     "adam": {"Adam": {"eps": 1e-7}},
     "adamw": {"AdamW": {"eps": 1e-7, "weight_decay": 0.01}},
+    "ftrl": {
+        "Ftrl": {},
+        "Ftrl l1 l2": {"l1": 0.2, "l2": 0.1},
+        "Ftrl l2 shrinkage beta": {"l2_shrinkage": 0.05, "beta": 0.3},
+    },
 }
 pytestmark = pytest.mark.optax
 
@@ -32,6 +41,16 @@ def steps(optimizer: Any, count: int = 20) -> np.ndarray:
         weights = optax.apply_updates(weights, updates)
         history.append(weights)
     return np.array(jax.device_get(history))
+
+
+def traced_steps(optimizer: Any, count: int) -> jax.Array:
+    """Returns the weights after some steps, as a traced array."""
+    weights = jnp.array(GOLDEN["w0"], jnp.float32)
+    state = optimizer.init(weights)
+    for _ in range(count):
+        updates, state = optimizer.update(SCALE * (weights - TARGET), state, weights)
+        weights = optax.apply_updates(weights, updates)
+    return weights
 
 
 def paper_nadam(rate: float) -> np.ndarray:
@@ -64,6 +83,35 @@ def test_the_steps_of_every_option_equal_keras_or_the_paper(option: str) -> None
         rate = GOLDEN["config"][case]["learning_rate"]
         found = steps(built("optimizer", option, learning_rate=rate, **parameters))
         close(found, GOLDEN["after_steps_1_to_20"][case], err_msg=case)
+
+
+@pytest.mark.parametrize("case", KERAS["ftrl"])
+def test_ftrl_equals_keras_to_1e_6(case: str) -> None:
+    rate = GOLDEN["config"][case]["learning_rate"]
+    found = steps(ftrl(rate, **KERAS["ftrl"][case]))
+    np.testing.assert_allclose(found, GOLDEN["after_steps_1_to_20"][case], rtol=1e-6, atol=1e-6)
+
+
+def test_the_numbers_of_ftrl_may_be_traced(check_traced: Callable[..., None]) -> None:
+    names = [name for name in inspect.signature(ftrl).parameters if name != "learning_rate"]
+
+    def last(**numbers: Any) -> Any:
+        return traced_steps(ftrl(**numbers), 5)
+
+    base = dict.fromkeys(names, 0.1) | {"learning_rate": 0.5, "learning_rate_power": -0.5}
+    changed = {name: base | {name: base[name] * 2} for name in base}
+    check_traced(last, base, *changed.values())
+
+
+def test_a_step_of_ftrl_with_the_rate_0_changes_nothing() -> None:
+    found = steps(ftrl(0.0, l1=0.1), 2)
+    np.testing.assert_array_equal(found, [GOLDEN["w0"]] * 2)
+
+
+def test_l1_of_ftrl_sets_weights_to_exactly_0() -> None:
+    weights = np.zeros((2, 4), np.float32)
+    updates, _ = ftrl(0.5, l1=3.0).update(SCALE * TARGET, ftrl(0.5).init(weights[0]), weights[0])
+    assert (np.asarray(updates) == 0).tolist() == (np.abs(SCALE * TARGET) <= 3).tolist()
 
 
 def test_nadam_differs_from_keras() -> None:

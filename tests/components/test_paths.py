@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import strategies as st
 
-from components.paths import leaves_with_paths, matches
+from components.paths import check_patterns, leaves_with_paths, map_matching, matches
+from components.types import UserError
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,21 @@ def test_a_star_may_cross_names() -> None:
 def test_paths_of_a_tree() -> None:
     tree = {"b": {"kernel": jnp.ones(1)}, "a": jnp.zeros(2)}
     assert [(path, leaf.shape) for path, leaf in leaves_with_paths(tree)] == [("a", (2,)), ("b/kernel", (1,))]
+
+
+def test_a_function_is_applied_to_the_matching_leaves() -> None:
+    tree = {"b": {"kernel": 1, "bias": 2}, "a": {"kernel": 3}}
+    found = map_matching(lambda path, leaf: (path, leaf), tree, ["b/kernel", "a"], default=[])
+    assert found == {"b": {"kernel": ("b/kernel", 1), "bias": 2}, "a": {"kernel": ("a/kernel", 3)}}
+
+
+def test_only_the_given_patterns_need_a_match() -> None:
+    tree = {"a": {"bias": 1}}
+    assert map_matching(lambda path, leaf: -leaf, tree, None, default=["**/kernel"]) == tree
+    with pytest.raises(UserError, match=r"no parameter matches the pattern \*\*/kernel\. Allowed: a/bias\."):
+        map_matching(lambda path, leaf: -leaf, tree, ["**/kernel"], default=["a"])
+
+
+def test_an_error_suggests_the_nearest_path() -> None:
+    with pytest.raises(UserError, match=r"pattern head/kernels\. Did you mean head/kernel\? Allowed: body/bias, head/"):
+        check_patterns(["body", "head/kernels"], ["body/bias", "head/kernel"])

@@ -28,6 +28,7 @@ FILES = sorted((HOUSE / "conf").glob("*/*.yaml")) + sorted((HOUSE / "experiments
 GROUPS_WITH_TARGET_NAMES = (
     "architecture",
     "augmentation",
+    "constraint",
     "loss",
     "metric",
     "optimizer",
@@ -104,7 +105,7 @@ def test_values_are_plain_and_resolved() -> None:
     assert type(config.values) is type(config.values["training"]) is dict
     assert type(config.values["architecture"]["widths"]) is list
     assert config.values["experiment"] is None
-    assert config.values["regularizer"] == {}
+    assert config.values["regularizer"] == config.values["constraint"] == {}
     assert config.overrides == ("learning_rate=1e-2",)
 
 

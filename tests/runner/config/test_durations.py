@@ -6,7 +6,7 @@ import pytest
 
 from components.types import Clock, Duration
 from runner.config.compose import compose, configure
-from runner.config.earlier_run import add_defaults, read_config
+from runner.config.earlier_run import add_defaults, add_missing_keys, read_config
 from runner.config.scalars import split_scalars
 from runner.config.settings import Training
 from runner.errors import ConfigError
@@ -153,7 +153,7 @@ def test_a_folder_of_an_earlier_version_has_numbers_of_steps(tmp_path: Path) -> 
     schedule = values["schedule"] | {"decay_steps": 0.5}
     for training, expected in ((earlier, "0.5st"), (values["training"], 0.5)):
         (tmp_path / "config.yaml").write_text(dump(values | {"training": training, "schedule": schedule}))
-        found = read_config(tmp_path)
+        found = add_missing_keys(read_config(tmp_path))
         assert found["schedule"]["decay_steps"] == expected
         assert found["training"] == values["training"]
 

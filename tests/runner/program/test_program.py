@@ -42,6 +42,7 @@ def static(architecture: Mapping[str, Any], **groups: Any) -> dict[str, Any]:
         "optimizer": {"_target_": "optax.sgd"},
         "schedule": {"_target_": "components.schedule.constant", "learning_rate": ScalarSlot("learning_rate")},
         "regularizer": {},
+        "constraint": {},
         "augmentation": {},
         **groups,
     }
@@ -399,7 +400,7 @@ def test_data_with_another_identity_replaces_the_data_on_the_device() -> None:
 
 def test_each_augmentation_has_its_own_random_key() -> None:
     mirrored = jax.random.uniform(jax.random.key(0), (32, 4, 4, 1))
-    twice = BuiltParts(*[None] * 5, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
+    twice = BuiltParts(*[None] * 6, {"one": Flip(), "two": Flip()})  # type: ignore[arg-type]
     inputs, _ = augment(twice, jax.random.key(1), {"image": mirrored}, np.zeros(32))
     changed = (np.asarray(inputs["image"]) != np.asarray(mirrored)).any((1, 2, 3))
     assert 0 < changed.sum() < 32, "the second flip would undo the first if both had one key"

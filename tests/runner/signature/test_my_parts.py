@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -122,6 +123,12 @@ class ArrayPenalty:
 class NoPenalty:
     def penalty(self, parameters): return 0.0
 
+class Grows:
+    def __call__(self, parameters): return [parameters]
+
+class Widens:
+    def __call__(self, parameters): return jax.tree.map(lambda leaf: leaf[None], parameters)
+
 class Augmentation:
     def __call__(self, key, inputs, target): return inputs, target
 
@@ -198,6 +205,13 @@ CASES = [
         "ArrayPenalty returns float32 (3,). It must return one number, float32 ()",
     ),
     ("regularizer.mine", "NoPenalty", "`strange_parts.NoPenalty` has no `__call__`. To be a regularizer,"),
+    ("constraint.mine", "NoPenalty", "`strange_parts.NoPenalty` has no `__call__`. To be a constraint,"),
+    ("constraint.mine", "Grows", "Grows returns a list of 1. It must return a tree of the structure that it got."),
+    (
+        "constraint.mine",
+        "Widens",
+        "Widens returns `architecture/dense_0/bias` as float32 (1, 64). It must return float32 (64,).",
+    ),
     (
         "augmentation.mine",
         "OnlyInputs",

@@ -1,0 +1,106 @@
+"""Constraints equal Keras's, with the axes of the layers of Flax."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from options import built, options
+
+from components.constraint import MaxNorm, NonNegative, UnitNorm
+from components.layer import Conv, DepthwiseConv
+from components.types import Constraint, Scalar, UserError
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())["constraints"]
+DENSE, CONV = (jnp.array(GOLDEN[name], jnp.float32) for name in ("dense", "conv"))
+KERAS = [  # constraint, weights, the name of the expected weights
+    (MaxNorm(limit=1.0), DENSE, "MaxNorm(1, axis 0) dense"),
+    (MaxNorm(limit=1.0), CONV, "MaxNorm(1, axis [0,1,2]) conv"),
+    (UnitNorm(), DENSE, "UnitNorm dense"),
+    (NonNegative(), DENSE, "NonNeg dense"),
+]
+PARAMETERS = {
+    "dense_0": {"kernel": DENSE, "bias": DENSE[0]},
+    "batch_norm_0": {"scale": DENSE[0], "bias": DENSE[0]},
+    "words": {"embedding": DENSE},
+}
+
+
+def changed(constraint: Constraint, parameters: Any = PARAMETERS) -> set[str]:
+    """The paths of the parameters that a constraint changes."""
+    constrained = constraint(parameters)
+    assert jax.tree.structure(constrained) == jax.tree.structure(parameters)
+    return {
+        f"{module}/{name}"
+        for module, leaves in parameters.items()
+        for name, leaf in leaves.items()
+        if (leaf != constrained[module][name]).any()
+    }
+
+
+@pytest.mark.parametrize(("constraint", "weights", "name"), KERAS, ids=[name for *_, name in KERAS])
+def test_the_weights_of_a_kernel_equal_keras(constraint: Constraint, weights: jax.Array, name: str) -> None:
+    found = constraint({"layer": {"kernel": weights}})["layer"]["kernel"]
+    np.testing.assert_allclose(found, GOLDEN[name], rtol=1e-6, atol=1e-7)
+
+
+def test_the_units_of_an_embedding_are_its_rows() -> None:
+    found = MaxNorm(limit=1.0)({"words": {"embedding": DENSE.T}})["words"]["embedding"]
+    np.testing.assert_allclose(found, np.transpose(GOLDEN["MaxNorm(1, axis 0) dense"]), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels"), [(Conv(6, kernel=3), 4), (DepthwiseConv(kernel=3), 4), (Conv(6, kernel=1), 2)]
+)
+def test_the_units_of_a_convolution_are_its_output_channels(layer: nn.Module, channels: int) -> None:
+    """Each unit is computed by weights of the norm 1, whatever the kind of convolution."""
+    image = jnp.zeros((1, 5, 5, channels))
+    kernel = jax.jit(lambda key: layer.init(key, image, train=True))(jax.random.key(0))["params"]["kernel"]
+    found = np.asarray(UnitNorm()({"conv": {"kernel": kernel}})["conv"]["kernel"])
+    np.testing.assert_allclose(np.linalg.norm(found.reshape(-1, found.shape[-1]), axis=0), 1, rtol=1e-6)
+    units = layer.apply({"params": {"kernel": found, "bias": jnp.zeros(found.shape[-1])}}, image, train=True)
+    assert units.shape[-1] == found.shape[-1]
+
+
+@pytest.mark.parametrize("option", options("constraint"))
+def test_every_option_changes_kernels_and_embeddings_only(option: str) -> None:
+    assert changed(built("constraint", option)) == {"dense_0/kernel", "words/embedding"}
+
+
+@pytest.mark.parametrize("option", options("constraint"))
+def test_paths_choose_the_constrained_parameters(option: str) -> None:
+    assert changed(built("constraint", option, paths=["*/bias", "words"])) == {
+        "dense_0/bias",
+        "batch_norm_0/bias",
+        "words/embedding",
+    }
+
+
+@pytest.mark.parametrize("option", options("constraint"))
+def test_a_pattern_without_a_match_is_an_error(option: str) -> None:
+    with pytest.raises(UserError, match=r"matches the pattern dense_1\. Did you mean dense_0/bias\?"):
+        built("constraint", option, paths=["words", "dense_1"])(PARAMETERS)
+
+
+def test_the_default_needs_no_match() -> None:
+    assert changed(MaxNorm(), {"layer": {"bias": DENSE[0]}}) == set()
+
+
+def test_weights_of_zero_stay_zero() -> None:
+    for constraint in (MaxNorm(), UnitNorm()):
+        found = constraint({"layer": {"kernel": jnp.zeros((2, 3))}})["layer"]["kernel"]
+        np.testing.assert_array_equal(found, 0)
+
+
+def test_the_limit_may_be_traced(check_traced: Callable[..., None]) -> None:
+    def constrained(limit: Scalar) -> Any:
+        return MaxNorm(limit=limit)(PARAMETERS)
+
+    check_traced(constrained, {"limit": 0.5}, {"limit": 1.0}, {"limit": 2.0})
